@@ -1,0 +1,200 @@
+/**
+ * The driver tier: encoded events, with the tenant as an ordinary argument. A backend implements this service alone
+ * and proves itself with the suites of `effect-eventsourcing/testing`; programs use `EventStore` on top of it.
+ */
+import { Context, type Effect, type Result } from "effect"
+import type {
+  AppendError,
+  ExpectedVersion,
+  ReadError,
+  StorageUnavailable,
+  UnknownTenant
+} from "./StoreError.ts"
+import type { CrossTenantAccess, TenantId } from "./Tenant.ts"
+
+/** An event to be written. Texts are well formed, without U+0000, and within the limits. */
+export interface NewEventRow {
+  readonly eventId: string
+  readonly eventType: string
+  readonly schemaVersion: number
+  /** Milliseconds since 1970, years 1 to 9999. */
+  readonly occurredAt: number
+  readonly actor: string | null
+  readonly correlationId: string
+  readonly causationId: string | null
+  /** JSON text of an object. */
+  readonly metadata: string
+  /** JSON text. */
+  readonly payload: string
+}
+
+/** An event as it was written, and where. */
+export interface EventRow extends NewEventRow {
+  readonly position: number
+  readonly aggregateType: string
+  readonly aggregateId: string
+  readonly version: number
+  /** Milliseconds since 1970. */
+  readonly recordedAt: number
+}
+
+/** An event of some tenant. */
+export interface TenantEventRow extends EventRow {
+  readonly tenantId: TenantId
+}
+
+/** Events for one stream, under a condition on its version. */
+export interface StreamAppend {
+  readonly aggregateType: string
+  readonly aggregateId: string
+  readonly expectedVersion: ExpectedVersion
+  /** At least one. */
+  readonly events: ReadonlyArray<NewEventRow>
+}
+
+/** An append: events of one or more streams of one tenant, written all together or not at all. */
+export interface AppendRequest {
+  readonly tenantId: TenantId
+  /** At least one; every stream once, every event id once. */
+  readonly streams: ReadonlyArray<StreamAppend>
+}
+
+/** Where the events of an append are, one entry per event, in the order they were given. */
+export interface AppendReceipt {
+  /** Whether the events had been appended before, and this append changed nothing. */
+  readonly replayed: boolean
+  readonly positions: ReadonlyArray<number>
+  readonly versions: ReadonlyArray<number>
+  /** Milliseconds since 1970. */
+  readonly recordedAt: ReadonlyArray<number>
+}
+
+/** Part of a stream or log. */
+export interface Page<Row> {
+  readonly rows: ReadonlyArray<Row>
+  /** Whether nothing in range was left out behind the last row. Pages end early when they get too large. */
+  readonly complete: boolean
+}
+
+/** In which order events are read. */
+export type Direction = "forwards" | "backwards"
+
+/** A range of one stream. */
+export interface ReadStreamRequest {
+  readonly tenantId: TenantId
+  readonly aggregateType: string
+  readonly aggregateId: string
+  /** Lowest version, inclusive. */
+  readonly fromVersion: number
+  /** Highest version, inclusive. */
+  readonly toVersion: number
+  readonly direction: Direction
+  /** At most this many rows. */
+  readonly limit: number
+}
+
+/** A range of a tenant's log, and what of it. An empty list of types selects nothing. */
+export interface ReadLogRequest {
+  readonly tenantId: TenantId
+  /** Lowest position, inclusive. */
+  readonly fromPosition: number
+  /** Highest position, inclusive. */
+  readonly toPosition: number
+  /** Recorded at or after this time, in milliseconds since 1970. */
+  readonly recordedFrom: number | undefined
+  /** Recorded before this time, in milliseconds since 1970. */
+  readonly recordedBefore: number | undefined
+  readonly aggregateTypes: ReadonlyArray<string> | undefined
+  readonly eventTypes: ReadonlyArray<string> | undefined
+  readonly direction: Direction
+  /** At most this many rows. */
+  readonly limit: number
+}
+
+/** Whether a tenant can be written. */
+export type TenantStatus = "active" | "suspended"
+
+/** A registered tenant and the head of its log. */
+export interface TenantRow {
+  readonly tenantId: TenantId
+  readonly status: TenantStatus
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  /** The last position of its log; 0 if it is empty. */
+  readonly position: number
+}
+
+/** A use of `AllTenants`, as recorded. */
+export interface CrossTenantAccessRow extends CrossTenantAccess {
+  readonly accessId: string
+  /** Milliseconds since 1970. */
+  readonly accessedAt: number
+  readonly operation: string
+}
+
+/**
+ * Storage of encoded events, tenant by tenant.
+ *
+ * **Details**
+ *
+ * Every operation is about the tenant it is given; what exists in another tenant changes nothing about its answer.
+ * Appends of one tenant happen one after the other: positions are 1, 2, 3 … without gaps and become visible in order.
+ * Operations across tenants take the id of a recorded access and fail without one.
+ */
+export class EventStorage extends Context.Service<
+  EventStorage,
+  {
+    /**
+     * Appends a batch of independent appends, of any tenants. Each has its own outcome, in the order given; the
+     * failure of one changes nothing for the others. Within a batch, appends of one tenant take effect in the order
+     * given. Events that were appended before in the same way are not appended again ("replayed").
+     */
+    readonly append: (
+      requests: ReadonlyArray<AppendRequest>
+    ) => Effect.Effect<ReadonlyArray<Result.Result<AppendReceipt, AppendError>>, ReadError>
+    /** One page of a stream. */
+    readonly readStream: (request: ReadStreamRequest) => Effect.Effect<Page<EventRow>, ReadError>
+    /** One page of a tenant's log. */
+    readonly readLog: (request: ReadLogRequest) => Effect.Effect<Page<EventRow>, ReadError>
+    /** The version of a stream; 0 if it has no events. */
+    readonly streamVersion: (request: {
+      readonly tenantId: TenantId
+      readonly aggregateType: string
+      readonly aggregateId: string
+    }) => Effect.Effect<number, ReadError>
+    /** The last position of a tenant's log; 0 if it is empty. */
+    readonly position: (tenantId: TenantId) => Effect.Effect<number, ReadError>
+    /** Registers a tenant; does nothing if it is registered. Returns its status. */
+    readonly provisionTenant: (tenantId: TenantId) => Effect.Effect<TenantStatus, ReadError>
+    /** The status of a tenant; undefined if it is not registered. */
+    readonly tenantStatus: (tenantId: TenantId) => Effect.Effect<TenantStatus | undefined, ReadError>
+    /** Records that somebody looks across tenants. Returns the id of the record. */
+    readonly recordAccess: (
+      access: CrossTenantAccess & { readonly operation: string }
+    ) => Effect.Effect<string, StorageUnavailable>
+    /** Suspends or resumes a tenant, in order with its appends. Returns its former status. */
+    readonly setTenantStatus: (request: {
+      readonly accessId: string
+      readonly tenantId: TenantId
+      readonly status: TenantStatus
+    }) => Effect.Effect<TenantStatus, UnknownTenant | StorageUnavailable>
+    /** Tenants ordered by id, after a given one. */
+    readonly listTenants: (request: {
+      readonly accessId: string
+      readonly after: TenantId | undefined
+      readonly limit: number
+    }) => Effect.Effect<Page<TenantRow>, StorageUnavailable>
+    /** Events of all tenants, tenant by tenant in the order of ids, each in the order of its log. */
+    readonly readAllLogs: (request: {
+      readonly accessId: string
+      readonly after: { readonly tenantId: TenantId; readonly position: number } | undefined
+      readonly limit: number
+    }) => Effect.Effect<Page<TenantEventRow>, StorageUnavailable>
+    /** Recorded accesses, newest first, before a given one. */
+    readonly listAccesses: (request: {
+      readonly accessId: string
+      readonly before: string | undefined
+      readonly limit: number
+    }) => Effect.Effect<Page<CrossTenantAccessRow>, StorageUnavailable>
+  }
+>()("effect-eventsourcing/EventStorage") {}

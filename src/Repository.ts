@@ -1,0 +1,218 @@
+/**
+ * The repository: loads aggregates, lets them decide, and appends what they decided.
+ */
+import { Context, Effect, Layer, Result, Schedule, Stream } from "effect"
+import type * as Aggregate from "./Aggregate.ts"
+import type * as Event from "./Event.ts"
+import * as EventStore from "./EventStore.ts"
+import {
+  AggregateNotFound,
+  type AppendError,
+  type DecodeError,
+  type ExpectedVersion,
+  type InvalidInput,
+  type ReadError,
+  type VersionConflict
+} from "./StoreError.ts"
+import { CurrentTenant } from "./Tenant.ts"
+
+/** An aggregate as it is: its state, and the version of its stream (0: no events yet). */
+export interface Loaded<out State> {
+  readonly state: State
+  readonly version: number
+}
+
+/** What a decision may yield: events, as a plain value, a `Result`, or an `Effect`. No events: nothing is appended. */
+export type Decision<Payload, E = never, R = never> =
+  | ReadonlyArray<Event.Appendable<Payload>>
+  | Result.Result<ReadonlyArray<Event.Appendable<Payload>>, E>
+  | Effect.Effect<ReadonlyArray<Event.Appendable<Payload>>, E, R>
+
+/** The outcome of a command. */
+export interface Executed<out State, out Payload, out Type extends string = string> extends Loaded<State> {
+  /** The new events, as they are stored. Empty if nothing was decided. */
+  readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
+}
+
+/** Events decided elsewhere, to be appended under the version they were decided at. */
+export interface SaveOptions<Payload> {
+  readonly events: ReadonlyArray<Event.Appendable<Payload>>
+  readonly expectedVersion: ExpectedVersion
+}
+
+/** Settings of one {@link Repository} command. */
+export interface ExecuteOptions {
+  /** When to load and decide again after a version conflict. Default: that of the layer. It should be bounded. */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
+}
+
+/** Everything that can go wrong while an aggregate is loaded. */
+export type LoadError = ReadError | DecodeError | InvalidInput
+
+/**
+ * Loads and changes aggregates of the current tenant.
+ *
+ * **Gotchas**
+ *
+ * An aggregate of another tenant is not found, exactly like one that nobody has.
+ */
+export class Repository extends Context.Service<
+  Repository,
+  {
+    /** The aggregate; fails with `AggregateNotFound` if it has no events. */
+    readonly load: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+      id: Id
+    ) => Effect.Effect<Loaded<State>, LoadError | AggregateNotFound, CurrentTenant>
+    /** The aggregate, or its initial state at version 0. */
+    readonly loadOrInitial: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+      id: Id
+    ) => Effect.Effect<Loaded<State>, LoadError, CurrentTenant>
+    /** Whether the aggregate has events. */
+    readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+      id: Id
+    ) => Effect.Effect<boolean, ReadError | InvalidInput, CurrentTenant>
+    /**
+     * Loads the aggregate, lets `decide` look at its state, and appends the events it yields, provided that nobody
+     * appended in between; if somebody did, it loads and decides again, on a bounded schedule.
+     *
+     * **Gotchas**
+     *
+     * `decide` may run several times: effects in it should not be visible outside.
+     */
+    readonly execute: <Type extends string, State, Payload extends Event.Tagged, Id, E = never, R = never>(
+      aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+      id: Id,
+      decide: (state: State) => Decision<NoInfer<Payload>, E, R>,
+      options?: ExecuteOptions
+    ) => Effect.Effect<Executed<State, Payload, Type>, E | LoadError | AppendError, R | CurrentTenant>
+    /** Appends events that were decided elsewhere. */
+    readonly save: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+      id: Id,
+      options: SaveOptions<NoInfer<Payload>>
+    ) => Effect.Effect<
+      EventStore.Appended<Payload, Type>,
+      AppendError | InvalidInput | DecodeError,
+      CurrentTenant
+    >
+  }
+>()("effect-eventsourcing/Repository") {}
+
+/** Settings of {@link layerWith}. */
+export interface Options {
+  /** When a command loads and decides again after a version conflict. Default: {@link defaultRetry}. */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
+}
+
+/**
+ * Four times at once, then up to 16 times after 5, 10, 20 … milliseconds, jittered and at most a quarter of a second
+ * apart.
+ */
+export const defaultRetry: Schedule.Schedule<unknown> = Schedule.concat(
+  Schedule.recurs(4),
+  Schedule.min([Schedule.exponential("5 millis"), Schedule.spaced("250 millis")]).pipe(
+    Schedule.jittered,
+    Schedule.upTo({ times: 16 })
+  )
+)
+
+/** A conflict on the stream that a command decides on, told apart from one that `decide` itself fails with. */
+class Outdated {
+  readonly conflict: VersionConflict
+  constructor(conflict: VersionConflict) {
+    this.conflict = conflict
+  }
+}
+
+const toEffect = <Payload, E, R>(
+  decision: Decision<Payload, E, R>
+): Effect.Effect<ReadonlyArray<Event.Appendable<Payload>>, E, R> => {
+  if (Effect.isEffect(decision)) return decision
+  return Result.isResult(decision) ? Effect.fromResult(decision) : Effect.succeed(decision)
+}
+
+const make = (options: Options): Effect.Effect<Repository["Service"], never, EventStore.EventStore> =>
+  Effect.map(EventStore.EventStore, (store) => {
+    const loadOrInitial = <Type extends string, State, Payload extends Event.Tagged, Id>(
+      aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+      id: Id
+    ): Effect.Effect<Loaded<State>, LoadError, CurrentTenant> =>
+      Effect.suspend(() => {
+        let state = aggregate.initial
+        let version = 0
+        return store.readStream({ aggregate, id }).pipe(
+          Stream.runForEachArray((page) =>
+            Effect.sync(() => {
+              for (const envelope of page) {
+                state = aggregate.apply(state, envelope.payload)
+                version = envelope.version
+              }
+            })
+          ),
+          Effect.map(() => ({ state, version }))
+        )
+      })
+
+    const decideOnce = Effect.fnUntraced(function* <
+      Type extends string,
+      State,
+      Payload extends Event.Tagged,
+      Id,
+      E,
+      R
+    >(
+      aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+      id: Id,
+      decide: (state: State) => Decision<NoInfer<Payload>, E, R>
+    ) {
+      const { state, version } = yield* loadOrInitial(aggregate, id)
+      const events = yield* Effect.suspend(() => toEffect(decide(state)))
+      if (events.length === 0) return { state, version, events: [] }
+      const appended = yield* store
+        .append({ aggregate, id, events, expectedVersion: version })
+        .pipe(Effect.catchTag("VersionConflict", (conflict) => Effect.fail(new Outdated(conflict))))
+      // Events that had been appended before may lie anywhere in the stream.
+      return appended.replayed
+        ? { ...(yield* loadOrInitial(aggregate, id)), events: appended.events }
+        : {
+            state: aggregate.fold(
+              appended.events.map(({ payload }) => payload),
+              state
+            ),
+            version: appended.version,
+            events: appended.events
+          }
+    })
+
+    return Repository.of({
+      loadOrInitial,
+      load: Effect.fn("Repository.load")(function* (aggregate, id) {
+        const loaded = yield* loadOrInitial(aggregate, id)
+        if (loaded.version > 0) return loaded
+        return yield* new AggregateNotFound({
+          tenantId: yield* CurrentTenant,
+          aggregateType: aggregate.type,
+          aggregateId: String(id)
+        })
+      }),
+      exists: (aggregate, id) => store.exists({ aggregate, id }),
+      execute: (aggregate, id, decide, { retry = options.retry ?? defaultRetry } = {}) =>
+        decideOnce(aggregate, id, decide).pipe(
+          Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
+          Effect.mapError((error) => (error instanceof Outdated ? error.conflict : error)),
+          Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })
+        ),
+      save: (aggregate, id, { events, expectedVersion }) =>
+        store.append({ aggregate, id, events, expectedVersion })
+    })
+  })
+
+/** The repository on an event store. */
+export const layer: Layer.Layer<Repository, never, EventStore.EventStore> = Layer.effect(Repository, make({}))
+
+/** The repository on an event store, with settings. */
+export const layerWith = (options: Options): Layer.Layer<Repository, never, EventStore.EventStore> =>
+  Layer.effect(Repository, make(options))

@@ -1,0 +1,175 @@
+/**
+ * Everything that can go wrong with the store, one error per thing a caller would do differently. None of them carries
+ * a payload, and none says anything about a tenant other than the caller's.
+ */
+import { Schema } from "effect"
+
+/** The version a stream must have for an append: exactly `n` (0 = no events yet), or one of the named conditions. */
+export type ExpectedVersion = "any" | "noStream" | "streamExists" | number
+
+const ExpectedVersion: Schema.Codec<ExpectedVersion> = Schema.Union([
+  Schema.Literals(["any", "noStream", "streamExists"]),
+  Schema.Number
+])
+
+const stream = { tenantId: Schema.String, aggregateType: Schema.String, aggregateId: Schema.String }
+
+/** Raised when a stream is not at the version an append expects. Nothing was written: load again and decide again. */
+export class VersionConflict extends Schema.TaggedError<VersionConflict>()("VersionConflict", {
+  ...stream,
+  expected: ExpectedVersion,
+  /** The stream's version now; 0 if it has no events. */
+  actual: Schema.Int
+}) {
+  override get message(): string {
+    return `${this.aggregateType} ${this.aggregateId} is at version ${this.actual}, expected ${this.expected}: load it again and decide again`
+  }
+}
+
+/**
+ * Raised when an event id was used before for other content, or for a part of the append only. Nothing was written:
+ * use a new id for a new event.
+ */
+export class EventIdConflict extends Schema.TaggedError<EventIdConflict>()("EventIdConflict", {
+  tenantId: Schema.String,
+  eventId: Schema.String
+}) {
+  override get message(): string {
+    return `event id ${this.eventId} was used before for another event or append: use a new id for a new event`
+  }
+}
+
+/** Raised when the tenant is not registered and appends do not register tenants. Provision it first. */
+export class UnknownTenant extends Schema.TaggedError<UnknownTenant>()("UnknownTenant", {
+  tenantId: Schema.String
+}) {
+  override get message(): string {
+    return `tenant ${this.tenantId} is unknown: provision it with TenantRegistry.provision`
+  }
+}
+
+/** Raised when the tenant is suspended: it can be read, not written. */
+export class TenantSuspended extends Schema.TaggedError<TenantSuspended>()("TenantSuspended", {
+  tenantId: Schema.String
+}) {
+  override get message(): string {
+    return `tenant ${this.tenantId} is suspended: it can be read, not written`
+  }
+}
+
+/** Raised when work for one tenant is tried inside a transaction that is bound to another, or to none. */
+export class TenantMismatch extends Schema.TaggedError<TenantMismatch>()("TenantMismatch", {
+  /** The tenant that was refused. */
+  tenantId: Schema.String
+}) {
+  override get message(): string {
+    return `tenant ${this.tenantId} is not the tenant of the open transaction: one transaction serves one tenant, start another one`
+  }
+}
+
+/** Raised when the storage does not answer or answers with an error that is not the caller's. */
+export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
+  /** What was tried. */
+  operation: Schema.String,
+  /** Whether trying again later can help. Bounded retries have been made already. */
+  retryable: Schema.Boolean,
+  /** SQLSTATE or a like code, if there is one. */
+  code: Schema.NullOr(Schema.String)
+}) {
+  override get message(): string {
+    return `storage failed to ${this.operation} (${this.code ?? "no code"}): ${
+      this.retryable ? "try again later" : "trying again will not help, see the log of the database"
+    }`
+  }
+}
+
+/** Raised when an event, its metadata or what is stated about it cannot be stored exactly as it is. */
+export class InvalidEvent extends Schema.TaggedError<InvalidEvent>()("InvalidEvent", {
+  aggregateType: Schema.String,
+  eventType: Schema.String,
+  /** Where in the event, for example `["payload", "lines", 0, "amount"]`. */
+  path: Schema.Array(Schema.Union([Schema.String, Schema.Int])),
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `${this.aggregateType} event ${this.eventType} cannot be stored: ${this.path.join(".")}: ${this.reason}`
+  }
+}
+
+/** Raised when an aggregate id does not fit the aggregate's id schema. */
+export class InvalidAggregateId extends Schema.TaggedError<InvalidAggregateId>()("InvalidAggregateId", {
+  aggregateType: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `not an id of ${this.aggregateType}: ${this.reason}`
+  }
+}
+
+/** Raised when something is larger than the store takes. Nothing was written. */
+export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExceeded", {
+  limit: Schema.Literals(["eventBytes", "appendBytes", "appendEvents", "idLength", "depth"]),
+  /** What is too large, for example `payload of OrderPlaced`. */
+  subject: Schema.String,
+  maximum: Schema.Int
+}) {
+  override get message(): string {
+    return `${this.subject} is over the limit ${this.limit} of ${this.maximum}`
+  }
+}
+
+const storedEvent = {
+  ...stream,
+  version: Schema.Int,
+  position: Schema.Int,
+  eventType: Schema.String
+}
+
+/** Raised when a stored event does not fit the schema it is read with. */
+export class EventDecodeError extends Schema.TaggedError<EventDecodeError>()("EventDecodeError", {
+  ...storedEvent,
+  /** Where in the payload. */
+  path: Schema.Array(Schema.Union([Schema.String, Schema.Int])),
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `${this.aggregateType} ${this.aggregateId} version ${this.version} (position ${this.position}): ${this.eventType} does not fit its schema at ${
+      this.path.length === 0 ? "its root" : this.path.join(".")
+    }: ${this.reason}`
+  }
+}
+
+/** Raised when a stored event has a type that the aggregate it is read with does not have. */
+export class UnknownEventType extends Schema.TaggedError<UnknownEventType>()(
+  "UnknownEventType",
+  storedEvent
+) {
+  override get message(): string {
+    return `${this.aggregateType} ${this.aggregateId} version ${this.version} (position ${this.position}): no event schema for ${this.eventType}`
+  }
+}
+
+/** Raised when an aggregate has no events. The same for an id that another tenant uses. */
+export class AggregateNotFound extends Schema.TaggedError<AggregateNotFound>()("AggregateNotFound", stream) {
+  override get message(): string {
+    return `${this.aggregateType} ${this.aggregateId} not found`
+  }
+}
+
+/** Why a driver refuses or fails one append. */
+export type AppendError =
+  | VersionConflict
+  | EventIdConflict
+  | UnknownTenant
+  | TenantSuspended
+  | TenantMismatch
+  | StorageUnavailable
+
+/** Why a driver fails to read. */
+export type ReadError = TenantMismatch | StorageUnavailable
+
+/** Why an event that was given cannot be appended. */
+export type InvalidInput = InvalidEvent | InvalidAggregateId | LimitExceeded
+
+/** Why a stored event cannot be given to the reader. */
+export type DecodeError = EventDecodeError | UnknownEventType

@@ -1,0 +1,277 @@
+/** From typed events to rows: everything that is refused is refused here, before anything is written. */
+import { Result, type Schema } from "effect"
+import type * as Aggregate from "../Aggregate.ts"
+import * as Event from "../Event.ts"
+import type { EventContext } from "../EventContext.ts"
+import type { NewEventRow, StreamAppend } from "../EventStorage.ts"
+import { InvalidAggregateId, InvalidEvent, type InvalidInput, LimitExceeded } from "../StoreError.ts"
+import { type AggregateCodec, codecOf } from "./codec.ts"
+import { jsonProblem, textProblem } from "./json.ts"
+import { isCanonicalUuid } from "./uuid.ts"
+
+/** What is refused before anything is written. */
+export interface Limits {
+  /** UTF-8 bytes of one event's payload and metadata as JSON. Default: 1 MiB. At most 12 MiB: more could be written, but not read back. */
+  readonly eventBytes: number
+  /** Bytes of all events of one append. Default: 16 MiB. */
+  readonly appendBytes: number
+  /** Events of one append. Default: 10,000. */
+  readonly appendEvents: number
+  /** Levels of nesting of a payload or of metadata. Default: 64. */
+  readonly depth: number
+}
+
+const defaultLimits: Limits = { eventBytes: 1 << 20, appendBytes: 16 << 20, appendEvents: 10_000, depth: 64 }
+const largestLimits: Limits = {
+  eventBytes: 12 << 20,
+  appendBytes: 256 << 20,
+  appendEvents: 1_000_000,
+  depth: 1000
+}
+
+/** Characters of an id, a type or an actor. Together they must fit an index row of PostgreSQL (2,704 bytes). */
+const maxIdLength = 255
+
+/** The highest version a stream can have: PostgreSQL's `integer`. */
+export const maxVersion = 2_147_483_647
+
+const schemaVersion = 1
+/** Years 1 to 9999: PostgreSQL and ISO 8601 agree on them. */
+const minTime = -62_135_596_800_000
+const maxTime = 253_402_300_799_999
+
+/** The limits, checked. */
+export const makeLimits = (given: Partial<Limits> | undefined): Limits => {
+  const limits = { ...defaultLimits, ...given }
+  for (const name of ["eventBytes", "appendBytes", "appendEvents", "depth"] as const) {
+    if (!Number.isSafeInteger(limits[name]) || limits[name] < 1 || limits[name] > largestLimits[name]) {
+      throw new RangeError(`limits.${name} must be an integer from 1 to ${largestLimits[name]}`)
+    }
+  }
+  return limits
+}
+
+/** What is wrong with an id or a name, if anything. */
+const idProblem = (text: string): string | undefined => (text.length === 0 ? "is empty" : textProblem(text))
+
+/** An aggregate's id as it is stored. */
+export const aggregateId = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  id: Id
+): Result.Result<string, InvalidInput> => {
+  const encoded = codecOf(aggregate).encodeId(id)
+  if (Result.isFailure(encoded)) {
+    return Result.fail(
+      new InvalidAggregateId({ aggregateType: aggregate.type, reason: encoded.failure.reason })
+    )
+  }
+  const text = encoded.success
+  if (text.length > maxIdLength) return tooLong(`id of ${aggregate.type}`)
+  const reason = idProblem(text)
+  return reason === undefined
+    ? Result.succeed(text)
+    : Result.fail(new InvalidAggregateId({ aggregateType: aggregate.type, reason }))
+}
+
+const tooLong = (subject: string): Result.Result<never, InvalidInput> =>
+  Result.fail(new LimitExceeded({ limit: "idLength", subject, maximum: maxIdLength }))
+
+/** Events for one stream, ready for the driver, with the payloads they were made from. */
+export interface Prepared {
+  readonly append: StreamAppend
+  readonly events: ReadonlyArray<PreparedEvent>
+}
+
+/** An event as it goes to the driver, and as it came. */
+export interface PreparedEvent {
+  readonly row: NewEventRow
+  readonly payload: Event.Tagged
+  readonly metadata: Schema.JsonObject
+}
+
+/** What {@link streams} needs of events for one stream, whatever their aggregate. */
+interface StreamOfEvents {
+  readonly aggregate: Aggregate.Any
+  readonly id: unknown
+  readonly expectedVersion: StreamAppend["expectedVersion"]
+  readonly events: ReadonlyArray<Event.Appendable<Event.Tagged>>
+}
+
+/** What all events of an append share. */
+interface Shared {
+  readonly context: EventContext
+  readonly now: number
+  readonly limits: Limits
+}
+
+/** Encodes and checks the events of one append. */
+export const streams = (
+  given: ReadonlyArray<StreamOfEvents>,
+  shared: Shared
+): Result.Result<Array<Prepared>, InvalidInput> =>
+  Result.gen(function* () {
+    const { limits } = shared
+    const count = given.reduce((sum, { events }) => sum + events.length, 0)
+    if (count > limits.appendEvents) {
+      return yield* exceeded("appendEvents", "the number of events of an append", limits)
+    }
+    yield* contextProblem(given[0]?.aggregate.type ?? "", shared.context)
+    const prepared: Array<Prepared> = []
+    const seenStreams = new Map<string, Set<string>>()
+    const seenEvents = new Set<string>()
+    let bytes = 0
+    let correlationId = shared.context.correlationId
+    for (const { aggregate, id, expectedVersion, events } of given) {
+      const aggregateType = aggregate.type
+      const encodedId = yield* aggregateId(aggregate, id)
+      const ids = seenStreams.get(aggregateType) ?? new Set()
+      if (ids.has(encodedId)) {
+        return yield* Result.fail(
+          new InvalidAggregateId({
+            aggregateType,
+            reason: `${encodedId} occurs twice in one append: give all its events at once`
+          })
+        )
+      }
+      seenStreams.set(aggregateType, ids.add(encodedId))
+      const codec = codecOf(aggregate)
+      const ready: Array<PreparedEvent> = []
+      for (const event of events) {
+        const eventId =
+          event instanceof Event.NewEvent ? (event.options.eventId ?? Event.generateId()) : Event.generateId()
+        correlationId ??= eventId
+        const encoded = yield* encodeEvent(aggregateType, codec, event, eventId, correlationId, shared)
+        if (seenEvents.has(eventId)) {
+          return yield* invalid(
+            aggregateType,
+            encoded.row.eventType,
+            ["eventId"],
+            `${eventId} occurs twice in one append`
+          )
+        }
+        seenEvents.add(eventId)
+        bytes += encoded.bytes
+        if (bytes > limits.appendBytes)
+          return yield* exceeded("appendBytes", "the events of an append", limits)
+        ready.push(encoded)
+      }
+      prepared.push({
+        append: {
+          aggregateType,
+          aggregateId: encodedId,
+          expectedVersion,
+          events: ready.map(({ row }) => row)
+        },
+        events: ready
+      })
+    }
+    return prepared
+  })
+
+const encodeEvent = (
+  aggregateType: string,
+  codec: AggregateCodec<Event.Tagged, unknown>,
+  event: Event.Appendable<Event.Tagged>,
+  eventId: string,
+  correlationId: string,
+  { context, now, limits }: Shared
+): Result.Result<PreparedEvent & { readonly bytes: number }, InvalidInput> =>
+  Result.gen(function* () {
+    const { payload, options }: Event.NewEvent<Event.Tagged> =
+      event instanceof Event.NewEvent ? event : new Event.NewEvent(event, noOptions)
+    const eventType = payload._tag
+    const fail = (path: ReadonlyArray<string | number>, reason: string) =>
+      invalid(aggregateType, eventType, path, reason)
+    if (eventType.length > maxIdLength) return yield* tooLong(`type of an event of ${aggregateType}`)
+    const eventCodec = codec.events.get(eventType)
+    if (eventCodec === undefined)
+      return yield* fail(["payload", "_tag"], `is not an event of ${aggregateType}`)
+    if (!isCanonicalUuid(eventId))
+      return yield* fail(["eventId"], "is not a UUID in its lower-case, hyphenated form")
+    const occurredAt = options.occurredAt === undefined ? now : options.occurredAt.epochMilliseconds
+    if (!Number.isInteger(occurredAt) || occurredAt < minTime || occurredAt > maxTime) {
+      return yield* fail(["occurredAt"], "is not a time in whole milliseconds of the years 1 to 9999")
+    }
+    const actor = options.actor ?? context.actor ?? null
+    if (actor !== null) yield* named(aggregateType, eventType, "actor", actor)
+    const encoded = eventCodec.encode(payload)
+    if (Result.isFailure(encoded)) {
+      return yield* fail(["payload", ...encoded.failure.path], encoded.failure.reason)
+    }
+    const metadata: Schema.JsonObject =
+      context.metadata === undefined || options.metadata === undefined
+        ? (options.metadata ?? context.metadata ?? noMetadata)
+        : { ...context.metadata, ...options.metadata }
+    const payloadText = yield* storable(aggregateType, eventType, "payload", encoded.success, limits)
+    const metadataText =
+      metadata === noMetadata ? "{}" : yield* storable(aggregateType, eventType, "metadata", metadata, limits)
+    const bytes = utf8Bytes(payloadText) + utf8Bytes(metadataText)
+    if (bytes > limits.eventBytes)
+      return yield* exceeded("eventBytes", `payload and metadata of ${eventType}`, limits)
+    return {
+      row: {
+        eventId,
+        eventType,
+        schemaVersion,
+        occurredAt,
+        actor,
+        correlationId,
+        causationId: context.causationId ?? null,
+        metadata: metadataText,
+        payload: payloadText
+      },
+      payload,
+      metadata,
+      bytes
+    }
+  })
+
+const noOptions: Event.EventOptions = {}
+const noMetadata: Schema.JsonObject = {}
+
+const storable = (
+  aggregateType: string,
+  eventType: string,
+  part: "payload" | "metadata",
+  value: unknown,
+  limits: Limits
+): Result.Result<string, InvalidInput> => {
+  const problem = jsonProblem(value, limits.depth)
+  if (problem === undefined) return Result.succeed(JSON.stringify(value))
+  return problem.limit === undefined
+    ? invalid(aggregateType, eventType, [part, ...problem.path], problem.reason)
+    : exceeded(problem.limit, `nesting of the ${part} of ${eventType}`, limits)
+}
+
+/** Checks a text of at most 255 characters. */
+const named = (
+  aggregateType: string,
+  eventType: string,
+  name: string,
+  text: string
+): Result.Result<void, InvalidInput> => {
+  if (text.length > maxIdLength) return tooLong(`${name} of ${eventType}`)
+  const reason = idProblem(text)
+  return reason === undefined ? Result.void : invalid(aggregateType, eventType, [name], reason)
+}
+
+const contextProblem = (aggregateType: string, context: EventContext): Result.Result<void, InvalidInput> =>
+  Result.gen(function* () {
+    for (const name of ["actor", "correlationId", "causationId"] as const) {
+      const text = context[name]
+      if (text !== undefined) yield* named(aggregateType, "event context", name, text)
+    }
+  })
+
+const invalid = (
+  aggregateType: string,
+  eventType: string,
+  path: ReadonlyArray<string | number>,
+  reason: string
+): Result.Result<never, InvalidInput> =>
+  Result.fail(new InvalidEvent({ aggregateType, eventType, path: [...path], reason }))
+
+const exceeded = (limit: keyof Limits, subject: string, limits: Limits): Result.Result<never, InvalidInput> =>
+  Result.fail(new LimitExceeded({ limit, subject, maximum: limits[limit] }))
+
+const utf8Bytes = (text: string): number => Buffer.byteLength(text)

@@ -1,0 +1,93 @@
+/**
+ * What can be stored and read back exactly: JSON without the values that JSON or PostgreSQL would change or refuse.
+ */
+
+/** Where a value cannot be stored, and why. */
+export interface Problem {
+  readonly path: Array<string | number>
+  readonly reason: string
+  readonly limit: "depth" | undefined
+}
+
+/** U+0000, which PostgreSQL refuses, and surrogates without their partner, which UTF-8 cannot carry. */
+const unstorable = /[\0\uD800-\uDFFF]/u
+
+/** Why a text cannot be stored, if it cannot. */
+export const textProblem = (text: string): string | undefined =>
+  unstorable.test(text)
+    ? text.includes("\0")
+      ? "contains the character U+0000, which cannot be stored"
+      : "contains half of a surrogate pair, which cannot be stored"
+    : undefined
+
+const problem = (reason: string, limit?: "depth"): Problem => ({ path: [], reason, limit })
+
+/** The first problem of a JSON value, if it has one. Descends at most `maxDepth` levels. */
+export const jsonProblem = (value: unknown, maxDepth: number): Problem | undefined => {
+  switch (typeof value) {
+    case "string": {
+      const reason = textProblem(value)
+      return reason === undefined ? undefined : problem(reason)
+    }
+    case "number":
+      if (!Number.isFinite(value)) return problem(`is ${value}, which JSON cannot carry`)
+      return Object.is(value, -0) ? problem("is -0, which JSON does not tell from 0") : undefined
+    case "boolean":
+      return undefined
+    case "object": {
+      if (value === null) return undefined
+      if (maxDepth === 0) return problem("is nested too deeply", "depth")
+      if (Array.isArray(value)) {
+        for (let index = 0; index < value.length; index++) {
+          const found = jsonProblem(value[index], maxDepth - 1)
+          if (found !== undefined) {
+            found.path.unshift(index)
+            return found
+          }
+        }
+        return undefined
+      }
+      for (const [key, member] of Object.entries(value)) {
+        // A key with the value undefined is left out of the JSON text, as the schema of an optional key expects.
+        if (member === undefined) continue
+        const found =
+          key === "__proto__"
+            ? problem("is a key that would change the prototype of an object")
+            : textProblem(key) !== undefined
+              ? problem(`the key ${textProblem(key)}`)
+              : jsonProblem(member, maxDepth - 1)
+        if (found !== undefined) {
+          // A key that cannot be stored cannot stand in an error that may be stored either.
+          found.path.unshift(textProblem(key) === undefined ? key : "?")
+          return found
+        }
+      }
+      return undefined
+    }
+    default:
+      return problem(`is a ${typeof value}, which JSON cannot carry`)
+  }
+}
+
+/** Whether two JSON texts mean the same value: the order of keys does not matter, that of array elements does. */
+export const sameJson = (left: string, right: string): boolean =>
+  left === right || sameValue(JSON.parse(left), JSON.parse(right))
+
+const sameValue = (left: unknown, right: unknown): boolean => {
+  if (typeof left !== "object" || typeof right !== "object" || left === null || right === null)
+    return left === right
+  if (Array.isArray(left) || Array.isArray(right)) {
+    return (
+      Array.isArray(left) &&
+      Array.isArray(right) &&
+      left.length === right.length &&
+      left.every((element, index) => sameValue(element, right[index]))
+    )
+  }
+  const members = new Map(Object.entries(right))
+  const entries = Object.entries(left)
+  return (
+    entries.length === members.size &&
+    entries.every(([key, member]) => members.has(key) && sameValue(member, members.get(key)))
+  )
+}

@@ -1,0 +1,15 @@
+import { Schema, SchemaTransformation } from "effect"
+
+/** The one form in which UUIDs are compared and stored: lower case, hyphenated, without braces. */
+const canonicalForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+export const isCanonicalUuid = (text: string): boolean => canonicalForm.test(text)
+
+export const CanonicalUuid: Schema.Codec<string> = Schema.String.check(
+  Schema.makeFilter(isCanonicalUuid, { expected: "a UUID in its lower-case, hyphenated form" })
+)
+
+/** Upper-case letters are accepted and folded; any other deviation is refused. */
+export const Uuid: Schema.Codec<string> = Schema.String.pipe(
+  Schema.decodeTo(CanonicalUuid, SchemaTransformation.toLowerCase())
+)

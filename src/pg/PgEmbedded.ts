@@ -1,0 +1,226 @@
+/**
+ * PostgreSQL inside the process: PGlite behind the same client as a server.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Layer, Schema, type Scope } from "effect"
+import type { Reactivity } from "effect/reactivity"
+import type { SqlClient } from "effect/sql"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import * as Pglite from "../internal/pglite.ts"
+import * as PgliteLock from "../internal/pgliteLock.ts"
+import { makeSession } from "../internal/pgliteSession.ts"
+
+/**
+ * Raised when the package `@electric-sql/pglite`, an optional peer dependency, is not installed.
+ */
+export class PgliteNotInstalled extends Schema.TaggedError<PgliteNotInstalled>()("PgliteNotInstalled", {}) {
+  override get message(): string {
+    return "The embedded database needs PGlite. Install it: npm install @electric-sql/pglite"
+  }
+}
+
+/**
+ * Raised when a data directory is already open, in this or in another process.
+ *
+ * **Details**
+ *
+ * `pid` and `host` say who has it, as far as `lockFile` can be read. The lock of a process that has died is not an
+ * obstacle. Only where that cannot be known (another machine, another container, an unreadable lock file) somebody
+ * has to make sure that nobody uses the directory, and then delete `lockFile`.
+ */
+export class DataDirectoryInUse extends Schema.TaggedError<DataDirectoryInUse>()("DataDirectoryInUse", {
+  directory: Schema.String,
+  lockFile: Schema.String,
+  pid: Schema.optionalKey(Schema.Int),
+  host: Schema.optionalKey(Schema.String)
+}) {
+  override get message(): string {
+    const holder = this.pid === undefined ? "another process" : `process ${this.pid} on ${this.host ?? "?"}`
+    return (
+      `The data directory ${this.directory} is in use by ${holder}. ` +
+      `Stop it, or use another directory. If it is certain that nobody uses it, delete ${this.lockFile}`
+    )
+  }
+}
+
+/**
+ * Raised when a data directory cannot be used: it is not a directory, not accessible, holds something else than a
+ * database of ours, or a database that PostgreSQL cannot open. `problem` says which.
+ */
+export class DataDirectoryUnusable extends Schema.TaggedError<DataDirectoryUnusable>()(
+  "DataDirectoryUnusable",
+  {
+    directory: Schema.String,
+    problem: Schema.String,
+    cause: Schema.optionalKey(Schema.Defect())
+  }
+) {
+  override get message(): string {
+    return `The data directory ${this.directory} cannot be used: ${this.problem}`
+  }
+}
+
+/**
+ * Raised when PGlite is installed but does not start, for example for want of memory.
+ */
+export class PgliteStartFailed extends Schema.TaggedError<PgliteStartFailed>()("PgliteStartFailed", {
+  problem: Schema.String,
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    return `PGlite did not start: ${this.problem}`
+  }
+}
+
+/** What can go wrong when the embedded database is started. */
+export type PgEmbeddedError =
+  | PgliteNotInstalled
+  | DataDirectoryInUse
+  | DataDirectoryUnusable
+  | PgliteStartFailed
+
+/** Where the embedded database keeps its data. */
+export interface Options {
+  /**
+   * A directory, made if it does not exist, whose content survives the process. In memory if left out.
+   * It belongs to this one database: nothing else may be in it.
+   */
+  readonly dataDirectory?: string | undefined
+}
+
+const problemOf = (error: unknown): string => {
+  if (error instanceof Pglite.StartFailure) {
+    return error.log === "" ? problemOf(error.cause) : error.log
+  }
+  return error instanceof Error ? error.message : String(error)
+}
+
+const unusable = (directory: string) => (cause: unknown) =>
+  new DataDirectoryUnusable({ directory, problem: problemOf(cause), cause })
+
+const checkContent = Effect.fnUntraced(function* (
+  directory: string
+): Effect.fn.Return<void, PgEmbeddedError> {
+  const content = yield* Effect.try({ try: () => Pglite.inspect(directory), catch: unusable(directory) })
+  if (content === "foreign") {
+    return yield* new DataDirectoryUnusable({
+      directory,
+      problem: "it is not empty, and what it contains is not a database. Use a directory of its own"
+    })
+  }
+})
+
+const lockDirectory = Effect.fnUntraced(function* (
+  directory: string
+): Effect.fn.Return<void, PgEmbeddedError, Scope.Scope> {
+  yield* Effect.try({
+    try: () => Fs.mkdirSync(directory, { recursive: true, mode: 0o700 }),
+    catch: unusable(directory)
+  })
+  // first, so that a directory of somebody else is left as it was
+  yield* checkContent(directory)
+  const attempt = yield* Effect.acquireRelease(
+    Effect.try({ try: () => PgliteLock.acquire(directory), catch: unusable(directory) }),
+    (lock) => Effect.sync(() => (lock._tag === "Acquired" ? lock.release() : undefined))
+  )
+  if (attempt._tag === "Held") {
+    return yield* new DataDirectoryInUse({
+      directory,
+      lockFile: Path.join(directory, PgliteLock.lockName),
+      ...(attempt.holder === undefined ? {} : { pid: attempt.holder.pid, host: attempt.holder.host })
+    })
+  }
+  yield* checkContent(directory)
+})
+
+/**
+ * Starts an embedded database, which ends with the scope.
+ *
+ * **When to use**
+ *
+ * To have the client in hand; {@link layer} and {@link layerWith} are the usual way.
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<PgClient.PgClient, PgEmbeddedError, Scope.Scope | Reactivity.Reactivity> {
+  const failed = (cause: unknown) => new PgliteStartFailed({ problem: problemOf(cause), cause })
+  const pglite = yield* Effect.tryPromise({ try: () => Pglite.load(), catch: failed })
+  if (pglite === undefined) return yield* new PgliteNotInstalled()
+
+  const directory = options.dataDirectory === undefined ? undefined : Path.resolve(options.dataDirectory)
+  if (directory !== undefined) yield* lockDirectory(directory)
+
+  const session = yield* Effect.acquireRelease(
+    Effect.tryPromise({
+      try: async () =>
+        makeSession(
+          await (directory === undefined
+            ? Pglite.startInMemory(pglite)
+            : Pglite.startInDirectory(pglite, directory))
+        ),
+      catch: (cause): PgEmbeddedError => (directory === undefined ? failed : unusable(directory))(cause)
+    }),
+    (running) =>
+      Effect.tryPromise(() => running.close()).pipe(
+        Effect.catch((error) => Effect.logWarning("The embedded database did not close cleanly", error))
+      )
+  )
+
+  const client = yield* PgClient.make({
+    username: "postgres",
+    database: "postgres",
+    stream: session.connect,
+    // there is one backend: a second connection would share its transactions
+    maxConnections: 1,
+    minConnections: 1,
+    idleTimeout: "1 day"
+  }).pipe(Effect.mapError(failed))
+  Pglite.registerSession(client, session)
+  // PostgreSQL on one session: code that looks at the driver then does without a second connection
+  return Object.assign(client, { driver: "pglite" })
+})
+
+/**
+ * An embedded database, in memory or in a directory, as the client of the program.
+ *
+ * **When to use**
+ *
+ * For development, tests, demonstrations and programs for one machine. For anything else use a PostgreSQL server and
+ * `PgClient.layer`: the client, the SQL and the migrations are the same.
+ *
+ * **Details**
+ *
+ * Provides what `PgClient.layer` provides. There is one connection: transactions wait for one another, and other
+ * statements wait for the transaction. Closing the scope ends with a checkpoint. A checkpoint is also made whenever
+ * the write-ahead log has grown by 16 MB.
+ *
+ * With `dataDirectory`, a transaction that was committed survives the end of the process, however it ends: commits
+ * are handed to the operating system at once (killed with SIGKILL while writing, again and again, nothing that was
+ * acknowledged was lost, and the next start took up to half a second longer). They are not forced to the disk:
+ * a crash of the *machine* may lose the newest of them and may damage the database. PGlite cannot do better.
+ *
+ * The first start makes an empty database, which takes seconds, and keeps a copy in
+ * `node_modules/.cache/effect-eventsourcing` (5 MB), from which new databases start in half a second. Where that
+ * directory cannot be written, each new database takes the seconds.
+ *
+ * **Gotchas**
+ *
+ * - Statements run on the thread of the program. While one runs nothing else does, and it cannot be cancelled: a
+ *   timeout takes effect when it has ended.
+ * - `PgClient.listen` keeps the only connection, so everything else waits; `PgClient.notify` inside a transaction
+ *   waits for ever. Use `select pg_notify(…)`.
+ * - A data directory has one user at a time; see {@link DataDirectoryInUse}.
+ * - There is no autovacuum. Run `vacuum analyze` now and then if rows are updated or deleted a lot.
+ * - Everybody is the superuser `postgres`, for whom row-level security does not hold until the role is changed.
+ */
+export const layerWith = (
+  options: Options
+): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, PgEmbeddedError> => PgClient.layerFrom(make(options))
+
+/**
+ * An embedded database in memory, gone with the scope.
+ *
+ * See {@link layerWith}.
+ */
+export const layer: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, PgEmbeddedError> = layerWith({})

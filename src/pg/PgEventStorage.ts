@@ -1,0 +1,344 @@
+/**
+ * The driver for PostgreSQL, on any `PgClient`: every append and every page of a read is one round trip to a function
+ * of `migrations/`, which binds the tenant and runs under row-level security.
+ */
+import { Effect, Layer, Result } from "effect"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import { SqlClient, type SqlError } from "effect/sql"
+import * as EventStorage from "../EventStorage.ts"
+import * as pgAppend from "../internal/pgAppend.ts"
+import * as pgError from "../internal/pgError.ts"
+import { StorageUnavailable, UnknownTenant } from "../StoreError.ts"
+import type { TenantId } from "../Tenant.ts"
+import * as PgCheck from "./PgCheck.ts"
+import * as PgTenant from "./PgTenant.ts"
+
+/** Settings of {@link layerWith}. */
+export interface Options {
+  /** Whether the first append of an unknown tenant registers it. Default: true. */
+  readonly provisionOnAppend?: boolean | undefined
+  /** About how many bytes of payload and metadata a page of a read has at most. Default: 4 MiB. */
+  readonly pageBytes?: number | undefined
+  /**
+   * What to do at start-up if the isolation of tenants is impaired in the database: refuse to start, or log a warning.
+   * Default: refuse.
+   */
+  readonly onImpairedIsolation?: "refuse" | "warn" | undefined
+}
+
+const columns = [
+  '"position"',
+  "aggregate_type",
+  "aggregate_id",
+  "version",
+  "event_id::text",
+  "event_type",
+  "schema_version",
+  "occurred_at",
+  "recorded_at",
+  "actor",
+  "correlation_id",
+  "causation_id",
+  "metadata",
+  "payload",
+  "bytes"
+]
+
+const readStreamSql = `select ${columns.join(", ")} from eventsourcing.read_stream($1::uuid, $2::text, $3::text, $4::integer, $5::integer, $6::boolean, $7::integer, $8::bigint)`
+const readLogSql = `select ${columns.join(", ")} from eventsourcing.read_log($1::uuid, $2::bigint, $3::bigint, $4::timestamptz, $5::timestamptz, $6::text[], $7::text[], $8::boolean, $9::integer, $10::bigint)`
+const readAllLogsSql = `select tenant_id::text, ${columns.map((column) => `(event).${column}`).join(", ")} from eventsourcing.read_all_logs($1::uuid, $2::uuid, $3::bigint, $4::integer, $5::bigint)`
+
+type EventColumns = readonly [
+  position: number,
+  aggregateType: string,
+  aggregateId: string,
+  version: number,
+  eventId: string,
+  eventType: string,
+  schemaVersion: number,
+  occurredAt: Date,
+  recordedAt: Date,
+  actor: string | null,
+  correlationId: string,
+  causationId: string | null,
+  metadata: string,
+  payload: string,
+  bytes: number
+]
+
+const eventRow = (row: EventColumns): EventStorage.EventRow => ({
+  position: row[0],
+  aggregateType: row[1],
+  aggregateId: row[2],
+  version: row[3],
+  eventId: row[4],
+  eventType: row[5],
+  schemaVersion: row[6],
+  occurredAt: row[7].getTime(),
+  recordedAt: row[8].getTime(),
+  actor: row[9],
+  correlationId: row[10],
+  causationId: row[11],
+  metadata: row[12],
+  payload: row[13]
+})
+
+const make = (
+  options: Options
+): Effect.Effect<
+  EventStorage.EventStorage["Service"],
+  PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable,
+  SqlClient.SqlClient
+> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* PgCheck.schema
+    const isolation = PgCheck.isolation
+    yield* options.onImpairedIsolation === "warn"
+      ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))
+      : isolation
+    const provision = options.provisionOnAppend ?? true
+    const pageBytes = BigInt(options.pageBytes ?? 4 << 20)
+
+    /** The rows of a query; `Row` is what its columns decode to, by the types they have in `migrations/`. */
+    const query = <Row>(text: string, parameters: ReadonlyArray<unknown>) =>
+      PgTenant.statement(
+        sql,
+        (connection) =>
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
+          connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+      )
+
+    const ofTenant = <Row>(
+      operation: string,
+      tenantId: TenantId,
+      text: string,
+      parameters: ReadonlyArray<unknown>
+    ) =>
+      Effect.mapError(query<Row>(text, [tenantId, ...parameters]), (error) =>
+        pgError.toReadError(operation, tenantId, error)
+      )
+
+    const acrossTenants = <Row>(operation: string, text: string, parameters: ReadonlyArray<unknown>) =>
+      Effect.mapError(query<Row>(text, parameters), (error) => pgError.toUnavailable(operation, error))
+
+    /** A page is complete if neither limit ended it. */
+    const page = <Columns extends ReadonlyArray<unknown>, Row>(
+      rows: ReadonlyArray<Columns>,
+      limit: number,
+      bytesOf: (row: Columns) => number,
+      toRow: (row: Columns) => Row
+    ): EventStorage.Page<Row> => {
+      let bytes = 0
+      for (const row of rows) bytes += bytesOf(row)
+      return { rows: rows.map(toRow), complete: rows.length < limit && bytes < pageBytes }
+    }
+
+    /** Runs a batch; a failure that only one append can have caused is not spread over the others. */
+    const append = (
+      requests: ReadonlyArray<EventStorage.AppendRequest>
+    ): Effect.Effect<ReadonlyArray<pgAppend.Outcome>> => {
+      const batch = pgAppend.encode(requests, provision)
+      return PgTenant.statement(
+        sql,
+        (connection, alone) =>
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the function's columns decode to
+          connection.executeValues(
+            alone ? pgAppend.callSql : pgAppend.selectSql,
+            batch.parameters
+          ) as Effect.Effect<ReadonlyArray<pgAppend.ResultColumns>, SqlError.SqlError>
+      ).pipe(
+        Effect.flatMap(([row]) =>
+          row === undefined
+            ? Effect.die(new Error("eventsourcing.append gave no row"))
+            : Effect.succeed(pgAppend.decode(requests, batch, row))
+        ),
+        Effect.catch((error) => {
+          if (requests.length > 1 && !pgError.isTransient(error)) {
+            return Effect.map(
+              Effect.forEach(requests, (request) => append([request])),
+              (outcomes) => outcomes.flat()
+            )
+          }
+          return Effect.succeed(
+            requests.map(({ tenantId }) => Result.fail(pgError.toReadError("append", tenantId, error)))
+          )
+        })
+      )
+    }
+
+    return EventStorage.EventStorage.of({
+      append: (requests) => (requests.length === 0 ? Effect.succeed([]) : append(requests)),
+      readStream: (request) =>
+        Effect.map(
+          ofTenant<EventColumns>("read a stream", request.tenantId, readStreamSql, [
+            request.aggregateType,
+            request.aggregateId,
+            clampVersion(request.fromVersion),
+            clampVersion(request.toVersion),
+            request.direction === "backwards",
+            request.limit,
+            pageBytes
+          ]),
+          (rows) => page(rows, request.limit, (row) => row[14], eventRow)
+        ),
+      readLog: (request) =>
+        Effect.map(
+          ofTenant<EventColumns>("read a log", request.tenantId, readLogSql, [
+            toBigint(request.fromPosition),
+            toBigint(request.toPosition),
+            toDate(request.recordedFrom),
+            toDate(request.recordedBefore),
+            request.aggregateTypes ?? null,
+            request.eventTypes ?? null,
+            request.direction === "backwards",
+            request.limit,
+            pageBytes
+          ]),
+          (rows) => page(rows, request.limit, (row) => row[14], eventRow)
+        ),
+      streamVersion: ({ tenantId, aggregateType, aggregateId }) =>
+        Effect.map(
+          ofTenant<[number]>(
+            "read a version",
+            tenantId,
+            "select eventsourcing.stream_version($1::uuid, $2::text, $3::text)",
+            [aggregateType, aggregateId]
+          ),
+          ([row]) => row?.[0] ?? 0
+        ),
+      position: (tenantId) =>
+        Effect.map(
+          ofTenant<[number]>("read a position", tenantId, "select eventsourcing.log_position($1::uuid)", []),
+          ([row]) => row?.[0] ?? 0
+        ),
+      provisionTenant: (tenantId) =>
+        Effect.map(
+          ofTenant<[EventStorage.TenantStatus]>(
+            "provision a tenant",
+            tenantId,
+            "select eventsourcing.provision_tenant($1::uuid)",
+            []
+          ),
+          ([row]) => row?.[0] ?? "active"
+        ),
+      tenantStatus: (tenantId) =>
+        Effect.map(
+          ofTenant<[EventStorage.TenantStatus | null]>(
+            "read the status of a tenant",
+            tenantId,
+            "select eventsourcing.tenant_status($1::uuid)",
+            []
+          ),
+          ([row]) => row?.[0] ?? undefined
+        ),
+      recordAccess: ({ actor, reason, operation }) =>
+        Effect.suspend(() => {
+          const accessId = uuidV7Unsafe()
+          return Effect.as(
+            acrossTenants(
+              "record a cross-tenant access",
+              "select eventsourcing.record_cross_tenant_access($1::uuid, $2::text, $3::text, $4::text)",
+              [accessId, actor, reason, operation]
+            ),
+            accessId
+          )
+        }),
+      setTenantStatus: ({ accessId, tenantId, status }) =>
+        Effect.flatMap(
+          acrossTenants<[EventStorage.TenantStatus | null]>(
+            "set the status of a tenant",
+            "select eventsourcing.set_tenant_status($1::uuid, $2::uuid, $3::text)",
+            [accessId, tenantId, status]
+          ),
+          ([row]) =>
+            row === undefined || row[0] === null
+              ? Effect.fail(new UnknownTenant({ tenantId }))
+              : Effect.succeed(row[0])
+        ),
+      listTenants: ({ accessId, after, limit }) =>
+        Effect.map(
+          acrossTenants<[TenantId, EventStorage.TenantStatus, Date, number]>(
+            "list tenants",
+            'select tenant_id::text, status, created_at, "position" from eventsourcing.list_tenants($1::uuid, $2::uuid, $3::integer)',
+            [accessId, after ?? null, limit]
+          ),
+          (rows) =>
+            page(
+              rows,
+              limit,
+              () => 0,
+              ([tenantId, status, createdAt, position]) => ({
+                tenantId,
+                status,
+                createdAt: createdAt.getTime(),
+                position
+              })
+            )
+        ),
+      readAllLogs: ({ accessId, after, limit }) =>
+        Effect.map(
+          acrossTenants<readonly [TenantId, ...EventColumns]>("read all logs", readAllLogsSql, [
+            accessId,
+            after?.tenantId ?? null,
+            toBigint(after?.position ?? 0),
+            limit,
+            pageBytes
+          ]),
+          (rows) =>
+            page(
+              rows,
+              limit,
+              (row) => row[15],
+              ([tenantId, ...event]) => ({ tenantId, ...eventRow(event) })
+            )
+        ),
+      listAccesses: ({ accessId, before, limit }) =>
+        Effect.map(
+          acrossTenants<[string, Date, string, string, string]>(
+            "list cross-tenant accesses",
+            "select access_id::text, accessed_at, actor, reason, operation from eventsourcing.list_cross_tenant_accesses($1::uuid, $2::uuid, $3::integer)",
+            [accessId, before ?? null, limit]
+          ),
+          (rows) =>
+            page(
+              rows,
+              limit,
+              () => 0,
+              ([id, accessedAt, actor, reason, operation]) => ({
+                accessId: id,
+                accessedAt: accessedAt.getTime(),
+                actor,
+                reason,
+                operation
+              })
+            )
+        )
+    })
+  })
+
+const maxInteger = 2_147_483_647
+
+/** Versions out of the range of `integer` select what the nearest one does: nothing more. */
+const clampVersion = (version: number): number => Math.trunc(Math.min(Math.max(version, 0), maxInteger))
+
+const toBigint = (position: number): bigint =>
+  BigInt(Math.trunc(Math.min(Math.max(position, 0), Number.MAX_SAFE_INTEGER)))
+
+const toDate = (time: number | undefined): Date | null => (time === undefined ? null : new Date(time))
+
+/** Events in PostgreSQL. The database must be migrated (`PgMigrator.layer`). */
+export const layer: Layer.Layer<
+  EventStorage.EventStorage,
+  PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable,
+  SqlClient.SqlClient
+> = Layer.effect(EventStorage.EventStorage, make({}))
+
+/** Events in PostgreSQL, with settings. The database must be migrated (`PgMigrator.layer`). */
+export const layerWith = (
+  options: Options
+): Layer.Layer<
+  EventStorage.EventStorage,
+  PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable,
+  SqlClient.SqlClient
+> => Layer.effect(EventStorage.EventStorage, make(options))

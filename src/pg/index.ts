@@ -1,0 +1,8 @@
+/**
+ * Event sourcing on PostgreSQL, and on the embedded PGlite.
+ */
+export * as PgCheck from "./PgCheck.ts"
+export * as PgEmbedded from "./PgEmbedded.ts"
+export * as PgEventStorage from "./PgEventStorage.ts"
+export * as PgMigrator from "./PgMigrator.ts"
+export * as PgTenant from "./PgTenant.ts"

@@ -1,0 +1,4 @@
+/**
+ * What users test with: suites for drivers, and more to come.
+ */
+export {}

@@ -1,0 +1,86 @@
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { createRequire } from "node:module"
+import { tmpdir } from "node:os"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const fixture = Path.join(root, "test/fixtures/consumer")
+
+interface Manifest {
+  readonly name: string
+  readonly version: string
+  readonly devDependencies: Readonly<Record<string, string>>
+}
+
+interface Outcome {
+  readonly status: number
+  readonly output: string
+}
+
+const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): Promise<Outcome> =>
+  new Promise((resolve) => {
+    // What `npm test` sets would tie an npm inside of it to this package.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name)))
+    const child = execFile(command, args, { cwd, env }, (_error, stdout, stderr) =>
+      resolve({ status: child.exitCode ?? 1, output: `${stdout}${stderr}` })
+    )
+  })
+
+const succeed = async (cwd: string, command: string, ...args: ReadonlyArray<string>): Promise<string> => {
+  const { output, status } = await run(cwd, command, ...args)
+  assert.strictEqual(status, 0, `${[command, ...args].join(" ")} failed:\n${output}`)
+  return output
+}
+
+/** The first snippet of the README in the given language. */
+const snippet = (readme: string, language: string): string | undefined =>
+  new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, "ms").exec(readme)?.[1]
+
+describe("the package, installed from its tarball into an empty project", () => {
+  let project = ""
+  const tsc = createRequire(import.meta.url)
+    .resolve("typescript/package.json")
+    .replace("package.json", "bin/tsc")
+
+  beforeAll(async () => {
+    project = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-consumer-"))
+    const manifest = JSON.parse(await readFile(Path.join(root, "package.json"), "utf8")) as Manifest
+    await succeed(root, "npm", "pack", "--silent", "--pack-destination", project)
+    await writeFile(Path.join(project, "package.json"), `{ "type": "module", "private": true }`)
+    const peers = ["effect", "@effect/sql-pg", "@electric-sql/pglite", "@types/node"]
+    const packages = [
+      `./${manifest.name}-${manifest.version}.tgz`,
+      ...peers.map((name) => `${name}@${manifest.devDependencies[name]}`)
+    ]
+    // `npm ci` has left everything but the tarball in npm's cache.
+    await succeed(project, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", ...packages)
+    await cp(fixture, project, { recursive: true })
+  }, 60_000)
+
+  afterAll(() => rm(project, { recursive: true, force: true }))
+
+  it("type-checks and runs the README's program", async () => {
+    const readme = await readFile(Path.join(root, "README.md"), "utf8").catch(() => "")
+    const program = snippet(readme, "ts")
+    if (program !== undefined) await writeFile(Path.join(project, "program.ts"), program)
+    await succeed(project, process.execPath, tsc)
+    const output = await succeed(project, process.execPath, "out/program.js")
+    const expected = snippet(readme, "text")
+    if (expected !== undefined) assert.strictEqual(output.trim(), expected.trim())
+  })
+
+  it("keeps its internals to itself", async () => {
+    const { output, status } = await run(
+      project,
+      process.execPath,
+      "--input-type=module",
+      "--eval",
+      `await import("effect-eventsourcing/internal/uuid.js")`
+    )
+    assert.notStrictEqual(status, 0)
+    assert.include(output, "ERR_PACKAGE_PATH_NOT_EXPORTED")
+  })
+})

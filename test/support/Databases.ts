@@ -1,0 +1,141 @@
+/**
+ * Databases for tests: each one fresh, a copy of a template that is migrated once per server and run.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Redacted, Schema, type Scope } from "effect"
+import type { SqlClient, SqlError } from "effect/sql"
+import { createHash, randomUUID } from "node:crypto"
+import { readdirSync, readFileSync } from "node:fs"
+import * as PgMigrator from "../../src/pg/PgMigrator.ts"
+import { type Connection, environment } from "./PgServer.ts"
+
+/** How to connect to a server or to one of its databases. */
+export type Config = PgClient.PgPoolConfig
+
+/** A migrated database of one's own. */
+export interface Database {
+  readonly name: string
+  /** As the superuser, who owns the schema. */
+  readonly owner: Config
+  /** As an application does: `eventsourcing_app_test` owns nothing and is a member of the migrations' group roles. */
+  readonly app: Config
+}
+
+/** A server that tests run on. */
+export interface TestServer {
+  readonly name: string
+  /** Creates a migrated database, which is dropped when the scope closes. */
+  readonly freshDatabase: Effect.Effect<Database, never, Scope.Scope>
+}
+
+const run = process.env[environment.run] ?? randomUUID()
+const derive = (purpose: string): string => createHash("sha256").update(`${run} ${purpose}`).digest("hex")
+
+const prefix = `eventsourcing_test_${derive("prefix").slice(0, 8)}`
+const appRole = "eventsourcing_app_test"
+const appPassword = derive("password")
+
+/** Runs statements on one connection as the server's superuser; any failure is a defect of the test's surroundings. */
+const administer = <A, E>(
+  server: Config,
+  body: (
+    sql: PgClient.PgClient
+  ) => Effect.Effect<A, E | SqlError.SqlError, PgClient.PgClient | SqlClient.SqlClient>
+): Effect.Effect<A> =>
+  PgClient.PgClient.use(body).pipe(
+    Effect.provide(PgClient.layer({ ...server, maxConnections: 1 })),
+    Effect.orDie
+  )
+
+/**
+ * Creates the template, unless another worker of the run has done it, and answers its name. The name changes with the
+ * migrations, so a server that outlives one of them (watch mode) gets a new template.
+ */
+const migratedTemplate = (server: Config): Effect.Effect<string> =>
+  administer(
+    server,
+    Effect.fnUntraced(function* (sql) {
+      const migrations = new URL("../../migrations/", import.meta.url)
+      const contents = readdirSync(migrations).map((file) => readFileSync(new URL(file, migrations), "utf8"))
+      const template = `${prefix}_template_${derive(contents.join()).slice(0, 8)}`
+      // The lock belongs to the session, which ends with this client, also when the worker dies.
+      yield* sql`select pg_advisory_lock(7305213)`
+      const existing = yield* sql`select from pg_database where datname = ${template}`
+      if (existing.length > 0) return template
+      const draft = `${template}_draft`
+      yield* sql`drop database if exists ${sql(draft)} with (force)`
+      yield* sql`create database ${sql(draft)} template template0`
+      yield* administer({ ...server, database: draft }, () => PgMigrator.run)
+      yield* sql.unsafe(`
+        do $$
+        begin
+          if not exists (select from pg_roles where rolname = '${appRole}') then create role ${appRole}; end if;
+          alter role ${appRole} login nosuperuser nobypassrls nocreatedb nocreaterole password '${appPassword}';
+          grant eventsourcing_tenant, eventsourcing_all_tenants to ${appRole};
+        end
+        $$`)
+      yield* sql`alter database ${sql(draft)} rename to ${sql(template)}`
+      return template
+    })
+  )
+
+/** A migrated database on the given server, dropped when the scope closes. The server's role must be a superuser. */
+export const freshDatabase = (server: Config): Effect.Effect<Database, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const template = yield* migratedTemplate(server)
+    const name = `${prefix}_${randomUUID().slice(-12)}`
+    yield* Effect.acquireRelease(
+      administer(server, (sql) => sql`create database ${sql(name)} template ${sql(template)}`),
+      () => administer(server, (sql) => sql`drop database ${sql(name)} with (force)`)
+    )
+    const owner = { ...server, database: name }
+    return { name, owner, app: { ...owner, username: appRole, password: Redacted.make(appPassword) } }
+  })
+
+/** The superuser's connection to a server of one's own (`PgServer.start`), in the form that the client takes. */
+export const configOf = ({ host, password, port, user }: Connection): Config => ({
+  host,
+  port,
+  username: user,
+  password: Redacted.make(password),
+  database: "postgres"
+})
+
+const Answer = Schema.fromJsonString(
+  Schema.Struct({ host: Schema.String, port: Schema.Int, user: Schema.String, password: Schema.String })
+)
+
+/** The server of the test run: the first request starts it. */
+const serverOfTheRun = Effect.gen(function* () {
+  const url = process.env[environment.server]
+  if (url === undefined)
+    return yield* Effect.die(new Error("Outside of vitest, start a server with PgServer.start"))
+  const response = yield* Effect.promise(() => fetch(url))
+  const body = yield* Effect.promise(() => response.text())
+  if (!response.ok) return yield* Effect.die(new Error(body))
+  return configOf(yield* Schema.decodeEffect(Answer)(body))
+}).pipe(Effect.orDie)
+
+const databaseUrl = process.env["DATABASE_URL"]
+const external: Config | undefined =
+  databaseUrl === undefined ? undefined : { url: Redacted.make(databaseUrl) }
+
+/** Every server to test on: PostgreSQL 18 out of a package and, when it is set, the one in DATABASE_URL. */
+export const servers: ReadonlyArray<TestServer> = [
+  { name: "PostgreSQL 18", freshDatabase: Effect.flatMap(serverOfTheRun, freshDatabase) },
+  ...(external === undefined ? [] : [{ name: "DATABASE_URL", freshDatabase: freshDatabase(external) }])
+]
+
+/** Removes what this run has left on the server in DATABASE_URL. */
+export const cleanUp: Effect.Effect<void> =
+  external === undefined
+    ? Effect.void
+    : administer(
+        external,
+        Effect.fnUntraced(function* (sql) {
+          const left = yield* sql<{ name: string }>`
+            select datname::text as name from pg_database where starts_with(datname::text, ${prefix})`
+          for (const { name } of left) yield* sql`drop database ${sql(name)} with (force)`
+          yield* sql`drop role if exists ${sql(appRole)}`
+        })
+      )

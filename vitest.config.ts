@@ -1,0 +1,27 @@
+import "./test/support/node20.ts"
+import { availableParallelism } from "node:os"
+import { defineConfig } from "vitest/config"
+
+// Where .ci/run wants the results as JSON.
+const results = process.env["VITEST_RESULTS"]
+
+export default defineConfig({
+  // The package's own name, in examples and tests, leads to src (see "paths").
+  resolve: { tsconfigPaths: true },
+  test: {
+    include: ["test/**/*.test.ts"],
+    typecheck: {
+      enabled: true,
+      include: ["test/**/*.test-d.ts"],
+      tsconfig: "tsconfig.json",
+      // Errors elsewhere are what `npm run check` is for.
+      ignoreSourceErrors: true
+    },
+    globalSetup: "test/support/PgServerSetup.ts",
+    // Not more: a worker with an embedded PGlite takes almost a gigabyte.
+    maxWorkers: Math.min(availableParallelism(), 4),
+    testTimeout: 20_000,
+    hookTimeout: 30_000,
+    reporters: results === undefined ? ["default"] : ["default", ["json", { outputFile: results }]]
+  }
+})
