@@ -130,7 +130,11 @@ begin
             p_event_ids[first_event:last_event]
           ) with ordinality as u (append_no, stream_no, event_id, place)
         ) n
-        join eventsourcing.events e on e.tenant_id = v_tenant and e.event_id = n.event_id
+        -- The limit makes it one index lookup per event. As a join, planned while the table was small or not yet
+        -- analyzed, it read the whole log of the tenant.
+        cross join lateral (
+          select k.* from eventsourcing.events k where k.tenant_id = v_tenant and k.event_id = n.event_id limit 1
+        ) e
         order by n.event_no
       loop
         refused[known.append_no] := true;
@@ -239,6 +243,8 @@ language plpgsql
 as $$
 begin
   rollback;
+  -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
+  set transaction isolation level read committed;
   select a.item, a.outcome, a.version, a."position", a.recorded_at
   into item, outcome, version, "position", recorded_at
   from eventsourcing.append(

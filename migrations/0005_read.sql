@@ -18,14 +18,14 @@ begin
     causation_id   text,
     metadata       text,
     payload        text,
-    bytes          integer
+    more           boolean
   );
 exception
   when duplicate_object then null;
 end
 $$;
 comment on type eventsourcing.stored_event is
-  'An event as the functions return it. position is a double: exact up to 2^53, and cheap to decode.';
+  'An event as the functions return it. position is a double: exact up to 2^53, and cheap to decode. more: whether something in range is behind it.';
 
 -- Events of one stream with p_from <= version <= p_to, ascending or descending.
 create or replace function eventsourcing.read_stream(
@@ -43,9 +43,10 @@ begin
     return query
       select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.bytes
+        e.metadata::text, e.payload::text, e.more
       from (
-        select e.*, sum(e.bytes) over (order by e.version desc rows unbounded preceding) as total
+        select e.*, sum(e.bytes) over (order by e.version desc rows unbounded preceding) as total,
+          lead(true, 1, false) over (order by e.version desc) as more
         from eventsourcing.events e
         where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
           and e.version between p_from and p_to
@@ -58,9 +59,10 @@ begin
     return query
       select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.bytes
+        e.metadata::text, e.payload::text, e.more
       from (
-        select e.*, sum(e.bytes) over (order by e.version rows unbounded preceding) as total
+        select e.*, sum(e.bytes) over (order by e.version rows unbounded preceding) as total,
+          lead(true, 1, false) over (order by e.version) as more
         from eventsourcing.events e
         where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
           and e.version between p_from and p_to
@@ -129,9 +131,10 @@ begin
     return query
       select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.bytes
+        e.metadata::text, e.payload::text, e.more
       from (
-        select e.*, sum(e.bytes) over (order by e.position desc rows unbounded preceding) as total
+        select e.*, sum(e.bytes) over (order by e.position desc rows unbounded preceding) as total,
+          lead(true, 1, false) over (order by e.position desc) as more
         from eventsourcing.events e
         where e.tenant_id = p_tenant and e.position between first and last
           and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
@@ -145,9 +148,10 @@ begin
     return query
       select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.bytes
+        e.metadata::text, e.payload::text, e.more
       from (
-        select e.*, sum(e.bytes) over (order by e.position rows unbounded preceding) as total
+        select e.*, sum(e.bytes) over (order by e.position rows unbounded preceding) as total,
+          lead(true, 1, false) over (order by e.position) as more
         from eventsourcing.events e
         where e.tenant_id = p_tenant and e.position between first and last
           and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))

@@ -10,7 +10,8 @@ set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 begin
   insert into eventsourcing.cross_tenant_accesses (access_id, actor, reason, operation)
-  values (p_access, p_actor, p_reason, p_operation);
+  values (p_access, p_actor, p_reason, p_operation)
+  on conflict (access_id) do nothing; -- recorded again after a lost reply
 end
 $$;
 comment on function eventsourcing.record_cross_tenant_access is 'Writes who looks across tenants, why, and at what.';
@@ -68,9 +69,10 @@ begin
     select e.tenant_id, row(
       e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
       e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-      e.metadata::text, e.payload::text, e.bytes)::eventsourcing.stored_event
+      e.metadata::text, e.payload::text, e.more)::eventsourcing.stored_event
     from (
-      select e.*, sum(e.bytes) over (order by e.tenant_id, e.position rows unbounded preceding) as total
+      select e.*, sum(e.bytes) over (order by e.tenant_id, e.position rows unbounded preceding) as total,
+        lead(true, 1, false) over (order by e.tenant_id, e.position) as more
       from eventsourcing.events e
       where (e.tenant_id, e.position) > (coalesce(p_after_tenant, '00000000-0000-0000-0000-000000000000'), coalesce(p_after_position, 0))
       order by e.tenant_id, e.position

@@ -1,21 +1,28 @@
 -- What is wrong with the isolation of tenants in this database: no rows if nothing is. The store asks when it starts,
--- and health checks may ask at any time. Covers the store's own tables and every table that protect_tenant_table
--- was called for.
+-- and health checks may ask at any time. Covers the store's own tables, every table that protect_tenant_table was called
+-- for, and every table with a tenant_id that eventsourcing_tenant was granted rights on.
 create or replace function eventsourcing.isolation_problems()
 returns table (problem text, remedy text)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  with protected as (
-    select c.oid, c.oid::regclass::text as name, c.relrowsecurity, c.relforcerowsecurity, c.relowner
-    from pg_class c
+  with recursive tenant_table (oid) as (
+    select c.oid from pg_class c
     where c.relkind in ('r', 'p') and (
       c.relnamespace = 'eventsourcing'::regnamespace and c.relname <> 'migrations'
-      or exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'tenant_isolation')
-      or exists (select from pg_inherits i join pg_policy p on p.polrelid = i.inhparent
-                 where i.inhrelid = c.oid and p.polname = 'tenant_isolation')
+      or exists (select from pg_policy p
+                 where p.polrelid = c.oid and p.polname in ('tenant_access', 'tenant_isolation'))
+      or exists (select from aclexplode(c.relacl) g where g.grantee = 'eventsourcing_tenant'::regrole)
+        and exists (select from pg_attribute a
+                    where a.attrelid = c.oid and a.attname = 'tenant_id' and a.atttypid = 'uuid'::regtype
+                      and not a.attisdropped)
     )
+    union
+    select i.inhrelid from tenant_table t join pg_inherits i on i.inhparent = t.oid
+  ), protected as (
+    select c.oid, c.oid::regclass::text as name, c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.relacl
+    from tenant_table t join pg_class c on c.oid = t.oid
   ), of_tenants as (
     select p.* from protected p
     where exists (select from pg_attribute a where a.attrelid = p.oid and a.attname = 'tenant_id' and not a.attisdropped)
@@ -27,6 +34,16 @@ as $$
     select '(tenant_id = (NULLIF(current_setting(''eventsourcing.tenant_id''::text, true), ''''::text))::uuid)'::text as expression
   ), expected (name, permissive) as (
     values ('tenant_access', true), ('tenant_isolation', false)
+  ), routine as (
+    -- what runs with the rights of its owner; the rest runs with those of its caller, on purpose
+    select p.oid, p.oid::regprocedure::text as name, p.prosecdef, p.proowner, p.proconfig,
+      case when p.proname in (
+        'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
+        'set_tenant_status', 'list_cross_tenant_accesses'
+      ) then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end as owner
+    from pg_proc p
+    where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
+      'protect_tenant_table', 'bind_tenant', 'begin_tenant', 'isolation_problems', 'schema_version')
   )
   select format('row-level security of %s is off', p.name), format('alter table %s enable row level security', p.name)
   from protected p where not p.relrowsecurity
@@ -50,6 +67,26 @@ as $$
   where y.polpermissive and y.polname <> 'tenant_access'
     and y.polroles <> array['eventsourcing_all_tenants'::regrole::oid]
   union all
+  -- truncate knows no rows, and so no row-level security
+  select distinct format('%s may be truncated by eventsourcing_tenant', p.name),
+    format('revoke truncate on %s from eventsourcing_tenant, public', p.name)
+  from protected p, aclexplode(p.relacl) g
+  where g.privilege_type = 'TRUNCATE' and g.grantee in (0, 'eventsourcing_tenant'::regrole)
+  union all
+  select distinct format('view %s shows all rows of %s, whoever asks', v.oid::regclass, p.name),
+    case v.relkind when 'v' then format('alter view %s set (security_invoker = true)', v.oid::regclass)
+      else format('revoke all on %s from eventsourcing_tenant, public', v.oid::regclass) end
+  from of_tenants p
+  join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = p.oid and d.classid = 'pg_rewrite'::regclass
+  join pg_rewrite w on w.oid = d.objid
+  join pg_class v on v.oid = w.ev_class
+  join pg_roles o on o.oid = v.relowner
+  where has_any_column_privilege('eventsourcing_tenant', v.oid, 'select') and (
+    v.relkind = 'm'
+    or v.relkind = 'v' and (o.rolsuper or o.rolbypassrls) and not exists (
+      select from pg_options_to_table(v.reloptions) x
+      where x.option_name = 'security_invoker' and x.option_value::boolean))
+  union all
   select format('role %s is %s', r.rolname, concat_ws(' and ',
       case when r.rolsuper then 'a superuser' end, case when r.rolbypassrls then 'exempt from row-level security' end,
       case when r.rolcanlogin then 'able to log in' end)),
@@ -58,24 +95,42 @@ as $$
   where r.rolname in ('eventsourcing_tenant', 'eventsourcing_all_tenants')
     and (r.rolsuper or r.rolbypassrls or r.rolcanlogin)
   union all
-  select format('role %s owns table %s', p.relowner::regrole, p.name), format('alter table %s owner to the role that migrates', p.name)
-  from protected p where p.relowner in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole)
+  select format('role %s owns table %s', p.relowner::regrole, p.name),
+    format('alter table %s owner to %s', p.name, n.nspowner::regrole)
+  from protected p join pg_namespace n on n.nspname = 'eventsourcing'
+  where p.relowner in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole)
   union all
-  select format('role eventsourcing_tenant is a member of %s', m.roleid::regrole),
-    format('revoke %s from eventsourcing_tenant', m.roleid::regrole)
-  from pg_auth_members m where m.member = 'eventsourcing_tenant'::regrole
+  select format('role %s is a member of %s', m.member::regrole, m.roleid::regrole),
+    format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
+  from pg_auth_members m where m.member in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole)
   union all
-  select format('events can be changed or removed by %s', r.name),
-    format('revoke update, delete, truncate on eventsourcing.events from public, %s', r.name)
-  from (values ('eventsourcing_tenant'), ('eventsourcing_all_tenants')) r (name)
-  where has_table_privilege(r.name, 'eventsourcing.events', 'update, delete, truncate')
+  select distinct format('events can be changed or removed by %s', g.name),
+    format('revoke update, delete, truncate on eventsourcing.events from %s', g.name)
+  from pg_class c
+  cross join lateral (
+    select a.grantee, a.privilege_type from aclexplode(c.relacl) a
+    union all
+    select a.grantee, a.privilege_type from pg_attribute t, aclexplode(t.attacl) a where t.attrelid = c.oid
+  ) a
+  cross join lateral (select case a.grantee when 0 then 'public' else a.grantee::regrole::text end as name) g
+  where c.oid = 'eventsourcing.events'::regclass and a.grantee <> c.relowner
+    and a.privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE')
   union all
-  select format('function %s does not run as its group role', p.oid::regprocedure), 'run the migrations again'
-  from pg_proc p
-  where p.pronamespace = 'eventsourcing'::regnamespace
-    and p.proname in ('append', 'read_stream', 'read_log', 'position_at', 'stream_version', 'log_position',
-      'provision_tenant', 'tenant_status', 'list_tenants', 'read_all_logs', 'set_tenant_status')
-    and (not p.prosecdef or p.proowner not in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole))
+  select format('function %s runs with the rights of its caller', r.name), format('alter function %s security definer', r.name)
+  from routine r where not r.prosecdef
+  union all
+  select format('function %s is owned by %s', r.name, r.proowner::regrole),
+    format('alter function %s owner to %I', r.name, r.owner)
+  from routine r where r.proowner <> r.owner::regrole
+  union all
+  select format('function %s has no fixed search path', r.name),
+    format('alter function %s set search_path = pg_catalog, pg_temp', r.name)
+  from routine r where not coalesce(r.proconfig @> array['search_path=pg_catalog, pg_temp'], false)
+  union all
+  select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
+    format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
+  from routine r
+  where r.owner = 'eventsourcing_all_tenants' and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
 $$;
 comment on function eventsourcing.isolation_problems() is 'What is wrong with the isolation of tenants, and what to do about it.';
 revoke all on function eventsourcing.isolation_problems() from public;

@@ -3,6 +3,7 @@
  */
 import { Schema } from "effect"
 import type { EventSchema, Tagged } from "./Event.ts"
+import { nameProblem } from "./internal/json.ts"
 import { Uuid } from "./internal/uuid.ts"
 
 /**
@@ -46,6 +47,9 @@ export type Handlers<State, Event extends Tagged> = {
 /** A fold as one function over all events. */
 export type Apply<State, Event> = (state: State, event: Event) => State
 
+/** Refuses handlers of tags that no event has. */
+export type NoOthers<Fold, Tag extends string> = { readonly [Other in Exclude<keyof Fold, Tag>]: never }
+
 /** What an aggregate consists of, besides its name and fold. */
 export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
   /** Default: a UUID. It must encode to a string of 1 to 255 characters. */
@@ -61,7 +65,8 @@ export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
  *
  * **Gotchas**
  *
- * Two event schemas with the same tag are a defect.
+ * Throws on a name that is empty, longer than 255 characters or not well formed, for the aggregate and for its events,
+ * and on two event schemas with the same tag.
  *
  * **Example**
  *
@@ -85,8 +90,11 @@ export const make = <
 >(
   type: Type,
   options: Options<State, Events, Id>,
-  fold: Fold
+  fold: Fold & NoOthers<Fold, Events[number]["Type"]["_tag"]>
 ): Aggregate<Type, State, Events[number]["Type"], Id> => {
+  checkName("the name of an aggregate", type)
+  const tags = Schema.toTaggedUnion("_tag")(Schema.Union(options.events)).cases
+  for (const tag of Object.keys(tags)) checkName(`the tag of an event of ${type}`, tag)
   const either: Handlers<State, Events[number]["Type"]> | Apply<State, Events[number]["Type"]> = fold
   const apply = typeof either === "function" ? either : applyByTag(type, either)
   return {
@@ -103,6 +111,11 @@ export const make = <
       return state
     }
   }
+}
+
+const checkName = (what: string, name: string): void => {
+  const problem = nameProblem(name)
+  if (problem !== undefined) throw new TypeError(`${what} ${problem}`)
 }
 
 const applyByTag = <State, Event extends Tagged>(

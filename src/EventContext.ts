@@ -27,8 +27,9 @@ export const provide =
   (context: EventContext) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.updateService(effect, CurrentEventContext, (inherited) => ({
-      ...inherited,
-      ...context,
+      actor: context.actor ?? inherited.actor,
+      correlationId: context.correlationId ?? inherited.correlationId,
+      causationId: context.causationId ?? inherited.causationId,
       metadata: { ...inherited.metadata, ...context.metadata }
     }))
 

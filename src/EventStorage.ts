@@ -89,7 +89,7 @@ export interface ReadStreamRequest {
   /** Highest version, inclusive. */
   readonly toVersion: number
   readonly direction: Direction
-  /** At most this many rows. */
+  /** At most this many rows; 1 or more. */
   readonly limit: number
 }
 
@@ -107,7 +107,7 @@ export interface ReadLogRequest {
   readonly aggregateTypes: ReadonlyArray<string> | undefined
   readonly eventTypes: ReadonlyArray<string> | undefined
   readonly direction: Direction
-  /** At most this many rows. */
+  /** At most this many rows; 1 or more. */
   readonly limit: number
 }
 

@@ -6,11 +6,11 @@ import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
 import { CurrentEventContext } from "./EventContext.ts"
 import * as EventStorage from "./EventStorage.ts"
+import { currentTenant } from "./internal/currentTenant.ts"
 import * as decode from "./internal/decode.ts"
 import * as encode from "./internal/encode.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
 import { paged } from "./internal/paged.ts"
-import { isCanonicalUuid } from "./internal/uuid.ts"
 import {
   type AppendError,
   type DecodeError,
@@ -20,7 +20,7 @@ import {
   type StorageUnavailable,
   VersionConflict
 } from "./StoreError.ts"
-import { AllTenants, CurrentTenant, type TenantId } from "./Tenant.ts"
+import { AllTenants, type CurrentTenant, type TenantId } from "./Tenant.ts"
 
 /** Events for one stream. */
 export interface StreamEvents<Type extends string, State, Payload extends Event.Tagged, Id> {
@@ -28,14 +28,18 @@ export interface StreamEvents<Type extends string, State, Payload extends Event.
   readonly id: Id
   /** The version the stream must have; `"any"` to append whatever it is. */
   readonly expectedVersion: ExpectedVersion
-  readonly events: ReadonlyArray<Event.Appendable<NoInfer<Payload>>>
+  // NoInfer around it all: inside of the union it would refuse literals with a field of several types.
+  readonly events: ReadonlyArray<NoInfer<Event.Appendable<Payload>>>
 }
 
 /** {@link StreamEvents} of an aggregate. */
-export type StreamEventsOf<A extends Aggregate.Any> =
-  A extends Aggregate.Aggregate<infer Type, infer State, infer Payload, infer Id>
-    ? StreamEvents<Type, State, Payload, Id>
-    : never
+// Not in terms of StreamEvents: from a conditional type, aggregates could not be inferred.
+export interface StreamEventsOf<A extends Aggregate.Any> {
+  readonly aggregate: A
+  readonly id: Aggregate.IdOf<A>
+  readonly expectedVersion: ExpectedVersion
+  readonly events: ReadonlyArray<Event.Appendable<Aggregate.EventOf<A>>>
+}
 
 /** The outcome of an append. */
 export interface Appended<out Payload, out Type extends string = string> {
@@ -217,6 +221,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       decodePage: (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
     ) => {
       const { fromVersion = 1, toVersion = encode.maxVersion, direction = "forwards", limit } = range
+      checkIntegers({ fromVersion, toVersion, limit })
       return paged({
         start: direction === "forwards" ? fromVersion : toVersion,
         pageSize,
@@ -241,6 +246,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       decodePage: (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
     ) => {
       const { fromPosition = 1, toPosition = Number.MAX_SAFE_INTEGER, direction = "forwards", limit } = range
+      checkIntegers({ fromPosition, toPosition, limit })
       return paged({
         start: direction === "forwards" ? fromPosition : toPosition,
         pageSize,
@@ -267,22 +273,30 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       tenantId: TenantId,
       aggregate: Aggregate.Any,
       aggregateId: string,
-      versions: ReadonlyArray<number>
-    ) =>
-      readStream(
+      versions: ReadonlySet<number>
+    ) => {
+      let fromVersion = Infinity
+      let toVersion = 0
+      for (const version of versions) {
+        fromVersion = Math.min(fromVersion, version)
+        toVersion = Math.max(toVersion, version)
+      }
+      return readStream(
         { tenantId, aggregateType: aggregate.type, aggregateId },
-        { fromVersion: Math.min(...versions), toVersion: Math.max(...versions) },
+        { fromVersion, toVersion, limit: versions.size === 0 ? 0 : undefined },
         (rows) => decode.envelopes(tenantId, aggregate, rows)
       ).pipe(
-        Stream.filter((envelope) => versions.includes(envelope.version)),
+        Stream.filter((envelope) => versions.has(envelope.version)),
         Stream.runCollect
       )
+    }
 
     const appendStreams = Effect.fnUntraced(function* (
       streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>
     ) {
       const tenantId = yield* currentTenant
-      const now = yield* Clock.currentTimeMillis
+      // A test clock stands between milliseconds after a jittered delay.
+      const now = Math.floor(yield* Clock.currentTimeMillis)
       const context = yield* CurrentEventContext
       const prepared = yield* Effect.fromResult(encode.streams(streams, { context, now, limits }))
       // Streams without events are checked, not written.
@@ -315,16 +329,18 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       for (const [index, { append, events }] of prepared.entries()) {
         const end = first + events.length
         const aggregate = streams[index]?.aggregate
+        const positions = events.length === 0 ? receipt.positions : receipt.positions.slice(first, end)
         results.push({
-          version: receipt.versions[end - 1] ?? versions[index] ?? 0,
-          position: receipt.positions[Math.max(end - 1, 0)] ?? 0,
+          // The highest: events that had been appended before may be given in another order now.
+          version: receipt.versions.slice(first, end).reduce(larger, versions[index] ?? 0),
+          position: positions.reduce(larger, 0),
           events:
             receipt.replayed && aggregate !== undefined
               ? yield* storedBefore(
                   tenantId,
                   aggregate,
                   append.aggregateId,
-                  receipt.versions.slice(first, end)
+                  new Set(receipt.versions.slice(first, end))
                 )
               : events.map((event, place) =>
                   decode.appended(tenantId, append, event, receipt, first + place)
@@ -419,14 +435,15 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
     })
   })
 
-/** A tenant id that is not one got past the types; nothing may be done in its name. */
-const currentTenant: Effect.Effect<TenantId, never, CurrentTenant> = Effect.flatMap(
-  CurrentTenant,
-  (tenantId) =>
-    isCanonicalUuid(tenantId)
-      ? Effect.succeed(tenantId)
-      : Effect.die(new TypeError("CurrentTenant is not a tenant id: decode it with Tenant.TenantId"))
-)
+const larger = (left: number, right: number): number => Math.max(left, right)
+
+/** Drivers would differ about other numbers; infinity does as an end. A wrong one is a defect. */
+const checkIntegers = (numbers: Readonly<Record<string, number | undefined>>): void => {
+  for (const [name, value] of Object.entries(numbers)) {
+    if (value !== undefined && !Number.isInteger(value) && Math.abs(value) !== Infinity)
+      throw new RangeError(`${name} must be an integer`)
+  }
+}
 
 /** The event store on a driver. */
 export const layer: Layer.Layer<EventStore, never, EventStorage.EventStorage> = Layer.effect(

@@ -22,6 +22,9 @@ export interface Options {
   readonly provisionOnAppend?: boolean | undefined
 }
 
+/** A test clock stands between milliseconds after a jittered delay. */
+const wholeMillis = Effect.map(Clock.currentTimeMillis, Math.floor)
+
 /** One tenant's log, and what is needed to find events in it. Nothing in here is shared between tenants. */
 class TenantLog {
   status: EventStorage.TenantStatus = "active"
@@ -153,8 +156,8 @@ const pageOf = <Row>(
   limit: number,
   keep: (row: Row) => boolean
 ): EventStorage.Page<Row> => {
-  const first = Math.max(1, from)
-  const last = Math.min(rows.length, to)
+  const first = Math.max(1, Math.ceil(from))
+  const last = Math.min(rows.length, Math.floor(to))
   const page: Array<Row> = []
   const step = direction === "forwards" ? 1 : -1
   for (let at = direction === "forwards" ? first : last; at >= first && at <= last; at += step) {
@@ -191,7 +194,7 @@ const make = (options: Options): EventStorage.EventStorage["Service"] => {
 
   return EventStorage.EventStorage.of({
     append: (requests) =>
-      Effect.map(Clock.currentTimeMillis, (now) =>
+      Effect.map(wholeMillis, (now) =>
         requests.map((request) => {
           const log = provisionOnAppend ? provision(request.tenantId, now) : logs.get(request.tenantId)
           return log === undefined
@@ -235,11 +238,10 @@ const make = (options: Options): EventStorage.EventStorage["Service"] => {
         () => logs.get(request.tenantId)?.stream(request.aggregateType, request.aggregateId).length ?? 0
       ),
     position: (tenantId) => Effect.sync(() => logs.get(tenantId)?.events.length ?? 0),
-    provisionTenant: (tenantId) =>
-      Effect.map(Clock.currentTimeMillis, (now) => provision(tenantId, now).status),
+    provisionTenant: (tenantId) => Effect.map(wholeMillis, (now) => provision(tenantId, now).status),
     tenantStatus: (tenantId) => Effect.sync(() => logs.get(tenantId)?.status),
     recordAccess: ({ actor, reason, operation }) =>
-      Effect.map(Clock.currentTimeMillis, (accessedAt) => {
+      Effect.map(wholeMillis, (accessedAt) => {
         const accessId = uuidV7Unsafe()
         accesses.push({ accessId, accessedAt, actor, reason, operation })
         return accessId
@@ -271,7 +273,7 @@ const make = (options: Options): EventStorage.EventStorage["Service"] => {
           const rows: Array<EventStorage.TenantEventRow> = []
           for (const tenantId of sortedTenants()) {
             if (after !== undefined && tenantId < after.tenantId) continue
-            const from = tenantId === after?.tenantId ? after.position : 0
+            const from = tenantId === after?.tenantId ? Math.max(after.position, 0) : 0
             for (const row of logs.get(tenantId)?.events.slice(from, from + limit + 1) ?? []) {
               if (rows.length === limit) return Effect.succeed({ rows, complete: false })
               rows.push({ ...row, tenantId })

@@ -5,6 +5,7 @@ import { Context, Effect, Layer, Result, Schedule, Stream } from "effect"
 import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
 import * as EventStore from "./EventStore.ts"
+import * as encode from "./internal/encode.ts"
 import {
   AggregateNotFound,
   type AppendError,
@@ -24,14 +25,16 @@ export interface Loaded<out State> {
 
 /** What a decision may yield: events, as a plain value, a `Result`, or an `Effect`. No events: nothing is appended. */
 export type Decision<Payload, E = never, R = never> =
-  | ReadonlyArray<Event.Appendable<Payload>>
-  | Result.Result<ReadonlyArray<Event.Appendable<Payload>>, E>
-  | Effect.Effect<ReadonlyArray<Event.Appendable<Payload>>, E, R>
+  | ReadonlyArray<NoInfer<Event.Appendable<Payload>>>
+  | Result.Result<ReadonlyArray<NoInfer<Event.Appendable<Payload>>>, E>
+  | Effect.Effect<ReadonlyArray<NoInfer<Event.Appendable<Payload>>>, E, R>
 
 /** The outcome of a command. */
 export interface Executed<out State, out Payload, out Type extends string = string> extends Loaded<State> {
   /** The new events, as they are stored. Empty if nothing was decided. */
   readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
+  /** Whether the same events (by id) had been appended before: then nothing was written now. */
+  readonly replayed: boolean
 }
 
 /** Events decided elsewhere, to be appended under the version they were decided at. */
@@ -82,17 +85,26 @@ export class Repository extends Context.Service<
      *
      * `decide` may run several times: effects in it should not be visible outside.
      */
-    readonly execute: <Type extends string, State, Payload extends Event.Tagged, Id, E = never, R = never>(
+    readonly execute: <
+      Type extends string,
+      State,
+      // By a parameter of its own: so the tags of literals that `decide` returns are inferred as such.
+      Tag extends string,
+      Payload extends { readonly _tag: Tag },
+      Id,
+      E = never,
+      R = never
+    >(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: Id,
-      decide: (state: State) => Decision<NoInfer<Payload>, E, R>,
+      decide: (state: State) => Decision<Payload, E, R>,
       options?: ExecuteOptions
     ) => Effect.Effect<Executed<State, Payload, Type>, E | LoadError | AppendError, R | CurrentTenant>
     /** Appends events that were decided elsewhere. */
     readonly save: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: Id,
-      options: SaveOptions<NoInfer<Payload>>
+      options: NoInfer<SaveOptions<Payload>>
     ) => Effect.Effect<
       EventStore.Appended<Payload, Type>,
       AppendError | InvalidInput | DecodeError,
@@ -166,24 +178,25 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
     >(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: Id,
-      decide: (state: State) => Decision<NoInfer<Payload>, E, R>
+      decide: (state: State) => Decision<Payload, E, R>
     ) {
       const { state, version } = yield* loadOrInitial(aggregate, id)
       const events = yield* Effect.suspend(() => toEffect(decide(state)))
-      if (events.length === 0) return { state, version, events: [] }
+      if (events.length === 0) return { state, version, events: [], replayed: false }
       const appended = yield* store
         .append({ aggregate, id, events, expectedVersion: version })
         .pipe(Effect.catchTag("VersionConflict", (conflict) => Effect.fail(new Outdated(conflict))))
       // Events that had been appended before may lie anywhere in the stream.
       return appended.replayed
-        ? { ...(yield* loadOrInitial(aggregate, id)), events: appended.events }
+        ? { ...(yield* loadOrInitial(aggregate, id)), events: appended.events, replayed: true }
         : {
             state: aggregate.fold(
               appended.events.map(({ payload }) => payload),
               state
             ),
             version: appended.version,
-            events: appended.events
+            events: appended.events,
+            replayed: false
           }
     })
 
@@ -195,7 +208,7 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
         return yield* new AggregateNotFound({
           tenantId: yield* CurrentTenant,
           aggregateType: aggregate.type,
-          aggregateId: String(id)
+          aggregateId: Result.getOrElse(encode.aggregateId(aggregate, id), () => String(id))
         })
       }),
       exists: (aggregate, id) => store.exists({ aggregate, id }),

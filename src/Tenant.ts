@@ -7,6 +7,7 @@
  */
 import { Context, Effect, Schema, SchemaTransformation } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import { textProblem } from "./internal/json.ts"
 import { CanonicalUuid } from "./internal/uuid.ts"
 
 const nilUuid = "00000000-0000-0000-0000-000000000000"
@@ -71,9 +72,11 @@ export interface CrossTenantAccess {
   readonly reason: string
 }
 
+const storable = Schema.makeFilter((text: string) => textProblem(text) === undefined)
+
 const CrossTenantAccess: Schema.Codec<CrossTenantAccess> = Schema.Struct({
-  actor: Schema.NonEmptyString.check(Schema.isMaxLength(255), Schema.isTrimmed()),
-  reason: Schema.NonEmptyString.check(Schema.isMaxLength(1000), Schema.isTrimmed())
+  actor: Schema.NonEmptyString.check(Schema.isMaxLength(255), Schema.isTrimmed(), storable),
+  reason: Schema.NonEmptyString.check(Schema.isMaxLength(1000), Schema.isTrimmed(), storable)
 })
 
 /**
@@ -91,7 +94,8 @@ const isAccess = Schema.is(CrossTenantAccess)
  *
  * **Gotchas**
  *
- * An empty, blank or overlong actor or reason is a defect: it is a mistake in the program, not in its input.
+ * An empty or overlong actor or reason, one with blanks around it or with characters that cannot be stored, is a
+ * defect: it is a mistake in the program, not in its input.
  */
 export const provideAll =
   (access: CrossTenantAccess) =>

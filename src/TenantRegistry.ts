@@ -3,10 +3,11 @@
  */
 import { Context, type DateTime, Effect, Layer, Stream } from "effect"
 import * as EventStorage from "./EventStorage.ts"
+import { checkedTenant, currentTenant } from "./internal/currentTenant.ts"
 import { accesses } from "./internal/decode.ts"
 import { paged } from "./internal/paged.ts"
 import type { ReadError, StorageUnavailable, UnknownTenant } from "./StoreError.ts"
-import { AllTenants, type CrossTenantAccess, CurrentTenant, type TenantId } from "./Tenant.ts"
+import { AllTenants, type CrossTenantAccess, type CurrentTenant, type TenantId } from "./Tenant.ts"
 
 /** A use of `AllTenants`, as recorded. */
 export interface RecordedAccess extends CrossTenantAccess {
@@ -51,12 +52,13 @@ export const layer: Layer.Layer<TenantRegistry, never, EventStorage.EventStorage
     const recorded = (operation: string) =>
       Effect.flatMap(AllTenants, (access) => storage.recordAccess({ ...access, operation }))
     const setStatus = (operation: string, status: EventStorage.TenantStatus) => (tenantId: TenantId) =>
-      Effect.flatMap(recorded(`${operation} ${tenantId}`), (accessId) =>
-        storage.setTenantStatus({ accessId, tenantId, status })
+      checkedTenant(tenantId).pipe(
+        Effect.andThen(recorded(`${operation} ${tenantId}`)),
+        Effect.flatMap((accessId) => storage.setTenantStatus({ accessId, tenantId, status }))
       )
     return TenantRegistry.of({
-      provision: storage.provisionTenant,
-      status: Effect.flatMap(CurrentTenant, storage.tenantStatus),
+      provision: (tenantId) => Effect.flatMap(checkedTenant(tenantId), storage.provisionTenant),
+      status: Effect.flatMap(currentTenant, storage.tenantStatus),
       suspend: setStatus("TenantRegistry.suspend", "suspended"),
       resume: setStatus("TenantRegistry.resume", "active"),
       accesses: Stream.unwrap(

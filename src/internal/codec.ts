@@ -1,4 +1,4 @@
-import { Result, Schema, SchemaIssue, SchemaParser } from "effect"
+import { Cause, Result, Schema, SchemaIssue, SchemaParser } from "effect"
 import type * as Aggregate from "../Aggregate.ts"
 import type { Tagged } from "../Event.ts"
 
@@ -6,6 +6,7 @@ import type { Tagged } from "../Event.ts"
 export interface Mismatch {
   readonly path: ReadonlyArray<string | number>
   readonly reason: string
+  readonly limit: "depth" | undefined
 }
 
 /** Between an event and its JSON value. */
@@ -22,28 +23,38 @@ export interface AggregateCodec<Event, Id> {
 
 const firstMismatch = SchemaIssue.makeFormatterStandardSchemaV1()
 
-export const mismatch = (issue: SchemaIssue.Issue): Mismatch => {
+const mismatch = (issue: SchemaIssue.Issue): Mismatch => {
   const first = firstMismatch(issue).issues[0]
   return {
     path: (first?.path ?? []).map((segment) => {
       const key = typeof segment === "object" ? segment.key : segment
       return typeof key === "number" ? key : String(key)
     }),
-    reason: first?.message ?? "does not fit the schema"
+    reason: first?.message ?? "does not fit the schema",
+    limit: undefined
   }
 }
 
-/** A schema may throw: deep recursion ends in a RangeError, and user code runs inside. */
+/** Whether the stack was too small for the depth of a value. The parser wraps what is thrown inside of it. */
+const isOverflow = (defect: unknown): boolean =>
+  defect instanceof RangeError
+    ? /call stack/.test(defect.message)
+    : defect instanceof Error &&
+      Cause.isCause(defect.cause) &&
+      defect.cause.reasons.some((reason) => Cause.isDieReason(reason) && isOverflow(reason.defect))
+
+/** A schema may throw: deep recursion overflows the stack, and user code runs inside. */
 const guarded =
   <A, B>(run: (input: A) => Result.Result<B, SchemaIssue.Issue>) =>
   (input: A): Result.Result<B, Mismatch> => {
     try {
       return Result.mapError(run(input), mismatch)
     } catch (defect) {
-      return Result.fail({
-        path: [],
-        reason: defect instanceof RangeError ? "is nested too deeply" : "its schema threw an error"
-      })
+      return Result.fail(
+        isOverflow(defect)
+          ? { path: [], reason: "is nested too deeply", limit: "depth" }
+          : { path: [], reason: "its schema threw an error", limit: undefined }
+      )
     }
   }
 

@@ -6,7 +6,7 @@ import type { EventContext } from "../EventContext.ts"
 import type { NewEventRow, StreamAppend } from "../EventStorage.ts"
 import { InvalidAggregateId, InvalidEvent, type InvalidInput, LimitExceeded } from "../StoreError.ts"
 import { type AggregateCodec, codecOf } from "./codec.ts"
-import { jsonProblem, textProblem } from "./json.ts"
+import { jsonProblem, maxNameLength, nameProblem } from "./json.ts"
 import { isCanonicalUuid } from "./uuid.ts"
 
 /** What is refused before anything is written. */
@@ -29,9 +29,6 @@ const largestLimits: Limits = {
   depth: 1000
 }
 
-/** Characters of an id, a type or an actor. Together they must fit an index row of PostgreSQL (2,704 bytes). */
-const maxIdLength = 255
-
 /** The highest version a stream can have: PostgreSQL's `integer`. */
 export const maxVersion = 2_147_483_647
 
@@ -51,9 +48,6 @@ export const makeLimits = (given: Partial<Limits> | undefined): Limits => {
   return limits
 }
 
-/** What is wrong with an id or a name, if anything. */
-const idProblem = (text: string): string | undefined => (text.length === 0 ? "is empty" : textProblem(text))
-
 /** An aggregate's id as it is stored. */
 export const aggregateId = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -66,15 +60,15 @@ export const aggregateId = <Type extends string, State, Payload extends Event.Ta
     )
   }
   const text = encoded.success
-  if (text.length > maxIdLength) return tooLong(`id of ${aggregate.type}`)
-  const reason = idProblem(text)
+  if (text.length > maxNameLength) return tooLong(`id of ${aggregate.type}`)
+  const reason = nameProblem(text)
   return reason === undefined
     ? Result.succeed(text)
     : Result.fail(new InvalidAggregateId({ aggregateType: aggregate.type, reason }))
 }
 
 const tooLong = (subject: string): Result.Result<never, InvalidInput> =>
-  Result.fail(new LimitExceeded({ limit: "idLength", subject, maximum: maxIdLength }))
+  Result.fail(new LimitExceeded({ limit: "idLength", subject, maximum: maxNameLength }))
 
 /** Events for one stream, ready for the driver, with the payloads they were made from. */
 export interface Prepared {
@@ -182,7 +176,6 @@ const encodeEvent = (
     const eventType = payload._tag
     const fail = (path: ReadonlyArray<string | number>, reason: string) =>
       invalid(aggregateType, eventType, path, reason)
-    if (eventType.length > maxIdLength) return yield* tooLong(`type of an event of ${aggregateType}`)
     const eventCodec = codec.events.get(eventType)
     if (eventCodec === undefined)
       return yield* fail(["payload", "_tag"], `is not an event of ${aggregateType}`)
@@ -196,7 +189,10 @@ const encodeEvent = (
     if (actor !== null) yield* named(aggregateType, eventType, "actor", actor)
     const encoded = eventCodec.encode(payload)
     if (Result.isFailure(encoded)) {
-      return yield* fail(["payload", ...encoded.failure.path], encoded.failure.reason)
+      const { limit, path, reason } = encoded.failure
+      return yield* limit === undefined
+        ? fail(["payload", ...path], reason)
+        : exceeded(limit, `nesting of the payload of ${eventType}`, limits)
     }
     const metadata: Schema.JsonObject =
       context.metadata === undefined || options.metadata === undefined
@@ -250,8 +246,8 @@ const named = (
   name: string,
   text: string
 ): Result.Result<void, InvalidInput> => {
-  if (text.length > maxIdLength) return tooLong(`${name} of ${eventType}`)
-  const reason = idProblem(text)
+  if (text.length > maxNameLength) return tooLong(`${name} of ${eventType}`)
+  const reason = nameProblem(text)
   return reason === undefined ? Result.void : invalid(aggregateType, eventType, [name], reason)
 }
 

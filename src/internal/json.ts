@@ -20,6 +20,23 @@ export const textProblem = (text: string): string | undefined =>
       : "contains half of a surrogate pair, which cannot be stored"
     : undefined
 
+/** Characters of an id, a type or an actor. Together they must fit an index row of PostgreSQL (2,704 bytes). */
+export const maxNameLength = 255
+
+/** Why a text cannot be an id, a type or an actor, if it cannot. */
+export const nameProblem = (text: string): string | undefined =>
+  text.length === 0
+    ? "is empty"
+    : text.length > maxNameLength
+      ? `has more than ${maxNameLength} characters`
+      : textProblem(text)
+
+/** Objects made by `{}` or `JSON.parse`, of any realm. Others are changed by JSON, or change it. */
+const isPlain = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
 const problem = (reason: string, limit?: "depth"): Problem => ({ path: [], reason, limit })
 
 /** The first problem of a JSON value, if it has one. Descends at most `maxDepth` levels. */
@@ -47,6 +64,7 @@ export const jsonProblem = (value: unknown, maxDepth: number): Problem | undefin
         }
         return undefined
       }
+      if (!isPlain(value)) return problem("is not a plain object, which JSON cannot carry")
       for (const [key, member] of Object.entries(value)) {
         // A key with the value undefined is left out of the JSON text, as the schema of an optional key expects.
         if (member === undefined) continue

@@ -74,7 +74,8 @@ export interface Batch {
 const any = -1
 const mustExist = -2
 /** No stream has this version: what is expected in vain, like -1 or 1.5, meets a conflict. */
-const impossible = 2_147_483_648
+const impossible = -3
+const maxVersion = 2_147_483_647
 
 const expectedVersion = (expected: StreamAppend["expectedVersion"]): number => {
   switch (expected) {
@@ -85,29 +86,32 @@ const expectedVersion = (expected: StreamAppend["expectedVersion"]): number => {
     case "noStream":
       return 0
     default:
-      return Number.isInteger(expected) && expected >= 0 && expected < impossible ? expected : impossible
+      // The client refuses arrays of small and large numbers: all of them fit an integer.
+      return Number.isInteger(expected) && expected >= 0 && expected <= maxVersion ? expected : impossible
   }
 }
 
 /**
- * Appends of one tenant that share a stream or an event id must be done one after the other: each goes into the first
- * round after those of all earlier appends it shares something with.
+ * Appends of one tenant that share a stream or an event id must be done one after the other: the later one starts a new
+ * round. Those behind it go into that round or later ones, so that positions follow the order of the batch.
  */
 const inRounds = (requests: ReadonlyArray<AppendRequest>): Array<Entry> => {
   if (requests.length === 1) return requests.map((request, index) => ({ request, index, round: 0 }))
-  const nextRound = new Map<string, Map<string, number>>()
+  const current = new Map<string, { round: number; readonly keys: Set<string> }>()
   return requests.map((request, index) => {
-    let tenant = nextRound.get(request.tenantId)
-    if (tenant === undefined) nextRound.set(request.tenantId, (tenant = new Map<string, number>()))
+    let tenant = current.get(request.tenantId)
+    if (tenant === undefined) current.set(request.tenantId, (tenant = { round: 0, keys: new Set() }))
     const keys: Array<string> = []
     for (const { aggregateType, aggregateId, events } of request.streams) {
       keys.push(JSON.stringify([aggregateType, aggregateId]))
       for (const { eventId } of events) keys.push(eventId)
     }
-    let round = 0
-    for (const key of keys) round = Math.max(round, tenant.get(key) ?? 0)
-    for (const key of keys) tenant.set(key, round + 1)
-    return { request, index, round }
+    if (keys.some((key) => tenant.keys.has(key))) {
+      tenant.round++
+      tenant.keys.clear()
+    }
+    for (const key of keys) tenant.keys.add(key)
+    return { request, index, round: tenant.round }
   })
 }
 
@@ -209,11 +213,11 @@ export const encode = (requests: ReadonlyArray<AppendRequest>, provision: boolea
 /** What was said about one append. */
 interface Answer {
   failure: AppendError | undefined
+  /** The id of the first event that is stored already. */
+  known: string | undefined
   readonly versions: Array<number>
   readonly positions: Array<number>
   readonly recordedAt: Array<number>
-  replayed: number
-  appended: number
 }
 
 /** The outcomes of a batch, in the order of its requests. */
@@ -224,11 +228,10 @@ export const decode = (
 ): ReadonlyArray<Outcome> => {
   const answers = requests.map((): Answer => ({
     failure: undefined,
+    known: undefined,
     versions: [],
     positions: [],
-    recordedAt: [],
-    replayed: 0,
-    appended: 0
+    recordedAt: []
   }))
   // Within a segment, events get positions in the order of the arrays.
   let segment = 0
@@ -248,7 +251,7 @@ export const decode = (
           eventId: event.eventId
         })
       }
-      answer.replayed++
+      answer.known ??= event.eventId
       answer.versions.push(version)
       answer.positions.push(position)
       answer.recordedAt.push(time)
@@ -270,7 +273,6 @@ export const decode = (
           answer.positions.push(position + ++written)
           answer.recordedAt.push(time)
         }
-        answer.appended++
         break
       }
       case "version_conflict": {
@@ -300,13 +302,12 @@ export const decode = (
     const events = request?.streams.reduce((sum, stream) => sum + stream.events.length, 0) ?? 0
     if (request === undefined || answer.versions.length !== events) {
       // Some of the events are stored, others not: this is not the append that stored them.
-      const known = batch.events.find(({ entry }) => entry.index === index)
       return Result.fail(
-        new EventIdConflict({ tenantId: request?.tenantId ?? "", eventId: known?.eventId ?? "" })
+        new EventIdConflict({ tenantId: request?.tenantId ?? "", eventId: answer.known ?? "" })
       )
     }
     return Result.succeed({
-      replayed: answer.replayed > 0,
+      replayed: answer.known !== undefined,
       versions: answer.versions,
       positions: answer.positions,
       recordedAt: answer.recordedAt

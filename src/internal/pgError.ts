@@ -4,11 +4,12 @@ import { SqlError } from "effect/sql"
 import { StorageUnavailable, TenantMismatch } from "../StoreError.ts"
 
 /** Raised by the functions in `migrations/`. */
-export const code = {
+const code = {
   boundToAnother: "ES001",
   leftOver: "ES003",
   openTransaction: "2D000",
-  abortedTransaction: "25P02"
+  abortedTransaction: "25P02",
+  positionTaken: "23505"
 } as const
 
 /** The SQLSTATE, if the server sent one. */
@@ -27,16 +28,24 @@ const passing = new Set(["57P01", "57P02", "57P03", "53300", "25P03", "0A000"])
 export const isTransient = (error: SqlError.SqlError): boolean =>
   error.isRetryable || passing.has(sqlState(error) ?? "")
 
-/** Whether somebody left a transaction or a tenant on the connection. */
-export const isLeftOver = (error: SqlError.SqlError): boolean => {
-  const state = sqlState(error)
-  return (
-    state === code.boundToAnother ||
-    state === code.leftOver ||
-    state === code.openTransaction ||
-    state === code.abortedTransaction
-  )
-}
+/**
+ * What fails if somebody left something on the connection: a tenant, an open or aborted transaction, or (the last two,
+ * which may have other reasons) a role, read-only transactions, row security switched off.
+ */
+const leftOver = new Set<string>([
+  code.boundToAnother,
+  code.leftOver,
+  code.openTransaction,
+  code.abortedTransaction,
+  "42501",
+  "25006"
+])
+
+/** Whether it may help to clean the connection. */
+export const isLeftOver = (error: SqlError.SqlError): boolean => leftOver.has(sqlState(error) ?? "")
+
+/** Whether the transaction of the connection had failed before. */
+export const isAborted = (error: SqlError.SqlError): boolean => sqlState(error) === code.abortedTransaction
 
 export const toUnavailable = (operation: string, error: SqlError.SqlError): StorageUnavailable =>
   new StorageUnavailable({ operation, retryable: isTransient(error), code: sqlState(error) ?? null })
@@ -48,6 +57,15 @@ export const toReadError = (
 ): TenantMismatch | StorageUnavailable =>
   sqlState(error) === code.boundToAnother ? new TenantMismatch({ tenantId }) : toUnavailable(operation, error)
 
-/** The error behind a defect: a connection that is lost in a transaction surfaces as one. */
-export const sqlErrorOf = (defect: unknown): SqlError.SqlError | undefined =>
-  SqlError.isSqlError(defect) ? defect : undefined
+/**
+ * An append in a transaction of the application that is not READ COMMITTED does not see what was appended after the
+ * transaction began, so its positions are taken: the transaction has to be tried again, as after any serialization
+ * failure.
+ */
+export const toAppendError = (
+  tenantId: string,
+  error: SqlError.SqlError
+): TenantMismatch | StorageUnavailable =>
+  sqlState(error) === code.positionTaken
+    ? new StorageUnavailable({ operation: "append", retryable: true, code: code.positionTaken })
+    : toReadError("append", tenantId, error)

@@ -3,7 +3,9 @@ import { Schema, SchemaTransformation } from "effect"
 /** The one form in which UUIDs are compared and stored: lower case, hyphenated, without braces. */
 const canonicalForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
-export const isCanonicalUuid = (text: string): boolean => canonicalForm.test(text)
+// What is cast past the types may be anything, and a pattern would take an array of one string for that string.
+export const isCanonicalUuid = (text: unknown): boolean =>
+  typeof text === "string" && canonicalForm.test(text)
 
 export const CanonicalUuid: Schema.Codec<string> = Schema.String.check(
   Schema.makeFilter(isCanonicalUuid, { expected: "a UUID in its lower-case, hyphenated form" })

@@ -8,7 +8,7 @@ import { SqlClient, type SqlError } from "effect/sql"
 import * as EventStorage from "../EventStorage.ts"
 import * as pgAppend from "../internal/pgAppend.ts"
 import * as pgError from "../internal/pgError.ts"
-import { StorageUnavailable, UnknownTenant } from "../StoreError.ts"
+import { type StorageUnavailable, TenantMismatch, UnknownTenant } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
 import * as PgCheck from "./PgCheck.ts"
 import * as PgTenant from "./PgTenant.ts"
@@ -41,7 +41,7 @@ const columns = [
   "causation_id",
   "metadata",
   "payload",
-  "bytes"
+  "more"
 ]
 
 const readStreamSql = `select ${columns.join(", ")} from eventsourcing.read_stream($1::uuid, $2::text, $3::text, $4::integer, $5::integer, $6::boolean, $7::integer, $8::bigint)`
@@ -63,7 +63,7 @@ type EventColumns = readonly [
   causationId: string | null,
   metadata: string,
   payload: string,
-  bytes: number
+  more: boolean
 ]
 
 const eventRow = (row: EventColumns): EventStorage.EventRow => ({
@@ -83,6 +83,21 @@ const eventRow = (row: EventColumns): EventStorage.EventRow => ({
   payload: row[13]
 })
 
+/** The last row says whether there are more. */
+const eventPage = (rows: ReadonlyArray<EventColumns>): EventStorage.Page<EventStorage.EventRow> => ({
+  rows: rows.map(eventRow),
+  complete: rows.at(-1)?.[14] !== true
+})
+
+/** A page of small rows is read with one more, which says whether there are more. */
+const oneMore = (limit: number): number => Math.min(limit + 1, maxInteger)
+
+const pageOf = <Columns, Row>(
+  rows: ReadonlyArray<Columns>,
+  limit: number,
+  toRow: (row: Columns) => Row
+): EventStorage.Page<Row> => ({ rows: rows.slice(0, limit).map(toRow), complete: rows.length <= limit })
+
 const make = (
   options: Options
 ): Effect.Effect<
@@ -101,38 +116,44 @@ const make = (
     const pageBytes = BigInt(options.pageBytes ?? 4 << 20)
 
     /** The rows of a query; `Row` is what its columns decode to, by the types they have in `migrations/`. */
-    const query = <Row>(text: string, parameters: ReadonlyArray<unknown>) =>
+    const query = <Row>(text: string, parameters: ReadonlyArray<unknown>, how?: PgTenant.StatementOptions) =>
       PgTenant.statement(
         sql,
         (connection) =>
           // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
-          connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+          connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
+        how
+      )
+
+    /** A statement for another tenant would fail as well, and the open transaction with it. */
+    const refuseOthers = (tenantId: TenantId): Effect.Effect<void, TenantMismatch> =>
+      Effect.flatMap(PgTenant.boundTenant(sql), (bound) =>
+        bound === undefined || bound === tenantId
+          ? Effect.void
+          : Effect.fail(new TenantMismatch({ tenantId }))
       )
 
     const ofTenant = <Row>(
       operation: string,
       tenantId: TenantId,
       text: string,
-      parameters: ReadonlyArray<unknown>
+      parameters: ReadonlyArray<unknown>,
+      how?: PgTenant.StatementOptions
     ) =>
-      Effect.mapError(query<Row>(text, [tenantId, ...parameters]), (error) =>
-        pgError.toReadError(operation, tenantId, error)
+      Effect.andThen(
+        refuseOthers(tenantId),
+        Effect.mapError(query<Row>(text, [tenantId, ...parameters], how), (error) =>
+          pgError.toReadError(operation, tenantId, error)
+        )
       )
 
-    const acrossTenants = <Row>(operation: string, text: string, parameters: ReadonlyArray<unknown>) =>
-      Effect.mapError(query<Row>(text, parameters), (error) => pgError.toUnavailable(operation, error))
-
-    /** A page is complete if neither limit ended it. */
-    const page = <Columns extends ReadonlyArray<unknown>, Row>(
-      rows: ReadonlyArray<Columns>,
-      limit: number,
-      bytesOf: (row: Columns) => number,
-      toRow: (row: Columns) => Row
-    ): EventStorage.Page<Row> => {
-      let bytes = 0
-      for (const row of rows) bytes += bytesOf(row)
-      return { rows: rows.map(toRow), complete: rows.length < limit && bytes < pageBytes }
-    }
+    const acrossTenants = <Row>(
+      operation: string,
+      text: string,
+      parameters: ReadonlyArray<unknown>,
+      how?: PgTenant.StatementOptions
+    ) =>
+      Effect.mapError(query<Row>(text, parameters, how), (error) => pgError.toUnavailable(operation, error))
 
     /** Runs a batch; a failure that only one append can have caused is not spread over the others. */
     const append = (
@@ -161,32 +182,44 @@ const make = (
             )
           }
           return Effect.succeed(
-            requests.map(({ tenantId }) => Result.fail(pgError.toReadError("append", tenantId, error)))
+            requests.map(({ tenantId }) => Result.fail(pgError.toAppendError(tenantId, error)))
           )
         })
       )
     }
 
     return EventStorage.EventStorage.of({
-      append: (requests) => (requests.length === 0 ? Effect.succeed([]) : append(requests)),
+      append: (requests) => {
+        if (requests.length === 0) return Effect.succeed([])
+        return Effect.flatMap(PgTenant.boundTenant(sql), (bound) => {
+          if (bound === undefined || requests.every(({ tenantId }) => tenantId === bound))
+            return append(requests)
+          // The append of another tenant would fail as well, and the open transaction with it.
+          return Effect.forEach(requests, (request) =>
+            request.tenantId === bound
+              ? Effect.map(append([request]), ([outcome]) => outcome ?? mismatch(request))
+              : Effect.succeed(mismatch(request))
+          )
+        })
+      },
       readStream: (request) =>
         Effect.map(
           ofTenant<EventColumns>("read a stream", request.tenantId, readStreamSql, [
             request.aggregateType,
             request.aggregateId,
-            clampVersion(request.fromVersion),
-            clampVersion(request.toVersion),
+            clampVersion(Math.ceil(request.fromVersion)),
+            clampVersion(Math.floor(request.toVersion)),
             request.direction === "backwards",
             request.limit,
             pageBytes
           ]),
-          (rows) => page(rows, request.limit, (row) => row[14], eventRow)
+          eventPage
         ),
       readLog: (request) =>
         Effect.map(
           ofTenant<EventColumns>("read a log", request.tenantId, readLogSql, [
-            toBigint(request.fromPosition),
-            toBigint(request.toPosition),
+            toBigint(Math.ceil(request.fromPosition)),
+            toBigint(Math.floor(request.toPosition)),
             toDate(request.recordedFrom),
             toDate(request.recordedBefore),
             request.aggregateTypes ?? null,
@@ -195,7 +228,7 @@ const make = (
             request.limit,
             pageBytes
           ]),
-          (rows) => page(rows, request.limit, (row) => row[14], eventRow)
+          eventPage
         ),
       streamVersion: ({ tenantId, aggregateType, aggregateId }) =>
         Effect.map(
@@ -218,7 +251,8 @@ const make = (
             "provision a tenant",
             tenantId,
             "select eventsourcing.provision_tenant($1::uuid)",
-            []
+            [],
+            { commits: true }
           ),
           ([row]) => row?.[0] ?? "active"
         ),
@@ -239,7 +273,8 @@ const make = (
             acrossTenants(
               "record a cross-tenant access",
               "select eventsourcing.record_cross_tenant_access($1::uuid, $2::text, $3::text, $4::text)",
-              [accessId, actor, reason, operation]
+              [accessId, actor, reason, operation],
+              { commits: true }
             ),
             accessId
           )
@@ -249,7 +284,8 @@ const make = (
           acrossTenants<[EventStorage.TenantStatus | null]>(
             "set the status of a tenant",
             "select eventsourcing.set_tenant_status($1::uuid, $2::uuid, $3::text)",
-            [accessId, tenantId, status]
+            [accessId, tenantId, status],
+            { commits: true }
           ),
           ([row]) =>
             row === undefined || row[0] === null
@@ -261,69 +297,59 @@ const make = (
           acrossTenants<[TenantId, EventStorage.TenantStatus, Date, number]>(
             "list tenants",
             'select tenant_id::text, status, created_at, "position" from eventsourcing.list_tenants($1::uuid, $2::uuid, $3::integer)',
-            [accessId, after ?? null, limit]
+            [accessId, after ?? null, oneMore(limit)]
           ),
           (rows) =>
-            page(
-              rows,
-              limit,
-              () => 0,
-              ([tenantId, status, createdAt, position]) => ({
-                tenantId,
-                status,
-                createdAt: createdAt.getTime(),
-                position
-              })
-            )
+            pageOf(rows, limit, ([tenantId, status, createdAt, position]) => ({
+              tenantId,
+              status,
+              createdAt: createdAt.getTime(),
+              position
+            }))
         ),
       readAllLogs: ({ accessId, after, limit }) =>
         Effect.map(
           acrossTenants<readonly [TenantId, ...EventColumns]>("read all logs", readAllLogsSql, [
             accessId,
             after?.tenantId ?? null,
-            toBigint(after?.position ?? 0),
+            toBigint(Math.floor(after?.position ?? 0)),
             limit,
             pageBytes
           ]),
-          (rows) =>
-            page(
-              rows,
-              limit,
-              (row) => row[15],
-              ([tenantId, ...event]) => ({ tenantId, ...eventRow(event) })
-            )
+          (rows) => ({
+            rows: rows.map(([tenantId, ...event]) => ({ tenantId, ...eventRow(event) })),
+            complete: rows.at(-1)?.[15] !== true
+          })
         ),
       listAccesses: ({ accessId, before, limit }) =>
         Effect.map(
           acrossTenants<[string, Date, string, string, string]>(
             "list cross-tenant accesses",
             "select access_id::text, accessed_at, actor, reason, operation from eventsourcing.list_cross_tenant_accesses($1::uuid, $2::uuid, $3::integer)",
-            [accessId, before ?? null, limit]
+            [accessId, before ?? null, oneMore(limit)]
           ),
           (rows) =>
-            page(
-              rows,
-              limit,
-              () => 0,
-              ([id, accessedAt, actor, reason, operation]) => ({
-                accessId: id,
-                accessedAt: accessedAt.getTime(),
-                actor,
-                reason,
-                operation
-              })
-            )
+            pageOf(rows, limit, ([id, accessedAt, actor, reason, operation]) => ({
+              accessId: id,
+              accessedAt: accessedAt.getTime(),
+              actor,
+              reason,
+              operation
+            }))
         )
     })
   })
 
+const mismatch = ({ tenantId }: EventStorage.AppendRequest): pgAppend.Outcome =>
+  Result.fail(new TenantMismatch({ tenantId }))
+
 const maxInteger = 2_147_483_647
 
 /** Versions out of the range of `integer` select what the nearest one does: nothing more. */
-const clampVersion = (version: number): number => Math.trunc(Math.min(Math.max(version, 0), maxInteger))
+const clampVersion = (version: number): number => Math.min(Math.max(version, 0), maxInteger)
 
 const toBigint = (position: number): bigint =>
-  BigInt(Math.trunc(Math.min(Math.max(position, 0), Number.MAX_SAFE_INTEGER)))
+  BigInt(Math.min(Math.max(position, 0), Number.MAX_SAFE_INTEGER))
 
 const toDate = (time: number | undefined): Date | null => (time === undefined ? null : new Date(time))
 

@@ -62,7 +62,8 @@ const advice = (code: string | undefined): string => {
       "(CREATEROLE); the application itself needs neither."
     )
   }
-  if (code === undefined || code.startsWith("08") || code.startsWith("28") || code.startsWith("57P")) {
+  // Node's codes, such as ECONNREFUSED, are longer than a SQLSTATE.
+  if (code === undefined || code.length !== 5 || /^(08|28|57P)/.test(code)) {
     return "Check that the database can be reached, and run the migrations again."
   }
   return "Nothing was changed. Remove the cause and run the migrations again."
@@ -123,7 +124,7 @@ const describe = (error: SqlError.SqlError, migration?: Migration): MigrationErr
   const at = line === undefined ? "" : ` at line ${line}`
   const said = [message, detail, hint].filter((text) => text !== undefined).join(". ")
   return new MigrationError({
-    message: `${where}${at}: ${said}${code === undefined ? "" : ` (SQLSTATE ${code})`}. ${advice(code)}`,
+    message: `${where}${at}: ${said}${code === undefined ? "" : ` (${code.length === 5 ? "SQLSTATE " : ""}${code})`}. ${advice(code)}`,
     ...(migration === undefined ? {} : { file: migration.file }),
     ...(line === undefined ? {} : { line }),
     ...(code === undefined ? {} : { code }),
@@ -239,14 +240,14 @@ export const fromDirectory = (directory: URL): Migrations => {
       })
       const error = errors.find(({ file }) => file !== undefined) ?? errors[0]
       // what is left are defects and interruption
-      return error === undefined
+      return error === undefined || Cause.hasInterrupts(cause)
         ? Effect.failCause(Cause.fromReasons(cause.reasons.filter(isUnexpected)))
         : Effect.fail(error)
     }),
     Effect.retry({
       while: isRace,
       schedule: Schedule.jittered(Schedule.exponential("20 millis", 1.5)),
-      times: 12
+      times: 10
     }),
     Effect.withSpan("PgMigrator.run")
   )

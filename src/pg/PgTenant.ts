@@ -2,32 +2,47 @@
  * Binding a tenant on PostgreSQL. This is the only file that does, and always for one transaction: never for a session,
  * because the pool hands sessions on as they are.
  */
-import { Context, Effect, Option, Schedule } from "effect"
+import { Cause, Context, Effect, Option, Schedule } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import * as pgError from "../internal/pgError.ts"
 import { type StorageUnavailable, TenantMismatch } from "../StoreError.ts"
 import { CurrentTenant, type TenantId } from "../Tenant.ts"
 
-/** The tenant that the open transaction of this fiber is bound to. */
-const BoundTenant = Context.Reference<TenantId | undefined>("effect-eventsourcing/pg/BoundTenant", {
-  defaultValue: () => undefined
-})
+/** The tenant that a transaction of this fiber is bound to, and the connection of that transaction. */
+const BoundTenant = Context.Reference<
+  { readonly connection: SqlConnection.Connection; readonly tenantId: TenantId } | undefined
+>("effect-eventsourcing/pg/BoundTenant", { defaultValue: () => undefined })
 
 /** About 20 milliseconds to 2.5 seconds apart, 8 times: long enough for a failover to a running standby. */
 const retryTransient = Schedule.exponential("20 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 8 }))
 
+const run = (connection: SqlConnection.Connection, text: string): Effect.Effect<void, SqlError.SqlError> =>
+  Effect.asVoid(connection.executeUnprepared(text, [], undefined))
+
 /** Ends what a previous borrower left on a connection: an open transaction, a role, a tenant, any other setting. */
 const cleanUp = (connection: SqlConnection.Connection): Effect.Effect<void, SqlError.SqlError> =>
-  Effect.logWarning(
-    "A database connection was handed on with an open transaction or a tenant; it was reset"
-  ).pipe(
-    Effect.andThen(
-      Effect.forEach(
-        ["ROLLBACK", "RESET ROLE", "RESET ALL"],
-        (text) => connection.executeUnprepared(text, [], undefined),
-        {
-          discard: true
-        }
+  Effect.forEach(
+    ["ROLLBACK", "RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL"],
+    (text) => run(connection, text),
+    { discard: true }
+  )
+
+/**
+ * Runs something again on a clean connection if it failed for what somebody may have left there. A failure that has
+ * nothing to do with that comes again, and is passed on.
+ */
+const cleaning = <A, E extends SqlError.SqlError>(
+  connection: SqlConnection.Connection,
+  first: Effect.Effect<A, E>,
+  again: Effect.Effect<A, E> = first
+): Effect.Effect<A, E | SqlError.SqlError> =>
+  Effect.catchIf(first, pgError.isLeftOver, () =>
+    cleanUp(connection).pipe(
+      Effect.andThen(again),
+      Effect.tap(() =>
+        Effect.logWarning(
+          "A database connection was handed on with an open transaction, a tenant, a role or other settings; it was reset"
+        )
       )
     )
   )
@@ -40,6 +55,33 @@ const openTransaction = (sql: SqlClient.SqlClient): Effect.Effect<Option.Option<
   )
 
 /**
+ * The tenant that the open transaction of this client is bound to, if it was started by {@link transaction}. Another
+ * client's transaction does not count.
+ *
+ * @internal
+ */
+export const boundTenant = (sql: SqlClient.SqlClient): Effect.Effect<TenantId | undefined> =>
+  Effect.zipWith(openTransaction(sql), BoundTenant, (open, bound) =>
+    Option.isSome(open) && bound?.connection === open.value ? bound.tenantId : undefined
+  )
+
+/** Fails (SQLSTATE 2D000) if a transaction is open. */
+const refuseOpenTransaction = "do $$ begin rollback; end $$"
+
+/**
+ * How a statement is run.
+ *
+ * @internal
+ */
+export interface StatementOptions {
+  /**
+   * For statements that write, and cannot see for themselves whether somebody left a transaction open on the
+   * connection: what they did there would be acknowledged now and lost later. Default: false.
+   */
+  readonly commits?: boolean
+}
+
+/**
  * Runs one statement: on the open transaction if there is one, and else alone on a connection of its own. Alone, it is
  * retried while the failure is a passing one, so it must be safe to repeat.
  *
@@ -47,19 +89,22 @@ const openTransaction = (sql: SqlClient.SqlClient): Effect.Effect<Option.Option<
  */
 export const statement = <A>(
   sql: SqlClient.SqlClient,
-  run: (connection: SqlConnection.Connection, alone: boolean) => Effect.Effect<A, SqlError.SqlError>
+  execute: (connection: SqlConnection.Connection, alone: boolean) => Effect.Effect<A, SqlError.SqlError>,
+  { commits = false }: StatementOptions = {}
 ): Effect.Effect<A, SqlError.SqlError> =>
   Effect.flatMap(
     openTransaction(sql),
     Option.match({
-      onSome: (connection) => run(connection, false),
+      onSome: (connection) => execute(connection, false),
       onNone: () =>
         Effect.scoped(
-          Effect.flatMap(sql.reserve, (connection) =>
-            Effect.catchIf(run(connection, true), pgError.isLeftOver, () =>
-              Effect.andThen(cleanUp(connection), run(connection, true))
+          Effect.flatMap(sql.reserve, (connection) => {
+            const alone = execute(connection, true)
+            return cleaning(
+              connection,
+              commits ? Effect.andThen(run(connection, refuseOpenTransaction), alone) : alone
             )
-          )
+          })
         ).pipe(Effect.retry({ while: pgError.isTransient, schedule: retryTransient }))
     })
   )
@@ -72,24 +117,31 @@ class Inner<E> {
   }
 }
 
-const begin = (sql: SqlClient.SqlClient, tenantId: TenantId): Effect.Effect<void, SqlError.SqlError> =>
-  Effect.flatMap(
-    openTransaction(sql),
-    Option.match({
-      onNone: () => Effect.die(new Error("begin outside of a transaction")),
-      onSome: (connection) => {
-        const bind = connection.execute("select eventsourcing.begin_tenant($1::uuid)", [tenantId], undefined)
-        return Effect.asVoid(
-          Effect.catchIf(bind, pgError.isLeftOver, () =>
-            cleanUp(connection).pipe(
-              Effect.andThen(connection.executeUnprepared("BEGIN", [], undefined)),
-              Effect.andThen(bind)
-            )
-          )
-        )
-      }
-    })
-  )
+/**
+ * What a failed transaction amounts to. If the connection is lost, the ROLLBACK fails as well, which makes defects of
+ * all the errors before it.
+ */
+const settle = <E>(
+  cause: Cause.Cause<Inner<E> | SqlError.SqlError>,
+  tenantId: TenantId
+): Effect.Effect<never, E | TenantMismatch | StorageUnavailable> => {
+  const left: Array<Cause.Reason<never>> = []
+  let own: SqlError.SqlError | undefined
+  let inner: Inner<E> | undefined
+  for (const reason of cause.reasons) {
+    const error: unknown = Cause.isFailReason(reason)
+      ? reason.error
+      : Cause.isDieReason(reason)
+        ? reason.defect
+        : undefined
+    if (error instanceof Inner) inner = error
+    else if (SqlError.isSqlError(error)) own = error
+    else if (!Cause.isFailReason(reason)) left.push(reason)
+  }
+  if (left.length > 0) return Effect.failCause(Cause.fromReasons(left))
+  if (own !== undefined) return Effect.fail(pgError.toReadError("run a transaction", tenantId, own))
+  return inner === undefined ? Effect.failCause(Cause.empty) : Effect.fail(inner.error)
+}
 
 /**
  * Runs an effect in a transaction that is bound to the current tenant: row-level security shows and takes the rows of
@@ -114,19 +166,45 @@ export const transaction = <A, E, R>(
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const tenantId = yield* CurrentTenant
-    const bound = yield* BoundTenant
-    const nested = Option.isSome(yield* openTransaction(sql))
-    if (nested && bound !== tenantId) return yield* new TenantMismatch({ tenantId })
-    const body = Effect.mapError(effect, (error) => new Inner(error)).pipe(
-      Effect.provideService(BoundTenant, tenantId)
+    const open = yield* openTransaction(sql)
+    if (Option.isSome(open) && (yield* boundTenant(sql)) !== tenantId) {
+      return yield* new TenantMismatch({ tenantId })
+    }
+    const beginTransaction = yield* SqlClient.BeginTransaction
+    const body = Effect.provideService(
+      Effect.mapError(effect, (error) => new Inner(error)),
+      SqlClient.BeginTransaction,
+      beginTransaction
     )
-    return yield* sql.withTransaction(nested ? body : Effect.andThen(begin(sql, tenantId), body)).pipe(
-      Effect.catchDefect((defect) => {
-        const error = pgError.sqlErrorOf(defect)
-        return error === undefined ? Effect.die(defect) : Effect.fail(error)
-      }),
-      Effect.mapError((error) =>
-        error instanceof Inner ? error.error : pgError.toReadError("run a transaction", tenantId, error)
+    const started = (
+      bind: (connection: SqlConnection.Connection) => Effect.Effect<void, SqlError.SqlError>
+    ) =>
+      sql.withTransaction(
+        Effect.flatMap(openTransaction(sql), (opened) =>
+          Option.isNone(opened)
+            ? Effect.die(new Error("no connection in a transaction"))
+            : Effect.andThen(
+                bind(opened.value),
+                Effect.provideService(body, BoundTenant, { connection: opened.value, tenantId })
+              )
+        )
       )
+    const bind = (connection: SqlConnection.Connection) =>
+      Effect.asVoid(connection.execute("select eventsourcing.begin_tenant($1::uuid)", [tenantId], undefined))
+    const bindAgain = (connection: SqlConnection.Connection) =>
+      Effect.andThen(run(connection, beginTransaction ?? "BEGIN"), bind(connection))
+    const outermost = Effect.catchIf(
+      started((connection) => cleaning(connection, bind(connection), bindAgain(connection))),
+      (error): error is SqlError.SqlError => !(error instanceof Inner) && pgError.isAborted(error),
+      // The BEGIN failed: somebody left an aborted transaction. A ROLLBACK is right on any connection.
+      () =>
+        Effect.provideService(
+          started((connection) => Effect.andThen(cleanUp(connection), bindAgain(connection))),
+          SqlClient.BeginTransaction,
+          "ROLLBACK"
+        )
+    )
+    return yield* Effect.catchCause(Option.isSome(open) ? sql.withTransaction(body) : outermost, (cause) =>
+      settle(cause, tenantId)
     )
   })

@@ -1,4 +1,5 @@
 /**
  * What users test with: suites for drivers, and more to come.
  */
-export {}
+export * as EventStorageSuite from "./EventStorageSuite.ts"
+export * as TenantIsolationSuite from "./TenantIsolationSuite.ts"

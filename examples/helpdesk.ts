@@ -1,0 +1,144 @@
+/**
+ * The log of a help desk, replayed: every customer is a tenant, every case a ticket, every entry an event.
+ *
+ *     npx tsx examples/helpdesk.ts --help
+ */
+import { PgClient } from "@effect/sql-pg"
+import { Console, Duration, Effect, Layer, Redacted, Schema } from "effect"
+import { EventStore, Repository } from "effect-eventsourcing"
+import { PgEmbedded, PgEventStorage, PgMigrator } from "effect-eventsourcing/pg"
+import type { SqlClient, SqlError } from "effect/sql"
+import { writeFile } from "node:fs/promises"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+import * as DeskLog from "./helpdesk/DeskLog.ts"
+import { importLog } from "./helpdesk/Import.ts"
+import * as Progress from "./helpdesk/Progress.ts"
+import * as Report from "./helpdesk/Report.ts"
+
+const help = `Imports the log of a help desk, and counts what the desk did for each customer.
+
+  npm start                                    import the sample, examples/helpdesk/sample.csv
+  npx tsx examples/helpdesk.ts [options] FILE  import a log
+
+FILE is CSV with the columns customer, case, activity, resource, timestamp, seriousness, product,
+responsible_section, seriousness_2, service_level, service_type, support_section and workgroup.
+Importing it again adds what is new.
+
+Options:
+  --data DIR   keep the events in an embedded database in this directory
+  --csv FILE   write the table to a file as well, as CSV
+  --help       print this
+
+Without --data the events go to the PostgreSQL server in the environment variable DATABASE_URL, whose user
+runs the migrations; without that, to an embedded database in memory, which is gone in the end.
+
+Exit status: 0 if every line was imported, now or before; 2 if some were left out, which are listed with
+their number and the reason; 1 if the import failed.`
+
+/** Raised when the command line is not understood. */
+class UsageError extends Schema.TaggedError<UsageError>()("UsageError", { problem: Schema.String }) {
+  override get message(): string {
+    return `${this.problem}\nTry --help.`
+  }
+}
+
+/** Raised when the table cannot be written to the file of `--csv`. The events have been imported. */
+class ReportUnwritable extends Schema.TaggedError<ReportUnwritable>()("ReportUnwritable", {
+  path: Schema.String,
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `The table cannot be written to ${this.path}: ${this.problem}`
+  }
+}
+
+const sample = fileURLToPath(new URL("helpdesk/sample.csv", import.meta.url))
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+const parseCommandLine = Effect.try({
+  try: () =>
+    parseArgs({
+      allowPositionals: true,
+      options: { data: { type: "string" }, csv: { type: "string" }, help: { type: "boolean", short: "h" } }
+    }),
+  catch: (error) => new UsageError({ problem: messageOf(error) })
+})
+
+const Store = Repository.layer.pipe(
+  Layer.provideMerge(EventStore.layer),
+  Layer.provide(PgEventStorage.layer),
+  Layer.provide(PgMigrator.layer)
+)
+
+/** The only thing that differs between an embedded database and a server. */
+const database = (
+  dataDirectory: string | undefined
+): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, PgEmbedded.PgEmbeddedError | SqlError.SqlError> => {
+  if (dataDirectory !== undefined) return PgEmbedded.layerWith({ dataDirectory })
+  const url = process.env["DATABASE_URL"]
+  return url === undefined ? PgEmbedded.layer : PgClient.layer({ url: Redacted.make(url) })
+}
+
+const writeCsv = (path: string, text: string) =>
+  Effect.tryPromise({
+    try: () => writeFile(path, text),
+    catch: (error) => new ReportUnwritable({ path, problem: messageOf(error) })
+  })
+
+const count = (number: number, noun: string) =>
+  `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`
+
+/** Imports a log, prints the report, and tells whether every line has been imported. */
+const importAndReport = Effect.fn("importAndReport")(function* (
+  log: DeskLog.DeskLog,
+  csv: string | undefined
+) {
+  const progress = Progress.make(process.stderr, log.entries, "entries")
+  const [duration, { added, known, refused }] = yield* Effect.timed(importLog(log, progress))
+  const lines = yield* Report.report(log.customers)
+  yield* Console.log(Report.toTable(lines))
+  if (csv !== undefined) yield* writeCsv(csv, Report.toCsv(lines))
+
+  const shared = DeskLog.sharedNames(log)
+  if (shared.size > 0) {
+    yield* Console.log(`\nCase names of several customers, with a ticket for each: ${shared.size}`)
+    for (const [name, customers] of shared) yield* Console.log(`  ${name}: ${customers.join(", ")}`)
+  }
+
+  const seconds = Duration.toSeconds(duration)
+  yield* Console.log(
+    `\nImported ${count(added, "event")} in ${seconds.toFixed(1)} s` +
+      (added === 0 ? "" : ` (${count(Math.round(added / seconds), "event")} a second)`) +
+      (known === 0 ? "" : `; ${known.toLocaleString("en")} had been imported before`)
+  )
+  const left = [...log.broken, ...refused].toSorted((a, b) => a.line - b.line)
+  if (left.length > 0) yield* Console.error(`\n${count(left.length, "line")} left out:`)
+  for (const { line, problem } of left) yield* Console.error(`  line ${line}: ${problem}`)
+  return left.length === 0
+})
+
+const program = Effect.gen(function* () {
+  const { values, positionals } = yield* parseCommandLine
+  if (values.help === true) {
+    yield* Console.log(help)
+    return 0
+  }
+  const [path = sample, ...more] = positionals
+  if (more.length > 0) return yield* new UsageError({ problem: `There is no place for ${more.join(" ")}` })
+  const log = yield* DeskLog.read(path)
+  const complete = yield* importAndReport(log, values.csv).pipe(
+    Effect.provide(Layer.provide(Store, database(values.data)))
+  )
+  return complete ? 0 : 2
+}).pipe(Effect.catch((error) => Effect.as(Console.error(error.message), 1)))
+
+// A reader that has seen enough, like `| head`, is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error
+})
+
+void Effect.runPromise(program).then((status) => {
+  process.exitCode = status
+})

@@ -1,0 +1,109 @@
+/**
+ * What the desk did for each customer, counted from the events in the customer's log.
+ */
+import { Effect, Stream } from "effect"
+import { EventStore, type StoreError, Tenant } from "effect-eventsourcing"
+import type { Customer } from "./DeskLog.ts"
+import { Ticket } from "./Ticket.ts"
+
+/** The numbers of a customer, or the sums of several. */
+export interface Numbers {
+  readonly tickets: number
+  readonly events: number
+  /** Tickets that have been closed, even if they have been taken in charge again since. */
+  readonly closed: number
+  readonly open: number
+  /** How often a ticket was put on wait. */
+  readonly waits: number
+}
+
+/** A line of the report. */
+export interface Line extends Numbers {
+  readonly customer: string
+}
+
+/** The numbers of the current tenant. */
+const numbers = Effect.gen(function* () {
+  const store = yield* EventStore.EventStore
+  const tickets = new Set<string>()
+  const closed = new Set<string>()
+  let events = 0
+  let waits = 0
+  yield* store.readLog({ aggregates: [Ticket] }).pipe(
+    Stream.runForEachArray((page) =>
+      Effect.sync(() => {
+        for (const { aggregateId, payload } of page) {
+          events++
+          tickets.add(aggregateId)
+          if (payload._tag === "TicketClosed") closed.add(aggregateId)
+          if (payload._tag === "TicketPutOnWait") waits++
+        }
+      })
+    )
+  )
+  return {
+    tickets: tickets.size,
+    events,
+    closed: closed.size,
+    open: tickets.size - closed.size,
+    waits
+  }
+})
+
+const { compare } = new Intl.Collator("en", { numeric: true })
+
+/** A line for each customer, ordered by name. */
+export const report = (
+  customers: ReadonlyArray<Customer>
+): Effect.Effect<ReadonlyArray<Line>, StoreError.ReadError | StoreError.DecodeError, EventStore.EventStore> =>
+  Effect.forEach(
+    customers.toSorted((a, b) => compare(a.name, b.name)),
+    ({ name, tenantId }) =>
+      Effect.map(Tenant.provide(tenantId)(numbers), (ofTenant) => ({ customer: name, ...ofTenant })),
+    { concurrency: 16 }
+  )
+
+const columns = ["tickets", "events", "closed", "open", "waits"] as const
+
+const total = (lines: ReadonlyArray<Line>): Line => {
+  const sum = (column: (typeof columns)[number]) => lines.reduce((so, line) => so + line[column], 0)
+  return {
+    customer: "Total",
+    tickets: sum("tickets"),
+    events: sum("events"),
+    closed: sum("closed"),
+    open: sum("open"),
+    waits: sum("waits")
+  }
+}
+
+/** For people: the lines, and their sums. */
+export const toTable = (lines: ReadonlyArray<Line>): string => {
+  const header = ["Customer", "Tickets", "Events", "Closed", "Open", "Waits"]
+  const format = (line: Line) => [
+    line.customer,
+    ...columns.map((column) => line[column].toLocaleString("en"))
+  ]
+  const body = lines.map(format)
+  const sums = format(total(lines))
+  const all = [header, ...body, sums]
+  const widths = header.map((_, column) => Math.max(...all.map((cells) => cells[column]?.length ?? 0)))
+  const row = (cells: ReadonlyArray<string>) =>
+    cells
+      .map((cell, column) =>
+        column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)
+      )
+      .join("  ")
+  const rule = widths.map((width) => "-".repeat(width)).join("  ")
+  return [row(header), rule, ...body.map(row), rule, row(sums)].join("\n")
+}
+
+const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
+
+/** For programs: the lines as CSV, as RFC 4180 has it. */
+export const toCsv = (lines: ReadonlyArray<Line>): string =>
+  [
+    ["customer", ...columns].join(","),
+    ...lines.map((line) => [quoted(line.customer), ...columns.map((column) => line[column])].join(",")),
+    ""
+  ].join("\r\n")

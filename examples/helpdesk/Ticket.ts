@@ -1,0 +1,220 @@
+/**
+ * A ticket of a help desk: what has been entered about it into the desk's log, and what may be entered next.
+ *
+ * What it will not do: judge by the clock. Who made an entry and when are the actor and the time of the event; the
+ * rules look at the order of the entries alone.
+ */
+import { type DateTime, Effect, Result, Schema } from "effect"
+import { Aggregate, Event, Repository, type StoreError, type Tenant } from "effect-eventsourcing"
+
+// Events: one per activity of the desk.
+
+/** How the desk classifies a ticket. */
+export const Classification = Schema.Struct({
+  seriousness: Schema.String,
+  seriousness2: Schema.String,
+  product: Schema.String,
+  responsibleSection: Schema.String,
+  serviceLevel: Schema.String,
+  serviceType: Schema.String,
+  supportSection: Schema.String,
+  workgroup: Schema.String
+})
+export type Classification = typeof Classification.Type
+
+const fields = {
+  /** The entry of the desk's log that says so. Its id is the event's id as well. */
+  entry: Event.EventId,
+  /** The classification from here on, if it is not the one before. */
+  classification: Schema.optionalKey(Classification)
+}
+
+const TicketInserted = Schema.TaggedStruct("TicketInserted", fields)
+const SeriousnessAssigned = Schema.TaggedStruct("SeriousnessAssigned", fields)
+const TicketTakenInCharge = Schema.TaggedStruct("TicketTakenInCharge", fields)
+const TicketPutOnWait = Schema.TaggedStruct("TicketPutOnWait", fields)
+const UpgradeRequired = Schema.TaggedStruct("UpgradeRequired", fields)
+const AnomalyCreated = Schema.TaggedStruct("AnomalyCreated", fields)
+const AnomalyResolved = Schema.TaggedStruct("AnomalyResolved", fields)
+const InterventionScheduled = Schema.TaggedStruct("InterventionScheduled", fields)
+const TicketResolved = Schema.TaggedStruct("TicketResolved", fields)
+const TicketClosed = Schema.TaggedStruct("TicketClosed", fields)
+// A few tickets come from a bug tracker, and have nothing but its verdicts.
+const MarkedResolved = Schema.TaggedStruct("MarkedResolved", fields)
+const MarkedInvalid = Schema.TaggedStruct("MarkedInvalid", fields)
+const MarkedVerified = Schema.TaggedStruct("MarkedVerified", fields)
+const MarkedDuplicate = Schema.TaggedStruct("MarkedDuplicate", fields)
+
+const events = [
+  TicketInserted,
+  SeriousnessAssigned,
+  TicketTakenInCharge,
+  TicketPutOnWait,
+  UpgradeRequired,
+  AnomalyCreated,
+  AnomalyResolved,
+  InterventionScheduled,
+  TicketResolved,
+  TicketClosed,
+  MarkedResolved,
+  MarkedInvalid,
+  MarkedVerified,
+  MarkedDuplicate
+] as const
+
+export type TicketEvent = (typeof events)[number]["Type"]
+export type Activity = TicketEvent["_tag"]
+
+// Fold: where a ticket stands, by the rules of the desk.
+
+/** Tickets are known by the name of their case, which is unique within a customer only. */
+const CaseName = Schema.NonEmptyString.check(Schema.isMaxLength(255))
+
+const Status = Schema.Literals([
+  "new",
+  "waiting",
+  "inCharge",
+  "resolved",
+  "closed",
+  "markedResolved",
+  "markedInvalid",
+  "markedVerified",
+  "markedDuplicate"
+])
+type Status = typeof Status.Type
+
+const TicketState = Schema.Struct({
+  status: Status,
+  classification: Schema.NullOr(Classification),
+  /** What has been recorded: so it is not recorded twice. */
+  entries: Schema.Array(Event.EventId)
+})
+type TicketState = typeof TicketState.Type
+
+interface Rule {
+  /** Where a ticket must stand for an activity. */
+  readonly from: ReadonlyArray<Status>
+  /** Where it stands then. */
+  readonly to: Status
+}
+
+/**
+ * The rules, found in four years of a real desk's log, and obeyed by all of its 4,587 tickets. Nothing is closed that was
+ * not resolved right before; a closed ticket has to be taken in charge before anything else happens to it; and verdicts
+ * of the bug tracker do not mix with the work of the desk.
+ */
+const rules: { readonly [A in Activity]: Rule } = {
+  TicketInserted: { from: ["new"], to: "waiting" },
+  SeriousnessAssigned: { from: ["new", "waiting", "inCharge", "resolved"], to: "waiting" },
+  TicketTakenInCharge: { from: ["new", "waiting", "inCharge", "resolved", "closed"], to: "inCharge" },
+  TicketPutOnWait: { from: ["new", "waiting", "inCharge", "resolved"], to: "waiting" },
+  UpgradeRequired: { from: ["waiting", "inCharge", "resolved"], to: "waiting" },
+  AnomalyCreated: { from: ["new", "waiting", "inCharge"], to: "waiting" },
+  AnomalyResolved: { from: ["waiting", "inCharge"], to: "waiting" },
+  InterventionScheduled: { from: ["inCharge"], to: "waiting" },
+  TicketResolved: { from: ["new", "waiting", "inCharge", "resolved"], to: "resolved" },
+  TicketClosed: { from: ["resolved", "closed"], to: "closed" },
+  MarkedResolved: { from: ["new"], to: "markedResolved" },
+  MarkedInvalid: { from: ["markedResolved"], to: "markedInvalid" },
+  MarkedVerified: { from: ["new", "markedInvalid"], to: "markedVerified" },
+  MarkedDuplicate: { from: ["markedVerified"], to: "markedDuplicate" }
+}
+
+export const Ticket = Aggregate.make(
+  "Ticket",
+  {
+    id: CaseName,
+    state: TicketState,
+    initial: { status: "new", classification: null, entries: [] },
+    events
+  },
+  // One function over all events, as they all do the same. The other examples have a handler per event.
+  (state, event) => ({
+    status: rules[event._tag].to,
+    classification: event.classification ?? state.classification,
+    entries: [...state.entries, event.entry]
+  })
+)
+
+// Decisions
+
+/** An entry of the desk's log about a ticket. */
+export interface Entry {
+  readonly id: Event.EventId
+  readonly activity: Activity
+  readonly classification: Classification
+  readonly actor: string
+  readonly occurredAt: DateTime.Utc
+}
+
+/** Raised when an entry breaks the rules of the desk. */
+export class EntryRefused extends Schema.TaggedError<EntryRefused>()("EntryRefused", {
+  entry: Event.EventId,
+  activity: Schema.String,
+  status: Status
+}) {
+  override get message(): string {
+    return `${this.activity} is not possible on a ticket that is ${this.status}`
+  }
+}
+
+const sameClassification = Schema.toEquivalence(Schema.NullOr(Classification))
+
+/** What one entry means for a ticket. */
+const decide = (ticket: TicketState, entry: Entry): Result.Result<TicketEvent, EntryRefused> => {
+  const { id, activity, classification } = entry
+  if (!rules[activity].from.includes(ticket.status)) {
+    return Result.fail(new EntryRefused({ entry: id, activity, status: ticket.status }))
+  }
+  return Result.succeed(
+    sameClassification(ticket.classification, classification)
+      ? { _tag: activity, entry: id }
+      : { _tag: activity, entry: id, classification }
+  )
+}
+
+/** Takes entries into a ticket, in their order, all or none. Those it has already mean nothing new. */
+export const record =
+  (entries: ReadonlyArray<Entry>) =>
+  (ticket: TicketState): Result.Result<ReadonlyArray<Event.NewEvent<TicketEvent>>, EntryRefused> =>
+    Result.gen(function* () {
+      const decided: Array<Event.NewEvent<TicketEvent>> = []
+      let state = ticket
+      for (const entry of entries) {
+        if (state.entries.includes(entry.id)) continue
+        const event = yield* decide(state, entry)
+        state = Ticket.apply(state, event)
+        decided.push(
+          Event.make(event, { eventId: entry.id, occurredAt: entry.occurredAt, actor: entry.actor })
+        )
+      }
+      return decided
+    })
+
+// Program
+
+/** What became of entries; the others had been recorded before. */
+export interface Recorded {
+  readonly added: number
+  readonly refused: ReadonlyArray<EntryRefused>
+}
+
+/** Records entries about a ticket of the current tenant: in one append all that the rules allow. */
+export const recordEntries = (
+  name: string,
+  entries: ReadonlyArray<Entry>
+): Effect.Effect<
+  Recorded,
+  Repository.LoadError | StoreError.AppendError,
+  Repository.Repository | Tenant.CurrentTenant
+> =>
+  Repository.Repository.use((repository) => repository.execute(Ticket, name, record(entries))).pipe(
+    Effect.map((executed): Recorded => ({ added: executed.events.length, refused: [] })),
+    Effect.catchTag("EntryRefused", (refusal) => {
+      const others = entries.filter(({ id }) => id !== refusal.entry)
+      return Effect.map(recordEntries(name, others), ({ added, refused }) => ({
+        added,
+        refused: [refusal, ...refused]
+      }))
+    })
+  )

@@ -1,0 +1,61 @@
+/**
+ * The contract of the driver `EventStorage` as tests: a driver that passes them can stand under the event store.
+ */
+import { describe, layer } from "@effect/vitest"
+import type { Layer } from "effect"
+import type { EventStorage } from "../EventStorage.ts"
+import * as testingAppend from "../internal/testingAppend.ts"
+import * as testingRead from "../internal/testingRead.ts"
+import * as testingReplay from "../internal/testingReplay.ts"
+import * as testingTenants from "../internal/testingTenants.ts"
+
+/** What {@link suite} tests. */
+export interface Options<E = never, E2 = never> {
+  /** Stands over the tests. */
+  readonly name: string
+  /** The driver, with tenants registered by their first append. */
+  readonly layer: Layer.Layer<EventStorage, E>
+  /** The driver with that turned off, if it can be. */
+  readonly layerWithoutProvisioning?: Layer.Layer<EventStorage, E2> | undefined
+}
+
+/**
+ * Registers the tests of the contract with vitest.
+ *
+ * **When to use**
+ *
+ * In a test file of the driver, at the top level or within a `describe`.
+ *
+ * **Details**
+ *
+ * The layer is built once. The tests make tenants of their own, so the store need not be empty, and leave them there.
+ * They use the real clock.
+ *
+ * **Example** (Testing a driver)
+ *
+ * ```ts
+ * import { EventStorageSuite } from "effect-eventsourcing/testing"
+ *
+ * EventStorageSuite.suite({ name: "my driver", layer: MyEventStorage.layer })
+ * ```
+ */
+export const suite = <E = never, E2 = never>(options: Options<E, E2>): void => {
+  describe(options.name, () => {
+    layer(options.layer, { excludeTestServices: true })("a driver", (it) => {
+      describe("expected versions", () => testingAppend.expectations(it))
+      describe("an append", () => testingAppend.atomicity(it))
+      describe("a batch", () => testingAppend.batches(it))
+      describe("appending again", () => testingReplay.replays(it))
+      describe("what is read", () => testingRead.fidelity(it))
+      describe("which part is read", () => testingRead.ranges(it))
+      describe("tenants", () => testingTenants.registry(it))
+      describe("across tenants", () => testingTenants.acrossTenants(it))
+    })
+    if (options.layerWithoutProvisioning !== undefined) {
+      layer(options.layerWithoutProvisioning, { excludeTestServices: true })(
+        "a driver that does not register tenants",
+        (it) => testingTenants.withoutProvisioning(it)
+      )
+    }
+  })
+}

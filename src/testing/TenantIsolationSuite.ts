@@ -1,0 +1,93 @@
+/**
+ * A suite for drivers: two tenants that use the same ids must not notice each other, whatever they try.
+ *
+ * **Details**
+ *
+ * The names of the tests begin with the number of a case:
+ *
+ * - 1 the same ids in two tenants, 2 no tenant, 3 a tenant named in data, 4 what is no tenant id, 5 a tenant inside
+ *   another one, 6 interruption, 7 what is left on connections, 8 services used under one tenant and then another
+ * - 14 what errors, logs and spans say, 16 another tenant's ids as causes, 17 ids used again
+ * - 20 what is there and what is not, 21 counters, 22 injection, 23-26 values that cannot be stored, 27 races,
+ *   28 clocks, 29 lost answers, 34 suspension
+ */
+import { layer as describeWith } from "@effect/vitest"
+import { Layer } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { EventStorage } from "../EventStorage.ts"
+import * as EventStore from "../EventStore.ts"
+import * as Repository from "../Repository.ts"
+import * as TenantRegistry from "../TenantRegistry.ts"
+import { concurrency } from "./TenantIsolationConcurrency.ts"
+import { database } from "./TenantIsolationDatabase.ts"
+import { input } from "./TenantIsolationInput.ts"
+import type { Case, Services } from "./TenantIsolationKit.ts"
+import { separation } from "./TenantIsolationSeparation.ts"
+
+export type { Case, Services }
+
+/** What a suite runs on. */
+export interface Options<E, E2 = never> {
+  /** The name of the suite, for example that of the driver. */
+  readonly name: string
+  /**
+   * The driver, on a store of the suite's own, which appends to unknown tenants. Tenants of the store are suspended for
+   * moments.
+   */
+  readonly storage: Layer.Layer<EventStorage, E>
+  /**
+   * The client of the PostgreSQL database behind the driver, as the application has it: with it, what row-level
+   * security shows to raw SQL is tested as well. Usually the same layer as `storage`.
+   */
+  readonly database?: Layer.Layer<SqlClient.SqlClient, E2> | undefined
+  /** Milliseconds for one test. Default: 20,000. */
+  readonly timeout?: number | undefined
+}
+
+/** All that the cases run on, from a driver. */
+export const layer = <A, E, R>(
+  storage: Layer.Layer<EventStorage | A, E, R>
+): Layer.Layer<Services | A, E, R> =>
+  Layer.mergeAll(Repository.layer, TenantRegistry.layer).pipe(
+    Layer.provideMerge(EventStore.layer),
+    Layer.provideMerge(storage)
+  )
+
+/**
+ * Cases that are quick and, together, go red if one predicate on the tenant is missing from a driver: for mutation
+ * tests, and for checks outside of a test runner. Run them on {@link layer}, in order, on a store of their own.
+ */
+export const coreCases: ReadonlyArray<Case> = separation
+
+/** All cases that need no database. */
+export const cases: ReadonlyArray<Case> = [...separation, ...input, ...concurrency]
+
+/** The cases about the database behind a driver on PostgreSQL, with its client. */
+export const databaseCases: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = database
+
+/**
+ * Registers the tests of the suite.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { MemoryEventStorage } from "effect-eventsourcing"
+ * import { TenantIsolationSuite } from "effect-eventsourcing/testing"
+ *
+ * TenantIsolationSuite.suite({ name: "memory", storage: MemoryEventStorage.layer })
+ * ```
+ */
+export const suite = <E, E2 = never>(options: Options<E, E2>): void => {
+  const { name, storage, timeout = 20_000 } = options
+  const title = `tenant isolation: ${name}`
+  const context = { excludeTestServices: true, timeout: 60_000 }
+  if (options.database === undefined) {
+    describeWith(layer(storage), context)(title, (it) => {
+      for (const test of cases) it.effect(test.name, () => test.run, timeout)
+    })
+  } else {
+    describeWith(layer(Layer.merge(storage, options.database)), context)(title, (it) => {
+      for (const test of [...cases, ...databaseCases]) it.effect(test.name, () => test.run, timeout)
+    })
+  }
+}

@@ -1,0 +1,85 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer, References } from "effect"
+import { EventStorage } from "../src/EventStorage.ts"
+import * as MemoryEventStorage from "../src/MemoryEventStorage.ts"
+import type { TenantId } from "../src/Tenant.ts"
+import * as TenantIsolationSuite from "../src/testing/TenantIsolationSuite.ts"
+import { sqlBackends } from "./support/backends.ts"
+
+TenantIsolationSuite.suite({ name: "memory", storage: MemoryEventStorage.layer })
+
+for (const { layer, name } of sqlBackends) {
+  TenantIsolationSuite.suite({ name, storage: layer, database: layer })
+}
+
+type Driver = EventStorage["Service"]
+
+/** Answers for the tenant of the call before, as a driver does that keeps the tenant in a place of its own. */
+const late = <Request, A>(
+  method: (request: Request) => A,
+  withTenant: (request: Request, tenantId: TenantId) => Request,
+  tenantOf: (request: Request) => TenantId | undefined
+): ((request: Request) => A) => {
+  let last: TenantId | undefined
+  return (request) => {
+    const served = last ?? tenantOf(request)
+    last = tenantOf(request)
+    return method(served === undefined ? request : withTenant(request, served))
+  }
+}
+
+const inRequest = <Request extends { readonly tenantId: TenantId }, A>(method: (request: Request) => A) =>
+  late(
+    method,
+    (request, tenantId) => ({ ...request, tenantId }),
+    ({ tenantId }) => tenantId
+  )
+
+const asRequest = <A>(method: (request: TenantId) => A) =>
+  late(
+    method,
+    (_, tenantId) => tenantId,
+    (tenantId) => tenantId
+  )
+
+const leaks: Readonly<Record<string, (driver: Driver) => Partial<Driver>>> = {
+  append: ({ append }) => ({
+    append: late(
+      append,
+      (requests, tenantId) => requests.map((request) => ({ ...request, tenantId })),
+      ([request]) => request?.tenantId
+    )
+  }),
+  readStream: ({ readStream }) => ({ readStream: inRequest(readStream) }),
+  readLog: ({ readLog }) => ({ readLog: inRequest(readLog) }),
+  streamVersion: ({ streamVersion }) => ({ streamVersion: inRequest(streamVersion) }),
+  setTenantStatus: ({ setTenantStatus }) => ({ setTenantStatus: inRequest(setTenantStatus) }),
+  position: ({ position }) => ({ position: asRequest(position) }),
+  tenantStatus: ({ tenantStatus }) => ({ tenantStatus: asRequest(tenantStatus) }),
+  provisionTenant: ({ provisionTenant }) => ({ provisionTenant: asRequest(provisionTenant) }),
+  "listTenants, which counts the events of all": ({ listTenants }) => ({
+    listTenants: (request) =>
+      Effect.map(listTenants(request), (page) => ({
+        ...page,
+        rows: page.rows.map((row) => ({ ...row, position: row.position + 1 }))
+      }))
+  })
+}
+
+describe("the suite", () => {
+  for (const [name, leak] of Object.entries(leaks)) {
+    it.effect(`goes red for a driver with a leak in ${name}`, () =>
+      Effect.gen(function* () {
+        const leaky = Layer.effect(
+          EventStorage,
+          Effect.map(EventStorage, (driver) => EventStorage.of({ ...driver, ...leak(driver) }))
+        ).pipe(Layer.provide(MemoryEventStorage.layer))
+        const services = yield* Layer.build(TenantIsolationSuite.layer(leaky))
+        const red = yield* Effect.filter(TenantIsolationSuite.coreCases, ({ run }) =>
+          Effect.map(Effect.exit(run.pipe(Effect.provideContext(services))), Exit.isFailure)
+        )
+        assert.isNotEmpty(red)
+      }).pipe(Effect.provideService(References.CurrentLoggers, new Set()))
+    )
+  }
+})

@@ -1,0 +1,288 @@
+import { assert, describe, layer } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Logger, References, Stream } from "effect"
+import { SqlClient } from "effect/sql"
+import * as EventStore from "../../src/EventStore.ts"
+import * as PgTenant from "../../src/pg/PgTenant.ts"
+import * as Tenant from "../../src/Tenant.ts"
+import { TenantRegistry } from "../../src/TenantRegistry.ts"
+import {
+  acrossTenants,
+  as,
+  everythingIn,
+  failsWith,
+  log,
+  texts,
+  write
+} from "../../src/testing/TenantIsolationKit.ts"
+import { servers } from "../support/Databases.ts"
+import { layerOn, type Store, TenantDatabase } from "../support/tenantDatabase.ts"
+
+/** What user code may leave on a connection, by mistake; `$tenant` is a tenant's id. */
+interface Leftover {
+  readonly statements: ReadonlyArray<string>
+  /**
+   * Operations that do not find out: the application's own statements in a transaction fail, or a read shows the
+   * tenant's log as it was.
+   */
+  readonly closed?: ReadonlyArray<string>
+}
+
+const leftovers: Readonly<Record<string, Leftover>> = {
+  nothing: { statements: [] },
+  "an open transaction": { statements: ["begin"] },
+  "an open transaction that has written": {
+    statements: ["begin", "insert into public.scratch values ('lost')"]
+  },
+  "an open transaction with a savepoint": { statements: ["begin", "savepoint a"] },
+  "an open transaction that reads an old snapshot": {
+    statements: ["begin isolation level repeatable read", "select count(*) from public.scratch"],
+    closed: ["read again what was appended elsewhere"]
+  },
+  "a read-only transaction": { statements: ["begin read only"], closed: ["transaction"] },
+  "an aborted transaction": { statements: ["begin", "select 1/0"] },
+  "a tenant for the session": { statements: ["set eventsourcing.tenant_id to '$tenant'"] },
+  "what is no tenant for the session": { statements: ["set eventsourcing.tenant_id to 'not a tenant'"] },
+  "a tenant and a role for the session": {
+    statements: ["set eventsourcing.tenant_id to '$tenant'", "set role eventsourcing_tenant"]
+  },
+  "a tenant in an open transaction": {
+    statements: ["begin", "select eventsourcing.begin_tenant('$tenant')"]
+  },
+  "the role of tenants": { statements: ["set role eventsourcing_tenant"] },
+  "the role across tenants": { statements: ["set role eventsourcing_all_tenants"] },
+  "the role across tenants in an open transaction": {
+    statements: ["begin", "set local role eventsourcing_all_tenants"]
+  },
+  "row security off": { statements: ["set row_security to off"], closed: ["transaction"] },
+  "another isolation level": { statements: ["set default_transaction_isolation to serializable"] },
+  "read-only transactions by default": {
+    statements: ["set default_transaction_read_only to on"],
+    closed: ["transaction"]
+  },
+  "another search path": { statements: ["set search_path to pg_temp"] }
+}
+
+type Operation = (
+  mine: Tenant.TenantId,
+  theirs: Tenant.TenantId
+) => Effect.Effect<void, unknown, Store | TenantDatabase>
+
+const committed = (statement: string, parameters: ReadonlyArray<unknown>) =>
+  TenantDatabase.use(({ outside }) => outside(statement, parameters))
+
+const operations: Readonly<Record<string, Operation>> = {
+  append: Effect.fnUntraced(function* (mine) {
+    const { events } = yield* write("appended").pipe(as(mine))
+    const rows = yield* committed("select from eventsourcing.events where tenant_id = $1 and event_id = $2", [
+      mine,
+      events[0]?.eventId
+    ])
+    assert.lengthOf(rows, 1)
+  }),
+  read: Effect.fnUntraced(function* (mine) {
+    assert.deepStrictEqual(texts(yield* log().pipe(as(mine))), [mine])
+  }),
+  "read again what was appended elsewhere": Effect.fnUntraced(function* (mine) {
+    const { store } = yield* TenantDatabase
+    assert.deepStrictEqual(texts(yield* log().pipe(as(mine))), [mine])
+    yield* Effect.flatMap(store(), (other) =>
+      write("elsewhere").pipe(as(mine), Effect.provideContext(other))
+    ).pipe(Effect.scoped)
+    assert.deepStrictEqual(texts(yield* log().pipe(as(mine))), [mine, "elsewhere"])
+  }),
+  transaction: Effect.fnUntraced(function* (mine) {
+    const sql = yield* SqlClient.SqlClient
+    const seen = yield* PgTenant.transaction(
+      Effect.andThen(
+        sql`insert into public.read_model values (${mine}, 'new', 'value')`,
+        sql<{ tenant: string }>`select distinct tenant_id as tenant from public.read_model`
+      )
+    ).pipe(as(mine))
+    assert.deepStrictEqual(seen, [{ tenant: mine }])
+    const rows = yield* committed("select from public.read_model where tenant_id = $1 and id = 'new'", [mine])
+    assert.lengthOf(rows, 1)
+  }),
+  provision: Effect.fnUntraced(function* () {
+    const tenant = yield* Tenant.generate
+    assert.strictEqual(yield* TenantRegistry.use(({ provision }) => provision(tenant)), "active")
+    assert.lengthOf(yield* committed("select from eventsourcing.tenants where tenant_id = $1", [tenant]), 1)
+  }),
+  suspend: Effect.fnUntraced(function* (mine) {
+    yield* TenantRegistry.use(({ suspend }) => suspend(mine)).pipe(acrossTenants)
+    const rows = yield* committed("select status from eventsourcing.tenants where tenant_id = $1", [mine])
+    assert.deepStrictEqual(rows, [{ status: "suspended" }])
+    const audit = yield* committed(
+      "select from eventsourcing.cross_tenant_accesses where operation like '%' || $1",
+      [mine]
+    )
+    assert.lengthOf(audit, 1)
+  }),
+  "list tenants": Effect.fnUntraced(function* (mine, theirs) {
+    const heads = yield* EventStore.EventStore.use((store) => Stream.runCollect(store.tenants)).pipe(
+      acrossTenants
+    )
+    assert.includeMembers(
+      heads.map(({ tenantId }) => tenantId),
+      [mine, theirs]
+    )
+  })
+}
+
+/** Runs statements on the only connection of the pool, as they are, and hands it on as it is then. */
+const leave = (statements: ReadonlyArray<string>) =>
+  SqlClient.SqlClient.use((sql) =>
+    Effect.scoped(
+      Effect.flatMap(sql.reserve, (connection) =>
+        Effect.forEach(
+          ["rollback", "reset role", "reset all", ...statements],
+          (statement) => Effect.ignore(connection.executeUnprepared(statement, [], undefined)),
+          { discard: true }
+        )
+      )
+    )
+  )
+
+const silent = Effect.provideService(References.CurrentLoggers, new Set())
+
+for (const server of servers) {
+  describe.each([{ multiplex: false }, { multiplex: true }])(`on ${server.name} %o`, (config) => {
+    layer(layerOn(server), { excludeTestServices: true })("a connection that is handed on", (it) => {
+      for (const [name, { closed = [], statements }] of Object.entries(leftovers)) {
+        it.effect(`7: with ${name}: what follows is right, committed, and of its own tenant`, () =>
+          Effect.gen(function* () {
+            const database = yield* TenantDatabase
+            const services = yield* database.store({ ...config, maxConnections: 1 })
+            const failures: Array<string> = []
+            for (const own of statements.some((text) => text.includes("$tenant")) ? [true, false] : [true]) {
+              for (const [operation, run] of Object.entries(operations)) {
+                const [mine, theirs] = [yield* Tenant.generate, yield* Tenant.generate]
+                yield* Effect.gen(function* () {
+                  for (const tenant of [mine, theirs]) {
+                    yield* write(tenant).pipe(as(tenant))
+                    yield* database.outside("insert into public.read_model values ($1, 'old', 'value')", [
+                      tenant
+                    ])
+                  }
+                  yield* leave(
+                    statements.map((statement) => statement.replace("$tenant", own ? mine : theirs))
+                  )
+                  const exit = yield* Effect.exit(run(mine, theirs))
+                  if (Exit.isFailure(exit) !== closed.includes(operation)) {
+                    failures.push(`${operation} ${own}: ${String(exit)}`)
+                  }
+                  yield* leave([])
+                }).pipe(Effect.provideContext(services), silent)
+              }
+            }
+            assert.deepStrictEqual(failures, [])
+            assert.deepStrictEqual(yield* database.outside("select * from public.scratch"), [])
+          })
+        )
+      }
+
+      it.effect("7: says once what was left there, and nothing of whose it was", () =>
+        Effect.gen(function* () {
+          const database = yield* TenantDatabase
+          const tenant = yield* Tenant.generate
+          const logged: Array<unknown> = []
+          const logger = Logger.make(({ logLevel, message }) => logged.push(logLevel, message))
+          yield* Effect.gen(function* () {
+            yield* leave([`set eventsourcing.tenant_id to '${tenant}'`])
+            yield* write("one").pipe(as(yield* Tenant.generate))
+            yield* write("two").pipe(as(yield* Tenant.generate))
+          }).pipe(
+            Effect.provideContext(yield* database.store({ ...config, maxConnections: 1 })),
+            Effect.provideService(References.CurrentLoggers, new Set([logger]))
+          )
+          assert.strictEqual(logged[0], "Warn")
+          assert.lengthOf(logged, 2)
+          assert.notInclude(everythingIn(logged), tenant)
+        })
+      )
+    })
+  })
+
+  layer(layerOn(server), { excludeTestServices: true })(`isolation levels on ${server.name}`, (it) => {
+    it.effect("27: appends are gapless and unharmed whatever the default isolation level is", () =>
+      Effect.gen(function* () {
+        const database = yield* TenantDatabase
+        for (const level of ["repeatable read", "serializable", "read committed"]) {
+          yield* database.outside(
+            `alter database ${database.name} set default_transaction_isolation to '${level}'`
+          )
+          const tenant = yield* Tenant.generate
+          const services = yield* database.store({ maxConnections: 8 })
+          yield* Effect.forEach(Array.from({ length: 32 }), (_, n) => write(`${n}`), {
+            concurrency: "unbounded"
+          }).pipe(as(tenant), Effect.provideContext(services))
+          const positions = (yield* log().pipe(as(tenant), Effect.provideContext(services))).map(
+            ({ position }) => position
+          )
+          assert.deepStrictEqual(
+            positions,
+            Array.from({ length: 32 }, (_, n) => n + 1)
+          )
+        }
+      })
+    )
+
+    it.effect("34: a suspension waits for the append before it, and the append behind it is refused", () =>
+      Effect.gen(function* () {
+        const { store } = yield* TenantDatabase
+        const tenant = yield* Tenant.generate
+        yield* Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const registry = yield* TenantRegistry
+          const [appended, goOn] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          yield* registry.provision(tenant)
+          const first = yield* Effect.forkChild(
+            sql.withTransaction(
+              write("first").pipe(
+                Effect.andThen(Deferred.succeed(appended, undefined)),
+                Effect.andThen(Deferred.await(goOn))
+              )
+            )
+          )
+          yield* Deferred.await(appended)
+          const suspension = yield* Effect.forkChild(registry.suspend(tenant).pipe(acrossTenants))
+          yield* Effect.sleep("50 millis")
+          const behind = yield* Effect.forkChild(write("behind").pipe(failsWith("TenantSuspended")))
+          yield* Effect.sleep("50 millis")
+          const early = [suspension.pollUnsafe(), behind.pollUnsafe()]
+          yield* Deferred.succeed(goOn, undefined)
+          assert.deepStrictEqual(early, [undefined, undefined])
+          yield* Fiber.join(first)
+          assert.strictEqual(yield* Fiber.join(suspension), "active")
+          yield* Fiber.join(behind)
+          assert.deepStrictEqual(texts(yield* log()), ["first"])
+        }).pipe(as(tenant), Effect.provideContext(yield* store()))
+      })
+    )
+
+    it.effect("an append in a transaction with an old snapshot fails so that it can be tried again", () =>
+      Effect.gen(function* () {
+        const database = yield* TenantDatabase
+        const tenant = yield* Tenant.generate
+        const elsewhere = yield* database.store()
+        yield* Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* write("before")
+          const error = yield* sql
+            .withTransaction(
+              Effect.gen(function* () {
+                yield* log()
+                yield* write("meanwhile").pipe(Effect.provideContext(elsewhere))
+                return yield* write("too late").pipe(failsWith("StorageUnavailable"), Effect.flip)
+              })
+            )
+            .pipe(
+              Effect.provideService(SqlClient.BeginTransaction, "BEGIN ISOLATION LEVEL REPEATABLE READ"),
+              Effect.flip
+            )
+          assert.isTrue("retryable" in error && error.retryable)
+          assert.deepStrictEqual(texts(yield* log()), ["before", "meanwhile"])
+        }).pipe(as(tenant), Effect.provideContext(yield* database.store()))
+      })
+    )
+  })
+}

@@ -1,0 +1,256 @@
+import { PgClient } from "@effect/sql-pg"
+import { assert, layer } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql"
+import { servers } from "../support/Databases.ts"
+import { layerOn, TenantDatabase } from "../support/tenantDatabase.ts"
+
+/** A rule of the schema: a query that gives one row per violation, and statements that violate it. */
+interface Rule {
+  readonly violations: string
+  readonly planted: ReadonlyArray<string>
+  /** What is allowed to break it, with the reason. */
+  readonly exceptions?: Readonly<Record<string, string>>
+}
+
+const ours = "'eventsourcing'::regnamespace"
+
+/** Tables with rows of tenants. */
+const tenantTables = `(
+  select c.* from pg_class c where c.relnamespace = ${ours} and c.relkind in ('r', 'p')
+    and c.relname not in ('migrations', 'cross_tenant_accesses'))`
+
+const bare =
+  "(tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)".replaceAll(
+    "'",
+    "''"
+  )
+
+const rules: Readonly<Record<string, Rule>> = {
+  "every table has tenant_id uuid not null, or is about no tenant": {
+    violations: `select c.relname as what from pg_class c where c.relnamespace = ${ours} and c.relkind in ('r', 'p', 'f', 'm')
+      and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id'
+        and a.atttypid = 'uuid'::regtype and a.attnotnull and not a.attisdropped)`,
+    planted: ["create table eventsourcing.planted (tenant_id text not null)"],
+    exceptions: {
+      migrations: "what was done to the database, not to a tenant",
+      cross_tenant_accesses: "who looked across tenants: it belongs to none of them"
+    }
+  },
+  "tenant_id is the first column of every index and key": {
+    violations: `select i.indexrelid::regclass::text as what from pg_index i join ${tenantTables} c on c.oid = i.indrelid
+      where (select attname from pg_attribute where attrelid = i.indrelid and attnum = i.indkey[0]) is distinct from 'tenant_id'`,
+    planted: ["create unique index planted on eventsourcing.events (event_id, tenant_id)"]
+  },
+  "every table of tenants has a primary key": {
+    violations: `select c.relname as what from ${tenantTables} c
+      where not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)`,
+    planted: ["create table eventsourcing.planted (tenant_id uuid not null)"]
+  },
+  "a foreign key pairs tenant_id with tenant_id first": {
+    violations: `select k.conname as what from pg_constraint k where k.connamespace = ${ours} and k.contype = 'f' and (
+      (select attname from pg_attribute where attrelid = k.conrelid and attnum = k.conkey[1]) <> 'tenant_id'
+      or (select attname from pg_attribute where attrelid = k.confrelid and attnum = k.confkey[1]) <> 'tenant_id')`,
+    planted: [
+      "create table eventsourcing.planted (other uuid references eventsourcing.tenants, tenant_id uuid not null)"
+    ]
+  },
+  "no sequence and no identity or serial column": {
+    violations: `select relname as what from pg_class where relnamespace = ${ours} and relkind = 'S'
+      union all select attrelid::regclass || '.' || attname from pg_attribute join pg_class c on c.oid = attrelid
+        where c.relnamespace = ${ours} and attidentity <> ''
+      union all select adrelid::regclass::text from pg_attrdef join pg_class c on c.oid = adrelid
+        where c.relnamespace = ${ours} and pg_get_expr(adbin, adrelid) ~ 'nextval'`,
+    planted: ["alter table eventsourcing.events add column planted bigint generated always as identity"]
+  },
+  "no trigger, no rule and no domain": {
+    violations: `select tgname as what from pg_trigger join pg_class c on c.oid = tgrelid
+        where c.relnamespace = ${ours} and not tgisinternal
+      union all select r.rulename from pg_rewrite r join pg_class c on c.oid = r.ev_class
+        where c.relnamespace = ${ours} and r.rulename <> '_RETURN'
+      union all select typname from pg_type where typnamespace = ${ours} and typtype = 'd'`,
+    planted: [
+      "create rule planted as on delete to eventsourcing.events do instead nothing",
+      "create domain eventsourcing.planted as text",
+      `create trigger planted before update on eventsourcing.events for each row execute function suppress_redundant_updates_trigger()`
+    ]
+  },
+  "no deferrable and no exclusion constraint": {
+    violations: `select conname as what from pg_constraint where connamespace = ${ours} and (condeferrable or contype = 'x')`,
+    planted: [
+      "alter table eventsourcing.tenants add constraint planted unique (tenant_id, status) deferrable",
+      "alter table eventsourcing.tenants add constraint planted2 exclude (tenant_id with =)"
+    ]
+  },
+  "no function orders by transaction ids, uses advisory locks, or notifies": {
+    violations: `select proname || ': ' || m[1] as what from pg_proc,
+        regexp_matches(prosrc, '(txid_\\w*|pg_current_xact\\w*|pg_\\w*snapshot\\w*|pg_xact_\\w*|\\mxmin\\M|\\mxmax\\M|\\w*advisory\\w*|pg_notify|nextval)', 'gi') m
+      where pronamespace = ${ours}`,
+    planted: [
+      "create function eventsourcing.planted() returns void language sql as 'select pg_advisory_xact_lock(1)'",
+      "create function eventsourcing.planted2() returns xid8 language sql as 'select pg_snapshot_xmin(pg_current_snapshot())'"
+    ],
+    exceptions: {
+      "begin_tenant: pg_current_xact_id_if_assigned":
+        "asks whether somebody left a transaction open on the connection; orders nothing"
+    }
+  },
+  "policies of tenants are a bare comparison, those across tenants let everything through": {
+    violations: `select c.relname || '.' || p.polname as what from pg_policy p join pg_class c on c.oid = p.polrelid
+      where c.relnamespace = ${ours} and not (
+        p.polroles = array['eventsourcing_tenant'::regrole::oid] and p.polcmd = '*'
+          and pg_get_expr(p.polqual, p.polrelid) = '${bare}' and pg_get_expr(p.polwithcheck, p.polrelid) = '${bare}'
+        or p.polroles = array['eventsourcing_all_tenants'::regrole::oid] and p.polpermissive
+          and pg_get_expr(p.polqual, p.polrelid) = 'true')`,
+    planted: [
+      "create policy planted on eventsourcing.events using (tenant_id in (select tenant_id from eventsourcing.tenants))"
+    ]
+  },
+  "every table is protected, also from its owner": {
+    violations: `select c.relname as what from pg_class c where c.relnamespace = ${ours} and c.relkind in ('r', 'p')
+      and not (c.relrowsecurity and c.relforcerowsecurity)
+      union all select c.relname || ': ' || n from ${tenantTables} c, unnest(array['tenant_access', 'tenant_isolation']) n
+        where not exists (select from pg_policy where polrelid = c.oid and polname = n)`,
+    planted: ["alter table eventsourcing.events no force row level security"],
+    exceptions: { migrations: "what was done to the database, not to a tenant" }
+  },
+  "at most one level of partitioning": {
+    violations: `select i.inhrelid::regclass::text as what from pg_inherits i join pg_inherits above on above.inhrelid = i.inhparent
+      join pg_class c on c.oid = i.inhrelid where c.relnamespace = ${ours}`,
+    planted: [
+      "create table eventsourcing.planted (tenant_id uuid not null) partition by hash (tenant_id)",
+      "create table eventsourcing.planted_1 partition of eventsourcing.planted for values with (modulus 1, remainder 0) partition by hash (tenant_id)",
+      "create table eventsourcing.planted_1_1 partition of eventsourcing.planted_1 for values with (modulus 1, remainder 0)"
+    ]
+  },
+  "every table survives a crash": {
+    violations: `select relname as what from pg_class where relnamespace = ${ours} and relkind in ('r', 'p') and relpersistence <> 'p'`,
+    planted: ["alter table eventsourcing.cross_tenant_accesses set unlogged"]
+  },
+  "every schema, table, type and function has a comment": {
+    violations: `select relname as what from pg_class where relnamespace = ${ours} and relkind in ('r', 'p', 'v', 'm', 'c')
+        and obj_description(oid, 'pg_class') is null
+        and not (relkind = 'c' and exists (select from pg_type t where t.typrelid = pg_class.oid and obj_description(t.oid, 'pg_type') is not null))
+      union all select oid::regprocedure::text from pg_proc where pronamespace = ${ours} and obj_description(oid, 'pg_proc') is null
+      union all select typname from pg_type where typnamespace = ${ours} and typtype in ('e', 'd', 'r') and obj_description(oid, 'pg_type') is null
+      union all select nspname from pg_namespace where oid = ${ours} and obj_description(oid, 'pg_namespace') is null`,
+    planted: [
+      "create function eventsourcing.planted() returns integer language sql as 'select 1'",
+      "create type eventsourcing.planted as (a integer)",
+      "create type eventsourcing.planted2 as enum ('a')",
+      "comment on table eventsourcing.events is null",
+      "comment on schema eventsourcing is null"
+    ]
+  },
+  "every function runs as a group role, with a fixed search path": {
+    violations: `select proname as what from pg_proc where pronamespace = ${ours} and not coalesce(
+      prosecdef and proconfig @> array['search_path=pg_catalog, pg_temp']
+        and proowner in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole), false)`,
+    planted: [
+      "alter function eventsourcing.log_position(uuid) reset search_path",
+      "alter function eventsourcing.stream_version(uuid, text, text) security invoker"
+    ],
+    exceptions: {
+      append_alone:
+        "ends a transaction, which neither security definer nor a set clause allows; calls append",
+      begin_tenant: "changes the role of the transaction, which security definer does not allow",
+      bind_tenant: "sets the tenant for its caller; names everything with its schema",
+      isolation_problems: "reads the catalogue, as whoever asks; has a fixed search path",
+      protect_tenant_table: "changes tables, as their owner; has a fixed search path",
+      schema_version: "a constant"
+    }
+  },
+  "nobody but the group roles may call a function": {
+    violations: `select proname as what from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) g
+      where pronamespace = ${ours} and g.grantee <> proowner
+        and g.grantee not in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole)`,
+    planted: ["grant execute on function eventsourcing.log_position(uuid) to public"],
+    exceptions: { schema_version: "a constant, asked for when the store starts" }
+  },
+  "nobody but the group roles has rights on tables, and events can only be added": {
+    violations: `select distinct c.relname || ': ' || g.grantee::regrole || ' ' || g.privilege_type as what
+      from pg_class c cross join lateral (
+        select * from aclexplode(c.relacl)
+        union all select x.* from pg_attribute a, aclexplode(a.attacl) x where a.attrelid = c.oid) g
+      where c.relnamespace = ${ours} and c.relkind in ('r', 'p') and g.grantee <> c.relowner and (
+        g.grantee not in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole)
+        or g.privilege_type not in ('SELECT', 'INSERT', 'UPDATE') or g.is_grantable
+        or c.relname = 'events' and g.privilege_type = 'UPDATE')`,
+    planted: [
+      "grant update (payload) on eventsourcing.events to eventsourcing_tenant",
+      "grant delete on eventsourcing.tenants to eventsourcing_all_tenants",
+      "grant select on eventsourcing.events to pg_monitor"
+    ],
+    exceptions: { "migrations: - SELECT": "the applied migrations are no secret" }
+  },
+  "all that is made for tenants is in one schema": {
+    violations: `select c.oid::regclass::text as what from pg_class c
+        where c.oid >= 16384 and c.relnamespace <> ${ours} and c.relkind in ('r', 'p', 'v', 'm', 'S')
+          and c.relnamespace not in (select oid from pg_namespace where nspname ~ '^pg_(toast|temp)')
+          and c.oid::regclass::text not in ('read_model', 'scratch')
+      union all select oid::regprocedure::text from pg_proc where oid >= 16384 and pronamespace <> ${ours}`,
+    planted: ["create function public.planted() returns integer language sql as 'select 1'"]
+  }
+}
+
+const undone = "undone"
+
+for (const server of servers) {
+  layer(layerOn(server), { excludeTestServices: true })(`the schema on ${server.name}`, (it) => {
+    const asOwner = <A, E>(body: (sql: SqlClient.SqlClient) => Effect.Effect<A, E>) =>
+      TenantDatabase.use(({ owner }) =>
+        SqlClient.SqlClient.use((sql) =>
+          sql.withTransaction(Effect.andThen(body(sql), Effect.fail(undone))).pipe(
+            Effect.catchIf(
+              (error) => error === undone,
+              () => Effect.void
+            )
+          )
+        ).pipe(Effect.provide(Layer.orDie(PgClient.layer({ ...owner, maxConnections: 1 })), { local: true }))
+      )
+
+    for (const [rule, { exceptions = {}, planted, violations }] of Object.entries(rules)) {
+      const found = (sql: SqlClient.SqlClient) =>
+        Effect.map(
+          sql.unsafe<{ what: string }>(`select distinct what from (${violations}) v order by what`),
+          (rows) => rows.map(({ what }) => what)
+        )
+
+      it.effect(rule, () =>
+        // exactly: an exception that is none any more goes
+        asOwner((sql) =>
+          Effect.map(found(sql), (what) => assert.sameMembers([...what], Object.keys(exceptions)))
+        )
+      )
+
+      it.effect(`a violation is found: ${rule}`, () =>
+        asOwner((sql) =>
+          Effect.forEach(
+            // partitions come one in the other; everything else is found alone
+            rule.includes("partitioning") ? [planted] : planted.map((statement) => [statement]),
+            (statements) =>
+              sql
+                .withTransaction(
+                  Effect.gen(function* () {
+                    for (const statement of statements) yield* sql.unsafe(statement)
+                    assert.isAbove(
+                      (yield* found(sql)).length,
+                      Object.keys(exceptions).length,
+                      statements.join()
+                    )
+                    return yield* Effect.fail(undone)
+                  })
+                )
+                .pipe(
+                  Effect.catchIf(
+                    (error) => error === undone,
+                    () => Effect.void
+                  )
+                ),
+            { discard: true }
+          )
+        )
+      )
+    }
+  })
+}

@@ -1,0 +1,217 @@
+/**
+ * What was acknowledged survives: the server, one of its processes, or a writer is killed under load, again and again.
+ * `EVENTSOURCING_CRASH_ROUNDS` sets how often (default: 3).
+ */
+import { PgClient } from "@effect/sql-pg"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Redacted, Schedule, Stream } from "effect"
+import { spawn } from "node:child_process"
+import { readFile } from "node:fs/promises"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
+import * as EventStore from "../../src/EventStore.ts"
+import type { StorageUnavailable } from "../../src/StoreError.ts"
+import * as Tenant from "../../src/Tenant.ts"
+import { append, deposited } from "../support/bank.ts"
+import { type Acknowledged, type Settings, settingsName, storeOn, write } from "../support/crashWriter.ts"
+import { type Database, configOf, freshDatabase } from "../support/Databases.ts"
+import { type PgServer, start } from "../support/PgServer.ts"
+
+const rounds = Number(process.env["EVENTSOURCING_CRASH_ROUNDS"] ?? 3)
+const writers = 16
+
+const pause = (millis: number) => Effect.sleep(millis)
+const until = (condition: () => boolean) =>
+  Effect.gen(function* () {
+    while (!condition()) yield* pause(5)
+  })
+
+/** The log of a tenant is whole: no gap, nothing twice, no half batch, and all that was acknowledged is in its place. */
+const checkLog = Effect.fnUntraced(function* (acknowledged: ReadonlyArray<Acknowledged>) {
+  const store = yield* EventStore.EventStore
+  const tenantId = yield* Tenant.CurrentTenant
+  const log = yield* Stream.runCollect(store.readLogJson({}))
+  const versions = new Map<string, number>()
+  const batches = new Map<string, { size: number; found: number }>()
+  const byId = new Map<string, (typeof log)[number]>()
+  for (const [index, event] of log.entries()) {
+    assert.strictEqual(event.position, index + 1)
+    const version = (versions.get(event.aggregateId) ?? 0) + 1
+    assert.strictEqual(event.version, version)
+    versions.set(event.aggregateId, version)
+    assert.isFalse(byId.has(event.eventId))
+    byId.set(event.eventId, event)
+    const { batch, size } = event.metadata
+    if (typeof batch !== "string" || typeof size !== "number") continue
+    batches.set(batch, { size, found: (batches.get(batch)?.found ?? 0) + 1 })
+  }
+  for (const [batch, { found, size }] of batches) assert.strictEqual(found, size, batch)
+  for (const event of acknowledged.filter((one) => one.tenantId === tenantId)) {
+    const { aggregateId, position, version } = byId.get(event.eventId) ?? {}
+    assert.deepStrictEqual(
+      { aggregateId, position, version },
+      { aggregateId: event.aggregateId, position: event.position, version: event.version }
+    )
+  }
+  return log.length
+})
+
+/** Kills the server: all of its processes, the first alone, or one of those that serve a client. */
+const kill = (server: PgServer, database: Database, what: "everything" | "the postmaster" | "a backend") =>
+  Effect.gen(function* () {
+    const file = yield* Effect.promise(() =>
+      readFile(Path.join(server.dataDirectory, "postmaster.pid"), "utf8")
+    )
+    const postmaster = Number(file.split("\n")[0])
+    if (what === "a backend") {
+      // It takes the others down with it, and the server recovers by itself.
+      const [backend] = yield* PgClient.PgClient.use(
+        (sql) => sql<{ pid: number }>`
+          select pid from pg_stat_activity
+          where datname = ${database.name} and pid <> pg_backend_pid() order by state = 'active' desc limit 1`
+      ).pipe(Effect.provide(PgClient.layer(database.owner)), Effect.orDie)
+      if (backend !== undefined) process.kill(backend.pid, "SIGKILL")
+      return
+    }
+    if (what === "everything") process.kill(-postmaster, "SIGKILL")
+    yield* Effect.promise(server.kill9)
+  })
+
+/** Waits until nobody but the owner is connected. */
+const allGone = (database: Database) =>
+  PgClient.PgClient.use((sql) =>
+    sql`select from pg_stat_activity where datname = ${database.name} and pid <> pg_backend_pid()`.pipe(
+      Effect.repeat({ until: (rows) => rows.length === 0, schedule: Schedule.spaced("20 millis") })
+    )
+  ).pipe(Effect.provide(PgClient.layer(database.owner)), Effect.orDie)
+
+const withServer = Effect.gen(function* () {
+  const server = yield* Effect.acquireRelease(
+    Effect.promise(() => start({ settings: { fsync: "on" } })),
+    ({ stop }) => Effect.promise(stop)
+  )
+  return { server, database: yield* freshDatabase(configOf(server)) }
+})
+
+/** A process that writes until it is killed. */
+const startWriter = (database: Database, server: PgServer, name: string, tenants: Settings["tenants"]) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const { app } = database
+      const settings: Settings = {
+        host: server.host,
+        port: server.port,
+        username: app.username ?? "",
+        password: Redacted.isRedacted(app.password) ? Redacted.value(app.password) : "",
+        database: database.name,
+        name,
+        tenants
+      }
+      const program = fileURLToPath(new URL("../support/crashWriter.ts", import.meta.url))
+      const child = spawn(process.execPath, ["--import", "tsx", program], {
+        env: { ...process.env, [settingsName]: JSON.stringify(settings) },
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+      let said = ""
+      child.stdout.setEncoding("utf8").on("data", (text: string) => (said += text))
+      const ended = new Promise<NodeJS.Signals | null>((resolve) => {
+        child.once("close", (_code, signal) => resolve(signal))
+      })
+      return {
+        /** What it has said so far; a line that was cut off is not said. */
+        acknowledged: () =>
+          said
+            .split("\n")
+            .slice(0, -1)
+            .flatMap((line) => JSON.parse(line) as ReadonlyArray<Acknowledged>),
+        hasSaid: (length: number) => said.length >= length,
+        kill: Effect.promise(() => {
+          child.kill("SIGKILL")
+          return ended
+        })
+      }
+    }),
+    (writer) => writer.kill
+  )
+
+describe("what was acknowledged", () => {
+  it.live(
+    `is there, once and whole, after ${rounds} crashes of the server under ${writers} writers and an outage`,
+    () =>
+      Effect.gen(function* () {
+        const { database, server } = yield* withServer
+        const tenants = [yield* Tenant.generate, yield* Tenant.generate]
+        const acknowledged: Array<Acknowledged> = []
+        const failures: Array<StorageUnavailable> = []
+        let done = false
+        yield* Effect.gen(function* () {
+          const load = yield* Effect.forkChild(
+            write({
+              name: "writer",
+              writers,
+              tenants,
+              onAcknowledged: (events) => acknowledged.push(...events),
+              onUnavailable: (error) => failures.push(error),
+              isDone: () => done
+            })
+          )
+          const more = (events: number) => {
+            const target = acknowledged.length + events
+            return until(() => acknowledged.length >= target || load.pollUnsafe() !== undefined)
+          }
+          for (let round = 0; round < rounds; round++) {
+            yield* more(200)
+            yield* pause(Math.random() * 200)
+            const what = (["everything", "a backend", "the postmaster"] as const)[round % 3] ?? "everything"
+            yield* kill(server, database, what)
+            if (what !== "a backend") yield* Effect.promise(server.restart)
+          }
+          // An outage that lasts is reported as a passing one, after a bounded time.
+          yield* more(200)
+          const before = failures.length
+          yield* Effect.promise(server.kill9)
+          yield* until(() => failures.length >= before + writers || load.pollUnsafe() !== undefined)
+          for (const { operation, retryable } of failures) {
+            assert.deepStrictEqual({ operation, retryable }, { operation: "append", retryable: true })
+          }
+          yield* Effect.promise(server.restart)
+          yield* more(200)
+          done = true
+          yield* Fiber.join(load)
+          let events = 0
+          for (const tenantId of tenants)
+            events += yield* checkLog(acknowledged).pipe(Tenant.provide(tenantId))
+          // Every batch was repeated until it was acknowledged: there is nothing else.
+          assert.strictEqual(events, acknowledged.length)
+        }).pipe(Effect.provide(storeOn(database.app, writers)))
+      }).pipe(Effect.scoped),
+    60_000 + rounds * 10_000
+  )
+
+  it.live(
+    "is there, once and whole, after a writer was killed",
+    () =>
+      Effect.gen(function* () {
+        const { database, server } = yield* withServer
+        const tenantId = yield* Tenant.generate
+        const children = yield* Effect.forEach(["one", "two"], (name) =>
+          startWriter(database, server, name, [tenantId])
+        )
+        for (const [index, child] of children.entries()) {
+          yield* until(() => child.hasSaid(20_000 * (index + 1)))
+          yield* pause(Math.random() * 50)
+          assert.strictEqual(yield* child.kill, "SIGKILL")
+        }
+        const acknowledged = children.flatMap((child) => child.acknowledged())
+        assert.isAbove(acknowledged.length, 100)
+        // What they had sent is still carried out.
+        yield* allGone(database)
+        yield* Effect.gen(function* () {
+          const events = yield* checkLog(acknowledged)
+          assert.isAtLeast(events, acknowledged.length)
+          assert.deepInclude(yield* append("after", [deposited(1)]), { version: 1, position: events + 1 })
+        }).pipe(Tenant.provide(tenantId), Effect.provide(storeOn(database.app, 2)))
+      }).pipe(Effect.scoped),
+    60_000
+  )
+})

@@ -1,0 +1,172 @@
+import { PgClient } from "@effect/sql-pg"
+import { assert, describe, it } from "@effect/vitest"
+import { type Context, Effect, Exit, Redacted, References, type Scope } from "effect"
+import { SqlClient } from "effect/sql"
+import { randomUUID } from "node:crypto"
+import * as PgTenant from "../../src/pg/PgTenant.ts"
+import { type Case, coreCases } from "../../src/testing/TenantIsolationSuite.ts"
+import * as Tenant from "../../src/Tenant.ts"
+import { type Config, servers } from "../support/Databases.ts"
+import { type Mutant, mutants, setRls, unprotected, withoutPredicates } from "../support/mutants.ts"
+import { layerOn, type Store, storeWith, TenantDatabase } from "../support/tenantDatabase.ts"
+
+/** The cases that go red. */
+const red = (cases: ReadonlyArray<Case>, store: Context.Context<Store>) =>
+  Effect.filter(cases, ({ run }) =>
+    run.pipe(
+      Effect.provideContext(store),
+      Effect.exit,
+      Effect.map(Exit.isFailure),
+      // a failing case is what is looked for
+      Effect.provideService(References.CurrentLoggers, new Set())
+    )
+  )
+
+const names = (cases: ReadonlyArray<Case>) => cases.map(({ name }) => name)
+
+/** Runs as the superuser. */
+const asOwner = <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient>) =>
+  TenantDatabase.use(({ owner }) =>
+    Effect.provide(body, PgClient.layer({ ...owner, maxConnections: 1 }), { local: true })
+  )
+
+interface Verdict {
+  readonly mutant: string
+  readonly predicate: string
+  readonly "killed without RLS by": string
+  readonly "with RLS": string
+}
+
+/**
+ * Whether some case goes red without row-level security, and whether it goes green again with it. Functions that look
+ * across tenants run as a role that may see all of them: there the predicate is the only layer, and nothing is to be
+ * hidden by row-level security.
+ */
+const judge = (mutant: Mutant) =>
+  Effect.gen(function* () {
+    const { store } = yield* TenantDatabase
+    const services = yield* store()
+    yield* asOwner(SqlClient.SqlClient.use((sql) => sql.unsafe(mutant.sql)))
+    yield* asOwner(setRls(false))
+    const killers: Array<Case> = []
+    for (const test of coreCases) {
+      killers.push(...(yield* red([test], services)))
+      if (killers.length > 0) break
+    }
+    yield* asOwner(setRls(true))
+    const left = yield* red(killers, services)
+    return {
+      mutant: mutant.name,
+      predicate: mutant.line,
+      "killed without RLS by": names(killers).join() || "SURVIVED",
+      "with RLS":
+        killers.length === 0 ? "?" : left.length === 0 ? "isolated" : mutant.underRls ? "LEAKS" : "killed"
+    } satisfies Verdict
+  }).pipe(Effect.scoped)
+
+/** A role of the test's own; the server may be used by others. */
+const roleWith = (attributes: string) =>
+  Effect.gen(function* () {
+    const { outside, owner } = yield* TenantDatabase
+    const name = `eventsourcing_test_${randomUUID().slice(0, 8)}`
+    yield* Effect.acquireRelease(outside(`create role ${name} login password '${name}' ${attributes}`), () =>
+      Effect.orDie(
+        Effect.andThen(outside(`reassign owned by ${name} to current_user`), outside(`drop role ${name}`))
+      )
+    )
+    return { name, config: { ...owner, username: name, password: Redacted.make(name) } }
+  })
+
+for (const server of servers) {
+  const { name } = server
+  const database = layerOn(server)
+
+  describe(`tenant predicates on ${name}`, () => {
+    it.live("32: every access to tenants' rows has one", () =>
+      Effect.map(asOwner(unprotected), (found) => assert.deepStrictEqual(found, [])).pipe(
+        Effect.provide(database, { local: true })
+      )
+    )
+
+    it.live(
+      "32: without one, row-level security alone isolates; without both, the suite goes red",
+      () =>
+        Effect.gen(function* () {
+          const all = yield* asOwner(mutants).pipe(Effect.provide(database, { local: true }))
+          assert.isAtLeast(all.length, 18)
+          const verdicts = yield* Effect.forEach(
+            all,
+            (mutant) => judge(mutant).pipe(Effect.provide(database, { local: true })),
+            { concurrency: 2 }
+          )
+          console.table(verdicts)
+          for (const verdict of verdicts) {
+            assert.notStrictEqual(verdict["killed without RLS by"], "SURVIVED", verdict.mutant)
+            assert.notStrictEqual(verdict["with RLS"], "LEAKS", verdict.mutant)
+          }
+        }),
+      60_000
+    )
+
+    it.live("31: alone they isolate, with row-level security switched off", () =>
+      Effect.gen(function* () {
+        const { store } = yield* TenantDatabase
+        const services = yield* store()
+        yield* asOwner(setRls(false))
+        assert.deepStrictEqual(names(yield* red(coreCases, services)), [])
+      }).pipe(Effect.scoped, Effect.provide(database, { local: true }))
+    )
+  })
+
+  describe(`row-level security on ${name}`, () => {
+    const runtimes: Readonly<Record<string, Effect.Effect<Config, unknown, TenantDatabase | Scope.Scope>>> = {
+      "the role of the application": Effect.map(TenantDatabase, ({ app }) => app),
+      "a superuser": Effect.map(TenantDatabase, ({ owner }) => owner),
+      "a role exempt from row-level security": Effect.map(
+        roleWith("bypassrls in role eventsourcing_tenant, eventsourcing_all_tenants"),
+        ({ config }) => config
+      ),
+      "the owner of the tables": Effect.gen(function* () {
+        const { outside } = yield* TenantDatabase
+        const { config, name: role } = yield* roleWith(
+          "in role eventsourcing_tenant, eventsourcing_all_tenants"
+        )
+        for (const table of [
+          "eventsourcing.events",
+          "eventsourcing.tenants",
+          "eventsourcing.cross_tenant_accesses",
+          "public.read_model"
+        ]) {
+          yield* outside(`alter table ${table} owner to ${role}`)
+        }
+        return config
+      })
+    }
+    for (const [role, config] of Object.entries(runtimes)) {
+      it.live(`33: alone it isolates, without any predicate, for ${role}`, () =>
+        Effect.gen(function* () {
+          yield* asOwner(
+            Effect.gen(function* () {
+              const sql = yield* SqlClient.SqlClient
+              for (const definition of yield* withoutPredicates) yield* sql.unsafe(definition)
+            })
+          )
+          const services = yield* Effect.flatMap(config, storeWith)
+          assert.deepStrictEqual(names(yield* red(coreCases, services)), [])
+          // and in transactions, on the user's tables
+          for (const tenant of [yield* Tenant.generate, yield* Tenant.generate]) {
+            const seen = yield* PgTenant.transaction(
+              SqlClient.SqlClient.use((sql) =>
+                Effect.andThen(
+                  sql`insert into public.read_model values (${tenant}, 'shared', 'value')`,
+                  sql<{ tenant: string }>`select tenant_id as tenant from public.read_model`
+                )
+              )
+            ).pipe(Tenant.provide(tenant), Effect.provideContext(services))
+            assert.deepStrictEqual(seen, [{ tenant }])
+          }
+        }).pipe(Effect.scoped, Effect.provide(database, { local: true }))
+      )
+    }
+  })
+}

@@ -1,0 +1,109 @@
+/**
+ * Mutants of the SQL functions: each lacks one predicate on the tenant. Row-level security must make up for it, and
+ * without row-level security some isolation case must go red.
+ */
+import { Effect } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+
+/** A function with a predicate replaced by `true`. */
+export interface Mutant {
+  /** The function, and which of its predicates is gone. */
+  readonly name: string
+  readonly line: string
+  /** The statement that puts the mutant in the place of the function. */
+  readonly sql: string
+  /**
+   * Whether row-level security covers it. Functions that look across tenants run as a role that may see all of them, so
+   * for those the predicate is the only layer.
+   */
+  readonly underRls: boolean
+}
+
+/** `e.tenant_id = v_tenant` and the like, not the policies' `tenant_id = nullif(…)`. */
+const predicate = /\b(?:\w+\.)?tenant_id = (?:\w+\.)?\w+(?![\w.(])/g
+
+/** Where a function reads or changes rows of tenants. */
+const access = /\b(?:from|join|update)\s+eventsourcing\.(?!cross_tenant_accesses|migrations)\w+\s+\w/g
+
+/** The functions that are about all tenants, with the accesses that have no predicate on purpose. */
+const acrossTenants: ReadonlyMap<string, number> = new Map([
+  // the tenants themselves; the head of each tenant's log has one
+  ["list_tenants", 1],
+  // every event, with the row comparison of the cursor
+  ["read_all_logs", 1]
+])
+
+/** The functions of a migrated database, as they are now. */
+const functions: Effect.Effect<
+  ReadonlyArray<{ readonly name: string; readonly owner: string; readonly definition: string }>,
+  SqlError.SqlError,
+  SqlClient.SqlClient
+> = SqlClient.SqlClient.use(
+  (sql) => sql<{ name: string; owner: string; definition: string }>`
+    select proname::text as name, proowner::regrole::text as owner, pg_get_functiondef(oid) as definition
+    from pg_proc where pronamespace = 'eventsourcing'::regnamespace order by proname`
+)
+
+/** What is read or changed in a function without a predicate on the tenant, beyond what is meant to be. */
+export const unprotected: Effect.Effect<
+  ReadonlyArray<string>,
+  SqlError.SqlError,
+  SqlClient.SqlClient
+> = Effect.map(functions, (all) =>
+  all.flatMap(({ definition, name }) => {
+    const accesses = definition.match(access)?.length ?? 0
+    const predicates = definition.match(predicate)?.length ?? 0
+    const expected = accesses - (acrossTenants.get(name) ?? 0)
+    return predicates === expected ? [] : [`${name}: ${accesses} accesses, ${predicates} predicates`]
+  })
+)
+
+/** All mutants of the functions of a migrated database. */
+export const mutants: Effect.Effect<
+  ReadonlyArray<Mutant>,
+  SqlError.SqlError,
+  SqlClient.SqlClient
+> = Effect.map(functions, (all) =>
+  all.flatMap(({ definition, name, owner }) =>
+    [...definition.matchAll(predicate)].map((match, index): Mutant => {
+      const end = match.index + match[0].length
+      const from = definition.lastIndexOf("\n", match.index) + 1
+      return {
+        name: `${name} ${index + 1}`,
+        line: definition.slice(from, definition.indexOf("\n", end)).trim(),
+        sql: `${definition.slice(0, match.index)}true${definition.slice(end)}`,
+        underRls: owner === "eventsourcing_tenant"
+      }
+    })
+  )
+)
+
+/** Functions without any predicate that row-level security covers. */
+export const withoutPredicates: Effect.Effect<
+  ReadonlyArray<string>,
+  SqlError.SqlError,
+  SqlClient.SqlClient
+> = Effect.map(functions, (all) =>
+  all
+    .filter(
+      ({ definition, owner }) => owner === "eventsourcing_tenant" && definition.match(predicate) !== null
+    )
+    .map(({ definition }) => definition.replaceAll(predicate, "true"))
+)
+
+/** Switches the row-level security of all tables of the store off or on again. */
+export const setRls = (enabled: boolean): Effect.Effect<void, SqlError.SqlError, SqlClient.SqlClient> =>
+  SqlClient.SqlClient.use((sql) =>
+    sql.unsafe(`
+      do $$
+      declare
+        t regclass;
+      begin
+        for t in select oid from pg_class where relnamespace = 'eventsourcing'::regnamespace
+          and relkind in ('r', 'p') and relname <> 'migrations'
+        loop
+          execute format('alter table %s ${enabled ? "enable" : "disable"} row level security', t);
+        end loop;
+      end
+      $$`)
+  )

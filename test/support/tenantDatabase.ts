@@ -1,0 +1,124 @@
+/**
+ * A fresh database of a server with a table of the user's, protected with `eventsourcing.protect_tenant_table`.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { assert } from "@effect/vitest"
+import { Context, Effect, Layer, type Scope } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
+import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
+import * as PgMigrator from "../../src/pg/PgMigrator.ts"
+import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
+import type { Config, Database, TestServer } from "./Databases.ts"
+
+/** A client, and the store on it. */
+export type Store = TenantIsolationSuite.Services | SqlClient.SqlClient | PgClient.PgClient
+
+/** A database, and what looks at it from outside. */
+export class TenantDatabase extends Context.Service<
+  TenantDatabase,
+  Database & {
+    /** A statement on a connection of the superuser's own: what others see, and what operators do. */
+    readonly outside: <A extends object>(
+      statement: string,
+      parameters?: ReadonlyArray<unknown>
+    ) => Effect.Effect<ReadonlyArray<A>, SqlError.SqlError>
+    /** The store as the application has it, with a pool of its own. */
+    readonly store: (config?: Partial<Config>) => Effect.Effect<Context.Context<Store>, never, Scope.Scope>
+  }
+>()("test/TenantDatabase") {}
+
+const tables = `
+  create table public.read_model (
+    tenant_id uuid not null, id text not null, value text not null, primary key (tenant_id, id)
+  );
+  perform eventsourcing.protect_tenant_table('public.read_model');
+  grant select, insert, update, delete on public.read_model to eventsourcing_tenant;
+  create table public.scratch (value text not null);
+  grant select, insert on public.scratch to public`
+
+const prepare = (sql: SqlClient.SqlClient) => Effect.orDie(sql.unsafe(`do $do$ begin ${tables}; end $do$`))
+
+/** A store on a client of its own. */
+export const storeWith = (config: Config): Effect.Effect<Context.Context<Store>, never, Scope.Scope> =>
+  Effect.flatMap(Effect.scope, (scope) =>
+    Layer.buildWithMemoMap(
+      TenantIsolationSuite.layer(
+        PgEventStorage.layer.pipe(Layer.provideMerge(PgClient.layer(config)), Layer.orDie)
+      ),
+      // of its own: within another store, the layers of that one would be taken
+      Layer.makeMemoMapUnsafe(),
+      scope
+    )
+  )
+
+/** A fresh database on a server. */
+export const layerOn = (server: TestServer): Layer.Layer<TenantDatabase> =>
+  Layer.effect(
+    TenantDatabase,
+    Effect.gen(function* () {
+      const database = yield* server.freshDatabase
+      const services = yield* Effect.orDie(
+        Layer.build(PgClient.layer({ ...database.owner, maxConnections: 2 }))
+      )
+      const sql = Context.get(services, PgClient.PgClient)
+      yield* prepare(sql)
+      return TenantDatabase.of({
+        ...database,
+        outside: (statement, parameters) => sql.unsafe(statement, parameters),
+        store: (config) => storeWith({ ...database.app, ...config })
+      })
+    })
+  )
+
+/** A fresh embedded database, where everybody shares the superuser's one connection. */
+export const layerEmbedded: Layer.Layer<TenantDatabase> = Layer.effect(
+  TenantDatabase,
+  Effect.gen(function* () {
+    const services = yield* Layer.build(
+      TenantIsolationSuite.layer(
+        PgEventStorage.layer.pipe(
+          Layer.provideMerge(PgMigrator.layer),
+          Layer.provideMerge(PgEmbedded.layer),
+          Layer.orDie
+        )
+      )
+    )
+    const sql = Context.get(services, PgClient.PgClient)
+    yield* prepare(sql)
+    const config = { username: "postgres", database: "postgres" }
+    return TenantDatabase.of({
+      name: "postgres",
+      owner: config,
+      app: config,
+      outside: (statement, parameters) => sql.unsafe(statement, parameters),
+      store: () => Effect.succeed(services)
+    })
+  })
+)
+
+/** What the sessions of the application are doing, as the superuser sees it. */
+const sessions: Effect.Effect<
+  ReadonlyArray<{ readonly pid: number; readonly state: string; readonly query: string }>,
+  SqlError.SqlError,
+  TenantDatabase
+> = TenantDatabase.use(({ app, outside }) =>
+  outside<{ pid: number; state: string; query: string }>(
+    "select pid, state, query from pg_stat_activity where datname = current_database() and usename = $1",
+    [app.username]
+  )
+)
+
+/** What the next borrower of a connection finds on it. */
+const found = SqlClient.SqlClient.use(
+  (sql) => sql<{ tenant: string | null; role: string; user: boolean }>`
+    select nullif(current_setting('eventsourcing.tenant_id', true), '') as tenant,
+      current_setting('role') as role, current_user = session_user as user`
+)
+
+/** Fails unless the pool of one connection is clean: no tenant, no role, no open transaction. */
+export const assertClean: Effect.Effect<void, SqlError.SqlError, TenantDatabase | SqlClient.SqlClient> =
+  Effect.gen(function* () {
+    assert.deepStrictEqual(yield* found, [{ tenant: null, role: "none", user: true }])
+    for (const { query, state } of yield* sessions) assert.strictEqual(state, "idle", query)
+  })
