@@ -55,7 +55,7 @@ describe.each(backends)("the event store on $name, with pages of three events,",
         for (const length of [0, 1, 3, 4, 6]) {
           const id = `of ${length}`
           yield* append(id, deposits(length))
-          for (const limit of [undefined, 0, 1, 2, 3, 4, 6, 7, Infinity, -1]) {
+          for (const limit of [undefined, 0, 2, 3, 6, 7, -1]) {
             const read = { aggregate: Account, id, limit }
             const count = Math.max(0, Math.min(length, limit ?? length))
             assert.deepStrictEqual(versions(yield* collect(store.readStream(read))), range(1, count))
@@ -73,8 +73,8 @@ describe.each(backends)("the event store on $name, with pages of three events,",
         const store = yield* EventStore.EventStore
         yield* append("0", deposits(2))
         yield* append("1", deposits(7))
-        for (const from of [undefined, -5, 0, 1, 4, 7, 8, Infinity]) {
-          for (const to of [undefined, -1, 0, 3, 4, 7, 9, Infinity]) {
+        for (const from of [undefined, -5, 1, 4, 8, Infinity]) {
+          for (const to of [undefined, 0, 3, 7, Infinity]) {
             const read = { aggregate: Account, id: "1", fromVersion: from, toVersion: to }
             const expected = range(Math.max(1, from ?? 1), Math.min(7, to ?? 7))
             assert.deepStrictEqual(versions(yield* collect(store.readStream(read))), expected)

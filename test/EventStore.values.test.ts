@@ -4,7 +4,7 @@ import * as Aggregate from "../src/Aggregate.ts"
 import * as Event from "../src/Event.ts"
 import * as EventStore from "../src/EventStore.ts"
 import { backends } from "./support/backends.ts"
-import { append, asNewTenant, deposits, Note, note, onDriver, opened } from "./support/bank.ts"
+import { append, asNewTenant, deposits, Note, onDriver, opened, written } from "./support/bank.ts"
 
 const json = (text: string): unknown => JSON.parse(text)
 
@@ -47,8 +47,9 @@ describe.each(backends)("the event store on $name", (backend) => {
           { toString: "x", valueOf: 1, hasOwnProperty: null, prototype: {} },
           { b: 1, a: 2, 10: 3, 9: 4 }
         ]
-        for (const value of values) yield* note(value, "values")
         const store = yield* EventStore.EventStore
+        const events = values.map(written)
+        yield* store.append({ aggregate: Note, id: "values", expectedVersion: 0, events })
         const read = yield* store.readStream({ aggregate: Note, id: "values" }).pipe(Stream.runCollect)
         assert.deepStrictEqual(
           read.map(({ payload }) => payload.text),

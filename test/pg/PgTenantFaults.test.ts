@@ -253,10 +253,15 @@ for (const server of servers) {
         const terminator = yield* outside(
           "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename = $1",
           [app.username]
-        ).pipe(Effect.andThen(Effect.sleep("15 millis")), Effect.forever, Effect.forkChild)
+        ).pipe(Effect.andThen(Effect.sleep("20 millis")), Effect.repeat({ times: 15 }), Effect.forkChild)
         const acknowledged = yield* Effect.forEach(
           Array.from({ length: 80 }),
-          (_, n) => write(`${n}`, { stream: `${n % 3}` }).pipe(as(tenants[n % 2] ?? assert.fail())),
+          (_, n) =>
+            // the store tries again by itself, but not for ever
+            write(`${n}`, { stream: `${n % 3}`, eventId: Event.generateId() }).pipe(
+              Effect.retry({ while: (error) => error._tag === "StorageUnavailable" && error.retryable }),
+              as(tenants[n % 2] ?? assert.fail())
+            ),
           { concurrency: 8 }
         ).pipe(Effect.provideContext(services), Effect.provideService(References.CurrentLoggers, new Set()))
         yield* Fiber.interrupt(terminator)

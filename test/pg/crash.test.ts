@@ -3,7 +3,7 @@
  * `EVENTSOURCING_CRASH_ROUNDS` sets how often (default: 3).
  */
 import { PgClient } from "@effect/sql-pg"
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Redacted, Schedule, Stream } from "effect"
 import { spawn } from "node:child_process"
 import { readFile } from "node:fs/promises"
@@ -85,14 +85,6 @@ const allGone = (database: Database) =>
     )
   ).pipe(Effect.provide(PgClient.layer(database.owner)), Effect.orDie)
 
-const withServer = Effect.gen(function* () {
-  const server = yield* Effect.acquireRelease(
-    Effect.promise(() => start({ settings: { fsync: "on" } })),
-    ({ stop }) => Effect.promise(stop)
-  )
-  return { server, database: yield* freshDatabase(configOf(server)) }
-})
-
 /** A process that writes until it is killed. */
 const startWriter = (database: Database, server: PgServer, name: string, tenants: Settings["tenants"]) =>
   Effect.acquireRelease(
@@ -135,11 +127,19 @@ const startWriter = (database: Database, server: PgServer, name: string, tenants
   )
 
 describe("what was acknowledged", () => {
+  let server: PgServer
+
+  beforeAll(async () => {
+    // What the server of the run does without.
+    server = await start({ settings: { fsync: "on" } })
+  })
+  afterAll(() => server.stop())
+
   it.live(
     `is there, once and whole, after ${rounds} crashes of the server under ${writers} writers and an outage`,
     () =>
       Effect.gen(function* () {
-        const { database, server } = yield* withServer
+        const database = yield* freshDatabase(configOf(server))
         const tenants = [yield* Tenant.generate, yield* Tenant.generate]
         const acknowledged: Array<Acknowledged> = []
         const failures: Array<StorageUnavailable> = []
@@ -192,7 +192,7 @@ describe("what was acknowledged", () => {
     "is there, once and whole, after a writer was killed",
     () =>
       Effect.gen(function* () {
-        const { database, server } = yield* withServer
+        const database = yield* freshDatabase(configOf(server))
         const tenantId = yield* Tenant.generate
         const children = yield* Effect.forEach(["one", "two"], (name) =>
           startWriter(database, server, name, [tenantId])

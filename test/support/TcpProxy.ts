@@ -1,7 +1,7 @@
 /**
  * A connection to PostgreSQL through hands that hold messages back or cut the wire at a chosen statement.
  */
-import { Deferred, Effect, type Scope } from "effect"
+import { Deferred, Effect, Redacted, type Scope } from "effect"
 import { connect, createServer, type Socket } from "node:net"
 import type { Config } from "./Databases.ts"
 
@@ -40,8 +40,11 @@ export const make = (server: Config): Effect.Effect<TcpProxy, never, Scope.Scope
   Effect.gen(function* () {
     let armed: Rule | undefined
     const sockets = new Set<Socket>()
+    const url = server.url === undefined ? undefined : new URL(Redacted.value(server.url))
+    const host = server.host ?? url?.hostname ?? "localhost"
+    const port = server.port ?? Number(url?.port ?? "5432")
     const accept = (client: Socket): void => {
-      const upstream = connect(server.port ?? 5432, server.host ?? "localhost")
+      const upstream = connect(port, host)
       let rule: Rule | undefined
       let held: Array<Buffer> | undefined
       const destroy = () => {

@@ -12,6 +12,8 @@ export interface Mutant {
   readonly line: string
   /** The statement that puts the mutant in the place of the function. */
   readonly sql: string
+  /** The statement that puts the function back. */
+  readonly original: string
   /**
    * Whether row-level security covers it. Functions that look across tenants run as a role that may see all of them, so
    * for those the predicate is the only layer.
@@ -72,6 +74,7 @@ export const mutants: Effect.Effect<
         name: `${name} ${index + 1}`,
         line: definition.slice(from, definition.indexOf("\n", end)).trim(),
         sql: `${definition.slice(0, match.index)}true${definition.slice(end)}`,
+        original: definition,
         underRls: owner === "eventsourcing_tenant"
       }
     })

@@ -97,28 +97,16 @@ export const layerEmbedded: Layer.Layer<TenantDatabase> = Layer.effect(
   })
 )
 
-/** What the sessions of the application are doing, as the superuser sees it. */
-const sessions: Effect.Effect<
-  ReadonlyArray<{ readonly pid: number; readonly state: string; readonly query: string }>,
-  SqlError.SqlError,
-  TenantDatabase
-> = TenantDatabase.use(({ app, outside }) =>
-  outside<{ pid: number; state: string; query: string }>(
-    "select pid, state, query from pg_stat_activity where datname = current_database() and usename = $1",
-    [app.username]
-  )
-)
-
-/** What the next borrower of a connection finds on it. */
-const found = SqlClient.SqlClient.use(
-  (sql) => sql<{ tenant: string | null; role: string; user: boolean }>`
-    select nullif(current_setting('eventsourcing.tenant_id', true), '') as tenant,
-      current_setting('role') as role, current_user = session_user as user`
-)
-
-/** Fails unless the pool of one connection is clean: no tenant, no role, no open transaction. */
+/** Fails unless the pool of one connection is clean: the next borrower finds no tenant, role or open transaction. */
 export const assertClean: Effect.Effect<void, SqlError.SqlError, TenantDatabase | SqlClient.SqlClient> =
   Effect.gen(function* () {
-    assert.deepStrictEqual(yield* found, [{ tenant: null, role: "none", user: true }])
-    for (const { query, state } of yield* sessions) assert.strictEqual(state, "idle", query)
+    const sql = yield* SqlClient.SqlClient
+    const { outside } = yield* TenantDatabase
+    const found = yield* sql<{ pid: number; tenant: string | null; role: string; own: boolean }>`
+      select pg_backend_pid() as pid, nullif(current_setting('eventsourcing.tenant_id', true), '') as tenant,
+        current_setting('role') as role, current_user = session_user as own`
+    const pid = found[0]?.pid ?? assert.fail("no answer")
+    assert.deepStrictEqual(found, [{ pid, tenant: null, role: "none", own: true }])
+    const sessions = yield* outside("select state from pg_stat_activity where pid = $1", [pid])
+    assert.deepStrictEqual(sessions, [{ state: "idle" }])
   })
