@@ -29,6 +29,17 @@ export type Decision<Payload, E = never, R = never> =
   | Result.Result<ReadonlyArray<NoInfer<Event.Appendable<Payload>>>, E>
   | Effect.Effect<ReadonlyArray<NoInfer<Event.Appendable<Payload>>>, E, R>
 
+/** What a decision may fail with. */
+export type ErrorOf<D> =
+  D extends Result.Result<infer _A, infer E>
+    ? E
+    : D extends Effect.Effect<infer _A, infer E, infer _R>
+      ? E
+      : never
+
+/** What a decision requires. */
+export type RequirementsOf<D> = D extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
+
 /** The outcome of a command. */
 export interface Executed<out State, out Payload, out Type extends string = string> extends Loaded<State> {
   /** The new events, as they are stored. Empty if nothing was decided. */
@@ -88,18 +99,20 @@ export class Repository extends Context.Service<
     readonly execute: <
       Type extends string,
       State,
-      // By a parameter of its own: so the tags of literals that `decide` returns are inferred as such.
-      Tag extends string,
-      Payload extends { readonly _tag: Tag },
+      Payload extends Event.Tagged,
       Id,
-      E = never,
-      R = never
+      // What `decide` yields, whatever mix of values, results and effects with errors of their own.
+      const D extends Decision<Payload, unknown, unknown>
     >(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: Id,
-      decide: (state: State) => Decision<Payload, E, R>,
+      decide: (state: State) => D,
       options?: ExecuteOptions
-    ) => Effect.Effect<Executed<State, Payload, Type>, E | LoadError | AppendError, R | CurrentTenant>
+    ) => Effect.Effect<
+      Executed<State, Payload, Type>,
+      ErrorOf<D> | LoadError | AppendError,
+      RequirementsOf<D> | CurrentTenant
+    >
     /** Appends events that were decided elsewhere. */
     readonly save: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -139,11 +152,17 @@ class Outdated {
   }
 }
 
-const toEffect = <Payload, E, R>(
-  decision: Decision<Payload, E, R>
-): Effect.Effect<ReadonlyArray<Event.Appendable<Payload>>, E, R> => {
-  if (Effect.isEffect(decision)) return decision
-  return Result.isResult(decision) ? Effect.fromResult(decision) : Effect.succeed(decision)
+const toEffect = <Payload, D extends Decision<Payload, unknown, unknown>>(
+  decision: D
+): Effect.Effect<ReadonlyArray<Event.Appendable<Payload>>, ErrorOf<D>, RequirementsOf<D>> => {
+  const yielded: Decision<Payload, unknown, unknown> = decision
+  const effect = Effect.isEffect(yielded)
+    ? yielded
+    : Result.isResult(yielded)
+      ? Effect.fromResult(yielded)
+      : Effect.succeed(yielded)
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
+  return effect as Effect.Effect<ReadonlyArray<Event.Appendable<Payload>>, ErrorOf<D>, RequirementsOf<D>>
 }
 
 const make = (options: Options): Effect.Effect<Repository["Service"], never, EventStore.EventStore> =>
@@ -173,15 +192,10 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
       State,
       Payload extends Event.Tagged,
       Id,
-      E,
-      R
-    >(
-      aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: Id,
-      decide: (state: State) => Decision<Payload, E, R>
-    ) {
+      D extends Decision<Payload, unknown, unknown>
+    >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, decide: (state: State) => D) {
       const { state, version } = yield* loadOrInitial(aggregate, id)
-      const events = yield* Effect.suspend(() => toEffect(decide(state)))
+      const events = yield* Effect.suspend(() => toEffect<Payload, D>(decide(state)))
       if (events.length === 0) return { state, version, events: [], replayed: false }
       const appended = yield* store
         .append({ aggregate, id, events, expectedVersion: version })

@@ -95,6 +95,17 @@ describe("an append", () => {
   })
 })
 
+describe("a decision", () => {
+  test("may yield results and effects that fail with errors of their own", () => {
+    const executed = repository.execute(Account, "1", (state) => {
+      if (state.status === "none") return Result.fail("unknown" as const)
+      if (state.status === "closed") return Effect.fail(404 as const)
+      return state.balance > 0 ? [event] : Result.succeed([])
+    })
+    expectTypeOf<Extract<Effect.Error<typeof executed>, string | number>>().toEqualTypeOf<"unknown" | 404>()
+  })
+})
+
 describe("a read", () => {
   test("gives the aggregate's events, told apart by their tags", () => {
     const read = store.readStream({ aggregate: Account, id: "1" })
