@@ -55,6 +55,14 @@ const openTransaction = (sql: SqlClient.SqlClient): Effect.Effect<Option.Option<
   )
 
 /**
+ * Whether a transaction of this client is open.
+ *
+ * @internal
+ */
+export const inTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boolean> =>
+  Effect.map(openTransaction(sql), Option.isSome)
+
+/**
  * The tenant that the open transaction of this client is bound to, if it was started by {@link transaction}. Another
  * client's transaction does not count.
  *

@@ -148,12 +148,14 @@ for (const server of servers) {
           const appending = yield* Effect.forkChild(write("waits").pipe(as(second)))
           yield* Effect.sleep("10 millis")
           yield* Fiber.interrupt(waiting)
-          yield* Fiber.interrupt(appending)
+          // an append that is under way may be awaited: then it is done, or not
+          const interruption = yield* Effect.forkChild(Fiber.interrupt(appending))
           yield* release
           yield* Fiber.join(running)
+          yield* Fiber.join(interruption)
           assert.deepStrictEqual([yield* stored(first), yield* stored(second)], [[{ id: "row" }], []])
           yield* assertUsable
-          assert.deepStrictEqual(yield* log().pipe(as(second)), [])
+          assert.isAtMost((yield* log().pipe(as(second))).length, 1)
         })
       )
     )

@@ -1,7 +1,9 @@
+import { PgClient } from "@effect/sql-pg"
 import { assert, describe, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Logger, References, Schedule, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, References, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import * as EventStore from "../../src/EventStore.ts"
+import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/Tenant.ts"
 import { TenantRegistry } from "../../src/TenantRegistry.ts"
@@ -14,6 +16,7 @@ import {
   texts,
   write
 } from "../../src/testing/TenantIsolationKit.ts"
+import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
 import { servers } from "../support/Databases.ts"
 import { layerOn, type Store, TenantDatabase } from "../support/tenantDatabase.ts"
 
@@ -191,8 +194,8 @@ for (const server of servers) {
           const logger = Logger.make(({ logLevel, message }) => logged.push(logLevel, message))
           yield* Effect.gen(function* () {
             yield* leave([`set eventsourcing.tenant_id to '${tenant}'`])
-            yield* write("one").pipe(as(yield* Tenant.generate))
-            yield* write("two").pipe(as(yield* Tenant.generate))
+            yield* log().pipe(as(yield* Tenant.generate))
+            yield* log().pipe(as(yield* Tenant.generate))
           }).pipe(
             Effect.provideContext(yield* database.store({ ...config, maxConnections: 1 })),
             Effect.provideService(References.CurrentLoggers, new Set([logger]))
@@ -205,7 +208,7 @@ for (const server of servers) {
     })
   })
 
-  layer(layerOn(server), { excludeTestServices: true })(`isolation levels on ${server.name}`, (it) => {
+  layer(layerOn(server), { excludeTestServices: true })(`transactions on ${server.name}`, (it) => {
     it.effect("27: appends are gapless and unharmed whatever the default isolation level is", () =>
       Effect.gen(function* () {
         const database = yield* TenantDatabase
@@ -266,6 +269,26 @@ for (const server of servers) {
           assert.deepStrictEqual(texts(yield* log()), ["first"])
         }).pipe(as(tenant), Effect.provideContext(yield* store()))
       })
+    )
+
+    it.effect(
+      "8: a store that was built in a transaction of a tenant serves the next one outside of it",
+      () =>
+        Effect.gen(function* () {
+          const { app } = yield* TenantDatabase
+          const [first, second] = [yield* Tenant.generate, yield* Tenant.generate]
+          const client = yield* Layer.build(PgClient.layer(app))
+          const storage = PgTenant.transaction(
+            Layer.build(Layer.fresh(TenantIsolationSuite.layer(PgEventStorage.layer)))
+          )
+          const services = yield* storage.pipe(as(first), Effect.provideContext(client))
+          yield* Effect.gen(function* () {
+            for (const tenant of [second, first]) {
+              yield* write(tenant).pipe(as(tenant))
+              assert.deepStrictEqual(texts(yield* log().pipe(as(tenant))), [tenant])
+            }
+          }).pipe(Effect.provideContext(services))
+        })
     )
 
     it.effect("an append in a transaction with an old snapshot fails so that it can be tried again", () =>
