@@ -11,7 +11,8 @@
 --              and its content ('' is NULL for actor and causation)
 --
 -- Results, as arrays with one element per result:
---   item         number of the stream (appended, version_conflict, unknown_tenant, tenant_suspended) or of the event
+--   item         number of the stream (appended, version_conflict, unknown_tenant, tenant_suspended, tenant_held: only
+--                without p_wait, if somebody else has locked the tenant; nothing is done for it) or of the event
 --                (replayed, event_id_conflict)
 --   outcome      as named above
 --   version      of the stream before the append (appended, version_conflict), of the stored event (replayed)
@@ -21,6 +22,7 @@
 -- Every statement is one of its own, so that it sees what the previous holder of the tenant's lock has committed.
 create or replace function eventsourcing.append(
   in p_provision             boolean,
+  in p_wait                  boolean,
   in p_appends               integer,
   in p_segment_tenants       uuid[],
   in p_segment_last_streams  integer[],
@@ -57,6 +59,7 @@ declare
   v_tenant      uuid;
   locked        uuid;
   status        text;
+  held          boolean;       -- somebody else has locked the tenant, and this batch does not wait
   first_stream  integer := 1;
   last_stream   integer;
   first_event   integer := 1;
@@ -82,8 +85,15 @@ begin
         perform set_config('eventsourcing.tenant_id', '', true);
       end if;
       perform eventsourcing.bind_tenant(v_tenant);
-      select t.status into status from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
-      if not found and p_provision then
+      held := false;
+      if p_wait then
+        select t.status into status from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
+      else
+        select t.status into status from eventsourcing.tenants t where t.tenant_id = v_tenant
+        for no key update skip locked;
+        held := not found and exists (select from eventsourcing.tenants t where t.tenant_id = v_tenant);
+      end if;
+      if status is null and not held and p_provision then
         insert into eventsourcing.tenants (tenant_id) values (v_tenant) on conflict do nothing;
         select t.status into status from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
       end if;
@@ -93,7 +103,9 @@ begin
     if status is distinct from 'active' then
       for s in first_stream .. last_stream loop
         item := item || s;
-        outcome := outcome || case when status is null then 'unknown_tenant' else 'tenant_suspended' end;
+        outcome := outcome || case
+          when held then 'tenant_held' when status is null then 'unknown_tenant' else 'tenant_suspended'
+        end;
         version := version || null::double precision;
         "position" := "position" || null::double precision;
         recorded_at := recorded_at || null::timestamptz;
@@ -213,6 +225,7 @@ comment on function eventsourcing.append is
 -- done: otherwise the append would be acknowledged now and lost later, with that transaction.
 create or replace procedure eventsourcing.append_alone(
   in p_provision             boolean,
+  in p_wait                  boolean,
   in p_appends               integer,
   in p_segment_tenants       uuid[],
   in p_segment_last_streams  integer[],
@@ -248,7 +261,7 @@ begin
   select a.item, a.outcome, a.version, a."position", a.recorded_at
   into item, outcome, version, "position", recorded_at
   from eventsourcing.append(
-    p_provision, p_appends, p_segment_tenants, p_segment_last_streams, p_segment_last_events, p_stream_appends,
+    p_provision, p_wait, p_appends, p_segment_tenants, p_segment_last_streams, p_segment_last_events, p_stream_appends,
     p_stream_types, p_stream_ids, p_stream_expected, p_event_appends, p_event_streams, p_event_places, p_event_ids,
     p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids,
     p_event_causation_ids, p_event_metadata, p_event_payloads

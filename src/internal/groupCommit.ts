@@ -2,7 +2,7 @@
  * Group commit: appends that wait while others are under way go out together, in one statement and one commit. There is
  * no timer: an append that finds nobody under way goes out at once and alone.
  */
-import { Effect, Exit, type Fiber } from "effect"
+import { Array, Effect, Exit, type Fiber } from "effect"
 import type { AppendRequest } from "../EventStorage.ts"
 import type { TenantId } from "../Tenant.ts"
 
@@ -72,15 +72,23 @@ class Queue<A> {
  *
  * **Details**
  *
- * Tenants take turns, an append each, so that one that floods the queue does not delay the others. An append that is interrupted while it waits is not sent; one that is under way is awaited.
+ * Tenants take turns, an append each, so that one that floods the queue does not delay the others, and a tenant is in
+ * one batch at a time. A batch does not wait for a tenant that somebody else has locked: `run` gives no outcome for its
+ * appends, and they go out again by themselves, to wait where nobody waits with them. An append that is interrupted
+ * while it waits here is not sent; one that is under way is awaited.
  */
 export const make = <Outcome>(
-  run: (requests: ReadonlyArray<AppendRequest>) => Effect.Effect<ReadonlyArray<Outcome>>,
+  run: (
+    requests: ReadonlyArray<AppendRequest>,
+    wait: boolean
+  ) => Effect.Effect<ReadonlyArray<Outcome | undefined>>,
   fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
   limits: Limits
 ): ((request: AppendRequest) => Effect.Effect<Outcome>) => {
   /** Waiting appends by tenant; the order of the map is that of the turns. */
   const queues = new Map<TenantId, Queue<Waiting<Outcome>>>()
+  /** Tenants that have an append under way. */
+  const served = new Set<TenantId>()
   let underWay = 0
 
   const takeBatch = (): Array<Waiting<Outcome>> => {
@@ -88,6 +96,7 @@ export const make = <Outcome>(
     let characters = 0
     // Who has had its turn goes to the end of the map, and so comes again in this loop.
     for (const [tenantId, queue] of queues) {
+      if (served.has(tenantId)) continue
       const next = queue.peek()
       if (next !== undefined) {
         if (batch.length > 0 && characters + next.characters > limits.maxCharacters) break
@@ -100,22 +109,37 @@ export const make = <Outcome>(
       if (queue.peek() !== undefined) queues.set(tenantId, queue)
       if (batch.length >= limits.maxAppends) break
     }
+    for (const { request } of batch) served.add(request.tenantId)
     return batch
   }
 
-  const send = (): void => {
-    const batch = takeBatch()
-    if (batch.length === 0) return
-    underWay++
+  /** Runs a batch and hands out its outcomes; what has none is handed to `rest`. */
+  const send = (
+    batch: ReadonlyArray<Waiting<Outcome>>,
+    wait: boolean,
+    rest: (without: ReadonlyArray<Waiting<Outcome>>) => void
+  ): void => {
     fork(
-      Effect.exit(Effect.suspend(() => run(batch.map(({ request }) => request)))).pipe(
+      Effect.exit(
+        Effect.suspend(() =>
+          run(
+            batch.map(({ request }) => request),
+            wait
+          )
+        )
+      ).pipe(
         Effect.flatMap((exit) =>
           Effect.sync(() => {
-            underWay--
-            for (const [index, waiting] of batch.entries()) {
-              waiting.resume(outcomeOf(exit, index))
+            const without = batch.filter((waiting, index) => {
+              const outcome: Effect.Effect<Outcome> | undefined = outcomeOf(exit, index)
+              if (outcome === undefined) return true
+              served.delete(waiting.request.tenantId)
+              waiting.resume(outcome)
               waiting.settled?.()
-            }
+              return false
+            })
+            for (const { request } of without) served.add(request.tenantId)
+            rest(without)
             sendAll()
           })
         )
@@ -123,8 +147,27 @@ export const make = <Outcome>(
     )
   }
 
+  const sendAlone = (batch: ReadonlyArray<Waiting<Outcome>>): void =>
+    send(batch, false, (without) => {
+      const error = Effect.die(new Error("the driver gave no outcome for an append"))
+      for (const { request, resume, settled } of without) {
+        served.delete(request.tenantId)
+        resume(error)
+        settled?.()
+      }
+    })
+
   const sendAll = (): void => {
-    while (underWay < limits.concurrency && queues.size > 0) send()
+    while (underWay < limits.concurrency) {
+      const batch = takeBatch()
+      if (batch.length === 0) return
+      underWay++
+      send(batch, false, (without) => {
+        underWay--
+        const byTenant = Array.groupBy(without, ({ request }) => request.tenantId)
+        for (const ofTenant of Object.values(byTenant)) sendAlone(ofTenant)
+      })
+    }
   }
 
   return (request) =>
@@ -153,12 +196,10 @@ export const make = <Outcome>(
 }
 
 const outcomeOf = <Outcome>(
-  exit: Exit.Exit<ReadonlyArray<Outcome>>,
+  exit: Exit.Exit<ReadonlyArray<Outcome | undefined>>,
   index: number
-): Effect.Effect<Outcome> => {
+): Effect.Effect<Outcome> | undefined => {
   if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
   const outcome = exit.value[index]
-  return outcome === undefined
-    ? Effect.die(new Error("the driver gave no outcome for an append"))
-    : Effect.succeed(outcome)
+  return outcome === undefined ? undefined : Effect.succeed(outcome)
 }

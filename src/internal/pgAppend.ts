@@ -23,6 +23,7 @@ export type ResultColumns = readonly [
 
 const parameterTypes = [
   "boolean",
+  "boolean",
   "integer",
   "uuid[]",
   "integer[]",
@@ -118,7 +119,10 @@ const inRounds = (requests: ReadonlyArray<AppendRequest>): Array<Entry> => {
 const compare = (left: string, right: string): number => (left < right ? -1 : left > right ? 1 : 0)
 
 /** Lays a batch out in arrays: by tenant, so that all writers lock tenants in one order, then by round. */
-export const encode = (requests: ReadonlyArray<AppendRequest>, provision: boolean): Batch => {
+export const encode = (
+  requests: ReadonlyArray<AppendRequest>,
+  { provision, wait }: { readonly provision: boolean; readonly wait: boolean }
+): Batch => {
   const entries = inRounds(requests)
   if (entries.length > 1) {
     entries.sort(
@@ -184,6 +188,7 @@ export const encode = (requests: ReadonlyArray<AppendRequest>, provision: boolea
   return {
     parameters: [
       provision,
+      wait,
       requests.length,
       segmentTenants,
       segmentLastStreams,
@@ -212,6 +217,7 @@ export const encode = (requests: ReadonlyArray<AppendRequest>, provision: boolea
 
 /** What was said about one append. */
 interface Answer {
+  held: boolean
   failure: AppendError | undefined
   /** The id of the first event that is stored already. */
   known: string | undefined
@@ -220,13 +226,14 @@ interface Answer {
   readonly recordedAt: Array<number>
 }
 
-/** The outcomes of a batch, in the order of its requests. */
+/** The outcomes of a batch, in the order of its requests; undefined where somebody else had locked the tenant. */
 export const decode = (
   requests: ReadonlyArray<AppendRequest>,
   batch: Batch,
   [items, outcomes, versions, positions, recordedAt]: ResultColumns
-): ReadonlyArray<Outcome> => {
+): ReadonlyArray<Outcome | undefined> => {
   const answers = requests.map((): Answer => ({
+    held: false,
     failure: undefined,
     known: undefined,
     versions: [],
@@ -286,6 +293,9 @@ export const decode = (
         })
         break
       }
+      case "tenant_held":
+        answer.held = true
+        break
       case "unknown_tenant":
         answer.failure ??= new UnknownTenant({ tenantId })
         break
@@ -296,7 +306,8 @@ export const decode = (
         throw new Error(`eventsourcing.append gave the unknown outcome ${outcome}`)
     }
   }
-  return answers.map((answer, index): Outcome => {
+  return answers.map((answer, index): Outcome | undefined => {
+    if (answer.held) return undefined
     if (answer.failure !== undefined) return Result.fail(answer.failure)
     const request = requests[index]
     const events = request?.streams.reduce((sum, stream) => sum + stream.events.length, 0) ?? 0

@@ -2,7 +2,7 @@
  * The driver for PostgreSQL, on any `PgClient`: every append and every page of a read is one round trip to a function
  * of `migrations/`, which binds the tenant and runs under row-level security.
  */
-import { Effect, Layer, Result } from "effect"
+import { Context, Effect, Layer, Result } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as EventStorage from "../EventStorage.ts"
@@ -162,11 +162,15 @@ const make = (
     ) =>
       Effect.mapError(query<Row>(text, parameters, how), (error) => pgError.toUnavailable(operation, error))
 
-    /** Runs a batch; a failure that only one append can have caused is not spread over the others. */
-    const append = (
-      requests: ReadonlyArray<EventStorage.AppendRequest>
-    ): Effect.Effect<ReadonlyArray<pgAppend.Outcome>> => {
-      const batch = pgAppend.encode(requests, provision)
+    /**
+     * Runs a batch; a failure that only one append can have caused is not spread over the others. Without `wait`, appends
+     * of a tenant that somebody else has locked have no outcome.
+     */
+    const attempt = (
+      requests: ReadonlyArray<EventStorage.AppendRequest>,
+      wait: boolean
+    ): Effect.Effect<ReadonlyArray<pgAppend.Outcome | undefined>> => {
+      const batch = pgAppend.encode(requests, { provision, wait })
       return PgTenant.statement(
         sql,
         (connection, alone) =>
@@ -184,7 +188,7 @@ const make = (
         Effect.catch((error) => {
           if (requests.length > 1 && !pgError.isTransient(error)) {
             return Effect.map(
-              Effect.forEach(requests, (request) => append([request])),
+              Effect.forEach(requests, (request) => attempt([request], wait)),
               (outcomes) => outcomes.flat()
             )
           }
@@ -195,15 +199,23 @@ const make = (
       )
     }
 
+    const append = (requests: ReadonlyArray<EventStorage.AppendRequest>) =>
+      Effect.map(attempt(requests, true), (outcomes) => outcomes.flatMap((outcome) => outcome ?? []))
+
     const submit =
       options.groupCommit === false
         ? undefined
-        : groupCommit.make(append, Effect.runForkWith(yield* Effect.context()), {
-            maxAppends: 512,
-            maxCharacters: 1_000_000,
-            concurrency: 2,
-            ...options.groupCommit
-          })
+        : // The store may have been built in a transaction, which is not the batches'.
+          groupCommit.make(
+            attempt,
+            Effect.runForkWith(Context.omit(sql.transactionService)(yield* Effect.context())),
+            {
+              maxAppends: 512,
+              maxCharacters: 1_000_000,
+              concurrency: 2,
+              ...options.groupCommit
+            }
+          )
 
     const appendInTransaction = (requests: ReadonlyArray<EventStorage.AppendRequest>) =>
       Effect.flatMap(PgTenant.boundTenant(sql), (bound) => {

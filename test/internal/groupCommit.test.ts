@@ -6,7 +6,7 @@ import { type TenantId, TenantId as TenantIdSchema } from "../../src/Tenant.ts"
 
 const tenant = (n: number): TenantId =>
   TenantIdSchema.make(`00000000-0000-7000-8000-${String(n).padStart(12, "0")}`)
-const [a, b] = [tenant(1), tenant(2)]
+const [a, b, c] = [tenant(1), tenant(2), tenant(3)]
 
 /** An append that is known by its aggregate id. */
 const request = (tenantId: TenantId, id: string, payload = "{}"): AppendRequest => ({
@@ -39,14 +39,15 @@ const idOf = ({ streams }: AppendRequest): string => streams[0]?.aggregateId ?? 
 const setUp = Effect.fnUntraced(function* (limits: Partial<groupCommit.Limits> = {}) {
   const batches: Array<ReadonlyArray<string>> = []
   const gates: Array<Deferred.Deferred<void, Error>> = []
+  const held = new Set<TenantId>()
   const submit = groupCommit.make<string>(
-    (requests) =>
+    (requests, wait) =>
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void, Error>()
         batches.push(requests.map(idOf))
         gates.push(gate)
         yield* Effect.orDie(Deferred.await(gate))
-        return requests.map(idOf)
+        return requests.map((one) => (held.has(one.tenantId) && !wait ? undefined : idOf(one)))
       }),
     Effect.runForkWith(yield* Effect.context()),
     { maxAppends: 100, maxCharacters: 1000, concurrency: 1, ...limits }
@@ -63,7 +64,7 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupCommit.Limits> =
     )
   const letDie = (index: number) =>
     Effect.suspend(() => Deferred.fail(gates[index] ?? assert.fail("no such batch"), new Error("broken")))
-  return { batches, start, letGo, letDie, settle }
+  return { batches, held, start, letGo, letDie, settle }
 })
 
 describe("group commit", () => {
@@ -79,13 +80,41 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("has no more batches under way than it may", () =>
+  it.effect("has no more batches under way than it may, and a tenant in one of them", () =>
     Effect.gen(function* () {
       const { batches, start, letGo } = yield* setUp({ concurrency: 2 })
-      yield* start(request(a, "1"), request(a, "2"), request(a, "3"))
-      assert.deepStrictEqual(batches, [["1"], ["2"]])
+      yield* start(request(a, "a1"), request(a, "a2"), request(b, "b1"), request(b, "b2"), request(c, "c1"))
+      assert.deepStrictEqual(batches, [["a1"], ["b1"]])
       yield* letGo(1)
-      assert.deepStrictEqual(batches, [["1"], ["2"], ["3"]])
+      assert.deepStrictEqual(batches, [["a1"], ["b1"], ["b2", "c1"]])
+    })
+  )
+
+  it.effect("does not let others wait for a tenant that somebody else has locked", () =>
+    Effect.gen(function* () {
+      const { batches, held, start, letGo } = yield* setUp()
+      held.add(a)
+      const [first, a1, a2, b1] = yield* start(
+        request(c, "first"),
+        request(a, "a1"),
+        request(a, "a2"),
+        request(b, "b1")
+      )
+      yield* letGo(0)
+      assert.strictEqual(yield* Fiber.join(first ?? assert.fail()), "first")
+      yield* letGo(1)
+      assert.strictEqual(yield* Fiber.join(b1 ?? assert.fail()), "b1")
+      assert.deepStrictEqual(batches.slice(1), [
+        ["a1", "b1", "a2"],
+        ["a1", "a2"]
+      ])
+      const [again] = yield* start(request(b, "b2"), request(a, "a3"))
+      assert.deepStrictEqual(batches[3], ["b2"])
+      yield* letGo(3)
+      assert.strictEqual(yield* Fiber.join(again ?? assert.fail()), "b2")
+      yield* letGo(2)
+      assert.deepStrictEqual(yield* Fiber.joinAll([a1 ?? assert.fail(), a2 ?? assert.fail()]), ["a1", "a2"])
+      assert.deepStrictEqual(batches[4], ["a3"])
     })
   )
 
