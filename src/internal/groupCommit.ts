@@ -148,7 +148,7 @@ export const make = <Outcome>(
   }
 
   const sendAlone = (batch: ReadonlyArray<Waiting<Outcome>>): void =>
-    send(batch, false, (without) => {
+    send(batch, true, (without) => {
       const error = Effect.die(new Error("the driver gave no outcome for an append"))
       for (const { request, resume, settled } of without) {
         served.delete(request.tenantId)

@@ -21,7 +21,8 @@ const positions = EventStore.EventStore.use((store) =>
 
 describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
   const database = EventStore.layer.pipe(
-    Layer.provideMerge(PgEventStorage.layer),
+    // One batch at a time: whoever is in it waits for nobody who is not.
+    Layer.provideMerge(PgEventStorage.layerWith({ groupCommit: { concurrency: 1 } })),
     Layer.provideMerge(
       Layer.unwrap(Effect.map(freshDatabase, ({ app }) => PgClient.layer({ ...app, maxConnections: 8 })))
     )
