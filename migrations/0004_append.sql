@@ -91,7 +91,9 @@ begin
       else
         select t.status into status from eventsourcing.tenants t where t.tenant_id = v_tenant
         for no key update skip locked;
-        held := not found and exists (select from eventsourcing.tenants t where t.tenant_id = v_tenant);
+        -- a tenant that is not there may be one that somebody else is just adding: adding it would wait for them
+        held := status is null
+          and (p_provision or exists (select from eventsourcing.tenants t where t.tenant_id = v_tenant));
       end if;
       if status is null and not held and p_provision then
         insert into eventsourcing.tenants (tenant_id) values (v_tenant) on conflict do nothing;

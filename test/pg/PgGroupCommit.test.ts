@@ -41,7 +41,7 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
         Effect.forkChild
       )
       yield* Deferred.await(appended)
-      // c's tenant is there already, a's and b's are first appends of unknown tenants
+      // a's tenant is added in the open transaction, c's is there, b's will be added
       yield* append("1").pipe(Tenant.provide(c))
       const held = yield* Effect.forEach(["2", "3", "4"], (id) =>
         Effect.forkChild(append(id).pipe(Tenant.provide(a)))
