@@ -9,6 +9,8 @@ export type ExpectedVersion = "any" | "noStream" | "streamExists" | number
 
 const ExpectedVersion: Schema.Codec<ExpectedVersion> = Schema.Union([
   Schema.Literals(["any", "noStream", "streamExists"]),
+  // Also of numbers that no stream can have, such as NaN: they meet a conflict.
+  // @effect-diagnostics-next-line schemaNumber:off
   Schema.Number
 ])
 

@@ -24,7 +24,7 @@ const urlOf = ({ database, host, password, port, url, username }: Config): strin
 }
 
 // Each test runs whole programs, some of them with 21,348 events.
-vi.setConfig({ testTimeout: 60_000 })
+vi.setConfig({ testTimeout: 150_000 })
 
 let directory = ""
 beforeAll(async () => {

@@ -40,9 +40,6 @@ const embedded: SqlBackend = {
   )
 }
 
-/** Drivers on PostgreSQL servers, where what is concurrent is really so. */
-export const serverBackends: ReadonlyArray<SqlBackend> = onServers
-
 /** Drivers on a database. */
 export const sqlBackends: ReadonlyArray<SqlBackend> = [embedded, ...onServers]
 
