@@ -48,14 +48,18 @@ as $$
   select format('policy %s of %s lets more rows through', y.polname, p.name), format('drop policy %I on %s', y.polname, p.name)
   from of_tenants p join policy y on y.polrelid = p.oid
   where y.polpermissive and y.polname <> 'tenant_access'
-    and y.polroles <> array['eventsourcing_all_tenants'::regrole::oid]
+    and not coalesce((
+      select bool_and(r.role in (select oid from pg_roles
+        where rolname in ('eventsourcing_all_tenants', 'eventsourcing_runner')))
+      from unnest(y.polroles) r (role)
+    ), false)
   union all
   select format('role %s is %s', r.rolname, concat_ws(' and ',
       case when r.rolsuper then 'a superuser' end, case when r.rolbypassrls then 'exempt from row-level security' end,
       case when r.rolcanlogin then 'able to log in' end)),
     format('alter role %I nosuperuser nobypassrls nologin', r.rolname)
   from pg_roles r
-  where r.rolname in ('eventsourcing_tenant', 'eventsourcing_all_tenants')
+  where r.rolname in ('eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants')
     and (r.rolsuper or r.rolbypassrls or r.rolcanlogin)
   union all
   select format('role %s owns table %s', p.relowner::regrole, p.name), format('alter table %s owner to the role that migrates', p.name)

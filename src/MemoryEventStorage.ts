@@ -1,7 +1,7 @@
 /**
  * A driver that keeps everything in memory: for tests, examples and as the oracle of the other drivers.
  */
-import { Clock, Effect, Layer, Result } from "effect"
+import { Clock, Effect, Layer, PubSub, Result, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as EventStorage from "./EventStorage.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
@@ -166,7 +166,8 @@ const pageOf = <Row>(
   return { rows: page, complete: true }
 }
 
-const make = (options: Options): EventStorage.EventStorage["Service"] => {
+const make = Effect.fnUntraced(function* (options: Options) {
+  const grown = yield* PubSub.sliding<void>(1)
   const provisionOnAppend = options.provisionOnAppend ?? true
   const logs = new Map<TenantId, TenantLog>()
   const accesses: Array<EventStorage.CrossTenantAccessRow> = []
@@ -190,15 +191,18 @@ const make = (options: Options): EventStorage.EventStorage["Service"] => {
     )
 
   return EventStorage.EventStorage.of({
+    changes: Stream.fromPubSub(grown),
     append: (requests) =>
-      Effect.map(Clock.currentTimeMillis, (now) =>
-        requests.map((request) => {
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        const outcomes = requests.map((request) => {
           const log = provisionOnAppend ? provision(request.tenantId, now) : logs.get(request.tenantId)
           return log === undefined
             ? Result.fail(new UnknownTenant({ tenantId: request.tenantId }))
             : appendTo(log, request, now)
         })
-      ),
+        PubSub.publishUnsafe(grown, undefined)
+        return outcomes
+      }),
     readStream: (request) =>
       Effect.sync(() =>
         pageOf(
@@ -288,13 +292,11 @@ const make = (options: Options): EventStorage.EventStorage["Service"] => {
         return Effect.succeed({ rows: older.slice(0, limit), complete: older.length <= limit })
       })
   })
-}
+})
 
 /** A store in memory. Every build of the layer is a new, empty store. */
-export const layer: Layer.Layer<EventStorage.EventStorage> = Layer.sync(EventStorage.EventStorage, () =>
-  make({})
-)
+export const layer: Layer.Layer<EventStorage.EventStorage> = Layer.effect(EventStorage.EventStorage, make({}))
 
 /** A store in memory, with settings. */
 export const layerWith = (options: Options): Layer.Layer<EventStorage.EventStorage> =>
-  Layer.sync(EventStorage.EventStorage, () => make(options))
+  Layer.effect(EventStorage.EventStorage, make(options))

@@ -72,24 +72,67 @@ class Inner<E> {
   }
 }
 
-const begin = (sql: SqlClient.SqlClient, tenantId: TenantId): Effect.Effect<void, SqlError.SqlError> =>
-  Effect.flatMap(
-    openTransaction(sql),
-    Option.match({
-      onNone: () => Effect.die(new Error("begin outside of a transaction")),
-      onSome: (connection) => {
-        const bind = connection.execute("select eventsourcing.begin_tenant($1::uuid)", [tenantId], undefined)
-        return Effect.asVoid(
-          Effect.catchIf(bind, pgError.isLeftOver, () =>
-            cleanUp(connection).pipe(
-              Effect.andThen(connection.executeUnprepared("BEGIN", [], undefined)),
-              Effect.andThen(bind)
-            )
-          )
-        )
-      }
-    })
+/** The first statement of a transaction, which binds its tenant. */
+interface Begin {
+  readonly text: string
+  readonly parameters: ReadonlyArray<unknown>
+}
+
+/**
+ * Runs a body in a transaction that begins with a statement that binds a tenant; the body gets the statement's row. A
+ * connection on which somebody left something is reset first.
+ *
+ * @internal
+ */
+export const boundTransaction = <A, E, R, E2>(
+  sql: SqlClient.SqlClient,
+  begin: Begin,
+  body: (row: ReadonlyArray<unknown> | undefined) => Effect.Effect<A, E, R>,
+  toError: (error: SqlError.SqlError) => E2
+): Effect.Effect<A, E | E2, R> =>
+  Effect.flatMap(openTransaction(sql), (connection) => {
+    if (Option.isNone(connection)) return Effect.die(new Error("begin outside of a transaction"))
+    const bind = connection.value.executeValues(begin.text, begin.parameters)
+    return Effect.catchIf(bind, pgError.isLeftOver, () =>
+      cleanUp(connection.value).pipe(
+        Effect.andThen(connection.value.executeUnprepared("BEGIN", [], undefined)),
+        Effect.andThen(bind)
+      )
+    )
+  }).pipe(
+    Effect.flatMap(([row]) => Effect.mapError(body(row), (error) => new Inner(error))),
+    sql.withTransaction,
+    typedErrors(toError)
   )
+
+/** The errors of the effect in a transaction as they are, those of the transaction itself as something else. */
+const typedErrors =
+  <E2>(toError: (error: SqlError.SqlError) => E2) =>
+  <A, E, R>(transaction: Effect.Effect<A, Inner<E> | SqlError.SqlError, R>): Effect.Effect<A, E | E2, R> =>
+    transaction.pipe(
+      // A connection that is lost in a transaction surfaces as a defect.
+      Effect.catchDefect((defect) => {
+        const error = pgError.sqlErrorOf(defect)
+        return error === undefined ? Effect.die(defect) : Effect.fail(error)
+      }),
+      Effect.mapError((error) => (error instanceof Inner ? error.error : toError(error)))
+    )
+
+/**
+ * Runs an effect in a savepoint of the open transaction.
+ *
+ * @internal
+ */
+export const savepoint =
+  <E2>(sql: SqlClient.SqlClient, toError: (error: SqlError.SqlError) => E2) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | E2, R> =>
+    Effect.mapError(effect, (error) => new Inner(error)).pipe(sql.withTransaction, typedErrors(toError))
+
+/** Says that the open transaction of an effect is bound to a tenant. @internal */
+export const bound =
+  (tenantId: TenantId) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideService(effect, BoundTenant, tenantId)
 
 /**
  * Runs an effect in a transaction that is bound to the current tenant: row-level security shows and takes the rows of
@@ -114,19 +157,16 @@ export const transaction = <A, E, R>(
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const tenantId = yield* CurrentTenant
-    const bound = yield* BoundTenant
-    const nested = Option.isSome(yield* openTransaction(sql))
-    if (nested && bound !== tenantId) return yield* new TenantMismatch({ tenantId })
-    const body = Effect.mapError(effect, (error) => new Inner(error)).pipe(
-      Effect.provideService(BoundTenant, tenantId)
-    )
-    return yield* sql.withTransaction(nested ? body : Effect.andThen(begin(sql, tenantId), body)).pipe(
-      Effect.catchDefect((defect) => {
-        const error = pgError.sqlErrorOf(defect)
-        return error === undefined ? Effect.die(defect) : Effect.fail(error)
-      }),
-      Effect.mapError((error) =>
-        error instanceof Inner ? error.error : pgError.toReadError("run a transaction", tenantId, error)
-      )
+    const boundTenant = yield* BoundTenant
+    const toError = (error: SqlError.SqlError) => pgError.toReadError("run a transaction", tenantId, error)
+    if (Option.isSome(yield* openTransaction(sql))) {
+      if (boundTenant !== tenantId) return yield* new TenantMismatch({ tenantId })
+      return yield* savepoint(sql, toError)(effect)
+    }
+    return yield* boundTransaction(
+      sql,
+      { text: "select eventsourcing.begin_tenant($1::uuid)", parameters: [tenantId] },
+      () => bound(tenantId)(effect),
+      toError
     )
   })
