@@ -173,6 +173,17 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       yield* storage.fail({ claim, position, error, retryIn: retryIn ?? givenUp })
     })
 
+    /** Undoes what failed and settles it: undefined then. */
+    const settled = Effect.fnUntraced(function* <A>(
+      projection: Projection.Any,
+      effect: Effect.Effect<A, HandlerFailed | ReadError>
+    ) {
+      const attempted = yield* Effect.result(storage.attempt(effect))
+      if (Result.isSuccess(attempted)) return attempted.success
+      if (!(attempted.failure instanceof HandlerFailed)) return yield* Effect.fail(attempted.failure)
+      yield* settle(projection, attempted.failure)
+    })
+
     /** Goes on behind an event that has failed too often. */
     const putAside = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim, position: number) {
       const { rows } = yield* events.readLog({
@@ -215,17 +226,11 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         failedPosition === undefined || failedPosition > claim.head
           ? claim.head
           : Math.max(next, failedPosition - 1)
-      const attempted = yield* Effect.result(
-        storage.attempt(handleRange(projection, claim, claim.position, upTo))
-      )
-      if (Result.isFailure(attempted)) {
-        return yield* attempted.failure instanceof HandlerFailed
-          ? settle(projection, attempted.failure)
-          : Effect.fail(attempted.failure)
-      }
-      const position = attempted.success
+      const position = yield* settled(projection, handleRange(projection, claim, claim.position, upTo))
+      if (position === undefined) return
       const head = yield* storage.advance(claim, position)
-      if (claim.rebuild && position >= head) yield* takePlace(projection, claim, position)
+      if (claim.rebuild && position >= head)
+        yield* settled(projection, takePlace(projection, claim, position))
       yield* Metric.update(
         Metric.withAttributes(lag, { projection: projection.name }),
         Math.max(0, head - position)
