@@ -96,50 +96,51 @@ grant select (tenant_id, position) on eventsourcing.events to eventsourcing_runn
 grant select on eventsourcing.projections to eventsourcing_all_tenants;
 
 -- Says that logs have grown (NULL: any may have), so that their projections have work. A row that a worker holds is
--- passed over: the worker looks at the log itself when it is done. Runs outside of appends; losing it costs only time.
+-- passed over, and its tenant is returned, to be announced again: the worker may have looked at the log before it grew.
+-- Runs outside of appends; losing it costs only time.
 create or replace function eventsourcing.announce(p_tenants uuid[])
-returns void
+returns uuid[]
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan
 as $$
+declare
+  held uuid[];
 begin
-  if p_tenants is null then
-    insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
-    select t.tenant_id, v.projection, v.version, false
-    from eventsourcing.tenants t cross join eventsourcing.projection_versions v
-    order by 1, 2, 3
-    on conflict do nothing;
-    update eventsourcing.projections p set head = h.head
-    from (
-      select q.tenant_id, q.projection, q.version, q.rebuild, coalesce((
-        select e.position from eventsourcing.events e where e.tenant_id = q.tenant_id order by e.position desc limit 1
-      ), 0) as head
-      from eventsourcing.projections q
-      for update of q skip locked
+  insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
+  select t.tenant_id, v.projection, v.version, false
+  from eventsourcing.tenants t cross join eventsourcing.projection_versions v
+  where p_tenants is null or t.tenant_id = any (p_tenants)
+  order by 1, 2, 3
+  on conflict do nothing;
+
+  update eventsourcing.projections p set head = grown.head
+  from (
+    select q.tenant_id, q.projection, q.version, q.rebuild, h.head
+    from eventsourcing.projections q
+    cross join lateral (
+      select e.position as head from eventsourcing.events e where e.tenant_id = q.tenant_id
+      order by e.position desc limit 1
     ) h
-    where p.tenant_id = h.tenant_id and p.projection = h.projection and p.version = h.version
-      and p.rebuild = h.rebuild and p.head < h.head;
-  else
-    insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
-    select t.tenant_id, v.projection, v.version, false
-    from unnest(p_tenants) t (tenant_id) cross join eventsourcing.projection_versions v
-    order by 1, 2, 3
-    on conflict do nothing;
-    update eventsourcing.projections p set head = h.head
-    from (
-      select q.tenant_id, q.projection, q.version, q.rebuild, coalesce((
-        select e.position from eventsourcing.events e where e.tenant_id = q.tenant_id order by e.position desc limit 1
-      ), 0) as head
-      from eventsourcing.projections q
-      where q.tenant_id = any (p_tenants)
-      for update of q skip locked
+    where (p_tenants is null or q.tenant_id = any (p_tenants)) and q.head < h.head
+    for update of q skip locked
+  ) grown
+  where p.tenant_id = grown.tenant_id and p.projection = grown.projection and p.version = grown.version
+    and p.rebuild = grown.rebuild;
+
+  if p_tenants is not null then
+    select array_agg(distinct q.tenant_id) into held
+    from eventsourcing.projections q
+    cross join lateral (
+      select e.position as head from eventsourcing.events e where e.tenant_id = q.tenant_id
+      order by e.position desc limit 1
     ) h
-    where p.tenant_id = h.tenant_id and p.projection = h.projection and p.version = h.version
-      and p.rebuild = h.rebuild and p.head < h.head;
+    where q.tenant_id = any (p_tenants) and q.head < h.head;
   end if;
+
   -- no tenant, no number: who overhears it learns that something happened
   perform pg_notify('eventsourcing', '');
+  return coalesce(held, '{}');
 end
 $$;
 comment on function eventsourcing.announce(uuid[]) is 'Says that the logs of tenants have grown. A hint: losing it costs only time.';

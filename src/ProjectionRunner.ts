@@ -141,7 +141,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       for (const envelope of page.events) {
         yield* Effect.suspend(() => projection.handle(envelope)).pipe(
           EventContext.whileHandling(envelope),
-          // The handlers' requirements are among the services, by the type of the layer.
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires what handlers do
           Effect.provideContext(services as Context.Context<unknown>),
           Effect.catchCause((cause) =>
             Cause.hasInterruptsOnly(cause)
@@ -182,6 +182,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       if (Result.isSuccess(attempted)) return attempted.success
       if (!(attempted.failure instanceof HandlerFailed)) return yield* Effect.fail(attempted.failure)
       yield* settle(projection, attempted.failure)
+      return undefined
     })
 
     /** Goes on behind an event that has failed too often. */
@@ -229,8 +230,9 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       const position = yield* settled(projection, handleRange(projection, claim, claim.position, upTo))
       if (position === undefined) return
       const head = yield* storage.advance(claim, position)
-      if (claim.rebuild && position >= head)
+      if (claim.rebuild && position >= head) {
         yield* settled(projection, takePlace(projection, claim, position))
+      }
       yield* Metric.update(
         Metric.withAttributes(lag, { projection: projection.name }),
         Math.max(0, head - position)
@@ -241,7 +243,6 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     const workOnce = (first: number): Effect.Effect<boolean, StorageUnavailable> =>
       storage.work({ projections: [...keys.slice(first), ...keys.slice(0, first)], accessId }, workOn).pipe(
         Effect.map(Option.isSome),
-        // A handler that fails while a rebuild takes its place ends it for now; what it was tries again.
         Effect.mapError((error) =>
           error instanceof StorageUnavailable
             ? error

@@ -31,9 +31,12 @@ export const make = Effect.fnUntraced(function* (
     const tenants = [...pending]
     pending.clear()
     if (tenants.length === 0) return
-    yield* sql`select eventsourcing.announce(${tenants}::uuid[])`.pipe(
-      Effect.ignore({ log: "Debug", message: "An announcement of grown logs was lost" })
+    const [row] = yield* sql<{ held: ReadonlyArray<TenantId> }>`
+      select eventsourcing.announce(${tenants}::uuid[])::text[] as held`.pipe(
+      Effect.catch(() => Effect.as(Effect.logDebug("An announcement of grown logs was lost"), []))
     )
+    for (const tenant of row?.held ?? []) pending.add(tenant)
+    if (pending.size > 0) waiting.openUnsafe()
     PubSub.publishUnsafe(grown, undefined)
   })
   yield* Effect.forkScoped(Effect.forever(send))
