@@ -31,23 +31,26 @@ comment on column eventsourcing.projections.head is 'A position the log is known
 comment on column eventsourcing.projections.parked is 'Stopped by a failure until somebody resumes it.';
 comment on column eventsourcing.projections.error is 'What failed, without any payload.';
 
--- Only what has work to do is in here: tenants that are idle cost nothing.
+-- Only what has work to do is in here: tenants that are idle cost nothing. A rebuild has until it takes its place.
 create index if not exists projections_due on eventsourcing.projections (projection, version, served_at)
-  where not parked and position < head;
+  where not parked and (position < head or rebuild);
 
 create table if not exists eventsourcing.dead_letters (
   tenant_id  uuid not null,
   projection text collate "C" not null,
   version    integer not null,
+  rebuild    boolean not null,
   position   bigint not null,
   event_id   uuid not null,
   error      text not null,
   attempts   integer not null,
   failed_at  timestamptz not null,
-  constraint dead_letters_pkey primary key (tenant_id, projection, version, position)
+  constraint dead_letters_pkey primary key (tenant_id, projection, version, rebuild, position)
 );
 comment on table eventsourcing.dead_letters is
   'Events that a projection gave up on and went past. The event itself is in the log.';
+comment on column eventsourcing.dead_letters.rebuild is
+  'Whether a rebuild gave up on it: it counts once the rebuild has taken the place of the live read model.';
 
 create table if not exists eventsourcing.discarded_dead_letters (
   tenant_id    uuid not null,
@@ -87,7 +90,7 @@ revoke all on eventsourcing.projections, eventsourcing.projection_versions, even
   eventsourcing.discarded_dead_letters
   from public, eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants;
 grant select, insert, update, delete on eventsourcing.projections to eventsourcing_tenant;
-grant select, insert, delete on eventsourcing.dead_letters to eventsourcing_tenant;
+grant select, insert, delete, update (rebuild) on eventsourcing.dead_letters to eventsourcing_tenant;
 grant select, insert on eventsourcing.discarded_dead_letters to eventsourcing_tenant;
 grant select, insert, update on eventsourcing.projections to eventsourcing_runner;
 grant select, insert on eventsourcing.projection_versions to eventsourcing_runner;
@@ -145,7 +148,11 @@ end
 $$;
 comment on function eventsourcing.announce(uuid[]) is 'Says that the logs of tenants have grown. A hint: losing it costs only time.';
 
-create or replace function eventsourcing.register_projection(p_projection text, p_version integer)
+-- With p_from_now, what is in the logs when the projection is first made known is taken as seen. An announcement makes
+-- rows only once this has committed, so no row of a tenant that is in here can be made at position 0 before.
+create or replace function eventsourcing.register_projection(
+  p_projection text, p_version integer, p_from_now boolean default false
+)
 returns void
 language plpgsql
 security definer
@@ -154,6 +161,18 @@ as $$
 begin
   insert into eventsourcing.projection_versions (projection, version) values (p_projection, p_version)
   on conflict do nothing;
+  if found and p_from_now then
+    insert into eventsourcing.projections (tenant_id, projection, version, rebuild, position, head)
+    select t.tenant_id, p_projection, p_version, false, log.head, log.head
+    from eventsourcing.tenants t
+    cross join lateral (
+      select coalesce(
+        (select e.position from eventsourcing.events e where e.tenant_id = t.tenant_id order by e.position desc limit 1),
+        0) as head
+    ) log
+    order by 1
+    on conflict do nothing;
+  end if;
 end
 $$;
 comment on function eventsourcing.register_projection is 'Makes a projection known, so that announcements reach it.';
@@ -176,7 +195,7 @@ begin
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
         p.failed_position, p.error
       from eventsourcing.projections p
-      where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and p.position < p.head
+      where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
         and (p.retry_at is null or p.retry_at <= clock_timestamp())
       order by p.served_at
       limit 1
@@ -215,7 +234,9 @@ begin
   if not found then
     return;
   end if;
-  across := p_across[pg_catalog.array_position(p_projections, claim.projection)];
+  across := (
+    select w.across from unnest(p_projections, p_versions, p_across) w (projection, version, across)
+    where w.projection = claim.projection and w.version = claim.version limit 1);
   if across then
     perform eventsourcing.require_cross_tenant_access(p_access);
   end if;
@@ -264,8 +285,8 @@ comment on function eventsourcing.advance_projection is 'Moves the checkpoint of
 -- A handler failed at p_failed_position. Tries again after p_retry_in milliseconds; NULL: parks the projection for this
 -- tenant. Does nothing if somebody else has gone past that position since.
 create or replace function eventsourcing.fail_projection(
-  p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_error text,
-  p_retry_in double precision
+  p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint,
+  p_attempts integer, p_error text, p_retry_in double precision
 )
 returns void
 language plpgsql
@@ -275,8 +296,7 @@ as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   update eventsourcing.projections p
-  set attempts = case when p.failed_position = p_failed_position then p.attempts + 1 else 1 end,
-    failed_position = p_failed_position, error = p_error, served_at = clock_timestamp(),
+  set attempts = p_attempts, failed_position = p_failed_position, error = p_error, served_at = clock_timestamp(),
     parked = p_retry_in is null,
     retry_at = clock_timestamp() + p_retry_in * interval '1 millisecond'
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild = p_rebuild
@@ -287,7 +307,8 @@ comment on function eventsourcing.fail_projection is 'Records a failure: try aga
 
 -- Puts an event aside. The caller goes on behind it in the same transaction.
 create or replace function eventsourcing.add_dead_letter(
-  p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_event uuid, p_error text, p_attempts integer
+  p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text,
+  p_attempts integer
 )
 returns void
 language plpgsql
@@ -297,9 +318,9 @@ as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   insert into eventsourcing.dead_letters
-    (tenant_id, projection, version, position, event_id, error, attempts, failed_at)
-  values (p_tenant, p_projection, p_version, p_position, p_event, p_error, p_attempts, clock_timestamp())
-  on conflict (tenant_id, projection, version, position)
+    (tenant_id, projection, version, rebuild, position, event_id, error, attempts, failed_at)
+  values (p_tenant, p_projection, p_version, p_rebuild, p_position, p_event, p_error, p_attempts, clock_timestamp())
+  on conflict (tenant_id, projection, version, rebuild, position)
     do nothing;
 end
 $$;
@@ -320,7 +341,8 @@ begin
   return query
     select d.position::double precision, d.event_id, d.error, d.attempts, d.failed_at
     from eventsourcing.dead_letters d
-    where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.position > p_after
+    where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and not d.rebuild
+      and d.position > p_after
     order by d.position
     limit p_limit;
 end
@@ -344,10 +366,12 @@ begin
     select d.tenant_id, d.projection, d.version, d.position, d.event_id, d.error, d.attempts, d.failed_at,
       clock_timestamp(), p_reason
     from eventsourcing.dead_letters d
-    where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.position = p_position;
+    where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and not d.rebuild
+      and d.position = p_position;
   end if;
   delete from eventsourcing.dead_letters d
-  where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.position = p_position;
+  where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and not d.rebuild
+    and d.position = p_position;
   return found;
 end
 $$;
@@ -410,6 +434,8 @@ begin
   on conflict (tenant_id, projection, version, rebuild) do update
     set position = 0, head = excluded.head, parked = false, attempts = 0, failed_position = null, error = null,
       retry_at = null;
+  delete from eventsourcing.dead_letters d
+  where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.rebuild;
 end
 $$;
 comment on function eventsourcing.start_rebuild is 'Starts a rebuild of a projection for the tenant, beside the live read model.';
@@ -514,12 +540,16 @@ begin
   update eventsourcing.projections p set parked = false, attempts = 0, failed_position = null, error = null, retry_at = null
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and not p.rebuild;
   perform eventsourcing.advance_projection(p_tenant, p_projection, p_version, false, p_position);
+  delete from eventsourcing.dead_letters d
+  where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and not d.rebuild;
+  update eventsourcing.dead_letters d set rebuild = false
+  where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.rebuild;
 end
 $$;
-comment on function eventsourcing.finish_rebuild is 'Ends a rebuild and moves the live checkpoint to where it came.';
+comment on function eventsourcing.finish_rebuild is 'Ends a rebuild: its checkpoint and its dead letters take the place of the live ones.';
 
--- Ends a rebuild: its rows take the place of the live ones, all in one transaction. Runs with the caller's rights, under
--- row-level security: only the tenant's rows are touched.
+-- Ends a rebuild: its rows take the place of the live ones, all in one transaction. Generated and identity columns are
+-- made anew. Runs with the caller's rights, under row-level security: only the tenant's rows are touched.
 create or replace function eventsourcing.switch_rebuild(
   p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint
 )
@@ -530,6 +560,7 @@ declare
   read_model text;
   live       text;
   twin       text;
+  columns    text;
 begin
   foreach read_model in array p_tables loop
     live := (select m.live_table from eventsourcing.read_models m where m.name = read_model);
@@ -539,13 +570,42 @@ begin
     end if;
     twin := pg_catalog.format('eventsourcing_rebuild.%I', read_model);
     execute pg_catalog.format('delete from %s where tenant_id = $1', live) using p_tenant;
-    execute pg_catalog.format('insert into %s select * from %s where tenant_id = $1', live, twin) using p_tenant;
+    columns := (
+      select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' order by a.attnum)
+      from pg_catalog.pg_attribute a
+      where a.attrelid = live::regclass and a.attnum > 0 and not a.attisdropped
+        and a.attgenerated = '' and a.attidentity = '');
+    execute pg_catalog.format('insert into %s (%s) select %2$s from %s where tenant_id = $1', live, columns, twin)
+      using p_tenant;
     execute pg_catalog.format('delete from %s where tenant_id = $1', twin) using p_tenant;
   end loop;
   perform eventsourcing.finish_rebuild(p_tenant, p_projection, p_version, p_position);
 end
 $$;
 comment on function eventsourcing.switch_rebuild is 'Puts the rebuilt rows in the place of the live ones.';
+
+-- The start of a transaction for a projection across tenants that is not a worker's: binds the tenant and switches to
+-- eventsourcing_all_tenants, under an access that is on record. Runs with the caller's rights, because it changes the
+-- role of the transaction.
+create or replace function eventsourcing.begin_across_tenants(p_tenant uuid, p_access uuid)
+returns void
+language plpgsql
+as $$
+begin
+  if nullif(pg_catalog.current_setting('eventsourcing.tenant_id', true), '') is not null
+    or pg_catalog.pg_current_xact_id_if_assigned() is not null
+  then
+    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+  end if;
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  perform eventsourcing.bind_tenant(p_tenant);
+  perform pg_catalog.set_config('role', 'eventsourcing_all_tenants', true);
+end
+$$;
+comment on function eventsourcing.begin_across_tenants is
+  'First statement of a transaction across tenants on behalf of one: binds it, under a recorded access.';
+revoke all on function eventsourcing.begin_across_tenants from public;
+grant execute on function eventsourcing.begin_across_tenants to eventsourcing_all_tenants;
 
 -- Owners and callers of the functions above, as in 0008_grants.sql.
 do $$
@@ -580,7 +640,13 @@ grant execute on function eventsourcing.clear_rebuild, eventsourcing.switch_rebu
 -- who appends says so; what a worker does across tenants ends in its tenant's checkpoint
 grant execute on function eventsourcing.announce(uuid[]) to eventsourcing_tenant;
 grant execute on function eventsourcing.bind_tenant(uuid) to eventsourcing_runner, eventsourcing_all_tenants;
-grant execute on function eventsourcing.advance_projection, eventsourcing.add_dead_letter
+-- it may read the events anyway; read_log shows those of the tenant that the transaction is bound to
+grant execute on function eventsourcing.advance_projection, eventsourcing.fail_projection,
+  eventsourcing.add_dead_letter, eventsourcing.read_log
+  to eventsourcing_all_tenants;
+-- whoever may look across tenants has its dead letters handled again
+grant execute on function eventsourcing.lock_live_projection, eventsourcing.projection_status,
+  eventsourcing.list_dead_letters, eventsourcing.remove_dead_letter
   to eventsourcing_all_tenants;
 
 create or replace function eventsourcing.schema_version()

@@ -6,21 +6,23 @@ import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
 import { CurrentEventContext } from "./EventContext.ts"
 import * as EventStorage from "./EventStorage.ts"
+import { currentTenant } from "./internal/currentTenant.ts"
 import * as decode from "./internal/decode.ts"
+import { CurrentDerivedIds, deriveIds } from "./internal/derivedIds.ts"
 import * as encode from "./internal/encode.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
 import { paged } from "./internal/paged.ts"
-import { isCanonicalUuid } from "./internal/uuid.ts"
 import {
   type AppendError,
   type DecodeError,
   type ExpectedVersion,
+  type InlineProjectionFailed,
   type InvalidInput,
   type ReadError,
   type StorageUnavailable,
   VersionConflict
 } from "./StoreError.ts"
-import { AllTenants, CurrentTenant, type TenantId } from "./Tenant.ts"
+import { AllTenants, type CurrentTenant, type TenantId } from "./Tenant.ts"
 
 /** Events for one stream. */
 export interface StreamEvents<Type extends string, State, Payload extends Event.Tagged, Id> {
@@ -132,13 +134,17 @@ export class EventStore extends Context.Service<
      */
     readonly append: <Type extends string, State, Payload extends Event.Tagged, Id>(
       events: StreamEvents<Type, State, Payload, Id>
-    ) => Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | DecodeError, CurrentTenant>
+    ) => Effect.Effect<
+      Appended<Payload, Type>,
+      AppendError | InlineProjectionFailed | InvalidInput | DecodeError,
+      CurrentTenant
+    >
     /** Appends events to several streams of the tenant, each stream once. All are written, or none. */
     readonly appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(streams: {
       readonly [K in keyof As]: StreamEventsOf<As[K]>
     }) => Effect.Effect<
       { readonly [K in keyof As]: AppendedOf<As[K]> },
-      AppendError | InvalidInput | DecodeError,
+      AppendError | InlineProjectionFailed | InvalidInput | DecodeError,
       CurrentTenant
     >
     /** The events of a stream. Empty if there are none. */
@@ -282,6 +288,19 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>
     ) {
       const tenantId = yield* currentTenant
+      // An id that is not one is refused further on.
+      return yield* deriveIds(
+        yield* CurrentDerivedIds,
+        streams,
+        (stream) => Result.getOrUndefined(streamKey(tenantId, stream)),
+        (named) => write(tenantId, named)
+      )
+    })
+
+    const write = Effect.fnUntraced(function* (
+      tenantId: TenantId,
+      streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>
+    ) {
       const now = yield* Clock.currentTimeMillis
       const context = yield* CurrentEventContext
       const prepared = yield* Effect.fromResult(encode.streams(streams, { context, now, limits }))
@@ -418,15 +437,6 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         )
     })
   })
-
-/** A tenant id that is not one got past the types; nothing may be done in its name. */
-const currentTenant: Effect.Effect<TenantId, never, CurrentTenant> = Effect.flatMap(
-  CurrentTenant,
-  (tenantId) =>
-    isCanonicalUuid(tenantId)
-      ? Effect.succeed(tenantId)
-      : Effect.die(new TypeError("CurrentTenant is not a tenant id: decode it with Tenant.TenantId"))
-)
 
 /** The event store on a driver. */
 export const layer: Layer.Layer<EventStore, never, EventStorage.EventStorage> = Layer.effect(

@@ -6,6 +6,7 @@ import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as EventStorage from "./EventStorage.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
 import { sameJson } from "./internal/json.ts"
+import { withHeads } from "./internal/memoryHeads.ts"
 import {
   type AppendError,
   EventIdConflict,
@@ -190,7 +191,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         : Effect.fail(new StorageUnavailable({ operation, retryable: false, code: "ES004" }))
     )
 
-  return EventStorage.EventStorage.of({
+  const service = EventStorage.EventStorage.of({
     changes: Stream.fromPubSub(grown),
     append: (requests) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
@@ -292,6 +293,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         return Effect.succeed({ rows: older.slice(0, limit), complete: older.length <= limit })
       })
   })
+  return withHeads(service, () => Array.from(logs, ([tenantId, log]) => [tenantId, log.events.length]))
 })
 
 /** A store in memory. Every build of the layer is a new, empty store. */

@@ -14,18 +14,26 @@ export type OnFailure =
   /** Put the event aside as a dead letter, and go on behind it. */
   | "deadLetter"
 
+/**
+ * Any effect. Said like this because `Effect<unknown, unknown, unknown>`, as what a handler is expected to return, would
+ * be taken for what a generic call in it requires.
+ */
+export type AnyEffect = { readonly [Id in Effect.TypeId]: unknown }
+
 /** Handlers of the events of aggregates, by event type. Types without a handler are passed over. */
-export type Handlers<As extends ReadonlyArray<Aggregate.Any>, E, R> = {
+export type Handlers<As extends ReadonlyArray<Aggregate.Any>> = {
   readonly [Tag in Aggregate.EventOf<As[number]>["_tag"]]?: (
     event: Extract<Aggregate.EventOf<As[number]>, { readonly _tag: Tag }>,
     envelope: EnvelopeWith<EnvelopeOf<As[number]>, Tag>
-  ) => Effect.Effect<unknown, E, R>
+  ) => AnyEffect
 }
 
 /** The envelopes among some whose payload has a tag. */
 export type EnvelopeWith<Envelope, Tag extends string> =
   Envelope extends Event.Envelope<infer Payload, infer Type>
-    ? Event.Envelope<Extract<Payload, { readonly _tag: Tag }>, Type>
+    ? [Extract<Payload, { readonly _tag: Tag }>] extends [never]
+      ? never
+      : Event.Envelope<Extract<Payload, { readonly _tag: Tag }>, Type>
     : never
 
 /** What all projections have. */
@@ -47,6 +55,13 @@ export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
   readonly batchSize?: number | undefined
 }
 
+/** From where a projection that is run for the first time reads the logs. */
+export type StartAt =
+  /** Everything. */
+  | "beginning"
+  /** What is appended from the moment on at which the projection is made known, which its first runner does. */
+  | "now"
+
 /**
  * A projection whose handlers are effects.
  *
@@ -60,7 +75,12 @@ export interface Projection<out E, out R> {
   /** Unique in the application, 1 to 255 characters. */
   readonly name: string
   readonly version: number
-  readonly kind: "tenant" | "acrossTenants"
+  /**
+   * A `"reaction"` works on a tenant as `"tenant"` does, but for effects and not for a read model: it cannot be rebuilt,
+   * and its handlers never run for a rebuild.
+   */
+  readonly kind: "tenant" | "acrossTenants" | "reaction"
+  readonly startAt: StartAt
   readonly aggregates: ReadonlyArray<Aggregate.Any>
   /** The event types that have a handler. */
   readonly eventTypes: ReadonlyArray<string>
@@ -70,6 +90,21 @@ export interface Projection<out E, out R> {
   readonly batchSize: number
   /** Runs the handler of an event. */
   handle(envelope: Event.Envelope<Event.Tagged>): Effect.Effect<unknown, E, R>
+  /**
+   * Handles the events of a batch at once, instead of `handle` one by one. At least one event, all of one tenant. It may
+   * fail with {@link FailedAt}; after any other failure the first event is tried alone, and then those behind it.
+   */
+  handleAll?(envelopes: ReadonlyArray<Event.Envelope<Event.Tagged>>): Effect.Effect<unknown, E, R>
+}
+
+/** Says at which of its events {@link Projection.handleAll} failed, if that is known. */
+export class FailedAt<out E> {
+  readonly position: number
+  readonly error: E
+  constructor(position: number, error: E) {
+    this.position = position
+    this.error = error
+  }
 }
 
 /** Any projection. */
@@ -84,8 +119,12 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("10
   Schedule.upTo({ times: 5 })
 )
 
-type ErrorOf<H> = H extends (...args: never) => Effect.Effect<unknown, infer E, infer _R> ? E : never
-type RequirementsOf<H> = H extends (...args: never) => Effect.Effect<unknown, infer _E, infer R> ? R : never
+/** What a handler fails with. */
+export type ErrorOf<H> = H extends (...args: never) => Effect.Effect<unknown, infer E, infer _R> ? E : never
+/** What a handler requires. */
+export type RequirementsOf<H> = H extends (...args: never) => Effect.Effect<unknown, infer _E, infer R>
+  ? R
+  : never
 
 const build = <E, R>(
   kind: Projection<E, R>["kind"],
@@ -108,6 +147,7 @@ const build = <E, R>(
     name,
     version,
     kind,
+    startAt: "beginning",
     aggregates: options.aggregates,
     eventTypes: [...byTag.keys()],
     tables: options.tables ?? [],
@@ -136,7 +176,7 @@ const build = <E, R>(
  * })
  * ```
  */
-export const make = <const As extends ReadonlyArray<Aggregate.Any>, H extends Handlers<As, unknown, unknown>>(
+export const make = <const As extends ReadonlyArray<Aggregate.Any>, H extends Handlers<As>>(
   name: string,
   options: Options<As>,
   handlers: H
@@ -146,10 +186,7 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>, H extends Ha
  * A projection of all tenants' events into what belongs to no tenant, such as totals. It works as the role
  * `eventsourcing_all_tenants` and needs `AllTenants`; the order of events is kept within each tenant.
  */
-export const makeAcrossTenants = <
-  const As extends ReadonlyArray<Aggregate.Any>,
-  H extends Handlers<As, unknown, unknown>
->(
+export const makeAcrossTenants = <const As extends ReadonlyArray<Aggregate.Any>, H extends Handlers<As>>(
   name: string,
   options: Options<As>,
   handlers: H

@@ -3,12 +3,13 @@
  * that has waited longest. There is no leader; any number of processes share the work.
  */
 import { Cause, Context, type Duration, Effect, Layer, Metric, Option, PubSub, Result, Stream } from "effect"
-import { SqlError } from "effect/sql"
+import type * as Event from "./Event.ts"
 import * as EventContext from "./EventContext.ts"
 import * as EventStorage from "./EventStorage.ts"
 import { mixedEnvelopes } from "./internal/decode.ts"
+import { type Failed, failed } from "./internal/handlerFailure.ts"
 import { retryDelay } from "./internal/retryDelay.ts"
-import type * as Projection from "./Projection.ts"
+import * as Projection from "./Projection.ts"
 import * as ProjectionStorage from "./ProjectionStorage.ts"
 import { type ReadError, StorageUnavailable } from "./StoreError.ts"
 import { AllTenants, type CurrentTenant } from "./Tenant.ts"
@@ -55,38 +56,14 @@ export const lag: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.
 
 /** A handler failed at an event, or the event could not be decoded. */
 class HandlerFailed {
-  readonly claim: ProjectionStorage.Claim
-  readonly position: number
-  readonly error: string
-  constructor(claim: ProjectionStorage.Claim, position: number, error: string) {
-    this.claim = claim
-    this.position = position
-    this.error = error
+  readonly failed: Failed
+  constructor(failure: Failed) {
+    this.failed = failure
   }
 }
 
-const maxErrorLength = 1000
-
-/** What failed, in one line. */
-const summary = (error: unknown): string => {
-  const text =
-    error instanceof Error ? `${error.name}: ${error.message}` : `a failure of type ${typeof error}`
-  return text.replaceAll("\0", "").slice(0, maxErrorLength)
-}
-
-/** A handler that fails because the storage is away has not failed at the event. */
-const failureOf = (
-  claim: ProjectionStorage.Claim,
-  position: number,
-  cause: Cause.Cause<unknown>
-): HandlerFailed | StorageUnavailable => {
-  const error = Cause.squash(cause)
-  if (error instanceof StorageUnavailable && error.retryable) return error
-  if (SqlError.isSqlError(error) && error.isRetryable) {
-    return new StorageUnavailable({ operation: "handle an event", retryable: true, code: null })
-  }
-  return new HandlerFailed(claim, position, summary(error))
-}
+/** How long a tenant waits after a failure of the storage, in milliseconds: others come first. */
+const awayDelay = 1000
 
 const keyOf = ({ name, version }: Projection.Any): string => JSON.stringify([name, version])
 
@@ -108,6 +85,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     const keys = projections.map((projection) => ({
       projection: projection.name,
       version: projection.version,
+      startAt: projection.startAt,
       acrossTenants: projection.kind === "acrossTenants"
     }))
     const access = Context.getOption(services, AllTenants)
@@ -119,6 +97,20 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
           operation: `ProjectionRunner: ${keys.flatMap((key) => (key.acrossTenants ? [key.projection] : [])).join(", ")}`
         })
     })
+
+    /** Runs what a projection does about an event, or about several from this one on, in the event's name. */
+    const handling = (
+      envelope: Event.Envelope<Event.Tagged>,
+      alone: boolean,
+      handler: () => Effect.Effect<unknown, unknown, unknown>
+    ): Effect.Effect<unknown, HandlerFailed> =>
+      Effect.suspend(handler).pipe(
+        EventContext.whileHandling(envelope),
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires what handlers do
+        Effect.provideContext(services as Context.Context<unknown>),
+        // An interruption that comes here is one of the handler's own; the runner's goes past it.
+        Effect.catchCause((cause) => Effect.fail(new HandlerFailed(failed(envelope.position, cause, alone))))
+      )
 
     /** Handles the events behind a position, up to another one. Returns how far it came: at most a batch. */
     const handleRange = Effect.fnUntraced(function* (
@@ -138,55 +130,63 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         limit: projection.batchSize
       })
       const page = mixedEnvelopes(claim.tenantId, byType, rows)
-      for (const envelope of page.events) {
-        yield* Effect.suspend(() => projection.handle(envelope)).pipe(
-          EventContext.whileHandling(envelope),
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires what handlers do
-          Effect.provideContext(services as Context.Context<unknown>),
-          Effect.catchCause((cause) =>
-            Cause.hasInterruptsOnly(cause)
-              ? Effect.interrupt
-              : Effect.fail(failureOf(claim, envelope.position, cause))
-          )
-        )
+      const [first] = page.events
+      if (first !== undefined && projection.handleAll !== undefined) {
+        const { events: batch } = page
+        // If it is not known which of them failed, the first is tried alone next time, then those behind it.
+        yield* handling(first, batch.length === 1, () => projection.handleAll?.(batch) ?? Effect.void)
+      } else {
+        for (const envelope of page.events) yield* handling(envelope, true, () => projection.handle(envelope))
       }
       if (page.failure !== undefined) {
-        return yield* Effect.fail(new HandlerFailed(claim, page.failure.position, page.failure.message))
+        const { position } = page.failure
+        return yield* Effect.fail(new HandlerFailed(failed(position, Cause.fail(page.failure), true)))
       }
       yield* Metric.update(Metric.withAttributes(handledEvents, { projection: projection.name }), rows.length)
       return complete ? upTo : (rows.at(-1)?.position ?? upTo)
     })
 
-    /** Nothing of the batch is there: tries again later, or parks. */
+    /**
+     * Nothing of the batch is there: tries again later, or gives up. An event that is given up waits until those before
+     * it are done; whoever claims it then parks it or puts it aside. One that may not be it is tried alone first.
+     */
     const settle = Effect.fnUntraced(function* (
       projection: Projection.Any,
-      { claim, position, error }: HandlerFailed
+      claim: ProjectionStorage.Claim,
+      { position, error, away, certain }: Failed
     ) {
-      const attempts = (claim.failedPosition === position ? claim.attempts : 0) + 1
-      const retryIn = yield* retryDelay(projection.retry, attempts)
+      const counts = certain && !away
+      const attempts = (claim.failedPosition === position ? claim.attempts : 0) + (counts ? 1 : 0)
+      const again = away ? awayDelay : 0
+      const retryIn = counts ? yield* retryDelay(projection.retry, attempts) : again
+      const parks = projection.onFailure === "park" && position === claim.position + 1
       yield* Metric.update(Metric.withAttributes(failures, { projection: projection.name }), 1)
       yield* Effect.logWarning("A projection failed to handle an event").pipe(
         Effect.annotateLogs({ projection: claim.projection, tenantId: claim.tenantId, position, attempts })
       )
-      // Whoever claims it next puts the event aside.
-      const givenUp = projection.onFailure === "deadLetter" ? 0 : undefined
-      yield* storage.fail({ claim, position, error, retryIn: retryIn ?? givenUp })
+      yield* storage.fail({ claim, position, attempts, error, retryIn: retryIn ?? (parks ? undefined : 0) })
     })
 
     /** Undoes what failed and settles it: undefined then. */
     const settled = Effect.fnUntraced(function* <A>(
       projection: Projection.Any,
+      claim: ProjectionStorage.Claim,
       effect: Effect.Effect<A, HandlerFailed | ReadError>
     ) {
       const attempted = yield* Effect.result(storage.attempt(effect))
       if (Result.isSuccess(attempted)) return attempted.success
       if (!(attempted.failure instanceof HandlerFailed)) return yield* Effect.fail(attempted.failure)
-      yield* settle(projection, attempted.failure)
+      yield* settle(projection, claim, attempted.failure.failed)
       return undefined
     })
 
-    /** Goes on behind an event that has failed too often. */
-    const putAside = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim, position: number) {
+    /** Goes on behind an event that has failed too often, or stays before it. */
+    const giveUp = Effect.fnUntraced(function* (
+      projection: Projection.Any,
+      claim: ProjectionStorage.Claim,
+      position: number
+    ) {
+      const { attempts, error = "" } = claim
       const { rows } = yield* events.readLog({
         ...wholeLog,
         tenantId: claim.tenantId,
@@ -195,8 +195,10 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         limit: 1
       })
       const eventId = rows[0]?.eventId
-      if (eventId === undefined) return yield* Effect.die(new Error(`no event at position ${position}`))
-      const { attempts, error = "" } = claim
+      // Behind the log's end it is the end of a rebuild that has failed.
+      if (projection.onFailure === "park" || eventId === undefined) {
+        return yield* storage.fail({ claim, position, attempts, error, retryIn: undefined })
+      }
       yield* storage.addDeadLetter(claim, { position, eventId, error, attempts })
       yield* storage.advance(claim, position)
     })
@@ -204,59 +206,94 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     /** What was rebuilt takes the place of the live read model, which stands still for what is left to handle. */
     const takePlace = Effect.fnUntraced(function* (
       projection: Projection.Any,
-      claim: ProjectionStorage.Claim,
-      rebuilt: number
+      claim: ProjectionStorage.Claim
     ) {
       const live = yield* storage.lockLive(claim)
-      let position = rebuilt
+      let { position } = claim
       while (position < live) position = yield* handleRange(projection, claim, position, live)
       yield* storage.switchRebuild(claim, { tables: projection.tables, position })
+    })
+
+    /** A reaction has nothing to rebuild, and what it did must not be done again. */
+    const endRebuild = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim) {
+      const position = yield* storage.lockLive(claim)
+      yield* storage.switchRebuild(claim, { tables: [], position })
     })
 
     /** One claim's worth of work. */
     const workOn = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim) {
       const projection = projectionOf(claim)
+      if (claim.rebuild && projection.kind === "reaction") return yield* endRebuild(claim)
       const { failedPosition } = claim
       const next = claim.position + 1
-      if (failedPosition === next && projection.onFailure === "deadLetter") {
+      if (failedPosition === next) {
         const retryIn = yield* retryDelay(projection.retry, claim.attempts)
-        if (retryIn === undefined) return yield* putAside(claim, next)
+        if (retryIn === undefined) return yield* giveUp(projection, claim, next)
+      }
+      const inTheWay = failedPosition !== undefined && failedPosition <= claim.head
+      // Close enough: a log that keeps growing must not put it off for ever.
+      if (claim.rebuild && !inTheWay && claim.head - claim.position < projection.batchSize) {
+        yield* settled(projection, claim, takePlace(projection, claim))
+        return
       }
       // An event that has failed is handled alone, once those before it are done.
-      const upTo =
-        failedPosition === undefined || failedPosition > claim.head
-          ? claim.head
-          : Math.max(next, failedPosition - 1)
-      const position = yield* settled(projection, handleRange(projection, claim, claim.position, upTo))
+      const upTo = inTheWay ? Math.max(next, failedPosition - 1) : claim.head
+      const position = yield* settled(projection, claim, handleRange(projection, claim, claim.position, upTo))
       if (position === undefined) return
       const head = yield* storage.advance(claim, position)
-      if (claim.rebuild && position >= head) {
-        yield* settled(projection, takePlace(projection, claim, position))
-      }
       yield* Metric.update(
         Metric.withAttributes(lag, { projection: projection.name }),
         Math.max(0, head - position)
       )
     })
 
+    /**
+     * The work of a claim failed as a whole and left nothing, not even that somebody tried. Others must not wait for it,
+     * so that is said now; if that fails as well, the storage is away.
+     */
+    const settleAll = (
+      claim: ProjectionStorage.Claim,
+      cause: Cause.Cause<unknown>
+    ): Effect.Effect<true, StorageUnavailable> => {
+      const next = claim.position + 1
+      return settle(projectionOf(claim), claim, failed(next, cause, claim.failedPosition === next)).pipe(
+        Effect.mapError(() => unavailable(Cause.squash(cause))),
+        Effect.as(true)
+      )
+    }
+
     /** Claims and works once, beginning to look at the `first`-th projection. Returns whether there was anything to do. */
     const workOnce = (first: number): Effect.Effect<boolean, StorageUnavailable> =>
-      storage.work({ projections: [...keys.slice(first), ...keys.slice(0, first)], accessId }, workOn).pipe(
-        Effect.map(Option.isSome),
-        Effect.mapError((error) =>
-          error instanceof StorageUnavailable
-            ? error
-            : new StorageUnavailable({ operation: "work on a projection", retryable: true, code: null })
-        )
-      )
+      Effect.suspend(() => {
+        let claimed: ProjectionStorage.Claim | undefined
+        const request = { projections: [...keys.slice(first), ...keys.slice(0, first)], accessId }
+        return storage
+          .work(request, (claim) => {
+            claimed = claim
+            return workOn(claim)
+          })
+          .pipe(
+            Effect.map(Option.isSome),
+            Effect.catchCause((cause) =>
+              claimed === undefined
+                ? Effect.fail(unavailable(Cause.squash(cause)))
+                : settleAll(claimed, cause)
+            )
+          )
+      })
 
     yield* storage.register(keys)
     yield* storage.sweep
 
     const drain = Effect.gen(function* () {
-      yield* storage.sweep
-      for (let idle = 0, first = 0; idle < keys.length; first = (first + 1) % keys.length) {
-        idle = (yield* workOnce(first)) ? 0 : idle + 1
+      // Handlers may append: whoever worked looks again.
+      for (let worked = true; worked;) {
+        yield* storage.sweep
+        worked = false
+        for (let idle = 0, first = 0; idle < keys.length; first = (first + 1) % keys.length) {
+          idle = (yield* workOnce(first)) ? 0 : idle + 1
+          worked ||= idle === 0
+        }
       }
     })
 
@@ -294,6 +331,11 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
 
     return ProjectionRunner.of({ drain })
   })
+
+const unavailable = (error: unknown): StorageUnavailable =>
+  error instanceof StorageUnavailable
+    ? error
+    : new StorageUnavailable({ operation: "work on a projection", retryable: true, code: null })
 
 /** Everything in a log. */
 const wholeLog = {

@@ -2,6 +2,7 @@
  * The driver tier of projections: how far each one is with each tenant, who works on it, and what was put aside.
  */
 import { Context, type Effect, type Option } from "effect"
+import type { StartAt } from "./Projection.ts"
 import type { ReadError, StorageUnavailable } from "./StoreError.ts"
 import type { TenantId } from "./Tenant.ts"
 
@@ -43,6 +44,8 @@ export interface WorkRequest {
 export interface Failure {
   readonly claim: Claim
   readonly position: number
+  /** How often the event has failed by now; 0 to try it alone before anything is said about it. */
+  readonly attempts: number
   /** What failed, without any payload, at most 1,000 characters. */
   readonly error: string
   /** Milliseconds until it is tried again; undefined to park the projection for this tenant. */
@@ -84,12 +87,26 @@ export interface Progress {
 export class ProjectionStorage extends Context.Service<
   ProjectionStorage,
   {
-    /** Makes projections known. */
-    readonly register: (projections: ReadonlyArray<ProjectionKey>) => Effect.Effect<void, StorageUnavailable>
+    /**
+     * Makes projections known.
+     *
+     * **Details**
+     *
+     * The first time that a projection (name and version) is registered with `startAt: "now"`, the storage makes its
+     * progress with every tenant there is, at the head of the tenant's log at that moment: what is appended after
+     * `register` has returned is handled, what was there before is not. In one step: if it fails, the projection is as
+     * unknown as before. Everything else starts at position 0: a projection with `startAt: "beginning"`, and a tenant
+     * whose first event comes after the registration. Once a projection is known, registering it again changes nothing,
+     * whatever its `startAt`.
+     */
+    readonly register: (
+      projections: ReadonlyArray<ProjectionKey & { readonly startAt: StartAt }>
+    ) => Effect.Effect<void, StorageUnavailable>
     /** Looks at all logs for work: what announcements may have missed. */
     readonly sweep: Effect.Effect<void, StorageUnavailable>
     /**
-     * Claims the projection and tenant that have waited longest and runs the body. What the body does through the
+     * Claims the projection and tenant that have waited longest, among those with events that are not handled and
+     * rebuilds that have not taken their place, and runs the body. What the body does through the
      * storage (and, with SQL, in the database) is there when it succeeds, and not there when it fails. None: nothing to do.
      */
     readonly work: <A, E, R>(
@@ -132,11 +149,12 @@ export class ProjectionStorage extends Context.Service<
     ) => Effect.Effect<void, ReadError>
     /**
      * Runs an effect on a tenant's read model outside of `work`: where the driver has transactions, in one that is bound
-     * to the tenant.
+     * to the tenant. With a recorded access, it works as a projection across tenants does.
      */
     readonly transaction: <A, E, R>(
       tenantId: TenantId,
-      effect: Effect.Effect<A, E, R>
+      effect: Effect.Effect<A, E, R>,
+      accessId?: string
     ) => Effect.Effect<A, E | ReadError, R>
   }
 >()("effect-eventsourcing/ProjectionStorage") {}

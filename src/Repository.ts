@@ -5,11 +5,14 @@ import { Context, Effect, Layer, Result, Schedule, Stream } from "effect"
 import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
 import * as EventStore from "./EventStore.ts"
+import { CurrentDerivedIds, type Ids, named } from "./internal/derivedIds.ts"
+import { aggregateId as encodeId } from "./internal/encode.ts"
 import {
   AggregateNotFound,
   type AppendError,
   type DecodeError,
   type ExpectedVersion,
+  type InlineProjectionFailed,
   type InvalidInput,
   type ReadError,
   type VersionConflict
@@ -80,14 +83,20 @@ export class Repository extends Context.Service<
      *
      * **Gotchas**
      *
-     * `decide` may run several times: effects in it should not be visible outside.
+     * `decide` may run several times: effects in it should not be visible outside. Where ids are derived
+     * (`EventContext.derivingIds`, reactions) it does not run if its events are in the stream already; then they are
+     * returned, with the state as it is now.
      */
     readonly execute: <Type extends string, State, Payload extends Event.Tagged, Id, E = never, R = never>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: Id,
       decide: (state: State) => Decision<NoInfer<Payload>, E, R>,
       options?: ExecuteOptions
-    ) => Effect.Effect<Executed<State, Payload, Type>, E | LoadError | AppendError, R | CurrentTenant>
+    ) => Effect.Effect<
+      Executed<State, Payload, Type>,
+      E | LoadError | AppendError | InlineProjectionFailed,
+      R | CurrentTenant
+    >
     /** Appends events that were decided elsewhere. */
     readonly save: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -95,7 +104,7 @@ export class Repository extends Context.Service<
       options: SaveOptions<NoInfer<Payload>>
     ) => Effect.Effect<
       EventStore.Appended<Payload, Type>,
-      AppendError | InvalidInput | DecodeError,
+      AppendError | InlineProjectionFailed | InvalidInput | DecodeError,
       CurrentTenant
     >
   }
@@ -138,7 +147,8 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
   Effect.map(EventStore.EventStore, (store) => {
     const loadOrInitial = <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: Id
+      id: Id,
+      inspect?: (envelope: Event.Envelope<Payload, Type>) => void
     ): Effect.Effect<Loaded<State>, LoadError, CurrentTenant> =>
       Effect.suspend(() => {
         let state = aggregate.initial
@@ -149,12 +159,27 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
               for (const envelope of page) {
                 state = aggregate.apply(state, envelope.payload)
                 version = envelope.version
+                inspect?.(envelope)
               }
             })
           ),
           Effect.map(() => ({ state, version }))
         )
       })
+
+    /** The ids of the next command to an aggregate, where ids are derived. */
+    const nextIds = Effect.fnUntraced(function* <
+      Type extends string,
+      State,
+      Payload extends Event.Tagged,
+      Id
+    >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id) {
+      const derivedIds = yield* CurrentDerivedIds
+      if (derivedIds === undefined) return undefined
+      const tenantId = yield* CurrentTenant
+      const aggregateId = yield* Effect.fromResult(encodeId(aggregate, id))
+      return yield* derivedIds.next({ tenantId, aggregateType: aggregate.type, aggregateId })
+    })
 
     const decideOnce = Effect.fnUntraced(function* <
       Type extends string,
@@ -166,13 +191,25 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
     >(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: Id,
-      decide: (state: State) => Decision<NoInfer<Payload>, E, R>
+      decide: (state: State) => Decision<NoInfer<Payload>, E, R>,
+      ids?: Ids
     ) {
-      const { state, version } = yield* loadOrInitial(aggregate, id)
+      const done: Array<Event.Envelope<Payload, Type>> = []
+      let wanted = ids?.at(0)
+      const { state, version } = yield* loadOrInitial(aggregate, id, (envelope) => {
+        if (envelope.eventId === wanted) wanted = ids?.at(done.push(envelope))
+      })
+      // The command was executed before.
+      if (done.length > 0) return { state, version, events: done }
       const events = yield* Effect.suspend(() => toEffect(decide(state)))
       if (events.length === 0) return { state, version, events: [] }
       const appended = yield* store
-        .append({ aggregate, id, events, expectedVersion: version })
+        .append({
+          aggregate,
+          id,
+          events: ids === undefined ? events : named(events, ids),
+          expectedVersion: version
+        })
         .pipe(Effect.catchTag("VersionConflict", (conflict) => Effect.fail(new Outdated(conflict))))
       // Events that had been appended before may lie anywhere in the stream.
       return appended.replayed
@@ -188,7 +225,7 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
     })
 
     return Repository.of({
-      loadOrInitial,
+      loadOrInitial: (aggregate, id) => loadOrInitial(aggregate, id),
       load: Effect.fn("Repository.load")(function* (aggregate, id) {
         const loaded = yield* loadOrInitial(aggregate, id)
         if (loaded.version > 0) return loaded
@@ -200,11 +237,20 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
       }),
       exists: (aggregate, id) => store.exists({ aggregate, id }),
       execute: (aggregate, id, decide, { retry = options.retry ?? defaultRetry } = {}) =>
-        decideOnce(aggregate, id, decide).pipe(
-          Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
-          Effect.mapError((error) => (error instanceof Outdated ? error.conflict : error)),
-          Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })
-        ),
+        Effect.flatMap(nextIds(aggregate, id), (ids) => {
+          const attempt = (decision: typeof decide) =>
+            decideOnce(aggregate, id, decision, ids).pipe(
+              Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
+              Effect.mapError((error) => (error instanceof Outdated ? error.conflict : error))
+            )
+          if (ids === undefined) return attempt(decide)
+          // What the store refused is tried again under the same ids, what was decided against is settled.
+          let refused = false
+          const refusal = Effect.sync(() => void (refused = true))
+          return attempt((state) => Effect.tapError(toEffect(decide(state)), () => refusal)).pipe(
+            Effect.onError(() => Effect.sync(() => (refused ? undefined : ids.release())))
+          )
+        }).pipe(Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })),
       save: (aggregate, id, { events, expectedVersion }) =>
         store.append({ aggregate, id, events, expectedVersion })
     })

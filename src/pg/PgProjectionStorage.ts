@@ -2,11 +2,11 @@
  * Progress of projections in PostgreSQL. A claim is a row lock in the worker's transaction: it is free the moment that
  * the transaction ends or the worker dies, and there is no leader.
  */
-import { type Context, Effect, Layer } from "effect"
+import { type Context, Effect, Layer, Option } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as pgError from "../internal/pgError.ts"
 import * as ProjectionStorage from "../ProjectionStorage.ts"
-import type { ReadError } from "../StoreError.ts"
+import { type ReadError, TenantMismatch } from "../StoreError.ts"
 import { CurrentTenant, type TenantId } from "../Tenant.ts"
 import * as PgTenant from "./PgTenant.ts"
 
@@ -66,24 +66,40 @@ const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never,
 
     const transaction = <A, E, R>(
       tenantId: TenantId,
-      effect: Effect.Effect<A, E, R>
+      effect: Effect.Effect<A, E, R>,
+      accessId?: string
     ): Effect.Effect<A, E | ReadError, R> =>
-      Effect.contextWith((context: Context.Context<R>) =>
-        PgTenant.transaction(Effect.provideContext(effect, context)).pipe(
-          Effect.provideService(SqlClient.SqlClient, sql),
-          Effect.provideService(CurrentTenant, tenantId)
-        )
-      )
+      accessId === undefined
+        ? Effect.contextWith((context: Context.Context<R>) =>
+            PgTenant.transaction(Effect.provideContext(effect, context)).pipe(
+              Effect.provideService(SqlClient.SqlClient, sql),
+              Effect.provideService(CurrentTenant, tenantId)
+            )
+          )
+        : Effect.flatMap(PgTenant.openTransaction(sql), (open): Effect.Effect<A, E | ReadError, R> =>
+            Option.isSome(open)
+              ? Effect.fail(new TenantMismatch({ tenantId }))
+              : PgTenant.boundTransaction(
+                  sql,
+                  {
+                    text: "select eventsourcing.begin_across_tenants($1::uuid, $2::uuid)",
+                    parameters: [tenantId, accessId]
+                  },
+                  () => PgTenant.bound(tenantId)(effect),
+                  (error) => pgError.toReadError("run a transaction", tenantId, error)
+                )
+          )
 
     return ProjectionStorage.ProjectionStorage.of({
       register: (projections) =>
         Effect.forEach(
           projections,
-          ({ projection, version }) =>
-            run("register a projection", "select eventsourcing.register_projection($1::text, $2::integer)", [
-              projection,
-              version
-            ]),
+          ({ projection, version, startAt }) =>
+            run(
+              "register a projection",
+              "select eventsourcing.register_projection($1::text, $2::integer, $3::boolean)",
+              [projection, version, startAt === "now"]
+            ),
           { discard: true }
         ),
       sweep: run("look for work", "select eventsourcing.announce(null)", []),
@@ -101,8 +117,8 @@ const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never,
           },
           (row) => {
             if (row === undefined) return Effect.succeedNone
-            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the columns of the claim decode to
             const [tenantId, projection, version, rebuild, position, head, attempts, failedPosition, error] =
+              // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the columns of the claim decode to
               row as ClaimColumns
             return body({
               tenantId,
@@ -129,19 +145,19 @@ const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never,
           ),
           ([row]) => row?.[0] ?? position
         ),
-      fail: ({ claim, position, error, retryIn }) =>
+      fail: ({ claim, position, attempts, error, retryIn }) =>
         ofTenant(
           "record a failure",
           claim,
-          "select eventsourcing.fail_projection($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint, $6::text, $7::float8)",
-          [claim.rebuild, BigInt(position), error, retryIn ?? null]
+          "select eventsourcing.fail_projection($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint, $6::integer, $7::text, $8::float8)",
+          [claim.rebuild, BigInt(position), attempts, error, retryIn ?? null]
         ).pipe(Effect.asVoid),
       addDeadLetter: (claim, { position, eventId, error, attempts }) =>
         ofTenant(
           "put an event aside",
           claim,
-          "select eventsourcing.add_dead_letter($1::uuid, $2::text, $3::integer, $4::bigint, $5::uuid, $6::text, $7::integer)",
-          [BigInt(position), eventId, error, attempts]
+          "select eventsourcing.add_dead_letter($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint, $6::uuid, $7::text, $8::integer)",
+          [claim.rebuild, BigInt(position), eventId, error, attempts]
         ).pipe(Effect.asVoid),
       deadLetters: (key) =>
         Effect.map(
@@ -204,15 +220,16 @@ const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never,
         transaction(
           key.tenantId,
           Effect.andThen(
-            run("empty the tables of a rebuild", "select eventsourcing.clear_rebuild($1::uuid, $2::text[])", [
-              key.tenantId,
-              key.tables
-            ]),
+            // Who works on a rebuild has ended then, and what it left is seen.
             ofTenant(
               "start a rebuild",
               key,
               "select eventsourcing.start_rebuild($1::uuid, $2::text, $3::integer)"
-            )
+            ),
+            run("empty the tables of a rebuild", "select eventsourcing.clear_rebuild($1::uuid, $2::text[])", [
+              key.tenantId,
+              key.tables
+            ])
           )
         ).pipe(Effect.asVoid),
       lockLive: (claim) =>

@@ -13,8 +13,15 @@ const BoundTenant = Context.Reference<TenantId | undefined>("effect-eventsourcin
   defaultValue: () => undefined
 })
 
-/** About 20 milliseconds to 2.5 seconds apart, 8 times: long enough for a failover to a running standby. */
-const retryTransient = Schedule.exponential("20 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 8 }))
+/**
+ * About 20 milliseconds to 2.5 seconds apart, 8 times: long enough for a failover to a running standby.
+ *
+ * @internal
+ */
+export const retryTransient: Schedule.Schedule<unknown> = Schedule.exponential("20 millis").pipe(
+  Schedule.jittered,
+  Schedule.upTo({ times: 8 })
+)
 
 /** Ends what a previous borrower left on a connection: an open transaction, a role, a tenant, any other setting. */
 const cleanUp = (connection: SqlConnection.Connection): Effect.Effect<void, SqlError.SqlError> =>
@@ -32,8 +39,14 @@ const cleanUp = (connection: SqlConnection.Connection): Effect.Effect<void, SqlE
     )
   )
 
-/** The connection of the open transaction, if there is one. */
-const openTransaction = (sql: SqlClient.SqlClient): Effect.Effect<Option.Option<SqlConnection.Connection>> =>
+/**
+ * The connection of the open transaction, if there is one.
+ *
+ * @internal
+ */
+export const openTransaction = (
+  sql: SqlClient.SqlClient
+): Effect.Effect<Option.Option<SqlConnection.Connection>> =>
   Effect.map(
     Effect.serviceOption(sql.transactionService),
     Option.map(([connection]) => connection)
@@ -110,8 +123,10 @@ const typedErrors =
   <E2>(toError: (error: SqlError.SqlError) => E2) =>
   <A, E, R>(transaction: Effect.Effect<A, Inner<E> | SqlError.SqlError, R>): Effect.Effect<A, E | E2, R> =>
     transaction.pipe(
-      // A connection that is lost in a transaction surfaces as a defect.
-      Effect.catchDefect((defect) => {
+      // When the connection is lost in a transaction, its failure surfaces as a defect, together with the ROLLBACK's.
+      Effect.catchDefect((defect): Effect.Effect<never, Inner<E> | SqlError.SqlError> => {
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- every transaction unwraps its own
+        if (defect instanceof Inner) return Effect.fail(defect as Inner<E>)
         const error = pgError.sqlErrorOf(defect)
         return error === undefined ? Effect.die(defect) : Effect.fail(error)
       }),

@@ -1,4 +1,5 @@
 /**
  * What users test with: suites for drivers, and more to come.
  */
-export {}
+export * as ProjectionKit from "./ProjectionKit.ts"
+export * as ProjectionStorageSuite from "./ProjectionStorageSuite.ts"
