@@ -65,7 +65,11 @@ as $$
   select format('policy %s of %s lets more rows through', y.polname, p.name), format('drop policy %I on %s', y.polname, p.name)
   from of_tenants p join policy y on y.polrelid = p.oid
   where y.polpermissive and y.polname <> 'tenant_access'
-    and y.polroles <> array['eventsourcing_all_tenants'::regrole::oid]
+    and not coalesce((
+      select bool_and(r.role in (select oid from pg_roles
+        where rolname in ('eventsourcing_all_tenants', 'eventsourcing_runner')))
+      from unnest(y.polroles) r (role)
+    ), false)
   union all
   -- truncate knows no rows, and so no row-level security
   select distinct format('%s may be truncated by eventsourcing_tenant', p.name),
@@ -92,7 +96,7 @@ as $$
       case when r.rolcanlogin then 'able to log in' end)),
     format('alter role %I nosuperuser nobypassrls nologin', r.rolname)
   from pg_roles r
-  where r.rolname in ('eventsourcing_tenant', 'eventsourcing_all_tenants')
+  where r.rolname in ('eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants')
     and (r.rolsuper or r.rolbypassrls or r.rolcanlogin)
   union all
   select format('role %s owns table %s', p.relowner::regrole, p.name),

@@ -2,7 +2,7 @@
  * The driver tier: encoded events, with the tenant as an ordinary argument. A backend implements this service alone
  * and proves itself with the suites of `effect-eventsourcing/testing`; programs use `EventStore` on top of it.
  */
-import { Context, type Effect, type Result } from "effect"
+import { Context, type Effect, type Result, type Stream } from "effect"
 import type {
   AppendError,
   ExpectedVersion,
@@ -164,6 +164,11 @@ export class EventStorage extends Context.Service<
     }) => Effect.Effect<number, ReadError>
     /** The last position of a tenant's log; 0 if it is empty. */
     readonly position: (tenantId: TenantId) => Effect.Effect<number, ReadError>
+    /**
+     * Emits when some log may have grown, in this process or in another one. A hint that may be late, lost or repeated:
+     * it says where to look no more than when, and who relies on it looks now and then without it.
+     */
+    readonly changes: Stream.Stream<void>
     /** Registers a tenant; does nothing if it is registered. Returns its status. */
     readonly provisionTenant: (tenantId: TenantId) => Effect.Effect<TenantStatus, ReadError>
     /** The status of a tenant; undefined if it is not registered. */

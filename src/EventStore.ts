@@ -8,6 +8,7 @@ import { CurrentEventContext } from "./EventContext.ts"
 import * as EventStorage from "./EventStorage.ts"
 import { currentTenant } from "./internal/currentTenant.ts"
 import * as decode from "./internal/decode.ts"
+import { CurrentDerivedIds, deriveIds } from "./internal/derivedIds.ts"
 import * as encode from "./internal/encode.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
 import { paged } from "./internal/paged.ts"
@@ -295,6 +296,19 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>
     ) {
       const tenantId = yield* currentTenant
+      // An id that is not one is refused further on.
+      return yield* deriveIds(
+        yield* CurrentDerivedIds,
+        streams,
+        (stream) => Result.getOrUndefined(streamKey(tenantId, stream)),
+        (named) => write(tenantId, named)
+      )
+    })
+
+    const write = Effect.fnUntraced(function* (
+      tenantId: TenantId,
+      streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>
+    ) {
       // A test clock stands between milliseconds after a jittered delay.
       const now = Math.floor(yield* Clock.currentTimeMillis)
       const context = yield* CurrentEventContext

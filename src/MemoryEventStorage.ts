@@ -1,11 +1,12 @@
 /**
  * A driver that keeps everything in memory: for tests, examples and as the oracle of the other drivers.
  */
-import { Clock, Effect, Layer, Result } from "effect"
+import { Clock, Effect, Layer, PubSub, Result, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as EventStorage from "./EventStorage.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
 import { sameJson } from "./internal/json.ts"
+import { withHeads } from "./internal/memoryHeads.ts"
 import {
   type AppendError,
   EventIdConflict,
@@ -169,7 +170,8 @@ const pageOf = <Row>(
   return { rows: page, complete: true }
 }
 
-const make = (options: Options): EventStorage.EventStorage["Service"] => {
+const make = Effect.fnUntraced(function* (options: Options) {
+  const grown = yield* PubSub.sliding<void>(1)
   const provisionOnAppend = options.provisionOnAppend ?? true
   const logs = new Map<TenantId, TenantLog>()
   const accesses: Array<EventStorage.CrossTenantAccessRow> = []
@@ -192,16 +194,19 @@ const make = (options: Options): EventStorage.EventStorage["Service"] => {
         : Effect.fail(new StorageUnavailable({ operation, retryable: false, code: "ES004" }))
     )
 
-  return EventStorage.EventStorage.of({
+  const service = EventStorage.EventStorage.of({
+    changes: Stream.fromPubSub(grown),
     append: (requests) =>
-      Effect.map(wholeMillis, (now) =>
-        requests.map((request) => {
+      Effect.map(wholeMillis, (now) => {
+        const outcomes = requests.map((request) => {
           const log = provisionOnAppend ? provision(request.tenantId, now) : logs.get(request.tenantId)
           return log === undefined
             ? Result.fail(new UnknownTenant({ tenantId: request.tenantId }))
             : appendTo(log, request, now)
         })
-      ),
+        PubSub.publishUnsafe(grown, undefined)
+        return outcomes
+      }),
     readStream: (request) =>
       Effect.sync(() =>
         pageOf(
@@ -290,13 +295,12 @@ const make = (options: Options): EventStorage.EventStorage["Service"] => {
         return Effect.succeed({ rows: older.slice(0, limit), complete: older.length <= limit })
       })
   })
-}
+  return withHeads(service, () => Array.from(logs, ([tenantId, log]) => [tenantId, log.events.length]))
+})
 
 /** A store in memory. Every build of the layer is a new, empty store. */
-export const layer: Layer.Layer<EventStorage.EventStorage> = Layer.sync(EventStorage.EventStorage, () =>
-  make({})
-)
+export const layer: Layer.Layer<EventStorage.EventStorage> = Layer.effect(EventStorage.EventStorage, make({}))
 
 /** A store in memory, with settings. */
 export const layerWith = (options: Options): Layer.Layer<EventStorage.EventStorage> =>
-  Layer.sync(EventStorage.EventStorage, () => make(options))
+  Layer.effect(EventStorage.EventStorage, make(options))

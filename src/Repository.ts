@@ -5,7 +5,8 @@ import { Context, Effect, Layer, Result, Schedule, Stream } from "effect"
 import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
 import * as EventStore from "./EventStore.ts"
-import * as encode from "./internal/encode.ts"
+import { CurrentDerivedIds, type Ids, named } from "./internal/derivedIds.ts"
+import { aggregateId as encodeId } from "./internal/encode.ts"
 import {
   AggregateNotFound,
   type AppendError,
@@ -94,7 +95,9 @@ export class Repository extends Context.Service<
      *
      * **Gotchas**
      *
-     * `decide` may run several times: effects in it should not be visible outside.
+     * `decide` may run several times: effects in it should not be visible outside. Where ids are derived
+     * (`EventContext.derivingIds`, reactions) it does not run if its events are in the stream already; then they are
+     * returned, with the state as it is now.
      */
     readonly execute: <
       Type extends string,
@@ -169,7 +172,8 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
   Effect.map(EventStore.EventStore, (store) => {
     const loadOrInitial = <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: Id
+      id: Id,
+      inspect?: (envelope: Event.Envelope<Payload, Type>) => void
     ): Effect.Effect<Loaded<State>, LoadError, CurrentTenant> =>
       Effect.suspend(() => {
         let state = aggregate.initial
@@ -180,6 +184,7 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
               for (const envelope of page) {
                 state = aggregate.apply(state, envelope.payload)
                 version = envelope.version
+                inspect?.(envelope)
               }
             })
           ),
@@ -187,18 +192,49 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
         )
       })
 
+    /** The ids of the next command to an aggregate, where ids are derived. */
+    const nextIds = Effect.fnUntraced(function* <
+      Type extends string,
+      State,
+      Payload extends Event.Tagged,
+      Id
+    >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id) {
+      const derivedIds = yield* CurrentDerivedIds
+      if (derivedIds === undefined) return undefined
+      const tenantId = yield* CurrentTenant
+      const aggregateId = yield* Effect.fromResult(encodeId(aggregate, id))
+      return yield* derivedIds.next({ tenantId, aggregateType: aggregate.type, aggregateId })
+    })
+
     const decideOnce = Effect.fnUntraced(function* <
       Type extends string,
       State,
       Payload extends Event.Tagged,
       Id,
-      D extends Decision<Payload, unknown, unknown>
-    >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, decide: (state: State) => D) {
-      const { state, version } = yield* loadOrInitial(aggregate, id)
-      const events = yield* Effect.suspend(() => toEffect<Payload, D>(decide(state)))
+      E,
+      R
+    >(
+      aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+      id: Id,
+      decide: (state: State) => Effect.Effect<ReadonlyArray<Event.Appendable<Payload>>, E, R>,
+      ids?: Ids
+    ) {
+      const done: Array<Event.Envelope<Payload, Type>> = []
+      let wanted = ids?.at(0)
+      const { state, version } = yield* loadOrInitial(aggregate, id, (envelope) => {
+        if (envelope.eventId === wanted) wanted = ids?.at(done.push(envelope))
+      })
+      // The command was executed before.
+      if (done.length > 0) return { state, version, events: done, replayed: true }
+      const events = yield* Effect.suspend(() => decide(state))
       if (events.length === 0) return { state, version, events: [], replayed: false }
       const appended = yield* store
-        .append({ aggregate, id, events, expectedVersion: version })
+        .append({
+          aggregate,
+          id,
+          events: ids === undefined ? events : named(events, ids),
+          expectedVersion: version
+        })
         .pipe(Effect.catchTag("VersionConflict", (conflict) => Effect.fail(new Outdated(conflict))))
       // Events that had been appended before may lie anywhere in the stream.
       return appended.replayed
@@ -215,23 +251,42 @@ const make = (options: Options): Effect.Effect<Repository["Service"], never, Eve
     })
 
     return Repository.of({
-      loadOrInitial,
+      loadOrInitial: (aggregate, id) => loadOrInitial(aggregate, id),
       load: Effect.fn("Repository.load")(function* (aggregate, id) {
         const loaded = yield* loadOrInitial(aggregate, id)
         if (loaded.version > 0) return loaded
         return yield* new AggregateNotFound({
           tenantId: yield* CurrentTenant,
           aggregateType: aggregate.type,
-          aggregateId: Result.getOrElse(encode.aggregateId(aggregate, id), () => String(id))
+          aggregateId: Result.getOrElse(encodeId(aggregate, id), () => String(id))
         })
       }),
       exists: (aggregate, id) => store.exists({ aggregate, id }),
-      execute: (aggregate, id, decide, { retry = options.retry ?? defaultRetry } = {}) =>
-        decideOnce(aggregate, id, decide).pipe(
-          Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
-          Effect.mapError((error) => (error instanceof Outdated ? error.conflict : error)),
-          Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })
-        ),
+      execute: <
+        Type extends string,
+        State,
+        Payload extends Event.Tagged,
+        Id,
+        const D extends Decision<Payload, unknown, unknown>
+      >(
+        aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+        id: Id,
+        decide: (state: State) => D,
+        { retry = options.retry ?? defaultRetry }: ExecuteOptions = {}
+      ) =>
+        Effect.flatMap(nextIds(aggregate, id), (ids) => {
+          // What the store refused is tried again under the same ids, what was decided against is settled.
+          let refused = false
+          const decideAndTell = (state: State) =>
+            Effect.tapError(toEffect<Payload, D>(decide(state)), () =>
+              Effect.sync(() => void (refused = true))
+            )
+          return decideOnce(aggregate, id, decideAndTell, ids).pipe(
+            Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
+            Effect.mapError((error) => (error instanceof Outdated ? error.conflict : error)),
+            Effect.onError(() => Effect.sync(() => (refused ? undefined : ids?.release())))
+          )
+        }).pipe(Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })),
       save: (aggregate, id, { events, expectedVersion }) =>
         store.append({ aggregate, id, events, expectedVersion })
     })

@@ -158,8 +158,28 @@ export class AggregateNotFound extends Schema.TaggedError<AggregateNotFound>()("
   }
 }
 
-/** Why a driver refuses or fails one append. */
+/**
+ * Raised when an inline projection fails at an event of the append. Nothing was written: neither the events, nor what
+ * the projection made of them.
+ */
+export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionFailed>()(
+  "InlineProjectionFailed",
+  {
+    projection: Schema.String,
+    ...stream,
+    eventType: Schema.String,
+    /** The kind of error that the handler failed with; never its text, which may quote the event. */
+    reason: Schema.String
+  }
+) {
+  override get message(): string {
+    return `inline projection ${this.projection} failed at ${this.eventType} of ${this.aggregateType} ${this.aggregateId} (${this.reason}): nothing was appended`
+  }
+}
+
+/** Why an append is refused or fails. */
 export type AppendError =
+  | InlineProjectionFailed
   | VersionConflict
   | EventIdConflict
   | UnknownTenant

@@ -2,13 +2,14 @@
  * The driver for PostgreSQL, on any `PgClient`: every append and every page of a read is one round trip to a function
  * of `migrations/`, which binds the tenant and runs under row-level security.
  */
-import { Context, Effect, Layer, Result } from "effect"
+import { Context, Effect, Layer, Result, type Scope } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as EventStorage from "../EventStorage.ts"
 import * as groupCommit from "../internal/groupCommit.ts"
 import * as pgAppend from "../internal/pgAppend.ts"
 import * as pgError from "../internal/pgError.ts"
+import * as PgGrowth from "../internal/pgGrowth.ts"
 import { type StorageUnavailable, TenantMismatch, UnknownTenant } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
 import * as PgCheck from "./PgCheck.ts"
@@ -110,7 +111,7 @@ const make = (
 ): Effect.Effect<
   EventStorage.EventStorage["Service"],
   PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable,
-  SqlClient.SqlClient
+  SqlClient.SqlClient | Scope.Scope
 > =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
@@ -120,6 +121,7 @@ const make = (
       ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))
       : isolation
     const provision = options.provisionOnAppend ?? true
+    const growth = yield* PgGrowth.make(sql)
     const pageBytes = BigInt(options.pageBytes ?? 4 << 20)
 
     /** The rows of a query; `Row` is what its columns decode to, by the types they have in `migrations/`. */
@@ -185,6 +187,13 @@ const make = (
             ? Effect.die(new Error("eventsourcing.append gave no row"))
             : Effect.succeed(pgAppend.decode(requests, batch, row))
         ),
+        Effect.tap((outcomes) => {
+          const grown = requests.filter((_, index) => {
+            const outcome = outcomes[index]
+            return outcome !== undefined && Result.isSuccess(outcome) && !outcome.success.replayed
+          })
+          return growth.announce(grown.map(({ tenantId }) => tenantId))
+        }),
         Effect.catch((error) => {
           if (requests.length > 1 && !pgError.isTransient(error)) {
             return Effect.map(
@@ -230,6 +239,7 @@ const make = (
       })
 
     return EventStorage.EventStorage.of({
+      changes: growth.changes,
       append: (requests) => {
         const [request] = requests
         if (request === undefined) return Effect.succeed([])

@@ -13,8 +13,15 @@ const BoundTenant = Context.Reference<
   { readonly connection: SqlConnection.Connection; readonly tenantId: TenantId } | undefined
 >("effect-eventsourcing/pg/BoundTenant", { defaultValue: () => undefined })
 
-/** About 20 milliseconds to 2.5 seconds apart, 8 times: long enough for a failover to a running standby. */
-const retryTransient = Schedule.exponential("20 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 8 }))
+/**
+ * About 20 milliseconds to 2.5 seconds apart, 8 times: long enough for a failover to a running standby.
+ *
+ * @internal
+ */
+export const retryTransient: Schedule.Schedule<unknown> = Schedule.exponential("20 millis").pipe(
+  Schedule.jittered,
+  Schedule.upTo({ times: 8 })
+)
 
 const run = (connection: SqlConnection.Connection, text: string): Effect.Effect<void, SqlError.SqlError> =>
   Effect.asVoid(connection.executeUnprepared(text, [], undefined))
@@ -47,8 +54,14 @@ const cleaning = <A, E extends SqlError.SqlError>(
     )
   )
 
-/** The connection of the open transaction, if there is one. */
-const openTransaction = (sql: SqlClient.SqlClient): Effect.Effect<Option.Option<SqlConnection.Connection>> =>
+/**
+ * The connection of the open transaction, if there is one.
+ *
+ * @internal
+ */
+export const openTransaction = (
+  sql: SqlClient.SqlClient
+): Effect.Effect<Option.Option<SqlConnection.Connection>> =>
   Effect.map(
     Effect.serviceOption(sql.transactionService),
     Option.map(([connection]) => connection)
@@ -129,10 +142,10 @@ class Inner<E> {
  * What a failed transaction amounts to. If the connection is lost, the ROLLBACK fails as well, which makes defects of
  * all the errors before it.
  */
-const settle = <E>(
+const settle = <E, E2>(
   cause: Cause.Cause<Inner<E> | SqlError.SqlError>,
-  tenantId: TenantId
-): Effect.Effect<never, E | TenantMismatch | StorageUnavailable> => {
+  toError: (error: SqlError.SqlError) => E2
+): Effect.Effect<never, E | E2> => {
   const left: Array<Cause.Reason<never>> = []
   let own: SqlError.SqlError | undefined
   let inner: Inner<E> | undefined
@@ -147,9 +160,80 @@ const settle = <E>(
     else if (!Cause.isFailReason(reason)) left.push(reason)
   }
   if (left.length > 0) return Effect.failCause(Cause.fromReasons(left))
-  if (own !== undefined) return Effect.fail(pgError.toReadError("run a transaction", tenantId, own))
+  if (own !== undefined) return Effect.fail(toError(own))
   return inner === undefined ? Effect.failCause(Cause.empty) : Effect.fail(inner.error)
 }
+
+/** The first statement of a transaction, which binds its tenant. */
+interface Begin {
+  readonly text: string
+  readonly parameters: ReadonlyArray<unknown>
+}
+
+/** Says that the open transaction of an effect is bound to a tenant. */
+type Bound = (tenantId: TenantId) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/**
+ * Runs a body in a transaction that begins with a statement that binds a tenant; the body gets the statement's row. A
+ * connection on which somebody left something is reset first.
+ *
+ * @internal
+ */
+export const boundTransaction = <A, E, R, E2>(
+  sql: SqlClient.SqlClient,
+  begin: Begin,
+  body: (row: ReadonlyArray<unknown> | undefined, bound: Bound) => Effect.Effect<A, E, R>,
+  toError: (error: SqlError.SqlError) => E2
+): Effect.Effect<A, E | E2, R> =>
+  Effect.flatMap(SqlClient.BeginTransaction, (beginTransaction) => {
+    type Row = ReadonlyArray<unknown> | undefined
+    const started = (bind: (connection: SqlConnection.Connection) => Effect.Effect<Row, SqlError.SqlError>) =>
+      sql.withTransaction(
+        Effect.flatMap(openTransaction(sql), (opened) => {
+          if (Option.isNone(opened)) return Effect.die(new Error("no connection in a transaction"))
+          const connection = opened.value
+          return Effect.flatMap(bind(connection), (row) =>
+            body(
+              row,
+              (tenantId) => (effect) => Effect.provideService(effect, BoundTenant, { connection, tenantId })
+            ).pipe(
+              Effect.mapError((error) => new Inner(error)),
+              Effect.provideService(SqlClient.BeginTransaction, beginTransaction)
+            )
+          )
+        })
+      )
+    const bind = (connection: SqlConnection.Connection): Effect.Effect<Row, SqlError.SqlError> =>
+      Effect.map(connection.executeValues(begin.text, begin.parameters), ([row]) => row)
+    const bindAgain = (connection: SqlConnection.Connection) =>
+      Effect.andThen(run(connection, beginTransaction ?? "BEGIN"), bind(connection))
+    return started((connection) => cleaning(connection, bind(connection), bindAgain(connection))).pipe(
+      Effect.catchIf(
+        (error): error is SqlError.SqlError => !(error instanceof Inner) && pgError.isAborted(error),
+        // The BEGIN failed: somebody left an aborted transaction. A ROLLBACK is right on any connection.
+        () =>
+          Effect.provideService(
+            started((connection) => Effect.andThen(cleanUp(connection), bindAgain(connection))),
+            SqlClient.BeginTransaction,
+            "ROLLBACK"
+          )
+      ),
+      Effect.catchCause((cause) => settle(cause, toError))
+    )
+  })
+
+/**
+ * Runs an effect in a savepoint of the open transaction.
+ *
+ * @internal
+ */
+export const savepoint =
+  <E2>(sql: SqlClient.SqlClient, toError: (error: SqlError.SqlError) => E2) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | E2, R> =>
+    Effect.mapError(effect, (error) => new Inner(error)).pipe(
+      sql.withTransaction,
+      Effect.catchCause((cause) => settle(cause, toError))
+    )
 
 /**
  * Runs an effect in a transaction that is bound to the current tenant: row-level security shows and takes the rows of
@@ -174,45 +258,15 @@ export const transaction = <A, E, R>(
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const tenantId = yield* CurrentTenant
-    const open = yield* openTransaction(sql)
-    if (Option.isSome(open) && (yield* boundTenant(sql)) !== tenantId) {
-      return yield* new TenantMismatch({ tenantId })
+    const toError = (error: SqlError.SqlError) => pgError.toReadError("run a transaction", tenantId, error)
+    if (Option.isSome(yield* openTransaction(sql))) {
+      if ((yield* boundTenant(sql)) !== tenantId) return yield* new TenantMismatch({ tenantId })
+      return yield* savepoint(sql, toError)(effect)
     }
-    const beginTransaction = yield* SqlClient.BeginTransaction
-    const body = Effect.provideService(
-      Effect.mapError(effect, (error) => new Inner(error)),
-      SqlClient.BeginTransaction,
-      beginTransaction
-    )
-    const started = (
-      bind: (connection: SqlConnection.Connection) => Effect.Effect<void, SqlError.SqlError>
-    ) =>
-      sql.withTransaction(
-        Effect.flatMap(openTransaction(sql), (opened) =>
-          Option.isNone(opened)
-            ? Effect.die(new Error("no connection in a transaction"))
-            : Effect.andThen(
-                bind(opened.value),
-                Effect.provideService(body, BoundTenant, { connection: opened.value, tenantId })
-              )
-        )
-      )
-    const bind = (connection: SqlConnection.Connection) =>
-      Effect.asVoid(connection.execute("select eventsourcing.begin_tenant($1::uuid)", [tenantId], undefined))
-    const bindAgain = (connection: SqlConnection.Connection) =>
-      Effect.andThen(run(connection, beginTransaction ?? "BEGIN"), bind(connection))
-    const outermost = Effect.catchIf(
-      started((connection) => cleaning(connection, bind(connection), bindAgain(connection))),
-      (error): error is SqlError.SqlError => !(error instanceof Inner) && pgError.isAborted(error),
-      // The BEGIN failed: somebody left an aborted transaction. A ROLLBACK is right on any connection.
-      () =>
-        Effect.provideService(
-          started((connection) => Effect.andThen(cleanUp(connection), bindAgain(connection))),
-          SqlClient.BeginTransaction,
-          "ROLLBACK"
-        )
-    )
-    return yield* Effect.catchCause(Option.isSome(open) ? sql.withTransaction(body) : outermost, (cause) =>
-      settle(cause, tenantId)
+    return yield* boundTransaction(
+      sql,
+      { text: "select eventsourcing.begin_tenant($1::uuid)", parameters: [tenantId] },
+      (_row, bound) => bound(tenantId)(effect),
+      toError
     )
   })

@@ -4,5 +4,7 @@
 export * as PgCheck from "./PgCheck.ts"
 export * as PgEmbedded from "./PgEmbedded.ts"
 export * as PgEventStorage from "./PgEventStorage.ts"
+export * as PgInlineProjections from "./PgInlineProjections.ts"
 export * as PgMigrator from "./PgMigrator.ts"
+export * as PgProjectionStorage from "./PgProjectionStorage.ts"
 export * as PgTenant from "./PgTenant.ts"

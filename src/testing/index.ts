@@ -3,3 +3,5 @@
  */
 export * as EventStorageSuite from "./EventStorageSuite.ts"
 export * as TenantIsolationSuite from "./TenantIsolationSuite.ts"
+export * as ProjectionKit from "./ProjectionKit.ts"
+export * as ProjectionStorageSuite from "./ProjectionStorageSuite.ts"

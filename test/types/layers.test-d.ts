@@ -19,17 +19,40 @@ type NeedsOfAll<Entry> = { [Module in keyof Entry]: NeedsOf<Entry[Module]> }[key
 
 type OfOneTenant = Root.Tenant.CurrentTenant | Root.Tenant.AllTenants
 
+/** Their layers need what the handlers that they are given do: see below. */
+type General = "ProjectionRunner" | "PgInlineProjections"
+type OfRoot = NeedsOfAll<Omit<typeof Root, General>>
+type OfPg = NeedsOfAll<Omit<typeof Pg, General>>
+
 describe("a layer of the library", () => {
   test("never needs a tenant to be built, as it would keep it for the next one", () => {
-    expectTypeOf<Extract<NeedsOfAll<typeof Root>, OfOneTenant>>().toEqualTypeOf<never>()
-    expectTypeOf<Extract<NeedsOfAll<typeof Pg>, OfOneTenant>>().toEqualTypeOf<never>()
+    expectTypeOf<Extract<OfRoot, OfOneTenant>>().toEqualTypeOf<never>()
+    expectTypeOf<Extract<OfPg, OfOneTenant>>().toEqualTypeOf<never>()
     expectTypeOf<Extract<NeedsOfAll<typeof Testing>, OfOneTenant>>().toEqualTypeOf<never>()
   })
 
   test("needs no more than the tier below it", () => {
-    type Below = Root.EventStorage.EventStorage | Root.EventStore.EventStore
-    expectTypeOf<NeedsOfAll<typeof Root>>().toEqualTypeOf<Below>()
-    expectTypeOf<NeedsOfAll<typeof Pg>>().toEqualTypeOf<SqlClient.SqlClient>()
+    type Below =
+      | Root.EventStorage.EventStorage
+      | Root.EventStore.EventStore
+      | Root.ProjectionStorage.ProjectionStorage
+      | Root.Publisher.Publisher
+    expectTypeOf<OfRoot>().toEqualTypeOf<Below>()
+    expectTypeOf<OfPg>().toEqualTypeOf<SqlClient.SqlClient>()
+  })
+
+  test("that runs handlers needs what they do, except the tenant, which it provides to each", () => {
+    type Handled = readonly [
+      Root.Projection.Projection<never, Root.Tenant.CurrentTenant | Root.Repository.Repository>
+    ]
+    type Runner = ReturnType<typeof Root.ProjectionRunner.layer<Handled>>
+    expectTypeOf<Layer.Services<Runner>>().toEqualTypeOf<
+      Root.EventStorage.EventStorage | Root.ProjectionStorage.ProjectionStorage | Root.Repository.Repository
+    >()
+    type Inline = ReturnType<typeof Pg.PgInlineProjections.layer<Handled>>
+    expectTypeOf<Layer.Services<Inline>>().toEqualTypeOf<
+      Root.EventStorage.EventStorage | SqlClient.SqlClient | Root.Repository.Repository
+    >()
   })
 
   test("is found out if it does", () => {

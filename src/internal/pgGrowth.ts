@@ -1,0 +1,72 @@
+/** How processes tell each other that logs have grown: hints, sent outside of appends and at most every few milliseconds. */
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Latch, Option, PubSub, Schedule, type Scope, Stream } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { TenantId } from "../Tenant.ts"
+
+const channel = "eventsourcing"
+
+/** How long announcements gather before they are sent in one statement. */
+const gathering = "3 millis"
+
+/** What appends announce, and what is heard of it. */
+export interface Growth {
+  /** Sends, soon and together with others, that these logs have grown. Within a transaction: once it is committed. */
+  readonly announce: (tenants: ReadonlyArray<TenantId>) => Effect.Effect<void>
+  readonly changes: Stream.Stream<void>
+}
+
+export const make = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient
+): Effect.fn.Return<Growth, never, Scope.Scope> {
+  const grown = yield* PubSub.sliding<void>(1)
+  const pending = new Set<TenantId>()
+  const waiting = yield* Latch.make(false)
+
+  // Lost announcements cost time, nothing else: whoever waits looks now and then.
+  const send = Effect.gen(function* () {
+    yield* waiting.await
+    yield* Effect.sleep(gathering)
+    yield* waiting.close
+    const tenants = [...pending]
+    pending.clear()
+    if (tenants.length === 0) return
+    const [row] = yield* sql<{ held: ReadonlyArray<TenantId> }>`
+      select eventsourcing.announce(${tenants}::uuid[])::text[] as held`.pipe(
+      Effect.catch(() => Effect.as(Effect.logDebug("An announcement of grown logs was lost"), []))
+    )
+    for (const tenant of row?.held ?? []) pending.add(tenant)
+    if (pending.size > 0) waiting.openUnsafe()
+    PubSub.publishUnsafe(grown, undefined)
+  })
+  yield* Effect.forkScoped(Effect.forever(send))
+
+  // One connection listens for all who listen in this process, from the first of them on.
+  const scope = yield* Effect.scope
+  const client = yield* Effect.serviceOption(PgClient.PgClient)
+  const hears = Option.isSome(client) && client.value.config.stream === undefined
+  const listen = hears
+    ? Stream.unwrap(Effect.map(client.value.listen(channel), Stream.fromQueue)).pipe(
+        // Before and after a lost connection something may have been missed.
+        Stream.onStart(Effect.sync(() => PubSub.publishUnsafe(grown, undefined))),
+        Stream.runForEach(() => Effect.sync(() => PubSub.publishUnsafe(grown, undefined))),
+        Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])),
+        Effect.forkIn(scope)
+      )
+    : Effect.void
+  const listenOnce = yield* Effect.cached(listen)
+
+  return {
+    announce: (tenants) =>
+      tenants.length === 0
+        ? Effect.void
+        : sql.afterCommit(
+            Effect.sync(() => {
+              for (const tenant of tenants) pending.add(tenant)
+              PubSub.publishUnsafe(grown, undefined)
+              waiting.openUnsafe()
+            })
+          ),
+    changes: Stream.unwrap(Effect.as(listenOnce, Stream.fromPubSub(grown)))
+  }
+})

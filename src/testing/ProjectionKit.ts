@@ -1,0 +1,121 @@
+/**
+ * Given events, when a projection handles them, expect a read model: projections tested without a runner, and with no
+ * more of a store than the handlers need.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { ProjectionKit } from "effect-eventsourcing/testing"
+ *
+ * yield* ProjectionKit.given(acme, Order, "order-1", Placed.make({ total: 10 }), Paid.make({}))
+ *   .and(globex, Order, "order-1", Placed.make({ total: 7 }))
+ *   .when(OrderSummary)
+ * yield* ProjectionKit.expect(acme, summary, [{ id: "order-1", total: 10, paid: true }])
+ * yield* ProjectionKit.expect(globex, summary, [{ id: "order-1", total: 7, paid: false }])
+ * ```
+ */
+import { assert } from "@effect/vitest"
+import { Effect, Layer, Option, Stream } from "effect"
+import type * as Aggregate from "../Aggregate.ts"
+import type * as Event from "../Event.ts"
+import * as EventContext from "../EventContext.ts"
+import * as EventStore from "../EventStore.ts"
+import * as MemoryEventStorage from "../MemoryEventStorage.ts"
+import type * as Projection from "../Projection.ts"
+import { ProjectionStorage } from "../ProjectionStorage.ts"
+import type { ReadError } from "../StoreError.ts"
+import * as Tenant from "../Tenant.ts"
+
+/** Adds events of one stream to what has happened in a tenant. */
+export interface Add {
+  <Type extends string, State, Payload extends Event.Tagged, Id>(
+    tenantId: Tenant.TenantId,
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    ...events: ReadonlyArray<Event.Appendable<NoInfer<Payload>>>
+  ): Given
+}
+
+/** What has happened. */
+export interface Given {
+  /** And this, after it. */
+  readonly and: Add
+  /**
+   * Handles the events as a runner does: tenant by tenant, each tenant's events in their order and in its name. Fails
+   * with what a handler fails with; events that the store does not take are a defect.
+   *
+   * **Details**
+   *
+   * If there is a `ProjectionStorage`, each tenant's events are handled in one of its transactions: on PostgreSQL, one
+   * that is bound to the tenant. For a projection across tenants there is none.
+   */
+  readonly when: <E, R>(
+    projection: Projection.Projection<E, R>
+  ) => Effect.Effect<void, E | ReadError, Exclude<R, Tenant.CurrentTenant>>
+}
+
+type Append = Effect.Effect<unknown, unknown, EventStore.EventStore>
+
+const memory = EventStore.layer.pipe(Layer.provide(MemoryEventStorage.layer))
+
+/** In the name of a tenant, in its transaction where there are transactions. */
+const inTenant = <A, E, R>(
+  tenantId: Tenant.TenantId,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | ReadError, Exclude<R, Tenant.CurrentTenant>> =>
+  Effect.flatMap(
+    Effect.serviceOption(ProjectionStorage),
+    Option.match({
+      onNone: (): Effect.Effect<A, E | ReadError, Exclude<R, Tenant.CurrentTenant>> =>
+        Tenant.provide(tenantId)(effect),
+      onSome: (storage) => storage.transaction(tenantId, Tenant.provide(tenantId)(effect))
+    })
+  )
+
+const make = (tenants: ReadonlySet<Tenant.TenantId>, appends: ReadonlyArray<Append>): Given => ({
+  and: (tenantId, aggregate, id, ...events) =>
+    make(new Set([...tenants, tenantId]), [
+      ...appends,
+      EventStore.EventStore.use((store) =>
+        store.append({ aggregate, id, expectedVersion: "any", events })
+      ).pipe(Tenant.provide(tenantId))
+    ]),
+  when: Effect.fnUntraced(function* <E, R>(projection: Projection.Projection<E, R>) {
+    const logs = yield* Effect.gen(function* () {
+      yield* Effect.forEach(appends, (append) => append, { discard: true })
+      const store = yield* EventStore.EventStore
+      const { aggregates, eventTypes } = projection
+      return yield* Effect.forEach(tenants, (tenantId) =>
+        Effect.map(
+          Tenant.provide(tenantId)(Stream.runCollect(store.readLog({ aggregates, eventTypes }))),
+          (events) => ({ tenantId, events })
+        )
+      )
+    }).pipe(Effect.provide(memory, { local: true }), Effect.orDie)
+    for (const { tenantId, events } of logs) {
+      const [first] = events
+      if (first === undefined) continue
+      const handle =
+        projection.handleAll === undefined
+          ? Effect.forEach(
+              events,
+              (envelope) => EventContext.whileHandling(envelope)(projection.handle(envelope)),
+              { discard: true }
+            )
+          : EventContext.whileHandling(first)(projection.handleAll(events))
+      yield* projection.kind === "acrossTenants" ? handle : inTenant(tenantId, handle)
+    }
+  })
+})
+
+/** What has happened, to begin with. */
+export const given: Add = (tenantId, aggregate, id, ...events) =>
+  make(new Set(), []).and(tenantId, aggregate, id, ...events)
+
+/** Fails unless an effect, run in the name of a tenant, reads what is expected. */
+export const expect = <A, E, R>(
+  tenantId: Tenant.TenantId,
+  read: Effect.Effect<A, E, R>,
+  expected: NoInfer<A>
+): Effect.Effect<void, E | ReadError, Exclude<R, Tenant.CurrentTenant>> =>
+  Effect.map(inTenant(tenantId, read), (found) => assert.deepStrictEqual(found, expected))

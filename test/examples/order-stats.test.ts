@@ -1,0 +1,68 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
+import { type Config, servers } from "../support/Databases.ts"
+import { run } from "./run.ts"
+
+/** The rows of the tables it prints, without their frames; versions of Node align them differently. */
+const lines = (output: string): ReadonlyArray<string> =>
+  output
+    .split("\n")
+    .filter((line) => line !== "" && !/^[┌├└]/.test(line))
+    .map((line) =>
+      line
+        .split("│")
+        .map((cell) => cell.trim())
+        .filter((cell) => cell !== "")
+        .join(" | ")
+    )
+
+const expected = [
+  "Teashop: orders",
+  "(index) | customer | total | status",
+  "1001 | 'Ada' | '56.90' | 'shipped'",
+  "1002 | 'Grace' | '12.50' | 'placed'",
+  "1003 | 'Ada' | '3.00' | 'shipped'",
+  "Teashop: its numbers",
+  "(index) | orders | revenue | shipped",
+  "0 | 3 | '72.40' | 2",
+  "Bookshop: orders",
+  "(index) | customer | total | status",
+  "1001 | 'Edsger' | '34.99' | 'placed'",
+  "Bookshop: its numbers",
+  "(index) | orders | revenue | shipped",
+  "0 | 1 | '34.99' | 0",
+  "All shops",
+  "(index) | orders | revenue | shipped",
+  "Teashop | 3 | '72.40' | 2",
+  "Bookshop | 1 | '34.99' | 0",
+  "Total | 4 | '107.39' | 2"
+]
+
+const urlOf = (config: Config): string => {
+  const url = new URL(config.url === undefined ? "postgres://localhost" : Redacted.value(config.url))
+  if (config.host !== undefined) url.hostname = config.host
+  if (config.port !== undefined) url.port = String(config.port)
+  if (config.username !== undefined) url.username = config.username
+  if (Redacted.isRedacted(config.password)) url.password = Redacted.value(config.password)
+  if (config.database !== undefined) url.pathname = config.database
+  return url.href
+}
+
+describe("examples/order-stats.ts", () => {
+  it("counts the orders of each shop and of all, embedded", async () => {
+    const { status, output, errors } = await run("order-stats")
+    assert.strictEqual(errors, "")
+    assert.strictEqual(status, 0)
+    assert.deepStrictEqual(lines(output), expected)
+  })
+
+  it.live.each(servers)("counts the same on $name", ({ freshDatabase }) =>
+    Effect.gen(function* () {
+      const { owner } = yield* freshDatabase
+      const { status, output, errors } = yield* Effect.promise(() => run("order-stats", [], urlOf(owner)))
+      assert.strictEqual(errors, "")
+      assert.strictEqual(status, 0)
+      assert.deepStrictEqual(lines(output), expected)
+    }).pipe(Effect.scoped)
+  )
+})

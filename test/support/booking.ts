@@ -1,0 +1,117 @@
+/** Projections that book orders, in memory and into a table: what the tests of `Projections` share. */
+import { Effect, Layer, Logger, Schedule, Schema, Stream } from "effect"
+import { SqlClient } from "effect/sql"
+import type * as EventStorage from "../../src/EventStorage.ts"
+import * as MemoryEventStorage from "../../src/MemoryEventStorage.ts"
+import * as MemoryProjectionStorage from "../../src/MemoryProjectionStorage.ts"
+import * as PgTenant from "../../src/pg/PgTenant.ts"
+import * as Projection from "../../src/Projection.ts"
+import { layer, Projections, type Ref } from "../../src/Projections.ts"
+import type * as ProjectionStorage from "../../src/ProjectionStorage.ts"
+import * as Tenant from "../../src/Tenant.ts"
+import * as TenantRegistry from "../../src/TenantRegistry.ts"
+import { backendsWith } from "./readModels.ts"
+import { drain, onDriver, Order, unique } from "./shop.ts"
+
+export const access = { actor: "test", reason: "to see that it works" }
+
+export class CannotBook extends Schema.TaggedError<CannotBook>()("CannotBook", { total: Schema.Int }) {
+  override get message(): string {
+    return `cannot book ${this.total}`
+  }
+}
+
+/** Everything, on a driver. */
+export const on = <A, E, R>(
+  driver: Layer.Layer<A | EventStorage.EventStorage | ProjectionStorage.ProjectionStorage, E, R>
+) =>
+  layer.pipe(
+    Layer.provideMerge(TenantRegistry.layer),
+    Layer.provideMerge(onDriver(driver)),
+    // Handlers fail on purpose.
+    Layer.provideMerge(Logger.layer([]))
+  )
+
+export interface Backend {
+  readonly name: string
+  readonly layer: Layer.Layer<EventStorage.EventStorage | ProjectionStorage.ProjectionStorage>
+}
+
+export const memory: Backend = {
+  name: "memory",
+  layer: MemoryProjectionStorage.layer.pipe(Layer.provideMerge(MemoryEventStorage.layer))
+}
+
+export const databases = backendsWith([
+  `create table booked (tenant_id uuid not null, projection text not null, position int not null, total int not null,
+     primary key (tenant_id, projection, position))`,
+  "select eventsourcing.register_read_model('booked')",
+  "create table grand_total (projection text primary key, total int not null)",
+  "grant select, insert, update on grand_total to eventsourcing_all_tenants"
+])
+
+/** What handlers were given, and what they are to fail at. */
+export const book = (options: Partial<Projection.Options<[typeof Order]>> = {}) => {
+  const seen: Array<string> = []
+  const broken = new Set<number>()
+  const projection = Projection.make(
+    unique("book"),
+    { aggregates: [Order], retry: Schedule.recurs(0), tables: ["booked"], ...options },
+    {
+      Placed: ({ total }, { tenantId }) =>
+        Effect.suspend(() => {
+          if (broken.has(total)) return Effect.fail(new CannotBook({ total }))
+          seen.push(`${tenantId} ${total}`)
+          return Effect.void
+        })
+    }
+  )
+  return { projection, seen, broken }
+}
+
+/** Works until nothing is left, again and again, while something else goes on. */
+export const draining = Effect.forkChild(
+  Effect.forever(Effect.andThen(Effect.ignore(Effect.orDie(drain)), Effect.sleep("5 millis")))
+)
+
+export const twoTenants = Effect.all([Tenant.generate, Tenant.generate])
+
+export const status = (projection: Ref) =>
+  Effect.flatMap(Projections, (projections) => projections.status(projection))
+
+export const letters = (projection: Ref) =>
+  Stream.unwrap(Effect.map(Projections, ({ deadLetters }) => deadLetters(projection))).pipe(
+    Stream.map(({ position }) => position),
+    Stream.runCollect
+  )
+
+export const backends: ReadonlyArray<Backend> = [memory, ...databases]
+
+/** What the table of the read model has of the tenant. */
+export const rows = (projection: Ref) =>
+  PgTenant.transaction(
+    SqlClient.SqlClient.use(
+      (sql) => sql<{ position: number; total: number }>`
+        select position, total from booked where projection = ${projection.name} order by position`
+    )
+  )
+
+/** Fills the table; fails behind its write. */
+export const table = (options: Partial<Projection.Options<[typeof Order]>> = {}) => {
+  const broken = new Set<number>()
+  const name = unique("table")
+  const projection = Projection.make(
+    name,
+    { aggregates: [Order], retry: Schedule.recurs(0), tables: ["booked"], ...options },
+    {
+      Placed: ({ total }, { tenantId, position }) =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* sql`insert into booked (tenant_id, projection, position, total)
+            values (${tenantId}::uuid, ${name}, ${position}, ${total})`
+          if (broken.has(total)) return yield* new CannotBook({ total })
+        })
+    }
+  )
+  return { projection, broken }
+}

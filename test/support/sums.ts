@@ -1,0 +1,98 @@
+/** Numbers, and projections that note them: what the tests of the runner in memory share. */
+import { Effect, Layer, Schedule, Schema } from "effect"
+import * as Aggregate from "../../src/Aggregate.ts"
+import * as EventStore from "../../src/EventStore.ts"
+import * as MemoryEventStorage from "../../src/MemoryEventStorage.ts"
+import * as MemoryProjectionStorage from "../../src/MemoryProjectionStorage.ts"
+import * as Projection from "../../src/Projection.ts"
+import * as ProjectionRunner from "../../src/ProjectionRunner.ts"
+import { ProjectionStorage } from "../../src/ProjectionStorage.ts"
+import * as Tenant from "../../src/Tenant.ts"
+
+const Added = Schema.TaggedStruct("Added", { n: Schema.Int })
+const Noted = Schema.TaggedStruct("Noted", {})
+
+export const Sum = Aggregate.make(
+  "Sum",
+  { id: Schema.String, state: Schema.Int, initial: 0, events: [Added, Noted] },
+  { Added: (state, { n }) => state + n, Noted: (state) => state }
+)
+
+export const memory = EventStore.layer.pipe(
+  Layer.provideMerge(MemoryProjectionStorage.layer),
+  Layer.provideMerge(MemoryEventStorage.layer)
+)
+
+/** Appends numbers; null stands for an event that no projection here handles. */
+export const append = (tenantId: Tenant.TenantId, ...numbers: ReadonlyArray<number | null>) =>
+  EventStore.EventStore.use((store) =>
+    store.append({
+      aggregate: Sum,
+      id: "one",
+      expectedVersion: "any",
+      events: numbers.map((n) => (n === null ? Noted.make({}) : Added.make({ n })))
+    })
+  ).pipe(Tenant.provide(tenantId))
+
+export const tenants = (count: number) => Effect.all(Array.from({ length: count }, () => Tenant.generate))
+
+/** What handlers saw, by tenant, in order. */
+export class Seen {
+  readonly #byTenant = new Map<Tenant.TenantId, Array<number>>()
+  add(tenantId: Tenant.TenantId, n: number): void {
+    const seen = this.#byTenant.get(tenantId)
+    if (seen === undefined) this.#byTenant.set(tenantId, [n])
+    else seen.push(n)
+  }
+  of(tenantId: Tenant.TenantId): ReadonlyArray<number> {
+    return this.#byTenant.get(tenantId) ?? []
+  }
+}
+
+/** A projection that notes what it sees, after whatever `fails` does about it. */
+export const watching = (
+  seen: Seen,
+  fails: (n: number, tenantId: Tenant.TenantId) => Effect.Effect<unknown, unknown> = () => Effect.void,
+  options: Partial<Projection.Options<readonly [typeof Sum]>> & { readonly name?: string } = {}
+) =>
+  Projection.make(
+    options.name ?? "watching",
+    { aggregates: [Sum], retry: Schedule.recurs(0), ...options },
+    {
+      Added: ({ n }, { tenantId }) =>
+        Effect.andThen(
+          fails(n, tenantId),
+          Effect.sync(() => seen.add(tenantId, n))
+        )
+    }
+  )
+
+/** Beside a runner that works when it is told to. */
+export const drained =
+  (...projections: ReadonlyArray<Projection.Projection<unknown, never>>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R | ProjectionRunner.ProjectionRunner>) =>
+    Effect.provide(
+      effect,
+      ProjectionRunner.layer({ projections, concurrency: 0, sweepInterval: "1000 days" }).pipe(
+        Layer.provideMerge(memory)
+      )
+    )
+
+export const drain = ProjectionRunner.ProjectionRunner.use(({ drain: work }) => work)
+
+export const key = (tenantId: Tenant.TenantId, projection = "watching", version = 1) => ({
+  projection,
+  version,
+  tenantId
+})
+
+export const live = (tenantId: Tenant.TenantId, projection?: string) =>
+  ProjectionStorage.use((storage) => storage.progress(key(tenantId, projection))).pipe(
+    Effect.map(([progress]) => progress)
+  )
+
+/** The positions of a projection's dead letters. */
+export const deadLetters = (tenantId: Tenant.TenantId) =>
+  ProjectionStorage.use((storage) => storage.deadLetters({ ...key(tenantId), after: 0, limit: 100 })).pipe(
+    Effect.map((letters) => letters.map(({ position }) => position))
+  )

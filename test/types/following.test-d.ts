@@ -1,0 +1,129 @@
+import { Effect, type Layer, Stream } from "effect"
+import { expectTypeOf, test } from "vitest"
+import type * as Event from "../../src/Event.ts"
+import type { EventStorage } from "../../src/EventStorage.ts"
+import * as InMemoryProjection from "../../src/InMemoryProjection.ts"
+import * as Projection from "../../src/Projection.ts"
+import type { ProjectionBehind, ReplayFailed } from "../../src/ProjectionError.ts"
+import * as Projections from "../../src/Projections.ts"
+import type { ProjectionStorage } from "../../src/ProjectionStorage.ts"
+import { Repository } from "../../src/Repository.ts"
+import type { DecodeError, ReadError } from "../../src/StoreError.ts"
+import * as Subscription from "../../src/Subscription.ts"
+import * as Tenant from "../../src/Tenant.ts"
+import type { CurrentTenant } from "../../src/Tenant.ts"
+import { Order, type Paid, type Placed, type Requested, Shipment } from "../support/shop.ts"
+
+type OrderEvent = typeof Placed.Type | typeof Paid.Type
+
+test("a subscription gives envelopes of the aggregates' events, and requires the tenant or the access", () => {
+  const log = Subscription.log({ aggregates: [Order, Shipment] })
+  expectTypeOf(log).toEqualTypeOf<
+    Stream.Stream<
+      Event.Envelope<OrderEvent, "Order"> | Event.Envelope<typeof Requested.Type, "Shipment">,
+      ReadError | DecodeError,
+      EventStorage | CurrentTenant
+    >
+  >()
+  const all = Subscription.allLogs({ aggregates: [Order] })
+  expectTypeOf<Stream.Services<typeof all>>().toEqualTypeOf<EventStorage | Tenant.AllTenants>()
+})
+
+test("what asks for the progress of a projection requires the tenant, and its layer does not", () => {
+  expectTypeOf(Projections.layer).toEqualTypeOf<
+    Layer.Layer<Projections.Projections, never, EventStorage | ProjectionStorage>
+  >()
+  type Service = Projections.Projections["Service"]
+  expectTypeOf<Effect.Services<ReturnType<Service["status"]>>>().toEqualTypeOf<CurrentTenant>()
+  expectTypeOf<Effect.Services<ReturnType<Service["awaitPosition"]>>>().toEqualTypeOf<CurrentTenant>()
+  expectTypeOf<Stream.Services<ReturnType<Service["rebuild"]>>>().toEqualTypeOf<CurrentTenant>()
+  expectTypeOf<Stream.Services<ReturnType<Service["rebuildAll"]>>>().toEqualTypeOf<Tenant.AllTenants>()
+  expectTypeOf<Stream.Services<ReturnType<Service["statusOfAll"]>>>().toEqualTypeOf<Tenant.AllTenants>()
+})
+
+test("replaying requires what the handlers require", () => {
+  const handlers = {
+    Placed: () => Repository.use((repository) => repository.exists(Order, "1"))
+  }
+  const tenant = Projection.make("tenant", { aggregates: [Order] }, handlers)
+  const across = Projection.makeAcrossTenants("across", { aggregates: [Order] }, handlers)
+  const replay = Projections.Projections.use(({ replayDeadLetters }) => replayDeadLetters(tenant))
+  expectTypeOf<Effect.Services<typeof replay>>().toEqualTypeOf<
+    Projections.Projections | Repository | CurrentTenant
+  >()
+  expectTypeOf<Effect.Error<typeof replay>>().toEqualTypeOf<ReplayFailed | ReadError>()
+  const replayAcross = Projections.Projections.use(({ replayDeadLetters }) => replayDeadLetters(across))
+  expectTypeOf<Effect.Services<typeof replayAcross>>().toEqualTypeOf<
+    Projections.Projections | Repository | CurrentTenant | Tenant.AllTenants
+  >()
+})
+
+interface Totals {
+  readonly count: number
+  readonly last: "none" | "placed" | "shipped"
+}
+const initial = (): Totals => ({ count: 0, last: "none" })
+
+test("a projection in memory infers its handlers, and passes over what has none", () => {
+  const totals = InMemoryProjection.make(
+    "totals",
+    { aggregates: [Order, Shipment], initial },
+    {
+      Placed: (state, { total }, { aggregateType }) => {
+        expectTypeOf(state).toEqualTypeOf<Totals>()
+        expectTypeOf(total).toEqualTypeOf<number>()
+        expectTypeOf(aggregateType).toEqualTypeOf<"Order">()
+        return { count: state.count + total, last: "placed" }
+      },
+      Requested: (state, { order }) => ({ ...state, count: order.length, last: "shipped" })
+    }
+  )
+  type Running = InMemoryProjection.Running<"totals">
+  expectTypeOf(totals.get).toEqualTypeOf<
+    Effect.Effect<InMemoryProjection.Current<Totals>, ReadError | DecodeError, Running | CurrentTenant>
+  >()
+  expectTypeOf(totals.awaitPosition(1)).toEqualTypeOf<
+    Effect.Effect<
+      InMemoryProjection.Current<Totals>,
+      ProjectionBehind | ReadError | DecodeError,
+      Running | CurrentTenant
+    >
+  >()
+  expectTypeOf(totals.layer).toEqualTypeOf<Layer.Layer<Running, never, EventStorage>>()
+})
+
+test("a projection in memory refuses states and events that are not its own", () => {
+  InMemoryProjection.make(
+    "wrong state",
+    { aggregates: [Order], initial },
+    {
+      // @ts-expect-error "lost" is not among the states
+      Placed: (state) => ({ ...state, last: "lost" })
+    }
+  )
+  // @ts-expect-error orders have no such event
+  InMemoryProjection.make("wrong event", { aggregates: [Order], initial }, { Requested: initial })
+  const byFunction = InMemoryProjection.make(
+    "by function",
+    { aggregates: [Order], initial },
+    (state, event, { position }) => {
+      expectTypeOf(event).toEqualTypeOf<OrderEvent>()
+      return { ...state, count: position }
+    }
+  )
+  expectTypeOf(byFunction.fold([])).toEqualTypeOf<Totals>()
+})
+
+test("no layer of a projection in memory requires the tenant, whatever its hooks do", () => {
+  const totals = InMemoryProjection.make("totals", { aggregates: [Order], initial }, {})
+  const layer = totals.layerWith({
+    stored: {
+      load: () => Effect.as(Effect.andThen(Tenant.CurrentTenant, Repository), undefined),
+      save: () => Effect.void
+    }
+  })
+  expectTypeOf<Layer.Services<typeof layer>>().toEqualTypeOf<EventStorage | Repository>()
+  const get = Effect.orDie(Effect.provideService(totals.get, totals.Service, undefined as never))
+  // @ts-expect-error the tenant is not provided
+  void (() => Effect.runPromise(get))
+})

@@ -1,0 +1,107 @@
+import { Effect, type Layer, Schema } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import { expectTypeOf, test } from "vitest"
+import * as Aggregate from "../../src/Aggregate.ts"
+import type { EventStorage } from "../../src/EventStorage.ts"
+import * as MemoryProjectionStorage from "../../src/MemoryProjectionStorage.ts"
+import * as PgProjectionStorage from "../../src/pg/PgProjectionStorage.ts"
+import * as Projection from "../../src/Projection.ts"
+import * as ProjectionRunner from "../../src/ProjectionRunner.ts"
+import type { ProjectionStorage } from "../../src/ProjectionStorage.ts"
+import * as Tenant from "../../src/Tenant.ts"
+import * as ProjectionKit from "../../src/testing/ProjectionKit.ts"
+
+const Placed = Schema.TaggedStruct("Placed", { total: Schema.Int })
+const Paid = Schema.TaggedStruct("Paid", {})
+const Order = Aggregate.make(
+  "Order",
+  { id: Schema.String, state: Schema.Int, initial: 0, events: [Placed, Paid] },
+  (state) => state
+)
+const Noted = Schema.TaggedStruct("Noted", { text: Schema.String })
+const Note = Aggregate.make(
+  "Note",
+  { id: Schema.String, state: Schema.Int, initial: 0, events: [Noted] },
+  (state) => state
+)
+
+type Driver = EventStorage | ProjectionStorage
+
+const insert = SqlClient.SqlClient.use((sql) => sql`select 1`)
+
+const ofTenant = Projection.make("of-tenant", { aggregates: [Order, Note] }, { Placed: () => insert })
+const ofAll = Projection.makeAcrossTenants("of-all", { aggregates: [Order] }, { Placed: () => insert })
+
+test("a handler gets the event of its tag, and an envelope of the aggregates that have it", () => {
+  Projection.make(
+    "typed",
+    { aggregates: [Order, Note] },
+    {
+      Placed: (event, envelope) => {
+        expectTypeOf(event).toEqualTypeOf<{ readonly _tag: "Placed"; readonly total: number }>()
+        expectTypeOf(envelope.payload).toEqualTypeOf(event)
+        expectTypeOf(envelope.aggregateType).toEqualTypeOf<"Order">()
+        expectTypeOf(envelope.tenantId).toEqualTypeOf<Tenant.TenantId>()
+        return Effect.void
+      },
+      Noted: (event, envelope) => {
+        expectTypeOf(event.text).toEqualTypeOf<string>()
+        expectTypeOf(envelope.aggregateType).toEqualTypeOf<"Note">()
+        return Effect.void
+      }
+    }
+  )
+  // @ts-expect-error no event of these aggregates
+  Projection.make("other", { aggregates: [Order] }, { Noted: () => Effect.void })
+})
+
+test("a projection fails with what its handlers fail with, and requires what they require", () => {
+  expectTypeOf(ofTenant).toEqualTypeOf<Projection.Projection<SqlError.SqlError, SqlClient.SqlClient>>()
+  const mixed = Projection.make(
+    "mixed",
+    { aggregates: [Order] },
+    {
+      Placed: () => insert,
+      Paid: () => Effect.flatMap(Tenant.CurrentTenant, () => Effect.fail("no" as const))
+    }
+  )
+  expectTypeOf(mixed).toEqualTypeOf<
+    Projection.Projection<SqlError.SqlError | "no", SqlClient.SqlClient | Tenant.CurrentTenant>
+  >()
+})
+
+test("a runner provides the tenant, and no layer requires one", () => {
+  const needsTenant = Projection.make("t", { aggregates: [Order] }, { Paid: () => Tenant.CurrentTenant })
+  const layer = ProjectionRunner.layer({ projections: [ofTenant, needsTenant] })
+  expectTypeOf<Layer.Services<typeof layer>>().toEqualTypeOf<Driver | SqlClient.SqlClient>()
+  expectTypeOf<Layer.Services<typeof MemoryProjectionStorage.layer>>().toEqualTypeOf<EventStorage>()
+  expectTypeOf<Layer.Services<typeof PgProjectionStorage.layer>>().toEqualTypeOf<SqlClient.SqlClient>()
+})
+
+test("a projection across tenants runs only where somebody may look across tenants", () => {
+  const layer = ProjectionRunner.layer({ projections: [ofTenant, ofAll] })
+  expectTypeOf<Layer.Services<typeof layer>>().toEqualTypeOf<
+    Driver | SqlClient.SqlClient | Tenant.AllTenants
+  >()
+  const program = ProjectionRunner.ProjectionRunner.use(({ drain }) => drain).pipe(Effect.provide(layer))
+  type Needs<A> = A extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
+  expectTypeOf<Needs<typeof program>>().toEqualTypeOf<Driver | SqlClient.SqlClient | Tenant.AllTenants>()
+  declare_(program.pipe(Tenant.provideAll({ actor: "test", reason: "test" })))
+  // @ts-expect-error AllTenants is not provided
+  declare_(program)
+})
+
+/** Takes what has all but the drivers. */
+const declare_ = (_program: Effect.Effect<unknown, unknown, Driver | SqlClient.SqlClient>): void => {}
+
+test("the kit takes events of the aggregate, and runs handlers without a tenant", () => {
+  const given = ProjectionKit.given(Tenant.untenanted, Order, "1", Placed.make({ total: 1 }), {
+    _tag: "Paid"
+  })
+  const handled = given.when(ofTenant)
+  expectTypeOf<Effect.Services<typeof handled>>().toEqualTypeOf<SqlClient.SqlClient>()
+  // @ts-expect-error not an event of the aggregate
+  given.and(Tenant.untenanted, Order, "1", Noted.make({ text: "" }))
+  // @ts-expect-error a plain string is no tenant
+  given.and("tenant", Order, "1", Placed.make({ total: 1 }))
+})
