@@ -12,7 +12,7 @@
 --
 -- Results, as arrays with one element per result:
 --   item         number of the stream (appended, version_conflict, unknown_tenant, tenant_suspended, tenant_held: only
---                without p_wait, if somebody else has locked the tenant; nothing is done for it) or of the event
+--                without p_wait, if somebody else has locked the tenant or it is not there; nothing is done for it) or of the event
 --                (replayed, event_id_conflict)
 --   outcome      as named above
 --   version      of the stream before the append (appended, version_conflict), of the stored event (replayed)
@@ -91,9 +91,8 @@ begin
       else
         select t.status into status from eventsourcing.tenants t where t.tenant_id = v_tenant
         for no key update skip locked;
-        -- a tenant that is not there may be one that somebody else is just adding: adding it would wait for them
-        held := status is null
-          and (p_provision or exists (select from eventsourcing.tenants t where t.tenant_id = v_tenant));
+        -- one that is not there may be one that somebody else is just adding: adding it would wait for them
+        held := status is null;
       end if;
       if status is null and not held and p_provision then
         insert into eventsourcing.tenants (tenant_id) values (v_tenant) on conflict do nothing;

@@ -46,7 +46,7 @@ describe("the public API", () => {
       EventStorage: EventStorage | AppendReceipt AppendRequest CrossTenantAccessRow Direction EventRow NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend TenantEventRow TenantRow TenantStatus
       EventStore: EventStore layer layerWith | AllLogsCursor Appended AppendedOf EnvelopeOf LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       MemoryEventStorage: layer layerWith | Options
-      Repository: Repository defaultRetry layer layerWith | Decision ExecuteOptions Executed LoadError Loaded Options SaveOptions
+      Repository: Repository defaultRetry layer layerWith | Decision ErrorOf ExecuteOptions Executed LoadError Loaded Options RequirementsOf SaveOptions
       StoreError: AggregateNotFound EventDecodeError EventIdConflict InvalidAggregateId InvalidEvent LimitExceeded StorageUnavailable TenantMismatch TenantSuspended UnknownEventType UnknownTenant VersionConflict | AppendError DecodeError ExpectedVersion InvalidInput ReadError
       Tenant: AllTenants CurrentTenant TenantId generate provide provideAll untenanted | CrossTenantAccess TenantId
       TenantRegistry: TenantRegistry layer | RecordedAccess"
