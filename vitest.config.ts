@@ -20,8 +20,8 @@ export default defineConfig({
     globalSetup: "test/support/PgServerSetup.ts",
     // Not more: a worker with an embedded PGlite takes almost a gigabyte.
     maxWorkers: Math.min(availableParallelism(), 4),
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    testTimeout: 60_000,
+    hookTimeout: 90_000,
     reporters: results === undefined ? ["default"] : ["default", ["json", { outputFile: results }]]
   }
 })

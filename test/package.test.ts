@@ -58,9 +58,9 @@ describe("the package, installed from its tarball into an empty project", () => 
     // `npm ci` has left everything but the tarball in npm's cache.
     await succeed(project, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", ...packages)
     await cp(fixture, project, { recursive: true })
-  }, 60_000)
+  }, 120_000)
 
-  afterAll(() => rm(project, { recursive: true, force: true }))
+  afterAll(() => rm(project, { recursive: true, force: true, maxRetries: 5 }))
 
   it("type-checks and runs the README's program", async () => {
     const readme = await readFile(Path.join(root, "README.md"), "utf8").catch(() => "")
