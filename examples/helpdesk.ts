@@ -1,12 +1,13 @@
 /**
- * The log of a help desk, replayed: every customer is a tenant, every case a ticket, every entry an event.
+ * The log of a help desk, replayed: every customer is a tenant, every case a ticket, every entry an event. What the desk
+ * did is counted by a projection, in a table in the database, while the import goes on.
  *
  *     npx tsx examples/helpdesk.ts --help
  */
 import { PgClient } from "@effect/sql-pg"
 import { Console, Duration, Effect, Layer, Redacted, Schema } from "effect"
-import { EventStore, Repository } from "effect-eventsourcing"
-import { PgEmbedded, PgEventStorage, PgMigrator } from "effect-eventsourcing/pg"
+import { EventStore, ProjectionRunner, Projections, Repository } from "effect-eventsourcing"
+import { PgEmbedded, PgEventStorage, PgMigrator, PgProjectionStorage } from "effect-eventsourcing/pg"
 import type { SqlClient, SqlError } from "effect/sql"
 import { writeFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
@@ -15,6 +16,7 @@ import * as DeskLog from "./helpdesk/DeskLog.ts"
 import { importLog } from "./helpdesk/Import.ts"
 import * as Progress from "./helpdesk/Progress.ts"
 import * as Report from "./helpdesk/Report.ts"
+import * as TicketTable from "./helpdesk/TicketTable.ts"
 
 const help = `Imports the log of a help desk, and counts what the desk did for each customer.
 
@@ -23,7 +25,7 @@ const help = `Imports the log of a help desk, and counts what the desk did for e
 
 FILE is CSV with the columns customer, case, activity, resource, timestamp, seriousness, product,
 responsible_section, seriousness_2, service_level, service_type, support_section and workgroup.
-Importing it again adds what is new.
+Importing it again adds what is new. The table is kept in the database, in helpdesk_tickets.
 
 Options:
   --data DIR   keep the events in an embedded database in this directory
@@ -66,8 +68,18 @@ const parseCommandLine = Effect.try({
   catch: (error) => new UsageError({ problem: messageOf(error) })
 })
 
-const Store = Repository.layer.pipe(
+/**
+ * Runs the projection while the program runs; an import at the same time shares the work. One worker, so that the import
+ * goes first: what has gathered meanwhile is counted in larger batches.
+ */
+const Runner = ProjectionRunner.layer({ projections: [TicketTable.TicketTable], concurrency: 1 })
+
+const App = Runner.pipe(
+  Layer.provide(TicketTable.layer),
+  Layer.provideMerge(Projections.layer),
+  Layer.provideMerge(Repository.layer),
   Layer.provideMerge(EventStore.layer),
+  Layer.provide(PgProjectionStorage.layer),
   Layer.provide(PgEventStorage.layer),
   Layer.provide(PgMigrator.layer)
 )
@@ -90,6 +102,22 @@ const writeCsv = (path: string, text: string) =>
 const count = (number: number, noun: string) =>
   `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`
 
+/** Waits until the projection has seen what has been imported. */
+const waitForTable = Effect.fn("waitForTable")(function* ({ customers }: DeskLog.DeskLog) {
+  const lag = yield* TicketTable.lag(customers)
+  if (lag.total === 0) return
+  const behind = [...lag.behind.values()].reduce((sum, events) => sum + events, 0)
+  if (behind > 0) {
+    const seconds = Duration.toSeconds(lag.time).toFixed(1)
+    yield* Console.error(
+      `The table is ${count(behind, "event")} behind the log; the oldest is ${seconds} s old`
+    )
+  }
+  const progress = Progress.make(process.stderr, lag.total, "events in the table")
+  yield* progress(lag.total - behind)
+  yield* TicketTable.catchUp(lag, progress)
+})
+
 /** Imports a log, prints the report, and tells whether every line has been imported. */
 const importAndReport = Effect.fn("importAndReport")(function* (
   log: DeskLog.DeskLog,
@@ -97,6 +125,7 @@ const importAndReport = Effect.fn("importAndReport")(function* (
 ) {
   const progress = Progress.make(process.stderr, log.entries, "entries")
   const [duration, { added, known, refused }] = yield* Effect.timed(importLog(log, progress))
+  yield* waitForTable(log)
   const lines = yield* Report.report(log.customers)
   yield* Console.log(Report.toTable(lines))
   if (csv !== undefined) yield* writeCsv(csv, Report.toCsv(lines))
@@ -129,7 +158,7 @@ const program = Effect.gen(function* () {
   if (more.length > 0) return yield* new UsageError({ problem: `There is no place for ${more.join(" ")}` })
   const log = yield* DeskLog.read(path)
   const complete = yield* importAndReport(log, values.csv).pipe(
-    Effect.provide(Layer.provide(Store, database(values.data)))
+    Effect.provide(Layer.provideMerge(App, database(values.data)))
   )
   return complete ? 0 : 2
 }).pipe(Effect.catch((error) => Effect.as(Console.error(error.message), 1)))

@@ -1,6 +1,6 @@
 -- What is wrong with the isolation of tenants in this database: no rows if nothing is. The store asks when it starts,
 -- and health checks may ask at any time. Covers the store's own tables, every table that protect_tenant_table was called
--- for, and every table with a tenant_id that eventsourcing_tenant was granted rights on.
+-- for, every twin of a read model, and every table with a tenant_id that eventsourcing_tenant was granted rights on.
 create or replace function eventsourcing.isolation_problems()
 returns table (problem text, remedy text)
 language sql
@@ -11,6 +11,7 @@ as $$
     select c.oid from pg_class c
     where c.relkind in ('r', 'p') and (
       c.relnamespace = 'eventsourcing'::regnamespace and c.relname <> 'migrations'
+      or c.relnamespace in (select n.oid from pg_namespace n where n.nspname = 'eventsourcing_rebuild')
       or exists (select from pg_policy p
                  where p.polrelid = c.oid and p.polname in ('tenant_access', 'tenant_isolation'))
       or exists (select from aclexplode(c.relacl) g where g.grantee = 'eventsourcing_tenant'::regrole)
@@ -34,16 +35,27 @@ as $$
     select '(tenant_id = (NULLIF(current_setting(''eventsourcing.tenant_id''::text, true), ''''::text))::uuid)'::text as expression
   ), expected (name, permissive) as (
     values ('tenant_access', true), ('tenant_isolation', false)
+  ), group_role (name, oid) as (
+    select r.rolname, r.oid from pg_roles r
+    where r.rolname in ('eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants')
+  ), at_callers_rights (name, searches) as (
+    -- what runs with the rights of its caller, on purpose, and whether it may do so with the caller's search path, too:
+    -- these change the role or the search path, bind, or work on the application's tables; they name all with its schema
+    values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
+      ('clear_rebuild', true), ('switch_rebuild', true), ('schema_version', true),
+      ('protect_tenant_table', false), ('register_read_model', false), ('isolation_problems', false)
   ), routine as (
-    -- what runs with the rights of its owner; the rest runs with those of its caller, on purpose
-    select p.oid, p.oid::regprocedure::text as name, p.prosecdef, p.proowner, p.proconfig,
+    -- what runs with the rights of its owner
+    select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
         'set_tenant_status', 'list_cross_tenant_accesses'
-      ) then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end as owner
+      ) then 'eventsourcing_all_tenants'
+      when p.proname in ('announce', 'register_projection', 'claim_projection') then 'eventsourcing_runner'
+      else 'eventsourcing_tenant' end as owner
     from pg_proc p
-    where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
-      'protect_tenant_table', 'bind_tenant', 'begin_tenant', 'isolation_problems', 'schema_version')
+    where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
+      and p.proname not in (select c.name from at_callers_rights c)
   )
   select format('row-level security of %s is off', p.name), format('alter table %s enable row level security', p.name)
   from protected p where not p.relrowsecurity
@@ -66,26 +78,29 @@ as $$
   from of_tenants p join policy y on y.polrelid = p.oid
   where y.polpermissive and y.polname <> 'tenant_access'
     and not coalesce((
-      select bool_and(r.role in (select oid from pg_roles
-        where rolname in ('eventsourcing_all_tenants', 'eventsourcing_runner')))
-      from unnest(y.polroles) r (role)
+      select bool_and(g.name = 'eventsourcing_all_tenants'
+        -- the runner looks for work in these, and in nothing else; what it may read of them is checked below
+        or g.name = 'eventsourcing_runner'
+          and p.name in ('eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections'))
+      from unnest(y.polroles) r (role) left join group_role g on g.oid = r.role
     ), false)
   union all
   -- truncate knows no rows, and so no row-level security
-  select distinct format('%s may be truncated by eventsourcing_tenant', p.name),
-    format('revoke truncate on %s from eventsourcing_tenant, public', p.name)
-  from protected p, aclexplode(p.relacl) g
-  where g.privilege_type = 'TRUNCATE' and g.grantee in (0, 'eventsourcing_tenant'::regrole)
+  select distinct format('%s may be truncated by %s', p.name, r.name),
+    format('revoke truncate on %s from %I, public', p.name, r.name)
+  from protected p, aclexplode(p.relacl) g, group_role r
+  where g.privilege_type = 'TRUNCATE' and g.grantee in (0, r.oid) and r.name <> 'eventsourcing_all_tenants'
   union all
   select distinct format('view %s shows all rows of %s, whoever asks', v.oid::regclass, p.name),
     case v.relkind when 'v' then format('alter view %s set (security_invoker = true)', v.oid::regclass)
-      else format('revoke all on %s from eventsourcing_tenant, public', v.oid::regclass) end
+      else format('revoke all on %s from eventsourcing_tenant, eventsourcing_runner, public', v.oid::regclass) end
   from of_tenants p
   join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = p.oid and d.classid = 'pg_rewrite'::regclass
   join pg_rewrite w on w.oid = d.objid
   join pg_class v on v.oid = w.ev_class
   join pg_roles o on o.oid = v.relowner
-  where has_any_column_privilege('eventsourcing_tenant', v.oid, 'select') and (
+  where (has_any_column_privilege('eventsourcing_tenant', v.oid, 'select')
+    or has_any_column_privilege('eventsourcing_runner', v.oid, 'select')) and (
     v.relkind = 'm'
     or v.relkind = 'v' and (o.rolsuper or o.rolbypassrls) and not exists (
       select from pg_options_to_table(v.reloptions) x
@@ -96,17 +111,34 @@ as $$
       case when r.rolcanlogin then 'able to log in' end)),
     format('alter role %I nosuperuser nobypassrls nologin', r.rolname)
   from pg_roles r
-  where r.rolname in ('eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants')
-    and (r.rolsuper or r.rolbypassrls or r.rolcanlogin)
+  where r.oid in (select g.oid from group_role g) and (r.rolsuper or r.rolbypassrls or r.rolcanlogin)
   union all
   select format('role %s owns table %s', p.relowner::regrole, p.name),
     format('alter table %s owner to %s', p.name, n.nspowner::regrole)
   from protected p join pg_namespace n on n.nspname = 'eventsourcing'
-  where p.relowner in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole)
+  where p.relowner in (select g.oid from group_role g)
   union all
   select format('role %s is a member of %s', m.member::regrole, m.roleid::regrole),
     format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
-  from pg_auth_members m where m.member in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole)
+  from pg_auth_members m where m.member in (select g.oid from group_role g)
+  union all
+  -- who may create in one of these schemas can put something in the place of what is looked for there
+  select format('role %s may create in schema %s', g.name, n.nspname),
+    format('revoke create on schema %I from %I, public', n.nspname, g.name)
+  from group_role g cross join pg_namespace n
+  where n.nspname in ('eventsourcing', 'eventsourcing_rebuild') and has_schema_privilege(g.oid, n.oid, 'create')
+  union all
+  -- the runner sees whose logs have grown, and nothing of what is in them
+  select format('role eventsourcing_runner may read %s of %s', string_agg(a.attname, ', ' order by a.attnum), p.name),
+    format('do $do$ begin revoke select on %s from eventsourcing_runner, public;%s end $do$', p.name, case p.name
+      when 'eventsourcing.events' then ' grant select (tenant_id, position) on eventsourcing.events to eventsourcing_runner;'
+      when 'eventsourcing.tenants' then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner;' end)
+  from protected p join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
+  where p.name like 'eventsourcing.%' and p.name not in ('eventsourcing.projections', 'eventsourcing.projection_versions')
+    and not (p.name in ('eventsourcing.events', 'eventsourcing.tenants') and a.attname = 'tenant_id')
+    and not (p.name = 'eventsourcing.events' and a.attname = 'position')
+    and has_column_privilege('eventsourcing_runner', p.oid, a.attnum, 'select')
+  group by p.name
   union all
   select distinct format('events can be changed or removed by %s', g.name),
     format('revoke update, delete, truncate on eventsourcing.events from %s', g.name)
@@ -131,10 +163,30 @@ as $$
     format('alter function %s set search_path = pg_catalog, pg_temp', r.name)
   from routine r where not coalesce(r.proconfig @> array['search_path=pg_catalog, pg_temp'], false)
   union all
+  select format('function %s runs with the rights of its owner', p.oid::regprocedure),
+    format('alter function %s security invoker', p.oid::regprocedure)
+  from pg_proc p join at_callers_rights c on c.name = p.proname
+  where p.pronamespace = 'eventsourcing'::regnamespace and p.prosecdef
+  union all
+  select format('function %s has no fixed search path', p.oid::regprocedure),
+    format('alter function %s set search_path = pg_catalog, pg_temp', p.oid::regprocedure)
+  from pg_proc p join at_callers_rights c on c.name = p.proname
+  where p.pronamespace = 'eventsourcing'::regnamespace and not c.searches
+    and not coalesce(p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)
+  union all
   select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
     format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
   from routine r
-  where r.owner = 'eventsourcing_all_tenants' and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
+  -- an announcement tells its caller nothing but that it must be made again
+  where r.owner <> 'eventsourcing_tenant' and r.proname <> 'announce'
+    and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
+  union all
+  select format('function %s may be called by eventsourcing_runner, which is to see no events', p.oid::regprocedure),
+    format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
+  from pg_proc p
+  where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
+      'announce', 'register_projection', 'claim_projection', 'begin_projection', 'bind_tenant', 'schema_version')
+    and has_function_privilege('eventsourcing_runner', p.oid, 'execute')
 $$;
 comment on function eventsourcing.isolation_problems() is 'What is wrong with the isolation of tenants, and what to do about it.';
 revoke all on function eventsourcing.isolation_problems() from public;

@@ -108,8 +108,13 @@ security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan
 as $$
 declare
-  held uuid[];
+  bound constant text := nullif(current_setting('eventsourcing.tenant_id', true), '');
+  held  uuid[];
 begin
+  -- what is held of others is no business of a tenant's transaction
+  if bound is not null and p_tenants is distinct from array[bound::uuid] then
+    raise exception 'the transaction is bound to another tenant' using errcode = 'ES001';
+  end if;
   insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
   select t.tenant_id, v.projection, v.version, false
   from eventsourcing.tenants t cross join eventsourcing.projection_versions v
@@ -235,8 +240,8 @@ begin
     return;
   end if;
   across := (
-    select w.across from unnest(p_projections, p_versions, p_across) w (projection, version, across)
-    where w.projection = claim.projection and w.version = claim.version limit 1);
+    select p_across[i] from pg_catalog.generate_subscripts(p_projections, 1) i
+    where p_projections[i] = claim.projection and p_versions[i] = claim.version limit 1);
   if across then
     perform eventsourcing.require_cross_tenant_access(p_access);
   end if;
@@ -244,7 +249,7 @@ begin
   if claim.rebuild then
     -- the handler's tables are those beside the live ones
     perform pg_catalog.set_config('search_path',
-      'eventsourcing_rebuild, ' || pg_catalog.current_setting('search_path'), true);
+      pg_catalog.concat_ws(', ', 'eventsourcing_rebuild', nullif(pg_catalog.current_setting('search_path'), '')), true);
   end if;
   perform pg_catalog.set_config('role',
     case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);
@@ -490,6 +495,10 @@ declare
   table_name constant text := (select c.relname from pg_class c where c.oid = target);
   twin       constant text := format('eventsourcing_rebuild.%I', table_name);
 begin
+  -- its name would be another session's, or nobody's, when it is looked up
+  if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
+    raise exception 'temporary table % cannot be a read model', table_name;
+  end if;
   if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
     raise exception 'a read model named % is registered already, as %', table_name,
       (select m.live_table from eventsourcing.read_models m where m.name = table_name)
@@ -510,7 +519,8 @@ comment on function eventsourcing.register_read_model(regclass) is
   'Protects a read model and makes its twin for rebuilds.';
 revoke all on function eventsourcing.register_read_model(regclass) from public;
 
--- Empties the twins for the tenant. Runs with the caller's rights, under row-level security.
+-- Empties the twins for the tenant. Runs with the caller's rights, under row-level security: triggers on the
+-- application's tables find what they look for.
 create or replace function eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[])
 returns void
 language plpgsql
@@ -518,6 +528,7 @@ as $$
 declare
   read_model text;
 begin
+  perform eventsourcing.bind_tenant(p_tenant);
   foreach read_model in array p_tables loop
     execute pg_catalog.format('delete from eventsourcing_rebuild.%I where tenant_id = $1', read_model) using p_tenant;
   end loop;
@@ -558,12 +569,13 @@ language plpgsql
 as $$
 declare
   read_model text;
-  live       text;
+  live       regclass; -- not text: whatever is in the table, what is executed is the quoted name of a relation
   twin       text;
   columns    text;
 begin
+  perform eventsourcing.bind_tenant(p_tenant);
   foreach read_model in array p_tables loop
-    live := (select m.live_table from eventsourcing.read_models m where m.name = read_model);
+    live := (select m.live_table::regclass from eventsourcing.read_models m where m.name = read_model);
     if live is null then
       raise exception 'no read model named % is registered', read_model
         using hint = 'call eventsourcing.register_read_model for it as its owner';
@@ -573,7 +585,7 @@ begin
     columns := (
       select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' order by a.attnum)
       from pg_catalog.pg_attribute a
-      where a.attrelid = live::regclass and a.attnum > 0 and not a.attisdropped
+      where a.attrelid = live and a.attnum > 0 and not a.attisdropped
         and a.attgenerated = '' and a.attidentity = '');
     execute pg_catalog.format('insert into %s (%s) select %2$s from %s where tenant_id = $1', live, columns, twin)
       using p_tenant;

@@ -175,7 +175,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     ) {
       const attempted = yield* Effect.result(storage.attempt(effect))
       if (Result.isSuccess(attempted)) return attempted.success
-      if (!(attempted.failure instanceof HandlerFailed)) return yield* Effect.fail(attempted.failure)
+      if (!(attempted.failure instanceof HandlerFailed)) return yield* attempted.failure
       yield* settle(projection, claim, attempted.failure.failed)
       return undefined
     })

@@ -119,7 +119,7 @@ export class ProjectionStorage extends Context.Service<
     readonly advance: (claim: Claim, position: number) => Effect.Effect<number, ReadError>
     /** In `work`: records a failure. */
     readonly fail: (failure: Failure) => Effect.Effect<void, ReadError>
-    /** In `work`: puts an event aside. */
+    /** In `work`: puts an event aside. What a rebuild puts aside counts once it has taken its place. */
     readonly addDeadLetter: (
       claim: Claim,
       letter: Omit<DeadLetter, "failedAt">
@@ -142,7 +142,10 @@ export class ProjectionStorage extends Context.Service<
     ) => Effect.Effect<void, ReadError>
     /** In `work` on a rebuild: makes the live read model stand still. Returns its position. */
     readonly lockLive: (claim: Claim) => Effect.Effect<number, ReadError>
-    /** In `work` on a rebuild: puts what was rebuilt, up to a position, in the place of the live read model. */
+    /**
+     * In `work` on a rebuild: puts what was rebuilt, up to a position, in the place of the live read model, and its dead
+     * letters in the place of those there were.
+     */
     readonly switchRebuild: (
       claim: Claim,
       options: { readonly tables: ReadonlyArray<string>; readonly position: number }

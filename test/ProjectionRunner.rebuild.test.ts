@@ -111,7 +111,7 @@ describe.each(backendsWith(tables))("on $name", (backend) => {
             onFailure: "deadLetter",
             batchSize: 1,
             before: (_, position) =>
-              positions.includes(position) ? Effect.fail(new Error(positions.join())) : Effect.void
+              positions.includes(position) ? Effect.die(new Error(positions.join())) : Effect.void
           })
         yield* append(tenant, "a", placed(1), changed(1), changed(2), changed(3))
         yield* beside([failing(2, 3)])(drainUntilLive(tenant, 4))

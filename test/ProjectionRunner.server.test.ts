@@ -180,27 +180,6 @@ describe.each(serverDatabases)("on $name", (database) => {
       })
     )
 
-    it.effect("19: an announcement that is lost is made up for by the sweep", () =>
-      Effect.gen(function* () {
-        const [tenant = Tenant.untenanted] = yield* tenants(1)
-        const { owner } = yield* Database
-        yield* append(tenant, "one", noted)
-        yield* Effect.gen(function* () {
-          yield* eventually(isLive(tenant, 1, "journal"))
-          // As if the process that appended it had died before it could say so.
-          yield* owner`
-            insert into eventsourcing.events (tenant_id, position, aggregate_type, aggregate_id, version, event_id,
-              event_type, schema_version, occurred_at, recorded_at, correlation_id, metadata, payload, bytes)
-            select tenant_id, 2, aggregate_type, aggregate_id, 2, gen_random_uuid(), event_type, schema_version,
-              occurred_at, recorded_at, correlation_id, metadata, payload, bytes
-            from eventsourcing.events where tenant_id = ${tenant}::uuid`
-          yield* eventually(isLive(tenant, 2, "journal"))
-        }).pipe(
-          beside([journal("swept")], { concurrency: 1, pollInterval: "1 hour", sweepInterval: "100 millis" })
-        )
-      })
-    )
-
     it.effect("19: who overhears announcements learns nothing, and who forges them changes nothing", () =>
       Effect.gen(function* () {
         const [tenant = Tenant.untenanted] = yield* tenants(1)

@@ -1,17 +1,20 @@
 /** What projections leave in a database, and what they cannot do there. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Layer, References, Schedule, Schema } from "effect"
+import { Effect, Layer, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import * as EventStore from "../src/EventStore.ts"
 import * as PgTenant from "../src/pg/PgTenant.ts"
 import * as Projection from "../src/Projection.ts"
-import * as ProjectionRunner from "../src/ProjectionRunner.ts"
 import { ProjectionStorage } from "../src/ProjectionStorage.ts"
 import * as Tenant from "../src/Tenant.ts"
 import {
   append,
+  beside,
   changed,
+  drain,
   equalsFold,
+  eventually,
+  isLive,
   noted,
   Order,
   orders,
@@ -34,19 +37,6 @@ const ddl = [
 
 const sql = SqlClient.SqlClient
 
-/** Runs an effect beside a runner that works when it is told to, and whose tests do not meet: projections have names of their own. */
-const drained = <A, E, R>(
-  projections: ReadonlyArray<
-    Projection.Projection<unknown, SqlClient.SqlClient | EventStore.EventStore | Tenant.CurrentTenant>
-  >,
-  effect: Effect.Effect<A, E, R>
-) =>
-  Effect.provide(effect, ProjectionRunner.layer({ projections, concurrency: 0, sweepInterval: "1 hour" }), {
-    local: true
-  }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
-
-const drain = ProjectionRunner.ProjectionRunner.use(({ drain: work }) => work)
-
 /** Works until a tenant's progress is as expected: an announcement that is being made may hide a tenant for a moment. */
 const drainUntil = Effect.fnUntraced(function* (
   tenantId: Tenant.TenantId,
@@ -57,7 +47,8 @@ const drainUntil = Effect.fnUntraced(function* (
   yield* Effect.gen(function* () {
     yield* drain
     const { live } = yield* progressOf(tenantId, projection)
-    if (live?.position !== expected.position || live.parked !== expected.parked) yield* Effect.fail(live)
+    if (live?.position !== expected.position || live.parked !== expected.parked)
+      return yield* Effect.fail(live)
   }).pipe(Effect.retry(Schedule.spaced("10 millis").pipe(Schedule.upTo({ times: 300 }))))
   return (yield* progressOf(tenantId, projection)).live
 })
@@ -66,7 +57,7 @@ class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
 
 /** Ways to fail in the middle of a batch, after SQL has been run. */
 const failures: ReadonlyArray<
-  readonly [string, Effect.Effect<unknown, unknown, SqlClient.SqlClient>, RegExp]
+  readonly [string, Effect.Effect<unknown, unknown, SqlClient.SqlClient | Tenant.CurrentTenant>, RegExp]
 > = [
   ["a typed error", Effect.fail(new Refused()), /^Refused/],
   ["a defect", Effect.die(new Error("out of order")), /^Error: out of order/],
@@ -98,7 +89,7 @@ const failures: ReadonlyArray<
         Tenant.CurrentTenant,
         (tenant) => client`insert into checked values (${tenant}::uuid, 1), (${tenant}::uuid, 1)`
       )
-    ) as Effect.Effect<unknown, unknown, SqlClient.SqlClient>,
+    ),
     /23505/
   ]
 ]
@@ -128,7 +119,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
           select count(*)::int as n from orders where tenant_id in (${one}::uuid, ${two}::uuid)`
         )
         assert.strictEqual(all[0]?.n, 14)
-      }).pipe((effect) => drained([orders({ batchSize: 4 })], effect))
+      }).pipe(beside([orders({ batchSize: 4 })]))
     )
 
     it.effect.each(failures)(
@@ -150,7 +141,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
             yield* equalsFold(poisoned, 3)
             yield* drainUntil(sound, { position: 3 })
             yield* equalsFold(sound)
-          }).pipe((effect) => drained([projection], effect))
+          }).pipe(beside([projection]))
         })
     )
 
@@ -174,17 +165,14 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
           limit: 10
         })
         assert.deepInclude(letters[0], { position: 2, attempts: 3 })
-      }).pipe((effect) =>
-        drained(
-          [
-            orders({
-              onFailure: "deadLetter",
-              retry: Schedule.recurs(2),
-              before: (n) => (n === 666 ? Effect.fail("no") : Effect.void)
-            })
-          ],
-          effect
-        )
+      }).pipe(
+        beside([
+          orders({
+            onFailure: "deadLetter",
+            retry: Schedule.recurs(2),
+            before: (n) => (n === 666 ? Effect.fail("no") : Effect.void)
+          })
+        ])
       )
     )
 
@@ -235,9 +223,9 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
         yield* Effect.gen(function* () {
           yield* drainUntil(theirs, { position: 3 })
           yield* drainUntil(mine, { position: 7 })
-        }).pipe((effect) => drained([orders()], effect))
+        }).pipe(beside([orders()]))
         const before = [yield* rowsOf(theirs), yield* progressOf(theirs)] as const
-        yield* drainUntil(mine, { position: 7 }, "attack").pipe((effect) => drained([Attack], effect))
+        yield* drainUntil(mine, { position: 7 }, "attack").pipe(beside([Attack]))
         assert.deepStrictEqual([yield* rowsOf(theirs), yield* progressOf(theirs)], before)
         // The first deleted its own; the others found nothing or were refused.
         assert.isEmpty(yield* rowsOf(mine))
@@ -293,8 +281,27 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
         )
         yield* append(theirs, "a", placed(1))
         yield* append(mine, "a", placed(1))
-        yield* drained([Reads], drainUntil(mine, { position: 2 }, "reads"))
+        yield* drainUntil(mine, { position: 2 }, "reads").pipe(beside([Reads]))
         assert.deepStrictEqual(answers, ["TenantMismatch", "TenantMismatch", "TenantMismatch"])
+      })
+    )
+
+    it.effect("19: an announcement that is lost is made up for by the sweep", () =>
+      Effect.gen(function* () {
+        const [tenant = Tenant.untenanted] = yield* tenants(1)
+        const owner = yield* Owner
+        yield* append(tenant, "one", noted)
+        yield* Effect.gen(function* () {
+          yield* eventually(isLive(tenant, 1))
+          // As if the process that appended it had died before it could say so.
+          yield* owner`
+            insert into eventsourcing.events (tenant_id, position, aggregate_type, aggregate_id, version, event_id,
+              event_type, schema_version, occurred_at, recorded_at, correlation_id, metadata, payload, bytes)
+            select tenant_id, 2, aggregate_type, aggregate_id, 2, gen_random_uuid(), event_type, schema_version,
+              occurred_at, recorded_at, correlation_id, metadata, payload, bytes
+            from eventsourcing.events where tenant_id = ${tenant}::uuid`
+          yield* eventually(isLive(tenant, 2))
+        }).pipe(beside([orders()], { concurrency: 1, pollInterval: "1 hour", sweepInterval: "100 millis" }))
       })
     )
 
@@ -319,27 +326,23 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
           (owner) => owner<{ total: number; events: number }>`
           select total::int, events::int from totals`
         )
-        const work = Effect.fnUntraced(function* (position: number) {
+        const allAt = Effect.fnUntraced(function* (position: number) {
           for (const tenant of all) yield* drainUntil(tenant, { position }, "totals")
         })
-        const runner = { projections: [Totals], concurrency: 0, sweepInterval: "1 hour" } as const
-        const beside = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-          Effect.provide(effect, ProjectionRunner.layer(runner), { local: true }).pipe(
-            Tenant.provideAll({ actor: "test", reason: "totals" }),
-            Effect.provideService(References.MinimumLogLevel, "None")
-          )
+        const work = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+          beside([Totals])(effect).pipe(Tenant.provideAll({ actor: "test", reason: "totals" }))
         // What other tests have appended counts as well.
-        yield* beside(drain)
+        yield* work(drain)
         const [before = { total: 0, events: 0 }] = yield* total
         for (const tenant of all) yield* append(tenant, "a", placed(10), changed(1))
-        yield* beside(work(2))
+        yield* work(allAt(2))
         assert.deepStrictEqual(Array.from(yield* total), [
           { total: before.total + 55, events: before.events + 10 }
         ])
         const [poisoned = Tenant.untenanted, sound = Tenant.untenanted] = all
         yield* append(poisoned, "b", placed(666))
         yield* append(sound, "b", placed(1))
-        yield* beside(
+        yield* work(
           Effect.gen(function* () {
             yield* drainUntil(sound, { position: 3 }, "totals")
             const progress = yield* drainUntil(poisoned, { position: 2, parked: true }, "totals")

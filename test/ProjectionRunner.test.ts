@@ -142,7 +142,7 @@ const failures: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>,
     ),
     ""
   ],
-  ["an endless text", Effect.fail(new Error("x".repeat(5000))), `Error: ${"x".repeat(993)}`]
+  ["an endless text", Effect.die(new Error("x".repeat(5000))), `Error: ${"x".repeat(993)}`]
 ]
 
 describe("a handler that fails", () => {

@@ -159,7 +159,7 @@ describe("an event that is put aside", () => {
         const attempt = (n: number) =>
           Effect.suspend(() => {
             tries.set(n, (tries.get(n) ?? 0) + 1)
-            return bad.has(n) ? Effect.fail(new Error(`no ${n}`)) : Effect.void
+            return bad.has(n) ? Effect.die(new Error(`no ${n}`)) : Effect.void
           })
         const options = { retry: Schedule.recurs(retries), onFailure: "deadLetter" } as const
         yield* Effect.gen(function* () {

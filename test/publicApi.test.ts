@@ -42,12 +42,23 @@ describe("the public API", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
       "Aggregate: make | Aggregate Any Apply EventOf Handlers IdOf NoOthers Options StateOf
       Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Tagged
-      EventContext: CurrentEventContext provide whileHandling | EventContext
+      EventContext: CurrentEventContext derivingIds provide whileHandling | EventContext
       EventStorage: EventStorage | AppendReceipt AppendRequest CrossTenantAccessRow Direction EventRow NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend TenantEventRow TenantRow TenantStatus
       EventStore: EventStore layer layerWith | AllLogsCursor Appended AppendedOf EnvelopeOf LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
+      InMemoryProjection: make | Apply AwaitOptions Failure Handlers InMemoryProjection LayerOptions Options Running Service
       MemoryEventStorage: layer layerWith | Options
+      MemoryProjectionStorage: layer
+      OutboxRelay: defaultRetry layer make | LayerOptions Options
+      Projection: FailedAt defaultRetry make makeAcrossTenants | Any AnyEffect EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
+      ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked RebuildParked ReplayFailed | ReadModelState
+      ProjectionRunner: ProjectionRunner failures handledEvents lag layer | Options
+      ProjectionStorage: ProjectionStorage | Claim DeadLetter Failure Progress ProjectionKey TenantProjection WorkRequest
+      Projections: Projections layer | AwaitOptions DeadLetter RebuildOptions Rebuildable Ref
+      Publisher: PublishFailed Publisher | Message
+      Reaction: make | Options Reaction
       Repository: Repository defaultRetry layer layerWith | Decision ErrorOf ExecuteOptions Executed LoadError Loaded Options RequirementsOf SaveOptions
-      StoreError: AggregateNotFound EventDecodeError EventIdConflict InvalidAggregateId InvalidEvent LimitExceeded StorageUnavailable TenantMismatch TenantSuspended UnknownEventType UnknownTenant VersionConflict | AppendError DecodeError ExpectedVersion InvalidInput ReadError
+      StoreError: AggregateNotFound EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent LimitExceeded StorageUnavailable TenantMismatch TenantSuspended UnknownEventType UnknownTenant VersionConflict | AppendError DecodeError ExpectedVersion InvalidInput ReadError
+      Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
       Tenant: AllTenants CurrentTenant TenantId generate provide provideAll untenanted | CrossTenantAccess TenantId
       TenantRegistry: TenantRegistry layer | RecordedAccess"
     `)
@@ -58,7 +69,9 @@ describe("the public API", () => {
       "PgCheck: IsolationImpaired SchemaOutdated isolation schema
       PgEmbedded: DataDirectoryInUse DataDirectoryUnusable PgliteNotInstalled PgliteStartFailed layer layerWith make | Options PgEmbeddedError
       PgEventStorage: layer layerWith | Options
+      PgInlineProjections: layer rebuild | Options
       PgMigrator: MigrationError applied latest layer migrations run table | Migration
+      PgProjectionStorage: layer
       PgTenant: transaction"
     `)
   })
@@ -66,6 +79,8 @@ describe("the public API", () => {
   it("of ./testing is this", () => {
     expect(describeEntry(testing)).toMatchInlineSnapshot(`
       "EventStorageSuite: suite | Options
+      ProjectionKit: expect given | Add Given
+      ProjectionStorageSuite: suite | Options
       TenantIsolationSuite: cases coreCases databaseCases layer suite | Options"
     `)
   })

@@ -1,61 +1,23 @@
 /**
- * What the desk did for each customer, counted from the events in the customer's log.
+ * What the desk did for each customer, as the table of tickets has it.
  */
-import { Effect, Stream } from "effect"
-import { EventStore, type StoreError, Tenant } from "effect-eventsourcing"
+import { Effect } from "effect"
+import { type StoreError, Tenant } from "effect-eventsourcing"
+import type { SqlClient, SqlError } from "effect/sql"
 import type { Customer } from "./DeskLog.ts"
-import { Ticket } from "./Ticket.ts"
-
-/** The numbers of a customer, or the sums of several. */
-export interface Numbers {
-  readonly tickets: number
-  readonly events: number
-  /** Tickets that have been closed, even if they have been taken in charge again since. */
-  readonly closed: number
-  readonly open: number
-  /** How often a ticket was put on wait. */
-  readonly waits: number
-}
+import { type Numbers, numbers } from "./TicketTable.ts"
 
 /** A line of the report. */
 export interface Line extends Numbers {
   readonly customer: string
 }
 
-/** The numbers of the current tenant. */
-const numbers = Effect.gen(function* () {
-  const store = yield* EventStore.EventStore
-  const tickets = new Set<string>()
-  const closed = new Set<string>()
-  let events = 0
-  let waits = 0
-  yield* store.readLog({ aggregates: [Ticket] }).pipe(
-    Stream.runForEachArray((page) =>
-      Effect.sync(() => {
-        for (const { aggregateId, payload } of page) {
-          events++
-          tickets.add(aggregateId)
-          if (payload._tag === "TicketClosed") closed.add(aggregateId)
-          if (payload._tag === "TicketPutOnWait") waits++
-        }
-      })
-    )
-  )
-  return {
-    tickets: tickets.size,
-    events,
-    closed: closed.size,
-    open: tickets.size - closed.size,
-    waits
-  }
-})
-
 const { compare } = new Intl.Collator("en", { numeric: true })
 
 /** A line for each customer, ordered by name. */
 export const report = (
   customers: ReadonlyArray<Customer>
-): Effect.Effect<ReadonlyArray<Line>, StoreError.ReadError | StoreError.DecodeError, EventStore.EventStore> =>
+): Effect.Effect<ReadonlyArray<Line>, SqlError.SqlError | StoreError.ReadError, SqlClient.SqlClient> =>
   Effect.forEach(
     customers.toSorted((a, b) => compare(a.name, b.name)),
     ({ name, tenantId }) =>

@@ -16,7 +16,7 @@ export const retryDelay = (
       delay = yield* Pull.matchEffect(step(now, undefined), {
         onSuccess: ([, duration]) => Effect.succeed(Duration.toMillis(duration)),
         onFailure: (cause) => Effect.failCause(cause),
-        onDone: () => Effect.succeed(undefined)
+        onDone: () => Effect.undefined
       })
       now += delay ?? 0
     }

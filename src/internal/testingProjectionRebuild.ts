@@ -145,9 +145,7 @@ export const rebuilds = (it: It): void => {
       const never = yield* newProjection(2)
       const [other = newTenant()] = yield* tenantsWith(2)
       yield* start(never, other)
-      const first = yield* never.work((claim) =>
-        claim.rebuild ? takePlace(claim) : Effect.succeed(undefined)
-      )
+      const first = yield* never.work((claim) => (claim.rebuild ? takePlace(claim) : Effect.undefined))
       if (first === undefined) {
         yield* never.step()
         yield* never.work(takePlace)

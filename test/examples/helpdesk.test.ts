@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { type Config, servers } from "../support/Databases.ts"
-import { root, run } from "./run.ts"
+import { root, run, runUntil } from "./run.ts"
 
 const sample = Path.join(root, "examples/helpdesk/sample.csv")
 const realLog = Path.join(root, "../shared/data/helpdesk.csv")
@@ -46,7 +46,12 @@ describe("examples/helpdesk.ts", () => {
       "\nCase names of several customers, with a ticket for each: 1\n  Case 7: Value 7, Value 3\n"
     )
     assert.match(output, /^Imported 333 events in \d+\.\d s \([\d,]+ events a second\)$/m)
-    assert.match(errors, /^( \d\d%  \d+ of 333 entries\n)+100%  333 of 333 entries\n$/)
+    const [imported = "", counted = ""] = errors.split(/(?<=of 333 entries\n)(?!.*entries)/s)
+    assert.match(imported, /^( \d\d%  \d+ of 333 entries\n)+100%  333 of 333 entries\n$/)
+    assert.match(
+      counted,
+      /^(The table is \d+ events? behind the log; the oldest is \d+\.\d s old\n)?([ \d]\d\d%  \d+ of 333 events in the table\n)*100%  333 of 333 events in the table\n$/
+    )
   })
 
   it("adds nothing when the same log is imported again", async () => {
@@ -60,6 +65,16 @@ describe("examples/helpdesk.ts", () => {
     assert.match(second.output, totals)
     const table = ({ output }: { readonly output: string }) => output.slice(0, output.indexOf("Imported"))
     assert.strictEqual(table(second), table(first))
+  })
+
+  it("goes on with the log and the table after it was killed", async () => {
+    const args = [sample, "--data", Path.join(directory, "killed")]
+    const killed = await runUntil(/^ 25%/m, "helpdesk", args)
+    assert.strictEqual(killed.output, "")
+    const { status, output, errors } = await run("helpdesk", args)
+    assert.strictEqual(status, 0, errors)
+    assert.match(output, totals)
+    assert.match(output, /^Imported \d+ events? in .*; \d+ had been imported before$/m)
   })
 
   it("reports broken lines and refused entries with their numbers, and imports the rest", async () => {

@@ -18,7 +18,11 @@ const ours = "'eventsourcing'::regnamespace"
 /** Tables with rows of tenants. */
 const tenantTables = `(
   select c.* from pg_class c where c.relnamespace = ${ours} and c.relkind in ('r', 'p')
-    and c.relname not in ('migrations', 'cross_tenant_accesses'))`
+    and c.relname not in ('migrations', 'cross_tenant_accesses', 'projection_versions', 'read_models'))`
+
+const groupRoles = ["eventsourcing_tenant", "eventsourcing_runner", "eventsourcing_all_tenants"]
+  .map((role) => `'${role}'::regrole`)
+  .join()
 
 const bare =
   "(tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)".replaceAll(
@@ -34,13 +38,19 @@ const rules: Readonly<Record<string, Rule>> = {
     planted: ["create table eventsourcing.planted (tenant_id text not null)"],
     exceptions: {
       migrations: "what was done to the database, not to a tenant",
-      cross_tenant_accesses: "who looked across tenants: it belongs to none of them"
+      cross_tenant_accesses: "who looked across tenants: it belongs to none of them",
+      projection_versions: "names of projections, which are the application's",
+      read_models: "names of tables, which are the application's"
     }
   },
   "tenant_id is the first column of every index and key": {
     violations: `select i.indexrelid::regclass::text as what from pg_index i join ${tenantTables} c on c.oid = i.indrelid
       where (select attname from pg_attribute where attrelid = i.indrelid and attnum = i.indkey[0]) is distinct from 'tenant_id'`,
-    planted: ["create unique index planted on eventsourcing.events (event_id, tenant_id)"]
+    planted: ["create unique index planted on eventsourcing.events (event_id, tenant_id)"],
+    exceptions: {
+      "eventsourcing.projections_due":
+        "no key, and no tenant goes by it: the runner's, who looks for work of all tenants"
+    }
   },
   "every table of tenants has a primary key": {
     violations: `select c.relname as what from ${tenantTables} c
@@ -92,7 +102,11 @@ const rules: Readonly<Record<string, Rule>> = {
     ],
     exceptions: {
       "begin_tenant: pg_current_xact_id_if_assigned":
-        "asks whether somebody left a transaction open on the connection; orders nothing"
+        "asks whether somebody left a transaction open on the connection; orders nothing",
+      "begin_projection: pg_current_xact_id_if_assigned": "asks the same",
+      "begin_across_tenants: pg_current_xact_id_if_assigned": "asks the same",
+      "announce: pg_notify":
+        "a hint, outside of appends, that carries nothing: losing it costs time, and who overhears it learns of nobody"
     }
   },
   "policies of tenants are a bare comparison, those across tenants let everything through": {
@@ -101,10 +115,20 @@ const rules: Readonly<Record<string, Rule>> = {
         p.polroles = array['eventsourcing_tenant'::regrole::oid] and p.polcmd = '*'
           and pg_get_expr(p.polqual, p.polrelid) = '${bare}' and pg_get_expr(p.polwithcheck, p.polrelid) = '${bare}'
         or p.polroles = array['eventsourcing_all_tenants'::regrole::oid] and p.polpermissive
-          and pg_get_expr(p.polqual, p.polrelid) = 'true')`,
+          and pg_get_expr(p.polqual, p.polrelid) = 'true'
+        or p.polroles = array['eventsourcing_runner'::regrole::oid] and p.polpermissive
+          and pg_get_expr(p.polqual, p.polrelid) = 'true'
+          and (c.relname in ('tenants', 'events') and p.polcmd = 'r'
+            or c.relname in ('projections', 'projection_versions')))`,
     planted: [
-      "create policy planted on eventsourcing.events using (tenant_id in (select tenant_id from eventsourcing.tenants))"
-    ]
+      "create policy planted on eventsourcing.events using (tenant_id in (select tenant_id from eventsourcing.tenants))",
+      "create policy planted on eventsourcing.events for insert to eventsourcing_runner with check (true)",
+      "create policy planted on eventsourcing.dead_letters for select to eventsourcing_runner using (true)"
+    ],
+    exceptions: {
+      "read_models.anyone_reads": "names of tables, which are the application's",
+      "read_models.owner_registers": "names of tables, written by their owner"
+    }
   },
   "every table is protected, also from its owner": {
     violations: `select c.relname as what from pg_class c where c.relnamespace = ${ours} and c.relkind in ('r', 'p')
@@ -133,7 +157,7 @@ const rules: Readonly<Record<string, Rule>> = {
         and not (relkind = 'c' and exists (select from pg_type t where t.typrelid = pg_class.oid and obj_description(t.oid, 'pg_type') is not null))
       union all select oid::regprocedure::text from pg_proc where pronamespace = ${ours} and obj_description(oid, 'pg_proc') is null
       union all select typname from pg_type where typnamespace = ${ours} and typtype in ('e', 'd', 'r') and obj_description(oid, 'pg_type') is null
-      union all select nspname from pg_namespace where oid = ${ours} and obj_description(oid, 'pg_namespace') is null`,
+      union all select nspname from pg_namespace where nspname ~ '^eventsourcing' and obj_description(oid, 'pg_namespace') is null`,
     planted: [
       "create function eventsourcing.planted() returns integer language sql as 'select 1'",
       "create type eventsourcing.planted as (a integer)",
@@ -145,7 +169,7 @@ const rules: Readonly<Record<string, Rule>> = {
   "every function runs as a group role, with a fixed search path": {
     violations: `select proname as what from pg_proc where pronamespace = ${ours} and not coalesce(
       prosecdef and proconfig @> array['search_path=pg_catalog, pg_temp']
-        and proowner in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole), false)`,
+        and proowner in (${groupRoles}), false)`,
     planted: [
       "alter function eventsourcing.log_position(uuid) reset search_path",
       "alter function eventsourcing.stream_version(uuid, text, text) security invoker"
@@ -153,19 +177,70 @@ const rules: Readonly<Record<string, Rule>> = {
     exceptions: {
       append_alone:
         "ends a transaction, which neither security definer nor a set clause allows; calls append",
+      begin_across_tenants: "changes the role of the transaction, which security definer does not allow",
+      begin_projection:
+        "changes the role of the transaction and its search path; names everything with its schema",
       begin_tenant: "changes the role of the transaction, which security definer does not allow",
       bind_tenant: "sets the tenant for its caller; names everything with its schema",
+      clear_rebuild:
+        "works on the application's tables, whose triggers may need the search path; names everything with its schema",
       isolation_problems: "reads the catalogue, as whoever asks; has a fixed search path",
       protect_tenant_table: "changes tables, as their owner; has a fixed search path",
-      schema_version: "a constant"
+      register_read_model: "makes and changes tables, as their owner; has a fixed search path",
+      schema_version: "a constant",
+      switch_rebuild:
+        "works on the application's tables, whose triggers may need the search path; names everything with its schema"
     }
+  },
+  "a function without a fixed search path names every function and table with its schema": {
+    violations: `select proname || ': ' || coalesce(m[1], m[2]) as what from pg_proc, regexp_matches(
+        regexp_replace(prosrc, '--[^\\n]*', '', 'g'),
+        '(?:^|[^.\\w])((?!nullif|coalesce)\\w+\\()|\\m(?:from|join|update)\\s+((?!eventsourcing\\.|pg_catalog\\.|eventsourcing_rebuild\\.)\\w+)', 'g') m
+      where pronamespace = ${ours} and not coalesce(proconfig @> array['search_path=pg_catalog, pg_temp'], false)`,
+    planted: [
+      "create function eventsourcing.planted() returns integer language sql as 'select length(''x'')'",
+      "create function eventsourcing.planted() returns bigint language sql as 'select 1::bigint from pg_class'"
+    ]
   },
   "nobody but the group roles may call a function": {
     violations: `select proname as what from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) g
-      where pronamespace = ${ours} and g.grantee <> proowner
-        and g.grantee not in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole)`,
+      where pronamespace = ${ours} and g.grantee <> proowner and g.grantee not in (${groupRoles})`,
     planted: ["grant execute on function eventsourcing.log_position(uuid) to public"],
     exceptions: { schema_version: "a constant, asked for when the store starts" }
+  },
+  "the runner may call nothing that shows events": {
+    violations: `select proname as what from pg_proc
+      where pronamespace = ${ours} and has_function_privilege('eventsourcing_runner', oid, 'execute')`,
+    planted: [
+      "grant execute on function eventsourcing.log_position(uuid) to eventsourcing_runner",
+      "grant execute on function eventsourcing.log_position(uuid) to public"
+    ],
+    exceptions: {
+      announce: "says that logs have grown; answers ids of the announced tenants",
+      begin_projection: "binds the tenant of what it claims and gives up the rights of the runner",
+      bind_tenant: "shows nothing; the runner is under no policy that asks who is bound",
+      claim_projection: "answers progress: positions, and what failed without any payload",
+      register_projection: "answers nothing",
+      schema_version: "a constant"
+    }
+  },
+  "the runner may read whose logs have grown, and nothing else": {
+    violations: `select c.relname || '.' || a.attname as what from pg_class c join pg_attribute a on a.attrelid = c.oid
+      where c.relnamespace in (${ours}, 'eventsourcing_rebuild'::regnamespace) and c.relkind in ('r', 'p', 'v', 'm')
+        and a.attnum > 0 and c.relname not in ('projections', 'projection_versions')
+        and has_column_privilege('eventsourcing_runner', c.oid, a.attnum, 'select')`,
+    planted: [
+      "grant select (payload) on eventsourcing.events to eventsourcing_runner",
+      "grant select on eventsourcing.dead_letters to public"
+    ],
+    exceptions: {
+      "tenants.tenant_id": "who has a log",
+      "events.tenant_id": "whose events",
+      "events.position": "how far the log is",
+      "migrations.migration_id": "the applied migrations are no secret",
+      "migrations.name": "the same",
+      "migrations.created_at": "the same"
+    }
   },
   "nobody but the group roles has rights on tables, and events can only be added": {
     violations: `select distinct c.relname || ': ' || g.grantee::regrole || ' ' || g.privilege_type as what
@@ -173,7 +248,7 @@ const rules: Readonly<Record<string, Rule>> = {
         select * from aclexplode(c.relacl)
         union all select x.* from pg_attribute a, aclexplode(a.attacl) x where a.attrelid = c.oid) g
       where c.relnamespace = ${ours} and c.relkind in ('r', 'p') and g.grantee <> c.relowner and (
-        g.grantee not in ('eventsourcing_tenant'::regrole, 'eventsourcing_all_tenants'::regrole)
+        g.grantee not in (${groupRoles})
         or g.privilege_type not in ('SELECT', 'INSERT', 'UPDATE') or g.is_grantable
         or c.relname = 'events' and g.privilege_type = 'UPDATE')`,
     planted: [
@@ -181,13 +256,17 @@ const rules: Readonly<Record<string, Rule>> = {
       "grant delete on eventsourcing.tenants to eventsourcing_all_tenants",
       "grant select on eventsourcing.events to pg_monitor"
     ],
-    exceptions: { "migrations: - SELECT": "the applied migrations are no secret" }
+    exceptions: {
+      "migrations: - SELECT": "the applied migrations are no secret",
+      "projections: eventsourcing_tenant DELETE": "the progress of a rebuild that has taken its place",
+      "dead_letters: eventsourcing_tenant DELETE": "one that was handled again, or discarded with a reason"
+    }
   },
   "all that is made for tenants is in one schema": {
     violations: `select c.oid::regclass::text as what from pg_class c
         where c.oid >= 16384 and c.relnamespace <> ${ours} and c.relkind in ('r', 'p', 'v', 'm', 'S')
           and c.relnamespace not in (select oid from pg_namespace where nspname ~ '^pg_(toast|temp)')
-          and c.oid::regclass::text not in ('read_model', 'scratch')
+          and c.oid::regclass::text not in ('read_model', 'scratch', 'eventsourcing_rebuild.read_model')
       union all select oid::regprocedure::text from pg_proc where oid >= 16384 and pronamespace <> ${ours}`,
     planted: ["create function public.planted() returns integer language sql as 'select 1'"]
   }

@@ -22,18 +22,29 @@ export interface Mutant {
 }
 
 /** `e.tenant_id = v_tenant` and the like, not the policies' `tenant_id = nullif(…)`. */
-const predicate = /\b(?:\w+\.)?tenant_id = (?:\w+\.)?\w+(?![\w.(])/g
+const predicate = /\b(?:\w+\.)?tenant_id = (?:any \(\w+\)|\$\d|(?:\w+\.)?\w+(?![\w.(]| \())/g
 
-/** Where a function reads or changes rows of tenants. */
-const access = /\b(?:from|join|update)\s+eventsourcing\.(?!cross_tenant_accesses|migrations)\w+\s+\w/g
+/** Where a function reads or changes rows of tenants, also in tables whose names it puts into a statement. */
+const access =
+  /\b(?:from|join|update)\s+(?:eventsourcing\.(?!cross_tenant_accesses|migrations|projection_versions|read_models)\w+\s+\w|%s\s|eventsourcing_rebuild\.)/g
 
 /** The functions that are about all tenants, with the accesses that have no predicate on purpose. */
 const acrossTenants: ReadonlyMap<string, number> = new Map([
   // the tenants themselves; the head of each tenant's log has one
   ["list_tenants", 1],
   // every event, with the row comparison of the cursor
-  ["read_all_logs", 1]
+  ["read_all_logs", 1],
+  // whoever has waited longest, of all tenants
+  ["claim_projection", 1],
+  // the tenants themselves; the head of each tenant's log has one
+  ["register_projection", 1]
 ])
+
+/** Functions that run with the rights of their caller, within a transaction of a tenant's. */
+const withinTransactions: ReadonlySet<string> = new Set(["clear_rebuild", "switch_rebuild"])
+
+const isUnderRls = ({ name, owner }: { readonly name: string; readonly owner: string }): boolean =>
+  owner === "eventsourcing_tenant" || withinTransactions.has(name)
 
 /** The functions of a migrated database, as they are now. */
 const functions: Effect.Effect<
@@ -75,7 +86,7 @@ export const mutants: Effect.Effect<
         line: definition.slice(from, definition.indexOf("\n", end)).trim(),
         sql: `${definition.slice(0, match.index)}true${definition.slice(end)}`,
         original: definition,
-        underRls: owner === "eventsourcing_tenant"
+        underRls: isUnderRls({ name, owner })
       }
     })
   )
@@ -88,13 +99,11 @@ export const withoutPredicates: Effect.Effect<
   SqlClient.SqlClient
 > = Effect.map(functions, (all) =>
   all
-    .filter(
-      ({ definition, owner }) => owner === "eventsourcing_tenant" && definition.match(predicate) !== null
-    )
+    .filter((found) => isUnderRls(found) && found.definition.match(predicate) !== null)
     .map(({ definition }) => definition.replaceAll(predicate, "true"))
 )
 
-/** Switches the row-level security of all tables of the store off or on again. */
+/** Switches the row-level security of all tables of the store, and of read models and their twins, off or on again. */
 export const setRls = (enabled: boolean): Effect.Effect<void, SqlError.SqlError, SqlClient.SqlClient> =>
   SqlClient.SqlClient.use((sql) =>
     sql.unsafe(`
@@ -102,8 +111,9 @@ export const setRls = (enabled: boolean): Effect.Effect<void, SqlError.SqlError,
       declare
         t regclass;
       begin
-        for t in select oid from pg_class where relnamespace = 'eventsourcing'::regnamespace
-          and relkind in ('r', 'p') and relname <> 'migrations'
+        for t in select oid from pg_class where relkind in ('r', 'p') and (
+          relnamespace = 'eventsourcing'::regnamespace and relname <> 'migrations'
+          or oid in (select polrelid from pg_policy where polname = 'tenant_isolation'))
         loop
           execute format('alter table %s ${enabled ? "enable" : "disable"} row level security', t);
         end loop;

@@ -41,9 +41,12 @@ export const tables: ReadonlyArray<string> = [
 const sql = SqlClient.SqlClient
 
 /** The read model of orders. `before` runs before each event, in the same transaction. */
-export const orders = <E = never, R = never>(
+export const orders = (
   options: Partial<Projection.Options<readonly [typeof Order]>> & {
-    readonly before?: (n: number, position: number) => Effect.Effect<unknown, E, R>
+    readonly before?: (
+      n: number,
+      position: number
+    ) => Effect.Effect<unknown, unknown, SqlClient.SqlClient | Tenant.CurrentTenant>
   } = {}
 ) => {
   const { before = () => Effect.void, ...rest } = options
@@ -155,17 +158,11 @@ export const progressOf = (tenantId: Tenant.TenantId, projection: string = "orde
     }))
   )
 
-/** A projection as these tests have them. */
-export type AnyProjection = Projection.Projection<
-  unknown,
-  SqlClient.SqlClient | EventStore.EventStore | Tenant.CurrentTenant
->
-
 /** Runs an effect beside a runner that works when it is told to, unless the options say otherwise. */
 export const beside =
-  (
-    projections: ReadonlyArray<AnyProjection>,
-    options: Partial<ProjectionRunner.Options<ReadonlyArray<AnyProjection>>> = {}
+  <const Ps extends ReadonlyArray<Projection.Any>>(
+    projections: Ps,
+    options: Partial<ProjectionRunner.Options<Ps>> = {}
   ) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.provide(

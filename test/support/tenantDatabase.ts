@@ -1,5 +1,5 @@
 /**
- * A fresh database of a server with a table of the user's, protected with `eventsourcing.protect_tenant_table`.
+ * A fresh database of a server with a table of the user's, registered with `eventsourcing.register_read_model`.
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
@@ -32,8 +32,7 @@ const tables = `
   create table public.read_model (
     tenant_id uuid not null, id text not null, value text not null, primary key (tenant_id, id)
   );
-  perform eventsourcing.protect_tenant_table('public.read_model');
-  grant select, insert, update, delete on public.read_model to eventsourcing_tenant;
+  perform eventsourcing.register_read_model('public.read_model');
   create table public.scratch (value text not null);
   grant select, insert on public.scratch to public`
 

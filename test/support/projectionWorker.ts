@@ -1,0 +1,164 @@
+/**
+ * A process of an application that runs a projection, until it is killed: `test/pg/projectionCrash.test.ts` and
+ * `bench/projections.ts` start several of them on one database. It ends with the process that started it.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Layer, Redacted, References, type Scope } from "effect"
+import { SqlClient } from "effect/sql"
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
+import * as PgProjectionStorage from "../../src/pg/PgProjectionStorage.ts"
+import * as Projection from "../../src/Projection.ts"
+import * as ProjectionRunner from "../../src/ProjectionRunner.ts"
+import { Account } from "./bank.ts"
+import type { Database } from "./Databases.ts"
+import type { PgServer } from "./PgServer.ts"
+
+/**
+ * What the owner of the database runs: the read models. In the journal, `n` is the order in which events were handled.
+ * Its key is not unique, on purpose: who handled an event a second time would fail and try again, and nothing would show.
+ */
+export const tables: ReadonlyArray<string> = [
+  `create table journal (
+    n bigint generated always as identity, tenant_id uuid not null, position bigint not null, worker text not null)`,
+  "create index on journal (tenant_id, position)",
+  "select eventsourcing.register_read_model('journal')",
+  "create table sums (tenant_id uuid primary key, events integer not null, total bigint not null)",
+  "select eventsourcing.register_read_model('sums')"
+]
+
+/** How a worker works. */
+export interface Options {
+  /** What it signs its entries in the journal with. */
+  readonly name: string
+  /** Default: 2. */
+  readonly concurrency?: number
+  /** Default: that of projections. */
+  readonly batchSize?: number
+  /** In milliseconds. Default: that of the runner. */
+  readonly pollInterval?: number
+  /** How long it takes over each event, its transaction being open, in milliseconds. Default: 0. */
+  readonly pause?: number
+  /** Whether it stops in the middle of its first event, and holds its claim. Default: false. */
+  readonly stuck?: boolean
+}
+
+/** A worker's process. */
+export interface Worker {
+  readonly name: string
+  readonly pid: number
+  /** Runs once it has looked for work. */
+  readonly isReady: () => boolean
+  /** Whether it has begun to handle an event. */
+  readonly isWorking: () => boolean
+  /** Whether the process is there. */
+  readonly isAlive: () => boolean
+  /** Kills it with SIGKILL, and answers what it ended by. */
+  readonly kill: Effect.Effect<NodeJS.Signals | null>
+}
+
+interface Settings extends Options {
+  readonly host: string
+  readonly port: number
+  readonly username: string
+  readonly password: string
+  readonly database: string
+}
+
+/** Where the program is told its settings. */
+const settingsName = "EVENTSOURCING_PROJECTION_WORKER"
+
+/** Starts a worker, which is killed with the scope. */
+export const startWorker = (
+  server: PgServer,
+  { app, name: database }: Database,
+  options: Options
+): Effect.Effect<Worker, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const settings: Settings = {
+        ...options,
+        host: server.host,
+        port: server.port,
+        username: app.username ?? "",
+        password: Redacted.isRedacted(app.password) ? Redacted.value(app.password) : "",
+        database
+      }
+      const child = spawn(process.execPath, ["--import", "tsx", fileURLToPath(import.meta.url)], {
+        env: { ...process.env, [settingsName]: JSON.stringify(settings) },
+        stdio: ["pipe", "pipe", "inherit"]
+      })
+      let said = ""
+      child.stdout.setEncoding("utf8").on("data", (text: string) => (said += text))
+      const ended = new Promise<NodeJS.Signals | null>((resolve) => {
+        child.once("close", (_code, signal) => resolve(signal))
+      })
+      return {
+        name: options.name,
+        pid: child.pid ?? 0,
+        isReady: () => said.includes("ready\n"),
+        isWorking: () => said.includes("working\n"),
+        isAlive: () => child.exitCode === null && child.signalCode === null,
+        kill: Effect.promise(() => {
+          child.kill("SIGKILL")
+          return ended
+        })
+      }
+    }),
+    (worker) => worker.kill
+  )
+
+/** Notes every event in the journal, and adds it up: what is handled twice, or left out, shows in both. */
+const ledger = ({ name, batchSize, pause = 0, stuck = false }: Options) => {
+  let working = false
+  return Projection.make(
+    "ledger",
+    { aggregates: [Account], tables: ["journal", "sums"], batchSize },
+    {
+      Deposited: ({ amount }, { tenantId, position }) =>
+        SqlClient.SqlClient.use((sql) =>
+          Effect.gen(function* () {
+            yield* sql`insert into journal (tenant_id, position, worker)
+              values (${tenantId}::uuid, ${position}, ${name})`
+            if (!working) process.stdout.write("working\n")
+            working = true
+            if (stuck) return yield* Effect.never
+            if (pause > 0) yield* Effect.sleep(pause)
+            yield* sql`insert into sums (tenant_id, events, total) values (${tenantId}::uuid, 1, ${amount})
+              on conflict (tenant_id) do update
+              set events = sums.events + 1, total = sums.total + excluded.total`
+          })
+        )
+    }
+  )
+}
+
+const program = (settings: Settings) => {
+  const { concurrency = 2, pollInterval } = settings
+  const storages = Layer.mergeAll(PgEventStorage.layer, PgProjectionStorage.layer).pipe(
+    Layer.provideMerge(
+      PgClient.layer({
+        host: settings.host,
+        port: settings.port,
+        username: settings.username,
+        password: Redacted.make(settings.password),
+        database: settings.database,
+        maxConnections: concurrency + 2
+      })
+    )
+  )
+  const runner = ProjectionRunner.layer({ projections: [ledger(settings)], concurrency, pollInterval })
+  return Effect.gen(function* () {
+    yield* Layer.build(Layer.provide(runner, storages))
+    process.stdout.write("ready\n")
+    return yield* Effect.never
+  }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
+}
+
+const settings = process.env[settingsName]
+if (settings !== undefined && process.argv[1] === fileURLToPath(import.meta.url)) {
+  // Whoever started it is gone.
+  process.stdin.on("end", () => process.exit()).resume()
+  await Effect.runPromise(program(JSON.parse(settings) as Settings))
+}
