@@ -485,7 +485,8 @@ revoke all on eventsourcing.read_models from public;
 grant select on eventsourcing.read_models to eventsourcing_tenant, eventsourcing_all_tenants;
 
 -- To be called by the owner, in a migration of the application: protects the table (protect_tenant_table), lets
--- tenant work use it, and makes its twin for rebuilds. Call it again whenever the table has changed.
+-- tenant work use it, and makes its twin for rebuilds. Call it again whenever the table has changed, not while a rebuild
+-- is under way: its rows would be gone. Restart such a rebuild from the beginning.
 create or replace function eventsourcing.register_read_model(target regclass)
 returns void
 language plpgsql

@@ -1,7 +1,8 @@
 /** How processes tell each other that logs have grown: hints, sent outside of appends and at most every few milliseconds. */
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Latch, Option, PubSub, Schedule, type Scope, Stream } from "effect"
+import { Context, Effect, Latch, Option, PubSub, Schedule, type Scope, Stream } from "effect"
 import type { SqlClient } from "effect/sql"
+import * as PgTenant from "../pg/PgTenant.ts"
 import type { TenantId } from "../Tenant.ts"
 
 const channel = "eventsourcing"
@@ -17,7 +18,8 @@ export interface Growth {
 }
 
 export const make = Effect.fnUntraced(function* (
-  sql: SqlClient.SqlClient
+  sql: SqlClient.SqlClient,
+  announces: boolean
 ): Effect.fn.Return<Growth, never, Scope.Scope> {
   const grown = yield* PubSub.sliding<void>(1)
   const pending = new Set<TenantId>()
@@ -31,15 +33,22 @@ export const make = Effect.fnUntraced(function* (
     const tenants = [...pending]
     pending.clear()
     if (tenants.length === 0) return
-    const [row] = yield* sql<{ held: ReadonlyArray<TenantId> }>`
-      select eventsourcing.announce(${tenants}::uuid[])::text[] as held`.pipe(
-      Effect.catch(() => Effect.as(Effect.logDebug("An announcement of grown logs was lost"), []))
-    )
-    for (const tenant of row?.held ?? []) pending.add(tenant)
+    const held = yield* PgTenant.statement(
+      sql,
+      (connection) =>
+        connection.executeValues("select unnest(eventsourcing.announce($1::uuid[]))::text", [tenants]),
+      { commits: true }
+    ).pipe(Effect.catch(() => Effect.as(Effect.logDebug("An announcement of grown logs was lost"), [])))
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the function gives back ids that it was given
+    for (const [tenant] of held as ReadonlyArray<readonly [TenantId]>) pending.add(tenant)
     if (pending.size > 0) waiting.openUnsafe()
     PubSub.publishUnsafe(grown, undefined)
   })
-  yield* Effect.forkScoped(Effect.forever(send))
+  yield* Effect.forever(send).pipe(
+    // The store may have been built in a transaction, which is not the announcements'.
+    Effect.updateContext((context: Context.Context<never>) => Context.omit(sql.transactionService)(context)),
+    Effect.forkScoped
+  )
 
   // One connection listens for all who listen in this process, from the first of them on.
   const scope = yield* Effect.scope
@@ -62,8 +71,9 @@ export const make = Effect.fnUntraced(function* (
         ? Effect.void
         : sql.afterCommit(
             Effect.sync(() => {
-              for (const tenant of tenants) pending.add(tenant)
               PubSub.publishUnsafe(grown, undefined)
+              if (!announces) return
+              for (const tenant of tenants) pending.add(tenant)
               waiting.openUnsafe()
             })
           ),

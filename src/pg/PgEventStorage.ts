@@ -28,6 +28,11 @@ export interface Options {
    */
   readonly groupCommit?: Partial<groupCommit.Limits> | false | undefined
   /**
+   * Whether appends are announced to projections and subscriptions, in this process and in others, by a statement every
+   * few milliseconds while there are any. Default: true. Without, they find what is new when they look by themselves.
+   */
+  readonly announce?: boolean | undefined
+  /**
    * What to do at start-up if the isolation of tenants is impaired in the database: refuse to start, or log a warning.
    * Default: refuse.
    */
@@ -121,7 +126,7 @@ const make = (
       ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))
       : isolation
     const provision = options.provisionOnAppend ?? true
-    const growth = yield* PgGrowth.make(sql)
+    const growth = yield* PgGrowth.make(sql, options.announce ?? true)
     const pageBytes = BigInt(options.pageBytes ?? 4 << 20)
 
     /** The rows of a query; `Row` is what its columns decode to, by the types they have in `migrations/`. */

@@ -43,7 +43,11 @@ export const storeWith = (config: Config): Effect.Effect<Context.Context<Store>,
   Effect.flatMap(Effect.scope, (scope) =>
     Layer.buildWithMemoMap(
       TenantIsolationSuite.layer(
-        PgEventStorage.layer.pipe(Layer.provideMerge(PgClient.layer(config)), Layer.orDie)
+        // Announcements would tidy up connections in the background.
+        PgEventStorage.layerWith({ announce: false }).pipe(
+          Layer.provideMerge(PgClient.layer(config)),
+          Layer.orDie
+        )
       ),
       // of its own: within another store, the layers of that one would be taken
       Layer.makeMemoMapUnsafe(),
@@ -76,7 +80,7 @@ export const layerEmbedded: Layer.Layer<TenantDatabase> = Layer.effect(
   Effect.gen(function* () {
     const services = yield* Layer.build(
       TenantIsolationSuite.layer(
-        PgEventStorage.layer.pipe(
+        PgEventStorage.layerWith({ announce: false }).pipe(
           Layer.provideMerge(PgMigrator.layer),
           Layer.provideMerge(PgEmbedded.layer),
           Layer.orDie
