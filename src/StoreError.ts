@@ -151,6 +151,22 @@ export class UnknownEventType extends Schema.TaggedError<UnknownEventType>()(
   }
 }
 
+/**
+ * Raised when a subscription is to go on behind a position that the tenant's log has not reached: it was kept for another
+ * tenant or another database, or made up.
+ */
+export class PositionAhead extends Schema.TaggedError<PositionAhead>()("PositionAhead", {
+  tenantId: Schema.String,
+  /** The position that was given. */
+  position: Schema.Number,
+  /** The last position of the tenant's log. */
+  head: Schema.Int
+}) {
+  override get message(): string {
+    return `the log of tenant ${this.tenantId} ends at ${this.head}, it cannot be read on from ${this.position}: use the position that was kept for this tenant and database`
+  }
+}
+
 /** Raised when an aggregate has no events. The same for an id that another tenant uses. */
 export class AggregateNotFound extends Schema.TaggedError<AggregateNotFound>()("AggregateNotFound", stream) {
   override get message(): string {

@@ -11,7 +11,7 @@ import * as decode from "./internal/decode.ts"
 import * as Follow from "./internal/follow.ts"
 import * as Hints from "./internal/hints.ts"
 import { recordAccess } from "./internal/tenants.ts"
-import type { DecodeError, ReadError } from "./StoreError.ts"
+import { type DecodeError, PositionAhead, type ReadError } from "./StoreError.ts"
 import type { AllTenants, CurrentTenant, TenantId } from "./Tenant.ts"
 
 /** What every subscription may state. */
@@ -39,7 +39,8 @@ export interface LogOptions<As extends ReadonlyArray<Aggregate.Any>> extends Opt
   /**
    * The first position that is given; `"end"`: what is appended from the start of the subscription on. Default: 1.
    *
-   * To go on where a former subscription was, state the position of its last event plus one.
+   * To go on where a former subscription was, state the position of its last event plus one. Fails with `PositionAhead`
+   * if the log has not come so far: such a position is not from this log.
    */
   readonly fromPosition?: number | "end" | undefined
 }
@@ -116,7 +117,7 @@ export const log = <const As extends ReadonlyArray<Aggregate.Any>>(
   options: LogOptions<As>
 ): Stream.Stream<
   EnvelopeOf<As[number]>,
-  ReadError | DecodeError,
+  ReadError | DecodeError | PositionAhead,
   EventStorage.EventStorage | CurrentTenant
 > =>
   Stream.unwrap(
@@ -126,6 +127,10 @@ export const log = <const As extends ReadonlyArray<Aggregate.Any>>(
       const wait = yield* Hints.listen(storage.changes)
       const { fromPosition = 1 } = options
       const after = fromPosition === "end" ? undefined : Follow.startingAt(fromPosition) - 1
+      const head = after === undefined || after <= 0 ? Infinity : yield* storage.position(tenantId)
+      if (after !== undefined && after > head) {
+        return yield* new PositionAhead({ tenantId, position: after + 1, head })
+      }
       return stream(
         Follow.start<DecodeError>(after),
         Follow.follow(tenantId, { ...selection(options), storage, wait })

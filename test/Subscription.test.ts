@@ -60,7 +60,7 @@ describe.each(backends)("a subscription on $name", (backend) => {
                 Subscription.log({ aggregates: [Order], fromPosition: after + 1, pageSize: 1 + below(5) })
               )
             )
-          const starts = [0, below(before + 1), before, before + below(during), total - 1]
+          const starts = [0, below(before + 1), before]
           const [seen] = yield* Effect.all(
             [
               Effect.forEach(starts, follow, { concurrency: "unbounded" }),
@@ -104,6 +104,24 @@ describe.each(backends)("a subscription on $name", (backend) => {
             .pipe(Stream.map(total), Stream.runCollect, Tenant.provide(tenant))
           assert.deepStrictEqual(seen.map(total), yield* stored)
         }
+      })
+    )
+
+    it.effect("18: refuses a position that the tenant's log has not reached, such as another tenant's", () =>
+      Effect.gen(function* () {
+        const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
+        yield* append("1", orders(5)).pipe(Tenant.provide(a))
+        yield* append("1", orders(2)).pipe(Tenant.provide(b))
+        const from = (fromPosition: number) => Subscription.log({ aggregates: [Order], fromPosition })
+        const refused = yield* untilFailure(from(6)).pipe(Tenant.provide(b))
+        assert.deepInclude(refused, { seen: [] })
+        assert.deepInclude(refused.error, { _tag: "PositionAhead", tenantId: b, position: 6, head: 2 })
+        const forged = yield* untilFailure(from(Number.MAX_SAFE_INTEGER)).pipe(Tenant.provide(a))
+        assert.strictEqual(forged.error._tag, "PositionAhead")
+        // where b's log ends is not ahead
+        const next = yield* Effect.forkChild(first(1, from(3)).pipe(Tenant.provide(b)))
+        yield* append("1", orders(1)).pipe(Tenant.provide(b))
+        assert.deepStrictEqual(positions(yield* Fiber.join(next)), [3])
       })
     )
 

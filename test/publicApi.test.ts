@@ -57,7 +57,7 @@ describe("the public API", () => {
       Publisher: PublishFailed Publisher | Message
       Reaction: make | Options Reaction
       Repository: Repository defaultRetry layer layerWith | Decision ErrorOf ExecuteOptions Executed LoadError Loaded Options RequirementsOf SaveOptions
-      StoreError: AggregateNotFound EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent LimitExceeded StorageUnavailable TenantMismatch TenantSuspended UnknownEventType UnknownTenant VersionConflict | AppendError DecodeError ExpectedVersion InvalidInput ReadError
+      StoreError: AggregateNotFound EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent LimitExceeded PositionAhead StorageUnavailable TenantMismatch TenantSuspended UnknownEventType UnknownTenant VersionConflict | AppendError DecodeError ExpectedVersion InvalidInput ReadError
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
       Tenant: AllTenants CurrentTenant TenantId generate provide provideAll untenanted | CrossTenantAccess TenantId
       TenantRegistry: TenantRegistry layer | RecordedAccess"

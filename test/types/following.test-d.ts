@@ -8,7 +8,7 @@ import type { ProjectionBehind, ReplayFailed } from "../../src/ProjectionError.t
 import * as Projections from "../../src/Projections.ts"
 import type { ProjectionStorage } from "../../src/ProjectionStorage.ts"
 import { Repository } from "../../src/Repository.ts"
-import type { DecodeError, ReadError } from "../../src/StoreError.ts"
+import type { DecodeError, PositionAhead, ReadError } from "../../src/StoreError.ts"
 import * as Subscription from "../../src/Subscription.ts"
 import * as Tenant from "../../src/Tenant.ts"
 import type { CurrentTenant } from "../../src/Tenant.ts"
@@ -21,7 +21,7 @@ test("a subscription gives envelopes of the aggregates' events, and requires the
   expectTypeOf(log).toEqualTypeOf<
     Stream.Stream<
       Event.Envelope<OrderEvent, "Order"> | Event.Envelope<typeof Requested.Type, "Shipment">,
-      ReadError | DecodeError,
+      ReadError | DecodeError | PositionAhead,
       EventStorage | CurrentTenant
     >
   >()
