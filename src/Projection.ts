@@ -179,7 +179,7 @@ const build = <E, R>(
 export const make = <const As extends ReadonlyArray<Aggregate.Any>, H extends Handlers<As>>(
   name: string,
   options: Options<As>,
-  handlers: H
+  handlers: H & Aggregate.NoOthers<H, Aggregate.EventOf<As[number]>["_tag"]>
 ): Projection<ErrorOf<H[keyof H]>, RequirementsOf<H[keyof H]>> => build("tenant", name, options, handlers)
 
 /**
@@ -189,6 +189,6 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>, H extends Ha
 export const makeAcrossTenants = <const As extends ReadonlyArray<Aggregate.Any>, H extends Handlers<As>>(
   name: string,
   options: Options<As>,
-  handlers: H
+  handlers: H & Aggregate.NoOthers<H, Aggregate.EventOf<As[number]>["_tag"]>
 ): Projection<ErrorOf<H[keyof H]>, RequirementsOf<H[keyof H]> | AllTenants> =>
   build("acrossTenants", name, options, handlers)

@@ -65,7 +65,7 @@ export interface Reaction<out E, out R> extends Projection.Projection<E, R> {
 export const make = <const As extends ReadonlyArray<Aggregate.Any>, H extends Projection.Handlers<As>>(
   name: string,
   options: Options<As>,
-  handlers: H
+  handlers: H & Aggregate.NoOthers<H, Aggregate.EventOf<As[number]>["_tag"]>
 ): Reaction<Projection.ErrorOf<H[keyof H]>, Projection.RequirementsOf<H[keyof H]>> => {
   const { aggregates, retry, onFailure, batchSize = 1, startAt = "now" } = options
   const projection = Projection.make(name, { aggregates, retry, onFailure, batchSize }, handlers)

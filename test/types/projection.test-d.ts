@@ -53,6 +53,12 @@ test("a handler gets the event of its tag, and an envelope of the aggregates tha
   )
   // @ts-expect-error no event of these aggregates
   Projection.make("other", { aggregates: [Order] }, { Noted: () => Effect.void })
+  // @ts-expect-error nor beside one that is
+  Projection.make(
+    "misspelt",
+    { aggregates: [Order] },
+    { Placed: () => Effect.void, Plced: () => Effect.void }
+  )
 })
 
 test("a projection fails with what its handlers fail with, and requires what they require", () => {
