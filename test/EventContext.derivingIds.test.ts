@@ -87,7 +87,7 @@ describe("derived ids", () => {
         const first = yield* request
         yield* count("1")
         const again = yield* request
-        assert.deepStrictEqual(again, { ...first, state: 3, version: 3 })
+        assert.deepStrictEqual(again, { ...first, state: 3, version: 3, replayed: true })
         assert.strictEqual((yield* log).length, 3)
       })
     )
