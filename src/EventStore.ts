@@ -12,6 +12,7 @@ import { CurrentDerivedIds, deriveIds } from "./internal/derivedIds.ts"
 import * as encode from "./internal/encode.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
 import { paged } from "./internal/paged.ts"
+import { recordAccess } from "./internal/tenants.ts"
 import {
   type AppendError,
   type DecodeError,
@@ -21,7 +22,7 @@ import {
   type StorageUnavailable,
   VersionConflict
 } from "./StoreError.ts"
-import { AllTenants, type CurrentTenant, type TenantId } from "./Tenant.ts"
+import type { AllTenants, CurrentTenant, TenantId } from "./Tenant.ts"
 
 /** Events for one stream. */
 export interface StreamEvents<Type extends string, State, Payload extends Event.Tagged, Id> {
@@ -212,9 +213,6 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       const tenantId = yield* currentTenant
       return yield* storage.streamVersion(yield* Effect.fromResult(streamKey(tenantId, key)))
     })
-
-    const recordAccess = (operation: string) =>
-      Effect.flatMap(AllTenants, (access) => storage.recordAccess({ ...access, operation }))
 
     const readStream = <A, E>(
       key: { readonly tenantId: TenantId; readonly aggregateType: string; readonly aggregateId: string },
@@ -424,7 +422,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       exists: (key) => Effect.map(streamVersion(key), (version) => version > 0),
       position: Effect.flatMap(currentTenant, storage.position),
       tenants: Stream.unwrap(
-        Effect.map(recordAccess("EventStore.tenants"), (accessId) =>
+        Effect.map(recordAccess(storage, "EventStore.tenants"), (accessId) =>
           paged({
             start: undefined as TenantId | undefined,
             pageSize,
@@ -436,7 +434,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       ),
       readAllLogsJson: (request) =>
         Stream.unwrap(
-          Effect.map(recordAccess("EventStore.readAllLogsJson"), (accessId) =>
+          Effect.map(recordAccess(storage, "EventStore.readAllLogsJson"), (accessId) =>
             paged({
               start: request?.after,
               pageSize,

@@ -88,14 +88,13 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       startAt: projection.startAt,
       acrossTenants: projection.kind === "acrossTenants"
     }))
-    const access = Context.getOption(services, AllTenants)
+    const across = keys.flatMap((key) => (key.acrossTenants ? [key.projection] : []))
+    // A program may hold the capability without any of these projections using it.
+    const access = across.length === 0 ? Option.none() : Context.getOption(services, AllTenants)
     const accessId = yield* Option.match(access, {
       onNone: () => Effect.undefined,
       onSome: (granted) =>
-        events.recordAccess({
-          ...granted,
-          operation: `ProjectionRunner: ${keys.flatMap((key) => (key.acrossTenants ? [key.projection] : [])).join(", ")}`
-        })
+        events.recordAccess({ ...granted, operation: `ProjectionRunner: ${across.join(", ")}` })
     })
 
     /** Runs what a projection does about an event, or about several from this one on, in the event's name. */

@@ -6,8 +6,9 @@ import * as EventStorage from "./EventStorage.ts"
 import { checkedTenant, currentTenant } from "./internal/currentTenant.ts"
 import { accesses } from "./internal/decode.ts"
 import { paged } from "./internal/paged.ts"
+import { recordAccess } from "./internal/tenants.ts"
 import type { ReadError, StorageUnavailable, UnknownTenant } from "./StoreError.ts"
-import { AllTenants, type CrossTenantAccess, type CurrentTenant, type TenantId } from "./Tenant.ts"
+import type { AllTenants, CrossTenantAccess, CurrentTenant, TenantId } from "./Tenant.ts"
 
 /** A use of `AllTenants`, as recorded. */
 export interface RecordedAccess extends CrossTenantAccess {
@@ -49,11 +50,9 @@ const pageSize = 500
 export const layer: Layer.Layer<TenantRegistry, never, EventStorage.EventStorage> = Layer.effect(
   TenantRegistry,
   Effect.map(EventStorage.EventStorage, (storage) => {
-    const recorded = (operation: string) =>
-      Effect.flatMap(AllTenants, (access) => storage.recordAccess({ ...access, operation }))
     const setStatus = (operation: string, status: EventStorage.TenantStatus) => (tenantId: TenantId) =>
       checkedTenant(tenantId).pipe(
-        Effect.andThen(recorded(`${operation} ${tenantId}`)),
+        Effect.andThen(recordAccess(storage, `${operation} ${tenantId}`)),
         Effect.flatMap((accessId) => storage.setTenantStatus({ accessId, tenantId, status }))
       )
     return TenantRegistry.of({
@@ -62,7 +61,7 @@ export const layer: Layer.Layer<TenantRegistry, never, EventStorage.EventStorage
       suspend: setStatus("TenantRegistry.suspend", "suspended"),
       resume: setStatus("TenantRegistry.resume", "active"),
       accesses: Stream.unwrap(
-        Effect.map(recorded("TenantRegistry.accesses"), (accessId) =>
+        Effect.map(recordAccess(storage, "TenantRegistry.accesses"), (accessId) =>
           paged({
             start: undefined as string | undefined,
             pageSize,
