@@ -56,6 +56,8 @@ export interface Envelope<out Payload, out AggregateType extends string = string
   /** The event or command that caused it, if known. Opaque: never looked up, in no tenant. */
   readonly causationId: string | null
   readonly metadata: Schema.JsonObject
+  /** What it is about, for queries: sorted, each once. */
+  readonly tags: ReadonlyArray<string>
   readonly payload: Payload
 }
 

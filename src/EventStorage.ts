@@ -26,6 +26,8 @@ export interface NewEventRow {
   readonly metadata: string
   /** JSON text. */
   readonly payload: string
+  /** What the event is about, for queries: sorted, each once. */
+  readonly tags: ReadonlyArray<string>
 }
 
 /** An event as it was written, and where. */
@@ -36,6 +38,8 @@ export interface EventRow extends NewEventRow {
   readonly version: number
   /** Milliseconds since 1970. */
   readonly recordedAt: number
+  /** SHA-256 over the event and the hash of its predecessor, 64 hexadecimal digits; null where there is no hash chain. */
+  readonly hash: string | null
 }
 
 /** An event of some tenant. */
@@ -48,15 +52,58 @@ export interface StreamAppend {
   readonly aggregateType: string
   readonly aggregateId: string
   readonly expectedVersion: ExpectedVersion
-  /** At least one. */
+  /** At least one, but for an append with a command. */
   readonly events: ReadonlyArray<NewEventRow>
+}
+
+/** Events of one of these types, or of any type if it is undefined, that have all of these tags. */
+export interface EventQueryItem {
+  /** An empty list matches nothing. */
+  readonly eventTypes: ReadonlyArray<string> | undefined
+  /** An empty list is no condition. */
+  readonly tags: ReadonlyArray<string>
+}
+
+/** Events of one tenant that match any of the items; none if there are no items. */
+export type EventQuery = ReadonlyArray<EventQueryItem>
+
+/** A condition of an append: no event behind a position matches a query. Checked under the tenant's lock. */
+export interface AppendCondition {
+  readonly query: EventQuery
+  /** The last position that was seen; 0 if none. */
+  readonly after: number
+}
+
+/** The command that an append carries out, so that it is carried out once. */
+export interface CommandKey {
+  /** Unique within the tenant, 1 to 255 characters. */
+  readonly key: string
+  /** Tells commands apart: 64 hexadecimal digits. */
+  readonly fingerprint: string
+  /** When the key may be forgotten, in milliseconds since 1970. */
+  readonly expiresAt: number
+}
+
+/** The outcome of a command that was carried out under a key. */
+export interface CommandRow {
+  readonly fingerprint: string
+  readonly aggregateType: string
+  readonly aggregateId: string
+  /** The version of the stream after the command. */
+  readonly version: number
+  /** The head of the tenant's log after the command: the last of its events, if it has any. */
+  readonly position: number
+  /** How many events it appended: the last ones up to `version` and `position`. */
+  readonly events: number
 }
 
 /** An append: events of one or more streams of one tenant, written all together or not at all. */
 export interface AppendRequest {
   readonly tenantId: TenantId
-  /** At least one; every stream once, every event id once. */
+  /** At least one; every stream once, every event id once. With a command exactly one, which may be without events. */
   readonly streams: ReadonlyArray<StreamAppend>
+  readonly condition?: AppendCondition | undefined
+  readonly command?: CommandKey | undefined
 }
 
 /** Where the events of an append are, one entry per event, in the order they were given. */
@@ -67,6 +114,11 @@ export interface AppendReceipt {
   readonly versions: ReadonlyArray<number>
   /** Milliseconds since 1970. */
   readonly recordedAt: ReadonlyArray<number>
+  /**
+   * Set if the append's command had been carried out before: then nothing was written, and positions, versions and
+   * times are those of the events of that time, which may be other ones.
+   */
+  readonly command?: CommandRow | undefined
 }
 
 /** Part of a stream or log. */
@@ -106,6 +158,8 @@ export interface ReadLogRequest {
   readonly recordedBefore: number | undefined
   readonly aggregateTypes: ReadonlyArray<string> | undefined
   readonly eventTypes: ReadonlyArray<string> | undefined
+  /** Of those, what matches a query. */
+  readonly query?: EventQuery | undefined
   readonly direction: Direction
   /** At most this many rows; 1 or more. */
   readonly limit: number
@@ -169,6 +223,18 @@ export class EventStorage extends Context.Service<
      * it says where to look no more than when, and who relies on it looks now and then without it.
      */
     readonly changes: Stream.Stream<void>
+    /** The outcome of the command with a key; undefined if there is none, or it has expired. */
+    readonly commandOutcome: (request: {
+      readonly tenantId: TenantId
+      readonly key: string
+    }) => Effect.Effect<CommandRow | undefined, ReadError>
+    /**
+     * Has every further event of a tenant carry a hash over itself and its predecessor; does nothing if they do. Returns
+     * the first position that has one.
+     */
+    readonly startHashChain: (tenantId: TenantId) => Effect.Effect<number, ReadError | UnknownTenant>
+    /** The first position of a tenant's log that carries a hash; undefined if none does or will. */
+    readonly hashChainStart: (tenantId: TenantId) => Effect.Effect<number | undefined, ReadError>
     /** Registers a tenant; does nothing if it is registered. Returns its status. */
     readonly provisionTenant: (tenantId: TenantId) => Effect.Effect<TenantStatus, ReadError>
     /** The status of a tenant; undefined if it is not registered. */

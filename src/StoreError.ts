@@ -41,6 +41,35 @@ export class EventIdConflict extends Schema.TaggedError<EventIdConflict>()("Even
   }
 }
 
+/**
+ * Raised when an event that an append's condition rules out is in the tenant's log. Nothing was written: read again and
+ * decide again.
+ */
+export class AppendConditionFailed extends Schema.TaggedError<AppendConditionFailed>()(
+  "AppendConditionFailed",
+  {
+    tenantId: Schema.String,
+    /** The position behind which no such event was expected. */
+    after: Schema.Int,
+    /** The position of the first such event. */
+    position: Schema.Int
+  }
+) {
+  override get message(): string {
+    return `an event at position ${this.position} matches the condition of the append, which was decided at ${this.after}: read again and decide again`
+  }
+}
+
+/** Raised when a command key was used before for another command. Nothing was written: use a new key. */
+export class CommandKeyConflict extends Schema.TaggedError<CommandKeyConflict>()("CommandKeyConflict", {
+  tenantId: Schema.String,
+  key: Schema.String
+}) {
+  override get message(): string {
+    return `command key ${this.key} was used before for another command: use a new key for a new command`
+  }
+}
+
 /** Raised when the tenant is not registered and appends do not register tenants. Provision it first. */
 export class UnknownTenant extends Schema.TaggedError<UnknownTenant>()("UnknownTenant", {
   tenantId: Schema.String
@@ -198,6 +227,8 @@ export type AppendError =
   | InlineProjectionFailed
   | VersionConflict
   | EventIdConflict
+  | AppendConditionFailed
+  | CommandKeyConflict
   | UnknownTenant
   | TenantSuspended
   | TenantMismatch

@@ -27,6 +27,7 @@ const handled: Event.Envelope<unknown> = {
   correlationId: "the root of it all",
   causationId: "not this one",
   metadata: { not: "inherited" },
+  tags: [],
   payload: {}
 }
 

@@ -246,7 +246,8 @@ describe("a handler that fails", () => {
           correlationId: "x",
           causationId: null,
           metadata: "{}",
-          payload: JSON.stringify({ _tag: "Added", n: "canary" })
+          payload: JSON.stringify({ _tag: "Added", n: "canary" }),
+          tags: []
         }
         yield* storage.append([
           {

@@ -45,6 +45,7 @@ const envelope = <Payload, Type extends string>(
   correlationId: row.correlationId,
   causationId: row.causationId,
   metadata,
+  tags: row.tags,
   payload
 })
 
@@ -140,7 +141,8 @@ export const appended = (
       aggregateId,
       version: receipt.versions[index] ?? 0,
       position: receipt.positions[index] ?? 0,
-      recordedAt: receipt.recordedAt[index] ?? 0
+      recordedAt: receipt.recordedAt[index] ?? 0,
+      hash: null
     },
     payload,
     metadata

@@ -214,7 +214,8 @@ const encodeEvent = (
         correlationId,
         causationId: context.causationId ?? null,
         metadata: metadataText,
-        payload: payloadText
+        payload: payloadText,
+        tags: noTags
       },
       payload,
       metadata,
@@ -224,6 +225,7 @@ const encodeEvent = (
 
 const noOptions: Event.EventOptions = {}
 const noMetadata: Schema.JsonObject = {}
+const noTags: ReadonlyArray<string> = []
 
 const storable = (
   aggregateType: string,

@@ -43,6 +43,7 @@ export const event = (fields: Partial<NewEventRow> = {}): NewEventRow => ({
   causationId: "cause",
   metadata: '{"source":"suite"}',
   payload: '{"_tag":"Happened"}',
+  tags: [],
   ...fields
 })
 

@@ -51,7 +51,8 @@ export const append = Effect.fnUntraced(function* (
             correlationId: "correlation",
             causationId: null,
             metadata: "{}",
-            payload: '{"_tag":"Happened"}'
+            payload: '{"_tag":"Happened"}',
+            tags: []
           }))
         }
       ]

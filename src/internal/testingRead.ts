@@ -97,7 +97,8 @@ export const fidelity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
           aggregateId: "one",
           position: index + 1,
           version: index + 1,
-          recordedAt
+          recordedAt,
+          hash: null
         }
         expected.push({ ...(written[index] ?? event()), ...place })
       }

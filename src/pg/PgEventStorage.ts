@@ -93,7 +93,9 @@ const eventRow = (row: EventColumns): EventStorage.EventRow => ({
   correlationId: row[10],
   causationId: row[11],
   metadata: row[12],
-  payload: row[13]
+  payload: row[13],
+  tags: [],
+  hash: null
 })
 
 /** The last row says whether there are more. */
@@ -298,6 +300,9 @@ const make = (
           ofTenant<[number]>("read a position", tenantId, "select eventsourcing.log_position($1::uuid)", []),
           ([row]) => row?.[0] ?? 0
         ),
+      commandOutcome: () => Effect.succeed(undefined),
+      startHashChain: () => Effect.die(new Error("not implemented yet")),
+      hashChainStart: () => Effect.succeed(undefined),
       provisionTenant: (tenantId) =>
         Effect.map(
           ofTenant<[EventStorage.TenantStatus]>(

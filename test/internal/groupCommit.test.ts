@@ -26,6 +26,7 @@ const request = (tenantId: TenantId, id: string, payload = "{}"): AppendRequest 
           correlationId: "c",
           causationId: null,
           metadata: "",
+          tags: [],
           payload
         }
       ]

@@ -347,6 +347,7 @@ for (const { database, embedded, name } of backends) {
                     correlationId: "1",
                     causationId: null,
                     metadata: "{}",
+                    tags: [],
                     payload
                   }
                 ]
