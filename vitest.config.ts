@@ -9,7 +9,7 @@ export default defineConfig({
   // The package's own name, in examples and tests, leads to src (see "paths").
   resolve: { tsconfigPaths: true },
   test: {
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
     typecheck: {
       enabled: true,
       include: ["test/**/*.test-d.ts"],

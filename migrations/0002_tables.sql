@@ -5,11 +5,15 @@ create table if not exists eventsourcing.tenants (
   tenant_id  uuid primary key,
   status     text not null default 'active' check (status in ('active', 'suspended')),
   created_at timestamptz not null default pg_catalog.date_trunc('milliseconds', pg_catalog.clock_timestamp()),
-  lockable   boolean not null default true
+  lockable   boolean not null default true,
+  chained_from bigint
 );
+alter table eventsourcing.tenants add column if not exists chained_from bigint;
 comment on table eventsourcing.tenants is 'Every tenant that has a log. Appends lock the row of their tenant, so the row orders them.';
 comment on column eventsourcing.tenants.lockable is
   'Never read or written. PostgreSQL lets a role lock a row only if it may update some column of it: this one is for that.';
+
+comment on column eventsourcing.tenants.chained_from is 'The first position of its log that carries a hash; NULL: none does.';
 
 create table if not exists eventsourcing.events (
   tenant_id      uuid not null,
@@ -28,10 +32,13 @@ create table if not exists eventsourcing.events (
   metadata       json not null,
   payload        json not null,
   bytes          integer not null,
+  tags           text[],
+  hash           bytea,
   constraint events_pkey primary key (tenant_id, position),
   constraint events_stream_key unique (tenant_id, aggregate_type, aggregate_id, version),
   constraint events_event_id_key unique (tenant_id, event_id)
 );
+alter table eventsourcing.events add column if not exists tags text[], add column if not exists hash bytea;
 -- No foreign key to tenants: an append holds the lock on the tenant's row, which says more than a foreign key would,
 -- and a foreign key would cost a query per event.
 comment on table eventsourcing.events is 'Append-only. position is 1..n without gaps per tenant, version 1..n per stream.';
@@ -39,6 +46,37 @@ comment on column eventsourcing.events.recorded_at is 'Milliseconds; never goes 
 comment on column eventsourcing.events.payload is
   'json, not jsonb: the text comes back exactly as it was written (key order, numbers).';
 comment on column eventsourcing.events.bytes is 'UTF-8 bytes of payload and metadata, for page sizes and billing.';
+comment on column eventsourcing.events.tags is 'What the event is about, sorted, each once; NULL: nothing.';
+comment on column eventsourcing.events.hash is
+  'SHA-256 over the event and the hash before it, see event_hash; NULL where the log carries none.';
+
+create table if not exists eventsourcing.event_tags (
+  tenant_id  uuid not null,
+  tag        text collate "C" not null,
+  position   bigint not null,
+  event_type text collate "C" not null,
+  constraint event_tags_pkey primary key (tenant_id, tag, position)
+);
+comment on table eventsourcing.event_tags is 'Where the events with a tag are. Written with the event, and never changed.';
+
+create table if not exists eventsourcing.command_keys (
+  tenant_id      uuid not null,
+  key            text collate "C" not null,
+  fingerprint    text not null,
+  aggregate_type text not null,
+  aggregate_id   text not null,
+  version        integer not null,
+  position       bigint not null,
+  events         integer not null,
+  recorded_at    timestamptz not null,
+  expires_at     timestamptz not null,
+  constraint command_keys_pkey primary key (tenant_id, key)
+);
+create index if not exists command_keys_expiry on eventsourcing.command_keys (tenant_id, expires_at);
+comment on table eventsourcing.command_keys is
+  'Commands that were carried out under a key, and their outcomes: the stream''s version and the log''s head afterwards, and how many events there were.';
+comment on column eventsourcing.command_keys.fingerprint is 'Tells the command from others.';
+comment on column eventsourcing.command_keys.expires_at is 'From then on the key is as one that was never used.';
 
 create table if not exists eventsourcing.cross_tenant_accesses (
   access_id   uuid primary key,
@@ -86,6 +124,8 @@ revoke all on function eventsourcing.protect_tenant_table(regclass) from public;
 
 select eventsourcing.protect_tenant_table('eventsourcing.tenants');
 select eventsourcing.protect_tenant_table('eventsourcing.events');
+select eventsourcing.protect_tenant_table('eventsourcing.event_tags');
+select eventsourcing.protect_tenant_table('eventsourcing.command_keys');
 alter table eventsourcing.cross_tenant_accesses enable row level security;
 alter table eventsourcing.cross_tenant_accesses force row level security;
 
@@ -100,10 +140,12 @@ create policy all_tenants_audit on eventsourcing.cross_tenant_accesses for all t
   using (true) with check (true);
 
 -- Append-only by grant: nobody but the owner may change or remove an event.
-revoke all on eventsourcing.tenants, eventsourcing.events, eventsourcing.cross_tenant_accesses
+revoke all on eventsourcing.tenants, eventsourcing.events, eventsourcing.event_tags, eventsourcing.command_keys,
+  eventsourcing.cross_tenant_accesses
   from public, eventsourcing_tenant, eventsourcing_all_tenants;
-grant select, insert (tenant_id), update (lockable) on eventsourcing.tenants to eventsourcing_tenant;
-grant select, insert on eventsourcing.events to eventsourcing_tenant;
+grant select, insert (tenant_id), update (lockable, chained_from) on eventsourcing.tenants to eventsourcing_tenant;
+grant select, insert on eventsourcing.events, eventsourcing.event_tags to eventsourcing_tenant;
+grant select, insert, update, delete on eventsourcing.command_keys to eventsourcing_tenant;
 grant select, update (status) on eventsourcing.tenants to eventsourcing_all_tenants;
 grant select on eventsourcing.events to eventsourcing_all_tenants;
 grant select, insert on eventsourcing.cross_tenant_accesses to eventsourcing_all_tenants;

@@ -6,12 +6,13 @@ returns void
 language plpgsql
 as $$
 declare
-  bound constant text := nullif(pg_catalog.current_setting('eventsourcing.tenant_id', true), '');
+  bound text := nullif(pg_catalog.current_setting('eventsourcing.tenant_id', true), '');
 begin
   if p_tenant is null then
     raise exception 'no tenant given' using errcode = 'ES002';
   elsif bound is null then
-    perform pg_catalog.set_config('eventsourcing.tenant_id', p_tenant::text, true);
+    -- assigned, because a PERFORM would take longer
+    bound := pg_catalog.set_config('eventsourcing.tenant_id', p_tenant::text, true);
   elsif bound <> p_tenant::text then
     raise exception 'the transaction is bound to another tenant' using errcode = 'ES001';
   end if;

@@ -1,40 +1,52 @@
 -- Appending. One call takes a batch of independent appends and gives each its own outcome.
 --
 -- The batch comes as flat arrays. A segment is what is done in one go: appends of one tenant that share neither a
--- stream nor an event id. Segments are ordered by tenant, so that all writers lock tenants in the same order and no
+-- stream, an event id nor a command key; one with a condition is the first of its segment, as it must see what those
+-- before it have written. Segments are ordered by tenant, so that all writers lock tenants in the same order and no
 -- deadlock is possible; segments of one tenant follow each other.
 --
---   segment_*  one element per segment: its tenant, and the number of the last stream and event in it
---   stream_*   one element per stream of an append: the number of the append (1..p_appends), the stream, the expected
---              version (exact, 0 = no stream; -1 any; -2 must exist)
---   event_*    one element per event, in the order of streams: number of append and stream, place in the stream (1..n),
---              and its content ('' is NULL for actor and causation)
+--   segment_*  one element per segment: its tenant, and the number of its last stream
+--   stream_*   one element per stream of an append: the number of the append (1, 2 …), the stream, the expected version
+--              (exact, 0 = no stream; -1 any; -2 must exist), and the number of its last event
+--   event_*    one element per event, in the order of streams: its content ('' is NULL for actor and causation); tags
+--              as the text of an array ('' if there are none, and no elements at all if there are none in the batch)
+--   extras     NULL, or what else some appends ask for: [{"append": 1, "query": [{"types": […] or null, "tags": […]}],
+--              "after": 7, "key": "…", "fingerprint": "…", "expires": milliseconds since 1970}]
 --
--- Results, as arrays with one element per result:
---   item         number of the stream (appended, version_conflict, unknown_tenant, tenant_suspended, tenant_held: only
---                without p_wait, if somebody else has locked the tenant or it is not there; nothing is done for it) or of the event
---                (replayed, event_id_conflict)
---   outcome      as named above
---   version      of the stream before the append (appended, version_conflict), of the stored event (replayed)
---   "position"   of the tenant's log before the segment (appended), of the stored event (replayed)
---   recorded_at  when the events were recorded (appended, replayed)
+-- They are of the types that clients send them as: a cast would cost more than what is done with it. Subscripts are
+-- cheap, because plpgsql keeps its arrays expanded; slices are not.
+--
+-- Results are numbers, one group after the other, each beginning with its kind:
+--   1 head time version…         a segment, of which every append was appended: the last position of the log before, when
+--                                it was recorded (milliseconds since 1970), and the version of each stream before
+--   2 | 3 | 4                    a segment, whose tenant is unknown, suspended, or held by somebody else (only without
+--                                p_wait, also if it is not there); nothing was done for it
+--   5                            a segment, whose appends have groups of their own, up to a 0:
+--     6 stream version head time   appended, as in 1; head: the last position before the stream's first event
+--     7 event version position time  replayed: where the stored event is
+--     8 event                      the event id has another content
+--     9 stream version             the stream is not at the expected version, but at this one
+--     10 append position           the condition is not met: the first event that it rules out
+--     11 append                    the command was carried out before: see commands
+--     12 append                    the command key was used for another command
+-- and commands is NULL or what is known of those of kind 11.
 --
 -- Every statement is one of its own, so that it sees what the previous holder of the tenant's lock has committed.
+
+drop function if exists eventsourcing.append(
+  boolean, boolean, integer, uuid[], integer[], integer[], integer[], text[], text[], bigint[], integer[], integer[],
+  integer[], uuid[], text[], integer[], timestamptz[], text[], text[], text[], text[], text[]);
 create or replace function eventsourcing.append(
   in p_provision             boolean,
   in p_wait                  boolean,
-  in p_appends               integer,
-  in p_segment_tenants       uuid[],
+  in p_segment_tenants       text[],
   in p_segment_last_streams  integer[],
-  in p_segment_last_events   integer[],
   in p_stream_appends        integer[],
   in p_stream_types          text[],
   in p_stream_ids            text[],
-  in p_stream_expected       bigint[],
-  in p_event_appends         integer[],
-  in p_event_streams         integer[],
-  in p_event_places          integer[],
-  in p_event_ids             uuid[],
+  in p_stream_expected       integer[],
+  in p_stream_last_events    integer[],
+  in p_event_ids             text[],
   in p_event_types           text[],
   in p_event_schema_versions integer[],
   in p_event_occurred_at     timestamptz[],
@@ -43,11 +55,10 @@ create or replace function eventsourcing.append(
   in p_event_causation_ids   text[],
   in p_event_metadata        text[],
   in p_event_payloads        text[],
-  out item                   integer[],
-  out outcome                text[],
-  out version                double precision[],
-  out "position"             double precision[],
-  out recorded_at            timestamptz[]
+  in p_event_tags            text[],
+  in p_extras                jsonb,
+  out results                double precision[],
+  out commands               jsonb
 )
 language plpgsql
 security definer
@@ -58,162 +69,317 @@ declare
   bound         constant text := nullif(current_setting('eventsourcing.tenant_id', true), '');
   v_tenant      uuid;
   locked        uuid;
-  status        text;
+  v_status      text;
+  v_chained     bigint;        -- first position with a hash
   held          boolean;       -- somebody else has locked the tenant, and this batch does not wait
-  first_stream  integer := 1;
-  last_stream   integer;
-  first_event   integer := 1;
-  last_event    integer;
+  first_stream  integer;
+  last_stream   integer := 0;
+  first_event   integer;
+  last_event    integer := 0;
   head          bigint;
-  head_time     timestamptz;
+  v_position    bigint;
+  v_version     integer;
   now_          timestamptz;
-  actual        bigint[];      -- version of each stream of the segment, by its place in the segment
-  refused       boolean[];     -- by number of the append
-  known         record;
-  expected      bigint;
+  now_ms        double precision;
+  actual        integer[];     -- version of each stream of the segment
+  bases         bigint[];      -- position before the first event of each stream of the segment; NULL: not to be written
+  hashes        bytea[];       -- hash of each event of the segment, if there is a chain
+  previous_hash bytea;
+  plain         boolean;       -- no event is known, and every stream as expected
+  before        integer;       -- number of the append before the segment
+  refused       boolean[];     -- by place of the append in the segment
+  extras        jsonb[];       -- what appends of the segment ask for
+  extra         jsonb;
+  place         integer;
+  found_row     record;
 begin
-  refused := array_fill(false, array[p_appends]);
-
   for segment in 1 .. cardinality(p_segment_tenants) loop
-    v_tenant := p_segment_tenants[segment];
+    v_tenant := p_segment_tenants[segment]::uuid;
+    first_stream := last_stream + 1;
+    first_event := last_event + 1;
     last_stream := p_segment_last_streams[segment];
-    last_event := p_segment_last_events[segment];
+    last_event := p_stream_last_events[last_stream];
 
     if locked is distinct from v_tenant then
-      if bound is null then
+      if bound is null and locked is not null then
         -- several tenants in one batch: each is bound in its turn, for the statements on its own log alone
-        perform set_config('eventsourcing.tenant_id', '', true);
+        v_status := set_config('eventsourcing.tenant_id', '', true);
       end if;
-      perform eventsourcing.bind_tenant(v_tenant);
+      -- assigned, because a PERFORM would take longer
+      v_status := eventsourcing.bind_tenant(v_tenant)::text;
       held := false;
       if p_wait then
-        select t.status into status from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
+        select t.status, t.chained_from into v_status, v_chained
+        from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
       else
-        select t.status into status from eventsourcing.tenants t where t.tenant_id = v_tenant
-        for no key update skip locked;
+        select t.status, t.chained_from into v_status, v_chained
+        from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update skip locked;
         -- one that is not there may be one that somebody else is just adding: adding it would wait for them
-        held := status is null;
+        held := v_status is null;
       end if;
-      if status is null and not held and p_provision then
+      if v_status is null and not held and p_provision then
         insert into eventsourcing.tenants (tenant_id) values (v_tenant) on conflict do nothing;
-        select t.status into status from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
+        select t.status, t.chained_from into v_status, v_chained
+        from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
       end if;
       locked := v_tenant;
     end if;
+    if v_status is distinct from 'active' then
+      results := results || case when held then 4 when v_status is null then 2 else 3 end::double precision;
+      continue;
+    end if;
+    now_ := date_trunc('milliseconds', clock_timestamp());
 
-    if status is distinct from 'active' then
-      for s in first_stream .. last_stream loop
-        item := item || s;
-        outcome := outcome || case
-          when held then 'tenant_held' when status is null then 'unknown_tenant' else 'tenant_suspended'
-        end;
-        version := version || null::double precision;
-        "position" := "position" || null::double precision;
-        recorded_at := recorded_at || null::timestamptz;
-      end loop;
-    else
-      select e.position, e.recorded_at into head, head_time
-      from eventsourcing.events e where e.tenant_id = v_tenant order by e.position desc limit 1;
-      if not found then
-        head := 0;
-        head_time := null;
-      end if;
-      now_ := greatest(date_trunc('milliseconds', clock_timestamp()), head_time);
-
-      select array_agg(coalesce(
-        (select e.version from eventsourcing.events e
-         where e.tenant_id = v_tenant and e.aggregate_type = s.aggregate_type and e.aggregate_id = s.aggregate_id
-         order by e.version desc limit 1), 0) order by s.place)
-      into actual
-      from unnest(p_stream_types[first_stream:last_stream], p_stream_ids[first_stream:last_stream])
-        with ordinality as s (aggregate_type, aggregate_id, place);
-
-      -- An append whose events the log has already was done before: it gets its first outcome again, whatever the
-      -- version is by now. This comes before the version check.
-      for known in
-        select n.append_no, n.event_no, e.version, e.position, e.recorded_at,
-          e.aggregate_type = p_stream_types[n.stream_no] and e.aggregate_id = p_stream_ids[n.stream_no]
-            and e.event_type = p_event_types[n.event_no] and e.schema_version = p_event_schema_versions[n.event_no]
-            and e.payload::jsonb = p_event_payloads[n.event_no]::jsonb
-            and e.metadata::jsonb = p_event_metadata[n.event_no]::jsonb as same_content
-        from (
-          select u.append_no, u.stream_no, u.event_id, (first_event - 1 + u.place)::integer as event_no
-          from unnest(
-            p_event_appends[first_event:last_event], p_event_streams[first_event:last_event],
-            p_event_ids[first_event:last_event]
-          ) with ordinality as u (append_no, stream_no, event_id, place)
-        ) n
-        -- The limit makes it one index lookup per event. As a join, planned while the table was small or not yet
-        -- analyzed, it read the whole log of the tenant.
-        cross join lateral (
-          select k.* from eventsourcing.events k where k.tenant_id = v_tenant and k.event_id = n.event_id limit 1
-        ) e
-        order by n.event_no
-      loop
-        refused[known.append_no] := true;
-        item := item || known.event_no;
-        outcome := outcome || case when known.same_content then 'replayed' else 'event_id_conflict' end;
-        version := version || known.version::double precision;
-        "position" := "position" || known.position::double precision;
-        recorded_at := recorded_at || known.recorded_at;
-      end loop;
-
-      for s in first_stream .. last_stream loop
-        expected := p_stream_expected[s];
-        if not refused[p_stream_appends[s]]
-          and not (case expected
-            when -1 then true
-            when -2 then actual[s - first_stream + 1] > 0
-            else actual[s - first_stream + 1] = expected
-          end)
-        then
-          refused[p_stream_appends[s]] := true;
-          item := item || s;
-          outcome := outcome || 'version_conflict'::text;
-          version := version || actual[s - first_stream + 1]::double precision;
-          "position" := "position" || null::double precision;
-          recorded_at := recorded_at || null::timestamptz;
-        end if;
-      end loop;
-
+    -- What is usual: one event for one stream, not known, not the first of the log, and the stream as expected. All of it
+    -- in one statement; if that writes nothing, the same is checked below, to say why.
+    if first_event = last_event and first_stream = last_stream and v_chained is null and p_extras is null then
       insert into eventsourcing.events (
         tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
-        occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes
+        occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags
       )
-      select
-        v_tenant, head + row_number() over (order by n.place), n.aggregate_type, n.aggregate_id,
-        actual[n.stream_no - first_stream + 1] + n.stream_place, n.event_id, n.event_type, n.schema_version,
-        n.occurred_at, now_, nullif(n.actor, ''), n.correlation_id, nullif(n.causation_id, ''),
-        n.metadata::json, n.payload::json, octet_length(n.metadata) + octet_length(n.payload)
+      select v_tenant, n.position + 1, p_stream_types[last_stream], p_stream_ids[last_stream], n.version + 1,
+        p_event_ids[last_event]::uuid, p_event_types[last_event], p_event_schema_versions[last_event],
+        p_event_occurred_at[last_event], greatest(now_, n.recorded_at), nullif(p_event_actors[last_event], ''),
+        p_event_correlation_ids[last_event], nullif(p_event_causation_ids[last_event], ''),
+        p_event_metadata[last_event]::json, p_event_payloads[last_event]::json,
+        octet_length(p_event_metadata[last_event]) + octet_length(p_event_payloads[last_event]),
+        nullif(p_event_tags[last_event], '')::text[]
       from (
-        select u.*, p_stream_types[u.stream_no] as aggregate_type, p_stream_ids[u.stream_no] as aggregate_id
-        from unnest(
-          p_event_appends[first_event:last_event], p_event_streams[first_event:last_event],
-          p_event_places[first_event:last_event], p_event_ids[first_event:last_event],
-          p_event_types[first_event:last_event], p_event_schema_versions[first_event:last_event],
-          p_event_occurred_at[first_event:last_event], p_event_actors[first_event:last_event],
-          p_event_correlation_ids[first_event:last_event], p_event_causation_ids[first_event:last_event],
-          p_event_metadata[first_event:last_event], p_event_payloads[first_event:last_event]
-        ) with ordinality as u (
-          append_no, stream_no, stream_place, event_id, event_type, schema_version, occurred_at, actor,
-          correlation_id, causation_id, metadata, payload, place
-        )
-        where not refused[u.append_no]
-      ) n;
+        select h.position, h.recorded_at, coalesce((
+            select e.version from eventsourcing.events e
+            where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[last_stream]
+              and e.aggregate_id = p_stream_ids[last_stream]
+            order by e.version desc limit 1), 0) as version
+        from eventsourcing.events h where h.tenant_id = v_tenant order by h.position desc limit 1
+      ) n
+      where case p_stream_expected[last_stream]
+          when -1 then true when -2 then n.version > 0 else n.version = p_stream_expected[last_stream]
+        end
+        and (
+          -- A range and an order, so that it goes by the index of the ids, also if it is planned while the table is small.
+          select e.position from eventsourcing.events e
+          where e.tenant_id = v_tenant and e.event_id
+            between p_event_ids[last_event]::uuid and p_event_ids[last_event]::uuid
+          order by e.event_id limit 1) is null
+      returning events.position, events.version, events.recorded_at into v_position, v_version, now_;
+      if found then
+        if p_event_tags[last_event] <> '' then
+          insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
+          select v_tenant, t.tag, v_position, p_event_types[last_event]
+          from unnest(p_event_tags[last_event]::text[]) t (tag);
+        end if;
+        results := results || array[
+          1, (v_position - 1)::double precision, round(date_part('epoch', now_) * 1000), v_version - 1];
+        continue;
+      end if;
+      now_ := date_trunc('milliseconds', clock_timestamp());
+    end if;
+
+    select greatest(now_, h.recorded_at), h.position into now_, v_position
+    from (values (1)) one left join lateral (
+      select e.position, e.recorded_at from eventsourcing.events e
+      where e.tenant_id = v_tenant order by e.position desc limit 1
+    ) h on true;
+    head := coalesce(v_position, 0);
+    now_ms := round(date_part('epoch', now_) * 1000);
+
+    select array_agg(v.version order by v.n), array_agg(head + v.events_before order by v.n),
+      bool_and(case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end)
+        and not exists (
+          select from generate_series(first_event, last_event) i (n)
+          where (select e.position from eventsourcing.events e
+                 where e.tenant_id = v_tenant and e.event_id
+                   between p_event_ids[i.n]::uuid and p_event_ids[i.n]::uuid
+                 order by e.event_id limit 1) is not null)
+    into actual, bases, plain
+    from (
+      select s.n, p_stream_expected[s.n] as expected,
+        coalesce(p_stream_last_events[s.n - 1], 0) - first_event + 1 as events_before,
+        coalesce((
+          select e.version from eventsourcing.events e
+          where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s.n] and e.aggregate_id = p_stream_ids[s.n]
+          order by e.version desc limit 1), 0) as version
+      from generate_series(first_stream, last_stream) s (n)
+      offset 0
+    ) v;
+
+    before := p_stream_appends[first_stream] - 1;
+    extras := '{}';
+    if p_extras is not null then
+      extras := array(
+        select x.value from jsonb_array_elements(p_extras) x
+        where (x.value ->> 'append')::integer between before + 1 and p_stream_appends[last_stream]);
+    end if;
+
+    if plain and cardinality(extras) = 0 then
+      results := results || array[1, head, now_ms] || actual::double precision[];
+    else
+      refused := array_fill(false, array[p_stream_appends[last_stream] - before]);
+      results := results || 5::double precision;
+
+      -- A command that was carried out before gets its first outcome again, whatever has become of the stream.
+      foreach extra in array extras loop
+        place := (extra ->> 'append')::integer - before;
+        select c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position, c.events,
+          round(date_part('epoch', c.recorded_at) * 1000) as recorded_at
+        into found_row
+        from eventsourcing.command_keys c
+        where c.tenant_id = v_tenant and c.key = extra ->> 'key' and c.expires_at > clock_timestamp();
+        if found then
+          refused[place] := true;
+          if found_row.fingerprint = extra ->> 'fingerprint' then
+            results := results || array[11, before + place]::double precision[];
+            commands := coalesce(commands, '[]') || to_jsonb(found_row);
+          else
+            results := results || array[12, before + place]::double precision[];
+          end if;
+        end if;
+      end loop;
+
+      -- So does an append whose events the log has already. This comes before the version check.
+      for found_row in
+        select p_stream_appends[s.n] - before as place, i.n as event, e.version, e.position,
+          round(date_part('epoch', e.recorded_at) * 1000) as recorded_at,
+          e.aggregate_type = p_stream_types[s.n] and e.aggregate_id = p_stream_ids[s.n]
+            and e.event_type = p_event_types[i.n] and e.schema_version = p_event_schema_versions[i.n]
+            and e.tags is not distinct from nullif(p_event_tags[i.n], '')::text[]
+            and e.payload::jsonb = p_event_payloads[i.n]::jsonb
+            and e.metadata::jsonb = p_event_metadata[i.n]::jsonb as same_content
+        from generate_series(first_stream, last_stream) s (n)
+        cross join lateral generate_series(
+          coalesce(p_stream_last_events[s.n - 1], 0) + 1, p_stream_last_events[s.n]) i (n)
+        cross join lateral (
+          select k.* from eventsourcing.events k
+          where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n]::uuid and p_event_ids[i.n]::uuid
+          order by k.event_id limit 1
+        ) e
+        where not refused[p_stream_appends[s.n] - before]
+        order by i.n
+      loop
+        refused[found_row.place] := true;
+        results := results || case when found_row.same_content
+          then array[7, found_row.event, found_row.version, found_row.position, found_row.recorded_at]
+          else array[8, found_row.event]
+        end::double precision[];
+      end loop;
 
       for s in first_stream .. last_stream loop
-        if not refused[p_stream_appends[s]] then
-          item := item || s;
-          outcome := outcome || 'appended'::text;
-          version := version || actual[s - first_stream + 1]::double precision;
-          "position" := "position" || head::double precision;
-          recorded_at := recorded_at || now_;
+        place := p_stream_appends[s] - before;
+        v_version := actual[s - first_stream + 1];
+        if not refused[place] and not (case p_stream_expected[s]
+          when -1 then true when -2 then v_version > 0 else v_version = p_stream_expected[s]
+        end) then
+          refused[place] := true;
+          results := results || array[9, s, v_version]::double precision[];
         end if;
+      end loop;
+
+      foreach extra in array extras loop
+        place := (extra ->> 'append')::integer - before;
+        if extra ? 'query' and not refused[place] then
+          v_position := (eventsourcing.matching_positions(
+            v_tenant, extra -> 'query', (extra ->> 'after')::bigint + 1, head, null, null, false, 1))[1];
+          if v_position is not null then
+            refused[place] := true;
+            results := results || array[10, before + place, v_position]::double precision[];
+          end if;
+        end if;
+      end loop;
+
+      v_position := head;
+      for s in first_stream .. last_stream loop
+        place := s - first_stream + 1;
+        if refused[p_stream_appends[s] - before] then
+          bases[place] := null;
+        else
+          bases[place] := v_position;
+          results := results || array[6, s, actual[place], v_position, now_ms]::double precision[];
+          v_position := v_position + p_stream_last_events[s] - coalesce(p_stream_last_events[s - 1], 0);
+        end if;
+      end loop;
+      results := results || 0::double precision;
+    end if;
+
+    hashes := null;
+    if v_chained is not null then
+      previous_hash := coalesce(
+        (select e.hash from eventsourcing.events e where e.tenant_id = v_tenant and e.position = head),
+        decode(repeat('00', 32), 'hex'));
+      for s in first_stream .. last_stream loop
+        place := s - first_stream + 1;
+        v_position := bases[place];
+        v_version := actual[place];
+        continue when v_position is null;
+        for i in coalesce(p_stream_last_events[s - 1], 0) + 1 .. p_stream_last_events[s] loop
+          v_position := v_position + 1;
+          v_version := v_version + 1;
+          previous_hash := eventsourcing.event_hash(
+            previous_hash, v_tenant, v_position, p_stream_types[s], p_stream_ids[s], v_version, p_event_ids[i]::uuid,
+            p_event_types[i], p_event_schema_versions[i], p_event_occurred_at[i], now_, nullif(p_event_actors[i], ''),
+            p_event_correlation_ids[i], nullif(p_event_causation_ids[i], ''), p_event_metadata[i], p_event_payloads[i],
+            nullif(p_event_tags[i], '')::text[]);
+          hashes[i - first_event + 1] := previous_hash;
+        end loop;
       end loop;
     end if;
 
-    first_stream := last_stream + 1;
-    first_event := last_event + 1;
+    insert into eventsourcing.events (
+      tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
+      occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash
+    )
+    select v_tenant, b.position + i.n - b.event, p_stream_types[s.n], p_stream_ids[s.n], b.version + i.n - b.event,
+      p_event_ids[i.n]::uuid, p_event_types[i.n], p_event_schema_versions[i.n], p_event_occurred_at[i.n], now_,
+      nullif(p_event_actors[i.n], ''), p_event_correlation_ids[i.n], nullif(p_event_causation_ids[i.n], ''),
+      p_event_metadata[i.n]::json, p_event_payloads[i.n]::json,
+      octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]),
+      nullif(p_event_tags[i.n], '')::text[], hashes[i.n - first_event + 1]
+    from generate_series(first_stream, last_stream) s (n)
+    cross join lateral (
+      select bases[s.n - first_stream + 1] as position, actual[s.n - first_stream + 1] as version,
+        coalesce(p_stream_last_events[s.n - 1], 0) as event
+    ) b
+    cross join lateral generate_series(b.event + 1, p_stream_last_events[s.n]) i (n)
+    where b.position is not null;
+
+    if cardinality(p_event_tags) > 0 then
+      insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
+      select v_tenant, t.tag, b.position + i.n - b.event, p_event_types[i.n]
+      from generate_series(first_stream, last_stream) s (n)
+      cross join lateral (
+        select bases[s.n - first_stream + 1] as position, coalesce(p_stream_last_events[s.n - 1], 0) as event
+      ) b
+      cross join lateral generate_series(b.event + 1, p_stream_last_events[s.n]) i (n)
+      cross join lateral unnest(nullif(p_event_tags[i.n], '')::text[]) t (tag)
+      where b.position is not null;
+    end if;
+
+    foreach extra in array extras loop
+      place := (extra ->> 'append')::integer - before;
+      if extra ? 'key' and not refused[place] then
+        -- some that have expired go with every new one, so that they do not pile up
+        delete from eventsourcing.command_keys c
+        where c.tenant_id = v_tenant and c.key in (
+          select k.key from eventsourcing.command_keys k
+          where k.tenant_id = v_tenant and k.expires_at <= clock_timestamp()
+          order by k.expires_at limit 4);
+        -- an append with a command has one stream
+        insert into eventsourcing.command_keys (
+          tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at, expires_at
+        )
+        select v_tenant, extra ->> 'key', extra ->> 'fingerprint', p_stream_types[s.n], p_stream_ids[s.n],
+          actual[s.n - first_stream + 1] + b.events, bases[s.n - first_stream + 1] + b.events, b.events, now_,
+          to_timestamp((extra ->> 'expires')::double precision / 1000)
+        from generate_series(first_stream, last_stream) s (n)
+        cross join lateral (
+          select p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0) as events
+        ) b
+        where p_stream_appends[s.n] = before + place
+        on conflict (tenant_id, key) do update set
+          fingerprint = excluded.fingerprint, aggregate_type = excluded.aggregate_type,
+          aggregate_id = excluded.aggregate_id, version = excluded.version, position = excluded.position,
+          events = excluded.events, recorded_at = excluded.recorded_at, expires_at = excluded.expires_at;
+      end if;
+    end loop;
   end loop;
 end
 $$;
@@ -224,21 +390,20 @@ comment on function eventsourcing.append is
 -- An append that is a transaction of its own, as opposed to one within a transaction of the application.
 -- On a connection on which somebody left a transaction open, the ROLLBACK fails (SQLSTATE 2D000) before anything is
 -- done: otherwise the append would be acknowledged now and lost later, with that transaction.
+drop procedure if exists eventsourcing.append_alone(
+  boolean, boolean, integer, uuid[], integer[], integer[], integer[], text[], text[], bigint[], integer[], integer[],
+  integer[], uuid[], text[], integer[], timestamptz[], text[], text[], text[], text[], text[]);
 create or replace procedure eventsourcing.append_alone(
   in p_provision             boolean,
   in p_wait                  boolean,
-  in p_appends               integer,
-  in p_segment_tenants       uuid[],
+  in p_segment_tenants       text[],
   in p_segment_last_streams  integer[],
-  in p_segment_last_events   integer[],
   in p_stream_appends        integer[],
   in p_stream_types          text[],
   in p_stream_ids            text[],
-  in p_stream_expected       bigint[],
-  in p_event_appends         integer[],
-  in p_event_streams         integer[],
-  in p_event_places          integer[],
-  in p_event_ids             uuid[],
+  in p_stream_expected       integer[],
+  in p_stream_last_events    integer[],
+  in p_event_ids             text[],
   in p_event_types           text[],
   in p_event_schema_versions integer[],
   in p_event_occurred_at     timestamptz[],
@@ -247,29 +412,139 @@ create or replace procedure eventsourcing.append_alone(
   in p_event_causation_ids   text[],
   in p_event_metadata        text[],
   in p_event_payloads        text[],
-  out item                   integer[],
-  out outcome                text[],
-  out version                double precision[],
-  out "position"             double precision[],
-  out recorded_at            timestamptz[]
+  in p_event_tags            text[],
+  in p_extras                jsonb,
+  out results                double precision[],
+  out commands               jsonb
 )
 language plpgsql
 as $$
+declare
+  answer record;
 begin
   rollback;
   -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
-  set transaction isolation level read committed;
-  select a.item, a.outcome, a.version, a."position", a.recorded_at
-  into item, outcome, version, "position", recorded_at
-  from eventsourcing.append(
-    p_provision, p_wait, p_appends, p_segment_tenants, p_segment_last_streams, p_segment_last_events, p_stream_appends,
-    p_stream_types, p_stream_ids, p_stream_expected, p_event_appends, p_event_streams, p_event_places, p_event_ids,
-    p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids,
-    p_event_causation_ids, p_event_metadata, p_event_payloads
-  ) a;
+  if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
+    set transaction isolation level read committed;
+  end if;
+  answer := eventsourcing.append(
+    p_provision, p_wait, p_segment_tenants, p_segment_last_streams, p_stream_appends, p_stream_types, p_stream_ids,
+    p_stream_expected, p_stream_last_events, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at,
+    p_event_actors, p_event_correlation_ids, p_event_causation_ids, p_event_metadata, p_event_payloads, p_event_tags,
+    p_extras
+  );
+  results := answer.results;
+  commands := answer.commands;
 end
 $$;
 
 comment on procedure eventsourcing.append_alone is 'eventsourcing.append as a transaction of its own.';
 revoke all on procedure eventsourcing.append_alone from public;
 grant execute on procedure eventsourcing.append_alone to eventsourcing_tenant;
+
+-- What is usual, with nothing else: one event for one stream of an active tenant without a hash chain that nobody else has
+-- locked; not known, not the first of the log, and the stream as expected. Answers NULL if it is not so, and has done
+-- nothing then: append waits, or says why.
+create or replace function eventsourcing.append_one(
+  in p_tenant         uuid,
+  in p_aggregate_type text,
+  in p_aggregate_id   text,
+  in p_expected       integer,
+  in p_event_id       uuid,
+  in p_event_type     text,
+  in p_schema_version integer,
+  in p_occurred_at    timestamptz,
+  in p_actor          text,
+  in p_correlation_id text,
+  in p_causation_id   text,
+  in p_metadata       text,
+  in p_payload        text,
+  in p_tags           text[],
+  out "position"      double precision,
+  out version         integer,
+  out recorded_at     timestamptz
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  bound text := eventsourcing.bind_tenant(p_tenant)::text;
+begin
+  perform from eventsourcing.tenants t
+  where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  -- a statement of its own, as in append
+  insert into eventsourcing.events (
+    tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
+    occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags
+  )
+  select p_tenant, n.position + 1, p_aggregate_type, p_aggregate_id, n.version + 1, p_event_id, p_event_type,
+    p_schema_version, p_occurred_at, greatest(date_trunc('milliseconds', clock_timestamp()), n.recorded_at), p_actor,
+    p_correlation_id, p_causation_id, p_metadata::json, p_payload::json,
+    octet_length(p_metadata) + octet_length(p_payload), p_tags
+  from (
+    select h.position, h.recorded_at, coalesce((
+        select e.version from eventsourcing.events e
+        where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
+        order by e.version desc limit 1), 0) as version
+    from eventsourcing.events h where h.tenant_id = p_tenant order by h.position desc limit 1
+  ) n
+  where case p_expected when -1 then true when -2 then n.version > 0 else n.version = p_expected end
+    and (
+      select e.position from eventsourcing.events e
+      where e.tenant_id = p_tenant and e.event_id
+        between p_event_id and p_event_id
+      order by e.event_id limit 1) is null
+  returning events.position, events.version, events.recorded_at into "position", version, recorded_at;
+  if p_tags is not null and found then
+    insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
+    select p_tenant, t.tag, append_one."position", p_event_type from unnest(p_tags) t (tag);
+  end if;
+end
+$$;
+comment on function eventsourcing.append_one is 'Appends one event, if it is as usual. Locks the row of its tenant.';
+
+-- append_one as a transaction of its own; see append_alone.
+create or replace procedure eventsourcing.append_one_alone(
+  in p_tenant         uuid,
+  in p_aggregate_type text,
+  in p_aggregate_id   text,
+  in p_expected       integer,
+  in p_event_id       uuid,
+  in p_event_type     text,
+  in p_schema_version integer,
+  in p_occurred_at    timestamptz,
+  in p_actor          text,
+  in p_correlation_id text,
+  in p_causation_id   text,
+  in p_metadata       text,
+  in p_payload        text,
+  in p_tags           text[],
+  out "position"      double precision,
+  out version         integer,
+  out recorded_at     timestamptz
+)
+language plpgsql
+as $$
+declare
+  answer record;
+begin
+  rollback;
+  if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
+    set transaction isolation level read committed;
+  end if;
+  answer := eventsourcing.append_one(
+    p_tenant, p_aggregate_type, p_aggregate_id, p_expected, p_event_id, p_event_type, p_schema_version, p_occurred_at, p_actor, p_correlation_id, p_causation_id, p_metadata, p_payload, p_tags
+  );
+  "position" := answer."position";
+  version := answer.version;
+  recorded_at := answer.recorded_at;
+end
+$$;
+comment on procedure eventsourcing.append_one_alone is 'eventsourcing.append_one as a transaction of its own.';
+revoke all on procedure eventsourcing.append_one_alone from public;
+grant execute on procedure eventsourcing.append_one_alone to eventsourcing_tenant;

@@ -24,6 +24,17 @@ exception
   when duplicate_object then null;
 end
 $$;
+-- attributes that were added later
+do $$
+begin
+  if not exists (
+    select from pg_catalog.pg_attribute a
+    where a.attrelid = 'eventsourcing.stored_event'::regclass and a.attname = 'tags' and not a.attisdropped
+  ) then
+    alter type eventsourcing.stored_event add attribute tags text[], add attribute hash text;
+  end if;
+end
+$$;
 comment on type eventsourcing.stored_event is
   'An event as the functions return it. position is a double: exact up to 2^53, and cheap to decode. more: whether something in range is behind it.';
 
@@ -43,7 +54,7 @@ begin
     return query
       select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.more
+        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
       from (
         select e.*, sum(e.bytes) over (order by e.version desc rows unbounded preceding) as total,
           lead(true, 1, false) over (order by e.version desc) as more
@@ -59,7 +70,7 @@ begin
     return query
       select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.more
+        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
       from (
         select e.*, sum(e.bytes) over (order by e.version rows unbounded preceding) as total,
           lead(true, 1, false) over (order by e.version) as more
@@ -106,10 +117,14 @@ $$;
 comment on function eventsourcing.position_at is 'First position of the tenant''s log recorded at or after a time.';
 
 -- Events of the tenant's log with p_from <= position <= p_to, recorded in [p_recorded_from, p_recorded_before),
--- of the given aggregate and event types (NULL: all), ascending or descending.
+-- of the given aggregate and event types (NULL: all), and matching a query (NULL: all; see matching_positions), ascending
+-- or descending.
+drop function if exists eventsourcing.read_log(
+  uuid, bigint, bigint, timestamptz, timestamptz, text[], text[], boolean, integer, bigint);
 create or replace function eventsourcing.read_log(
   p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamptz, p_recorded_before timestamptz,
-  p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer, p_max_bytes bigint
+  p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer,
+  p_max_bytes bigint
 )
 returns setof eventsourcing.stored_event
 language plpgsql
@@ -117,8 +132,9 @@ security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
-  first bigint := p_from;
-  last  bigint := p_to;
+  first     bigint := p_from;
+  last      bigint := p_to;
+  positions bigint[];
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   if p_recorded_from is not null then
@@ -127,11 +143,33 @@ begin
   if p_recorded_before is not null then
     last := least(last, eventsourcing.position_at(p_tenant, p_recorded_before) - 1);
   end if;
-  if p_backwards then
+  if p_query is not null then
+    -- with one more, which says whether there are more
+    positions := eventsourcing.matching_positions(
+      p_tenant, p_query, first, last, p_aggregate_types, p_event_types, p_backwards, least(p_limit, 2147483646) + 1);
     return query
       select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.more
+        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
+      from (
+        select m.*, p.place, sum(m.bytes) over (order by p.place rows unbounded preceding) as total,
+          lead(true, 1, false) over (order by p.place) as more
+        from unnest(positions) with ordinality p (position, place)
+        -- one index lookup per event, whatever the planner knows of the log
+        cross join lateral (
+          select k.* from eventsourcing.events k
+          where k.tenant_id = p_tenant and k.position between p.position and p.position order by k.position limit 1
+        ) m
+        order by p.place
+        limit p_limit
+      ) e
+      where e.total - e.bytes < p_max_bytes
+      order by e.place;
+  elsif p_backwards then
+    return query
+      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
+        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
+        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
       from (
         select e.*, sum(e.bytes) over (order by e.position desc rows unbounded preceding) as total,
           lead(true, 1, false) over (order by e.position desc) as more
@@ -148,7 +186,7 @@ begin
     return query
       select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.more
+        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
       from (
         select e.*, sum(e.bytes) over (order by e.position rows unbounded preceding) as total,
           lead(true, 1, false) over (order by e.position) as more

@@ -69,7 +69,7 @@ begin
     select e.tenant_id, row(
       e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
       e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-      e.metadata::text, e.payload::text, e.more)::eventsourcing.stored_event
+      e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex'))::eventsourcing.stored_event
     from (
       select e.*, sum(e.bytes) over (order by e.tenant_id, e.position rows unbounded preceding) as total,
         lead(true, 1, false) over (order by e.tenant_id, e.position) as more

@@ -140,8 +140,8 @@ as $$
     and has_column_privilege('eventsourcing_runner', p.oid, a.attnum, 'select')
   group by p.name
   union all
-  select distinct format('events can be changed or removed by %s', g.name),
-    format('revoke update, delete, truncate on eventsourcing.events from %s', g.name)
+  select distinct format('%s can be changed or removed by %s', case c.relname when 'events' then 'events' else 'tags' end, g.name),
+    format('revoke update, delete, truncate on eventsourcing.%I from %s', c.relname, g.name)
   from pg_class c
   cross join lateral (
     select a.grantee, a.privilege_type from aclexplode(c.relacl) a
@@ -149,7 +149,7 @@ as $$
     select a.grantee, a.privilege_type from pg_attribute t, aclexplode(t.attacl) a where t.attrelid = c.oid
   ) a
   cross join lateral (select case a.grantee when 0 then 'public' else a.grantee::regrole::text end as name) g
-  where c.oid = 'eventsourcing.events'::regclass and a.grantee <> c.relowner
+  where c.oid in ('eventsourcing.events'::regclass, 'eventsourcing.event_tags'::regclass) and a.grantee <> c.relowner
     and a.privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE')
   union all
   select format('function %s runs with the rights of its caller', r.name), format('alter function %s security definer', r.name)

@@ -43,8 +43,13 @@ export interface Envelope<out Payload, out AggregateType extends string = string
   readonly version: number
   /** The payload's `_tag`. */
   readonly eventType: string
-  /** Version of the event type's schema it was written with. */
+  /** Version of the event type's schema it was written with, as it is stored: under the name that the type had then. */
   readonly schemaVersion: number
+  /**
+   * Which part it is of a stored event that is read as several: 1 for the second one, 2 for the third. Absent for the
+   * first, and for an event that is one. All parts have the event id, version and position in common.
+   */
+  readonly part?: number
   /** When it happened, as the writer says. */
   readonly occurredAt: DateTime.Utc
   /** When it was stored, in milliseconds. Never goes back within a tenant, but may be equal: order by `position`. */
@@ -71,6 +76,8 @@ export interface EventOptions {
   readonly actor?: string | undefined
   /** Merged over the metadata of the event context. */
   readonly metadata?: Schema.JsonObject | undefined
+  /** What it is about, for queries: beside the tags that its aggregate derives. 1 to 255 characters each. */
+  readonly tags?: ReadonlyArray<string> | undefined
 }
 
 /** A payload together with what its writer states about it. See {@link make}. */
@@ -84,7 +91,7 @@ export class NewEvent<out Payload> {
 }
 
 /**
- * An event with its own id, time, actor or metadata. Wherever events are appended or decided, a plain payload does as
+ * An event with its own id, time, actor, metadata or tags. Wherever events are appended or decided, a plain payload does as
  * well.
  */
 export const make = <Payload extends Tagged>(payload: Payload, options: EventOptions): NewEvent<Payload> =>

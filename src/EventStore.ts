@@ -1,26 +1,26 @@
 /**
  * The event store: typed events in, typed events out, always of the current tenant.
  */
-import { Clock, Context, DateTime, Effect, Layer, Result, type Schema, Stream } from "effect"
+import { Context, type DateTime, Effect, Layer, type Schema, Stream } from "effect"
 import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
-import { CurrentEventContext } from "./EventContext.ts"
+import type * as EventQuery from "./EventQuery.ts"
 import * as EventStorage from "./EventStorage.ts"
 import { currentTenant } from "./internal/currentTenant.ts"
 import * as decode from "./internal/decode.ts"
-import { CurrentDerivedIds, deriveIds } from "./internal/derivedIds.ts"
 import * as encode from "./internal/encode.ts"
-import { isExpected } from "./internal/expectedVersion.ts"
 import { paged } from "./internal/paged.ts"
+import { storedTypes } from "./internal/storedTypes.ts"
+import { asked, makeReader } from "./internal/storeRead.ts"
+import { checkCommandKey, makeWriter, storedStream } from "./internal/storeWrite.ts"
 import { recordAccess } from "./internal/tenants.ts"
-import {
-  type AppendError,
-  type DecodeError,
-  type ExpectedVersion,
-  type InvalidInput,
-  type ReadError,
-  type StorageUnavailable,
-  VersionConflict
+import type {
+  AppendError,
+  DecodeError,
+  ExpectedVersion,
+  InvalidInput,
+  ReadError,
+  StorageUnavailable
 } from "./StoreError.ts"
 import type { AllTenants, CurrentTenant, TenantId } from "./Tenant.ts"
 
@@ -43,6 +43,29 @@ export interface StreamEventsOf<A extends Aggregate.Any> {
   readonly events: ReadonlyArray<Event.Appendable<Aggregate.EventOf<A>>>
 }
 
+/** A condition of an append: no event of the tenant's log that matches a query lies behind a position. */
+export interface AppendCondition {
+  readonly query: EventQuery.Any
+  /** The last position that was considered. Default: 0, so that no event of the log may match. */
+  readonly after?: number | undefined
+}
+
+/** What an append to several streams may be made conditional on, besides their versions. */
+export interface AppendOptions {
+  /** Checked with the versions, under the tenant's lock: else nothing is written, and `AppendConditionFailed` raised. */
+  readonly condition?: AppendCondition | undefined
+}
+
+/** The same of an append to one stream, and which command it carries out. */
+export interface CommandOptions extends AppendOptions {
+  /**
+   * Has the append take effect once per key: a second one with the same key and fingerprint writes nothing and has the
+   * first outcome; one with another fingerprint fails with `CommandKeyConflict`. The command is recorded also if it has no
+   * events.
+   */
+  readonly command?: EventStorage.CommandKey | undefined
+}
+
 /** The outcome of an append. */
 export interface Appended<out Payload, out Type extends string = string> {
   /** The stream's version after the append. */
@@ -53,6 +76,11 @@ export interface Appended<out Payload, out Type extends string = string> {
   readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
   /** Whether the same events had been appended before: then this is the first outcome, and nothing was written. */
   readonly replayed: boolean
+  /**
+   * Set if the command had been carried out before, whatever events are given now: then version, position and events are
+   * those of that time, and nothing was written.
+   */
+  readonly command?: EventStorage.CommandRow | undefined
 }
 
 /** {@link Appended} of an aggregate. */
@@ -81,6 +109,24 @@ export interface ReadOptions {
   readonly limit?: number | undefined
 }
 
+/** Where an event is, and which one it is. */
+export interface EventPlace {
+  readonly version: number
+  readonly position: number
+  readonly eventId: string
+  /** Milliseconds since 1970. */
+  readonly recordedAt: number
+}
+
+/** Successive events of a stream. */
+export interface StreamPage<out Payload, out Type extends string = string> {
+  readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
+  /** The first event that was read, even if an upcaster drops it. */
+  readonly first: EventPlace
+  /** The last event that was read, even if an upcaster drops it. */
+  readonly last: EventPlace
+}
+
 /** A range of versions, both ends inclusive. Default: the whole stream. */
 export interface VersionRange {
   readonly fromVersion?: number | undefined
@@ -99,6 +145,8 @@ export interface LogRange {
   readonly recordedBefore?: DateTime.Utc | undefined
   /** Event types (`_tag`s). Default: all. */
   readonly eventTypes?: ReadonlyArray<string> | undefined
+  /** Events that match a query. */
+  readonly query?: EventQuery.Any | undefined
 }
 
 /** A tenant and the head of its log. */
@@ -133,24 +181,36 @@ export class EventStore extends Context.Service<
      * **Details**
      *
      * Appending the same events (by event id) with the same content again yields the first outcome again, whatever
-     * version is expected: a retry after a lost answer is safe. Content is stream, type, schema version, payload and
-     * metadata. With no events, only the expected version is checked.
+     * version is expected: a retry after a lost answer is safe. Content is stream, type, schema version, payload, tags and
+     * metadata. With no events, only the expected version and the condition are checked.
      */
     readonly append: <Type extends string, State, Payload extends Event.Tagged, Id>(
-      events: StreamEvents<Type, State, Payload, Id>
+      events: StreamEvents<Type, State, Payload, Id> & CommandOptions
     ) => Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | DecodeError, CurrentTenant>
     /** Appends events to several streams of the tenant, each stream once. All are written, or none. */
-    readonly appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(streams: {
-      readonly [K in keyof As]: StreamEventsOf<As[K]>
-    }) => Effect.Effect<
+    readonly appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
+      streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
+      options?: AppendOptions
+    ) => Effect.Effect<
       { readonly [K in keyof As]: AppendedOf<As[K]> },
       AppendError | InvalidInput | DecodeError,
       CurrentTenant
     >
+    /** The outcome of the command that was carried out under a key; undefined if there is none, or it has expired. */
+    readonly commandOutcome: (
+      key: string
+    ) => Effect.Effect<EventStorage.CommandRow | undefined, ReadError | InvalidInput, CurrentTenant>
     /** The events of a stream. Empty if there are none. */
     readonly readStream: <Type extends string, State, Payload extends Event.Tagged, Id>(
       request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions
     ) => Stream.Stream<Event.Envelope<Payload, Type>, ReadError | DecodeError | InvalidInput, CurrentTenant>
+    /**
+     * The events of a stream, forwards and page by page: for who folds them, and must know the version that the stream has
+     * even where an upcaster drops its last events. No page if there are none.
+     */
+    readonly readStreamPages: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      request: StreamKey<Type, State, Payload, Id> & VersionRange
+    ) => Stream.Stream<StreamPage<Payload, Type>, ReadError | DecodeError | InvalidInput, CurrentTenant>
     /** The events of the given aggregates in the tenant's log, in its order. */
     readonly readLog: <const As extends ReadonlyArray<Aggregate.Any>>(
       request: { readonly aggregates: As } & LogRange & ReadOptions
@@ -199,169 +259,12 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
     if (!Number.isSafeInteger(pageSize) || pageSize < 1)
       throw new RangeError("pageSize must be a positive integer")
 
-    const streamKey = <Type extends string, State, Payload extends Event.Tagged, Id>(
-      tenantId: TenantId,
-      { aggregate, id }: StreamKey<Type, State, Payload, Id>
-    ) =>
-      Result.map(encode.aggregateId(aggregate, id), (aggregateId) => ({
-        tenantId,
-        aggregateType: aggregate.type,
-        aggregateId
-      }))
+    const reader = makeReader(storage, pageSize)
+    const write = makeWriter(storage, reader, limits)
 
     const streamVersion: EventStore["Service"]["version"] = Effect.fnUntraced(function* (key) {
       const tenantId = yield* currentTenant
-      return yield* storage.streamVersion(yield* Effect.fromResult(streamKey(tenantId, key)))
-    })
-
-    const readStream = <A, E>(
-      key: { readonly tenantId: TenantId; readonly aggregateType: string; readonly aggregateId: string },
-      range: VersionRange & ReadOptions,
-      decodePage: (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
-    ) => {
-      const { fromVersion = 1, toVersion = encode.maxVersion, direction = "forwards", limit } = range
-      checkIntegers({ fromVersion, toVersion, limit })
-      return paged({
-        start: direction === "forwards" ? fromVersion : toVersion,
-        pageSize,
-        limit,
-        read: (cursor, size) =>
-          storage.readStream({
-            ...key,
-            fromVersion: direction === "forwards" ? cursor : fromVersion,
-            toVersion: direction === "forwards" ? toVersion : cursor,
-            direction,
-            limit: size
-          }),
-        next: (last) => (direction === "forwards" ? last.version + 1 : last.version - 1),
-        decode: decodePage
-      })
-    }
-
-    const readLog = <A, E>(
-      tenantId: TenantId,
-      aggregateTypes: ReadonlyArray<string> | undefined,
-      range: LogRange & ReadOptions,
-      decodePage: (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
-    ) => {
-      const { fromPosition = 1, toPosition = Number.MAX_SAFE_INTEGER, direction = "forwards", limit } = range
-      checkIntegers({ fromPosition, toPosition, limit })
-      return paged({
-        start: direction === "forwards" ? fromPosition : toPosition,
-        pageSize,
-        limit,
-        read: (cursor, size) =>
-          storage.readLog({
-            tenantId,
-            fromPosition: direction === "forwards" ? cursor : fromPosition,
-            toPosition: direction === "forwards" ? toPosition : cursor,
-            recordedFrom: range.recordedFrom?.epochMilliseconds,
-            recordedBefore: range.recordedBefore?.epochMilliseconds,
-            aggregateTypes,
-            eventTypes: range.eventTypes,
-            direction,
-            limit: size
-          }),
-        next: (last) => (direction === "forwards" ? last.position + 1 : last.position - 1),
-        decode: decodePage
-      })
-    }
-
-    /** The events of an append that had been made before, as they were stored then. */
-    const storedBefore = (
-      tenantId: TenantId,
-      aggregate: Aggregate.Any,
-      aggregateId: string,
-      versions: ReadonlySet<number>
-    ) => {
-      let fromVersion = Infinity
-      let toVersion = 0
-      for (const version of versions) {
-        fromVersion = Math.min(fromVersion, version)
-        toVersion = Math.max(toVersion, version)
-      }
-      return readStream(
-        { tenantId, aggregateType: aggregate.type, aggregateId },
-        { fromVersion, toVersion, limit: versions.size === 0 ? 0 : undefined },
-        (rows) => decode.envelopes(tenantId, aggregate, rows)
-      ).pipe(
-        Stream.filter((envelope) => versions.has(envelope.version)),
-        Stream.runCollect
-      )
-    }
-
-    const appendStreams = Effect.fnUntraced(function* (
-      streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>
-    ) {
-      const tenantId = yield* currentTenant
-      // An id that is not one is refused further on.
-      return yield* deriveIds(
-        yield* CurrentDerivedIds,
-        streams,
-        (stream) => Result.getOrUndefined(streamKey(tenantId, stream)),
-        (named) => write(tenantId, named)
-      )
-    })
-
-    const write = Effect.fnUntraced(function* (
-      tenantId: TenantId,
-      streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>
-    ) {
-      // A test clock stands between milliseconds after a jittered delay.
-      const now = Math.floor(yield* Clock.currentTimeMillis)
-      const context = yield* CurrentEventContext
-      const prepared = yield* Effect.fromResult(encode.streams(streams, { context, now, limits }))
-      // Streams without events are checked, not written.
-      const versions: Array<number> = []
-      for (const { append } of prepared) {
-        const { aggregateType, aggregateId, expectedVersion: expected, events } = append
-        const actual =
-          events.length > 0 ? 0 : yield* storage.streamVersion({ tenantId, aggregateType, aggregateId })
-        if (events.length === 0 && !isExpected(expected, actual)) {
-          return yield* new VersionConflict({ tenantId, aggregateType, aggregateId, expected, actual })
-        }
-        versions.push(actual)
-      }
-      const written = prepared.map(({ append }) => append).filter(({ events }) => events.length > 0)
-      if (written.length === 0) {
-        const position = yield* storage.position(tenantId)
-        return versions.map((version): Appended<Event.Tagged> => ({
-          version,
-          position,
-          events: [],
-          replayed: false
-        }))
-      }
-      const [outcome] = yield* storage.append([{ tenantId, streams: written }])
-      if (outcome === undefined)
-        return yield* Effect.die(new Error("the driver gave no outcome for an append"))
-      const receipt = yield* Effect.fromResult(outcome)
-      const results: Array<Appended<Event.Tagged>> = []
-      let first = 0
-      for (const [index, { append, events }] of prepared.entries()) {
-        const end = first + events.length
-        const aggregate = streams[index]?.aggregate
-        const positions = events.length === 0 ? receipt.positions : receipt.positions.slice(first, end)
-        results.push({
-          // The highest: events that had been appended before may be given in another order now.
-          version: receipt.versions.slice(first, end).reduce(larger, versions[index] ?? 0),
-          position: positions.reduce(larger, 0),
-          events:
-            receipt.replayed && aggregate !== undefined
-              ? yield* storedBefore(
-                  tenantId,
-                  aggregate,
-                  append.aggregateId,
-                  new Set(receipt.versions.slice(first, end))
-                )
-              : events.map((event, place) =>
-                  decode.appended(tenantId, append, event, receipt, first + place)
-                ),
-          replayed: receipt.replayed
-        })
-        first = end
-      }
-      return results
+      return yield* storage.streamVersion(yield* Effect.fromResult(storedStream(tenantId, key)))
     })
 
     return EventStore.of({
@@ -370,25 +273,48 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         State,
         Payload extends Event.Tagged,
         Id
-      >(events: StreamEvents<Type, State, Payload, Id>) {
-        const [appended] = yield* appendStreams([events])
+      >({ condition, command, ...events }: StreamEvents<Type, State, Payload, Id> & CommandOptions) {
+        const [appended] = yield* write([events], { condition, command })
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One stream, one result, with the events of that stream.
         return appended as Appended<Payload, Type>
       }),
-      appendAll: Effect.fn("EventStore.appendAll")(function* <
-        const As extends ReadonlyArray<Aggregate.Any>
-      >(streams: {
-        readonly [K in keyof As]: StreamEventsOf<As[K]>
-      }) {
+      appendAll: Effect.fn("EventStore.appendAll")(function* <const As extends ReadonlyArray<Aggregate.Any>>(
+        streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
+        { condition }: AppendOptions = {}
+      ) {
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream.
-        return (yield* appendStreams(streams)) as { readonly [K in keyof As]: AppendedOf<As[K]> }
+        return (yield* write(streams, { condition })) as {
+          readonly [K in keyof As]: AppendedOf<As[K]>
+        }
       }),
+      commandOutcome: (key) =>
+        Effect.gen(function* () {
+          const tenantId = yield* currentTenant
+          yield* Effect.fromResult(checkCommandKey(key))
+          return yield* storage.commandOutcome({ tenantId, key })
+        }),
       readStream: (request) =>
         Stream.unwrap(
           Effect.gen(function* () {
             const tenantId = yield* currentTenant
-            const key = yield* Effect.fromResult(streamKey(tenantId, request))
-            return readStream(key, request, (rows) => decode.envelopes(tenantId, request.aggregate, rows))
+            const key = yield* Effect.fromResult(storedStream(tenantId, request))
+            return reader.readStream(key, request, (rows) =>
+              decode.envelopes(tenantId, request.aggregate, rows, request.direction)
+            )
+          })
+        ),
+      readStreamPages: ({ aggregate, fromVersion, id, toVersion }) =>
+        Stream.unwrap(
+          Effect.gen(function* () {
+            const tenantId = yield* currentTenant
+            const key = yield* Effect.fromResult(storedStream(tenantId, { aggregate, id }))
+            return reader.readStream(key, { fromVersion, toVersion }, (rows) => {
+              const [first] = rows
+              const last = rows.at(-1)
+              if (first === undefined || last === undefined) return { events: [], failure: undefined }
+              const { events, ...page } = decode.envelopes(tenantId, aggregate, rows)
+              return { ...page, events: [{ events, first: placeOf(first), last: placeOf(last) }] }
+            })
           })
         ),
       readLog: <const As extends ReadonlyArray<Aggregate.Any>>({
@@ -398,24 +324,32 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         Stream.unwrap(
           Effect.map(currentTenant, (tenantId) => {
             const byType = new Map(aggregates.map((aggregate) => [aggregate.type, aggregate]))
-            return readLog(
+            const { eventTypes } = range
+            const wanted = eventTypes === undefined ? undefined : new Set(eventTypes)
+            return reader.readLog(
               tenantId,
-              [...byType.keys()],
+              {
+                aggregateTypes: [...byType.keys()],
+                eventTypes: eventTypes === undefined ? undefined : storedTypes(aggregates, eventTypes)
+              },
               range,
               // Each event is decoded by the aggregate whose type it has.
               (rows) =>
                 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
-                decode.mixedEnvelopes(tenantId, byType, rows) as decode.Decoded<
+                decode.mixedEnvelopes(tenantId, byType, rows, wanted, range.direction) as decode.Decoded<
                   EnvelopeOf<As[number]>,
                   DecodeError
-                >
+                >,
+              asked(range)
             )
           })
         ),
       readLogJson: ({ aggregateTypes, ...range }) =>
         Stream.unwrap(
           Effect.map(currentTenant, (tenantId) =>
-            readLog(tenantId, aggregateTypes, range, (rows) => decode.jsonEnvelopes(tenantId, rows))
+            reader.readLog(tenantId, { aggregateTypes, eventTypes: range.eventTypes }, range, (rows) =>
+              decode.jsonEnvelopes(tenantId, rows)
+            )
           )
         ),
       version: streamVersion,
@@ -447,15 +381,12 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
     })
   })
 
-const larger = (left: number, right: number): number => Math.max(left, right)
-
-/** Drivers would differ about other numbers; infinity does as an end. A wrong one is a defect. */
-const checkIntegers = (numbers: Readonly<Record<string, number | undefined>>): void => {
-  for (const [name, value] of Object.entries(numbers)) {
-    if (value !== undefined && !Number.isInteger(value) && Math.abs(value) !== Infinity)
-      throw new RangeError(`${name} must be an integer`)
-  }
-}
+const placeOf = ({ eventId, position, recordedAt, version }: EventStorage.EventRow): EventPlace => ({
+  version,
+  position,
+  eventId,
+  recordedAt
+})
 
 /** The event store on a driver. */
 export const layer: Layer.Layer<EventStore, never, EventStorage.EventStorage> = Layer.effect(

@@ -9,6 +9,7 @@ import type { EnvelopeOf } from "./EventStore.ts"
 import { currentTenant } from "./internal/currentTenant.ts"
 import * as decode from "./internal/decode.ts"
 import * as inMemory from "./internal/inMemory.ts"
+import { storedTypes } from "./internal/storedTypes.ts"
 import type { EnvelopeWith } from "./Projection.ts"
 import { ProjectionBehind } from "./ProjectionError.ts"
 import type { DecodeError, ReadError } from "./StoreError.ts"
@@ -190,7 +191,7 @@ export const make = <
         apply,
         follow: {
           aggregateTypes: [...byType.keys()],
-          eventTypes: folding.eventTypes,
+          eventTypes: folding.eventTypes && storedTypes(aggregates, folding.eventTypes),
           pageSize: settings.pageSize,
           pollInterval: settings.pollInterval,
           retry: settings.retry,

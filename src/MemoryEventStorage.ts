@@ -7,8 +7,11 @@ import * as EventStorage from "./EventStorage.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
 import { sameJson } from "./internal/json.ts"
 import { withHeads } from "./internal/memoryHeads.ts"
+import { matches, seenUpTo, TenantLog } from "./internal/memoryLog.ts"
 import {
+  AppendConditionFailed,
   type AppendError,
+  CommandKeyConflict,
   EventIdConflict,
   StorageUnavailable,
   TenantSuspended,
@@ -26,76 +29,8 @@ export interface Options {
 /** A test clock stands between milliseconds after a jittered delay. */
 const wholeMillis = Effect.map(Clock.currentTimeMillis, Math.floor)
 
-/** One tenant's log, and what is needed to find events in it. Nothing in here is shared between tenants. */
-class TenantLog {
-  status: EventStorage.TenantStatus = "active"
-  readonly createdAt: number
-  readonly events: Array<EventStorage.EventRow> = []
-  readonly #streams = new Map<string, Map<string, Array<EventStorage.EventRow>>>()
-  readonly #byEventId = new Map<string, EventStorage.EventRow>()
-
-  constructor(createdAt: number) {
-    this.createdAt = createdAt
-  }
-
-  stream(aggregateType: string, aggregateId: string): ReadonlyArray<EventStorage.EventRow> {
-    return this.#streams.get(aggregateType)?.get(aggregateId) ?? []
-  }
-
-  byEventId(eventId: string): EventStorage.EventRow | undefined {
-    return this.#byEventId.get(eventId)
-  }
-
-  write(stream: EventStorage.StreamAppend, now: number): ReadonlyArray<EventStorage.EventRow> {
-    const { aggregateType, aggregateId } = stream
-    let ofType = this.#streams.get(aggregateType)
-    if (ofType === undefined)
-      this.#streams.set(aggregateType, (ofType = new Map<string, Array<EventStorage.EventRow>>()))
-    let rows = ofType.get(aggregateId)
-    if (rows === undefined) ofType.set(aggregateId, (rows = []))
-    // The clock may go back; what is recorded does not.
-    const recordedAt = Math.max(now, this.events.at(-1)?.recordedAt ?? now)
-    const written: Array<EventStorage.EventRow> = []
-    for (const event of stream.events) {
-      const row: EventStorage.EventRow = {
-        ...event,
-        aggregateType,
-        aggregateId,
-        position: this.events.length + 1,
-        version: rows.length + 1,
-        recordedAt,
-        hash: null
-      }
-      this.events.push(row)
-      rows.push(row)
-      this.#byEventId.set(event.eventId, row)
-      written.push(row)
-    }
-    return written
-  }
-
-  /** The first position recorded at or after a time. */
-  positionAt(time: number): number {
-    let low = 1
-    let high = this.events.length + 1
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2)
-      if ((this.events[middle - 1]?.recordedAt ?? Infinity) >= time) high = middle
-      else low = middle + 1
-    }
-    return low
-  }
-}
-
-const receipt = (
-  replayed: boolean,
-  rows: ReadonlyArray<EventStorage.EventRow>
-): EventStorage.AppendReceipt => ({
-  replayed,
-  positions: rows.map((row) => row.position),
-  versions: rows.map((row) => row.version),
-  recordedAt: rows.map((row) => row.recordedAt)
-})
+const sameTags = (left: ReadonlyArray<string>, right: ReadonlyArray<string>): boolean =>
+  left.length === right.length && left.every((tag, index) => tag === right[index])
 
 const sameContent = (
   stored: EventStorage.EventRow,
@@ -106,17 +41,46 @@ const sameContent = (
   stored.aggregateId === stream.aggregateId &&
   stored.eventType === event.eventType &&
   stored.schemaVersion === event.schemaVersion &&
+  sameTags(stored.tags, event.tags) &&
   sameJson(stored.payload, event.payload) &&
   sameJson(stored.metadata, event.metadata)
 
-const appendTo = (
+/** The row without what only the memory knows of it. */
+const commandRow = (stored: EventStorage.CommandRow): EventStorage.CommandRow => ({
+  fingerprint: stored.fingerprint,
+  aggregateType: stored.aggregateType,
+  aggregateId: stored.aggregateId,
+  version: stored.version,
+  position: stored.position,
+  events: stored.events
+})
+
+/** The outcome of a command that was carried out before, if it was. */
+const commandBefore = (
   log: TenantLog,
-  request: EventStorage.AppendRequest,
+  { fingerprint, key }: EventStorage.CommandKey,
   now: number
-): Result.Result<EventStorage.AppendReceipt, AppendError> => {
-  const { tenantId, streams } = request
-  if (log.status === "suspended") return Result.fail(new TenantSuspended({ tenantId }))
-  const known: Array<EventStorage.EventRow> = []
+): Result.Result<EventStorage.AppendReceipt, AppendError> | undefined => {
+  const stored = log.command(key, now)
+  if (stored === undefined) return undefined
+  if (stored.fingerprint !== fingerprint)
+    return Result.fail(new CommandKeyConflict({ tenantId: log.tenantId, key }))
+  const places = Array.from({ length: stored.events }, (_, index) => index + 1 - stored.events)
+  return Result.succeed({
+    replayed: true,
+    positions: places.map((place) => stored.position + place),
+    versions: places.map((place) => stored.version + place),
+    recordedAt: places.map(() => stored.recordedAt),
+    command: commandRow(stored)
+  })
+}
+
+/** The outcome of an append of events of which some are there already, if there are any. */
+const eventsBefore = (
+  log: TenantLog,
+  streams: ReadonlyArray<EventStorage.StreamAppend>
+): Result.Result<EventStorage.AppendReceipt, AppendError> | undefined => {
+  let known: Array<EventStorage.EventRow> | undefined
   let events = 0
   let conflict: string | undefined
   for (const stream of streams) {
@@ -124,29 +88,54 @@ const appendTo = (
       events++
       const stored = log.byEventId(event.eventId)
       if (stored === undefined) continue
+      known ??= []
       known.push(stored)
       if (conflict === undefined && !sameContent(stored, stream, event)) conflict = event.eventId
     }
   }
-  // An append that was done before gets its first outcome again, whatever the version is by now.
-  if (known[0] !== undefined) {
-    if (conflict === undefined && known.length === events) return Result.succeed(receipt(true, known))
-    return Result.fail(new EventIdConflict({ tenantId, eventId: conflict ?? known[0].eventId }))
+  if (known?.[0] === undefined) return undefined
+  if (conflict !== undefined || known.length !== events) {
+    return Result.fail(new EventIdConflict({ tenantId: log.tenantId, eventId: conflict ?? known[0].eventId }))
   }
+  return Result.succeed({
+    replayed: true,
+    positions: known.map((row) => row.position),
+    versions: known.map((row) => row.version),
+    recordedAt: known.map((row) => row.recordedAt)
+  })
+}
+
+const appendTo = (
+  log: TenantLog,
+  { command, condition, streams, tenantId }: EventStorage.AppendRequest,
+  now: number
+): Result.Result<EventStorage.AppendReceipt, AppendError> => {
+  if (log.status === "suspended") return Result.fail(new TenantSuspended({ tenantId }))
+  // What was done before gets its first outcome again, whatever the version is by now.
+  const before =
+    (command === undefined ? undefined : commandBefore(log, command, now)) ?? eventsBefore(log, streams)
+  if (before !== undefined) return before
   for (const { aggregateType, aggregateId, expectedVersion } of streams) {
-    const actual = log.stream(aggregateType, aggregateId).length
+    const actual = log.version(aggregateType, aggregateId)
     if (!isExpected(expectedVersion, actual)) {
       return Result.fail(
         new VersionConflict({ tenantId, aggregateType, aggregateId, expected: expectedVersion, actual })
       )
     }
   }
-  return Result.succeed(
-    receipt(
-      false,
-      streams.flatMap((stream) => log.write(stream, now))
-    )
-  )
+  if (condition !== undefined) {
+    const position = log.conflicting(condition)
+    if (position !== undefined) {
+      const after = seenUpTo(condition.after)
+      return Result.fail(new AppendConditionFailed({ tenantId, after, position }))
+    }
+  }
+  const receipt = { replayed: false, positions: [], versions: [], recordedAt: [] }
+  for (const stream of streams) {
+    log.write(stream, now, receipt.positions, receipt.versions, receipt.recordedAt)
+    if (command !== undefined) log.keepCommand(command, stream, now)
+  }
+  return Result.succeed(receipt)
 }
 
 /** Rows between two places (1-based, inclusive), and whether that is all of them. */
@@ -180,7 +169,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
 
   const provision = (tenantId: TenantId, now: number): TenantLog => {
     let log = logs.get(tenantId)
-    if (log === undefined) logs.set(tenantId, (log = new TenantLog(now)))
+    if (log === undefined) logs.set(tenantId, (log = new TenantLog(tenantId, now)))
     return log
   }
 
@@ -223,7 +212,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
       Effect.sync(() => {
         const log = logs.get(request.tenantId)
         if (log === undefined) return { rows: [], complete: true }
-        const { recordedFrom, recordedBefore, aggregateTypes, eventTypes } = request
+        const { recordedFrom, recordedBefore, aggregateTypes, eventTypes, query } = request
         return pageOf(
           log.events,
           recordedFrom === undefined
@@ -236,17 +225,26 @@ const make = Effect.fnUntraced(function* (options: Options) {
           request.limit,
           (row) =>
             (aggregateTypes === undefined || aggregateTypes.includes(row.aggregateType)) &&
-            (eventTypes === undefined || eventTypes.includes(row.eventType))
+            (eventTypes === undefined || eventTypes.includes(row.eventType)) &&
+            (query === undefined || matches(query, row))
         )
       }),
     streamVersion: (request) =>
-      Effect.sync(
-        () => logs.get(request.tenantId)?.stream(request.aggregateType, request.aggregateId).length ?? 0
-      ),
+      Effect.sync(() => logs.get(request.tenantId)?.version(request.aggregateType, request.aggregateId) ?? 0),
     position: (tenantId) => Effect.sync(() => logs.get(tenantId)?.events.length ?? 0),
-    commandOutcome: () => Effect.succeed(undefined),
-    startHashChain: () => Effect.die(new Error("not implemented yet")),
-    hashChainStart: () => Effect.succeed(undefined),
+    commandOutcome: ({ key, tenantId }) =>
+      Effect.map(wholeMillis, (now) => {
+        const stored = logs.get(tenantId)?.command(key, now)
+        return stored === undefined ? undefined : commandRow(stored)
+      }),
+    startHashChain: (tenantId) =>
+      Effect.suspend(() => {
+        const log = logs.get(tenantId)
+        return log === undefined
+          ? Effect.fail(new UnknownTenant({ tenantId }))
+          : Effect.succeed((log.chainedFrom ??= log.events.length + 1))
+      }),
+    hashChainStart: (tenantId) => Effect.sync(() => logs.get(tenantId)?.chainedFrom),
     provisionTenant: (tenantId) => Effect.map(wholeMillis, (now) => provision(tenantId, now).status),
     tenantStatus: (tenantId) => Effect.sync(() => logs.get(tenantId)?.status),
     recordAccess: ({ actor, reason, operation }) =>

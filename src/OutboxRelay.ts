@@ -7,6 +7,7 @@ import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
 import type * as EventStorage from "./EventStorage.ts"
 import { codecOf } from "./internal/codec.ts"
+import { partId } from "./internal/derivedIds.ts"
 import * as Projection from "./Projection.ts"
 import * as ProjectionRunner from "./ProjectionRunner.ts"
 import type * as ProjectionStorage from "./ProjectionStorage.ts"
@@ -47,23 +48,20 @@ const headerValue = (text: string): string =>
     character === "%" ? "%25" : encodeURIComponent(character)
   )
 
+/** The parts of an event that is read as several are messages of their own, and the same ones each time. */
+const messageId = ({ eventId, part }: Event.Envelope<unknown>): Event.EventId =>
+  part === undefined ? eventId : partId(eventId, part)
+
 /** An event as a message. */
 const messageOf = (
   aggregates: ReadonlyMap<string, Aggregate.Any>,
   envelope: Event.Envelope<Event.Tagged>
 ): Result.Result<Message, PublishFailed> => {
-  const {
-    eventId: id,
-    tenantId,
-    aggregateType,
-    aggregateId,
-    eventType,
-    correlationId,
-    causationId
-  } = envelope
+  const { tenantId, aggregateType, aggregateId, eventType, correlationId, causationId } = envelope
   const aggregate = aggregates.get(aggregateType)
   const codec = aggregate === undefined ? undefined : codecOf(aggregate).events.get(eventType)
   if (codec === undefined) throw new TypeError(`the relay does not publish ${aggregateType}`)
+  const id = messageId(envelope)
   return Result.map(
     Result.mapError(
       codec.encode(envelope.payload),
@@ -83,6 +81,7 @@ const messageOf = (
       },
       body: JSON.stringify({
         ...envelope,
+        schemaVersion: codec.schemaVersion,
         occurredAt: DateTime.formatIso(envelope.occurredAt),
         recordedAt: DateTime.formatIso(envelope.recordedAt),
         payload
@@ -102,7 +101,8 @@ const messageOf = (
  * again. A message that cannot be published holds up its tenant until it can, unless `retry` ends and `onFailure` is
  * `"deadLetter"`.
  *
- * The payload in a message is what the event's schema makes of it now.
+ * The payload in a message is what the event's schema makes of it now, and `schemaVersion` the version of that. Each part
+ * of an event that is read as several is a message; the ids of the second and later ones follow from the event's id.
  *
  * **Gotchas**
  *
@@ -159,7 +159,7 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>>(
     }).pipe(
       Effect.mapError((error) => {
         if (error instanceof Projection.FailedAt) return error
-        const refused = envelopes.find(({ eventId }) => eventId === error.messageId)
+        const refused = envelopes.find((envelope) => messageId(envelope) === error.messageId)
         return refused === undefined ? error : new Projection.FailedAt(refused.position, error)
       }),
       Effect.withSpan("OutboxRelay.publish", {

@@ -6,9 +6,10 @@ import { Cause, Context, type Duration, Effect, Layer, Metric, Option, PubSub, R
 import type * as Event from "./Event.ts"
 import * as EventContext from "./EventContext.ts"
 import * as EventStorage from "./EventStorage.ts"
-import { mixedEnvelopes } from "./internal/decode.ts"
+import { mixedEnvelopes, reportSkipped } from "./internal/decode.ts"
 import { type Failed, failed } from "./internal/handlerFailure.ts"
 import { retryDelay } from "./internal/retryDelay.ts"
+import { storedTypes } from "./internal/storedTypes.ts"
 import * as Projection from "./Projection.ts"
 import * as ProjectionStorage from "./ProjectionStorage.ts"
 import { type ReadError, StorageUnavailable } from "./StoreError.ts"
@@ -125,15 +126,17 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         fromPosition: after + 1,
         toPosition: upTo,
         aggregateTypes: [...byType.keys()],
-        eventTypes: projection.eventTypes,
+        eventTypes: storedTypes(projection.aggregates, projection.eventTypes),
         limit: projection.batchSize
       })
-      const page = mixedEnvelopes(claim.tenantId, byType, rows)
+      const page = mixedEnvelopes(claim.tenantId, byType, rows, new Set(projection.eventTypes))
+      yield* reportSkipped(page)
       const [first] = page.events
       if (first !== undefined && projection.handleAll !== undefined) {
         const { events: batch } = page
         // If it is not known which of them failed, the first is tried alone next time, then those behind it.
-        yield* handling(first, batch.length === 1, () => projection.handleAll?.(batch) ?? Effect.void)
+        const alone = batch.every(({ position }) => position === first.position)
+        yield* handling(first, alone, () => projection.handleAll?.(batch) ?? Effect.void)
       } else {
         for (const envelope of page.events) yield* handling(envelope, true, () => projection.handle(envelope))
       }

@@ -8,7 +8,7 @@ import type { TenantId } from "./Tenant.ts"
 
 /** An event, ready to be sent. */
 export interface Message {
-  /** The event's id. A message may come twice: whoever receives it drops what it has seen of that tenant. */
+  /** The event's id, or one that follows from it. A message may come twice: whoever receives it drops what it has seen of that tenant. */
   readonly id: EventId
   readonly tenantId: TenantId
   /** Tenant and stream, as JSON: messages of one key are in order, and must stay so (the key of a partition). */

@@ -73,7 +73,10 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>, H extends Pr
     ...projection,
     kind: "reaction",
     startAt,
-    handle: (envelope) =>
-      projection.handle(envelope).pipe(EventContext.derivingIds(["reaction", name, envelope.eventId]))
+    handle: (envelope) => {
+      const { eventId, part } = envelope
+      const parts = part === undefined ? [] : [String(part)]
+      return projection.handle(envelope).pipe(EventContext.derivingIds(["reaction", name, eventId, ...parts]))
+    }
   }
 }

@@ -10,6 +10,7 @@ import { currentTenant } from "./internal/currentTenant.ts"
 import * as decode from "./internal/decode.ts"
 import * as Follow from "./internal/follow.ts"
 import * as Hints from "./internal/hints.ts"
+import { storedTypes } from "./internal/storedTypes.ts"
 import { recordAccess } from "./internal/tenants.ts"
 import { type DecodeError, PositionAhead, type ReadError } from "./StoreError.ts"
 import type { AllTenants, CurrentTenant, TenantId } from "./Tenant.ts"
@@ -63,15 +64,19 @@ export const defaultRetry: Schedule.Schedule<unknown> = Follow.retryForever
 /** How the events of aggregates are found and decoded. */
 const selection = <As extends ReadonlyArray<Aggregate.Any>>(options: Options<As>) => {
   const byType = new Map(options.aggregates.map((aggregate) => [aggregate.type, aggregate]))
+  const wanted = options.eventTypes === undefined ? undefined : new Set(options.eventTypes)
   return {
     aggregateTypes: [...byType.keys()],
-    eventTypes: options.eventTypes,
+    eventTypes: options.eventTypes && storedTypes(options.aggregates, options.eventTypes),
     pageSize: options.pageSize,
     pollInterval: options.pollInterval,
     retry: options.retry,
     decode: (tenantId: TenantId, rows: ReadonlyArray<EventStorage.EventRow>) =>
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
-      decode.mixedEnvelopes(tenantId, byType, rows) as decode.Decoded<EnvelopeOf<As[number]>, DecodeError>
+      decode.mixedEnvelopes(tenantId, byType, rows, wanted) as decode.Decoded<
+        EnvelopeOf<As[number]>,
+        DecodeError
+      >
   }
 }
 

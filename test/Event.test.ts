@@ -51,6 +51,7 @@ describe("an event with options", () => {
           correlationId: eventId,
           causationId: null,
           metadata: { ip: "::1", tags: [1, null] },
+          tags: [],
           payload: opened()
         }
       )

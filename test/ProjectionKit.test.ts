@@ -1,5 +1,5 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Context, Effect, Exit, Layer } from "effect"
+import { Cause, Context, Effect, Exit, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { CurrentEventContext } from "../src/EventContext.ts"
 import * as EventStore from "../src/EventStore.ts"
@@ -53,6 +53,21 @@ describe("given, when, expect", () => {
       yield* ProjectionKit.expect(globex, total("2"), undefined)
       const wrong = yield* Effect.exit(ProjectionKit.expect(acme, total("1"), 124))
       assert.isTrue(Exit.isFailure(wrong))
+    }).pipe(Effect.provideService(Totals, new Map()))
+  )
+
+  it.effect("expectations follow each other, and what is not so is told", () =>
+    Effect.gen(function* () {
+      const then = ProjectionKit.given(acme, Order, "1", placed(1), changed(2))
+        .and(globex, Order, "1", placed(5))
+        .when(Total)
+        .thenReads(acme, total("1"), 12)
+        .thenReads(globex, total("1"), 5)
+      yield* then
+      const wrong = yield* Effect.exit(then.thenReads(acme, total("1"), 13))
+      assert.isTrue(Exit.isFailure(wrong))
+      const message = Exit.isFailure(wrong) ? String(Cause.squash(wrong.cause)) : ""
+      assert.include(message, `the tenant ${acme} reads something else\n\n- expected\n+ read\n\n- 13\n+ 12`)
     }).pipe(Effect.provideService(Totals, new Map()))
   )
 

@@ -1,24 +1,34 @@
-/** From rows to typed events, a page at a time and without an Effect per event. */
-import { DateTime, Result, type Schema } from "effect"
-import type * as Aggregate from "../Aggregate.ts"
+/**
+ * From rows to typed events, a page at a time and without an Effect per event.
+ *
+ * A row is not always one event: upcasters split and drop events, and a tolerant aggregate (`Aggregate.tolerant`) passes over
+ * what it cannot read. So whoever needs to know how far a page reaches looks at its rows, never at its last event; whoever
+ * filters by event type asks the driver for `storedTypes`, and then for the `wanted` ones here; and whoever decodes reports
+ * `skipped`.
+ */
+import { DateTime, Effect, Metric, Option, Result, type Schema } from "effect"
+import * as Aggregate from "../Aggregate.ts"
 import type * as Event from "../Event.ts"
 import type {
   AppendReceipt,
   CrossTenantAccessRow,
+  Direction,
   EventRow,
   StreamAppend,
   TenantEventRow,
   TenantRow
 } from "../EventStorage.ts"
-import { type DecodeError, EventDecodeError, UnknownEventType } from "../StoreError.ts"
+import { type DecodeError, EventDecodeError, UnknownEventType, UnknownSchemaVersion } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
-import { codecOf } from "./codec.ts"
+import { type AggregateCodec, codecOf, type Mismatch } from "./codec.ts"
 import type { PreparedEvent } from "./encode.ts"
 
 /** The events of a page up to the first that cannot be decoded, and why it cannot. */
 export interface Decoded<A, E> {
   readonly events: ReadonlyArray<A>
   readonly failure: E | undefined
+  /** What was passed over, as the aggregate asks for; see {@link reportSkipped}. */
+  readonly skipped?: ReadonlyArray<DecodeError>
 }
 
 const all = <A>(events: ReadonlyArray<A>): Decoded<A, never> => ({ events, failure: undefined })
@@ -27,6 +37,7 @@ const envelope = <Payload, Type extends string>(
   tenantId: TenantId,
   aggregateType: Type,
   row: EventRow,
+  eventType: string,
   payload: Payload,
   metadata: Schema.JsonObject
 ): Event.Envelope<Payload, Type> => ({
@@ -37,10 +48,10 @@ const envelope = <Payload, Type extends string>(
   aggregateType,
   aggregateId: row.aggregateId,
   version: row.version,
-  eventType: row.eventType,
+  eventType,
   schemaVersion: row.schemaVersion,
-  occurredAt: DateTime.makeUnsafe(row.occurredAt),
-  recordedAt: DateTime.makeUnsafe(row.recordedAt),
+  occurredAt: utc(row.occurredAt),
+  recordedAt: utc(row.recordedAt),
   actor: row.actor,
   correlationId: row.correlationId,
   causationId: row.causationId,
@@ -49,63 +60,136 @@ const envelope = <Payload, Type extends string>(
   payload
 })
 
+let lastTime = DateTime.makeUnsafe(0)
+
+/** Times cost a third of all decoding, and those of one append are the same: it is made once, as it cannot be changed. */
+const utc = (milliseconds: number): DateTime.Utc =>
+  lastTime.epochMilliseconds === milliseconds ? lastTime : (lastTime = DateTime.makeUnsafe(milliseconds))
+
 const parseMetadata = (row: EventRow): Schema.JsonObject =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only texts made from JSON objects are stored
   row.metadata === "{}" ? {} : (JSON.parse(row.metadata) as Schema.JsonObject)
 
-const decodeRow = <Type extends string, State, Payload extends Event.Tagged, Id>(
-  tenantId: TenantId,
-  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-  row: EventRow
-): Event.Envelope<Payload, Type> | DecodeError => {
-  const codec = codecOf(aggregate).events.get(row.eventType)
-  const { aggregateType, aggregateId, version, position, eventType } = row
-  const stored = { tenantId, aggregateType, aggregateId, version, position, eventType }
-  if (codec === undefined) return new UnknownEventType(stored)
-  const payload = codec.decode(JSON.parse(row.payload))
-  return Result.isSuccess(payload)
-    ? envelope(tenantId, aggregate.type, row, payload.success, parseMetadata(row))
-    : new EventDecodeError({ ...stored, path: payload.failure.path, reason: payload.failure.reason })
+/** Where a row is, for errors. */
+const storedEvent = (tenantId: TenantId, row: EventRow) => {
+  const { aggregateType, aggregateId, version, position, eventType, schemaVersion } = row
+  return { tenantId, aggregateType, aggregateId, version, position, eventType, schemaVersion }
 }
+
+/** Adds the events of a row, in the direction in which rows are read, to those of its page. Returns why it cannot; then it has added none. */
+const decodeRow = <Type extends string, Payload extends Event.Tagged>(
+  tenantId: TenantId,
+  aggregateType: Type,
+  codec: Pick<AggregateCodec<Payload, never>, "stored" | "dropped">,
+  row: EventRow,
+  wanted: ReadonlySet<string> | undefined,
+  direction: Direction,
+  events: Array<Event.Envelope<Payload, Type>>
+): DecodeError | undefined => {
+  const type = codec.stored.get(row.eventType)
+  if (type === undefined) {
+    return codec.dropped.has(row.eventType) ? undefined : new UnknownEventType(storedEvent(tenantId, row))
+  }
+  const { present } = type
+  if (present?.schemaVersion === row.schemaVersion) {
+    if (wanted !== undefined && !wanted.has(row.eventType)) return undefined
+    const decoded = present.decode(parsePayload(row))
+    if (Result.isFailure(decoded))
+      return new EventDecodeError({ ...storedEvent(tenantId, row), ...unfit(decoded.failure) })
+    events.push(envelope(tenantId, aggregateType, row, row.eventType, decoded.success, parseMetadata(row)))
+    return undefined
+  }
+  const upcast = type.former.get(row.schemaVersion)
+  if (upcast === undefined) {
+    const { oldest, newest } = type
+    return new UnknownSchemaVersion({ ...storedEvent(tenantId, row), oldest, newest })
+  }
+  const decoded = upcast(parsePayload(row))
+  if (Result.isFailure(decoded))
+    return new EventDecodeError({ ...storedEvent(tenantId, row), ...unfit(decoded.failure) })
+  const parts: Array<Event.Envelope<Payload, Type>> = []
+  for (const [part, payload] of decoded.success.entries()) {
+    if (wanted !== undefined && !wanted.has(payload._tag)) continue
+    const one = envelope(tenantId, aggregateType, row, payload._tag, payload, parseMetadata(row))
+    parts.push(part === 0 ? one : { ...one, part })
+  }
+  events.push(...(direction === "forwards" ? parts : parts.toReversed()))
+  return undefined
+}
+
+const unfit = ({ path, reason }: Mismatch) => ({ path, reason })
 
 /** Envelopes of one aggregate's events. */
 export const envelopes = <Type extends string, State, Payload extends Event.Tagged, Id>(
   tenantId: TenantId,
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-  rows: ReadonlyArray<EventRow>
+  rows: ReadonlyArray<EventRow>,
+  direction: Direction = "forwards"
 ): Decoded<Event.Envelope<Payload, Type>, DecodeError> => {
+  const codec = codecOf(aggregate)
   const events: Array<Event.Envelope<Payload, Type>> = []
+  const skipped: Array<DecodeError> = []
   for (const row of rows) {
-    const decoded = decodeRow(tenantId, aggregate, row)
-    if (decoded instanceof Error) return { events, failure: decoded }
-    events.push(decoded)
+    const failure = decodeRow(tenantId, aggregate.type, codec, row, undefined, direction, events)
+    if (failure === undefined) continue
+    if (!aggregate.skips.has(failure._tag)) return { events, failure, skipped }
+    skipped.push(failure)
   }
-  return all(events)
+  return { events, failure: undefined, skipped }
 }
 
-/** Envelopes of several aggregates' events. */
+/** Envelopes of several aggregates' events: all of them, or those of the `wanted` types. */
 export const mixedEnvelopes = (
   tenantId: TenantId,
   byType: ReadonlyMap<string, Aggregate.Any>,
-  rows: ReadonlyArray<EventRow>
+  rows: ReadonlyArray<EventRow>,
+  wanted?: ReadonlySet<string>,
+  direction: Direction = "forwards"
 ): Decoded<Event.Envelope<Event.Tagged>, DecodeError> => {
   const events: Array<Event.Envelope<Event.Tagged>> = []
+  const skipped: Array<DecodeError> = []
   for (const row of rows) {
-    const { aggregateType, aggregateId, version, position, eventType } = row
-    const aggregate = byType.get(aggregateType)
-    const decoded =
+    const aggregate = byType.get(row.aggregateType)
+    const failure =
       aggregate === undefined
-        ? new UnknownEventType({ tenantId, aggregateType, aggregateId, version, position, eventType })
-        : decodeRow(tenantId, aggregate, row)
-    if (decoded instanceof Error) return { events, failure: decoded }
-    events.push(decoded)
+        ? new UnknownEventType(storedEvent(tenantId, row))
+        : decodeRow(tenantId, aggregate.type, codecOf(aggregate), row, wanted, direction, events)
+    if (failure === undefined) continue
+    if (aggregate?.skips.has(failure._tag) !== true) return { events, failure, skipped }
+    skipped.push(failure)
   }
-  return all(events)
+  return { events, failure: undefined, skipped }
 }
 
-const jsonEnvelope = (tenantId: TenantId, row: EventRow): Event.Envelope<Schema.Json> =>
+/** Makes visible what was passed over: counted, in the current span, and in the log for who wants to know. */
+export const reportSkipped = ({ skipped }: Decoded<unknown, unknown>): Effect.Effect<void> =>
+  skipped === undefined || skipped.length === 0 ? Effect.void : report(skipped)
+
+const report = (skipped: ReadonlyArray<DecodeError>): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const span = Option.getOrUndefined(yield* Effect.option(Effect.currentSpan))
+    const now = yield* Effect.clockWith((clock) => clock.currentTimeNanos)
+    for (const error of skipped) {
+      const { aggregateType, aggregateId, version, position, eventType, schemaVersion, _tag: reason } = error
+      const attributes = { aggregate: aggregateType, event: eventType, reason }
+      yield* Metric.update(Metric.withAttributes(Aggregate.skippedEvents, attributes), 1)
+      span?.event("eventsourcing.event.skipped", now, {
+        ...attributes,
+        aggregateId,
+        version,
+        position,
+        schemaVersion
+      })
+      yield* Effect.logDebug(`Passed over an event: ${error.message}`)
+    }
+  })
+
+const parsePayload = (row: EventRow): Schema.Json =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only texts made from JSON values are stored
-  envelope(tenantId, row.aggregateType, row, JSON.parse(row.payload) as Schema.Json, parseMetadata(row))
+  JSON.parse(row.payload) as Schema.Json
+
+const jsonEnvelope = (tenantId: TenantId, row: EventRow): Event.Envelope<Schema.Json> =>
+  envelope(tenantId, row.aggregateType, row, row.eventType, parsePayload(row), parseMetadata(row))
 
 /** Envelopes with payloads as JSON. */
 export const jsonEnvelopes = (
@@ -144,6 +228,7 @@ export const appended = (
       recordedAt: receipt.recordedAt[index] ?? 0,
       hash: null
     },
+    row.eventType,
     payload,
     metadata
   )

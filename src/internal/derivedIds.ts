@@ -1,6 +1,7 @@
 /** Event ids that follow from a seed, so that doing the same again names the same events. */
 import { Context, Effect } from "effect"
 import * as Event from "../Event.ts"
+import { sha256 } from "./sha256.ts"
 
 /** Where events are appended to. */
 interface Stream {
@@ -57,6 +58,10 @@ const digest = (text: string): Effect.Effect<Uint8Array> =>
     Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
     (buffer) => new Uint8Array(buffer)
   )
+
+/** The id of a part of an event that is read as several, where each needs one of its own. */
+export const partId = (eventId_: Event.EventId, part: number): Event.EventId =>
+  eventId(sha256(new TextEncoder().encode(JSON.stringify([eventId_, part]))), 0)
 
 /** A UUID of version 8 (RFC 9562: the application's own): 16 bytes of the digest, the last four plus `n`. */
 const eventId = (base: Uint8Array, n: number): Event.EventId => {

@@ -32,7 +32,6 @@ const largestLimits: Limits = {
 /** The highest version a stream can have: PostgreSQL's `integer`. */
 export const maxVersion = 2_147_483_647
 
-const schemaVersion = 1
 /** Years 1 to 9999: PostgreSQL and ISO 8601 agree on them. */
 const minTime = -62_135_596_800_000
 const maxTime = 253_402_300_799_999
@@ -134,7 +133,7 @@ export const streams = (
         const eventId =
           event instanceof Event.NewEvent ? (event.options.eventId ?? Event.generateId()) : Event.generateId()
         correlationId ??= eventId
-        const encoded = yield* encodeEvent(aggregateType, codec, event, eventId, correlationId, shared)
+        const encoded = yield* encodeEvent(aggregate, id, codec, event, eventId, correlationId, shared)
         if (seenEvents.has(eventId)) {
           return yield* invalid(
             aggregateType,
@@ -163,7 +162,8 @@ export const streams = (
   })
 
 const encodeEvent = (
-  aggregateType: string,
+  aggregate: Aggregate.Any,
+  id: unknown,
   codec: AggregateCodec<Event.Tagged, unknown>,
   event: Event.Appendable<Event.Tagged>,
   eventId: string,
@@ -173,6 +173,7 @@ const encodeEvent = (
   Result.gen(function* () {
     const { payload, options }: Event.NewEvent<Event.Tagged> =
       event instanceof Event.NewEvent ? event : new Event.NewEvent(event, noOptions)
+    const aggregateType = aggregate.type
     const eventType = payload._tag
     const fail = (path: ReadonlyArray<string | number>, reason: string) =>
       invalid(aggregateType, eventType, path, reason)
@@ -201,6 +202,7 @@ const encodeEvent = (
     const payloadText = yield* storable(aggregateType, eventType, "payload", encoded.success, limits)
     const metadataText =
       metadata === noMetadata ? "{}" : yield* storable(aggregateType, eventType, "metadata", metadata, limits)
+    const tags = yield* tagsOf(aggregate, id, payload, options.tags)
     const bytes = utf8Bytes(payloadText) + utf8Bytes(metadataText)
     if (bytes > limits.eventBytes)
       return yield* exceeded("eventBytes", `payload and metadata of ${eventType}`, limits)
@@ -208,14 +210,14 @@ const encodeEvent = (
       row: {
         eventId,
         eventType,
-        schemaVersion,
+        schemaVersion: eventCodec.schemaVersion,
         occurredAt,
         actor,
         correlationId,
         causationId: context.causationId ?? null,
         metadata: metadataText,
         payload: payloadText,
-        tags: noTags
+        tags
       },
       payload,
       metadata,
@@ -226,6 +228,37 @@ const encodeEvent = (
 const noOptions: Event.EventOptions = {}
 const noMetadata: Schema.JsonObject = {}
 const noTags: ReadonlyArray<string> = []
+
+/** Tags of one event: more cost more in the index than they can be worth. */
+const maxTags = 32
+
+/** The tags that an aggregate derives from an event, and those its writer states: sorted, each once. */
+const tagsOf = (
+  aggregate: Aggregate.Any,
+  id: unknown,
+  payload: Event.Tagged,
+  stated: ReadonlyArray<string> | undefined
+): Result.Result<ReadonlyArray<string>, InvalidInput> => {
+  if (aggregate.tagsOf === undefined && stated === undefined) return untagged
+  const fail = (path: ReadonlyArray<string | number>, reason: string) =>
+    invalid(aggregate.type, payload._tag, path, reason)
+  let given: ReadonlyArray<string>
+  try {
+    given = [...(aggregate.tagsOf?.(payload, id) ?? noTags), ...(stated ?? noTags)]
+  } catch {
+    return fail(["tags"], "the aggregate's function for tags threw an error")
+  }
+  for (const [index, tag] of given.entries()) {
+    const reason = nameProblem(tag)
+    if (reason !== undefined) return fail(["tags", index], reason)
+  }
+  const tags = given.length > 1 ? [...new Set(given)].toSorted() : given
+  return tags.length > maxTags
+    ? fail(["tags"], `are ${tags.length}, more than ${maxTags}`)
+    : Result.succeed(tags)
+}
+
+const untagged: Result.Result<ReadonlyArray<string>> = Result.succeed(noTags)
 
 const storable = (
   aggregateType: string,

@@ -3,7 +3,7 @@ import { Duration, Effect, Schedule } from "effect"
 import type { EventRow, EventStorage } from "../EventStorage.ts"
 import type { ReadError, StorageUnavailable } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
-import type { Decoded } from "./decode.ts"
+import { type Decoded, reportSkipped } from "./decode.ts"
 import type { Wait, Waiting } from "./hints.ts"
 import { listTenants } from "./tenants.ts"
 
@@ -139,7 +139,7 @@ export const follow = <A, E extends Undecodable>(tenantId: TenantId, options: Op
     const { position, head, failure } = place
     if (failure !== undefined) return Effect.fail(failure)
     if (position === undefined || position >= head) return look(place)
-    return Effect.map(
+    return Effect.flatMap(
       patiently(
         storage.readLog({
           ...everything,
@@ -153,10 +153,10 @@ export const follow = <A, E extends Undecodable>(tenantId: TenantId, options: Op
       ),
       ({ rows, complete }) => {
         const page = decode(tenantId, rows)
-        return {
+        return Effect.as(reportSkipped(page), {
           events: page.events,
           state: { position: endOf(rows, complete, head, page), head, fruitless: 0, failure: page.failure }
-        }
+        })
       }
     )
   }
@@ -236,7 +236,8 @@ export const followAll = <A, E extends Undecodable>(accessId: string, options: O
         ),
       { concurrency }
     )
-    return Effect.map(read, (pages) => {
+    return Effect.flatMap(read, (pages) => {
+      const skipped: Array<Effect.Effect<void>> = []
       const events: Array<A> = []
       const unfinished: Array<Places<E>["grown"][number]> = []
       let decodeFailure: E | undefined
@@ -245,14 +246,15 @@ export const followAll = <A, E extends Undecodable>(accessId: string, options: O
         if (log === undefined) continue
         const page = decode(log.tenantId, rows)
         events.push(...page.events)
+        skipped.push(reportSkipped(page))
         decodeFailure ??= page.failure
         positions.set(log.tenantId, endOf(rows, complete, log.head, page))
         if (!complete) unfinished.push(log)
       }
-      return {
+      return Effect.as(Effect.all(skipped, { discard: true }), {
         events,
         state: { ...places, grown: [...grown.slice(concurrency), ...unfinished], failure: decodeFailure }
-      }
+      })
     })
   }
 }

@@ -34,13 +34,22 @@ const charactersOf = ({ streams }: AppendRequest): number => {
   return characters
 }
 
+/** Fewer appends than these are not spread over several batches: each has its commit. */
+const minShare = 16
+
+/** So many of one tenant are sent while its lock is still held by the batch before: the server goes on at once. */
+const minAhead = 32
+
 /** First in, first out; taking costs the same however many wait. */
 class Queue<A> {
   #items: Array<A | undefined> = []
   #first = 0
+  /** How many wait. */
+  size = 0
 
   add(item: A): void {
     this.#items.push(item)
+    this.size++
   }
 
   /** The next item, if there is one. */
@@ -59,11 +68,14 @@ class Queue<A> {
   take(): void {
     this.#items[this.#first] = undefined
     this.#first++
+    this.size--
   }
 
   remove(item: A): void {
     const at = this.#items.indexOf(item, this.#first)
-    if (at >= 0) this.#items[at] = undefined
+    if (at < 0) return
+    this.#items[at] = undefined
+    this.size--
   }
 }
 
@@ -72,10 +84,11 @@ class Queue<A> {
  *
  * **Details**
  *
- * Tenants take turns, an append each, so that one that floods the queue does not delay the others, and a tenant is in
- * one batch at a time. A batch does not wait for a tenant that somebody else has locked: `run` gives no outcome for its
- * appends, and they go out again by themselves, to wait where nobody waits with them. An append that is interrupted
- * while it waits here is not sent; one that is under way is awaited.
+ * Tenants take turns, an append each, so that one that floods the queue does not delay the others. A batch does not wait
+ * for a tenant that somebody else has locked: `run` gives no outcome for its appends, and they go out again by
+ * themselves, to wait where nobody waits with them. A tenant is in one batch at a time; if many of its appends wait
+ * meanwhile, a second batch of this tenant alone follows the first one and waits for it in the database. An append that
+ * is interrupted while it waits here is not sent; one that is under way is awaited.
  */
 export const make = <Outcome>(
   run: (
@@ -85,14 +98,44 @@ export const make = <Outcome>(
   fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
   limits: Limits
 ): ((request: AppendRequest) => Effect.Effect<Outcome>) => {
+  type Batch = ReadonlyArray<Waiting<Outcome>>
   /** Waiting appends by tenant; the order of the map is that of the turns. */
   const queues = new Map<TenantId, Queue<Waiting<Outcome>>>()
-  /** Tenants that have an append under way. */
-  const served = new Set<TenantId>()
+  /** How many batches of a tenant are under way. */
+  const served = new Map<TenantId, number>()
+  let waitingAppends = 0
+  let sentAppends = 0
   let underWay = 0
+  let ahead = 0
+  let handingOut = 0
 
-  const takeBatch = (): Array<Waiting<Outcome>> => {
+  const serve = (tenantId: TenantId, batches: number): void => {
+    const now = (served.get(tenantId) ?? 0) + batches
+    if (now === 0) served.delete(tenantId)
+    else served.set(tenantId, now)
+  }
+
+  const tenantsOf = (batch: Batch): ReadonlySet<TenantId> =>
+    new Set(batch.map(({ request }) => request.tenantId))
+
+  const take = (
+    queue: Queue<Waiting<Outcome>>,
+    next: Waiting<Outcome>,
+    batch: Array<Waiting<Outcome>>
+  ): void => {
+    queue.take()
+    waitingAppends--
+    next.sent = true
+    batch.push(next)
+  }
+
+  /** The half of what waits for one tenant, so that the other half can follow it. */
+  const halfOf = (waiting: number): number => (waiting < 2 * minAhead ? waiting : Math.ceil(waiting / 2))
+
+  const takeBatch = (): Batch => {
     const batch: Array<Waiting<Outcome>> = []
+    const share = Math.max(minShare, Math.ceil((waitingAppends + sentAppends) / limits.concurrency))
+    const atMost = Math.min(limits.maxAppends, queues.size === 1 ? halfOf(waitingAppends) : share)
     let characters = 0
     // Who has had its turn goes to the end of the map, and so comes again in this loop.
     for (const [tenantId, queue] of queues) {
@@ -100,78 +143,102 @@ export const make = <Outcome>(
       const next = queue.peek()
       if (next !== undefined) {
         if (batch.length > 0 && characters + next.characters > limits.maxCharacters) break
-        queue.take()
         characters += next.characters
-        next.sent = true
-        batch.push(next)
+        take(queue, next, batch)
       }
       queues.delete(tenantId)
-      if (queue.peek() !== undefined) queues.set(tenantId, queue)
-      if (batch.length >= limits.maxAppends) break
+      if (queue.size > 0) queues.set(tenantId, queue)
+      if (batch.length >= atMost) break
     }
-    for (const { request } of batch) served.add(request.tenantId)
+    return batch
+  }
+
+  /** What follows the batch of a tenant that is under way. */
+  const takeAhead = (tenantId: TenantId): Batch => {
+    const batch: Array<Waiting<Outcome>> = []
+    const queue = queues.get(tenantId)
+    if (queue === undefined || queue.size < minAhead) return batch
+    const atMost = Math.min(limits.maxAppends, queue.size)
+    let characters = 0
+    while (batch.length < atMost) {
+      const next = queue.peek()
+      if (next === undefined) break
+      if (batch.length > 0 && characters + next.characters > limits.maxCharacters) break
+      characters += next.characters
+      take(queue, next, batch)
+    }
+    if (queue.size === 0) queues.delete(tenantId)
     return batch
   }
 
   /** Runs a batch and hands out its outcomes; what has none is handed to `rest`. */
-  const send = (
-    batch: ReadonlyArray<Waiting<Outcome>>,
-    wait: boolean,
-    rest: (without: ReadonlyArray<Waiting<Outcome>>) => void
-  ): void => {
+  const send = (batch: Batch, wait: boolean, rest: (without: Batch) => void): void => {
+    const tenants = tenantsOf(batch)
+    for (const tenantId of tenants) serve(tenantId, 1)
+    const requests = batch.map(({ request }) => request)
     fork(
-      Effect.exit(
-        Effect.suspend(() =>
-          run(
-            batch.map(({ request }) => request),
-            wait
-          )
-        )
-      ).pipe(
+      Effect.exit(Effect.suspend(() => run(requests, wait))).pipe(
         Effect.flatMap((exit) =>
           Effect.sync(() => {
+            // Who gets an outcome may append again at once: that waits until all have theirs, and goes out together.
+            handingOut++
             const without = batch.filter((waiting, index) => {
               const outcome: Effect.Effect<Outcome> | undefined = outcomeOf(exit, index)
               if (outcome === undefined) return true
-              served.delete(waiting.request.tenantId)
               waiting.resume(outcome)
               waiting.settled?.()
               return false
             })
-            for (const { request } of without) served.add(request.tenantId)
+            for (const tenantId of tenants) serve(tenantId, -1)
             rest(without)
+            handingOut--
             sendAll()
+            for (const tenantId of tenants) sendAhead(tenantId)
           })
         )
       )
     )
   }
 
-  const sendAlone = (batch: ReadonlyArray<Waiting<Outcome>>): void =>
+  /** Runs a batch that waits for whoever holds the locks. */
+  const sendWaiting = (batch: Batch, then: () => void): void =>
     send(batch, true, (without) => {
       const error = Effect.die(new Error("the driver gave no outcome for an append"))
-      for (const { request, resume, settled } of without) {
-        served.delete(request.tenantId)
+      for (const { resume, settled } of without) {
         resume(error)
         settled?.()
       }
+      then()
     })
 
   const sendAll = (): void => {
-    while (underWay < limits.concurrency) {
+    while (handingOut === 0 && underWay < limits.concurrency) {
       const batch = takeBatch()
       if (batch.length === 0) return
       underWay++
+      sentAppends += batch.length
       send(batch, false, (without) => {
         underWay--
+        sentAppends -= batch.length
         const byTenant = Array.groupBy(without, ({ request }) => request.tenantId)
-        for (const ofTenant of Object.values(byTenant)) sendAlone(ofTenant)
+        for (const ofTenant of Object.values(byTenant)) sendWaiting(ofTenant, () => {})
       })
     }
   }
 
+  const sendAhead = (tenantId: TenantId): void => {
+    if (handingOut > 0 || ahead >= limits.concurrency || served.get(tenantId) !== 1) return
+    const batch = takeAhead(tenantId)
+    if (batch.length === 0) return
+    ahead++
+    sendWaiting(batch, () => {
+      ahead--
+    })
+  }
+
   return (request) =>
     Effect.callback<Outcome>((resume) => {
+      const { tenantId } = request
       const waiting: Waiting<Outcome> = {
         request,
         characters: charactersOf(request),
@@ -179,17 +246,20 @@ export const make = <Outcome>(
         resume,
         settled: undefined
       }
-      const queue = queues.get(request.tenantId) ?? new Queue()
+      let queue = queues.get(tenantId)
+      if (queue === undefined) queues.set(tenantId, (queue = new Queue<Waiting<Outcome>>()))
       queue.add(waiting)
-      queues.set(request.tenantId, queue)
+      waitingAppends++
       sendAll()
+      if (queue.size >= minAhead) sendAhead(tenantId)
       return Effect.suspend(() => {
         if (waiting.sent) {
           return Effect.callback<void>((done) => {
             waiting.settled = () => done(Effect.void)
           })
         }
-        queues.get(request.tenantId)?.remove(waiting)
+        queues.get(tenantId)?.remove(waiting)
+        waitingAppends--
         return Effect.void
       })
     })

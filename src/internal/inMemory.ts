@@ -139,9 +139,13 @@ export const make = <State, Envelope extends { readonly position: number }, E, R
       /** Folds what was read; what was folded before an event that fails stays. */
       const fold = (envelopes: ReadonlyArray<Envelope>, upTo: number, head: number) => {
         let { state, position } = entry.current
+        let folded = state
         try {
-          for (const envelope of envelopes) {
-            state = apply(state, envelope)
+          for (const [index, envelope] of envelopes.entries()) {
+            folded = apply(folded, envelope)
+            // A stored event that is read as several is in the state when all of them are.
+            if (envelopes[index + 1]?.position === envelope.position) continue
+            state = folded
             position = envelope.position
           }
           position = upTo

@@ -1,10 +1,10 @@
 import { Effect, Option, Stream } from "effect"
 import type { Page } from "../EventStorage.ts"
-import type { Decoded } from "./decode.ts"
+import { type Decoded, reportSkipped } from "./decode.ts"
 
 /**
  * Reads page by page, each in one round trip and decoded in one go, until the last page or the limit. If an event cannot
- * be decoded, those before it are still emitted.
+ * be decoded, those before it are still emitted. The limit is one of events: a row may be several, or none.
  */
 export const paged = <Row, Cursor, A, E, E2>(options: {
   readonly start: Cursor
@@ -26,20 +26,22 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
       if (failure !== undefined) return Effect.fail(failure)
       const size = Math.min(options.pageSize, left)
       if (size <= 0) return Effect.succeed([[], Option.none()])
-      return Effect.map(options.read(cursor, size), ({ rows, complete }): Step => {
+      return Effect.flatMap(options.read(cursor, size), ({ rows, complete }) => {
         const page = options.decode(rows)
         const last = rows.at(-1)
-        const more = page.failure !== undefined || (!complete && last !== undefined)
-        return [
-          page.events,
+        const events = page.events.length > left ? page.events.slice(0, left) : page.events
+        const more = events.length < left && (page.failure !== undefined || (!complete && last !== undefined))
+        const step: Step = [
+          events,
           more
             ? Option.some({
                 cursor: last === undefined ? cursor : options.next(last),
-                left: left - rows.length,
+                left: left - events.length,
                 failure: page.failure
               })
             : Option.none()
         ]
+        return Effect.as(reportSkipped(page), step)
       })
     }
   )

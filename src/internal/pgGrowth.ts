@@ -1,14 +1,14 @@
 /** How processes tell each other that logs have grown: hints, sent outside of appends and at most every few milliseconds. */
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Latch, Option, PubSub, Schedule, type Scope, Stream } from "effect"
+import { Clock, Context, Effect, Latch, Option, PubSub, Schedule, type Scope, Stream } from "effect"
 import type { SqlClient } from "effect/sql"
 import * as PgTenant from "../pg/PgTenant.ts"
 import type { TenantId } from "../Tenant.ts"
 
 const channel = "eventsourcing"
 
-/** How long announcements gather before they are sent in one statement. */
-const gathering = "3 millis"
+/** From one statement with announcements to the next, in milliseconds: longer while statements take long. */
+const pause = (lasted: number): number => Math.min(Math.max(3, 8 * lasted), 100)
 
 /** What appends announce, and what is heard of it. */
 export interface Growth {
@@ -28,21 +28,20 @@ export const make = Effect.fnUntraced(function* (
   // Lost announcements cost time, nothing else: whoever waits looks now and then.
   const send = Effect.gen(function* () {
     yield* waiting.await
-    yield* Effect.sleep(gathering)
     yield* waiting.close
     const tenants = [...pending]
     pending.clear()
     if (tenants.length === 0) return
-    const held = yield* PgTenant.statement(
-      sql,
-      (connection) =>
-        connection.executeValues("select unnest(eventsourcing.announce($1::uuid[]))::text", [tenants]),
-      { commits: true }
+    const began = yield* Clock.currentTimeMillis
+    const [row] = yield* PgTenant.statement(sql, (connection) =>
+      connection.executeValues("call eventsourcing.announce_alone($1::uuid[], null)", [tenants])
     ).pipe(Effect.catch(() => Effect.as(Effect.logDebug("An announcement of grown logs was lost"), [])))
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the function gives back ids that it was given
-    for (const [tenant] of held as ReadonlyArray<readonly [TenantId]>) pending.add(tenant)
+    for (const tenant of (row?.[0] ?? []) as ReadonlyArray<TenantId>) pending.add(tenant)
     if (pending.size > 0) waiting.openUnsafe()
     PubSub.publishUnsafe(grown, undefined)
+    // what comes meanwhile goes out together
+    yield* Effect.sleep(pause((yield* Clock.currentTimeMillis) - began))
   })
   yield* Effect.forever(send).pipe(
     // The store may have been built in a transaction, which is not the announcements'.

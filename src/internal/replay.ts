@@ -6,9 +6,10 @@ import { type Any, FailedAt } from "../Projection.ts"
 import { ReplayFailed } from "../ProjectionError.ts"
 import type { DeadLetter, TenantProjection } from "../ProjectionStorage.ts"
 import type { ReadError, StorageUnavailable } from "../StoreError.ts"
-import { mixedEnvelopes } from "./decode.ts"
+import { mixedEnvelopes, reportSkipped } from "./decode.ts"
 import { summary, unavailability } from "./handlerFailure.ts"
 import type { Storages } from "./progress.ts"
+import { storedTypes } from "./storedTypes.ts"
 
 const pageSize = 100
 
@@ -63,11 +64,12 @@ export const replay = (
         recordedBefore: undefined,
         aggregateTypes: [...byType.keys()],
         // An event that is not handled any more has nothing to be done about.
-        eventTypes: projection.eventTypes,
+        eventTypes: storedTypes(projection.aggregates, projection.eventTypes),
         direction: "forwards",
         limit: 1
       })
-      const page = mixedEnvelopes(key.tenantId, byType, rows)
+      const page = mixedEnvelopes(key.tenantId, byType, rows, new Set(projection.eventTypes))
+      yield* reportSkipped(page)
       if (page.failure !== undefined) return yield* failed(position, page.failure.message)
       for (const envelope of page.events) yield* handle(envelope)
       return yield* storage.removeDeadLetter({ ...key, position, reason: undefined })

@@ -8,7 +8,11 @@ export const isCanonicalUuid = (text: unknown): boolean =>
   typeof text === "string" && canonicalForm.test(text)
 
 export const CanonicalUuid: Schema.Codec<string> = Schema.String.check(
-  Schema.makeFilter(isCanonicalUuid, { expected: "a UUID in its lower-case, hyphenated form" })
+  Schema.makeFilter(isCanonicalUuid, {
+    expected: "a UUID in its lower-case, hyphenated form",
+    // Without it, arbitrary texts would be tried until one happens to be a UUID.
+    arbitraryConstraint: { patterns: [{ source: canonicalForm.source, flags: "" }] }
+  })
 )
 
 /** Upper-case letters are accepted and folded; any other deviation is refused. */

@@ -4,7 +4,7 @@
  */
 import { Context, Effect, Layer, Result, type Scope } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import { SqlClient, type SqlError } from "effect/sql"
+import { SqlClient, type SqlConnection, type SqlError } from "effect/sql"
 import * as EventStorage from "../EventStorage.ts"
 import * as groupCommit from "../internal/groupCommit.ts"
 import * as pgAppend from "../internal/pgAppend.ts"
@@ -54,11 +54,13 @@ const columns = [
   "causation_id",
   "metadata",
   "payload",
-  "more"
+  "more",
+  "tags",
+  "hash"
 ]
 
 const readStreamSql = `select ${columns.join(", ")} from eventsourcing.read_stream($1::uuid, $2::text, $3::text, $4::integer, $5::integer, $6::boolean, $7::integer, $8::bigint)`
-const readLogSql = `select ${columns.join(", ")} from eventsourcing.read_log($1::uuid, $2::bigint, $3::bigint, $4::timestamptz, $5::timestamptz, $6::text[], $7::text[], $8::boolean, $9::integer, $10::bigint)`
+const readLogSql = `select ${columns.join(", ")} from eventsourcing.read_log($1::uuid, $2::bigint, $3::bigint, $4::timestamptz, $5::timestamptz, $6::text[], $7::text[], $8::jsonb, $9::boolean, $10::integer, $11::bigint)`
 const readAllLogsSql = `select tenant_id::text, ${columns.map((column) => `(event).${column}`).join(", ")} from eventsourcing.read_all_logs($1::uuid, $2::uuid, $3::bigint, $4::integer, $5::bigint)`
 
 type EventColumns = readonly [
@@ -76,8 +78,12 @@ type EventColumns = readonly [
   causationId: string | null,
   metadata: string,
   payload: string,
-  more: boolean
+  more: boolean,
+  tags: ReadonlyArray<string> | null,
+  hash: string | null
 ]
+
+const noTags: ReadonlyArray<string> = []
 
 const eventRow = (row: EventColumns): EventStorage.EventRow => ({
   position: row[0],
@@ -94,8 +100,33 @@ const eventRow = (row: EventColumns): EventStorage.EventRow => ({
   causationId: row[11],
   metadata: row[12],
   payload: row[13],
-  tags: [],
-  hash: null
+  tags: row[15] ?? noTags,
+  hash: row[16]
+})
+
+type CommandColumns = readonly [
+  fingerprint: string,
+  aggregateType: string,
+  aggregateId: string,
+  version: number,
+  position: number,
+  events: number
+]
+
+const commandRow = ([
+  fingerprint,
+  aggregateType,
+  aggregateId,
+  version,
+  position,
+  events
+]: CommandColumns): EventStorage.CommandRow => ({
+  fingerprint,
+  aggregateType,
+  aggregateId,
+  version,
+  position,
+  events
 })
 
 /** The last row says whether there are more. */
@@ -171,6 +202,57 @@ const make = (
     ) =>
       Effect.mapError(query<Row>(text, parameters, how), (error) => pgError.toUnavailable(operation, error))
 
+    /** Runs a batch in one statement. */
+    const runBatch = (
+      connection: SqlConnection.Connection,
+      alone: boolean,
+      requests: ReadonlyArray<EventStorage.AppendRequest>,
+      wait: boolean
+    ): Effect.Effect<ReadonlyArray<pgAppend.Outcome | undefined>, SqlError.SqlError> => {
+      const batch = pgAppend.encode(requests, { provision, wait })
+      return Effect.map(
+        connection.executeValues(alone ? pgAppend.callSql : pgAppend.selectSql, batch.parameters),
+        ([row]) => {
+          if (row === undefined) throw new Error("eventsourcing.append gave no row")
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the function's columns decode to
+          return pgAppend.decode(requests, batch, row as unknown as pgAppend.ResultColumns)
+        }
+      )
+    }
+
+    /** Runs a batch; one append alone by the shortest way, and only if that is not possible in full. */
+    const run = (
+      connection: SqlConnection.Connection,
+      alone: boolean,
+      requests: ReadonlyArray<EventStorage.AppendRequest>,
+      wait: boolean
+    ): Effect.Effect<ReadonlyArray<pgAppend.Outcome | undefined>, SqlError.SqlError> => {
+      const [request] = requests
+      const one =
+        alone && request !== undefined && requests.length === 1 ? pgAppend.encodeOne(request) : undefined
+      if (one === undefined) return runBatch(connection, alone, requests, wait)
+      return Effect.flatMap(connection.executeValues(pgAppend.callOneSql, one), ([row]) => {
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the procedure's columns decode to
+        const answer = row as unknown as pgAppend.OneColumns | undefined
+        const outcome = answer === undefined ? undefined : pgAppend.decodeOne(answer)
+        return outcome === undefined ? runBatch(connection, alone, requests, wait) : Effect.succeed([outcome])
+      })
+    }
+
+    const announce = (
+      requests: ReadonlyArray<EventStorage.AppendRequest>,
+      outcomes: ReadonlyArray<pgAppend.Outcome | undefined>
+    ): Effect.Effect<void> => {
+      const grown: Array<TenantId> = []
+      for (const [index, { tenantId }] of requests.entries()) {
+        const outcome = outcomes[index]
+        if (outcome === undefined || Result.isFailure(outcome)) continue
+        const { positions, replayed } = outcome.success
+        if (!replayed && positions.length > 0) grown.push(tenantId)
+      }
+      return growth.announce(grown)
+    }
+
     /**
      * Runs a batch; a failure that only one append can have caused is not spread over the others. Without `wait`, appends
      * of a tenant that somebody else has locked have no outcome.
@@ -178,29 +260,9 @@ const make = (
     const attempt = (
       requests: ReadonlyArray<EventStorage.AppendRequest>,
       wait: boolean
-    ): Effect.Effect<ReadonlyArray<pgAppend.Outcome | undefined>> => {
-      const batch = pgAppend.encode(requests, { provision, wait })
-      return PgTenant.statement(
-        sql,
-        (connection, alone) =>
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the function's columns decode to
-          connection.executeValues(
-            alone ? pgAppend.callSql : pgAppend.selectSql,
-            batch.parameters
-          ) as Effect.Effect<ReadonlyArray<pgAppend.ResultColumns>, SqlError.SqlError>
-      ).pipe(
-        Effect.flatMap(([row]) =>
-          row === undefined
-            ? Effect.die(new Error("eventsourcing.append gave no row"))
-            : Effect.succeed(pgAppend.decode(requests, batch, row))
-        ),
-        Effect.tap((outcomes) => {
-          const grown = requests.filter((_, index) => {
-            const outcome = outcomes[index]
-            return outcome !== undefined && Result.isSuccess(outcome) && !outcome.success.replayed
-          })
-          return growth.announce(grown.map(({ tenantId }) => tenantId))
-        }),
+    ): Effect.Effect<ReadonlyArray<pgAppend.Outcome | undefined>> =>
+      PgTenant.statement(sql, (connection, alone) => run(connection, alone, requests, wait)).pipe(
+        Effect.tap((outcomes) => announce(requests, outcomes)),
         Effect.catch((error) => {
           if (requests.length > 1 && !pgError.isTransient(error)) {
             return Effect.map(
@@ -213,7 +275,6 @@ const make = (
           )
         })
       )
-    }
 
     const append = (requests: ReadonlyArray<EventStorage.AppendRequest>) =>
       Effect.map(attempt(requests, true), (outcomes) => outcomes.flatMap((outcome) => outcome ?? []))
@@ -279,6 +340,7 @@ const make = (
             toDate(request.recordedBefore),
             request.aggregateTypes ?? null,
             request.eventTypes ?? null,
+            request.query === undefined ? null : JSON.stringify(pgAppend.queryJson(request.query)),
             request.direction === "backwards",
             request.limit,
             pageBytes
@@ -300,9 +362,40 @@ const make = (
           ofTenant<[number]>("read a position", tenantId, "select eventsourcing.log_position($1::uuid)", []),
           ([row]) => row?.[0] ?? 0
         ),
-      commandOutcome: () => Effect.succeed(undefined),
-      startHashChain: () => Effect.die(new Error("not implemented yet")),
-      hashChainStart: () => Effect.succeed(undefined),
+      commandOutcome: ({ key, tenantId }) =>
+        Effect.map(
+          ofTenant<CommandColumns>(
+            "read the outcome of a command",
+            tenantId,
+            'select fingerprint, aggregate_type, aggregate_id, version, "position", events from eventsourcing.command_outcome($1::uuid, $2::text)',
+            [key]
+          ),
+          ([row]) => (row === undefined ? undefined : commandRow(row))
+        ),
+      startHashChain: (tenantId) =>
+        Effect.flatMap(
+          ofTenant<[number | null]>(
+            "start a hash chain",
+            tenantId,
+            "select eventsourcing.start_hash_chain($1::uuid)",
+            [],
+            { commits: true }
+          ),
+          ([row]) =>
+            row === undefined || row[0] === null
+              ? Effect.fail(new UnknownTenant({ tenantId }))
+              : Effect.succeed(row[0])
+        ),
+      hashChainStart: (tenantId) =>
+        Effect.map(
+          ofTenant<[number | null]>(
+            "read where a hash chain starts",
+            tenantId,
+            "select eventsourcing.hash_chain_start($1::uuid)",
+            []
+          ),
+          ([row]) => row?.[0] ?? undefined
+        ),
       provisionTenant: (tenantId) =>
         Effect.map(
           ofTenant<[EventStorage.TenantStatus]>(

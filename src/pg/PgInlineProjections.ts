@@ -174,15 +174,16 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
               inTransaction(store.append(first), ({ replayed, events }) => (replayed ? [] : events))
             )
           : store.append(stream),
-      appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(streams: {
-        readonly [K in keyof As]: EventStore.StreamEventsOf<As[K]>
-      }) => {
+      appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
+        streams: { readonly [K in keyof As]: EventStore.StreamEventsOf<As[K]> },
+        options?: EventStore.AppendOptions
+      ) => {
         const given: ReadonlyArray<EventStore.StreamEventsOf<Aggregate.Any>> = streams
-        if (!given.some(concerns)) return store.appendAll(streams)
+        if (!given.some(concerns)) return store.appendAll(streams, options)
         return withIds(given, (all) =>
           inTransaction(
             // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The same streams, one by one, with ids for their events.
-            store.appendAll(all as typeof streams),
+            store.appendAll(all as typeof streams, options),
             (appended: ReadonlyArray<EventStore.Appended<Event.Tagged>>) =>
               appended.flatMap(({ replayed, events }) => (replayed ? [] : events))
           )

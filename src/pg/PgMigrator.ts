@@ -214,12 +214,20 @@ export const fromDirectory = (directory: URL): Migrations => {
         `Apply that file by hand and record it in ${table}, or give it a number above ${highest}.`
       return yield* new MigrationError({ message, file: skipped.file })
     }
+    const run = (migration: Migration) =>
+      Effect.mapError(execute(migration.sql), (error) => new FileFailure(migration, error))
+    if (applied.size > 0 && all.some((migration) => migration.id > highest)) {
+      // a file may have changed since it was applied, and the new ones go on from what all are now
+      for (const migration of all) {
+        if (!applied.has(migration.id)) continue
+        yield* Effect.mapError(run(migration), (failure) => describe(failure.error, failure.migration))
+      }
+    }
     return yield* Migrator.make({})({
       table,
       loader: Effect.succeed(
         all.map((migration): Migrator.ResolvedMigration => {
-          const effect = Effect.mapError(execute(migration.sql), (error) => new FileFailure(migration, error))
-          return [migration.id, migration.name, Effect.succeed(effect)]
+          return [migration.id, migration.name, Effect.succeed(run(migration))]
         })
       )
     })
@@ -286,7 +294,7 @@ export const applied: Effect.Effect<number, MigrationError, SqlClient.SqlClient>
 }).pipe(Effect.mapError(toMigrationError))
 
 /**
- * Applies the migrations that the database does not have yet, and returns them.
+ * Applies the migrations if the database does not have all of them yet, and returns those that it did not have.
  *
  * **When to use**
  *
@@ -296,7 +304,10 @@ export const applied: Effect.Effect<number, MigrationError, SqlClient.SqlClient>
  *
  * **Details**
  *
- * All in one transaction: either every pending migration is applied, or nothing has changed. Any number of processes
+ * Files are repeatable: when there is a new one, all of them are applied again, in order, so that a database follows
+ * what has changed in the earlier ones, too.
+ *
+ * All in one transaction: either every migration is applied, or nothing has changed. Any number of processes
  * may do it at once; one does the work, the others wait for it and return an empty list. A database that was migrated
  * by a newer version is left as it is.
  *

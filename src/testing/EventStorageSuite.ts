@@ -5,6 +5,8 @@ import { describe, layer } from "@effect/vitest"
 import type { Layer } from "effect"
 import type { EventStorage } from "../EventStorage.ts"
 import * as testingAppend from "../internal/testingAppend.ts"
+import * as testingCommands from "../internal/testingCommands.ts"
+import * as testingQueries from "../internal/testingQueries.ts"
 import * as testingRead from "../internal/testingRead.ts"
 import * as testingReplay from "../internal/testingReplay.ts"
 import * as testingTenants from "../internal/testingTenants.ts"
@@ -46,6 +48,10 @@ export const suite = <E = never, E2 = never>(options: Options<E, E2>): void => {
       describe("an append", () => testingAppend.atomicity(it))
       describe("a batch", () => testingAppend.batches(it))
       describe("appending again", () => testingReplay.replays(it))
+      describe("tags", () => testingQueries.tags(it))
+      describe("a condition", () => testingQueries.conditions(it))
+      describe("a command key", () => testingCommands.commands(it))
+      describe("a hash chain", () => testingCommands.hashChains(it))
       describe("what is read", () => testingRead.fidelity(it))
       describe("which part is read", () => testingRead.ranges(it))
       describe("tenants", () => testingTenants.registry(it))

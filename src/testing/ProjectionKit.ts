@@ -1,6 +1,6 @@
 /**
- * Given events, when a projection handles them, expect a read model: projections tested without a runner, and with no
- * more of a store than the handlers need.
+ * Given events, when a projection handles them, then a read model says this: projections tested without a runner, and with
+ * no more of a store than the handlers need. For the decisions of aggregates there is `Scenario`.
  *
  * **Example**
  *
@@ -10,16 +10,17 @@
  * yield* ProjectionKit.given(acme, Order, "order-1", Placed.make({ total: 10 }), Paid.make({}))
  *   .and(globex, Order, "order-1", Placed.make({ total: 7 }))
  *   .when(OrderSummary)
- * yield* ProjectionKit.expect(acme, summary, [{ id: "order-1", total: 10, paid: true }])
- * yield* ProjectionKit.expect(globex, summary, [{ id: "order-1", total: 7, paid: false }])
+ *   .thenReads(acme, summary, [{ id: "order-1", total: 10, paid: true }])
+ *   .thenReads(globex, summary, [{ id: "order-1", total: 7, paid: false }])
  * ```
  */
 import { assert } from "@effect/vitest"
-import { Effect, Layer, Option, Stream } from "effect"
+import { Effect, Effectable, Equal, Layer, Option, Stream } from "effect"
 import type * as Aggregate from "../Aggregate.ts"
 import type * as Event from "../Event.ts"
 import * as EventContext from "../EventContext.ts"
 import * as EventStore from "../EventStore.ts"
+import { difference } from "../internal/testingShow.ts"
 import * as MemoryEventStorage from "../MemoryEventStorage.ts"
 import type * as Projection from "../Projection.ts"
 import { ProjectionStorage } from "../ProjectionStorage.ts"
@@ -51,7 +52,17 @@ export interface Given {
    */
   readonly when: <E, R>(
     projection: Projection.Projection<E, R>
-  ) => Effect.Effect<void, E | ReadError, Exclude<R, Tenant.CurrentTenant>>
+  ) => Then<E | ReadError, Exclude<R, Tenant.CurrentTenant>>
+}
+
+/** The events, being handled: an effect that fails the test if an expectation is not met. */
+export interface Then<out E, out R> extends Effect.Effect<void, E, R> {
+  /** After that, an effect in the name of a tenant reads what is expected. See {@link expect}. */
+  readonly thenReads: <A, E2, R2>(
+    tenantId: Tenant.TenantId,
+    read: Effect.Effect<A, E2, R2>,
+    expected: NoInfer<A>
+  ) => Then<E | E2 | ReadError, R | Exclude<R2, Tenant.CurrentTenant>>
 }
 
 type Append = Effect.Effect<unknown, unknown, EventStore.EventStore>
@@ -72,6 +83,27 @@ const inTenant = <A, E, R>(
     })
   )
 
+class Handled<E, R> extends Effectable.Class<void, E, R> implements Then<E, R> {
+  readonly #effect: Effect.Effect<void, E, R>
+
+  constructor(effect: Effect.Effect<void, E, R>) {
+    super()
+    this.#effect = effect
+  }
+
+  override asEffect(): Effect.Effect<void, E, R> {
+    return this.#effect
+  }
+
+  thenReads<A, E2, R2>(
+    tenantId: Tenant.TenantId,
+    read: Effect.Effect<A, E2, R2>,
+    expected: NoInfer<A>
+  ): Then<E | E2 | ReadError, R | Exclude<R2, Tenant.CurrentTenant>> {
+    return new Handled(Effect.andThen(this.#effect, expect(tenantId, read, expected)))
+  }
+}
+
 const make = (tenants: ReadonlySet<Tenant.TenantId>, appends: ReadonlyArray<Append>): Given => ({
   and: (tenantId, aggregate, id, ...events) =>
     make(new Set([...tenants, tenantId]), [
@@ -80,42 +112,53 @@ const make = (tenants: ReadonlySet<Tenant.TenantId>, appends: ReadonlyArray<Appe
         store.append({ aggregate, id, expectedVersion: "any", events })
       ).pipe(Tenant.provide(tenantId))
     ]),
-  when: Effect.fnUntraced(function* <E, R>(projection: Projection.Projection<E, R>) {
-    const logs = yield* Effect.gen(function* () {
-      yield* Effect.forEach(appends, (append) => append, { discard: true })
-      const store = yield* EventStore.EventStore
-      const { aggregates, eventTypes } = projection
-      return yield* Effect.forEach(tenants, (tenantId) =>
-        Effect.map(
-          Tenant.provide(tenantId)(Stream.runCollect(store.readLog({ aggregates, eventTypes }))),
-          (events) => ({ tenantId, events })
-        )
+  when: (projection) => new Handled(handle(tenants, appends, projection))
+})
+
+const handle = Effect.fnUntraced(function* <E, R>(
+  tenants: ReadonlySet<Tenant.TenantId>,
+  appends: ReadonlyArray<Append>,
+  projection: Projection.Projection<E, R>
+) {
+  const logs = yield* Effect.gen(function* () {
+    yield* Effect.forEach(appends, (append) => append, { discard: true })
+    const store = yield* EventStore.EventStore
+    const { aggregates, eventTypes } = projection
+    return yield* Effect.forEach(tenants, (tenantId) =>
+      Effect.map(
+        Tenant.provide(tenantId)(Stream.runCollect(store.readLog({ aggregates, eventTypes }))),
+        (events) => ({ tenantId, events })
       )
-    }).pipe(Effect.provide(memory, { local: true }), Effect.orDie)
-    for (const { tenantId, events } of logs) {
-      const [first] = events
-      if (first === undefined) continue
-      const handle =
-        projection.handleAll === undefined
-          ? Effect.forEach(
-              events,
-              (envelope) => EventContext.whileHandling(envelope)(projection.handle(envelope)),
-              { discard: true }
-            )
-          : EventContext.whileHandling(first)(projection.handleAll(events))
-      yield* projection.kind === "acrossTenants" ? handle : inTenant(tenantId, handle)
-    }
-  })
+    )
+  }).pipe(Effect.provide(memory, { local: true }), Effect.orDie)
+  for (const { tenantId, events } of logs) {
+    const [first] = events
+    if (first === undefined) continue
+    const handled =
+      projection.handleAll === undefined
+        ? Effect.forEach(
+            events,
+            (envelope) => EventContext.whileHandling(envelope)(projection.handle(envelope)),
+            { discard: true }
+          )
+        : EventContext.whileHandling(first)(projection.handleAll(events))
+    yield* projection.kind === "acrossTenants" ? handled : inTenant(tenantId, handled)
+  }
 })
 
 /** What has happened, to begin with. */
 export const given: Add = (tenantId, aggregate, id, ...events) =>
   make(new Set(), []).and(tenantId, aggregate, id, ...events)
 
-/** Fails unless an effect, run in the name of a tenant, reads what is expected. */
+/** Fails the test unless an effect, run in the name of a tenant, reads what is expected. */
 export const expect = <A, E, R>(
   tenantId: Tenant.TenantId,
   read: Effect.Effect<A, E, R>,
   expected: NoInfer<A>
 ): Effect.Effect<void, E | ReadError, Exclude<R, Tenant.CurrentTenant>> =>
-  Effect.map(inTenant(tenantId, read), (found) => assert.deepStrictEqual(found, expected))
+  Effect.map(inTenant(tenantId, read), (found) => {
+    if (Equal.equals(found, expected)) return
+    assert.fail(
+      `the tenant ${tenantId} reads something else\n\n- expected\n+ read\n\n${difference(expected, found)}`
+    )
+  })

@@ -22,6 +22,7 @@ import { concurrency } from "./TenantIsolationConcurrency.ts"
 import { database } from "./TenantIsolationDatabase.ts"
 import { input } from "./TenantIsolationInput.ts"
 import type { Case, Services } from "./TenantIsolationKit.ts"
+import { queries } from "./TenantIsolationQueries.ts"
 import { separation } from "./TenantIsolationSeparation.ts"
 
 export type { Case, Services }
@@ -57,10 +58,10 @@ export const layer = <A, E, R>(
  * Cases that are quick and, together, go red if one predicate on the tenant is missing from a driver: for mutation
  * tests, and for checks outside of a test runner. Run them on {@link layer}, in order, on a store of their own.
  */
-export const coreCases: ReadonlyArray<Case> = separation
+export const coreCases: ReadonlyArray<Case> = [...separation, ...queries]
 
 /** All cases that need no database. */
-export const cases: ReadonlyArray<Case> = [...separation, ...input, ...concurrency]
+export const cases: ReadonlyArray<Case> = [...coreCases, ...input, ...concurrency]
 
 /** The cases about the database behind a driver on PostgreSQL, with its client. */
 export const databaseCases: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = database

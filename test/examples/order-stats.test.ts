@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
-import { type Config, servers } from "../support/Databases.ts"
+import { Effect } from "effect"
+import { servers } from "../support/Databases.ts"
+import { urlOf } from "../support/databaseUrl.ts"
 import { run } from "./run.ts"
 
 /** The rows of the tables it prints, without their frames; versions of Node align them differently. */
@@ -37,16 +38,6 @@ const expected = [
   "Bookshop | 1 | '34.99' | 0",
   "Total | 4 | '107.39' | 2"
 ]
-
-const urlOf = (config: Config): string => {
-  const url = new URL(config.url === undefined ? "postgres://localhost" : Redacted.value(config.url))
-  if (config.host !== undefined) url.hostname = config.host
-  if (config.port !== undefined) url.port = String(config.port)
-  if (config.username !== undefined) url.username = config.username
-  if (Redacted.isRedacted(config.password)) url.password = Redacted.value(config.password)
-  if (config.database !== undefined) url.pathname = config.database
-  return url.href
-}
 
 describe("examples/order-stats.ts", () => {
   it("counts the orders of each shop and of all, embedded", async () => {

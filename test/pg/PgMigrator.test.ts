@@ -122,13 +122,13 @@ layer(PgEmbedded.layer, { excludeTestServices: true })("the migrations of the li
 })
 
 describe("a directory of migrations", () => {
-  live("applies what is new, in the order of the numbers", () =>
+  live("applies all in the order of the numbers, and all again when there is a new one", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const directory = yield* directoryOf({
         "0002_b.sql": "insert into log (text) values ('b');",
         "0001_a.sql":
-          "create table log (n serial, text text); insert into log (text) values ('a'), ('$1 $a$ $$');",
+          "create table if not exists log (n serial, text text); insert into log (text) values ('a'), ('$1 $a$ $$');",
         "README.md": "not a migration"
       })
       const { run } = PgMigrator.fromDirectory(directory)
@@ -137,13 +137,14 @@ describe("a directory of migrations", () => {
         [2, "b"]
       ])
       add(directory, "0010_c.sql", "do $x$ begin insert into log (text) values ('c'); end $x$; select 1")
+      add(directory, "0002_b.sql", "insert into log (text) values ('B');")
       assert.deepStrictEqual(yield* run, [[10, "c"]])
-      assert.deepStrictEqual(yield* sql`select text from log order by n`, [
-        { text: "a" },
-        { text: "$1 $a$ $$" },
-        { text: "b" },
-        { text: "c" }
-      ])
+      assert.deepStrictEqual(yield* run, [])
+      const rows = yield* sql<{ text: string }>`select text from log order by n`
+      assert.deepStrictEqual(
+        rows.map(({ text }) => text),
+        ["a", "$1 $a$ $$", "b", "a", "$1 $a$ $$", "B", "c"]
+      )
     })
   )
 
@@ -162,8 +163,17 @@ describe("a directory of migrations", () => {
       assert.deepStrictEqual(yield* bare, [])
       assert.strictEqual(yield* PgMigrator.applied, 0)
 
+      add(
+        directory,
+        "0001_fine.sql",
+        "create schema if not exists eventsourcing_other; create table if not exists eventsourcing_other.t (n int);"
+      )
       add(directory, "0002_wrong.sql", "insert into eventsourcing_other.t values (1)")
       assert.lengthOf(yield* run, 2)
+      add(directory, "0004_new.sql", "select 1")
+      add(directory, "0002_wrong.sql", "insert into eventsourcing_other.t values ('changed for the worse')")
+      assert.deepInclude(yield* Effect.flip(run), { file: "0002_wrong.sql", code: "22P02" })
+      add(directory, "0002_wrong.sql", "insert into eventsourcing_other.t values (1)")
       add(
         directory,
         "0003_late.sql",

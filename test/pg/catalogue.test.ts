@@ -175,8 +175,12 @@ const rules: Readonly<Record<string, Rule>> = {
       "alter function eventsourcing.stream_version(uuid, text, text) security invoker"
     ],
     exceptions: {
+      announce_alone:
+        "ends a transaction, which neither security definer nor a set clause allows; calls announce",
       append_alone:
         "ends a transaction, which neither security definer nor a set clause allows; calls append",
+      append_one_alone:
+        "ends a transaction, which neither security definer nor a set clause allows; calls append_one",
       begin_across_tenants: "changes the role of the transaction, which security definer does not allow",
       begin_projection:
         "changes the role of the transaction and its search path; names everything with its schema",
@@ -250,16 +254,19 @@ const rules: Readonly<Record<string, Rule>> = {
       where c.relnamespace = ${ours} and c.relkind in ('r', 'p') and g.grantee <> c.relowner and (
         g.grantee not in (${groupRoles})
         or g.privilege_type not in ('SELECT', 'INSERT', 'UPDATE') or g.is_grantable
-        or c.relname = 'events' and g.privilege_type = 'UPDATE')`,
+        or c.relname in ('events', 'event_tags') and g.privilege_type = 'UPDATE')`,
     planted: [
+      "grant update (tag) on eventsourcing.event_tags to eventsourcing_tenant",
       "grant update (payload) on eventsourcing.events to eventsourcing_tenant",
       "grant delete on eventsourcing.tenants to eventsourcing_all_tenants",
       "grant select on eventsourcing.events to pg_monitor"
     ],
     exceptions: {
+      "command_keys: eventsourcing_tenant DELETE": "keys that have expired",
       "migrations: - SELECT": "the applied migrations are no secret",
       "projections: eventsourcing_tenant DELETE": "the progress of a rebuild that has taken its place",
-      "dead_letters: eventsourcing_tenant DELETE": "one that was handled again, or discarded with a reason"
+      "dead_letters: eventsourcing_tenant DELETE": "one that was handled again, or discarded with a reason",
+      "snapshots: eventsourcing_tenant DELETE": "one that is to be forgotten: the events are still there"
     }
   },
   "all that is made for tenants is in one schema": {

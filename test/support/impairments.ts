@@ -141,6 +141,12 @@ for (const privilege of ["update", "update (payload)", "delete"]) {
     }
   }
 }
+for (const privilege of ["update (tag)", "delete"]) {
+  grants[`${privilege} on the tags of events`] = {
+    statements: [`grant ${privilege} on eventsourcing.event_tags to eventsourcing_tenant`],
+    problems: [/^tags can be changed or removed by eventsourcing_tenant$/]
+  }
+}
 
 /** What finds work for projections. */
 const runner: Readonly<Record<string, Impairment>> = {
@@ -150,7 +156,7 @@ const runner: Readonly<Record<string, Impairment>> = {
   },
   "the runner able to read all of events": {
     statements: ["grant select on eventsourcing.events to public"],
-    problems: [/^role eventsourcing_runner may read aggregate_type, .*, bytes of eventsourcing.events$/]
+    problems: [/^role eventsourcing_runner may read aggregate_type, .*, hash of eventsourcing.events$/]
   },
   "the runner able to read dead letters": {
     statements: ["grant select on eventsourcing.dead_letters to eventsourcing_runner"],
@@ -206,10 +212,24 @@ const runner: Readonly<Record<string, Impairment>> = {
 /** What the check must find, and repair. */
 export const impairments: Readonly<Record<string, Impairment>> = {
   ...onTable("eventsourcing.events"),
+  ...onTable("eventsourcing.event_tags"),
+  ...onTable("eventsourcing.command_keys"),
   ...onTable("eventsourcing.tenants"),
   ...onTable("public.read_model"),
   ...onTable("eventsourcing.projections"),
   ...onTable("eventsourcing_rebuild.read_model"),
+  "row-level security of snapshots off": {
+    statements: ["alter table eventsourcing.snapshots disable row level security"],
+    problems: [/^row-level security of eventsourcing.snapshots is off$/]
+  },
+  "snapshots for the runner": {
+    statements: ["grant select (state) on eventsourcing.snapshots to eventsourcing_runner"],
+    problems: [/^role eventsourcing_runner may read state of eventsourcing.snapshots$/]
+  },
+  "snapshots loaded with the rights of the caller": {
+    statements: ["alter function eventsourcing.load_snapshot(uuid, text, text) security invoker"],
+    problems: [/^function eventsourcing.load_snapshot\(uuid,text,text\) runs with the rights of its caller$/]
+  },
   "the audit trail without row-level security": {
     statements: ["alter table eventsourcing.cross_tenant_accesses disable row level security"],
     problems: [/^row-level security of eventsourcing.cross_tenant_accesses is off$/]

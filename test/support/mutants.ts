@@ -19,6 +19,8 @@ export interface Mutant {
    * for those the predicate is the only layer.
    */
   readonly underRls: boolean
+  /** Whether the answers are the same without it. */
+  readonly onlySlower: boolean
 }
 
 /** `e.tenant_id = v_tenant` and the like, not the policies' `tenant_id = nullif(…)`. */
@@ -38,6 +40,16 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
   ["claim_projection", 1],
   // the tenants themselves; the head of each tenant's log has one
   ["register_projection", 1]
+])
+
+/**
+ * Predicates without which an answer takes longer, and is the same: what is wrongly found only has the driver look again.
+ * Each is the beginning of a line.
+ */
+const onlySlower: ReadonlyMap<string, string> = new Map([
+  ["where e.tenant_id = v_tenant and e.event_id", "append then checks one thing after the other"],
+  ["where e.tenant_id = p_tenant and e.event_id", "append_one then leaves it to append"],
+  ["where t.tenant_id = p_tenant and t.tag = other", "only chooses which index entries are gone through"]
 ])
 
 /** Functions that run with the rights of their caller, within a transaction of a tenant's. */
@@ -81,12 +93,14 @@ export const mutants: Effect.Effect<
     [...definition.matchAll(predicate)].map((match, index): Mutant => {
       const end = match.index + match[0].length
       const from = definition.lastIndexOf("\n", match.index) + 1
+      const line = definition.slice(from, definition.indexOf("\n", end)).trim()
       return {
         name: `${name} ${index + 1}`,
-        line: definition.slice(from, definition.indexOf("\n", end)).trim(),
+        line,
         sql: `${definition.slice(0, match.index)}true${definition.slice(end)}`,
         original: definition,
-        underRls: isUnderRls({ name, owner })
+        underRls: isUnderRls({ name, owner }),
+        onlySlower: [...onlySlower.keys()].some((beginning) => line.startsWith(beginning))
       }
     })
   )

@@ -1,5 +1,5 @@
 /** Random commands to a driver, over two tenants that share a tiny pool of ids, and what the driver answers. */
-import { Arbitrary, Effect, Schema } from "effect"
+import { Arbitrary, Effect, Result, Schema } from "effect"
 import { isDeepStrictEqual } from "node:util"
 import { type Direction, EventStorage, type StreamAppend } from "../../src/EventStorage.ts"
 import { event as newEvent, plain, readLog, readStream } from "../../src/internal/testingEvents.ts"
@@ -25,7 +25,13 @@ const part = { from: From, to: To, direction: AnyDirection, limit: Limit }
 const namesOf = (...names: ReadonlyArray<string>) =>
   Schema.UndefinedOr(Schema.Array(Schema.Literals(names)).check(Schema.isMaxLength(2)))
 
+const Tags = Schema.Array(Schema.Literals(["x", "y", "z"])).check(Schema.isMaxLength(2))
+const Query = Schema.Array(
+  Schema.Struct({ eventTypes: namesOf("Opened", "Closed", "Never"), tags: Tags })
+).check(Schema.isMaxLength(2))
+
 const Event = Schema.Struct({
+  tags: Tags,
   event: Schema.Literals(Array.from({ length: 30 }, (_, index) => `e${index + 10}`)),
   type: often("Opened", "Closed"),
   payload: often('{"a":1,"b":[2]}', '{"b":[2],"a":1}', '{"a":1,"b":2}'),
@@ -33,7 +39,19 @@ const Event = Schema.Struct({
 })
 const Expected = often("any", "noStream", "streamExists", 0, 1, 2, 3, -1, 1.5)
 const Stream = Schema.Struct({ ...streamKey, expected: Expected, events: some(Event, 3) })
-const Append = Schema.Struct({ tenant: Tenant, streams: some(Stream, 3) })
+const Append = Schema.Struct({
+  tenant: Tenant,
+  streams: some(Stream, 3),
+  condition: Schema.UndefinedOr(Schema.Struct({ query: Query, after: From })),
+  command: Schema.UndefinedOr(
+    Schema.Struct({
+      key: Schema.Literals(["k1", "k2", "k3"]),
+      fingerprint: often("a", "b"),
+      expired: Schema.Boolean,
+      without: Schema.Boolean
+    })
+  )
+})
 
 const Command = Schema.TaggedUnion({
   append: { requests: some(Append, 4) },
@@ -42,8 +60,11 @@ const Command = Schema.TaggedUnion({
     tenant: Tenant,
     ...part,
     types: namesOf("A", "B"),
-    events: namesOf("Opened", "Closed", "Never")
+    events: namesOf("Opened", "Closed", "Never"),
+    query: Schema.UndefinedOr(Query)
   },
+  command: { tenant: Tenant, key: Schema.Literals(["k1", "k2", "k3"]) },
+  startChain: { tenant: Tenant },
   /** From the time of one event until before that of another. */
   readTimes: { tenant: Tenant, ...part },
   heads: { tenant: Tenant, ...streamKey },
@@ -63,21 +84,25 @@ type Again = typeof Again.Type
 type Appends = Extract<Command, { readonly _tag: "append" }>
 type TenantName = typeof Tenant.Type
 
-/** In an append a stream stands once, and so does an event: others of the same name are left out. */
+/**
+ * In an append a stream stands once, and so does an event: others of the same name are left out. With a command there is
+ * one stream, and perhaps no event.
+ */
 const withoutRepetition = ({ requests, ...rest }: Appends): Appends => ({
   ...rest,
-  requests: requests.map(({ streams, tenant }) => {
+  requests: requests.map(({ command, streams, ...others }) => {
     const seen = new Set<string>()
     const isNew = (key: string) => !seen.has(key) && seen.add(key).size > 0
     return {
-      tenant,
-      streams: streams
+      ...others,
+      command,
+      streams: (command === undefined ? streams : streams.slice(0, 1))
         .filter(({ id, type }) => isNew(`${type}/${id}`))
         .map(({ events, expected, id, type }) => {
           const newOnes = events.filter(({ event }) => isNew(event))
-          return { type, id, expected, events: newOnes }
+          return { type, id, expected, events: command?.without === true ? [] : newOnes }
         })
-        .filter(({ events }) => events.length > 0)
+        .filter(({ events }) => events.length > 0 || command !== undefined)
     }
   })
 })
@@ -110,12 +135,14 @@ const commands: Arbitrary.Arbitrary<ReadonlyArray<Command>> = Arbitrary.schema(
 const describeCommand = (command: Command): string => {
   const { _tag, ...fields } = command
   if (command._tag !== "append") return `${_tag} ${JSON.stringify(fields)}`
-  const text = command.requests.map(({ streams, tenant }) => {
+  const text = command.requests.map(({ streams, tenant, ...asked }) => {
     const parts = streams.map(({ events, expected, id, type }) => {
-      const list = events.map((one) => `${one.event} ${one.type} ${one.payload} ${one.metadata}`)
+      const list = events.map(
+        (one) => `${one.event} ${one.type} ${one.payload} ${one.metadata} ${one.tags.join("+")}`
+      )
       return `${type}/${id} if ${expected}: ${list.join(", ")}`
     })
-    return `${tenant} [${parts.join("; ")}]`
+    return `${tenant} [${parts.join("; ")}] ${JSON.stringify(asked)}`
   })
   return `append ${text.join(" | ")}`
 }
@@ -162,8 +189,14 @@ const streamOf = (stream: typeof Stream.Type): StreamAppend => ({
   aggregateType: stream.type,
   aggregateId: stream.id,
   expectedVersion: stream.expected,
-  events: stream.events.map(({ event, metadata, payload, type }) =>
-    newEvent({ eventId: eventIdOf(event), eventType: type, payload, metadata })
+  events: stream.events.map(({ event, metadata, payload, tags, type }) =>
+    newEvent({
+      eventId: eventIdOf(event),
+      eventType: type,
+      payload,
+      metadata,
+      tags: [...new Set(tags)].toSorted()
+    })
   )
 })
 
@@ -172,15 +205,19 @@ const arbitrary = new Set(["recordedAt", "createdAt", "accessedAt", "accessId"])
 
 /** As text, with the fields in one order, because their order is nobody's promise. */
 const textOf = (answer: unknown): string =>
-  JSON.stringify(answer, (_key, value: unknown) =>
-    typeof value === "object" && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(
-          Object.entries(value)
-            .filter(([key]) => !arbitrary.has(key))
-            .toSorted(([left], [right]) => (left < right ? -1 : 1))
-        )
-      : value
-  )
+  answer === undefined
+    ? "none"
+    : JSON.stringify(answer, (name, value: unknown) => {
+        // a hash covers the time
+        if (name === "hash" && typeof value === "string") return `${value.length} digits`
+        return typeof value === "object" && value !== null && !Array.isArray(value)
+          ? Object.fromEntries(
+              Object.entries(value)
+                .filter(([key]) => !arbitrary.has(key))
+                .toSorted(([left], [right]) => (left < right ? -1 : 1))
+            )
+          : value
+      })
 
 /** What a driver answers to each command, as text without times and with names in place of ids. */
 export const answers = Effect.fnUntraced(function* (
@@ -197,11 +234,20 @@ export const answers = Effect.fnUntraced(function* (
   const run = Effect.fnUntraced(function* (command: Command) {
     switch (command._tag) {
       case "append": {
-        const requests = command.requests.map(({ streams, tenant }) => ({
+        const requests = command.requests.map(({ command: key, condition, streams, tenant }) => ({
           tenantId: ids[tenant],
-          streams: streams.map(streamOf)
+          streams: streams.map(streamOf),
+          condition,
+          command: key && {
+            key: key.key,
+            fingerprint: key.fingerprint.repeat(64),
+            expiresAt: key.expired ? 1 : Date.UTC(2200, 0)
+          }
         }))
-        return (yield* storage.append(requests)).map(plain)
+        return (yield* storage.append(requests)).map((outcome) => [
+          plain(outcome),
+          Result.isSuccess(outcome) ? outcome.success.command : undefined
+        ])
       }
       case "readStream": {
         const { direction, from, id, limit, tenant, to, type } = command
@@ -209,8 +255,8 @@ export const answers = Effect.fnUntraced(function* (
         return [yield* readStream(ids[tenant], id, range)]
       }
       case "readLog": {
-        const { direction, events, from, limit, tenant, to, types } = command
-        const filter = { aggregateTypes: types, eventTypes: events }
+        const { direction, events, from, limit, query, tenant, to, types } = command
+        const filter = { aggregateTypes: types, eventTypes: events, query }
         const range = { fromPosition: from, toPosition: to, direction, limit }
         return [yield* readLog(ids[tenant], { ...filter, ...range })]
       }
@@ -233,6 +279,13 @@ export const answers = Effect.fnUntraced(function* (
         const status = (yield* storage.tenantStatus(tenantId)) ?? "unknown"
         return [[yield* storage.streamVersion(key), yield* storage.position(tenantId), status]]
       }
+      case "command":
+        return [yield* storage.commandOutcome({ tenantId: ids[command.tenant], key: command.key })]
+      case "startChain":
+        return [
+          yield* storage.startHashChain(ids[command.tenant]),
+          yield* storage.hashChainStart(ids[command.tenant])
+        ]
       case "provision":
         return [yield* storage.provisionTenant(ids[command.tenant])]
       case "setStatus": {

@@ -37,6 +37,7 @@ describe("a layer of the library", () => {
       | Root.EventStore.EventStore
       | Root.ProjectionStorage.ProjectionStorage
       | Root.Publisher.Publisher
+      | Root.SnapshotStorage.SnapshotStorage
     expectTypeOf<OfRoot>().toEqualTypeOf<Below>()
     expectTypeOf<OfPg>().toEqualTypeOf<SqlClient.SqlClient>()
   })
@@ -62,7 +63,9 @@ describe("a layer of the library", () => {
       readonly other: string
     }
     expectTypeOf<NeedsOf<Bad>>().toEqualTypeOf<OfOneTenant>()
-    expectTypeOf<NeedsOf<typeof Root.Repository>>().toEqualTypeOf<Root.EventStore.EventStore>()
+    expectTypeOf<NeedsOf<typeof Root.Repository>>().toEqualTypeOf<
+      Root.EventStore.EventStore | Root.SnapshotStorage.SnapshotStorage
+    >()
   })
 
   test("makes the whole store in memory with nothing else", () => {

@@ -1,0 +1,136 @@
+/**
+ * Decision models: what a decision has to know, when that is not the state of one aggregate. A query says which events of
+ * the tenant's log matter, a pure fold makes a state of them; whoever decides on it appends under the condition that no
+ * further event matters.
+ */
+import type * as Event from "./Event.ts"
+import * as EventQuery from "./EventQuery.ts"
+
+/**
+ * A decision model: how the events that matter for a decision become a state. A plain value that needs no runtime, made
+ * for each decision from what it is about, such as the ids of a course and of a student.
+ */
+export interface DecisionModel<State> {
+  /** Which events matter. */
+  readonly query: EventQuery.Any
+  /** The state before the first event that matters. */
+  readonly initial: State
+  /** The state after one more event; the same if it does not matter. */
+  // Method syntax: a decision model is then an `Any`.
+  apply(state: State, envelope: Event.Envelope<Event.Tagged>): State
+}
+
+/** Any decision model. */
+export type Any = DecisionModel<unknown>
+
+/** The state of a decision model. */
+export type StateOf<Model> = Model extends DecisionModel<infer State> ? State : never
+
+/** One handler per event type that the query matches; all of them, or it does not compile. */
+export type Handlers<State, Payload extends Event.Tagged> = {
+  readonly [Tag in Payload["_tag"]]: (
+    state: State,
+    event: Extract<Payload, { readonly _tag: Tag }>,
+    envelope: Event.Envelope<Extract<Payload, { readonly _tag: Tag }>>
+  ) => State
+}
+
+/** A fold as one function over all events. */
+export type Apply<State, Payload> = (state: State, event: Payload, envelope: Event.Envelope<Payload>) => State
+
+/** Refuses handlers of tags that no event of the query has. */
+export type NoOthers<Fold, Tag extends string> = { readonly [Other in Exclude<keyof Fold, Tag>]: never }
+
+/** What a decision model consists of, besides its fold. */
+export interface Options<State, Payload extends Event.Tagged> {
+  /** Which events matter for the decision. */
+  readonly query: EventQuery.EventQuery<Payload>
+  /** The state before the first of them. */
+  readonly initial: State
+}
+
+/**
+ * Makes a decision model from the events that matter, an initial state, and either one handler per event type or one
+ * function over all of them. Handlers are pure; they get the envelope too, for the id of the aggregate or the time.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const seats = (courseId: string) =>
+ *   DecisionModel.make(
+ *     { query: EventQuery.of(Course, { tags: [`course:${courseId}`] }), initial: { seats: 0, taken: 0 } },
+ *     {
+ *       CourseOffered: (state, event) => ({ ...state, seats: event.seats }),
+ *       StudentEnrolled: (state) => ({ ...state, taken: state.taken + 1 })
+ *     }
+ *   )
+ * ```
+ */
+export const make = <
+  State,
+  Payload extends Event.Tagged,
+  Fold extends Handlers<State, Payload> | Apply<State, Payload>
+>(
+  { query, initial }: Options<State, Payload>,
+  fold: Fold & NoOthers<Fold, Payload["_tag"]>
+): DecisionModel<State> => {
+  const either: Handlers<State, Payload> | Apply<State, Payload> = fold
+  const apply = typeof either === "function" ? either : byTag(either)
+  return {
+    query,
+    initial,
+    apply: (state, envelope) => (query.matches(envelope) ? apply(state, envelope.payload, envelope) : state)
+  }
+}
+
+const byTag = <State, Payload extends Event.Tagged>(
+  handlers: Handlers<State, Payload>
+): Apply<State, Payload> => {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Each handler takes its own event only, and is looked up by that event's tag.
+  const byType = new Map(Object.entries(handlers) as Array<[string, Apply<State, Payload>]>)
+  return (state, event, envelope) => {
+    const handler = byType.get(event._tag)
+    if (handler === undefined) throw new TypeError(`the decision model has no handler for ${event._tag}`)
+    return handler(state, event, envelope)
+  }
+}
+
+/**
+ * Several decision models as one: its state has the state of each under its name, its query matches what any of them
+ * does, and each of them sees what matches its own query alone.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const enrolment = (courseId: string, studentId: string) =>
+ *   DecisionModel.combine({ course: seats(courseId), student: timetable(studentId) })
+ * ```
+ */
+export const combine = <const Models extends Readonly<Record<string, Any>>>(
+  models: Models
+): DecisionModel<{ readonly [Name in keyof Models]: StateOf<Models[Name]> }> => {
+  type State = { readonly [Name in keyof Models]: StateOf<Models[Name]> }
+  const entries: ReadonlyArray<readonly [string, Any]> = Object.entries(models)
+  const states = (stateOf: (name: string, model: Any) => unknown): State =>
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- under each name the state of the model of that name
+    Object.fromEntries(entries.map(([name, model]) => [name, stateOf(name, model)])) as State
+  return {
+    query: EventQuery.or(...entries.map(([, model]) => model.query)),
+    initial: states((_name, { initial }) => initial),
+    apply: (state, envelope) => {
+      const before = new Map<string, unknown>(Object.entries(state))
+      return states((name, model) => model.apply(before.get(name), envelope))
+    }
+  }
+}
+
+/** The state after events, from the initial state or a given one. Events that do not matter are passed over. */
+export const fold = <State>(
+  model: DecisionModel<State>,
+  events: Iterable<Event.Envelope<Event.Tagged>>,
+  from: NoInfer<State> = model.initial
+): State => {
+  let state = from
+  for (const envelope of events) state = model.apply(state, envelope)
+  return state
+}

@@ -1,0 +1,158 @@
+/** How a repository loads aggregates: from the newest snapshot that fits, and from there on event by event. */
+import { Effect, Stream } from "effect"
+import type * as Aggregate from "../Aggregate.ts"
+import type * as Event from "../Event.ts"
+import type { EventPlace, EventStore } from "../EventStore.ts"
+import type { SnapshotKey } from "../SnapshotStorage.ts"
+import type { DecodeError, InvalidInput, ReadError } from "../StoreError.ts"
+import type { CurrentTenant } from "../Tenant.ts"
+import { currentTenant } from "./currentTenant.ts"
+import { aggregateId as encodeId } from "./encode.ts"
+import { initially, isOffered, type Known, type Snapshots } from "./snapshots.ts"
+
+/** How much is loaded, and who looks at it. */
+export interface Extent<Payload, Type extends string> {
+  /** Up to which version; default: all. Then `inspectFrom` is not more than one above it. */
+  readonly toVersion?: number | undefined
+  /** The lowest version that is to be looked at: no snapshot that contains it is used. Default: none. */
+  readonly inspectFrom?: number | undefined
+  /** Sees the events that are read. */
+  readonly inspect?: ((envelope: Event.Envelope<Payload, Type>) => void) | undefined
+}
+
+type LoadError = ReadError | DecodeError | InvalidInput
+
+/** The stream is not the one that a snapshot was taken of. */
+class OtherStream {
+  readonly reason: "ahead" | "otherHistory"
+  constructor(reason: "ahead" | "otherHistory") {
+    this.reason = reason
+  }
+}
+
+const isSame = (one: EventPlace, other: EventPlace): boolean =>
+  one.version === other.version &&
+  one.position === other.position &&
+  one.eventId === other.eventId &&
+  one.recordedAt === other.recordedAt
+
+export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) => {
+  /** Folds the events behind what is known. `check`: the event it was reached with must still be there; it is read again. */
+  const fold = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    known: Known<State>,
+    { inspect, toVersion }: Extent<Payload, Type>,
+    check?: EventPlace
+  ): Effect.Effect<Known<State>, LoadError | OtherStream, CurrentTenant> =>
+    Effect.suspend(() => {
+      let { place, state, version } = known
+      let unchecked = check
+      return store
+        .readStreamPages({ aggregate, id, fromVersion: check?.version ?? version + 1, toVersion })
+        .pipe(
+          Stream.runForEach(({ events, first, last }) =>
+            Effect.suspend(() => {
+              if (unchecked !== undefined && !isSame(first, unchecked))
+                return Effect.fail(new OtherStream("otherHistory"))
+              unchecked = undefined
+              for (const envelope of events) {
+                if (envelope.version <= known.version) continue
+                state = aggregate.apply(state, envelope.payload)
+                inspect?.(envelope)
+              }
+              version = last.version
+              place = last
+              return Effect.void
+            })
+          ),
+          Effect.flatMap(() =>
+            unchecked === undefined
+              ? Effect.succeed({
+                  ...known,
+                  state,
+                  version,
+                  place,
+                  read: known.read + version - known.version
+                })
+              : Effect.fail(new OtherStream("ahead"))
+          )
+        )
+    })
+
+  /** Reads on from what is known. */
+  const readOn = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    known: Known<State>,
+    extent: Extent<Payload, Type>
+  ): Effect.Effect<Known<State>, LoadError, CurrentTenant> =>
+    Effect.catchIf(
+      fold(aggregate, id, known, extent),
+      (error): error is OtherStream => error instanceof OtherStream,
+      // only what is checked can fail so
+      (error) => Effect.die(error)
+    )
+
+  const keyOf = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id
+  ): Effect.Effect<SnapshotKey, InvalidInput, CurrentTenant> =>
+    Effect.flatMap(currentTenant, (tenantId) =>
+      Effect.map(Effect.fromResult(encodeId(aggregate, id)), (aggregateId) => ({
+        tenantId,
+        aggregateType: aggregate.type,
+        aggregateId
+      }))
+    )
+
+  /** Loads an aggregate as it is, or as it was at a version. */
+  const load = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    extent: Extent<Payload, Type> = {}
+  ): Effect.Effect<Known<State>, LoadError, CurrentTenant> => {
+    const initial = initially(aggregate.initial)
+    if (!snapshots.areUsed(aggregate.type)) return readOn(aggregate, id, initial, extent)
+    return Effect.gen(function* () {
+      const found = yield* snapshots.offer(aggregate, yield* keyOf(aggregate, id))
+      if (!isOffered(found)) return yield* readOn(aggregate, id, { ...initial, useless: found }, extent)
+      const { known, row } = found
+      // It would do for another load.
+      if (row.version >= (extent.inspectFrom ?? Infinity))
+        return yield* readOn(aggregate, id, initial, extent)
+      return yield* fold(aggregate, id, known, extent, row).pipe(
+        Effect.tap(() => snapshots.hit(aggregate.type, row.version)),
+        Effect.catchIf(
+          (error): error is OtherStream => error instanceof OtherStream,
+          ({ reason }) =>
+            Effect.andThen(
+              snapshots.miss(aggregate.type, reason),
+              readOn(
+                aggregate,
+                id,
+                { ...initial, useless: { version: row.version, checksum: row.checksum } },
+                extent
+              )
+            )
+        )
+      )
+    })
+  }
+
+  /** Takes a snapshot of what was loaded, or of what a command made of it, if it is due. */
+  const consider = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    known: Known<State>,
+    appended: number
+  ): Effect.Effect<void, InvalidInput, CurrentTenant> =>
+    snapshots.areUsed(aggregate.type)
+      ? Effect.flatMap(keyOf(aggregate, id), (key) => snapshots.consider(aggregate, key, known, appended))
+      : Effect.void
+
+  return { load, readOn, consider }
+}
+
+/** How a repository loads. */
+export type Loader = ReturnType<typeof makeLoader>

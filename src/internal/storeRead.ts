@@ -1,0 +1,107 @@
+/** The read path of the typed store: rows of a stream or of a tenant's log, paged and decoded. */
+import type { Stream } from "effect"
+import type * as Event from "../Event.ts"
+import type * as EventStorage from "../EventStorage.ts"
+import type { LogRange, ReadOptions, VersionRange } from "../EventStore.ts"
+import type { ReadError } from "../StoreError.ts"
+import type { TenantId } from "../Tenant.ts"
+import type * as decode from "./decode.ts"
+import { maxVersion } from "./encode.ts"
+import * as eventQuery from "./eventQuery.ts"
+import { paged } from "./paged.ts"
+
+/** A stream as the driver names it. */
+export interface StoredStream {
+  readonly tenantId: TenantId
+  readonly aggregateType: string
+  readonly aggregateId: string
+}
+
+type DecodePage<A, E> = (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
+
+export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSize: number) => ({
+  readStream: <A, E>(
+    key: StoredStream,
+    range: VersionRange & ReadOptions,
+    decodePage: DecodePage<A, E>
+  ): Stream.Stream<A, ReadError | E> => {
+    const { fromVersion = 1, toVersion = maxVersion, direction = "forwards", limit } = range
+    checkIntegers({ fromVersion, toVersion, limit })
+    return paged({
+      start: direction === "forwards" ? fromVersion : toVersion,
+      pageSize,
+      limit,
+      read: (cursor, size) =>
+        storage.readStream({
+          ...key,
+          fromVersion: direction === "forwards" ? cursor : fromVersion,
+          toVersion: direction === "forwards" ? toVersion : cursor,
+          direction,
+          limit: size
+        }),
+      next: (last) => (direction === "forwards" ? last.version + 1 : last.version - 1),
+      decode: decodePage
+    })
+  },
+
+  readLog: <A, E>(
+    tenantId: TenantId,
+    /** The types of aggregates, and of events as they are stored. */
+    types: Pick<EventStorage.ReadLogRequest, "aggregateTypes" | "eventTypes">,
+    range: LogRange & ReadOptions,
+    decodePage: DecodePage<A, E>,
+    /** What of it was asked for; default: all. */
+    keep?: (event: A) => boolean
+  ): Stream.Stream<A, ReadError | E> => {
+    const { fromPosition = 1, toPosition = Number.MAX_SAFE_INTEGER, direction = "forwards", limit } = range
+    checkIntegers({ fromPosition, toPosition, limit })
+    const query = range.query === undefined ? undefined : eventQuery.ofRead(range.query)
+    const aggregateTypes = eventQuery.aggregateTypes(range.query, types.aggregateTypes)
+    const matches = range.query === undefined ? undefined : eventQuery.matchesStored(range.query)
+    return paged({
+      start: direction === "forwards" ? fromPosition : toPosition,
+      pageSize,
+      limit,
+      read: (cursor, size) =>
+        storage.readLog({
+          tenantId,
+          fromPosition: direction === "forwards" ? cursor : fromPosition,
+          toPosition: direction === "forwards" ? toPosition : cursor,
+          recordedFrom: range.recordedFrom?.epochMilliseconds,
+          recordedBefore: range.recordedBefore?.epochMilliseconds,
+          aggregateTypes,
+          eventTypes: types.eventTypes,
+          query,
+          direction,
+          limit: size
+        }),
+      next: (last) => (direction === "forwards" ? last.position + 1 : last.position - 1),
+      decode: (rows) => {
+        const page = decodePage(matches === undefined ? rows : rows.filter(matches))
+        return keep === undefined ? page : { ...page, events: page.events.filter(keep) }
+      }
+    })
+  }
+})
+
+/** The reading half of the typed store. */
+export type Reader = ReturnType<typeof makeReader>
+
+/** Drivers would differ about other numbers; infinity does as an end. A wrong one is a defect. */
+export const checkIntegers = (numbers: Readonly<Record<string, number | undefined>>): void => {
+  for (const [name, value] of Object.entries(numbers)) {
+    if (value !== undefined && !Number.isInteger(value) && Math.abs(value) !== Infinity)
+      throw new RangeError(`${name} must be an integer`)
+  }
+}
+
+/** What of a typed log was asked for: one stored type may have become several. */
+export const asked = ({
+  eventTypes,
+  query
+}: LogRange): ((envelope: Event.Envelope<Event.Tagged>) => boolean) | undefined =>
+  eventTypes === undefined && query === undefined
+    ? undefined
+    : (envelope) =>
+        (eventTypes === undefined || eventTypes.includes(envelope.payload._tag)) &&
+        (query === undefined || query.matches(envelope))

@@ -1,0 +1,477 @@
+/**
+ * What holds for every aggregate that works, tested on a hundred arbitrary histories each. A law that is broken shows the
+ * shortest history that breaks it.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Arbitraries, Laws } from "effect-eventsourcing/testing"
+ *
+ * Laws.aggregate(Account, {
+ *   decisions: {
+ *     open: Arbitraries.decision(Schema.NonEmptyString, open),
+ *     deposit: Arbitraries.decision(Amount, deposit),
+ *     close
+ *   },
+ *   idempotent: ["open", "close"]
+ * })
+ * ```
+ */
+import { describe, it } from "@effect/vitest"
+import { Arbitrary, Effect, Equal, Layer, Result, Schedule, Schema } from "effect"
+import type * as Aggregate from "../Aggregate.ts"
+import type * as Event from "../Event.ts"
+import type { EventStorage } from "../EventStorage.ts"
+import { payloadOf } from "../internal/testingDecision.ts"
+import {
+  type Command,
+  commandsOf,
+  decideNow,
+  type Decisions,
+  eventsOf,
+  initialOf,
+  play,
+  type Played,
+  showCommand
+} from "../internal/testingHistory.ts"
+import {
+  type CheckOptions,
+  checkLaw,
+  showCommands,
+  showPlayed,
+  tell,
+  threw,
+  unequal,
+  unequalTexts,
+  type Violation
+} from "../internal/testingLaw.ts"
+import { deepFreeze, elsewhere } from "../internal/testingPurity.ts"
+import { show } from "../internal/testingShow.ts"
+import { eventProblem, formerEvents, throughText, upcastProblem } from "../internal/testingStored.ts"
+import * as MemoryEventStorage from "../MemoryEventStorage.ts"
+import { type Decision, Repository } from "../Repository.ts"
+import * as Upcaster from "../Upcaster.ts"
+import * as Arbitraries from "./Arbitraries.ts"
+import * as TenantScenario from "./TenantScenario.ts"
+
+export type { CheckOptions }
+
+/** Raised when a law does not hold. The message shows the smallest counterexample that was found. */
+export class LawBroken extends Schema.TaggedError<LawBroken>()("LawBroken", {
+  /** The name of the function that checks it, for example `foldIsTotal`. */
+  law: Schema.String,
+  aggregateType: Schema.String,
+  message: Schema.String,
+  /** Given as an option, it tries the same counterexample again. */
+  replay: Schema.UndefinedOr(Schema.String)
+}) {}
+
+/** What a law is checked with. */
+export interface Options<State, Payload> extends CheckOptions {
+  /**
+   * The aggregate's decisions: then only histories are tried that they lead to. Default: any events in any order, which
+   * suits a fold that is meant to cope with that.
+   */
+  readonly decisions?: Decisions<State, Payload> | undefined
+}
+
+/** What {@link decisionsAreTotal} is checked with. */
+export interface DecisionOptions<State, Payload> extends CheckOptions {
+  readonly decisions: Decisions<State, Payload>
+}
+
+/** What {@link decisionsAreIdempotent} is checked with. */
+export interface IdempotenceOptions<State, Payload> extends DecisionOptions<State, Payload> {
+  /** The names of the decisions that must be idempotent. Default: all. */
+  readonly idempotent?: ReadonlyArray<string> | undefined
+}
+
+/** What {@link upcastersAreTotal} is checked with. */
+export interface UpcasterOptions extends CheckOptions {
+  /** Payloads that were stored, in any version, and must be read. Default: none. */
+  readonly samples?: ReadonlyArray<Upcaster.StoredPayload> | undefined
+}
+
+/** What {@link tenantsAreIsolated} is checked with. */
+export interface IsolationOptions<State, Payload, E = never> extends Options<State, Payload> {
+  /** The driver of the store. Default: in memory. */
+  readonly storage?: Layer.Layer<EventStorage, E> | undefined
+}
+
+/** What {@link aggregate} tests. */
+export interface AggregateOptions<State, Payload, Names extends string, E = never>
+  extends IsolationOptions<State, Payload, E>, UpcasterOptions {
+  readonly decisions?: Readonly<Record<Names, Decisions<State, Payload>[string]>> | undefined
+  /** The decisions that yield nothing when they are made again. Default: none. */
+  readonly idempotent?: ReadonlyArray<NoInfer<Names>> | undefined
+  /** Stands over the tests. Default: "laws of" and the aggregate's type. */
+  readonly name?: string | undefined
+  /** Milliseconds for one law. Default: that of vitest. */
+  readonly timeout?: number | undefined
+}
+
+type AnyAggregate<State, Payload extends Event.Tagged> = Aggregate.Aggregate<string, State, Payload, unknown>
+
+/** Arbitrary commands: decisions, or events that just happen. */
+const anyCommands = <State, Payload extends Event.Tagged>(
+  of: AnyAggregate<State, Payload>,
+  decisions: Decisions<State, Payload> | undefined
+): Arbitrary.Arbitrary<ReadonlyArray<Command<State, Decision<Payload, unknown>>>> =>
+  decisions === undefined ? eventsOf(Arbitraries.event(of)) : commandsOf<State, Payload>(decisions)
+
+const anyHistory = <State, Payload extends Event.Tagged>(
+  of: AnyAggregate<State, Payload>,
+  decisions: Decisions<State, Payload> | undefined
+): Arbitrary.Arbitrary<Played<State, Payload>> =>
+  Arbitrary.map(anyCommands(of, decisions), (commands) => play(of, commands))
+
+const check = <State, Payload extends Event.Tagged, A, R = never>(
+  law: string,
+  of: AnyAggregate<State, Payload>,
+  { replay, runs, seed, size }: CheckOptions,
+  arbitrary: () => Arbitrary.Arbitrary<A>,
+  showInput: (value: A) => string,
+  property: (value: A) => Violation | undefined | Effect.Effect<Violation | undefined, never, R>
+): Effect.Effect<void, LawBroken, R> =>
+  Effect.suspend(() =>
+    checkLaw(law, of.type, { replay, runs, seed, size }, arbitrary(), showInput, property)
+  ).pipe(Effect.mapError((report) => new LawBroken({ law, aggregateType: of.type, ...report })))
+
+/** Whether two states are the same, by the equivalence of the state's schema. */
+const sameState = <State, Payload extends Event.Tagged>(
+  of: AnyAggregate<State, Payload>
+): ((left: State, right: State) => boolean) => {
+  const equivalent = Schema.toEquivalence(of.state)
+  return (left, right) => equivalent(left, right)
+}
+
+/**
+ * Folding never throws, leaves its inputs as they are, and gives the same state each time: it depends on nothing but the
+ * state and the event, not on the clock, not on chance.
+ */
+export const foldIsTotal = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: Options<State, NoInfer<Payload>> = {}
+): Effect.Effect<void, LawBroken> => {
+  const same = sameState(aggregate)
+  return check(
+    "foldIsTotal",
+    aggregate,
+    options,
+    () => anyHistory(aggregate, options.decisions),
+    showPlayed,
+    ({ events, thrown }) => {
+      if (thrown?.doing === "folding") return threw(`folding ${thrown.what}`, thrown.error)
+      // From the beginning once more: a fold that changes its state has left none of the former ones as it was.
+      let state = initialOf(aggregate)
+      for (const event of events) {
+        const before = [show(state), show(event)]
+        const next = deepFreeze(aggregate.apply(state, event))
+        const after = [show(state), show(event)]
+        if (!Equal.equals(before, after)) {
+          const problem = `folding ${before[1]} changes what it is given`
+          return unequalTexts(problem, ["before", before.join("\n")], ["after", after.join("\n")])
+        }
+        const again = elsewhere(() => aggregate.apply(state, event))
+        if (!same(next, again)) {
+          const problem = `folding ${show(event)} twice does not give the same state`
+          return unequal(problem, ["once", next], ["again, at another time", again])
+        }
+        state = next
+      }
+      return undefined
+    }
+  )
+}
+
+/** Folding some events, and from that state on the rest, gives the same state as folding all of them. */
+export const foldIsConcatenative = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: Options<State, NoInfer<Payload>> = {}
+): Effect.Effect<void, LawBroken> => {
+  const same = sameState(aggregate)
+  return check(
+    "foldIsConcatenative",
+    aggregate,
+    options,
+    () => anyHistory(aggregate, options.decisions),
+    showPlayed,
+    ({ events: all, states }) => {
+      const events = all.slice(0, states.length - 1)
+      const whole = aggregate.fold(events)
+      for (let first = 0; first <= events.length; first++) {
+        const parts = aggregate.fold(events.slice(first), aggregate.fold(events.slice(0, first)))
+        if (same(whole, parts)) continue
+        const problem = `folding the first ${first} of ${events.length} events, and then the rest, gives another state`
+        return unequal(problem, ["all at once", whole], ["in two parts", parts])
+      }
+      return undefined
+    }
+  )
+}
+
+/** A snapshot changes nothing: after any event, the state may be stored and read back, and the rest is folded onto that. */
+export const snapshotsAreEquivalent = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: Options<State, NoInfer<Payload>> = {}
+): Effect.Effect<void, LawBroken> => {
+  const same = sameState(aggregate)
+  const codec = Schema.toCodecJson(aggregate.state)
+  return check(
+    "snapshotsAreEquivalent",
+    aggregate,
+    options,
+    () => anyHistory(aggregate, options.decisions),
+    showPlayed,
+    ({ events: all, states }) => {
+      const events = all.slice(0, states.length - 1)
+      const whole = states.at(-1) ?? states[0]
+      for (const [version, state] of states.entries()) {
+        const stored = throughText(codec, state)
+        if (Result.isFailure(stored)) {
+          return { problem: `there can be no snapshot of ${show(state)}`, details: stored.failure }
+        }
+        const restored = aggregate.fold(events.slice(version), deepFreeze(stored.success))
+        if (same(whole, restored)) continue
+        const problem = `with a snapshot at version ${version} of ${events.length}, the state is another one`
+        return unequal(problem, ["all events", whole], ["snapshot and the rest", restored])
+      }
+      return undefined
+    }
+  )
+}
+
+/** Every event that the schemas allow survives being stored: encoded to JSON text, and decoded, it is the same. */
+export const eventsRoundTrip = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: CheckOptions = {}
+): Effect.Effect<void, LawBroken> =>
+  check(
+    "eventsRoundTrip",
+    aggregate,
+    options,
+    () => Arbitraries.event(aggregate),
+    (event) => `with ${show(event)}`,
+    (event) => eventProblem(aggregate, event)
+  )
+
+/** Every state that a history leads to survives being stored: encoded to JSON text, and decoded, it is the same. */
+export const statesRoundTrip = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: Options<State, NoInfer<Payload>> = {}
+): Effect.Effect<void, LawBroken> => {
+  const same = sameState(aggregate)
+  const codec = Schema.toCodecJson(aggregate.state)
+  return check(
+    "statesRoundTrip",
+    aggregate,
+    options,
+    () => anyHistory(aggregate, options.decisions),
+    showPlayed,
+    ({ states }) => {
+      for (const state of states) {
+        const stored = throughText(codec, state)
+        if (Result.isFailure(stored)) {
+          return {
+            problem: `the state ${show(state)} does not survive being stored`,
+            details: stored.failure
+          }
+        }
+        if (!same(state, stored.success)) {
+          return unequal(
+            "a state is another one after it was stored",
+            ["before", state],
+            ["after", stored.success]
+          )
+        }
+      }
+      return undefined
+    }
+  )
+}
+
+/** Decisions never throw, leave the state as it is, and yield events that can be stored. */
+export const decisionsAreTotal = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: DecisionOptions<State, NoInfer<Payload>>
+): Effect.Effect<void, LawBroken> =>
+  check(
+    "decisionsAreTotal",
+    aggregate,
+    options,
+    () => anyHistory(aggregate, options.decisions),
+    showPlayed,
+    ({ events, thrown }) => {
+      if (thrown?.doing === "deciding") return threw(`deciding ${thrown.what}`, thrown.error)
+      for (const event of events) {
+        const problem = eventProblem(aggregate, event)
+        if (problem !== undefined) return problem
+      }
+      return undefined
+    }
+  )
+
+/** Made again, right after it led to events, a decision succeeds and yields none: a command may be sent twice. */
+export const decisionsAreIdempotent = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: IdempotenceOptions<State, NoInfer<Payload>>
+): Effect.Effect<void, LawBroken> => {
+  const { decisions, idempotent = Object.keys(decisions) } = options
+  return check(
+    "decisionsAreIdempotent",
+    aggregate,
+    options,
+    () =>
+      Arbitrary.map(commandsOf<State, Payload>(decisions), (commands) => ({
+        ...play(aggregate, commands),
+        commands
+      })),
+    showPlayed,
+    ({ commands }) => {
+      let state = aggregate.initial
+      for (const [index, command] of commands.entries()) {
+        const decided = decideNow<Payload>(command.decide(state), index)
+        if (Result.isFailure(decided)) continue
+        const after = aggregate.fold(decided.success.map(payloadOf), state)
+        if (idempotent.includes(command.decision)) {
+          const again = decideNow<Payload>(command.decide(after), index)
+          const problem = `${showCommand(command)} is decided once more, and not to nothing`
+          if (Result.isFailure(again)) return unequal(problem, ["expected", []], ["failed", again.failure])
+          if (again.success.length > 0) {
+            return unequal(problem, ["expected", []], ["decided", again.success.map(payloadOf)])
+          }
+        }
+        state = after
+      }
+      return undefined
+    }
+  )
+}
+
+/**
+ * Whatever can have been stored in a former version of an event's schema is read as events of today; and so are samples of
+ * what was really stored.
+ */
+export const upcastersAreTotal = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: UpcasterOptions = {}
+): Effect.Effect<void, LawBroken> => {
+  const law = "upcastersAreTotal"
+  return Effect.gen(function* () {
+    for (const sample of options.samples ?? []) {
+      const violation = upcastProblem(aggregate, sample)
+      if (violation !== undefined) {
+        const message = tell(law, aggregate.type, `with the sample ${show(sample)}`, violation)
+        return yield* new LawBroken({ law, aggregateType: aggregate.type, message, replay: undefined })
+      }
+    }
+    const former = formerEvents(aggregate)
+    if (former === undefined) return
+    yield* check(
+      law,
+      aggregate,
+      options,
+      () => former,
+      ({ event, stored }) => `with ${show(event)}, stored in version ${stored.schemaVersion}`,
+      ({ stored }) => upcastProblem(aggregate, stored)
+    )
+  })
+}
+
+/** Nobody else is there to conflict with: if there is a conflict, it is an outcome. */
+const once = { retry: Schedule.recurs(0) }
+
+/**
+ * Two tenants that have aggregates with the same ids, and do the same to them, do not notice each other: see
+ * `TenantScenario.isolated`. Commands go through `Repository.execute`.
+ */
+export const tenantsAreIsolated = <Type extends string, State, Payload extends Event.Tagged, Id, E = never>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: IsolationOptions<State, NoInfer<Payload>, E> = {}
+): Effect.Effect<void, LawBroken | E> =>
+  Effect.gen(function* () {
+    const services =
+      yield* Effect.context<Layer.Success<ReturnType<typeof TenantScenario.layer<EventStorage, E, never>>>>()
+    yield* check(
+      "tenantsAreIsolated",
+      aggregate,
+      { ...options, runs: options.runs ?? 20 },
+      () =>
+        Arbitrary.all({ id: Arbitraries.id(aggregate), commands: anyCommands(aggregate, options.decisions) }),
+      ({ commands, id }) => `${showCommands(commands)}\nto the id ${show(id)}`,
+      ({ commands, id }) =>
+        TenantScenario.isolated({
+          commands: Object.fromEntries(
+            commands.map((command, index) => [
+              `${index + 1}. ${showCommand(command)}`,
+              Repository.use((repository) => repository.execute(aggregate, id, command.decide, once)).pipe(
+                Effect.map(({ events, state, version }) => ({
+                  state,
+                  version,
+                  events: events.map(({ payload }) => payload)
+                }))
+              )
+            ])
+          ),
+          layer: Layer.succeedContext(services)
+        }).pipe(
+          Effect.as(undefined),
+          Effect.catchDefect((defect) =>
+            Effect.succeed({
+              problem: defect instanceof Error ? defect.message : show(defect)
+            })
+          )
+        )
+    )
+  }).pipe(Effect.provide(TenantScenario.layer(options.storage ?? MemoryEventStorage.layer)))
+
+/**
+ * Registers a test for each law of an aggregate.
+ *
+ * **Details**
+ *
+ * The laws: {@link foldIsTotal}, {@link foldIsConcatenative}, {@link snapshotsAreEquivalent}, {@link eventsRoundTrip},
+ * {@link statesRoundTrip}, {@link tenantsAreIsolated}; with decisions, {@link decisionsAreTotal}; and for those that are
+ * said to be idempotent, {@link decisionsAreIdempotent}; where there are former versions of events, {@link upcastersAreTotal}. Each can be used alone, as an effect in a test.
+ *
+ * **Gotchas**
+ *
+ * With a `storage`, that law runs with the real clock, as a database needs it.
+ */
+export const aggregate = <
+  Type extends string,
+  State,
+  Payload extends Event.Tagged,
+  Id,
+  Names extends string = never,
+  E = never
+>(
+  of: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: AggregateOptions<State, NoInfer<Payload>, Names, E> = {}
+): void => {
+  const { decisions, idempotent = [], name = `laws of ${of.type}`, samples, storage, timeout } = options
+  describe(name, () => {
+    const test = (title: string, law: Effect.Effect<void, unknown>) => it.effect(title, () => law, timeout)
+    test("folding never throws and always gives the same state", foldIsTotal(of, options))
+    test("folding in two parts is folding all at once", foldIsConcatenative(of, options))
+    test("a snapshot changes nothing", snapshotsAreEquivalent(of, options))
+    test("every event survives being stored", eventsRoundTrip(of, options))
+    test("every state survives being stored", statesRoundTrip(of, options))
+    if (decisions !== undefined) {
+      test(
+        "decisions never throw, and yield what can be stored",
+        decisionsAreTotal(of, { ...options, decisions })
+      )
+      if (idempotent.length > 0) {
+        const title = `made again, these decisions yield nothing: ${idempotent.join(", ")}`
+        test(title, decisionsAreIdempotent(of, { ...options, decisions, idempotent }))
+      }
+    }
+    if (samples !== undefined || Upcaster.versions(of).some(({ present }) => !present)) {
+      test("every former version of an event is read as events of today", upcastersAreTotal(of, options))
+    }
+    const isolation = "two tenants with the same ids do not notice each other"
+    if (storage === undefined) test(isolation, tenantsAreIsolated(of, options))
+    else it.live(isolation, () => tenantsAreIsolated(of, options), timeout)
+  })
+}

@@ -1,0 +1,196 @@
+/**
+ * The contract of the driver `SnapshotStorage` as tests: a driver that passes them can stand under a repository.
+ */
+import { assert, describe, layer } from "@effect/vitest"
+import { Effect, type Layer } from "effect"
+import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
+import { type NewSnapshot, type SnapshotKey, SnapshotStorage } from "../SnapshotStorage.ts"
+import type { ReadError } from "../StoreError.ts"
+import { TenantId } from "../Tenant.ts"
+
+/** What {@link suite} tests. */
+export interface Options<E = never> {
+  /** Stands over the tests. */
+  readonly name: string
+  /** The driver. */
+  readonly layer: Layer.Layer<SnapshotStorage, E>
+}
+
+/** A stream that nobody else has. */
+const newKey = (): SnapshotKey => ({
+  tenantId: TenantId.make(uuidV4Unsafe()),
+  aggregateType: "Case",
+  aggregateId: "one"
+})
+
+const eventId = (version: number): string => `00000000-0000-4000-8000-${String(version).padStart(12, "0")}`
+
+const snapshot = (version: number, fields: Partial<NewSnapshot> = {}): NewSnapshot => ({
+  version,
+  position: version * 2,
+  eventId: eventId(version),
+  recordedAt: 1_600_000_000_000 + version,
+  stateVersion: 1,
+  fingerprint: "f".repeat(64),
+  checksum: String(version).padStart(64, "0"),
+  state: `{"version":${version}}`,
+  ...fields
+})
+
+const save = (key: SnapshotKey, given: NewSnapshot, replaces?: Pick<NewSnapshot, "version" | "checksum">) =>
+  SnapshotStorage.use((storage) => storage.save({ ...key, ...given, replaces }))
+
+const load = (key: SnapshotKey) => SnapshotStorage.use((storage) => storage.load(key))
+
+/** What there is of a stream, without the time that the driver adds. */
+const kept = (key: SnapshotKey): Effect.Effect<NewSnapshot | undefined, ReadError, SnapshotStorage> =>
+  Effect.map(load(key), (row) => {
+    if (row === undefined) return undefined
+    const { takenAt: _takenAt, ...rest } = row
+    return rest
+  })
+
+/**
+ * Registers the tests of the contract with vitest.
+ *
+ * **When to use**
+ *
+ * In a test file of the driver, at the top level or within a `describe`.
+ *
+ * **Details**
+ *
+ * The layer is built once. The tests make tenants of their own, so the store need not be empty, and leave their
+ * snapshots there. They use the real clock.
+ *
+ * **Example** (Testing a driver)
+ *
+ * ```ts
+ * import { SnapshotStorageSuite } from "effect-eventsourcing/testing"
+ *
+ * SnapshotStorageSuite.suite({ name: "my driver", layer: MySnapshotStorage.layer })
+ * ```
+ */
+export const suite = <E = never>(options: Options<E>): void => {
+  describe(options.name, () => {
+    layer(options.layer, { excludeTestServices: true })("a driver of snapshots", (it) => {
+      it.effect("gives back what was saved, exactly, and when it was taken", () =>
+        Effect.gen(function* () {
+          const key = newKey()
+          assert.isUndefined(yield* load(key))
+          const given = snapshot(3, {
+            position: 9_007_199_254_740_991,
+            stateVersion: 2_147_483_647,
+            recordedAt: 1_600_000_000_123,
+            state: `{"b":1.50,"a":"Zoë 🦊 \\u0000","":[1e400,{"__proto__":1}]}   `
+          })
+          const before = Date.now()
+          assert.isTrue(yield* save(key, given))
+          const row = yield* load(key)
+          assert(row !== undefined)
+          const { takenAt, ...rest } = row
+          assert.deepStrictEqual(rest, given)
+          assert.isTrue(Number.isInteger(takenAt))
+          assert.closeTo(takenAt, before, 60_000)
+        })
+      )
+
+      it.effect("keeps the newest of each stream, in whatever order they come", () =>
+        Effect.gen(function* () {
+          const key = newKey()
+          assert.isTrue(yield* save(key, snapshot(5)))
+          assert.isFalse(yield* save(key, snapshot(4)))
+          assert.deepStrictEqual(yield* kept(key), snapshot(5))
+          assert.isTrue(yield* save(key, snapshot(9)))
+          assert.deepStrictEqual(yield* kept(key), snapshot(9))
+          yield* Effect.forEach([12, 17, 10, 16, 11, 15, 13, 14], (version) => save(key, snapshot(version)), {
+            concurrency: "unbounded",
+            discard: true
+          })
+          assert.deepStrictEqual(yield* kept(key), snapshot(17))
+        })
+      )
+
+      it.effect("replaces one of the same version: it may have been of another state, or corrupt", () =>
+        Effect.gen(function* () {
+          const key = newKey()
+          yield* save(key, snapshot(5))
+          const other = snapshot(5, {
+            stateVersion: 2,
+            fingerprint: "e".repeat(64),
+            checksum: "c".repeat(64),
+            state: "[]",
+            position: 11,
+            eventId: eventId(50),
+            recordedAt: 1_700_000_000_000
+          })
+          assert.isTrue(yield* save(key, other))
+          assert.deepStrictEqual(yield* kept(key), other)
+        })
+      )
+
+      it.effect("replaces the one that turned out to be of no use, also by an older one, and no other", () =>
+        Effect.gen(function* () {
+          const key = newKey()
+          yield* save(key, snapshot(9))
+          const { checksum } = snapshot(9)
+          assert.isFalse(yield* save(key, snapshot(4), { version: 8, checksum }))
+          assert.isFalse(yield* save(key, snapshot(4), { version: 9, checksum: "a".repeat(64) }))
+          assert.deepStrictEqual(yield* kept(key), snapshot(9))
+          assert.isTrue(yield* save(key, snapshot(4), { version: 9, checksum }))
+          assert.deepStrictEqual(yield* kept(key), snapshot(4))
+        })
+      )
+
+      it.effect("forgets the snapshot of a stream, and says whether there was one", () =>
+        Effect.gen(function* () {
+          const storage = yield* SnapshotStorage
+          const key = newKey()
+          assert.isFalse(yield* storage.remove(key))
+          yield* save(key, snapshot(5))
+          assert.isTrue(yield* storage.remove(key))
+          assert.isUndefined(yield* load(key))
+          assert.isTrue(yield* save(key, snapshot(1)))
+        })
+      )
+
+      it.effect("tells streams apart by tenant, type and id, whatever is in them", () =>
+        Effect.gen(function* () {
+          const storage = yield* SnapshotStorage
+          const [one, other] = [newKey(), newKey()]
+          const names = ["a", "A", "a ", 'a","b', "a/b", "%", "ä", "a'; drop table snapshots --"]
+          const keys: Array<SnapshotKey> = []
+          for (const { tenantId } of [one, other]) {
+            for (const aggregateType of names)
+              for (const aggregateId of names) keys.push({ tenantId, aggregateType, aggregateId })
+          }
+          yield* Effect.forEach(keys, (key, index) => save(key, snapshot(index + 1)), { discard: true })
+          yield* storage.remove({ ...one, aggregateType: "a", aggregateId: "a" })
+          for (const [index, key] of keys.entries())
+            assert.deepStrictEqual(yield* kept(key), index === 0 ? undefined : snapshot(index + 1))
+        })
+      )
+
+      it.effect("9: never gives a tenant what is another's under the same names, in both directions", () =>
+        Effect.gen(function* () {
+          const storage = yield* SnapshotStorage
+          for (const reversed of [false, true]) {
+            const keys = [newKey(), newKey()]
+            const [mine, theirs] = reversed ? keys.toReversed() : keys
+            assert(mine !== undefined && theirs !== undefined)
+            yield* save(theirs, snapshot(7))
+            assert.isUndefined(yield* load(mine))
+            assert.isFalse(yield* storage.remove(mine))
+            // not in the place of theirs, though theirs is newer, older, or named as of no use
+            assert.isTrue(yield* save(mine, snapshot(3), snapshot(7)))
+            assert.deepStrictEqual(yield* kept(theirs), snapshot(7))
+            assert.isTrue(yield* save(mine, snapshot(8)))
+            assert.deepStrictEqual(yield* kept(theirs), snapshot(7))
+            assert.isTrue(yield* storage.remove(mine))
+            assert.deepStrictEqual(yield* kept(theirs), snapshot(7))
+            assert.isUndefined(yield* load(mine))
+          }
+        })
+      )
+    })
+  })
+}
