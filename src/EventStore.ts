@@ -10,6 +10,7 @@ import { currentTenant } from "./internal/currentTenant.ts"
 import * as decode from "./internal/decode.ts"
 import { CurrentDerivedIds, deriveIds } from "./internal/derivedIds.ts"
 import * as encode from "./internal/encode.ts"
+import { importEvents } from "./internal/importEvents.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
 import { paged } from "./internal/paged.ts"
 import { recordAccess } from "./internal/tenants.ts"
@@ -41,6 +42,29 @@ export interface StreamEventsOf<A extends Aggregate.Any> {
   readonly id: Aggregate.IdOf<A>
   readonly expectedVersion: ExpectedVersion
   readonly events: ReadonlyArray<Event.Appendable<Aggregate.EventOf<A>>>
+}
+
+/** {@link StreamEventsOf} any of some aggregates; the expected version is `"any"` if it is left out. */
+export type ImportedEvents<A extends Aggregate.Any> = A extends Aggregate.Any
+  ? Omit<StreamEventsOf<A>, "expectedVersion"> & { readonly expectedVersion?: ExpectedVersion | undefined }
+  : never
+
+/** Settings of an import. */
+export interface ImportOptions {
+  /** Events that are written together at most. Default: 1,000. */
+  readonly chunkEvents?: number | undefined
+  /** Runs after each chunk. */
+  readonly onProgress?: ((soFar: Imported) => Effect.Effect<void>) | undefined
+}
+
+/** What an import has done. */
+export interface Imported {
+  /** Events that were written now. */
+  readonly appended: number
+  /** Events that had been written before. */
+  readonly known: number
+  /** The highest position of these events in the tenant's log; 0 if there are none. */
+  readonly position: number
 }
 
 /** The outcome of an append. */
@@ -147,6 +171,21 @@ export class EventStore extends Context.Service<
       AppendError | InvalidInput | DecodeError,
       CurrentTenant
     >
+    /**
+     * Appends many events to any streams of the tenant, in the given order, in chunks: for imports. Each chunk is written
+     * whole or not at all.
+     *
+     * **Details**
+     *
+     * Every event needs an id of its own (`Event.make`). So the import can be run again, from the beginning, after
+     * whatever stopped it: events that are there already are passed over. A stream may come several times; what is
+     * expected of its version holds for the first event given with it. At the first event that is refused the import
+     * fails; what comes before the chunk it is in is written, and may be more.
+     */
+    readonly importEvents: <A extends Aggregate.Any, E, R>(
+      events: Stream.Stream<ImportedEvents<A>, E, R>,
+      options?: ImportOptions
+    ) => Effect.Effect<Imported, E | AppendError | InvalidInput, R | CurrentTenant>
     /** The events of a stream. Empty if there are none. */
     readonly readStream: <Type extends string, State, Payload extends Event.Tagged, Id>(
       request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions
@@ -383,6 +422,10 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream.
         return (yield* appendStreams(streams)) as { readonly [K in keyof As]: AppendedOf<As[K]> }
       }),
+      importEvents: (events, settings = {}) =>
+        Effect.flatMap(currentTenant, (tenantId) =>
+          importEvents(storage, limits, tenantId, events, settings)
+        ).pipe(Effect.withSpan("EventStore.importEvents")),
       readStream: (request) =>
         Stream.unwrap(
           Effect.gen(function* () {

@@ -33,10 +33,11 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
 
   const step =
     (readAhead: ReadAhead) =>
-    ({ page, cursor, left, failure, first }: State): Effect.Effect<Step, E | E2> => {
-      if (failure !== undefined) return Effect.fail(failure)
+    (state: State): Effect.Effect<Step, E | E2> => {
+      const { cursor, left, first } = state
+      if (state.failure !== undefined) return Effect.fail(state.failure)
       if (left <= 0) return Effect.succeed([[], Option.none()])
-      return Effect.flatMap(page, ({ rows, complete }): Effect.Effect<Step> => {
+      return Effect.flatMap(state.page, ({ rows, complete }): Effect.Effect<Step> => {
         const { events, failure } = options.decode(rows)
         const last = rows.at(-1)
         if (failure === undefined && (complete || last === undefined)) {
@@ -49,9 +50,9 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
           first: false
         }
         const read = pageAt(following.cursor, following.left)
-        const page =
+        const reading =
           first || failure !== undefined || following.left <= 0 ? Effect.succeed(read) : readAhead(read)
-        return Effect.map(page, (page) => [events, Option.some({ ...following, page })])
+        return Effect.map(reading, (page) => [events, Option.some({ ...following, page })])
       })
     }
 
