@@ -9,6 +9,7 @@ import * as EventStorage from "./EventStorage.ts"
 import { currentTenant } from "./internal/currentTenant.ts"
 import * as decode from "./internal/decode.ts"
 import * as encode from "./internal/encode.ts"
+import { importEvents } from "./internal/importEvents.ts"
 import { paged } from "./internal/paged.ts"
 import { storedTypes } from "./internal/storedTypes.ts"
 import { asked, makeReader } from "./internal/storeRead.ts"
@@ -64,6 +65,29 @@ export interface CommandOptions extends AppendOptions {
    * events.
    */
   readonly command?: EventStorage.CommandKey | undefined
+}
+
+/** {@link StreamEventsOf} any of some aggregates; the expected version is `"any"` if it is left out. */
+export type ImportedEvents<A extends Aggregate.Any> = A extends Aggregate.Any
+  ? Omit<StreamEventsOf<A>, "expectedVersion"> & { readonly expectedVersion?: ExpectedVersion | undefined }
+  : never
+
+/** Settings of an import. */
+export interface ImportOptions {
+  /** Events that are written together at most. Default: 1,000. */
+  readonly chunkEvents?: number | undefined
+  /** Runs after each chunk. */
+  readonly onProgress?: ((soFar: Imported) => Effect.Effect<void>) | undefined
+}
+
+/** What an import has done. */
+export interface Imported {
+  /** Events that were written now. */
+  readonly appended: number
+  /** Events that had been written before. */
+  readonly known: number
+  /** The highest position of these events in the tenant's log; 0 if there are none. */
+  readonly position: number
 }
 
 /** The outcome of an append. */
@@ -200,6 +224,21 @@ export class EventStore extends Context.Service<
     readonly commandOutcome: (
       key: string
     ) => Effect.Effect<EventStorage.CommandRow | undefined, ReadError | InvalidInput, CurrentTenant>
+    /**
+     * Appends many events to any streams of the tenant, in the given order, in chunks: for imports. Each chunk is written
+     * whole or not at all.
+     *
+     * **Details**
+     *
+     * Every event needs an id of its own (`Event.make`). So the import can be run again, from the beginning, after
+     * whatever stopped it: events that are there already are passed over. A stream may come several times; what is
+     * expected of its version holds for the first event given with it. At the first event that is refused the import
+     * fails: nothing behind it is written, and of what is before it at least the chunks before its own.
+     */
+    readonly importEvents: <A extends Aggregate.Any, E, R>(
+      events: Stream.Stream<ImportedEvents<A>, E, R>,
+      options?: ImportOptions
+    ) => Effect.Effect<Imported, E | AppendError | InvalidInput, R | CurrentTenant>
     /** The events of a stream. Empty if there are none. */
     readonly readStream: <Type extends string, State, Payload extends Event.Tagged, Id>(
       request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions
@@ -293,6 +332,10 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
           yield* Effect.fromResult(checkCommandKey(key))
           return yield* storage.commandOutcome({ tenantId, key })
         }),
+      importEvents: (events, settings = {}) =>
+        Effect.flatMap(currentTenant, (tenantId) =>
+          importEvents(storage, limits, tenantId, events, settings)
+        ).pipe(Effect.withSpan("EventStore.importEvents")),
       readStream: (request) =>
         Stream.unwrap(
           Effect.gen(function* () {

@@ -8,6 +8,7 @@ import * as EventContext from "./EventContext.ts"
 import * as EventStorage from "./EventStorage.ts"
 import { mixedEnvelopes, reportSkipped } from "./internal/decode.ts"
 import { type Failed, failed } from "./internal/handlerFailure.ts"
+import { type Batch, ReadAhead, type Rows } from "./internal/readAhead.ts"
 import { retryDelay } from "./internal/retryDelay.ts"
 import { storedTypes } from "./internal/storedTypes.ts"
 import * as Projection from "./Projection.ts"
@@ -112,31 +113,38 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         Effect.catchCause((cause) => Effect.fail(new HandlerFailed(failed(envelope.position, cause, alone))))
       )
 
+    const readBatch = ({ projection, tenantId, after, upTo }: Batch): Effect.Effect<Rows, ReadError> =>
+      events.readLog({
+        ...wholeLog,
+        tenantId,
+        fromPosition: after + 1,
+        toPosition: upTo,
+        aggregateTypes: projection.aggregates.map((aggregate) => aggregate.type),
+        eventTypes: storedTypes(projection.aggregates, projection.eventTypes),
+        limit: projection.batchSize
+      })
+
     /** Handles the events behind a position, up to another one. Returns how far it came: at most a batch. */
     const handleRange = Effect.fnUntraced(function* (
       projection: Projection.Any,
       claim: ProjectionStorage.Claim,
       after: number,
-      upTo: number
+      upTo: number,
+      readAhead?: ReadAhead
     ): Effect.fn.Return<number, HandlerFailed | ReadError> {
       const byType = new Map(projection.aggregates.map((aggregate) => [aggregate.type, aggregate]))
-      const { rows, complete } = yield* events.readLog({
-        ...wholeLog,
-        tenantId: claim.tenantId,
-        fromPosition: after + 1,
-        toPosition: upTo,
-        aggregateTypes: [...byType.keys()],
-        eventTypes: storedTypes(projection.aggregates, projection.eventTypes),
-        limit: projection.batchSize
-      })
+      const batch = { projection, tenantId: claim.tenantId, after, upTo }
+      const { rows, complete } = readAhead?.take(batch) ?? (yield* readBatch(batch))
+      const last = rows.at(-1)
+      if (!complete && last !== undefined) readAhead?.start({ ...batch, after: last.position })
       const page = mixedEnvelopes(claim.tenantId, byType, rows, new Set(projection.eventTypes))
       yield* reportSkipped(page)
       const [first] = page.events
       if (first !== undefined && projection.handleAll !== undefined) {
-        const { events: batch } = page
+        const { events: envelopes } = page
         // If it is not known which of them failed, the first is tried alone next time, then those behind it.
-        const alone = batch.every(({ position }) => position === first.position)
-        yield* handling(first, alone, () => projection.handleAll?.(batch) ?? Effect.void)
+        const alone = envelopes.every(({ position }) => position === first.position)
+        yield* handling(first, alone, () => projection.handleAll?.(envelopes) ?? Effect.void)
       } else {
         for (const envelope of page.events) yield* handling(envelope, true, () => projection.handle(envelope))
       }
@@ -223,7 +231,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     })
 
     /** One claim's worth of work. */
-    const workOn = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim) {
+    const workOn = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim, readAhead: ReadAhead) {
       const projection = projectionOf(claim)
       if (claim.rebuild && projection.kind === "reaction") return yield* endRebuild(claim)
       const { failedPosition } = claim
@@ -240,7 +248,11 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       }
       // An event that has failed is handled alone, once those before it are done.
       const upTo = inTheWay ? Math.max(next, failedPosition - 1) : claim.head
-      const position = yield* settled(projection, claim, handleRange(projection, claim, claim.position, upTo))
+      const position = yield* settled(
+        projection,
+        claim,
+        handleRange(projection, claim, claim.position, upTo, readAhead)
+      )
       if (position === undefined) return
       const head = yield* storage.advance(claim, position)
       yield* Metric.update(
@@ -265,14 +277,14 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     }
 
     /** Claims and works once, beginning to look at the `first`-th projection. Returns whether there was anything to do. */
-    const workOnce = (first: number): Effect.Effect<boolean, StorageUnavailable> =>
+    const workOnce = (first: number, readAhead: ReadAhead): Effect.Effect<boolean, StorageUnavailable> =>
       Effect.suspend(() => {
         let claimed: ProjectionStorage.Claim | undefined
         const request = { projections: [...keys.slice(first), ...keys.slice(0, first)], accessId }
         return storage
           .work(request, (claim) => {
             claimed = claim
-            return workOn(claim)
+            return workOn(claim, readAhead)
           })
           .pipe(
             Effect.map(Option.isSome),
@@ -287,17 +299,25 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     yield* storage.register(keys)
     yield* storage.sweep
 
+    // In the context of now: outside of the worker's transaction, on a connection of its own.
+    const readApart = Effect.runForkWith(yield* Effect.context())
+    const makeReadAhead = Effect.acquireRelease(
+      Effect.sync(() => new ReadAhead((batch) => readApart(readBatch(batch)))),
+      (readAhead) => readAhead.end
+    )
+
     const drain = Effect.gen(function* () {
+      const readAhead = yield* makeReadAhead
       // Handlers may append: whoever worked looks again.
       for (let worked = true; worked;) {
         yield* storage.sweep
         worked = false
         for (let idle = 0, first = 0; idle < keys.length; first = (first + 1) % keys.length) {
-          idle = (yield* workOnce(first)) ? 0 : idle + 1
+          idle = (yield* workOnce(first, readAhead)) ? 0 : idle + 1
           worked ||= idle === 0
         }
       }
-    })
+    }).pipe(Effect.scoped)
 
     // Hints come through one subscription; every worker waits for the next one or for the poll.
     const hints = yield* PubSub.sliding<void>(1)
@@ -309,9 +329,10 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     const worker = (index: number) =>
       Effect.gen(function* () {
         const hinted = yield* PubSub.subscribe(hints)
+        const readAhead = yield* makeReadAhead
         let first = index % keys.length
         while (true) {
-          const worked = yield* workOnce(first).pipe(
+          const worked = yield* workOnce(first, readAhead).pipe(
             Effect.catch((error) =>
               Effect.as(Effect.logWarning(`Projections wait for the storage: ${error.message}`), false)
             )

@@ -1,9 +1,10 @@
 /**
- * The import of a desk's log: customers are tenants, and side by side; the entries of a case are taken in their order.
+ * The import of a desk's log: customers are tenants, and side by side; what the entries of their cases mean is decided
+ * in memory, and written in bulk.
  */
-import { Effect } from "effect"
-import { type Repository, type StoreError, Tenant } from "effect-eventsourcing"
-import type { Customer, DeskLog, Entry, Problem } from "./DeskLog.ts"
+import { Effect, Stream } from "effect"
+import { EventStore, type Repository, type StoreError, Tenant } from "effect-eventsourcing"
+import type { Customer, DeskLog, Problem } from "./DeskLog.ts"
 import * as Ticket from "./Ticket.ts"
 
 /** What became of a log. */
@@ -16,37 +17,70 @@ export interface Imported {
   readonly refused: ReadonlyArray<Problem>
 }
 
-const importCase = (name: string, entries: ReadonlyArray<Entry>) =>
-  Effect.map(Ticket.recordEntries(name, entries), ({ added, refused }): Imported => ({
-    added,
-    known: entries.length - added - refused.length,
-    refused: refused.map(({ entry, message }) => ({
-      line: entries.find(({ id }) => id === entry)?.line ?? 0,
+/** The tickets of the current tenant, by name. */
+const loadTickets = EventStore.EventStore.use((store) =>
+  store.readLog({ aggregates: [Ticket.Ticket] }).pipe(
+    Stream.runFold(
+      () => new Map<string, Repository.Loaded<Ticket.TicketState>>(),
+      (tickets, { aggregateId, payload, version }) => {
+        const { state } = tickets.get(aggregateId) ?? untouched
+        return tickets.set(aggregateId, { state: Ticket.Ticket.apply(state, payload), version })
+      }
+    )
+  )
+)
+
+const untouched: Repository.Loaded<Ticket.TicketState> = { state: Ticket.Ticket.initial, version: 0 }
+
+/** Imports the entries of the current tenant. */
+const importCases = Effect.fn("importCases")(function* (cases: Customer["cases"]) {
+  const store = yield* EventStore.EventStore
+  const tickets = yield* loadTickets
+  const decided = [...cases].map(([name, entries]) => {
+    const { state, version } = tickets.get(name) ?? untouched
+    return { name, entries, version, ...Ticket.admit(entries, state) }
+  })
+  const { appended } = yield* store.importEvents(
+    Stream.fromIterable(decided).pipe(
+      Stream.map(({ name, version, events }) => ({
+        aggregate: Ticket.Ticket,
+        id: name,
+        expectedVersion: version,
+        events
+      }))
+    )
+  )
+  const refused = decided.flatMap((ticket) =>
+    ticket.refused.map(({ entry, message }) => ({
+      line: ticket.entries.find(({ id }) => id === entry)?.line ?? 0,
       problem: message
     }))
-  }))
+  )
+  const total = decided.reduce((sum, { entries }) => sum + entries.length, 0)
+  return { added: appended, known: total - appended - refused.length, refused }
+})
 
 /** Everything that can go wrong with the store meanwhile. */
 type Failure = Repository.LoadError | StoreError.AppendError
 
-/** Imports a log, and tells after each case how many entries it had. */
+/** Imports a log, and tells after each customer how many entries it had. */
 export const importLog = (
   log: DeskLog,
   onProgress: (entries: number) => Effect.Effect<void>
-): Effect.Effect<Imported, Failure, Repository.Repository> => {
+): Effect.Effect<Imported, Failure, EventStore.EventStore> => {
   const importCustomer = ({ cases, tenantId }: Customer) =>
-    Effect.forEach(cases, ([name, entries]) =>
-      Effect.tap(importCase(name, entries), () => onProgress(entries.length))
-    ).pipe(Tenant.provide(tenantId))
+    importCases(cases).pipe(
+      // Somebody else imports the same log: what they have written is known then.
+      Effect.retry({ while: (error) => error._tag === "VersionConflict", times: 5 }),
+      Effect.tap(({ added, known, refused }) => onProgress(added + known + refused.length)),
+      Tenant.provide(tenantId)
+    )
 
   return Effect.forEach(log.customers, importCustomer, { concurrency: 16 }).pipe(
-    Effect.map((results) => {
-      const all = results.flat()
-      return {
-        added: all.reduce((sum, { added }) => sum + added, 0),
-        known: all.reduce((sum, { known }) => sum + known, 0),
-        refused: all.flatMap(({ refused }) => refused).toSorted((a, b) => a.line - b.line)
-      }
-    })
+    Effect.map((results) => ({
+      added: results.reduce((sum, { added }) => sum + added, 0),
+      known: results.reduce((sum, { known }) => sum + known, 0),
+      refused: results.flatMap(({ refused }) => refused).toSorted((a, b) => a.line - b.line)
+    }))
   )
 }

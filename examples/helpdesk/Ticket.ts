@@ -4,8 +4,8 @@
  * What it will not do: judge by the clock. Who made an entry and when are the actor and the time of the event; the
  * rules look at the order of the entries alone.
  */
-import { type DateTime, Effect, Result, Schema } from "effect"
-import { Aggregate, Event, Repository, type StoreError, type Tenant } from "effect-eventsourcing"
+import { type DateTime, Result, Schema } from "effect"
+import { Aggregate, Event } from "effect-eventsourcing"
 
 // Events: one per activity of the desk.
 
@@ -89,7 +89,7 @@ const TicketState = Schema.Struct({
   /** What has been recorded: so it is not recorded twice. */
   entries: Schema.Array(Event.EventId)
 })
-type TicketState = typeof TicketState.Type
+export type TicketState = typeof TicketState.Type
 
 interface Rule {
   /** Where a ticket must stand for an activity. */
@@ -173,48 +173,28 @@ const decide = (ticket: TicketState, entry: Entry): Result.Result<TicketEvent, E
   )
 }
 
-/** Takes entries into a ticket, in their order, all or none. Those it has already mean nothing new. */
-export const record =
-  (entries: ReadonlyArray<Entry>) =>
-  (ticket: TicketState): Result.Result<ReadonlyArray<Event.NewEvent<TicketEvent>>, EntryRefused> =>
-    Result.gen(function* () {
-      const decided: Array<Event.NewEvent<TicketEvent>> = []
-      let state = ticket
-      for (const entry of entries) {
-        if (state.entries.includes(entry.id)) continue
-        const event = yield* decide(state, entry)
-        state = Ticket.apply(state, event)
-        decided.push(
-          Event.make(event, { eventId: entry.id, occurredAt: entry.occurredAt, actor: entry.actor })
-        )
-      }
-      return decided
-    })
-
-// Program
-
-/** What became of entries; the others had been recorded before. */
-export interface Recorded {
-  readonly added: number
+/** What entries mean for a ticket. */
+export interface Admitted {
+  readonly events: ReadonlyArray<Event.NewEvent<TicketEvent>>
   readonly refused: ReadonlyArray<EntryRefused>
 }
 
-/** Records entries about a ticket of the current tenant: in one append all that the rules allow. */
-export const recordEntries = (
-  name: string,
-  entries: ReadonlyArray<Entry>
-): Effect.Effect<
-  Recorded,
-  Repository.LoadError | StoreError.AppendError,
-  Repository.Repository | Tenant.CurrentTenant
-> =>
-  Repository.Repository.use((repository) => repository.execute(Ticket, name, record(entries))).pipe(
-    Effect.map((executed): Recorded => ({ added: executed.events.length, refused: [] })),
-    Effect.catchTag("EntryRefused", (refusal) => {
-      const others = entries.filter(({ id }) => id !== refusal.entry)
-      return Effect.map(recordEntries(name, others), ({ added, refused }) => ({
-        added,
-        refused: [refusal, ...refused]
-      }))
-    })
-  )
+/** Takes entries into a ticket, in their order, all that the rules allow. Those it has already mean nothing new. */
+export const admit = (entries: ReadonlyArray<Entry>, ticket: TicketState): Admitted => {
+  const events: Array<Event.NewEvent<TicketEvent>> = []
+  const refused: Array<EntryRefused> = []
+  let state = ticket
+  for (const entry of entries) {
+    if (state.entries.includes(entry.id)) continue
+    const decided = decide(state, entry)
+    if (Result.isFailure(decided)) {
+      refused.push(decided.failure)
+      continue
+    }
+    state = Ticket.apply(state, decided.success)
+    events.push(
+      Event.make(decided.success, { eventId: entry.id, occurredAt: entry.occurredAt, actor: entry.actor })
+    )
+  }
+  return { events, refused }
+}

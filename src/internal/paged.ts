@@ -1,10 +1,15 @@
-import { Effect, Option, Stream } from "effect"
+import { Effect, Exit, Fiber, Option, Scope, Stream } from "effect"
 import type { Page } from "../EventStorage.ts"
 import { type Decoded, reportSkipped } from "./decode.ts"
 
 /**
  * Reads page by page, each in one round trip and decoded in one go, until the last page or the limit. If an event cannot
  * be decoded, those before it are still emitted. The limit is one of events: a row may be several, or none.
+ *
+ * **Details**
+ *
+ * Who wants a second page probably wants them all: from then on one page is read ahead while the consumer works. A short
+ * read, such as an aggregate's, reads nothing in vain.
  */
 export const paged = <Row, Cursor, A, E, E2>(options: {
   readonly start: Cursor
@@ -15,34 +20,78 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
   readonly decode: (rows: ReadonlyArray<Row>) => Decoded<A, E2>
 }): Stream.Stream<A, E | E2> => {
   interface State {
+    readonly page: Effect.Effect<Page<Row>, E>
     readonly cursor: Cursor
     readonly left: number
     readonly failure: E2 | undefined
+    readonly first: boolean
   }
   type Step = readonly [ReadonlyArray<A>, Option.Option<State>]
-  return Stream.paginate<State, A, E | E2>(
-    { cursor: options.start, left: options.limit ?? Infinity, failure: undefined },
-    ({ cursor, left, failure }): Effect.Effect<Step, E | E2> => {
-      if (failure !== undefined) return Effect.fail(failure)
-      const size = Math.min(options.pageSize, left)
-      if (size <= 0) return Effect.succeed([[], Option.none()])
-      return Effect.flatMap(options.read(cursor, size), ({ rows, complete }) => {
-        const page = options.decode(rows)
+
+  const pageAt = (cursor: Cursor, left: number): Effect.Effect<Page<Row>, E> =>
+    Effect.suspend(() => options.read(cursor, Math.min(options.pageSize, left)))
+
+  const step =
+    (readAhead: ReadAhead) =>
+    (state: State): Effect.Effect<Step, E | E2> => {
+      const { cursor, left, first } = state
+      if (state.failure !== undefined) return Effect.fail(state.failure)
+      if (left <= 0) return Effect.succeed([[], Option.none()])
+      return Effect.flatMap(state.page, ({ rows, complete }): Effect.Effect<Step> => {
+        const decoded = options.decode(rows)
+        const { failure } = decoded
         const last = rows.at(-1)
-        const events = page.events.length > left ? page.events.slice(0, left) : page.events
-        const more = events.length < left && (page.failure !== undefined || (!complete && last !== undefined))
-        const step: Step = [
-          events,
-          more
-            ? Option.some({
-                cursor: last === undefined ? cursor : options.next(last),
-                left: left - events.length,
-                failure: page.failure
-              })
-            : Option.none()
-        ]
-        return Effect.as(reportSkipped(page), step)
+        const events = decoded.events.length > left ? decoded.events.slice(0, left) : decoded.events
+        const following = {
+          cursor: last === undefined ? cursor : options.next(last),
+          left: left - events.length,
+          failure,
+          first: false
+        }
+        if (following.left <= 0 || (failure === undefined && (complete || last === undefined))) {
+          return Effect.as(reportSkipped(decoded), [events, Option.none()])
+        }
+        const read = pageAt(following.cursor, following.left)
+        const reading = first || failure !== undefined ? Effect.succeed(read) : readAhead(read)
+        return Effect.andThen(
+          reportSkipped(decoded),
+          Effect.map(reading, (page): Step => [events, Option.some({ ...following, page })])
+        )
       })
     }
+
+  return Stream.unwrap(
+    Effect.map(makeReadAhead, (readAhead) =>
+      Stream.paginate<State, A, E | E2>(
+        {
+          page: pageAt(options.start, options.limit ?? Infinity),
+          cursor: options.start,
+          left: options.limit ?? Infinity,
+          failure: undefined,
+          first: true
+        },
+        step(readAhead)
+      )
+    )
   )
 }
+
+/** Starts to read a page, and gives what waits for it. */
+type ReadAhead = <A, E>(read: Effect.Effect<A, E>) => Effect.Effect<Effect.Effect<A, E>>
+
+/**
+ * Reads ahead, one page at a time, in the scope of a stream. If the stream ends before a page is wanted, that page is
+ * awaited all the same: to interrupt a statement in an open transaction of the consumer would abort the transaction.
+ */
+const makeReadAhead: Effect.Effect<ReadAhead, never, Scope.Scope> = Effect.gen(function* () {
+  let reading: Fiber.Fiber<unknown, unknown> | undefined
+  yield* Scope.addFinalizerExit(yield* Effect.scope, (exit) => {
+    if (reading === undefined) return Effect.void
+    return Exit.hasInterrupts(exit) ? Fiber.interrupt(reading) : Effect.asVoid(Fiber.await(reading))
+  })
+  return (read) =>
+    Effect.map(Effect.forkDetach(read), (fiber) => {
+      reading = fiber
+      return Fiber.join(fiber)
+    }).pipe(Effect.uninterruptible)
+})

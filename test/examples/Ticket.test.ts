@@ -3,9 +3,9 @@ import { DateTime, Result } from "effect"
 import { Event } from "effect-eventsourcing"
 import {
   type Activity,
+  admit,
   type Classification,
   type Entry,
-  record,
   Ticket
 } from "../../examples/helpdesk/Ticket.ts"
 
@@ -27,6 +27,13 @@ const entry = (activity: Activity, changed: Partial<Classification> = {}): Entry
   actor: "Value 2",
   occurredAt: DateTime.makeUnsafe("2010-01-13T08:40:25Z")
 })
+
+/** Takes all entries, or fails with the first that is refused. */
+const record = (entries: ReadonlyArray<Entry>) => (state: typeof Ticket.initial) => {
+  const { events, refused } = admit(entries, state)
+  const [first] = refused
+  return first === undefined ? Result.succeed(events) : Result.fail(first)
+}
 
 const decide = (entries: ReadonlyArray<Entry>, state = Ticket.initial) =>
   Result.map(record(entries)(state), (events) => events.map(({ payload }) => payload))

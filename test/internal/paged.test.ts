@@ -56,7 +56,7 @@ describe("a paged read", () => {
     }).pipe(asNewTenant, Effect.provide(layer))
   })
 
-  it.effect("asks for a page only when its first event is wanted", () => {
+  it.effect("reads one page ahead, once a second page is wanted", () => {
     const { asked, layer } = counting()
     return Effect.gen(function* () {
       yield* append("1", deposits(30))
@@ -69,13 +69,13 @@ describe("a paged read", () => {
       )
       assert.deepStrictEqual(
         pagesAt,
-        Array.from({ length: 30 }, (_, index) => Math.floor(index / 3) + 1)
+        Array.from({ length: 30 }, (_, index) => (index < 3 ? 1 : Math.min(Math.floor(index / 3) + 2, 10)))
       )
       for (const [taken, pages] of [
         [0, 0],
         [1, 1],
         [3, 1],
-        [4, 2]
+        [4, 3]
       ] as const) {
         asked.length = 0
         yield* Stream.runDrain(read().pipe(Stream.take(taken)))
@@ -83,6 +83,36 @@ describe("a paged read", () => {
       }
     }).pipe(asNewTenant, Effect.provide(layer))
   })
+
+  it.effect("reads on while the consumer works, and awaits what it read in vain", () =>
+    Effect.gen(function* () {
+      const [asked, answer] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      let [calls, answered] = [0, 0]
+      const slow = store((readStream) => (request) => {
+        if (++calls !== 3) return readStream(request)
+        return Deferred.succeed(asked, undefined).pipe(
+          Effect.andThen(Deferred.await(answer)),
+          Effect.andThen(readStream(request)),
+          Effect.tap(() => Effect.sync(() => answered++))
+        )
+      })
+      yield* Effect.gen(function* () {
+        yield* append("1", deposits(30))
+        const taken = yield* Effect.forkChild(
+          Stream.runForEach(read().pipe(Stream.take(6)), ({ version }) =>
+            // The consumer stands still at the second page until the third one is asked for.
+            version === 4 ? Deferred.await(asked) : Effect.void
+          )
+        )
+        yield* Deferred.await(asked)
+        yield* Effect.yieldNow
+        assert.strictEqual(answered, 0)
+        yield* Deferred.succeed(answer, undefined)
+        yield* Fiber.join(taken)
+        assert.deepStrictEqual([calls, answered], [3, 1])
+      }).pipe(asNewTenant, Effect.provide(slow))
+    })
+  )
 
   it.effect("reads on where a page ended, though the driver gives fewer events than it was asked for", () => {
     const small = store(

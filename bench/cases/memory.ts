@@ -1,0 +1,277 @@
+/** The backends in memory, imports, and how much memory a long scan takes. */
+import { Layer, ManagedRuntime, Stream } from "effect"
+import { spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
+import { fileURLToPath } from "node:url"
+import * as Event from "../../src/Event.ts"
+import * as EventStore from "../../src/EventStore.ts"
+import * as MemoryEventStorage from "../../src/MemoryEventStorage.ts"
+import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
+import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
+import * as PgMigrator from "../../src/pg/PgMigrator.ts"
+import * as Tenant from "../../src/Tenant.ts"
+import { Cart, itemAdded } from "../internal/domain.ts"
+import { type Contender, interleave, loops } from "../internal/measure.ts"
+import { fibers, newTenants, onDriver, startOn } from "../internal/ours.ts"
+import { table } from "../internal/report.ts"
+import { execute } from "../internal/server.ts"
+import { loadPeer } from "../peers/load.ts"
+import { atLeast, type Case, ratioOf } from "./Case.ts"
+import { fill } from "./follow.ts"
+
+interface CastoreAdapter {
+  pushEvent(event: object, options: object): Promise<unknown>
+}
+
+interface EmmettStore {
+  appendToStream(stream: string, events: ReadonlyArray<object>, options?: object): Promise<unknown>
+}
+
+const peersInMemory = async (): Promise<ReadonlyArray<Contender>> => {
+  const contenders: Array<Contender> = []
+  // A new stream every hundred events: they copy or scan what a stream has.
+  const stream = { id: randomUUID(), version: 0 }
+  const next = () => {
+    if (stream.version >= 100) Object.assign(stream, { id: randomUUID(), version: 0 })
+    stream.version++
+    return stream
+  }
+  try {
+    const { InMemoryEventStorageAdapter } = await loadPeer<{
+      readonly InMemoryEventStorageAdapter: new (options: object) => CastoreAdapter
+    }>("@castore/event-storage-adapter-in-memory")
+    const adapter = new InMemoryEventStorageAdapter({})
+    contenders.push({
+      name: "peer castore",
+      run: (time) =>
+        loops(1, time, () => {
+          const { id: aggregateId, version } = next()
+          return adapter.pushEvent(
+            {
+              aggregateId,
+              version,
+              type: "ItemAdded",
+              timestamp: new Date().toISOString(),
+              payload: itemAdded(1)
+            },
+            { eventStoreId: "carts" }
+          )
+        })
+    })
+    const { getInMemoryEventStore } = await loadPeer<{ readonly getInMemoryEventStore: () => EmmettStore }>(
+      "@event-driven-io/emmett"
+    )
+    const store = getInMemoryEventStore()
+    contenders.push({
+      name: "peer emmett",
+      run: (time) =>
+        loops(1, time, () => store.appendToStream(next().id, [{ type: "ItemAdded", data: itemAdded(1) }]))
+    })
+  } catch (error) {
+    console.warn(`peers in memory are left out: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  return contenders
+}
+
+const inMemory: Case = {
+  name: "memory backend",
+  run: async ({ rounds, seconds }) => {
+    const runtime = ManagedRuntime.make(onDriver(MemoryEventStorage.layer))
+    const [tenantId = Tenant.untenanted] = newTenants(1)
+    let stream = { id: randomUUID(), version: 0 }
+    const event = itemAdded(1)
+    const measured = await interleave(
+      [
+        {
+          name: "this store",
+          run: (time) =>
+            runtime.runPromise(
+              EventStore.EventStore.use((store) =>
+                fibers(1, time, () => {
+                  if (stream.version >= 100) stream = { id: randomUUID(), version: 0 }
+                  return store.append({
+                    aggregate: Cart,
+                    id: stream.id,
+                    expectedVersion: stream.version++,
+                    events: [event]
+                  })
+                })
+              ).pipe(Tenant.provide(tenantId))
+            )
+        },
+        ...(await peersInMemory())
+      ],
+      { rounds, seconds }
+    )
+    await runtime.dispose()
+    const result = table("Append one by one in memory, schemas and all", "appends/s", measured, "peer")
+    const ours = result.lines.find(({ name }) => name === "this store")
+    const rate = Math.max(...(ours?.rates ?? [Number.NaN]))
+    return {
+      tables: [result],
+      targets: [
+        {
+          what: "memory backend, append one by one",
+          wanted: "500,000/s",
+          figure: `${Math.round(rate).toLocaleString("en")}/s`,
+          reached: rate >= 500_000
+        },
+        atLeast(
+          "memory backend, append one by one",
+          3,
+          "the fastest peer",
+          ratioOf(result, "this store", (name) => name.startsWith("peer"))
+        )
+      ]
+    }
+  }
+}
+
+const embedded: Case = {
+  name: "PGlite",
+  run: async ({ rounds, seconds }) => {
+    const runtime = ManagedRuntime.make(
+      onDriver(PgEventStorage.layer.pipe(Layer.provide(PgMigrator.layer), Layer.provide(PgEmbedded.layer)))
+    )
+    const [tenantId = Tenant.untenanted] = newTenants(1)
+    const contender = (concurrency: number): Contender => {
+      const streams = Array.from({ length: concurrency }, () => ({ id: randomUUID(), version: 0 }))
+      return {
+        name: `this store on PGlite, ${concurrency} concurrent`,
+        run: (time) =>
+          runtime.runPromise(
+            fibers(concurrency, time, (fiber) => {
+              const stream = streams[fiber]
+              return EventStore.EventStore.use((store) =>
+                store.append({
+                  aggregate: Cart,
+                  id: stream?.id ?? "",
+                  expectedVersion: stream === undefined ? 0 : stream.version++,
+                  events: [itemAdded(1)]
+                })
+              )
+            }).pipe(Tenant.provide(tenantId))
+          )
+      }
+    }
+    const measured = await interleave([contender(1), contender(32)], { rounds, seconds })
+    await runtime.dispose()
+    return { tables: [table("Append 1 event on the embedded PGlite", "appends/s", measured)], targets: [] }
+  }
+}
+
+const importing: Case = {
+  name: "import",
+  run: async ({ server, rounds, quick }) => {
+    const events = quick ? 5000 : 50_000
+    const database = await server.newDatabase()
+    const runtime = startOn(database)
+    const measured = await interleave(
+      [
+        {
+          name: "importEvents, streams of 10 events",
+          run: async () => {
+            const [tenantId = Tenant.untenanted] = newTenants(1)
+            const streams = Array.from({ length: events / 10 }, () => ({
+              aggregate: Cart,
+              id: randomUUID(),
+              expectedVersion: "noStream" as const,
+              events: Array.from({ length: 10 }, (_, n) =>
+                Event.make(itemAdded(n), { eventId: Event.generateId() })
+              )
+            }))
+            const began = performance.now()
+            const { appended } = await runtime.runPromise(
+              EventStore.EventStore.use((store) => store.importEvents(Stream.fromIterable(streams))).pipe(
+                Tenant.provide(tenantId)
+              )
+            )
+            if (appended !== events) throw new Error(`imported ${appended} of ${events}`)
+            return (events * 1000) / (performance.now() - began)
+          }
+        },
+        {
+          name: "raw insert of 1,000 rows a statement, made by the server",
+          run: async () => {
+            const tenantId = randomUUID()
+            const payload = JSON.stringify(itemAdded(1))
+            const insert = (from: number, to: number): string =>
+              `insert into eventsourcing.events (tenant_id, position, aggregate_type, aggregate_id, version, event_id,
+                event_type, schema_version, occurred_at, recorded_at, correlation_id, metadata, payload, bytes)
+              select '${tenantId}', n, 'Cart', 'c' || n / 10, n % 10 + 1, gen_random_uuid(), 'ItemAdded', 1, now(), now(),
+                'c', '{}', '${payload}', 202 from generate_series(${from}, ${to}) n`
+            const began = performance.now()
+            const statements = Array.from({ length: events / 1000 }, (_, n) =>
+              insert(n * 1000 + 1, (n + 1) * 1000)
+            )
+            await execute(database.owner, ...statements)
+            return (events * 1000) / (performance.now() - began)
+          }
+        }
+      ],
+      { rounds, seconds: 0 }
+    )
+    await runtime.dispose()
+    await database.close()
+    return {
+      tables: [table(`Import ${events.toLocaleString("en")} events`, "events/s", measured)],
+      targets: []
+    }
+  }
+}
+
+const scanner = fileURLToPath(new URL("../internal/scan.ts", import.meta.url))
+
+/** Scans a log in a process of its own. Returns its resident memory, idle and at most, in MB. */
+const scanApart = (url: string, tenantId: string) =>
+  new Promise<{ idle: number; peak: number; seen: number }>((resolve, reject) => {
+    const child = spawn(process.execPath, ["--expose-gc", "--import", "tsx", scanner, url, tenantId], {
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    let output = ""
+    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()))
+    child.on("error", reject)
+    child.on("close", (code) => {
+      if (code === 0) resolve(JSON.parse(output) as { idle: number; peak: number; seen: number })
+      else reject(new Error(`the scan ended with ${code}`))
+    })
+  })
+
+const scan: Case = {
+  name: "memory of a long scan",
+  run: async ({ server, quick }) => {
+    const events = quick ? 50_000 : 1_000_000
+    const database = await server.newDatabase()
+    const runtime = startOn(database)
+    const [tenantId = Tenant.untenanted] = newTenants(1)
+    const began = performance.now()
+    await runtime.runPromise(fill(tenantId, events))
+    const filled = (events * 1000) / (performance.now() - began)
+    await runtime.dispose()
+    const { idle, peak, seen } = await scanApart(database.url, tenantId)
+    await database.close()
+    if (seen !== events) throw new Error(`the scan saw ${seen} of ${events}`)
+    return {
+      tables: [
+        table(`Resident memory of a process that scans ${events.toLocaleString("en")} events`, "MB", [
+          { name: "idle, after the first thousand", rates: [idle] },
+          {
+            name: "at most",
+            rates: [peak],
+            note: `filled with ${Math.round(filled).toLocaleString("en")} events/s`
+          }
+        ])
+      ],
+      targets: [
+        {
+          what: `scan of ${events.toLocaleString("en")} events`,
+          wanted: "under 100 MB above idle",
+          figure: `${Math.round(peak - idle)} MB`,
+          reached: peak - idle < 100
+        }
+      ]
+    }
+  }
+}
+
+export const memoryCases: ReadonlyArray<Case> = [inMemory, embedded, importing, scan]

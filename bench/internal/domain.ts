@@ -1,0 +1,68 @@
+/** What is appended and folded: carts, with events of about 200 bytes. */
+import { Schema } from "effect"
+import * as Aggregate from "../../src/Aggregate.ts"
+
+export const ItemAdded = Schema.TaggedStruct("ItemAdded", {
+  sku: Schema.String,
+  quantity: Schema.Int,
+  price: Schema.Int,
+  note: Schema.String
+})
+
+export type ItemAdded = typeof ItemAdded.Type
+
+/** Another type, so that decoding has to tell them apart. */
+const ItemRemoved = Schema.TaggedStruct("ItemRemoved", { sku: Schema.String, quantity: Schema.Int })
+
+export type CartEvent = ItemAdded | typeof ItemRemoved.Type
+
+export interface CartState {
+  readonly items: number
+  readonly total: number
+}
+
+export const initial: CartState = { items: 0, total: 0 }
+
+export const Cart = Aggregate.make(
+  "Cart",
+  {
+    id: Schema.String,
+    state: Schema.Struct({ items: Schema.Int, total: Schema.Int }),
+    initial,
+    events: [ItemAdded, ItemRemoved]
+  },
+  {
+    ItemAdded: ({ items, total }, { price, quantity }) => ({
+      items: items + quantity,
+      total: total + price * quantity
+    }),
+    ItemRemoved: (state, { quantity }) => ({ ...state, items: state.items - quantity })
+  }
+)
+
+/** The same fold as one bare function, for peers and floors. */
+export const apply = (state: CartState, event: CartEvent): CartState => {
+  switch (event._tag) {
+    case "ItemAdded":
+      return { items: state.items + event.quantity, total: state.total + event.price * event.quantity }
+    case "ItemRemoved":
+      return { ...state, items: state.items - event.quantity }
+  }
+}
+
+const overhead = JSON.stringify({
+  _tag: "ItemAdded",
+  sku: "sku-000001",
+  quantity: 1,
+  price: 1999,
+  note: ""
+}).length
+
+/** An event whose JSON has so many bytes. */
+export const itemAdded = (n: number, bytes = 200): ItemAdded => ({
+  _tag: "ItemAdded",
+  sku: `sku-${String(n % 1_000_000).padStart(6, "0")}`,
+  quantity: 1,
+  price: 1999,
+  note: "n".repeat(bytes - overhead)
+})

@@ -1,0 +1,67 @@
+/** Rates, measured in turns: A, B, A, B … so that what else the machine does meets all of them alike. */
+
+/** What is measured, ready to run. */
+export interface Contender {
+  readonly name: string
+  /** Works for about so many seconds. Returns how much it did each second. */
+  readonly run: (seconds: number) => Promise<number>
+  /** Checks that what was done is there, and lets go of connections. */
+  readonly close?: () => Promise<void>
+}
+
+/** The rounds of one contender. */
+export interface Measured {
+  readonly name: string
+  readonly rates: ReadonlyArray<number>
+}
+
+/** How long and how often. */
+export interface Effort {
+  readonly rounds: number
+  readonly seconds: number
+}
+
+export const median = (numbers: ReadonlyArray<number>): number => quantile(numbers, 0.5)
+
+/** A quantile, interpolated. */
+export const quantile = (numbers: ReadonlyArray<number>, q: number): number => {
+  const sorted = [...numbers].toSorted((left, right) => left - right)
+  const at = (sorted.length - 1) * q
+  const low = sorted[Math.floor(at)] ?? Number.NaN
+  const high = sorted[Math.ceil(at)] ?? Number.NaN
+  return low + (high - low) * (at - Math.floor(at))
+}
+
+/** Runs contenders in turns, after a short round that does not count. */
+export const interleave = async (
+  contenders: ReadonlyArray<Contender>,
+  { rounds, seconds }: Effort
+): Promise<ReadonlyArray<Measured>> => {
+  const rates = contenders.map((): Array<number> => [])
+  for (const { run } of contenders) await run(Math.min(1, seconds / 2))
+  for (let round = 0; round < rounds; round++) {
+    for (const [index, { run }] of contenders.entries()) rates[index]?.push(await run(seconds))
+  }
+  for (const { close } of contenders) await close?.()
+  return contenders.map(({ name }, index) => ({ name, rates: rates[index] ?? [] }))
+}
+
+/** Repeats an operation in so many loops at once for so many seconds. Returns operations a second. */
+export const loops = async (
+  concurrency: number,
+  seconds: number,
+  operation: (loop: number) => Promise<unknown>
+): Promise<number> => {
+  const began = performance.now()
+  const end = began + seconds * 1000
+  let done = 0
+  await Promise.all(
+    Array.from({ length: concurrency }, async (_, loop) => {
+      while (performance.now() < end) {
+        await operation(loop)
+        done++
+      }
+    })
+  )
+  return (done * 1000) / (performance.now() - began)
+}

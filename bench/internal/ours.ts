@@ -1,0 +1,118 @@
+/** This store, as a program has it: the typed tier on PostgreSQL, with all that it checks. */
+import { Effect, Layer, ManagedRuntime } from "effect"
+import { randomUUID } from "node:crypto"
+import * as EventStore from "../../src/EventStore.ts"
+import * as EventStorage from "../../src/EventStorage.ts"
+import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
+import * as Repository from "../../src/Repository.ts"
+import * as Tenant from "../../src/Tenant.ts"
+import { Cart, itemAdded } from "./domain.ts"
+import type { Contender } from "./measure.ts"
+import { client, type Database, query } from "./server.ts"
+
+/** What a program needs of the store. */
+export type Services = EventStore.EventStore | Repository.Repository | EventStorage.EventStorage
+
+export type Runtime = ManagedRuntime.ManagedRuntime<Services, unknown>
+
+/** The typed tier on a driver. */
+export const onDriver = <E>(driver: Layer.Layer<EventStorage.EventStorage, E>): Layer.Layer<Services, E> =>
+  Repository.layer.pipe(Layer.provideMerge(EventStore.layer), Layer.provideMerge(driver))
+
+/** The store on a database, with ten connections. */
+export const layerOn = (
+  database: Database,
+  options: PgEventStorage.Options = {}
+): Layer.Layer<Services, unknown> =>
+  onDriver(PgEventStorage.layerWith(options).pipe(Layer.provide(client(database.app))))
+
+/** The store on a database, started. */
+export const startOn = (database: Database, options: PgEventStorage.Options = {}): Runtime =>
+  ManagedRuntime.make(layerOn(database, options))
+
+/** Repeats an effect in so many fibers at once for so many seconds. Returns how often it ran a second. */
+export const fibers = <E, R>(
+  concurrency: number,
+  seconds: number,
+  operation: (fiber: number) => Effect.Effect<unknown, E, R>
+): Effect.Effect<number, E, R> =>
+  Effect.suspend(() => {
+    const began = performance.now()
+    const end = began + seconds * 1000
+    let done = 0
+    return Effect.forEach(
+      Array.from({ length: concurrency }, (_, fiber) => fiber),
+      Effect.fnUntraced(function* (fiber) {
+        while (performance.now() < end) {
+          yield* operation(fiber)
+          done++
+        }
+      }),
+      { concurrency: "unbounded", discard: true }
+    ).pipe(Effect.map(() => (done * 1000) / (performance.now() - began)))
+  })
+
+export const newTenants = (count: number): ReadonlyArray<Tenant.TenantId> =>
+  Array.from({ length: count }, () => Tenant.TenantId.make(randomUUID()))
+
+/** What an append benchmark varies. */
+export interface AppendOptions {
+  readonly name: string
+  readonly concurrency: number
+  readonly tenants?: number
+  readonly events?: number
+  readonly bytes?: number
+  readonly storage?: PgEventStorage.Options
+}
+
+/** Appends to a stream of its own per fiber, with its version; the fibers' tenants go round. */
+export const append = (database: Database, options: AppendOptions): Contender => {
+  const { concurrency, tenants = 1, events = 1, bytes = 200 } = options
+  const runtime = startOn(database, options.storage)
+  const ids = newTenants(tenants)
+  // With more tenants than fibers, each fiber goes through its share of the tenants.
+  const share = Math.max(1, Math.ceil(tenants / concurrency))
+  const streams = Array.from({ length: concurrency }, (_, fiber) => ({
+    next: 0,
+    of: Array.from({ length: share }, (__, n) => ({
+      tenantId: ids[(fiber * share + n) % tenants] ?? Tenant.untenanted,
+      id: randomUUID(),
+      version: 0
+    }))
+  }))
+  let acknowledged = 0
+  const operation = (fiber: number) =>
+    Effect.suspend(() => {
+      const own = streams[fiber]
+      const stream = own?.of[own.next++ % share]
+      if (stream === undefined) return Effect.void
+      return EventStore.EventStore.use((store) =>
+        store.append({
+          aggregate: Cart,
+          id: stream.id,
+          expectedVersion: stream.version,
+          events: Array.from({ length: events }, (_, n) => itemAdded(stream.version + n, bytes))
+        })
+      ).pipe(
+        Effect.map(({ version }) => {
+          stream.version = version
+          acknowledged += events
+        }),
+        Tenant.provide(stream.tenantId)
+      )
+    })
+  return {
+    name: options.name,
+    run: (seconds) => runtime.runPromise(fibers(concurrency, seconds, operation)),
+    close: async () => {
+      await runtime.dispose()
+      const known = streams.flatMap(({ of }) => of.map(({ id }) => id))
+      const [stored] = await query<{ n: number }>(
+        database.owner,
+        `select count(*)::integer as n from eventsourcing.events where aggregate_id = any ('{${known.join()}}')`
+      )
+      if (stored?.n !== acknowledged)
+        throw new Error(`${options.name}: ${stored?.n} events are stored, ${acknowledged} were acknowledged`)
+    }
+  }
+}

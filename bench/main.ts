@@ -1,0 +1,129 @@
+/**
+ * `npm run bench`: how fast the store is, beside the floor of a raw SQL function and other event stores, on a server that
+ * it starts. Prints ratios and writes `bench/RESULTS.md`.
+ *
+ * Flags: --case <part of a name> (repeatable), --rounds 3, --seconds 2, --quick, --full, --out <file>
+ */
+import { execFileSync } from "node:child_process"
+import { readFileSync, writeFileSync } from "node:fs"
+import { cpus, totalmem } from "node:os"
+import { parseArgs } from "node:util"
+import { appendCases, fullAppendCases } from "./cases/append.ts"
+import type { Case, Outcome } from "./cases/Case.ts"
+import { commandCases } from "./cases/commands.ts"
+import { cpuCases } from "./cases/cpu.ts"
+import { followCases } from "./cases/follow.ts"
+import { loadCases } from "./cases/load.ts"
+import { memoryCases } from "./cases/memory.ts"
+import { neighbourCases } from "./cases/neighbour.ts"
+import { targetsToMarkdown, toMarkdown } from "./internal/report.ts"
+import { startServer } from "./internal/server.ts"
+
+const { values } = parseArgs({
+  options: {
+    case: { type: "string", multiple: true },
+    rounds: { type: "string", default: "3" },
+    seconds: { type: "string", default: "2" },
+    quick: { type: "boolean", default: false },
+    full: { type: "boolean", default: false },
+    out: { type: "string" }
+  }
+})
+
+const all: ReadonlyArray<Case> = [
+  ...appendCases,
+  ...commandCases,
+  ...loadCases,
+  ...followCases,
+  ...neighbourCases,
+  ...memoryCases,
+  ...cpuCases,
+  ...(values.full ? fullAppendCases : [])
+]
+const wanted = values.case ?? []
+const cases = all.filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
+
+const versionOf = (name: string, directory = "node_modules"): string => {
+  try {
+    const { version } = JSON.parse(readFileSync(`${directory}/${name}/package.json`, "utf8")) as {
+      version: string
+    }
+    return `${name} ${version}`
+  } catch {
+    return `${name} (not installed)`
+  }
+}
+
+const commit = (): string => {
+  try {
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim()
+  } catch {
+    return "unknown"
+  }
+}
+
+const settings = {
+  rounds: values.quick ? 1 : Number(values.rounds),
+  seconds: values.quick ? 0.5 : Number(values.seconds),
+  quick: values.quick,
+  full: values.full
+}
+
+// Some clients of the other stores cannot be ended before their database is dropped, and report that as they please.
+process.on("uncaughtException", (error: Error & { readonly code?: string }) => {
+  if (error.code === "57P01" || error.code === "ECONNRESET") return
+  console.error(error)
+  process.exit(1)
+})
+
+const began = performance.now()
+const server = await startServer()
+const outcomes: Array<Outcome> = []
+const conditions = await server.describe()
+try {
+  for (const { name, run } of cases) {
+    console.log(`\n## ${name}`)
+    try {
+      const outcome = await run({ ...settings, server })
+      outcomes.push(outcome)
+      for (const result of outcome.tables) console.log(`\n${toMarkdown(result)}`)
+    } catch (error) {
+      console.error(`${name} failed:`, error)
+      process.exitCode = 1
+    }
+  }
+} finally {
+  await server.stop()
+}
+
+const targets = targetsToMarkdown(outcomes.flatMap((outcome) => outcome.targets))
+console.log(`\n${targets}`)
+
+const cpu = cpus()
+const peers = [
+  "@castore/event-storage-adapter-postgres",
+  "@event-driven-io/emmett-postgresql",
+  "@rotorsoft/act-pg",
+  "@dcb-es/event-store-postgres",
+  "postgres",
+  "pg"
+].map((name) => versionOf(name, "bench/node_modules"))
+const results = `# Results
+
+Written by \`npm run bench\`. Absolute figures are those of one machine on one day; ratios are what to compare. Each
+contender runs ${settings.rounds} times for ${settings.seconds} s, in turns; the figure is the median, with the lowest and the highest beside it. \`raw\` (R)
+is one call of a SQL function per append that checks the version and inserts, without row-level security, tenant order,
+idempotence, encoding or decoding; a ratio is to the fastest of its drivers.
+
+- ${new Date().toISOString().slice(0, 10)}, commit ${commit()}, ${Math.round((performance.now() - began) / 1000)} s in all
+- ${cpu.length} x ${cpu[0]?.model ?? "unknown CPU"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}, client and server on the same machine
+- PostgreSQL: ${conditions}
+- ${[versionOf("effect"), versionOf("@effect/sql-pg")].join(", ")}
+- ${peers.join(", ")}
+
+${targets}
+## Cases
+
+${outcomes.flatMap(({ tables }) => tables.map(toMarkdown)).join("\n")}`
+const out = values.out ?? (wanted.length === 0 && !values.quick ? "bench/RESULTS.md" : undefined)
+if (out !== undefined) writeFileSync(out, results)

@@ -1,0 +1,86 @@
+/** The event store of dcb-es: appends under conditions on tags. */
+import { apply, type CartState, initial, type ItemAdded } from "../internal/domain.ts"
+import { loadPeer } from "./load.ts"
+import type { MakePeer } from "./Peer.ts"
+
+interface Stored {
+  readonly event: { readonly data: Omit<ItemAdded, "_tag"> }
+}
+
+interface Store {
+  ensureInstalled(): Promise<void>
+  append(command: object): Promise<unknown>
+  read(query: unknown, options?: object): AsyncGenerator<Stored>
+  subscribe(query: unknown, options?: object): AsyncGenerator<Stored>
+}
+
+interface Pool {
+  end(): Promise<void>
+}
+
+interface Pg {
+  readonly Pool: new (options: object) => Pool
+  readonly types: { getTypeParser(oid: number, format: string): unknown }
+}
+
+interface Core {
+  readonly Query: { all(): unknown; fromItems(items: ReadonlyArray<object>): unknown }
+  readonly Tags: { fromObj(tags: Readonly<Record<string, string>>): unknown }
+}
+
+const decoded = ({ event: { data } }: Stored): ItemAdded => ({ _tag: "ItemAdded", ...data })
+
+export const dcb: MakePeer = async ({ url }) => {
+  const { PostgresEventStore } = await loadPeer<{
+    readonly PostgresEventStore: new (options: { readonly pool: Pool }) => Store
+  }>("@dcb-es/event-store-postgres")
+  const { Query, Tags } = await loadPeer<Core>("@dcb-es/event-store")
+  const { default: pg } = await loadPeer<{ default: Pg }>("pg")
+  // Other stores of the run change how pg reads int8, for everybody in the process.
+  const types = {
+    getTypeParser: (oid: number, format: string): unknown =>
+      oid === 20 ? (text: string) => text : pg.types.getTypeParser(oid, format)
+  }
+  const pool = new pg.Pool({ connectionString: url, max: 32, types })
+  const store = new PostgresEventStore({ pool })
+  await store.ensureInstalled()
+  const ofCart = (stream: string) =>
+    Query.fromItems([{ types: ["ItemAdded"], tags: Tags.fromObj({ cart: stream }) }])
+  /** Where each stream was read last: what its conditions say. */
+  const positions = new Map<string, unknown>()
+  return {
+    name: "dcb-es",
+    append: async (stream, _version, events) => {
+      const tags = Tags.fromObj({ cart: stream })
+      const after = positions.get(stream)
+      const position = await store.append({
+        events: events.map(({ _tag: type, ...data }) => ({ type, tags, data, metadata: {} })),
+        condition: { failIfEventsMatch: ofCart(stream), ...(after === undefined ? {} : { after }) }
+      })
+      positions.set(stream, position)
+    },
+    load: async (stream) => {
+      let state: CartState = initial
+      for await (const stored of store.read(ofCart(stream))) state = apply(state, decoded(stored))
+      return state
+    },
+    catchUp: async () => {
+      let seen = 0
+      for await (const stored of store.read(Query.all())) if (decoded(stored).quantity > 0) seen++
+      return seen
+    },
+    tail: (handle) => {
+      const controller = new AbortController()
+      const tailing = (async () => {
+        for await (const stored of store.subscribe(Query.all(), { signal: controller.signal }))
+          handle(decoded(stored))
+      })().catch(() => undefined)
+      return Promise.resolve(async () => {
+        controller.abort()
+        await tailing
+      })
+    },
+    stored: "select count(*)::integer as n from events",
+    close: () => pool.end()
+  }
+}

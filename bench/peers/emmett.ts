@@ -1,0 +1,90 @@
+/** Emmett's PostgreSQL event store. */
+import { apply, type CartState, initial, type ItemAdded } from "../internal/domain.ts"
+import { loadPeer } from "./load.ts"
+import type { MakePeer } from "./Peer.ts"
+
+interface Stored {
+  readonly type: string
+  readonly data: Omit<ItemAdded, "_tag">
+}
+
+interface Consumer {
+  reactor(options: object): unknown
+  start(): Promise<void>
+  stop(): Promise<void>
+  close(): Promise<void>
+}
+
+interface Store {
+  readonly schema: { migrate(): Promise<unknown> }
+  appendToStream(stream: string, events: ReadonlyArray<Stored>, options: object): Promise<unknown>
+  aggregateStream(
+    stream: string,
+    options: {
+      readonly initialState: () => CartState
+      readonly evolve: (state: CartState, event: Stored) => CartState
+    }
+  ): Promise<{ readonly state: CartState }>
+  consumer(options?: object): Consumer
+  close(): Promise<void>
+}
+
+interface Emmett {
+  readonly getPostgreSQLEventStore: (url: string) => Store
+}
+
+const decoded = ({ data }: Stored): ItemAdded => ({ _tag: "ItemAdded", ...data })
+
+export const emmett: MakePeer = async ({ url }) => {
+  const { getPostgreSQLEventStore } = await loadPeer<Emmett>("@event-driven-io/emmett-postgresql")
+  const store = getPostgreSQLEventStore(url)
+  await store.schema.migrate()
+  const consume = (handle: (event: ItemAdded) => void) => {
+    const consumer = store.consumer({ pulling: { batchSize: 1000 } })
+    consumer.reactor({
+      processorId: `bench ${Math.random()}`,
+      startFrom: "BEGINNING",
+      eachMessage: (message: Stored) => {
+        handle(decoded(message))
+      }
+    })
+    const started = consumer.start()
+    return async () => {
+      await consumer.close()
+      await started.catch(() => undefined)
+    }
+  }
+  return {
+    name: "emmett",
+    append: (stream, version, events) =>
+      store.appendToStream(
+        `cart-${stream}`,
+        events.map(({ _tag: type, ...data }) => ({ type, data })),
+        { expectedStreamVersion: version === 0 ? "STREAM_DOES_NOT_EXIST" : BigInt(version) }
+      ),
+    load: async (stream) => {
+      const { state } = await store.aggregateStream(`cart-${stream}`, {
+        initialState: () => initial,
+        evolve: (state, event) => apply(state, decoded(event))
+      })
+      return state
+    },
+    catchUp: async (expected) => {
+      let seen = 0
+      let last = performance.now()
+      const stop = consume(() => {
+        seen++
+        last = performance.now()
+      })
+      // It skips events, so that it may never see them all: two seconds without one are the end.
+      while (seen < expected && performance.now() - last < 2000) {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+      await stop()
+      return seen
+    },
+    tail: (handle) => Promise.resolve(consume(handle)),
+    stored: "select count(*)::integer as n from emt_messages",
+    close: () => store.close()
+  }
+}

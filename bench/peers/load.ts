@@ -1,0 +1,7 @@
+/**
+ * The packages of `bench/package.json`. They are loaded by name when a benchmark runs, so that the library is checked
+ * and tested where they are not installed.
+ */
+export const loadPeer = <Module>(name: string): Promise<Module> =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each caller describes what it uses of the module
+  import(name) as Promise<Module>
