@@ -109,6 +109,7 @@ const measure = (append: Append, { concurrency, events, tenants }: Case, ids: Re
     let done = 0
     const run = randomUUID()
     const began = performance.now()
+    const cpu = process.cpuUsage()
     const end = began + seconds * 1000
     yield* Effect.forEach(
       Array.from({ length: concurrency }, (_, n) => n),
@@ -125,7 +126,8 @@ const measure = (append: Append, { concurrency, events, tenants }: Case, ids: Re
         }),
       { concurrency: "unbounded", discard: true }
     )
-    return done / ((performance.now() - began) / 1000)
+    const { system, user } = process.cpuUsage(cpu)
+    return { rate: done / ((performance.now() - began) / 1000), cpu: (system + user) / done }
   })
 
 const median = (numbers: ReadonlyArray<number>) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
@@ -192,10 +194,13 @@ try {
       yield* measure(raw, one, ids, 0.4)
       yield* measure(ours, one, ids, 0.4)
       const figures: Array<readonly [number, number]> = []
+      let [rawCpu, oursCpu] = [0, 0]
       for (let round = 0; round < Number(values.rounds); round++) {
-        const a = values.only ? 1 : yield* measure(raw, one, ids, Number(values.seconds))
+        const a = values.only ? { rate: 1, cpu: 0 } : yield* measure(raw, one, ids, Number(values.seconds))
         const b = yield* measure(ours, one, ids, Number(values.seconds))
-        figures.push([a, b])
+        figures.push([a.rate, b.rate])
+        rawCpu = a.cpu
+        oursCpu = b.cpu
       }
       const ratios = figures.map(([a, b]) => b / a)
       rows.push({
@@ -203,6 +208,7 @@ try {
         "raw/s": median(figures.map(([a]) => a)).toFixed(0),
         [`${values.label}/s`]: median(figures.map(([, b]) => b)).toFixed(0),
         ratio: median(ratios).toFixed(2),
+        "client µs": `${rawCpu.toFixed(0)} ${oursCpu.toFixed(0)}`,
         range: `${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}`
       })
     }

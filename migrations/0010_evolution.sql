@@ -150,8 +150,8 @@ declare
   chained bigint;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
-  select t.chained_from into chained from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
-  if found and chained is null then
+  chained := (select t.chained_from from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update);
+  if chained is null then
     -- a statement of its own, which sees what the previous holder of the lock has committed
     update eventsourcing.tenants t
     set chained_from = coalesce(

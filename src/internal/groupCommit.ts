@@ -34,7 +34,7 @@ const charactersOf = ({ streams }: AppendRequest): number => {
   return characters
 }
 
-/** Fewer appends than these are not spread over several batches: each has its commit. */
+/** So many appends are not spread over several batches: each has its commit. */
 const minShare = 16
 
 /** So many of one tenant are sent while its lock is still held by the batch before: the server goes on at once. */
@@ -101,22 +101,42 @@ export const make = <Outcome>(
   type Batch = ReadonlyArray<Waiting<Outcome>>
   /** Waiting appends by tenant; the order of the map is that of the turns. */
   const queues = new Map<TenantId, Queue<Waiting<Outcome>>>()
-  /** How many batches of a tenant are under way. */
-  const served = new Map<TenantId, number>()
+  /** What is under way of a tenant. */
+  const served = new Map<TenantId, { batches: number; appends: number }>()
   let waitingAppends = 0
   let sentAppends = 0
   let underWay = 0
   let ahead = 0
   let handingOut = 0
 
-  const serve = (tenantId: TenantId, batches: number): void => {
-    const now = (served.get(tenantId) ?? 0) + batches
-    if (now === 0) served.delete(tenantId)
-    else served.set(tenantId, now)
+  /** How many appends of each tenant a batch has. */
+  const tenantsOf = (batch: Batch): ReadonlyMap<TenantId, number> => {
+    const tenants = new Map<TenantId, number>()
+    for (const { request } of batch) tenants.set(request.tenantId, (tenants.get(request.tenantId) ?? 0) + 1)
+    return tenants
   }
 
-  const tenantsOf = (batch: Batch): ReadonlySet<TenantId> =>
-    new Set(batch.map(({ request }) => request.tenantId))
+  const begin = (tenants: ReadonlyMap<TenantId, number>): void => {
+    for (const [tenantId, appends] of tenants) {
+      const now = served.get(tenantId)
+      if (now === undefined) {
+        served.set(tenantId, { batches: 1, appends })
+      } else {
+        now.batches++
+        now.appends += appends
+      }
+    }
+  }
+
+  const end = (tenants: ReadonlyMap<TenantId, number>): void => {
+    for (const [tenantId, appends] of tenants) {
+      const now = served.get(tenantId)
+      if (now === undefined) continue
+      now.batches--
+      now.appends -= appends
+      if (now.batches === 0) served.delete(tenantId)
+    }
+  }
 
   const take = (
     queue: Queue<Waiting<Outcome>>,
@@ -133,32 +153,47 @@ export const make = <Outcome>(
   const halfOf = (waiting: number): number => (waiting < 2 * minAhead ? waiting : Math.ceil(waiting / 2))
 
   const takeBatch = (): Batch => {
+    const candidates: Array<TenantId> = []
+    for (const tenantId of queues.keys()) if (!served.has(tenantId)) candidates.push(tenantId)
+    if (waitingAppends + sentAppends > minShare) {
+      // the other tenants are for the other batches that may be under way
+      const share = Math.ceil((candidates.length + served.size) / limits.concurrency)
+      candidates.length = Math.min(candidates.length, share)
+    }
     const batch: Array<Waiting<Outcome>> = []
-    const share = Math.max(minShare, Math.ceil((waitingAppends + sentAppends) / limits.concurrency))
-    const atMost = Math.min(limits.maxAppends, queues.size === 1 ? halfOf(waitingAppends) : share)
+    const [only] = candidates
+    const atMost =
+      candidates.length === 1 && only !== undefined
+        ? Math.min(limits.maxAppends, halfOf(queues.get(only)?.size ?? 0))
+        : limits.maxAppends
     let characters = 0
-    // Who has had its turn goes to the end of the map, and so comes again in this loop.
-    for (const [tenantId, queue] of queues) {
-      if (served.has(tenantId)) continue
-      const next = queue.peek()
-      if (next !== undefined) {
+    // Who has had its turn goes to the end of both, and so comes again in this loop.
+    for (const tenantId of candidates) {
+      const queue = queues.get(tenantId)
+      const next = queue?.peek()
+      if (queue !== undefined && next !== undefined) {
         if (batch.length > 0 && characters + next.characters > limits.maxCharacters) break
         characters += next.characters
         take(queue, next, batch)
       }
       queues.delete(tenantId)
-      if (queue.size > 0) queues.set(tenantId, queue)
+      if (queue !== undefined && queue.size > 0) {
+        queues.set(tenantId, queue)
+        candidates.push(tenantId)
+      }
       if (batch.length >= atMost) break
     }
     return batch
   }
 
   /** What follows the batch of a tenant that is under way. */
-  const takeAhead = (tenantId: TenantId): Batch => {
+  const takeAhead = (tenantId: TenantId, appends: number): Batch => {
     const batch: Array<Waiting<Outcome>> = []
     const queue = queues.get(tenantId)
     if (queue === undefined || queue.size < minAhead) return batch
-    const atMost = Math.min(limits.maxAppends, queue.size)
+    // about as many as are under way, so that both sides always have something to do
+    const half = Math.ceil((queue.size + appends) / 2)
+    const atMost = Math.min(limits.maxAppends, Math.max(minAhead, half))
     let characters = 0
     while (batch.length < atMost) {
       const next = queue.peek()
@@ -174,7 +209,7 @@ export const make = <Outcome>(
   /** Runs a batch and hands out its outcomes; what has none is handed to `rest`. */
   const send = (batch: Batch, wait: boolean, rest: (without: Batch) => void): void => {
     const tenants = tenantsOf(batch)
-    for (const tenantId of tenants) serve(tenantId, 1)
+    begin(tenants)
     const requests = batch.map(({ request }) => request)
     fork(
       Effect.exit(Effect.suspend(() => run(requests, wait))).pipe(
@@ -189,11 +224,11 @@ export const make = <Outcome>(
               waiting.settled?.()
               return false
             })
-            for (const tenantId of tenants) serve(tenantId, -1)
+            end(tenants)
             rest(without)
             handingOut--
             sendAll()
-            for (const tenantId of tenants) sendAhead(tenantId)
+            for (const tenantId of tenants.keys()) sendAhead(tenantId)
           })
         )
       )
@@ -227,8 +262,9 @@ export const make = <Outcome>(
   }
 
   const sendAhead = (tenantId: TenantId): void => {
-    if (handingOut > 0 || ahead >= limits.concurrency || served.get(tenantId) !== 1) return
-    const batch = takeAhead(tenantId)
+    const now = served.get(tenantId)
+    if (handingOut > 0 || ahead >= limits.concurrency || now?.batches !== 1) return
+    const batch = takeAhead(tenantId, now.appends)
     if (batch.length === 0) return
     ahead++
     sendWaiting(batch, () => {

@@ -65,7 +65,7 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupCommit.Limits> =
     )
   const letDie = (index: number) =>
     Effect.suspend(() => Deferred.fail(gates[index] ?? assert.fail("no such batch"), new Error("broken")))
-  return { batches, held, start, letGo, letDie, settle }
+  return { batches, held, start, letGo, letDie, settle, submit }
 })
 
 describe("group commit", () => {
@@ -175,6 +175,70 @@ describe("group commit", () => {
       yield* letGo(0)
       yield* Fiber.join(interrupting)
       assert.isTrue(interrupted)
+    })
+  )
+
+  it.effect("spreads what waits over the batches that may be under way", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo } = yield* setUp({ concurrency: 2 })
+      const tenants = Array.from({ length: 50 }, (_, n) => tenant(n + 1))
+      yield* start(...tenants.map((one, n) => request(one, `${n}`)))
+      assert.deepStrictEqual(
+        batches.map((batch) => batch.length),
+        [1, 1]
+      )
+      yield* letGo(0)
+      yield* letGo(1)
+      assert.deepStrictEqual(
+        batches.map((batch) => batch.length),
+        [1, 1, 25, 23]
+      )
+    })
+  )
+
+  it.effect("has a second batch of a tenant with many appends follow the first, and no third", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo } = yield* setUp({ concurrency: 2 })
+      const lengths = () => batches.map((batch) => batch.length)
+      const many = Array.from({ length: 132 }, (_, n) => request(a, `a${n}`))
+      yield* start(...many.slice(0, 32))
+      assert.deepStrictEqual(lengths(), [1])
+      const fibers = yield* start(...many.slice(32))
+      // the second was sent as soon as enough waited
+      assert.deepStrictEqual(lengths(), [1, 32])
+      // others go out while both of the tenant are under way
+      yield* start(request(b, "b1"))
+      assert.deepStrictEqual(batches[2], ["b1"])
+      yield* letGo(0)
+      assert.deepStrictEqual(lengths(), [1, 32, 1, 66])
+      yield* letGo(1)
+      // what is left is not many: it waits for its turn
+      assert.deepStrictEqual(lengths(), [1, 32, 1, 66, 33])
+      yield* letGo(3)
+      yield* letGo(4)
+      assert.lengthOf(yield* Fiber.joinAll(fibers), 100)
+      assert.deepStrictEqual(
+        [...(batches[0] ?? []), ...(batches[1] ?? []), ...(batches[3] ?? []), ...(batches[4] ?? [])],
+        many.map(idOf)
+      )
+    })
+  )
+
+  it.effect("sends what is appended at once by those who get their outcomes together", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo, submit } = yield* setUp()
+      yield* start(request(b, "b"))
+      yield* Effect.forEach([1, 2, 3, 4], (n) =>
+        Effect.forkDetach(Effect.andThen(submit(request(a, `${n}`)), submit(request(a, `${n} again`))), {
+          startImmediately: true
+        })
+      )
+      yield* letGo(0)
+      yield* letGo(1)
+      assert.deepStrictEqual(batches.slice(1), [
+        ["1", "2", "3", "4"],
+        ["1 again", "2 again", "3 again", "4 again"]
+      ])
     })
   )
 
