@@ -23,6 +23,8 @@ export interface Options {
   readonly provisionOnAppend?: boolean | undefined
 }
 
+const dayMillis = 86_400_000
+
 /** A test clock stands between milliseconds after a jittered delay. */
 const wholeMillis = Effect.map(Clock.currentTimeMillis, Math.floor)
 
@@ -72,6 +74,31 @@ class TenantLog {
       written.push(row)
     }
     return written
+  }
+
+  /** What was recorded on each day of a time. */
+  *usage(from: number, before: number): Generator<Omit<EventStorage.UsageRow, "tenantId">> {
+    let first = this.positionAt(from)
+    while (first <= this.events.length) {
+      const recordedAt = this.events[first - 1]?.recordedAt ?? Infinity
+      if (recordedAt >= before) return
+      const day = Math.floor(recordedAt / dayMillis) * dayMillis
+      const end = this.positionAt(Math.min(day + dayMillis, before))
+      const events = this.events.slice(first - 1, end - 1)
+      yield {
+        day,
+        events: events.length,
+        bytes: events.reduce(
+          (total, { metadata, payload }) => total + Buffer.byteLength(payload) + Buffer.byteLength(metadata),
+          0
+        ),
+        streams: new Set(
+          events.map(({ aggregateId, aggregateType }) => this.stream(aggregateType, aggregateId))
+        ).size,
+        newStreams: events.filter(({ version }) => version === 1).length
+      }
+      first = end
+    }
   }
 
   /** The first position recorded at or after a time. */
@@ -249,10 +276,11 @@ const make = Effect.fnUntraced(function* (options: Options) {
     hashChainStart: () => Effect.succeed(undefined),
     provisionTenant: (tenantId) => Effect.map(wholeMillis, (now) => provision(tenantId, now).status),
     tenantStatus: (tenantId) => Effect.sync(() => logs.get(tenantId)?.status),
-    recordAccess: ({ actor, reason, operation }) =>
+    recordAccess: ({ actor, reason, operation, accessId: given }) =>
       Effect.map(wholeMillis, (accessedAt) => {
-        const accessId = uuidV7Unsafe()
-        accesses.push({ accessId, accessedAt, actor, reason, operation })
+        const accessId = given ?? uuidV7Unsafe()
+        if (!accesses.some((access) => access.accessId === accessId))
+          accesses.push({ accessId, accessedAt, actor, reason, operation })
         return accessId
       }),
     setTenantStatus: ({ accessId, tenantId, status }) =>
@@ -291,11 +319,28 @@ const make = Effect.fnUntraced(function* (options: Options) {
           return Effect.succeed({ rows, complete: true })
         }
       ),
+    usage: ({ accessId, after, limit, recordedBefore, recordedFrom }) =>
+      withAccess(
+        "read the usage of tenants",
+        accessId,
+        (): Effect.Effect<EventStorage.Page<EventStorage.UsageRow>> => {
+          const rows: Array<EventStorage.UsageRow> = []
+          for (const tenantId of sortedTenants()) {
+            if (after !== undefined && tenantId < after.tenantId) continue
+            const done = tenantId === after?.tenantId ? after.day + dayMillis : -Infinity
+            for (const row of logs.get(tenantId)?.usage(Math.max(recordedFrom, done), recordedBefore) ?? []) {
+              if (rows.length === limit) return Effect.succeed({ rows, complete: false })
+              rows.push({ tenantId, ...row })
+            }
+          }
+          return Effect.succeed({ rows, complete: true })
+        }
+      ),
     listAccesses: ({ accessId, before, limit }) =>
       withAccess("list cross-tenant accesses", accessId, () => {
         const older = accesses
           .filter((access) => before === undefined || access.accessId < before)
-          .toReversed()
+          .toSorted((one, other) => (one.accessId < other.accessId ? 1 : -1))
         return Effect.succeed({ rows: older.slice(0, limit), complete: older.length <= limit })
       })
   })

@@ -8,10 +8,11 @@ import { type Case, coreCases } from "../../src/testing/TenantIsolationSuite.ts"
 import * as Tenant from "../../src/Tenant.ts"
 import { type Config, servers } from "../support/Databases.ts"
 import { type Mutant, mutants, setRls, unprotected, withoutPredicates } from "../support/mutants.ts"
+import { directoryCases } from "../support/directoryCases.ts"
 import { projectionCases } from "../support/projectionCases.ts"
 import { layerOn, type Store, storeWith, TenantDatabase } from "../support/tenantDatabase.ts"
 
-const cases: ReadonlyArray<Case<Store>> = [...projectionCases, ...coreCases]
+const cases: ReadonlyArray<Case<Store>> = [...projectionCases, ...coreCases, ...directoryCases]
 
 /** The cases that go red. */
 const red = (among: ReadonlyArray<Case<Store>>, store: Context.Context<Store>) =>
@@ -60,7 +61,7 @@ const judge = Effect.fnUntraced(function* (mutant: Mutant, store: Context.Contex
   // first those that are likely to find it; all of them must have missed a survivor
   const likely = /projection|dead_letter|rebuild|announce/.test(mutant.name)
     ? cases
-    : [...coreCases, ...projectionCases]
+    : [...coreCases, ...projectionCases, ...directoryCases]
   for (const test of likely) {
     killers.push(...(yield* red([test], store)))
     if (killers.length > 0) break
@@ -110,7 +111,7 @@ for (const server of servers) {
           const verdicts = yield* asOwner(
             Effect.flatMap(mutants, (all) => Effect.forEach(all, (mutant) => judge(mutant, services)))
           )
-          assert.isAtLeast(verdicts.length, 47)
+          assert.isAtLeast(verdicts.length, 51)
           console.table(verdicts)
           for (const verdict of verdicts) {
             assert.notStrictEqual(verdict["killed without RLS by"], "SURVIVED", verdict.mutant)

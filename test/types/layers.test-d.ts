@@ -19,13 +19,16 @@ type NeedsOfAll<Entry> = { [Module in keyof Entry]: NeedsOf<Entry[Module]> }[key
 
 type OfOneTenant = Root.Tenant.CurrentTenant | Root.Tenant.AllTenants
 
-/** Their layers need what the handlers that they are given do: see below. */
-type General = "ProjectionRunner" | "PgInlineProjections"
+/** Their layers need what the handlers or the layer that they are given do: see below, and withoutTenant.test-d.ts. */
+type General = "ProjectionRunner" | "PgInlineProjections" | "Tenant"
 type OfRoot = NeedsOfAll<Omit<typeof Root, General>>
 type OfPg = NeedsOfAll<Omit<typeof Pg, General>>
 
 describe("a layer of the library", () => {
-  test("never needs a tenant to be built, as it would keep it for the next one", () => {
+  test("8: never needs a tenant to be built, as it would keep it for the next one", () => {
+    // One whose needs are not known would say nothing about the others.
+    expectTypeOf<OfRoot>().not.toBeUnknown()
+    expectTypeOf<OfPg>().not.toBeUnknown()
     expectTypeOf<Extract<OfRoot, OfOneTenant>>().toEqualTypeOf<never>()
     expectTypeOf<Extract<OfPg, OfOneTenant>>().toEqualTypeOf<never>()
     expectTypeOf<Extract<NeedsOfAll<typeof Testing>, OfOneTenant>>().toEqualTypeOf<never>()
@@ -37,8 +40,9 @@ describe("a layer of the library", () => {
       | Root.EventStore.EventStore
       | Root.ProjectionStorage.ProjectionStorage
       | Root.Publisher.Publisher
+      | Root.TenantDirectory.TenantDirectory
     expectTypeOf<OfRoot>().toEqualTypeOf<Below>()
-    expectTypeOf<OfPg>().toEqualTypeOf<SqlClient.SqlClient>()
+    expectTypeOf<OfPg>().toEqualTypeOf<SqlClient.SqlClient | Root.TenantDirectory.TenantDirectory>()
   })
 
   test("that runs handlers needs what they do, except the tenant, which it provides to each", () => {
