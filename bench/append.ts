@@ -26,9 +26,15 @@ const { values } = parseArgs({
   }
 })
 
-const { layerWith } = (await import(`${values.root}/src/pg/PgEventStorage.ts`)) as typeof import("../src/pg/PgEventStorage.ts")
-const { EventStorage } = (await import(`${values.root}/src/EventStorage.ts`)) as typeof import("../src/EventStorage.ts")
-const PgMigrator = (await import(`${values.root}/src/pg/PgMigrator.ts`)) as typeof import("../src/pg/PgMigrator.ts")
+const { layerWith } = (await import(
+  `${values.root}/src/pg/PgEventStorage.ts`
+)) as typeof import("../src/pg/PgEventStorage.ts")
+const { EventStorage } = (await import(
+  `${values.root}/src/EventStorage.ts`
+)) as typeof import("../src/EventStorage.ts")
+const PgMigrator = (await import(
+  `${values.root}/src/pg/PgMigrator.ts`
+)) as typeof import("../src/pg/PgMigrator.ts")
 const { TenantId } = (await import(`${values.root}/src/Tenant.ts`)) as typeof import("../src/Tenant.ts")
 
 const rawSchema = `
@@ -104,7 +110,12 @@ const cases: Record<string, Case> = {
 type Append = (tenant: string, id: string, version: number, events: number) => Effect.Effect<void>
 
 /** Appends a second. Each appender has streams of its own; its tenant changes from append to append. */
-const measure = (append: Append, { concurrency, events, tenants }: Case, ids: ReadonlyArray<string>, seconds: number) =>
+const measure = (
+  append: Append,
+  { concurrency, events, tenants }: Case,
+  ids: ReadonlyArray<string>,
+  seconds: number
+) =>
   Effect.gen(function* () {
     let done = 0
     const run = randomUUID()
@@ -130,7 +141,8 @@ const measure = (append: Append, { concurrency, events, tenants }: Case, ids: Re
     return { rate: done / ((performance.now() - began) / 1000), cpu: (system + user) / done }
   })
 
-const median = (numbers: ReadonlyArray<number>) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
+const median = (numbers: ReadonlyArray<number>) =>
+  numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
 
 const server =
   values.server === undefined
@@ -161,14 +173,42 @@ try {
         const e = newEvent()
         return Effect.asVoid(
           Effect.orDie(
-            sql.unsafe(scalar, [tenant, "Account", id, version, e.eventId, e.eventType, e.schemaVersion, new Date(e.occurredAt), e.actor, e.correlationId, e.causationId, e.metadata, e.payload]).values
+            sql.unsafe(scalar, [
+              tenant,
+              "Account",
+              id,
+              version,
+              e.eventId,
+              e.eventType,
+              e.schemaVersion,
+              new Date(e.occurredAt),
+              e.actor,
+              e.correlationId,
+              e.causationId,
+              e.metadata,
+              e.payload
+            ]).values
           )
         )
       }
       const es = Array.from({ length: count }, newEvent)
       return Effect.asVoid(
         Effect.orDie(
-          sql.unsafe(many, [tenant, "Account", id, version, es.map((e) => e.eventId), es.map((e) => e.eventType), es.map((e) => e.schemaVersion), es.map((e) => new Date(e.occurredAt)), es.map((e) => e.actor), es.map((e) => e.correlationId), es.map(() => ""), es.map((e) => e.metadata), es.map((e) => e.payload)]).values
+          sql.unsafe(many, [
+            tenant,
+            "Account",
+            id,
+            version,
+            es.map((e) => e.eventId),
+            es.map((e) => e.eventType),
+            es.map((e) => e.schemaVersion),
+            es.map((e) => new Date(e.occurredAt)),
+            es.map((e) => e.actor),
+            es.map((e) => e.correlationId),
+            es.map(() => ""),
+            es.map((e) => e.metadata),
+            es.map((e) => e.payload)
+          ]).values
         )
       )
     }
@@ -179,7 +219,12 @@ try {
             {
               tenantId: tenant as typeof TenantId.Type,
               streams: [
-                { aggregateType: "Account", aggregateId: id, expectedVersion: version, events: Array.from({ length: count }, newEvent) }
+                {
+                  aggregateType: "Account",
+                  aggregateId: id,
+                  expectedVersion: version,
+                  events: Array.from({ length: count }, newEvent)
+                }
               ]
             }
           ])
@@ -217,7 +262,9 @@ try {
   await Effect.runPromise(
     program.pipe(
       Effect.scoped,
-      Effect.provide(PgClient.layer({ ...config, database: name, maxConnections: Number(values.connections) }))
+      Effect.provide(
+        PgClient.layer({ ...config, database: name, maxConnections: Number(values.connections) })
+      )
     )
   )
   await Effect.runPromise(administer(`drop database ${name} with (force)`))

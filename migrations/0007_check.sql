@@ -43,13 +43,14 @@ as $$
     -- these change the role or the search path, bind, or work on the application's tables; they name all with its schema
     values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
       ('clear_rebuild', true), ('switch_rebuild', true), ('schema_version', true),
-      ('protect_tenant_table', false), ('register_read_model', false), ('isolation_problems', false)
+      ('protect_tenant_table', false), ('register_read_model', false), ('isolation_problems', false),
+      ('add_placement', false), ('name_database', false), ('admit_tenant', false)
   ), routine as (
     -- what runs with the rights of its owner
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
-        'set_tenant_status', 'list_cross_tenant_accesses'
+        'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant'
       ) then 'eventsourcing_all_tenants'
       when p.proname in ('announce', 'register_projection', 'claim_projection') then 'eventsourcing_runner'
       else 'eventsourcing_tenant' end as owner

@@ -11,7 +11,7 @@ begin
     select p.oid::regprocedure,
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
-        'set_tenant_status', 'list_cross_tenant_accesses'
+        'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant'
       ) then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end
     from pg_catalog.pg_proc p
     where p.pronamespace = 'eventsourcing'::regnamespace and p.prosecdef

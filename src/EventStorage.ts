@@ -178,6 +178,20 @@ export interface TenantRow {
   readonly position: number
 }
 
+/** What a tenant recorded on a day. */
+export interface UsageRow {
+  readonly tenantId: TenantId
+  /** When the day begins in UTC, in milliseconds since 1970. */
+  readonly day: number
+  readonly events: number
+  /** UTF-8 bytes of the payloads and metadata of these events. */
+  readonly bytes: number
+  /** Streams that these events are in. */
+  readonly streams: number
+  /** Streams that begin with one of these events. */
+  readonly newStreams: number
+}
+
 /** A use of `AllTenants`, as recorded. */
 export interface CrossTenantAccessRow extends CrossTenantAccess {
   readonly accessId: string
@@ -239,9 +253,12 @@ export class EventStorage extends Context.Service<
     readonly provisionTenant: (tenantId: TenantId) => Effect.Effect<TenantStatus, ReadError>
     /** The status of a tenant; undefined if it is not registered. */
     readonly tenantStatus: (tenantId: TenantId) => Effect.Effect<TenantStatus | undefined, ReadError>
-    /** Records that somebody looks across tenants. Returns the id of the record. */
+    /**
+     * Records that somebody looks across tenants. Returns the id of the record: the given one, for an access that is on
+     * record elsewhere as well, or a new one, greater than those before (a UUID of version 7).
+     */
     readonly recordAccess: (
-      access: CrossTenantAccess & { readonly operation: string }
+      access: CrossTenantAccess & { readonly operation: string; readonly accessId?: string | undefined }
     ) => Effect.Effect<string, StorageUnavailable>
     /** Suspends or resumes a tenant, in order with its appends. Returns its former status. */
     readonly setTenantStatus: (request: {
@@ -261,6 +278,19 @@ export class EventStorage extends Context.Service<
       readonly after: { readonly tenantId: TenantId; readonly position: number } | undefined
       readonly limit: number
     }) => Effect.Effect<Page<TenantEventRow>, StorageUnavailable>
+    /**
+     * What tenants recorded in a time, by tenant and day, after a given tenant and day. Days without events are left out;
+     * of the first and the last day only what is in the time counts. Reads the events of the days that it answers with.
+     */
+    readonly usage: (request: {
+      readonly accessId: string
+      /** Recorded at or after this time, in milliseconds since 1970. */
+      readonly recordedFrom: number
+      /** Recorded before this time, in milliseconds since 1970. */
+      readonly recordedBefore: number
+      readonly after: Pick<UsageRow, "tenantId" | "day"> | undefined
+      readonly limit: number
+    }) => Effect.Effect<Page<UsageRow>, StorageUnavailable>
     /** Recorded accesses, newest first, before a given one. */
     readonly listAccesses: (request: {
       readonly accessId: string

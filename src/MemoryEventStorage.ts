@@ -7,7 +7,7 @@ import * as EventStorage from "./EventStorage.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
 import { sameJson } from "./internal/json.ts"
 import { withHeads } from "./internal/memoryHeads.ts"
-import { matches, seenUpTo, TenantLog } from "./internal/memoryLog.ts"
+import { dayMillis, matches, seenUpTo, TenantLog } from "./internal/memoryLog.ts"
 import {
   AppendConditionFailed,
   type AppendError,
@@ -247,10 +247,11 @@ const make = Effect.fnUntraced(function* (options: Options) {
     hashChainStart: (tenantId) => Effect.sync(() => logs.get(tenantId)?.chainedFrom),
     provisionTenant: (tenantId) => Effect.map(wholeMillis, (now) => provision(tenantId, now).status),
     tenantStatus: (tenantId) => Effect.sync(() => logs.get(tenantId)?.status),
-    recordAccess: ({ actor, reason, operation }) =>
+    recordAccess: ({ actor, reason, operation, accessId: given }) =>
       Effect.map(wholeMillis, (accessedAt) => {
-        const accessId = uuidV7Unsafe()
-        accesses.push({ accessId, accessedAt, actor, reason, operation })
+        const accessId = given ?? uuidV7Unsafe()
+        if (!accesses.some((access) => access.accessId === accessId))
+          accesses.push({ accessId, accessedAt, actor, reason, operation })
         return accessId
       }),
     setTenantStatus: ({ accessId, tenantId, status }) =>
@@ -289,11 +290,28 @@ const make = Effect.fnUntraced(function* (options: Options) {
           return Effect.succeed({ rows, complete: true })
         }
       ),
+    usage: ({ accessId, after, limit, recordedBefore, recordedFrom }) =>
+      withAccess(
+        "read the usage of tenants",
+        accessId,
+        (): Effect.Effect<EventStorage.Page<EventStorage.UsageRow>> => {
+          const rows: Array<EventStorage.UsageRow> = []
+          for (const tenantId of sortedTenants()) {
+            if (after !== undefined && tenantId < after.tenantId) continue
+            const done = tenantId === after?.tenantId ? after.day + dayMillis : -Infinity
+            for (const row of logs.get(tenantId)?.usage(Math.max(recordedFrom, done), recordedBefore) ?? []) {
+              if (rows.length === limit) return Effect.succeed({ rows, complete: false })
+              rows.push({ tenantId, ...row })
+            }
+          }
+          return Effect.succeed({ rows, complete: true })
+        }
+      ),
     listAccesses: ({ accessId, before, limit }) =>
       withAccess("list cross-tenant accesses", accessId, () => {
         const older = accesses
           .filter((access) => before === undefined || access.accessId < before)
-          .toReversed()
+          .toSorted((one, other) => (one.accessId < other.accessId ? 1 : -1))
         return Effect.succeed({ rows: older.slice(0, limit), complete: older.length <= limit })
       })
   })

@@ -5,7 +5,7 @@
  * forgets the tenant does not compile. No layer of this library requires it to be built: a layer is memoised, and a
  * service that reads the tenant while it is built would serve that tenant to the next one.
  */
-import { Context, Effect, Schema, SchemaTransformation } from "effect"
+import { Context, Effect, type Layer, Schema, SchemaTransformation } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { textProblem } from "./internal/json.ts"
 import { CanonicalUuid } from "./internal/uuid.ts"
@@ -105,3 +105,70 @@ export const provideAll =
       : Effect.die(
           new TypeError("AllTenants needs an actor (1-255 characters) and a reason (1-1,000 characters)")
         )
+
+/** What the compiler says about a layer that must not be: it stands in the error, in the place of the layer. */
+export interface TenantInLayer<Message extends string> {
+  readonly tenantInLayer: Message
+}
+
+/** The members of a service that are a tenant's id. */
+type MembersWithTenant<Shape> = {
+  [Name in keyof Shape]-?: 0 extends 1 & Shape[Name]
+    ? never
+    : [Exclude<Shape[Name], undefined | null>] extends [never]
+      ? never
+      : [Exclude<Shape[Name], undefined | null>] extends [TenantId]
+        ? Name
+        : never
+}[keyof Shape] &
+  string
+
+/** The names of services that are a tenant's id or have one, with the member that it is. */
+type ServicesWithTenant<Services> = Services extends {
+  readonly key: infer Key extends string
+  readonly Service: infer Shape
+}
+  ? 0 extends 1 & Shape
+    ? never
+    : [Shape] extends [TenantId]
+      ? Key
+      : [MembersWithTenant<Shape>] extends [never]
+        ? never
+        : `${Key}.${MembersWithTenant<Shape>}`
+  : never
+
+/**
+ * `unknown` for a layer that gives `Provides`, needs `Needs`, and has no tenant in either; else an error to read.
+ */
+export type WithoutTenant<Provides, Needs> = [Extract<Needs, CurrentTenant | AllTenants>] extends [never]
+  ? [Extract<Provides, CurrentTenant | AllTenants>] extends [never]
+    ? [ServicesWithTenant<Provides>] extends [never]
+      ? unknown
+      : TenantInLayer<`A layer is built once and serves every tenant, and this one keeps a tenant in ${ServicesWithTenant<Provides>}: let the methods ask for CurrentTenant.`>
+    : TenantInLayer<"A layer is built once and serves every tenant, and this one provides a tenant: provide it to each request, with Tenant.provide.">
+  : TenantInLayer<"A layer is built once and serves every tenant, and this one needs a tenant to be built: let the methods of the service ask for CurrentTenant.">
+
+/**
+ * Gives a layer back as it is, and does not compile if a tenant is in its type: if it needs `CurrentTenant` or
+ * `AllTenants` to be built, if it provides one of them, or if a service that it provides is a tenant's id or has one as a
+ * member.
+ *
+ * **When to use**
+ *
+ * Put it on your own layers. A layer is built once and memoised, also across the keys of a `LayerMap`: one that asks for
+ * the tenant while it is built serves that tenant to all others.
+ *
+ * **Gotchas**
+ *
+ * Types do not see what a closure keeps: a cache without the tenant in its keys, or a tenant that was turned into a plain
+ * string. `docs/tenants-and-layers.md` says what does.
+ *
+ * **Example**
+ *
+ * ```ts
+ * export const layer = Tenant.withoutTenant(Layer.effect(Invoices, make))
+ * ```
+ */
+export const withoutTenant = <Provides, E, Needs>(
+  layer: Layer.Layer<Provides, E, Needs> & WithoutTenant<Provides, Needs>
+): Layer.Layer<Provides, E, Needs> => layer

@@ -1,10 +1,10 @@
 /**
- * The registry of tenants: who has a log, and who may write to it.
+ * The registry of tenants: who has a log, who may write to it, what each has used, and who looked across tenants.
  */
-import { Context, type DateTime, Effect, Layer, Stream } from "effect"
+import { Context, DateTime, Effect, Layer, Stream } from "effect"
 import * as EventStorage from "./EventStorage.ts"
 import { checkedTenant, currentTenant } from "./internal/currentTenant.ts"
-import { accesses } from "./internal/decode.ts"
+import { accesses, usage } from "./internal/decode.ts"
 import { paged } from "./internal/paged.ts"
 import { recordAccess } from "./internal/tenants.ts"
 import type { ReadError, StorageUnavailable, UnknownTenant } from "./StoreError.ts"
@@ -16,6 +16,20 @@ export interface RecordedAccess extends CrossTenantAccess {
   readonly accessedAt: DateTime.Utc
   /** What was done, for example `EventStore.tenants`. */
   readonly operation: string
+}
+
+/** What a tenant recorded on a day: events, their bytes, and the streams they are in. */
+export interface Usage extends Omit<EventStorage.UsageRow, "day"> {
+  /** When the day begins, in UTC. */
+  readonly day: DateTime.Utc
+}
+
+/** A time, by when events were recorded. */
+export interface UsageRange {
+  /** Recorded at this time or later. */
+  readonly recordedFrom: DateTime.Utc
+  /** Recorded before this time. */
+  readonly recordedBefore: DateTime.Utc
 }
 
 /**
@@ -39,12 +53,30 @@ export class TenantRegistry extends Context.Service<
     readonly resume: (
       tenantId: TenantId
     ) => Effect.Effect<EventStorage.TenantStatus, UnknownTenant | StorageUnavailable, AllTenants>
+    /**
+     * What tenants recorded in a time, for billing: by tenant and day (UTC), ordered by both, without days on which
+     * nothing was recorded. Every run is written to the audit trail.
+     *
+     * **Details**
+     *
+     * A first or last day that is only partly in the time counts with that part. Bytes are those of payloads and metadata
+     * in UTF-8, not what the database needs to store them. The sum of a tenant's `newStreams` over all days is the number
+     * of its streams.
+     *
+     * **Gotchas**
+     *
+     * Nothing is counted beforehand: the database reads all events of the time, page by page, and answers with the
+     * counts. A tenant that recorded nothing in it costs an index look-up. Days that are over do not change: ask for each
+     * once, and keep the answer.
+     */
+    readonly usage: (range: UsageRange) => Stream.Stream<Usage, StorageUnavailable, AllTenants>
     /** Every use of `AllTenants`, newest first; this one is the first. */
     readonly accesses: Stream.Stream<RecordedAccess, StorageUnavailable, AllTenants>
   }
 >()("effect-eventsourcing/TenantRegistry") {}
 
 const pageSize = 500
+const usagePageSize = 200
 
 /** The registry on a driver. */
 export const layer: Layer.Layer<TenantRegistry, never, EventStorage.EventStorage> = Layer.effect(
@@ -60,6 +92,30 @@ export const layer: Layer.Layer<TenantRegistry, never, EventStorage.EventStorage
       status: Effect.flatMap(currentTenant, storage.tenantStatus),
       suspend: setStatus("TenantRegistry.suspend", "suspended"),
       resume: setStatus("TenantRegistry.resume", "active"),
+      usage: ({ recordedBefore, recordedFrom }) =>
+        Stream.unwrap(
+          Effect.map(
+            recordAccess(
+              storage,
+              `TenantRegistry.usage ${DateTime.formatIso(recordedFrom)} ${DateTime.formatIso(recordedBefore)}`
+            ),
+            (accessId) =>
+              paged({
+                start: undefined as EventStorage.UsageRow | undefined,
+                pageSize: usagePageSize,
+                read: (after, limit) =>
+                  storage.usage({
+                    accessId,
+                    recordedFrom: recordedFrom.epochMilliseconds,
+                    recordedBefore: recordedBefore.epochMilliseconds,
+                    after,
+                    limit
+                  }),
+                next: (last) => last,
+                decode: usage
+              })
+          )
+        ),
       accesses: Stream.unwrap(
         Effect.map(recordAccess(storage, "TenantRegistry.accesses"), (accessId) =>
           paged({

@@ -15,7 +15,7 @@ import {
 
 describe.each(backends)("$name", (backend) => {
   it.live(
-    "a tenant observes the same with and without the traffic of another",
+    "1, 20, 21: a tenant observes the same with and without the traffic of another",
     () =>
       forAllCommands(
         (commands) =>

@@ -31,7 +31,11 @@ interface Tenants {
   readonly nth: (nth: number) => TenantId
 }
 
-const newOnes = (): Tenants => ({ big: newTenant(), nth: newTenants() })
+const newOnes = (): Tenants => {
+  const nth = newTenants()
+  // before all others, in the order of ids
+  return { big: nth(0), nth }
+}
 const known = event()
 
 const load = (tenant: string, first: string, count: number, streams: string): string => `
@@ -111,6 +115,39 @@ const operations = ({
       30,
       accessed((accessId) =>
         EventStorage.use((storage) => storage.listTenants({ accessId, after: nth(200), limit: 10 }))
+      )
+    ],
+    [
+      // Its 100 events, two binary searches of 7 steps, and whether there is a day behind it.
+      "the usage of a tenant on a day",
+      150,
+      accessed((accessId) =>
+        EventStorage.use((storage) =>
+          storage.usage({
+            accessId,
+            // whatever the time zone of the server is
+            recordedFrom: Date.parse("2019-12-31"),
+            recordedBefore: Date.parse("2020-01-03"),
+            after: { tenantId: nth(199), day: Date.parse("2020-01-02") },
+            limit: 1
+          })
+        )
+      )
+    ],
+    [
+      // The head of each log.
+      "the usage of a time in which nothing was recorded",
+      450,
+      accessed((accessId) =>
+        EventStorage.use((storage) =>
+          storage.usage({
+            accessId,
+            recordedFrom: Date.parse("9000-01-01"),
+            recordedBefore: Date.parse("9000-01-02"),
+            after: undefined,
+            limit: 10
+          })
+        )
       )
     ]
   ]

@@ -69,7 +69,7 @@ describe.each(backends)("a projection in memory on $name", (backend) => {
         }).pipe(asNewTenant)
       )
 
-      it.effect("has a state for each tenant, whose ids may be equal, in both directions", () =>
+      it.effect("1, 8: has a state for each tenant, whose ids may be equal, in both directions", () =>
         Effect.gen(function* () {
           const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
           for (const round of [1, 2, 3]) {

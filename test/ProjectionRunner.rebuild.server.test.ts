@@ -44,7 +44,7 @@ const isWaiting = Effect.flatMap(
 describe.each(serverDatabases)("a rebuild on $name, while everything goes on", (database) => {
   layer(newProcess.pipe(Layer.provideMerge(database.layer)), { excludeTestServices: true })((it) => {
     it.effect(
-      "what is read is never empty, half filled or old, and in the end equals a fresh projection",
+      "11: what is read is never empty, half filled or old, and in the end equals a fresh projection",
       () =>
         Effect.gen(function* () {
           const [mine = Tenant.untenanted, theirs = Tenant.untenanted] = yield* tenants(2)

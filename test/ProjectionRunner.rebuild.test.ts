@@ -36,7 +36,7 @@ const lettersOf = (tenantId: Tenant.TenantId) =>
 
 describe.each(backendsWith(tables))("on $name", (backend) => {
   layer(EventStore.layer.pipe(Layer.provideMerge(backend.layer)), { excludeTestServices: true })((it) => {
-    it.effect("a rebuild puts right what was wrong, of one tenant, and nothing else is touched", () =>
+    it.effect("11: a rebuild puts right what was wrong, of one tenant, and nothing else is touched", () =>
       Effect.gen(function* () {
         const [mine = Tenant.untenanted, theirs = Tenant.untenanted] = yield* tenants(2)
         const wrong = orders({

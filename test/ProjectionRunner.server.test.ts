@@ -86,7 +86,7 @@ describe.each(serverDatabases)("on $name", (database) => {
       })
     )
 
-    it.effect("a poison event of one tenant among a hundred stops that tenant alone", () =>
+    it.effect("12: a poison event of one tenant among a hundred stops that tenant alone", () =>
       Effect.gen(function* () {
         const all = yield* tenants(100)
         const [poisoned = Tenant.untenanted, ...sound] = all
@@ -116,23 +116,25 @@ describe.each(serverDatabases)("on $name", (database) => {
       })
     )
 
-    it.effect("99 tenants with one event each are served before a tenth of another one's backlog is", () =>
-      Effect.gen(function* () {
-        const backlog = Number(process.env["BACKLOG"] ?? 10_000)
-        const [big = Tenant.untenanted, ...small] = yield* tenants(100)
-        for (let n = 0; n < backlog; n += 1000) yield* append(big, "one", ...many(1000))
-        yield* Effect.forEach(small, (tenant) => append(tenant, "one", noted), { concurrency: 8 })
-        const storage = yield* ProjectionStorage
-        yield* Effect.gen(function* () {
-          // The workers begin when all is there.
-          yield* storage.sweep
-          yield* eventually(Effect.map(journalOf(small), (rows) => assert.lengthOf(rows, small.length)))
-        }).pipe(beside([journal("fair")], { concurrency: 2, pollInterval: "50 millis" }))
-        const rows = yield* journalOf([big, ...small])
-        const last = rows.findLastIndex(({ tenant }) => tenant !== big)
-        const before = rows.slice(0, last).filter(({ tenant }) => tenant === big)
-        assert.isAtMost(before.length, backlog / 10)
-      })
+    it.effect(
+      "13: 99 tenants with one event each are served before a tenth of another one's backlog is",
+      () =>
+        Effect.gen(function* () {
+          const backlog = Number(process.env["BACKLOG"] ?? 10_000)
+          const [big = Tenant.untenanted, ...small] = yield* tenants(100)
+          for (let n = 0; n < backlog; n += 1000) yield* append(big, "one", ...many(1000))
+          yield* Effect.forEach(small, (tenant) => append(tenant, "one", noted), { concurrency: 8 })
+          const storage = yield* ProjectionStorage
+          yield* Effect.gen(function* () {
+            // The workers begin when all is there.
+            yield* storage.sweep
+            yield* eventually(Effect.map(journalOf(small), (rows) => assert.lengthOf(rows, small.length)))
+          }).pipe(beside([journal("fair")], { concurrency: 2, pollInterval: "50 millis" }))
+          const rows = yield* journalOf([big, ...small])
+          const last = rows.findLastIndex(({ tenant }) => tenant !== big)
+          const before = rows.slice(0, last).filter(({ tenant }) => tenant === big)
+          assert.isAtMost(before.length, backlog / 10)
+        })
     )
 
     it.effect("an append wakes the workers of its own process, and of another one", () =>

@@ -176,7 +176,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
       )
     )
 
-    it.effect("a handler sees its own tenant's rows, and cannot change or make those of another", () =>
+    it.effect("10: a handler sees its own tenant's rows, and cannot change or make those of another", () =>
       Effect.gen(function* () {
         const [mine = Tenant.untenanted, theirs = Tenant.untenanted] = yield* tenants(2)
         const attacks: ReadonlyArray<
@@ -245,45 +245,48 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
       })
     )
 
-    it.effect("a handler reads and appends in its tenant's name, in its transaction, and in no other's", () =>
-      Effect.gen(function* () {
-        const [mine = Tenant.untenanted, theirs = Tenant.untenanted] = yield* tenants(2)
-        const answers: Array<string> = []
-        const Reads = Projection.make(
-          "reads",
-          { aggregates: [Order], retry: Schedule.recurs(0) },
-          {
-            Placed: (_event, { tenantId }) =>
-              Effect.gen(function* () {
-                const store = yield* EventStore.EventStore
-                assert.strictEqual(yield* Tenant.CurrentTenant, tenantId)
-                if (tenantId !== mine) return
-                assert.strictEqual(yield* store.position, 1)
-                const other = store.append({
-                  aggregate: Order,
-                  id: "z",
-                  expectedVersion: "any",
-                  events: [noted]
+    it.effect(
+      "10: a handler reads and appends in its tenant's name, in its transaction, and in no other's",
+      () =>
+        Effect.gen(function* () {
+          const [mine = Tenant.untenanted, theirs = Tenant.untenanted] = yield* tenants(2)
+          const answers: Array<string> = []
+          const Reads = Projection.make(
+            "reads",
+            { aggregates: [Order], retry: Schedule.recurs(0) },
+            {
+              Placed: (_event, { tenantId }) =>
+                Effect.gen(function* () {
+                  const store = yield* EventStore.EventStore
+                  assert.strictEqual(yield* Tenant.CurrentTenant, tenantId)
+                  if (tenantId !== mine) return
+                  assert.strictEqual(yield* store.position, 1)
+                  const other = store.append({
+                    aggregate: Order,
+                    id: "z",
+                    expectedVersion: "any",
+                    events: [noted]
+                  })
+                  // A refusal undoes the savepoint in which it comes.
+                  const tryAs = <E extends { readonly _tag: string }, R>(
+                    effect: Effect.Effect<unknown, E, R>
+                  ) =>
+                    Effect.map(
+                      Effect.flip(PgTenant.transaction(Tenant.provide(theirs)(effect))),
+                      ({ _tag }) => answers.push(_tag)
+                    )
+                  yield* tryAs(store.position)
+                  yield* tryAs(other)
+                  yield* tryAs(PgTenant.transaction(Effect.void))
+                  yield* store.append({ aggregate: Order, id: "z", expectedVersion: 0, events: [noted] })
                 })
-                // A refusal undoes the savepoint in which it comes.
-                const tryAs = <E extends { readonly _tag: string }, R>(
-                  effect: Effect.Effect<unknown, E, R>
-                ) =>
-                  Effect.map(Effect.flip(PgTenant.transaction(Tenant.provide(theirs)(effect))), ({ _tag }) =>
-                    answers.push(_tag)
-                  )
-                yield* tryAs(store.position)
-                yield* tryAs(other)
-                yield* tryAs(PgTenant.transaction(Effect.void))
-                yield* store.append({ aggregate: Order, id: "z", expectedVersion: 0, events: [noted] })
-              })
-          }
-        )
-        yield* append(theirs, "a", placed(1))
-        yield* append(mine, "a", placed(1))
-        yield* drainUntil(mine, { position: 2 }, "reads").pipe(beside([Reads]))
-        assert.deepStrictEqual(answers, ["TenantMismatch", "TenantMismatch", "TenantMismatch"])
-      })
+            }
+          )
+          yield* append(theirs, "a", placed(1))
+          yield* append(mine, "a", placed(1))
+          yield* drainUntil(mine, { position: 2 }, "reads").pipe(beside([Reads]))
+          assert.deepStrictEqual(answers, ["TenantMismatch", "TenantMismatch", "TenantMismatch"])
+        })
     )
 
     it.effect("19: an announcement that is lost is made up for by the sweep", () =>

@@ -266,7 +266,7 @@ describe.each(backends)("reactions on $name", (backend) => {
 
     if (backend.name === "memory") return
 
-    it.effect("are refused by the database what they do to another tenant", () =>
+    it.effect("10: are refused by the database what they do to another tenant", () =>
       Effect.gen(function* () {
         const other = yield* Tenant.generate
         const reaction = Reaction.make(

@@ -10,7 +10,7 @@ const decode = Schema.decodeUnknownResult(Tenant.TenantId)
 const accepted = (text: string) => Result.getOrUndefined(decode(text))
 
 describe("a tenant id", () => {
-  it("is a UUID in its one canonical form; upper-case letters are folded", () => {
+  it("4: is a UUID in its one canonical form; upper-case letters are folded", () => {
     for (const text of [canonical, canonical.toUpperCase(), "0190A1b2-c3D4-7e5f-8a9B-0c1d2E3f4a5b"]) {
       assert.strictEqual(accepted(text), canonical)
     }
@@ -100,7 +100,7 @@ describe("the tenant of an effect", () => {
     })
   )
 
-  it.effect("that is not a tenant id reaches no driver, whatever the types were told", () =>
+  it.effect("4: that is not a tenant id reaches no driver, whatever the types were told", () =>
     Effect.gen(function* () {
       const forged = "*" as Tenant.TenantId
       const store = yield* EventStore.EventStore
@@ -134,6 +134,13 @@ describe("the untenanted tenant", () => {
       assert.lengthOf(yield* log.pipe(Tenant.provide(yield* Tenant.generate)), 0)
     }).pipe(Effect.provide(inMemory()))
   )
+})
+
+describe("a layer without a tenant", () => {
+  it("is given back as it is", () => {
+    const layer = inMemory()
+    assert.strictEqual(Tenant.withoutTenant(layer), layer)
+  })
 })
 
 describe("looking across tenants", () => {

@@ -75,7 +75,7 @@ describe.each(backends)("the registry of tenants on $name", (backend) => {
         })
     )
 
-    it.effect("acknowledges no append after a suspension, and loses none before", () =>
+    it.effect("34: acknowledges no append after a suspension, and loses none before", () =>
       Effect.gen(function* () {
         const { suspend } = yield* TenantRegistry.TenantRegistry
         const store = yield* EventStore.EventStore

@@ -1,15 +1,11 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Root from "effect-eventsourcing"
 import * as Pg from "effect-eventsourcing/pg"
-import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
-import { mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
-import { createRequire } from "node:module"
-import { tmpdir } from "node:os"
+import { readFile, rm, writeFile } from "node:fs/promises"
 import * as Path from "node:path"
-import { fileURLToPath } from "node:url"
+import { bin, compile, type Compiled, root, run } from "./support/snippets.ts"
 
-const root = fileURLToPath(new URL("..", import.meta.url))
 const file = Path.join(root, "README.md")
 const readme = existsSync(file) ? await readFile(file, "utf8") : undefined
 
@@ -30,18 +26,6 @@ const snippetsOf = (text: string): ReadonlyArray<Snippet> => {
   return found
 }
 
-const run = (cwd: string, ...args: ReadonlyArray<string>): Promise<{ status: number; output: string }> =>
-  new Promise((resolve) => {
-    const child = execFile(process.execPath, args, { cwd }, (_error, stdout, stderr) =>
-      resolve({ status: child.exitCode ?? 1, output: `${stdout}${stderr}` })
-    )
-  })
-
-const bin = (name: string, path: string): string =>
-  createRequire(import.meta.url)
-    .resolve(`${name}/package.json`)
-    .replace("package.json", path)
-
 describe.skipIf(readme === undefined)("the README", () => {
   const text = readme ?? ""
   const snippets = snippetsOf(text)
@@ -50,38 +34,21 @@ describe.skipIf(readme === undefined)("the README", () => {
   const forgetful = [...program.matchAll(/Tenant\.provide\(\w+\)/g)].map(({ index, 0: { length } }) =>
     [program.slice(0, index), "Effect.map((value) => value)", program.slice(index + length)].join("")
   )
-  let directory = ""
-  let errors: ReadonlyArray<string> = []
+  let compiled: Compiled = { directory: "", errors: [] }
 
   beforeAll(async () => {
-    directory = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-readme-"))
-    await symlink(Path.join(root, "node_modules"), Path.join(directory, "node_modules"), "junction")
-    await writeFile(Path.join(directory, "package.json"), `{ "type": "module" }`)
-    const files: Array<string> = []
-    const write = async (name: string, code: string) => {
-      files.push(name)
-      await writeFile(Path.join(directory, name), code)
-    }
-    for (const [index, { code }] of snippets.entries()) await write(`snippet${index}.ts`, code)
-    for (const [index, code] of forgetful.entries()) await write(`forgetful${index}.ts`, code)
-    const config = {
-      extends: Path.join(root, "tsconfig.json"),
-      compilerOptions: { typeRoots: [Path.join(root, "node_modules/@types")] },
-      files,
-      include: [],
-      exclude: []
-    }
-    await writeFile(Path.join(directory, "tsconfig.json"), JSON.stringify(config))
-    const { output } = await run(directory, bin("typescript", "bin/tsc"), "--pretty", "false")
-    errors = output.split("\n").filter((line) => line !== "")
+    compiled = await compile({
+      ...Object.fromEntries(snippets.map(({ code }, index) => [`snippet${index}.ts`, code])),
+      ...Object.fromEntries(forgetful.map((code, index) => [`forgetful${index}.ts`, code]))
+    })
   })
 
-  afterAll(() => rm(directory, { recursive: true, force: true }))
+  afterAll(() => rm(compiled.directory, { recursive: true, force: true }))
 
   it("has snippets that compile", () => {
     assert.isNotEmpty(snippets)
     assert.deepStrictEqual(
-      errors.filter((line) => !/^(forgetful| )/.test(line)),
+      compiled.errors.filter((line) => !/^(forgetful| )/.test(line)),
       []
     )
   })
@@ -90,6 +57,7 @@ describe.skipIf(readme === undefined)("the README", () => {
     assert.isAbove(forgetful.length, 1)
     const message = "Type 'CurrentTenant' is not assignable to type 'never'."
     assert.include(text, message)
+    const { errors } = compiled
     const last = program.trimEnd().split("\n").length
     for (const index of forgetful.keys()) {
       const own = errors.findIndex((line) => line.startsWith(`forgetful${index}.ts(`))
@@ -103,6 +71,7 @@ describe.skipIf(readme === undefined)("the README", () => {
   it.each(snippets.slice(1).filter(({ output }) => output !== undefined))(
     "has a program that says $output",
     async ({ code, output }) => {
+      const { directory } = compiled
       const path = Path.join(directory, "program.ts")
       await writeFile(path, code)
       const tsx = bin("tsx", "dist/cli.mjs")

@@ -16,7 +16,8 @@ import type {
   EventRow,
   StreamAppend,
   TenantEventRow,
-  TenantRow
+  TenantRow,
+  UsageRow
 } from "../EventStorage.ts"
 import { type DecodeError, EventDecodeError, UnknownEventType, UnknownSchemaVersion } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
@@ -207,6 +208,9 @@ export const tenantHeads = (rows: ReadonlyArray<TenantRow>) =>
 
 export const accesses = (rows: ReadonlyArray<CrossTenantAccessRow>) =>
   all(rows.map((row) => ({ ...row, accessedAt: DateTime.makeUnsafe(row.accessedAt) })))
+
+export const usage = (rows: ReadonlyArray<UsageRow>) =>
+  all(rows.map((row) => ({ ...row, day: DateTime.makeUnsafe(row.day) })))
 
 /** The envelope of an event that was just appended, the `index`-th of its append. */
 export const appended = (

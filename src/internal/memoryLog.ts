@@ -7,7 +7,8 @@ import type {
   EventRow,
   NewEventRow,
   StreamAppend,
-  TenantStatus
+  TenantStatus,
+  UsageRow
 } from "../EventStorage.ts"
 import type { TenantId } from "../Tenant.ts"
 import { chainStart, eventHash } from "./hashChain.ts"
@@ -32,6 +33,9 @@ interface StoredCommand extends CommandRow {
   readonly recordedAt: number
   readonly expiresAt: number
 }
+
+/** Days are those of UTC. */
+export const dayMillis = 86_400_000
 
 /** How many command keys a command looks at for ones that have expired. */
 const sweep = 4
@@ -150,6 +154,31 @@ export class TenantLog {
             row
           )
         }
+  }
+
+  /** What was recorded on each day of a time. */
+  *usage(from: number, before: number): Generator<Omit<UsageRow, "tenantId">> {
+    let first = this.positionAt(from)
+    while (first <= this.events.length) {
+      const recordedAt = this.events[first - 1]?.recordedAt ?? Infinity
+      if (recordedAt >= before) return
+      const day = Math.floor(recordedAt / dayMillis) * dayMillis
+      const end = this.positionAt(Math.min(day + dayMillis, before))
+      const events = this.events.slice(first - 1, end - 1)
+      yield {
+        day,
+        events: events.length,
+        bytes: events.reduce(
+          (total, { metadata, payload }) => total + Buffer.byteLength(payload) + Buffer.byteLength(metadata),
+          0
+        ),
+        streams: new Set(
+          events.map(({ aggregateId, aggregateType }) => this.stream(aggregateType, aggregateId))
+        ).size,
+        newStreams: events.filter(({ version }) => version === 1).length
+      }
+      first = end
+    }
   }
 
   /** The first position recorded at or after a time. */

@@ -83,6 +83,48 @@ export const claims = (it: It): void => {
     })
   )
 
+  it.effect(
+    "of many workers, one at a time works on a tenant, and every event is handled once, in order",
+    () =>
+      Effect.gen(function* () {
+        const storage = yield* ProjectionStorage
+        const projected = yield* newProjection()
+        const tenants = yield* tenantsWith(12, 12, 12)
+        const atWork = new Set<TenantId>()
+        const handled: Array<readonly [TenantId, number]> = []
+        const worker = Effect.gen(function* () {
+          while (handled.length < 36) {
+            const worked = yield* projected.tryWork(
+              Effect.fnUntraced(function* (claim) {
+                assert.isFalse(atWork.has(claim.tenantId), "two workers on one tenant")
+                atWork.add(claim.tenantId)
+                yield* Effect.yieldNow
+                handled.push([claim.tenantId, claim.position + 1])
+                yield* storage.advance(claim, claim.position + 1)
+                atWork.delete(claim.tenantId)
+              })
+            )
+            if (Option.isNone(worked)) yield* Effect.andThen(storage.sweep, Effect.sleep("2 millis"))
+          }
+        })
+        yield* Effect.all(
+          Array.from({ length: 6 }, () => worker),
+          { concurrency: "unbounded" }
+        )
+        const expected = Array.from({ length: 12 }, (_, index) => index + 1)
+        for (const tenant of tenants) {
+          assert.deepStrictEqual(
+            handled.flatMap(([tenantId, position]) => (tenantId === tenant ? [position] : [])),
+            expected
+          )
+        }
+      })
+  )
+}
+
+/** For storages that can have two transactions open at once. */
+/** For a driver that serves all tenants in one order. */
+export const orderedClaims = (it: It): void => {
   it.effect("who was served least recently comes first, and new tenants before that", () =>
     Effect.gen(function* () {
       const projected = yield* newProjection()
@@ -124,47 +166,8 @@ export const claims = (it: It): void => {
       )
     })
   )
-
-  it.effect(
-    "of many workers, one at a time works on a tenant, and every event is handled once, in order",
-    () =>
-      Effect.gen(function* () {
-        const storage = yield* ProjectionStorage
-        const projected = yield* newProjection()
-        const tenants = yield* tenantsWith(12, 12, 12)
-        const atWork = new Set<TenantId>()
-        const handled: Array<readonly [TenantId, number]> = []
-        const worker = Effect.gen(function* () {
-          while (handled.length < 36) {
-            const worked = yield* projected.tryWork(
-              Effect.fnUntraced(function* (claim) {
-                assert.isFalse(atWork.has(claim.tenantId), "two workers on one tenant")
-                atWork.add(claim.tenantId)
-                yield* Effect.yieldNow
-                handled.push([claim.tenantId, claim.position + 1])
-                yield* storage.advance(claim, claim.position + 1)
-                atWork.delete(claim.tenantId)
-              })
-            )
-            if (Option.isNone(worked)) yield* Effect.andThen(storage.sweep, Effect.sleep("2 millis"))
-          }
-        })
-        yield* Effect.all(
-          Array.from({ length: 6 }, () => worker),
-          { concurrency: "unbounded" }
-        )
-        const expected = Array.from({ length: 12 }, (_, index) => index + 1)
-        for (const tenant of tenants) {
-          assert.deepStrictEqual(
-            handled.flatMap(([tenantId, position]) => (tenantId === tenant ? [position] : [])),
-            expected
-          )
-        }
-      })
-  )
 }
 
-/** For storages that can have two transactions open at once. */
 export const concurrentClaims = (it: It): void => {
   it.effect("a tenant that is worked on is passed over, until the work ends in whatever way", () =>
     Effect.gen(function* () {

@@ -2,7 +2,15 @@
 import { assert, type Vitest } from "@effect/vitest"
 import { Effect } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
-import { EventStorage, type Page, type TenantEventRow, type TenantRow } from "../EventStorage.ts"
+import {
+  EventStorage,
+  type EventRow,
+  type Page,
+  type TenantEventRow,
+  type TenantRow,
+  type UsageRow
+} from "../EventStorage.ts"
+import type { StorageUnavailable } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
 import {
   access,
@@ -148,6 +156,32 @@ const inPages = <Row, Cursor, E>(
     }
   })
 
+type UsageAfter = Pick<UsageRow, "tenantId" | "day">
+
+const dayMillis = 86_400_000
+
+/** What of a log was recorded in a time, by day. */
+const usageIn = (
+  tenantId: TenantId,
+  log: ReadonlyArray<EventRow>,
+  from: number,
+  before: number
+): ReadonlyArray<UsageRow> => {
+  const within = log.filter(({ recordedAt }) => recordedAt >= from && recordedAt < before)
+  const days = new Set(within.map(({ recordedAt }) => recordedAt - (recordedAt % dayMillis)))
+  return [...days].map((day) => {
+    const rows = within.filter(({ recordedAt }) => recordedAt - (recordedAt % dayMillis) === day)
+    return {
+      tenantId,
+      day,
+      events: rows.length,
+      bytes: new TextEncoder().encode(rows.map((row) => row.payload + row.metadata).join("")).length,
+      streams: new Set(rows.map((row) => JSON.stringify([row.aggregateType, row.aggregateId]))).size,
+      newStreams: rows.filter((row) => row.version === 1).length
+    }
+  })
+}
+
 export const acrossTenants = (it: Vitest.MethodsNonLive<EventStorage>): void => {
   it.effect("tenants are listed by id, with state and head, page by page", () =>
     Effect.gen(function* () {
@@ -223,6 +257,66 @@ export const acrossTenants = (it: Vitest.MethodsNonLive<EventStorage>): void => 
     })
   )
 
+  it.effect("what tenants recorded in a time is counted by tenant and day, page by page", () =>
+    Effect.gen(function* () {
+      const nth = newTenants()
+      const [one, two, empty, four] = [nth(1), nth(2), nth(3), nth(4)]
+      yield* provision(empty)
+      const payload = '{"_tag":"Happened","text":"é値"}'
+      yield* append(four, stream("one", events(3, { payload })), stream("two", events(1)))
+      yield* append(two, stream("one", events(1)), stream("one", events(2), "any", "Other"))
+      yield* append(one, stream("one", events(2)))
+      yield* append(four, stream("one", events(2)))
+      yield* setStatus(two, "suspended")
+      const accessId = yield* access
+      const logs = yield* Effect.forEach([one, two, four], (tenantId) =>
+        Effect.map(readLog(tenantId), ({ rows }) => [tenantId, rows] as const)
+      )
+      const expected = (from: number, before: number) =>
+        logs.flatMap(([tenantId, rows]) => usageIn(tenantId, rows, from, before))
+      const read = (from: number, before: number) => (after: UsageAfter | undefined, limit: number) =>
+        EventStorage.use((storage) =>
+          storage.usage({ accessId, recordedFrom: from, recordedBefore: before, after, limit })
+        )
+      const wanted = (row: UsageRow) => row.tenantId >= one && row.tenantId <= four
+      const start = { tenantId: nth(0), day: 0 }
+      const times = logs.flatMap(([, rows]) => rows.map(({ recordedAt }) => recordedAt))
+      const [first, last] = [Math.min(...times), Math.max(...times)]
+      const all = expected(first, last + 1)
+      // a test at midnight sees two days
+      assert.deepStrictEqual(
+        [one, two, four].map((tenantId) => {
+          const days = all.filter((row) => row.tenantId === tenantId)
+          const sum = (of: (row: UsageRow) => number) => days.reduce((total, row) => total + of(row), 0)
+          return [sum(({ events: count }) => count), sum(({ newStreams }) => newStreams)]
+        }),
+        [
+          [2, 1],
+          [3, 2],
+          [6, 2]
+        ]
+      )
+      for (const limit of [1, 2, 3, 100]) {
+        const rows = yield* inPages<UsageRow, UsageAfter, StorageUnavailable>(
+          start,
+          limit,
+          wanted,
+          (row) => row,
+          read(first, last + 1)
+        )
+        assert.deepStrictEqual(rows, all)
+      }
+      for (const from of new Set([0, ...times])) {
+        for (const before of new Set([...times, last + 1])) {
+          const { rows } = yield* read(from, before)(start, 100)
+          assert.deepStrictEqual(rows.filter(wanted), expected(from, before), `${from} ${before}`)
+        }
+      }
+      assert.deepStrictEqual(yield* read(last + 1, last + 1)(undefined, 10), { rows: [], complete: true })
+      assert.deepStrictEqual(yield* read(last + 1, first)(undefined, 10), { rows: [], complete: true })
+    })
+  )
+
   it.effect("every access is on record, newest first, page by page", () =>
     Effect.gen(function* () {
       const storage = yield* EventStorage
@@ -262,6 +356,7 @@ export const acrossTenants = (it: Vitest.MethodsNonLive<EventStorage>): void => 
       for (const attempt of [
         storage.listTenants({ accessId, after: undefined, limit: 10 }),
         storage.readAllLogs({ accessId, after: undefined, limit: 10 }),
+        storage.usage({ accessId, recordedFrom: 0, recordedBefore: 0, after: undefined, limit: 10 }),
         storage.listAccesses({ accessId, before: undefined, limit: 10 }),
         storage.setTenantStatus({ accessId, tenantId, status: "suspended" }),
         storage.setTenantStatus({ accessId, tenantId: newTenant(), status: "suspended" })

@@ -417,9 +417,9 @@ const make = (
           ),
           ([row]) => row?.[0] ?? undefined
         ),
-      recordAccess: ({ actor, reason, operation }) =>
+      recordAccess: ({ actor, reason, operation, accessId: given }) =>
         Effect.suspend(() => {
-          const accessId = uuidV7Unsafe()
+          const accessId = given ?? uuidV7Unsafe()
           return Effect.as(
             acrossTenants(
               "record a cross-tenant access",
@@ -470,6 +470,32 @@ const make = (
           (rows) => ({
             rows: rows.map(([tenantId, ...event]) => ({ tenantId, ...eventRow(event) })),
             complete: rows.at(-1)?.[15] !== true
+          })
+        ),
+      usage: ({ accessId, after, limit, recordedBefore, recordedFrom }) =>
+        Effect.map(
+          acrossTenants<readonly [TenantId, Date, number, number, number, number, boolean]>(
+            "read the usage of tenants",
+            "select tenant_id::text, day, events, bytes, streams, new_streams, more from eventsourcing.usage($1::uuid, $2::timestamptz, $3::timestamptz, $4::uuid, $5::timestamptz, $6::integer)",
+            [
+              accessId,
+              new Date(recordedFrom),
+              new Date(recordedBefore),
+              after?.tenantId ?? null,
+              toDate(after?.day),
+              limit
+            ]
+          ),
+          (rows) => ({
+            rows: rows.map(([tenantId, day, events, bytes, streams, newStreams]) => ({
+              tenantId,
+              day: day.getTime(),
+              events,
+              bytes,
+              streams,
+              newStreams
+            })),
+            complete: rows.at(-1)?.[6] !== true
           })
         ),
       listAccesses: ({ accessId, before, limit }) =>

@@ -17,6 +17,11 @@ export interface Options<E = never> {
   readonly layer: Layer.Layer<ProjectionStorage | EventStorage, E>
   /** Whether two transactions can be open at once; PGlite, for one, has a single connection. Default: true. */
   readonly concurrent?: boolean | undefined
+  /**
+   * Whether whoever has waited longest comes first among all tenants. In several databases, each of which is served in its
+   * turn, that holds for the tenants of each. Default: true.
+   */
+  readonly ordered?: boolean | undefined
 }
 
 /**
@@ -44,6 +49,7 @@ export const suite = <E = never>(options: Options<E>): void => {
     layer(options.layer, { excludeTestServices: true })("a driver", (it) => {
       describe("claims", () => {
         testingClaims.claims(it)
+        if (options.ordered !== false) testingClaims.orderedClaims(it)
         if (options.concurrent !== false) testingClaims.concurrentClaims(it)
       })
       describe("work that fails", () => testingClaims.undoing(it))

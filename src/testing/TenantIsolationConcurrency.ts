@@ -2,20 +2,7 @@
  * Cases about what happens at the same time, again, out of time or half-way, and about what is said of it.
  */
 import { assert } from "@effect/vitest"
-import {
-  Cause,
-  Clock,
-  DateTime,
-  Effect,
-  Exit,
-  Fiber,
-  Logger,
-  References,
-  Result,
-  Schema,
-  Stream,
-  Tracer
-} from "effect"
+import { Clock, DateTime, Effect, Exit, Fiber, Result, Schema, Stream } from "effect"
 import * as Aggregate from "../Aggregate.ts"
 import * as Event from "../Event.ts"
 import * as EventContext from "../EventContext.ts"
@@ -23,12 +10,12 @@ import * as EventStore from "../EventStore.ts"
 import * as Repository from "../Repository.ts"
 import * as Tenant from "../Tenant.ts"
 import { TenantRegistry } from "../TenantRegistry.ts"
+import * as Canary from "./Canary.ts"
 import {
   acrossTenants,
   append,
   as,
   type Case,
-  everythingIn,
   failsWith,
   id,
   log,
@@ -78,32 +65,6 @@ const backwards = (clock: Clock.Clock): Clock.Clock => {
   }
 }
 
-/** Runs an effect and gives everything it says: its outcome, logs of all levels, spans. */
-const overheard = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<string, never, R> =>
-  Effect.suspend(() => {
-    const said: Array<unknown> = []
-    const logger = Logger.make(({ cause, logLevel, message }) => {
-      said.push(logLevel, message, Cause.pretty(cause), cause)
-    })
-    const tracer = Tracer.make({
-      span: (options) => {
-        const span = new Tracer.NativeSpan(options)
-        said.push(span)
-        return span
-      }
-    })
-    return Effect.exit(effect).pipe(
-      Effect.tap((exit) => Effect.log("outcome", exit)),
-      Effect.withTracer(tracer),
-      Effect.provideService(References.CurrentLoggers, new Set([logger])),
-      Effect.provideService(References.MinimumLogLevel, "All"),
-      Effect.map((exit) => {
-        if (Exit.isFailure(exit)) said.push(Cause.pretty(exit.cause), String(Cause.squash(exit.cause)))
-        return everythingIn([exit, said])
-      })
-    )
-  })
-
 /** The cases. */
 export const concurrency: ReadonlyArray<Case> = [
   test("6: appends that are interrupted are done or not done, and nobody else notices", () =>
@@ -139,7 +100,8 @@ export const concurrency: ReadonlyArray<Case> = [
   test("14: nothing that is said to a tenant contains anything of another", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
-        const secret = `canary-${theirs}`
+        const canary = Canary.make()
+        const { secret } = canary
         const eventId = Event.generateId()
         const stream = `${secret}-id`
         const shared = { stream, eventId }
@@ -177,11 +139,12 @@ export const concurrency: ReadonlyArray<Case> = [
         ]
         const noise = yield* Effect.forkChild(Effect.forever(Effect.andThen(plant, Effect.sleep("1 millis"))))
         for (const attempt of attempts) {
-          const said = yield* overheard(attempt.pipe(Effect.withSpan("attempt"), as(mine)))
-          // the listener is not deaf
-          assert.include(said, "attempt")
-          // the tenant's id is in the canary
-          assert.notInclude(said, theirs)
+          const heard = yield* Canary.overhear(attempt.pipe(Effect.withSpan("attempt"), as(mine)))
+          assert.include(
+            heard.spans.map(({ name }) => name),
+            "attempt"
+          )
+          Canary.assertAbsent([canary, Canary.of(theirs)], heard)
         }
         yield* Fiber.interrupt(noise)
       })

@@ -154,6 +154,27 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
       })
     ).pipe(Effect.provideService(References.CurrentLoggers, new Set()))),
 
+  test("19: an announcement that is forged changes nothing, and tells a tenant nothing of another", () =>
+    withNeighbour(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const sql = yield* SqlClient.SqlClient
+        const before = yield* Effect.all([observe.pipe(as(mine)), observe.pipe(as(theirs))])
+        for (const payload of ["", theirs, `{"tenant_id":"${theirs}","head":99}`, "'; drop table pwned"])
+          yield* sql`select pg_notify('eventsourcing', ${payload})`
+        const announced = asTenantRole(
+          mine,
+          sql`select unnest(eventsourcing.announce(array[${theirs}]::uuid[])) as tenant`
+        )
+        const result = yield* Effect.result(announced)
+        assert.isTrue(
+          Result.isFailure(result) &&
+            SqlError.isSqlError(result.failure) &&
+            sqlState(result.failure) === "ES001"
+        )
+        assert.deepStrictEqual(yield* Effect.all([observe.pipe(as(mine)), observe.pipe(as(theirs))]), before)
+      })
+    )),
+
   test("22: no text has made a table", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient

@@ -10,7 +10,7 @@ import { EventStorage } from "../EventStorage.ts"
 import * as EventStore from "../EventStore.ts"
 import * as Repository from "../Repository.ts"
 import * as Tenant from "../Tenant.ts"
-import { TenantRegistry } from "../TenantRegistry.ts"
+import { TenantRegistry, type Usage } from "../TenantRegistry.ts"
 import {
   acrossTenants,
   answer,
@@ -295,6 +295,41 @@ export const separation: ReadonlyArray<Case> = [
           }
           assert.strictEqual(yield* store.position.pipe(as(tenant)), events.length)
           assert.strictEqual(yield* headOf(tenant), events.length)
+        }
+      })
+    )),
+
+  test("21: what a tenant has used is counted for it alone, and by nobody else", () =>
+    withNeighbour(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const registry = yield* TenantRegistry
+        const now = yield* DateTime.now
+        const range = {
+          recordedFrom: DateTime.subtract(now, { days: 1 }),
+          recordedBefore: DateTime.add(now, { days: 1 })
+        }
+        yield* write("more", { stream: "a third" }).pipe(as(theirs))
+        const all = yield* Stream.runCollect(registry.usage(range)).pipe(acrossTenants)
+        for (const tenant of [mine, theirs]) {
+          const events = yield* log().pipe(as(tenant))
+          const days = all.filter(({ tenantId }) => tenantId === tenant)
+          const sum = (of: (day: Usage) => number) => days.reduce((total, day) => total + of(day), 0)
+          assert.deepStrictEqual(
+            {
+              events: sum((day) => day.events),
+              bytes: sum((day) => day.bytes),
+              newStreams: sum((day) => day.newStreams)
+            },
+            {
+              events: events.length,
+              bytes: events.reduce(
+                (total, { metadata, payload }) =>
+                  total + Buffer.byteLength(JSON.stringify(payload) + JSON.stringify(metadata)),
+                0
+              ),
+              newStreams: tenant === theirs ? 3 : 2
+            }
+          )
         }
       })
     ))

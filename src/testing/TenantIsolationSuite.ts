@@ -7,28 +7,34 @@
  *
  * - 1 the same ids in two tenants, 2 no tenant, 3 a tenant named in data, 4 what is no tenant id, 5 a tenant inside
  *   another one, 6 interruption, 7 what is left on connections, 8 services used under one tenant and then another
- * - 14 what errors, logs and spans say, 16 another tenant's ids as causes, 17 ids used again
+ * - 10 a handler's tenant, 12 events that cannot be handled, 13 noisy neighbours, 14 what errors, logs and spans say,
+ *   15 dead letters, 16 another tenant's ids as causes, 17 ids used again, 18 another tenant's positions, 19 hints
  * - 20 what is there and what is not, 21 counters, 22 injection, 23-26 values that cannot be stored, 27 races,
  *   28 clocks, 29 lost answers, 34 suspension
+ *
+ * What needs more than a driver, such as crashes and operators, is tested where this library is: `docs/isolation.md`.
  */
 import { layer as describeWith } from "@effect/vitest"
 import { Layer } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { EventStorage } from "../EventStorage.ts"
 import * as EventStore from "../EventStore.ts"
+import type { ProjectionStorage } from "../ProjectionStorage.ts"
 import * as Repository from "../Repository.ts"
 import * as TenantRegistry from "../TenantRegistry.ts"
 import { concurrency } from "./TenantIsolationConcurrency.ts"
 import { database } from "./TenantIsolationDatabase.ts"
+import { following } from "./TenantIsolationFollowing.ts"
 import { input } from "./TenantIsolationInput.ts"
 import type { Case, Services } from "./TenantIsolationKit.ts"
+import { projections } from "./TenantIsolationProjections.ts"
 import { queries } from "./TenantIsolationQueries.ts"
 import { separation } from "./TenantIsolationSeparation.ts"
 
 export type { Case, Services }
 
 /** What a suite runs on. */
-export interface Options<E, E2 = never> {
+export interface Options<E, E2 = never, E3 = never> {
   /** The name of the suite, for example that of the driver. */
   readonly name: string
   /**
@@ -41,6 +47,12 @@ export interface Options<E, E2 = never> {
    * security shows to raw SQL is tested as well. Usually the same layer as `storage`.
    */
   readonly database?: Layer.Layer<SqlClient.SqlClient, E2> | undefined
+  /**
+   * The driver of projections over the same events: with it, what projections of two tenants have to do with each other
+   * is tested as well. Usually the same layer as `storage`.
+   */
+  readonly projections?: Layer.Layer<ProjectionStorage, E3> | undefined
+  // Issue 5: `snapshots?: Layer.Layer<SnapshotStorage, E4>` registers case 9 here, as `projections` does 10 to 15.
   /** Milliseconds for one test. Default: 20,000. */
   readonly timeout?: number | undefined
 }
@@ -61,7 +73,10 @@ export const layer = <A, E, R>(
 export const coreCases: ReadonlyArray<Case> = [...separation, ...queries]
 
 /** All cases that need no database. */
-export const cases: ReadonlyArray<Case> = [...coreCases, ...input, ...concurrency]
+export const cases: ReadonlyArray<Case> = [...coreCases, ...input, ...concurrency, ...following]
+
+/** The cases about projections, with their storage. */
+export const projectionCases: ReadonlyArray<Case<Services | ProjectionStorage>> = projections
 
 /** The cases about the database behind a driver on PostgreSQL, with its client. */
 export const databaseCases: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = database
@@ -78,17 +93,20 @@ export const databaseCases: ReadonlyArray<Case<Services | SqlClient.SqlClient>> 
  * TenantIsolationSuite.suite({ name: "memory", storage: MemoryEventStorage.layer })
  * ```
  */
-export const suite = <E, E2 = never>(options: Options<E, E2>): void => {
+export const suite = <E, E2 = never, E3 = never>(options: Options<E, E2, E3>): void => {
   const { name, storage, timeout = 20_000 } = options
-  const title = `tenant isolation: ${name}`
   const context = { excludeTestServices: true, timeout: 60_000 }
-  if (options.database === undefined) {
-    describeWith(layer(storage), context)(title, (it) => {
-      for (const test of cases) it.effect(test.name, () => test.run, timeout)
-    })
-  } else {
-    describeWith(layer(Layer.merge(storage, options.database)), context)(title, (it) => {
-      for (const test of [...cases, ...databaseCases]) it.effect(test.name, () => test.run, timeout)
-    })
-  }
+  describeWith(layer(storage), context)(`tenant isolation: ${name}`, (it) => {
+    for (const test of cases) it.effect(test.name, () => test.run, timeout)
+    if (options.projections !== undefined) {
+      it.layer(options.projections)("projections", (nested) => {
+        for (const test of projectionCases) nested.effect(test.name, () => test.run, timeout)
+      })
+    }
+    if (options.database !== undefined) {
+      it.layer(options.database)("the database", (nested) => {
+        for (const test of databaseCases) nested.effect(test.name, () => test.run, timeout)
+      })
+    }
+  })
 }

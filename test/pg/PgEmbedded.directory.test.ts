@@ -100,7 +100,7 @@ const deadHolder = (token: string): string => {
   return JSON.stringify({ ...(JSON.parse(content) as object), pid: 2 ** 22 + 1, token })
 }
 
-describe("PgEmbedded in a directory", () => {
+describe("PgEmbedded (PGlite) in a directory", () => {
   live("keeps data over a restart, in a directory for its owner alone", () =>
     Effect.gen(function* () {
       const directory = Path.join(yield* temporaryDirectory, "deep", "data")
@@ -116,7 +116,7 @@ describe("PgEmbedded in a directory", () => {
     })
   )
 
-  live("does not keep a transaction that was open when the process ended", () =>
+  live("30: does not keep a transaction that was open when the process ended", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
       const leaving = yield* child(`
@@ -182,7 +182,7 @@ describe("PgEmbedded in a directory", () => {
     })
   )
 
-  live("keeps what was committed when the process is killed, and takes its lock over", () =>
+  live("30: keeps what was committed when the process is killed, and takes its lock over", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
       const writer = yield* child(`

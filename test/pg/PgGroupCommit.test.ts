@@ -28,7 +28,7 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
     )
   )
 
-  it.live("an open transaction of one tenant holds up that tenant's appends alone", () =>
+  it.live("13: an open transaction of one tenant holds up that tenant's appends alone", () =>
     Effect.gen(function* () {
       const [a, b, c] = [yield* Tenant.generate, yield* Tenant.generate, yield* Tenant.generate]
       const appended = yield* Deferred.make<void>()

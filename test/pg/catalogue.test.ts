@@ -18,7 +18,7 @@ const ours = "'eventsourcing'::regnamespace"
 /** Tables with rows of tenants. */
 const tenantTables = `(
   select c.* from pg_class c where c.relnamespace = ${ours} and c.relkind in ('r', 'p')
-    and c.relname not in ('migrations', 'cross_tenant_accesses', 'projection_versions', 'read_models'))`
+    and c.relname not in ('migrations', 'cross_tenant_accesses', 'projection_versions', 'read_models', 'placements'))`
 
 const groupRoles = ["eventsourcing_tenant", "eventsourcing_runner", "eventsourcing_all_tenants"]
   .map((role) => `'${role}'::regrole`)
@@ -39,6 +39,7 @@ const rules: Readonly<Record<string, Rule>> = {
     exceptions: {
       migrations: "what was done to the database, not to a tenant",
       cross_tenant_accesses: "who looked across tenants: it belongs to none of them",
+      placements: "names of databases, which are the application's",
       projection_versions: "names of projections, which are the application's",
       read_models: "names of tables, which are the application's"
     }
@@ -126,6 +127,8 @@ const rules: Readonly<Record<string, Rule>> = {
       "create policy planted on eventsourcing.dead_letters for select to eventsourcing_runner using (true)"
     ],
     exceptions: {
+      "placements.anyone_reads": "names of databases, which are the application's",
+      "placements.owner_registers": "names of databases, written by their owner",
       "read_models.anyone_reads": "names of tables, which are the application's",
       "read_models.owner_registers": "names of tables, written by their owner"
     }
@@ -177,6 +180,8 @@ const rules: Readonly<Record<string, Rule>> = {
     exceptions: {
       announce_alone:
         "ends a transaction, which neither security definer nor a set clause allows; calls announce",
+      add_placement: "of the owner of the database; has a fixed search path",
+      admit_tenant: "grants and revokes, as the owner of the database; has a fixed search path",
       append_alone:
         "ends a transaction, which neither security definer nor a set clause allows; calls append",
       append_one_alone:
@@ -189,6 +194,7 @@ const rules: Readonly<Record<string, Rule>> = {
       clear_rebuild:
         "works on the application's tables, whose triggers may need the search path; names everything with its schema",
       isolation_problems: "reads the catalogue, as whoever asks; has a fixed search path",
+      name_database: "grants and revokes, as the owner of the database; has a fixed search path",
       protect_tenant_table: "changes tables, as their owner; has a fixed search path",
       register_read_model: "makes and changes tables, as their owner; has a fixed search path",
       schema_version: "a constant",

@@ -126,7 +126,7 @@ const startWriter = (database: Database, server: PgServer, name: string, tenants
     (writer) => writer.kill
   )
 
-describe("what was acknowledged", () => {
+describe("what was acknowledged on PostgreSQL", () => {
   let server: PgServer
 
   beforeAll(async () => {
@@ -136,7 +136,7 @@ describe("what was acknowledged", () => {
   afterAll(() => server.stop())
 
   it.live(
-    `is there, once and whole, after ${rounds} crashes of the server under ${writers} writers and an outage`,
+    `30: is there, once and whole, after ${rounds} crashes of the server under ${writers} writers and an outage`,
     () =>
       Effect.gen(function* () {
         const database = yield* freshDatabase(configOf(server))
@@ -189,7 +189,7 @@ describe("what was acknowledged", () => {
   )
 
   it.live(
-    "is there, once and whole, after a writer was killed",
+    "30: is there, once and whole, after a writer was killed",
     () =>
       Effect.gen(function* () {
         const database = yield* freshDatabase(configOf(server))

@@ -8,11 +8,17 @@ import { type Case, coreCases } from "../../src/testing/TenantIsolationSuite.ts"
 import * as Tenant from "../../src/Tenant.ts"
 import { type Config, servers } from "../support/Databases.ts"
 import { type Mutant, mutants, setRls, unprotected, withoutPredicates } from "../support/mutants.ts"
+import { directoryCases } from "../support/directoryCases.ts"
 import { projectionCases } from "../support/projectionCases.ts"
 import { snapshotCases } from "../support/snapshotCases.ts"
 import { layerOn, type Store, storeWith, TenantDatabase } from "../support/tenantDatabase.ts"
 
-const cases: ReadonlyArray<Case<Store>> = [...projectionCases, ...snapshotCases, ...coreCases]
+const cases: ReadonlyArray<Case<Store>> = [
+  ...projectionCases,
+  ...snapshotCases,
+  ...coreCases,
+  ...directoryCases
+]
 
 /** The cases that go red. */
 const red = (among: ReadonlyArray<Case<Store>>, store: Context.Context<Store>) =>
@@ -64,7 +70,7 @@ const judge = Effect.fnUntraced(function* (mutant: Mutant, store: Context.Contex
     ? cases
     : mutant.name.includes("snapshot")
       ? [...snapshotCases, ...cases]
-      : [...coreCases, ...projectionCases, ...snapshotCases]
+      : [...coreCases, ...projectionCases, ...snapshotCases, ...directoryCases]
   for (const test of likely) {
     killers.push(...(yield* red([test], store)))
     if (killers.length > 0) break
@@ -115,7 +121,7 @@ for (const server of servers) {
           const verdicts = yield* asOwner(
             Effect.flatMap(mutants, (all) => Effect.forEach(all, (mutant) => judge(mutant, services)))
           )
-          assert.isAtLeast(verdicts.length, 47)
+          assert.isAtLeast(verdicts.length, 51)
           console.table(verdicts)
           for (const verdict of verdicts) {
             // exactly: what is said to be only slower must be

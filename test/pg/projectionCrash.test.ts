@@ -127,7 +127,7 @@ const load = Effect.fnUntraced(function* (
   return appended
 })
 
-describe("a read model", () => {
+describe("a read model on PostgreSQL", () => {
   let server: PgServer
 
   beforeAll(async () => {
@@ -140,7 +140,7 @@ describe("a read model", () => {
     startWorker(server, database, { ...eager, ...options })
 
   it.live(
-    `is a fold of the log after ${rounds} workers were killed under load`,
+    `30: is a fold of the log after ${rounds} workers were killed under load`,
     () =>
       Effect.gen(function* () {
         const tested = yield* newDatabase(server)
@@ -175,7 +175,7 @@ describe("a read model", () => {
   )
 
   it.live(
-    "goes on at once when the worker that had claimed it is killed",
+    "30: goes on at once when the worker that had claimed it is killed",
     () =>
       Effect.gen(function* () {
         const tested = yield* newDatabase(server)
@@ -203,7 +203,7 @@ describe("a read model", () => {
   )
 
   it.live(
-    "is a fold of the log after crashes of the database under load, and its workers recover by themselves",
+    "30: is a fold of the log after crashes of the database under load, and its workers recover by themselves",
     () =>
       Effect.gen(function* () {
         const tested = yield* newDatabase(server)

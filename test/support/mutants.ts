@@ -28,7 +28,7 @@ const predicate = /\b(?:\w+\.)?tenant_id = (?:any \(\w+\)|\$\d|(?:\w+\.)?\w+(?![
 
 /** Where a function reads or changes rows of tenants, also in tables whose names it puts into a statement. */
 const access =
-  /\b(?:from|join|update)\s+(?:eventsourcing\.(?!cross_tenant_accesses|migrations|projection_versions|read_models)\w+\s+\w|%s\s|eventsourcing_rebuild\.)/g
+  /\b(?:from|join|update)\s+(?:eventsourcing\.(?!cross_tenant_accesses|migrations|placements|projection_versions|read_models)\w+\s+\w|%s\s|eventsourcing_rebuild\.)/g
 
 /** The functions that are about all tenants, with the accesses that have no predicate on purpose. */
 const acrossTenants: ReadonlyMap<string, number> = new Map([
@@ -36,6 +36,8 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
   ["list_tenants", 1],
   // every event, with the row comparison of the cursor
   ["read_all_logs", 1],
+  // the tenants themselves; every look at their events has one
+  ["usage", 1],
   // whoever has waited longest, of all tenants
   ["claim_projection", 1],
   // the tenants themselves; the head of each tenant's log has one

@@ -72,6 +72,7 @@ const Command = Schema.TaggedUnion({
   setStatus: { tenant: Tenant, status: often("active", "suspended") },
   listTenants: { after: Schema.UndefinedOr(Tenant), limit: Limit },
   readAllLogs: { after: Schema.UndefinedOr(Tenant), position: From, limit: Limit },
+  usage: { after: Schema.UndefinedOr(Tenant), limit: Limit },
   listAccesses: { skip: Schema.Literals([0, 1, 2]), limit: Limit }
 })
 
@@ -201,7 +202,7 @@ const streamOf = (stream: typeof Stream.Type): StreamAppend => ({
 })
 
 /** What is not the same anywhere. */
-const arbitrary = new Set(["recordedAt", "createdAt", "accessedAt", "accessId"])
+const arbitrary = new Set(["recordedAt", "createdAt", "accessedAt", "accessId", "day"])
 
 /** As text, with the fields in one order, because their order is nobody's promise. */
 const textOf = (answer: unknown): string =>
@@ -303,6 +304,13 @@ export const answers = Effect.fnUntraced(function* (
         const accessId = yield* recordAccess("read")
         const after = { tenantId: ids[command.after ?? "before"], position: command.position }
         const found = yield* storage.readAllLogs({ accessId, after, limit: command.limit })
+        return [found]
+      }
+      case "usage": {
+        const accessId = yield* recordAccess("usage")
+        const after = { tenantId: ids[command.after ?? "before"], day: 0 }
+        const time = { recordedFrom: 0, recordedBefore: 253_402_300_800_000 }
+        const found = yield* storage.usage({ accessId, ...time, after, limit: command.limit })
         return [found]
       }
       case "listAccesses": {

@@ -33,6 +33,8 @@ const tables = `
     tenant_id uuid not null, id text not null, value text not null, primary key (tenant_id, id)
   );
   perform eventsourcing.register_read_model('public.read_model');
+  perform eventsourcing.add_placement('here');
+  perform eventsourcing.add_placement('there');
   create table public.scratch (value text not null);
   grant select, insert on public.scratch to public`
 

@@ -5,12 +5,17 @@ import * as Pg from "effect-eventsourcing/pg"
 import * as Testing from "effect-eventsourcing/testing"
 import { describe, expectTypeOf, test } from "vitest"
 
-/** What the layers of a module need to be built, also those that a function makes. */
+/**
+ * What the layers of a module need to be built, also those that a function makes. Such functions are named after what
+ * they make: of a generic one, which may return anything, nothing could be told.
+ */
 type NeedsOf<Module> = {
   [Name in keyof Module]: Module[Name] extends Layer.Layer<infer _A, infer _E, infer R>
     ? R
-    : Module[Name] extends (...options: never) => Layer.Layer<infer _A, infer _E, infer R>
-      ? R
+    : Name extends `layer${string}`
+      ? Module[Name] extends (...options: never) => Layer.Layer<infer _A, infer _E, infer R>
+        ? R
+        : never
       : never
 }[keyof Module]
 
@@ -19,13 +24,16 @@ type NeedsOfAll<Entry> = { [Module in keyof Entry]: NeedsOf<Entry[Module]> }[key
 
 type OfOneTenant = Root.Tenant.CurrentTenant | Root.Tenant.AllTenants
 
-/** Their layers need what the handlers that they are given do: see below. */
-type General = "ProjectionRunner" | "PgInlineProjections"
+/** Their layers need what the handlers or the layer that they are given do: see below, and withoutTenant.test-d.ts. */
+type General = "ProjectionRunner" | "PgInlineProjections" | "Tenant"
 type OfRoot = NeedsOfAll<Omit<typeof Root, General>>
 type OfPg = NeedsOfAll<Omit<typeof Pg, General>>
 
 describe("a layer of the library", () => {
-  test("never needs a tenant to be built, as it would keep it for the next one", () => {
+  test("8: never needs a tenant to be built, as it would keep it for the next one", () => {
+    // One whose needs are not known would say nothing about the others.
+    expectTypeOf<OfRoot>().not.toBeUnknown()
+    expectTypeOf<OfPg>().not.toBeUnknown()
     expectTypeOf<Extract<OfRoot, OfOneTenant>>().toEqualTypeOf<never>()
     expectTypeOf<Extract<OfPg, OfOneTenant>>().toEqualTypeOf<never>()
     expectTypeOf<Extract<NeedsOfAll<typeof Testing>, OfOneTenant>>().toEqualTypeOf<never>()
@@ -38,8 +46,9 @@ describe("a layer of the library", () => {
       | Root.ProjectionStorage.ProjectionStorage
       | Root.Publisher.Publisher
       | Root.SnapshotStorage.SnapshotStorage
+      | Root.TenantDirectory.TenantDirectory
     expectTypeOf<OfRoot>().toEqualTypeOf<Below>()
-    expectTypeOf<OfPg>().toEqualTypeOf<SqlClient.SqlClient>()
+    expectTypeOf<OfPg>().toEqualTypeOf<SqlClient.SqlClient | Root.TenantDirectory.TenantDirectory>()
   })
 
   test("that runs handlers needs what they do, except the tenant, which it provides to each", () => {

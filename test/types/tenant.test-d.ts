@@ -17,7 +17,7 @@ describe("a program that forgets the tenant", () => {
     return yield* execute(Account, "1", () => [deposited(1)])
   })
 
-  test("needs it, by name", () => {
+  test("2: needs it, by name", () => {
     expectTypeOf<Effect.Services<typeof program>>().toEqualTypeOf<
       Repository.Repository | Tenant.CurrentTenant
     >()
@@ -25,7 +25,7 @@ describe("a program that forgets the tenant", () => {
     expectTypeOf<Effect.Services<typeof tenanted>>().toEqualTypeOf<Repository.Repository>()
   })
 
-  test("does not compile", () => {
+  test("2: does not compile", () => {
     const withStore = Effect.provideService(program, Repository.Repository, repository)
     expectTypeOf<Effect.Services<typeof withStore>>().toEqualTypeOf<Tenant.CurrentTenant>()
     // @ts-expect-error Type 'CurrentTenant' is not assignable to type 'never'.
@@ -35,7 +35,7 @@ describe("a program that forgets the tenant", () => {
 })
 
 describe("everything on a tenant's data needs the tenant, and nothing else", () => {
-  test("in the store", () => {
+  test("2: in the store", () => {
     const append = store.append({ ...stream, expectedVersion: 0, events: [] })
     const appendAll = store.appendAll([{ ...stream, expectedVersion: 0, events: [] }])
     expectTypeOf<Effect.Services<typeof append>>().toEqualTypeOf<Tenant.CurrentTenant>()
@@ -53,7 +53,7 @@ describe("everything on a tenant's data needs the tenant, and nothing else", () 
     expectTypeOf<StreamServices<typeof json>>().toEqualTypeOf<Tenant.CurrentTenant>()
   })
 
-  test("in the repository and the registry", () => {
+  test("2: in the repository and the registry", () => {
     const load = repository.load(Account, "1")
     const loadOrInitial = repository.loadOrInitial(Account, "1")
     const exists = repository.exists(Account, "1")
@@ -85,7 +85,7 @@ describe("looking across tenants", () => {
     expectTypeOf<Effect.Services<ReturnType<typeof registry.resume>>>().toEqualTypeOf<Tenant.AllTenants>()
   })
 
-  test("does not compile without it, nor with a tenant in its place", () => {
+  test("18: does not compile without it, nor with a tenant in its place", () => {
     // @ts-expect-error Type 'AllTenants' is not assignable to type 'never'.
     void (() => Effect.runPromise(registry.suspend(tenantId)))
     // @ts-expect-error Type 'AllTenants' is not assignable to type 'never'.
@@ -100,7 +100,7 @@ describe("looking across tenants", () => {
 })
 
 describe("a tenant id", () => {
-  test("is no raw string, but a string", () => {
+  test("4: is no raw string, but a string", () => {
     // @ts-expect-error Decode it with Tenant.TenantId.
     Tenant.provide("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
     // @ts-expect-error Decode it with Tenant.TenantId.

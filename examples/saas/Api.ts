@@ -1,0 +1,154 @@
+/**
+ * What the service offers over HTTP. Nothing here takes a tenant: it comes from the token.
+ */
+import { Schema } from "effect"
+import { TenantMiddleware } from "effect-eventsourcing/http"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, OpenApi } from "effect/http-api"
+import { Line, OrderNotFound, OrderRefused, OrderState } from "./Order.ts"
+
+// Errors
+
+/** The request is not as described. */
+export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()(
+  "InvalidRequest",
+  { message: Schema.String },
+  { httpApiStatus: 400 }
+) {}
+
+/** Others changed the same order all the time: try again. */
+export class Busy extends Schema.TaggedError<Busy>()(
+  "Busy",
+  { message: Schema.String },
+  { httpApiStatus: 409 }
+) {}
+
+/** The database does not answer, or the table is too far behind. */
+export class Unavailable extends Schema.TaggedError<Unavailable>()(
+  "Unavailable",
+  { message: Schema.String },
+  { httpApiStatus: 503 }
+) {}
+
+/** Says in JSON what is wrong with a request. */
+export class RequestErrors extends HttpApiMiddleware.Service<RequestErrors>()("saas/RequestErrors", {
+  error: InvalidRequest
+}) {}
+
+// Shapes
+
+const OrderId = Schema.String.check(Schema.isUUID())
+const Position = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+
+const Receipt = Schema.Struct({
+  orderId: Schema.String,
+  version: Schema.Int,
+  /** Where the tenant's log is after the command: give it to a query that is to show what was written. */
+  position: Schema.Int
+})
+
+const OrderView = Schema.Struct({ orderId: Schema.String, version: Schema.Int, order: OrderState })
+
+const OrderRow = Schema.Struct({
+  orderId: Schema.String,
+  status: Schema.Literals(["placed", "shipped", "cancelled"]),
+  lines: Schema.Int,
+  /** In cents. */
+  total: Schema.Int,
+  parcel: Schema.NullOr(Schema.String),
+  placedBy: Schema.NullOr(Schema.String)
+})
+
+const AuditEntry = Schema.Struct({
+  position: Schema.Int,
+  eventId: Schema.String,
+  eventType: Schema.String,
+  aggregateType: Schema.String,
+  aggregateId: Schema.String,
+  version: Schema.Int,
+  recordedAt: Schema.DateTimeUtcFromString,
+  actor: Schema.NullOr(Schema.String),
+  correlationId: Schema.String,
+  causationId: Schema.NullOr(Schema.String),
+  payload: Schema.Json
+})
+
+const Limit = Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 500 })))
+
+// Endpoints
+
+const commandErrors = [OrderRefused, OrderNotFound, Busy, Unavailable, InvalidRequest] as const
+
+/** Orders of the tenant. */
+class Orders extends HttpApiGroup.make("orders")
+  .add(
+    HttpApiEndpoint.put("place", "/orders/:orderId", {
+      params: { orderId: OrderId },
+      payload: Schema.Struct({ lines: Schema.NonEmptyArray(Line) }),
+      success: Receipt,
+      error: commandErrors
+    }),
+    HttpApiEndpoint.post("ship", "/orders/:orderId/ship", {
+      params: { orderId: OrderId },
+      payload: Schema.Struct({ parcel: Schema.NonEmptyString }),
+      success: Receipt,
+      error: commandErrors
+    }),
+    HttpApiEndpoint.post("cancel", "/orders/:orderId/cancel", {
+      params: { orderId: OrderId },
+      payload: Schema.Struct({ reason: Schema.NonEmptyString }),
+      success: Receipt,
+      error: commandErrors
+    }),
+    HttpApiEndpoint.get("get", "/orders/:orderId", {
+      params: { orderId: OrderId },
+      success: OrderView,
+      error: [OrderNotFound, Unavailable]
+    }),
+    HttpApiEndpoint.get("list", "/orders", {
+      query: {
+        /** Wait until the table contains this position: that of a receipt, for reading one's own write. */
+        position: Schema.optionalKey(Position),
+        after: Schema.optionalKey(OrderId),
+        limit: Limit
+      },
+      success: Schema.Struct({ orders: Schema.Array(OrderRow) }),
+      error: [InvalidRequest, Unavailable]
+    })
+  )
+  // Middleware: without it, the handlers of this group do not compile, as nobody provides them with a tenant.
+  .middleware(TenantMiddleware.BearerTenantMiddleware)
+  .middleware(RequestErrors) {}
+
+/** What happened in the tenant, and who did it. */
+class Audit extends HttpApiGroup.make("audit")
+  .add(
+    HttpApiEndpoint.get("log", "/audit", {
+      query: { after: Schema.optionalKey(Position), limit: Limit },
+      success: Schema.Struct({
+        entries: Schema.Array(AuditEntry),
+        /** Give it as `after` for the next page; null on the last one. */
+        next: Schema.NullOr(Schema.Int)
+      }),
+      error: Unavailable
+    })
+  )
+  .middleware(TenantMiddleware.BearerTenantMiddleware)
+  .middleware(RequestErrors) {}
+
+const Readiness = Schema.Struct({
+  status: Schema.Literals(["ready", "degraded"]),
+  /** Projections that are parked, of how many there are, over all tenants. */
+  projections: Schema.Struct({ parked: Schema.Int, total: Schema.Int })
+})
+
+/** For those who run the service. No tenant, and nothing of one. */
+class System extends HttpApiGroup.make("system").add(
+  HttpApiEndpoint.get("health", "/health", { success: Schema.Struct({ status: Schema.Literal("ok") }) }),
+  HttpApiEndpoint.get("ready", "/ready", { success: Readiness, error: Unavailable })
+) {}
+
+export class Api extends HttpApi.make("orders")
+  .add(Orders)
+  .add(Audit)
+  .add(System)
+  .annotateMerge(OpenApi.annotations({ title: "Orders", version: "1.0.0" })) {}

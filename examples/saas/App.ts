@@ -1,0 +1,75 @@
+/**
+ * The service, put together: on any database, for any tokens.
+ */
+import type { PgClient } from "@effect/sql-pg"
+import { Effect, Layer } from "effect"
+import {
+  EventStore,
+  ProjectionRunner,
+  Projections,
+  Repository,
+  type StoreError,
+  TenantRegistry
+} from "effect-eventsourcing"
+import { CorrelationId, TenantMiddleware, type TenantResolver } from "effect-eventsourcing/http"
+import { type PgCheck, PgEventStorage, PgMigrator, PgProjectionStorage } from "effect-eventsourcing/pg"
+import { HttpRouter, HttpServer } from "effect/http"
+import { HttpApiBuilder, HttpApiScalar } from "effect/http-api"
+import type { SqlClient, SqlError } from "effect/sql"
+import { Api } from "./Api.ts"
+import * as Handlers from "./Handlers.ts"
+import * as OrderTable from "./OrderTable.ts"
+import * as Server from "./Server.ts"
+
+/** Who is a tenant is decided at sign-up, by `TenantRegistry.provision`, and not by an append. */
+const Storage = Layer.merge(PgEventStorage.layerWith({ provisionOnAppend: false }), PgProjectionStorage.layer)
+
+/** What commands, queries and projections work with. No layer of it knows a tenant: each call does. */
+const Store = Layer.mergeAll(Repository.layer, Projections.layer, TenantRegistry.layer).pipe(
+  Layer.provideMerge(EventStore.layer),
+  Layer.provideMerge(Storage)
+)
+
+/** Runs the projection in this process. Any number of processes may: they share the work. */
+const Runner = ProjectionRunner.layer({ projections: [OrderTable.OrderTable] }).pipe(
+  Layer.provide(OrderTable.layer)
+)
+
+/** What handlers may ask for, beside the tenant, which only the middleware can give them. */
+type Services = EventStore.EventStore | Projections.Projections | Repository.Repository | SqlClient.SqlClient
+
+/** The endpoints, their description at `/openapi.json`, and a page to try them at `/docs`. */
+const Routes = Layer.unwrap(
+  Effect.map(Effect.context<Services>(), (services) =>
+    Layer.mergeAll(
+      HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }),
+      HttpApiScalar.layer(Api, { path: "/docs" }),
+      CorrelationId.layer
+    ).pipe(Layer.provide(Handlers.layer), HttpRouter.provideRequest(Layer.succeedContext(services)))
+  )
+).pipe(Layer.provide(TenantMiddleware.layer), Layer.provide(HttpServer.layerServices))
+
+/** The running service, the registry of its tenants, and their events. */
+export const layer = <E1, E2>(options: {
+  readonly port: number
+  readonly database: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, E1>
+  readonly resolver: Layer.Layer<TenantResolver.TenantResolver, E2>
+}): Layer.Layer<
+  Server.Server | TenantRegistry.TenantRegistry | EventStore.EventStore,
+  | E1
+  | E2
+  | Server.CannotListen
+  | PgMigrator.MigrationError
+  | PgCheck.SchemaOutdated
+  | PgCheck.IsolationImpaired
+  | StoreError.StorageUnavailable
+  | SqlError.SqlError
+> =>
+  Server.layer(HttpRouter.toHttpEffect(Routes), options).pipe(
+    Layer.merge(Runner),
+    Layer.provideMerge(Store),
+    Layer.provide(PgMigrator.layer),
+    Layer.provide(options.database),
+    // Built first: nothing is started for a resolver that cannot be made.
+    Layer.provide(options.resolver)
+  )

@@ -1,0 +1,125 @@
+-- What tenants have recorded, for billing. Under a recorded access, as everything that looks across tenants.
+
+-- The first position of a tenant's log recorded at or after p_time, up to p_head + 1: position_at for who looks across
+-- tenants, and is bound to none of them.
+create or replace function eventsourcing.usage_position(p_tenant uuid, p_head bigint, p_time timestamptz)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+  low    bigint := 1;
+  high   bigint := p_head + 1;
+  middle bigint;
+begin
+  while low < high loop
+    middle := (low + high) / 2;
+    if (select e.recorded_at from eventsourcing.events e where e.tenant_id = p_tenant and e.position = middle) >= p_time then
+      high := middle;
+    else
+      low := middle + 1;
+    end if;
+  end loop;
+  return low;
+end
+$$;
+comment on function eventsourcing.usage_position is 'First position of a tenant''s log recorded at or after a time.';
+
+-- Events, bytes and streams of each tenant and day (UTC) recorded in [p_from, p_before), behind (p_after_tenant,
+-- p_after_day), by tenant and day. Costs a look at the head of each tenant's log, two binary searches for each day with
+-- events, and reading the events of these days by the primary key: a page ends after p_limit days, or with the day that
+-- brings its events to 250,000. more: whether there are days behind it.
+create or replace function eventsourcing.usage(
+  p_access uuid, p_from timestamptz, p_before timestamptz, p_after_tenant uuid, p_after_day timestamptz, p_limit integer
+)
+returns table (
+  tenant_id uuid, day timestamptz, events double precision, bytes double precision, streams double precision,
+  new_streams double precision, more boolean
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_tenant    uuid;
+  v_head      bigint;
+  v_head_time timestamptz;
+  v_first     bigint;
+  v_next      bigint;
+  v_time      timestamptz;
+  found_days  integer := 0;
+  read_events bigint := 0;
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  for v_tenant in
+    select t.tenant_id from eventsourcing.tenants t
+    where t.tenant_id >= coalesce(p_after_tenant, '00000000-0000-0000-0000-000000000000')
+    order by t.tenant_id
+  loop
+    v_time := p_from;
+    if v_tenant = p_after_tenant then
+      v_time := greatest(v_time, p_after_day + interval '24 hours');
+    end if;
+    v_head := null;
+    select e.position, e.recorded_at into v_head, v_head_time from eventsourcing.events e
+    where e.tenant_id = v_tenant order by e.position desc limit 1;
+    continue when v_head is null or v_head_time < v_time;
+    v_first := eventsourcing.usage_position(v_tenant, v_head, v_time);
+    while v_first <= v_head loop
+      v_time := (
+        select e.recorded_at from eventsourcing.events e where e.tenant_id = v_tenant and e.position = v_first);
+      exit when v_time >= p_before;
+      -- the day before this one is returned now that it is known whether it is the last
+      if found_days > 0 then
+        more := found_days >= p_limit or read_events >= 250000;
+        return next;
+        if more then
+          return;
+        end if;
+      end if;
+      tenant_id := v_tenant;
+      day := date_trunc('day', v_time, 'UTC');
+      v_next := eventsourcing.usage_position(v_tenant, v_head, least(day + interval '24 hours', p_before));
+      -- positions have no gaps
+      events := v_next - v_first;
+      select sum(e.bytes), count(distinct (e.aggregate_type, e.aggregate_id)), count(*) filter (where e.version = 1)
+      into bytes, streams, new_streams
+      from eventsourcing.events e where e.tenant_id = v_tenant and e.position between v_first and v_next - 1;
+      found_days := found_days + 1;
+      read_events := read_events + v_next - v_first;
+      v_first := v_next;
+    end loop;
+  end loop;
+  if found_days > 0 then
+    more := false;
+    return next;
+  end if;
+end
+$$;
+comment on function eventsourcing.usage is 'One page of what tenants recorded, by tenant and day.';
+
+-- Owners and callers, as in 0008_grants.sql.
+do $$
+declare
+  signature regprocedure;
+begin
+  grant create on schema eventsourcing to eventsourcing_all_tenants;
+  for signature in
+    select p.oid::regprocedure from pg_catalog.pg_proc p
+    where p.pronamespace = 'eventsourcing'::regnamespace and p.proname in ('usage', 'usage_position')
+  loop
+    execute pg_catalog.format('alter function %s owner to eventsourcing_all_tenants', signature);
+    execute pg_catalog.format('revoke all on function %s from public', signature);
+    execute pg_catalog.format('grant execute on function %s to eventsourcing_all_tenants', signature);
+  end loop;
+  revoke create on schema eventsourcing from eventsourcing_all_tenants;
+end
+$$;
+
+create or replace function eventsourcing.schema_version()
+returns integer
+language sql
+immutable
+as 'select 11';

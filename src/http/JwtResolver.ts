@@ -1,0 +1,237 @@
+/**
+ * Tenants from bearer tokens: `Authorization: Bearer <JSON Web Token>`, verified with the package `jose`, an optional peer
+ * dependency.
+ */
+import { Clock, Config, ConfigProvider, Duration, Effect, Layer, Redacted, Result, Schema } from "effect"
+import type { HttpServerRequest } from "effect/http"
+import { Repeated, soleHeader } from "../internal/httpHeaders.ts"
+import { nameProblem } from "../internal/json.ts"
+import * as Jwt from "../internal/jwt.ts"
+import * as Algorithms from "../internal/jwtAlgorithms.ts"
+import { TenantId } from "../Tenant.ts"
+import {
+  CredentialMalformed,
+  CredentialMissing,
+  CredentialRejected,
+  TenantCheckUnavailable
+} from "./TenantAccessError.ts"
+import { type Principal, type ResolveError, ResolverConfigError, TenantResolver } from "./TenantResolver.ts"
+
+/** Algorithms with a secret that the issuer and this program share. */
+export type SecretAlgorithm = Algorithms.SecretAlgorithm
+
+/** Algorithms with a public key, of which the issuer alone has the other half. */
+export type KeyAlgorithm = Algorithms.KeyAlgorithm
+
+/**
+ * What tokens are verified with, and the algorithms that are accepted. What a token says about its algorithm is compared
+ * with them and never believed; none of them can be "none", and a public key cannot be taken for a shared secret.
+ */
+export type Key =
+  | {
+      /** As many bytes as the algorithm's hash has, or more: 32, 48 or 64. */
+      readonly secret: Redacted.Redacted
+      readonly algorithms: readonly [SecretAlgorithm, ...Array<SecretAlgorithm>]
+    }
+  | {
+      /** A public key (SPKI) or a certificate (X.509), as PEM. */
+      readonly publicKey: string
+      readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
+    }
+  | {
+      /** A JSON Web Key Set with public keys. */
+      readonly keySet: { readonly keys: ReadonlyArray<Readonly<Record<string, unknown>>> }
+      readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
+    }
+  | {
+      /**
+       * Where the issuer publishes its key set: `https:`, or `http:` on this machine. It is fetched when it is first
+       * needed, kept, and fetched again for a key that is not in it, at most every 30 seconds.
+       */
+      readonly keySetUrl: string | URL
+      readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
+      /** How long a key set is kept. Default: 10 minutes. */
+      readonly cacheFor?: Duration.Input | undefined
+      /** How long a fetch may take. Default: 5 seconds. */
+      readonly timeout?: Duration.Input | undefined
+    }
+
+/** Which tokens are accepted. */
+export interface Options {
+  readonly key: Key
+  /** Who issues the tokens (`iss`): one of these. */
+  readonly issuer: string | readonly [string, ...Array<string>]
+  /** Whom the tokens are for (`aud`): one of these. */
+  readonly audience: string | readonly [string, ...Array<string>]
+  /** The claim that holds the tenant's id. Default: `tenant_id`. */
+  readonly tenantClaim?: string | undefined
+  /** The claim that holds the actor; it may be missing. Default: `sub`. */
+  readonly actorClaim?: string | undefined
+  /** By how much clocks may differ, in whole seconds. Default: none. */
+  readonly clockTolerance?: Duration.Input | undefined
+  /** How old a token may be, by the time it was issued at (`iat`). Default: until it expires. */
+  readonly maxTokenAge?: Duration.Input | undefined
+  /** The type that the token's header must state (`typ`), for example `at+jwt`. Default: any. */
+  readonly type?: string | undefined
+}
+
+/** Raised when the package `jose`, an optional peer dependency, is not installed. */
+export class JoseNotInstalled extends Schema.TaggedError<JoseNotInstalled>()("JoseNotInstalled", {}) {
+  override get message(): string {
+    return "Tokens are verified with jose. Install it: npm install jose"
+  }
+}
+
+const bearer = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i
+
+const tokenOf = (
+  request: HttpServerRequest.HttpServerRequest
+): Result.Result<string, CredentialMissing | CredentialMalformed> => {
+  const header = soleHeader(request, "authorization")
+  if (header === undefined) return Result.fail(new CredentialMissing())
+  if (header === Repeated)
+    return Result.fail(new CredentialMalformed({ problem: "authorization is given more than once" }))
+  const token = bearer.exec(header)?.[1]
+  return token === undefined
+    ? Result.fail(new CredentialMalformed({ problem: "authorization is not one bearer token" }))
+    : Result.succeed(token)
+}
+
+const decodeTenantId = Schema.decodeUnknownResult(TenantId)
+
+const principalOf = (
+  claims: Readonly<Record<string, unknown>>,
+  tenantClaim: string,
+  actorClaim: string
+): Result.Result<Principal, CredentialMalformed> => {
+  const own = (claim: string) => (Object.hasOwn(claims, claim) ? claims[claim] : undefined)
+  const stated = own(tenantClaim)
+  if (stated === undefined)
+    return Result.fail(new CredentialMalformed({ problem: `the token has no claim ${tenantClaim}` }))
+  const tenantId = decodeTenantId(stated)
+  if (Result.isFailure(tenantId))
+    return Result.fail(new CredentialMalformed({ problem: `the claim ${tenantClaim} is not a tenant id` }))
+  const actor = own(actorClaim)
+  if (actor !== undefined && (typeof actor !== "string" || nameProblem(actor) !== undefined))
+    return Result.fail(
+      new CredentialMalformed({ problem: `the claim ${actorClaim} is not a text of 1 to 255 characters` })
+    )
+  return Result.succeed({ tenantId: tenantId.success, actor, claims })
+}
+
+const failureOf = (failure: Jwt.Failure): ResolveError => {
+  switch (failure) {
+    case "malformed":
+      return new CredentialMalformed({ problem: "the bearer token is not a JSON Web Token" })
+    case "unavailable":
+      return new TenantCheckUnavailable()
+    default:
+      return new CredentialRejected({ reason: failure })
+  }
+}
+
+/** A resolver that takes the tenant from a claim of a bearer token. */
+export const make: (
+  options: Options
+) => Effect.Effect<TenantResolver["Service"], ResolverConfigError | JoseNotInstalled> = Effect.fnUntraced(
+  function* (options) {
+    const { tenantClaim = "tenant_id", actorClaim = "sub" } = options
+    const jose = yield* Effect.promise(Jwt.load)
+    if (jose === undefined) return yield* new JoseNotInstalled()
+    const verify = yield* Effect.mapError(
+      Jwt.verifier(jose, {
+        key: options.key,
+        issuers: [options.issuer].flat(),
+        audiences: [options.audience].flat(),
+        clockTolerance: Duration.toSeconds(options.clockTolerance ?? 0),
+        maxTokenAge: options.maxTokenAge === undefined ? undefined : Duration.toSeconds(options.maxTokenAge),
+        type: options.type
+      }),
+      (problem) => new ResolverConfigError({ problem })
+    )
+    return {
+      challenge: "Bearer",
+      resolve: Effect.fnUntraced(function* (request) {
+        const token = yield* Effect.fromResult(tokenOf(request))
+        const claims = yield* Effect.mapError(verify(token, yield* Clock.currentTimeMillis), failureOf)
+        return yield* Effect.fromResult(principalOf(claims, tenantClaim, actorClaim))
+      })
+    }
+  }
+)
+
+/** A resolver that takes the tenant from a claim of a bearer token. */
+export const layer = (
+  options: Options
+): Layer.Layer<TenantResolver, ResolverConfigError | JoseNotInstalled> =>
+  Layer.effect(TenantResolver, make(options))
+
+const list = (text: string): ReadonlyArray<string> =>
+  text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "")
+
+interface KeySettings {
+  readonly algorithms: ReadonlyArray<string>
+  readonly secret: Redacted.Redacted | undefined
+  readonly publicKey: string | undefined
+  readonly keySetUrl: URL | undefined
+}
+
+const keyOf = ({ algorithms, secret, publicKey, keySetUrl }: KeySettings): Result.Result<Key, string> => {
+  const given = [secret, publicKey, keySetUrl].filter((key) => key !== undefined)
+  if (given.length !== 1)
+    return Result.fail("exactly one of SECRET, PUBLIC_KEY and KEY_SET_URL is needed to verify tokens")
+  if (secret !== undefined)
+    return Algorithms.isNonEmptyOf(algorithms, Algorithms.isSecretAlgorithm)
+      ? Result.succeed({ secret, algorithms })
+      : Result.fail("ALGORITHMS must be a list of HS256, HS384 and HS512 for a SECRET")
+  if (!Algorithms.isNonEmptyOf(algorithms, Algorithms.isKeyAlgorithm))
+    return Result.fail(`ALGORITHMS must be a list of ${Algorithms.keyAlgorithms.join(", ")}`)
+  if (keySetUrl !== undefined) return Result.succeed({ keySetUrl, algorithms })
+  // A line break cannot stand in the environment variables of every tool.
+  return Result.succeed({ publicKey: (publicKey ?? "").replaceAll("\\n", "\n"), algorithms })
+}
+
+const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
+  Config.withDefault(config, undefined)
+
+/**
+ * Settings from the configuration, by default the environment:
+ *
+ * - `JWT_ALGORITHMS`, a list, for example `RS256`; `JWT_ISSUER` and `JWT_AUDIENCE`, lists as well: required.
+ * - `JWT_SECRET`, `JWT_PUBLIC_KEY` (PEM, with `\n` for line breaks if need be) or `JWT_KEY_SET_URL`: exactly one.
+ * - `JWT_TENANT_CLAIM`, `JWT_ACTOR_CLAIM`, `JWT_CLOCK_TOLERANCE`, `JWT_MAX_TOKEN_AGE` (`30 seconds`), `JWT_TYPE`: optional.
+ *
+ * `Config.nested` puts another name in front of them.
+ */
+export const config: Config.Config<Options> = Config.all({
+  algorithms: Config.map(Config.NonEmptyString("JWT_ALGORITHMS"), list),
+  issuer: Config.map(Config.NonEmptyString("JWT_ISSUER"), list),
+  audience: Config.map(Config.NonEmptyString("JWT_AUDIENCE"), list),
+  secret: optional(Config.Redacted("JWT_SECRET")),
+  publicKey: optional(Config.NonEmptyString("JWT_PUBLIC_KEY")),
+  keySetUrl: optional(Config.URL("JWT_KEY_SET_URL")),
+  tenantClaim: optional(Config.NonEmptyString("JWT_TENANT_CLAIM")),
+  actorClaim: optional(Config.NonEmptyString("JWT_ACTOR_CLAIM")),
+  clockTolerance: optional(Config.Duration("JWT_CLOCK_TOLERANCE")),
+  maxTokenAge: optional(Config.Duration("JWT_MAX_TOKEN_AGE")),
+  type: optional(Config.NonEmptyString("JWT_TYPE"))
+}).pipe(
+  Config.flatMap(({ algorithms, issuer, audience, secret, publicKey, keySetUrl, ...rest }) => {
+    const fail = (message: string) =>
+      Config.fail(new ConfigProvider.SourceError({ message: `JWT: ${message}` }))
+    const key = keyOf({ algorithms, secret, publicKey, keySetUrl })
+    if (Result.isFailure(key)) return fail(key.failure)
+    if (!Algorithms.isNonEmpty(issuer) || !Algorithms.isNonEmpty(audience))
+      return fail("ISSUER and AUDIENCE must not be blank")
+    return Config.succeed({ key: key.success, issuer, audience, ...rest })
+  })
+)
+
+/** {@link layer} with settings from the configuration. */
+export const layerConfig = (
+  settings: Config.Config<Options> = config
+): Layer.Layer<TenantResolver, ResolverConfigError | JoseNotInstalled | Config.ConfigError> =>
+  Layer.effect(TenantResolver, Effect.flatMap(settings, make))

@@ -1,0 +1,198 @@
+/**
+ * Runs the handlers of an `HttpApi` in the name of the verified tenant of the request.
+ */
+import { Cache, type Duration, Effect, Exit, Layer } from "effect"
+import { HttpEffect, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { type HttpApiEndpoint, HttpApiMiddleware, HttpApiSecurity } from "effect/http-api"
+import * as EventContext from "../EventContext.ts"
+import * as EventStorage from "../EventStorage.ts"
+import * as StatedTenant from "../internal/statedTenant.ts"
+import { CurrentTenant, provide as provideTenant, type TenantId } from "../Tenant.ts"
+import * as CorrelationId from "./CorrelationId.ts"
+import {
+  CredentialMalformed,
+  CredentialMissing,
+  CredentialRejected,
+  type TenantAccessError,
+  TenantCheckUnavailable,
+  TenantContradicted,
+  TenantNotActive,
+  TenantNotKnown
+} from "./TenantAccessError.ts"
+import { CurrentPrincipal, TenantResolver } from "./TenantResolver.ts"
+
+/** What a guarded endpoint may answer with before its handler runs: the schemas of `TenantAccessError`. */
+export const errors: readonly [
+  typeof CredentialMissing,
+  typeof CredentialMalformed,
+  typeof CredentialRejected,
+  typeof TenantNotKnown,
+  typeof TenantNotActive,
+  typeof TenantContradicted,
+  typeof TenantCheckUnavailable
+] = [
+  CredentialMissing,
+  CredentialMalformed,
+  CredentialRejected,
+  TenantNotKnown,
+  TenantNotActive,
+  TenantContradicted,
+  TenantCheckUnavailable
+]
+
+/** What a guard provides to handlers. */
+interface Provides {
+  readonly provides: CurrentTenant | CurrentPrincipal
+}
+
+/**
+ * Guards an API, a group or an endpoint: `.middleware(TenantMiddleware.TenantMiddleware)`. Its handlers run in the name of
+ * the verified tenant of the request; without it, a handler that needs a tenant does not compile.
+ *
+ * **Details**
+ *
+ * Before the payload is decoded, it has the request resolved by `TenantResolver`, asks the storage whether the tenant is
+ * registered and active, and compares it with every tenant that the request states elsewhere. A refusal is a typed
+ * response, see `TenantAccessError`; nothing was executed.
+ *
+ * Handlers have `CurrentTenant`, `CurrentPrincipal`, and an event context with the actor and the correlation id of the
+ * request, which the response carries in `x-correlation-id`. Spans and log entries carry `tenant.id`; metrics do not.
+ */
+export class TenantMiddleware extends HttpApiMiddleware.Service<TenantMiddleware, Provides>()(
+  "effect-eventsourcing/http/TenantMiddleware",
+  { error: errors }
+) {}
+
+/** {@link TenantMiddleware} for bearer tokens: the same, and the OpenAPI description says that it takes one. */
+export class BearerTenantMiddleware extends HttpApiMiddleware.Service<BearerTenantMiddleware, Provides>()(
+  "effect-eventsourcing/http/BearerTenantMiddleware",
+  {
+    error: errors,
+    security: { bearer: HttpApiSecurity.bearer }
+  }
+) {}
+
+/** Settings of {@link layerWith}. */
+export interface Options {
+  /**
+   * For how long an active tenant is taken to be active without asking the storage again; zero to ask with every request.
+   * The storage itself refuses the appends of a suspended tenant at once. Default: 1 second.
+   */
+  readonly statusTimeToLive?: Duration.Input | undefined
+  /** For how many tenants that is remembered. Default: 10,000. */
+  readonly statusCapacity?: number | undefined
+  /**
+   * What to do with a verified tenant that is not registered: refuse it, or let it in, for issuers that decide who is a
+   * tenant, and a storage that registers tenants with their first append. Default: refuse.
+   */
+  readonly unregistered?: "refuse" | "accept" | undefined
+  /**
+   * Names under which a request may state a tenant in path, query and body, there at any depth. Case, `-` and `_` do not
+   * matter. Default: `tenantId`. An empty list looks into none of them.
+   *
+   * **Gotchas**
+   *
+   * Bodies are looked into that are JSON or a form; not multipart ones, streams, and other media types: there, a handler
+   * that reads a tenant must compare it with `CurrentTenant`.
+   */
+  readonly tenantFields?: ReadonlyArray<string> | undefined
+  /** Headers in which a request may state a tenant. Default: `x-tenant-id`. */
+  readonly tenantHeaders?: ReadonlyArray<string> | undefined
+}
+
+const defaultStatusTimeToLive = "1 second"
+const defaultStatusCapacity = 10_000
+
+const make = (options: Options) =>
+  Effect.gen(function* () {
+    const resolver = yield* TenantResolver
+    const storage = yield* EventStorage.EventStorage
+    const checkStated = StatedTenant.check({
+      fields: options.tenantFields ?? ["tenantId"],
+      headers: options.tenantHeaders ?? ["x-tenant-id"]
+    })
+
+    // Keyed by the verified tenant. Whoever is not let in is asked about anew, and takes no place.
+    const statuses = yield* Cache.makeWith((tenantId: TenantId) => storage.tenantStatus(tenantId), {
+      capacity: options.statusCapacity ?? defaultStatusCapacity,
+      timeToLive: (exit) =>
+        Exit.isSuccess(exit) && exit.value === "active"
+          ? (options.statusTimeToLive ?? defaultStatusTimeToLive)
+          : 0
+    })
+
+    const checkStatus = Effect.fnUntraced(function* (tenantId: TenantId) {
+      const status = yield* Cache.get(statuses, tenantId).pipe(
+        Effect.tapError((error) => Effect.logWarning("The status of a tenant cannot be read", error)),
+        Effect.mapError(() => new TenantCheckUnavailable())
+      )
+      if (status === "suspended") return yield* new TenantNotActive()
+      if (status === undefined && options.unregistered !== "accept") return yield* new TenantNotKnown()
+    })
+
+    const challenged = (error: TenantAccessError) => {
+      const { challenge } = resolver
+      if (challenge === undefined) return Effect.void
+      const value =
+        error._tag === "CredentialMissing"
+          ? challenge
+          : error._tag === "CredentialRejected"
+            ? `${challenge} error="invalid_token"`
+            : undefined
+      if (value === undefined) return Effect.void
+      return HttpEffect.appendPreResponseHandler((_request, response) =>
+        Effect.succeed(HttpServerResponse.setHeader(response, "www-authenticate", value))
+      )
+    }
+
+    /** Lets a request in, or fails with why not. */
+    const admit = Effect.fnUntraced(function* (endpoint: HttpApiEndpoint.Top) {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const principal = yield* resolver.resolve(request)
+      yield* checkStatus(principal.tenantId)
+      yield* checkStated(endpoint, principal.tenantId)
+      return principal
+    }, Effect.tapError(challenged))
+
+    return <E>(
+      handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, CurrentTenant | CurrentPrincipal>,
+      { endpoint }: { readonly endpoint: HttpApiEndpoint.Top }
+    ) =>
+      Effect.gen(function* () {
+        const principal = yield* admit(endpoint)
+        const { tenantId, actor } = principal
+        yield* Effect.annotateCurrentSpan("tenant.id", tenantId)
+        return yield* handler.pipe(
+          EventContext.provide({ actor }),
+          Effect.provideService(CurrentPrincipal, principal),
+          provideTenant(tenantId),
+          Effect.annotateSpans("tenant.id", tenantId),
+          Effect.annotateLogs("tenant.id", tenantId)
+        )
+      }).pipe(CorrelationId.provide)
+  })
+
+/** Both guards, on the tenants of an event storage. */
+export const layerWith = (
+  options: Options
+): Layer.Layer<
+  TenantMiddleware | BearerTenantMiddleware,
+  never,
+  TenantResolver | EventStorage.EventStorage
+> =>
+  Layer.unwrap(
+    Effect.map(make(options), (guard) =>
+      Layer.mergeAll(
+        Layer.succeed(TenantMiddleware, guard),
+        // The resolver reads the header itself, and tells what is wrong with it.
+        Layer.succeed(BearerTenantMiddleware, { bearer: guard })
+      )
+    )
+  )
+
+/** Both guards, on the tenants of an event storage, with default settings. */
+export const layer: Layer.Layer<
+  TenantMiddleware | BearerTenantMiddleware,
+  never,
+  TenantResolver | EventStorage.EventStorage
+> = layerWith({})

@@ -1,0 +1,11 @@
+/**
+ * From an HTTP request to a verified tenant, for `effect/http-api`.
+ */
+export * as CorrelationId from "./CorrelationId.ts"
+export * as JwtResolver from "./JwtResolver.ts"
+export * as ProxyHeaderResolver from "./ProxyHeaderResolver.ts"
+export * as SubdomainResolver from "./SubdomainResolver.ts"
+export * as TenantAccessError from "./TenantAccessError.ts"
+export * as TenantMiddleware from "./TenantMiddleware.ts"
+export * as TenantResolver from "./TenantResolver.ts"
+export * as TrustedProxy from "./TrustedProxy.ts"

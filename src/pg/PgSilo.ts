@@ -1,0 +1,252 @@
+/**
+ * Tenants in databases of their own, beside others that share one: each operation, and each statement of the program's
+ * own, goes to the database that the directory says.
+ */
+import type { PgClient } from "@effect/sql-pg"
+import { Context, Effect, Layer, Schema, type Scope } from "effect"
+import { layer as reactivity } from "effect/reactivity/Reactivity"
+import { SqlClient, SqlError } from "effect/sql"
+import { EventStorage } from "../EventStorage.ts"
+import * as pgError from "../internal/pgError.ts"
+import * as pgRoutedClient from "../internal/pgRoutedClient.ts"
+import * as routedEvents from "../internal/routedEvents.ts"
+import * as routedProjections from "../internal/routedProjections.ts"
+import { ProjectionStorage } from "../ProjectionStorage.ts"
+import * as RoutedStorage from "../RoutedStorage.ts"
+import { StorageUnavailable } from "../StoreError.ts"
+import type { TenantId } from "../Tenant.ts"
+import { TenantDirectory } from "../TenantDirectory.ts"
+import * as PgEventStorage from "./PgEventStorage.ts"
+import * as PgMigrator from "./PgMigrator.ts"
+import * as PgProjectionStorage from "./PgProjectionStorage.ts"
+
+/** A database, and how it is used. */
+export interface Database<E = never> {
+  /** A client of the database: `PgClient.layer` or `PgEmbedded.layer`. It is built when the database is wanted. */
+  readonly client: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, E>
+  /**
+   * Whether it is a silo: a database that takes the tenants alone that its owner admitted. Everybody else is refused
+   * there, by the database itself, so that a wrong directory cannot mix tenants up. Such a database must have been named
+   * ({@link migrateAll}, {@link name}). Default: false.
+   */
+  readonly dedicated?: boolean | undefined
+  /** Settings of the store in this database. In a dedicated one, appends register no tenants whatever they say. */
+  readonly store?: PgEventStorage.Options | undefined
+}
+
+/** Settings of {@link layer}. */
+export interface Options<E> extends RoutedStorage.Limits {
+  /** The database of a placement; undefined if it is not known. */
+  readonly database: (placement: string) => Database<E> | undefined
+  /**
+   * Whether a database is migrated when it is opened, as its owner, or only checked as `PgEventStorage` does.
+   * Default: "check".
+   */
+  readonly migrations?: "check" | "run" | undefined
+}
+
+/** Raised when a database is not the one that its placement says, or is not closed to other tenants as it should be. */
+export class PlacementMismatch extends Schema.TaggedError<PlacementMismatch>()("PlacementMismatch", {
+  /** The placement that the database was opened for. */
+  placement: Schema.String,
+  /** What the database calls itself; null if it has no name. */
+  found: Schema.NullOr(Schema.String),
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `the database that was opened as ${this.placement} ${this.reason}: check how it is connected to, or name it with PgSilo.migrateAll`
+  }
+}
+
+/** The databases behind the store. */
+export class PgSilo extends Context.Service<
+  PgSilo,
+  {
+    /**
+     * Sends the statements of an effect to a database, without a tenant: for reports, health checks and what
+     * `AllTenants` may do. What is done for a tenant of another database meanwhile is refused.
+     */
+    readonly on: (placement: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+    /** The placements whose databases are open. */
+    readonly open: Effect.Effect<ReadonlyArray<string>>
+    /** Closes the connections to a database, once nobody uses them; whoever comes next opens it anew. */
+    readonly close: (placement: string) => Effect.Effect<void>
+  }
+>()("effect-eventsourcing/pg/PgSilo") {}
+
+interface Identity {
+  readonly placement: string
+  readonly here: boolean
+  readonly dedicated: boolean
+  readonly closed: boolean
+}
+
+/** What a database knows of itself must fit what it is used for. */
+const checkIdentity = (
+  placement: string,
+  dedicated: boolean
+): Effect.Effect<void, PlacementMismatch | StorageUnavailable, SqlClient.SqlClient> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const rows = yield* sql<Identity>`
+      select placement, here, dedicated, closed from eventsourcing.list_placements()`.withoutTransform.pipe(
+      Effect.mapError((error) => pgError.toUnavailable("check the database", error))
+    )
+    const own = rows.find(({ here }) => here)
+    const found = own?.placement ?? null
+    const refuse = (reason: string) => new PlacementMismatch({ placement, found, reason })
+    if (own === undefined) {
+      if (dedicated) return yield* refuse("has no name, and so is no silo")
+      return
+    }
+    if (own.placement !== placement) return yield* refuse(`is the placement ${own.placement}`)
+    if (own.dedicated !== dedicated)
+      return yield* refuse(own.dedicated ? "is a silo, and used as a pool" : "is a pool, and used as a silo")
+    if (own.dedicated && !own.closed)
+      return yield* refuse("lets tenants register themselves, though it is a silo")
+  })
+
+type StoreError = Layer.Error<ReturnType<typeof PgEventStorage.layerWith>>
+
+const stores = <E>(
+  placement: string,
+  { client, dedicated = false, store = {} }: Database<E>,
+  migrations: "check" | "run"
+): Layer.Layer<
+  EventStorage | ProjectionStorage | SqlClient.SqlClient,
+  E | StoreError | PlacementMismatch | PgMigrator.MigrationError
+> =>
+  PgProjectionStorage.layer.pipe(
+    Layer.provideMerge(PgEventStorage.layerWith(dedicated ? { ...store, provisionOnAppend: false } : store)),
+    Layer.provide(Layer.effectDiscard(Effect.suspend(() => checkIdentity(placement, dedicated)))),
+    Layer.provide(migrations === "run" ? PgMigrator.layer : Layer.empty),
+    Layer.provideMerge(client)
+  )
+
+const isRetryable = (error: unknown): boolean => SqlError.isSqlError(error) && pgError.isTransient(error)
+
+/**
+ * The store over the databases of a directory.
+ *
+ * **When to use**
+ *
+ * Use it in the place of `PgEventStorage.layer`, `PgProjectionStorage.layer` and the program's client. The program is the
+ * same; what differs is this layer.
+ *
+ * **Details**
+ *
+ * - One pool of connections per database, opened with its first use and closed when it has been idle; see
+ *   `RoutedStorage.Limits`. A running statement or transaction keeps its pool open.
+ * - `SqlClient` goes to the current tenant's database, in `PgTenant.transaction`, in the handlers of projections and
+ *   everywhere else. Without a current tenant a statement is refused (SQLSTATE 08003), unless a database was chosen with
+ *   `PgSilo.on`. A transaction stays in its database: a tenant of another one is refused there (`TenantMismatch`).
+ * - Cross-tenant reads and projections: see `RoutedStorage.layerWith`.
+ *
+ * **Gotchas**
+ *
+ * The client has no name transforms, and there is no `PgClient` (`listen`, `notify`), as there is no one database.
+ * `SqlResolver` outside of transactions answers a batch with the database of whoever came first: put the tenant into a
+ * transaction, or do without.
+ */
+export const layer = <E>(
+  options: Options<E>
+): Layer.Layer<PgSilo | EventStorage | ProjectionStorage | SqlClient.SqlClient, never, TenantDirectory> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const open = (
+        placement: string
+      ): Effect.Effect<pgRoutedClient.PgMember, StorageUnavailable, Scope.Scope> =>
+        Effect.suspend(() => {
+          const database = options.database(placement)
+          if (database === undefined) {
+            const operation = "open a database"
+            return Effect.fail(
+              new StorageUnavailable({ operation, retryable: false, code: "UnknownPlacement" })
+            )
+          }
+          const layers = stores(placement, database, options.migrations ?? "check")
+          return Effect.map(RoutedStorage.build(placement, layers, isRetryable), (services) => ({
+            placement,
+            events: Context.get(services, EventStorage),
+            projections: Context.get(services, ProjectionStorage),
+            sql: Context.get(services, SqlClient.SqlClient),
+            dedicated: database.dedicated ?? false
+          }))
+        })
+      const { hints, router } = yield* RoutedStorage.makeRouter(open, options)
+      const client = yield* pgRoutedClient.make(router)
+      return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
+        Context.add(ProjectionStorage, routedProjections.make(router, client.within)),
+        Context.add(SqlClient.SqlClient, client.sql),
+        Context.add(
+          PgSilo,
+          PgSilo.of({ on: client.on, open: router.storages.open, close: router.storages.close })
+        )
+      )
+    })
+  ).pipe(Layer.provide(reactivity))
+
+const owner = (
+  operation: string,
+  run: (sql: SqlClient.SqlClient) => Effect.Effect<unknown, SqlError.SqlError>
+): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
+  Effect.flatMap(SqlClient.SqlClient, run).pipe(
+    Effect.mapError((error) => pgError.toUnavailable(operation, error)),
+    Effect.asVoid
+  )
+
+/**
+ * Tells a database which placement it is, as its owner. Whoever connects to it as another placement by mistake is refused
+ * from then on. A dedicated one is closed to every tenant that {@link admit} has not let in.
+ */
+export const name = (
+  placement: string,
+  { dedicated }: { readonly dedicated: boolean }
+): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
+  owner("name a database", (sql) => sql`select eventsourcing.name_database(${placement}, ${dedicated})`)
+
+/** Registers a tenant in a dedicated database, as the owner of that database. Does nothing if it is registered. */
+export const admit = (tenantId: TenantId): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
+  owner("admit a tenant", (sql) => sql`select eventsourcing.admit_tenant(${tenantId}::uuid)`)
+
+/** What became of a database. */
+export interface Migrated<E> {
+  readonly placement: string
+  /** The migrations that were applied; or why none was: the others go on. */
+  readonly result: Effect.Effect<
+    ReadonlyArray<readonly [id: number, name: string]>,
+    E | PgMigrator.MigrationError | StorageUnavailable
+  >
+}
+
+/**
+ * Migrates and names all databases of the directory, one after the other, as their owners. One that fails does not keep
+ * the others from it.
+ */
+export const migrateAll = <E>({
+  database
+}: Pick<Options<E>, "database">): Effect.Effect<
+  ReadonlyArray<Migrated<E>>,
+  StorageUnavailable,
+  TenantDirectory
+> =>
+  Effect.gen(function* () {
+    const directory = yield* TenantDirectory
+    return yield* Effect.forEach(yield* directory.placements, (placement) => {
+      const found = database(placement)
+      const result =
+        found === undefined
+          ? Effect.fail(
+              new StorageUnavailable({
+                operation: "migrate a database",
+                retryable: false,
+                code: "UnknownPlacement"
+              })
+            )
+          : PgMigrator.run.pipe(
+              Effect.tap(name(placement, { dedicated: found.dedicated ?? false })),
+              Effect.provide(found.client, { local: true })
+            )
+      return Effect.map(Effect.exit(result), (exit) => ({ placement, result: exit }))
+    })
+  })

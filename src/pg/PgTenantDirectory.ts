@@ -1,0 +1,115 @@
+/**
+ * The directory of tenants as a table, in a database that all processes of the program reach.
+ */
+import { Context, Effect, Layer, Schema } from "effect"
+import { SqlClient } from "effect/sql"
+import { checkedTenant } from "../internal/currentTenant.ts"
+import * as pgError from "../internal/pgError.ts"
+import type { StorageUnavailable } from "../StoreError.ts"
+import { AllTenants, type TenantId } from "../Tenant.ts"
+import * as TenantDirectory from "../TenantDirectory.ts"
+import * as PgCheck from "./PgCheck.ts"
+import * as PgEventStorage from "./PgEventStorage.ts"
+import { EventStorage } from "../EventStorage.ts"
+import * as PgTenant from "./PgTenant.ts"
+
+/** Raised when a tenant is to be placed where nobody added a database; see {@link add}. */
+export class UnknownPlacement extends Schema.TaggedError<UnknownPlacement>()("UnknownPlacement", {
+  placement: Schema.String
+}) {
+  override get message(): string {
+    return `no placement ${this.placement}: add it with PgTenantDirectory.add, as the owner of the database with the directory`
+  }
+}
+
+/** Placing tenants. */
+export class PgTenantDirectory extends Context.Service<
+  PgTenantDirectory,
+  {
+    /**
+     * Says which database a tenant is in from now on. This process follows at once, others when what they keep has
+     * expired. Nothing is copied: a tenant that has data is moved first, while it is suspended. Every use is written to
+     * the audit trail of the directory's database.
+     */
+    readonly place: (
+      tenantId: TenantId,
+      placement: string
+    ) => Effect.Effect<void, UnknownPlacement | StorageUnavailable, AllTenants>
+  }
+>()("effect-eventsourcing/pg/PgTenantDirectory") {}
+
+const make = (options: TenantDirectory.CacheOptions) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const events = yield* EventStorage
+    const query = (operation: string, text: string, parameters: ReadonlyArray<unknown>, commits = false) =>
+      PgTenant.statement(sql, (connection) => connection.executeValues(text, parameters), { commits }).pipe(
+        Effect.mapError((error) => pgError.toUnavailable(operation, error))
+      )
+    const directory = yield* TenantDirectory.make({
+      ...options,
+      placements: Effect.map(
+        query("list placements", "select placement from eventsourcing.list_placements()", []),
+        (rows) => rows.map(([placement]) => String(placement))
+      ),
+      placementOf: (tenantId) =>
+        Effect.map(
+          query("find the database of a tenant", "select eventsourcing.tenant_placement($1::uuid)", [
+            tenantId
+          ]),
+          ([row]) => (typeof row?.[0] === "string" ? row[0] : undefined)
+        )
+    })
+    const place: PgTenantDirectory["Service"]["place"] = Effect.fnUntraced(function* (tenantId, placement) {
+      const access = yield* AllTenants
+      yield* checkedTenant(tenantId)
+      const operation = `PgTenantDirectory.place ${tenantId}`
+      const accessId = yield* events.recordAccess({ ...access, operation })
+      yield* Effect.catchIf(
+        query(
+          "place a tenant",
+          "select eventsourcing.place_tenant($1::uuid, $2::uuid, $3::text)",
+          [accessId, tenantId, placement],
+          true
+        ),
+        ({ code }) => code === "ES005",
+        () => Effect.fail(new UnknownPlacement({ placement }))
+      )
+      yield* directory.invalidate(tenantId)
+    })
+    return Context.make(TenantDirectory.TenantDirectory, directory).pipe(
+      Context.add(PgTenantDirectory, PgTenantDirectory.of({ place }))
+    )
+  })
+
+type Checked = PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable
+
+/**
+ * The directory in a database, with settings. The database must be migrated (`PgMigrator.layer`).
+ *
+ * **Details**
+ *
+ * It may be one of the databases that tenants are in. While it cannot be reached, tenants are found as long as their
+ * placement is kept; see `timeToLive`.
+ */
+export const layerWith = (
+  options: TenantDirectory.CacheOptions
+): Layer.Layer<TenantDirectory.TenantDirectory | PgTenantDirectory, Checked, SqlClient.SqlClient> =>
+  Layer.effectContext(make(options)).pipe(
+    // For the audit trail.
+    Layer.provide(PgEventStorage.layerWith({ announce: false }))
+  )
+
+/** The directory in a database. See {@link layerWith}. */
+export const layer: Layer.Layer<
+  TenantDirectory.TenantDirectory | PgTenantDirectory,
+  Checked,
+  SqlClient.SqlClient
+> = layerWith({})
+
+/** Makes a database known that tenants can be placed in, as the owner of the database with the directory. */
+export const add = (placement: string): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) => sql`select eventsourcing.add_placement(${placement})`).pipe(
+    Effect.mapError((error) => pgError.toUnavailable("add a placement", error)),
+    Effect.asVoid
+  )

@@ -1,0 +1,32 @@
+/** Isolation cases of the directory of tenants, for mutation tests. */
+import { assert } from "@effect/vitest"
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
+import { EventStorage } from "../../src/EventStorage.ts"
+import { type Case, test } from "../../src/testing/TenantIsolationKit.ts"
+import * as Tenant from "../../src/Tenant.ts"
+import type { Store } from "./tenantDatabase.ts"
+
+/** The cases. The placements are those of `tenantDatabase.ts`. */
+export const directoryCases: ReadonlyArray<Case<Store>> = [
+  test("1: the placement of one tenant is not that of another", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const storage = yield* EventStorage
+      const accessId = yield* storage.recordAccess({ actor: "test", reason: "test", operation: "test" })
+      const [here, there, unplaced] = yield* Effect.all([Tenant.generate, Tenant.generate, Tenant.generate])
+      for (const [tenant, placement] of [
+        [here, "here"],
+        [there, "there"]
+      ] as const)
+        yield* sql`select eventsourcing.place_tenant(${accessId}::uuid, ${tenant}::uuid, ${placement})`
+      for (const [tenant, expected] of [
+        [here, "here"],
+        [there, "there"],
+        [unplaced, null]
+      ] as const) {
+        const rows = yield* sql`select eventsourcing.tenant_placement(${tenant}::uuid) as placement`
+        assert.deepStrictEqual(rows, [{ placement: expected }])
+      }
+    }))
+]
