@@ -63,6 +63,8 @@ create or replace function eventsourcing.append(
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+-- also if the plan is made while there are few tenants or events: it is kept
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -424,9 +426,7 @@ declare
 begin
   rollback;
   -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
-  if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
-    set transaction isolation level read committed;
-  end if;
+  set transaction isolation level read committed;
   answer := eventsourcing.append(
     p_provision, p_wait, p_segment_tenants, p_segment_last_streams, p_stream_appends, p_stream_types, p_stream_ids,
     p_stream_expected, p_stream_last_events, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at,
@@ -467,23 +467,27 @@ create or replace function eventsourcing.append_one(
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+-- also if the plan is made while there are few tenants or events: it is kept
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
   bound text := eventsourcing.bind_tenant(p_tenant)::text;
+  now_  timestamptz;
 begin
   perform from eventsourcing.tenants t
   where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null for no key update skip locked;
   if not found then
     return;
   end if;
+  now_ := date_trunc('milliseconds', clock_timestamp());
   -- a statement of its own, as in append
   insert into eventsourcing.events (
     tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
     occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags
   )
   select p_tenant, n.position + 1, p_aggregate_type, p_aggregate_id, n.version + 1, p_event_id, p_event_type,
-    p_schema_version, p_occurred_at, greatest(date_trunc('milliseconds', clock_timestamp()), n.recorded_at), p_actor,
+    p_schema_version, p_occurred_at, greatest(now_, n.recorded_at), p_actor,
     p_correlation_id, p_causation_id, p_metadata::json, p_payload::json,
     octet_length(p_metadata) + octet_length(p_payload), p_tags
   from (
@@ -534,9 +538,7 @@ declare
   answer record;
 begin
   rollback;
-  if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
-    set transaction isolation level read committed;
-  end if;
+  set transaction isolation level read committed;
   answer := eventsourcing.append_one(
     p_tenant, p_aggregate_type, p_aggregate_id, p_expected, p_event_id, p_event_type, p_schema_version, p_occurred_at, p_actor, p_correlation_id, p_causation_id, p_metadata, p_payload, p_tags
   );

@@ -238,9 +238,8 @@ export const make = <Outcome>(
   /** Runs a batch that waits for whoever holds the locks. */
   const sendWaiting = (batch: Batch, then: () => void): void =>
     send(batch, true, (without) => {
-      const error = Effect.die(new Error("the driver gave no outcome for an append"))
       for (const { resume, settled } of without) {
-        resume(error)
+        resume(noOutcome)
         settled?.()
       }
       then()
@@ -272,7 +271,7 @@ export const make = <Outcome>(
     })
   }
 
-  return (request) =>
+  const queued = (request: AppendRequest): Effect.Effect<Outcome> =>
     Effect.callback<Outcome>((resume) => {
       const { tenantId } = request
       const waiting: Waiting<Outcome> = {
@@ -299,6 +298,54 @@ export const make = <Outcome>(
         return Effect.void
       })
     })
+
+  const noOutcome = Effect.die(new Error("the driver gave no outcome for an append"))
+
+  /** An append that finds nobody waiting runs in the fiber of its caller: a batch of one without what it takes to merge. */
+  const alone = (request: AppendRequest): Effect.Effect<Outcome> => {
+    const { tenantId } = request
+    const requests = [request]
+    const tenants = new Map([[tenantId, 1]])
+    let holdsSlot = true
+    const leaveSlot = (): void => {
+      if (!holdsSlot) return
+      holdsSlot = false
+      underWay--
+      sentAppends--
+    }
+    begin(tenants)
+    underWay++
+    sentAppends++
+    return Effect.suspend(() => run(requests, false)).pipe(
+      Effect.flatMap(([outcome]) => {
+        if (outcome !== undefined) return Effect.succeed(outcome)
+        leaveSlot()
+        sendAll()
+        return Effect.flatMap(run(requests, true), ([late]) =>
+          late === undefined ? noOutcome : Effect.succeed(late)
+        )
+      }),
+      Effect.onExit(() =>
+        Effect.sync(() => {
+          leaveSlot()
+          end(tenants)
+          sendAll()
+          sendAhead(tenantId)
+        })
+      ),
+      Effect.uninterruptible
+    )
+  }
+
+  return (request) =>
+    Effect.suspend(() =>
+      waitingAppends === 0 &&
+      handingOut === 0 &&
+      underWay < limits.concurrency &&
+      !served.has(request.tenantId)
+        ? alone(request)
+        : queued(request)
+    )
 }
 
 const outcomeOf = <Outcome>(

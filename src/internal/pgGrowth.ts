@@ -8,7 +8,7 @@ import type { TenantId } from "../Tenant.ts"
 const channel = "eventsourcing"
 
 /** From one statement with announcements to the next, in milliseconds: longer while statements take long. */
-const pause = (lasted: number): number => Math.min(Math.max(3, 8 * lasted), 100)
+const pause = (lasted: number): number => Math.min(Math.max(5, 8 * lasted), 100)
 
 /** What appends announce, and what is heard of it. */
 export interface Growth {

@@ -209,7 +209,7 @@ for (const server of servers) {
             const tenant = yield* Tenant.generate
             const eventId = Event.generateId()
             yield* write("before").pipe(as(tenant))
-            const { done } = proxy.cut("append_alone", moment)
+            const { done } = proxy.cut("eventsourcing.append_", moment)
             const appended = yield* write("once", { eventId, expected: 1 }).pipe(as(tenant))
             yield* done
             assert.deepStrictEqual(
