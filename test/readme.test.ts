@@ -1,6 +1,8 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Root from "effect-eventsourcing"
+import * as Http from "effect-eventsourcing/http"
 import * as Pg from "effect-eventsourcing/pg"
+import * as Testing from "effect-eventsourcing/testing"
 import { existsSync } from "node:fs"
 import { readFile, rm, writeFile } from "node:fs/promises"
 import * as Path from "node:path"
@@ -87,8 +89,21 @@ describe.skipIf(readme === undefined)("the README", () => {
     }
   )
 
+  it("quotes its examples", async () => {
+    const quotes = [...text.matchAll(/\]\((examples\/\S+)\):\n\n^```typescript\n(.*?)^```/gms)]
+    assert.lengthOf(quotes, [...text.matchAll(/^```typescript$/gm)].length)
+    for (const [, example = "", code = ""] of quotes) {
+      const lines = (await readFile(Path.join(root, example), "utf8")).split("\n").map((line) => line.trim())
+      const quoted = code.split("\n").map((line) => line.trim())
+      assert.deepStrictEqual(
+        quoted.filter((line) => !lines.includes(line)),
+        []
+      )
+    }
+  })
+
   it("names only what there is", () => {
-    const modules: Readonly<Record<string, object | undefined>> = { ...Root, ...Pg }
+    const modules: Readonly<Record<string, object | undefined>> = { ...Root, ...Pg, ...Http, ...Testing }
     const missing = [...text.matchAll(/`(?:yield\* )?([A-Z]\w+)\.(\w+)/g)].flatMap(
       ([, module = "", name = ""]) => {
         const exported = modules[module]
