@@ -8,6 +8,7 @@ import { SqlClient, type SqlConnection, type SqlError } from "effect/sql"
 import * as EventStorage from "../EventStorage.ts"
 import * as groupCommit from "../internal/groupCommit.ts"
 import * as pgAppend from "../internal/pgAppend.ts"
+import * as pgAppendResults from "../internal/pgAppendResults.ts"
 import * as pgError from "../internal/pgError.ts"
 import * as PgGrowth from "../internal/pgGrowth.ts"
 import { type StorageUnavailable, TenantMismatch, UnknownTenant } from "../StoreError.ts"
@@ -208,14 +209,14 @@ const make = (
       alone: boolean,
       requests: ReadonlyArray<EventStorage.AppendRequest>,
       wait: boolean
-    ): Effect.Effect<ReadonlyArray<pgAppend.Outcome | undefined>, SqlError.SqlError> => {
+    ): Effect.Effect<ReadonlyArray<pgAppendResults.Outcome | undefined>, SqlError.SqlError> => {
       const batch = pgAppend.encode(requests, { provision, wait })
       return Effect.map(
         connection.executeValues(alone ? pgAppend.callSql : pgAppend.selectSql, batch.parameters),
         ([row]) => {
           if (row === undefined) throw new Error("eventsourcing.append gave no row")
           // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the function's columns decode to
-          return pgAppend.decode(requests, batch, row as unknown as pgAppend.ResultColumns)
+          return pgAppendResults.decode(requests, batch, row as unknown as pgAppendResults.ResultColumns)
         }
       )
     }
@@ -226,22 +227,22 @@ const make = (
       alone: boolean,
       requests: ReadonlyArray<EventStorage.AppendRequest>,
       wait: boolean
-    ): Effect.Effect<ReadonlyArray<pgAppend.Outcome | undefined>, SqlError.SqlError> => {
+    ): Effect.Effect<ReadonlyArray<pgAppendResults.Outcome | undefined>, SqlError.SqlError> => {
       const [request] = requests
       const one =
         alone && request !== undefined && requests.length === 1 ? pgAppend.encodeOne(request) : undefined
       if (one === undefined) return runBatch(connection, alone, requests, wait)
       return Effect.flatMap(connection.executeValues(pgAppend.callOneSql, one), ([row]) => {
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the procedure's columns decode to
-        const answer = row as unknown as pgAppend.OneColumns | undefined
-        const outcome = answer === undefined ? undefined : pgAppend.decodeOne(answer)
+        const answer = row as unknown as pgAppendResults.OneColumns | undefined
+        const outcome = answer === undefined ? undefined : pgAppendResults.decodeOne(answer)
         return outcome === undefined ? runBatch(connection, alone, requests, wait) : Effect.succeed([outcome])
       })
     }
 
     const announce = (
       requests: ReadonlyArray<EventStorage.AppendRequest>,
-      outcomes: ReadonlyArray<pgAppend.Outcome | undefined>
+      outcomes: ReadonlyArray<pgAppendResults.Outcome | undefined>
     ): Effect.Effect<void> => {
       const grown: Array<TenantId> = []
       for (const [index, { tenantId }] of requests.entries()) {
@@ -260,7 +261,7 @@ const make = (
     const attempt = (
       requests: ReadonlyArray<EventStorage.AppendRequest>,
       wait: boolean
-    ): Effect.Effect<ReadonlyArray<pgAppend.Outcome | undefined>> =>
+    ): Effect.Effect<ReadonlyArray<pgAppendResults.Outcome | undefined>> =>
       PgTenant.statement(sql, (connection, alone) => run(connection, alone, requests, wait)).pipe(
         Effect.tap((outcomes) => announce(requests, outcomes)),
         Effect.catch((error) => {
@@ -517,7 +518,7 @@ const make = (
     })
   })
 
-const mismatch = ({ tenantId }: EventStorage.AppendRequest): pgAppend.Outcome =>
+const mismatch = ({ tenantId }: EventStorage.AppendRequest): pgAppendResults.Outcome =>
   Result.fail(new TenantMismatch({ tenantId }))
 
 const maxInteger = 2_147_483_647

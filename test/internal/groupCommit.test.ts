@@ -226,19 +226,21 @@ describe("group commit", () => {
 
   it.effect("sends what is appended at once by those who get their outcomes together", () =>
     Effect.gen(function* () {
-      const { batches, start, letGo, submit } = yield* setUp()
+      const { batches, start, letGo, submit } = yield* setUp({ concurrency: 2 })
       yield* start(request(b, "b"))
       yield* Effect.forEach([1, 2, 3, 4], (n) =>
-        Effect.forkDetach(Effect.andThen(submit(request(a, `${n}`)), submit(request(a, `${n} again`))), {
-          startImmediately: true
-        })
+        Effect.forkDetach(
+          Effect.andThen(submit(request(a, `${n}`)), submit(request(tenant(10 + n), `${n} again`))),
+          { startImmediately: true }
+        )
       )
       yield* letGo(0)
       yield* letGo(1)
-      assert.deepStrictEqual(batches.slice(1), [
-        ["1", "2", "3", "4"],
-        ["1 again", "2 again", "3 again", "4 again"]
-      ])
+      assert.deepStrictEqual(batches, [["b"], ["1"], ["2", "3", "4"], ["1 again"]])
+      yield* letGo(3)
+      // there is a free slot, into which the first of them does not jump alone
+      yield* letGo(2)
+      assert.deepStrictEqual(batches[4], ["2 again", "3 again", "4 again"])
     })
   )
 

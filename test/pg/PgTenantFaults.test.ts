@@ -121,7 +121,7 @@ for (const server of servers) {
         throughProxy(
           Effect.fnUntraced(function* (proxy) {
             const tenant = yield* Tenant.generate
-            const { held, release } = proxy.hold("append_alone", moment)
+            const { held, release } = proxy.hold("eventsourcing.append_", moment)
             const fiber = yield* Effect.forkChild(write("interrupted").pipe(as(tenant)))
             yield* held
             const interruption = yield* Effect.forkChild(Fiber.interrupt(fiber))
