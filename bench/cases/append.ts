@@ -81,10 +81,7 @@ const oneEvent = (concurrency: number, tenants: ReadonlyArray<number>, withPeers
         ],
         { rounds, seconds }
       )
-      for (const peer of peers) {
-        await peer.close()
-        await peer.database.close()
-      }
+      for (const peer of peers) await peer.close()
       const result = table(`Append 1 event, ${concurrency} concurrent`, "appends/s", measured)
       const to = (name: string, of: (name: string) => boolean) => ratioOf(result, name, of)
       const what = `append 1 event, ${concurrency} concurrent`
@@ -131,10 +128,7 @@ const manyEvents = (events: number, bytes: number, concurrency: number): Case =>
         ],
         { rounds, seconds }
       )
-      for (const peer of peers) {
-        await peer.close()
-        await peer.database.close()
-      }
+      for (const peer of peers) await peer.close()
       const result = table(
         `Append ${events} events of ${bytes} bytes, ${concurrency} concurrent`,
         "appends/s",

@@ -145,10 +145,7 @@ const catchUp: Case = {
     )
     await runtime.dispose()
     await raw.dispose()
-    for (const peer of peers) {
-      await peer.close()
-      await peer.database.close()
-    }
+    for (const peer of peers) await peer.close()
     await database.close()
     const result = table(
       `Catch up with ${events.toLocaleString("en")} events`,
@@ -252,7 +249,6 @@ const tailing: Case = {
       })
       await stop?.()
       await peer.close()
-      await peer.database.close()
     }
     return {
       tables: [

@@ -107,10 +107,7 @@ const load = (length: number): Case => ({
     )
     await runtime.dispose()
     await raw.dispose()
-    for (const peer of peers) {
-      await peer.close()
-      await peer.database.close()
-    }
+    for (const peer of peers) await peer.close()
     await database.close()
     const result = table(`Load and fold ${length} events, 32 concurrent`, "loads/s", measured)
     return {

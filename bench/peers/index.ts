@@ -13,7 +13,10 @@ export interface Started extends Peer {
   readonly database: Database
 }
 
-/** Starts all peers, each on a fresh database, and says which of them do not start. */
+/**
+ * Starts all peers, each on a fresh database, and says which of them do not start. The databases go with the server: not
+ * every peer can end its connections, and dropping a database under them ends the process.
+ */
 export const startPeers = async (server: Server): Promise<ReadonlyArray<Started>> => {
   const started: Array<Started> = []
   for (const [name, make] of Object.entries(makers)) {
