@@ -238,7 +238,7 @@ export class EventStore extends Context.Service<
     readonly importEvents: <A extends Aggregate.Any, E, R>(
       events: Stream.Stream<ImportedEvents<A>, E, R>,
       options?: ImportOptions
-    ) => Effect.Effect<Imported, E | AppendError | InvalidInput, R | CurrentTenant>
+    ) => Effect.Effect<Imported, E | AppendError | InvalidInput | DecodeError, R | CurrentTenant>
     /** The events of a stream. Empty if there are none. */
     readonly readStream: <Type extends string, State, Payload extends Event.Tagged, Id>(
       request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions

@@ -338,7 +338,9 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
             )
           )
           first = (first + 1) % keys.length
-          if (!worked) yield* Effect.timeoutOption(PubSub.take(hinted), pollInterval)
+          if (worked) continue
+          readAhead.drop()
+          yield* Effect.timeoutOption(PubSub.take(hinted), pollInterval)
         }
       }).pipe(Effect.scoped)
     if (keys.length > 0) {

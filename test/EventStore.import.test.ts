@@ -148,6 +148,25 @@ for (const backend of backends) {
       }).pipe(asNewTenant)
     )
 
+    it.effect("finds an event id that is given twice, whichever stream it is given with", () =>
+      Effect.gen(function* () {
+        const one = given("one", [1])
+        const again: Given = { ...one, id: "two" }
+        const conflict = yield* Effect.flip(importAll([one, given("other", [2]), again]))
+        assert.strictEqual(conflict._tag, "EventIdConflict")
+        assert.deepStrictEqual(yield* stored, [
+          ["one", 1],
+          ["other", 2]
+        ])
+        // The same event of the same stream is known by then.
+        assert.deepStrictEqual(yield* importAll([given("third", [3]), one, one]), {
+          appended: 1,
+          known: 2,
+          position: 3
+        })
+      }).pipe(asNewTenant)
+    )
+
     it.effect("imports the same ids into two tenants, and neither notices", () =>
       Effect.gen(function* () {
         const events = interleaved()

@@ -4,49 +4,83 @@ import type * as Aggregate from "../Aggregate.ts"
 import * as Event from "../Event.ts"
 import { CurrentEventContext } from "../EventContext.ts"
 import type * as EventStorage from "../EventStorage.ts"
-import type { Imported, ImportedEvents, ImportOptions } from "../EventStore.ts"
-import { type AppendError, InvalidEvent, type InvalidInput, type ReadError } from "../StoreError.ts"
-import type { TenantId } from "../Tenant.ts"
+import type { Appended, Imported, ImportedEvents, ImportOptions, StreamEventsOf } from "../EventStore.ts"
+import {
+  type AppendError,
+  type DecodeError,
+  type ExpectedVersion,
+  InvalidEvent,
+  type InvalidInput
+} from "../StoreError.ts"
+import { CurrentTenant, type TenantId } from "../Tenant.ts"
 import * as encode from "./encode.ts"
 
 const defaultChunkEvents = 1000
 /** Large enough to cost little a byte, small enough not to keep the tenant's lock for long. */
 const chunkCharacters = 4 << 20
 
-/** A run of events of one stream, ready for the driver. */
-type Piece = EventStorage.StreamAppend
+/** Events as they were given, with what is expected of their stream. */
+type Given = StreamEventsOf<Aggregate.Any>
 
-const charactersOf = ({ events }: Piece): number =>
+/** A run of events of one stream: as it was given, and ready for the driver. */
+interface Piece {
+  readonly given: Given
+  readonly encoded: EventStorage.StreamAppend
+}
+
+/** What became of a chunk. */
+interface Written {
+  readonly replayed: boolean
+  readonly positions: ReadonlyArray<number>
+}
+
+/** Settings of an import, and how its chunks are appended if not by the driver alone. */
+export interface ImportThrough extends ImportOptions {
+  readonly appendAll?:
+    | ((
+        streams: ReadonlyArray<Given>
+      ) => Effect.Effect<
+        ReadonlyArray<Appended<Event.Tagged>>,
+        AppendError | InvalidInput | DecodeError,
+        CurrentTenant
+      >)
+    | undefined
+}
+
+const charactersOf = ({ encoded: { events } }: Piece): number =>
   events.reduce((sum, { payload, metadata }) => sum + payload.length + metadata.length, 0)
 
-const keyOf = ({ aggregateType, aggregateId }: Piece): string => JSON.stringify([aggregateType, aggregateId])
+const keyOf = ({ encoded: { aggregateType, aggregateId } }: Piece): string =>
+  JSON.stringify([aggregateType, aggregateId])
 
-/** Events of a piece; what is expected of the stream holds for its first event, and moves on with the others. */
-const slice = (piece: Piece, from: number, to: number): Piece => {
-  const { expectedVersion: expected } = piece
+/** What is expected of a stream holds for the first event that is given with it, and moves on with the others. */
+const expectedAt = (expected: ExpectedVersion, from: number): ExpectedVersion =>
+  from === 0
+    ? expected
+    : typeof expected === "number"
+      ? expected + from
+      : expected === "noStream"
+        ? from
+        : "any"
+
+/** Some of the events of a piece. */
+const slice = ({ given, encoded }: Piece, from: number, to: number): Piece => {
+  const expectedVersion = expectedAt(encoded.expectedVersion, from)
   return {
-    ...piece,
-    expectedVersion:
-      from === 0
-        ? expected
-        : typeof expected === "number"
-          ? expected + from
-          : expected === "noStream"
-            ? from
-            : "any",
-    events: piece.events.slice(from, to)
+    given: { ...given, expectedVersion, events: given.events.slice(from, to) },
+    encoded: { ...encoded, expectedVersion, events: encoded.events.slice(from, to) }
   }
 }
 
 const eventsIn = (pieces: ReadonlyArray<Piece>): number =>
-  pieces.reduce((sum, { events }) => sum + events.length, 0)
+  pieces.reduce((sum, { encoded }) => sum + encoded.events.length, 0)
 
 /** Two halves, in order. */
 const halves = (pieces: ReadonlyArray<Piece>): readonly [ReadonlyArray<Piece>, ReadonlyArray<Piece>] => {
   let left = Math.floor(eventsIn(pieces) / 2)
   const [before, behind]: [Array<Piece>, Array<Piece>] = [[], []]
   for (const piece of pieces) {
-    const count = piece.events.length
+    const count = piece.encoded.events.length
     if (left >= count) before.push(piece)
     else if (left <= 0) behind.push(piece)
     else {
@@ -58,11 +92,15 @@ const halves = (pieces: ReadonlyArray<Piece>): readonly [ReadonlyArray<Piece>, R
   return [before, behind]
 }
 
-/** Collects pieces: a stream that comes again, after others, begins a new chunk, so that order is kept. */
+/**
+ * Collects pieces. A stream that comes again, after others, begins a new chunk, so that order is kept; and so does an
+ * event id, so that it is found to be known, or another event's.
+ */
 class Chunker {
   readonly #chunkEvents: number
   #pieces: Array<Piece> = []
   readonly #keys = new Set<string>()
+  readonly #eventIds = new Set<string>()
   #events = 0
   #characters = 0
 
@@ -73,14 +111,17 @@ class Chunker {
   /** Adds a piece. Returns the chunk before it, if that is complete. */
   add(piece: Piece): ReadonlyArray<ReadonlyArray<Piece>> {
     const [key, characters] = [keyOf(piece), charactersOf(piece)]
+    const { events } = piece.encoded
     const full =
       this.#keys.has(key) ||
-      this.#events + piece.events.length > this.#chunkEvents ||
+      events.some(({ eventId }) => this.#eventIds.has(eventId)) ||
+      this.#events + events.length > this.#chunkEvents ||
       this.#characters + characters > chunkCharacters
     const complete = full ? this.take() : []
     this.#pieces.push(piece)
     this.#keys.add(key)
-    this.#events += piece.events.length
+    for (const { eventId } of events) this.#eventIds.add(eventId)
+    this.#events += events.length
     this.#characters += characters
     return complete
   }
@@ -90,6 +131,7 @@ class Chunker {
     const pieces = this.#pieces
     this.#pieces = []
     this.#keys.clear()
+    this.#eventIds.clear()
     this.#events = 0
     this.#characters = 0
     return pieces.length === 0 ? [] : [pieces]
@@ -102,8 +144,8 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
   limits: encode.Limits,
   tenantId: TenantId,
   streams: Stream.Stream<ImportedEvents<Aggregate.Any>, E, R>,
-  { chunkEvents = defaultChunkEvents, onProgress }: ImportOptions
-): Effect.fn.Return<Imported, E | AppendError | InvalidInput | ReadError, R> {
+  { chunkEvents = defaultChunkEvents, onProgress, appendAll }: ImportThrough
+): Effect.fn.Return<Imported, E | AppendError | InvalidInput | DecodeError, R> {
   if (!Number.isSafeInteger(chunkEvents) || chunkEvents < 1)
     return yield* Effect.die(new RangeError("chunkEvents must be a positive integer"))
   const most = Math.min(chunkEvents, limits.appendEvents)
@@ -131,46 +173,56 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
           }
           const pieces: Array<Piece> = []
           for (let from = 0; from < given.events.length; from += most) {
-            const events = given.events.slice(from, from + most)
-            const [prepared] = yield* encode.streams(
-              [{ ...given, expectedVersion: given.expectedVersion ?? "any", events }],
-              {
-                context,
-                now: Math.floor(now),
-                limits
-              }
-            )
-            if (prepared === undefined) continue
-            const { append } = prepared
-            pieces.push(
-              from === 0 ? append : { ...append, expectedVersion: slice(append, from, from).expectedVersion }
-            )
+            const expectedVersion = expectedAt(given.expectedVersion ?? "any", from)
+            const part: Given = { ...given, expectedVersion, events: given.events.slice(from, from + most) }
+            const [prepared] = yield* encode.streams([part], { context, now: Math.floor(now), limits })
+            if (prepared !== undefined) pieces.push({ given: part, encoded: prepared.append })
           }
           return pieces
         })
       )
     )
 
+  const write = (
+    pieces: ReadonlyArray<Piece>
+  ): Effect.Effect<Written, AppendError | InvalidInput | DecodeError> =>
+    appendAll === undefined
+      ? Effect.flatMap(
+          storage.append([{ tenantId, streams: pieces.map(({ encoded }) => encoded) }]),
+          ([outcome]) =>
+            outcome === undefined
+              ? Effect.die(new Error("the driver gave no outcome for an append"))
+              : Effect.fromResult(outcome)
+        )
+      : Effect.map(
+          Effect.provideService(appendAll(pieces.map(({ given }) => given)), CurrentTenant, tenantId),
+          (appended) => ({
+            replayed: appended.some(({ replayed }) => replayed),
+            positions: appended.flatMap(({ events }) => events.map(({ position }) => position))
+          })
+        )
+
   /** Appends a chunk. If only some of it had been appended before, the chunks were others then: it goes by halves. */
-  const append = (pieces: ReadonlyArray<Piece>): Effect.Effect<void, AppendError | ReadError> =>
-    Effect.flatMap(storage.append([{ tenantId, streams: pieces }]), ([outcome]) => {
-      if (outcome === undefined) return Effect.die(new Error("the driver gave no outcome for an append"))
-      if (Result.isFailure(outcome)) {
-        if (outcome.failure._tag !== "EventIdConflict" || eventsIn(pieces) === 1)
-          return Effect.fail(outcome.failure)
+  const append = (
+    pieces: ReadonlyArray<Piece>
+  ): Effect.Effect<void, AppendError | InvalidInput | DecodeError> =>
+    Effect.matchEffect(write(pieces), {
+      onFailure: (error) => {
+        if (error._tag !== "EventIdConflict" || eventsIn(pieces) === 1) return Effect.fail(error)
         const [before, behind] = halves(pieces)
         return Effect.andThen(
           append(before),
           Effect.suspend(() => append(behind))
         )
-      }
-      const { positions, replayed } = outcome.success
-      imported = {
-        appended: imported.appended + (replayed ? 0 : positions.length),
-        known: imported.known + (replayed ? positions.length : 0),
-        position: positions.reduce((left, right) => Math.max(left, right), imported.position)
-      }
-      return Effect.void
+      },
+      onSuccess: ({ replayed, positions }) =>
+        Effect.sync(() => {
+          imported = {
+            appended: imported.appended + (replayed ? 0 : positions.length),
+            known: imported.known + (replayed ? positions.length : 0),
+            position: positions.reduce((left, right) => Math.max(left, right), imported.position)
+          }
+        })
     })
 
   yield* streams.pipe(

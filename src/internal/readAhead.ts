@@ -56,6 +56,12 @@ export class ReadAhead {
     if (inARow) this.#reading = { batch, fiber: this.#read(batch) }
   }
 
+  /** Lets go of what it has: there is nothing to do. */
+  drop(): void {
+    this.#reading?.fiber.interruptUnsafe()
+    this.#reading = undefined
+  }
+
   readonly end: Effect.Effect<void> = Effect.suspend(() =>
     this.#reading === undefined ? Effect.void : Fiber.interrupt(this.#reading.fiber)
   )

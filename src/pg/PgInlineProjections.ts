@@ -9,6 +9,7 @@ import * as Event from "../Event.ts"
 import { whileHandling } from "../EventContext.ts"
 import type * as EventStorage from "../EventStorage.ts"
 import * as EventStore from "../EventStore.ts"
+import type { ImportThrough } from "../internal/importEvents.ts"
 import { CurrentDerivedIds, deriveIds, named } from "../internal/derivedIds.ts"
 import { aggregateId as encodeId } from "../internal/encode.ts"
 import * as pgError from "../internal/pgError.ts"
@@ -166,8 +167,22 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
         return yield* deriveIds(derivedIds, streams, streamOf, append)
       })
 
+    /** As a chunk of an import: its events have ids. */
+    const appendChunk: ImportThrough["appendAll"] = (streams) => {
+      const append = store.appendAll(streams)
+      return streams.some(concerns)
+        ? inTransaction(append, (appended) =>
+            appended.flatMap(({ replayed, events }) => (replayed ? [] : events))
+          )
+        : append
+    }
+
     return EventStore.EventStore.of({
       ...store,
+      importEvents: (events, options) => {
+        const through: ImportThrough = { ...options, appendAll: appendChunk }
+        return store.importEvents(events, through)
+      },
       append: (stream) =>
         concerns(stream)
           ? withIds([stream], ([first = stream]) =>

@@ -1,8 +1,9 @@
 import { assert, describe, layer } from "@effect/vitest"
-import { Clock, Effect, Layer } from "effect"
+import { Clock, Effect, Layer, Stream } from "effect"
 import * as Decisions from "../../src/Decisions.ts"
 import * as DecisionModel from "../../src/DecisionModel.ts"
 import * as EventQuery from "../../src/EventQuery.ts"
+import * as Event from "../../src/Event.ts"
 import { EventStore } from "../../src/EventStore.ts"
 import * as PgInlineProjections from "../../src/pg/PgInlineProjections.ts"
 import { backends, OrderList, rows } from "../support/inline.ts"
@@ -34,6 +35,26 @@ describe.each(backends)("inline projections on $name", (backend) => {
           ["1", 1],
           ["3", 1]
         ])
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("see each imported event once, also when the import runs again in other chunks", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore
+        const given = Array.from({ length: 7 }, (_, n) => ({
+          aggregate: Order,
+          id: String(n),
+          expectedVersion: "noStream" as const,
+          events: [Event.make(placed(n), { eventId: Event.generateId() })]
+        }))
+        const importUpTo = (count: number, chunkEvents: number) =>
+          store.importEvents(Stream.fromIterable(given.slice(0, count)), { chunkEvents })
+        assert.deepStrictEqual(yield* importUpTo(4, 3), { appended: 4, known: 0, position: 4 })
+        assert.deepStrictEqual(yield* importUpTo(7, 5), { appended: 3, known: 4, position: 7 })
+        assert.deepStrictEqual(
+          yield* rows,
+          given.map(({ id }, n) => [id, n] as const)
+        )
       }).pipe(asNewTenant)
     )
 
