@@ -7,8 +7,10 @@ import { EventStorage } from "./EventStorage.ts"
 import * as OpenStorages from "./internal/openStorages.ts"
 import * as routedEvents from "./internal/routedEvents.ts"
 import * as routedProjections from "./internal/routedProjections.ts"
+import * as routedSnapshots from "./internal/routedSnapshots.ts"
 import { type Member, problemOf, Router } from "./internal/storageRouter.ts"
 import { ProjectionStorage } from "./ProjectionStorage.ts"
+import { SnapshotStorage } from "./SnapshotStorage.ts"
 import { StorageUnavailable } from "./StoreError.ts"
 import { TenantDirectory } from "./TenantDirectory.ts"
 
@@ -31,7 +33,7 @@ export interface Limits {
 /** Settings of {@link layerWith}. */
 export interface Options<E> extends Limits {
   /** The storages of a placement. Each build of the layer opens them anew. */
-  readonly storage: (placement: string) => Layer.Layer<EventStorage | ProjectionStorage, E>
+  readonly storage: (placement: string) => Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, E>
   /**
    * Whether a placement is for tenants that were registered there before (`TenantRegistry.provision`): then nothing is
    * read or written there for any other one, so that a wrong directory cannot send a tenant there. Its storage must not
@@ -111,7 +113,8 @@ const tagOf = (error: unknown): string | null =>
  * **When to use**
  *
  * Use it for drivers other than PostgreSQL, and in tests, with `MemoryEventStorage` in each place (and an infinite
- * `idleTimeToLive`, as what is in memory ends with its storage).
+ * `idleTimeToLive`, as what is in memory ends with its storage). A place that keeps no snapshots has
+ * `MemorySnapshotStorage.layer`, which nothing is put into unless a repository takes some.
  *
  * **Details**
  *
@@ -125,7 +128,7 @@ const tagOf = (error: unknown): string | null =>
  */
 export const layerWith = <E>(
   options: Options<E>
-): Layer.Layer<EventStorage | ProjectionStorage, never, TenantDirectory> =>
+): Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, never, TenantDirectory> =>
   Layer.effectContext(
     Effect.gen(function* () {
       const open = (placement: string): Effect.Effect<Member, StorageUnavailable, Scope.Scope> =>
@@ -134,12 +137,14 @@ export const layerWith = <E>(
             placement,
             events: Context.get(services, EventStorage),
             projections: Context.get(services, ProjectionStorage),
+            snapshots: Context.get(services, SnapshotStorage),
             dedicated: options.dedicated?.(placement) ?? false
           }))
         )
       const { hints, router } = yield* makeRouter(open, options)
       return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
-        Context.add(ProjectionStorage, routedProjections.make(router, router.within))
+        Context.add(ProjectionStorage, routedProjections.make(router, router.within)),
+        Context.add(SnapshotStorage, routedSnapshots.make(router))
       )
     })
   )

@@ -137,7 +137,7 @@ describe.each(sqlBackends)("in the database on $name", (backend) => {
           "delete from eventsourcing.events",
           "insert into eventsourcing.tenants (tenant_id) values (gen_random_uuid())",
           "update eventsourcing.projection_versions set version = 7",
-          `select * from eventsourcing.read_log('${tenant}', 1, 9, null, null, null, null, false, 9, 999)`
+          `select * from eventsourcing.read_log('${tenant}', 1, 9, null, null, null, null, null, false, 9, 999)`
         ]) {
           assert.strictEqual(yield* refusal(asRunner(text)), "AuthorizationError", text)
         }

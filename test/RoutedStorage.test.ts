@@ -5,17 +5,21 @@ import { TestClock } from "effect/testing"
 import { append, newTenant, tenantsWith } from "../src/internal/testingProjection.ts"
 import * as MemoryEventStorage from "../src/MemoryEventStorage.ts"
 import * as MemoryProjectionStorage from "../src/MemoryProjectionStorage.ts"
+import * as MemorySnapshotStorage from "../src/MemorySnapshotStorage.ts"
 import { ProjectionStorage } from "../src/ProjectionStorage.ts"
 import * as RoutedStorage from "../src/RoutedStorage.ts"
 import { StorageUnavailable } from "../src/StoreError.ts"
 import * as TenantDirectory from "../src/TenantDirectory.ts"
 import * as EventStorageSuite from "../src/testing/EventStorageSuite.ts"
 import * as ProjectionStorageSuite from "../src/testing/ProjectionStorageSuite.ts"
+import * as SnapshotStorageSuite from "../src/testing/SnapshotStorageSuite.ts"
 import * as TenantIsolationSuite from "../src/testing/TenantIsolationSuite.ts"
 import { byHash } from "./support/placements.ts"
 
 const memory = (options: MemoryEventStorage.Options = {}) =>
-  MemoryProjectionStorage.layer.pipe(Layer.provideMerge(MemoryEventStorage.layerWith(options)))
+  Layer.merge(MemoryProjectionStorage.layer, MemorySnapshotStorage.layer).pipe(
+    Layer.provideMerge(MemoryEventStorage.layerWith(options))
+  )
 
 const placements = ["one", "two", "three"]
 const directory = TenantDirectory.layerWith({ placements, placementOf: byHash(placements) })
@@ -30,7 +34,14 @@ EventStorageSuite.suite({
   layerWithoutProvisioning: routed({ provisionOnAppend: false })
 })
 ProjectionStorageSuite.suite({ name: "memory, in three places", layer: routed(), ordered: false })
-TenantIsolationSuite.suite({ name: "memory, in three places", storage: routed() })
+SnapshotStorageSuite.suite({ name: "memory, in three places", layer: routed() })
+const threePlaces = routed()
+TenantIsolationSuite.suite({
+  name: "memory, in three places",
+  storage: threePlaces,
+  projections: threePlaces,
+  snapshots: threePlaces
+})
 
 describe("a place that is away", () => {
   /** One place that is away until it is not, and one that is there. */

@@ -2,6 +2,7 @@
 import { Cause, Context, Effect, Exit, Scope } from "effect"
 import type { EventStorage } from "../EventStorage.ts"
 import type { ProjectionStorage } from "../ProjectionStorage.ts"
+import type { SnapshotStorage } from "../SnapshotStorage.ts"
 import { StorageUnavailable, TenantMismatch, UnknownTenant } from "../StoreError.ts"
 import type { CrossTenantAccess, TenantId } from "../Tenant.ts"
 import type { TenantDirectory } from "../TenantDirectory.ts"
@@ -12,6 +13,7 @@ export interface Member {
   readonly placement: string
   readonly events: EventStorage["Service"]
   readonly projections: ProjectionStorage["Service"]
+  readonly snapshots: SnapshotStorage["Service"]
   /** Whether nothing is done for a tenant that is not registered there. */
   readonly dedicated: boolean
 }

@@ -11,14 +11,17 @@ import * as pgError from "../internal/pgError.ts"
 import * as pgRoutedClient from "../internal/pgRoutedClient.ts"
 import * as routedEvents from "../internal/routedEvents.ts"
 import * as routedProjections from "../internal/routedProjections.ts"
+import * as routedSnapshots from "../internal/routedSnapshots.ts"
 import { ProjectionStorage } from "../ProjectionStorage.ts"
 import * as RoutedStorage from "../RoutedStorage.ts"
+import { SnapshotStorage } from "../SnapshotStorage.ts"
 import { StorageUnavailable } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
 import { TenantDirectory } from "../TenantDirectory.ts"
 import * as PgEventStorage from "./PgEventStorage.ts"
 import * as PgMigrator from "./PgMigrator.ts"
 import * as PgProjectionStorage from "./PgProjectionStorage.ts"
+import * as PgSnapshotStorage from "./PgSnapshotStorage.ts"
 
 /** A database, and how it is used. */
 export interface Database<E = never> {
@@ -113,10 +116,10 @@ const stores = <E>(
   { client, dedicated = false, store = {} }: Database<E>,
   migrations: "check" | "run"
 ): Layer.Layer<
-  EventStorage | ProjectionStorage | SqlClient.SqlClient,
+  EventStorage | ProjectionStorage | SnapshotStorage | SqlClient.SqlClient,
   E | StoreError | PlacementMismatch | PgMigrator.MigrationError
 > =>
-  PgProjectionStorage.layer.pipe(
+  Layer.merge(PgProjectionStorage.layer, PgSnapshotStorage.layer).pipe(
     Layer.provideMerge(PgEventStorage.layerWith(dedicated ? { ...store, provisionOnAppend: false } : store)),
     Layer.provide(Layer.effectDiscard(Effect.suspend(() => checkIdentity(placement, dedicated)))),
     Layer.provide(migrations === "run" ? PgMigrator.layer : Layer.empty),
@@ -130,8 +133,8 @@ const isRetryable = (error: unknown): boolean => SqlError.isSqlError(error) && p
  *
  * **When to use**
  *
- * Use it in the place of `PgEventStorage.layer`, `PgProjectionStorage.layer` and the program's client. The program is the
- * same; what differs is this layer.
+ * Use it in the place of `PgEventStorage.layer`, `PgProjectionStorage.layer`, `PgSnapshotStorage.layer` and the program's
+ * client. The program is the same; what differs is this layer.
  *
  * **Details**
  *
@@ -150,7 +153,11 @@ const isRetryable = (error: unknown): boolean => SqlError.isSqlError(error) && p
  */
 export const layer = <E>(
   options: Options<E>
-): Layer.Layer<PgSilo | EventStorage | ProjectionStorage | SqlClient.SqlClient, never, TenantDirectory> =>
+): Layer.Layer<
+  PgSilo | EventStorage | ProjectionStorage | SnapshotStorage | SqlClient.SqlClient,
+  never,
+  TenantDirectory
+> =>
   Layer.effectContext(
     Effect.gen(function* () {
       const open = (
@@ -169,6 +176,7 @@ export const layer = <E>(
             placement,
             events: Context.get(services, EventStorage),
             projections: Context.get(services, ProjectionStorage),
+            snapshots: Context.get(services, SnapshotStorage),
             sql: Context.get(services, SqlClient.SqlClient),
             dedicated: database.dedicated ?? false
           }))
@@ -177,6 +185,7 @@ export const layer = <E>(
       const client = yield* pgRoutedClient.make(router)
       return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
         Context.add(ProjectionStorage, routedProjections.make(router, client.within)),
+        Context.add(SnapshotStorage, routedSnapshots.make(router)),
         Context.add(SqlClient.SqlClient, client.sql),
         Context.add(
           PgSilo,

@@ -3,10 +3,8 @@
  */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, type Layer } from "effect"
-import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
-import { type NewSnapshot, type SnapshotKey, SnapshotStorage } from "../SnapshotStorage.ts"
-import type { ReadError } from "../StoreError.ts"
-import { TenantId } from "../Tenant.ts"
+import { eventId, kept, load, neverAnothers, newKey, save, snapshot } from "../internal/testingSnapshots.ts"
+import { type SnapshotKey, SnapshotStorage } from "../SnapshotStorage.ts"
 
 /** What {@link suite} tests. */
 export interface Options<E = never> {
@@ -15,40 +13,6 @@ export interface Options<E = never> {
   /** The driver. */
   readonly layer: Layer.Layer<SnapshotStorage, E>
 }
-
-/** A stream that nobody else has. */
-const newKey = (): SnapshotKey => ({
-  tenantId: TenantId.make(uuidV4Unsafe()),
-  aggregateType: "Case",
-  aggregateId: "one"
-})
-
-const eventId = (version: number): string => `00000000-0000-4000-8000-${String(version).padStart(12, "0")}`
-
-const snapshot = (version: number, fields: Partial<NewSnapshot> = {}): NewSnapshot => ({
-  version,
-  position: version * 2,
-  eventId: eventId(version),
-  recordedAt: 1_600_000_000_000 + version,
-  stateVersion: 1,
-  fingerprint: "f".repeat(64),
-  checksum: String(version).padStart(64, "0"),
-  state: `{"version":${version}}`,
-  ...fields
-})
-
-const save = (key: SnapshotKey, given: NewSnapshot, replaces?: Pick<NewSnapshot, "version" | "checksum">) =>
-  SnapshotStorage.use((storage) => storage.save({ ...key, ...given, replaces }))
-
-const load = (key: SnapshotKey) => SnapshotStorage.use((storage) => storage.load(key))
-
-/** What there is of a stream, without the time that the driver adds. */
-const kept = (key: SnapshotKey): Effect.Effect<NewSnapshot | undefined, ReadError, SnapshotStorage> =>
-  Effect.map(load(key), (row) => {
-    if (row === undefined) return undefined
-    const { takenAt: _takenAt, ...rest } = row
-    return rest
-  })
 
 /**
  * Registers the tests of the contract with vitest.
@@ -172,23 +136,9 @@ export const suite = <E = never>(options: Options<E>): void => {
 
       it.effect("9: never gives a tenant what is another's under the same names, in both directions", () =>
         Effect.gen(function* () {
-          const storage = yield* SnapshotStorage
-          for (const reversed of [false, true]) {
-            const keys = [newKey(), newKey()]
-            const [mine, theirs] = reversed ? keys.toReversed() : keys
-            assert(mine !== undefined && theirs !== undefined)
-            yield* save(theirs, snapshot(7))
-            assert.isUndefined(yield* load(mine))
-            assert.isFalse(yield* storage.remove(mine))
-            // not in the place of theirs, though theirs is newer, older, or named as of no use
-            assert.isTrue(yield* save(mine, snapshot(3), snapshot(7)))
-            assert.deepStrictEqual(yield* kept(theirs), snapshot(7))
-            assert.isTrue(yield* save(mine, snapshot(8)))
-            assert.deepStrictEqual(yield* kept(theirs), snapshot(7))
-            assert.isTrue(yield* storage.remove(mine))
-            assert.deepStrictEqual(yield* kept(theirs), snapshot(7))
-            assert.isUndefined(yield* load(mine))
-          }
+          const [one, other] = [newKey(), newKey()]
+          yield* neverAnothers(one, other)
+          yield* neverAnothers(other, one)
         })
       )
     })

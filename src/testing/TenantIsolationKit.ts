@@ -36,17 +36,21 @@ const Measured = Schema.TaggedStruct("Measured", { value: Schema.Number })
 const Counted = Schema.TaggedStruct("Counted", { value: Schema.BigInt })
 const Attached = Schema.TaggedStruct("Attached", { json: Schema.Json })
 
+const parts = {
+  id: Schema.String,
+  state: Schema.Struct({ texts: Schema.Array(Schema.String) }),
+  initial: { texts: [] },
+  events: [Noted, Measured, Counted, Attached]
+} as const
+
+const fold = (state: typeof parts.state.Type, event: (typeof parts.events)[number]["Type"]) =>
+  event._tag === "Noted" ? { texts: [...state.texts, event.text] } : state
+
 /** An aggregate whose ids are any text: what is wrong with one must be found by the store. */
-export const Note = Aggregate.make(
-  "Note",
-  {
-    id: Schema.String,
-    state: Schema.Struct({ texts: Schema.Array(Schema.String) }),
-    initial: { texts: [] },
-    events: [Noted, Measured, Counted, Attached]
-  },
-  (state, event) => (event._tag === "Noted" ? { texts: [...state.texts, event.text] } : state)
-)
+export const Note = Aggregate.make("Note", parts, fold)
+
+/** The same under another version of its state. */
+export const NoteV2 = Aggregate.make("Note", { ...parts, stateVersion: 2 }, fold)
 
 /** Any event of {@link Note}. */
 export type NoteEvent = Aggregate.EventOf<typeof Note>

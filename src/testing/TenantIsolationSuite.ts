@@ -7,7 +7,7 @@
  *
  * - 1 the same ids in two tenants, 2 no tenant, 3 a tenant named in data, 4 what is no tenant id, 5 a tenant inside
  *   another one, 6 interruption, 7 what is left on connections, 8 services used under one tenant and then another
- * - 10 a handler's tenant, 12 events that cannot be handled, 13 noisy neighbours, 14 what errors, logs and spans say,
+ * - 9 snapshots, 10 a handler's tenant, 12 events that cannot be handled, 13 noisy neighbours, 14 what errors, logs and spans say,
  *   15 dead letters, 16 another tenant's ids as causes, 17 ids used again, 18 another tenant's positions, 19 hints
  * - 20 what is there and what is not, 21 counters, 22 injection, 23-26 values that cannot be stored, 27 races,
  *   28 clocks, 29 lost answers, 34 suspension
@@ -21,6 +21,7 @@ import type { EventStorage } from "../EventStorage.ts"
 import * as EventStore from "../EventStore.ts"
 import type { ProjectionStorage } from "../ProjectionStorage.ts"
 import * as Repository from "../Repository.ts"
+import type { SnapshotStorage } from "../SnapshotStorage.ts"
 import * as TenantRegistry from "../TenantRegistry.ts"
 import { concurrency } from "./TenantIsolationConcurrency.ts"
 import { database } from "./TenantIsolationDatabase.ts"
@@ -30,11 +31,12 @@ import type { Case, Services } from "./TenantIsolationKit.ts"
 import { projections } from "./TenantIsolationProjections.ts"
 import { queries } from "./TenantIsolationQueries.ts"
 import { separation } from "./TenantIsolationSeparation.ts"
+import { snapshots } from "./TenantIsolationSnapshots.ts"
 
 export type { Case, Services }
 
 /** What a suite runs on. */
-export interface Options<E, E2 = never, E3 = never> {
+export interface Options<E, E2 = never, E3 = never, E4 = never> {
   /** The name of the suite, for example that of the driver. */
   readonly name: string
   /**
@@ -52,7 +54,11 @@ export interface Options<E, E2 = never, E3 = never> {
    * is tested as well. Usually the same layer as `storage`.
    */
   readonly projections?: Layer.Layer<ProjectionStorage, E3> | undefined
-  // Issue 5: `snapshots?: Layer.Layer<SnapshotStorage, E4>` registers case 9 here, as `projections` does 10 to 15.
+  /**
+   * The driver of snapshots: with it, what a repository makes of the snapshots of two tenants is tested as well. Usually
+   * beside `storage`, in the same store.
+   */
+  readonly snapshots?: Layer.Layer<SnapshotStorage, E4> | undefined
   /** Milliseconds for one test. Default: 20,000. */
   readonly timeout?: number | undefined
 }
@@ -78,6 +84,9 @@ export const cases: ReadonlyArray<Case> = [...coreCases, ...input, ...concurrenc
 /** The cases about projections, with their storage. */
 export const projectionCases: ReadonlyArray<Case<Services | ProjectionStorage>> = projections
 
+/** The cases about snapshots, with their storage. */
+export const snapshotCases: ReadonlyArray<Case<Services | SnapshotStorage>> = snapshots
+
 /** The cases about the database behind a driver on PostgreSQL, with its client. */
 export const databaseCases: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = database
 
@@ -93,7 +102,7 @@ export const databaseCases: ReadonlyArray<Case<Services | SqlClient.SqlClient>> 
  * TenantIsolationSuite.suite({ name: "memory", storage: MemoryEventStorage.layer })
  * ```
  */
-export const suite = <E, E2 = never, E3 = never>(options: Options<E, E2, E3>): void => {
+export const suite = <E, E2 = never, E3 = never, E4 = never>(options: Options<E, E2, E3, E4>): void => {
   const { name, storage, timeout = 20_000 } = options
   const context = { excludeTestServices: true, timeout: 60_000 }
   describeWith(layer(storage), context)(`tenant isolation: ${name}`, (it) => {
@@ -101,6 +110,11 @@ export const suite = <E, E2 = never, E3 = never>(options: Options<E, E2, E3>): v
     if (options.projections !== undefined) {
       it.layer(options.projections)("projections", (nested) => {
         for (const test of projectionCases) nested.effect(test.name, () => test.run, timeout)
+      })
+    }
+    if (options.snapshots !== undefined) {
+      it.layer(options.snapshots)("snapshots", (nested) => {
+        for (const test of snapshotCases) nested.effect(test.name, () => test.run, timeout)
       })
     }
     if (options.database !== undefined) {

@@ -3,6 +3,7 @@ import { layer as describeWith } from "@effect/vitest"
 import * as PgSilo from "../../src/pg/PgSilo.ts"
 import * as EventStorageSuite from "../../src/testing/EventStorageSuite.ts"
 import * as ProjectionStorageSuite from "../../src/testing/ProjectionStorageSuite.ts"
+import * as SnapshotStorageSuite from "../../src/testing/SnapshotStorageSuite.ts"
 import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
 import { servers } from "../support/Databases.ts"
 import { admitting, mixed } from "../support/silo.ts"
@@ -23,9 +24,13 @@ for (const server of servers) {
     name: `${server.name}, in one of two databases`,
     layer: mixed(server, ["pool", "second"], { placementOf: () => "second" })
   })
+  SnapshotStorageSuite.suite({ name: `${server.name}, in three databases`, layer: mixed(server, open) })
+  const pooledAndSilos = admitting(server, ["pool", "silo-1", "silo-2"])
   TenantIsolationSuite.suite({
     name: `${server.name}, in a pool and two silos`,
-    storage: admitting(server, ["pool", "silo-1", "silo-2"])
+    storage: pooledAndSilos,
+    projections: pooledAndSilos,
+    snapshots: pooledAndSilos
   })
 
   describeWith(

@@ -6,6 +6,7 @@ import {
   type ProjectionStorage,
   Repository,
   RoutedStorage,
+  type SnapshotStorage,
   type StoreError,
   Tenant,
   TenantDirectory,
@@ -23,7 +24,11 @@ const silo = PgSilo.layer({ database: () => ({ client }) })
 describe("the layer over several databases", () => {
   test("gives what the drivers and the client of one database give, and needs the directory alone", () => {
     expectTypeOf<Layer.Success<typeof silo>>().toEqualTypeOf<
-      EventStorage.EventStorage | ProjectionStorage.ProjectionStorage | SqlClient.SqlClient | PgSilo.PgSilo
+      | EventStorage.EventStorage
+      | ProjectionStorage.ProjectionStorage
+      | SnapshotStorage.SnapshotStorage
+      | SqlClient.SqlClient
+      | PgSilo.PgSilo
     >()
     expectTypeOf<Layer.Services<typeof silo>>().toEqualTypeOf<TenantDirectory.TenantDirectory>()
   })
@@ -33,7 +38,7 @@ describe("the layer over several databases", () => {
     const routed = RoutedStorage.layerWith({
       storage: () =>
         Layer.empty as unknown as Layer.Layer<
-          EventStorage.EventStorage | ProjectionStorage.ProjectionStorage,
+          EventStorage.EventStorage | ProjectionStorage.ProjectionStorage | SnapshotStorage.SnapshotStorage,
           "away"
         >
     })
