@@ -86,8 +86,6 @@ try {
     }
   }
 } finally {
-  // Some clients of the other stores cannot be ended, and report that the server has gone as they please.
-  process.on("uncaughtException", () => undefined)
   await server.stop()
 }
 

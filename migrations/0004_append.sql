@@ -157,12 +157,8 @@ begin
       where case p_stream_expected[last_stream]
           when -1 then true when -2 then n.version > 0 else n.version = p_stream_expected[last_stream]
         end
-        and (
-          -- A range and an order, so that it goes by the index of the ids, also if it is planned while the table is small.
-          select e.position from eventsourcing.events e
-          where e.tenant_id = v_tenant and e.event_id
-            between p_event_ids[last_event]::uuid and p_event_ids[last_event]::uuid
-          order by e.event_id limit 1) is null
+      -- an event that is known: no other index can be taken for this than the ids' own, whatever the planner thinks
+      on conflict (tenant_id, event_id) do nothing
       returning events.position, events.version, events.recorded_at into v_position, v_version, now_;
       if found then
         if p_event_tags[last_event] <> '' then
@@ -498,11 +494,8 @@ begin
     from eventsourcing.events h where h.tenant_id = p_tenant order by h.position desc limit 1
   ) n
   where case p_expected when -1 then true when -2 then n.version > 0 else n.version = p_expected end
-    and (
-      select e.position from eventsourcing.events e
-      where e.tenant_id = p_tenant and e.event_id
-        between p_event_id and p_event_id
-      order by e.event_id limit 1) is null
+  -- as in append
+  on conflict (tenant_id, event_id) do nothing
   returning events.position, events.version, events.recorded_at into "position", version, recorded_at;
   if p_tags is not null and found then
     insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)

@@ -56,11 +56,11 @@ begin
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
         e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
       from (
-        select e.*, sum(e.bytes) over (order by e.version desc rows unbounded preceding) as total,
-          lead(true, 1, false) over (order by e.version desc) as more
+        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
         from eventsourcing.events e
         where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
           and e.version between p_from and p_to
+        window page as (order by e.version desc rows unbounded preceding)
         order by e.version desc
         limit p_limit
       ) e
@@ -72,11 +72,11 @@ begin
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
         e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
       from (
-        select e.*, sum(e.bytes) over (order by e.version rows unbounded preceding) as total,
-          lead(true, 1, false) over (order by e.version) as more
+        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
         from eventsourcing.events e
         where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
           and e.version between p_from and p_to
+        window page as (order by e.version rows unbounded preceding)
         order by e.version
         limit p_limit
       ) e
@@ -152,14 +152,14 @@ begin
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
         e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
       from (
-        select m.*, p.place, sum(m.bytes) over (order by p.place rows unbounded preceding) as total,
-          lead(true, 1, false) over (order by p.place) as more
+        select m.*, p.place, sum(m.bytes) over page as total, lead(true, 1, false) over page as more
         from unnest(positions) with ordinality p (position, place)
         -- one index lookup per event, whatever the planner knows of the log
         cross join lateral (
           select k.* from eventsourcing.events k
           where k.tenant_id = p_tenant and k.position between p.position and p.position order by k.position limit 1
         ) m
+        window page as (order by p.place rows unbounded preceding)
         order by p.place
         limit p_limit
       ) e
@@ -171,12 +171,12 @@ begin
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
         e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
       from (
-        select e.*, sum(e.bytes) over (order by e.position desc rows unbounded preceding) as total,
-          lead(true, 1, false) over (order by e.position desc) as more
+        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
         from eventsourcing.events e
         where e.tenant_id = p_tenant and e.position between first and last
           and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
           and (p_event_types is null or e.event_type = any (p_event_types))
+        window page as (order by e.position desc rows unbounded preceding)
         order by e.position desc
         limit p_limit
       ) e
@@ -188,12 +188,12 @@ begin
         e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
         e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
       from (
-        select e.*, sum(e.bytes) over (order by e.position rows unbounded preceding) as total,
-          lead(true, 1, false) over (order by e.position) as more
+        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
         from eventsourcing.events e
         where e.tenant_id = p_tenant and e.position between first and last
           and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
           and (p_event_types is null or e.event_type = any (p_event_types))
+        window page as (order by e.position rows unbounded preceding)
         order by e.position
         limit p_limit
       ) e

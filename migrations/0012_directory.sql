@@ -101,8 +101,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  known constant text := (select p.placement from eventsourcing.placements p where p.here);
+  known text;
 begin
+  -- Two sessions that grant and revoke at once fail: "tuple concurrently updated".
+  lock table eventsourcing.placements in share row exclusive mode;
+  known := (select p.placement from eventsourcing.placements p where p.here);
   if known <> p_placement then
     raise exception 'this database is the placement %, not %', known, p_placement
       using hint = 'check how the placement is connected to';
@@ -127,8 +130,10 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  dedicated constant boolean := exists (select from eventsourcing.placements p where p.here and p.dedicated);
+  dedicated boolean;
 begin
+  lock table eventsourcing.placements in share row exclusive mode; -- as name_database does
+  dedicated := exists (select from eventsourcing.placements p where p.here and p.dedicated);
   if dedicated then
     grant insert (tenant_id) on eventsourcing.tenants to eventsourcing_tenant;
   end if;

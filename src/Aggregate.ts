@@ -22,7 +22,7 @@ export interface Aggregate<Type extends string, State, Event extends Tagged, Id>
   readonly id: Schema.Codec<Id, string>
   readonly state: Schema.Codec<State, unknown>
   readonly initial: State
-  /** The version of the state and of the fold: a snapshot of another one is not used. */
+  /** The version of the state, of the fold and of the steps of upcasters: a snapshot of another one is not used. */
   readonly stateVersion: number
   readonly events: ReadonlyArray<Schema.ConstraintCodec<Event, unknown>>
   /** Former versions of its events, and what became of them. */
@@ -83,7 +83,8 @@ export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
   readonly initial: NoInfer<State>
   /**
    * Counts the changes of the fold: raise it whenever the same events lead to another state, so that snapshots taken
-   * before are not used. An integer, 0 or more. Default: 1.
+   * before are not used. That goes for a changed step of an upcaster, and a changed schema of an event, too: a history that
+   * gains a version or leads elsewhere is noticed, but functions cannot be compared. An integer, 0 or more. Default: 1.
    */
   readonly stateVersion?: number | undefined
   readonly events: Events

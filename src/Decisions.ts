@@ -2,15 +2,16 @@
  * Decisions on what a tenant's log says, whichever streams it says it in: read by query, decide, and append under the
  * condition that nothing that matters has been appended since (a dynamic consistency boundary).
  */
-import { Context, Effect, Layer, Result, type Schedule, Stream } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Result, type Schedule, Stream } from "effect"
 import type * as Aggregate from "./Aggregate.ts"
 import type * as DecisionModel from "./DecisionModel.ts"
 import type * as Event from "./Event.ts"
 import * as EventStore from "./EventStore.ts"
-import { CurrentDerivedIds, type Ids, named } from "./internal/derivedIds.ts"
+import { defaultRetry, type ErrorOf, type RequirementsOf } from "./internal/decision.ts"
+import { makeFinder } from "./internal/decidedBefore.ts"
+import { CurrentDerivedIds, type Ids, isNamed, named } from "./internal/derivedIds.ts"
 import { aggregateId as encodeId } from "./internal/encode.ts"
 import * as eventQuery from "./internal/eventQuery.ts"
-import { defaultRetry, type ErrorOf, type RequirementsOf } from "./Repository.ts"
 import type {
   AppendConditionFailed,
   AppendError,
@@ -122,8 +123,12 @@ export class Decisions extends Context.Service<
      *
      * A rule holds among those who decide with a model that covers it: events that make it broken must match the query,
      * so give them the tags that it asks for. `decide` may run several times: effects in it should not be visible
-     * outside. Where ids are derived (`EventContext.derivingIds`, reactions) it does not run if its events are in the log
-     * already, as far as the first of them matches the query.
+     * outside. Where ids are derived (`EventContext.derivingIds`, reactions) and its events are in the log already, all of
+     * them are returned as they are stored, in the order of the log, with the state as it is now, whatever `decide` comes to
+     * now. It does not run then if some of them match the query, and all are of the query's aggregates; else it may run in
+     * vain, also on the state from before its events, for the aggregates that it names. Events with ids of their own, before
+     * the first and behind the last of the others, are only known if it yields them again; those of an aggregate that
+     * neither the query nor `decide` names any more are left out.
      */
     readonly execute: <
       State,
@@ -149,6 +154,7 @@ export interface Options {
 
 /** An append whose condition failed, told apart from one that `decide` itself fails with. */
 class Outdated {
+  readonly _tag = "Outdated"
   readonly failure: AppendConditionFailed
   constructor(failure: AppendConditionFailed) {
     this.failure = failure
@@ -168,15 +174,19 @@ const toEffect = <D extends Decision<unknown, unknown>>(
   return effect as Effect.Effect<Outcome, ErrorOf<D>, RequirementsOf<D>>
 }
 
+const listOf = (outcome: Outcome): ReadonlyArray<AnyDecided> => ("aggregate" in outcome ? [outcome] : outcome)
+
+/** Whether an outcome has an event that will have a derived id, by which it is known again. */
+const hasUnnamed = (outcome: Outcome): boolean => listOf(outcome).some(({ events }) => !events.every(isNamed))
+
 /** The events that were decided, stream by stream: a stream that was named twice is one. */
 const byStream = (
   outcome: Outcome,
   ids: Ids | undefined
 ): Result.Result<ReadonlyArray<EventStore.StreamEventsOf<Aggregate.Any>>, InvalidInput> =>
   Result.gen(function* () {
-    const decided: ReadonlyArray<AnyDecided> = "aggregate" in outcome ? [outcome] : outcome
     const streams = new Map<string, EventStore.StreamEventsOf<Aggregate.Any>>()
-    for (const { aggregate, id, events } of decided) {
+    for (const { aggregate, id, events } of listOf(outcome)) {
       if (events.length === 0) continue
       const key = JSON.stringify([aggregate.type, yield* encodeId(aggregate, id)])
       const former = streams.get(key)?.events ?? []
@@ -192,14 +202,22 @@ const byStream = (
 
 const make = (options: Options): Effect.Effect<Decisions["Service"], never, EventStore.EventStore> =>
   Effect.map(EventStore.EventStore, (store) => {
-    /** Reads on from what is known. */
+    const finder = makeFinder(store)
+
+    /** Reads on from what is known, to the head or up to a position. */
     const readOn = Effect.fnUntraced(function* <State>(
       model: DecisionModel.DecisionModel<State>,
       known: Known<State>,
-      inspect?: (envelope: Event.Envelope<Event.Tagged>) => void
+      {
+        inspect,
+        upTo
+      }: {
+        readonly inspect?: (envelope: Event.Envelope<Event.Tagged>) => void
+        readonly upTo?: number
+      } = {}
     ) {
       // The head first: what is appended from here on lies behind it, and nothing before it is left out.
-      const position = yield* store.position
+      const position = upTo ?? (yield* store.position)
       if (position <= known.position) return known
       let state = known.state
       yield* store
@@ -239,33 +257,91 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
       model: DecisionModel.DecisionModel<State>,
       decide: (state: State) => Effect.Effect<Outcome, E, R>,
       retry: Schedule.Schedule<unknown>,
-      ids: Ids | undefined
+      ids: Ids | undefined,
+      refused: () => void
     ) {
+      const nothing: Known<State> = { state: model.initial, position: 0 }
       // Kept between attempts: what was read once is not read again.
-      let known: Known<State> = { state: model.initial, position: 0 }
+      let known = nothing
       const own = (envelopes: ReadonlyArray<Event.Envelope<Event.Tagged>>) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what goes to the streams of a decision are events of those
         envelopes as ReadonlyArray<Envelope>
-      const done: Array<Event.Envelope<Event.Tagged>> = []
-      let wanted = ids?.at(0)
+
+      /** The events of the decision, made before, around the position of one. */
+      const storedAround = Effect.fnUntraced(function* (at: Ids, position: number, now?: Outcome) {
+        const { aggregateTypes, first, last } = yield* finder.around(at, position)
+        const aggregates = new Map(eventQuery.aggregatesOf(model.query).map((one) => [one.type, one]))
+        const learn = (outcome: Outcome): void => {
+          for (const { aggregate } of listOf(outcome)) aggregates.set(aggregate.type, aggregate)
+        }
+        if (now !== undefined) learn(now)
+        if (![...aggregateTypes].every((type) => aggregates.has(type))) {
+          // Only the decision knows the others: it is made again on what was known then, and nothing comes of it.
+          const then = yield* readOn(model, nothing, { upTo: first - 1 })
+          const decided = yield* Effect.exit(decide(then.state))
+          if (Exit.isSuccess(decided)) learn(decided.value)
+          else if (Cause.hasInterrupts(decided.cause)) return yield* Effect.failCause(decided.cause)
+        }
+        return yield* Stream.runCollect(
+          store.readLog({ aggregates: [...aggregates.values()], fromPosition: first, toPosition: last })
+        )
+      })
+
+      let found: number | undefined
+      const inspect = ({ eventId, position }: Event.Envelope<Event.Tagged>): void => {
+        if (found === undefined && ids?.indexOf(eventId) !== undefined) found = position
+      }
+
       const attempt = Effect.gen(function* () {
-        known = yield* readOn(model, known, (envelope) => {
-          if (envelope.eventId === wanted) wanted = ids?.at(done.push(envelope))
-        })
+        known = yield* readOn(model, known, { inspect })
         // The decision was made before.
-        if (done.length > 0) return { ...known, events: own(done), replayed: true }
-        const outcome = yield* decide(known.state)
+        if (ids !== undefined && found !== undefined)
+          return { ...known, events: own(yield* storedAround(ids, found)), replayed: true }
+        const decided = yield* Effect.exit(decide(known.state))
+        const isInterrupted = Exit.isFailure(decided) && Cause.hasInterrupts(decided.cause)
+        if (ids !== undefined && !isInterrupted && !(Exit.isSuccess(decided) && hasUnnamed(decided.value))) {
+          // Only events with derived ids could tell that it was made before.
+          const position = yield* finder.find(ids)
+          if (position !== undefined) {
+            const events = own(yield* storedAround(ids, position))
+            return { ...(yield* readOn(model, known)), events, replayed: true }
+          }
+        }
+        if (Exit.isFailure(decided) && Cause.hasFails(decided.cause)) refused()
+        const outcome = yield* decided
         const streams = yield* Effect.fromResult(byStream(outcome, ids))
         if (streams.length === 0) return { ...known, events: own([]), replayed: false }
         const appended = yield* store
           .appendAll(streams, { condition: { query: model.query, after: known.position } })
-          .pipe(Effect.catchTag("AppendConditionFailed", (failure) => Effect.fail(new Outdated(failure))))
-        const events = appended
+          .pipe(
+            Effect.catchTag("AppendConditionFailed", (failure) => Effect.fail(new Outdated(failure))),
+            Effect.result
+          )
+        if (Result.isFailure(appended)) {
+          const isKnown = appended.failure._tag === "EventIdConflict"
+          const position = ids !== undefined && isKnown ? yield* finder.find(ids) : undefined
+          if (ids === undefined || position === undefined) return yield* Effect.fail(appended.failure)
+          // It was made before, and decided otherwise.
+          const events = own(yield* storedAround(ids, position, outcome))
+          return { ...(yield* readOn(model, known)), events, replayed: true }
+        }
+        const events = appended.success
           .flatMap((stream) => stream.events)
           .toSorted((left, right) => left.position - right.position)
         // Events that had been appended before may lie anywhere in the log.
-        if (appended.some(({ replayed }) => replayed))
-          return { ...(yield* readOn(model, known)), events: own(events), replayed: true }
+        if (appended.success.some(({ replayed }) => replayed)) {
+          const position = events.find(({ eventId }) => ids?.indexOf(eventId) !== undefined)?.position
+          const all =
+            ids === undefined || position === undefined ? [] : yield* storedAround(ids, position, outcome)
+          const given = new Set(events.map(({ eventId }) => eventId))
+          // It may have decided more then.
+          const isAll = all.every(({ eventId }) => given.has(eventId))
+          return {
+            ...(yield* readOn(model, known)),
+            events: own(isAll ? events : all),
+            replayed: true
+          }
+        }
         let { position, state } = known
         for (const envelope of events) {
           state = model.apply(state, envelope)
@@ -288,18 +364,14 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
       ) =>
         Effect.flatMap(nextIds(model), (ids) => {
           // What the store refused is tried again under the same ids, what was decided against is settled.
-          let refused = false
-          const decideAndTell = (state: State) =>
-            Effect.tapError(
-              Effect.suspend(() => toEffect<D>(decide(state))),
-              () => Effect.sync(() => void (refused = true))
-            )
+          let isSettled = false
           return execute<State, EnvelopeOf<D>, ErrorOf<D>, RequirementsOf<D>>(
             model,
-            decideAndTell,
+            (state) => Effect.suspend(() => toEffect<D>(decide(state))),
             retry,
-            ids
-          ).pipe(Effect.onError(() => Effect.sync(() => (refused ? undefined : ids?.release()))))
+            ids,
+            () => void (isSettled = true)
+          ).pipe(Effect.onError(() => Effect.sync(() => (isSettled ? undefined : ids?.release()))))
         }).pipe(Effect.withSpan("Decisions.execute"))
     })
   })

@@ -2,8 +2,7 @@
  * Events: any tagged schema is one. The payload holds domain data only; the envelope holds everything else.
  */
 import { type DateTime, Schema } from "effect"
-import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import { CanonicalUuid } from "./internal/uuid.ts"
+import { CanonicalUuid, uuidV7 } from "./internal/uuid.ts"
 import type { TenantId } from "./Tenant.ts"
 
 /** What every event payload has: its type, under `_tag`. */
@@ -28,7 +27,7 @@ export type EventId = typeof EventId.Type
 
 /** A new event id (UUID version 7). Ids made by one process sort in the order they were made. */
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The generator yields the canonical form; checking it again would cost more than making it.
-export const generateId = (): EventId => uuidV7Unsafe() as EventId
+export const generateId = (): EventId => uuidV7() as EventId
 
 /** A stored event: its payload, and all that is known about it. */
 export interface Envelope<out Payload, out AggregateType extends string = string> {

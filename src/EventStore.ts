@@ -12,7 +12,7 @@ import * as encode from "./internal/encode.ts"
 import { importEvents } from "./internal/importEvents.ts"
 import { paged } from "./internal/paged.ts"
 import { storedTypes } from "./internal/storedTypes.ts"
-import { asked, makeReader } from "./internal/storeRead.ts"
+import { asked, makeReader, placeOf, withReader } from "./internal/storeRead.ts"
 import { checkCommandKey, makeWriter, storedStream } from "./internal/storeWrite.ts"
 import { recordAccess } from "./internal/tenants.ts"
 import type {
@@ -306,7 +306,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       return yield* storage.streamVersion(yield* Effect.fromResult(storedStream(tenantId, key)))
     })
 
-    return EventStore.of({
+    const store = EventStore.of({
       append: Effect.fn("EventStore.append")(function* <
         Type extends string,
         State,
@@ -422,14 +422,8 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
           )
         )
     })
+    return withReader(store, reader)
   })
-
-const placeOf = ({ eventId, position, recordedAt, version }: EventStorage.EventRow): EventPlace => ({
-  version,
-  position,
-  eventId,
-  recordedAt
-})
 
 /** The event store on a driver. */
 export const layer: Layer.Layer<EventStore, never, EventStorage.EventStorage> = Layer.effect(

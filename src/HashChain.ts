@@ -33,7 +33,8 @@ export const Anchor: Schema.Codec<Anchor, { readonly position: number; readonly 
  * `position` is the first that is broken, and `reason` is how:
  * - `missing`: there is no event at this position, though there are some behind it.
  * - `changed`: the event is not the one that its hash was made of, or does not follow the one before it.
- * - `unlinked`: the event has no hash though it must have one; or has one though it lies before the start of the chain.
+ * - `unlinked`: the event has no hash though it must have one; or has one though it lies before the start of the chain, as
+ *   after the chain was switched off and on again.
  * - `anchor`: the event has not the hash of the anchor, or the log ends before it.
  */
 export class HashChainBroken extends Schema.TaggedError<HashChainBroken>()("HashChainBroken", {
@@ -46,7 +47,7 @@ export class HashChainBroken extends Schema.TaggedError<HashChainBroken>()("Hash
   }
 }
 
-/** Raised when a log is to be verified whose events carry no hashes: start the chain first. */
+/** Raised when a log is to be verified none of whose events carries a hash: start the chain first. */
 export class NoHashChain extends Schema.TaggedError<NoHashChain>()("NoHashChain", {
   tenantId: Schema.String
 }) {
@@ -61,7 +62,11 @@ export class NoHashChain extends Schema.TaggedError<NoHashChain>()("NoHashChain"
  *
  * **Gotchas**
  *
- * There is no way back. Events from before the start are not covered.
+ * There is no way back in this library. Events from before the start are not covered.
+ *
+ * Start and hashes are rows like any others. In PostgreSQL even the tenant's own SQL (`PgTenant.transaction`) could switch
+ * the chain off: an append locks the tenant's row, and who may lock it may update it. {@link verify} without `from` finds
+ * that afterwards, and so does an anchor.
  */
 export const start: Effect.Effect<
   number,
@@ -99,8 +104,9 @@ export const head: Effect.Effect<Anchor | undefined, ReadError, EventStorage.Eve
 /** What is verified, and against what. */
 export interface VerifyOptions {
   /**
-   * The first position that is verified; the hash before it is trusted. Default: the start of the chain. A position behind
-   * the anchor's next one stands for that.
+   * The first position that is verified; the hash before it is trusted, and what lies before that is not looked at. A
+   * position before the start of the chain stands for the start, one behind the anchor's next one stands for that. Default:
+   * the start of the chain, and all that is before it must be there, without hashes.
    */
   readonly from?: number | undefined
   /** What the chain must lead to or on from: what {@link head} gave at an earlier time. */
@@ -125,6 +131,11 @@ export interface Verified {
  * Fails at the first position that is broken. What is appended meanwhile is left to the next time; to go on then, give the
  * head of this time as the anchor, and the position behind it as `from`.
  *
+ * Without `from` it reads the whole log from position 1, also what lies before the start of the chain, and also where no
+ * start is recorded any more: only so it finds that the chain was switched off for a while, or for good. That costs one read
+ * of all events of the tenant, 500 at a time, and a SHA-256 of each that has a hash. With an anchor and `from` it reads only
+ * what is new, and finds the same from the anchor on; with `from` alone, it takes what lies before on trust.
+ *
  * **Example**
  *
  * ```ts
@@ -148,10 +159,11 @@ export const verify = (
     const tenantId = yield* currentTenant
     const broken = (position: number, reason: HashChainBroken["reason"]) =>
       new HashChainBroken({ tenantId, position, reason })
-    const chainedFrom = yield* storage.hashChainStart(tenantId)
-    if (chainedFrom === undefined)
-      return yield* anchor === undefined ? new NoHashChain({ tenantId }) : broken(anchor.position, "anchor")
-    if (anchor !== undefined && anchor.position < chainedFrom) return yield* broken(anchor.position, "anchor")
+    const started = yield* storage.hashChainStart(tenantId)
+    if (anchor !== undefined && anchor.position < (started ?? Infinity))
+      return yield* broken(anchor.position, "anchor")
+    // Where no start is recorded, no event may have a hash.
+    const chainedFrom = started ?? Infinity
     const end = yield* storage.position(tenantId)
     checkIntegers({ from: options.from })
     const from = Math.max(
@@ -165,8 +177,8 @@ export const verify = (
       )
     )
 
-    /** The predecessor is read as well, for its hash. */
-    let next = Math.max(1, from - 1)
+    // The start may have been moved behind events with hashes. With a given one, the predecessor is read for its hash.
+    let next = options.from === undefined ? 1 : Math.max(1, from - 1)
     let previous = chainStart
     let last: Anchor | undefined
     const check = (row: EventStorage.EventRow): HashChainBroken | undefined => {
@@ -197,6 +209,7 @@ export const verify = (
       }
       if (page.rows.length === 0 || (page.complete && next <= end)) return yield* broken(next, "missing")
     }
+    if (started === undefined) return yield* new NoHashChain({ tenantId })
     if (anchor !== undefined && anchor.position > end) return yield* broken(end + 1, "anchor")
     return { from, events: Math.max(0, end + 1 - from), head: last }
   }).pipe(Effect.withSpan("HashChain.verify"))

@@ -2,11 +2,21 @@
  * The repository: loads aggregates, lets them decide, and appends what they decided. On request it keeps snapshots, so that
  * long streams load fast, and carries out commands once.
  */
-import { Context, type Duration, Effect, Layer, type Metric, Result, Schedule, type Schema } from "effect"
+import {
+  Context,
+  type Duration,
+  Effect,
+  Layer,
+  type Metric,
+  Result,
+  type Schedule,
+  type Schema
+} from "effect"
 import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
 import * as EventStore from "./EventStore.ts"
 import * as commands from "./internal/commands.ts"
+import * as decisions from "./internal/decision.ts"
 import { aggregateId as encodeId } from "./internal/encode.ts"
 import { makeExecutor, nextIds, Outdated } from "./internal/execute.ts"
 import { makeLoader } from "./internal/loading.ts"
@@ -38,15 +48,10 @@ export type Decision<Payload, E = never, R = never> =
   | Effect.Effect<ReadonlyArray<NoInfer<Event.Appendable<Payload>>>, E, R>
 
 /** What a decision may fail with. */
-export type ErrorOf<D> =
-  D extends Result.Result<infer _A, infer E>
-    ? E
-    : D extends Effect.Effect<infer _A, infer E, infer _R>
-      ? E
-      : never
+export type ErrorOf<D> = decisions.ErrorOf<D>
 
 /** What a decision requires. */
-export type RequirementsOf<D> = D extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
+export type RequirementsOf<D> = decisions.RequirementsOf<D>
 
 /** The outcome of a command. */
 export interface Executed<out State, out Payload, out Type extends string = string> extends Loaded<State> {
@@ -201,13 +206,7 @@ export const snapshotsNotTaken: Metric.Counter<number> = internal.notTaken
  * Four times at once, then up to 16 times after 5, 10, 20 … milliseconds, jittered and at most a quarter of a second
  * apart.
  */
-export const defaultRetry: Schedule.Schedule<unknown> = Schedule.concat(
-  Schedule.recurs(4),
-  Schedule.min([Schedule.exponential("5 millis"), Schedule.spaced("250 millis")]).pipe(
-    Schedule.jittered,
-    Schedule.upTo({ times: 16 })
-  )
-)
+export const defaultRetry: Schedule.Schedule<unknown> = decisions.defaultRetry
 
 const toEffect = <Payload, D extends Decision<Payload, unknown, unknown>>(
   decision: D

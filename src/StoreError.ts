@@ -211,7 +211,8 @@ export class UnknownSchemaVersion extends Schema.TaggedError<UnknownSchemaVersio
  */
 export class PositionAhead extends Schema.TaggedError<PositionAhead>()("PositionAhead", {
   tenantId: Schema.String,
-  /** The position that was given. */
+  /** The position that was given, whatever it is. */
+  // @effect-diagnostics-next-line schemaNumber:off
   position: Schema.Number,
   /** The last position of the tenant's log. */
   head: Schema.Int

@@ -57,6 +57,11 @@ export interface History<out Event extends Tagged> extends Upcaster<Event> {
   /**
    * The next schema, of the same event type or of a new one (a rename), and how an event becomes one of it. Of the same
    * type it is the next version; under another name it is version 1 of that name.
+   *
+   * **Gotchas**
+   *
+   * Whoever changes a step that is there already, and keeps snapshots, raises the aggregate's `stateVersion`: snapshots from
+   * before another version or target are told apart, but functions cannot be compared.
    */
   // Method syntax: a history of one event is then an `Upcaster.Any`.
   to<const Next extends EventSchema>(schema: Next, step: Step<Event, Next["Type"]>): History<Next["Type"]>
@@ -68,6 +73,10 @@ export interface History<out Event extends Tagged> extends Upcaster<Event> {
    *
    * All parts have the event id, version and position of the event that is stored, and `part` tells them apart. Each target
    * is an event of the aggregate, or a former version of one: those are upcast further.
+   *
+   * **Gotchas**
+   *
+   * As for `to`: a changed step with the same targets needs a new `stateVersion`.
    */
   into<const Targets extends ReadonlyArray<EventSchema>>(
     targets: Targets,

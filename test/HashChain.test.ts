@@ -329,17 +329,58 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         yield* start
         yield* tenEvents
         const anchor = yield* HashChain.head
-        yield* chainFrom(5)
-        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(4, "unlinked"))
-        yield* tamper(change(4, { hash: null }))
-        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(5, "changed"))
-        for (const behind of [11, 1000]) {
-          yield* chainFrom(behind)
-          assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(10, "unlinked"))
+        for (const moved of [5, 11, 1000, undefined]) {
+          yield* chainFrom(moved)
+          assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(1, "unlinked"))
         }
-        yield* chainFrom(undefined)
-        assert.strictEqual((yield* Effect.flip(HashChain.verify()))._tag, "NoHashChain")
+        yield* chainFrom(5)
+        assert.deepInclude(yield* Effect.flip(HashChain.verify({ from: 5 })), broken(4, "unlinked"))
+        yield* tamper(change(4, { hash: null }))
+        assert.deepInclude(yield* Effect.flip(HashChain.verify({ from: 5 })), broken(5, "changed"))
+        for (const behind of [11, 1000, undefined]) {
+          yield* chainFrom(behind)
+          assert.deepInclude(yield* Effect.flip(HashChain.verify({ from: 5 })), broken(10, "unlinked"))
+        }
         assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor })), broken(10, "anchor"))
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("that was switched off for some events is broken at the first that had a hash before", () =>
+      Effect.gen(function* () {
+        yield* toCourse("a", offered(2))
+        assert.strictEqual(yield* start, 2)
+        yield* toCourse("a", enrolled("ada"), enrolled("eve"))
+        const anchor = yield* HashChain.head
+        const rows = yield* rowsOf
+        yield* toCourse("a", enrolled("dan"), enrolled("bob"))
+        // As whoever updates the row of the tenant leaves it: 4 without a hash, a chain of its own from 5 on.
+        yield* chainFrom(undefined)
+        yield* tamper(change(4, { hash: null }))
+        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(2, "unlinked"))
+        yield* tamper((all, tenantId) =>
+          all.map((row) =>
+            row.position === 5 ? Object.assign({}, row, { hash: eventHash(chainStart, tenantId, row) }) : row
+          )
+        )
+        yield* chainFrom(5)
+        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(2, "unlinked"))
+        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor, from: 4 })), broken(3, "anchor"))
+        // With the start put back it is the event without a hash that shows.
+        yield* chainFrom(2)
+        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(4, "unlinked"))
+        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor, from: 4 })), broken(4, "unlinked"))
+        yield* tamper(() => rows)
+        assert.deepInclude(yield* HashChain.verify({ anchor }), { from: 2, events: 2, head: anchor })
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("that covers no event yet misses none of those before it", () =>
+      Effect.gen(function* () {
+        yield* toCourse("a", offered(2), enrolled("ada"))
+        assert.strictEqual(yield* start, 3)
+        assert.deepStrictEqual(yield* HashChain.verify(), { from: 3, events: 0, head: undefined })
+        yield* tamper((rows) => rows.slice(1))
+        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(1, "missing"))
       }).pipe(asNewTenant)
     )
 

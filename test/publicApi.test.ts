@@ -1,6 +1,7 @@
 import { assert, describe, expect, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import * as Root from "effect-eventsourcing"
+import * as Http from "effect-eventsourcing/http"
 import * as Pg from "effect-eventsourcing/pg"
 import * as Testing from "effect-eventsourcing/testing"
 
@@ -8,6 +9,7 @@ import * as Testing from "effect-eventsourcing/testing"
 type Entry = readonly [modules: Readonly<Record<string, object>>, directory: string]
 
 const main: Entry = [Root, "../src/"]
+const http: Entry = [Http, "../src/http/"]
 const pg: Entry = [Pg, "../src/pg/"]
 const testing: Entry = [Testing, "../src/testing/"]
 
@@ -40,27 +42,50 @@ const describeEntry = ([modules, directory]: Entry): string =>
 describe("the public API", () => {
   it("of the main entry point is this", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
-      "Aggregate: make | Aggregate Any Apply EventOf Handlers IdOf NoOthers Options StateOf
+      "Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers Options StateOf Tags Unreadable
+      DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
+      Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed KnowError Known Options Outcome
       Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Tagged
       EventContext: CurrentEventContext derivingIds provide whileHandling | EventContext
-      EventStorage: EventStorage | AppendReceipt AppendRequest CrossTenantAccessRow Direction EventRow NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend TenantEventRow TenantRow TenantStatus
-      EventStore: EventStore layer layerWith | AllLogsCursor Appended AppendedOf EnvelopeOf LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
+      EventQuery: of or | Any EventOf EventQuery Item Options
+      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventQuery EventQueryItem EventRow NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend TenantEventRow TenantRow TenantStatus UsageRow
+      EventStore: EventStore layer layerWith | AllLogsCursor AppendCondition AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey StreamPage TenantHead VersionRange
+      HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
       InMemoryProjection: make | Apply AwaitOptions Failure Handlers InMemoryProjection LayerOptions Options Running Service
       MemoryEventStorage: layer layerWith | Options
       MemoryProjectionStorage: layer
+      MemorySnapshotStorage: layer
       OutboxRelay: defaultRetry layer make | LayerOptions Options
-      Projection: FailedAt defaultRetry make makeAcrossTenants | Any AnyEffect EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
+      Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked RebuildParked ReplayFailed | ReadModelState
       ProjectionRunner: ProjectionRunner failures handledEvents lag layer | Options
       ProjectionStorage: ProjectionStorage | Claim DeadLetter Failure Progress ProjectionKey TenantProjection WorkRequest
       Projections: Projections layer | AwaitOptions DeadLetter RebuildOptions Rebuildable Ref
       Publisher: PublishFailed Publisher | Message
       Reaction: make | Options Reaction
-      Repository: Repository defaultRetry layer layerWith | Decision ErrorOf ExecuteOptions Executed LoadError Loaded Options RequirementsOf SaveOptions
-      StoreError: AggregateNotFound EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent LimitExceeded PositionAhead StorageUnavailable TenantMismatch TenantSuspended UnknownEventType UnknownTenant VersionConflict | AppendError DecodeError ExpectedVersion InvalidInput ReadError
+      Repository: Repository defaultRetry layer layerWith snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
+      RoutedStorage: layerWith | Limits Options
+      SnapshotPolicy: every never whenReadMoreThan | Situation SnapshotPolicy
+      SnapshotStorage: SnapshotStorage | NewSnapshot SaveSnapshot SnapshotKey SnapshotRow
+      StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent LimitExceeded PositionAhead StorageUnavailable TenantMismatch TenantSuspended UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError DecodeError ExpectedVersion InvalidInput ReadError
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
-      Tenant: AllTenants CurrentTenant TenantId generate provide provideAll untenanted | CrossTenantAccess TenantId
-      TenantRegistry: TenantRegistry layer | RecordedAccess"
+      Tenant: AllTenants CurrentTenant TenantId generate provide provideAll untenanted withoutTenant | CrossTenantAccess TenantId TenantInLayer WithoutTenant
+      TenantDirectory: TenantDirectory layerWith make | CacheOptions Options
+      TenantRegistry: TenantRegistry layer | RecordedAccess Usage UsageRange
+      Upcaster: dropped from read versions | Any History Into PresentSchema Step StoredPayload StoredVersion Unreadable Upcaster Version"
+    `)
+  })
+
+  it("of ./http is this", () => {
+    expect(describeEntry(http)).toMatchInlineSnapshot(`
+      "CorrelationId: CurrentCorrelationId fromHeaders header layer provide
+      JwtResolver: JoseNotInstalled config layer layerConfig make | Key KeyAlgorithm Options SecretAlgorithm
+      ProxyHeaderResolver: layer make | Options
+      SubdomainResolver: layer make | Options
+      TenantAccessError: CredentialMalformed CredentialMissing CredentialRejected RejectionReason StatedPlace TenantCheckUnavailable TenantContradicted TenantNotActive TenantNotKnown | RejectionReason TenantAccessError
+      TenantMiddleware: BearerTenantMiddleware TenantMiddleware errors layer layerWith | Options
+      TenantResolver: CurrentPrincipal ResolverConfigError TenantResolver agreeing layer | Principal ResolveError
+      TrustedProxy: PeerAddress | ProxySecret TrustedProxy"
     `)
   })
 
@@ -72,21 +97,32 @@ describe("the public API", () => {
       PgInlineProjections: layer rebuild | Options
       PgMigrator: MigrationError applied latest layer migrations run table | Migration
       PgProjectionStorage: layer
-      PgTenant: transaction"
+      PgSilo: PgSilo PlacementMismatch admit layer migrateAll name | Database Migrated Options
+      PgSnapshotStorage: layer
+      PgTenant: transaction
+      PgTenantDirectory: PgTenantDirectory UnknownPlacement add layer layerWith"
     `)
   })
 
   it("of ./testing is this", () => {
     expect(describeEntry(testing)).toMatchInlineSnapshot(`
-      "EventStorageSuite: suite | Options
-      ProjectionKit: expect given | Add Given
+      "Arbitraries: decision envelope event history id
+      Canary: assertAbsent find make of overhear | Canary Finding LogLine Overheard SpanLine Telemetry
+      DecisionScenario: empty given | Add Given Then When
+      EventCompatibility: EventsIncompatible check suite | Options
+      EventStorageSuite: suite | Options
+      Laws: LawBroken aggregate decisionsAreIdempotent decisionsAreTotal eventsRoundTrip foldIsConcatenative foldIsTotal snapshotsAreEquivalent statesRoundTrip tenantsAreIsolated upcastersAreTotal | AggregateOptions DecisionOptions IdempotenceOptions IsolationOptions Options UpcasterOptions
+      ProjectionKit: expect given | Add Given Then
       ProjectionStorageSuite: suite | Options
-      TenantIsolationSuite: cases coreCases databaseCases layer suite | Options"
+      Scenario: given | Given Outcome Then
+      SnapshotStorageSuite: suite | Options
+      TenantIsolationSuite: cases coreCases databaseCases layer projectionCases snapshotCases suite | Options
+      TenantScenario: isolated layer | Actions Options"
     `)
   })
 
   it("is what the modules export when they are loaded", () => {
-    for (const [modules, directory] of [main, pg, testing]) {
+    for (const [modules, directory] of [main, http, pg, testing]) {
       for (const [module, exported] of Object.entries(modules)) {
         const { internal, values } = exportsOf(sourceOf(directory, module))
         const loaded = Object.keys(exported).filter((name) => !internal.has(name))

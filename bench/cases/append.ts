@@ -6,7 +6,7 @@ import { append } from "../internal/ours.ts"
 import { prepareRaw, rawAppend } from "../internal/raw.ts"
 import { table } from "../internal/report.ts"
 import { type Database, query, type Server } from "../internal/server.ts"
-import { type Started, startPeers } from "../peers/index.ts"
+import { type Started, startPeers } from "../peers/start.ts"
 import { atLeast, type Case, ratioOf } from "./Case.ts"
 
 const isRaw = (name: string): boolean => name.startsWith("raw")

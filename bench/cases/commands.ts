@@ -33,10 +33,8 @@ export const commandCases: ReadonlyArray<Case> = [
             EventStore.EventStore | Repository.Repository | Tenant.CurrentTenant
           >
         ) =>
-        (seconds: number) =>
-          runtime.runPromise(
-            fibers(concurrency, seconds, (fiber) => Tenant.provide(tenantId)(operation(fiber)))
-          )
+        (time: number) =>
+          runtime.runPromise(fibers(concurrency, time, (fiber) => Tenant.provide(tenantId)(operation(fiber))))
       const measured = await interleave(
         [
           ...(await rawAppend(rawDatabase, concurrency, 1, 200)),

@@ -13,7 +13,7 @@ import { interleave, loops, quantile } from "../internal/measure.ts"
 import { fibers, newTenants, startOn } from "../internal/ours.ts"
 import { table } from "../internal/report.ts"
 import { client, type Database, execute } from "../internal/server.ts"
-import { startPeers } from "../peers/index.ts"
+import { startPeers } from "../peers/start.ts"
 import { atLeast, type Case, ratioOf, under } from "./Case.ts"
 
 /** Fills a tenant's log. */
@@ -50,13 +50,10 @@ const rawScan = (tenantId: string) =>
   })
 
 /** How many a second, of something that works through a number of events. */
-const rateOf = async (
-  expected: number,
-  work: () => Promise<number>
-): Promise<{ rate: number; seen: number }> => {
+const rateOf = async (work: () => Promise<number>): Promise<{ rate: number; seen: number }> => {
   const began = performance.now()
   const seen = await work()
-  return { rate: (expected * 1000) / (performance.now() - began), seen }
+  return { rate: (seen * 1000) / (performance.now() - began), seen }
 }
 
 const projection = (name: string, onEvents: (count: number) => void) =>
@@ -106,7 +103,7 @@ const catchUp: Case = {
     const measuring = (name: string, work: () => Promise<number>) => ({
       name,
       run: async (): Promise<number> => {
-        const result = await rateOf(events, work)
+        const result = await rateOf(work)
         seen.set(name, Math.min(result.seen, seen.get(name) ?? Infinity))
         return result.rate
       }
@@ -150,9 +147,10 @@ const catchUp: Case = {
     const result = table(
       `Catch up with ${events.toLocaleString("en")} events`,
       "events/s",
-      measured.map((line) => ({
-        ...line,
-        note: `saw ${(seen.get(line.name) ?? 0).toLocaleString("en")} of ${events.toLocaleString("en")}`
+      measured.map(({ name, rates }) => ({
+        name,
+        rates,
+        note: `saw ${(seen.get(name) ?? 0).toLocaleString("en")} of ${events.toLocaleString("en")}`
       }))
     )
     const ours = "this store: projection, decoded, a checkpoint a page"

@@ -5,12 +5,12 @@ import { randomUUID } from "node:crypto"
 import * as EventStore from "../../src/EventStore.ts"
 import * as Repository from "../../src/Repository.ts"
 import * as Tenant from "../../src/Tenant.ts"
-import { apply, Cart, type CartState, initial, itemAdded } from "../internal/domain.ts"
+import { apply, Cart, type CartEvent, type CartState, initial, itemAdded } from "../internal/domain.ts"
 import { interleave, loops } from "../internal/measure.ts"
 import { fibers, newTenants, startOn } from "../internal/ours.ts"
 import { table } from "../internal/report.ts"
 import { client, execute } from "../internal/server.ts"
-import { startPeers } from "../peers/index.ts"
+import { startPeers } from "../peers/start.ts"
 import { atLeast, type Case, ratioOf } from "./Case.ts"
 
 const concurrency = 32
@@ -78,7 +78,7 @@ const load = (length: number): Case => ({
                   (rows) =>
                     check(
                       rows.reduce(
-                        (state, row) => apply(state, JSON.parse(String(row[payloadColumn]))),
+                        (state, row) => apply(state, JSON.parse(String(row[payloadColumn])) as CartEvent),
                         initial
                       )
                     )

@@ -20,10 +20,7 @@ export const onDriver = <E>(driver: Layer.Layer<EventStorage.EventStorage, E>): 
   Repository.layer.pipe(Layer.provideMerge(EventStore.layer), Layer.provideMerge(driver))
 
 /** The store on a database, with ten connections. */
-export const layerOn = (
-  database: Database,
-  options: PgEventStorage.Options = {}
-): Layer.Layer<Services, unknown> =>
+const layerOn = (database: Database, options: PgEventStorage.Options = {}): Layer.Layer<Services, unknown> =>
   onDriver(PgEventStorage.layerWith(options).pipe(Layer.provide(client(database.app))))
 
 /** The store on a database, started. */
@@ -65,7 +62,7 @@ export interface AppendOptions {
   readonly storage?: PgEventStorage.Options
 }
 
-/** Appends to a stream of its own per fiber, with its version; the fibers' tenants go round. */
+/** Appends to streams that are there, each of one fiber, with their versions; the fibers' tenants go round. */
 export const append = (database: Database, options: AppendOptions): Contender => {
   const { concurrency, tenants = 1, events = 1, bytes = 200 } = options
   const runtime = startOn(database, options.storage)
@@ -94,16 +91,31 @@ export const append = (database: Database, options: AppendOptions): Contender =>
           events: Array.from({ length: events }, (_, n) => itemAdded(stream.version + n, bytes))
         })
       ).pipe(
-        Effect.map(({ version }) => {
-          stream.version = version
-          acknowledged += events
-        }),
+        Effect.tap(({ version }) =>
+          Effect.sync(() => {
+            stream.version = version
+            acknowledged += events
+          })
+        ),
         Tenant.provide(stream.tenantId)
       )
     })
+  // A tenant's first append registers it, and happens once: the rate is that of tenants the store knows.
+  let begun: Promise<unknown> | undefined
+  const begin = () =>
+    runtime.runPromise(
+      Effect.forEach(
+        streams.flatMap(({ of }, fiber) => of.map(() => fiber)),
+        operation,
+        { concurrency: 256, discard: true }
+      )
+    )
   return {
     name: options.name,
-    run: (seconds) => runtime.runPromise(fibers(concurrency, seconds, operation)),
+    run: async (seconds) => {
+      await (begun ??= begin())
+      return runtime.runPromise(fibers(concurrency, seconds, operation))
+    },
     close: async () => {
       await runtime.dispose()
       const known = streams.flatMap(({ of }) => of.map(({ id }) => id))

@@ -35,7 +35,7 @@ export const table = (
   }
 }
 
-export const formatNumber = (value: number): string =>
+const formatNumber = (value: number): string =>
   Number.isNaN(value)
     ? "-"
     : value >= 100

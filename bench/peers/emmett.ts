@@ -12,7 +12,6 @@ interface Consumer {
   reactor(options: object): unknown
   start(): Promise<void>
   stop(): Promise<void>
-  close(): Promise<void>
 }
 
 interface Store {
@@ -33,6 +32,9 @@ interface Emmett {
   readonly getPostgreSQLEventStore: (url: string) => Store
 }
 
+/** Milliseconds that it gets to catch up. */
+const longest = 15_000
+
 const decoded = ({ data }: Stored): ItemAdded => ({ _tag: "ItemAdded", ...data })
 
 export const emmett: MakePeer = async ({ url }) => {
@@ -50,7 +52,8 @@ export const emmett: MakePeer = async ({ url }) => {
     })
     const started = consumer.start()
     return async () => {
-      await consumer.close()
+      // Not close: the pool is the store's.
+      await consumer.stop()
       await started.catch(() => undefined)
     }
   }
@@ -65,7 +68,7 @@ export const emmett: MakePeer = async ({ url }) => {
     load: async (stream) => {
       const { state } = await store.aggregateStream(`cart-${stream}`, {
         initialState: () => initial,
-        evolve: (state, event) => apply(state, decoded(event))
+        evolve: (before, event) => apply(before, decoded(event))
       })
       return state
     },
@@ -76,8 +79,9 @@ export const emmett: MakePeer = async ({ url }) => {
         seen++
         last = performance.now()
       })
-      // It skips events, so that it may never see them all: two seconds without one are the end.
-      while (seen < expected && performance.now() - last < 2000) {
+      // It may skip events, and so never see them all: two seconds without one are the end, and so is a long time.
+      const began = last
+      while (seen < expected && performance.now() - last < 2000 && performance.now() - began < longest) {
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
       await stop()

@@ -3,5 +3,5 @@
  * and tested where they are not installed.
  */
 export const loadPeer = <Module>(name: string): Promise<Module> =>
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each caller describes what it uses of the module
+  // Each caller describes what it uses of the module.
   import(name) as Promise<Module>

@@ -38,7 +38,8 @@ const importCases = Effect.fn("importCases")(function* (cases: Customer["cases"]
   const tickets = yield* loadTickets
   const decided = [...cases].map(([name, entries]) => {
     const { state, version } = tickets.get(name) ?? untouched
-    return { name, entries, version, ...Ticket.admit(entries, state) }
+    const { events, refused } = Ticket.admit(entries, state)
+    return { name, entries, version, events, refused }
   })
   const { appended } = yield* store.importEvents(
     Stream.fromIterable(decided).pipe(

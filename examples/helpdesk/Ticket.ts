@@ -181,7 +181,7 @@ export interface Admitted {
 
 /** Takes entries into a ticket, in their order, all that the rules allow. Those it has already mean nothing new. */
 export const admit = (entries: ReadonlyArray<Entry>, ticket: TicketState): Admitted => {
-  const events: Array<Event.NewEvent<TicketEvent>> = []
+  const admitted: Array<Event.NewEvent<TicketEvent>> = []
   const refused: Array<EntryRefused> = []
   let state = ticket
   for (const entry of entries) {
@@ -192,9 +192,9 @@ export const admit = (entries: ReadonlyArray<Entry>, ticket: TicketState): Admit
       continue
     }
     state = Ticket.apply(state, decided.success)
-    events.push(
+    admitted.push(
       Event.make(decided.success, { eventId: entry.id, occurredAt: entry.occurredAt, actor: entry.actor })
     )
   }
-  return { events, refused }
+  return { events: admitted, refused }
 }

@@ -51,8 +51,8 @@ const envelope = <Payload, Type extends string>(
   version: row.version,
   eventType,
   schemaVersion: row.schemaVersion,
-  occurredAt: utc(row.occurredAt),
-  recordedAt: utc(row.recordedAt),
+  occurredAt: occurred(row.occurredAt),
+  recordedAt: recorded(row.recordedAt),
   actor: row.actor,
   correlationId: row.correlationId,
   causationId: row.causationId,
@@ -61,11 +61,15 @@ const envelope = <Payload, Type extends string>(
   payload
 })
 
-let lastTime = DateTime.makeUnsafe(0)
-
 /** Times cost a third of all decoding, and those of one append are the same: it is made once, as it cannot be changed. */
-const utc = (milliseconds: number): DateTime.Utc =>
-  lastTime.epochMilliseconds === milliseconds ? lastTime : (lastTime = DateTime.makeUnsafe(milliseconds))
+const makeTimes = (): ((milliseconds: number) => DateTime.Utc) => {
+  let last = DateTime.makeUnsafe(0)
+  return (milliseconds) =>
+    last.epochMilliseconds === milliseconds ? last : (last = DateTime.makeUnsafe(milliseconds))
+}
+
+// apart, because they take turns
+const [occurred, recorded] = [makeTimes(), makeTimes()]
 
 const parseMetadata = (row: EventRow): Schema.JsonObject =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only texts made from JSON objects are stored
@@ -77,15 +81,17 @@ const storedEvent = (tenantId: TenantId, row: EventRow) => {
   return { tenantId, aggregateType, aggregateId, version, position, eventType, schemaVersion }
 }
 
-/** Adds the events of a row, in the direction in which rows are read, to those of its page. Returns why it cannot; then it has added none. */
-const decodeRow = <Type extends string, Payload extends Event.Tagged>(
+/** Gets an event of a row; `part`: the how manieth, if its row was split. */
+type Emit<Payload> = (row: EventRow, payload: Payload, part: number) => unknown
+
+/** Hands on the events of a row, in the direction in which rows are read. Returns why it cannot; then it has handed on none. */
+const decodeRow = <Payload extends Event.Tagged>(
   tenantId: TenantId,
-  aggregateType: Type,
   codec: Pick<AggregateCodec<Payload, never>, "stored" | "dropped">,
   row: EventRow,
   wanted: ReadonlySet<string> | undefined,
   direction: Direction,
-  events: Array<Event.Envelope<Payload, Type>>
+  emit: Emit<Payload>
 ): DecodeError | undefined => {
   const type = codec.stored.get(row.eventType)
   if (type === undefined) {
@@ -97,7 +103,7 @@ const decodeRow = <Type extends string, Payload extends Event.Tagged>(
     const decoded = present.decode(parsePayload(row))
     if (Result.isFailure(decoded))
       return new EventDecodeError({ ...storedEvent(tenantId, row), ...unfit(decoded.failure) })
-    events.push(envelope(tenantId, aggregateType, row, row.eventType, decoded.success, parseMetadata(row)))
+    emit(row, decoded.success, 0)
     return undefined
   }
   const upcast = type.former.get(row.schemaVersion)
@@ -108,17 +114,43 @@ const decodeRow = <Type extends string, Payload extends Event.Tagged>(
   const decoded = upcast(parsePayload(row))
   if (Result.isFailure(decoded))
     return new EventDecodeError({ ...storedEvent(tenantId, row), ...unfit(decoded.failure) })
-  const parts: Array<Event.Envelope<Payload, Type>> = []
-  for (const [part, payload] of decoded.success.entries()) {
-    if (wanted !== undefined && !wanted.has(payload._tag)) continue
-    const one = envelope(tenantId, aggregateType, row, payload._tag, payload, parseMetadata(row))
-    parts.push(part === 0 ? one : { ...one, part })
-  }
-  events.push(...(direction === "forwards" ? parts : parts.toReversed()))
+  const parts = [...decoded.success.entries()]
+  for (const [part, payload] of direction === "forwards" ? parts : parts.toReversed())
+    if (wanted === undefined || wanted.has(payload._tag)) emit(row, payload, part)
   return undefined
 }
 
+const envelopeOf = <Type extends string, Payload extends Event.Tagged>(
+  tenantId: TenantId,
+  aggregateType: Type,
+  row: EventRow,
+  payload: Payload,
+  part: number
+): Event.Envelope<Payload, Type> => {
+  const one = envelope(tenantId, aggregateType, row, payload._tag, payload, parseMetadata(row))
+  return part === 0 ? one : { ...one, part }
+}
+
 const unfit = ({ path, reason }: Mismatch) => ({ path, reason })
+
+/** Decodes the rows of one aggregate, and hands on its events. */
+const decodeRows = <State, Payload extends Event.Tagged, Id>(
+  tenantId: TenantId,
+  aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+  rows: ReadonlyArray<EventRow>,
+  direction: Direction,
+  emit: Emit<Payload>
+): Pick<Decoded<never, DecodeError>, "failure" | "skipped"> => {
+  const codec = codecOf(aggregate)
+  const skipped: Array<DecodeError> = []
+  for (const row of rows) {
+    const failure = decodeRow(tenantId, codec, row, undefined, direction, emit)
+    if (failure === undefined) continue
+    if (!aggregate.skips.has(failure._tag)) return { failure, skipped }
+    skipped.push(failure)
+  }
+  return { failure: undefined, skipped }
+}
 
 /** Envelopes of one aggregate's events. */
 export const envelopes = <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -127,17 +159,23 @@ export const envelopes = <Type extends string, State, Payload extends Event.Tagg
   rows: ReadonlyArray<EventRow>,
   direction: Direction = "forwards"
 ): Decoded<Event.Envelope<Payload, Type>, DecodeError> => {
-  const codec = codecOf(aggregate)
   const events: Array<Event.Envelope<Payload, Type>> = []
-  const skipped: Array<DecodeError> = []
-  for (const row of rows) {
-    const failure = decodeRow(tenantId, aggregate.type, codec, row, undefined, direction, events)
-    if (failure === undefined) continue
-    if (!aggregate.skips.has(failure._tag)) return { events, failure, skipped }
-    skipped.push(failure)
-  }
-  return { events, failure: undefined, skipped }
+  const decoded = decodeRows(tenantId, aggregate, rows, direction, (row, payload, part) =>
+    events.push(envelopeOf(tenantId, aggregate.type, row, payload, part))
+  )
+  return { events, ...decoded }
 }
+
+/** One aggregate's events as they are decoded, without envelopes: for who only folds them. */
+export const eachPayload = <State, Payload extends Event.Tagged, Id>(
+  tenantId: TenantId,
+  aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+  rows: ReadonlyArray<EventRow>,
+  each: (row: EventRow, payload: Payload) => void
+): Decoded<never, DecodeError> => ({
+  events: [],
+  ...decodeRows(tenantId, aggregate, rows, "forwards", each)
+})
 
 /** Envelopes of several aggregates' events: all of them, or those of the `wanted` types. */
 export const mixedEnvelopes = (
@@ -148,13 +186,15 @@ export const mixedEnvelopes = (
   direction: Direction = "forwards"
 ): Decoded<Event.Envelope<Event.Tagged>, DecodeError> => {
   const events: Array<Event.Envelope<Event.Tagged>> = []
+  const emit: Emit<Event.Tagged> = (row, payload, part) =>
+    events.push(envelopeOf(tenantId, row.aggregateType, row, payload, part))
   const skipped: Array<DecodeError> = []
   for (const row of rows) {
     const aggregate = byType.get(row.aggregateType)
     const failure =
       aggregate === undefined
         ? new UnknownEventType(storedEvent(tenantId, row))
-        : decodeRow(tenantId, aggregate.type, codecOf(aggregate), row, wanted, direction, events)
+        : decodeRow(tenantId, codecOf(aggregate), row, wanted, direction, emit)
     if (failure === undefined) continue
     if (aggregate?.skips.has(failure._tag) !== true) return { events, failure, skipped }
     skipped.push(failure)
@@ -223,8 +263,18 @@ export const appended = (
   envelope(
     tenantId,
     aggregateType,
+    // member by member: a spread takes several times as long
     {
-      ...row,
+      eventId: row.eventId,
+      eventType: row.eventType,
+      schemaVersion: row.schemaVersion,
+      occurredAt: row.occurredAt,
+      actor: row.actor,
+      correlationId: row.correlationId,
+      causationId: row.causationId,
+      metadata: row.metadata,
+      payload: row.payload,
+      tags: row.tags,
       aggregateType,
       aggregateId,
       version: receipt.versions[index] ?? 0,

@@ -14,6 +14,8 @@ interface Stream {
 export interface Ids {
   /** The id of the n-th event (0, 1, 2 …) that has none of its own. */
   readonly at: (n: number) => Event.EventId
+  /** Which of them an id is: the `n` of `at`; undefined if it is none of them. */
+  readonly indexOf: (id: string) => number | undefined
   /** Nothing was appended: whoever tries next for this stream gets the same ids. */
   readonly release: () => void
 }
@@ -42,6 +44,7 @@ export class DerivedIds {
       const release = () => void taken.delete(ordinal)
       return Effect.map(digest(JSON.stringify([this.seed, key, ordinal])), (base) => ({
         at: (n) => eventId(base, n),
+        indexOf: (id) => indexOf(id, eventId(base, 0)),
         release
       }))
     })
@@ -75,6 +78,14 @@ const eventId = (base: Uint8Array, n: number): Event.EventId => {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5") as Event.EventId
 }
 
+/** All but the last four bytes, as text. */
+const stem = 28
+
+const indexOf = (id: string, first: string): number | undefined =>
+  id.slice(0, stem) === first.slice(0, stem)
+    ? (Number.parseInt(id.slice(stem), 16) - Number.parseInt(first.slice(stem), 16)) >>> 0
+    : undefined
+
 /** Gives the events that have no id of their own those of an append. */
 export const named = <Payload extends Event.Tagged>(
   events: ReadonlyArray<Event.Appendable<Payload>>,
@@ -90,7 +101,7 @@ export const named = <Payload extends Event.Tagged>(
 }
 
 /** Whether an event comes with an id of its own. */
-const isNamed = (event: Event.Appendable<Event.Tagged>): boolean =>
+export const isNamed = (event: Event.Appendable<Event.Tagged>): boolean =>
   event instanceof Event.NewEvent && event.options.eventId !== undefined
 
 /**

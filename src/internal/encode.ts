@@ -97,29 +97,34 @@ interface Shared {
   readonly limits: Limits
 }
 
-/** Encodes and checks the events of one append. */
+/** Encodes and checks the events of one append. Without generators: this runs for every event that is written. */
 export const streams = (
   given: ReadonlyArray<StreamOfEvents>,
   shared: Shared
-): Result.Result<Array<Prepared>, InvalidInput> =>
-  Result.gen(function* () {
-    const { limits } = shared
-    const count = given.reduce((sum, { events }) => sum + events.length, 0)
-    if (count > limits.appendEvents) {
-      return yield* exceeded("appendEvents", "the number of events of an append", limits)
-    }
-    yield* contextProblem(given[0]?.aggregate.type ?? "", shared.context)
-    const prepared: Array<Prepared> = []
-    const seenStreams = new Map<string, Set<string>>()
-    const seenEvents = new Set<string>()
-    let bytes = 0
-    let correlationId = shared.context.correlationId
-    for (const { aggregate, id, expectedVersion, events } of given) {
-      const aggregateType = aggregate.type
-      const encodedId = yield* aggregateId(aggregate, id)
+): Result.Result<Array<Prepared>, InvalidInput> => {
+  const { limits } = shared
+  let count = 0
+  for (const { events } of given) count += events.length
+  if (count > limits.appendEvents) {
+    return exceeded("appendEvents", "the number of events of an append", limits)
+  }
+  const problem = contextProblem(given[0]?.aggregate.type ?? "", shared.context)
+  if (Result.isFailure(problem)) return Result.fail(problem.failure)
+  const prepared: Array<Prepared> = []
+  // what occurs twice can only do so where there are several
+  const seenStreams = given.length > 1 ? new Map<string, Set<string>>() : undefined
+  const seenEvents = count > 1 ? new Set<string>() : undefined
+  let bytes = 0
+  let correlationId = shared.context.correlationId
+  for (const { aggregate, id, expectedVersion, events } of given) {
+    const aggregateType = aggregate.type
+    const stored = aggregateId(aggregate, id)
+    if (Result.isFailure(stored)) return Result.fail(stored.failure)
+    const encodedId = stored.success
+    if (seenStreams !== undefined) {
       const ids = seenStreams.get(aggregateType) ?? new Set()
       if (ids.has(encodedId)) {
-        return yield* Result.fail(
+        return Result.fail(
           new InvalidAggregateId({
             aggregateType,
             reason: `${encodedId} occurs twice in one append: give all its events at once`
@@ -127,15 +132,20 @@ export const streams = (
         )
       }
       seenStreams.set(aggregateType, ids.add(encodedId))
-      const codec = codecOf(aggregate)
-      const ready: Array<PreparedEvent> = []
-      for (const event of events) {
-        const eventId =
-          event instanceof Event.NewEvent ? (event.options.eventId ?? Event.generateId()) : Event.generateId()
-        correlationId ??= eventId
-        const encoded = yield* encodeEvent(aggregate, id, codec, event, eventId, correlationId, shared)
+    }
+    const codec = codecOf(aggregate)
+    const ready: Array<PreparedEvent> = []
+    const rows: Array<NewEventRow> = []
+    for (const event of events) {
+      const eventId =
+        event instanceof Event.NewEvent ? (event.options.eventId ?? Event.generateId()) : Event.generateId()
+      correlationId ??= eventId
+      const result = encodeEvent(aggregate, id, codec, event, eventId, correlationId, shared)
+      if (Result.isFailure(result)) return Result.fail(result.failure)
+      const encoded = result.success
+      if (seenEvents !== undefined) {
         if (seenEvents.has(eventId)) {
-          return yield* invalid(
+          return invalid(
             aggregateType,
             encoded.row.eventType,
             ["eventId"],
@@ -143,23 +153,19 @@ export const streams = (
           )
         }
         seenEvents.add(eventId)
-        bytes += encoded.bytes
-        if (bytes > limits.appendBytes)
-          return yield* exceeded("appendBytes", "the events of an append", limits)
-        ready.push(encoded)
       }
-      prepared.push({
-        append: {
-          aggregateType,
-          aggregateId: encodedId,
-          expectedVersion,
-          events: ready.map(({ row }) => row)
-        },
-        events: ready
-      })
+      bytes += encoded.bytes
+      if (bytes > limits.appendBytes) return exceeded("appendBytes", "the events of an append", limits)
+      ready.push(encoded)
+      rows.push(encoded.row)
     }
-    return prepared
-  })
+    prepared.push({
+      append: { aggregateType, aggregateId: encodedId, expectedVersion, events: rows },
+      events: ready
+    })
+  }
+  return Result.succeed(prepared)
+}
 
 const encodeEvent = (
   aggregate: Aggregate.Any,
@@ -169,62 +175,66 @@ const encodeEvent = (
   eventId: string,
   correlationId: string,
   { context, now, limits }: Shared
-): Result.Result<PreparedEvent & { readonly bytes: number }, InvalidInput> =>
-  Result.gen(function* () {
-    const { payload, options }: Event.NewEvent<Event.Tagged> =
-      event instanceof Event.NewEvent ? event : new Event.NewEvent(event, noOptions)
-    const aggregateType = aggregate.type
-    const eventType = payload._tag
-    const fail = (path: ReadonlyArray<string | number>, reason: string) =>
-      invalid(aggregateType, eventType, path, reason)
-    const eventCodec = codec.events.get(eventType)
-    if (eventCodec === undefined)
-      return yield* fail(["payload", "_tag"], `is not an event of ${aggregateType}`)
-    if (!isCanonicalUuid(eventId))
-      return yield* fail(["eventId"], "is not a UUID in its lower-case, hyphenated form")
-    const occurredAt = options.occurredAt === undefined ? now : options.occurredAt.epochMilliseconds
-    if (!Number.isInteger(occurredAt) || occurredAt < minTime || occurredAt > maxTime) {
-      return yield* fail(["occurredAt"], "is not a time in whole milliseconds of the years 1 to 9999")
-    }
-    const actor = options.actor ?? context.actor ?? null
-    if (actor !== null) yield* named(aggregateType, eventType, "actor", actor)
-    const encoded = eventCodec.encode(payload)
-    if (Result.isFailure(encoded)) {
-      const { limit, path, reason } = encoded.failure
-      return yield* limit === undefined
-        ? fail(["payload", ...path], reason)
-        : exceeded(limit, `nesting of the payload of ${eventType}`, limits)
-    }
-    const metadata: Schema.JsonObject =
-      context.metadata === undefined || options.metadata === undefined
-        ? (options.metadata ?? context.metadata ?? noMetadata)
-        : { ...context.metadata, ...options.metadata }
-    const payloadText = yield* storable(aggregateType, eventType, "payload", encoded.success, limits)
-    const metadataText =
-      metadata === noMetadata ? "{}" : yield* storable(aggregateType, eventType, "metadata", metadata, limits)
-    const tags = yield* tagsOf(aggregate, id, payload, options.tags)
-    const bytes = utf8Bytes(payloadText) + utf8Bytes(metadataText)
-    if (bytes > limits.eventBytes)
-      return yield* exceeded("eventBytes", `payload and metadata of ${eventType}`, limits)
-    return {
-      row: {
-        eventId,
-        eventType,
-        schemaVersion: eventCodec.schemaVersion,
-        occurredAt,
-        actor,
-        correlationId,
-        causationId: context.causationId ?? null,
-        metadata: metadataText,
-        payload: payloadText,
-        tags
-      },
-      payload,
-      metadata,
-      bytes
-    }
+): Result.Result<PreparedEvent & { readonly bytes: number }, InvalidInput> => {
+  const given = event instanceof Event.NewEvent
+  const payload: Event.Tagged = given ? event.payload : event
+  const options: Event.EventOptions = given ? event.options : noOptions
+  const aggregateType = aggregate.type
+  const eventType = payload._tag
+  const fail = (path: ReadonlyArray<string | number>, reason: string) =>
+    invalid(aggregateType, eventType, path, reason)
+  const eventCodec = codec.events.get(eventType)
+  if (eventCodec === undefined) return fail(["payload", "_tag"], `is not an event of ${aggregateType}`)
+  if (!isCanonicalUuid(eventId)) return fail(["eventId"], "is not a UUID in its lower-case, hyphenated form")
+  const occurredAt = options.occurredAt === undefined ? now : options.occurredAt.epochMilliseconds
+  if (!Number.isInteger(occurredAt) || occurredAt < minTime || occurredAt > maxTime) {
+    return fail(["occurredAt"], "is not a time in whole milliseconds of the years 1 to 9999")
+  }
+  const actor = options.actor ?? context.actor ?? null
+  if (actor !== null) {
+    const checked = named(aggregateType, eventType, "actor", actor)
+    if (Result.isFailure(checked)) return Result.fail(checked.failure)
+  }
+  const encoded = eventCodec.encode(payload)
+  if (Result.isFailure(encoded)) {
+    const { limit, path, reason } = encoded.failure
+    return limit === undefined
+      ? fail(["payload", ...path], reason)
+      : exceeded(limit, `nesting of the payload of ${eventType}`, limits)
+  }
+  const metadata: Schema.JsonObject =
+    context.metadata === undefined || options.metadata === undefined
+      ? (options.metadata ?? context.metadata ?? noMetadata)
+      : { ...context.metadata, ...options.metadata }
+  const payloadText = storable(aggregateType, eventType, "payload", encoded.success, limits)
+  if (Result.isFailure(payloadText)) return Result.fail(payloadText.failure)
+  const metadataText =
+    metadata === noMetadata ? emptyObject : storable(aggregateType, eventType, "metadata", metadata, limits)
+  if (Result.isFailure(metadataText)) return Result.fail(metadataText.failure)
+  const tags = tagsOf(aggregate, id, payload, options.tags)
+  if (Result.isFailure(tags)) return Result.fail(tags.failure)
+  const bytes = utf8Bytes(payloadText.success) + utf8Bytes(metadataText.success)
+  if (bytes > limits.eventBytes) return exceeded("eventBytes", `payload and metadata of ${eventType}`, limits)
+  return Result.succeed({
+    row: {
+      eventId,
+      eventType,
+      schemaVersion: eventCodec.schemaVersion,
+      occurredAt,
+      actor,
+      correlationId,
+      causationId: context.causationId ?? null,
+      metadata: metadataText.success,
+      payload: payloadText.success,
+      tags: tags.success
+    },
+    payload,
+    metadata,
+    bytes
   })
+}
 
+const emptyObject: Result.Result<string, InvalidInput> = Result.succeed("{}")
 const noOptions: Event.EventOptions = {}
 const noMetadata: Schema.JsonObject = {}
 const noTags: ReadonlyArray<string> = []
@@ -286,13 +296,17 @@ const named = (
   return reason === undefined ? Result.void : invalid(aggregateType, eventType, [name], reason)
 }
 
-const contextProblem = (aggregateType: string, context: EventContext): Result.Result<void, InvalidInput> =>
-  Result.gen(function* () {
-    for (const name of ["actor", "correlationId", "causationId"] as const) {
-      const text = context[name]
-      if (text !== undefined) yield* named(aggregateType, "event context", name, text)
-    }
-  })
+const contextProblem = (aggregateType: string, context: EventContext): Result.Result<void, InvalidInput> => {
+  for (const name of contextNames) {
+    const text = context[name]
+    if (text === undefined) continue
+    const checked = named(aggregateType, "event context", name, text)
+    if (Result.isFailure(checked)) return checked
+  }
+  return Result.void
+}
+
+const contextNames = ["actor", "correlationId", "causationId"] as const
 
 const invalid = (
   aggregateType: string,

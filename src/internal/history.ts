@@ -1,4 +1,5 @@
 /** Under which types and versions the events of an aggregate are stored, and what each is read as. */
+import type { Schema } from "effect"
 import type { EventSchema, Tagged } from "../Event.ts"
 import type * as Upcaster from "../Upcaster.ts"
 import { eventTag } from "./eventTag.ts"
@@ -135,5 +136,32 @@ export const presentTypes = ({ eventType, next }: Node): ReadonlyArray<string> =
       return presentTypes(next.node)
     case "Into":
       return [...next.targets.values()].flatMap(presentTypes)
+  }
+}
+
+/**
+ * What the history declares, as JSON: each version of each type and where it leads, and the dropped types. Whatever order it
+ * was declared in, the same history gives the same. Steps are functions, which do not show.
+ */
+export const outline = ({ dropped, types }: History): Schema.Json => ({
+  types: Object.fromEntries(
+    Array.from(types, ([eventType, versions]) => [
+      eventType,
+      Object.fromEntries(Array.from(versions, ([version, node]) => [version, outlineOf(node)]))
+    ])
+  ),
+  dropped: [...dropped].toSorted()
+})
+
+const outlineOf = ({ next }: Node): Schema.Json => {
+  switch (next._tag) {
+    case "Present":
+      return "present"
+    case "To":
+      return { to: [next.node.eventType, next.node.schemaVersion] }
+    case "Into":
+      return {
+        into: Object.fromEntries(Array.from(next.targets, ([tag, { schemaVersion }]) => [tag, schemaVersion]))
+      }
   }
 }

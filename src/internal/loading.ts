@@ -1,14 +1,17 @@
 /** How a repository loads aggregates: from the newest snapshot that fits, and from there on event by event. */
-import { Effect, Stream } from "effect"
+import { Effect, Result, Stream } from "effect"
 import type * as Aggregate from "../Aggregate.ts"
 import type * as Event from "../Event.ts"
-import type { EventPlace, EventStore } from "../EventStore.ts"
+import type { EventRow } from "../EventStorage.ts"
+import type { EventPlace, EventStore, VersionRange } from "../EventStore.ts"
 import type { SnapshotKey } from "../SnapshotStorage.ts"
 import type { DecodeError, InvalidInput, ReadError } from "../StoreError.ts"
 import type { CurrentTenant } from "../Tenant.ts"
 import { currentTenant } from "./currentTenant.ts"
+import * as decode from "./decode.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import { initially, isOffered, type Known, type Snapshots } from "./snapshots.ts"
+import { placeOf, type Reader, readerOf } from "./storeRead.ts"
 
 /** How much is loaded, and who looks at it. */
 export interface Extent<Payload, Type extends string> {
@@ -37,6 +40,55 @@ const isSame = (one: EventPlace, other: EventPlace): boolean =>
   one.recordedAt === other.recordedAt
 
 export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) => {
+  const reader = readerOf(store)
+
+  /** The same as `fold` where nobody wants the envelopes: without them, and a page that is the only one without a stream. */
+  const foldRows = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    from: Reader,
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    known: Known<State>,
+    range: VersionRange,
+    check: EventPlace | undefined
+  ): Effect.Effect<Known<State>, LoadError | OtherStream, CurrentTenant> =>
+    Effect.flatMap(currentTenant, (tenantId): Effect.Effect<Known<State>, LoadError | OtherStream> => {
+      const encoded = encodeId(aggregate, id)
+      if (Result.isFailure(encoded)) return Effect.fail(encoded.failure)
+      const key = { tenantId, aggregateType: aggregate.type, aggregateId: encoded.success }
+      let { state } = known
+      let last: EventRow | undefined
+      const foldPage = (rows: ReadonlyArray<EventRow>): decode.Decoded<never, DecodeError | OtherStream> => {
+        const [first] = rows
+        if (last === undefined && first !== undefined && check !== undefined && !isSame(first, check))
+          return { events: [], failure: new OtherStream("otherHistory") }
+        last = rows.at(-1) ?? last
+        return decode.eachPayload(tenantId, aggregate, rows, ({ version }, payload) => {
+          if (version > known.version) state = aggregate.apply(state, payload)
+        })
+      }
+      const result = (): Effect.Effect<Known<State>, OtherStream> => {
+        if (last !== undefined)
+          return Effect.succeed({
+            ...known,
+            state,
+            version: last.version,
+            place: placeOf(last),
+            read: known.read + last.version - known.version
+          })
+        return check === undefined ? Effect.succeed(known) : Effect.fail(new OtherStream("ahead"))
+      }
+      return Effect.flatMap(from.readStreamOnce(key, range), ({ complete, rows }) => {
+        const page = foldPage(rows)
+        const ended = complete || last === undefined
+        if (page.failure === undefined && page.skipped?.length === 0 && ended) return result()
+        const reported = decode.reportSkipped(page)
+        if (page.failure !== undefined) return Effect.andThen(reported, Effect.fail(page.failure))
+        if (ended || last === undefined) return Effect.andThen(reported, Effect.suspend(result))
+        const rest = from.readStream(key, { ...range, fromVersion: last.version + 1 }, foldPage, true)
+        return Effect.andThen(reported, Effect.flatMap(Stream.runDrain(rest), result))
+      })
+    })
+
   /** Folds the events behind what is known. `check`: the event it was reached with must still be there; it is read again. */
   const fold = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -48,36 +100,37 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     Effect.suspend(() => {
       let { place, state, version } = known
       let unchecked = check
-      return store
-        .readStreamPages({ aggregate, id, fromVersion: check?.version ?? version + 1, toVersion })
-        .pipe(
-          Stream.runForEach(({ events, first, last }) =>
-            Effect.suspend(() => {
-              if (unchecked !== undefined && !isSame(first, unchecked))
-                return Effect.fail(new OtherStream("otherHistory"))
-              unchecked = undefined
-              for (const envelope of events) {
-                if (envelope.version <= known.version) continue
-                state = aggregate.apply(state, envelope.payload)
-                inspect?.(envelope)
-              }
-              version = last.version
-              place = last
-              return Effect.void
-            })
-          ),
-          Effect.flatMap(() =>
-            unchecked === undefined
-              ? Effect.succeed({
-                  ...known,
-                  state,
-                  version,
-                  place,
-                  read: known.read + version - known.version
-                })
-              : Effect.fail(new OtherStream("ahead"))
-          )
+      const range = { fromVersion: check?.version ?? version + 1, toVersion }
+      if (reader !== undefined && inspect === undefined)
+        return foldRows(reader, aggregate, id, known, range, check)
+      return store.readStreamPages({ aggregate, id, ...range }).pipe(
+        Stream.runForEach(({ events, first, last }) =>
+          Effect.suspend(() => {
+            if (unchecked !== undefined && !isSame(first, unchecked))
+              return Effect.fail(new OtherStream("otherHistory"))
+            unchecked = undefined
+            for (const envelope of events) {
+              if (envelope.version <= known.version) continue
+              state = aggregate.apply(state, envelope.payload)
+              inspect?.(envelope)
+            }
+            version = last.version
+            place = last
+            return Effect.void
+          })
+        ),
+        Effect.flatMap(() =>
+          unchecked === undefined
+            ? Effect.succeed({
+                ...known,
+                state,
+                version,
+                place,
+                read: known.read + version - known.version
+              })
+            : Effect.fail(new OtherStream("ahead"))
         )
+      )
     })
 
   /** Reads on from what is known. */

@@ -18,6 +18,8 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
   readonly read: (cursor: Cursor, limit: number) => Effect.Effect<Page<Row>, E>
   readonly next: (last: Row) => Cursor
   readonly decode: (rows: ReadonlyArray<Row>) => Decoded<A, E2>
+  /** Whether somebody has read a page before: then one is read ahead from the beginning. Default: false. */
+  readonly goesOn?: boolean | undefined
 }): Stream.Stream<A, E | E2> => {
   interface State {
     readonly page: Effect.Effect<Page<Row>, E>
@@ -68,7 +70,7 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
           cursor: options.start,
           left: options.limit ?? Infinity,
           failure: undefined,
-          first: true
+          first: options.goesOn !== true
         },
         step(readAhead)
       )

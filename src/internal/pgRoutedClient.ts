@@ -2,7 +2,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Option, type Scope } from "effect"
 import type { Reactivity } from "effect/reactivity"
-import { SqlClient, SqlError } from "effect/sql"
+import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
 import { type StorageUnavailable, TenantMismatch, type UnknownTenant } from "../StoreError.ts"
 import { CurrentTenant, type TenantId } from "../Tenant.ts"
 import type { Member, Router } from "./storageRouter.ts"
@@ -20,7 +20,7 @@ export interface RoutedClient {
     member: PgMember,
     tenantId: TenantId | undefined
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Sends what an effect does with the client to a database; a tenant of another one is refused. */
+  /** Sends what an effect does to a database; a tenant of another one is refused, and another one's transaction. */
   readonly on: (placement: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
@@ -30,6 +30,14 @@ const noTenant = new SqlError.SqlError({
     cause: { code: "08003" },
     message:
       "there is no current tenant, and so no database for this statement: provide a tenant, or choose a database with PgSilo"
+  })
+})
+
+/** The code is that of a tenant who is refused in the transaction of another one. */
+const otherDatabase = new SqlError.SqlError({
+  reason: new SqlError.AuthorizationError({
+    cause: { code: "ES001" },
+    message: "the open transaction is in another database than the one that was chosen: start another one"
   })
 })
 
@@ -56,16 +64,10 @@ const toSqlError = (error: UnknownTenant | TenantMismatch | StorageUnavailable):
   }
 }
 
-let clients = 0
-
 export const make = (
   router: Router<PgMember>
 ): Effect.Effect<RoutedClient, never, Scope.Scope | Reactivity.Reactivity> =>
   Effect.gen(function* () {
-    const Chosen = Context.Reference<string | undefined>(`effect-eventsourcing/PgSilo/Chosen/${++clients}`, {
-      defaultValue: () => undefined
-    })
-
     /** The database that statements of the fiber go to, and the tenant whose database it is. */
     const current: Effect.Effect<
       { readonly member: PgMember; readonly tenantId: TenantId | undefined },
@@ -73,29 +75,39 @@ export const make = (
       Scope.Scope
     > = Effect.gen(function* () {
       const transaction = yield* router.current
-      if (transaction !== undefined) return transaction
-      const placement = yield* Chosen
+      const chosen = yield* router.chosen
       const tenantId = Option.getOrUndefined(yield* Effect.serviceOption(CurrentTenant))
-      if (tenantId === undefined) {
-        if (placement === undefined) return yield* noTenant
-        return { member: yield* router.storages.acquire(placement), tenantId }
+      if (transaction !== undefined) {
+        if (chosen !== undefined && chosen !== transaction.member.placement) return yield* otherDatabase
+        // Of the tenants of one database, which of them sees what is for the database to say.
+        if (tenantId !== undefined) yield* router.placementOf(tenantId)
+        return transaction
       }
-      const member = yield* router.acquireRegistered(tenantId)
-      if (placement !== undefined && placement !== member.placement) {
-        return yield* new TenantMismatch({ tenantId })
-      }
-      return { member, tenantId }
+      if (tenantId !== undefined) return { member: yield* router.acquireRegistered(tenantId), tenantId }
+      if (chosen === undefined) return yield* noTenant
+      return { member: yield* router.storages.acquire(chosen), tenantId }
     }).pipe(Effect.mapError((error) => (SqlError.isSqlError(error) ? error : toSqlError(error))))
 
-    const acquirer = Effect.flatMap(current, ({ member }) => member.sql.reserve)
-
+    const compiler = PgClient.makeCompiler()
+    const spanAttributes: ReadonlyArray<readonly [string, unknown]> = [["db.system.name", "postgresql"]]
     const client = yield* SqlClient.make({
-      acquirer,
-      compiler: PgClient.makeCompiler(),
+      acquirer: Effect.flatMap(current, ({ member }) => member.sql.reserve),
+      compiler,
       driver: "pg",
-      spanAttributes: [["db.system.name", "postgresql"]]
+      spanAttributes
     })
     const Transaction = client.transactionService
+
+    /** For one statement: that of the open transaction, if it may be used. */
+    const connection: SqlConnection.Acquirer = Effect.flatMap(current, ({ member }) =>
+      Effect.flatMap(
+        Effect.serviceOption(Transaction),
+        Option.match({
+          onNone: () => member.sql.reserve,
+          onSome: ([opened]) => Effect.succeed(opened)
+        })
+      )
+    )
 
     /** The transaction that the database's own client has opened is that of the routed one, too. */
     const adopt =
@@ -130,10 +142,13 @@ export const make = (
             )
       )
 
-    const sql: SqlClient.SqlClient = Object.assign(client, { withTransaction, afterCommit })
+    /** Those of the client would take the open transaction as it is, whoever they are for. */
+    const statement = Statement.make(connection, compiler, spanAttributes, undefined)
+    const routed = Object.assign(statement, { ...client, ...statement, withTransaction, afterCommit })
+    const sql: SqlClient.SqlClient = Object.assign(routed, { safe: routed })
     return {
       sql,
       within,
-      on: (placement) => (effect) => Effect.provideService(effect, Chosen, placement)
+      on: (placement) => (effect) => Effect.provideService(effect, router.chosen, placement)
     }
   })

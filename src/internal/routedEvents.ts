@@ -1,7 +1,7 @@
 /** Events of tenants that are in several storages, as if they were in one. */
 import { Effect, Predicate, Result, type Stream } from "effect"
 import * as EventStorage from "../EventStorage.ts"
-import { type AppendError, StorageUnavailable, TenantMismatch } from "../StoreError.ts"
+import { type AppendError, StorageUnavailable } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
 import { mergedPage, type Placed, type Source } from "./mergedPages.ts"
 import { type Member, type Router, withoutUnknown } from "./storageRouter.ts"
@@ -79,16 +79,12 @@ export const make = <M extends Member>(
     const transaction = yield* router.current
     const placements = yield* Effect.forEach(
       requests,
-      ({ tenantId }) => Effect.result(router.directory.placement(tenantId)),
+      ({ tenantId }) => Effect.result(router.placementOf(tenantId)),
       { concurrency: 8 }
     )
     const groups = new Map<string, Array<number>>()
-    for (const [index, { tenantId }] of requests.entries()) {
-      const placement = placements[index]
-      if (placement === undefined) continue
+    for (const [index, placement] of placements.entries()) {
       if (Result.isFailure(placement)) outcomes.set(index, Result.fail(placement.failure))
-      else if (transaction !== undefined && transaction.member.placement !== placement.success)
-        outcomes.set(index, Result.fail(new TenantMismatch({ tenantId })))
       else groups.set(placement.success, [...(groups.get(placement.success) ?? []), index])
     }
     yield* Effect.forEach(

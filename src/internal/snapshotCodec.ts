@@ -4,8 +4,8 @@ import type * as Aggregate from "../Aggregate.ts"
 import type { Tagged } from "../Event.ts"
 import type { NewSnapshot, SnapshotKey } from "../SnapshotStorage.ts"
 import { canonicalJson } from "./canonicalJson.ts"
-import { codecOf } from "./codec.ts"
 import { sha256Hex } from "./digest.ts"
+import { history, outline } from "./history.ts"
 import { jsonProblem } from "./json.ts"
 
 /** Levels of nesting that a state may have. */
@@ -63,7 +63,8 @@ const shapeOf = (schema: Schema.Constraint): unknown => {
 
 /**
  * Tells what a state depends on besides its events, as far as it shows: the schema of the state, its initial value, the
- * types and versions of events there are, and which ones are passed over. The fold does not show: for that, there is the version of the state.
+ * types and versions of events there are, where each of them leads, and which ones are passed over. The fold and the steps of
+ * upcasters do not show: for them, there is the version of the state.
  */
 const fingerprint = <State, Event extends Tagged, Id>(
   aggregate: Aggregate.Aggregate<string, State, Event, Id>
@@ -72,13 +73,11 @@ const fingerprint = <State, Event extends Tagged, Id>(
     const codec = stateCodec(aggregate)
     if (codec.fingerprint !== undefined) return Effect.succeed(codec.fingerprint)
     const initial = Result.getOrElse(codec.encode(aggregate.initial), () => null)
-    const { dropped, stored } = codecOf(aggregate)
     const parts = [
       aggregate.stateVersion,
       shapeOf(aggregate.state),
       jsonProblem(initial, maxDepth) === undefined ? initial : null,
-      Object.fromEntries(Array.from(stored, ([eventType, { newest }]) => [eventType, newest])),
-      [...dropped].toSorted(),
+      outline(history(aggregate.type, aggregate.events, aggregate.upcasters)),
       [...aggregate.skips].toSorted()
     ]
     return Effect.tap(sha256Hex(canonicalJson(parts)), (digest) =>

@@ -15,6 +15,9 @@ export interface Names {
 /** `tenantId`, `tenant_id` and `Tenant-ID` are one name. */
 const folded = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, "")
 
+/** `tenantId[]`, `tenantId[0]` and `filter[tenantId]` are how lists and objects are written in queries and forms. */
+const segments = (name: string): ReadonlyArray<string> => [name, ...name.split(/[[\]]/)]
+
 const decodeTenantId = Schema.decodeUnknownResult(TenantId)
 
 const isTenant = (value: unknown, tenantId: TenantId): boolean => {
@@ -76,7 +79,7 @@ const bodyOf = (
 /** Fails if a request states another tenant, or something else than one tenant where a tenant is stated. */
 export const check = (names: Names) => {
   const fields = new Set(names.fields.map(folded))
-  const isName = (name: string) => fields.has(folded(name))
+  const isName = (name: string) => segments(name).some((segment) => fields.has(folded(segment)))
   const contradictionOf = (
     values: Readonly<Record<string, unknown>>,
     tenantId: TenantId

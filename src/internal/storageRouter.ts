@@ -51,6 +51,8 @@ export class Router<M extends Member> {
   readonly storages: OpenStorages.OpenStorages<M>
   /** The open transaction of the fiber. Of this router alone: a program may have several. */
   readonly current: Context.Reference<Transaction<M> | undefined>
+  /** The placement that the program has chosen: nothing is done for tenants of another one. */
+  readonly chosen: Context.Reference<string | undefined>
   /** Tenants that are registered where the directory says, by the storage that said so. */
   readonly #registered = new WeakMap<M, Set<TenantId>>()
   readonly #accesses = new Map<string, Access>()
@@ -62,13 +64,49 @@ export class Router<M extends Member> {
       `effect-eventsourcing/StorageRouter/${++routers}`,
       { defaultValue: () => undefined }
     )
+    this.chosen = Context.Reference<string | undefined>(
+      `effect-eventsourcing/StorageRouter/Chosen/${routers}`,
+      { defaultValue: () => undefined }
+    )
   }
 
   /** Says that an effect runs in an open transaction of a storage. */
   readonly within =
     (member: M, tenantId: TenantId | undefined) =>
     <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-      Effect.provideService(effect, this.current, { member, tenantId })
+      Effect.flatMap(this.current, (outer) =>
+        Effect.flatMap(this.chosen, (chosen) =>
+          effect.pipe(
+            Effect.provideService(this.current, { member, tenantId }),
+            // What was chosen around work on projections says nothing about where that work is.
+            Effect.provideService(
+              this.chosen,
+              outer === undefined && chosen !== member.placement ? undefined : chosen
+            )
+          )
+        )
+      )
+
+  /**
+   * Where a tenant is. Fails if that is neither where the open transaction is nor the placement that was chosen, if there
+   * are such.
+   */
+  readonly placementOf = (
+    tenantId: TenantId
+  ): Effect.Effect<string, UnknownTenant | TenantMismatch | StorageUnavailable> =>
+    Effect.flatMap(this.current, (transaction) =>
+      Effect.flatMap(
+        transaction?.tenantId === tenantId
+          ? Effect.succeed(transaction.member.placement)
+          : this.directory.placement(tenantId),
+        (placement) =>
+          Effect.flatMap(this.chosen, (chosen) =>
+            (transaction?.member.placement ?? placement) === placement && (chosen ?? placement) === placement
+              ? Effect.succeed(placement)
+              : Effect.fail(new TenantMismatch({ tenantId }))
+          )
+      )
+    )
 
   /**
    * The storage of a tenant: that of the open transaction, or else the one that the directory says. It stays open as long
@@ -77,20 +115,11 @@ export class Router<M extends Member> {
   readonly acquire = (
     tenantId: TenantId
   ): Effect.Effect<M, UnknownTenant | TenantMismatch | StorageUnavailable, Scope.Scope> =>
-    Effect.flatMap(this.current, (transaction) =>
-      transaction === undefined
-        ? Effect.flatMap(this.directory.placement(tenantId), this.storages.acquire)
-        : this.#inTransaction(transaction, tenantId)
+    Effect.flatMap(this.placementOf(tenantId), (placement) =>
+      Effect.flatMap(this.current, (transaction) =>
+        transaction === undefined ? this.storages.acquire(placement) : Effect.succeed(transaction.member)
+      )
     )
-
-  readonly #inTransaction = (transaction: Transaction<M>, tenantId: TenantId) =>
-    transaction.tenantId === tenantId
-      ? Effect.succeed(transaction.member)
-      : Effect.flatMap(this.directory.placement(tenantId), (placement): Effect.Effect<M, TenantMismatch> =>
-          placement === transaction.member.placement
-            ? Effect.succeed(transaction.member)
-            : Effect.fail(new TenantMismatch({ tenantId }))
-        )
 
   /** The same where the tenant is registered, if the storage says that it must be. */
   readonly acquireRegistered = (

@@ -1,8 +1,8 @@
 /** The read path of the typed store: rows of a stream or of a tenant's log, paged and decoded. */
-import type { Stream } from "effect"
+import type { Effect, Stream } from "effect"
 import type * as Event from "../Event.ts"
 import type * as EventStorage from "../EventStorage.ts"
-import type { LogRange, ReadOptions, VersionRange } from "../EventStore.ts"
+import type { EventPlace, LogRange, ReadOptions, VersionRange } from "../EventStore.ts"
 import type { ReadError } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
 import type * as decode from "./decode.ts"
@@ -23,7 +23,9 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
   readStream: <A, E>(
     key: StoredStream,
     range: VersionRange & ReadOptions,
-    decodePage: DecodePage<A, E>
+    decodePage: DecodePage<A, E>,
+    /** Whether pages are read ahead from the beginning, and not only behind the first one. */
+    goesOn = false
   ): Stream.Stream<A, ReadError | E> => {
     const { fromVersion = 1, toVersion = maxVersion, direction = "forwards", limit } = range
     checkIntegers({ fromVersion, toVersion, limit })
@@ -40,8 +42,18 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
           limit: size
         }),
       next: (last) => (direction === "forwards" ? last.version + 1 : last.version - 1),
-      decode: decodePage
+      decode: decodePage,
+      goesOn
     })
+  },
+
+  /** The first page of a stream, forwards. Most streams have no other, and need no `Stream`. */
+  readStreamOnce: (
+    key: StoredStream,
+    { fromVersion = 1, toVersion = maxVersion }: VersionRange
+  ): Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError> => {
+    checkIntegers({ fromVersion, toVersion })
+    return storage.readStream({ ...key, fromVersion, toVersion, direction: "forwards", limit: pageSize })
   },
 
   readLog: <A, E>(
@@ -87,6 +99,16 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
 /** The reading half of the typed store. */
 export type Reader = ReturnType<typeof makeReader>
 
+/** The readers of the stores that are made here. A store that somebody made of one of them is read as it says itself. */
+const readers = new WeakMap<object, Reader>()
+
+export const withReader = <Store extends object>(store: Store, reader: Reader): Store => {
+  readers.set(store, reader)
+  return store
+}
+
+export const readerOf = (store: object): Reader | undefined => readers.get(store)
+
 /** Drivers would differ about other numbers; infinity does as an end. A wrong one is a defect. */
 export const checkIntegers = (numbers: Readonly<Record<string, number | undefined>>): void => {
   for (const [name, value] of Object.entries(numbers)) {
@@ -105,3 +127,10 @@ export const asked = ({
     : (envelope) =>
         (eventTypes === undefined || eventTypes.includes(envelope.payload._tag)) &&
         (query === undefined || query.matches(envelope))
+
+export const placeOf = ({ eventId, position, recordedAt, version }: EventStorage.EventRow): EventPlace => ({
+  version,
+  position,
+  eventId,
+  recordedAt
+})

@@ -136,11 +136,16 @@ export const makeWriter = (
     if (command !== undefined) yield* Effect.fromResult(checkCommandKey(command.key))
     const condition = given === undefined ? undefined : storageCondition(given)
     // Streams without events are checked, not written; but a command is recorded, whatever it led to.
-    const isWritten = ({ events }: EventStorage.StreamAppend) => command !== undefined || events.length > 0
     const versions: Array<number> = []
-    for (const { append } of prepared)
-      versions.push(isWritten(append) ? 0 : yield* checkOnly(tenantId, append))
-    const written = prepared.map(({ append }) => append).filter(isWritten)
+    const written: Array<EventStorage.StreamAppend> = []
+    for (const { append } of prepared) {
+      if (command !== undefined || append.events.length > 0) {
+        versions.push(0)
+        written.push(append)
+      } else {
+        versions.push(yield* checkOnly(tenantId, append))
+      }
+    }
     if (written.length === 0) {
       if (condition !== undefined) yield* checkCondition(tenantId, condition)
       const position = yield* storage.position(tenantId)
@@ -175,19 +180,22 @@ export const makeWriter = (
     for (const [index, { append, events }] of prepared.entries()) {
       const end = first + events.length
       const aggregateOf = streams[index]?.aggregate
-      const positions = events.length === 0 ? receipt.positions : receipt.positions.slice(first, end)
+      let envelopes: ReadonlyArray<Event.Envelope<Event.Tagged>>
+      if (receipt.replayed && aggregateOf !== undefined) {
+        const before = new Set(receipt.versions.slice(first, end))
+        envelopes = yield* storedBefore({ tenantId, ...append }, aggregateOf, before)
+      } else {
+        envelopes = envelopesOf(tenantId, append, events, receipt, first)
+      }
       results.push({
         // The highest: events that had been appended before may be given in another order now.
-        version: receipt.versions.slice(first, end).reduce(larger, versions[index] ?? 0),
-        position: positions.reduce(larger, 0),
-        events:
-          receipt.replayed && aggregateOf !== undefined
-            ? yield* storedBefore(
-                { tenantId, ...append },
-                aggregateOf,
-                new Set(receipt.versions.slice(first, end))
-              )
-            : events.map((event, place) => decode.appended(tenantId, append, event, receipt, first + place)),
+        version: highest(receipt.versions, first, end, versions[index] ?? 0),
+        // without events: that of the whole append
+        position:
+          events.length === 0
+            ? highest(receipt.positions, 0, receipt.positions.length, 0)
+            : highest(receipt.positions, first, end, 0),
+        events: envelopes,
         replayed: receipt.replayed
       })
       first = end
@@ -233,4 +241,24 @@ export const checkCommandKey = (key: string): Result.Result<void, InvalidInput> 
     : Result.fail(new InvalidEvent({ aggregateType: "", eventType: "command", path: ["key"], reason }))
 }
 
-const larger = (left: number, right: number): number => Math.max(left, right)
+/** The highest number from one place to another, or `least`. */
+const highest = (numbers: ReadonlyArray<number>, from: number, to: number, least: number): number => {
+  let found = least
+  for (let at = from; at < to; at++) found = Math.max(found, numbers[at] ?? found)
+  return found
+}
+
+/** What was appended of one stream, as stored: its first event is the `first`-th of the receipt. */
+const envelopesOf = (
+  tenantId: TenantId,
+  append: EventStorage.StreamAppend,
+  events: ReadonlyArray<encode.PreparedEvent>,
+  receipt: EventStorage.AppendReceipt,
+  first: number
+): ReadonlyArray<Event.Envelope<Event.Tagged>> => {
+  const envelopes: Array<Event.Envelope<Event.Tagged>> = []
+  for (const event of events) {
+    envelopes.push(decode.appended(tenantId, append, event, receipt, first + envelopes.length))
+  }
+  return envelopes
+}

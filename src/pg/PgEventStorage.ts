@@ -60,7 +60,10 @@ const columns = [
   "hash"
 ]
 
-const readStreamSql = `select ${columns.join(", ")} from eventsourcing.read_stream($1::uuid, $2::text, $3::text, $4::integer, $5::integer, $6::boolean, $7::integer, $8::bigint)`
+/** The same, but for what is known of a stream before it is read. */
+const streamColumns = columns.filter((column) => column !== "aggregate_type" && column !== "aggregate_id")
+
+const readStreamSql = `select ${streamColumns.join(", ")} from eventsourcing.read_stream($1::uuid, $2::text, $3::text, $4::integer, $5::integer, $6::boolean, $7::integer, $8::bigint)`
 const readLogSql = `select ${columns.join(", ")} from eventsourcing.read_log($1::uuid, $2::bigint, $3::bigint, $4::timestamptz, $5::timestamptz, $6::text[], $7::text[], $8::jsonb, $9::boolean, $10::integer, $11::bigint)`
 const readAllLogsSql = `select tenant_id::text, ${columns.map((column) => `(event).${column}`).join(", ")} from eventsourcing.read_all_logs($1::uuid, $2::uuid, $3::bigint, $4::integer, $5::bigint)`
 
@@ -84,6 +87,15 @@ type EventColumns = readonly [
   hash: string | null
 ]
 
+type StreamColumns = EventColumns extends readonly [
+  infer Position,
+  string,
+  string,
+  ...infer Others extends ReadonlyArray<unknown>
+]
+  ? readonly [Position, ...Others]
+  : never
+
 const noTags: ReadonlyArray<string> = []
 
 const eventRow = (row: EventColumns): EventStorage.EventRow => ({
@@ -103,6 +115,32 @@ const eventRow = (row: EventColumns): EventStorage.EventRow => ({
   payload: row[13],
   tags: row[15] ?? noTags,
   hash: row[16]
+})
+
+/** The rows of a stream; the last one says whether there are more. */
+const streamPage = (
+  rows: ReadonlyArray<StreamColumns>,
+  { aggregateId, aggregateType }: EventStorage.ReadStreamRequest
+): EventStorage.Page<EventStorage.EventRow> => ({
+  rows: rows.map((row) => ({
+    position: row[0],
+    aggregateType,
+    aggregateId,
+    version: row[1],
+    eventId: row[2],
+    eventType: row[3],
+    schemaVersion: row[4],
+    occurredAt: row[5].getTime(),
+    recordedAt: row[6].getTime(),
+    actor: row[7],
+    correlationId: row[8],
+    causationId: row[9],
+    metadata: row[10],
+    payload: row[11],
+    tags: row[13] ?? noTags,
+    hash: row[14]
+  })),
+  complete: rows.at(-1)?.[12] !== true
 })
 
 type CommandColumns = readonly [
@@ -321,7 +359,7 @@ const make = (
       },
       readStream: (request) =>
         Effect.map(
-          ofTenant<EventColumns>("read a stream", request.tenantId, readStreamSql, [
+          ofTenant<StreamColumns>("read a stream", request.tenantId, readStreamSql, [
             request.aggregateType,
             request.aggregateId,
             clampVersion(Math.ceil(request.fromVersion)),
@@ -330,7 +368,7 @@ const make = (
             request.limit,
             pageBytes
           ]),
-          eventPage
+          (rows) => streamPage(rows, request)
         ),
       readLog: (request) =>
         Effect.map(

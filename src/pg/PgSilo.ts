@@ -67,7 +67,9 @@ export class PgSilo extends Context.Service<
   {
     /**
      * Sends the statements of an effect to a database, without a tenant: for reports, health checks and what
-     * `AllTenants` may do. What is done for a tenant of another database meanwhile is refused.
+     * `AllTenants` may do. What is done for a tenant of another database meanwhile is refused, by the store as well
+     * (`TenantMismatch`; a statement fails with SQLSTATE ES001), and in an open transaction of another database everything
+     * is. What looks across tenants, and the runner of projections, go to all databases as ever.
      */
     readonly on: (placement: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** The placements whose databases are open. */
@@ -142,7 +144,8 @@ const isRetryable = (error: unknown): boolean => SqlError.isSqlError(error) && p
  *   `RoutedStorage.Limits`. A running statement or transaction keeps its pool open.
  * - `SqlClient` goes to the current tenant's database, in `PgTenant.transaction`, in the handlers of projections and
  *   everywhere else. Without a current tenant a statement is refused (SQLSTATE 08003), unless a database was chosen with
- *   `PgSilo.on`. A transaction stays in its database: a tenant of another one is refused there (`TenantMismatch`).
+ *   `PgSilo.on`. A transaction stays in its database: a tenant of another one is refused there (`TenantMismatch`; a
+ *   statement, or a transaction within, fails with SQLSTATE ES001), and the transaction can go on.
  * - Cross-tenant reads and projections: see `RoutedStorage.layerWith`.
  *
  * **Gotchas**

@@ -153,6 +153,10 @@ describe("a tenant that the request states", () => {
           yield* send(`/whoami?tenantId=${encoded}`, withToken(token)),
           yield* send(`/whoami?TENANT-ID=${encoded}`, withToken(token)),
           yield* send(`/whoami?tenant_id=${tenantA}&tenant_id=${encoded}`, withToken(token)),
+          yield* send(`/whoami?tenantId[]=${encoded}`, withToken(token)),
+          yield* send(`/whoami?tenantId%5B0%5D=${tenantA}&tenantId%5B1%5D=${encoded}`, withToken(token)),
+          yield* send(`/whoami?filter[Tenant_ID]=${encoded}`, withToken(token)),
+          yield* send(`/whoami?where[order][tenantId][]=${encoded}`, withToken(token)),
           yield* send("/whoami", withToken(token, { "x-tenant-id": `${tenantA}, ${stated}` }))
         ]
         for (const answer of answers) {
@@ -167,6 +171,10 @@ describe("a tenant that the request states", () => {
             ["query", "tenantId"],
             ["query", "TENANT-ID"],
             ["query", "tenant_id"],
+            ["query", "tenantId[]"],
+            ["query", "tenantId[1]"],
+            ["query", "filter[Tenant_ID]"],
+            ["query", "where[order][tenantId][]"],
             ["header", "x-tenant-id"]
           ]
         )
@@ -219,7 +227,8 @@ describe("a tenant that the request states", () => {
       assert.strictEqual((yield* send("/form", form(`name=a&tenant_id=${tenantA}`))).status, 200)
       for (const body of [
         `name=a&tenant_id=${tenantB}`,
-        `name=a&tenant_id=${tenantA}&tenant_id=${tenantB}`
+        `name=a&tenant_id=${tenantA}&tenant_id=${tenantB}`,
+        `name=a&order[tenant_id]=${tenantB}`
       ]) {
         assert.deepStrictEqual(outcome(yield* send("/form", form(body))), forged)
       }
@@ -234,7 +243,10 @@ describe("a tenant that the request states", () => {
       for (const stated of [tenantA, tenantA.toUpperCase()]) {
         const answers = [
           yield* send(`/tenants/${stated}/things?tenantId=${stated}&tenantId=${stated}`, withToken(token)),
-          yield* send("/whoami", withToken(token, { "x-tenant-id": stated })),
+          yield* send(
+            `/whoami?filter[tenantId]=${stated}&tenantId[]=${stated}&filter[tenant]=B`,
+            withToken(token, { "x-tenant-id": stated })
+          ),
           yield* send(
             "/things",
             json(token, { a: [{ tenantId: stated }], tenantIds: [tenantB], tenant: "B" })

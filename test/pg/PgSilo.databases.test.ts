@@ -1,7 +1,7 @@
 /** The databases behind the store: one that is away, a limit of open ones, hints, and migrations. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Option, Schedule, Stream } from "effect"
+import { Clock, Deferred, Duration, Effect, Fiber, Layer, Option, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { EventStorage } from "../../src/EventStorage.ts"
 import * as EventStore from "../../src/EventStore.ts"
@@ -16,20 +16,45 @@ import { append, orders, placed, rowsOf } from "../support/projected.ts"
 import { databases, wireTo } from "../support/silo.ts"
 import { acrossTenants, insert, setup, silent } from "../support/siloTenants.ts"
 
+/**
+ * Runs an effect with a clock that goes so many times as fast: what is waited for by the clock between attempts is there
+ * sooner. What the databases do takes its time, so timeouts have to be longer.
+ */
+const hurried =
+  (times: number) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Clock.clockWith((clock) => {
+      const start = clock.currentTimeNanosUnsafe()
+      const nanos = () => start + (clock.currentTimeNanosUnsafe() - start) * BigInt(times)
+      const millis = () => Number(nanos() / 1_000_000n)
+      const fast: Clock.Clock = {
+        currentTimeMillisUnsafe: millis,
+        currentTimeMillis: Effect.sync(millis),
+        currentTimeNanosUnsafe: nanos,
+        currentTimeNanos: Effect.sync(nanos),
+        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe() * BigInt(times),
+        monotonicTimeNanos: Effect.sync(() => clock.monotonicTimeNanosUnsafe() * BigInt(times)),
+        sleep: (duration) => clock.sleep(Duration.millis(Duration.toMillis(duration) / times))
+      }
+      return Effect.provideService(effect, Clock.Clock, fast)
+    })
+
 for (const server of servers) {
   describe(`databases of silos on ${server.name}`, () => {
     it.live(
       "a database that is away is away for its tenants alone, and is back when it is",
       () =>
         Effect.gen(function* () {
-          const { a, b, inPool, known, place, store, tenants } = yield* setup(server)
+          const connectTimeout = "5 minutes"
+          const { a, b, inPool, known, place, store, tenants } = yield* setup(server, {
+            acquireTimeout: connectTimeout
+          })
           const wire = yield* wireTo(place("silo-a"))
           const database = (placement: string) => {
             const found = databases(known)(placement)
-            const { app } = place("silo-a")
-            return found && placement === "silo-a"
-              ? { ...found, client: PgClient.layer({ ...app, host: "127.0.0.1", port: wire.port }) }
-              : found
+            const { app } = place(placement)
+            const at = placement === "silo-a" ? { host: "127.0.0.1", port: wire.port } : {}
+            return found && { ...found, client: PgClient.layer({ ...app, connectTimeout, ...at }) }
           }
           const summary = orders()
           yield* Effect.gen(function* () {
@@ -49,7 +74,7 @@ for (const server of servers) {
                 Effect.repeat(effect, {
                   until: (rows) => rows.length === length,
                   schedule: Schedule.spaced("20 millis")
-                }).pipe(Effect.timeout("20 seconds"))
+                }).pipe(Effect.timeout("10 minutes"))
               for (const tenant of [inPool, b]) yield* until(rowsOf(tenant), 2)
               yield* wire.mend
               yield* until(Effect.retry(rowsOf(a), { schedule: Schedule.spaced("100 millis") }), 1)
@@ -60,7 +85,7 @@ for (const server of servers) {
                 local: true
               })
             )
-          }).pipe(Effect.provide(store(database)))
+          }).pipe(Effect.provide(store(database)), hurried(20))
         }).pipe(Effect.scoped, silent),
       60_000
     )
@@ -105,6 +130,52 @@ for (const server of servers) {
             )
           }).pipe(Effect.provide(store()))
         }).pipe(Effect.scoped)
+    )
+
+    it.live("several may admit tenants to a database and name it at once", () =>
+      Effect.gen(function* () {
+        const { a, place } = yield* setup(server)
+        const silo = place("silo-a")
+        const [one, two, three] = yield* Effect.all([Tenant.generate, Tenant.generate, Tenant.generate])
+        const waiting = silo.outside(
+          "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        const asOwner = Effect.provide(PgClient.layer({ ...silo.owner, maxConnections: 1 }), { local: true })
+        const named = PgSilo.name("silo-a", { dedicated: true })
+        for (const [first, second] of [
+          [PgSilo.admit(one), PgSilo.admit(two)],
+          [named, PgSilo.admit(three)],
+          [PgSilo.admit(one), named],
+          [named, named]
+        ] as const) {
+          const end = yield* Deferred.make<void>()
+          const began = yield* Deferred.make<void>()
+          const open = yield* SqlClient.SqlClient.use((sql) =>
+            sql.withTransaction(
+              first.pipe(
+                Effect.andThen(Deferred.succeed(began, undefined)),
+                Effect.andThen(Deferred.await(end))
+              )
+            )
+          ).pipe(asOwner, Effect.forkChild)
+          yield* Effect.raceFirst(Deferred.await(began), Fiber.join(open))
+          const other = yield* second.pipe(asOwner, Effect.forkChild)
+          yield* Effect.repeat(waiting, {
+            until: (rows) => rows.length > 0 || other.pollUnsafe() !== undefined,
+            schedule: Schedule.spaced("10 millis")
+          })
+          yield* Deferred.succeed(end, undefined)
+          yield* Fiber.join(open)
+          yield* Fiber.join(other)
+        }
+        const admitted = yield* silo.outside<{ id: string }>(
+          "select tenant_id::text as id from eventsourcing.tenants"
+        )
+        assert.deepStrictEqual(admitted.map(({ id }) => id).toSorted(), [a, one, two, three].toSorted())
+        assert.deepStrictEqual(yield* silo.outside("select closed from eventsourcing.list_placements()"), [
+          { closed: true }
+        ])
+      }).pipe(Effect.scoped)
     )
 
     it.live("hints of all open databases are heard, also of one that is opened later", () =>

@@ -14,7 +14,7 @@ export const Registered = Schema.TaggedStruct("Registered", { email: Schema.Stri
 
 export const ofCourse = (course: string): string => `course:${course}`
 export const ofStudent = (student: string): string => `student:${student}`
-export const ofEmail = (email: string): string => `email:${email}`
+const ofEmail = (email: string): string => `email:${email}`
 
 const both = ({ student }: { readonly student: string }, course: string) => [
   ofCourse(course),
@@ -90,7 +90,7 @@ export const coursesOf = (student: string): DecisionModel.DecisionModel<Readonly
     }
   )
 
-export const isTaken = (email: string): DecisionModel.DecisionModel<boolean> =>
+const isTaken = (email: string): DecisionModel.DecisionModel<boolean> =>
   DecisionModel.make(
     { query: EventQuery.of(Student, { tags: [ofEmail(email)] }), initial: false },
     { Registered: () => true }
@@ -107,7 +107,7 @@ export const enrolment = (course: string, student: string) =>
   DecisionModel.combine({ course: seatsOf(course), student: coursesOf(student) })
 
 /** Whether a student may enrol. */
-export const mayEnrol = (
+const mayEnrol = (
   student: string,
   known: { readonly course: Seats; readonly student: ReadonlyArray<string> }
 ): Refused["reason"] | undefined => {

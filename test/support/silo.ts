@@ -114,7 +114,7 @@ export const databases =
   }
 
 /** Tenants in these places, by their ids unless stated otherwise. */
-export const directory = (
+const directory = (
   known: ReadonlyMap<string, Place>,
   placementOf: (tenantId: TenantId) => string | undefined = byHash([...known.keys()])
 ): Layer.Layer<TenantDirectory.TenantDirectory> =>

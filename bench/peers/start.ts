@@ -14,6 +14,19 @@ export interface Started extends Peer {
 }
 
 /**
+ * Clients that are ended, or whose server is, report it as they please, and one of the stores ends the process then. What
+ * fails in a case is caught there.
+ */
+const reportOnly = (): void => {
+  for (const event of ["uncaughtException", "unhandledRejection"]) {
+    process.removeAllListeners(event)
+    process.on(event, (error: unknown) => {
+      console.warn(`a client reports: ${error instanceof Error ? error.message : String(error)}`)
+    })
+  }
+}
+
+/**
  * Starts all peers, each on a fresh database, and says which of them do not start. The databases go with the server: not
  * every peer can end its connections, and dropping a database under them ends the process.
  */
@@ -28,5 +41,6 @@ export const startPeers = async (server: Server): Promise<ReadonlyArray<Started>
       await database.close()
     }
   }
+  reportOnly()
   return started
 }
