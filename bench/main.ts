@@ -73,25 +73,6 @@ const began = performance.now()
 const server = await startServer()
 const outcomes: Array<Outcome> = []
 const conditions = await server.describe()
-try {
-  for (const { name, run } of cases) {
-    console.log(`\n## ${name}`)
-    try {
-      const outcome = await run({ ...settings, server })
-      outcomes.push(outcome)
-      for (const result of outcome.tables) console.log(`\n${toMarkdown(result)}`)
-    } catch (error) {
-      console.error(`${name} failed:`, error)
-      process.exitCode = 1
-    }
-  }
-} finally {
-  await server.stop()
-}
-
-const targets = targetsToMarkdown(outcomes.flatMap((outcome) => outcome.targets))
-console.log(`\n${targets}`)
-
 const cpu = cpus()
 const peers = [
   "@castore/event-storage-adapter-postgres",
@@ -101,24 +82,45 @@ const peers = [
   "postgres",
   "pg"
 ].map((name) => versionOf(name, "bench/node_modules"))
-const results = `# Results
+const targets = (): string => targetsToMarkdown(outcomes.flatMap((outcome) => outcome.targets))
+
+const results = (): string => `# Results
 
 Written by \`npm run bench\`. Absolute figures are those of one machine on one day; ratios are what to compare. Each
 contender runs ${settings.rounds} times for ${settings.seconds} s, in turns; the figure is the median, with the lowest and the highest beside it. \`raw\` (R)
 is one call of a SQL function per append that checks the version and inserts, without row-level security, tenant order,
-idempotence, encoding or decoding; a ratio is to the fastest of its drivers.
+idempotence, encoding or decoding; a ratio is to the fastest of its drivers. A store that takes longer than 15 s to catch up
+is stopped.
 
-- ${new Date().toISOString().slice(0, 10)}, commit ${commit()}, ${Math.round((performance.now() - began) / 1000)} s in all
+- ${new Date().toISOString().slice(0, 10)}, commit ${commit()}, ${Math.round((performance.now() - began) / 1000)} s, ${outcomes.length} of ${cases.length} cases
 - ${cpu.length} x ${cpu[0]?.model ?? "unknown CPU"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}, client and server on the same machine
 - PostgreSQL: ${conditions}
 - ${[versionOf("effect"), versionOf("@effect/sql-pg")].join(", ")}
 - ${peers.join(", ")}
 
-${targets}
+${targets()}
 ## Cases
 
 ${outcomes.flatMap(({ tables }) => tables.map(toMarkdown)).join("\n")}`
+
 const out = values.out ?? (wanted.length === 0 && !values.quick ? "bench/RESULTS.md" : undefined)
-if (out !== undefined) writeFileSync(out, results)
+try {
+  for (const { name, run } of cases) {
+    console.log(`\n## ${name}`)
+    try {
+      const outcome = await run({ ...settings, server })
+      outcomes.push(outcome)
+      for (const result of outcome.tables) console.log(`\n${toMarkdown(result)}`)
+      // After each case: what was measured is kept, whatever becomes of the rest.
+      if (out !== undefined) writeFileSync(out, results())
+    } catch (error) {
+      console.error(`${name} failed:`, error)
+      process.exitCode = 1
+    }
+  }
+} finally {
+  await server.stop()
+}
+console.log(`\n${targets()}`)
 // Nothing is left to wait for but clients of the other stores.
 process.exit()
