@@ -32,10 +32,13 @@ export const fill = (tenantId: Tenant.TenantId, events: number) =>
     { discard: true }
   ).pipe(Tenant.provide(tenantId))
 
-/** A page of the log as the driver gives it: no function, and no row-level security for the owner. */
+/**
+ * A page of the log as the driver gives it: no function, and no row-level security for the owner. With a limit instead of
+ * an upper end, the generic plan of the statement reads more than the page.
+ */
 const pageSql = `select position::float8, aggregate_type, aggregate_id, version, event_id::text, event_type, schema_version,
   occurred_at, recorded_at, actor, correlation_id, causation_id, metadata::text, payload::text
-  from eventsourcing.events where tenant_id = $1::uuid and position > $2::bigint order by position limit 1000`
+  from eventsourcing.events where tenant_id = $1::uuid and position > $2::bigint and position <= $2::bigint + 1000 order by position`
 
 const rawScan = (tenantId: string) =>
   Effect.gen(function* () {
