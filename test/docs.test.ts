@@ -1,11 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Root from "effect-eventsourcing"
-import * as Pg from "effect-eventsourcing/pg"
-import * as Testing from "effect-eventsourcing/testing"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import * as Path from "node:path"
-import { compile, type Compiled, root } from "./support/snippets.ts"
+import { brokenLinks, compile, type Compiled, missingNames, root } from "./support/snippets.ts"
 
 /** A snippet, and the error that it is to show, if it is one that does not compile. */
 interface Snippet {
@@ -60,21 +57,10 @@ describe.each(pages)("docs/%s", (page) => {
   })
 
   it("names only what there is", () => {
-    const modules: Readonly<Record<string, object | undefined>> = { ...Root, ...Pg, ...Testing }
-    const missing = [...text.matchAll(/`(?:yield\* )?([A-Z]\w+)\.(\w+)/g)].flatMap(
-      ([, module = "", name = ""]) => {
-        const exported = modules[module]
-        return exported === undefined || name in exported ? [] : [`${module}.${name}`]
-      }
-    )
-    assert.deepStrictEqual(missing, [])
+    assert.deepStrictEqual(missingNames(text), [])
   })
 
   it("links only to files that there are", () => {
-    const links = [...text.matchAll(/\]\(([^)#:]+)\)/g)].map(([, link = ""]) => link)
-    assert.deepStrictEqual(
-      links.filter((link) => !existsSync(Path.join(directory, link))),
-      []
-    )
+    assert.deepStrictEqual(brokenLinks(text, directory), [])
   })
 })

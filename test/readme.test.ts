@@ -1,12 +1,8 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import * as Root from "effect-eventsourcing"
-import * as Http from "effect-eventsourcing/http"
-import * as Pg from "effect-eventsourcing/pg"
-import * as Testing from "effect-eventsourcing/testing"
 import { existsSync } from "node:fs"
 import { readFile, rm, writeFile } from "node:fs/promises"
 import * as Path from "node:path"
-import { bin, compile, type Compiled, root, run } from "./support/snippets.ts"
+import { bin, brokenLinks, compile, type Compiled, missingNames, root, run } from "./support/snippets.ts"
 
 const file = Path.join(root, "README.md")
 const readme = existsSync(file) ? await readFile(file, "utf8") : undefined
@@ -104,21 +100,10 @@ describe.skipIf(readme === undefined)("the README", () => {
   })
 
   it("names only what there is", () => {
-    const modules: Readonly<Record<string, object | undefined>> = { ...Root, ...Pg, ...Http, ...Testing }
-    const missing = [...text.matchAll(/`(?:yield\* )?([A-Z]\w+)\.(\w+)/g)].flatMap(
-      ([, module = "", name = ""]) => {
-        const exported = modules[module]
-        return exported === undefined || name in exported ? [] : [`${module}.${name}`]
-      }
-    )
-    assert.deepStrictEqual(missing, [])
+    assert.deepStrictEqual(missingNames(text), [])
   })
 
   it("links only to files that there are", () => {
-    const links = [...text.matchAll(/\]\(([^)#:]+)\)/g)].map(([, link = ""]) => link)
-    assert.deepStrictEqual(
-      links.filter((link) => !existsSync(Path.join(root, link))),
-      []
-    )
+    assert.deepStrictEqual(brokenLinks(text, root), [])
   })
 })

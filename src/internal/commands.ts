@@ -1,10 +1,11 @@
 /** Commands that are carried out once: what tells them apart, and until when their keys are kept. */
-import { Clock, Duration, Effect, type Schema } from "effect"
+import { Clock, Duration, Effect, Result, type Schema } from "effect"
 import type { CommandKey } from "../EventStorage.ts"
 import { InvalidEvent, type InvalidInput, LimitExceeded } from "../StoreError.ts"
 import { canonicalJson } from "./canonicalJson.ts"
 import { sha256Hex } from "./digest.ts"
-import { jsonProblem, maxNameLength, nameProblem } from "./json.ts"
+import { jsonProblem } from "./json.ts"
+import { checkCommandKey } from "./storeWrite.ts"
 
 /** A command as it is given. */
 interface Given {
@@ -26,11 +27,8 @@ export const makeTimeToLive = (given: Duration.Input): number => {
 }
 
 const problem = (aggregateType: string, { content, key }: Given): InvalidInput | undefined => {
-  if (key.length > maxNameLength)
-    return new LimitExceeded({ limit: "idLength", subject: "the key of a command", maximum: maxNameLength })
-  const reason = nameProblem(key)
-  if (reason !== undefined)
-    return new InvalidEvent({ aggregateType, eventType: "command", path: ["key"], reason })
+  const checked = checkCommandKey(key, aggregateType)
+  if (Result.isFailure(checked)) return checked.failure
   const found = content === undefined ? undefined : jsonProblem(content, maxDepth)
   if (found === undefined) return undefined
   return found.limit === undefined

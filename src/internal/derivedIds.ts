@@ -1,5 +1,6 @@
 /** Event ids that follow from a seed, so that doing the same again names the same events. */
 import { Context, Effect } from "effect"
+import * as Hex from "effect/encoding/Hex"
 import * as Event from "../Event.ts"
 import { sha256 } from "./sha256.ts"
 
@@ -73,7 +74,7 @@ const eventId = (base: Uint8Array, n: number): Event.EventId => {
   view.setUint32(12, view.getUint32(12) + n)
   view.setUint8(6, (view.getUint8(6) & 0x0f) | 0x80)
   view.setUint8(8, (view.getUint8(8) & 0x3f) | 0x80)
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
+  const hex = Hex.encode(bytes)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- this is the canonical form
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5") as Event.EventId
 }

@@ -1,4 +1,5 @@
 /** The hash chain of a tenant's log: each event's hash covers the event and the hash of its predecessor. */
+import * as Hex from "effect/encoding/Hex"
 import type { EventRow } from "../EventStorage.ts"
 import { sha256 } from "./sha256.ts"
 
@@ -44,9 +45,6 @@ export const canonicalText = (tenantId: string, row: HashedEvent): string => {
   return text
 }
 
-const toHex = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
-
 /**
  * The hash of an event: SHA-256 over the 32 bytes of its predecessor's hash ({@link chainStart} for the first of a chain)
  * and the event's canonical text in UTF-8. Hashes are 64 lower-case hexadecimal digits.
@@ -57,5 +55,5 @@ export const eventHash = (previous: string, tenantId: string, row: HashedEvent):
   for (let index = 0; index < 32; index++)
     bytes[index] = Number.parseInt(previous.slice(index * 2, index * 2 + 2), 16)
   bytes.set(event, 32)
-  return toHex(sha256(bytes))
+  return Hex.encode(sha256(bytes))
 }

@@ -229,8 +229,8 @@ const storageCondition = ({ query, after = 0 }: AppendCondition): EventStorage.A
   return { query: eventQuery.ofCondition(query), after }
 }
 
-/** Refuses a key that cannot be stored. */
-export const checkCommandKey = (key: string): Result.Result<void, InvalidInput> => {
+/** Refuses a key that cannot be stored; the type is that of the aggregate the command is for, if it is known. */
+export const checkCommandKey = (key: string, aggregateType = ""): Result.Result<void, InvalidInput> => {
   if (key.length > maxNameLength)
     return Result.fail(
       new LimitExceeded({ limit: "idLength", subject: "the key of a command", maximum: maxNameLength })
@@ -238,7 +238,7 @@ export const checkCommandKey = (key: string): Result.Result<void, InvalidInput> 
   const reason = nameProblem(key)
   return reason === undefined
     ? Result.void
-    : Result.fail(new InvalidEvent({ aggregateType: "", eventType: "command", path: ["key"], reason }))
+    : Result.fail(new InvalidEvent({ aggregateType, eventType: "command", path: ["key"], reason }))
 }
 
 /** The highest number from one place to another, or `least`. */

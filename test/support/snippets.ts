@@ -1,5 +1,10 @@
 /** Code from documentation: compiled as a user would, against the sources. */
+import * as Root from "effect-eventsourcing"
+import * as Http from "effect-eventsourcing/http"
+import * as Pg from "effect-eventsourcing/pg"
+import * as Testing from "effect-eventsourcing/testing"
 import { execFile } from "node:child_process"
+import { existsSync } from "node:fs"
 import { mkdtemp, symlink, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
@@ -25,6 +30,21 @@ export const bin = (name: string, path: string): string =>
   createRequire(import.meta.url)
     .resolve(`${name}/package.json`)
     .replace("package.json", path)
+
+/** What a text names in code as `Module.name` that its module does not export. */
+export const missingNames = (text: string): ReadonlyArray<string> => {
+  const modules: Readonly<Record<string, object | undefined>> = { ...Root, ...Http, ...Pg, ...Testing }
+  return [...text.matchAll(/`(?:yield\* )?([A-Z]\w+)\.(\w+)/g)].flatMap(([, module = "", name = ""]) => {
+    const exported = modules[module]
+    return exported === undefined || name in exported ? [] : [`${module}.${name}`]
+  })
+}
+
+/** Where a text in a directory links to files that are not there. */
+export const brokenLinks = (text: string, directory: string): ReadonlyArray<string> =>
+  [...text.matchAll(/\]\(([^)#:]+)\)/g)]
+    .map(([, link = ""]) => link)
+    .filter((link) => !existsSync(Path.join(directory, link)))
 
 /** A directory with the files, and what the compiler says about them, line by line. */
 export interface Compiled {
