@@ -183,9 +183,10 @@ export const projections: ReadonlyArray<Case<Services | ProjectionStorage>> = [
     twice(
       Effect.fnUntraced(function* (mine, theirs) {
         const { handled, projection } = noting({ batchSize: backlog.batchSize })
+        // Both are there before anybody works: what is handled until the second append is there is no waiting.
+        yield* append(...Array.from({ length: backlog.events }, (_, n) => `theirs ${n}`)).pipe(as(theirs))
+        yield* append("mine").pipe(as(mine))
         yield* Effect.gen(function* () {
-          yield* append(...Array.from({ length: backlog.events }, (_, n) => `theirs ${n}`)).pipe(as(theirs))
-          yield* append("mine").pipe(as(mine))
           yield* until(projection, mine, "live", 1)
           yield* until(projection, theirs, "live", backlog.events)
         }).pipe(beside(projection))
