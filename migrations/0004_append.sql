@@ -2,16 +2,18 @@
 --
 -- The batch comes as flat arrays. A segment is what is done in one go: appends of one tenant that share neither a
 -- stream, an event id nor a command key; one with a condition is the first of its segment, as it must see what those
--- before it have written. Segments are ordered by tenant, so that all writers lock tenants in the same order and no
--- deadlock is possible; segments of one tenant follow each other.
+-- before it have written. A round is a segment of each tenant that has as many; it takes three statements, however many
+-- appends it has, and sees what the rounds before it have written.
 --
---   segment_*  one element per segment: its tenant, and the number of its last stream
---   stream_*   one element per stream of an append: the number of the append (1, 2 …), the stream, the expected version
---              (exact, 0 = no stream; -1 any; -2 must exist), and the number of its last event
---   event_*    one element per event, in the order of streams: its content ('' is NULL for actor and causation); tags
---              as the text of an array ('' if there are none, and no elements at all if there are none in the batch)
---   extras     NULL, or what else some appends ask for: [{"append": 1, "query": [{"types": […] or null, "tags": […]}],
---              "after": 7, "key": "…", "fingerprint": "…", "expires": milliseconds since 1970}]
+--   p_tenants      in the order of ids, so that all writers lock tenants in the same order and no deadlock is possible
+--   p_round_*      one element per round: the number of its last segment
+--   segment_*      one element per segment: the number (1, 2 …) of its tenant, and of its last stream
+--   stream_*       one element per stream of an append: the number of the append, the number of its segment, the stream,
+--                  the expected version (exact, 0 = no stream; -1 any; -2 must exist), and the number of its last event
+--   event_*        one element per event: the number of its stream, and its content ('' is NULL for actor and causation);
+--                  tags as the text of an array ('' if there are none, and no elements at all if there are none in the batch)
+--   extras         NULL, or what else some appends ask for: [{"append": 1, "query": [{"types": […] or null, "tags": […]}],
+--                  "after": 7, "key": "…", "fingerprint": "…", "expires": milliseconds since 1970}]
 --
 -- They are of the types that clients send them as: a cast would cost more than what is done with it. Subscripts are
 -- cheap, because plpgsql keeps its arrays expanded; slices are not.
@@ -31,21 +33,31 @@
 --     12 append                    the command key was used for another command
 -- and commands is NULL or what is known of those of kind 11.
 --
--- Every statement is one of its own, so that it sees what the previous holder of the tenant's lock has committed.
+-- Locking, reading and writing are statements of their own, so that each sees what the previous holder of a tenant's lock
+-- has committed. Each binds a tenant (set_config) when it comes to its rows, and reads and writes them before it comes to
+-- those of the next one: row-level security shows and takes the rows of the tenant that is bound at that moment. A plan
+-- that did it in another order would find nothing and be refused.
 
 drop function if exists eventsourcing.append(
   boolean, boolean, integer, uuid[], integer[], integer[], integer[], text[], text[], bigint[], integer[], integer[],
   integer[], uuid[], text[], integer[], timestamptz[], text[], text[], text[], text[], text[]);
+drop function if exists eventsourcing.append(
+  boolean, boolean, text[], integer[], integer[], text[], text[], integer[], integer[], text[], text[], integer[],
+  timestamptz[], text[], text[], text[], text[], text[], text[], jsonb);
 create or replace function eventsourcing.append(
   in p_provision             boolean,
   in p_wait                  boolean,
-  in p_segment_tenants       text[],
+  in p_tenants               text[],
+  in p_round_last_segments   integer[],
+  in p_segment_tenants       integer[],
   in p_segment_last_streams  integer[],
   in p_stream_appends        integer[],
+  in p_stream_segments       integer[],
   in p_stream_types          text[],
   in p_stream_ids            text[],
   in p_stream_expected       integer[],
   in p_stream_last_events    integer[],
+  in p_event_streams         integer[],
   in p_event_ids             text[],
   in p_event_types           text[],
   in p_event_schema_versions integer[],
@@ -68,315 +80,343 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
-  bound         constant text := nullif(current_setting('eventsourcing.tenant_id', true), '');
-  v_tenant      uuid;
-  locked        uuid;
-  v_status      text;
-  v_chained     bigint;        -- first position with a hash
-  held          boolean;       -- somebody else has locked the tenant, and this batch does not wait
-  first_stream  integer;
-  last_stream   integer := 0;
-  first_event   integer;
-  last_event    integer := 0;
-  head          bigint;
-  v_position    bigint;
-  v_version     integer;
-  now_          timestamptz;
-  now_ms        double precision;
-  actual        integer[];     -- version of each stream of the segment
-  bases         bigint[];      -- position before the first event of each stream of the segment; NULL: not to be written
-  hashes        bytea[];       -- hash of each event of the segment, if there is a chain
-  previous_hash bytea;
-  plain         boolean;       -- no event is known, and every stream as expected
-  before        integer;       -- number of the append before the segment
-  refused       boolean[];     -- by place of the append in the segment
-  extras        jsonb[];       -- what appends of the segment ask for
-  extra         jsonb;
-  place         integer;
-  found_row     record;
+  v_tenant        uuid;
+  v_status        text;
+  v_chained       bigint;
+  statuses        text[] := '{}';   -- of each tenant; NULL: not there, or held
+  chains          bigint[] := '{}'; -- the first position with a hash, of each tenant
+  tenant          integer;
+  first_segment   integer;
+  last_segment    integer := 0;
+  first_stream    integer;
+  last_stream     integer;
+  streams_before  integer;          -- those of the rounds before
+  last_of_round   integer := 0;
+  -- of each stream of the round:
+  actual          integer[];        -- its version
+  bases           bigint[];         -- the position before its first event; NULL: not to be written
+  times           timestamptz[];    -- when it is recorded
+  fine            boolean[];        -- whether it is as expected
+  hashes          bytea[];          -- of each event, if there is a chain
+  previous_hash   bytea;
+  looks           boolean;          -- whether to look for events that are known: only after having met one
+  plain           boolean;          -- no event is known, and every stream as expected
+  head            bigint;
+  now_            timestamptz;
+  now_ms          double precision;
+  v_position      bigint;
+  v_version       integer;
+  before          integer;          -- number of the append before the segment
+  refused         boolean[];        -- by place of the append in the segment
+  extras          jsonb[];          -- what appends of the segment ask for
+  extra           jsonb;
+  place           integer;
+  found_row       record;
+  results_before  double precision[];
+  commands_before jsonb;
 begin
-  for segment in 1 .. cardinality(p_segment_tenants) loop
-    v_tenant := p_segment_tenants[segment]::uuid;
-    first_stream := last_stream + 1;
-    first_event := last_event + 1;
-    last_stream := p_segment_last_streams[segment];
-    last_event := p_stream_last_events[last_stream];
+  results := '{}';
+  if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
+    -- within a transaction that is bound: refuses another tenant
+    for n in 1 .. cardinality(p_tenants) loop
+      v_status := eventsourcing.bind_tenant(p_tenants[n]::uuid)::text;
+    end loop;
+  end if;
 
-    if locked is distinct from v_tenant then
-      if bound is null and locked is not null then
-        -- several tenants in one batch: each is bound in its turn, for the statements on its own log alone
-        v_status := set_config('eventsourcing.tenant_id', '', true);
-      end if;
-      -- assigned, because a PERFORM would take longer
-      v_status := eventsourcing.bind_tenant(v_tenant)::text;
-      held := false;
-      if p_wait then
-        select t.status, t.chained_from into v_status, v_chained
-        from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
-      else
-        select t.status, t.chained_from into v_status, v_chained
-        from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update skip locked;
-        -- one that is not there may be one that somebody else is just adding: adding it would wait for them
-        held := v_status is null;
-      end if;
-      if v_status is null and not held and p_provision then
+  if p_wait then
+    for n in 1 .. cardinality(p_tenants) loop
+      v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
+      select t.status, t.chained_from into v_status, v_chained
+      from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
+      if v_status is null and p_provision then
         insert into eventsourcing.tenants (tenant_id) values (v_tenant) on conflict do nothing;
         select t.status, t.chained_from into v_status, v_chained
         from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
       end if;
-      locked := v_tenant;
-    end if;
-    if v_status is distinct from 'active' then
-      results := results || case when held then 4 when v_status is null then 2 else 3 end::double precision;
-      continue;
-    end if;
-    now_ := date_trunc('milliseconds', clock_timestamp());
-
-    -- What is usual: one event for one stream, not known, not the first of the log, and the stream as expected. All of it
-    -- in one statement; if that writes nothing, the same is checked below, to say why.
-    if first_event = last_event and first_stream = last_stream and v_chained is null and p_extras is null then
-      insert into eventsourcing.events (
-        tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
-        occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags
-      )
-      select v_tenant, n.position + 1, p_stream_types[last_stream], p_stream_ids[last_stream], n.version + 1,
-        p_event_ids[last_event]::uuid, p_event_types[last_event], p_event_schema_versions[last_event],
-        p_event_occurred_at[last_event], greatest(now_, n.recorded_at), nullif(p_event_actors[last_event], ''),
-        p_event_correlation_ids[last_event], nullif(p_event_causation_ids[last_event], ''),
-        p_event_metadata[last_event]::json, p_event_payloads[last_event]::json,
-        octet_length(p_event_metadata[last_event]) + octet_length(p_event_payloads[last_event]),
-        nullif(p_event_tags[last_event], '')::text[]
-      from (
-        select h.position, h.recorded_at, coalesce((
-            select e.version from eventsourcing.events e
-            where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[last_stream]
-              and e.aggregate_id = p_stream_ids[last_stream]
-            order by e.version desc limit 1), 0) as version
-        from eventsourcing.events h where h.tenant_id = v_tenant order by h.position desc limit 1
-      ) n
-      where case p_stream_expected[last_stream]
-          when -1 then true when -2 then n.version > 0 else n.version = p_stream_expected[last_stream]
-        end
-      -- an event that is known: no other index can be taken for this than the ids' own, whatever the planner thinks
-      on conflict (tenant_id, event_id) do nothing
-      returning events.position, events.version, events.recorded_at into v_position, v_version, now_;
-      if found then
-        if p_event_tags[last_event] <> '' then
-          insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
-          select v_tenant, t.tag, v_position, p_event_types[last_event]
-          from unnest(p_event_tags[last_event]::text[]) t (tag);
-        end if;
-        results := results || array[
-          1, (v_position - 1)::double precision, round(date_part('epoch', now_) * 1000), v_version - 1];
-        continue;
-      end if;
-      now_ := date_trunc('milliseconds', clock_timestamp());
-    end if;
-
-    select greatest(now_, h.recorded_at), h.position into now_, v_position
-    from (values (1)) one left join lateral (
-      select e.position, e.recorded_at from eventsourcing.events e
-      where e.tenant_id = v_tenant order by e.position desc limit 1
-    ) h on true;
-    head := coalesce(v_position, 0);
-    now_ms := round(date_part('epoch', now_) * 1000);
-
-    select array_agg(v.version order by v.n), array_agg(head + v.events_before order by v.n),
-      bool_and(case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end)
-        and not exists (
-          select from generate_series(first_event, last_event) i (n)
-          where (select e.position from eventsourcing.events e
-                 where e.tenant_id = v_tenant and e.event_id
-                   between p_event_ids[i.n]::uuid and p_event_ids[i.n]::uuid
-                 order by e.event_id limit 1) is not null)
-    into actual, bases, plain
+      statuses[n] := v_status;
+      chains[n] := v_chained;
+    end loop;
+  else
+    select array_agg(l.status order by l.n), array_agg(l.chained_from order by l.n) into statuses, chains
     from (
-      select s.n, p_stream_expected[s.n] as expected,
-        coalesce(p_stream_last_events[s.n - 1], 0) - first_event + 1 as events_before,
-        coalesce((
-          select e.version from eventsourcing.events e
-          where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s.n] and e.aggregate_id = p_stream_ids[s.n]
-          order by e.version desc limit 1), 0) as version
-      from generate_series(first_stream, last_stream) s (n)
-      offset 0
-    ) v;
-
-    before := p_stream_appends[first_stream] - 1;
-    extras := '{}';
-    if p_extras is not null then
-      extras := array(
-        select x.value from jsonb_array_elements(p_extras) x
-        where (x.value ->> 'append')::integer between before + 1 and p_stream_appends[last_stream]);
-    end if;
-
-    if plain and cardinality(extras) = 0 then
-      results := results || array[1, head, now_ms] || actual::double precision[];
-    else
-      refused := array_fill(false, array[p_stream_appends[last_stream] - before]);
-      results := results || 5::double precision;
-
-      -- A command that was carried out before gets its first outcome again, whatever has become of the stream.
-      foreach extra in array extras loop
-        place := (extra ->> 'append')::integer - before;
-        select c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position, c.events,
-          round(date_part('epoch', c.recorded_at) * 1000) as recorded_at
-        into found_row
-        from eventsourcing.command_keys c
-        where c.tenant_id = v_tenant and c.key = extra ->> 'key' and c.expires_at > clock_timestamp();
-        if found then
-          refused[place] := true;
-          if found_row.fingerprint = extra ->> 'fingerprint' then
-            results := results || array[11, before + place]::double precision[];
-            commands := coalesce(commands, '[]') || to_jsonb(found_row);
-          else
-            results := results || array[12, before + place]::double precision[];
-          end if;
-        end if;
-      end loop;
-
-      -- So does an append whose events the log has already. This comes before the version check.
-      for found_row in
-        select p_stream_appends[s.n] - before as place, i.n as event, e.version, e.position,
-          round(date_part('epoch', e.recorded_at) * 1000) as recorded_at,
-          e.aggregate_type = p_stream_types[s.n] and e.aggregate_id = p_stream_ids[s.n]
-            and e.event_type = p_event_types[i.n] and e.schema_version = p_event_schema_versions[i.n]
-            and e.tags is not distinct from nullif(p_event_tags[i.n], '')::text[]
-            and e.payload::jsonb = p_event_payloads[i.n]::jsonb
-            and e.metadata::jsonb = p_event_metadata[i.n]::jsonb as same_content
-        from generate_series(first_stream, last_stream) s (n)
-        cross join lateral generate_series(
-          coalesce(p_stream_last_events[s.n - 1], 0) + 1, p_stream_last_events[s.n]) i (n)
-        cross join lateral (
-          select k.* from eventsourcing.events k
-          where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n]::uuid and p_event_ids[i.n]::uuid
-          order by k.event_id limit 1
-        ) e
-        where not refused[p_stream_appends[s.n] - before]
-        order by i.n
-      loop
-        refused[found_row.place] := true;
-        results := results || case when found_row.same_content
-          then array[7, found_row.event, found_row.version, found_row.position, found_row.recorded_at]
-          else array[8, found_row.event]
-        end::double precision[];
-      end loop;
-
-      for s in first_stream .. last_stream loop
-        place := p_stream_appends[s] - before;
-        v_version := actual[s - first_stream + 1];
-        if not refused[place] and not (case p_stream_expected[s]
-          when -1 then true when -2 then v_version > 0 else v_version = p_stream_expected[s]
-        end) then
-          refused[place] := true;
-          results := results || array[9, s, v_version]::double precision[];
-        end if;
-      end loop;
-
-      foreach extra in array extras loop
-        place := (extra ->> 'append')::integer - before;
-        if extra ? 'query' and not refused[place] then
-          v_position := (eventsourcing.matching_positions(
-            v_tenant, extra -> 'query', (extra ->> 'after')::bigint + 1, head, null, null, false, 1))[1];
-          if v_position is not null then
-            refused[place] := true;
-            results := results || array[10, before + place, v_position]::double precision[];
-          end if;
-        end if;
-      end loop;
-
-      v_position := head;
-      for s in first_stream .. last_stream loop
-        place := s - first_stream + 1;
-        if refused[p_stream_appends[s] - before] then
-          bases[place] := null;
-        else
-          bases[place] := v_position;
-          results := results || array[6, s, actual[place], v_position, now_ms]::double precision[];
-          v_position := v_position + p_stream_last_events[s] - coalesce(p_stream_last_events[s - 1], 0);
-        end if;
-      end loop;
-      results := results || 0::double precision;
-    end if;
-
-    hashes := null;
-    if v_chained is not null then
-      previous_hash := coalesce(
-        (select e.hash from eventsourcing.events e where e.tenant_id = v_tenant and e.position = head),
-        decode(repeat('00', 32), 'hex'));
-      for s in first_stream .. last_stream loop
-        place := s - first_stream + 1;
-        v_position := bases[place];
-        v_version := actual[place];
-        continue when v_position is null;
-        for i in coalesce(p_stream_last_events[s - 1], 0) + 1 .. p_stream_last_events[s] loop
-          v_position := v_position + 1;
-          v_version := v_version + 1;
-          previous_hash := eventsourcing.event_hash(
-            previous_hash, v_tenant, v_position, p_stream_types[s], p_stream_ids[s], v_version, p_event_ids[i]::uuid,
-            p_event_types[i], p_event_schema_versions[i], p_event_occurred_at[i], now_, nullif(p_event_actors[i], ''),
-            p_event_correlation_ids[i], nullif(p_event_causation_ids[i], ''), p_event_metadata[i], p_event_payloads[i],
-            nullif(p_event_tags[i], '')::text[]);
-          hashes[i - first_event + 1] := previous_hash;
-        end loop;
-      end loop;
-    end if;
-
-    insert into eventsourcing.events (
-      tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
-      occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash
-    )
-    select v_tenant, b.position + i.n - b.event, p_stream_types[s.n], p_stream_ids[s.n], b.version + i.n - b.event,
-      p_event_ids[i.n]::uuid, p_event_types[i.n], p_event_schema_versions[i.n], p_event_occurred_at[i.n], now_,
-      nullif(p_event_actors[i.n], ''), p_event_correlation_ids[i.n], nullif(p_event_causation_ids[i.n], ''),
-      p_event_metadata[i.n]::json, p_event_payloads[i.n]::json,
-      octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]),
-      nullif(p_event_tags[i.n], '')::text[], hashes[i.n - first_event + 1]
-    from generate_series(first_stream, last_stream) s (n)
-    cross join lateral (
-      select bases[s.n - first_stream + 1] as position, actual[s.n - first_stream + 1] as version,
-        coalesce(p_stream_last_events[s.n - 1], 0) as event
-    ) b
-    cross join lateral generate_series(b.event + 1, p_stream_last_events[s.n]) i (n)
-    where b.position is not null;
-
-    if cardinality(p_event_tags) > 0 then
-      insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
-      select v_tenant, t.tag, b.position + i.n - b.event, p_event_types[i.n]
-      from generate_series(first_stream, last_stream) s (n)
+      select n.n, t.status, t.chained_from
+      from generate_series(1, cardinality(p_tenants)) n (n)
       cross join lateral (
-        select bases[s.n - first_stream + 1] as position, coalesce(p_stream_last_events[s.n - 1], 0) as event
+        select set_config('eventsourcing.tenant_id', p_tenants[n.n], true)::uuid as tenant_id offset 0
       ) b
-      cross join lateral generate_series(b.event + 1, p_stream_last_events[s.n]) i (n)
-      cross join lateral unnest(nullif(p_event_tags[i.n], '')::text[]) t (tag)
-      where b.position is not null;
-    end if;
+      left join lateral (
+        select t.status, t.chained_from from eventsourcing.tenants t
+        where t.tenant_id = b.tenant_id for no key update skip locked
+      ) t on true
+    ) l;
+  end if;
 
-    foreach extra in array extras loop
-      place := (extra ->> 'append')::integer - before;
-      if extra ? 'key' and not refused[place] then
-        -- some that have expired go with every new one, so that they do not pile up
-        delete from eventsourcing.command_keys c
-        where c.tenant_id = v_tenant and c.key in (
-          select k.key from eventsourcing.command_keys k
-          where k.tenant_id = v_tenant and k.expires_at <= clock_timestamp()
-          order by k.expires_at limit 4);
-        -- an append with a command has one stream
-        insert into eventsourcing.command_keys (
-          tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at, expires_at
+  for round in 1 .. cardinality(p_round_last_segments) loop
+    first_segment := last_segment + 1;
+    last_segment := p_round_last_segments[round];
+    streams_before := last_of_round;
+    last_of_round := p_segment_last_streams[last_segment];
+    results_before := results;
+    commands_before := commands;
+    looks := false;
+    loop
+      begin
+        now_ := date_trunc('milliseconds', clock_timestamp());
+        select array_agg(v.version order by v.n), array_agg(v.head + v.events_before order by v.n),
+          array_agg(greatest(now_, v.recorded_at) order by v.n),
+          array_agg(
+            case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end order by v.n)
+        into actual, bases, times, fine
+        from (
+          select s.n, p_stream_expected[s.n] as expected, coalesce(h.position, 0) as head, h.recorded_at,
+            coalesce(p_stream_last_events[s.n - 1], 0)
+              - coalesce(p_stream_last_events[p_segment_last_streams[p_stream_segments[s.n] - 1]], 0) as events_before,
+            coalesce((
+              select e.version from eventsourcing.events e
+              where e.tenant_id = b.tenant_id and e.aggregate_type = p_stream_types[s.n]
+                and e.aggregate_id = p_stream_ids[s.n] and e.version >= greatest(p_stream_expected[s.n], 0)
+              order by e.version desc limit 1), 0) as version
+          from generate_series(streams_before + 1, last_of_round) s (n)
+          cross join lateral (
+            select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
+              as tenant_id offset 0
+          ) b
+          left join lateral (
+            select e.position, e.recorded_at from eventsourcing.events e
+            where e.tenant_id = b.tenant_id order by e.position desc limit 1
+          ) h on true
+          offset 0
+        ) v;
+
+        for segment in first_segment .. last_segment loop
+          tenant := p_segment_tenants[segment];
+          first_stream := coalesce(p_segment_last_streams[segment - 1], 0) + 1;
+          last_stream := p_segment_last_streams[segment];
+
+          v_status := statuses[tenant];
+          if v_status is distinct from 'active' then
+            -- without p_wait, one that is not there may be one that somebody else is just adding: adding it would wait
+            results := results
+              || case when v_status is not null then 3 when p_wait then 2 else 4 end::double precision;
+            for s in first_stream .. last_stream loop
+              bases[s - streams_before] := null;
+            end loop;
+            continue;
+          end if;
+
+          head := bases[first_stream - streams_before];
+          now_ := times[first_stream - streams_before];
+          now_ms := round(date_part('epoch', now_) * 1000);
+          before := p_stream_appends[first_stream] - 1;
+          extras := '{}';
+          if p_extras is not null then
+            extras := array(
+              select x.value from jsonb_array_elements(p_extras) x
+              where (x.value ->> 'append')::integer between before + 1 and p_stream_appends[last_stream]);
+          end if;
+          plain := not looks and cardinality(extras) = 0;
+          for s in first_stream .. last_stream loop
+            plain := plain and fine[s - streams_before];
+          end loop;
+
+          if plain then
+            results := results || 1::double precision;
+            results := results || head::double precision;
+            results := results || now_ms;
+            for s in first_stream .. last_stream loop
+              results := results || actual[s - streams_before]::double precision;
+            end loop;
+          else
+            v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
+            refused := array_fill(false, array[p_stream_appends[last_stream] - before]);
+            results := results || 5::double precision;
+
+            -- A command that was carried out before gets its first outcome again, whatever has become of the stream.
+            foreach extra in array extras loop
+              place := (extra ->> 'append')::integer - before;
+              select c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position, c.events,
+                round(date_part('epoch', c.recorded_at) * 1000) as recorded_at
+              into found_row
+              from eventsourcing.command_keys c
+              where c.tenant_id = v_tenant and c.key = extra ->> 'key' and c.expires_at > clock_timestamp();
+              if found then
+                refused[place] := true;
+                if found_row.fingerprint = extra ->> 'fingerprint' then
+                  results := results || array[11, before + place]::double precision[];
+                  commands := coalesce(commands, '[]') || to_jsonb(found_row);
+                else
+                  results := results || array[12, before + place]::double precision[];
+                end if;
+              end if;
+            end loop;
+
+            -- So does an append whose events the log has already. This comes before the version check.
+            for found_row in
+              select p_stream_appends[s.n] - before as place, i.n as event, e.version, e.position,
+                round(date_part('epoch', e.recorded_at) * 1000) as recorded_at,
+                e.aggregate_type = p_stream_types[s.n] and e.aggregate_id = p_stream_ids[s.n]
+                  and e.event_type = p_event_types[i.n] and e.schema_version = p_event_schema_versions[i.n]
+                  and e.tags is not distinct from nullif(p_event_tags[i.n], '')::text[]
+                  and e.payload::jsonb = p_event_payloads[i.n]::jsonb
+                  and e.metadata::jsonb = p_event_metadata[i.n]::jsonb as same_content
+              from generate_series(first_stream, last_stream) s (n)
+              cross join lateral generate_series(
+                coalesce(p_stream_last_events[s.n - 1], 0) + 1, p_stream_last_events[s.n]) i (n)
+              cross join lateral (
+                select k.* from eventsourcing.events k
+                where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n]::uuid and p_event_ids[i.n]::uuid
+                order by k.event_id limit 1
+              ) e
+              where not refused[p_stream_appends[s.n] - before]
+              order by i.n
+            loop
+              refused[found_row.place] := true;
+              results := results || case when found_row.same_content
+                then array[7, found_row.event, found_row.version, found_row.position, found_row.recorded_at]
+                else array[8, found_row.event]
+              end::double precision[];
+            end loop;
+
+            for s in first_stream .. last_stream loop
+              place := p_stream_appends[s] - before;
+              if not refused[place] and not fine[s - streams_before] then
+                refused[place] := true;
+                -- only that it is not the expected one is known so far
+                v_version := coalesce((
+                  select e.version from eventsourcing.events e
+                  where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s]
+                    and e.aggregate_id = p_stream_ids[s]
+                  order by e.version desc limit 1), 0);
+                results := results || array[9, s, v_version]::double precision[];
+              end if;
+            end loop;
+
+            foreach extra in array extras loop
+              place := (extra ->> 'append')::integer - before;
+              if extra ? 'query' and not refused[place] then
+                v_position := (eventsourcing.matching_positions(
+                  v_tenant, extra -> 'query', (extra ->> 'after')::bigint + 1, head, null, null, false, 1))[1];
+                if v_position is not null then
+                  refused[place] := true;
+                  results := results || array[10, before + place, v_position]::double precision[];
+                end if;
+              end if;
+            end loop;
+
+            v_position := head;
+            for s in first_stream .. last_stream loop
+              place := s - streams_before;
+              if refused[p_stream_appends[s] - before] then
+                bases[place] := null;
+              else
+                bases[place] := v_position;
+                results := results || array[6, s, actual[place], v_position, now_ms]::double precision[];
+                v_position := v_position + p_stream_last_events[s] - coalesce(p_stream_last_events[s - 1], 0);
+              end if;
+            end loop;
+            results := results || 0::double precision;
+
+            foreach extra in array extras loop
+              place := (extra ->> 'append')::integer - before;
+              if extra ? 'key' and not refused[place] then
+                -- some that have expired go with every new one, so that they do not pile up
+                delete from eventsourcing.command_keys c
+                where c.tenant_id = v_tenant and c.key in (
+                  select k.key from eventsourcing.command_keys k
+                  where k.tenant_id = v_tenant and k.expires_at <= clock_timestamp()
+                  order by k.expires_at limit 4);
+                -- an append with a command has one stream
+                insert into eventsourcing.command_keys (
+                  tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at,
+                  expires_at
+                )
+                select v_tenant, extra ->> 'key', extra ->> 'fingerprint', p_stream_types[s.n], p_stream_ids[s.n],
+                  actual[s.n - streams_before] + b.events, bases[s.n - streams_before] + b.events, b.events, now_,
+                  to_timestamp((extra ->> 'expires')::double precision / 1000)
+                from generate_series(first_stream, last_stream) s (n)
+                cross join lateral (
+                  select p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0) as events
+                ) b
+                where p_stream_appends[s.n] = before + place
+                on conflict (tenant_id, key) do update set
+                  fingerprint = excluded.fingerprint, aggregate_type = excluded.aggregate_type,
+                  aggregate_id = excluded.aggregate_id, version = excluded.version, position = excluded.position,
+                  events = excluded.events, recorded_at = excluded.recorded_at, expires_at = excluded.expires_at;
+              end if;
+            end loop;
+          end if;
+
+          if chains[tenant] is not null then
+            v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
+            previous_hash := coalesce(
+              (select e.hash from eventsourcing.events e where e.tenant_id = v_tenant and e.position = head),
+              decode(repeat('00', 32), 'hex'));
+            for s in first_stream .. last_stream loop
+              v_position := bases[s - streams_before];
+              v_version := actual[s - streams_before];
+              continue when v_position is null;
+              for i in coalesce(p_stream_last_events[s - 1], 0) + 1 .. p_stream_last_events[s] loop
+                v_position := v_position + 1;
+                v_version := v_version + 1;
+                previous_hash := eventsourcing.event_hash(
+                  previous_hash, v_tenant, v_position, p_stream_types[s], p_stream_ids[s], v_version,
+                  p_event_ids[i]::uuid, p_event_types[i], p_event_schema_versions[i], p_event_occurred_at[i], now_,
+                  nullif(p_event_actors[i], ''), p_event_correlation_ids[i], nullif(p_event_causation_ids[i], ''),
+                  p_event_metadata[i], p_event_payloads[i], nullif(p_event_tags[i], '')::text[]);
+                hashes[i] := previous_hash;
+              end loop;
+            end loop;
+          end if;
+        end loop;
+
+        insert into eventsourcing.events (
+          tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
+          occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash
         )
-        select v_tenant, extra ->> 'key', extra ->> 'fingerprint', p_stream_types[s.n], p_stream_ids[s.n],
-          actual[s.n - first_stream + 1] + b.events, bases[s.n - first_stream + 1] + b.events, b.events, now_,
-          to_timestamp((extra ->> 'expires')::double precision / 1000)
-        from generate_series(first_stream, last_stream) s (n)
+        select b.tenant_id, s.position + i.n, p_stream_types[s.n], p_stream_ids[s.n], s.version + i.n,
+          p_event_ids[i.n]::uuid, p_event_types[i.n], p_event_schema_versions[i.n], p_event_occurred_at[i.n],
+          times[s.n - streams_before], nullif(p_event_actors[i.n], ''), p_event_correlation_ids[i.n],
+          nullif(p_event_causation_ids[i.n], ''), p_event_metadata[i.n]::json, p_event_payloads[i.n]::json,
+          octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]),
+          nullif(p_event_tags[i.n], '')::text[], hashes[i.n]
+        from generate_series(coalesce(p_stream_last_events[streams_before], 0) + 1, p_stream_last_events[last_of_round])
+          i (n)
         cross join lateral (
-          select p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0) as events
+          select s.n, bases[s.n - streams_before] - coalesce(p_stream_last_events[s.n - 1], 0) as position,
+            actual[s.n - streams_before] - coalesce(p_stream_last_events[s.n - 1], 0) as version
+          from (values (p_event_streams[i.n])) s (n)
+        ) s
+        cross join lateral (
+          select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
+              as tenant_id offset 0
         ) b
-        where p_stream_appends[s.n] = before + place
-        on conflict (tenant_id, key) do update set
-          fingerprint = excluded.fingerprint, aggregate_type = excluded.aggregate_type,
-          aggregate_id = excluded.aggregate_id, version = excluded.version, position = excluded.position,
-          events = excluded.events, recorded_at = excluded.recorded_at, expires_at = excluded.expires_at;
-      end if;
+        where s.position is not null;
+
+        if cardinality(p_event_tags) > 0 then
+          insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
+          select b.tenant_id, t.tag,
+            bases[p_event_streams[i.n] - streams_before] + i.n - coalesce(p_stream_last_events[p_event_streams[i.n] - 1], 0),
+            p_event_types[i.n]
+          from generate_series(
+            coalesce(p_stream_last_events[streams_before], 0) + 1, p_stream_last_events[last_of_round]) i (n)
+          cross join lateral (
+            select set_config(
+              'eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[p_event_streams[i.n]]]], true)::uuid
+              as tenant_id offset 0
+          ) b
+          cross join lateral unnest(nullif(p_event_tags[i.n], '')::text[]) t (tag)
+          where bases[p_event_streams[i.n] - streams_before] is not null;
+        end if;
+        exit;
+      exception when unique_violation then
+        -- Of an event that is known, as the tenants are locked: again, with a look at what is known.
+        if looks then
+          raise;
+        end if;
+        looks := true;
+        results := results_before;
+        commands := commands_before;
+      end;
     end loop;
   end loop;
 end
@@ -391,16 +431,23 @@ comment on function eventsourcing.append is
 drop procedure if exists eventsourcing.append_alone(
   boolean, boolean, integer, uuid[], integer[], integer[], integer[], text[], text[], bigint[], integer[], integer[],
   integer[], uuid[], text[], integer[], timestamptz[], text[], text[], text[], text[], text[]);
+drop procedure if exists eventsourcing.append_alone(
+  boolean, boolean, text[], integer[], integer[], text[], text[], integer[], integer[], text[], text[], integer[],
+  timestamptz[], text[], text[], text[], text[], text[], text[], jsonb);
 create or replace procedure eventsourcing.append_alone(
   in p_provision             boolean,
   in p_wait                  boolean,
-  in p_segment_tenants       text[],
+  in p_tenants               text[],
+  in p_round_last_segments   integer[],
+  in p_segment_tenants       integer[],
   in p_segment_last_streams  integer[],
   in p_stream_appends        integer[],
+  in p_stream_segments       integer[],
   in p_stream_types          text[],
   in p_stream_ids            text[],
   in p_stream_expected       integer[],
   in p_stream_last_events    integer[],
+  in p_event_streams         integer[],
   in p_event_ids             text[],
   in p_event_types           text[],
   in p_event_schema_versions integer[],
@@ -424,10 +471,10 @@ begin
   -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
   set transaction isolation level read committed;
   answer := eventsourcing.append(
-    p_provision, p_wait, p_segment_tenants, p_segment_last_streams, p_stream_appends, p_stream_types, p_stream_ids,
-    p_stream_expected, p_stream_last_events, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at,
-    p_event_actors, p_event_correlation_ids, p_event_causation_ids, p_event_metadata, p_event_payloads, p_event_tags,
-    p_extras
+    p_provision, p_wait, p_tenants, p_round_last_segments, p_segment_tenants, p_segment_last_streams, p_stream_appends,
+    p_stream_segments, p_stream_types, p_stream_ids, p_stream_expected, p_stream_last_events, p_event_streams,
+    p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids,
+    p_event_causation_ids, p_event_metadata, p_event_payloads, p_event_tags, p_extras
   );
   results := answer.results;
   commands := answer.commands;
@@ -490,6 +537,7 @@ begin
     select h.position, h.recorded_at, coalesce((
         select e.version from eventsourcing.events e
         where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
+          and e.version >= greatest(p_expected, 0)
         order by e.version desc limit 1), 0) as version
     from eventsourcing.events h where h.tenant_id = p_tenant order by h.position desc limit 1
   ) n

@@ -9,8 +9,12 @@ const parameterTypes = [
   "text[]",
   "integer[]",
   "integer[]",
+  "integer[]",
+  "integer[]",
+  "integer[]",
   "text[]",
   "text[]",
+  "integer[]",
   "integer[]",
   "integer[]",
   "text[]",
@@ -188,7 +192,10 @@ const extraOf = ({ command, condition }: AppendRequest, append: number): object 
             })
       }
 
-/** Lays a batch out in arrays: by tenant, so that all writers lock tenants in one order, then by round. */
+/**
+ * Lays a batch out in arrays: in rounds, and in each by tenant, so that all writers lock tenants in one order. The first
+ * round has a segment of every tenant.
+ */
 export const encode = (
   requests: ReadonlyArray<AppendRequest>,
   { provision, wait }: { readonly provision: boolean; readonly wait: boolean }
@@ -197,19 +204,24 @@ export const encode = (
   if (entries.length > 1) {
     entries.sort(
       (left, right) =>
-        compare(left.request.tenantId, right.request.tenantId) ||
         left.round - right.round ||
+        compare(left.request.tenantId, right.request.tenantId) ||
         left.index - right.index
     )
   }
-  const segmentTenants: Array<string> = []
+  const tenants: Array<string> = []
+  const tenantNumbers = new Map<string, number>()
+  const roundLastSegments: Array<number> = []
+  const segmentTenants: Array<number> = []
   const lastStreams: Array<number> = []
   const streams: Array<Placed> = []
   const streamAppends: Array<number> = []
+  const streamSegments: Array<number> = []
   const streamTypes: Array<string> = []
   const streamIds: Array<string> = []
   const streamExpected: Array<number> = []
   const streamLastEvents: Array<number> = []
+  const eventStreams: Array<number> = []
   const eventIds: Array<string> = []
   const eventTypes: Array<string> = []
   const eventSchemaVersions: Array<number> = []
@@ -223,21 +235,28 @@ export const encode = (
   const extras: Array<object> = []
   let tagged = false
   let previous: Entry | undefined
-  for (const [place, entry] of entries.entries()) {
-    const { request } = entry
-    if (previous?.request.tenantId !== request.tenantId || previous.round !== entry.round) {
-      segmentTenants.push(request.tenantId)
+  let append = 0
+  for (const entry of entries) {
+    const { request, round } = entry
+    append++
+    if (previous?.request.tenantId !== request.tenantId || previous.round !== round) {
+      let tenant = tenantNumbers.get(request.tenantId)
+      if (tenant === undefined) tenantNumbers.set(request.tenantId, (tenant = tenants.push(request.tenantId)))
+      segmentTenants.push(tenant)
+      roundLastSegments[round] = segmentTenants.length
     }
     previous = entry
-    const extra = extraOf(request, place + 1)
+    const extra = extraOf(request, append)
     if (extra !== undefined) extras.push(extra)
     for (const stream of request.streams) {
       streams.push({ entry, stream })
-      streamAppends.push(place + 1)
+      streamAppends.push(append)
+      streamSegments.push(segmentTenants.length)
       streamTypes.push(stream.aggregateType)
       streamIds.push(stream.aggregateId)
       streamExpected.push(expectedVersion(stream.expectedVersion))
       for (const event of stream.events) {
+        eventStreams.push(streams.length)
         eventIds.push(event.eventId)
         eventTypes.push(event.eventType)
         eventSchemaVersions.push(event.schemaVersion)
@@ -258,13 +277,17 @@ export const encode = (
     parameters: [
       provision,
       wait,
+      tenants,
+      roundLastSegments,
       segmentTenants,
       lastStreams,
       streamAppends,
+      streamSegments,
       streamTypes,
       streamIds,
       streamExpected,
       streamLastEvents,
+      eventStreams,
       eventIds,
       eventTypes,
       eventSchemaVersions,
