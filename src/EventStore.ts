@@ -11,6 +11,7 @@ import * as decode from "./internal/decode.ts"
 import * as encode from "./internal/encode.ts"
 import { importEvents } from "./internal/importEvents.ts"
 import { paged } from "./internal/paged.ts"
+import { spanned } from "./internal/spanned.ts"
 import { storedTypes } from "./internal/storedTypes.ts"
 import { asked, makeReader, placeOf, withReader } from "./internal/storeRead.ts"
 import { checkCommandKey, makeWriter, storedStream } from "./internal/storeWrite.ts"
@@ -307,25 +308,24 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
     })
 
     const store = EventStore.of({
-      append: Effect.fn("EventStore.append")(function* <
-        Type extends string,
-        State,
-        Payload extends Event.Tagged,
-        Id
-      >({ condition, command, ...events }: StreamEvents<Type, State, Payload, Id> & CommandOptions) {
-        const [appended] = yield* write([events], { condition, command })
+      append: <Type extends string, State, Payload extends Event.Tagged, Id>(
+        request: StreamEvents<Type, State, Payload, Id> & CommandOptions
+      ) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One stream, one result, with the events of that stream.
-        return appended as Appended<Payload, Type>
-      }),
-      appendAll: Effect.fn("EventStore.appendAll")(function* <const As extends ReadonlyArray<Aggregate.Any>>(
+        spanned(
+          "EventStore.append",
+          Effect.map(write([request], request), ([appended]) => appended)
+        ) as Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | DecodeError, CurrentTenant>,
+      appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
         streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
         { condition }: AppendOptions = {}
-      ) {
+      ) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream.
-        return (yield* write(streams, { condition })) as {
-          readonly [K in keyof As]: AppendedOf<As[K]>
-        }
-      }),
+        spanned("EventStore.appendAll", write(streams, { condition })) as Effect.Effect<
+          { readonly [K in keyof As]: AppendedOf<As[K]> },
+          AppendError | InvalidInput | DecodeError,
+          CurrentTenant
+        >,
       commandOutcome: (key) =>
         Effect.gen(function* () {
           const tenantId = yield* currentTenant

@@ -6,7 +6,7 @@ import type { EventContext } from "../EventContext.ts"
 import type { NewEventRow, StreamAppend } from "../EventStorage.ts"
 import { InvalidAggregateId, InvalidEvent, type InvalidInput, LimitExceeded } from "../StoreError.ts"
 import { type AggregateCodec, codecOf } from "./codec.ts"
-import { jsonProblem, maxNameLength, nameProblem } from "./json.ts"
+import { jsonText, maxNameLength, nameProblem, type Problem } from "./json.ts"
 import { isCanonicalUuid } from "./uuid.ts"
 
 /** What is refused before anything is written. */
@@ -52,25 +52,35 @@ export const aggregateId = <Type extends string, State, Payload extends Event.Ta
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   id: Id
 ): Result.Result<string, InvalidInput> => {
-  const encoded = codecOf(aggregate).encodeId(id)
-  if (Result.isFailure(encoded)) {
-    return Result.fail(
-      new InvalidAggregateId({ aggregateType: aggregate.type, reason: encoded.failure.reason })
-    )
-  }
-  const text = encoded.success
-  if (text.length > maxNameLength) return tooLong(`id of ${aggregate.type}`)
-  const reason = nameProblem(text)
-  return reason === undefined
-    ? Result.succeed(text)
-    : Result.fail(new InvalidAggregateId({ aggregateType: aggregate.type, reason }))
+  const stored = storedId(aggregate.type, codecOf(aggregate), id)
+  return isRefused(stored) ? Result.fail(stored) : Result.succeed(stored)
 }
 
-const tooLong = (subject: string): Result.Result<never, InvalidInput> =>
-  Result.fail(new LimitExceeded({ limit: "idLength", subject, maximum: maxNameLength }))
+/** Values that are not errors or the error that they were refused with: this runs for every event, so nothing is wrapped. */
+type OrRefused<A> = A | InvalidInput
+
+const isRefused = (outcome: unknown): outcome is InvalidInput => outcome instanceof Error
+
+const storedId = <Id>(
+  aggregateType: string,
+  codec: Pick<AggregateCodec<never, Id>, "encodeId">,
+  id: Id
+): OrRefused<string> => {
+  const encoded = codec.encodeId(id)
+  if (Result.isFailure(encoded))
+    return new InvalidAggregateId({ aggregateType, reason: encoded.failure.reason })
+  const text = encoded.success
+  if (text.length > maxNameLength) return tooLong(`id of ${aggregateType}`)
+  const reason = nameProblem(text)
+  return reason === undefined ? text : new InvalidAggregateId({ aggregateType, reason })
+}
+
+const tooLong = (subject: string): LimitExceeded =>
+  new LimitExceeded({ limit: "idLength", subject, maximum: maxNameLength })
 
 /** Events for one stream, ready for the driver, with the payloads they were made from. */
 export interface Prepared {
+  readonly aggregate: Aggregate.Any
   readonly append: StreamAppend
   readonly events: ReadonlyArray<PreparedEvent>
 }
@@ -102,6 +112,11 @@ export const streams = (
   given: ReadonlyArray<StreamOfEvents>,
   shared: Shared
 ): Result.Result<Array<Prepared>, InvalidInput> => {
+  const prepared = prepare(given, shared)
+  return isRefused(prepared) ? Result.fail(prepared) : Result.succeed(prepared)
+}
+
+const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefused<Array<Prepared>> => {
   const { limits } = shared
   let count = 0
   for (const { events } of given) count += events.length
@@ -109,62 +124,58 @@ export const streams = (
     return exceeded("appendEvents", "the number of events of an append", limits)
   }
   const problem = contextProblem(given[0]?.aggregate.type ?? "", shared.context)
-  if (Result.isFailure(problem)) return Result.fail(problem.failure)
+  if (problem !== undefined) return problem
   const prepared: Array<Prepared> = []
   // what occurs twice can only do so where there are several
   const seenStreams = given.length > 1 ? new Map<string, Set<string>>() : undefined
   const seenEvents = count > 1 ? new Set<string>() : undefined
   let bytes = 0
-  let correlationId = shared.context.correlationId
+  let { correlationId } = shared.context
   for (const { aggregate, id, expectedVersion, events } of given) {
     const aggregateType = aggregate.type
-    const stored = aggregateId(aggregate, id)
-    if (Result.isFailure(stored)) return Result.fail(stored.failure)
-    const encodedId = stored.success
+    const codec = codecOf(aggregate)
+    const encodedId = storedId(aggregateType, codec, id)
+    if (isRefused(encodedId)) return encodedId
     if (seenStreams !== undefined) {
       const ids = seenStreams.get(aggregateType) ?? new Set()
       if (ids.has(encodedId)) {
-        return Result.fail(
-          new InvalidAggregateId({
-            aggregateType,
-            reason: `${encodedId} occurs twice in one append: give all its events at once`
-          })
-        )
+        return new InvalidAggregateId({
+          aggregateType,
+          reason: `${encodedId} occurs twice in one append: give all its events at once`
+        })
       }
       seenStreams.set(aggregateType, ids.add(encodedId))
     }
-    const codec = codecOf(aggregate)
     const ready: Array<PreparedEvent> = []
     const rows: Array<NewEventRow> = []
     for (const event of events) {
-      const eventId =
-        event instanceof Event.NewEvent ? (event.options.eventId ?? Event.generateId()) : Event.generateId()
-      correlationId ??= eventId
-      const result = encodeEvent(aggregate, id, codec, event, eventId, correlationId, shared)
-      if (Result.isFailure(result)) return Result.fail(result.failure)
-      const encoded = result.success
+      const encoded = encodeEvent(aggregate, id, codec, event, correlationId, shared)
+      if (isRefused(encoded)) return encoded
+      const { row } = encoded
+      correlationId = row.correlationId
       if (seenEvents !== undefined) {
-        if (seenEvents.has(eventId)) {
+        if (seenEvents.has(row.eventId)) {
           return invalid(
             aggregateType,
-            encoded.row.eventType,
+            row.eventType,
             ["eventId"],
-            `${eventId} occurs twice in one append`
+            `${row.eventId} occurs twice in one append`
           )
         }
-        seenEvents.add(eventId)
+        seenEvents.add(row.eventId)
       }
       bytes += encoded.bytes
       if (bytes > limits.appendBytes) return exceeded("appendBytes", "the events of an append", limits)
       ready.push(encoded)
-      rows.push(encoded.row)
+      rows.push(row)
     }
     prepared.push({
+      aggregate,
       append: { aggregateType, aggregateId: encodedId, expectedVersion, events: rows },
       events: ready
     })
   }
-  return Result.succeed(prepared)
+  return prepared
 }
 
 const encodeEvent = (
@@ -172,69 +183,72 @@ const encodeEvent = (
   id: unknown,
   codec: AggregateCodec<Event.Tagged, unknown>,
   event: Event.Appendable<Event.Tagged>,
-  eventId: string,
-  correlationId: string,
+  correlationId: string | undefined,
   { context, now, limits }: Shared
-): Result.Result<PreparedEvent & { readonly bytes: number }, InvalidInput> => {
+): OrRefused<PreparedEvent & { readonly bytes: number }> => {
   const given = event instanceof Event.NewEvent
   const payload: Event.Tagged = given ? event.payload : event
   const options: Event.EventOptions = given ? event.options : noOptions
   const aggregateType = aggregate.type
   const eventType = payload._tag
-  const fail = (path: ReadonlyArray<string | number>, reason: string) =>
-    invalid(aggregateType, eventType, path, reason)
   const eventCodec = codec.events.get(eventType)
-  if (eventCodec === undefined) return fail(["payload", "_tag"], `is not an event of ${aggregateType}`)
-  if (!isCanonicalUuid(eventId)) return fail(["eventId"], "is not a UUID in its lower-case, hyphenated form")
+  if (eventCodec === undefined)
+    return invalid(aggregateType, eventType, ["payload", "_tag"], `is not an event of ${aggregateType}`)
+  const eventId = options.eventId ?? Event.generateId()
+  if (options.eventId !== undefined && !isCanonicalUuid(eventId)) {
+    const reason = "is not a UUID in its lower-case, hyphenated form"
+    return invalid(aggregateType, eventType, ["eventId"], reason)
+  }
   const occurredAt = options.occurredAt === undefined ? now : options.occurredAt.epochMilliseconds
   if (!Number.isInteger(occurredAt) || occurredAt < minTime || occurredAt > maxTime) {
-    return fail(["occurredAt"], "is not a time in whole milliseconds of the years 1 to 9999")
+    const reason = "is not a time in whole milliseconds of the years 1 to 9999"
+    return invalid(aggregateType, eventType, ["occurredAt"], reason)
   }
   const actor = options.actor ?? context.actor ?? null
   if (actor !== null) {
-    const checked = named(aggregateType, eventType, "actor", actor)
-    if (Result.isFailure(checked)) return Result.fail(checked.failure)
+    const problem = named(aggregateType, eventType, "actor", actor)
+    if (problem !== undefined) return problem
   }
   const encoded = eventCodec.encode(payload)
   if (Result.isFailure(encoded)) {
     const { limit, path, reason } = encoded.failure
     return limit === undefined
-      ? fail(["payload", ...path], reason)
+      ? invalid(aggregateType, eventType, ["payload", ...path], reason)
       : exceeded(limit, `nesting of the payload of ${eventType}`, limits)
   }
   const metadata: Schema.JsonObject =
     context.metadata === undefined || options.metadata === undefined
       ? (options.metadata ?? context.metadata ?? noMetadata)
       : { ...context.metadata, ...options.metadata }
-  const payloadText = storable(aggregateType, eventType, "payload", encoded.success, limits)
-  if (Result.isFailure(payloadText)) return Result.fail(payloadText.failure)
-  const metadataText =
-    metadata === noMetadata ? emptyObject : storable(aggregateType, eventType, "metadata", metadata, limits)
-  if (Result.isFailure(metadataText)) return Result.fail(metadataText.failure)
+  const payloadText = jsonText(encoded.success, limits.depth)
+  if (typeof payloadText !== "string")
+    return unstorable(aggregateType, eventType, "payload", payloadText, limits)
+  const metadataText = metadata === noMetadata ? "{}" : jsonText(metadata, limits.depth)
+  if (typeof metadataText !== "string")
+    return unstorable(aggregateType, eventType, "metadata", metadataText, limits)
   const tags = tagsOf(aggregate, id, payload, options.tags)
-  if (Result.isFailure(tags)) return Result.fail(tags.failure)
-  const bytes = utf8Bytes(payloadText.success) + utf8Bytes(metadataText.success)
+  if (isRefused(tags)) return tags
+  const bytes = Buffer.byteLength(payloadText) + Buffer.byteLength(metadataText)
   if (bytes > limits.eventBytes) return exceeded("eventBytes", `payload and metadata of ${eventType}`, limits)
-  return Result.succeed({
+  return {
     row: {
       eventId,
       eventType,
       schemaVersion: eventCodec.schemaVersion,
       occurredAt,
       actor,
-      correlationId,
+      correlationId: correlationId ?? eventId,
       causationId: context.causationId ?? null,
-      metadata: metadataText.success,
-      payload: payloadText.success,
-      tags: tags.success
+      metadata: metadataText,
+      payload: payloadText,
+      tags
     },
     payload,
     metadata,
     bytes
-  })
+  }
 }
 
-const emptyObject: Result.Result<string, InvalidInput> = Result.succeed("{}")
 const noOptions: Event.EventOptions = {}
 const noMetadata: Schema.JsonObject = {}
 const noTags: ReadonlyArray<string> = []
@@ -248,8 +262,8 @@ const tagsOf = (
   id: unknown,
   payload: Event.Tagged,
   stated: ReadonlyArray<string> | undefined
-): Result.Result<ReadonlyArray<string>, InvalidInput> => {
-  if (aggregate.tagsOf === undefined && stated === undefined) return untagged
+): OrRefused<ReadonlyArray<string>> => {
+  if (aggregate.tagsOf === undefined && stated === undefined) return noTags
   const fail = (path: ReadonlyArray<string | number>, reason: string) =>
     invalid(aggregate.type, payload._tag, path, reason)
   let given: ReadonlyArray<string>
@@ -263,47 +277,39 @@ const tagsOf = (
     if (reason !== undefined) return fail(["tags", index], reason)
   }
   const tags = given.length > 1 ? [...new Set(given)].toSorted() : given
-  return tags.length > maxTags
-    ? fail(["tags"], `are ${tags.length}, more than ${maxTags}`)
-    : Result.succeed(tags)
+  return tags.length > maxTags ? fail(["tags"], `are ${tags.length}, more than ${maxTags}`) : tags
 }
 
-const untagged: Result.Result<ReadonlyArray<string>> = Result.succeed(noTags)
-
-const storable = (
+const unstorable = (
   aggregateType: string,
   eventType: string,
   part: "payload" | "metadata",
-  value: unknown,
+  { limit, path, reason }: Problem,
   limits: Limits
-): Result.Result<string, InvalidInput> => {
-  const problem = jsonProblem(value, limits.depth)
-  if (problem === undefined) return Result.succeed(JSON.stringify(value))
-  return problem.limit === undefined
-    ? invalid(aggregateType, eventType, [part, ...problem.path], problem.reason)
-    : exceeded(problem.limit, `nesting of the ${part} of ${eventType}`, limits)
-}
+): InvalidInput =>
+  limit === undefined
+    ? invalid(aggregateType, eventType, [part, ...path], reason)
+    : exceeded(limit, `nesting of the ${part} of ${eventType}`, limits)
 
-/** Checks a text of at most 255 characters. */
+/** What is wrong with a text of at most 255 characters, if anything is. */
 const named = (
   aggregateType: string,
   eventType: string,
   name: string,
   text: string
-): Result.Result<void, InvalidInput> => {
+): InvalidInput | undefined => {
   if (text.length > maxNameLength) return tooLong(`${name} of ${eventType}`)
   const reason = nameProblem(text)
-  return reason === undefined ? Result.void : invalid(aggregateType, eventType, [name], reason)
+  return reason === undefined ? undefined : invalid(aggregateType, eventType, [name], reason)
 }
 
-const contextProblem = (aggregateType: string, context: EventContext): Result.Result<void, InvalidInput> => {
+const contextProblem = (aggregateType: string, context: EventContext): InvalidInput | undefined => {
   for (const name of contextNames) {
     const text = context[name]
-    if (text === undefined) continue
-    const checked = named(aggregateType, "event context", name, text)
-    if (Result.isFailure(checked)) return checked
+    const problem = text === undefined ? undefined : named(aggregateType, "event context", name, text)
+    if (problem !== undefined) return problem
   }
-  return Result.void
+  return undefined
 }
 
 const contextNames = ["actor", "correlationId", "causationId"] as const
@@ -313,10 +319,7 @@ const invalid = (
   eventType: string,
   path: ReadonlyArray<string | number>,
   reason: string
-): Result.Result<never, InvalidInput> =>
-  Result.fail(new InvalidEvent({ aggregateType, eventType, path: [...path], reason }))
+): InvalidEvent => new InvalidEvent({ aggregateType, eventType, path: [...path], reason })
 
-const exceeded = (limit: keyof Limits, subject: string, limits: Limits): Result.Result<never, InvalidInput> =>
-  Result.fail(new LimitExceeded({ limit, subject, maximum: limits[limit] }))
-
-const utf8Bytes = (text: string): number => Buffer.byteLength(text)
+const exceeded = (limit: keyof Limits, subject: string, limits: Limits): LimitExceeded =>
+  new LimitExceeded({ limit, subject, maximum: limits[limit] })

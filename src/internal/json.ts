@@ -12,6 +12,9 @@ export interface Problem {
 /** U+0000, which PostgreSQL refuses, and surrogates without their partner, which UTF-8 cannot carry. */
 const unstorable = /[\0\uD800-\uDFFF]/u
 
+/** What stands in JSON texts of `JSON.stringify` for every one of them, and for little else. */
+const escaped = "\\u"
+
 /** Why a text cannot be stored, if it cannot. */
 export const textProblem = (text: string): string | undefined =>
   unstorable.test(text)
@@ -39,11 +42,11 @@ const isPlain = (value: object): boolean => {
 
 const problem = (reason: string, limit?: "depth"): Problem => ({ path: [], reason, limit })
 
-/** The first problem of a JSON value, if it has one. Descends at most `maxDepth` levels. */
-export const jsonProblem = (value: unknown, maxDepth: number): Problem | undefined => {
+/** The first problem of a JSON value, if it has one: also of its texts, if so asked. Descends at most `maxDepth` levels. */
+export const jsonProblem = (value: unknown, maxDepth: number, withTexts = true): Problem | undefined => {
   switch (typeof value) {
     case "string": {
-      const reason = textProblem(value)
+      const reason = withTexts ? textProblem(value) : undefined
       return reason === undefined ? undefined : problem(reason)
     }
     case "number":
@@ -56,7 +59,7 @@ export const jsonProblem = (value: unknown, maxDepth: number): Problem | undefin
       if (maxDepth === 0) return problem("is nested too deeply", "depth")
       if (Array.isArray(value)) {
         for (let index = 0; index < value.length; index++) {
-          const found = jsonProblem(value[index], maxDepth - 1)
+          const found = jsonProblem(value[index], maxDepth - 1, withTexts)
           if (found !== undefined) {
             found.path.unshift(index)
             return found
@@ -65,15 +68,18 @@ export const jsonProblem = (value: unknown, maxDepth: number): Problem | undefin
         return undefined
       }
       if (!isPlain(value)) return problem("is not a plain object, which JSON cannot carry")
-      for (const [key, member] of Object.entries(value)) {
+      for (const key of Object.keys(value)) {
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it has the key
+        const member = (value as Readonly<Record<string, unknown>>)[key]
         // A key with the value undefined is left out of the JSON text, as the schema of an optional key expects.
         if (member === undefined) continue
-        const found =
+        const unfit =
           key === "__proto__"
-            ? problem("is a key that would change the prototype of an object")
-            : textProblem(key) !== undefined
-              ? problem(`the key ${textProblem(key)}`)
-              : jsonProblem(member, maxDepth - 1)
+            ? "is a key that would change the prototype of an object"
+            : withTexts
+              ? keyProblem(key)
+              : undefined
+        const found = unfit === undefined ? jsonProblem(member, maxDepth - 1, withTexts) : problem(unfit)
         if (found !== undefined) {
           // A key that cannot be stored cannot stand in an error that may be stored either.
           found.path.unshift(textProblem(key) === undefined ? key : "?")
@@ -85,6 +91,22 @@ export const jsonProblem = (value: unknown, maxDepth: number): Problem | undefin
     default:
       return problem(`is a ${typeof value}, which JSON cannot carry`)
   }
+}
+
+const keyProblem = (key: string): string | undefined => {
+  const reason = textProblem(key)
+  return reason === undefined ? undefined : `the key ${reason}`
+}
+
+/** The JSON text of a value that can be stored, or the first problem of one that cannot. */
+export const jsonText = (value: unknown, maxDepth: number): string | Problem => {
+  const unfit = jsonProblem(value, maxDepth, false)
+  if (unfit === undefined) {
+    const text = JSON.stringify(value)
+    return text.includes(escaped) ? (jsonProblem(value, maxDepth) ?? text) : text
+  }
+  // a text may be the first
+  return jsonProblem(value, maxDepth) ?? unfit
 }
 
 /** Whether two JSON texts mean the same value: the order of keys does not matter, that of array elements does. */

@@ -1,5 +1,5 @@
 /** The write path of the typed store: events are encoded, appended under their conditions, and given back as stored. */
-import { Clock, Effect, Result, Stream } from "effect"
+import { Clock, Context, Effect, Result, Stream } from "effect"
 import type * as Aggregate from "../Aggregate.ts"
 import type * as Event from "../Event.ts"
 import { CurrentEventContext } from "../EventContext.ts"
@@ -17,7 +17,7 @@ import {
   VersionConflict
 } from "../StoreError.ts"
 import type { CurrentTenant, TenantId } from "../Tenant.ts"
-import { currentTenant } from "./currentTenant.ts"
+import { tenantOf } from "./currentTenant.ts"
 import * as decode from "./decode.ts"
 import { CurrentDerivedIds, deriveIds } from "./derivedIds.ts"
 import * as encode from "./encode.ts"
@@ -31,6 +31,21 @@ export interface Terms {
   readonly condition?: AppendCondition | undefined
   readonly command?: EventStorage.CommandKey | undefined
 }
+
+/** An append, ready for the driver. */
+interface Plan {
+  readonly tenantId: TenantId
+  readonly prepared: ReadonlyArray<encode.Prepared>
+  /** The versions that streams without events were found at, by the index of the stream. */
+  readonly versions: ReadonlyArray<number>
+  readonly condition: EventStorage.AppendCondition | undefined
+  readonly command: EventStorage.CommandKey | undefined
+}
+
+const noVersions: ReadonlyArray<number> = []
+
+type Results = ReadonlyArray<Appended<Event.Tagged>>
+type WriteError = AppendError | InvalidInput | DecodeError
 
 /** A stream as the driver names it. */
 export const storedStream = <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -124,103 +139,135 @@ export const makeWriter = (
       return yield* new AppendConditionFailed({ tenantId, after, position: first.position })
   })
 
-  const write = Effect.fnUntraced(function* (
-    tenantId: TenantId,
-    streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
-    { command, condition: given }: Terms
+  /** The outcome of a command without events. */
+  const commandAlone = Effect.fnUntraced(function* (stream: StoredStream, key: string) {
+    const { tenantId } = stream
+    // A receipt tells of events only; where the stream was is in the record of the command, unless that is over.
+    const recorded = yield* storage.commandOutcome({ tenantId, key })
+    const { version, position } = recorded ?? {
+      version: yield* storage.streamVersion(stream),
+      position: yield* storage.position(tenantId)
+    }
+    const appended: Appended<Event.Tagged> = { version, position, events: [], replayed: false }
+    return [appended]
+  })
+
+  /** The first outcome of events that had been appended before. */
+  const replayed = Effect.fnUntraced(function* (
+    { prepared, tenantId, versions }: Plan,
+    receipt: EventStorage.AppendReceipt
   ) {
-    // A test clock stands between milliseconds after a jittered delay.
-    const now = Math.floor(yield* Clock.currentTimeMillis)
-    const context = yield* CurrentEventContext
-    const prepared = yield* Effect.fromResult(encode.streams(streams, { context, now, limits }))
-    if (command !== undefined) yield* Effect.fromResult(checkCommandKey(command.key))
-    const condition = given === undefined ? undefined : storageCondition(given)
-    // Streams without events are checked, not written; but a command is recorded, whatever it led to.
-    const versions: Array<number> = []
-    const written: Array<EventStorage.StreamAppend> = []
-    for (const { append } of prepared) {
-      if (command !== undefined || append.events.length > 0) {
-        versions.push(0)
-        written.push(append)
-      } else {
-        versions.push(yield* checkOnly(tenantId, append))
-      }
-    }
-    if (written.length === 0) {
-      if (condition !== undefined) yield* checkCondition(tenantId, condition)
-      const position = yield* storage.position(tenantId)
-      return versions.map((version): Appended<Event.Tagged> => ({
-        version,
-        position,
-        events: [],
-        replayed: false
-      }))
-    }
-    const [outcome] = yield* storage.append([{ tenantId, streams: written, condition, command }])
-    if (outcome === undefined) return yield* Effect.die(new Error("the driver gave no outcome for an append"))
-    const receipt = yield* Effect.fromResult(outcome)
-    const [only] = written
-    const aggregate = streams[0]?.aggregate
-    if (command !== undefined && only !== undefined && aggregate !== undefined) {
-      if (receipt.command !== undefined) {
-        return yield* firstOutcome({ tenantId, ...only }, aggregate, command.key, receipt.command)
-      }
-      if (only.events.length === 0) {
-        // A receipt tells of events only; where the stream was is in the record of the command, unless that is over.
-        const recorded = yield* storage.commandOutcome({ tenantId, key: command.key })
-        const { version, position } = recorded ?? {
-          version: yield* storage.streamVersion({ tenantId, ...only }),
-          position: yield* storage.position(tenantId)
-        }
-        return [{ version, position, events: [], replayed: false }]
-      }
-    }
     const results: Array<Appended<Event.Tagged>> = []
     let first = 0
-    for (const [index, { append, events }] of prepared.entries()) {
-      const end = first + events.length
-      const aggregateOf = streams[index]?.aggregate
-      let envelopes: ReadonlyArray<Event.Envelope<Event.Tagged>>
-      if (receipt.replayed && aggregateOf !== undefined) {
-        const before = new Set(receipt.versions.slice(first, end))
-        envelopes = yield* storedBefore({ tenantId, ...append }, aggregateOf, before)
-      } else {
-        envelopes = envelopesOf(tenantId, append, events, receipt, first)
-      }
-      results.push({
-        // The highest: events that had been appended before may be given in another order now.
-        version: highest(receipt.versions, first, end, versions[index] ?? 0),
-        // without events: that of the whole append
-        position:
-          events.length === 0
-            ? highest(receipt.positions, 0, receipt.positions.length, 0)
-            : highest(receipt.positions, first, end, 0),
-        events: envelopes,
-        replayed: receipt.replayed
-      })
+    for (const { aggregate, append } of prepared) {
+      const end = first + append.events.length
+      const before = new Set(receipt.versions.slice(first, end))
+      const events = yield* storedBefore({ tenantId, ...append }, aggregate, before)
+      results.push(appendedOf(events, receipt, first, end, versions[results.length]))
       first = end
     }
     return results
   })
 
-  /** Appends to streams of the current tenant; events without an id get theirs here, where ids are derived. */
+  /** What came of an append, as it is given back. */
+  const outcomeOf = (plan: Plan, receipt: EventStorage.AppendReceipt): Effect.Effect<Results, WriteError> => {
+    const { command, prepared, tenantId, versions } = plan
+    const [only] = prepared
+    if (command !== undefined && only !== undefined) {
+      const stream = { tenantId, ...only.append }
+      if (receipt.command !== undefined)
+        return firstOutcome(stream, only.aggregate, command.key, receipt.command)
+      if (only.events.length === 0) return commandAlone(stream, command.key)
+    }
+    if (receipt.replayed) return replayed(plan, receipt)
+    const results: Array<Appended<Event.Tagged>> = []
+    let first = 0
+    for (const { append, events } of prepared) {
+      const end = first + events.length
+      const envelopes = envelopesOf(tenantId, append, events, receipt, first)
+      results.push(appendedOf(envelopes, receipt, first, end, versions[results.length]))
+      first = end
+    }
+    return Effect.succeed(results)
+  }
+
+  const send = (plan: Plan, written: ReadonlyArray<EventStorage.StreamAppend>) => {
+    const { command, condition, tenantId } = plan
+    return Effect.flatMap(
+      storage.append([{ tenantId, streams: written, condition, command }]),
+      ([outcome]): Effect.Effect<Results, WriteError> =>
+        outcome === undefined
+          ? Effect.die(new Error("the driver gave no outcome for an append"))
+          : Result.isFailure(outcome)
+            ? Effect.fail(outcome.failure)
+            : outcomeOf(plan, outcome.success)
+    )
+  }
+
+  /** Streams without events are looked at, not written. */
+  const sendSome = Effect.fnUntraced(function* (plan: Plan) {
+    const { condition, prepared, tenantId } = plan
+    const versions: Array<number> = []
+    const written: Array<EventStorage.StreamAppend> = []
+    for (const { append } of prepared) {
+      if (append.events.length > 0) written.push(append)
+      versions.push(append.events.length > 0 ? 0 : yield* checkOnly(tenantId, append))
+    }
+    if (written.length > 0) return yield* send({ ...plan, versions }, written)
+    if (condition !== undefined) yield* checkCondition(tenantId, condition)
+    const position = yield* storage.position(tenantId)
+    return versions.map((version): Appended<Event.Tagged> => ({
+      version,
+      position,
+      events: [],
+      replayed: false
+    }))
+  })
+
+  const write = (
+    tenantId: TenantId,
+    services: Context.Context<never>,
+    streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
+    { command, condition: given }: Terms
+  ): Effect.Effect<Results, WriteError> => {
+    // A test clock stands between milliseconds after a jittered delay.
+    const now = Math.floor(Context.get(services, Clock.Clock).currentTimeMillisUnsafe())
+    const context = Context.get(services, CurrentEventContext)
+    const encoded = encode.streams(streams, { context, now, limits })
+    if (Result.isFailure(encoded)) return Effect.fail(encoded.failure)
+    const key = command === undefined ? Result.void : checkCommandKey(command.key)
+    if (Result.isFailure(key)) return Effect.fail(key.failure)
+    const prepared = encoded.success
+    const condition = given === undefined ? undefined : storageCondition(given)
+    const plan: Plan = { tenantId, prepared, versions: noVersions, condition, command }
+    const written = prepared.map(({ append }) => append)
+    // A command is recorded, whatever it led to.
+    return command !== undefined || (written.length > 0 && written.every(({ events }) => events.length > 0))
+      ? send(plan, written)
+      : sendSome(plan)
+  }
+
+  /**
+   * Appends to streams of the current tenant; events without an id get theirs here, where ids are derived.
+   *
+   * Without generators, and with one look at the fiber's services: this takes as long as all else of a small append.
+   */
   return (
     streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
     terms: Terms
-  ): Effect.Effect<
-    ReadonlyArray<Appended<Event.Tagged>>,
-    AppendError | InvalidInput | DecodeError,
-    CurrentTenant
-  > =>
-    Effect.gen(function* () {
-      const tenantId = yield* currentTenant
-      return yield* deriveIds(
-        yield* CurrentDerivedIds,
-        streams,
-        // An id that is not one is refused further on.
-        (stream) => Result.getOrUndefined(storedStream(tenantId, stream)),
-        (named) => write(tenantId, named, terms)
-      )
+  ): Effect.Effect<Results, WriteError, CurrentTenant> =>
+    Effect.withFiber(({ context: services }) => {
+      const tenantId = tenantOf(services)
+      const derivedIds = Context.get(services, CurrentDerivedIds)
+      return derivedIds === undefined
+        ? write(tenantId, services, streams, terms)
+        : deriveIds(
+            derivedIds,
+            streams,
+            // An id that is not one is refused further on.
+            (stream) => Result.getOrUndefined(storedStream(tenantId, stream)),
+            (named) => write(tenantId, services, named, terms)
+          )
     })
 }
 
@@ -247,6 +294,23 @@ const highest = (numbers: ReadonlyArray<number>, from: number, to: number, least
   for (let at = from; at < to; at++) found = Math.max(found, numbers[at] ?? found)
   return found
 }
+
+/** The outcome for one stream, whose events are those from `first` to `end` of the receipt. */
+const appendedOf = (
+  events: ReadonlyArray<Event.Envelope<Event.Tagged>>,
+  { positions, replayed, versions }: EventStorage.AppendReceipt,
+  first: number,
+  end: number,
+  /** The version of a stream without events. */
+  version = 0
+): Appended<Event.Tagged> => ({
+  // The highest: events that had been appended before may be given in another order now.
+  version: highest(versions, first, end, version),
+  // without events: that of the whole append
+  position: first === end ? highest(positions, 0, positions.length, 0) : highest(positions, first, end, 0),
+  events,
+  replayed
+})
 
 /** What was appended of one stream, as stored: its first event is the `first`-th of the receipt. */
 const envelopesOf = (

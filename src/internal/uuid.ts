@@ -20,26 +20,73 @@ export const Uuid: Schema.Codec<string> = Schema.String.pipe(
   Schema.decodeTo(CanonicalUuid, SchemaTransformation.toLowerCase())
 )
 
+/** Random bytes are drawn many at once: drawing them for every single id takes several times as long. */
+const random = new Uint8Array(4096)
+let next = random.length
+
+const randomByte = (): number => {
+  if (next === random.length) {
+    crypto.getRandomValues(random)
+    next = 0
+  }
+  return random[next++] ?? 0
+}
+
+const digits = Uint8Array.from("0123456789abcdef", (digit) => digit.charCodeAt(0))
+
+/** The character of the lowest four bits. */
+const low = (value: number): number => digits[value & 0xf] ?? 0
+
+/** The character of the four bits above them. */
+const high = (value: number): number => low(value >>> 4)
+
+const hyphen = "-".charCodeAt(0)
+
 let lastMillis = 0
 let millisText = ""
 let counter = 0
 
 /**
  * A UUID of version 7 (RFC 9562, method 1). In one process each sorts after the one before: 12 bits count within a
- * millisecond, from a random number on. The last 62 bits are those of a random UUID, for which the platform draws
- * randomness in advance: drawing it for every single one takes several times as long.
+ * millisecond, from a random number on. The last 62 bits are random.
  */
 export const uuidV7 = (): string => {
-  const random = crypto.randomUUID()
   const now = Date.now()
   if (now > lastMillis || counter === 0xfff) {
     lastMillis = Math.max(now, lastMillis + 1)
     const text = lastMillis.toString(16).padStart(12, "0")
     millisText = `${text.slice(0, 8)}-${text.slice(8)}-7`
     // the upper half is left to count
-    counter = Number.parseInt(random.slice(0, 3), 16) >>> 1
+    counter = ((randomByte() & 0x7) << 8) | randomByte()
   } else {
     counter++
   }
-  return `${millisText}${counter.toString(16).padStart(3, "0")}${random.slice(18)}`
+  const [a, b, c, d] = [randomByte(), randomByte(), randomByte(), randomByte()]
+  const [e, f, g, h] = [randomByte(), randomByte(), randomByte(), randomByte()]
+  // of all characters at once: pieces would have to be put together when the id is first compared
+  const rest = String.fromCharCode(
+    low(counter >>> 8),
+    high(counter),
+    low(counter),
+    hyphen,
+    // the variant, and two random bits
+    low(0x8 | (a >>> 6)),
+    low(a),
+    high(b),
+    low(b),
+    hyphen,
+    high(c),
+    low(c),
+    high(d),
+    low(d),
+    high(e),
+    low(e),
+    high(f),
+    low(f),
+    high(g),
+    low(g),
+    high(h),
+    low(h)
+  )
+  return millisText + rest
 }

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { isDeepStrictEqual } from "node:util"
-import { jsonProblem, nameProblem, sameJson, textProblem } from "../../src/internal/json.ts"
+import { jsonProblem, jsonText, nameProblem, sameJson, textProblem } from "../../src/internal/json.ts"
 
 /** The shape of a value: the numbers choose what stands at its leaves and for its keys. */
 type Shape = number | ReadonlyArray<Shape> | { readonly members: ReadonlyArray<readonly [number, Shape]> }
@@ -195,6 +195,24 @@ describe("what can be stored", () => {
     },
     runs
   )
+
+  it.prop(
+    "is written as JSON writes it, and else refused for its first problem",
+    [anything],
+    ([value]) => {
+      const found = jsonProblem(value, 1000)
+      assert.deepStrictEqual(jsonText(value, 1000), found ?? JSON.stringify(value))
+    },
+    runs
+  )
+
+  it("may have what looks like an escape, in texts and in keys", () => {
+    for (const value of [{ a: "\\u0000" }, { "\\ud800": 1 }, ["\u0001"]])
+      assert.strictEqual(jsonText(value, 9), JSON.stringify(value))
+    for (const value of [{ a: "\0" }, { a: { "\ud800": 1 } }, ["\\u0000", "\udfff"]])
+      assert.deepStrictEqual(jsonText(value, 9), jsonProblem(value, 9))
+    assert.deepInclude(jsonText(["\0", () => 1], 9), { path: [0] })
+  })
 
   it("includes objects of another realm and without a prototype, and arrays without holes", () => {
     assert.isUndefined(jsonProblem(Object.assign(Object.create(null), { a: 1 }), 9))
