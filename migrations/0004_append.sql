@@ -58,7 +58,7 @@ create or replace function eventsourcing.append(
   in p_stream_expected       integer[],
   in p_stream_last_events    integer[],
   in p_event_streams         integer[],
-  in p_event_ids             text[],
+  in p_event_ids             uuid[],
   in p_event_types           text[],
   in p_event_schema_versions integer[],
   in p_event_occurred_at     timestamptz[],
@@ -264,7 +264,7 @@ begin
                 coalesce(p_stream_last_events[s.n - 1], 0) + 1, p_stream_last_events[s.n]) i (n)
               cross join lateral (
                 select k.* from eventsourcing.events k
-                where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n]::uuid and p_event_ids[i.n]::uuid
+                where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n] and p_event_ids[i.n]
                 order by k.event_id limit 1
               ) e
               where not refused[p_stream_appends[s.n] - before]
@@ -360,7 +360,7 @@ begin
                 v_version := v_version + 1;
                 previous_hash := eventsourcing.event_hash(
                   previous_hash, v_tenant, v_position, p_stream_types[s], p_stream_ids[s], v_version,
-                  p_event_ids[i]::uuid, p_event_types[i], p_event_schema_versions[i], p_event_occurred_at[i], now_,
+                  p_event_ids[i], p_event_types[i], p_event_schema_versions[i], p_event_occurred_at[i], now_,
                   nullif(p_event_actors[i], ''), p_event_correlation_ids[i], nullif(p_event_causation_ids[i], ''),
                   p_event_metadata[i], p_event_payloads[i], nullif(p_event_tags[i], '')::text[]);
                 hashes[i] := previous_hash;
@@ -374,7 +374,7 @@ begin
           occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash
         )
         select b.tenant_id, s.position + i.n, p_stream_types[s.n], p_stream_ids[s.n], s.version + i.n,
-          p_event_ids[i.n]::uuid, p_event_types[i.n], p_event_schema_versions[i.n], p_event_occurred_at[i.n],
+          p_event_ids[i.n], p_event_types[i.n], p_event_schema_versions[i.n], p_event_occurred_at[i.n],
           times[s.n - streams_before], nullif(p_event_actors[i.n], ''), p_event_correlation_ids[i.n],
           nullif(p_event_causation_ids[i.n], ''), p_event_metadata[i.n]::json, p_event_payloads[i.n]::json,
           octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]),
@@ -448,7 +448,7 @@ create or replace procedure eventsourcing.append_alone(
   in p_stream_expected       integer[],
   in p_stream_last_events    integer[],
   in p_event_streams         integer[],
-  in p_event_ids             text[],
+  in p_event_ids             uuid[],
   in p_event_types           text[],
   in p_event_schema_versions integer[],
   in p_event_occurred_at     timestamptz[],

@@ -1,8 +1,10 @@
 /** From appends to what `eventsourcing.append` and `eventsourcing.append_one` take. */
-import type { AppendRequest, EventQuery, StreamAppend } from "../EventStorage.ts"
+import { PgTypes } from "@effect/sql-pg"
+import { Result } from "effect"
+import type { AppendRequest, CommandKey, EventQuery, StreamAppend } from "../EventStorage.ts"
 import { seenUpTo } from "./memoryLog.ts"
 
-/** As the client sends them, but for those of which it leaves the type to the server: nothing is converted. */
+/** The types of parameters, as `migrations/0004_append.sql` has them. */
 const parameterTypes = [
   "boolean",
   "boolean",
@@ -17,7 +19,7 @@ const parameterTypes = [
   "integer[]",
   "integer[]",
   "integer[]",
-  "text[]",
+  "uuid[]",
   "text[]",
   "integer[]",
   "timestamptz[]",
@@ -78,7 +80,7 @@ export const encodeOne = ({
     event.eventId,
     event.eventType,
     event.schemaVersion,
-    new Date(event.occurredAt),
+    PgTypes.timestamptz(event.occurredAt),
     event.actor,
     event.correlationId,
     event.causationId,
@@ -130,6 +132,44 @@ const expectedVersion = (expected: StreamAppend["expectedVersion"]): number => {
   }
 }
 
+/** What the appends of a tenant in the current round have claimed. */
+class Claims {
+  round = 0
+  readonly #streams = new Map<string, Set<string>>()
+  readonly #events = new Set<string>()
+  readonly #commands = new Set<string>()
+
+  /** The round of a further append. */
+  add({ command, condition, streams }: AppendRequest): number {
+    if (
+      (condition !== undefined && this.#events.size + this.#commands.size > 0) ||
+      this.#clash(streams, command)
+    ) {
+      this.round++
+      this.#streams.clear()
+      this.#events.clear()
+      this.#commands.clear()
+    }
+    if (command !== undefined) this.#commands.add(command.key)
+    for (const { aggregateType, aggregateId, events } of streams) {
+      let ids = this.#streams.get(aggregateType)
+      if (ids === undefined) this.#streams.set(aggregateType, (ids = new Set()))
+      ids.add(aggregateId)
+      for (const { eventId } of events) this.#events.add(eventId)
+    }
+    return this.round
+  }
+
+  #clash(streams: ReadonlyArray<StreamAppend>, command: CommandKey | undefined): boolean {
+    if (command !== undefined && this.#commands.has(command.key)) return true
+    for (const { aggregateType, aggregateId, events } of streams) {
+      if (this.#streams.get(aggregateType)?.has(aggregateId) === true) return true
+      for (const { eventId } of events) if (this.#events.has(eventId)) return true
+    }
+    return false
+  }
+}
+
 /**
  * Appends of one tenant that share a stream, an event id or a command key must be done one after the other: the later
  * one starts a new round. So does one with a condition, which must see what those before it have written. Those behind
@@ -137,28 +177,11 @@ const expectedVersion = (expected: StreamAppend["expectedVersion"]): number => {
  */
 const inRounds = (requests: ReadonlyArray<AppendRequest>): Array<Entry> => {
   if (requests.length === 1) return requests.map((request, index) => ({ request, index, round: 0 }))
-  const current = new Map<string, { round: number; readonly keys: Set<string> }>()
+  const tenants = new Map<string, Claims>()
   return requests.map((request, index) => {
-    let tenant = current.get(request.tenantId)
-    if (tenant === undefined) current.set(request.tenantId, (tenant = { round: 0, keys: new Set() }))
-    const { keys } = tenant
-    const own: Array<string> = []
-    let clashes = request.condition !== undefined && keys.size > 0
-    const claim = (key: string): void => {
-      own.push(key)
-      clashes ||= keys.has(key)
-    }
-    if (request.command !== undefined) claim(`k${request.command.key}`)
-    for (const { aggregateType, aggregateId, events } of request.streams) {
-      claim(`s${aggregateType.length}:${aggregateType}${aggregateId}`)
-      for (const { eventId } of events) claim(`e${eventId}`)
-    }
-    if (clashes) {
-      tenant.round++
-      keys.clear()
-    }
-    for (const key of own) keys.add(key)
-    return { request, index, round: tenant.round }
+    let claims = tenants.get(request.tenantId)
+    if (claims === undefined) tenants.set(request.tenantId, (claims = new Claims()))
+    return { request, index, round: claims.add(request) }
   })
 }
 
@@ -167,6 +190,10 @@ const compare = (left: string, right: string): number => (left < right ? -1 : le
 /** The text of an array of texts, as PostgreSQL reads it. */
 const arrayText = (texts: ReadonlyArray<string>): string =>
   texts.length === 0 ? "" : `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`).join()}}`
+
+/** An array as a parameter of a known type: the client need not look at each element to find one. */
+const array = (values: ReadonlyArray<unknown>, elementOid: number): PgTypes.Parameter =>
+  Result.getOrThrow(PgTypes.array(values, elementOid))
 
 /** A query as `eventsourcing.matching_positions` takes it. */
 export const queryJson = (query: EventQuery): ReadonlyArray<unknown> =>
@@ -225,7 +252,7 @@ export const encode = (
   const eventIds: Array<string> = []
   const eventTypes: Array<string> = []
   const eventSchemaVersions: Array<number> = []
-  const eventOccurredAt: Array<Date> = []
+  const eventOccurredAt: Array<number> = []
   const eventActors: Array<string> = []
   const eventCorrelationIds: Array<string> = []
   const eventCausationIds: Array<string> = []
@@ -260,7 +287,7 @@ export const encode = (
         eventIds.push(event.eventId)
         eventTypes.push(event.eventType)
         eventSchemaVersions.push(event.schemaVersion)
-        eventOccurredAt.push(new Date(event.occurredAt))
+        eventOccurredAt.push(event.occurredAt)
         eventActors.push(event.actor ?? "")
         eventCorrelationIds.push(event.correlationId)
         eventCausationIds.push(event.causationId ?? "")
@@ -277,27 +304,27 @@ export const encode = (
     parameters: [
       provision,
       wait,
-      tenants,
-      roundLastSegments,
-      segmentTenants,
-      lastStreams,
-      streamAppends,
-      streamSegments,
-      streamTypes,
-      streamIds,
-      streamExpected,
-      streamLastEvents,
-      eventStreams,
-      eventIds,
-      eventTypes,
-      eventSchemaVersions,
-      eventOccurredAt,
-      eventActors,
-      eventCorrelationIds,
-      eventCausationIds,
-      eventMetadata,
-      eventPayloads,
-      tagged ? eventTags : [],
+      array(tenants, PgTypes.OID.text),
+      array(roundLastSegments, PgTypes.OID.int4),
+      array(segmentTenants, PgTypes.OID.int4),
+      array(lastStreams, PgTypes.OID.int4),
+      array(streamAppends, PgTypes.OID.int4),
+      array(streamSegments, PgTypes.OID.int4),
+      array(streamTypes, PgTypes.OID.text),
+      array(streamIds, PgTypes.OID.text),
+      array(streamExpected, PgTypes.OID.int4),
+      array(streamLastEvents, PgTypes.OID.int4),
+      array(eventStreams, PgTypes.OID.int4),
+      array(eventIds, PgTypes.OID.uuid),
+      array(eventTypes, PgTypes.OID.text),
+      array(eventSchemaVersions, PgTypes.OID.int4),
+      array(eventOccurredAt, PgTypes.OID.timestamptz),
+      array(eventActors, PgTypes.OID.text),
+      array(eventCorrelationIds, PgTypes.OID.text),
+      array(eventCausationIds, PgTypes.OID.text),
+      array(eventMetadata, PgTypes.OID.text),
+      array(eventPayloads, PgTypes.OID.text),
+      array(tagged ? eventTags : [], PgTypes.OID.text),
       extras.length === 0 ? null : JSON.stringify(extras)
     ],
     entries,

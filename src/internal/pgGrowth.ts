@@ -64,18 +64,23 @@ export const make = Effect.fnUntraced(function* (
     : Effect.void
   const listenOnce = yield* Effect.cached(listen)
 
+  const grow = (tenants: ReadonlyArray<TenantId>): void => {
+    PubSub.publishUnsafe(grown, undefined)
+    if (!announces) return
+    for (const tenant of tenants) pending.add(tenant)
+    waiting.openUnsafe()
+  }
+
   return {
     announce: (tenants) =>
       tenants.length === 0
         ? Effect.void
-        : sql.afterCommit(
-            Effect.sync(() => {
-              PubSub.publishUnsafe(grown, undefined)
-              if (!announces) return
-              for (const tenant of tenants) pending.add(tenant)
-              waiting.openUnsafe()
-            })
-          ),
+        : Effect.withFiber(({ context }) => {
+            if (Context.getOrUndefined(context, sql.transactionService) !== undefined)
+              return sql.afterCommit(Effect.sync(() => grow(tenants)))
+            grow(tenants)
+            return Effect.void
+          }),
     changes: Stream.unwrap(Effect.as(listenOnce, Stream.fromPubSub(grown)))
   }
 })

@@ -2,13 +2,13 @@
  * The driver for PostgreSQL, on any `PgClient`: every append and every page of a read is one round trip to a function
  * of `migrations/`, which binds the tenant and runs under row-level security.
  */
-import { Context, Effect, Layer, Result, type Scope } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import { SqlClient, type SqlConnection, type SqlError } from "effect/sql"
+import { SqlClient, type SqlError } from "effect/sql"
 import * as EventStorage from "../EventStorage.ts"
-import * as groupCommit from "../internal/groupCommit.ts"
+import type * as groupCommit from "../internal/groupCommit.ts"
 import * as pgAppend from "../internal/pgAppend.ts"
-import * as pgAppendResults from "../internal/pgAppendResults.ts"
+import * as pgAppending from "../internal/pgAppending.ts"
 import * as pgError from "../internal/pgError.ts"
 import * as PgGrowth from "../internal/pgGrowth.ts"
 import { type StorageUnavailable, TenantMismatch, UnknownTenant } from "../StoreError.ts"
@@ -241,122 +241,20 @@ const make = (
     ) =>
       Effect.mapError(query<Row>(text, parameters, how), (error) => pgError.toUnavailable(operation, error))
 
-    /** Runs a batch in one statement. */
-    const runBatch = (
-      connection: SqlConnection.Connection,
-      alone: boolean,
-      requests: ReadonlyArray<EventStorage.AppendRequest>,
-      wait: boolean
-    ): Effect.Effect<ReadonlyArray<pgAppendResults.Outcome | undefined>, SqlError.SqlError> => {
-      const batch = pgAppend.encode(requests, { provision, wait })
-      return Effect.map(
-        connection.executeValues(alone ? pgAppend.callSql : pgAppend.selectSql, batch.parameters),
-        ([row]) => {
-          if (row === undefined) throw new Error("eventsourcing.append gave no row")
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the function's columns decode to
-          return pgAppendResults.decode(requests, batch, row as unknown as pgAppendResults.ResultColumns)
-        }
-      )
-    }
-
-    /** Runs a batch; one append alone by the shortest way, and only if that is not possible in full. */
-    const run = (
-      connection: SqlConnection.Connection,
-      alone: boolean,
-      requests: ReadonlyArray<EventStorage.AppendRequest>,
-      wait: boolean
-    ): Effect.Effect<ReadonlyArray<pgAppendResults.Outcome | undefined>, SqlError.SqlError> => {
-      const [request] = requests
-      const one =
-        alone && request !== undefined && requests.length === 1 ? pgAppend.encodeOne(request) : undefined
-      if (one === undefined) return runBatch(connection, alone, requests, wait)
-      return Effect.flatMap(connection.executeValues(pgAppend.callOneSql, one), ([row]) => {
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the procedure's columns decode to
-        const answer = row as unknown as pgAppendResults.OneColumns | undefined
-        const outcome = answer === undefined ? undefined : pgAppendResults.decodeOne(answer)
-        return outcome === undefined ? runBatch(connection, alone, requests, wait) : Effect.succeed([outcome])
-      })
-    }
-
-    const announce = (
-      requests: ReadonlyArray<EventStorage.AppendRequest>,
-      outcomes: ReadonlyArray<pgAppendResults.Outcome | undefined>
-    ): Effect.Effect<void> => {
-      const grown: Array<TenantId> = []
-      for (const [index, { tenantId }] of requests.entries()) {
-        const outcome = outcomes[index]
-        if (outcome === undefined || Result.isFailure(outcome)) continue
-        const { positions, replayed } = outcome.success
-        if (!replayed && positions.length > 0) grown.push(tenantId)
-      }
-      return growth.announce(grown)
-    }
-
-    /**
-     * Runs a batch; a failure that only one append can have caused is not spread over the others. Without `wait`, appends
-     * of a tenant that somebody else has locked have no outcome.
-     */
-    const attempt = (
-      requests: ReadonlyArray<EventStorage.AppendRequest>,
-      wait: boolean
-    ): Effect.Effect<ReadonlyArray<pgAppendResults.Outcome | undefined>> =>
-      PgTenant.statement(sql, (connection, alone) => run(connection, alone, requests, wait)).pipe(
-        Effect.tap((outcomes) => announce(requests, outcomes)),
-        Effect.catch((error) => {
-          if (requests.length > 1 && !pgError.isTransient(error)) {
-            return Effect.map(
-              Effect.forEach(requests, (request) => attempt([request], wait)),
-              (outcomes) => outcomes.flat()
-            )
-          }
-          return Effect.succeed(
-            requests.map(({ tenantId }) => Result.fail(pgError.toAppendError(tenantId, error)))
-          )
-        })
-      )
-
-    const append = (requests: ReadonlyArray<EventStorage.AppendRequest>) =>
-      Effect.map(attempt(requests, true), (outcomes) => outcomes.flatMap((outcome) => outcome ?? []))
-
-    const submit =
-      options.groupCommit === false
-        ? undefined
-        : // The store may have been built in a transaction, which is not the batches'.
-          groupCommit.make(
-            attempt,
-            Effect.runForkWith(Context.omit(sql.transactionService)(yield* Effect.context())),
-            {
-              maxAppends: 512,
-              maxCharacters: 1_000_000,
-              concurrency: 2,
-              ...options.groupCommit
-            }
-          )
-
-    const appendInTransaction = (requests: ReadonlyArray<EventStorage.AppendRequest>) =>
-      Effect.flatMap(PgTenant.boundTenant(sql), (bound) => {
-        if (bound === undefined || requests.every(({ tenantId }) => tenantId === bound))
-          return append(requests)
-        // The append of another tenant would fail as well, and the open transaction with it.
-        return Effect.forEach(requests, (request) =>
-          request.tenantId === bound
-            ? Effect.map(append([request]), ([outcome]) => outcome ?? mismatch(request))
-            : Effect.succeed(mismatch(request))
-        )
-      })
+    const append = pgAppending.make(sql, {
+      provision,
+      batches:
+        options.groupCommit === false
+          ? undefined
+          : { maxAppends: 512, maxCharacters: 1_000_000, concurrency: 2, ...options.groupCommit },
+      growth,
+      // The store may have been built in a transaction, which is not the batches'.
+      fork: Effect.runForkWith(Context.omit(sql.transactionService)(yield* Effect.context()))
+    })
 
     return EventStorage.EventStorage.of({
       changes: growth.changes,
-      append: (requests) => {
-        const [request] = requests
-        if (request === undefined) return Effect.succeed([])
-        return Effect.flatMap(PgTenant.inTransaction(sql), (inTransaction) => {
-          if (inTransaction) return appendInTransaction(requests)
-          return submit === undefined || requests.length > 1
-            ? append(requests)
-            : Effect.map(submit(request), Array.of)
-        })
-      },
+      append,
       readStream: (request) =>
         Effect.map(
           ofTenant<StreamColumns>("read a stream", request.tenantId, readStreamSql, [
@@ -555,9 +453,6 @@ const make = (
         )
     })
   })
-
-const mismatch = ({ tenantId }: EventStorage.AppendRequest): pgAppendResults.Outcome =>
-  Result.fail(new TenantMismatch({ tenantId }))
 
 const maxInteger = 2_147_483_647
 

@@ -113,22 +113,30 @@ export const statement = <A>(
   execute: (connection: SqlConnection.Connection, alone: boolean) => Effect.Effect<A, SqlError.SqlError>,
   { commits = false }: StatementOptions = {}
 ): Effect.Effect<A, SqlError.SqlError> =>
-  Effect.flatMap(
-    openTransaction(sql),
-    Option.match({
-      onSome: (connection) => execute(connection, false),
-      onNone: () =>
-        Effect.scoped(
-          Effect.flatMap(sql.reserve, (connection) => {
-            const alone = execute(connection, true)
-            return cleaning(
-              connection,
-              commits ? Effect.andThen(run(connection, refuseOpenTransaction), alone) : alone
-            )
-          })
-        ).pipe(Effect.retry({ while: pgError.isTransient, schedule: retryTransient }))
+  Effect.withFiber(({ context }) => {
+    const open = Context.getOrUndefined(context, sql.transactionService)
+    if (open !== undefined) return execute(open[0], false)
+    const once = Effect.scoped(
+      Effect.flatMap(sql.reserve, (connection) => {
+        const alone = execute(connection, true)
+        return cleaning(
+          connection,
+          commits ? Effect.andThen(run(connection, refuseOpenTransaction), alone) : alone
+        )
+      })
+    )
+    // The schedule is for those that need it: setting it up takes a while, and most statements succeed.
+    return Effect.catchIf(once, pgError.isTransient, (error) => {
+      let failed: SqlError.SqlError | undefined = error
+      const next = Effect.suspend(() => {
+        if (failed === undefined) return once
+        const first = Effect.fail(failed)
+        failed = undefined
+        return first
+      })
+      return Effect.retry(next, { while: pgError.isTransient, schedule: retryTransient })
     })
-  )
+  })
 
 /** Tells the errors of the effect in a transaction from those of the transaction itself. */
 class Inner<E> {
