@@ -292,6 +292,10 @@ export interface Options {
 
 const defaultPageSize = 500
 
+/** Of the results of an append that of its first stream, or all: each has the events of its stream. */
+const firstOf = (results: ReadonlyArray<unknown>): unknown => results[0]
+const allOf = (results: ReadonlyArray<unknown>): unknown => results
+
 const make = (options: Options): Effect.Effect<EventStore["Service"], never, EventStorage.EventStorage> =>
   Effect.map(EventStorage.EventStorage, (storage) => {
     const limits = encode.makeLimits(options.limits)
@@ -312,16 +316,17 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         request: StreamEvents<Type, State, Payload, Id> & CommandOptions
       ) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One stream, one result, with the events of that stream.
-        spanned(
-          "EventStore.append",
-          Effect.map(write([request], request), ([appended]) => appended)
+        spanned("EventStore.append", (services) =>
+          write(services, [request], request, firstOf)
         ) as Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | DecodeError, CurrentTenant>,
       appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
         streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
         { condition }: AppendOptions = {}
       ) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream.
-        spanned("EventStore.appendAll", write(streams, { condition })) as Effect.Effect<
+        spanned("EventStore.appendAll", (services) =>
+          write(services, streams, { condition }, allOf)
+        ) as Effect.Effect<
           { readonly [K in keyof As]: AppendedOf<As[K]> },
           AppendError | InvalidInput | DecodeError,
           CurrentTenant

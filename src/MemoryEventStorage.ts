@@ -1,7 +1,7 @@
 /**
  * A driver that keeps everything in memory: for tests, examples and as the oracle of the other drivers.
  */
-import { Clock, Effect, Layer, PubSub, Result, Stream } from "effect"
+import { Clock, Context, Effect, Layer, PubSub, Result, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as EventStorage from "./EventStorage.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
@@ -27,7 +27,9 @@ export interface Options {
 }
 
 /** A test clock stands between milliseconds after a jittered delay. */
-const wholeMillis = Effect.map(Clock.currentTimeMillis, Math.floor)
+const wholeMillisOf = (clock: Clock.Clock): number => Math.floor(clock.currentTimeMillisUnsafe())
+
+const wholeMillis = Clock.clockWith((clock) => Effect.succeed(wholeMillisOf(clock)))
 
 const sameTags = (left: ReadonlyArray<string>, right: ReadonlyArray<string>): boolean =>
   left.length === right.length && left.every((tag, index) => tag === right[index])
@@ -97,13 +99,23 @@ const eventsBefore = (
   if (conflict !== undefined || known.length !== events) {
     return Result.fail(new EventIdConflict({ tenantId: log.tenantId, eventId: conflict ?? known[0].eventId }))
   }
-  return Result.succeed({
-    replayed: true,
-    positions: known.map((row) => row.position),
-    versions: known.map((row) => row.version),
-    recordedAt: known.map((row) => row.recordedAt)
-  })
+  return Result.succeed(receiptOf(known, true))
 }
+
+const receiptOf = (
+  rows: ReadonlyArray<EventStorage.EventRow>,
+  replayed: boolean
+): EventStorage.AppendReceipt => ({
+  replayed,
+  positions: rows.map(positionOf),
+  versions: rows.map(versionOf),
+  recordedAt: rows.map(recordedAtOf)
+})
+
+// not where they are used: functions that are made for every append take their time
+const positionOf = ({ position }: EventStorage.EventRow): number => position
+const versionOf = ({ version }: EventStorage.EventRow): number => version
+const recordedAtOf = ({ recordedAt }: EventStorage.EventRow): number => recordedAt
 
 const appendTo = (
   log: TenantLog,
@@ -130,12 +142,12 @@ const appendTo = (
       return Result.fail(new AppendConditionFailed({ tenantId, after, position }))
     }
   }
-  const receipt = { replayed: false, positions: [], versions: [], recordedAt: [] }
+  const head = log.events.length
   for (const stream of streams) {
-    log.write(stream, now, receipt.positions, receipt.versions, receipt.recordedAt)
+    log.write(stream, now)
     if (command !== undefined) log.keepCommand(command, stream, now)
   }
-  return Result.succeed(receipt)
+  return Result.succeed(receiptOf(log.events.slice(head), false))
 }
 
 /** Rows between two places (1-based, inclusive), and whether that is all of them. */
@@ -187,7 +199,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const service = EventStorage.EventStorage.of({
     changes: Stream.fromPubSub(grown),
     append: (requests) =>
-      Effect.map(wholeMillis, (now) => {
+      Effect.withFiber(({ context }) => {
+        const now = wholeMillisOf(Context.get(context, Clock.Clock))
         const outcomes = requests.map((request) => {
           const log = provisionOnAppend ? provision(request.tenantId, now) : logs.get(request.tenantId)
           return log === undefined
@@ -195,7 +208,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
             : appendTo(log, request, now)
         })
         PubSub.publishUnsafe(grown, undefined)
-        return outcomes
+        return Effect.succeed(outcomes)
       }),
     readStream: (request) =>
       Effect.sync(() =>

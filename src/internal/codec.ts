@@ -1,8 +1,9 @@
-import { Cause, Result, Schema, SchemaGetter, SchemaIssue, SchemaParser } from "effect"
+import { Cause, Result, Schema, type SchemaAST, SchemaGetter, SchemaIssue, SchemaParser } from "effect"
 import type * as Aggregate from "../Aggregate.ts"
 import type { Tagged } from "../Event.ts"
 import type { Step } from "../Upcaster.ts"
 import { history, type Node, presentTypes } from "./history.ts"
+import { jsonWriter } from "./jsonWriter.ts"
 
 /** A path into a value, and what is wrong there. Never the value itself. */
 export interface Mismatch {
@@ -16,6 +17,8 @@ export interface EventCodec<Event> {
   /** The version of its schema, with which it is written. */
   readonly schemaVersion: number
   readonly encode: (event: Event) => Result.Result<unknown, Mismatch>
+  /** The JSON text of an event, of so many levels at most, where it is simple; else `encode` knows, or why there is none. */
+  readonly write: (event: Event, maxDepth: number) => string | undefined
   readonly decode: (json: unknown) => Result.Result<Event, Mismatch>
 }
 
@@ -72,7 +75,9 @@ const guarded =
   <A, B>(run: (input: A) => Result.Result<B, SchemaIssue.Issue>) =>
   (input: A): Result.Result<B, Mismatch> => {
     try {
-      return Result.mapError(run(input), mismatch)
+      const result = run(input)
+      // not by mapError, which makes another result of a success
+      return Result.isFailure(result) ? Result.fail(mismatch(result.failure)) : Result.succeed(result.success)
     } catch (defect) {
       return Result.fail(
         isOverflow(defect)
@@ -82,6 +87,19 @@ const guarded =
     }
   }
 
+const guardedWriter = (ast: SchemaAST.AST): EventCodec<unknown>["write"] => {
+  const writer = jsonWriter(ast)
+  if (writer === undefined) return () => undefined
+  const { depth, write } = writer
+  return (event, maxDepth) => {
+    try {
+      return depth > maxDepth ? undefined : write(event)
+    } catch {
+      return undefined
+    }
+  }
+}
+
 const eventCodec = <Event extends Tagged>(
   schema: Schema.ConstraintCodec<Event, unknown>,
   schemaVersion: number
@@ -90,6 +108,7 @@ const eventCodec = <Event extends Tagged>(
   return {
     schemaVersion,
     encode: guarded(SchemaParser.encodeUnknownResult(json)),
+    write: guardedWriter(json.ast),
     decode: guarded(SchemaParser.decodeUnknownResult(json))
   }
 }

@@ -5,7 +5,7 @@ import * as Event from "../Event.ts"
 import type { EventContext } from "../EventContext.ts"
 import type { NewEventRow, StreamAppend } from "../EventStorage.ts"
 import { InvalidAggregateId, InvalidEvent, type InvalidInput, LimitExceeded } from "../StoreError.ts"
-import { type AggregateCodec, codecOf } from "./codec.ts"
+import { type AggregateCodec, codecOf, type EventCodec } from "./codec.ts"
 import { jsonText, maxNameLength, nameProblem, type Problem } from "./json.ts"
 import { isCanonicalUuid } from "./uuid.ts"
 
@@ -125,12 +125,12 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
   }
   const problem = contextProblem(given[0]?.aggregate.type ?? "", shared.context)
   if (problem !== undefined) return problem
-  const prepared: Array<Prepared> = []
   // what occurs twice can only do so where there are several
   const seenStreams = given.length > 1 ? new Map<string, Set<string>>() : undefined
   const seenEvents = count > 1 ? new Set<string>() : undefined
   let bytes = 0
   let { correlationId } = shared.context
+  const prepared: Array<Prepared> = []
   for (const { aggregate, id, expectedVersion, events } of given) {
     const aggregateType = aggregate.type
     const codec = codecOf(aggregate)
@@ -152,17 +152,12 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
       const encoded = encodeEvent(aggregate, id, codec, event, correlationId, shared)
       if (isRefused(encoded)) return encoded
       const { row } = encoded
+      const { eventId } = row
       correlationId = row.correlationId
       if (seenEvents !== undefined) {
-        if (seenEvents.has(row.eventId)) {
-          return invalid(
-            aggregateType,
-            row.eventType,
-            ["eventId"],
-            `${row.eventId} occurs twice in one append`
-          )
-        }
-        seenEvents.add(row.eventId)
+        if (seenEvents.has(eventId))
+          return invalid(aggregateType, row.eventType, ["eventId"], `${eventId} occurs twice in one append`)
+        seenEvents.add(eventId)
       }
       bytes += encoded.bytes
       if (bytes > limits.appendBytes) return exceeded("appendBytes", "the events of an append", limits)
@@ -209,20 +204,13 @@ const encodeEvent = (
     const problem = named(aggregateType, eventType, "actor", actor)
     if (problem !== undefined) return problem
   }
-  const encoded = eventCodec.encode(payload)
-  if (Result.isFailure(encoded)) {
-    const { limit, path, reason } = encoded.failure
-    return limit === undefined
-      ? invalid(aggregateType, eventType, ["payload", ...path], reason)
-      : exceeded(limit, `nesting of the payload of ${eventType}`, limits)
-  }
   const metadata: Schema.JsonObject =
     context.metadata === undefined || options.metadata === undefined
       ? (options.metadata ?? context.metadata ?? noMetadata)
       : { ...context.metadata, ...options.metadata }
-  const payloadText = jsonText(encoded.success, limits.depth)
-  if (typeof payloadText !== "string")
-    return unstorable(aggregateType, eventType, "payload", payloadText, limits)
+  const payloadText =
+    eventCodec.write(payload, limits.depth) ?? payloadJson(aggregateType, eventCodec, payload, limits)
+  if (isRefused(payloadText)) return payloadText
   const metadataText = metadata === noMetadata ? "{}" : jsonText(metadata, limits.depth)
   if (typeof metadataText !== "string")
     return unstorable(aggregateType, eventType, "metadata", metadataText, limits)
@@ -252,6 +240,25 @@ const encodeEvent = (
 const noOptions: Event.EventOptions = {}
 const noMetadata: Schema.JsonObject = {}
 const noTags: ReadonlyArray<string> = []
+
+/** The JSON text of any payload. */
+const payloadJson = (
+  aggregateType: string,
+  codec: EventCodec<Event.Tagged>,
+  payload: Event.Tagged,
+  limits: Limits
+): OrRefused<string> => {
+  const eventType = payload._tag
+  const encoded = codec.encode(payload)
+  if (Result.isSuccess(encoded)) {
+    const text = jsonText(encoded.success, limits.depth)
+    return typeof text === "string" ? text : unstorable(aggregateType, eventType, "payload", text, limits)
+  }
+  const { limit, path, reason } = encoded.failure
+  return limit === undefined
+    ? invalid(aggregateType, eventType, ["payload", ...path], reason)
+    : exceeded(limit, `nesting of the payload of ${eventType}`, limits)
+}
 
 /** Tags of one event: more cost more in the index than they can be worth. */
 const maxTags = 32

@@ -16,7 +16,7 @@ import {
   type ReadError,
   VersionConflict
 } from "../StoreError.ts"
-import type { CurrentTenant, TenantId } from "../Tenant.ts"
+import type { TenantId } from "../Tenant.ts"
 import { tenantOf } from "./currentTenant.ts"
 import * as decode from "./decode.ts"
 import { CurrentDerivedIds, deriveIds } from "./derivedIds.ts"
@@ -44,7 +44,9 @@ interface Plan {
 
 const noVersions: ReadonlyArray<number> = []
 
+type Receipt = EventStorage.AppendReceipt
 type Results = ReadonlyArray<Appended<Event.Tagged>>
+type Give<A> = (results: Results) => A
 type WriteError = AppendError | InvalidInput | DecodeError
 
 /** A stream as the driver names it. */
@@ -169,43 +171,45 @@ export const makeWriter = (
     return results
   })
 
-  /** What came of an append, as it is given back. */
-  const outcomeOf = (plan: Plan, receipt: EventStorage.AppendReceipt): Effect.Effect<Results, WriteError> => {
+  /** What came of an append. */
+  const outcomeOf = <A>(plan: Plan, receipt: Receipt, give: Give<A>): Effect.Effect<A, WriteError> => {
     const { command, prepared, tenantId, versions } = plan
     const [only] = prepared
     if (command !== undefined && only !== undefined) {
       const stream = { tenantId, ...only.append }
       if (receipt.command !== undefined)
-        return firstOutcome(stream, only.aggregate, command.key, receipt.command)
-      if (only.events.length === 0) return commandAlone(stream, command.key)
+        return Effect.map(firstOutcome(stream, only.aggregate, command.key, receipt.command), give)
+      if (only.events.length === 0) return Effect.map(commandAlone(stream, command.key), give)
     }
-    if (receipt.replayed) return replayed(plan, receipt)
+    if (receipt.replayed) return Effect.map(replayed(plan, receipt), give)
     const results: Array<Appended<Event.Tagged>> = []
     let first = 0
     for (const { append, events } of prepared) {
+      const envelopes: Array<Event.Envelope<Event.Tagged>> = []
+      for (const event of events)
+        envelopes.push(decode.appended(tenantId, append, event, receipt, first + envelopes.length))
       const end = first + events.length
-      const envelopes = envelopesOf(tenantId, append, events, receipt, first)
       results.push(appendedOf(envelopes, receipt, first, end, versions[results.length]))
       first = end
     }
-    return Effect.succeed(results)
+    return Effect.succeed(give(results))
   }
 
-  const send = (plan: Plan, written: ReadonlyArray<EventStorage.StreamAppend>) => {
+  const send = <A>(plan: Plan, written: ReadonlyArray<EventStorage.StreamAppend>, give: Give<A>) => {
     const { command, condition, tenantId } = plan
     return Effect.flatMap(
       storage.append([{ tenantId, streams: written, condition, command }]),
-      ([outcome]): Effect.Effect<Results, WriteError> =>
+      ([outcome]): Effect.Effect<A, WriteError> =>
         outcome === undefined
           ? Effect.die(new Error("the driver gave no outcome for an append"))
           : Result.isFailure(outcome)
             ? Effect.fail(outcome.failure)
-            : outcomeOf(plan, outcome.success)
+            : outcomeOf(plan, outcome.success, give)
     )
   }
 
   /** Streams without events are looked at, not written. */
-  const sendSome = Effect.fnUntraced(function* (plan: Plan) {
+  const sendSome = Effect.fnUntraced(function* <A>(plan: Plan, give: Give<A>) {
     const { condition, prepared, tenantId } = plan
     const versions: Array<number> = []
     const written: Array<EventStorage.StreamAppend> = []
@@ -213,23 +217,19 @@ export const makeWriter = (
       if (append.events.length > 0) written.push(append)
       versions.push(append.events.length > 0 ? 0 : yield* checkOnly(tenantId, append))
     }
-    if (written.length > 0) return yield* send({ ...plan, versions }, written)
+    if (written.length > 0) return yield* send({ ...plan, versions }, written, give)
     if (condition !== undefined) yield* checkCondition(tenantId, condition)
     const position = yield* storage.position(tenantId)
-    return versions.map((version): Appended<Event.Tagged> => ({
-      version,
-      position,
-      events: [],
-      replayed: false
-    }))
+    return give(versions.map((version) => ({ version, position, events: [], replayed: false })))
   })
 
-  const write = (
+  const write = <A>(
     tenantId: TenantId,
     services: Context.Context<never>,
     streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
-    { command, condition: given }: Terms
-  ): Effect.Effect<Results, WriteError> => {
+    { command, condition: given }: Terms,
+    give: Give<A>
+  ): Effect.Effect<A, WriteError> => {
     // A test clock stands between milliseconds after a jittered delay.
     const now = Math.floor(Context.get(services, Clock.Clock).currentTimeMillisUnsafe())
     const context = Context.get(services, CurrentEventContext)
@@ -240,35 +240,34 @@ export const makeWriter = (
     const prepared = encoded.success
     const condition = given === undefined ? undefined : storageCondition(given)
     const plan: Plan = { tenantId, prepared, versions: noVersions, condition, command }
-    const written = prepared.map(({ append }) => append)
+    const written = prepared.map(appendOf)
     // A command is recorded, whatever it led to.
-    return command !== undefined || (written.length > 0 && written.every(({ events }) => events.length > 0))
-      ? send(plan, written)
-      : sendSome(plan)
+    return command !== undefined || (written.length > 0 && written.every(hasEvents))
+      ? send(plan, written, give)
+      : sendSome(plan, give)
   }
 
   /**
-   * Appends to streams of the current tenant; events without an id get theirs here, where ids are derived.
-   *
-   * Without generators, and with one look at the fiber's services: this takes as long as all else of a small append.
+   * Appends to streams of the current tenant, and gives of the results what `give` makes of them. Events without an id get
+   * theirs here, where ids are derived. No generators: a small append would spend most of its time in them.
    */
-  return (
+  return <A>(
+    services: Context.Context<never>,
     streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
-    terms: Terms
-  ): Effect.Effect<Results, WriteError, CurrentTenant> =>
-    Effect.withFiber(({ context: services }) => {
-      const tenantId = tenantOf(services)
-      const derivedIds = Context.get(services, CurrentDerivedIds)
-      return derivedIds === undefined
-        ? write(tenantId, services, streams, terms)
-        : deriveIds(
-            derivedIds,
-            streams,
-            // An id that is not one is refused further on.
-            (stream) => Result.getOrUndefined(storedStream(tenantId, stream)),
-            (named) => write(tenantId, services, named, terms)
-          )
-    })
+    terms: Terms,
+    give: Give<A>
+  ): Effect.Effect<A, WriteError> => {
+    const tenantId = tenantOf(services)
+    const derivedIds = Context.get(services, CurrentDerivedIds)
+    if (derivedIds === undefined) return write(tenantId, services, streams, terms, give)
+    return deriveIds(
+      derivedIds,
+      streams,
+      // An id that is not one is refused further on.
+      (stream) => Result.getOrUndefined(storedStream(tenantId, stream)),
+      (named) => write(tenantId, services, named, terms, give)
+    )
+  }
 }
 
 const storageCondition = ({ query, after = 0 }: AppendCondition): EventStorage.AppendCondition => {
@@ -295,10 +294,14 @@ const highest = (numbers: ReadonlyArray<number>, from: number, to: number, least
   return found
 }
 
+// not where they are used: functions that are made for every append take their time
+const appendOf = ({ append }: encode.Prepared): EventStorage.StreamAppend => append
+const hasEvents = ({ events }: EventStorage.StreamAppend): boolean => events.length > 0
+
 /** The outcome for one stream, whose events are those from `first` to `end` of the receipt. */
 const appendedOf = (
   events: ReadonlyArray<Event.Envelope<Event.Tagged>>,
-  { positions, replayed, versions }: EventStorage.AppendReceipt,
+  { positions, replayed, versions }: Receipt,
   first: number,
   end: number,
   /** The version of a stream without events. */
@@ -311,18 +314,3 @@ const appendedOf = (
   events,
   replayed
 })
-
-/** What was appended of one stream, as stored: its first event is the `first`-th of the receipt. */
-const envelopesOf = (
-  tenantId: TenantId,
-  append: EventStorage.StreamAppend,
-  events: ReadonlyArray<encode.PreparedEvent>,
-  receipt: EventStorage.AppendReceipt,
-  first: number
-): ReadonlyArray<Event.Envelope<Event.Tagged>> => {
-  const envelopes: Array<Event.Envelope<Event.Tagged>> = []
-  for (const event of events) {
-    envelopes.push(decode.appended(tenantId, append, event, receipt, first + envelopes.length))
-  }
-  return envelopes
-}
