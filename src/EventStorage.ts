@@ -42,6 +42,9 @@ export interface EventRow extends NewEventRow {
   readonly hash: string | null
 }
 
+/** What of an event a fold needs. */
+export type EventContent = Pick<EventRow, "version" | "eventType" | "schemaVersion" | "payload">
+
 /** An event of some tenant. */
 export interface TenantEventRow extends EventRow {
   readonly tenantId: TenantId
@@ -222,6 +225,13 @@ export class EventStorage extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<Result.Result<AppendReceipt, AppendError>>, ReadError>
     /** One page of a stream. */
     readonly readStream: (request: ReadStreamRequest) => Effect.Effect<Page<EventRow>, ReadError>
+    /**
+     * One page of a stream, forwards, as far as it is folded: for drivers that read this faster. `complete` may be false
+     * though nothing was left out. Undefined: this page is to be read with `readStream`.
+     */
+    readonly readContents?: (
+      request: Omit<ReadStreamRequest, "direction">
+    ) => Effect.Effect<Page<EventContent> | undefined, ReadError>
     /** One page of a tenant's log. */
     readonly readLog: (request: ReadLogRequest) => Effect.Effect<Page<EventRow>, ReadError>
     /** The version of a stream; 0 if it has no events. */

@@ -13,6 +13,7 @@ import type {
   AppendReceipt,
   CrossTenantAccessRow,
   Direction,
+  EventContent,
   EventRow,
   StreamAppend,
   TenantEventRow,
@@ -82,38 +83,38 @@ const storedEvent = (tenantId: TenantId, row: EventRow) => {
 }
 
 /** Gets an event of a row; `part`: the how manieth, if its row was split. */
-type Emit<Payload> = (row: EventRow, payload: Payload, part: number) => unknown
+type Emit<Row, Payload> = (row: Row, payload: Payload, part: number) => unknown
+
+/** Why a row cannot be read, as the error about it. */
+type Refusal = (event: ReturnType<typeof storedEvent>) => DecodeError
 
 /** Hands on the events of a row, in the direction in which rows are read. Returns why it cannot; then it has handed on none. */
-const decodeRow = <Payload extends Event.Tagged>(
-  tenantId: TenantId,
+const decodeRow = <Row extends EventContent, Payload extends Event.Tagged>(
   codec: Pick<AggregateCodec<Payload, never>, "stored" | "dropped">,
-  row: EventRow,
+  row: Row,
   wanted: ReadonlySet<string> | undefined,
   direction: Direction,
-  emit: Emit<Payload>
-): DecodeError | undefined => {
+  emit: Emit<Row, Payload>
+): Refusal | undefined => {
   const type = codec.stored.get(row.eventType)
   if (type === undefined) {
-    return codec.dropped.has(row.eventType) ? undefined : new UnknownEventType(storedEvent(tenantId, row))
+    return codec.dropped.has(row.eventType) ? undefined : (event) => new UnknownEventType(event)
   }
   const { present } = type
   if (present?.schemaVersion === row.schemaVersion) {
     if (wanted !== undefined && !wanted.has(row.eventType)) return undefined
     const decoded = present.decode(parsePayload(row))
-    if (Result.isFailure(decoded))
-      return new EventDecodeError({ ...storedEvent(tenantId, row), ...unfit(decoded.failure) })
+    if (Result.isFailure(decoded)) return unfit(decoded.failure)
     emit(row, decoded.success, 0)
     return undefined
   }
   const upcast = type.former.get(row.schemaVersion)
   if (upcast === undefined) {
     const { oldest, newest } = type
-    return new UnknownSchemaVersion({ ...storedEvent(tenantId, row), oldest, newest })
+    return (event) => new UnknownSchemaVersion({ ...event, oldest, newest })
   }
   const decoded = upcast(parsePayload(row))
-  if (Result.isFailure(decoded))
-    return new EventDecodeError({ ...storedEvent(tenantId, row), ...unfit(decoded.failure) })
+  if (Result.isFailure(decoded)) return unfit(decoded.failure)
   const parts = [...decoded.success.entries()]
   for (const [part, payload] of direction === "forwards" ? parts : parts.toReversed())
     if (wanted === undefined || wanted.has(payload._tag)) emit(row, payload, part)
@@ -131,7 +132,10 @@ const envelopeOf = <Type extends string, Payload extends Event.Tagged>(
   return part === 0 ? one : { ...one, part }
 }
 
-const unfit = ({ path, reason }: Mismatch) => ({ path, reason })
+const unfit =
+  ({ path, reason }: Mismatch): Refusal =>
+  (event) =>
+    new EventDecodeError({ ...event, path, reason })
 
 /** Decodes the rows of one aggregate, and hands on its events. */
 const decodeRows = <State, Payload extends Event.Tagged, Id>(
@@ -139,13 +143,14 @@ const decodeRows = <State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
   rows: ReadonlyArray<EventRow>,
   direction: Direction,
-  emit: Emit<Payload>
+  emit: Emit<EventRow, Payload>
 ): Pick<Decoded<never, DecodeError>, "failure" | "skipped"> => {
   const codec = codecOf(aggregate)
   const skipped: Array<DecodeError> = []
   for (const row of rows) {
-    const failure = decodeRow(tenantId, codec, row, undefined, direction, emit)
-    if (failure === undefined) continue
+    const refusal = decodeRow(codec, row, undefined, direction, emit)
+    if (refusal === undefined) continue
+    const failure = refusal(storedEvent(tenantId, row))
     if (!aggregate.skips.has(failure._tag)) return { failure, skipped }
     skipped.push(failure)
   }
@@ -177,6 +182,25 @@ export const eachPayload = <State, Payload extends Event.Tagged, Id>(
   ...decodeRows(tenantId, aggregate, rows, "forwards", each)
 })
 
+/**
+ * The state behind some events. Undefined if one of them cannot be decoded, or is to be passed over: whole rows tell more
+ * about it.
+ */
+export const foldContents = <State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+  rows: ReadonlyArray<EventContent>,
+  state: State
+): { readonly state: State } | undefined => {
+  const codec = codecOf(aggregate)
+  const folded = { state }
+  const apply = (_: EventContent, payload: Payload): void => {
+    folded.state = aggregate.apply(folded.state, payload)
+  }
+  for (const row of rows)
+    if (decodeRow(codec, row, undefined, "forwards", apply) !== undefined) return undefined
+  return folded
+}
+
 /** Envelopes of several aggregates' events: all of them, or those of the `wanted` types. */
 export const mixedEnvelopes = (
   tenantId: TenantId,
@@ -186,16 +210,17 @@ export const mixedEnvelopes = (
   direction: Direction = "forwards"
 ): Decoded<Event.Envelope<Event.Tagged>, DecodeError> => {
   const events: Array<Event.Envelope<Event.Tagged>> = []
-  const emit: Emit<Event.Tagged> = (row, payload, part) =>
+  const emit: Emit<EventRow, Event.Tagged> = (row, payload, part) =>
     events.push(envelopeOf(tenantId, row.aggregateType, row, payload, part))
   const skipped: Array<DecodeError> = []
   for (const row of rows) {
     const aggregate = byType.get(row.aggregateType)
-    const failure =
+    const refusal: Refusal | undefined =
       aggregate === undefined
-        ? new UnknownEventType(storedEvent(tenantId, row))
-        : decodeRow(tenantId, codecOf(aggregate), row, wanted, direction, emit)
-    if (failure === undefined) continue
+        ? (event) => new UnknownEventType(event)
+        : decodeRow(codecOf(aggregate), row, wanted, direction, emit)
+    if (refusal === undefined) continue
+    const failure = refusal(storedEvent(tenantId, row))
     if (aggregate?.skips.has(failure._tag) !== true) return { events, failure, skipped }
     skipped.push(failure)
   }
@@ -225,7 +250,7 @@ const report = (skipped: ReadonlyArray<DecodeError>): Effect.Effect<void> =>
     }
   })
 
-const parsePayload = (row: EventRow): Schema.Json =>
+const parsePayload = (row: EventContent): Schema.Json =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only texts made from JSON values are stored
   JSON.parse(row.payload) as Schema.Json
 

@@ -170,10 +170,11 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
     })
 
     return Effect.gen(function* () {
+      const extent = ids === undefined ? {} : { inspect }
       known =
         known === undefined
-          ? yield* loader.load(aggregate, id, { inspect })
-          : yield* loader.readOn(aggregate, id, known, { inspect })
+          ? yield* loader.load(aggregate, id, extent)
+          : yield* loader.readOn(aggregate, id, known, extent)
       if (done.length > 0) return { ...stateOf(known), events: done, replayed: true }
       const { snapshotVersion, state, version } = known
       const isSearched = ids === undefined || snapshotVersion === 0

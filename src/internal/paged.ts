@@ -39,26 +39,29 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
       const { cursor, left, first } = state
       if (state.failure !== undefined) return Effect.fail(state.failure)
       if (left <= 0) return Effect.succeed([[], Option.none()])
-      return Effect.flatMap(state.page, ({ rows, complete }): Effect.Effect<Step> => {
-        const decoded = options.decode(rows)
-        const { failure } = decoded
+      return Effect.flatMap(state.page, ({ rows, complete }) => {
         const last = rows.at(-1)
-        const events = decoded.events.length > left ? decoded.events.slice(0, left) : decoded.events
-        const following = {
-          cursor: last === undefined ? cursor : options.next(last),
-          left: left - events.length,
-          failure,
-          first: false
-        }
-        if (following.left <= 0 || (failure === undefined && (complete || last === undefined))) {
-          return Effect.as(reportSkipped(decoded), [events, Option.none()])
-        }
-        const read = pageAt(following.cursor, following.left)
-        const reading = first || failure !== undefined ? Effect.succeed(read) : readAhead(read)
-        return Effect.andThen(
-          reportSkipped(decoded),
-          Effect.map(reading, (page): Step => [events, Option.some({ ...following, page })])
-        )
+        const next = last === undefined ? cursor : options.next(last)
+        // Without a limit all of it is wanted: then the server reads on while this page is decoded.
+        const early = !first && left === Infinity && !complete && last !== undefined
+        return Effect.flatMap(early ? readAhead(pageAt(next, left)) : Effect.undefined, (ahead) => {
+          const decoded = options.decode(rows)
+          const { failure } = decoded
+          const events = decoded.events.length > left ? decoded.events.slice(0, left) : decoded.events
+          const following = { cursor: next, left: left - events.length, failure, first: false }
+          if (following.left <= 0 || (failure === undefined && (complete || last === undefined))) {
+            return Effect.as(reportSkipped(decoded), [events, Option.none()])
+          }
+          const read = pageAt(next, following.left)
+          const reading =
+            ahead !== undefined || first || failure !== undefined
+              ? Effect.succeed(ahead ?? read)
+              : readAhead(read)
+          return Effect.andThen(
+            reportSkipped(decoded),
+            Effect.map(reading, (page): Step => [events, Option.some({ ...following, page })])
+          )
+        })
       })
     }
 
@@ -92,7 +95,7 @@ const makeReadAhead: Effect.Effect<ReadAhead, never, Scope.Scope> = Effect.gen(f
     return Exit.hasInterrupts(exit) ? Fiber.interrupt(reading) : Effect.asVoid(Fiber.await(reading))
   })
   return (read) =>
-    Effect.map(Effect.forkDetach(read), (fiber) => {
+    Effect.map(Effect.forkDetach(read, { startImmediately: true }), (fiber) => {
       reading = fiber
       return Fiber.join(fiber)
     }).pipe(Effect.uninterruptible)

@@ -119,6 +119,8 @@ export const make = <M extends Member>(
       return requests.length === 1 ? appendOne(request) : appendMany(requests)
     },
     readStream: (request) => read("read a stream", request.tenantId, (events) => events.readStream(request)),
+    readContents: (request) =>
+      read("read a stream", request.tenantId, (events) => events.readContents?.(request) ?? Effect.undefined),
     readLog: (request) => read("read a log", request.tenantId, (events) => events.readLog(request)),
     streamVersion: (request) =>
       read("read a version", request.tenantId, (events) => events.streamVersion(request)),

@@ -83,7 +83,7 @@ export interface Known<State> {
   readonly state: State
   /** The version of the stream up to which its events are in the state. */
   readonly version: number
-  /** The event with that version; undefined at version 0. */
+  /** The event with that version; undefined at version 0, and where no snapshots are used. */
   readonly place: snapshotCodec.Place | undefined
   /** The version of the snapshot that it was begun with; 0 if there was none. */
   readonly snapshotVersion: number

@@ -1,5 +1,5 @@
 /** The read path of the typed store: rows of a stream or of a tenant's log, paged and decoded. */
-import type { Effect, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import type * as Event from "../Event.ts"
 import type * as EventStorage from "../EventStorage.ts"
 import type { EventPlace, LogRange, ReadOptions, VersionRange } from "../EventStore.ts"
@@ -17,84 +17,123 @@ export interface StoredStream {
   readonly aggregateId: string
 }
 
+/** Says that a page is to be read as rows. */
+const unfolded = { _tag: "Unfolded" } as const
+
 type DecodePage<A, E> = (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
 
-export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSize: number) => ({
-  readStream: <A, E>(
-    key: StoredStream,
-    range: VersionRange & ReadOptions,
-    decodePage: DecodePage<A, E>,
-    /** Whether pages are read ahead from the beginning, and not only behind the first one. */
-    goesOn = false
-  ): Stream.Stream<A, ReadError | E> => {
-    const { fromVersion = 1, toVersion = maxVersion, direction = "forwards", limit } = range
-    checkIntegers({ fromVersion, toVersion, limit })
-    return paged({
-      start: direction === "forwards" ? fromVersion : toVersion,
-      pageSize,
-      limit,
-      read: (cursor, size) =>
-        storage.readStream({
-          ...key,
-          fromVersion: direction === "forwards" ? cursor : fromVersion,
-          toVersion: direction === "forwards" ? toVersion : cursor,
-          direction,
-          limit: size
-        }),
-      next: (last) => (direction === "forwards" ? last.version + 1 : last.version - 1),
-      decode: decodePage,
-      goesOn
-    })
-  },
+export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSize: number) => {
+  const contents: NonNullable<EventStorage.EventStorage["Service"]["readContents"]> =
+    storage.readContents ?? (() => Effect.undefined)
 
-  /** The first page of a stream, forwards. Most streams have no other, and need no `Stream`. */
-  readStreamOnce: (
-    key: StoredStream,
-    { fromVersion = 1, toVersion = maxVersion }: VersionRange
-  ): Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError> => {
-    checkIntegers({ fromVersion, toVersion })
-    return storage.readStream({ ...key, fromVersion, toVersion, direction: "forwards", limit: pageSize })
-  },
+  return {
+    readStream: <A, E>(
+      key: StoredStream,
+      range: VersionRange & ReadOptions,
+      decodePage: DecodePage<A, E>,
+      /** Whether pages are read ahead from the beginning, and not only behind the first one. */
+      goesOn = false
+    ): Stream.Stream<A, ReadError | E> => {
+      const { fromVersion = 1, toVersion = maxVersion, direction = "forwards", limit } = range
+      checkIntegers({ fromVersion, toVersion, limit })
+      return paged({
+        start: direction === "forwards" ? fromVersion : toVersion,
+        pageSize,
+        limit,
+        read: (cursor, size) =>
+          storage.readStream({
+            ...key,
+            fromVersion: direction === "forwards" ? cursor : fromVersion,
+            toVersion: direction === "forwards" ? toVersion : cursor,
+            direction,
+            limit: size
+          }),
+        next: (last) => (direction === "forwards" ? last.version + 1 : last.version - 1),
+        decode: decodePage,
+        goesOn
+      })
+    },
 
-  readLog: <A, E>(
-    tenantId: TenantId,
-    /** The types of aggregates, and of events as they are stored. */
-    types: Pick<EventStorage.ReadLogRequest, "aggregateTypes" | "eventTypes">,
-    range: LogRange & ReadOptions,
-    decodePage: DecodePage<A, E>,
-    /** What of it was asked for; default: all. */
-    keep?: (event: A) => boolean
-  ): Stream.Stream<A, ReadError | E> => {
-    const { fromPosition = 1, toPosition = Number.MAX_SAFE_INTEGER, direction = "forwards", limit } = range
-    checkIntegers({ fromPosition, toPosition, limit })
-    const query = range.query === undefined ? undefined : eventQuery.ofRead(range.query)
-    const aggregateTypes = eventQuery.aggregateTypes(range.query, types.aggregateTypes)
-    const matches = range.query === undefined ? undefined : eventQuery.matchesStored(range.query)
-    return paged({
-      start: direction === "forwards" ? fromPosition : toPosition,
-      pageSize,
-      limit,
-      read: (cursor, size) =>
-        storage.readLog({
-          tenantId,
-          fromPosition: direction === "forwards" ? cursor : fromPosition,
-          toPosition: direction === "forwards" ? toPosition : cursor,
-          recordedFrom: range.recordedFrom?.epochMilliseconds,
-          recordedBefore: range.recordedBefore?.epochMilliseconds,
-          aggregateTypes,
-          eventTypes: types.eventTypes,
-          query,
-          direction,
-          limit: size
-        }),
-      next: (last) => (direction === "forwards" ? last.position + 1 : last.position - 1),
-      decode: (rows) => {
-        const page = decodePage(matches === undefined ? rows : rows.filter(matches))
-        return keep === undefined ? page : { ...page, events: page.events.filter(keep) }
-      }
-    })
+    /** The first page of a stream, forwards. Most streams have no other, and need no `Stream`. */
+    readStreamOnce: (
+      key: StoredStream,
+      { fromVersion = 1, toVersion = maxVersion }: VersionRange
+    ): Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError> => {
+      checkIntegers({ fromVersion, toVersion })
+      return storage.readStream({ ...key, fromVersion, toVersion, direction: "forwards", limit: pageSize })
+    },
+
+    /** The first page of what is folded of a stream; undefined if it is to be read as rows. */
+    readContents: (
+      key: StoredStream,
+      { fromVersion = 1, toVersion = maxVersion }: VersionRange
+    ): Effect.Effect<EventStorage.Page<EventStorage.EventContent> | undefined, ReadError> => {
+      checkIntegers({ fromVersion, toVersion })
+      return contents({ ...key, fromVersion, toVersion, limit: pageSize })
+    },
+
+    /** Folds page by page, reading ahead. Returns whether that was possible with all pages; ends with the first where not. */
+    readAllContents: (
+      key: StoredStream,
+      { fromVersion = 1, toVersion = maxVersion }: VersionRange,
+      foldPage: (rows: ReadonlyArray<EventStorage.EventContent>) => boolean
+    ): Effect.Effect<boolean, ReadError> =>
+      paged({
+        start: fromVersion,
+        pageSize,
+        read: (cursor, limit) =>
+          Effect.flatMap(contents({ ...key, fromVersion: cursor, toVersion, limit }), (page) =>
+            page === undefined ? Effect.fail(unfolded) : Effect.succeed(page)
+          ),
+        next: (last) => last.version + 1,
+        decode: (rows) => ({ events: [], failure: foldPage(rows) ? undefined : unfolded }),
+        goesOn: true
+      }).pipe(
+        Stream.runDrain,
+        Effect.as(true),
+        Effect.catchTag("Unfolded", () => Effect.succeed(false))
+      ),
+
+    readLog: <A, E>(
+      tenantId: TenantId,
+      /** The types of aggregates, and of events as they are stored. */
+      types: Pick<EventStorage.ReadLogRequest, "aggregateTypes" | "eventTypes">,
+      range: LogRange & ReadOptions,
+      decodePage: DecodePage<A, E>,
+      /** What of it was asked for; default: all. */
+      keep?: (event: A) => boolean
+    ): Stream.Stream<A, ReadError | E> => {
+      const { fromPosition = 1, toPosition = Number.MAX_SAFE_INTEGER, direction = "forwards", limit } = range
+      checkIntegers({ fromPosition, toPosition, limit })
+      const query = range.query === undefined ? undefined : eventQuery.ofRead(range.query)
+      const aggregateTypes = eventQuery.aggregateTypes(range.query, types.aggregateTypes)
+      const matches = range.query === undefined ? undefined : eventQuery.matchesStored(range.query)
+      return paged({
+        start: direction === "forwards" ? fromPosition : toPosition,
+        pageSize,
+        limit,
+        read: (cursor, size) =>
+          storage.readLog({
+            tenantId,
+            fromPosition: direction === "forwards" ? cursor : fromPosition,
+            toPosition: direction === "forwards" ? toPosition : cursor,
+            recordedFrom: range.recordedFrom?.epochMilliseconds,
+            recordedBefore: range.recordedBefore?.epochMilliseconds,
+            aggregateTypes,
+            eventTypes: types.eventTypes,
+            query,
+            direction,
+            limit: size
+          }),
+        next: (last) => (direction === "forwards" ? last.position + 1 : last.position - 1),
+        decode: (rows) => {
+          const page = decodePage(matches === undefined ? rows : rows.filter(matches))
+          return keep === undefined ? page : { ...page, events: page.events.filter(keep) }
+        }
+      })
+    }
   }
-})
+}
 
 /** The reading half of the typed store. */
 export type Reader = ReturnType<typeof makeReader>

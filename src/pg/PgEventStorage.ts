@@ -7,10 +7,10 @@ import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as EventStorage from "../EventStorage.ts"
 import type * as groupCommit from "../internal/groupCommit.ts"
-import * as pgAppend from "../internal/pgAppend.ts"
 import * as pgAppending from "../internal/pgAppending.ts"
 import * as pgError from "../internal/pgError.ts"
 import * as PgGrowth from "../internal/pgGrowth.ts"
+import * as pgRead from "../internal/pgRead.ts"
 import { type StorageUnavailable, TenantMismatch, UnknownTenant } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
 import * as PgCheck from "./PgCheck.ts"
@@ -40,109 +40,6 @@ export interface Options {
   readonly onImpairedIsolation?: "refuse" | "warn" | undefined
 }
 
-const columns = [
-  '"position"',
-  "aggregate_type",
-  "aggregate_id",
-  "version",
-  "event_id::text",
-  "event_type",
-  "schema_version",
-  "occurred_at",
-  "recorded_at",
-  "actor",
-  "correlation_id",
-  "causation_id",
-  "metadata",
-  "payload",
-  "more",
-  "tags",
-  "hash"
-]
-
-/** The same, but for what is known of a stream before it is read. */
-const streamColumns = columns.filter((column) => column !== "aggregate_type" && column !== "aggregate_id")
-
-const readStreamSql = `select ${streamColumns.join(", ")} from eventsourcing.read_stream($1::uuid, $2::text, $3::text, $4::integer, $5::integer, $6::boolean, $7::integer, $8::bigint)`
-const readLogSql = `select ${columns.join(", ")} from eventsourcing.read_log($1::uuid, $2::bigint, $3::bigint, $4::timestamptz, $5::timestamptz, $6::text[], $7::text[], $8::jsonb, $9::boolean, $10::integer, $11::bigint)`
-const readAllLogsSql = `select tenant_id::text, ${columns.map((column) => `(event).${column}`).join(", ")} from eventsourcing.read_all_logs($1::uuid, $2::uuid, $3::bigint, $4::integer, $5::bigint)`
-
-type EventColumns = readonly [
-  position: number,
-  aggregateType: string,
-  aggregateId: string,
-  version: number,
-  eventId: string,
-  eventType: string,
-  schemaVersion: number,
-  occurredAt: Date,
-  recordedAt: Date,
-  actor: string | null,
-  correlationId: string,
-  causationId: string | null,
-  metadata: string,
-  payload: string,
-  more: boolean,
-  tags: ReadonlyArray<string> | null,
-  hash: string | null
-]
-
-type StreamColumns = EventColumns extends readonly [
-  infer Position,
-  string,
-  string,
-  ...infer Others extends ReadonlyArray<unknown>
-]
-  ? readonly [Position, ...Others]
-  : never
-
-const noTags: ReadonlyArray<string> = []
-
-const eventRow = (row: EventColumns): EventStorage.EventRow => ({
-  position: row[0],
-  aggregateType: row[1],
-  aggregateId: row[2],
-  version: row[3],
-  eventId: row[4],
-  eventType: row[5],
-  schemaVersion: row[6],
-  occurredAt: row[7].getTime(),
-  recordedAt: row[8].getTime(),
-  actor: row[9],
-  correlationId: row[10],
-  causationId: row[11],
-  metadata: row[12],
-  payload: row[13],
-  tags: row[15] ?? noTags,
-  hash: row[16]
-})
-
-/** The rows of a stream; the last one says whether there are more. */
-const streamPage = (
-  rows: ReadonlyArray<StreamColumns>,
-  { aggregateId, aggregateType }: EventStorage.ReadStreamRequest
-): EventStorage.Page<EventStorage.EventRow> => ({
-  rows: rows.map((row) => ({
-    position: row[0],
-    aggregateType,
-    aggregateId,
-    version: row[1],
-    eventId: row[2],
-    eventType: row[3],
-    schemaVersion: row[4],
-    occurredAt: row[5].getTime(),
-    recordedAt: row[6].getTime(),
-    actor: row[7],
-    correlationId: row[8],
-    causationId: row[9],
-    metadata: row[10],
-    payload: row[11],
-    tags: row[13] ?? noTags,
-    hash: row[14]
-  })),
-  complete: rows.at(-1)?.[12] !== true
-})
-
 type CommandColumns = readonly [
   fingerprint: string,
   aggregateType: string,
@@ -167,15 +64,6 @@ const commandRow = ([
   position,
   events
 })
-
-/** The last row says whether there are more. */
-const eventPage = (rows: ReadonlyArray<EventColumns>): EventStorage.Page<EventStorage.EventRow> => ({
-  rows: rows.map(eventRow),
-  complete: rows.at(-1)?.[14] !== true
-})
-
-/** A page of small rows is read with one more, which says whether there are more. */
-const oneMore = (limit: number): number => Math.min(limit + 1, maxInteger)
 
 const pageOf = <Columns, Row>(
   rows: ReadonlyArray<Columns>,
@@ -253,37 +141,9 @@ const make = (
     })
 
     return EventStorage.EventStorage.of({
+      ...pgRead.make(ofTenant, acrossTenants, pageBytes),
       changes: growth.changes,
       append,
-      readStream: (request) =>
-        Effect.map(
-          ofTenant<StreamColumns>("read a stream", request.tenantId, readStreamSql, [
-            request.aggregateType,
-            request.aggregateId,
-            clampVersion(Math.ceil(request.fromVersion)),
-            clampVersion(Math.floor(request.toVersion)),
-            request.direction === "backwards",
-            request.limit,
-            pageBytes
-          ]),
-          (rows) => streamPage(rows, request)
-        ),
-      readLog: (request) =>
-        Effect.map(
-          ofTenant<EventColumns>("read a log", request.tenantId, readLogSql, [
-            toBigint(Math.ceil(request.fromPosition)),
-            toBigint(Math.floor(request.toPosition)),
-            toDate(request.recordedFrom),
-            toDate(request.recordedBefore),
-            request.aggregateTypes ?? null,
-            request.eventTypes ?? null,
-            request.query === undefined ? null : JSON.stringify(pgAppend.queryJson(request.query)),
-            request.direction === "backwards",
-            request.limit,
-            pageBytes
-          ]),
-          eventPage
-        ),
       streamVersion: ({ tenantId, aggregateType, aggregateId }) =>
         Effect.map(
           ofTenant<[number]>(
@@ -385,7 +245,7 @@ const make = (
           acrossTenants<[TenantId, EventStorage.TenantStatus, Date, number]>(
             "list tenants",
             'select tenant_id::text, status, created_at, "position" from eventsourcing.list_tenants($1::uuid, $2::uuid, $3::integer)',
-            [accessId, after ?? null, oneMore(limit)]
+            [accessId, after ?? null, pgRead.oneMore(limit)]
           ),
           (rows) =>
             pageOf(rows, limit, ([tenantId, status, createdAt, position]) => ({
@@ -394,20 +254,6 @@ const make = (
               createdAt: createdAt.getTime(),
               position
             }))
-        ),
-      readAllLogs: ({ accessId, after, limit }) =>
-        Effect.map(
-          acrossTenants<readonly [TenantId, ...EventColumns]>("read all logs", readAllLogsSql, [
-            accessId,
-            after?.tenantId ?? null,
-            toBigint(Math.floor(after?.position ?? 0)),
-            limit,
-            pageBytes
-          ]),
-          (rows) => ({
-            rows: rows.map(([tenantId, ...event]) => ({ tenantId, ...eventRow(event) })),
-            complete: rows.at(-1)?.[15] !== true
-          })
         ),
       usage: ({ accessId, after, limit, recordedBefore, recordedFrom }) =>
         Effect.map(
@@ -419,7 +265,7 @@ const make = (
               new Date(recordedFrom),
               new Date(recordedBefore),
               after?.tenantId ?? null,
-              toDate(after?.day),
+              pgRead.toDate(after?.day),
               limit
             ]
           ),
@@ -440,7 +286,7 @@ const make = (
           acrossTenants<[string, Date, string, string, string]>(
             "list cross-tenant accesses",
             "select access_id::text, accessed_at, actor, reason, operation from eventsourcing.list_cross_tenant_accesses($1::uuid, $2::uuid, $3::integer)",
-            [accessId, before ?? null, oneMore(limit)]
+            [accessId, before ?? null, pgRead.oneMore(limit)]
           ),
           (rows) =>
             pageOf(rows, limit, ([id, accessedAt, actor, reason, operation]) => ({
@@ -453,16 +299,6 @@ const make = (
         )
     })
   })
-
-const maxInteger = 2_147_483_647
-
-/** Versions out of the range of `integer` select what the nearest one does: nothing more. */
-const clampVersion = (version: number): number => Math.min(Math.max(version, 0), maxInteger)
-
-const toBigint = (position: number): bigint =>
-  BigInt(Math.min(Math.max(position, 0), Number.MAX_SAFE_INTEGER))
-
-const toDate = (time: number | undefined): Date | null => (time === undefined ? null : new Date(time))
 
 /** Events in PostgreSQL. The database must be migrated (`PgMigrator.layer`). */
 export const layer: Layer.Layer<
