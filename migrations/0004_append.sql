@@ -74,7 +74,7 @@ create or replace function eventsourcing.append(
 )
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 -- also if the plan is made while there are few tenants or events: it is kept
 set enable_seqscan = off
 as $$
@@ -509,7 +509,7 @@ create or replace function eventsourcing.append_one(
 )
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 -- also if the plan is made while there are few tenants or events: it is kept
 set enable_seqscan = off
 as $$

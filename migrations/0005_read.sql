@@ -46,7 +46,7 @@ create or replace function eventsourcing.read_stream(
 returns setof eventsourcing.stored_event
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -93,7 +93,7 @@ create or replace function eventsourcing.position_at(p_tenant uuid, p_time times
 returns bigint
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   low    bigint := 1;
@@ -129,7 +129,7 @@ create or replace function eventsourcing.read_log(
 returns setof eventsourcing.stored_event
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   first     bigint := p_from;
@@ -208,7 +208,7 @@ create or replace function eventsourcing.stream_version(p_tenant uuid, p_aggrega
 returns integer
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -225,7 +225,7 @@ create or replace function eventsourcing.log_position(p_tenant uuid)
 returns double precision
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -240,7 +240,7 @@ create or replace function eventsourcing.provision_tenant(p_tenant uuid)
 returns text
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -254,7 +254,7 @@ create or replace function eventsourcing.tenant_status(p_tenant uuid)
 returns text
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);

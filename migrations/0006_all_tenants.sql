@@ -6,7 +6,7 @@ create or replace function eventsourcing.record_cross_tenant_access(
 returns void
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   insert into eventsourcing.cross_tenant_accesses (access_id, actor, reason, operation)
@@ -21,7 +21,7 @@ create or replace function eventsourcing.require_cross_tenant_access(p_access uu
 returns void
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   if not exists (select from eventsourcing.cross_tenant_accesses a where a.access_id = p_access) then
@@ -36,7 +36,7 @@ create or replace function eventsourcing.list_tenants(p_access uuid, p_after uui
 returns table (tenant_id uuid, status text, created_at timestamptz, "position" double precision)
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
@@ -60,7 +60,7 @@ create or replace function eventsourcing.read_all_logs(
 returns table (tenant_id uuid, event eventsourcing.stored_event)
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
@@ -90,7 +90,7 @@ create or replace function eventsourcing.set_tenant_status(p_access uuid, p_tena
 returns text
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   former text;
@@ -110,7 +110,7 @@ create or replace function eventsourcing.list_cross_tenant_accesses(
 returns setof eventsourcing.cross_tenant_accesses
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);

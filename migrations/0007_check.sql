@@ -5,7 +5,7 @@ create or replace function eventsourcing.isolation_problems()
 returns table (problem text, remedy text)
 language sql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
   with recursive tenant_table (oid) as (
     select c.oid from pg_class c

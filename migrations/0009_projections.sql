@@ -105,7 +105,7 @@ create or replace function eventsourcing.announce(p_tenants uuid[])
 returns uuid[]
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_custom_plan
 as $$
 declare
   bound constant text := nullif(current_setting('eventsourcing.tenant_id', true), '');
@@ -161,7 +161,7 @@ create or replace function eventsourcing.register_projection(
 returns void
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 begin
   insert into eventsourcing.projection_versions (projection, version) values (p_projection, p_version)
@@ -191,7 +191,7 @@ returns table (
 )
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
@@ -267,7 +267,7 @@ create or replace function eventsourcing.advance_projection(
 returns double precision
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   log_head bigint;
@@ -296,7 +296,7 @@ create or replace function eventsourcing.fail_projection(
 returns void
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -318,7 +318,7 @@ create or replace function eventsourcing.add_dead_letter(
 returns void
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -338,7 +338,7 @@ create or replace function eventsourcing.list_dead_letters(
 returns table ("position" double precision, event_id uuid, error text, attempts integer, failed_at timestamptz)
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 #variable_conflict use_column
 begin
@@ -361,7 +361,7 @@ create or replace function eventsourcing.remove_dead_letter(
 returns boolean
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -390,7 +390,7 @@ returns table (
 )
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 #variable_conflict use_column
 begin
@@ -411,7 +411,7 @@ create or replace function eventsourcing.resume_projection(p_tenant uuid, p_proj
 returns boolean
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -429,7 +429,7 @@ create or replace function eventsourcing.start_rebuild(p_tenant uuid, p_projecti
 returns void
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -450,7 +450,7 @@ create or replace function eventsourcing.lock_live_projection(p_tenant uuid, p_p
 returns double precision
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -490,7 +490,7 @@ grant select on eventsourcing.read_models to eventsourcing_tenant, eventsourcing
 create or replace function eventsourcing.register_read_model(target regclass)
 returns void
 language plpgsql
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 declare
   table_name constant text := (select c.relname from pg_class c where c.oid = target);
@@ -543,7 +543,7 @@ create or replace function eventsourcing.finish_rebuild(
 returns void
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);

@@ -12,7 +12,7 @@ create or replace function eventsourcing.matching_positions(
 returns bigint[]
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   item   jsonb;
@@ -119,7 +119,7 @@ returns bytea
 language plpgsql
 stable
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   return sha256(p_previous || (
@@ -144,7 +144,7 @@ create or replace function eventsourcing.start_hash_chain(p_tenant uuid)
 returns double precision
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   chained bigint;
@@ -168,7 +168,7 @@ create or replace function eventsourcing.hash_chain_start(p_tenant uuid)
 returns double precision
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -184,7 +184,7 @@ returns table (
 )
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin

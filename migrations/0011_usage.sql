@@ -6,7 +6,7 @@ create or replace function eventsourcing.usage_position(p_tenant uuid, p_head bi
 returns bigint
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   low    bigint := 1;
@@ -39,7 +39,7 @@ returns table (
 )
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

@@ -38,7 +38,7 @@ create or replace function eventsourcing.tenant_placement(p_tenant uuid)
 returns text
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -53,7 +53,7 @@ returns table (placement text, here boolean, dedicated boolean, closed boolean)
 language sql
 stable
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
   select p.placement, p.here, p.dedicated,
     not has_column_privilege('eventsourcing_tenant', 'eventsourcing.tenants', 'tenant_id', 'insert')
@@ -67,7 +67,7 @@ create or replace function eventsourcing.place_tenant(p_access uuid, p_tenant uu
 returns void
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
@@ -85,7 +85,7 @@ comment on function eventsourcing.place_tenant is 'Says which database a tenant 
 create or replace function eventsourcing.add_placement(p_placement text)
 returns void
 language plpgsql
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 begin
   insert into eventsourcing.placements (placement) values (p_placement) on conflict do nothing;
@@ -98,7 +98,7 @@ comment on function eventsourcing.add_placement(text) is 'Makes a database known
 create or replace function eventsourcing.name_database(p_placement text, p_dedicated boolean)
 returns void
 language plpgsql
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 declare
   known text;
@@ -127,7 +127,7 @@ comment on function eventsourcing.name_database(text, boolean) is
 create or replace function eventsourcing.admit_tenant(p_tenant uuid)
 returns void
 language plpgsql
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set jit = off
 as $$
 declare
   dedicated boolean;

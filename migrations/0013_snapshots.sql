@@ -36,7 +36,7 @@ returns table (
 )
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
@@ -60,7 +60,7 @@ create or replace function eventsourcing.save_snapshot(
 returns boolean
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -86,7 +86,7 @@ create or replace function eventsourcing.remove_snapshot(p_tenant uuid, p_aggreg
 returns boolean
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);

@@ -22,7 +22,7 @@ returns table (
 )
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   chunk   constant integer := 128;
@@ -95,7 +95,7 @@ create or replace function eventsourcing.read_stream_contents(
 returns table (first_version integer, event_types text[], schema_versions integer[], payloads text[], complete boolean)
 language plpgsql
 security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   chunk   constant integer := 128;

@@ -202,6 +202,11 @@ const rules: Readonly<Record<string, Rule>> = {
         "works on the application's tables, whose triggers may need the search path; names everything with its schema"
     }
   },
+  "no function has its statements compiled": {
+    violations: `select proname as what from pg_proc
+      where pronamespace = ${ours} and prosecdef and not coalesce(proconfig @> array['jit=off'], false)`,
+    planted: ["alter function eventsourcing.log_position(uuid) reset jit"]
+  },
   "a function without a fixed search path names every function and table with its schema": {
     violations: `select proname || ': ' || coalesce(m[1], m[2]) as what from pg_proc, regexp_matches(
         regexp_replace(prosrc, '--[^\\n]*', '', 'g'),
