@@ -24,19 +24,20 @@ import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import { TenantId } from "../../src/Tenant.ts"
 import { servers } from "../support/Databases.ts"
 
-/** Makes a database of 9 migrations, with events. */
-const migratedTo9 = Effect.gen(function* () {
+/** Makes a database of so many migrations, with events. */
+const migratedTo = Effect.fnUntraced(function* (version: number) {
   const sql = yield* SqlClient.SqlClient
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "eventsourcing-"))),
     (path) => Effect.sync(() => Fs.rmSync(path, { recursive: true, force: true }))
   )
   Fs.copyFileSync(
-    new URL("../fixtures/schema-9.sql", import.meta.url),
+    new URL(`../fixtures/schema-${version}.sql`, import.meta.url),
     Path.join(directory, "0001_schema.sql")
   )
   yield* PgMigrator.fromDirectory(pathToFileURL(`${directory}/`)).run
-  yield* sql`insert into ${sql(PgMigrator.table)} (migration_id, name) select n, 'earlier' from generate_series(2, 9) n`
+  yield* sql`insert into ${sql(PgMigrator.table)} (migration_id, name)
+    select n, 'earlier' from generate_series(2, ${version}::integer) n`
 })
 
 /** All that a migrated database consists of, line by line. */
@@ -118,7 +119,9 @@ const databases = [
   )
 ]
 
-describe.each(databases)("a database of an earlier version on $name", ({ layer }) => {
+const earlier = databases.flatMap((database) => [9, 13].map((version) => ({ ...database, version })))
+
+describe.each(earlier)("a database of version $version on $name", ({ layer, version }) => {
   const database = <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient | PgClient.PgClient>) =>
     Effect.provide(body, layer, { local: true })
 
@@ -129,11 +132,11 @@ describe.each(databases)("a database of an earlier version on $name", ({ layer }
         const fresh = yield* database(Effect.andThen(PgMigrator.run, catalogue))
         const migrated = yield* database(
           Effect.gen(function* () {
-            yield* migratedTo9
+            yield* migratedTo(version)
             const added = yield* PgMigrator.run
             assert.deepStrictEqual(
               added.map(([id]) => id),
-              (yield* PgMigrator.migrations).map(({ id }) => id).filter((id) => id > 9)
+              (yield* PgMigrator.migrations).map(({ id }) => id).filter((id) => id > version)
             )
             yield* PgCheck.isolation
             return yield* catalogue
@@ -150,7 +153,7 @@ describe.each(databases)("a database of an earlier version on $name", ({ layer }
     () =>
       database(
         Effect.gen(function* () {
-          yield* migratedTo9
+          yield* migratedTo(version)
           yield* PgMigrator.run
           if (a === undefined || b === undefined) return assert.fail()
           yield* Effect.gen(function* () {
