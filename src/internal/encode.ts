@@ -1,6 +1,5 @@
 /** From typed events to rows: everything that is refused is refused here, before anything is written. */
 import { Result, type Schema } from "effect"
-import { Buffer } from "node:buffer"
 import type * as Aggregate from "../Aggregate.ts"
 import * as Event from "../Event.ts"
 import type { EventContext } from "../EventContext.ts"

@@ -1,5 +1,4 @@
 import { Schema, SchemaTransformation } from "effect"
-import { Buffer } from "node:buffer"
 
 /** The one form in which UUIDs are compared and stored: lower case, hyphenated, without braces. */
 const canonicalForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -33,7 +32,9 @@ const randomByte = (): number => {
   return random[next++] ?? 0
 }
 
-const digits = Buffer.from("0123456789abcdef")
+const codesOf = (text: string): Array<number> => Array.from(text, (character) => character.charCodeAt(0))
+
+const digits = codesOf("0123456789abcdef")
 
 /** The character of the lowest four bits. */
 const low = (value: number): number => digits[value & 0xf] ?? 0
@@ -45,7 +46,7 @@ let lastMillis = 0
 let counter = 0
 
 /** The characters of the id that is being made, those of the last milliseconds among them. */
-const id = Buffer.from("xxxxxxxx-xxxx-7xxx-xxxx-xxxxxxxxxxxx")
+const id = codesOf("xxxxxxxx-xxxx-7xxx-xxxx-xxxxxxxxxxxx")
 
 /**
  * A UUID of version 7 (RFC 9562, method 1). In one process each sorts after the one before: 12 bits count within a
@@ -55,8 +56,8 @@ export const uuidV7 = (): string => {
   const now = Date.now()
   if (now > lastMillis || counter === 0xfff) {
     lastMillis = Math.max(now, lastMillis + 1)
-    const millis = lastMillis.toString(16).padStart(12, "0")
-    id.write(`${millis.slice(0, 8)}-${millis.slice(8)}`)
+    const millis = codesOf(lastMillis.toString(16).padStart(12, "0"))
+    for (let at = 0; at < 12; at++) id[at < 8 ? at : at + 1] = millis[at] ?? 0
     // the upper half is left to count
     counter = ((randomByte() & 0x7) << 8) | randomByte()
   } else {
@@ -77,5 +78,5 @@ export const uuidV7 = (): string => {
     id[at] = high(byte)
     id[at + 1] = low(byte)
   }
-  return id.toString("latin1")
+  return String.fromCharCode(...id)
 }
