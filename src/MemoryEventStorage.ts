@@ -101,17 +101,18 @@ const eventsBefore = (
 const receiptOf = (
   rows: ReadonlyArray<EventStorage.EventRow>,
   replayed: boolean
-): EventStorage.AppendReceipt => ({
-  replayed,
-  positions: rows.map(positionOf),
-  versions: rows.map(versionOf),
-  recordedAt: rows.map(recordedAtOf)
-})
-
-// not where they are used: functions that are made for every append take their time
-const positionOf = ({ position }: EventStorage.EventRow): number => position
-const versionOf = ({ version }: EventStorage.EventRow): number => version
-const recordedAtOf = ({ recordedAt }: EventStorage.EventRow): number => recordedAt
+): EventStorage.AppendReceipt => {
+  const [only] = rows
+  // most are of one event, of whose append three maps would be a tenth
+  return rows.length === 1 && only !== undefined
+    ? { replayed, positions: [only.position], versions: [only.version], recordedAt: [only.recordedAt] }
+    : {
+        replayed,
+        positions: rows.map(({ position }) => position),
+        versions: rows.map(({ version }) => version),
+        recordedAt: rows.map(({ recordedAt }) => recordedAt)
+      }
+}
 
 const appendTo = (
   log: TenantLog,
