@@ -207,7 +207,8 @@ export class EventStore extends Context.Service<
      *
      * Appending the same events (by event id) with the same content again yields the first outcome again, whatever
      * version is expected: a retry after a lost answer is safe. Content is stream, type, schema version, payload, tags and
-     * metadata. With no events, only the expected version and the condition are checked.
+     * metadata. With no events, only the expected version and the condition are checked. Where there is a tracer, every
+     * append is a span.
      */
     readonly append: <Type extends string, State, Payload extends Event.Tagged, Id>(
       events: StreamEvents<Type, State, Payload, Id> & CommandOptions

@@ -27,24 +27,29 @@ interface EmmettStore {
   appendToStream(stream: string, events: ReadonlyArray<object>, options?: object): Promise<unknown>
 }
 
+/** A new stream every hundred events: peers copy or scan what a stream has. */
+const placesInStreams = () => {
+  const place = { id: randomUUID(), version: 0 }
+  return () => {
+    if (place.version >= 100) Object.assign(place, { id: randomUUID(), version: 0 })
+    place.version++
+    return place
+  }
+}
+
+// Every round begins with a new store: all of them share a heap, and the fastest would be slowed down most by what it keeps.
 const peersInMemory = async (): Promise<ReadonlyArray<Contender>> => {
   const contenders: Array<Contender> = []
-  // A new stream every hundred events: they copy or scan what a stream has.
-  const stream = { id: randomUUID(), version: 0 }
-  const next = () => {
-    if (stream.version >= 100) Object.assign(stream, { id: randomUUID(), version: 0 })
-    stream.version++
-    return stream
-  }
   try {
     const { InMemoryEventStorageAdapter } = await loadPeer<{
       readonly InMemoryEventStorageAdapter: new (options: object) => CastoreAdapter
     }>("@castore/event-storage-adapter-in-memory")
-    const adapter = new InMemoryEventStorageAdapter({})
     contenders.push({
       name: "peer castore",
-      run: (time) =>
-        loops(1, time, () => {
+      run: (time) => {
+        const adapter = new InMemoryEventStorageAdapter({})
+        const next = placesInStreams()
+        return loops(1, time, () => {
           const { id: aggregateId, version } = next()
           return adapter.pushEvent(
             {
@@ -57,15 +62,20 @@ const peersInMemory = async (): Promise<ReadonlyArray<Contender>> => {
             { eventStoreId: "carts" }
           )
         })
+      }
     })
     const { getInMemoryEventStore } = await loadPeer<{ readonly getInMemoryEventStore: () => EmmettStore }>(
       "@event-driven-io/emmett"
     )
-    const store = getInMemoryEventStore()
     contenders.push({
       name: "peer emmett",
-      run: (time) =>
-        loops(1, time, () => store.appendToStream(next().id, [{ type: "ItemAdded", data: itemAdded(1) }]))
+      run: (time) => {
+        const store = getInMemoryEventStore()
+        const next = placesInStreams()
+        return loops(1, time, () =>
+          store.appendToStream(next().id, [{ type: "ItemAdded", data: itemAdded(1) }])
+        )
+      }
     })
   } catch (error) {
     console.warn(`peers in memory are left out: ${error instanceof Error ? error.message : String(error)}`)
@@ -76,16 +86,16 @@ const peersInMemory = async (): Promise<ReadonlyArray<Contender>> => {
 const inMemory: Case = {
   name: "memory backend",
   run: async ({ rounds, seconds }) => {
-    const runtime = ManagedRuntime.make(onDriver(MemoryEventStorage.layer))
     const [tenantId = Tenant.untenanted] = newTenants(1)
-    let stream = { id: randomUUID(), version: 0 }
     const event = itemAdded(1)
     const measured = await interleave(
       [
         {
           name: "this store",
-          run: (time) =>
-            runtime.runPromise(
+          run: async (time) => {
+            const runtime = ManagedRuntime.make(onDriver(MemoryEventStorage.layer))
+            let stream = { id: randomUUID(), version: 0 }
+            const rate = await runtime.runPromise(
               EventStore.EventStore.use((store) =>
                 fibers(1, time, () => {
                   if (stream.version >= 100) stream = { id: randomUUID(), version: 0 }
@@ -98,12 +108,14 @@ const inMemory: Case = {
                 })
               ).pipe(Tenant.provide(tenantId))
             )
+            await runtime.dispose()
+            return rate
+          }
         },
         ...(await peersInMemory())
       ],
       { rounds, seconds }
     )
-    await runtime.dispose()
     const result = table("Append one by one in memory, schemas and all", "appends/s", measured, "peer")
     const ours = result.lines.find(({ name }) => name === "this store")
     const rate = Math.max(...(ours?.rates ?? [Number.NaN]))

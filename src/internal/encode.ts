@@ -147,7 +147,6 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
       seenStreams.set(aggregateType, ids.add(encodedId))
     }
     const ready: Array<PreparedEvent> = []
-    const rows: Array<NewEventRow> = []
     for (const event of events) {
       const encoded = encodeEvent(aggregate, id, codec, event, correlationId, shared)
       if (isRefused(encoded)) return encoded
@@ -162,16 +161,17 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
       bytes += encoded.bytes
       if (bytes > limits.appendBytes) return exceeded("appendBytes", "the events of an append", limits)
       ready.push(encoded)
-      rows.push(row)
     }
     prepared.push({
       aggregate,
-      append: { aggregateType, aggregateId: encodedId, expectedVersion, events: rows },
+      append: { aggregateType, aggregateId: encodedId, expectedVersion, events: ready.map(rowOf) },
       events: ready
     })
   }
   return prepared
 }
+
+const rowOf = ({ row }: PreparedEvent): NewEventRow => row
 
 const encodeEvent = (
   aggregate: Aggregate.Any,
@@ -214,7 +214,10 @@ const encodeEvent = (
   const metadataText = metadata === noMetadata ? "{}" : jsonText(metadata, limits.depth)
   if (typeof metadataText !== "string")
     return unstorable(aggregateType, eventType, "metadata", metadataText, limits)
-  const tags = tagsOf(aggregate, id, payload, options.tags)
+  const tags =
+    aggregate.tagsOf === undefined && options.tags === undefined
+      ? noTags
+      : tagsOf(aggregate, id, payload, options.tags)
   if (isRefused(tags)) return tags
   const bytes = Buffer.byteLength(payloadText) + Buffer.byteLength(metadataText)
   if (bytes > limits.eventBytes) return exceeded("eventBytes", `payload and metadata of ${eventType}`, limits)
@@ -270,7 +273,6 @@ const tagsOf = (
   payload: Event.Tagged,
   stated: ReadonlyArray<string> | undefined
 ): OrRefused<ReadonlyArray<string>> => {
-  if (aggregate.tagsOf === undefined && stated === undefined) return noTags
   const fail = (path: ReadonlyArray<string | number>, reason: string) =>
     invalid(aggregate.type, payload._tag, path, reason)
   let given: ReadonlyArray<string>

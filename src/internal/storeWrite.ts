@@ -1,5 +1,5 @@
 /** The write path of the typed store: events are encoded, appended under their conditions, and given back as stored. */
-import { Clock, Context, Effect, Result, Stream } from "effect"
+import { Context, Effect, Result, Stream } from "effect"
 import type * as Aggregate from "../Aggregate.ts"
 import type * as Event from "../Event.ts"
 import { CurrentEventContext } from "../EventContext.ts"
@@ -17,6 +17,7 @@ import {
   VersionConflict
 } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
+import { appendNowOf, currentMillis, wholeMillis } from "./appendNow.ts"
 import { tenantOf } from "./currentTenant.ts"
 import * as decode from "./decode.ts"
 import { CurrentDerivedIds, deriveIds } from "./derivedIds.ts"
@@ -35,6 +36,7 @@ export interface Terms {
 /** An append, ready for the driver. */
 interface Plan {
   readonly tenantId: TenantId
+  readonly now: number
   readonly prepared: ReadonlyArray<encode.Prepared>
   /** The versions that streams without events were found at, by the index of the stream. */
   readonly versions: ReadonlyArray<number>
@@ -195,17 +197,29 @@ export const makeWriter = (
     return Effect.succeed(give(results))
   }
 
-  const send = <A>(plan: Plan, written: ReadonlyArray<EventStorage.StreamAppend>, give: Give<A>) => {
-    const { command, condition, tenantId } = plan
-    return Effect.flatMap(
-      storage.append([{ tenantId, streams: written, condition, command }]),
-      ([outcome]): Effect.Effect<A, WriteError> =>
-        outcome === undefined
-          ? Effect.die(new Error("the driver gave no outcome for an append"))
-          : Result.isFailure(outcome)
-            ? Effect.fail(outcome.failure)
-            : outcomeOf(plan, outcome.success, give)
-    )
+  const settle = <A>(
+    outcome: Result.Result<Receipt, AppendError>,
+    plan: Plan,
+    give: Give<A>
+  ): Effect.Effect<A, WriteError> =>
+    Result.isFailure(outcome) ? Effect.fail(outcome.failure) : outcomeOf(plan, outcome.success, give)
+
+  const appendNow = appendNowOf(storage.append)
+
+  const send = <A>(
+    plan: Plan,
+    streams: ReadonlyArray<EventStorage.StreamAppend>,
+    give: Give<A>
+  ): Effect.Effect<A, WriteError> => {
+    const { command, condition, now, tenantId } = plan
+    const request: EventStorage.AppendRequest = { tenantId, streams, condition, command }
+    return appendNow === undefined
+      ? Effect.flatMap(storage.append([request]), ([outcome]) =>
+          outcome === undefined
+            ? Effect.die(new Error("the driver gave no outcome for an append"))
+            : settle(outcome, plan, give)
+        )
+      : settle(appendNow(request, now), plan, give)
   }
 
   /** Streams without events are looked at, not written. */
@@ -217,7 +231,8 @@ export const makeWriter = (
       if (append.events.length > 0) written.push(append)
       versions.push(append.events.length > 0 ? 0 : yield* checkOnly(tenantId, append))
     }
-    if (written.length > 0) return yield* send({ ...plan, versions }, written, give)
+    if (written.length > 0)
+      return yield* send({ ...plan, now: yield* currentMillis, versions }, written, give)
     if (condition !== undefined) yield* checkCondition(tenantId, condition)
     const position = yield* storage.position(tenantId)
     return give(versions.map((version) => ({ version, position, events: [], replayed: false })))
@@ -230,8 +245,7 @@ export const makeWriter = (
     { command, condition: given }: Terms,
     give: Give<A>
   ): Effect.Effect<A, WriteError> => {
-    // A test clock stands between milliseconds after a jittered delay.
-    const now = Math.floor(Context.get(services, Clock.Clock).currentTimeMillisUnsafe())
+    const now = wholeMillis(services)
     const context = Context.get(services, CurrentEventContext)
     const encoded = encode.streams(streams, { context, now, limits })
     if (Result.isFailure(encoded)) return Effect.fail(encoded.failure)
@@ -239,7 +253,7 @@ export const makeWriter = (
     if (Result.isFailure(key)) return Effect.fail(key.failure)
     const prepared = encoded.success
     const condition = given === undefined ? undefined : storageCondition(given)
-    const plan: Plan = { tenantId, prepared, versions: noVersions, condition, command }
+    const plan: Plan = { tenantId, now, prepared, versions: noVersions, condition, command }
     const written = prepared.map(appendOf)
     // A command is recorded, whatever it led to.
     return command !== undefined || (written.length > 0 && written.every(hasEvents))

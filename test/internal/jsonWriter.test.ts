@@ -123,8 +123,10 @@ describe("the writer of simple JSON", () => {
       children: Schema.Array(Schema.suspend((): Schema.Codec<Tree> => Tree))
     })
     const others: ReadonlyArray<Schema.Constraint> = [
+      // @effect-diagnostics-next-line schemaNumber:off
       Schema.Struct({ a: Schema.Number }),
       Schema.Struct({ a: Schema.DateTimeUtc }),
+      // @effect-diagnostics-next-line schemaNumber:off
       Schema.Struct({ a: Schema.NumberFromString }),
       Schema.Struct({ a: Schema.optional(Schema.String) }),
       Schema.Struct({ a: Schema.BigInt }),
