@@ -48,7 +48,7 @@ describe("the public API", () => {
       Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Tagged
       EventContext: CurrentEventContext derivingIds provide whileHandling | EventContext
       EventQuery: of or | Any EventOf EventQuery Item Options
-      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventQuery EventQueryItem EventRow NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend TenantEventRow TenantRow TenantStatus UsageRow
+      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventQuery EventQueryItem EventRow NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore layer layerWith | AllLogsCursor AppendCondition AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey StreamPage TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
       InMemoryProjection: make | Apply AwaitOptions Failure Handlers InMemoryProjection LayerOptions Options Running Service
