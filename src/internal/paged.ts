@@ -8,8 +8,8 @@ import { type Decoded, reportSkipped } from "./decode.ts"
  *
  * **Details**
  *
- * Who wants a second page probably wants them all: from then on one page is read ahead while the consumer works. A short
- * read, such as an aggregate's, reads nothing in vain.
+ * Who wants a second page probably wants them all: from then on one page is read ahead while the one before it is decoded
+ * and the consumer works. A short read, such as an aggregate's, reads nothing in vain.
  */
 export const paged = <Row, Cursor, A, E, E2>(options: {
   readonly start: Cursor

@@ -72,6 +72,17 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
+  test("1: events that are too large to be read in chunks are read of one's own log alone", () =>
+    withNeighbour(
+      Effect.fnUntraced(function* (mine, theirs) {
+        for (const tenant of [mine, theirs, mine])
+          yield* write(tenant + "x".repeat(40_000), { stream: "large" }).pipe(as(tenant))
+        const large = texts(yield* log().pipe(as(mine))).filter((text) => String(text).length > 40_000)
+        assert.deepStrictEqual(large, [mine + "x".repeat(40_000), mine + "x".repeat(40_000)])
+        assert.lengthOf(yield* read("large").pipe(as(mine)), 2)
+      })
+    )),
+
   test("1: what a tenant recorded at a time is found whatever others recorded", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Result, Stream } from "effect"
 import type * as EventStorage from "../../src/EventStorage.ts"
 import * as EventStore from "../../src/EventStore.ts"
+import { paged } from "../../src/internal/paged.ts"
 import { StorageUnavailable } from "../../src/StoreError.ts"
 import { Account, append, asNewTenant, changedDriver, deposits, onDriver } from "../support/bank.ts"
 
@@ -55,6 +56,33 @@ describe("a paged read", () => {
       }
     }).pipe(asNewTenant, Effect.provide(layer))
   })
+
+  it.effect("reads on while it decodes, from the second page on, if there is no limit", () =>
+    Effect.gen(function* () {
+      for (const [limit, second] of [
+        [undefined, ["read 5", "decode 3"]],
+        [100, ["decode 3", "read 5"]]
+      ] as const) {
+        const done: Array<string> = []
+        yield* paged({
+          start: 1,
+          pageSize: 2,
+          limit,
+          read: (from) =>
+            Effect.sync(() => {
+              done.push(`read ${from}`)
+              return { rows: [from, from + 1], complete: from === 5 }
+            }),
+          next: (last) => last + 1,
+          decode: (rows) => {
+            done.push(`decode ${rows[0]}`)
+            return { events: rows, failure: undefined }
+          }
+        }).pipe(Stream.runDrain)
+        assert.deepStrictEqual(done, ["read 1", "decode 1", "read 3", ...second, "decode 5"])
+      }
+    })
+  )
 
   it.effect("reads one page ahead, once a second page is wanted", () => {
     const { asked, layer } = counting()

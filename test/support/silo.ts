@@ -156,6 +156,8 @@ export const admitting = (server: TestServer, names: ReadonlyArray<string>) =>
                 storage.append(requests)
               ),
             readStream: (request) => Effect.andThen(admitted(request.tenantId), storage.readStream(request)),
+            readContents: (request) =>
+              Effect.andThen(admitted(request.tenantId), storage.readContents?.(request) ?? Effect.undefined),
             readLog: (request) => Effect.andThen(admitted(request.tenantId), storage.readLog(request)),
             streamVersion: (request) =>
               Effect.andThen(admitted(request.tenantId), storage.streamVersion(request)),
