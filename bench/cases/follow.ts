@@ -103,27 +103,43 @@ const catchUp: Case = {
       await execute(peer.database.owner, "vacuum analyze")
     }
     const seen = new Map<string, number>()
-    const measuring = (name: string, work: () => Promise<number>) => ({
+    /** What is measured is connected and started before, as the peers are. */
+    const measuring = (
+      name: string,
+      start: () => Promise<{
+        readonly work: () => Promise<number>
+        readonly end?: () => Promise<void>
+      }>
+    ) => ({
       name,
       run: async (): Promise<number> => {
+        const { end, work } = await start()
         const result = await rateOf(work)
+        await end?.()
         seen.set(name, Math.min(result.seen, seen.get(name) ?? Infinity))
         return result.rate
       }
     })
+    const started = (work: () => Promise<number>) => () => Promise.resolve({ work })
     let version = 0
     const measured = await interleave(
       [
-        measuring("raw page scan, same driver", () => raw.runPromise(rawScan(tenantId))),
-        measuring("this store: readLog, decoded", () =>
-          runtime.runPromise(
-            EventStore.EventStore.use((store) =>
-              Stream.runFold(
-                store.readLog({ aggregates: [Cart] }),
-                () => 0,
-                (count) => count + 1
-              )
-            ).pipe(Tenant.provide(tenantId))
+        measuring(
+          "raw page scan, same driver",
+          started(() => raw.runPromise(rawScan(tenantId)))
+        ),
+        measuring(
+          "this store: readLog, decoded",
+          started(() =>
+            runtime.runPromise(
+              EventStore.EventStore.use((store) =>
+                Stream.runFold(
+                  store.readLog({ aggregates: [Cart] }),
+                  () => 0,
+                  (count) => count + 1
+                )
+              ).pipe(Tenant.provide(tenantId))
+            )
           )
         ),
         measuring("this store: projection, decoded, a checkpoint a page", async () => {
@@ -133,12 +149,20 @@ const catchUp: Case = {
             [projection(`no-op ${++version}`, (count) => (handled += count))],
             0
           )
-          await runner.runPromise(ProjectionRunner.ProjectionRunner.use(({ drain }) => drain))
-          await runner.dispose()
-          return handled
+          await runner.context()
+          return {
+            work: async () => {
+              await runner.runPromise(ProjectionRunner.ProjectionRunner.use(({ drain }) => drain))
+              return handled
+            },
+            end: () => runner.dispose()
+          }
         }),
         ...peers.map((peer) =>
-          measuring(`peer ${peer.name}`, () => peer.catchUp?.(events) ?? Promise.resolve(0))
+          measuring(
+            `peer ${peer.name}`,
+            started(() => peer.catchUp?.(events) ?? Promise.resolve(0))
+          )
         )
       ],
       { rounds, seconds: 0 }

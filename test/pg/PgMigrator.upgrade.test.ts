@@ -119,7 +119,7 @@ const databases = [
   )
 ]
 
-const earlier = databases.flatMap((database) => [9, 13].map((version) => ({ ...database, version })))
+const earlier = databases.flatMap(({ name, layer }) => [9, 13].map((version) => ({ name, layer, version })))
 
 describe.each(earlier)("a database of version $version on $name", ({ layer, version }) => {
   const database = <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient | PgClient.PgClient>) =>
