@@ -1,15 +1,17 @@
 -- Appending. One call takes a batch of independent appends and gives each its own outcome.
 --
--- The batch comes as flat arrays. A segment is what is done in one go: appends of one tenant that share neither a
--- stream, an event id nor a command key; one with a condition is the first of its segment, as it must see what those
--- before it have written. A round is a segment of each tenant that has as many; it takes three statements, however many
--- appends it has, and sees what the rounds before it have written.
+-- The batch comes as flat arrays. A segment is what is done in one go: appends of one tenant that share neither an event
+-- id nor a command key; one with a condition is the first of its segment, as it must see what those before it have
+-- written. A round is a segment of each tenant that has as many; it takes two statements, however many appends it has,
+-- and sees what the rounds before it have written.
 --
 --   p_tenants      in the order of ids, so that all writers lock tenants in the same order and no deadlock is possible
 --   p_round_*      one element per round: the number of its last segment
 --   segment_*      one element per segment: the number (1, 2 …) of its tenant, and of its last stream
 --   stream_*       one element per stream of an append: the number of the append, the number of its segment, the stream,
---                  the expected version (exact, 0 = no stream; -1 any; -2 must exist), and the number of its last event
+--                  the expected version (exact, 0 = no stream; -1 any; -2 must exist), the number of its last event, and,
+--                  if appends before it in the segment have the same stream, the number of the last of these elements
+--                  (or 0) and how many events all of them have
 --   event_*        one element per event: the number of its stream, and its content ('' is NULL for actor and causation);
 --                  tags as the text of an array ('' if there are none, and no elements at all if there are none in the batch)
 --   extras         NULL, or what else some appends ask for: [{"append": 1, "query": [{"types": […] or null, "tags": […]}],
@@ -57,6 +59,8 @@ create or replace function eventsourcing.append(
   in p_stream_ids            text[],
   in p_stream_expected       integer[],
   in p_stream_last_events    integer[],
+  in p_stream_previous       integer[],
+  in p_stream_events_before  integer[],
   in p_event_streams         integer[],
   in p_event_ids             uuid[],
   in p_event_types           text[],
@@ -105,12 +109,15 @@ declare
   now_            timestamptz;
   now_ms          double precision;
   v_position      bigint;
+  found_position  bigint;
   v_version       integer;
   before          integer;          -- number of the append before the segment
   refused         boolean[];        -- by place of the append in the segment
   extras          jsonb[];          -- what appends of the segment ask for
   extra           jsonb;
   place           integer;
+  first_of_append integer;
+  previous        integer;
   found_row       record;
   results_before  double precision[];
   commands_before jsonb;
@@ -174,8 +181,9 @@ begin
             coalesce((
               select e.version from eventsourcing.events e
               where e.tenant_id = b.tenant_id and e.aggregate_type = p_stream_types[s.n]
-                and e.aggregate_id = p_stream_ids[s.n] and e.version >= greatest(p_stream_expected[s.n], 0)
-              order by e.version desc limit 1), 0) as version
+                and e.aggregate_id = p_stream_ids[s.n]
+                and e.version >= greatest(p_stream_expected[s.n] - p_stream_events_before[s.n], 0)
+              order by e.version desc limit 1), 0) + p_stream_events_before[s.n] as version
           from generate_series(streams_before + 1, last_of_round) s (n)
           cross join lateral (
             select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
@@ -277,42 +285,54 @@ begin
               end::double precision[];
             end loop;
 
+            -- One append after the other: whether it is appended decides on the versions of those behind it.
+            v_position := head;
+            first_of_append := first_stream;
             for s in first_stream .. last_stream loop
               place := p_stream_appends[s] - before;
-              if not refused[place] and not fine[s - streams_before] then
-                refused[place] := true;
+              previous := p_stream_previous[s];
+              if previous > 0 then
+                actual[s - streams_before] := actual[previous - streams_before]
+                  + case when refused[p_stream_appends[previous] - before] then 0
+                      else p_stream_last_events[previous] - coalesce(p_stream_last_events[previous - 1], 0) end;
+              elsif not fine[s - streams_before] then
                 -- only that it is not the expected one is known so far
-                v_version := coalesce((
+                actual[s - streams_before] := coalesce((
                   select e.version from eventsourcing.events e
                   where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s]
                     and e.aggregate_id = p_stream_ids[s]
                   order by e.version desc limit 1), 0);
+              end if;
+              v_version := actual[s - streams_before];
+              if not refused[place] and not (case p_stream_expected[s]
+                when -1 then true when -2 then v_version > 0 else v_version = p_stream_expected[s]
+              end) then
+                refused[place] := true;
                 results := results || array[9, s, v_version]::double precision[];
               end if;
-            end loop;
+              continue when s < last_stream and p_stream_appends[s + 1] = p_stream_appends[s];
 
-            foreach extra in array extras loop
-              place := (extra ->> 'append')::integer - before;
-              if extra ? 'query' and not refused[place] then
-                v_position := (eventsourcing.matching_positions(
-                  v_tenant, extra -> 'query', (extra ->> 'after')::bigint + 1, head, null, null, false, 1))[1];
-                if v_position is not null then
-                  refused[place] := true;
-                  results := results || array[10, before + place, v_position]::double precision[];
+              foreach extra in array extras loop
+                if (extra ->> 'append')::integer = before + place and extra ? 'query' and not refused[place] then
+                  found_position := (eventsourcing.matching_positions(
+                    v_tenant, extra -> 'query', (extra ->> 'after')::bigint + 1, head, null, null, false, 1))[1];
+                  if found_position is not null then
+                    refused[place] := true;
+                    results := results || array[10, before + place, found_position]::double precision[];
+                  end if;
                 end if;
-              end if;
-            end loop;
+              end loop;
 
-            v_position := head;
-            for s in first_stream .. last_stream loop
-              place := s - streams_before;
-              if refused[p_stream_appends[s] - before] then
-                bases[place] := null;
-              else
-                bases[place] := v_position;
-                results := results || array[6, s, actual[place], v_position, now_ms]::double precision[];
-                v_position := v_position + p_stream_last_events[s] - coalesce(p_stream_last_events[s - 1], 0);
-              end if;
+              for t in first_of_append .. s loop
+                if refused[place] then
+                  bases[t - streams_before] := null;
+                else
+                  bases[t - streams_before] := v_position;
+                  results := results || array[6, t, actual[t - streams_before], v_position, now_ms]::double precision[];
+                  v_position := v_position + p_stream_last_events[t] - coalesce(p_stream_last_events[t - 1], 0);
+                end if;
+              end loop;
+              first_of_append := s + 1;
             end loop;
             results := results || 0::double precision;
 
@@ -447,6 +467,8 @@ create or replace procedure eventsourcing.append_alone(
   in p_stream_ids            text[],
   in p_stream_expected       integer[],
   in p_stream_last_events    integer[],
+  in p_stream_previous       integer[],
+  in p_stream_events_before  integer[],
   in p_event_streams         integer[],
   in p_event_ids             uuid[],
   in p_event_types           text[],
@@ -472,8 +494,8 @@ begin
   set transaction isolation level read committed;
   answer := eventsourcing.append(
     p_provision, p_wait, p_tenants, p_round_last_segments, p_segment_tenants, p_segment_last_streams, p_stream_appends,
-    p_stream_segments, p_stream_types, p_stream_ids, p_stream_expected, p_stream_last_events, p_event_streams,
-    p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids,
+    p_stream_segments, p_stream_types, p_stream_ids, p_stream_expected, p_stream_last_events, p_stream_previous,
+    p_stream_events_before, p_event_streams, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids,
     p_event_causation_ids, p_event_metadata, p_event_payloads, p_event_tags, p_extras
   );
   results := answer.results;

@@ -19,6 +19,8 @@ const parameterTypes = [
   "integer[]",
   "integer[]",
   "integer[]",
+  "integer[]",
+  "integer[]",
   "uuid[]",
   "text[]",
   "integer[]",
@@ -132,38 +134,28 @@ const expectedVersion = (expected: StreamAppend["expectedVersion"]): number => {
   }
 }
 
-/** What the appends of a tenant in the current round have claimed. */
-class Claims {
-  round = 0
-  readonly #streams = new Map<string, Set<string>>()
+/** The events and commands of a tenant in its current round. */
+class Round {
+  number = 0
   readonly #events = new Set<string>()
   readonly #commands = new Set<string>()
 
   /** The round of a further append. */
   add({ command, condition, streams }: AppendRequest): number {
-    if (
-      (condition !== undefined && this.#events.size + this.#commands.size > 0) ||
-      this.#clash(streams, command)
-    ) {
-      this.round++
-      this.#streams.clear()
+    const first = this.#events.size + this.#commands.size === 0
+    if (!first && (condition !== undefined || this.#clash(streams, command))) {
+      this.number++
       this.#events.clear()
       this.#commands.clear()
     }
     if (command !== undefined) this.#commands.add(command.key)
-    for (const { aggregateType, aggregateId, events } of streams) {
-      let ids = this.#streams.get(aggregateType)
-      if (ids === undefined) this.#streams.set(aggregateType, (ids = new Set()))
-      ids.add(aggregateId)
-      for (const { eventId } of events) this.#events.add(eventId)
-    }
-    return this.round
+    for (const { events } of streams) for (const { eventId } of events) this.#events.add(eventId)
+    return this.number
   }
 
   #clash(streams: ReadonlyArray<StreamAppend>, command: CommandKey | undefined): boolean {
     if (command !== undefined && this.#commands.has(command.key)) return true
-    for (const { aggregateType, aggregateId, events } of streams) {
-      if (this.#streams.get(aggregateType)?.has(aggregateId) === true) return true
+    for (const { events } of streams) {
       for (const { eventId } of events) if (this.#events.has(eventId)) return true
     }
     return false
@@ -171,19 +163,51 @@ class Claims {
 }
 
 /**
- * Appends of one tenant that share a stream, an event id or a command key must be done one after the other: the later
- * one starts a new round. So does one with a condition, which must see what those before it have written. Those behind
- * it go into that round or later ones, so that positions follow the order of the batch.
+ * Appends of one tenant that share an event id or a command key must be done one after the other: the later one starts a
+ * new round. So does one with a condition, which must see what those before it have written. Those behind it go into
+ * that round or later ones, so that positions follow the order of the batch.
  */
 const inRounds = (requests: ReadonlyArray<AppendRequest>): Array<Entry> => {
   if (requests.length === 1) return requests.map((request, index) => ({ request, index, round: 0 }))
-  const tenants = new Map<string, Claims>()
+  const rounds = new Map<string, Round>()
   return requests.map((request, index) => {
-    let claims = tenants.get(request.tenantId)
-    if (claims === undefined) tenants.set(request.tenantId, (claims = new Claims()))
-    return { request, index, round: claims.add(request) }
+    let round = rounds.get(request.tenantId)
+    if (round === undefined) rounds.set(request.tenantId, (round = new Round()))
+    return { request, index, round: round.add(request) }
   })
 }
+
+/** Where a stream was last in a segment, and how many events it has there. */
+interface Seen {
+  stream: number
+  events: number
+}
+
+/** The streams of a segment, to find those that several appends have. */
+class Streams {
+  readonly #byType = new Map<string, Map<string, Seen>>()
+
+  clear(): void {
+    this.#byType.clear()
+  }
+
+  /** Adds a stream by its number. Returns where it was before. */
+  add({ aggregateId, aggregateType, events }: StreamAppend, stream: number): Readonly<Seen> {
+    let byId = this.#byType.get(aggregateType)
+    if (byId === undefined) this.#byType.set(aggregateType, (byId = new Map<string, Seen>()))
+    const seen = byId.get(aggregateId)
+    if (seen === undefined) {
+      byId.set(aggregateId, { stream, events: events.length })
+      return unseen
+    }
+    const before = { ...seen }
+    seen.stream = stream
+    seen.events += events.length
+    return before
+  }
+}
+
+const unseen: Readonly<Seen> = { stream: 0, events: 0 }
 
 const compare = (left: string, right: string): number => (left < right ? -1 : left > right ? 1 : 0)
 
@@ -248,6 +272,8 @@ export const encode = (
   const streamIds: Array<string> = []
   const streamExpected: Array<number> = []
   const streamLastEvents: Array<number> = []
+  const streamPrevious: Array<number> = []
+  const streamEventsBefore: Array<number> = []
   const eventStreams: Array<number> = []
   const eventIds: Array<string> = []
   const eventTypes: Array<string> = []
@@ -261,6 +287,7 @@ export const encode = (
   const eventTags: Array<string> = []
   const extras: Array<object> = []
   let tagged = false
+  const streamsOfSegment = new Streams()
   let previous: Entry | undefined
   let append = 0
   for (const entry of entries) {
@@ -271,6 +298,7 @@ export const encode = (
       if (tenant === undefined) tenantNumbers.set(request.tenantId, (tenant = tenants.push(request.tenantId)))
       segmentTenants.push(tenant)
       roundLastSegments[round] = segmentTenants.length
+      streamsOfSegment.clear()
     }
     previous = entry
     const extra = extraOf(request, append)
@@ -282,6 +310,9 @@ export const encode = (
       streamTypes.push(stream.aggregateType)
       streamIds.push(stream.aggregateId)
       streamExpected.push(expectedVersion(stream.expectedVersion))
+      const before = streamsOfSegment.add(stream, streams.length)
+      streamPrevious.push(before.stream)
+      streamEventsBefore.push(before.events)
       for (const event of stream.events) {
         eventStreams.push(streams.length)
         eventIds.push(event.eventId)
@@ -314,6 +345,8 @@ export const encode = (
       array(streamIds, PgTypes.OID.text),
       array(streamExpected, PgTypes.OID.int4),
       array(streamLastEvents, PgTypes.OID.int4),
+      array(streamPrevious, PgTypes.OID.int4),
+      array(streamEventsBefore, PgTypes.OID.int4),
       array(eventStreams, PgTypes.OID.int4),
       array(eventIds, PgTypes.OID.uuid),
       array(eventTypes, PgTypes.OID.text),
