@@ -47,6 +47,8 @@ returns setof eventsourcing.stored_event
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
+-- in the order of the index, whatever the planner thinks of sorting: what is behind the page is not looked at
+set enable_sort = off
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
@@ -130,6 +132,8 @@ returns setof eventsourcing.stored_event
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
+-- as in read_stream
+set enable_sort = off
 as $$
 declare
   first     bigint := p_from;

@@ -61,6 +61,8 @@ returns table (tenant_id uuid, event eventsourcing.stored_event)
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
+-- as in read_stream
+set enable_sort = off
 as $$
 #variable_conflict use_column
 begin

@@ -23,6 +23,8 @@ returns table (
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
+-- as in read_stream
+set enable_sort = off
 as $$
 declare
   chunk   constant integer := 128;
@@ -96,6 +98,8 @@ returns table (first_version integer, event_types text[], schema_versions intege
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
+-- as in read_stream
+set enable_sort = off
 as $$
 declare
   chunk   constant integer := 128;

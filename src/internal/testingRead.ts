@@ -355,6 +355,59 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
+  it.effect(
+    "a driver that reads apart what is folded gives what the rows have, of this tenant and stream alone",
+    () =>
+      Effect.gen(function* () {
+        const { readContents } = yield* EventStorage
+        if (readContents === undefined) return
+        const [tenant, other] = [newTenant(), newTenant()]
+        const variety = [
+          ...events(3),
+          event({ eventType: "Other", schemaVersion: 2 }),
+          event({ payload: texts["the order of keys"] }),
+          event({ payload: texts["a long string"] }),
+          ...events(140, { eventType: "Other" })
+        ]
+        yield* append(other, stream("one", events(7, { eventType: "Theirs" })))
+        yield* append(tenant, stream("one", variety), stream("two", events(3)))
+        const { rows } = yield* readStream(tenant, "one")
+        const expected = rows.map((row) => ({
+          version: row.version,
+          eventType: row.eventType,
+          schemaVersion: row.schemaVersion,
+          payload: row.payload
+        }))
+        for (const [fromVersion, toVersion, limit] of [
+          [1, 1e9, 1],
+          [1, 1e9, 100],
+          [1, 1e9, 10_000],
+          [2, 145, 40],
+          [147, 1e9, 10],
+          [5, 4, 10]
+        ] as const) {
+          const found: Array<(typeof expected)[number]> = []
+          let complete = false
+          while (!complete) {
+            const next = fromVersion + found.length
+            const range = { fromVersion: next, toVersion, limit }
+            const one = { tenantId: tenant, aggregateType, aggregateId: "one", ...range }
+            const page =
+              (yield* readContents(one)) ?? (yield* readStream(tenant, "one", { ...range, limit: 1 }))
+            assert.isAtMost(page.rows.length, limit)
+            assert.isTrue(page.complete || page.rows.length > 0)
+            for (const { eventType, payload, schemaVersion, version: at } of page.rows)
+              found.push({ version: at, eventType, schemaVersion, payload })
+            complete = page.complete
+          }
+          assert.deepStrictEqual(
+            found,
+            expected.filter((row) => row.version >= fromVersion && row.version <= toVersion)
+          )
+        }
+      })
+  )
+
   it.effect("what does not exist is empty, and reading it makes nothing", () =>
     Effect.gen(function* () {
       const [unknown, known] = [newTenant(), newTenant()]
