@@ -1,6 +1,6 @@
 /**
  * What was acknowledged survives: the server, one of its processes, or a writer is killed under load, again and again.
- * `EVENTSOURCING_CRASH_ROUNDS` sets how often (default: 3).
+ * `EVENTSOURCING_CRASH_ROUNDS` sets how often (default: 2).
  */
 import { PgClient } from "@effect/sql-pg"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
@@ -17,7 +17,7 @@ import { type Acknowledged, type Settings, settingsName, storeOn, write } from "
 import { type Database, configOf, freshDatabase } from "../support/Databases.ts"
 import { type PgServer, start } from "../support/PgServer.ts"
 
-const rounds = Number(process.env["EVENTSOURCING_CRASH_ROUNDS"] ?? 3)
+const rounds = Number(process.env["EVENTSOURCING_CRASH_ROUNDS"] ?? 2)
 const writers = 16
 
 const pause = (millis: number) => Effect.sleep(millis)
