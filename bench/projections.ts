@@ -9,8 +9,6 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { Console, Effect, Layer } from "effect"
-import { readdir, readFile } from "node:fs/promises"
-import * as Path from "node:path"
 import { parseArgs } from "node:util"
 import * as Tenant from "../src/Tenant.ts"
 import { append, deposited } from "../test/support/bank.ts"
@@ -18,6 +16,7 @@ import { storeOn } from "../test/support/crashWriter.ts"
 import { configOf, freshDatabase } from "../test/support/Databases.ts"
 import { type PgServer, start } from "../test/support/PgServer.ts"
 import { startWorker, tables } from "../test/support/projectionWorker.ts"
+import { serverTime, timesOf } from "./internal/cpu.ts"
 
 const { values } = parseArgs({
   options: {
@@ -111,44 +110,6 @@ const demonstration = Effect.fnUntraced(function* (server: PgServer) {
 }, Effect.scoped)
 
 const percent = (share: number): string => `${(share * 100).toFixed(2)} %`
-
-interface ProcessTimes {
-  readonly parent: number
-  /** CPU seconds of its own. */
-  readonly own: number
-  /** CPU seconds of its children that have ended. */
-  readonly ended: number
-}
-
-/** The CPU time of a process; none when it has ended. */
-const timesOf = async (pid: number): Promise<ProcessTimes | undefined> => {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined)
-  if (stat === undefined) return undefined
-  // Behind the name, which may contain anything: state, parent …; in hundredths of a second.
-  const fields = stat
-    .slice(stat.lastIndexOf(")") + 2)
-    .split(" ")
-    .map(Number)
-  const [parent = 0, user = 0, system = 0, endedUser = 0, endedSystem = 0] = [1, 11, 12, 13, 14].map(
-    (index) => fields[index]
-  )
-  return { parent, own: (user + system) / 100, ended: (endedUser + endedSystem) / 100 }
-}
-
-/** The CPU time of the server's processes, those that have ended included. */
-const serverTime = async (server: PgServer): Promise<number> => {
-  const file = await readFile(Path.join(server.dataDirectory, "postmaster.pid"), "utf8")
-  const postmaster = Number(file.split("\n")[0])
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number)
-  const all = await Promise.all(pids.map(async (pid) => ({ pid, times: await timesOf(pid) })))
-  let sum = 0
-  for (const { pid, times } of all) {
-    if (times === undefined) continue
-    if (pid === postmaster) sum += times.own + times.ended
-    else if (times.parent === postmaster) sum += times.own
-  }
-  return sum
-}
 
 const idle = Effect.fnUntraced(function* (server: PgServer, count: number) {
   const { database, sql } = yield* newDatabase(server)

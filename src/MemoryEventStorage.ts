@@ -4,11 +4,12 @@
 import { Effect, Layer, PubSub, Result, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as EventStorage from "./EventStorage.ts"
-import { currentMillis, fromAppendNow } from "./internal/appendNow.ts"
+import { fromAppendNow } from "./internal/appendNow.ts"
 import { isExpected } from "./internal/expectedVersion.ts"
 import { sameJson } from "./internal/json.ts"
 import { withHeads } from "./internal/memoryHeads.ts"
 import { dayMillis, matches, seenUpTo, TenantLog } from "./internal/memoryLog.ts"
+import { currentMillis } from "./internal/wholeMillis.ts"
 import {
   AppendConditionFailed,
   type AppendError,

@@ -4,9 +4,11 @@ import { Effect, Layer } from "effect"
 import { EventStorage, type EventRow, type NewEventRow, type Page } from "../src/EventStorage.ts"
 import {
   append,
+  contentsOf,
   event,
   events,
   newTenant,
+  readContents,
   readLog,
   readStream,
   stream
@@ -60,39 +62,6 @@ const asRows = (tenant: TenantId, eventTypes?: ReadonlyArray<string>) =>
     rows.toReversed()
   )
 
-/** A stream as it is folded, page by page; rows where the driver asks for them. */
-const contentsOf = Effect.fnUntraced(function* (tenant: TenantId, id: string, limit: number) {
-  const storage = yield* EventStorage
-  const found: Array<Pick<EventRow, "version" | "eventType" | "schemaVersion" | "payload">> = []
-  let asked = 0
-  while (true) {
-    const fromVersion = found.length + 1
-    const request = {
-      tenantId: tenant,
-      aggregateType: "Case",
-      aggregateId: id,
-      fromVersion,
-      toVersion: 1e9,
-      limit
-    }
-    const page = yield* storage.readContents?.(request) ?? Effect.undefined
-    if (page === undefined) asked++
-    const { complete, rows } = page ?? (yield* readStream(tenant, id, { fromVersion, limit: 1 }))
-    assert.isAtMost(rows.length, limit)
-    for (const { eventType, payload, schemaVersion, version } of rows)
-      found.push({ eventType, payload, schemaVersion, version })
-    if (complete || rows.length === 0) return { found, asked }
-  }
-})
-
-const foldedOf = (rows: ReadonlyArray<EventRow>) =>
-  rows.map(({ eventType, payload, schemaVersion, version }) => ({
-    eventType,
-    payload,
-    schemaVersion,
-    version
-  }))
-
 describe.each(sqlBackends)("on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
     it.effect("everything of an event comes back, whatever is in it, with pages of any size", () =>
@@ -142,11 +111,14 @@ describe.each(sqlBackends)("on $name", (backend) => {
           ["one", 0],
           ["large", 2]
         ] as const) {
-          const expected = foldedOf((yield* readStream(tenant, id, { limit: 1000 })).rows)
+          const expected = contentsOf((yield* readStream(tenant, id, { limit: 1000 })).rows)
           for (const limit of [50, 128, 300, 1000])
-            assert.deepStrictEqual(yield* contentsOf(tenant, id, limit), { found: expected, asked: needed })
+            assert.deepStrictEqual(yield* readContents(tenant, id, { limit }), {
+              found: expected,
+              asked: needed
+            })
         }
-        assert.deepStrictEqual(yield* contentsOf(tenant, "none", 10), { found: [], asked: 0 })
+        assert.deepStrictEqual(yield* readContents(tenant, "none", { limit: 10 }), { found: [], asked: 0 })
       })
     )
   })
@@ -173,8 +145,8 @@ describe.each(sqlBackends)("on $name", (backend) => {
             (yield* pagesOf(full, 1000)).map(({ rows }) => rows.length),
             [256]
           )
-          const { found } = yield* contentsOf(tenant, "one", 1000)
-          assert.lengthOf(found, 300)
+          const read = yield* readContents(tenant, "one", { limit: 1000 })
+          assert.lengthOf(read?.found ?? [], 300)
         })
       )
     }

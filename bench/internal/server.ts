@@ -5,6 +5,7 @@ import type { SqlClient } from "effect/sql"
 import type { Config } from "../../test/support/Databases.ts"
 import { configOf, freshDatabase } from "../../test/support/Databases.ts"
 import { start } from "../../test/support/PgServer.ts"
+import { serverTime } from "./cpu.ts"
 
 /** A database of its own, dropped by `close`. */
 export interface Database {
@@ -21,6 +22,8 @@ export interface Database {
 export interface Server {
   readonly newDatabase: () => Promise<Database>
   readonly describe: () => Promise<string>
+  /** CPU seconds of its processes; Linux only. */
+  readonly cpuTime: () => Promise<number>
   readonly stop: () => Promise<void>
 }
 
@@ -76,6 +79,7 @@ export const startServer = async (): Promise<Server> => {
       )
       return values.join(", ")
     },
+    cpuTime: () => serverTime(server),
     stop: () => server.stop()
   }
 }

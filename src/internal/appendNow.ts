@@ -2,9 +2,10 @@
  * Drivers that append at once. The typed tier asks them by a plain call, which takes a fraction of what an effect of its
  * own does: that matters only where appending takes about as long as an effect, in memory.
  */
-import { Clock, Context, Effect, type Result } from "effect"
+import { Effect, type Result } from "effect"
 import type { AppendReceipt, AppendRequest, EventStorage } from "../EventStorage.ts"
 import type { AppendError } from "../StoreError.ts"
+import { wholeMillis } from "./wholeMillis.ts"
 
 /** Appends, at a time in milliseconds. */
 export type AppendNow = (request: AppendRequest, now: number) => Result.Result<AppendReceipt, AppendError>
@@ -13,14 +14,6 @@ type Append = EventStorage["Service"]["append"]
 
 /** The appends that were made of others here. By function: who puts another one into a service is asked that one. */
 const made = new WeakMap<Append, AppendNow>()
-
-/** A test clock stands between milliseconds after a jittered delay. */
-export const wholeMillis = (services: Context.Context<never>): number =>
-  Math.floor(Context.get(services, Clock.Clock).currentTimeMillisUnsafe())
-
-export const currentMillis: Effect.Effect<number> = Effect.withFiber(({ context }) =>
-  Effect.succeed(wholeMillis(context))
-)
 
 /** The append of a driver that appends at once. */
 export const fromAppendNow = (appendNow: AppendNow): Append => {

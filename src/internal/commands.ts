@@ -1,11 +1,12 @@
 /** Commands that are carried out once: what tells them apart, and until when their keys are kept. */
-import { Clock, Duration, Effect, Result, type Schema } from "effect"
+import { Duration, Effect, Result, type Schema } from "effect"
 import type { CommandKey } from "../EventStorage.ts"
 import { InvalidEvent, type InvalidInput, LimitExceeded } from "../StoreError.ts"
 import { canonicalJson } from "./canonicalJson.ts"
 import { sha256Hex } from "./digest.ts"
 import { jsonProblem } from "./json.ts"
 import { checkCommandKey } from "./storeWrite.ts"
+import { currentMillis } from "./wholeMillis.ts"
 
 /** A command as it is given. */
 interface Given {
@@ -56,7 +57,7 @@ export const make = (
     const { content, key } = command
     const wrong = problem(aggregateType, command)
     if (wrong !== undefined) return yield* wrong
-    const now = Math.floor(yield* Clock.currentTimeMillis)
+    const now = yield* currentMillis
     return {
       key,
       fingerprint: yield* sha256Hex(

@@ -1,5 +1,5 @@
 /** Many events at once: in order, in chunks that are written whole or not at all, and safe to run again. */
-import { Clock, Effect, Result, Stream } from "effect"
+import { Effect, Result, Stream } from "effect"
 import type * as Aggregate from "../Aggregate.ts"
 import * as Event from "../Event.ts"
 import { CurrentEventContext } from "../EventContext.ts"
@@ -14,6 +14,7 @@ import {
 } from "../StoreError.ts"
 import { CurrentTenant, type TenantId } from "../Tenant.ts"
 import * as encode from "./encode.ts"
+import { currentMillis } from "./wholeMillis.ts"
 
 const defaultChunkEvents = 1000
 /** Large enough to cost little a byte, small enough not to keep the tenant's lock for long. */
@@ -155,7 +156,7 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
   const toPieces = (
     given: ImportedEvents<Aggregate.Any>
   ): Effect.Effect<ReadonlyArray<Piece>, InvalidInput> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.flatMap(currentMillis, (now) =>
       Effect.fromResult(
         Result.gen(function* () {
           const nameless = given.events.find(
@@ -175,7 +176,7 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
           for (let from = 0; from < given.events.length; from += most) {
             const expectedVersion = expectedAt(given.expectedVersion ?? "any", from)
             const part: Given = { ...given, expectedVersion, events: given.events.slice(from, from + most) }
-            const [prepared] = yield* encode.streams([part], { context, now: Math.floor(now), limits })
+            const [prepared] = yield* encode.streams([part], { context, now, limits })
             if (prepared !== undefined) pieces.push({ given: part, encoded: prepared.append })
           }
           return pieces

@@ -1,5 +1,5 @@
 /** Appending on PostgreSQL: one append by the shortest way, several in one statement, those that wait together. */
-import { Context, Effect, type Fiber, Result } from "effect"
+import { Effect, type Fiber, Result } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import type { AppendRequest } from "../EventStorage.ts"
 import * as PgTenant from "../pg/PgTenant.ts"
@@ -126,8 +126,7 @@ export const make = (
     const [request] = requests
     if (request === undefined) return Effect.succeed([])
     return Effect.withFiber(({ context }) => {
-      if (Context.getOrUndefined(context, sql.transactionService) !== undefined)
-        return appendInTransaction(requests)
+      if (PgTenant.openIn(context, sql) !== undefined) return appendInTransaction(requests)
       return submit === undefined || requests.length > 1
         ? append(requests)
         : Effect.map(submit(request), Array.of)

@@ -76,7 +76,7 @@ export const make = Effect.fnUntraced(function* (
       tenants.length === 0
         ? Effect.void
         : Effect.withFiber(({ context }) => {
-            if (Context.getOrUndefined(context, sql.transactionService) !== undefined)
+            if (PgTenant.openIn(context, sql) !== undefined)
               return sql.afterCommit(Effect.sync(() => grow(tenants)))
             grow(tenants)
             return Effect.void

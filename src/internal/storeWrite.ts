@@ -17,7 +17,7 @@ import {
   VersionConflict
 } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
-import { appendNowOf, currentMillis, wholeMillis } from "./appendNow.ts"
+import { appendNowOf } from "./appendNow.ts"
 import { tenantOf } from "./currentTenant.ts"
 import * as decode from "./decode.ts"
 import { CurrentDerivedIds, deriveIds } from "./derivedIds.ts"
@@ -26,6 +26,7 @@ import * as eventQuery from "./eventQuery.ts"
 import { isExpected } from "./expectedVersion.ts"
 import { maxNameLength, nameProblem } from "./json.ts"
 import { checkIntegers, type Reader, type StoredStream } from "./storeRead.ts"
+import { currentMillis, wholeMillis } from "./wholeMillis.ts"
 
 /** Under which condition events are appended, and as the outcome of which command (then to one stream). */
 export interface Terms {

@@ -1,9 +1,11 @@
 /** What the suites for drivers are written with: tenants, events, and short ways to append and read. */
+import { assert } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
 import {
   type AppendReceipt,
   type AppendRequest,
+  type EventContent,
   EventStorage,
   type EventRow,
   type NewEventRow,
@@ -140,6 +142,40 @@ export const readStream = (
       ...options
     })
   )
+
+/** What of events is folded. */
+export const contentsOf = (rows: ReadonlyArray<EventContent>): Array<EventContent> =>
+  rows.map(({ eventType, payload, schemaVersion, version: at }) => ({
+    eventType,
+    payload,
+    schemaVersion,
+    version: at
+  }))
+
+/**
+ * What is folded of a range of a stream, page by page, and how often the driver asked for rows instead; undefined if it
+ * does not read this apart.
+ */
+export const readContents = Effect.fnUntraced(function* (
+  tenantId: TenantId,
+  aggregateId: string,
+  { fromVersion = 1, limit = 10_000, toVersion = 1e9 }: Partial<ReadStreamRequest> = {}
+) {
+  const storage = yield* EventStorage
+  if (storage.readContents === undefined) return undefined
+  const found: Array<EventContent> = []
+  let asked = 0
+  while (true) {
+    const range = { fromVersion: fromVersion + found.length, toVersion, limit }
+    const page = yield* storage.readContents({ tenantId, aggregateType, aggregateId, ...range })
+    if (page === undefined) asked++
+    const { complete, rows } = page ?? (yield* readStream(tenantId, aggregateId, { ...range, limit: 1 }))
+    assert.isAtMost(rows.length, limit)
+    assert.isTrue(complete || rows.length > 0)
+    found.push(...contentsOf(rows))
+    if (complete) return { found, asked }
+  }
+})
 
 /** A page of a log; the whole log forwards unless stated otherwise. */
 export const readLog = (

@@ -55,6 +55,16 @@ const cleaning = <A, E extends SqlError.SqlError>(
   )
 
 /**
+ * The connection of the transaction that is open in a fiber with this context; undefined if there is none.
+ *
+ * @internal
+ */
+export const openIn = (
+  context: Context.Context<never>,
+  sql: SqlClient.SqlClient
+): SqlConnection.Connection | undefined => Context.getOrUndefined(context, sql.transactionService)?.[0]
+
+/**
  * The connection of the open transaction, if there is one.
  *
  * @internal
@@ -62,10 +72,7 @@ const cleaning = <A, E extends SqlError.SqlError>(
 export const openTransaction = (
   sql: SqlClient.SqlClient
 ): Effect.Effect<Option.Option<SqlConnection.Connection>> =>
-  Effect.map(
-    Effect.serviceOption(sql.transactionService),
-    Option.map(([connection]) => connection)
-  )
+  Effect.withFiber(({ context }) => Effect.succeed(Option.fromUndefinedOr(openIn(context, sql))))
 
 /**
  * Whether a transaction of this client is open.
@@ -82,9 +89,11 @@ export const inTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boolean> 
  * @internal
  */
 export const boundTenant = (sql: SqlClient.SqlClient): Effect.Effect<TenantId | undefined> =>
-  Effect.zipWith(openTransaction(sql), BoundTenant, (open, bound) =>
-    Option.isSome(open) && bound?.connection === open.value ? bound.tenantId : undefined
-  )
+  Effect.withFiber(({ context }) => {
+    const open = openIn(context, sql)
+    const bound = Context.get(context, BoundTenant)
+    return Effect.succeed(open !== undefined && bound?.connection === open ? bound.tenantId : undefined)
+  })
 
 /** Fails (SQLSTATE 2D000) if a transaction is open. */
 const refuseOpenTransaction = "do $$ begin rollback; end $$"
@@ -114,8 +123,8 @@ export const statement = <A>(
   { commits = false }: StatementOptions = {}
 ): Effect.Effect<A, SqlError.SqlError> =>
   Effect.withFiber(({ context }) => {
-    const open = Context.getOrUndefined(context, sql.transactionService)
-    if (open !== undefined) return execute(open[0], false)
+    const open = openIn(context, sql)
+    if (open !== undefined) return execute(open, false)
     const once = Effect.scoped(
       Effect.flatMap(sql.reserve, (connection) => {
         const alone = execute(connection, true)
