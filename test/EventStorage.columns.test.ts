@@ -1,6 +1,6 @@
 /** Logs and streams that are read in chunks are the same as those that are read as rows. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Result } from "effect"
 import { EventStorage, type EventRow, type NewEventRow, type Page } from "../src/EventStorage.ts"
 import {
   append,
@@ -14,7 +14,8 @@ import {
   stream
 } from "../src/internal/testingEvents.ts"
 import * as PgEventStorage from "../src/pg/PgEventStorage.ts"
-import type { TenantId } from "../src/Tenant.ts"
+import * as PgTenant from "../src/pg/PgTenant.ts"
+import * as Tenant from "../src/Tenant.ts"
 import { sqlBackends } from "./support/backends.ts"
 
 const payloadOf = (bytes: number): string => `"${"x".repeat(bytes - 2)}"`
@@ -36,7 +37,7 @@ const varied = (count: number): ReadonlyArray<NewEventRow> =>
 
 /** All pages from the first position on; only the last one is complete. */
 const pagesOf = Effect.fnUntraced(function* (
-  tenant: TenantId,
+  tenant: Tenant.TenantId,
   limit: number,
   eventTypes?: ReadonlyArray<string>
 ) {
@@ -57,7 +58,7 @@ const rowsOf = (pages: ReadonlyArray<Page<EventRow>>): ReadonlyArray<EventRow> =
   pages.flatMap(({ rows }) => rows)
 
 /** The same as rows: what is read backwards is. */
-const asRows = (tenant: TenantId, eventTypes?: ReadonlyArray<string>) =>
+const asRows = (tenant: Tenant.TenantId, eventTypes?: ReadonlyArray<string>) =>
   Effect.map(readLog(tenant, { direction: "backwards", limit: 10_000, eventTypes }), ({ rows }) =>
     rows.toReversed()
   )
@@ -123,6 +124,53 @@ describe.each(sqlBackends)("on $name", (backend) => {
     )
   })
 
+  const loads = { groupLoads: { concurrency: 1 } }
+  layer(Layer.provideMerge(PgEventStorage.layerWith(loads), backend.layer), { excludeTestServices: true })(
+    (it) => {
+      it.effect("a load that the database refuses fails alone", () =>
+        Effect.gen(function* () {
+          const tenant = newTenant()
+          yield* append(tenant, stream("one", events(3)))
+          const found = yield* Effect.forEach(
+            ["one", "one", "refused\0", "one", "none"],
+            (id) => Effect.result(readContents(tenant, id)),
+            { concurrency: "unbounded" }
+          )
+          assert.deepStrictEqual(
+            found.map((read) => (Result.isSuccess(read) ? read.success?.found.length : read.failure._tag)),
+            [3, 3, "StorageUnavailable", 3, 0]
+          )
+        })
+      )
+
+      it.effect("a load in a transaction is of that transaction, whoever else loads", () =>
+        Effect.gen(function* () {
+          const [tenant, other] = [newTenant(), newTenant()]
+          yield* append(other, stream("one", events(1)))
+          const others = Effect.forEach(Array.from({ length: 20 }), () => readContents(other, "one"), {
+            concurrency: "unbounded"
+          })
+          const inTransaction = PgTenant.transaction(
+            Effect.gen(function* () {
+              yield* append(tenant, stream("one", events(2)))
+              return yield* Effect.forEach(
+                [tenant, tenant, other, tenant],
+                (one) => Effect.result(readContents(one, "one")),
+                { concurrency: "unbounded" }
+              )
+            })
+          ).pipe(Tenant.provide(tenant))
+          const [own, theirs] = yield* Effect.all([inTransaction, others], { concurrency: 2 })
+          assert.deepStrictEqual(
+            own.map((read) => (Result.isSuccess(read) ? read.success?.found.length : read.failure._tag)),
+            [2, 2, "TenantMismatch", 2]
+          )
+          for (const read of theirs) assert.lengthOf(read?.found ?? [], 1)
+        })
+      )
+    }
+  )
+
   const pageBytes = 1 << 20
   layer(Layer.provide(PgEventStorage.layerWith({ pageBytes }), backend.layer), { excludeTestServices: true })(
     (it) => {
@@ -147,6 +195,22 @@ describe.each(sqlBackends)("on $name", (backend) => {
           )
           const read = yield* readContents(tenant, "one", { limit: 1000 })
           assert.lengthOf(read?.found ?? [], 300)
+        })
+      )
+
+      it.effect("streams that are read at once, and come to more than a page, are all read", () =>
+        Effect.gen(function* () {
+          const tenant = newTenant()
+          const ids = Array.from({ length: 12 }, (_, n) => `${n}`)
+          for (const [n, id] of ids.entries())
+            yield* append(tenant, stream(id, events(40 + n, { payload: payloadOf(8_000) })))
+          const found = yield* Effect.forEach(ids, (id) => readContents(tenant, id, { limit: 1000 }), {
+            concurrency: "unbounded"
+          })
+          assert.deepStrictEqual(
+            found.map((read) => [read?.found.length, read?.asked]),
+            ids.map((_, n) => [40 + n, 0])
+          )
         })
       )
     }

@@ -106,6 +106,26 @@ const operations = ({
           }) ?? Effect.die("the driver has it")
       )
     ],
+    [
+      "what is folded of many streams at once",
+      500,
+      Effect.forEach(
+        Array.from({ length: 20 }, (_, index) => index),
+        (index) =>
+          EventStorage.use(
+            ({ readContents }) =>
+              readContents?.({
+                tenantId: index % 2 === 0 ? big : nth(100 + index),
+                aggregateType,
+                aggregateId: index % 2 === 0 ? "hot" : "case 5",
+                fromVersion: index % 2 === 0 ? 9_000 + index : 1,
+                toVersion: 20_000,
+                limit: 10
+              }) ?? Effect.die("the driver has it")
+          ),
+        { concurrency: "unbounded" }
+      )
+    ],
     ["a page within a long log", 15, readLog(big, { fromPosition: 30_000, limit: 10 })],
     ["the same backwards", 15, readLog(big, { toPosition: 30_000, ...backwards })],
     ["the end of a long log", 15, readLog(big, backwards)],

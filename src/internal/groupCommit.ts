@@ -5,6 +5,7 @@
 import { Array, Effect, Exit, type Fiber } from "effect"
 import type { AppendRequest } from "../EventStorage.ts"
 import type { TenantId } from "../Tenant.ts"
+import { Queue } from "./queue.ts"
 
 /** What bounds a batch. */
 export interface Limits {
@@ -39,45 +40,6 @@ const minShare = 16
 
 /** So many of one tenant are sent while its lock is still held by the batch before: the server goes on at once. */
 const minAhead = 32
-
-/** First in, first out; taking costs the same however many wait. */
-class Queue<A> {
-  #items: Array<A | undefined> = []
-  #first = 0
-  /** How many wait. */
-  size = 0
-
-  add(item: A): void {
-    this.#items.push(item)
-    this.size++
-  }
-
-  /** The next item, if there is one. */
-  peek(): A | undefined {
-    while (this.#first < this.#items.length) {
-      const item = this.#items[this.#first]
-      if (item !== undefined) return item
-      this.#first++
-    }
-    this.#items = []
-    this.#first = 0
-    return undefined
-  }
-
-  /** Takes the item that was peeked at. */
-  take(): void {
-    this.#items[this.#first] = undefined
-    this.#first++
-    this.size--
-  }
-
-  remove(item: A): void {
-    const at = this.#items.indexOf(item, this.#first)
-    if (at < 0) return
-    this.#items[at] = undefined
-    this.size--
-  }
-}
 
 /**
  * Merges appends into batches for `run`, which gives one outcome per append.

@@ -216,7 +216,7 @@ const arrayText = (texts: ReadonlyArray<string>): string =>
   texts.length === 0 ? "" : `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`).join()}}`
 
 /** An array as a parameter of a known type: the client need not look at each element to find one. */
-const array = (values: ReadonlyArray<unknown>, elementOid: number): PgTypes.Parameter =>
+export const array = (values: ReadonlyArray<unknown>, elementOid: number): PgTypes.Parameter =>
   Result.getOrThrow(PgTypes.array(values, elementOid))
 
 /** A query as `eventsourcing.matching_positions` takes it. */

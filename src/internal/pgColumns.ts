@@ -45,6 +45,23 @@ export const readStreamContentsSql: string =
   "select first_version, event_types, schema_versions, payloads, complete " +
   "from eventsourcing.read_stream_contents($1::uuid, $2::text, $3::text, $4::integer, $5::integer, $6::integer, $7::bigint)"
 
+/** The columns of {@link readStreamsContentsSql}. */
+export type StreamContents =
+  | readonly [request: number, ...ContentsChunk]
+  | readonly [
+      request: number,
+      firstVersion: null,
+      eventTypes: null,
+      schemaVersions: null,
+      payloads: null,
+      complete: boolean
+    ]
+
+export const readStreamsContentsSql: string =
+  "select request, first_version, event_types, schema_versions, payloads, complete " +
+  "from eventsourcing.read_streams_contents($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[], " +
+  "$6::integer[], $7::bigint)"
+
 const uuidLength = 36
 const noTags: ReadonlyArray<string> = []
 
@@ -170,4 +187,12 @@ export const contentsPage = (chunks: ReadonlyArray<ContentsChunk>): Page<EventCo
     }
   }
   return { rows, complete: chunks.at(-1)?.[4] ?? true }
+}
+
+/** What is to be folded of one of several streams. Undefined as for {@link logPage}. */
+export const streamContentsPage = (row: StreamContents): Page<EventContent> | undefined => {
+  const [, firstVersion, eventTypes, schemaVersions, payloads, complete] = row
+  return firstVersion === null
+    ? { rows: [], complete }
+    : contentsPage([[firstVersion, eventTypes, schemaVersions, payloads, complete]])
 }

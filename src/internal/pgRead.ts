@@ -136,7 +136,7 @@ type Reading = Required<
 >
 
 export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes: bigint): Reading => {
-  const inColumns = pageBytes >= leastInColumns
+  const inColumns = comeInColumns(pageBytes)
 
   /** A page as columns, if it is of the kind that is read so: forwards, without a query or times. */
   const logColumns = (
@@ -235,8 +235,8 @@ export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes
   }
 }
 
-/** Chunks of smaller pages would have room for small events only. */
-const leastInColumns = 1n << 20n
+/** Whether pages of a size come in chunks. Those of smaller ones would have room for small events only. */
+export const comeInColumns = (pageBytes: bigint): boolean => pageBytes >= 1n << 20n
 
 const maxInteger = 2_147_483_647
 
@@ -244,7 +244,7 @@ const maxInteger = 2_147_483_647
 export const oneMore = (limit: number): number => Math.min(limit + 1, maxInteger)
 
 /** Versions out of the range of `integer` select what the nearest one does: nothing more. */
-const clampVersion = (version: number): number => Math.min(Math.max(version, 0), maxInteger)
+export const clampVersion = (version: number): number => Math.min(Math.max(version, 0), maxInteger)
 
 const toBigint = (position: number): bigint =>
   BigInt(Math.min(Math.max(position, 0), Number.MAX_SAFE_INTEGER))

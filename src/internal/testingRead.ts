@@ -390,6 +390,38 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       })
   )
 
+  it.effect("what is read apart at the same time is of each tenant and stream alone", () =>
+    Effect.gen(function* () {
+      const tenants = [newTenant(), newTenant(), newTenant()]
+      for (const [index, tenant] of tenants.entries()) {
+        const eventType = `Of${index}`
+        yield* append(
+          tenant,
+          stream("short", events(index + 1, { eventType })),
+          stream("long", events(200 + index, { eventType })),
+          stream("large", events(3, { eventType, payload: `"${index}${"x".repeat(60_000)}"` }))
+        )
+      }
+      const streams = [...tenants, newTenant()].flatMap((tenant) =>
+        ["short", "long", "large", "none"].map((id) => ({ tenant, id }))
+      )
+      const expected = yield* Effect.forEach(streams, ({ id, tenant }) =>
+        Effect.map(readStream(tenant, id), ({ rows }) => contentsOf(rows))
+      )
+      for (const limit of [1, 100, 10_000]) {
+        const found = yield* Effect.forEach(
+          streams,
+          ({ id, tenant }) => readContents(tenant, id, { limit: id === "short" ? limit : 10_000 }),
+          { concurrency: "unbounded" }
+        )
+        for (const [index, read] of found.entries()) {
+          if (read === undefined) return
+          assert.deepStrictEqual(read.found, expected[index])
+        }
+      }
+    })
+  )
+
   it.effect("what does not exist is empty, and reading it makes nothing", () =>
     Effect.gen(function* () {
       const [unknown, known] = [newTenant(), newTenant()]

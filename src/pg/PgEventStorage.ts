@@ -7,9 +7,11 @@ import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as EventStorage from "../EventStorage.ts"
 import type * as groupCommit from "../internal/groupCommit.ts"
+import type * as groupLoads from "../internal/groupLoads.ts"
 import * as pgAppending from "../internal/pgAppending.ts"
 import * as pgError from "../internal/pgError.ts"
 import * as PgGrowth from "../internal/pgGrowth.ts"
+import * as pgLoading from "../internal/pgLoading.ts"
 import * as pgRead from "../internal/pgRead.ts"
 import { type StorageUnavailable, TenantMismatch, UnknownTenant } from "../StoreError.ts"
 import type { TenantId } from "../Tenant.ts"
@@ -28,6 +30,11 @@ export interface Options {
    * program always go out alone.
    */
   readonly groupCommit?: Partial<groupCommit.Limits> | false | undefined
+  /**
+   * Whether loads of aggregates that wait while others are under way go out together, in one statement. Default: on, with
+   * up to 64 loads a batch, and 2 batches under way. Loads in a transaction of the program always go out alone.
+   */
+  readonly groupLoads?: Partial<groupLoads.Limits> | false | undefined
   /**
    * Whether appends are announced to projections and subscriptions, in this process and in others, by a statement every
    * few milliseconds while there are any. Default: true. Without, they find what is new when they look by themselves.
@@ -129,6 +136,8 @@ const make = (
     ) =>
       Effect.mapError(query<Row>(text, parameters, how), (error) => pgError.toUnavailable(operation, error))
 
+    // The store may have been built in a transaction, which is not that of what waits together.
+    const fork = Effect.runForkWith(Context.omit(sql.transactionService)(yield* Effect.context()))
     const append = pgAppending.make(sql, {
       provision,
       batches:
@@ -136,12 +145,20 @@ const make = (
           ? undefined
           : { maxAppends: 512, maxCharacters: 1_000_000, concurrency: 2, ...options.groupCommit },
       growth,
-      // The store may have been built in a transaction, which is not the batches'.
-      fork: Effect.runForkWith(Context.omit(sql.transactionService)(yield* Effect.context()))
+      fork
     })
+    const reading = pgRead.make(ofTenant, acrossTenants, pageBytes)
 
     return EventStorage.EventStorage.of({
-      ...pgRead.make(ofTenant, acrossTenants, pageBytes),
+      ...reading,
+      readContents:
+        options.groupLoads === false || !pgRead.comeInColumns(pageBytes)
+          ? reading.readContents
+          : pgLoading.make(sql, reading.readContents, {
+              limits: { maxLoads: 64, concurrency: 2, ...options.groupLoads },
+              pageBytes,
+              fork
+            }),
       changes: growth.changes,
       append,
       streamVersion: ({ tenantId, aggregateType, aggregateId }) =>

@@ -200,6 +200,34 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
+  test("8: loads at the same time, of the same ids in several tenants, give each its own", () =>
+    withNeighbour(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const repository = yield* Repository.Repository
+        const stranger = yield* Tenant.generate
+        yield* write("mine", { stream: "loaded" }).pipe(as(mine))
+        yield* Effect.forEach(["theirs", "again"], (text) => write(text, { stream: "loaded" })).pipe(
+          as(theirs)
+        )
+        const expected = new Map([
+          [mine, ["mine"]],
+          [theirs, ["theirs", "again"]],
+          [stranger, []]
+        ])
+        const tenants = [mine, theirs, stranger, theirs, mine, stranger].flatMap((one) => [one, one, one])
+        const found = yield* Effect.forEach(
+          tenants,
+          (tenant) =>
+            Effect.map(repository.loadOrInitial(Note, "loaded"), ({ state }) => state.texts).pipe(as(tenant)),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(
+          found,
+          tenants.map((tenant) => expected.get(tenant) ?? [])
+        )
+      })
+    )),
+
   test("16: another tenant's event id as causation or correlation id is data, and leads nowhere", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {

@@ -1,0 +1,86 @@
+/** Loading from PostgreSQL: one stream by the shortest way, those that wait together in one statement. */
+import { PgTypes } from "@effect/sql-pg"
+import { Effect, Exit, type Fiber } from "effect"
+import type { SqlClient, SqlError } from "effect/sql"
+import type * as EventStorage from "../EventStorage.ts"
+import * as PgTenant from "../pg/PgTenant.ts"
+import type { ReadError } from "../StoreError.ts"
+import * as groupLoads from "./groupLoads.ts"
+import { array } from "./pgAppend.ts"
+import * as pgColumns from "./pgColumns.ts"
+import * as pgError from "./pgError.ts"
+import { clampVersion } from "./pgRead.ts"
+
+type ReadContents = NonNullable<EventStorage.EventStorage["Service"]["readContents"]>
+type Request = Parameters<ReadContents>[0]
+type Contents = EventStorage.Page<EventStorage.EventContent> | undefined
+
+/** How loads are done. */
+export interface Options {
+  readonly limits: groupLoads.Limits
+  /** About how many bytes of payload and metadata a statement reads at most. */
+  readonly pageBytes: bigint
+  /** Runs batches, outside of every transaction. */
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+}
+
+const parameters = (requests: ReadonlyArray<Request>, pageBytes: bigint): ReadonlyArray<unknown> => {
+  const texts = (of: (request: Request) => string) => array(requests.map(of), PgTypes.OID.text)
+  const integers = (of: (request: Request) => number) => array(requests.map(of), PgTypes.OID.int4)
+  return [
+    texts(({ tenantId }) => tenantId),
+    texts(({ aggregateType }) => aggregateType),
+    texts(({ aggregateId }) => aggregateId),
+    integers(({ fromVersion }) => clampVersion(Math.ceil(fromVersion))),
+    integers(({ toVersion }) => clampVersion(Math.floor(toVersion))),
+    integers(({ limit }) => limit),
+    pageBytes
+  ]
+}
+
+/** `EventStorage.readContents` on a client, of `readOne`, which is also that within transactions. */
+export const make = (
+  sql: SqlClient.SqlClient,
+  readOne: ReadContents,
+  { fork, limits, pageBytes }: Options
+): ReadContents => {
+  /** A failure that only one of them can have caused is not spread over the others. */
+  const readAll = (
+    requests: ReadonlyArray<Request>
+  ): Effect.Effect<ReadonlyArray<Exit.Exit<Contents, ReadError> | undefined>> =>
+    Effect.matchEffect(
+      PgTenant.statement(
+        sql,
+        (connection) =>
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the columns decode to
+          connection.executeValues(
+            pgColumns.readStreamsContentsSql,
+            parameters(requests, pageBytes)
+          ) as Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError> as Effect.Effect<
+            ReadonlyArray<pgColumns.StreamContents>,
+            SqlError.SqlError
+          >
+      ),
+      {
+        onSuccess: (rows) => {
+          const exits: Array<Exit.Exit<Contents, ReadError> | undefined> = requests.map(() => undefined)
+          for (const row of rows) exits[row[0] - 1] = Exit.succeed(pgColumns.streamContentsPage(row))
+          return Effect.succeed(exits)
+        },
+        onFailure: (error) =>
+          pgError.isTransient(error)
+            ? Effect.succeed(
+                requests.map(({ tenantId }) =>
+                  Exit.fail(pgError.toReadError("read a stream", tenantId, error))
+                )
+              )
+            : Effect.forEach(requests, (request) => Effect.exit(readOne(request)))
+      }
+    )
+
+  const load = groupLoads.make(readOne, readAll, fork, limits)
+  return (request) =>
+    Effect.withFiber(({ context }) =>
+      PgTenant.openIn(context, sql) === undefined ? load(request) : readOne(request)
+    )
+}
