@@ -57,7 +57,7 @@ begin
       order by k.version
       limit wanted
     ) e;
-    complete := events < wanted;
+    complete := events < wanted or events = 0;
     return next;
     total := total + coalesce(size, 0);
     exit when total >= p_max_bytes;

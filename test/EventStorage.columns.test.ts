@@ -1,8 +1,9 @@
 /** Logs and streams that are read in chunks are the same as those that are read as rows. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Layer, Result } from "effect"
+import { Effect, Fiber, Layer, Result } from "effect"
 import { EventStorage, type EventRow, type NewEventRow, type Page } from "../src/EventStorage.ts"
 import {
+  aggregateType,
   append,
   contentsOf,
   event,
@@ -139,6 +140,49 @@ describe.each(sqlBackends)("on $name", (backend) => {
           assert.deepStrictEqual(
             found.map((read) => (Result.isSuccess(read) ? read.success?.found.length : read.failure._tag)),
             [3, 3, "StorageUnavailable", 3, 0]
+          )
+        })
+      )
+
+      /** One page, as the driver gives it. */
+      const page = (tenantId: Tenant.TenantId, limit: number) =>
+        EventStorage.use(
+          ({ readContents: read }) =>
+            read?.({ tenantId, aggregateType, aggregateId: "one", fromVersion: 1, toVersion: 9, limit }) ??
+            Effect.die("the driver has it")
+        )
+
+      it.effect("small loads are not kept waiting by large ones, however many of them there are", () =>
+        Effect.gen(function* () {
+          const [large, small] = [newTenant(), newTenant()]
+          yield* append(large, stream("one", [event({ payload: payloadOf(4_300_000) })]))
+          yield* append(small, stream("one", events(3)))
+          let done = false
+          const flood = yield* Effect.forEach(
+            Array.from({ length: 100 }),
+            () => Effect.whileLoop({ while: () => !done, body: () => page(large, 1), step: () => {} }),
+            { concurrency: "unbounded", discard: true }
+          ).pipe(Effect.forkChild)
+          for (let n = 0; n < 10; n++) assert.lengthOf((yield* page(small, 5))?.rows ?? [], 3)
+          done = true
+          yield* Fiber.join(flood)
+        })
+      )
+
+      it.effect("a load of no events is complete", () =>
+        Effect.gen(function* () {
+          const tenant = newTenant()
+          yield* append(tenant, stream("one", events(3)))
+          const pages = yield* Effect.forEach([1, 0, 0], (limit) => page(tenant, limit), {
+            concurrency: "unbounded"
+          })
+          assert.deepStrictEqual(
+            pages.map((one) => [one?.rows.length, one?.complete]),
+            [
+              [1, false],
+              [0, true],
+              [0, true]
+            ]
           )
         })
       )

@@ -263,7 +263,10 @@ export const make = <Outcome>(
 
   const noOutcome = Effect.die(new Error("the driver gave no outcome for an append"))
 
-  /** An append that finds nobody waiting runs in the fiber of its caller: a batch of one without what it takes to merge. */
+  /**
+   * An append that finds nobody waiting runs in the fiber of its caller, without interruption: a batch of one without
+   * what it takes to merge.
+   */
   const alone = (request: AppendRequest): Effect.Effect<Outcome> => {
     const { tenantId } = request
     const requests = [request]
@@ -294,19 +297,19 @@ export const make = <Outcome>(
           sendAll()
           sendAhead(tenantId)
         })
-      ),
-      Effect.uninterruptible
+      )
     )
   }
 
+  // A fiber may be interrupted between any two steps: a place is taken in the step that sees to its being left.
   return (request) =>
-    Effect.suspend(() =>
+    Effect.uninterruptibleMask((restore) =>
       waitingAppends === 0 &&
       handingOut === 0 &&
       underWay < limits.concurrency &&
       !served.has(request.tenantId)
         ? alone(request)
-        : queued(request)
+        : restore(queued(request))
     )
 }
 

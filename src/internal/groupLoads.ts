@@ -18,6 +18,10 @@ export interface Limits {
 interface Waiting<Request, A, E> {
   readonly request: Request
   readonly resume: (outcome: Effect.Effect<A, E>) => void
+  /** Whether its caller was interrupted. */
+  gone: boolean
+  /** Tells the batch that it is in that its caller was interrupted. */
+  leave: (() => void) | undefined
 }
 
 /** So many loads are not spread over several batches: each is a statement. */
@@ -25,12 +29,12 @@ const minShare = 8
 
 /**
  * Merges loads into batches for `runAll`, which gives an exit per load, or none for what it did not come to: that goes
- * out again.
+ * out again, before all that has come meanwhile.
  *
  * **Details**
  *
  * Tenants take turns, a load each, so that one that floods the queue does not delay the others. A load that is interrupted
- * while it waits is not sent.
+ * while it waits is not sent. A batch whose loads are all interrupted is interrupted as well: it must not keep its place.
  */
 export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
   run: (request: Request) => Effect.Effect<A, E>,
@@ -51,6 +55,16 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
     if (queue === undefined) queues.set(tenantId, (queue = new Queue<Waiting<Request, A, E>>()))
     queue.add(waiting)
     waitingLoads++
+  }
+
+  /** Has loads wait before all others: the first of them will be the first to go out. */
+  const putBack = (left: ReadonlyArray<Waiting<Request, A, E>>): void => {
+    const others = [...queues]
+    queues.clear()
+    for (const { request } of left) queues.set(request.tenantId, new Queue<Waiting<Request, A, E>>())
+    for (const [tenantId, queue] of others) queues.set(tenantId, queue)
+    for (const waiting of left.toReversed()) queues.get(waiting.request.tenantId)?.addFirst(waiting)
+    waitingLoads += left.length
   }
 
   const remove = (waiting: Waiting<Request, A, E>): void => {
@@ -88,13 +102,17 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
   ): void => {
     underWay--
     sentLoads -= batch.length
+    const left: Array<Waiting<Request, A, E>> = []
     // Who gets its outcome may load again at once: that waits until all have theirs, and goes out together.
     handingOut++
     for (const [index, waiting] of batch.entries()) {
+      waiting.leave = undefined
+      if (waiting.gone) continue
       const outcome = Exit.isFailure(exit) ? Exit.failCause(exit.cause) : exit.value[index]
-      if (outcome === undefined) add(waiting)
+      if (outcome === undefined) left.push(waiting)
       else waiting.resume(outcome)
     }
+    if (left.length > 0) putBack(left)
     handingOut--
     send()
   }
@@ -104,41 +122,46 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
       const batch = takeBatch()
       underWay++
       sentLoads += batch.length
-      const [first] = batch
-      const requests = batch.map(({ request }) => request)
-      const outcomes =
-        first !== undefined && batch.length === 1
-          ? Effect.map(Effect.exit(run(first.request)), (exit) => [exit])
-          : Effect.suspend(() => runAll(requests))
-      fork(Effect.flatMap(Effect.exit(outcomes), (exit) => Effect.sync(() => finish(batch, exit))))
+      const outcomes = Effect.suspend(() => runAll(batch.map(({ request }) => request)))
+      const sent: { wanted: number; fiber?: Fiber.Fiber<void> } = { wanted: batch.length }
+      for (const waiting of batch) {
+        waiting.leave = () => {
+          sent.wanted--
+          if (sent.wanted === 0) sent.fiber?.interruptUnsafe()
+        }
+      }
+      sent.fiber = fork(
+        Effect.asVoid(Effect.onExit(outcomes, (exit) => Effect.sync(() => finish(batch, exit))))
+      )
     }
   }
 
   const queued = (request: Request): Effect.Effect<A, E> =>
     Effect.callback<A, E>((resume) => {
-      const waiting = { request, resume }
+      const waiting: Waiting<Request, A, E> = { request, resume, gone: false, leave: undefined }
       add(waiting)
       send()
-      return Effect.sync(() => remove(waiting))
+      return Effect.sync(() => {
+        waiting.gone = true
+        remove(waiting)
+        waiting.leave?.()
+      })
     })
 
-  /** A load that finds nobody waiting runs in the fiber of its caller. */
-  const alone = (request: Request): Effect.Effect<A, E> => {
-    underWay++
-    sentLoads++
-    return Effect.onExit(run(request), () =>
-      Effect.sync(() => {
-        underWay--
-        sentLoads--
-        send()
-      })
-    )
-  }
+  const leavePlace = Effect.sync(() => {
+    underWay--
+    sentLoads--
+    send()
+  })
 
+  // A fiber may be interrupted between any two steps: a place is taken in the step that sees to its being left.
   return (request) =>
-    Effect.suspend(() =>
-      waitingLoads === 0 && handingOut === 0 && underWay < limits.concurrency
-        ? alone(request)
-        : queued(request)
-    )
+    Effect.uninterruptibleMask((restore) => {
+      if (waitingLoads > 0 || handingOut > 0 || underWay >= limits.concurrency)
+        return restore(queued(request))
+      // A load that finds nobody waiting runs in the fiber of its caller.
+      underWay++
+      sentLoads++
+      return Effect.onExit(restore(run(request)), () => leavePlace)
+    })
 }

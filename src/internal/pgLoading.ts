@@ -1,7 +1,7 @@
 /** Loading from PostgreSQL: one stream by the shortest way, those that wait together in one statement. */
 import { PgTypes } from "@effect/sql-pg"
 import { Effect, Exit, type Fiber } from "effect"
-import type { SqlClient, SqlError } from "effect/sql"
+import type { SqlClient } from "effect/sql"
 import type * as EventStorage from "../EventStorage.ts"
 import * as PgTenant from "../pg/PgTenant.ts"
 import type { ReadError } from "../StoreError.ts"
@@ -14,6 +14,9 @@ import { clampVersion } from "./pgRead.ts"
 type ReadContents = NonNullable<EventStorage.EventStorage["Service"]["readContents"]>
 type Request = Parameters<ReadContents>[0]
 type Contents = EventStorage.Page<EventStorage.EventContent> | undefined
+
+/** Undefined: the statement did not come to it. */
+type Exits = ReadonlyArray<Exit.Exit<Contents, ReadError> | undefined>
 
 /** How loads are done. */
 export interface Options {
@@ -45,38 +48,34 @@ export const make = (
   { fork, limits, pageBytes }: Options
 ): ReadContents => {
   /** A failure that only one of them can have caused is not spread over the others. */
-  const readAll = (
-    requests: ReadonlyArray<Request>
-  ): Effect.Effect<ReadonlyArray<Exit.Exit<Contents, ReadError> | undefined>> =>
-    Effect.matchEffect(
-      PgTenant.statement(
-        sql,
-        (connection) =>
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the columns decode to
-          connection.executeValues(
-            pgColumns.readStreamsContentsSql,
-            parameters(requests, pageBytes)
-          ) as Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError> as Effect.Effect<
-            ReadonlyArray<pgColumns.StreamContents>,
-            SqlError.SqlError
-          >
+  const readAll = (requests: ReadonlyArray<Request>): Effect.Effect<Exits> => {
+    const [first] = requests
+    if (first !== undefined && requests.length === 1)
+      return Effect.map(Effect.exit(readOne(first)), (exit) => [exit])
+    return Effect.matchEffect(
+      PgTenant.statement(sql, (connection) =>
+        connection.executeValues(pgColumns.readStreamsContentsSql, parameters(requests, pageBytes))
       ),
       {
         onSuccess: (rows) => {
-          const exits: Array<Exit.Exit<Contents, ReadError> | undefined> = requests.map(() => undefined)
-          for (const row of rows) exits[row[0] - 1] = Exit.succeed(pgColumns.streamContentsPage(row))
+          const exits: Array<Exits[number]> = requests.map(() => undefined)
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the function's columns decode to
+          for (const row of rows as unknown as ReadonlyArray<pgColumns.StreamContents>)
+            exits[row[0] - 1] = Exit.succeed(pgColumns.streamContentsPage(row))
           return Effect.succeed(exits)
         },
-        onFailure: (error) =>
-          pgError.isTransient(error)
-            ? Effect.succeed(
-                requests.map(({ tenantId }) =>
-                  Exit.fail(pgError.toReadError("read a stream", tenantId, error))
-                )
-              )
-            : Effect.forEach(requests, (request) => Effect.exit(readOne(request)))
+        onFailure: (error) => {
+          if (pgError.isTransient(error))
+            return Effect.succeed(
+              requests.map(({ tenantId }) => Exit.fail(pgError.toReadError("read a stream", tenantId, error)))
+            )
+          const half = Math.ceil(requests.length / 2)
+          const halves = [requests.slice(0, half), requests.slice(half)]
+          return Effect.map(Effect.forEach(halves, readAll), (exits) => exits.flat())
+        }
       }
     )
+  }
 
   const load = groupLoads.make(readOne, readAll, fork, limits)
   return (request) =>

@@ -10,6 +10,13 @@ export class Queue<A> {
     this.size++
   }
 
+  /** Has an item wait before all others. */
+  addFirst(item: A): void {
+    if (this.#first > 0) this.#items[--this.#first] = item
+    else this.#items.unshift(item)
+    this.size++
+  }
+
   /** The next item, if there is one. */
   peek(): A | undefined {
     while (this.#first < this.#items.length) {
@@ -29,6 +36,11 @@ export class Queue<A> {
     this.#items[this.#first] = undefined
     this.#first++
     this.size--
+    // also if it is never empty, it must not grow
+    if (this.#first >= 1024 && this.#first * 2 > this.#items.length) {
+      this.#items.splice(0, this.#first)
+      this.#first = 0
+    }
     return item
   }
 

@@ -78,6 +78,23 @@ const pageOf = <Columns, Row>(
   toRow: (row: Columns) => Row
 ): EventStorage.Page<Row> => ({ rows: rows.slice(0, limit).map(toRow), complete: rows.length <= limit })
 
+/** What bounds that which goes out together; undefined: it goes out one by one. A bound below one would let nothing go. */
+const limitsOf = <Limits extends Readonly<Record<keyof Limits, number>>>(
+  name: string,
+  defaults: Limits,
+  given: Partial<Limits> | false | undefined
+): Limits | undefined => {
+  if (given === false) return undefined
+  // what is undefined is not given
+  const limits = {
+    ...defaults,
+    ...Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined))
+  }
+  for (const [bound, value] of Object.entries<number>(limits))
+    if (!(value >= 1)) throw new RangeError(`${name}.${bound} must be at least 1`)
+  return limits
+}
+
 const make = (
   options: Options
 ): Effect.Effect<
@@ -140,25 +157,23 @@ const make = (
     const fork = Effect.runForkWith(Context.omit(sql.transactionService)(yield* Effect.context()))
     const append = pgAppending.make(sql, {
       provision,
-      batches:
-        options.groupCommit === false
-          ? undefined
-          : { maxAppends: 512, maxCharacters: 1_000_000, concurrency: 2, ...options.groupCommit },
+      batches: limitsOf(
+        "groupCommit",
+        { maxAppends: 512, maxCharacters: 1_000_000, concurrency: 2 },
+        options.groupCommit
+      ),
       growth,
       fork
     })
+    const loads = limitsOf("groupLoads", { maxLoads: 64, concurrency: 2 }, options.groupLoads)
     const reading = pgRead.make(ofTenant, acrossTenants, pageBytes)
 
     return EventStorage.EventStorage.of({
       ...reading,
       readContents:
-        options.groupLoads === false || !pgRead.comeInColumns(pageBytes)
+        loads === undefined || !pgRead.comeInColumns(pageBytes)
           ? reading.readContents
-          : pgLoading.make(sql, reading.readContents, {
-              limits: { maxLoads: 64, concurrency: 2, ...options.groupLoads },
-              pageBytes,
-              fork
-            }),
+          : pgLoading.make(sql, reading.readContents, { limits: loads, pageBytes, fork }),
       changes: growth.changes,
       append,
       streamVersion: ({ tenantId, aggregateType, aggregateId }) =>

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber } from "effect"
+import { Deferred, Effect, Fiber, Scheduler } from "effect"
 import type { AppendRequest } from "../../src/EventStorage.ts"
 import * as groupCommit from "../../src/internal/groupCommit.ts"
 import { type TenantId, TenantId as TenantIdSchema } from "../../src/Tenant.ts"
@@ -252,6 +252,29 @@ describe("group commit", () => {
       assert.strictEqual((yield* Fiber.await(first ?? assert.fail()))._tag, "Failure")
       yield* letGo(1)
       assert.strictEqual(yield* Fiber.join(second ?? assert.fail()), "2")
+    })
+  )
+
+  it.effect("an append leaves its place wherever it is interrupted", () =>
+    Effect.gen(function* () {
+      const submit = groupCommit.make<string>(
+        (requests) => Effect.as(Effect.yieldNow, requests.map(idOf)),
+        Effect.runForkWith(yield* Effect.context()),
+        { maxAppends: 10, maxCharacters: 1000, concurrency: 1 }
+      )
+      for (let operations = 3; operations < 40; operations++) {
+        const fiber = yield* Effect.forkDetach(
+          Effect.provideService(submit(request(a, "interrupted")), Scheduler.MaxOpsBeforeYield, operations),
+          { startImmediately: true }
+        )
+        yield* Fiber.interrupt(fiber)
+        for (const tenantId of [a, b])
+          assert.strictEqual(
+            yield* submit(request(tenantId, "next")),
+            "next",
+            `after ${operations} operations`
+          )
+      }
     })
   )
 })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber } from "effect"
+import { Deferred, Effect, Exit, Fiber, Scheduler } from "effect"
 import * as groupLoads from "../../src/internal/groupLoads.ts"
 import { type TenantId, TenantId as TenantIdSchema } from "../../src/Tenant.ts"
 
@@ -33,7 +33,11 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupLoads.Limits> = 
       Effect.as(
         Effect.orDie(stand(loads.map(({ id }) => id))),
         loads.map(({ id }) =>
-          beyond.has(id) ? undefined : broken.has(id) ? Exit.fail(`${id} is broken`) : Exit.succeed(id)
+          beyond.has(id) && loads.length > 1
+            ? undefined
+            : broken.has(id)
+              ? Exit.fail(`${id} is broken`)
+              : Exit.succeed(id)
         )
       ),
     Effect.runForkWith(yield* Effect.context()),
@@ -118,6 +122,28 @@ describe("loading together", () => {
     })
   )
 
+  it.effect(
+    "sends what a statement did not come to before all others, and not what nobody waits for any more",
+    () =>
+      Effect.gen(function* () {
+        const { beyond, letGo, start, statements } = yield* setUp({ maxLoads: 4 })
+        yield* start(load(c, "first"))
+        yield* start(...["a1", "a2", "a3"].map((id) => load(a, id)))
+        const [b1] = yield* start(load(b, "b1"), load(b, "b2"))
+        for (const id of ["b1", "a2", "b2"]) beyond.add(id)
+        yield* letGo(0)
+        yield* start(load(a, "a4"), load(c, "c1"))
+        yield* letGo(1)
+        assert.deepStrictEqual(statements.slice(1), [
+          ["a1", "b1", "a2", "b2"],
+          ["b1", "a2", "c1", "b2"]
+        ])
+        yield* Fiber.interrupt(b1 ?? assert.fail())
+        yield* letGo(2)
+        assert.deepStrictEqual(statements[3], ["a2", "b2", "a3", "a4"])
+      })
+  )
+
   it.effect("gives each its own failure, and goes on after one", () =>
     Effect.gen(function* () {
       const { broken, letFail, letGo, start } = yield* setUp()
@@ -164,6 +190,45 @@ describe("loading together", () => {
         yield* letGo(2)
         assert.strictEqual(yield* Fiber.join(five ?? assert.fail()), "5")
       })
+  )
+
+  it.effect("leaves the place of a statement whose loads are all interrupted", () =>
+    Effect.gen(function* () {
+      const { letGo, settle, start, statements } = yield* setUp()
+      const [, two, three] = yield* start(load(a, "1"), load(b, "2"), load(c, "3"))
+      yield* letGo(0)
+      const [four] = yield* start(load(a, "4"))
+      yield* Fiber.interrupt(two ?? assert.fail())
+      assert.lengthOf(statements, 2)
+      yield* Fiber.interrupt(three ?? assert.fail())
+      yield* settle
+      assert.deepStrictEqual(statements[2], ["4"])
+      yield* letGo(2)
+      assert.strictEqual(yield* Fiber.join(four ?? assert.fail()), "4")
+    })
+  )
+
+  it.effect("leaves its place wherever it is interrupted", () =>
+    Effect.gen(function* () {
+      const submit = groupLoads.make(
+        ({ id }: Load) => Effect.as(Effect.yieldNow, id),
+        (loads) =>
+          Effect.as(
+            Effect.yieldNow,
+            loads.map(({ id }) => Exit.succeed(id))
+          ),
+        Effect.runForkWith(yield* Effect.context()),
+        { maxLoads: 10, concurrency: 1 }
+      )
+      for (let operations = 3; operations < 40; operations++) {
+        const fiber = yield* Effect.forkDetach(
+          Effect.provideService(submit(load(a, "interrupted")), Scheduler.MaxOpsBeforeYield, operations),
+          { startImmediately: true }
+        )
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual(yield* submit(load(b, "next")), "next", `after ${operations} operations`)
+      }
+    })
   )
 
   it.effect("those that load again when they have their outcome go out together", () =>

@@ -1,6 +1,6 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import * as EventStore from "../../src/EventStore.ts"
 import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
@@ -58,5 +58,22 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
       assert.deepStrictEqual(yield* positions.pipe(Tenant.provide(a)), [1, 2, 3, 4])
       assert.strictEqual((yield* positions.pipe(Tenant.provide(b))).length, 20)
     }).pipe(Effect.provide(database), Effect.scoped)
+  )
+
+  it.effect("does not start with a bound that would let nothing go out", () =>
+    Effect.gen(function* () {
+      const client = Layer.unwrap(Effect.map(freshDatabase, ({ app }) => PgClient.layer(app)))
+      for (const [options, message] of [
+        [{ groupCommit: { concurrency: 0 } }, "groupCommit.concurrency must be at least 1"],
+        [{ groupCommit: { maxCharacters: Number.NaN } }, "groupCommit.maxCharacters must be at least 1"],
+        [{ groupLoads: { maxLoads: -1 } }, "groupLoads.maxLoads must be at least 1"]
+      ] as const) {
+        const exit = yield* Effect.exit(
+          Layer.build(PgEventStorage.layerWith(options).pipe(Layer.provide(client)))
+        )
+        assert.isTrue(Exit.isFailure(exit) && Cause.squash(exit.cause) instanceof RangeError)
+        assert.include(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), message)
+      }
+    }).pipe(Effect.scoped)
   )
 })
