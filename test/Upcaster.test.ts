@@ -196,6 +196,29 @@ describe("an event that is read", () => {
     assert.deepInclude(Result.getOrThrow(moved(wrong)), { error, path: ["to"] })
   })
 
+  it("gives events of its own: what it was given is neither handed on nor changed", () => {
+    const V1 = Schema.TaggedStruct("Counted", { list: Schema.mutable(Schema.Array(Schema.Int)) })
+    const V2 = Schema.TaggedStruct("Counted", { list: Schema.Array(Schema.Int), sum: Schema.Int })
+    const Count = Aggregate.make(
+      "Count",
+      {
+        ...parts,
+        events: [V2],
+        upcasters: [Upcaster.from(V1).to(V2, (event) => ({ ...event, sum: event.list.push(9) }))]
+      },
+      (state) => state
+    )
+    for (const schemaVersion of [1, 2]) {
+      const payload = { _tag: "Counted", list: [3, 1, 2], ...(schemaVersion === 1 ? {} : { sum: 6 }) }
+      const before = structuredClone(payload)
+      const first = Upcaster.read(Count, { eventType: "Counted", schemaVersion, payload })
+      assert.deepStrictEqual(payload, before)
+      assert.deepStrictEqual(Upcaster.read(Count, { eventType: "Counted", schemaVersion, payload }), first)
+      assert.isTrue(Result.isSuccess(first) && first.success.length === 1)
+      assert.isFalse(Result.isSuccess(first) && Object.is(first.success[0], payload))
+    }
+  })
+
   it.effect.prop("becomes what its steps make of it, one after the other", [CreatedV1], ([event]) =>
     Effect.sync(() => {
       if (event.customer === "") return

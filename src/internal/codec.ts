@@ -3,6 +3,7 @@ import type * as Aggregate from "../Aggregate.ts"
 import type { Tagged } from "../Event.ts"
 import type { Step } from "../Upcaster.ts"
 import { history, type Node, presentTypes } from "./history.ts"
+import { jsonReader } from "./jsonReader.ts"
 import { jsonWriter } from "./jsonWriter.ts"
 
 /** A path into a value, and what is wrong there. Never the value itself. */
@@ -20,6 +21,8 @@ export interface EventCodec<Event> {
   /** The JSON text of an event, of so many levels at most, where it is simple; else `encode` knows, or why there is none. */
   readonly write: (event: Event, maxDepth: number) => string | undefined
   readonly decode: (json: unknown) => Result.Result<Event, Mismatch>
+  /** The same, of a value that `JSON.parse` has made and nobody else holds: it may become the event. */
+  readonly decodeParsed: (json: unknown) => Result.Result<Event, Mismatch>
 }
 
 /** What events of one type are read as. */
@@ -100,16 +103,36 @@ const guardedWriter = (ast: SchemaAST.AST): EventCodec<unknown>["write"] => {
   }
 }
 
+/** Decodes what is simple by looking at it. */
+const guardedReader = <Event>(
+  ast: SchemaAST.AST,
+  decode: EventCodec<Event>["decode"]
+): EventCodec<Event>["decode"] => {
+  const fits = jsonReader(ast)
+  if (fits === undefined) return decode
+  return (json) => {
+    try {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what decoding it would give
+      if (fits(json)) return Result.succeed(json as Event)
+    } catch {
+      // says what is wrong
+    }
+    return decode(json)
+  }
+}
+
 const eventCodec = <Event extends Tagged>(
   schema: Schema.ConstraintCodec<Event, unknown>,
   schemaVersion: number
 ): EventCodec<Event> => {
   const json = Schema.toCodecJson(schema)
+  const decode = guarded(SchemaParser.decodeUnknownResult(json))
   return {
     schemaVersion,
     encode: guarded(SchemaParser.encodeUnknownResult(json)),
     write: guardedWriter(json.ast),
-    decode: guarded(SchemaParser.decodeUnknownResult(json))
+    decode,
+    decodeParsed: guardedReader(json.ast, decode)
   }
 }
 

@@ -103,7 +103,7 @@ const decodeRow = <Row extends EventContent, Payload extends Event.Tagged>(
   const { present } = type
   if (present?.schemaVersion === row.schemaVersion) {
     if (wanted !== undefined && !wanted.has(row.eventType)) return undefined
-    const decoded = present.decode(parsePayload(row))
+    const decoded = present.decodeParsed(parsePayload(row))
     if (Result.isFailure(decoded)) return unfit(decoded.failure)
     emit(row, decoded.success, 0)
     return undefined

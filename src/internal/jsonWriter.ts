@@ -16,8 +16,17 @@ export interface JsonWriter {
   readonly depth: number
 }
 
+/** Schemas may share parts: each is looked at once. */
+const known = new WeakMap<SchemaAST.AST, { readonly writer: JsonWriter | undefined }>()
+
 /** The writer for the values of a JSON codec; undefined if it changes them, or is not simple. */
 export const jsonWriter = (ast: SchemaAST.AST): JsonWriter | undefined => {
+  let entry = known.get(ast)
+  if (entry === undefined) known.set(ast, (entry = { writer: make(ast) }))
+  return entry.writer
+}
+
+const make = (ast: SchemaAST.AST): JsonWriter | undefined => {
   if (ast.encoding !== undefined) return undefined
   const checks = ast.checks ?? []
   switch (ast._tag) {
@@ -78,7 +87,8 @@ const leaf = (
 
 const noOptions: SchemaAST.ParseOptions = {}
 
-const meets = (
+/** Whether a value passes the checks of its schema. */
+export const meets = (
   checks: ReadonlyArray<SchemaAST.Check<unknown>>,
   value: unknown,
   ast: SchemaAST.AST
