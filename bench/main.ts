@@ -14,7 +14,7 @@ import { commandCases } from "./cases/commands.ts"
 import { cpuCases } from "./cases/cpu.ts"
 import { followCases } from "./cases/follow.ts"
 import { loadCases } from "./cases/load.ts"
-import { memoryCases } from "./cases/memory.ts"
+import { inMemory, memoryCases } from "./cases/memory.ts"
 import { neighbourCases } from "./cases/neighbour.ts"
 import { targetsToMarkdown, toMarkdown } from "./internal/report.ts"
 import { startServer } from "./internal/server.ts"
@@ -31,6 +31,7 @@ const { values } = parseArgs({
 })
 
 const all: ReadonlyArray<Case> = [
+  inMemory,
   ...appendCases,
   ...commandCases,
   ...loadCases,

@@ -83,7 +83,8 @@ const peersInMemory = async (): Promise<ReadonlyArray<Contender>> => {
   return contenders
 }
 
-const inMemory: Case = {
+/** To be run first: everything that a process has done before slows this down, by a quarter. */
+export const inMemory: Case = {
   name: "memory backend",
   run: async ({ rounds, seconds }) => {
     const [tenantId = Tenant.untenanted] = newTenants(1)
@@ -286,4 +287,4 @@ const scan: Case = {
   }
 }
 
-export const memoryCases: ReadonlyArray<Case> = [inMemory, embedded, importing, scan]
+export const memoryCases: ReadonlyArray<Case> = [embedded, importing, scan]
