@@ -115,7 +115,7 @@ const guardedReader = <Event>(
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what decoding it would give
       if (fits(json)) return Result.succeed(json as Event)
     } catch {
-      // says what is wrong
+      // decoding says what is wrong
     }
     return decode(json)
   }
