@@ -4,7 +4,7 @@
  * the simple cases only: all other schemas and values go the long way, which also knows why a value is refused.
  */
 import type { SchemaAST } from "effect"
-import { meets } from "./jsonWriter.ts"
+import { elementOf, isBare, meets, ofEach } from "./simpleSchema.ts"
 
 /** Whether a JSON value is decoded as itself. Throws what a check of the schema throws. */
 type Fits = (value: unknown) => boolean
@@ -18,16 +18,7 @@ interface Reader {
 /** The reader for the values of a JSON codec; undefined if it changes them, or is not simple. */
 export const jsonReader = (ast: SchemaAST.AST): Fits | undefined => readerOf(ast)?.fits
 
-/** Schemas may share parts: each is looked at once. */
-const known = new WeakMap<SchemaAST.AST, { readonly reader: Reader | undefined }>()
-
-const readerOf = (ast: SchemaAST.AST): Reader | undefined => {
-  let entry = known.get(ast)
-  if (entry === undefined) known.set(ast, (entry = { reader: makeReader(ast) }))
-  return entry.reader
-}
-
-const makeReader = (ast: SchemaAST.AST): Reader | undefined => {
+const readerOf = ofEach((ast): Reader | undefined => {
   if (ast.encoding !== undefined) return undefined
   const checks = ast.checks ?? []
   switch (ast._tag) {
@@ -44,17 +35,15 @@ const makeReader = (ast: SchemaAST.AST): Reader | undefined => {
       return leaf(ast, checks, (value) => value === literal)
     }
     case "Union":
-      return checks.length > 0 || ast.encodingChecks !== undefined || ast.options?.mode === "oneOf"
-        ? undefined
-        : union(ast)
+      return isBare(ast) ? union(ast) : undefined
     case "Arrays":
-      return checks.length > 0 || ast.encodingChecks !== undefined ? undefined : array(ast)
+      return isBare(ast) ? array(ast) : undefined
     case "Objects":
-      return checks.length > 0 || ast.encodingChecks !== undefined ? undefined : struct(ast)
+      return isBare(ast) ? struct(ast) : undefined
     default:
       return undefined
   }
-}
+})
 
 const leaf = (ast: SchemaAST.AST, checks: ReadonlyArray<SchemaAST.Check<unknown>>, fits: Fits): Reader => ({
   isLeaf: true,
@@ -72,10 +61,10 @@ const union = ({ types }: SchemaAST.Union): Reader | undefined => {
   return { isLeaf: true, fits: (value) => readers.some((fits) => fits(value)) }
 }
 
-const array = ({ elements, rest }: SchemaAST.Arrays): Reader | undefined => {
-  const [type, more] = rest
+const array = (ast: SchemaAST.Arrays): Reader | undefined => {
+  const type = elementOf(ast)
   const element = type === undefined ? undefined : readerOf(type)?.fits
-  if (element === undefined || more !== undefined || elements.length > 0) return undefined
+  if (element === undefined) return undefined
   return {
     isLeaf: false,
     fits: (value) => {

@@ -5,6 +5,7 @@
  */
 import type { SchemaAST } from "effect"
 import { textProblem } from "./json.ts"
+import { elementOf, isBare, meets, ofEach } from "./simpleSchema.ts"
 
 /** The JSON text of a value; undefined if this is not a simple case. Throws what a check of the schema throws. */
 type Write = (value: unknown) => string | undefined
@@ -16,47 +17,38 @@ export interface JsonWriter {
   readonly depth: number
 }
 
-/** Schemas may share parts: each is looked at once. */
-const known = new WeakMap<SchemaAST.AST, { readonly writer: JsonWriter | undefined }>()
-
 /** The writer for the values of a JSON codec; undefined if it changes them, or is not simple. */
-export const jsonWriter = (ast: SchemaAST.AST): JsonWriter | undefined => {
-  let entry = known.get(ast)
-  if (entry === undefined) known.set(ast, (entry = { writer: make(ast) }))
-  return entry.writer
-}
-
-const make = (ast: SchemaAST.AST): JsonWriter | undefined => {
-  if (ast.encoding !== undefined) return undefined
-  const checks = ast.checks ?? []
-  switch (ast._tag) {
-    case "String":
-      return leaf(ast, checks, writeText)
-    case "Number":
-      return leaf(ast, checks, writeNumber)
-    case "Boolean":
-      return leaf(ast, checks, (value) => (typeof value === "boolean" ? String(value) : undefined))
-    case "Null":
-      return leaf(ast, checks, (value) => (value === null ? "null" : undefined))
-    case "Literal": {
-      const { literal } = ast
-      const text = typeof literal === "string" ? writeText(literal) : undefined
-      return text === undefined
-        ? undefined
-        : leaf(ast, checks, (value) => (value === literal ? text : undefined))
+export const jsonWriter: (ast: SchemaAST.AST) => JsonWriter | undefined = ofEach(
+  (ast): JsonWriter | undefined => {
+    if (ast.encoding !== undefined) return undefined
+    const checks = ast.checks ?? []
+    switch (ast._tag) {
+      case "String":
+        return leaf(ast, checks, writeText)
+      case "Number":
+        return leaf(ast, checks, writeNumber)
+      case "Boolean":
+        return leaf(ast, checks, (value) => (typeof value === "boolean" ? String(value) : undefined))
+      case "Null":
+        return leaf(ast, checks, (value) => (value === null ? "null" : undefined))
+      case "Literal": {
+        const { literal } = ast
+        const text = typeof literal === "string" ? writeText(literal) : undefined
+        return text === undefined
+          ? undefined
+          : leaf(ast, checks, (value) => (value === literal ? text : undefined))
+      }
+      case "Union":
+        return isBare(ast) ? union(ast) : undefined
+      case "Arrays":
+        return isBare(ast) ? array(ast) : undefined
+      case "Objects":
+        return isBare(ast) ? struct(ast) : undefined
+      default:
+        return undefined
     }
-    case "Union":
-      return checks.length > 0 || ast.encodingChecks !== undefined || ast.options?.mode === "oneOf"
-        ? undefined
-        : union(ast)
-    case "Arrays":
-      return checks.length > 0 || ast.encodingChecks !== undefined ? undefined : array(ast)
-    case "Objects":
-      return checks.length > 0 || ast.encodingChecks !== undefined ? undefined : struct(ast)
-    default:
-      return undefined
   }
-}
+)
 
 /** Texts in which nothing has to be escaped, or refused: no quotes, backslashes, control characters and surrogates. */
 const plain = /^[ !#-[\]-\uD7FF\uE000-\uFFFF]*$/
@@ -85,24 +77,6 @@ const leaf = (
         }
 })
 
-const noOptions: SchemaAST.ParseOptions = {}
-
-/** Whether a value passes the checks of its schema. */
-export const meets = (
-  checks: ReadonlyArray<SchemaAST.Check<unknown>>,
-  value: unknown,
-  ast: SchemaAST.AST
-): boolean => {
-  for (const check of checks) {
-    const met =
-      check._tag === "Filter"
-        ? check.run(value, ast, noOptions) === undefined
-        : meets(check.checks, value, ast)
-    if (!met) return false
-  }
-  return true
-}
-
 /** Members of leaves give back what they are given: whichever takes a value, the text is the same. */
 const union = ({ types }: SchemaAST.Union): JsonWriter | undefined => {
   const writers = types.map(jsonWriter)
@@ -119,10 +93,10 @@ const union = ({ types }: SchemaAST.Union): JsonWriter | undefined => {
   }
 }
 
-const array = ({ elements, rest }: SchemaAST.Arrays): JsonWriter | undefined => {
-  const [type, more] = rest
+const array = (ast: SchemaAST.Arrays): JsonWriter | undefined => {
+  const type = elementOf(ast)
   const element = type === undefined ? undefined : jsonWriter(type)
-  if (element === undefined || more !== undefined || elements.length > 0) return undefined
+  if (element === undefined) return undefined
   return {
     depth: element.depth + 1,
     write: (value) => {
