@@ -3,9 +3,9 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer, Result } from "effect"
 import { EventStorage, type EventRow, type NewEventRow, type Page } from "../src/EventStorage.ts"
 import {
-  aggregateType,
   append,
   contentsOf,
+  contentsPage,
   event,
   events,
   newTenant,
@@ -144,14 +144,6 @@ describe.each(sqlBackends)("on $name", (backend) => {
         })
       )
 
-      /** One page, as the driver gives it. */
-      const page = (tenantId: Tenant.TenantId, limit: number) =>
-        EventStorage.use(
-          ({ readContents: read }) =>
-            read?.({ tenantId, aggregateType, aggregateId: "one", fromVersion: 1, toVersion: 9, limit }) ??
-            Effect.die("the driver has it")
-        )
-
       it.effect("small loads are not kept waiting by large ones, however many of them there are", () =>
         Effect.gen(function* () {
           const [large, small] = [newTenant(), newTenant()]
@@ -160,10 +152,16 @@ describe.each(sqlBackends)("on $name", (backend) => {
           let done = false
           const flood = yield* Effect.forEach(
             Array.from({ length: 100 }),
-            () => Effect.whileLoop({ while: () => !done, body: () => page(large, 1), step: () => {} }),
+            () =>
+              Effect.whileLoop({
+                while: () => !done,
+                body: () => contentsPage(large, "one", { limit: 1 }),
+                step: () => {}
+              }),
             { concurrency: "unbounded", discard: true }
           ).pipe(Effect.forkChild)
-          for (let n = 0; n < 10; n++) assert.lengthOf((yield* page(small, 5))?.rows ?? [], 3)
+          for (let n = 0; n < 10; n++)
+            assert.lengthOf((yield* contentsPage(small, "one", { limit: 5 }))?.rows ?? [], 3)
           done = true
           yield* Fiber.join(flood)
         })
@@ -173,7 +171,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
         Effect.gen(function* () {
           const tenant = newTenant()
           yield* append(tenant, stream("one", events(3)))
-          const pages = yield* Effect.forEach([1, 0, 0], (limit) => page(tenant, limit), {
+          const pages = yield* Effect.forEach([1, 0, 0], (limit) => contentsPage(tenant, "one", { limit }), {
             concurrency: "unbounded"
           })
           assert.deepStrictEqual(

@@ -6,9 +6,9 @@ import { SqlClient } from "effect/sql"
 import { EventStorage } from "../src/EventStorage.ts"
 import {
   access,
-  aggregateType,
   append,
   batch,
+  contentsPage,
   event,
   events,
   newTenant,
@@ -94,17 +94,7 @@ const operations = ({
     [
       "what is folded of a long stream",
       15,
-      EventStorage.use(
-        ({ readContents }) =>
-          readContents?.({
-            tenantId: big,
-            aggregateType,
-            aggregateId: "hot",
-            fromVersion: 9_000,
-            toVersion: 20_000,
-            limit: 10
-          }) ?? Effect.die("the driver has it")
-      )
+      contentsPage(big, "hot", { fromVersion: 9_000, toVersion: 20_000, limit: 10 })
     ],
     [
       "what is folded of many streams at once",
@@ -112,17 +102,9 @@ const operations = ({
       Effect.forEach(
         Array.from({ length: 20 }, (_, index) => index),
         (index) =>
-          EventStorage.use(
-            ({ readContents }) =>
-              readContents?.({
-                tenantId: index % 2 === 0 ? big : nth(100 + index),
-                aggregateType,
-                aggregateId: index % 2 === 0 ? "hot" : "case 5",
-                fromVersion: index % 2 === 0 ? 9_000 + index : 1,
-                toVersion: 20_000,
-                limit: 10
-              }) ?? Effect.die("the driver has it")
-          ),
+          index % 2 === 0
+            ? contentsPage(big, "hot", { fromVersion: 9_000 + index, toVersion: 20_000, limit: 10 })
+            : contentsPage(nth(100 + index), "case 5", { fromVersion: 1, toVersion: 20_000, limit: 10 }),
         { concurrency: "unbounded" }
       )
     ],

@@ -152,6 +152,18 @@ export const contentsOf = (rows: ReadonlyArray<EventContent>): Array<EventConten
     version: at
   }))
 
+/** A page of what is folded of a stream, of a driver that reads this apart. */
+export const contentsPage = (
+  tenantId: TenantId,
+  aggregateId: string,
+  { fromVersion = 1, limit = 10_000, toVersion = 1e9 }: Partial<ReadStreamRequest> = {}
+): Effect.Effect<Page<EventContent> | undefined, ReadError, EventStorage> =>
+  EventStorage.use(
+    ({ readContents: read }) =>
+      read?.({ tenantId, aggregateType, aggregateId, fromVersion, toVersion, limit }) ??
+      Effect.die("the driver does not read contents apart")
+  )
+
 /**
  * What is folded of a range of a stream, page by page, and how often the driver asked for rows instead; undefined if it
  * does not read this apart.
@@ -167,7 +179,7 @@ export const readContents = Effect.fnUntraced(function* (
   let asked = 0
   while (true) {
     const range = { fromVersion: fromVersion + found.length, toVersion, limit }
-    const page = yield* storage.readContents({ tenantId, aggregateType, aggregateId, ...range })
+    const page = yield* contentsPage(tenantId, aggregateId, range)
     if (page === undefined) asked++
     const { complete, rows } = page ?? (yield* readStream(tenantId, aggregateId, { ...range, limit: 1 }))
     assert.isAtMost(rows.length, limit)
