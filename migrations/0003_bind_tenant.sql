@@ -1,5 +1,6 @@
--- Binding a tenant. These, and eventsourcing.append for the rows of each tenant of a batch, are the only places that bind
--- one, always for the transaction, never for the session.
+-- Binding a tenant. These are the only places that bind one, with eventsourcing.append and
+-- eventsourcing.read_streams_contents for the rows of each tenant of a batch: always for the transaction, never for the
+-- session.
 
 -- Refuses (SQLSTATE ES001) if the transaction is already bound to another tenant: one transaction, one tenant.
 create or replace function eventsourcing.bind_tenant(p_tenant uuid)

@@ -68,22 +68,11 @@ comment on function eventsourcing.read_streams_contents is
   'What is folded of the beginning of several streams, each of a tenant.';
 
 -- Its owner and its callers, as in 0008_grants.sql.
-do $$
-declare
-  signature regprocedure;
-begin
-  grant create on schema eventsourcing to eventsourcing_tenant;
-  for signature in
-    select p.oid::regprocedure from pg_catalog.pg_proc p
-    where p.pronamespace = 'eventsourcing'::regnamespace and p.proname = 'read_streams_contents'
-  loop
-    execute pg_catalog.format('alter function %s owner to eventsourcing_tenant', signature);
-    execute pg_catalog.format('revoke all on function %s from public', signature);
-    execute pg_catalog.format('grant execute on function %s to eventsourcing_tenant', signature);
-  end loop;
-  revoke create on schema eventsourcing from eventsourcing_tenant;
-end
-$$;
+grant create on schema eventsourcing to eventsourcing_tenant;
+alter function eventsourcing.read_streams_contents owner to eventsourcing_tenant;
+revoke create on schema eventsourcing from eventsourcing_tenant;
+revoke all on function eventsourcing.read_streams_contents from public;
+grant execute on function eventsourcing.read_streams_contents to eventsourcing_tenant;
 
 create or replace function eventsourcing.schema_version()
 returns integer
