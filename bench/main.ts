@@ -44,6 +44,20 @@ const all: ReadonlyArray<Case> = [
 const wanted = values.case ?? []
 const cases = all.filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
 
+/** Before anything is started. */
+const refuse = (why: string): never => {
+  console.error(why)
+  process.exit(1)
+}
+if (cases.length === 0)
+  refuse(
+    `No case has ${wanted.join(" or ")} in its name. There are: ${all.map(({ name }) => name).join(", ")}`
+  )
+if (!(Number.isInteger(Number(values.rounds)) && Number(values.rounds) > 0))
+  refuse(`--rounds is a positive integer, not ${values.rounds}`)
+if (!(Number.isFinite(Number(values.seconds)) && Number(values.seconds) > 0))
+  refuse(`--seconds is a positive number, not ${values.seconds}`)
+
 const versionOf = (name: string, directory = "node_modules"): string => {
   try {
     const { version } = JSON.parse(readFileSync(`${directory}/${name}/package.json`, "utf8")) as {
