@@ -10,7 +10,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Console, Effect, Layer } from "effect"
 import { parseArgs } from "node:util"
-import * as Tenant from "../src/Tenant.ts"
+import * as Tenant from "../src/domain/Tenant.ts"
 import { append, deposited } from "../test/support/bank.ts"
 import { storeOn } from "../test/support/crashWriter.ts"
 import { configOf, freshDatabase } from "../test/support/Databases.ts"

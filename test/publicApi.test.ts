@@ -5,7 +5,7 @@ import * as Http from "effect-eventsourcing/http"
 import * as Pg from "effect-eventsourcing/pg"
 import * as Testing from "effect-eventsourcing/testing"
 
-/** The modules of an entry point, and where their sources are. */
+/** The modules of an entry point, and the directory of its index. */
 type Entry = readonly [modules: Readonly<Record<string, object>>, directory: string]
 
 const main: Entry = [Root, "../src/"]
@@ -25,8 +25,15 @@ const exportsOf = (source: string) => {
   return found
 }
 
-const sourceOf = (directory: string, module: string) =>
-  readFileSync(new URL(`${directory}${module}.ts`, import.meta.url), "utf8")
+const read = (path: string) => readFileSync(new URL(path, import.meta.url), "utf8")
+
+/** The text of a module, which the index of its entry point leads to. */
+const sourceOf = (directory: string, module: string) => {
+  const [, path] =
+    new RegExp(`^export \\* as ${module} from "(.*)"$`, "m").exec(read(`${directory}index.ts`)) ??
+    assert.fail(`${module} is not in ${directory}index.ts`)
+  return read(`${directory}${path}`)
+}
 
 /** One line for each module: its values, then its types. */
 const describeEntry = ([modules, directory]: Entry): string =>

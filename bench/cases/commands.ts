@@ -1,9 +1,9 @@
 /** Commands: new streams, one stream that all want, and load-decide-append. */
 import { Effect } from "effect"
 import { randomUUID } from "node:crypto"
-import * as EventStore from "../../src/EventStore.ts"
-import * as Repository from "../../src/Repository.ts"
-import * as Tenant from "../../src/Tenant.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as Repository from "../../src/store/Repository.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
 import { Cart, itemAdded } from "../internal/domain.ts"
 import { interleave } from "../internal/measure.ts"
 import { fibers, newTenants, startOn } from "../internal/ours.ts"

@@ -1,6 +1,6 @@
 /** What costs CPU alone: folding and decoding. */
 import { Schema, SchemaParser } from "effect"
-import { codecOf } from "../../src/internal/codec.ts"
+import { codecOf } from "../../src/domain/codec/aggregateCodec.ts"
 import { apply, Cart, type CartEvent, initial, itemAdded } from "../internal/domain.ts"
 import { type Contender, interleave } from "../internal/measure.ts"
 import { table } from "../internal/report.ts"

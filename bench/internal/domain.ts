@@ -1,6 +1,6 @@
 /** What is appended and folded: carts, with events of about 200 bytes. */
 import { Schema } from "effect"
-import * as Aggregate from "../../src/Aggregate.ts"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
 
 export const ItemAdded = Schema.TaggedStruct("ItemAdded", {
   sku: Schema.String,

@@ -1,9 +1,9 @@
 /** Scans a tenant's log and prints its resident memory, for `cases/memory.ts`. Arguments: URL of the database, tenant. */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted, Stream } from "effect"
-import * as EventStore from "../../src/EventStore.ts"
-import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
-import * as Tenant from "../../src/Tenant.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as PgEventStorage from "../../src/pg/events.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
 import { Cart } from "./domain.ts"
 
 const [url = "", tenant = ""] = process.argv.slice(2)

@@ -12,7 +12,7 @@ import {
   HttpServerResponse,
   HttpTraceContext
 } from "effect/http"
-import * as EventContext from "../EventContext.ts"
+import * as EventContext from "../domain/EventContext.ts"
 
 /** The header that a correlation id is taken from and sent back in. */
 export const header = "x-correlation-id"

@@ -4,11 +4,11 @@
  */
 import { Clock, Config, ConfigProvider, Duration, Effect, Layer, Redacted, Result, Schema } from "effect"
 import type { HttpServerRequest } from "effect/http"
-import { Repeated, soleHeader } from "../internal/httpHeaders.ts"
+import { Repeated, soleHeader } from "./headers.ts"
 import { nameProblem } from "../internal/json.ts"
-import * as Jwt from "../internal/jwt.ts"
-import * as Algorithms from "../internal/jwtAlgorithms.ts"
-import { TenantId } from "../Tenant.ts"
+import * as Jwt from "./verifyJwt.ts"
+import * as Algorithms from "./jwtKey.ts"
+import { TenantId } from "../domain/Tenant.ts"
 import {
   CredentialMalformed,
   CredentialMissing,

@@ -2,9 +2,9 @@
  * Tenants from a header, for services behind a proxy that has verified whose the request is: `x-tenant-id`.
  */
 import { Effect, Layer, Result, Schema } from "effect"
-import { Repeated, soleHeader } from "../internal/httpHeaders.ts"
+import { Repeated, soleHeader } from "./headers.ts"
 import { nameProblem } from "../internal/json.ts"
-import { TenantId } from "../Tenant.ts"
+import { TenantId } from "../domain/Tenant.ts"
 import { CredentialMalformed, CredentialMissing, CredentialRejected } from "./TenantAccessError.ts"
 import { type ResolverConfigError, TenantResolver } from "./TenantResolver.ts"
 import * as TrustedProxy from "./TrustedProxy.ts"

@@ -3,8 +3,8 @@
  */
 import { Effect, Layer } from "effect"
 import type { HttpServerRequest } from "effect/http"
-import { Repeated, soleHeader } from "../internal/httpHeaders.ts"
-import type { TenantId } from "../Tenant.ts"
+import { Repeated, soleHeader } from "./headers.ts"
+import type { TenantId } from "../domain/Tenant.ts"
 import {
   CredentialMalformed,
   CredentialMissing,

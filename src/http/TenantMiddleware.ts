@@ -4,10 +4,10 @@
 import { Cache, type Duration, Effect, Exit, Layer } from "effect"
 import { HttpEffect, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { type HttpApiEndpoint, HttpApiMiddleware, HttpApiSecurity } from "effect/http-api"
-import * as EventContext from "../EventContext.ts"
-import * as EventStorage from "../EventStorage.ts"
-import * as StatedTenant from "../internal/statedTenant.ts"
-import { CurrentTenant, provide as provideTenant, type TenantId } from "../Tenant.ts"
+import * as EventContext from "../domain/EventContext.ts"
+import * as EventStorage from "../driver/EventStorage.ts"
+import * as StatedTenant from "./statedTenant.ts"
+import { CurrentTenant, provide as provideTenant, type TenantId } from "../domain/Tenant.ts"
 import * as CorrelationId from "./CorrelationId.ts"
 import {
   CredentialMalformed,

@@ -3,7 +3,7 @@
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import type { HttpServerRequest } from "effect/http"
-import type { TenantId } from "../Tenant.ts"
+import type { TenantId } from "../domain/Tenant.ts"
 import {
   type CredentialMalformed,
   type CredentialMissing,

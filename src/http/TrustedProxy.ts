@@ -4,7 +4,7 @@
 import { Context, Effect, Option, Redacted, Result } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import { IpNetwork, NetAddress } from "effect/net"
-import { soleHeader } from "../internal/httpHeaders.ts"
+import { soleHeader } from "./headers.ts"
 import { ResolverConfigError } from "./TenantResolver.ts"
 
 /** A header that only the proxy can set, because only the proxy knows the value. */

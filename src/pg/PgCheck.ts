@@ -4,8 +4,8 @@
  */
 import { Effect, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
-import * as pgError from "../internal/pgError.ts"
-import type { StorageUnavailable } from "../StoreError.ts"
+import * as pgError from "./sqlErrors.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
 import * as PgMigrator from "./PgMigrator.ts"
 
 /** Raised when the database has not the migrations of this version of the library, or those of a later one. */

@@ -7,9 +7,9 @@ import type { Reactivity } from "effect/reactivity"
 import type { SqlClient } from "effect/sql"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import * as Pglite from "../internal/pglite.ts"
-import * as PgliteLock from "../internal/pgliteLock.ts"
-import { makeSession } from "../internal/pgliteSession.ts"
+import * as Pglite from "./pglite/start.ts"
+import * as PgliteLock from "./pglite/lock.ts"
+import { makeSession } from "./pglite/session.ts"
 
 /**
  * Raised when the package `@electric-sql/pglite`, an optional peer dependency, is not installed.

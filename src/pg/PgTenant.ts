@@ -4,9 +4,9 @@
  */
 import { Cause, Context, Effect, Option, Schedule } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
-import * as pgError from "../internal/pgError.ts"
-import { type StorageUnavailable, TenantMismatch } from "../StoreError.ts"
-import { CurrentTenant, type TenantId } from "../Tenant.ts"
+import * as pgError from "./sqlErrors.ts"
+import { type StorageUnavailable, TenantMismatch } from "../driver/StoreError.ts"
+import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 
 /** The tenant that a transaction of this fiber is bound to, and the connection of that transaction. */
 const BoundTenant = Context.Reference<

@@ -3,14 +3,14 @@
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
-import { checkedTenant } from "../internal/currentTenant.ts"
-import * as pgError from "../internal/pgError.ts"
-import type { StorageUnavailable } from "../StoreError.ts"
-import { AllTenants, type TenantId } from "../Tenant.ts"
-import * as TenantDirectory from "../TenantDirectory.ts"
+import { checkedTenant } from "../domain/currentTenant.ts"
+import * as pgError from "./sqlErrors.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
+import { AllTenants, type TenantId } from "../domain/Tenant.ts"
+import * as TenantDirectory from "../routed/TenantDirectory.ts"
 import * as PgCheck from "./PgCheck.ts"
-import * as PgEventStorage from "./PgEventStorage.ts"
-import { EventStorage } from "../EventStorage.ts"
+import * as PgEventStorage from "./events.ts"
+import { EventStorage } from "../driver/EventStorage.ts"
 import * as PgTenant from "./PgTenant.ts"
 
 /** Raised when a tenant is to be placed where nobody added a database; see {@link add}. */

@@ -18,9 +18,9 @@
  * ```
  */
 import { Arbitrary, DateTime, Filter, Result, Schema } from "effect"
-import type * as Aggregate from "../Aggregate.ts"
-import * as Event from "../Event.ts"
-import { codecOf } from "../internal/codec.ts"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import * as Event from "../domain/Event.ts"
+import { codecOf } from "../domain/codec/aggregateCodec.ts"
 import { jsonProblem, maxNameLength, nameProblem } from "../internal/json.ts"
 import {
   commandsOf,
@@ -29,11 +29,11 @@ import {
   type History,
   play,
   type Step
-} from "../internal/testingHistory.ts"
-import { storableJson, storableText, storableValue } from "../internal/testingStorable.ts"
+} from "./domain/history.ts"
+import { storableJson, storableText, storableValue } from "./domain/storable.ts"
 import { CanonicalUuid } from "../internal/uuid.ts"
-import type { Decision } from "../Repository.ts"
-import * as Tenant from "../Tenant.ts"
+import type { Decision } from "../store/Repository.ts"
+import * as Tenant from "../domain/Tenant.ts"
 
 export type { Decisions, DecisionWithInput, History, Step }
 

@@ -16,16 +16,16 @@
  * ```
  */
 import { DateTime, Effect, Effectable, Equal, Result, Schema } from "effect"
-import type * as Aggregate from "../Aggregate.ts"
-import * as DecisionModel from "../DecisionModel.ts"
-import type { AnyDecided, Decision, Outcome } from "../Decisions.ts"
-import * as Event from "../Event.ts"
-import { codecOf } from "../internal/codec.ts"
-import { andThen, decided, now, payloadOf, type Soon, toEffect } from "../internal/testingDecision.ts"
-import { plain, plainLike, sameEvent, unmet } from "../internal/testingExpectation.ts"
-import { show } from "../internal/testingShow.ts"
-import type { ErrorOf, RequirementsOf } from "../Repository.ts"
-import * as Tenant from "../Tenant.ts"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import * as DecisionModel from "../domain/DecisionModel.ts"
+import type { AnyDecided, Decision, Outcome } from "../store/Decisions.ts"
+import * as Event from "../domain/Event.ts"
+import { codecOf } from "../domain/codec/aggregateCodec.ts"
+import { andThen, decided, now, payloadOf, type Soon, toEffect } from "./domain/decision.ts"
+import { plain, plainLike, sameEvent, unmet } from "./domain/expectation.ts"
+import { show } from "./domain/show.ts"
+import type { ErrorOf, RequirementsOf } from "../store/Repository.ts"
+import * as Tenant from "../domain/Tenant.ts"
 
 /** Adds events of one stream to what is in the log. */
 export interface Add {

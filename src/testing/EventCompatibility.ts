@@ -6,10 +6,10 @@
 import { describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
 import { fileURLToPath } from "node:url"
-import type * as Aggregate from "../Aggregate.ts"
-import { codecOf } from "../internal/codec.ts"
-import * as eventSamples from "../internal/testingEventSamples.ts"
-import * as Upcaster from "../Upcaster.ts"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import { codecOf } from "../domain/codec/aggregateCodec.ts"
+import * as eventSamples from "./domain/eventSamples.ts"
+import * as Upcaster from "../domain/Upcaster.ts"
 
 /** What is checked. */
 export interface Options {

@@ -3,13 +3,13 @@
  */
 import { describe, layer } from "@effect/vitest"
 import type { Layer } from "effect"
-import type { EventStorage } from "../EventStorage.ts"
-import * as testingAppend from "../internal/testingAppend.ts"
-import * as testingCommands from "../internal/testingCommands.ts"
-import * as testingQueries from "../internal/testingQueries.ts"
-import * as testingRead from "../internal/testingRead.ts"
-import * as testingReplay from "../internal/testingReplay.ts"
-import * as testingTenants from "../internal/testingTenants.ts"
+import type { EventStorage } from "../driver/EventStorage.ts"
+import * as testingAppend from "./driver/appends.ts"
+import * as testingCommands from "./driver/commands.ts"
+import * as testingQueries from "./driver/queries.ts"
+import * as testingRead from "./driver/reads.ts"
+import * as testingReplay from "./driver/repeatedAppends.ts"
+import * as testingTenants from "./driver/tenants.ts"
 
 /** What {@link suite} tests. */
 export interface Options<E = never, E2 = never> {

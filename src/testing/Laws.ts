@@ -19,10 +19,10 @@
  */
 import { describe, it } from "@effect/vitest"
 import { Arbitrary, Effect, Equal, Layer, Result, Schedule, Schema } from "effect"
-import type * as Aggregate from "../Aggregate.ts"
-import type * as Event from "../Event.ts"
-import type { EventStorage } from "../EventStorage.ts"
-import { payloadOf } from "../internal/testingDecision.ts"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import type * as Event from "../domain/Event.ts"
+import type { EventStorage } from "../driver/EventStorage.ts"
+import { payloadOf } from "./domain/decision.ts"
 import {
   type Command,
   commandsOf,
@@ -33,7 +33,7 @@ import {
   play,
   type Played,
   showCommand
-} from "../internal/testingHistory.ts"
+} from "./domain/history.ts"
 import {
   type CheckOptions,
   checkLaw,
@@ -44,13 +44,13 @@ import {
   unequal,
   unequalTexts,
   type Violation
-} from "../internal/testingLaw.ts"
-import { deepFreeze, elsewhere } from "../internal/testingPurity.ts"
-import { show } from "../internal/testingShow.ts"
-import { eventProblem, formerEvents, throughText, upcastProblem } from "../internal/testingStored.ts"
-import * as MemoryEventStorage from "../MemoryEventStorage.ts"
-import { type Decision, Repository } from "../Repository.ts"
-import * as Upcaster from "../Upcaster.ts"
+} from "./domain/law.ts"
+import { deepFreeze, elsewhere } from "./domain/purity.ts"
+import { show } from "./domain/show.ts"
+import { eventProblem, formerEvents, throughText, upcastProblem } from "./domain/roundTrip.ts"
+import * as MemoryEventStorage from "../memory/events.ts"
+import { type Decision, Repository } from "../store/Repository.ts"
+import * as Upcaster from "../domain/Upcaster.ts"
 import * as Arbitraries from "./Arbitraries.ts"
 import * as TenantScenario from "./TenantScenario.ts"
 

@@ -16,16 +16,16 @@
  */
 import { assert } from "@effect/vitest"
 import { Effect, Effectable, Equal, Layer, Option, Stream } from "effect"
-import type * as Aggregate from "../Aggregate.ts"
-import type * as Event from "../Event.ts"
-import * as EventContext from "../EventContext.ts"
-import * as EventStore from "../EventStore.ts"
-import { difference } from "../internal/testingShow.ts"
-import * as MemoryEventStorage from "../MemoryEventStorage.ts"
-import type * as Projection from "../Projection.ts"
-import { ProjectionStorage } from "../ProjectionStorage.ts"
-import type { ReadError } from "../StoreError.ts"
-import * as Tenant from "../Tenant.ts"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import type * as Event from "../domain/Event.ts"
+import * as EventContext from "../domain/EventContext.ts"
+import * as EventStore from "../store/EventStore.ts"
+import { difference } from "./domain/show.ts"
+import * as MemoryEventStorage from "../memory/events.ts"
+import type * as Projection from "../projection/Projection.ts"
+import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
+import type { ReadError } from "../driver/StoreError.ts"
+import * as Tenant from "../domain/Tenant.ts"
 
 /** Adds events of one stream to what has happened in a tenant. */
 export interface Add {

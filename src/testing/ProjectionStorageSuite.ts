@@ -3,11 +3,11 @@
  */
 import { describe, layer } from "@effect/vitest"
 import type { Layer } from "effect"
-import type { EventStorage } from "../EventStorage.ts"
-import * as testingClaims from "../internal/testingProjectionClaims.ts"
-import * as testingFailures from "../internal/testingProjectionFailures.ts"
-import * as testingRebuild from "../internal/testingProjectionRebuild.ts"
-import type { ProjectionStorage } from "../ProjectionStorage.ts"
+import type { EventStorage } from "../driver/EventStorage.ts"
+import * as testingClaims from "./driver/claims.ts"
+import * as testingFailures from "./driver/failures.ts"
+import * as testingRebuild from "./driver/rebuilds.ts"
+import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 
 /** What {@link suite} tests. */
 export interface Options<E = never> {

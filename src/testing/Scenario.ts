@@ -19,11 +19,11 @@
  * ```
  */
 import { Effect, Effectable, Equal, Result, Schema } from "effect"
-import type * as Aggregate from "../Aggregate.ts"
-import type * as Event from "../Event.ts"
-import { andThen, decided, now, payloadOf, type Soon, toEffect } from "../internal/testingDecision.ts"
-import { plain, plainLike, sameEvent, unmet } from "../internal/testingExpectation.ts"
-import type { Decision, ErrorOf, RequirementsOf } from "../Repository.ts"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import type * as Event from "../domain/Event.ts"
+import { andThen, decided, now, payloadOf, type Soon, toEffect } from "./domain/decision.ts"
+import { plain, plainLike, sameEvent, unmet } from "./domain/expectation.ts"
+import type { Decision, ErrorOf, RequirementsOf } from "../store/Repository.ts"
 
 /** What has happened to an aggregate. */
 export interface Given<State, Payload extends Event.Tagged> {

@@ -3,8 +3,8 @@
  */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, type Layer } from "effect"
-import { eventId, kept, load, neverAnothers, newKey, save, snapshot } from "../internal/testingSnapshots.ts"
-import { type SnapshotKey, SnapshotStorage } from "../SnapshotStorage.ts"
+import { eventId, kept, load, neverAnothers, newKey, save, snapshot } from "./driver/snapshotKit.ts"
+import { type SnapshotKey, SnapshotStorage } from "../driver/SnapshotStorage.ts"
 
 /** What {@link suite} tests. */
 export interface Options<E = never> {

@@ -17,10 +17,10 @@
  */
 import { assert } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option, Stream } from "effect"
-import * as EventStore from "../EventStore.ts"
-import { differenceOfTexts, showOnLines } from "../internal/testingShow.ts"
-import * as MemoryEventStorage from "../MemoryEventStorage.ts"
-import * as Tenant from "../Tenant.ts"
+import * as EventStore from "../store/EventStore.ts"
+import { differenceOfTexts, showOnLines } from "./domain/show.ts"
+import * as MemoryEventStorage from "../memory/events.ts"
+import * as Tenant from "../domain/Tenant.ts"
 import * as TenantIsolationSuite from "./TenantIsolationSuite.ts"
 
 /** Named effects that run in the name of one tenant after another. */

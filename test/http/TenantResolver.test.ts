@@ -5,7 +5,7 @@ import * as ProxyHeaderResolver from "../../src/http/ProxyHeaderResolver.ts"
 import * as SubdomainResolver from "../../src/http/SubdomainResolver.ts"
 import * as TenantResolver from "../../src/http/TenantResolver.ts"
 import * as TrustedProxy from "../../src/http/TrustedProxy.ts"
-import type * as Tenant from "../../src/Tenant.ts"
+import type * as Tenant from "../../src/domain/Tenant.ts"
 import { serve, tenantA, tenantB } from "./support/guarded.ts"
 import { options, sign, withToken } from "./support/tokens.ts"
 

@@ -5,7 +5,7 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import * as PgliteLock from "../../src/internal/pgliteLock.ts"
+import * as PgliteLock from "../../src/pg/pglite/lock.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
 
 const temporaryDirectory = Effect.acquireRelease(

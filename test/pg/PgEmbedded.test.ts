@@ -2,8 +2,8 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
-import * as Pglite from "../../src/internal/pglite.ts"
-import { makeSession, type PgliteSession } from "../../src/internal/pgliteSession.ts"
+import * as Pglite from "../../src/pg/pglite/start.ts"
+import { makeSession, type PgliteSession } from "../../src/pg/pglite/session.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
 
 const session: Effect.Effect<PgliteSession, never, SqlClient.SqlClient> = Effect.map(

@@ -16,12 +16,12 @@ import {
   readLog,
   request,
   stream
-} from "../../src/internal/testingEvents.ts"
+} from "../../src/testing/driver/eventKit.ts"
 import * as PgCheck from "../../src/pg/PgCheck.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
-import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
+import * as PgEventStorage from "../../src/pg/events.ts"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
-import { TenantId } from "../../src/Tenant.ts"
+import { TenantId } from "../../src/domain/Tenant.ts"
 import { servers } from "../support/Databases.ts"
 
 /** Makes a database of so many migrations, with events. */

@@ -5,9 +5,9 @@ import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as PgTenantDirectory from "../../src/pg/PgTenantDirectory.ts"
-import * as Tenant from "../../src/Tenant.ts"
-import { TenantDirectory } from "../../src/TenantDirectory.ts"
-import { failsWith } from "../../src/testing/TenantIsolationKit.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
+import { TenantDirectory } from "../../src/routed/TenantDirectory.ts"
+import { failsWith } from "../../src/testing/isolation/kit.ts"
 import { servers } from "../support/Databases.ts"
 
 const acrossTenants = Tenant.provideAll({ actor: "operator", reason: "a new customer" })

@@ -2,11 +2,11 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, describe, layer } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Logger, References, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
-import * as EventStore from "../../src/EventStore.ts"
-import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as PgEventStorage from "../../src/pg/events.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
-import * as Tenant from "../../src/Tenant.ts"
-import { TenantRegistry } from "../../src/TenantRegistry.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
+import { TenantRegistry } from "../../src/store/TenantRegistry.ts"
 import {
   acrossTenants,
   as,
@@ -15,7 +15,7 @@ import {
   log,
   texts,
   write
-} from "../../src/testing/TenantIsolationKit.ts"
+} from "../../src/testing/isolation/kit.ts"
 import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
 import { servers } from "../support/Databases.ts"
 import { layerOn, type Store, TenantDatabase } from "../support/tenantDatabase.ts"

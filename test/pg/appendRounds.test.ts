@@ -2,9 +2,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
-import type { AppendRequest } from "../../src/EventStorage.ts"
-import * as pgAppend from "../../src/internal/pgAppend.ts"
-import { event, events, newTenant, request, stream } from "../../src/internal/testingEvents.ts"
+import type { AppendRequest } from "../../src/driver/EventStorage.ts"
+import * as pgAppend from "../../src/pg/appendBatch.ts"
+import { event, events, newTenant, request, stream } from "../../src/testing/driver/eventKit.ts"
 import { sqlBackends } from "../support/backends.ts"
 
 /** A segment of which everything was appended, and one of which each append has its own result. */

@@ -2,13 +2,13 @@
  * Two small aggregates, a store for them, and a driver that is watched: what the tests of the typed tier share.
  */
 import { Effect, Layer, Schema } from "effect"
-import * as Aggregate from "../../src/Aggregate.ts"
-import * as EventStorage from "../../src/EventStorage.ts"
-import * as EventStore from "../../src/EventStore.ts"
-import * as MemoryEventStorage from "../../src/MemoryEventStorage.ts"
-import * as Repository from "../../src/Repository.ts"
-import * as Tenant from "../../src/Tenant.ts"
-import * as TenantRegistry from "../../src/TenantRegistry.ts"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import * as EventStorage from "../../src/driver/EventStorage.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as Repository from "../../src/store/Repository.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
+import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
 
 export const Opened = Schema.TaggedStruct("Opened", { owner: Schema.String })
 

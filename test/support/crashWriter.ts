@@ -5,11 +5,11 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted } from "effect"
 import { fileURLToPath } from "node:url"
-import * as Event from "../../src/Event.ts"
-import * as EventStore from "../../src/EventStore.ts"
-import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
-import type { StorageUnavailable } from "../../src/StoreError.ts"
-import * as Tenant from "../../src/Tenant.ts"
+import * as Event from "../../src/domain/Event.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as PgEventStorage from "../../src/pg/events.ts"
+import type { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
 import { Account, deposited } from "./bank.ts"
 
 /** An event that the store said it has. */

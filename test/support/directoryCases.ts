@@ -2,9 +2,9 @@
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
-import { EventStorage } from "../../src/EventStorage.ts"
-import { type Case, test } from "../../src/testing/TenantIsolationKit.ts"
-import * as Tenant from "../../src/Tenant.ts"
+import { EventStorage } from "../../src/driver/EventStorage.ts"
+import { type Case, test } from "../../src/testing/isolation/kit.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
 import type { Store } from "./tenantDatabase.ts"
 
 /** The cases. The placements are those of `tenantDatabase.ts`. */

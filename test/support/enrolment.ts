@@ -1,11 +1,11 @@
 /** Courses and their students: what the tests of queries, of conditions and of decision models share. */
 import { Effect, Layer, Result, Schema, Stream } from "effect"
-import * as Aggregate from "../../src/Aggregate.ts"
-import * as DecisionModel from "../../src/DecisionModel.ts"
-import * as Decisions from "../../src/Decisions.ts"
-import * as EventQuery from "../../src/EventQuery.ts"
-import type * as EventStorage from "../../src/EventStorage.ts"
-import * as EventStore from "../../src/EventStore.ts"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import * as DecisionModel from "../../src/domain/DecisionModel.ts"
+import * as Decisions from "../../src/store/Decisions.ts"
+import * as EventQuery from "../../src/domain/EventQuery.ts"
+import type * as EventStorage from "../../src/driver/EventStorage.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
 
 export const Offered = Schema.TaggedStruct("Offered", { seats: Schema.Int })
 export const Enrolled = Schema.TaggedStruct("Enrolled", { student: Schema.String })

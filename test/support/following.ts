@@ -1,10 +1,10 @@
 /** What the tests of subscriptions and of projections in memory share. */
 import { Effect, Layer, Stream } from "effect"
-import type * as Event from "../../src/Event.ts"
-import * as EventStorage from "../../src/EventStorage.ts"
-import * as EventStore from "../../src/EventStore.ts"
-import * as MemoryEventStorage from "../../src/MemoryEventStorage.ts"
-import { StorageUnavailable } from "../../src/StoreError.ts"
+import type * as Event from "../../src/domain/Event.ts"
+import * as EventStorage from "../../src/driver/EventStorage.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as MemoryEventStorage from "../../src/memory/events.ts"
+import { StorageUnavailable } from "../../src/driver/StoreError.ts"
 import { Order, placed } from "./shop.ts"
 
 type Driver = EventStorage.EventStorage["Service"]

@@ -1,11 +1,11 @@
 /** Inline projections and their tables, for tests. */
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
-import type * as Event from "../../src/Event.ts"
-import * as PgInlineProjections from "../../src/pg/PgInlineProjections.ts"
+import type * as Event from "../../src/domain/Event.ts"
+import * as PgInlineProjections from "../../src/projection/InlineProjections.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
-import * as Projection from "../../src/Projection.ts"
-import * as Repository from "../../src/Repository.ts"
+import * as Projection from "../../src/projection/Projection.ts"
+import * as Repository from "../../src/store/Repository.ts"
 import { backendsWith } from "./readModels.ts"
 import { Counter, Order, Placed, unique } from "./shop.ts"
 

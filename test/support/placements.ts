@@ -1,6 +1,6 @@
 /** Where tenants of tests are. */
 import { createHash } from "node:crypto"
-import type { TenantId } from "../../src/Tenant.ts"
+import type { TenantId } from "../../src/domain/Tenant.ts"
 
 /** A placement for each tenant, by its id: the same in every run, and about as many tenants in each. */
 export const byHash =

@@ -7,8 +7,8 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { randomUUID } from "node:crypto"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
-import { type Case, test } from "../../src/testing/TenantIsolationKit.ts"
-import * as Tenant from "../../src/Tenant.ts"
+import { type Case, test } from "../../src/testing/isolation/kit.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
 
 type Sql = Case<SqlClient.SqlClient>
 

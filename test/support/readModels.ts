@@ -2,12 +2,12 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
-import type * as EventStorage from "../../src/EventStorage.ts"
+import type * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
-import * as PgEventStorage from "../../src/pg/PgEventStorage.ts"
+import * as PgEventStorage from "../../src/pg/events.ts"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
-import * as PgProjectionStorage from "../../src/pg/PgProjectionStorage.ts"
-import type * as ProjectionStorage from "../../src/ProjectionStorage.ts"
+import * as PgProjectionStorage from "../../src/pg/projections.ts"
+import type * as ProjectionStorage from "../../src/driver/ProjectionStorage.ts"
 import { servers } from "./Databases.ts"
 
 /** The client of the database's owner. */

@@ -1,16 +1,16 @@
 /** Orders and what follows from them: what the tests of reactions, of the relay and of inline projections share. */
 import { Effect, Layer, Schema, Stream } from "effect"
-import * as Aggregate from "../../src/Aggregate.ts"
-import * as Event from "../../src/Event.ts"
-import type * as EventStorage from "../../src/EventStorage.ts"
-import * as EventStore from "../../src/EventStore.ts"
-import * as Projection from "../../src/Projection.ts"
-import * as ProjectionRunner from "../../src/ProjectionRunner.ts"
-import type * as ProjectionStorage from "../../src/ProjectionStorage.ts"
-import * as Reaction from "../../src/Reaction.ts"
-import * as Repository from "../../src/Repository.ts"
-import type { StorageUnavailable } from "../../src/StoreError.ts"
-import * as Tenant from "../../src/Tenant.ts"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import * as Event from "../../src/domain/Event.ts"
+import type * as EventStorage from "../../src/driver/EventStorage.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as Projection from "../../src/projection/Projection.ts"
+import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
+import type * as ProjectionStorage from "../../src/driver/ProjectionStorage.ts"
+import * as Reaction from "../../src/projection/Reaction.ts"
+import * as Repository from "../../src/store/Repository.ts"
+import type { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
 
 let names = 0
 

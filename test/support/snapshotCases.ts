@@ -1,7 +1,7 @@
 /** Isolation cases of snapshots in PostgreSQL: they go red if one predicate on the tenant is missing. */
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
-import * as PgSnapshotStorage from "../../src/pg/PgSnapshotStorage.ts"
+import * as PgSnapshotStorage from "../../src/pg/snapshots.ts"
 import { type Case, type Services, snapshotCases as shipped } from "../../src/testing/TenantIsolationSuite.ts"
 
 /** Those of the suite, on the database of the client. */

@@ -1,22 +1,22 @@
 /** Stores with snapshots, an aggregate whose states need a codec, and what is done to snapshots behind the library's back. */
 import { assert } from "@effect/vitest"
 import { DateTime, Effect, Layer, Metric, Option, References, Schema, Stream } from "effect"
-import * as Aggregate from "../../src/Aggregate.ts"
-import type { EventStorage } from "../../src/EventStorage.ts"
-import * as EventStore from "../../src/EventStore.ts"
-import * as snapshotCodec from "../../src/internal/snapshotCodec.ts"
-import * as MemoryEventStorage from "../../src/MemoryEventStorage.ts"
-import * as MemorySnapshotStorage from "../../src/MemorySnapshotStorage.ts"
-import * as PgSnapshotStorage from "../../src/pg/PgSnapshotStorage.ts"
-import * as Repository from "../../src/Repository.ts"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import type { EventStorage } from "../../src/driver/EventStorage.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as snapshotCodec from "../../src/store/snapshotCodec.ts"
+import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemorySnapshotStorage from "../../src/memory/snapshots.ts"
+import * as PgSnapshotStorage from "../../src/pg/snapshots.ts"
+import * as Repository from "../../src/store/Repository.ts"
 import {
   type NewSnapshot,
   type SnapshotKey,
   type SnapshotRow,
   SnapshotStorage
-} from "../../src/SnapshotStorage.ts"
-import { StorageUnavailable } from "../../src/StoreError.ts"
-import { CurrentTenant } from "../../src/Tenant.ts"
+} from "../../src/driver/SnapshotStorage.ts"
+import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { CurrentTenant } from "../../src/domain/Tenant.ts"
 import { sqlBackends } from "./backends.ts"
 
 const Entered = Schema.TaggedStruct("Entered", { amount: Schema.Int })

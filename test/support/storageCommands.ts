@@ -1,9 +1,9 @@
 /** Random commands to a driver, over two tenants that share a tiny pool of ids, and what the driver answers. */
 import { Arbitrary, Effect, Result, Schema } from "effect"
 import { isDeepStrictEqual } from "node:util"
-import { type Direction, EventStorage, type StreamAppend } from "../../src/EventStorage.ts"
-import { event as newEvent, plain, readLog, readStream } from "../../src/internal/testingEvents.ts"
-import { TenantId } from "../../src/Tenant.ts"
+import { type Direction, EventStorage, type StreamAppend } from "../../src/driver/EventStorage.ts"
+import { event as newEvent, plain, readLog, readStream } from "../../src/testing/driver/eventKit.ts"
+import { TenantId } from "../../src/domain/Tenant.ts"
 
 /** Most often the first, now and then another. */
 const often = <const Values extends readonly [string | number, ...ReadonlyArray<string | number>]>(

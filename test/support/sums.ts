@@ -1,13 +1,13 @@
 /** Numbers, and projections that note them: what the tests of the runner in memory share. */
 import { Effect, Layer, Schedule, Schema } from "effect"
-import * as Aggregate from "../../src/Aggregate.ts"
-import * as EventStore from "../../src/EventStore.ts"
-import * as MemoryEventStorage from "../../src/MemoryEventStorage.ts"
-import * as MemoryProjectionStorage from "../../src/MemoryProjectionStorage.ts"
-import * as Projection from "../../src/Projection.ts"
-import * as ProjectionRunner from "../../src/ProjectionRunner.ts"
-import { ProjectionStorage } from "../../src/ProjectionStorage.ts"
-import * as Tenant from "../../src/Tenant.ts"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryProjectionStorage from "../../src/memory/projections.ts"
+import * as Projection from "../../src/projection/Projection.ts"
+import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
+import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
 
 const Added = Schema.TaggedStruct("Added", { n: Schema.Int })
 const Noted = Schema.TaggedStruct("Noted", {})

@@ -1,9 +1,9 @@
 /** What somebody can do to a log who has got past the library: on the memory, on the embedded database and on servers. */
 import { Context, Effect, Layer } from "effect"
-import * as EventStorage from "../../src/EventStorage.ts"
-import * as EventStore from "../../src/EventStore.ts"
-import * as MemoryEventStorage from "../../src/MemoryEventStorage.ts"
-import type { TenantId } from "../../src/Tenant.ts"
+import * as EventStorage from "../../src/driver/EventStorage.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as MemoryEventStorage from "../../src/memory/events.ts"
+import type { TenantId } from "../../src/domain/Tenant.ts"
 import { servers } from "./Databases.ts"
 import { layerEmbedded, layerOn, TenantDatabase } from "./tenantDatabase.ts"
 

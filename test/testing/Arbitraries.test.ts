@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Clock, Effect, Random, Result, Schema } from "effect"
-import * as Aggregate from "../../src/Aggregate.ts"
-import * as EventStore from "../../src/EventStore.ts"
-import * as Tenant from "../../src/Tenant.ts"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
 import * as Arbitraries from "../../src/testing/Arbitraries.ts"
-import * as Upcaster from "../../src/Upcaster.ts"
+import * as Upcaster from "../../src/domain/Upcaster.ts"
 import { Account, asNewTenant, Closed, deposited, inMemory, opened } from "../support/bank.ts"
 
 const Wild = Schema.TaggedStruct("Wild", {

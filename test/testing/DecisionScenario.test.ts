@@ -1,11 +1,11 @@
 // @effect-diagnostics floatingEffect:off -- decisions that are no effects are checked at once
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
-import * as Aggregate from "../../src/Aggregate.ts"
-import * as DecisionModel from "../../src/DecisionModel.ts"
-import * as Decisions from "../../src/Decisions.ts"
-import * as Event from "../../src/Event.ts"
-import * as EventQuery from "../../src/EventQuery.ts"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import * as DecisionModel from "../../src/domain/DecisionModel.ts"
+import * as Decisions from "../../src/store/Decisions.ts"
+import * as Event from "../../src/domain/Event.ts"
+import * as EventQuery from "../../src/domain/EventQuery.ts"
 import * as DecisionScenario from "../../src/testing/DecisionScenario.ts"
 
 const Offered = Schema.TaggedStruct("Offered", { seats: Schema.Int })

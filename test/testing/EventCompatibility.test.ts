@@ -3,10 +3,10 @@ import { Effect, Schema, SchemaGetter } from "effect"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import * as Aggregate from "../../src/Aggregate.ts"
-import type { EventSchema } from "../../src/Event.ts"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import type { EventSchema } from "../../src/domain/Event.ts"
 import * as EventCompatibility from "../../src/testing/EventCompatibility.ts"
-import * as Upcaster from "../../src/Upcaster.ts"
+import * as Upcaster from "../../src/domain/Upcaster.ts"
 
 const Placed = Schema.TaggedStruct("Placed", {
   customer: Schema.String,

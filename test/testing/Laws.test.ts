@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, SchemaGetter } from "effect"
-import * as Aggregate from "../../src/Aggregate.ts"
-import type * as Tenant from "../../src/Tenant.ts"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import type * as Tenant from "../../src/domain/Tenant.ts"
 import * as Arbitraries from "../../src/testing/Arbitraries.ts"
 import * as Laws from "../../src/testing/Laws.ts"
-import * as Upcaster from "../../src/Upcaster.ts"
+import * as Upcaster from "../../src/domain/Upcaster.ts"
 import { backends } from "../support/backends.ts"
 import { changedDriver } from "../support/bank.ts"
 

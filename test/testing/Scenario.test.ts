@@ -1,7 +1,7 @@
 // @effect-diagnostics floatingEffect:off -- decisions that are no effects are checked at once
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Result, Schema } from "effect"
-import * as Event from "../../src/Event.ts"
+import * as Event from "../../src/domain/Event.ts"
 import * as Scenario from "../../src/testing/Scenario.ts"
 import { Account, Closed, deposited, opened } from "../support/bank.ts"
 

@@ -17,7 +17,7 @@ import {
   type Opened,
   written
 } from "../support/bank.ts"
-import * as AggregateModule from "../../src/Aggregate.ts"
+import * as AggregateModule from "../../src/domain/Aggregate.ts"
 
 declare const store: EventStore.EventStore["Service"]
 declare const repository: Repository.Repository["Service"]

@@ -1,0 +1,249 @@
+/**
+ * Aggregates: a type name, an id schema, a state with its initial value, the event schemas, and a pure fold.
+ */
+import { Metric, Schema } from "effect"
+import type { EventSchema, Tagged } from "./Event.ts"
+import { history } from "./eventHistory.ts"
+import { nameProblem } from "../internal/json.ts"
+import { Uuid } from "../internal/uuid.ts"
+import type { DecodeError } from "../driver/StoreError.ts"
+import type * as Upcaster from "./Upcaster.ts"
+
+/**
+ * An aggregate: how a stream of events becomes a state. A plain value that needs no runtime.
+ *
+ * **Details**
+ *
+ * `apply` and `fold` are pure and total over the events given to `make`.
+ */
+export interface Aggregate<Type extends string, State, Event extends Tagged, Id> {
+  /** Its name in storage, 1 to 255 characters. */
+  readonly type: Type
+  readonly id: Schema.Codec<Id, string>
+  readonly state: Schema.Codec<State, unknown>
+  readonly initial: State
+  /** The version of the state, of the fold and of the steps of upcasters: a snapshot of another one is not used. */
+  readonly stateVersion: number
+  readonly events: ReadonlyArray<Schema.ConstraintCodec<Event, unknown>>
+  /** Former versions of its events, and what became of them. */
+  readonly upcasters: ReadonlyArray<Upcaster.Any>
+  /** Which stored events are passed over instead of failing. See {@link tolerant}. */
+  readonly skips: ReadonlySet<Unreadable>
+  /** What an event is about, for queries; absent if none of the aggregate's events is tagged. */
+  tagsOf?(event: Event, id: Id): ReadonlyArray<string>
+  /** The state after one more event. */
+  // Method syntax, here and below: an aggregate of one type of event is then an `Aggregate.Any`.
+  apply(state: State, event: Event): State
+  /** The state after events, from the initial state or a given one. */
+  fold(events: Iterable<Event>, from?: State): State
+}
+
+/** Any aggregate. */
+export type Any = Aggregate<string, unknown, Tagged, unknown>
+
+/** The state of an aggregate. */
+export type StateOf<A> = A extends Aggregate<string, infer State, infer _Event, infer _Id> ? State : never
+
+/** The events of an aggregate, as a union. */
+export type EventOf<A> = A extends Aggregate<string, infer _State, infer Event, infer _Id> ? Event : never
+
+/** The id type of an aggregate. */
+export type IdOf<A> = A extends Aggregate<string, infer _State, infer _Event, infer Id> ? Id : never
+
+/** One handler per event type; all of them, or it does not compile. */
+export type Handlers<State, Event extends Tagged> = {
+  readonly [Tag in Event["_tag"]]: (state: State, event: Extract<Event, { readonly _tag: Tag }>) => State
+}
+
+/** A fold as one function over all events. */
+export type Apply<State, Event> = (state: State, event: Event) => State
+
+/**
+ * What events are about, for queries: one function over all events, or one per event tag (types without one have no
+ * tags). Pure functions of an event and the id of its aggregate. Of each event at most 32 tags, 1 to 255 characters each.
+ */
+export type Tags<Event extends Tagged, Id> =
+  | ((event: Event, id: Id) => ReadonlyArray<string>)
+  | {
+      readonly [Tag in Event["_tag"]]?: (
+        event: Extract<Event, { readonly _tag: Tag }>,
+        id: Id
+      ) => ReadonlyArray<string>
+    }
+
+/** Refuses handlers of tags that no event has. */
+export type NoOthers<Fold, Tag extends string> = { readonly [Other in Exclude<keyof Fold, Tag>]: never }
+
+/** What an aggregate consists of, besides its name and fold. */
+export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
+  /** Default: a UUID. It must encode to a string of 1 to 255 characters. */
+  readonly id?: Schema.Codec<Id, string> | undefined
+  readonly state: Schema.Codec<State, unknown>
+  /** The state before the first event. */
+  readonly initial: NoInfer<State>
+  /**
+   * Counts the changes of the fold: raise it whenever the same events lead to another state, so that snapshots taken
+   * before are not used. That goes for a changed step of an upcaster, and a changed schema of an event, too: a history that
+   * gains a version or leads elsewhere is noticed, but functions cannot be compared. An integer, 0 or more. Default: 1.
+   */
+  readonly stateVersion?: number | undefined
+  readonly events: Events
+  /** Former versions of events, and what became of them. Default: each event has always been as it is, and none is gone. */
+  readonly upcasters?: ReadonlyArray<Upcaster.Upcaster<NoInfer<Events[number]["Type"]>>> | undefined
+  /** What an event is about, for queries such as `["course:" + event.courseId]`. Default: no tags. */
+  readonly tags?: Tags<Events[number]["Type"], NoInfer<Id>> | undefined
+}
+
+/**
+ * Makes an aggregate from its name, its parts, and either one handler per event tag or one function over all events.
+ *
+ * **Gotchas**
+ *
+ * Throws on a name that is empty, longer than 255 characters or not well formed, for the aggregate and for its events,
+ * on two event schemas with the same tag, and on upcasters that contradict each other or lead to no event.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const Counter = Aggregate.make("Counter", {
+ *   state: Schema.Struct({ count: Schema.Int }),
+ *   initial: { count: 0 },
+ *   events: [Incremented]
+ * }, {
+ *   Incremented: (state, event) => ({ count: state.count + event.by })
+ * })
+ * ```
+ */
+export const make = <
+  const Type extends string,
+  State,
+  const Events extends ReadonlyArray<EventSchema>,
+  // A parameter of its own, and a second argument: so the literals in the returned states are inferred as such.
+  Fold extends Handlers<State, Events[number]["Type"]> | Apply<State, Events[number]["Type"]>,
+  Id = string
+>(
+  type: Type,
+  options: Options<State, Events, Id>,
+  fold: Fold & NoOthers<Fold, Events[number]["Type"]["_tag"]>
+): Aggregate<Type, State, Events[number]["Type"], Id> => {
+  checkName("the name of an aggregate", type)
+  checkStateVersion(type, options.stateVersion)
+  const tags = Schema.toTaggedUnion("_tag")(Schema.Union(options.events)).cases
+  for (const tag of Object.keys(tags)) checkName(`the tag of an event of ${type}`, tag)
+  const upcasters = options.upcasters ?? []
+  for (const former of history(type, options.events, upcasters).types.keys())
+    checkName(`the tag of an event of ${type}`, former)
+  const either: Handlers<State, Events[number]["Type"]> | Apply<State, Events[number]["Type"]> = fold
+  const apply = typeof either === "function" ? either : applyByTag(type, either)
+  return {
+    type,
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Id` is `string` exactly when no id schema is given.
+    id: options.id ?? (Uuid as Schema.Codec<unknown, string> as Schema.Codec<Id, string>),
+    state: options.state,
+    initial: options.initial,
+    stateVersion: options.stateVersion ?? 1,
+    events: options.events,
+    upcasters,
+    skips: strict,
+    ...(options.tags === undefined ? {} : { tagsOf: tagging<Events[number]["Type"], Id>(options.tags) }),
+    apply,
+    fold(events, from) {
+      let state = from === undefined ? options.initial : from
+      for (const event of events) state = apply(state, event)
+      return state
+    }
+  }
+}
+
+/** PostgreSQL's `integer`. */
+const maxStateVersion = 2_147_483_647
+
+const checkStateVersion = (type: string, version: number | undefined): void => {
+  if (version === undefined) return
+  if (!Number.isInteger(version) || version < 0 || version > maxStateVersion)
+    throw new RangeError(`stateVersion of ${type} must be an integer from 0 to ${maxStateVersion}`)
+}
+
+/** Why a stored event cannot be read: the tag of the error it leads to. */
+export type Unreadable = DecodeError["_tag"]
+
+const strict: ReadonlySet<Unreadable> = new Set()
+
+/**
+ * The aggregate, read in a tolerant way: stored events of a type that it does not know are passed over instead of failing
+ * with `UnknownEventType`.
+ *
+ * **When to use**
+ *
+ * Use it where a part of the truth will do, such as a report, a search index, or an older program that runs on while a newer one
+ * is rolled out. For decisions it is dangerous: a state that lacks an event may allow what the event forbids.
+ *
+ * **Details**
+ *
+ * It counts wherever events are read with it: stores, repositories, projections, subscriptions. What is passed over is counted by
+ * {@link skippedEvents} and noted in the current span; versions and positions count it as well. `skip` names the errors that
+ * are passed over, by their tags.
+ *
+ * **Example**
+ *
+ * ```ts
+ * store.readStream({ aggregate: Aggregate.tolerant(Order), id })
+ * store.readLog({ aggregates: [Aggregate.tolerant(Order, { skip: ["UnknownEventType", "UnknownSchemaVersion"] })] })
+ * ```
+ */
+export const tolerant = <Type extends string, State, Event extends Tagged, Id>(
+  aggregate: Aggregate<Type, State, Event, Id>,
+  options: {
+    /** Default: `["UnknownEventType"]`. */
+    readonly skip?: ReadonlyArray<Unreadable> | undefined
+  } = {}
+): Aggregate<Type, State, Event, Id> => {
+  const skips = new Set<Unreadable>(options.skip ?? ["UnknownEventType"])
+  const key = [...skips].toSorted().join()
+  // Made once, as codecs are compiled per aggregate.
+  const variants = tolerants.get(aggregate) ?? new Map<string, unknown>()
+  tolerants.set(aggregate, variants)
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Entries are written below only, each from the aggregate that is its key.
+  const known = variants.get(key) as Aggregate<Type, State, Event, Id> | undefined
+  if (known !== undefined) return known
+  const variant = { ...aggregate, skips }
+  variants.set(key, variant)
+  return variant
+}
+
+const tolerants = new WeakMap<object, Map<string, unknown>>()
+
+/** Events that were passed over by tolerant reading, by aggregate type (`aggregate`), event type (`event`) and `reason`. */
+export const skippedEvents: Metric.Counter<number> = Metric.counter("eventsourcing.events.skipped", {
+  description: "Stored events that could not be read and were passed over, as asked for",
+  incremental: true
+})
+
+const checkName = (what: string, name: string): void => {
+  const problem = nameProblem(name)
+  if (problem !== undefined) throw new TypeError(`${what} ${problem}`)
+}
+
+const noTags: ReadonlyArray<string> = []
+
+type TagsOf<Event, Id> = (event: Event, id: Id) => ReadonlyArray<string>
+
+const tagging = <Event extends Tagged, Id>(tags: Tags<Event, Id>): TagsOf<Event, Id> => {
+  if (typeof tags === "function") return tags
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Each function takes its own event only, and is looked up by that event's tag.
+  const byTag = new Map(Object.entries(tags) as Array<[string, TagsOf<Event, Id>]>)
+  return (event, id) => byTag.get(event._tag)?.(event, id) ?? noTags
+}
+
+const applyByTag = <State, Event extends Tagged>(
+  type: string,
+  handlers: Handlers<State, Event>
+): Apply<State, Event> => {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Each handler takes its own event only, and is looked up by that event's tag.
+  const byTag = new Map(Object.entries(handlers) as Array<[string, Apply<State, Event>]>)
+  return (state, event) => {
+    const handler = byTag.get(event._tag)
+    if (handler === undefined) throw new TypeError(`${type} has no handler for ${event._tag}`)
+    return handler(state, event)
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * Who and what causes the events that an effect appends. It is inherited by fibers and never needs to be passed on by
+ * hand: what is appended while an event is being handled continues that event's correlation and names it as cause.
+ */
+import { Context, Effect, type Schema } from "effect"
+import type { Envelope } from "./Event.ts"
+import { CurrentDerivedIds, DerivedIds } from "./derivedIds.ts"
+import { CurrentTenant } from "./Tenant.ts"
+
+/** Who and what causes the events that are appended. Every text has 1 to 255 characters. */
+export interface EventContext {
+  readonly actor?: string | undefined
+  /** Default: the id of the first event of the append. */
+  readonly correlationId?: string | undefined
+  readonly causationId?: string | undefined
+  /** Added to the metadata of every event. */
+  readonly metadata?: Schema.JsonObject | undefined
+}
+
+/** The event context of the running effect; empty by default. It holds no tenant: that has no default. */
+export const CurrentEventContext: Context.Reference<EventContext> = Context.Reference<EventContext>(
+  "effect-eventsourcing/CurrentEventContext",
+  { defaultValue: () => ({}) }
+)
+
+/** Adds to the event context of an effect; what is not given is inherited. */
+export const provide =
+  (context: EventContext) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.updateService(effect, CurrentEventContext, (inherited) => ({
+      actor: context.actor ?? inherited.actor,
+      correlationId: context.correlationId ?? inherited.correlationId,
+      causationId: context.causationId ?? inherited.causationId,
+      metadata: { ...inherited.metadata, ...context.metadata }
+    }))
+
+/**
+ * Runs an effect as the handling of an event: in the event's tenant, with its correlation id, with its id as causation
+ * id, and with its actor.
+ */
+export const whileHandling =
+  (envelope: Envelope<unknown>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, CurrentTenant>> =>
+    effect.pipe(
+      Effect.provideService(CurrentEventContext, {
+        correlationId: envelope.correlationId,
+        causationId: envelope.eventId,
+        ...(envelope.actor === null ? undefined : { actor: envelope.actor })
+      }),
+      Effect.provideService(CurrentDerivedIds, undefined),
+      Effect.provideService(CurrentTenant, envelope.tenantId)
+    )
+
+/**
+ * Gives what an effect appends ids that follow from a seed, the stream, and the number of the append among those to that
+ * stream. When the effect runs again with the same seed in the same tenant, the same appends have the same ids, so
+ * nothing is appended twice.
+ *
+ * **When to use**
+ *
+ * Use it for what may arrive more than once: a message with an id, a request with an idempotency key. Reactions do.
+ *
+ * **Details**
+ *
+ * `Repository.execute` does not decide again: it finds the events it appended the first time in the stream and returns
+ * them. `EventStore.append` returns its first outcome if the content is the same, and fails with `EventIdConflict` if it
+ * is not. A command that fails because of the store, or decides again because of a conflict, keeps its number. Events
+ * with an id of their own keep that.
+ *
+ * **Gotchas**
+ *
+ * Append to one stream in the same order each time, and not from several fibers at once; different streams are
+ * independent of each other. The seed should name the purpose as well as the message: `["shipping", message.id]`.
+ */
+export const derivingIds =
+  (seed: readonly [string, ...Array<string>]) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    // Every run counts from the beginning.
+    Effect.suspend(() => Effect.provideService(effect, CurrentDerivedIds, new DerivedIds(seed)))

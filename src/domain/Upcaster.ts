@@ -1,0 +1,225 @@
+/**
+ * Upcasters: how events that were stored in former schemas become events of today. They are declared beside the events
+ * of an aggregate, and applied when events are read; what is stored is never changed.
+ */
+import { Result, type SchemaGetter } from "effect"
+import type * as Aggregate from "./Aggregate.ts"
+import type { EventSchema, Tagged } from "./Event.ts"
+import { codecOf } from "./codec/aggregateCodec.ts"
+import { eventTag } from "./eventTag.ts"
+import * as internal from "./eventHistory.ts"
+
+/**
+ * How an event becomes one of the next schema: a pure function from type to type, or a transformation, such as
+ * `SchemaTransformation.transform({ decode, encode })`, whose `decode` may fail with an issue. `encode` is not used: former
+ * versions are never written.
+ */
+export type Step<From, To> = ((event: From) => To) | { readonly decode: SchemaGetter.Getter<To, From> }
+
+/** A schema that events of a type have, or had. */
+export interface Version {
+  readonly eventType: string
+  /** 1, 2, 3 … for the schemas of one event type. It is stored with each event. */
+  readonly schemaVersion: number
+  readonly schema: EventSchema
+  /** How it follows from the version before; undefined for the oldest. */
+  readonly step: Step<never, Tagged> | undefined
+}
+
+/** Where events of the newest version of an {@link Upcaster} go to, if not to an event of today. */
+export interface Into {
+  /** Events of the aggregate, or former versions of them that have upcasters of their own. */
+  readonly targets: ReadonlyArray<EventSchema>
+  readonly step: Step<never, ReadonlyArray<Tagged>>
+}
+
+/**
+ * The former versions of one event type, oldest first, and what became of it.
+ *
+ * @see {@link from} and {@link dropped}, which make it
+ */
+export interface Upcaster<out Event extends Tagged> {
+  readonly versions: ReadonlyArray<Version>
+  /** The present schema that the versions end in, the events that it was split into, or the names of dropped types. */
+  readonly end: PresentSchema<Event> | Into | { readonly dropped: ReadonlyArray<string> }
+}
+
+/** The schema of an event of today. */
+export interface PresentSchema<out Event extends Tagged> {
+  readonly present: EventSchema & { readonly Type: Event }
+}
+
+/** Any upcaster. */
+export type Any = Upcaster<Tagged>
+
+/** The history of an event type, as far as it is told. */
+export interface History<out Event extends Tagged> extends Upcaster<Event> {
+  /**
+   * The next schema, of the same event type or of a new one (a rename), and how an event becomes one of it. Of the same
+   * type it is the next version; under another name it is version 1 of that name.
+   *
+   * **Gotchas**
+   *
+   * Whoever changes a step that is there already, and keeps snapshots, raises the aggregate's `stateVersion`: snapshots from
+   * before another version or target are told apart, but functions cannot be compared.
+   */
+  // Method syntax: a history of one event is then an `Upcaster.Any`.
+  to<const Next extends EventSchema>(schema: Next, step: Step<Event, Next["Type"]>): History<Next["Type"]>
+  /**
+   * The end of an event type whose events are read as events of other types: several (a split), one (a merge of types), or
+   * none at all.
+   *
+   * **Details**
+   *
+   * All parts have the event id, version and position of the event that is stored, and `part` tells them apart. Each target
+   * is an event of the aggregate, or a former version of one: those are upcast further.
+   *
+   * **Gotchas**
+   *
+   * As for `to`: a changed step with the same targets needs a new `stateVersion`.
+   */
+  into<const Targets extends ReadonlyArray<EventSchema>>(
+    targets: Targets,
+    step: Step<Event, ReadonlyArray<Targets[number]["Type"]>>
+  ): Upcaster<never>
+}
+
+/**
+ * Begins the history of an event type with its oldest schema. The last schema of the history must be one of the
+ * aggregate's events, unless it ends with `into`.
+ *
+ * **Details**
+ *
+ * Each schema stays as it was when events were written with it, and each step stays as well: a new version adds a schema and a
+ * step to the end. The version of new events follows from the history: it is 1 for an event without one.
+ *
+ * Steps are pure functions. Their results are checked against the schema they lead to; what does not fit is an
+ * `EventDecodeError`.
+ *
+ * **Gotchas**
+ *
+ * `version` (default: 1) is for a history that leaves out the oldest versions, because none of their events is stored any
+ * where, and for a name that is used again for something else: then it goes on behind the versions that the name had.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const history = Upcaster.from(OrderPlacedV1)
+ *   .to(OrderPlacedV2, ({ euros, ...order }) => ({ ...order, cents: Math.round(euros * 100) }))
+ *   .to(OrderPlaced, (order) => ({ ...order, currency: "EUR" }))
+ *
+ * const Order = Aggregate.make("Order", { state, initial, events: [OrderPlaced], upcasters: [history] }, handlers)
+ * ```
+ */
+export const from = <const First extends EventSchema>(
+  schema: First,
+  options: { readonly version?: number | undefined } = {}
+): History<First["Type"]> => {
+  const { version = 1 } = options
+  const eventType = eventTag(schema)
+  if (!Number.isSafeInteger(version) || version < 1 || version > maxSchemaVersion)
+    throw new RangeError(`the first version of ${eventType} must be a positive integer`)
+  return history(schema, [{ eventType, schemaVersion: version, schema, step: undefined }])
+}
+
+/** PostgreSQL's `integer`. */
+const maxSchemaVersion = 2_147_483_647
+
+const history = <Event extends Tagged>(
+  present: EventSchema & { readonly Type: Event },
+  versions: ReadonlyArray<Version>
+): History<Event> => ({
+  versions,
+  end: { present },
+  to: (schema, step) => {
+    const eventType = eventTag(schema)
+    const last = versions.findLast((version) => version.eventType === eventType)
+    const schemaVersion = (last?.schemaVersion ?? 0) + 1
+    return history(schema, [...versions, { eventType, schemaVersion, schema, step }])
+  },
+  into: (targets, step) => ({ versions, end: { targets, step } })
+})
+
+/**
+ * Drops event types that mean nothing any more, in all of their versions: their events are passed over, without a look at
+ * the payload. They stay in the log, and versions and positions count them.
+ *
+ * **Example**
+ *
+ * ```ts
+ * Aggregate.make("Order", { state, initial, events: [OrderPlaced], upcasters: [Upcaster.dropped("OrderViewed")] }, handlers)
+ * ```
+ */
+export const dropped = (...eventTypes: ReadonlyArray<string>): Upcaster<never> => ({
+  versions: [],
+  end: { dropped: eventTypes }
+})
+
+/** A version in which events of an aggregate may be stored. */
+export interface StoredVersion {
+  readonly eventType: string
+  readonly schemaVersion: number
+  readonly schema: EventSchema
+  /** Whether new events are written in it. */
+  readonly present: boolean
+}
+
+/** The versions in which events of an aggregate may be stored, present and former, by event type and version. */
+export const versions = (aggregate: Aggregate.Any): ReadonlyArray<StoredVersion> => {
+  const { types } = internal.history(aggregate.type, aggregate.events, aggregate.upcasters)
+  return [...types].flatMap(([eventType, nodes]) =>
+    [...nodes.values()]
+      .toSorted((left, right) => left.schemaVersion - right.schemaVersion)
+      .map(({ schemaVersion, schema, next }) => ({
+        eventType,
+        schemaVersion,
+        schema,
+        present: next._tag === "Present"
+      }))
+  )
+}
+
+/** A payload as it is stored. */
+export interface StoredPayload {
+  readonly eventType: string
+  readonly schemaVersion: number
+  /** A JSON value. */
+  readonly payload: unknown
+}
+
+/** Why a stored payload cannot be read. */
+export interface Unreadable {
+  /** The tag of the error that a store raises for it. */
+  readonly error: Aggregate.Unreadable
+  /** Where in the payload, or in what an upcaster made of it. */
+  readonly path: ReadonlyArray<string | number>
+  readonly reason: string
+}
+
+/**
+ * What an aggregate reads a stored payload as: its events of today, none if the event is dropped. It needs no store: for tests
+ * and tools.
+ */
+export const read = <Type extends string, State, Event extends Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Event, Id>,
+  { eventType, schemaVersion, payload }: StoredPayload
+): Result.Result<ReadonlyArray<Event>, Unreadable> => {
+  const { stored, dropped: gone } = codecOf(aggregate)
+  const type = stored.get(eventType)
+  const fail = (error: Aggregate.Unreadable, reason: string, path: Unreadable["path"] = []) =>
+    Result.fail({ error, path, reason })
+  if (type === undefined) {
+    return gone.has(eventType)
+      ? Result.succeed([])
+      : fail("UnknownEventType", `${aggregate.type} has no event ${eventType}`)
+  }
+  const { present, former, oldest, newest } = type
+  const decoded =
+    present?.schemaVersion === schemaVersion
+      ? Result.map(present.decode(payload), (event) => [event])
+      : former.get(schemaVersion)?.(payload)
+  if (decoded === undefined) {
+    return fail("UnknownSchemaVersion", `known versions of ${eventType}: ${oldest} to ${newest}`)
+  }
+  return Result.mapError(decoded, ({ path, reason }) => ({ error: "EventDecodeError", path, reason }))
+}

@@ -1,0 +1,239 @@
+import { Cause, Result, Schema, type SchemaAST, SchemaGetter, SchemaIssue, SchemaParser } from "effect"
+import type * as Aggregate from "../Aggregate.ts"
+import type { Tagged } from "../Event.ts"
+import type { Step } from "../Upcaster.ts"
+import { history, type Node, presentTypes } from "../eventHistory.ts"
+import { jsonReader } from "./plainReader.ts"
+import { jsonWriter } from "./plainWriter.ts"
+
+/** A path into a value, and what is wrong there. Never the value itself. */
+export interface Mismatch {
+  readonly path: ReadonlyArray<string | number>
+  readonly reason: string
+  readonly limit: "depth" | undefined
+}
+
+/** Between an event and its JSON value. */
+export interface EventCodec<Event> {
+  /** The version of its schema, with which it is written. */
+  readonly schemaVersion: number
+  readonly encode: (event: Event) => Result.Result<unknown, Mismatch>
+  /** The JSON text of an event, of so many levels at most, where it is simple; else `encode` knows, or why there is none. */
+  readonly write: (event: Event, maxDepth: number) => string | undefined
+  readonly decode: (json: unknown) => Result.Result<Event, Mismatch>
+  /** The same, of a value that `JSON.parse` has made and nobody else holds: it may become the event. */
+  readonly decodeParsed: (json: unknown) => Result.Result<Event, Mismatch>
+}
+
+/** What events of one type are read as. */
+export interface StoredType<Event> {
+  /** The present version; undefined for a type that is not written any more. */
+  readonly present: EventCodec<Event> | undefined
+  /** The former versions. */
+  readonly former: ReadonlyMap<number, FormerVersion<Event>>
+  readonly oldest: number
+  readonly newest: number
+  /** The present types that its events may be read as. */
+  readonly presentTypes: ReadonlySet<string>
+}
+
+/** What events of a former version are read as: any number of events of today. */
+export type FormerVersion<Event> = (json: unknown) => Result.Result<ReadonlyArray<Event>, Mismatch>
+
+/** Between an aggregate's ids and events and what is stored. */
+export interface AggregateCodec<Event, Id> {
+  readonly encodeId: (id: Id) => Result.Result<string, Mismatch>
+  /** The present types. */
+  readonly events: ReadonlyMap<string, EventCodec<Event>>
+  /** All types that may be stored, except for the dropped ones. */
+  readonly stored: ReadonlyMap<string, StoredType<Event>>
+  /** Types whose events are passed over. */
+  readonly dropped: ReadonlySet<string>
+}
+
+const firstMismatch = SchemaIssue.makeFormatterStandardSchemaV1()
+
+const mismatch = (issue: SchemaIssue.Issue): Mismatch => {
+  const first = firstMismatch(issue).issues[0]
+  return {
+    path: (first?.path ?? []).map((segment) => {
+      const key = typeof segment === "object" ? segment.key : segment
+      return typeof key === "number" ? key : String(key)
+    }),
+    reason: first?.message ?? "does not fit the schema",
+    limit: undefined
+  }
+}
+
+/** Whether the stack was too small for the depth of a value. The parser wraps what is thrown inside of it. */
+const isOverflow = (defect: unknown): boolean =>
+  defect instanceof RangeError
+    ? /call stack/.test(defect.message)
+    : defect instanceof Error &&
+      Cause.isCause(defect.cause) &&
+      defect.cause.reasons.some((reason) => Cause.isDieReason(reason) && isOverflow(reason.defect))
+
+/** A schema may throw: deep recursion overflows the stack, and user code runs inside. */
+const guarded =
+  <A, B>(run: (input: A) => Result.Result<B, SchemaIssue.Issue>) =>
+  (input: A): Result.Result<B, Mismatch> => {
+    try {
+      const result = run(input)
+      // not by mapError, which makes another result of a success
+      return Result.isFailure(result) ? Result.fail(mismatch(result.failure)) : Result.succeed(result.success)
+    } catch (defect) {
+      return Result.fail(
+        isOverflow(defect)
+          ? { path: [], reason: "is nested too deeply", limit: "depth" }
+          : { path: [], reason: "its schema threw an error", limit: undefined }
+      )
+    }
+  }
+
+const guardedWriter = (ast: SchemaAST.AST): EventCodec<unknown>["write"] => {
+  const writer = jsonWriter(ast)
+  if (writer === undefined) return () => undefined
+  const { depth, write } = writer
+  return (event, maxDepth) => {
+    try {
+      return depth > maxDepth ? undefined : write(event)
+    } catch {
+      return undefined
+    }
+  }
+}
+
+/** Decodes what is simple by looking at it. */
+const guardedReader = <Event>(
+  ast: SchemaAST.AST,
+  decode: EventCodec<Event>["decode"]
+): EventCodec<Event>["decode"] => {
+  const fits = jsonReader(ast)
+  if (fits === undefined) return decode
+  return (json) => {
+    try {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what decoding it would give
+      if (fits(json)) return Result.succeed(json as Event)
+    } catch {
+      // decoding says what is wrong
+    }
+    return decode(json)
+  }
+}
+
+const eventCodec = <Event extends Tagged>(
+  schema: Schema.ConstraintCodec<Event, unknown>,
+  schemaVersion: number
+): EventCodec<Event> => {
+  const json = Schema.toCodecJson(schema)
+  const decode = guarded(SchemaParser.decodeUnknownResult(json))
+  return {
+    schemaVersion,
+    encode: guarded(SchemaParser.encodeUnknownResult(json)),
+    write: guardedWriter(json.ast),
+    decode,
+    decodeParsed: guardedReader(json.ast, decode)
+  }
+}
+
+/** A step as a schema transformation, and what comes of it checked. */
+const stepping = (
+  step: Step<never, unknown>,
+  to: Schema.ConstraintDecoder<unknown>,
+  where: string
+): ((event: Tagged) => Result.Result<unknown, Mismatch>) => {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- A step gets events of the schema before it only; Upcaster.from and `to` see to that.
+  const decode = (
+    typeof step === "function" ? SchemaGetter.transform(step) : step.decode
+  ) as SchemaGetter.Getter<unknown, unknown>
+  const schema = Schema.Unknown.pipe(Schema.decodeTo(to, { decode, encode: SchemaGetter.forbiddenEncoding }))
+  const run = guarded(SchemaParser.decodeUnknownResult(schema))
+  return (event) =>
+    Result.mapError(run(event), (unfit) => ({ ...unfit, reason: `upcast to ${where}: ${unfit.reason}` }))
+}
+
+const nameOf = ({ eventType, schemaVersion }: Node): string => `version ${schemaVersion} of ${eventType}`
+
+type Upcast = (event: Tagged) => Result.Result<ReadonlyArray<Tagged>, Mismatch>
+
+/** From an event of a version to those of today, step by step. */
+const upcast = ({ next }: Node): Upcast => {
+  switch (next._tag) {
+    case "Present":
+      return (event) => Result.succeed([event])
+    case "To": {
+      const step = stepping(next.step, Schema.toType(next.node.schema), nameOf(next.node))
+      const onward = upcast(next.node)
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- checked by the schema that the step leads to
+      return (event) => Result.flatMap(step(event), (result) => onward(result as Tagged))
+    }
+    case "Into": {
+      const targets = [...next.targets.values()]
+      const schema = Schema.Array(Schema.Union(targets.map((target) => Schema.toType(target.schema))))
+      const step = stepping(next.step, schema, targets.map(nameOf).join(" and "))
+      const onward = new Map([...next.targets].map(([tag, target]) => [tag, upcast(target)]))
+      return (event) =>
+        Result.gen(function* () {
+          const events: Array<Tagged> = []
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- checked by the schemas that the step leads to
+          for (const part of (yield* step(event)) as ReadonlyArray<Tagged>) {
+            const go = onward.get(part._tag)
+            if (go !== undefined) events.push(...(yield* go(part)))
+          }
+          return events
+        })
+    }
+  }
+}
+
+/** Compiled when the first such event is read: most programs never meet their oldest ones. */
+const formerVersion = (node: Node): FormerVersion<Tagged> => {
+  let compiled: FormerVersion<Tagged> | undefined
+  const compile = (): FormerVersion<Tagged> => {
+    const { decode } = eventCodec(node.schema, node.schemaVersion)
+    const onward = upcast(node)
+    return (json) => Result.flatMap(decode(json), onward)
+  }
+  return (json) => (compiled ??= compile())(json)
+}
+
+const make = (aggregate: Aggregate.Any): AggregateCodec<Tagged, unknown> => {
+  const { types, dropped } = history(aggregate.type, aggregate.events, aggregate.upcasters)
+  const events = new Map<string, EventCodec<Tagged>>()
+  const stored = new Map<string, StoredType<Tagged>>()
+  for (const [eventType, versions] of types) {
+    const former = new Map<number, FormerVersion<Tagged>>()
+    for (const node of versions.values()) {
+      if (node.next._tag !== "Present") former.set(node.schemaVersion, formerVersion(node))
+      else events.set(eventType, eventCodec(node.schema, node.schemaVersion))
+    }
+    stored.set(eventType, {
+      present: events.get(eventType),
+      former,
+      oldest: Math.min(...versions.keys()),
+      newest: Math.max(...versions.keys()),
+      presentTypes: new Set([...versions.values()].flatMap(presentTypes))
+    })
+  }
+  return {
+    encodeId: guarded(SchemaParser.encodeUnknownResult(aggregate.id)),
+    events,
+    stored,
+    dropped
+  }
+}
+
+/** Codecs are compiled once per aggregate. The key is the aggregate alone: nothing in here depends on a tenant. */
+const compiled = new WeakMap<object, unknown>()
+
+export const codecOf = <State, Event extends Tagged, Id>(
+  aggregate: Aggregate.Aggregate<string, State, Event, Id>
+): AggregateCodec<Event, Id> => {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Entries are written below only, each by the aggregate that is its key.
+  const known = compiled.get(aggregate) as AggregateCodec<Event, Id> | undefined
+  if (known !== undefined) return known
+  const codec: unknown = make(aggregate)
+  compiled.set(aggregate, codec)
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Made from the schemas of the aggregate's ids and events.
+  return codec as AggregateCodec<Event, Id>
+}

@@ -1,0 +1,112 @@
+/**
+ * JSON values that their schema leaves as they are: objects of texts, numbers, booleans and the like, with the members that
+ * they should have and no others. Decoding would make a copy of them, for several times what looking costs. Readers know
+ * the simple cases only: all other schemas and values go the long way, which also knows why a value is refused.
+ */
+import type { SchemaAST } from "effect"
+import { elementOf, isBare, meets, ofEach } from "./plainSchema.ts"
+
+/** Whether a JSON value is decoded as itself. Throws what a check of the schema throws. */
+type Fits = (value: unknown) => boolean
+
+/** Values that are texts, numbers and the like, and those that are put together from others. */
+interface Reader {
+  readonly fits: Fits
+  readonly isLeaf: boolean
+}
+
+/** The reader for the values of a JSON codec; undefined if it changes them, or is not simple. */
+export const jsonReader = (ast: SchemaAST.AST): Fits | undefined => readerOf(ast)?.fits
+
+const readerOf = ofEach((ast): Reader | undefined => {
+  if (ast.encoding !== undefined) return undefined
+  const checks = ast.checks ?? []
+  switch (ast._tag) {
+    case "String":
+      return leaf(ast, checks, (value) => typeof value === "string")
+    case "Number":
+      return leaf(ast, checks, Number.isFinite)
+    case "Boolean":
+      return leaf(ast, checks, (value) => typeof value === "boolean")
+    case "Null":
+      return leaf(ast, checks, (value) => value === null)
+    case "Literal": {
+      const { literal } = ast
+      return leaf(ast, checks, (value) => value === literal)
+    }
+    case "Union":
+      return isBare(ast) ? union(ast) : undefined
+    case "Arrays":
+      return isBare(ast) ? array(ast) : undefined
+    case "Objects":
+      return isBare(ast) ? struct(ast) : undefined
+    default:
+      return undefined
+  }
+})
+
+const leaf = (ast: SchemaAST.AST, checks: ReadonlyArray<SchemaAST.Check<unknown>>, fits: Fits): Reader => ({
+  isLeaf: true,
+  fits: checks.length === 0 ? fits : (value) => fits(value) && meets(checks, value, ast)
+})
+
+/** Leaves only: of objects, the first that takes one decides which of its members are left out. */
+const union = ({ types }: SchemaAST.Union): Reader | undefined => {
+  const readers: Array<Fits> = []
+  for (const type of types) {
+    const reader = readerOf(type)
+    if (reader?.isLeaf !== true) return undefined
+    readers.push(reader.fits)
+  }
+  return { isLeaf: true, fits: (value) => readers.some((fits) => fits(value)) }
+}
+
+const array = (ast: SchemaAST.Arrays): Reader | undefined => {
+  const type = elementOf(ast)
+  const element = type === undefined ? undefined : readerOf(type)?.fits
+  if (element === undefined) return undefined
+  return {
+    isLeaf: false,
+    fits: (value) => {
+      if (!Array.isArray(value)) return false
+      for (let index = 0; index < value.length; index++) if (!element(value[index])) return false
+      return true
+    }
+  }
+}
+
+interface Member {
+  readonly name: string
+  readonly optional: boolean
+  readonly fits: Fits
+}
+
+const struct = ({ indexSignatures, propertySignatures }: SchemaAST.Objects): Reader | undefined => {
+  if (indexSignatures.length > 0 || propertySignatures.length === 0) return undefined
+  const members: Array<Member> = []
+  for (const { name, type } of propertySignatures) {
+    const reader = readerOf(type)
+    if (reader === undefined || typeof name !== "string" || name === "__proto__") return undefined
+    members.push({ name, optional: type.context?.isOptional === true, fits: reader.fits })
+  }
+  return {
+    isLeaf: false,
+    fits: (value) => {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) return false
+      // others than those of the schema are left out of what is decoded
+      const own = Object.keys(value).length
+      if (own > members.length) return false
+      let there = 0
+      for (const { fits, name, optional } of members) {
+        if (Object.hasOwn(value, name)) {
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it has the name
+          if (!fits((value as Readonly<Record<string, unknown>>)[name])) return false
+          there++
+        } else if (!optional || name in value) {
+          return false
+        }
+      }
+      return own === there
+    }
+  }
+}

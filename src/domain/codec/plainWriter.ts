@@ -1,0 +1,168 @@
+/**
+ * JSON texts of values whose schema leaves them as they are: objects of texts, numbers, booleans and the like. What takes
+ * three passes otherwise, encoding, checking and writing, is one here. Writers know the simple cases only. Of all others,
+ * schemas and values, they know nothing, and whoever asks goes the long way, which also knows why a value is refused.
+ */
+import type { SchemaAST } from "effect"
+import { textProblem } from "../../internal/json.ts"
+import { elementOf, isBare, meets, ofEach } from "./plainSchema.ts"
+
+/** The JSON text of a value; undefined if this is not a simple case. Throws what a check of the schema throws. */
+type Write = (value: unknown) => string | undefined
+
+/** Writes values of a schema. */
+export interface JsonWriter {
+  readonly write: Write
+  /** Levels that its values are nested at most. */
+  readonly depth: number
+}
+
+/** The writer for the values of a JSON codec; undefined if it changes them, or is not simple. */
+export const jsonWriter: (ast: SchemaAST.AST) => JsonWriter | undefined = ofEach(
+  (ast): JsonWriter | undefined => {
+    if (ast.encoding !== undefined) return undefined
+    const checks = ast.checks ?? []
+    switch (ast._tag) {
+      case "String":
+        return leaf(ast, checks, writeText)
+      case "Number":
+        return leaf(ast, checks, writeNumber)
+      case "Boolean":
+        return leaf(ast, checks, (value) => (typeof value === "boolean" ? String(value) : undefined))
+      case "Null":
+        return leaf(ast, checks, (value) => (value === null ? "null" : undefined))
+      case "Literal": {
+        const { literal } = ast
+        const text = typeof literal === "string" ? writeText(literal) : undefined
+        return text === undefined
+          ? undefined
+          : leaf(ast, checks, (value) => (value === literal ? text : undefined))
+      }
+      case "Union":
+        return isBare(ast) ? union(ast) : undefined
+      case "Arrays":
+        return isBare(ast) ? array(ast) : undefined
+      case "Objects":
+        return isBare(ast) ? struct(ast) : undefined
+      default:
+        return undefined
+    }
+  }
+)
+
+/** Texts in which nothing has to be escaped, or refused: no quotes, backslashes, control characters and surrogates. */
+const plain = /^[ !#-[\]-\uD7FF\uE000-\uFFFF]*$/
+
+const writeText = (value: unknown): string | undefined => {
+  if (typeof value !== "string") return undefined
+  if (plain.test(value)) return `"${value}"`
+  return textProblem(value) === undefined ? JSON.stringify(value) : undefined
+}
+
+const writeNumber = (value: unknown): string | undefined =>
+  typeof value === "number" && Number.isFinite(value) && !Object.is(value, -0) ? String(value) : undefined
+
+const leaf = (
+  ast: SchemaAST.AST,
+  checks: ReadonlyArray<SchemaAST.Check<unknown>>,
+  write: Write
+): JsonWriter => ({
+  depth: 0,
+  write:
+    checks.length === 0
+      ? write
+      : (value) => {
+          const text = write(value)
+          return text !== undefined && meets(checks, value, ast) ? text : undefined
+        }
+})
+
+/** Members of leaves give back what they are given: whichever takes a value, the text is the same. */
+const union = ({ types }: SchemaAST.Union): JsonWriter | undefined => {
+  const writers = types.map(jsonWriter)
+  if (!writers.every((writer) => writer?.depth === 0)) return undefined
+  return {
+    depth: 0,
+    write: (value) => {
+      for (const writer of writers) {
+        const text = writer?.write(value)
+        if (text !== undefined) return text
+      }
+      return undefined
+    }
+  }
+}
+
+const array = (ast: SchemaAST.Arrays): JsonWriter | undefined => {
+  const type = elementOf(ast)
+  const element = type === undefined ? undefined : jsonWriter(type)
+  if (element === undefined) return undefined
+  return {
+    depth: element.depth + 1,
+    write: (value) => {
+      if (!Array.isArray(value)) return undefined
+      let text = "["
+      for (let index = 0; index < value.length; index++) {
+        const written = element.write(value[index])
+        if (written === undefined) return undefined
+        text += index === 0 ? written : `,${written}`
+      }
+      return `${text}]`
+    }
+  }
+}
+
+interface Member {
+  readonly name: string
+  /** What stands before the value: with the first member the beginning of the object, else a comma. */
+  readonly label: string
+  readonly optional: boolean
+  readonly write: Write
+}
+
+const struct = ({ indexSignatures, propertySignatures }: SchemaAST.Objects): JsonWriter | undefined => {
+  if (indexSignatures.length > 0 || propertySignatures.length === 0) return undefined
+  const members: Array<Member> = []
+  let depth = 0
+  for (const { name, type } of propertySignatures) {
+    const member = memberOf(name, type, members.length === 0)
+    if (member === undefined) return undefined
+    members.push(member)
+    depth = Math.max(depth, member.depth)
+  }
+  return {
+    depth: depth + 1,
+    write: (value) => {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined
+      let text = ""
+      for (const { label, name, optional, write } of members) {
+        if (optional && !(name in value)) continue
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a name that is not there has the value undefined, which nothing here takes
+        const written = write((value as Readonly<Record<string, unknown>>)[name])
+        if (written === undefined) return undefined
+        text += label + written
+      }
+      return `${text}}`
+    }
+  }
+}
+
+const memberOf = (
+  name: PropertyKey,
+  type: SchemaAST.AST,
+  isFirst: boolean
+): (Member & Pick<JsonWriter, "depth">) | undefined => {
+  const writer = jsonWriter(type)
+  // names like numbers come first in objects, whatever the order of the schema is
+  if (writer === undefined || typeof name !== "string" || /^(\d|__proto__$)/.test(name)) return undefined
+  const label = writeText(name)
+  const optional = type.context?.isOptional === true
+  if (label === undefined || (isFirst && optional)) return undefined
+  return {
+    name,
+    label: `${isFirst ? "{" : ","}${label}:`,
+    optional,
+    write: writer.write,
+    depth: writer.depth
+  }
+}

@@ -1,0 +1,137 @@
+/** Event ids that follow from a seed, so that doing the same again names the same events. */
+import { Context, Effect } from "effect"
+import * as Hex from "effect/encoding/Hex"
+import * as Event from "./Event.ts"
+import { sha256 } from "../internal/sha256.ts"
+
+/** Where events are appended to. */
+interface Stream {
+  readonly tenantId: string
+  readonly aggregateType: string
+  readonly aggregateId: string
+}
+
+/** The ids of one append to one stream. */
+export interface Ids {
+  /** The id of the n-th event (0, 1, 2 …) that has none of its own. */
+  readonly at: (n: number) => Event.EventId
+  /** Which of them an id is: the `n` of `at`; undefined if it is none of them. */
+  readonly indexOf: (id: string) => number | undefined
+  /** Nothing was appended: whoever tries next for this stream gets the same ids. */
+  readonly release: () => void
+}
+
+/**
+ * The appends of one run of an effect. Each has a number among those to its stream: streams do not depend on each other,
+ * so that commands to several of them may be sent in any order, and at the same time.
+ */
+export class DerivedIds {
+  readonly seed: ReadonlyArray<string>
+  readonly #taken = new Map<string, Set<number>>()
+
+  constructor(seed: ReadonlyArray<string>) {
+    this.seed = seed
+  }
+
+  /** The ids of the next append to a stream. */
+  next(stream: Stream): Effect.Effect<Ids> {
+    return Effect.suspend(() => {
+      const key = JSON.stringify([stream.tenantId, stream.aggregateType, stream.aggregateId])
+      let taken = this.#taken.get(key)
+      if (taken === undefined) this.#taken.set(key, (taken = new Set<number>()))
+      let ordinal = 0
+      while (taken.has(ordinal)) ordinal++
+      taken.add(ordinal)
+      const release = () => void taken.delete(ordinal)
+      return Effect.map(digest(JSON.stringify([this.seed, key, ordinal])), (base) => ({
+        at: (n) => eventId(base, n),
+        indexOf: (id) => indexOf(id, eventId(base, 0)),
+        release
+      }))
+    })
+  }
+}
+
+/** The derived ids of the running effect, if it has any; else ids are random. */
+export const CurrentDerivedIds: Context.Reference<DerivedIds | undefined> = Context.Reference<
+  DerivedIds | undefined
+>("effect-eventsourcing/CurrentDerivedIds", { defaultValue: () => undefined })
+
+const digest = (text: string): Effect.Effect<Uint8Array> =>
+  Effect.map(
+    Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
+    (buffer) => new Uint8Array(buffer)
+  )
+
+/** The id of a part of an event that is read as several, where each needs one of its own. */
+export const partId = (eventId_: Event.EventId, part: number): Event.EventId =>
+  eventId(sha256(new TextEncoder().encode(JSON.stringify([eventId_, part]))), 0)
+
+/** A UUID of version 8 (RFC 9562: the application's own): 16 bytes of the digest, the last four plus `n`. */
+const eventId = (base: Uint8Array, n: number): Event.EventId => {
+  const bytes = base.slice(0, 16)
+  const view = new DataView(bytes.buffer)
+  view.setUint32(12, view.getUint32(12) + n)
+  view.setUint8(6, (view.getUint8(6) & 0x0f) | 0x80)
+  view.setUint8(8, (view.getUint8(8) & 0x3f) | 0x80)
+  const hex = Hex.encode(bytes)
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- this is the canonical form
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5") as Event.EventId
+}
+
+/** All but the last four bytes, as text. */
+const stem = 28
+
+const indexOf = (id: string, first: string): number | undefined =>
+  id.slice(0, stem) === first.slice(0, stem)
+    ? (Number.parseInt(id.slice(stem), 16) - Number.parseInt(first.slice(stem), 16)) >>> 0
+    : undefined
+
+/** Gives the events that have no id of their own those of an append. */
+export const named = <Payload extends Event.Tagged>(
+  events: ReadonlyArray<Event.Appendable<Payload>>,
+  ids: Pick<Ids, "at">
+): ReadonlyArray<Event.Appendable<Payload>> => {
+  let n = 0
+  return events.map((event) => {
+    if (!(event instanceof Event.NewEvent)) return Event.make(event, { eventId: ids.at(n++) })
+    return event.options.eventId === undefined
+      ? Event.make(event.payload, { ...event.options, eventId: ids.at(n++) })
+      : event
+  })
+}
+
+/** Whether an event comes with an id of its own. */
+export const isNamed = (event: Event.Appendable<Event.Tagged>): boolean =>
+  event instanceof Event.NewEvent && event.options.eventId !== undefined
+
+/**
+ * Appends to streams, with events that have no id of their own named after a seed, if there is one. A stream that
+ * `streamOf` does not know is left as it is.
+ */
+export const deriveIds = <
+  S extends { readonly events: ReadonlyArray<Event.Appendable<Event.Tagged>> },
+  A,
+  E,
+  R
+>(
+  derivedIds: DerivedIds | undefined,
+  streams: ReadonlyArray<S>,
+  streamOf: (stream: S) => Stream | undefined,
+  append: (named: ReadonlyArray<S>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  if (derivedIds === undefined) return append(streams)
+  const given: Array<Ids> = []
+  const name = (stream: S): Effect.Effect<S> => {
+    const key = stream.events.every(isNamed) ? undefined : streamOf(stream)
+    if (key === undefined) return Effect.succeed(stream)
+    return Effect.map(derivedIds.next(key), (ids) => {
+      given.push(ids)
+      return { ...stream, events: named(stream.events, ids) }
+    })
+  }
+  return Effect.forEach(streams, name).pipe(
+    Effect.flatMap(append),
+    Effect.onError(() => Effect.sync(() => given.forEach(({ release }) => release())))
+  )
+}

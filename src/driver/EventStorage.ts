@@ -1,0 +1,311 @@
+/**
+ * The driver tier: encoded events, with the tenant as an ordinary argument. A backend implements this service alone
+ * and proves itself with the suites of `effect-eventsourcing/testing`; programs use `EventStore` on top of it.
+ */
+import { Context, type Effect, type Result, type Stream } from "effect"
+import type {
+  AppendError,
+  ExpectedVersion,
+  ReadError,
+  StorageUnavailable,
+  UnknownTenant
+} from "./StoreError.ts"
+import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
+
+/** An event to be written. Texts are well formed, without U+0000, and within the limits. */
+export interface NewEventRow {
+  readonly eventId: string
+  readonly eventType: string
+  readonly schemaVersion: number
+  /** Milliseconds since 1970, years 1 to 9999. */
+  readonly occurredAt: number
+  readonly actor: string | null
+  readonly correlationId: string
+  readonly causationId: string | null
+  /** JSON text of an object. */
+  readonly metadata: string
+  /** JSON text. */
+  readonly payload: string
+  /** What the event is about, for queries: sorted, each once. */
+  readonly tags: ReadonlyArray<string>
+}
+
+/** An event as it was written, and where. */
+export interface EventRow extends NewEventRow {
+  readonly position: number
+  readonly aggregateType: string
+  readonly aggregateId: string
+  readonly version: number
+  /** Milliseconds since 1970. */
+  readonly recordedAt: number
+  /** SHA-256 over the event and the hash of its predecessor, 64 hexadecimal digits; null where there is no hash chain. */
+  readonly hash: string | null
+}
+
+/** What of an event a fold needs. */
+export type EventContent = Pick<EventRow, "version" | "eventType" | "schemaVersion" | "payload">
+
+/** An event of some tenant. */
+export interface TenantEventRow extends EventRow {
+  readonly tenantId: TenantId
+}
+
+/** Events for one stream, under a condition on its version. */
+export interface StreamAppend {
+  readonly aggregateType: string
+  readonly aggregateId: string
+  readonly expectedVersion: ExpectedVersion
+  /** At least one, but for an append with a command. */
+  readonly events: ReadonlyArray<NewEventRow>
+}
+
+/** Events of one of these types, or of any type if it is undefined, that have all of these tags. */
+export interface EventQueryItem {
+  /** An empty list matches nothing. */
+  readonly eventTypes: ReadonlyArray<string> | undefined
+  /** An empty list is no condition. */
+  readonly tags: ReadonlyArray<string>
+}
+
+/** Events of one tenant that match any of the items; none if there are no items. */
+export type EventQuery = ReadonlyArray<EventQueryItem>
+
+/** A condition of an append: no event behind a position matches a query. Checked under the tenant's lock. */
+export interface AppendCondition {
+  readonly query: EventQuery
+  /** The last position that was seen; 0 if none. */
+  readonly after: number
+}
+
+/** The command that an append carries out, so that it is carried out once. */
+export interface CommandKey {
+  /** Unique within the tenant, 1 to 255 characters. */
+  readonly key: string
+  /** Tells commands apart: 64 hexadecimal digits. */
+  readonly fingerprint: string
+  /** When the key may be forgotten, in milliseconds since 1970. */
+  readonly expiresAt: number
+}
+
+/** The outcome of a command that was carried out under a key. */
+export interface CommandRow {
+  readonly fingerprint: string
+  readonly aggregateType: string
+  readonly aggregateId: string
+  /** The version of the stream after the command. */
+  readonly version: number
+  /** The head of the tenant's log after the command: the last of its events, if it has any. */
+  readonly position: number
+  /** How many events it appended: the last ones up to `version` and `position`. */
+  readonly events: number
+}
+
+/** An append: events of one or more streams of one tenant, written all together or not at all. */
+export interface AppendRequest {
+  readonly tenantId: TenantId
+  /** At least one; every stream once, every event id once. With a command exactly one, which may be without events. */
+  readonly streams: ReadonlyArray<StreamAppend>
+  readonly condition?: AppendCondition | undefined
+  readonly command?: CommandKey | undefined
+}
+
+/** Where the events of an append are, one entry per event, in the order they were given. */
+export interface AppendReceipt {
+  /** Whether the events had been appended before, and this append changed nothing. */
+  readonly replayed: boolean
+  readonly positions: ReadonlyArray<number>
+  readonly versions: ReadonlyArray<number>
+  /** Milliseconds since 1970. */
+  readonly recordedAt: ReadonlyArray<number>
+  /**
+   * Set if the append's command had been carried out before: then nothing was written, and positions, versions and
+   * times are those of the events of that time, which may be other ones.
+   */
+  readonly command?: CommandRow | undefined
+}
+
+/** Part of a stream or log. */
+export interface Page<Row> {
+  readonly rows: ReadonlyArray<Row>
+  /** Whether nothing in range was left out behind the last row. Pages end early when they get too large. */
+  readonly complete: boolean
+}
+
+/** In which order events are read. */
+export type Direction = "forwards" | "backwards"
+
+/** A range of one stream. */
+export interface ReadStreamRequest {
+  readonly tenantId: TenantId
+  readonly aggregateType: string
+  readonly aggregateId: string
+  /** Lowest version, inclusive. */
+  readonly fromVersion: number
+  /** Highest version, inclusive. */
+  readonly toVersion: number
+  readonly direction: Direction
+  /** At most this many rows; 1 or more. */
+  readonly limit: number
+}
+
+/** A range of a tenant's log, and what of it. An empty list of types selects nothing. */
+export interface ReadLogRequest {
+  readonly tenantId: TenantId
+  /** Lowest position, inclusive. */
+  readonly fromPosition: number
+  /** Highest position, inclusive. */
+  readonly toPosition: number
+  /** Recorded at or after this time, in milliseconds since 1970. */
+  readonly recordedFrom: number | undefined
+  /** Recorded before this time, in milliseconds since 1970. */
+  readonly recordedBefore: number | undefined
+  readonly aggregateTypes: ReadonlyArray<string> | undefined
+  readonly eventTypes: ReadonlyArray<string> | undefined
+  /** Of those, what matches a query. */
+  readonly query?: EventQuery | undefined
+  readonly direction: Direction
+  /** At most this many rows; 1 or more. */
+  readonly limit: number
+}
+
+/** Whether a tenant can be written. */
+export type TenantStatus = "active" | "suspended"
+
+/** A registered tenant and the head of its log. */
+export interface TenantRow {
+  readonly tenantId: TenantId
+  readonly status: TenantStatus
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  /** The last position of its log; 0 if it is empty. */
+  readonly position: number
+}
+
+/** What a tenant recorded on a day. */
+export interface UsageRow {
+  readonly tenantId: TenantId
+  /** When the day begins in UTC, in milliseconds since 1970. */
+  readonly day: number
+  readonly events: number
+  /** UTF-8 bytes of the payloads and metadata of these events. */
+  readonly bytes: number
+  /** Streams that these events are in. */
+  readonly streams: number
+  /** Streams that begin with one of these events. */
+  readonly newStreams: number
+}
+
+/** A use of `AllTenants`, as recorded. */
+export interface CrossTenantAccessRow extends CrossTenantAccess {
+  readonly accessId: string
+  /** Milliseconds since 1970. */
+  readonly accessedAt: number
+  readonly operation: string
+}
+
+/**
+ * Storage of encoded events, tenant by tenant.
+ *
+ * **Details**
+ *
+ * Every operation is about the tenant it is given; what exists in another tenant changes nothing about its answer.
+ * Appends of one tenant happen one after the other: positions are 1, 2, 3 … without gaps and become visible in order.
+ * Operations across tenants take the id of a recorded access and fail without one.
+ */
+export class EventStorage extends Context.Service<
+  EventStorage,
+  {
+    /**
+     * Appends a batch of independent appends, of any tenants. Each has its own outcome, in the order given; the
+     * failure of one changes nothing for the others. Within a batch, appends of one tenant take effect in the order
+     * given. Events that were appended before in the same way are not appended again ("replayed").
+     */
+    readonly append: (
+      requests: ReadonlyArray<AppendRequest>
+    ) => Effect.Effect<ReadonlyArray<Result.Result<AppendReceipt, AppendError>>, ReadError>
+    /** One page of a stream. */
+    readonly readStream: (request: ReadStreamRequest) => Effect.Effect<Page<EventRow>, ReadError>
+    /**
+     * One page of a stream, forwards, as far as it is folded: for drivers that read this faster. `complete` may be false
+     * though nothing was left out. Undefined: this page is to be read with `readStream`.
+     */
+    readonly readContents?: (
+      request: Omit<ReadStreamRequest, "direction">
+    ) => Effect.Effect<Page<EventContent> | undefined, ReadError>
+    /** One page of a tenant's log. */
+    readonly readLog: (request: ReadLogRequest) => Effect.Effect<Page<EventRow>, ReadError>
+    /** The version of a stream; 0 if it has no events. */
+    readonly streamVersion: (request: {
+      readonly tenantId: TenantId
+      readonly aggregateType: string
+      readonly aggregateId: string
+    }) => Effect.Effect<number, ReadError>
+    /** The last position of a tenant's log; 0 if it is empty. */
+    readonly position: (tenantId: TenantId) => Effect.Effect<number, ReadError>
+    /**
+     * Emits when some log may have grown, in this process or in another one. A hint that may be late, lost or repeated:
+     * it says where to look no more than when, and who relies on it looks now and then without it.
+     */
+    readonly changes: Stream.Stream<void>
+    /** The outcome of the command with a key; undefined if there is none, or it has expired. */
+    readonly commandOutcome: (request: {
+      readonly tenantId: TenantId
+      readonly key: string
+    }) => Effect.Effect<CommandRow | undefined, ReadError>
+    /**
+     * Has every further event of a tenant carry a hash over itself and its predecessor; does nothing if they do. Returns
+     * the first position that has one.
+     */
+    readonly startHashChain: (tenantId: TenantId) => Effect.Effect<number, ReadError | UnknownTenant>
+    /** The first position of a tenant's log that carries a hash; undefined if none does or will. */
+    readonly hashChainStart: (tenantId: TenantId) => Effect.Effect<number | undefined, ReadError>
+    /** Registers a tenant; does nothing if it is registered. Returns its status. */
+    readonly provisionTenant: (tenantId: TenantId) => Effect.Effect<TenantStatus, ReadError>
+    /** The status of a tenant; undefined if it is not registered. */
+    readonly tenantStatus: (tenantId: TenantId) => Effect.Effect<TenantStatus | undefined, ReadError>
+    /**
+     * Records that somebody looks across tenants. Returns the id of the record: the given one, for an access that is on
+     * record elsewhere as well, or a new one, greater than those before (a UUID of version 7).
+     */
+    readonly recordAccess: (
+      access: CrossTenantAccess & { readonly operation: string; readonly accessId?: string | undefined }
+    ) => Effect.Effect<string, StorageUnavailable>
+    /** Suspends or resumes a tenant, in order with its appends. Returns its former status. */
+    readonly setTenantStatus: (request: {
+      readonly accessId: string
+      readonly tenantId: TenantId
+      readonly status: TenantStatus
+    }) => Effect.Effect<TenantStatus, UnknownTenant | StorageUnavailable>
+    /** Tenants ordered by id, after a given one. */
+    readonly listTenants: (request: {
+      readonly accessId: string
+      readonly after: TenantId | undefined
+      readonly limit: number
+    }) => Effect.Effect<Page<TenantRow>, StorageUnavailable>
+    /** Events of all tenants, tenant by tenant in the order of ids, each in the order of its log. */
+    readonly readAllLogs: (request: {
+      readonly accessId: string
+      readonly after: { readonly tenantId: TenantId; readonly position: number } | undefined
+      readonly limit: number
+    }) => Effect.Effect<Page<TenantEventRow>, StorageUnavailable>
+    /**
+     * What tenants recorded in a time, by tenant and day, after a given tenant and day. Days without events are left out;
+     * of the first and the last day only what is in the time counts. Reads the events of the days that it answers with.
+     */
+    readonly usage: (request: {
+      readonly accessId: string
+      /** Recorded at or after this time, in milliseconds since 1970. */
+      readonly recordedFrom: number
+      /** Recorded before this time, in milliseconds since 1970. */
+      readonly recordedBefore: number
+      readonly after: Pick<UsageRow, "tenantId" | "day"> | undefined
+      readonly limit: number
+    }) => Effect.Effect<Page<UsageRow>, StorageUnavailable>
+    /** Recorded accesses, newest first, before a given one. */
+    readonly listAccesses: (request: {
+      readonly accessId: string
+      readonly before: string | undefined
+      readonly limit: number
+    }) => Effect.Effect<Page<CrossTenantAccessRow>, StorageUnavailable>
+  }
+>()("effect-eventsourcing/EventStorage") {}

@@ -1,0 +1,163 @@
+/**
+ * The driver tier of projections: how far each one is with each tenant, who works on it, and what was put aside.
+ */
+import { Context, type Effect, type Option } from "effect"
+import type { StartAt } from "../projection/Projection.ts"
+import type { ReadError, StorageUnavailable } from "./StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+
+/** A projection and its version: another version is another projection. */
+export interface ProjectionKey {
+  readonly projection: string
+  readonly version: number
+}
+
+/** A projection with a tenant. */
+export interface TenantProjection extends ProjectionKey {
+  readonly tenantId: TenantId
+}
+
+/** What a worker has claimed. */
+export interface Claim extends TenantProjection {
+  /** Whether this fills the twins of the tables, beside the live ones. */
+  readonly rebuild: boolean
+  /** The last position that is in the read model. */
+  readonly position: number
+  /** A position that the log has reached. */
+  readonly head: number
+  /** How often the event at `failedPosition` has failed. */
+  readonly attempts: number
+  readonly failedPosition: number | undefined
+  /** What failed last. */
+  readonly error: string | undefined
+}
+
+/** What a worker looks for. */
+export interface WorkRequest {
+  /** In the order in which they are looked at. */
+  readonly projections: ReadonlyArray<ProjectionKey & { readonly acrossTenants: boolean }>
+  /** The recorded access of the projections across tenants. */
+  readonly accessId: string | undefined
+}
+
+/** A failure that is to be recorded. */
+export interface Failure {
+  readonly claim: Claim
+  readonly position: number
+  /** How often the event has failed by now; 0 to try it alone before anything is said about it. */
+  readonly attempts: number
+  /** What failed, without any payload, at most 1,000 characters. */
+  readonly error: string
+  /** Milliseconds until it is tried again; undefined to park the projection for this tenant. */
+  readonly retryIn: number | undefined
+}
+
+/** An event that a projection gave up on. */
+export interface DeadLetter {
+  readonly position: number
+  readonly eventId: string
+  readonly error: string
+  readonly attempts: number
+  /** Milliseconds since 1970. */
+  readonly failedAt: number
+}
+
+/** How far a projection is with a tenant. */
+export interface Progress {
+  readonly rebuild: boolean
+  readonly position: number
+  /** The last position of the tenant's log. */
+  readonly head: number
+  readonly parked: boolean
+  readonly attempts: number
+  readonly failedPosition: number | undefined
+  readonly error: string | undefined
+  /** When the oldest event that is not in the read model was recorded, in milliseconds since 1970. */
+  readonly oldestUnprocessed: number | undefined
+}
+
+/**
+ * Storage of the progress of projections.
+ *
+ * **Details**
+ *
+ * `work` claims: while its body runs, nobody else works on the same projection and tenant, and the claim ends with the
+ * body or with the process. Where the driver has transactions, the body runs in one that is bound to the tenant.
+ */
+export class ProjectionStorage extends Context.Service<
+  ProjectionStorage,
+  {
+    /**
+     * Makes projections known.
+     *
+     * **Details**
+     *
+     * The first time that a projection (name and version) is registered with `startAt: "now"`, the storage makes its
+     * progress with every tenant there is, at the head of the tenant's log at that moment: what is appended after
+     * `register` has returned is handled, what was there before is not. In one step: if it fails, the projection is as
+     * unknown as before. Everything else starts at position 0: a projection with `startAt: "beginning"`, and a tenant
+     * whose first event comes after the registration. Once a projection is known, registering it again changes nothing,
+     * whatever its `startAt`.
+     */
+    readonly register: (
+      projections: ReadonlyArray<ProjectionKey & { readonly startAt: StartAt }>
+    ) => Effect.Effect<void, StorageUnavailable>
+    /** Looks at all logs for work: what announcements may have missed. */
+    readonly sweep: Effect.Effect<void, StorageUnavailable>
+    /**
+     * Claims the projection and tenant that have waited longest, among those with events that are not handled and
+     * rebuilds that have not taken their place, and runs the body. What the body does through the
+     * storage (and, with SQL, in the database) is there when it succeeds, and not there when it fails. None: nothing to do.
+     */
+    readonly work: <A, E, R>(
+      request: WorkRequest,
+      body: (claim: Claim) => Effect.Effect<A, E, R>
+    ) => Effect.Effect<Option.Option<A>, E | StorageUnavailable, R>
+    /** In `work`: runs an effect; if it fails, what it did to the database is undone and the claim's work goes on. */
+    readonly attempt: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageUnavailable, R>
+    /** In `work`: everything up to the position is in the read model. Returns the last position of the log. */
+    readonly advance: (claim: Claim, position: number) => Effect.Effect<number, ReadError>
+    /** In `work`: records a failure. */
+    readonly fail: (failure: Failure) => Effect.Effect<void, ReadError>
+    /** In `work`: puts an event aside. What a rebuild puts aside counts once it has taken its place. */
+    readonly addDeadLetter: (
+      claim: Claim,
+      letter: Omit<DeadLetter, "failedAt">
+    ) => Effect.Effect<void, ReadError>
+    /** Dead letters behind a position, in order. */
+    readonly deadLetters: (
+      key: TenantProjection & { readonly after: number; readonly limit: number }
+    ) => Effect.Effect<ReadonlyArray<DeadLetter>, ReadError>
+    /** Removes a dead letter: discarded for a reason, or replayed (undefined). Returns whether there was one. */
+    readonly removeDeadLetter: (
+      key: TenantProjection & { readonly position: number; readonly reason: string | undefined }
+    ) => Effect.Effect<boolean, ReadError>
+    /** The progress with a tenant, of the live read model and of a rebuild. Empty if it has never been worked on. */
+    readonly progress: (key: TenantProjection) => Effect.Effect<ReadonlyArray<Progress>, ReadError>
+    /** Lets a parked projection try again. Returns whether it was parked. */
+    readonly resume: (key: TenantProjection) => Effect.Effect<boolean, ReadError>
+    /** Starts a rebuild from the beginning of the tenant's log, beside the live read model. */
+    readonly startRebuild: (
+      key: TenantProjection & { readonly tables: ReadonlyArray<string> }
+    ) => Effect.Effect<void, ReadError>
+    /** In `work` on a rebuild: makes the live read model stand still. Returns its position. */
+    readonly lockLive: (claim: Claim) => Effect.Effect<number, ReadError>
+    /**
+     * In `work` on a rebuild: puts what was rebuilt, up to a position, in the place of the live read model, and its dead
+     * letters in the place of those there were.
+     */
+    readonly switchRebuild: (
+      claim: Claim,
+      options: { readonly tables: ReadonlyArray<string>; readonly position: number }
+    ) => Effect.Effect<void, ReadError>
+    /**
+     * Runs an effect on a tenant's read model outside of `work`: where the driver has transactions, in one that is bound
+     * to the tenant. With a recorded access, it works as a projection across tenants does.
+     */
+    readonly transaction: <A, E, R>(
+      tenantId: TenantId,
+      effect: Effect.Effect<A, E, R>,
+      accessId?: string
+    ) => Effect.Effect<A, E | ReadError, R>
+  }
+>()("effect-eventsourcing/ProjectionStorage") {}

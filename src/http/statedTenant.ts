@@ -1,0 +1,109 @@
+/** Tenants that a request states beside its credential: in its path, query, headers and body. */
+import { Effect, Option, Predicate, Result, Schema } from "effect"
+import { HttpMethod, HttpRouter, HttpServerRequest, UrlParams } from "effect/http"
+import type { HttpApiEndpoint } from "effect/http-api"
+import { TenantContradicted } from "./TenantAccessError.ts"
+import { TenantId } from "../domain/Tenant.ts"
+import { Repeated, soleHeader } from "./headers.ts"
+
+/** Under which names a request may state a tenant. */
+export interface Names {
+  readonly fields: ReadonlyArray<string>
+  readonly headers: ReadonlyArray<string>
+}
+
+/** `tenantId`, `tenant_id` and `Tenant-ID` are one name. */
+const folded = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, "")
+
+/** `tenantId[]`, `tenantId[0]` and `filter[tenantId]` are how lists and objects are written in queries and forms. */
+const segments = (name: string): ReadonlyArray<string> => [name, ...name.split(/[[\]]/)]
+
+const decodeTenantId = Schema.decodeUnknownResult(TenantId)
+
+const isTenant = (value: unknown, tenantId: TenantId): boolean => {
+  const stated = decodeTenantId(value)
+  return Result.isSuccess(stated) && stated.success === tenantId
+}
+
+/** The first member with one of the names that is not the tenant, at any depth. */
+const contradictionIn = (
+  value: unknown,
+  isName: (name: string) => boolean,
+  tenantId: TenantId
+): string | undefined => {
+  const left: Array<unknown> = [value]
+  // No recursion: how deep it is, the sender decides.
+  while (left.length > 0) {
+    const next = left.pop()
+    if (!Predicate.isObjectOrArray(next)) continue
+    for (const [name, member] of Object.entries(next)) {
+      if (!Array.isArray(next) && isName(name) && !isTenant(member, tenantId)) return name
+      left.push(member)
+    }
+  }
+  return undefined
+}
+
+type Encoding = "Json" | "FormUrlEncoded" | undefined
+
+/** How the body is encoded, as far as it is read as a whole: as the endpoint says, or else as the media type does. */
+const encodingOf = (endpoint: HttpApiEndpoint.Top, contentType: string | undefined): Encoding => {
+  // That is what an endpoint takes a body without a type for.
+  const type = contentType?.split(";", 1)[0]?.trim().toLowerCase() ?? "application/json"
+  const declared = endpoint.payload.get(type)?.encoding._tag
+  if (declared !== undefined)
+    return declared === "Json" || declared === "FormUrlEncoded" ? declared : undefined
+  if (type === "application/json" || type.endsWith("+json")) return "Json"
+  return type === "application/x-www-form-urlencoded" ? "FormUrlEncoded" : undefined
+}
+
+const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(text))
+
+/** The body of a request, if it is one of those that can be looked into. It can be read again. */
+const bodyOf = (
+  request: HttpServerRequest.HttpServerRequest,
+  endpoint: HttpApiEndpoint.Top
+): Effect.Effect<unknown> => {
+  if (!HttpMethod.hasBody(request.method)) return Effect.undefined
+  switch (encodingOf(endpoint, request.headers["content-type"])) {
+    case "Json":
+      // What is not JSON, the endpoint refuses.
+      return Effect.map(Effect.orDie(request.text), (text) => Option.getOrUndefined(parseJson(text)))
+    case "FormUrlEncoded":
+      return Effect.map(Effect.orDie(request.urlParamsBody), UrlParams.toRecord)
+    case undefined:
+      return Effect.undefined
+  }
+}
+
+/** Fails if a request states another tenant, or something else than one tenant where a tenant is stated. */
+export const check = (names: Names) => {
+  const fields = new Set(names.fields.map(folded))
+  const isName = (name: string) => segments(name).some((segment) => fields.has(folded(segment)))
+  const contradictionOf = (
+    values: Readonly<Record<string, unknown>>,
+    tenantId: TenantId
+  ): string | undefined =>
+    Object.keys(values).find((name) => {
+      if (!isName(name)) return false
+      const value = values[name]
+      return !(Array.isArray(value) ? value : [value]).every((one) => isTenant(one, tenantId))
+    })
+
+  return Effect.fnUntraced(function* (endpoint: HttpApiEndpoint.Top, tenantId: TenantId) {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const header = names.headers.find((name) => {
+      const value = soleHeader(request, name)
+      return value === Repeated || (value !== undefined && !isTenant(value, tenantId))
+    })
+    if (header !== undefined) return yield* new TenantContradicted({ place: "header", name: header })
+    if (fields.size === 0) return
+
+    const inPath = contradictionOf((yield* HttpRouter.RouteContext).params, tenantId)
+    if (inPath !== undefined) return yield* new TenantContradicted({ place: "path", name: inPath })
+    const inQuery = contradictionOf(yield* HttpServerRequest.ParsedSearchParams, tenantId)
+    if (inQuery !== undefined) return yield* new TenantContradicted({ place: "query", name: inQuery })
+    const inBody = contradictionIn(yield* bodyOf(request, endpoint), isName, tenantId)
+    if (inBody !== undefined) return yield* new TenantContradicted({ place: "body", name: inBody })
+  })
+}

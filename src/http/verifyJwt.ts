@@ -1,0 +1,181 @@
+/** Verifies JSON Web Tokens with `jose`. */
+import { Duration, Effect, Redacted } from "effect"
+import type * as Jose from "jose"
+import type { RejectionReason } from "./TenantAccessError.ts"
+import type { Key } from "./JwtResolver.ts"
+import { isKeyAlgorithm, isSecretAlgorithm, secretBytes } from "./jwtKey.ts"
+
+/** Loads jose; `undefined` if it is not installed. */
+export const load = async (): Promise<typeof Jose | undefined> => {
+  try {
+    return await import("jose")
+  } catch (error) {
+    if (error instanceof Error && "code" in error && String(error.code).endsWith("MODULE_NOT_FOUND"))
+      return undefined
+    throw error
+  }
+}
+
+/** Why a token is not accepted. */
+export type Failure = RejectionReason | "malformed" | "unavailable"
+
+/** What is verified about a token, times in seconds. */
+export interface Requirements {
+  readonly key: Key
+  readonly issuers: ReadonlyArray<string>
+  readonly audiences: ReadonlyArray<string>
+  readonly clockTolerance: number
+  readonly maxTokenAge: number | undefined
+  readonly type: string | undefined
+}
+
+/** What the key for a token is taken from. */
+type GetKey = Jose.JWTVerifyGetKey
+
+const readPem = (jose: typeof Jose, pem: string, algorithm: string): Promise<Jose.CryptoKey> =>
+  pem.includes("-----BEGIN CERTIFICATE-----")
+    ? jose.importX509(pem, algorithm)
+    : jose.importSPKI(pem, algorithm)
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host)
+
+/** What tokens are verified with; fails with the problem, without quoting a key. */
+const getKeyOf = (jose: typeof Jose, key: Key): Effect.Effect<GetKey, string> => {
+  if ("secret" in key) {
+    const secret = new TextEncoder().encode(Redacted.value(key.secret))
+    const needed = Math.max(...key.algorithms.map((algorithm) => secretBytes[algorithm]))
+    return secret.length < needed
+      ? Effect.fail(
+          `the secret has ${secret.length} bytes, ${key.algorithms.join(" and ")} need ${needed} or more`
+        )
+      : Effect.succeed(() => secret)
+  }
+  if ("publicKey" in key) {
+    return Effect.tryPromise({
+      try: () =>
+        Promise.all(
+          key.algorithms.map(
+            async (algorithm) => [algorithm, await readPem(jose, key.publicKey, algorithm)] as const
+          )
+        ),
+      catch: () => `the public key is not one for ${key.algorithms.join(" and ")}, as PEM`
+    }).pipe(
+      Effect.map((imported): GetKey => {
+        const keys = new Map<string, Jose.CryptoKey>(imported)
+        return ({ alg }) => {
+          const found = keys.get(alg)
+          if (found === undefined) throw new jose.errors.JOSEAlgNotAllowed()
+          return found
+        }
+      })
+    )
+  }
+  if ("keySet" in key) {
+    return Effect.try({
+      try: () => jose.createLocalJWKSet({ keys: key.keySet.keys.map((jwk) => ({ ...jwk })) }),
+      catch: () => "the key set is not a JSON Web Key Set"
+    })
+  }
+  const { keySetUrl, cacheFor = "10 minutes", timeout = "5 seconds" } = key
+  return Effect.try({
+    try: () => new URL(keySetUrl),
+    catch: () => "the address of the key set is not a URL"
+  }).pipe(
+    Effect.filterOrFail(
+      ({ protocol, hostname }) => protocol === "https:" || (protocol === "http:" && isLoopback(hostname)),
+      () => "the key set must be fetched by https"
+    ),
+    Effect.map((url) =>
+      jose.createRemoteJWKSet(url, {
+        cacheMaxAge: Duration.toMillis(cacheFor),
+        timeoutDuration: Math.ceil(Duration.toMillis(timeout))
+      })
+    )
+  )
+}
+
+const reasonOfClaim: { readonly [claim: string]: RejectionReason | undefined } = {
+  iss: "issuer",
+  aud: "audience",
+  nbf: "notYetValid"
+}
+
+/** What an error of jose means. An error that is none of them comes from fetching the key set. */
+const failureOf = (jose: typeof Jose, error: unknown): Failure => {
+  const { errors } = jose
+  if (error instanceof errors.JWTExpired) return "expired"
+  if (error instanceof errors.JWTClaimValidationFailed) return reasonOfClaim[error.claim] ?? "claims"
+  if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported)
+    return "algorithm"
+  if (
+    error instanceof errors.JWSSignatureVerificationFailed ||
+    error instanceof errors.JWKSNoMatchingKey ||
+    error instanceof errors.JWKSMultipleMatchingKeys
+  )
+    return "signature"
+  if (error instanceof errors.JWSInvalid || error instanceof errors.JWTInvalid) return "malformed"
+  return "unavailable"
+}
+
+/** Verifies tokens. Fails with what is wrong about the requirements. */
+export const verifier = (
+  jose: typeof Jose,
+  requirements: Requirements
+): Effect.Effect<
+  (token: string, now: number) => Effect.Effect<Readonly<Record<string, unknown>>, Failure>,
+  string
+> =>
+  Effect.gen(function* () {
+    const { key, issuers, audiences, clockTolerance, maxTokenAge, type } = requirements
+    const blank = (texts: ReadonlyArray<string>) =>
+      texts.length === 0 || texts.some((text) => text.trim() === "")
+    // Past the types, each of these would let through what is not meant to be.
+    const known = "secret" in key ? isSecretAlgorithm : isKeyAlgorithm
+    if (key.algorithms.length === 0 || !key.algorithms.every((name: string) => known(name)))
+      return yield* Effect.fail("the algorithms are not ones for this kind of key")
+    if (blank(issuers)) return yield* Effect.fail("the issuer is missing")
+    if (blank(audiences)) return yield* Effect.fail("the audience is missing")
+    if (!Number.isFinite(clockTolerance)) return yield* Effect.fail("the clock tolerance is not finite")
+    const getKey = yield* getKeyOf(jose, key)
+
+    const options = (now: number): Jose.JWTVerifyOptions => ({
+      algorithms: [...key.algorithms],
+      issuer: [...issuers],
+      audience: [...audiences],
+      requiredClaims: ["exp"],
+      clockTolerance,
+      currentDate: new Date(now),
+      ...(maxTokenAge === undefined ? {} : { maxTokenAge }),
+      ...(type === undefined ? {} : { typ: type })
+    })
+
+    const verify = async (token: string, now: number) => {
+      try {
+        return (await jose.jwtVerify(token, getKey, options(now))).payload
+      } catch (error) {
+        if (!(error instanceof jose.errors.JWKSMultipleMatchingKeys)) throw error
+        // The token does not say which of several keys it was signed with.
+        for await (const candidate of error) {
+          try {
+            return (await jose.jwtVerify(token, candidate, options(now))).payload
+          } catch (reason) {
+            if (!(reason instanceof jose.errors.JWSSignatureVerificationFailed)) throw reason
+          }
+        }
+        throw error
+      }
+    }
+    return (token, now) =>
+      Effect.tryPromise({
+        try: () => verify(token, now),
+        catch: (error) => ({ failure: failureOf(jose, error), error })
+      }).pipe(
+        Effect.tapError(({ failure, error }) =>
+          failure === "unavailable"
+            ? Effect.logWarning("The key set of the tokens cannot be had", error)
+            : Effect.void
+        ),
+        Effect.mapError(({ failure }) => failure)
+      )
+  })

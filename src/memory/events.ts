@@ -1,0 +1,334 @@
+/**
+ * A driver that keeps everything in memory: for tests, examples and as the oracle of the other drivers.
+ */
+import { Effect, Layer, PubSub, Result, Stream } from "effect"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import * as EventStorage from "../driver/EventStorage.ts"
+import { fromAppendNow } from "./appendNow.ts"
+import { isExpected } from "../driver/expectedVersion.ts"
+import { sameJson } from "../internal/json.ts"
+import { withHeads } from "./memoryHeads.ts"
+import { dayMillis, matches, seenUpTo, TenantLog } from "./tenantLog.ts"
+import { currentMillis } from "../internal/clock.ts"
+import {
+  AppendConditionFailed,
+  type AppendError,
+  CommandKeyConflict,
+  EventIdConflict,
+  StorageUnavailable,
+  TenantSuspended,
+  UnknownTenant,
+  VersionConflict
+} from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+
+/** Settings of {@link layerWith}. */
+export interface Options {
+  /** Whether the first append of an unknown tenant registers it. Default: true. */
+  readonly provisionOnAppend?: boolean | undefined
+}
+
+const sameTags = (left: ReadonlyArray<string>, right: ReadonlyArray<string>): boolean =>
+  left.length === right.length && left.every((tag, index) => tag === right[index])
+
+const sameContent = (
+  stored: EventStorage.EventRow,
+  stream: EventStorage.StreamAppend,
+  event: EventStorage.NewEventRow
+): boolean =>
+  stored.aggregateType === stream.aggregateType &&
+  stored.aggregateId === stream.aggregateId &&
+  stored.eventType === event.eventType &&
+  stored.schemaVersion === event.schemaVersion &&
+  sameTags(stored.tags, event.tags) &&
+  sameJson(stored.payload, event.payload) &&
+  sameJson(stored.metadata, event.metadata)
+
+/** The row without what only the memory knows of it. */
+const commandRow = (stored: EventStorage.CommandRow): EventStorage.CommandRow => ({
+  fingerprint: stored.fingerprint,
+  aggregateType: stored.aggregateType,
+  aggregateId: stored.aggregateId,
+  version: stored.version,
+  position: stored.position,
+  events: stored.events
+})
+
+/** The outcome of a command that was carried out before, if it was. */
+const commandBefore = (
+  log: TenantLog,
+  { fingerprint, key }: EventStorage.CommandKey,
+  now: number
+): Result.Result<EventStorage.AppendReceipt, AppendError> | undefined => {
+  const stored = log.command(key, now)
+  if (stored === undefined) return undefined
+  if (stored.fingerprint !== fingerprint)
+    return Result.fail(new CommandKeyConflict({ tenantId: log.tenantId, key }))
+  const places = Array.from({ length: stored.events }, (_, index) => index + 1 - stored.events)
+  return Result.succeed({
+    replayed: true,
+    positions: places.map((place) => stored.position + place),
+    versions: places.map((place) => stored.version + place),
+    recordedAt: places.map(() => stored.recordedAt),
+    command: commandRow(stored)
+  })
+}
+
+/** The outcome of an append of events of which some are there already, if there are any. */
+const eventsBefore = (
+  log: TenantLog,
+  streams: ReadonlyArray<EventStorage.StreamAppend>
+): Result.Result<EventStorage.AppendReceipt, AppendError> | undefined => {
+  let known: Array<EventStorage.EventRow> | undefined
+  let events = 0
+  let conflict: string | undefined
+  for (const stream of streams) {
+    for (const event of stream.events) {
+      events++
+      const stored = log.byEventId(event.eventId)
+      if (stored === undefined) continue
+      known ??= []
+      known.push(stored)
+      if (conflict === undefined && !sameContent(stored, stream, event)) conflict = event.eventId
+    }
+  }
+  if (known?.[0] === undefined) return undefined
+  if (conflict !== undefined || known.length !== events) {
+    return Result.fail(new EventIdConflict({ tenantId: log.tenantId, eventId: conflict ?? known[0].eventId }))
+  }
+  return Result.succeed(receiptOf(known, true))
+}
+
+const receiptOf = (
+  rows: ReadonlyArray<EventStorage.EventRow>,
+  replayed: boolean
+): EventStorage.AppendReceipt => {
+  const [only] = rows
+  // most are of one event, of whose append three maps would be a tenth
+  return rows.length === 1 && only !== undefined
+    ? { replayed, positions: [only.position], versions: [only.version], recordedAt: [only.recordedAt] }
+    : {
+        replayed,
+        positions: rows.map(({ position }) => position),
+        versions: rows.map(({ version }) => version),
+        recordedAt: rows.map(({ recordedAt }) => recordedAt)
+      }
+}
+
+const appendTo = (
+  log: TenantLog,
+  { command, condition, streams, tenantId }: EventStorage.AppendRequest,
+  now: number
+): Result.Result<EventStorage.AppendReceipt, AppendError> => {
+  if (log.status === "suspended") return Result.fail(new TenantSuspended({ tenantId }))
+  // What was done before gets its first outcome again, whatever the version is by now.
+  const before =
+    (command === undefined ? undefined : commandBefore(log, command, now)) ?? eventsBefore(log, streams)
+  if (before !== undefined) return before
+  for (const { aggregateType, aggregateId, expectedVersion } of streams) {
+    const actual = log.version(aggregateType, aggregateId)
+    if (!isExpected(expectedVersion, actual)) {
+      return Result.fail(
+        new VersionConflict({ tenantId, aggregateType, aggregateId, expected: expectedVersion, actual })
+      )
+    }
+  }
+  if (condition !== undefined) {
+    const position = log.conflicting(condition)
+    if (position !== undefined) {
+      const after = seenUpTo(condition.after)
+      return Result.fail(new AppendConditionFailed({ tenantId, after, position }))
+    }
+  }
+  const head = log.events.length
+  for (const stream of streams) {
+    log.write(stream, now)
+    if (command !== undefined) log.keepCommand(command, stream, now)
+  }
+  return Result.succeed(receiptOf(log.events.slice(head), false))
+}
+
+/** Rows between two places (1-based, inclusive), and whether that is all of them. */
+const pageOf = <Row>(
+  rows: ReadonlyArray<Row>,
+  from: number,
+  to: number,
+  direction: EventStorage.Direction,
+  limit: number,
+  keep: (row: Row) => boolean
+): EventStorage.Page<Row> => {
+  const first = Math.max(1, Math.ceil(from))
+  const last = Math.min(rows.length, Math.floor(to))
+  const page: Array<Row> = []
+  const step = direction === "forwards" ? 1 : -1
+  for (let at = direction === "forwards" ? first : last; at >= first && at <= last; at += step) {
+    const row = rows[at - 1]
+    if (row === undefined || !keep(row)) continue
+    if (page.length === limit) return { rows: page, complete: false }
+    page.push(row)
+  }
+  return { rows: page, complete: true }
+}
+
+const make = Effect.fnUntraced(function* (options: Options) {
+  const grown = yield* PubSub.sliding<void>(1)
+  const provisionOnAppend = options.provisionOnAppend ?? true
+  const logs = new Map<TenantId, TenantLog>()
+  const accesses: Array<EventStorage.CrossTenantAccessRow> = []
+  const sortedTenants = () => [...logs.keys()].toSorted()
+
+  const provision = (tenantId: TenantId, now: number): TenantLog => {
+    let log = logs.get(tenantId)
+    if (log === undefined) logs.set(tenantId, (log = new TenantLog(tenantId, now)))
+    return log
+  }
+
+  const withAccess = <A, E>(
+    operation: string,
+    accessId: string,
+    run: () => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | StorageUnavailable> =>
+    Effect.suspend((): Effect.Effect<A, E | StorageUnavailable> =>
+      accesses.some((access) => access.accessId === accessId)
+        ? run()
+        : Effect.fail(new StorageUnavailable({ operation, retryable: false, code: "ES004" }))
+    )
+
+  const service = EventStorage.EventStorage.of({
+    changes: Stream.fromPubSub(grown),
+    append: fromAppendNow((request, now) => {
+      const log = provisionOnAppend ? provision(request.tenantId, now) : logs.get(request.tenantId)
+      const outcome =
+        log === undefined
+          ? Result.fail(new UnknownTenant({ tenantId: request.tenantId }))
+          : appendTo(log, request, now)
+      PubSub.publishUnsafe(grown, undefined)
+      return outcome
+    }),
+    readStream: (request) =>
+      Effect.sync(() =>
+        pageOf(
+          logs.get(request.tenantId)?.stream(request.aggregateType, request.aggregateId) ?? [],
+          request.fromVersion,
+          request.toVersion,
+          request.direction,
+          request.limit,
+          () => true
+        )
+      ),
+    readLog: (request) =>
+      Effect.sync(() => {
+        const log = logs.get(request.tenantId)
+        if (log === undefined) return { rows: [], complete: true }
+        const { recordedFrom, recordedBefore, aggregateTypes, eventTypes, query } = request
+        return pageOf(
+          log.events,
+          recordedFrom === undefined
+            ? request.fromPosition
+            : Math.max(request.fromPosition, log.positionAt(recordedFrom)),
+          recordedBefore === undefined
+            ? request.toPosition
+            : Math.min(request.toPosition, log.positionAt(recordedBefore) - 1),
+          request.direction,
+          request.limit,
+          (row) =>
+            (aggregateTypes === undefined || aggregateTypes.includes(row.aggregateType)) &&
+            (eventTypes === undefined || eventTypes.includes(row.eventType)) &&
+            (query === undefined || matches(query, row))
+        )
+      }),
+    streamVersion: (request) =>
+      Effect.sync(() => logs.get(request.tenantId)?.version(request.aggregateType, request.aggregateId) ?? 0),
+    position: (tenantId) => Effect.sync(() => logs.get(tenantId)?.events.length ?? 0),
+    commandOutcome: ({ key, tenantId }) =>
+      Effect.map(currentMillis, (now) => {
+        const stored = logs.get(tenantId)?.command(key, now)
+        return stored === undefined ? undefined : commandRow(stored)
+      }),
+    startHashChain: (tenantId) =>
+      Effect.suspend(() => {
+        const log = logs.get(tenantId)
+        return log === undefined
+          ? Effect.fail(new UnknownTenant({ tenantId }))
+          : Effect.succeed((log.chainedFrom ??= log.events.length + 1))
+      }),
+    hashChainStart: (tenantId) => Effect.sync(() => logs.get(tenantId)?.chainedFrom),
+    provisionTenant: (tenantId) => Effect.map(currentMillis, (now) => provision(tenantId, now).status),
+    tenantStatus: (tenantId) => Effect.sync(() => logs.get(tenantId)?.status),
+    recordAccess: ({ actor, reason, operation, accessId: given }) =>
+      Effect.map(currentMillis, (accessedAt) => {
+        const accessId = given ?? uuidV7Unsafe()
+        if (!accesses.some((access) => access.accessId === accessId))
+          accesses.push({ accessId, accessedAt, actor, reason, operation })
+        return accessId
+      }),
+    setTenantStatus: ({ accessId, tenantId, status }) =>
+      withAccess("set the status of a tenant", accessId, () => {
+        const log = logs.get(tenantId)
+        if (log === undefined) return Effect.fail(new UnknownTenant({ tenantId }))
+        const former = log.status
+        log.status = status
+        return Effect.succeed(former)
+      }),
+    listTenants: ({ accessId, after, limit }) =>
+      withAccess("list tenants", accessId, () => {
+        const tenants = sortedTenants().filter((tenantId) => after === undefined || tenantId > after)
+        const rows = tenants.slice(0, limit).flatMap((tenantId) => {
+          const log = logs.get(tenantId)
+          return log === undefined
+            ? []
+            : [{ tenantId, status: log.status, createdAt: log.createdAt, position: log.events.length }]
+        })
+        return Effect.succeed({ rows, complete: tenants.length <= limit })
+      }),
+    readAllLogs: ({ accessId, after, limit }) =>
+      withAccess(
+        "read all logs",
+        accessId,
+        (): Effect.Effect<EventStorage.Page<EventStorage.TenantEventRow>> => {
+          const rows: Array<EventStorage.TenantEventRow> = []
+          for (const tenantId of sortedTenants()) {
+            if (after !== undefined && tenantId < after.tenantId) continue
+            const from = tenantId === after?.tenantId ? Math.max(after.position, 0) : 0
+            for (const row of logs.get(tenantId)?.events.slice(from, from + limit + 1) ?? []) {
+              if (rows.length === limit) return Effect.succeed({ rows, complete: false })
+              rows.push({ ...row, tenantId })
+            }
+          }
+          return Effect.succeed({ rows, complete: true })
+        }
+      ),
+    usage: ({ accessId, after, limit, recordedBefore, recordedFrom }) =>
+      withAccess(
+        "read the usage of tenants",
+        accessId,
+        (): Effect.Effect<EventStorage.Page<EventStorage.UsageRow>> => {
+          const rows: Array<EventStorage.UsageRow> = []
+          for (const tenantId of sortedTenants()) {
+            if (after !== undefined && tenantId < after.tenantId) continue
+            const done = tenantId === after?.tenantId ? after.day + dayMillis : -Infinity
+            for (const row of logs.get(tenantId)?.usage(Math.max(recordedFrom, done), recordedBefore) ?? []) {
+              if (rows.length === limit) return Effect.succeed({ rows, complete: false })
+              rows.push({ tenantId, ...row })
+            }
+          }
+          return Effect.succeed({ rows, complete: true })
+        }
+      ),
+    listAccesses: ({ accessId, before, limit }) =>
+      withAccess("list cross-tenant accesses", accessId, () => {
+        const older = accesses
+          .filter((access) => before === undefined || access.accessId < before)
+          .toSorted((one, other) => (one.accessId < other.accessId ? 1 : -1))
+        return Effect.succeed({ rows: older.slice(0, limit), complete: older.length <= limit })
+      })
+  })
+  return withHeads(service, () => Array.from(logs, ([tenantId, log]) => [tenantId, log.events.length]))
+})
+
+/** A store in memory. Every build of the layer is a new, empty store. */
+export const layer: Layer.Layer<EventStorage.EventStorage> = Layer.effect(EventStorage.EventStorage, make({}))
+
+/** A store in memory, with settings. */
+export const layerWith = (options: Options): Layer.Layer<EventStorage.EventStorage> =>
+  Layer.effect(EventStorage.EventStorage, make(options))

@@ -1,0 +1,150 @@
+/** The tables of `MemoryProjectionStorage`: rows that are held like those of a database, and changes that can be undone. */
+import { Effect, Latch } from "effect"
+import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+
+/** The progress of a projection with a tenant. */
+export interface Row extends ProjectionStorage.TenantProjection {
+  readonly rebuild: boolean
+  readonly position: number
+  readonly parked: boolean
+  readonly attempts: number
+  readonly failedPosition: number | undefined
+  readonly error: string | undefined
+  /** Not before this time, in milliseconds since 1970. */
+  readonly retryAt: number
+  /** Grows with every service; 0: never. */
+  readonly servedAt: number
+}
+
+/** What a row has of failures if there was none. */
+export const noFailure = {
+  parked: false,
+  attempts: 0,
+  failedPosition: undefined,
+  error: undefined,
+  retryAt: 0
+}
+
+/** Identifies a row. */
+export const rowKey = (key: ProjectionStorage.TenantProjection, rebuild: boolean): string =>
+  JSON.stringify([key.tenantId, key.projection, key.version, rebuild])
+
+/** A row of what has never been worked on. */
+export const newRow = (
+  { tenantId, projection, version }: ProjectionStorage.TenantProjection,
+  rebuild: boolean
+): Row => ({ ...noFailure, tenantId, projection, version, rebuild, position: 0, servedAt: 0 })
+
+/** An event that was put aside, and by whom. */
+export interface Letter extends ProjectionStorage.TenantProjection, ProjectionStorage.DeadLetter {
+  readonly rebuild: boolean
+}
+
+/** Identifies a dead letter. */
+export const letterKey = (
+  key: ProjectionStorage.TenantProjection,
+  rebuild: boolean,
+  position: number
+): string => JSON.stringify([key.tenantId, key.projection, key.version, rebuild, position])
+
+/** Changes that are not there yet; undefined stands for what is removed. */
+type Staged<Value> = Map<string, Value | undefined>
+
+/** A claim under way: what it changed is seen by itself alone, and the rows it holds stand still for all others. */
+export class Work {
+  rows: Staged<Row> = new Map()
+  letters: Staged<Letter> = new Map()
+  readonly held = new Set<string>()
+  /** A fiber may outlive the work in which it was started. */
+  ended = false
+  readonly tenantId: TenantId
+
+  constructor(tenantId: TenantId) {
+    this.tenantId = tenantId
+  }
+}
+
+/** What is stored, and who holds which row. */
+export class Store {
+  readonly #rows = new Map<string, Row>()
+  readonly #letters = new Map<string, Letter>()
+  readonly #locks = new Map<string, Latch.Latch>()
+  #services = 0
+
+  isLocked(key: string): boolean {
+    return this.#locks.has(key)
+  }
+
+  /** Locks a row, as soon as nobody else does. */
+  lock(key: string, work: Work): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (work.held.has(key)) return Effect.void
+      const other = this.#locks.get(key)
+      if (other !== undefined) return Effect.andThen(other.await, this.lock(key, work))
+      this.lockUnsafe(key, work)
+      return Effect.void
+    })
+  }
+
+  lockUnsafe(key: string, work: Work): void {
+    this.#locks.set(key, Latch.makeUnsafe(false))
+    work.held.add(key)
+  }
+
+  /** Ends a claim, and what it changed is there for all, or nothing of it. */
+  end(work: Work, commit: boolean): void {
+    work.ended = true
+    if (commit) {
+      apply(this.#rows, work.rows)
+      apply(this.#letters, work.letters)
+    }
+    for (const key of work.held) {
+      this.#locks.get(key)?.openUnsafe()
+      this.#locks.delete(key)
+    }
+  }
+
+  row(key: string, work: Work | undefined): Row | undefined {
+    return work?.rows.has(key) === true ? work.rows.get(key) : this.#rows.get(key)
+  }
+
+  put(row: Row): void {
+    this.#rows.set(rowKey(row, row.rebuild), row)
+  }
+
+  letters(work: Work): ReadonlyMap<string, Letter> {
+    const merged = new Map(this.#letters)
+    apply(merged, work.letters)
+    return merged
+  }
+
+  /** The dead letters of a projection and tenant, by position. */
+  lettersOf(
+    { tenantId, projection, version }: ProjectionStorage.TenantProjection,
+    rebuild: boolean,
+    work: Work
+  ): ReadonlyArray<Letter> {
+    return [...this.letters(work).values()]
+      .filter(
+        (letter) =>
+          letter.tenantId === tenantId &&
+          letter.projection === projection &&
+          letter.version === version &&
+          letter.rebuild === rebuild
+      )
+      .toSorted((one, other) => one.position - other.position)
+  }
+
+  /** What makes a row the one that was served last. */
+  served(): Pick<Row, "servedAt"> {
+    return { servedAt: ++this.#services }
+  }
+}
+
+const apply = <Value>(to: Map<string, Value>, changes: ReadonlyMap<string, Value | undefined>): void => {
+  for (const [key, value] of changes) {
+    if (value === undefined) to.delete(key)
+    else to.set(key, value)
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * Snapshots in memory: for tests, examples, and processes that live long.
+ */
+import { Clock, Effect, Layer } from "effect"
+import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
+
+/** Ids may contain anything, so the parts are not put together with a separator. */
+const keyOf = ({ tenantId, aggregateType, aggregateId }: SnapshotStorage.SnapshotKey): string =>
+  JSON.stringify([tenantId, aggregateType, aggregateId])
+
+const make = Effect.sync(() => {
+  const snapshots = new Map<string, SnapshotStorage.SnapshotRow>()
+  return SnapshotStorage.SnapshotStorage.of({
+    load: (key) => Effect.sync(() => snapshots.get(keyOf(key))),
+    save: ({ aggregateId, aggregateType, replaces, tenantId, ...snapshot }) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        const key = keyOf({ tenantId, aggregateType, aggregateId })
+        const kept = snapshots.get(key)
+        const givesWay =
+          kept === undefined ||
+          kept.version <= snapshot.version ||
+          (kept.version === replaces?.version && kept.checksum === replaces.checksum)
+        if (givesWay) snapshots.set(key, { ...snapshot, takenAt: Math.floor(now) })
+        return givesWay
+      }),
+    remove: (key) => Effect.sync(() => snapshots.delete(keyOf(key)))
+  })
+})
+
+/** Snapshots in memory. Every build of the layer begins with none. */
+export const layer: Layer.Layer<SnapshotStorage.SnapshotStorage> = Layer.effect(
+  SnapshotStorage.SnapshotStorage,
+  make
+)

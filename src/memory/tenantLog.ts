@@ -1,0 +1,297 @@
+/** The logs of `MemoryEventStorage`: the events of one tenant, and what is needed to find some of them. */
+import type {
+  AppendCondition,
+  CommandKey,
+  CommandRow,
+  EventQuery,
+  EventRow,
+  NewEventRow,
+  StreamAppend,
+  TenantStatus,
+  UsageRow
+} from "../driver/EventStorage.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import { chainStart, eventHash } from "../driver/eventHash.ts"
+
+/** Whether an event matches any item of a query. */
+export const matches = (
+  query: EventQuery,
+  { eventType, tags }: Pick<EventRow, "eventType" | "tags">
+): boolean =>
+  query.some(
+    (item) =>
+      (item.eventTypes === undefined || item.eventTypes.includes(eventType)) &&
+      item.tags.every((tag) => tags.includes(tag))
+  )
+
+/** The last position that was seen: what is no position is before the first. */
+export const seenUpTo = (after: number): number =>
+  after > 0 ? Math.min(Math.floor(after), Number.MAX_SAFE_INTEGER) : 0
+
+/** The outcome of a command, and until when it is kept. */
+interface StoredCommand extends CommandRow {
+  readonly recordedAt: number
+  readonly expiresAt: number
+}
+
+/** Days are those of UTC. */
+export const dayMillis = 86_400_000
+
+/** How many command keys a command looks at for ones that have expired. */
+const sweep = 4
+
+/** The first of ascending numbers that is greater than another one, by its index. */
+const firstAbove = (ascending: ReadonlyArray<number>, limit: number): number => {
+  let low = 0
+  let high = ascending.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((ascending[middle] ?? Infinity) > limit) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/** Where the version of a UUID stands. */
+const versionDigit = 14
+
+/**
+ * Finds events by their ids. Ids of version 7 mostly come in ascending order: those that do are kept in it, so that an id
+ * behind the last of them is known to be new at once. That takes a fraction of what a map of all ids does.
+ */
+class EventIds {
+  readonly #ascending: Array<EventRow> = []
+  #last = ""
+  readonly #others = new Map<string, EventRow>()
+
+  add(row: EventRow): void {
+    const { eventId } = row
+    // one random id would soon be behind all that follow
+    if (eventId[versionDigit] === "7" && eventId > this.#last) {
+      this.#ascending.push(row)
+      this.#last = eventId
+    } else {
+      this.#others.set(eventId, row)
+    }
+  }
+
+  find(eventId: string): EventRow | undefined {
+    const other = this.#others.size === 0 ? undefined : this.#others.get(eventId)
+    if (other !== undefined || eventId > this.#last) return other
+    let low = 0
+    let high = this.#ascending.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const row = this.#ascending[middle]
+      if (row === undefined || row.eventId >= eventId) high = middle
+      else low = middle + 1
+    }
+    const found = this.#ascending[low]
+    return found?.eventId === eventId ? found : undefined
+  }
+}
+
+/** One tenant's log. Nothing in here is shared between tenants. */
+export class TenantLog {
+  status: TenantStatus = "active"
+  readonly tenantId: TenantId
+  readonly createdAt: number
+  readonly events: Array<EventRow> = []
+  /** The first position with a hash. */
+  chainedFrom: number | undefined
+  readonly #streams = new Map<string, Map<string, Array<EventRow>>>()
+  readonly #eventIds = new EventIds()
+  readonly #byTag = new Map<string, Array<number>>()
+  readonly #commands = new Map<string, StoredCommand>()
+  #swept: IterableIterator<[string, StoredCommand]> | undefined
+
+  constructor(tenantId: TenantId, createdAt: number) {
+    this.tenantId = tenantId
+    this.createdAt = createdAt
+  }
+
+  stream(aggregateType: string, aggregateId: string): ReadonlyArray<EventRow> {
+    return this.#streams.get(aggregateType)?.get(aggregateId) ?? []
+  }
+
+  version(aggregateType: string, aggregateId: string): number {
+    return this.#streams.get(aggregateType)?.get(aggregateId)?.length ?? 0
+  }
+
+  byEventId(eventId: string): EventRow | undefined {
+    return this.#eventIds.find(eventId)
+  }
+
+  /** Adds events of a stream. */
+  write({ aggregateId, aggregateType, events }: StreamAppend, now: number): void {
+    if (events.length === 0) return
+    let ofType = this.#streams.get(aggregateType)
+    if (ofType === undefined) this.#streams.set(aggregateType, (ofType = new Map<string, Array<EventRow>>()))
+    let rows = ofType.get(aggregateId)
+    if (rows === undefined) ofType.set(aggregateId, (rows = []))
+    const recordedAt = this.#recordedAt(now)
+    for (const event of events) {
+      const row = this.#row(aggregateType, aggregateId, rows.length + 1, recordedAt, event)
+      this.events.push(row)
+      rows.push(row)
+      this.#eventIds.add(row)
+      for (const tag of row.tags) {
+        const tagged = this.#byTag.get(tag)
+        if (tagged === undefined) this.#byTag.set(tag, [row.position])
+        else tagged.push(row.position)
+      }
+    }
+  }
+
+  /** The clock may go back; what is recorded does not. */
+  #recordedAt(now: number): number {
+    const last = this.events.at(-1)?.recordedAt
+    return last === undefined || last < now ? now : last
+  }
+
+  #row(
+    aggregateType: string,
+    aggregateId: string,
+    version: number,
+    recordedAt: number,
+    event: NewEventRow
+  ): EventRow {
+    const row = {
+      eventId: event.eventId,
+      eventType: event.eventType,
+      schemaVersion: event.schemaVersion,
+      occurredAt: event.occurredAt,
+      actor: event.actor,
+      correlationId: event.correlationId,
+      causationId: event.causationId,
+      metadata: event.metadata,
+      payload: event.payload,
+      tags: event.tags,
+      position: this.events.length + 1,
+      aggregateType,
+      aggregateId,
+      version,
+      recordedAt,
+      hash: null
+    }
+    return this.chainedFrom === undefined
+      ? row
+      : {
+          ...row,
+          hash: eventHash(
+            row.position === this.chainedFrom ? chainStart : (this.events.at(-1)?.hash ?? chainStart),
+            this.tenantId,
+            row
+          )
+        }
+  }
+
+  /** What was recorded on each day of a time. */
+  *usage(from: number, before: number): Generator<Omit<UsageRow, "tenantId">> {
+    let first = this.positionAt(from)
+    while (first <= this.events.length) {
+      const recordedAt = this.events[first - 1]?.recordedAt ?? Infinity
+      if (recordedAt >= before) return
+      const day = Math.floor(recordedAt / dayMillis) * dayMillis
+      const end = this.positionAt(Math.min(day + dayMillis, before))
+      const events = this.events.slice(first - 1, end - 1)
+      yield {
+        day,
+        events: events.length,
+        bytes: events.reduce(
+          (total, { metadata, payload }) => total + Buffer.byteLength(payload) + Buffer.byteLength(metadata),
+          0
+        ),
+        streams: new Set(
+          events.map(({ aggregateId, aggregateType }) => this.stream(aggregateType, aggregateId))
+        ).size,
+        newStreams: events.filter(({ version }) => version === 1).length
+      }
+      first = end
+    }
+  }
+
+  /** The first position recorded at or after a time. */
+  positionAt(time: number): number {
+    let low = 1
+    let high = this.events.length + 1
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      if ((this.events[middle - 1]?.recordedAt ?? Infinity) >= time) high = middle
+      else low = middle + 1
+    }
+    return low
+  }
+
+  /** The position of the first event that a condition rules out. */
+  conflicting({ after, query }: AppendCondition): number | undefined {
+    const seen = seenUpTo(after)
+    let first: number | undefined
+    for (const item of query) {
+      const found = this.#firstMatch(item, seen, first ?? Infinity)
+      if (found !== undefined) first = found
+    }
+    return first
+  }
+
+  #firstMatch(item: AppendCondition["query"][number], seen: number, before: number): number | undefined {
+    const query = [item]
+    if (item.tags.length === 0) {
+      for (let position = seen + 1; position <= this.events.length && position < before; position++) {
+        const row = this.events[position - 1]
+        if (row !== undefined && matches(query, row)) return position
+      }
+      return undefined
+    }
+    // what has all of the tags has the rarest one
+    let tagged: ReadonlyArray<number> | undefined
+    for (const tag of item.tags) {
+      const positions = this.#byTag.get(tag) ?? []
+      if (tagged === undefined || positions.length < tagged.length) tagged = positions
+    }
+    if (tagged === undefined) return undefined
+    for (let at = firstAbove(tagged, seen); at < tagged.length; at++) {
+      const position = tagged[at]
+      if (position === undefined || position >= before) return undefined
+      const row = this.events[position - 1]
+      if (row !== undefined && matches(query, row)) return position
+    }
+    return undefined
+  }
+
+  /** The outcome of a command, unless it has expired. */
+  command(key: string, now: number): StoredCommand | undefined {
+    const stored = this.#commands.get(key)
+    return stored === undefined || stored.expiresAt <= now ? undefined : stored
+  }
+
+  /** Keeps the outcome of a command that has just been carried out, and forgets some that have expired. */
+  keepCommand({ expiresAt, fingerprint, key }: CommandKey, stream: StreamAppend, now: number): void {
+    const { aggregateId, aggregateType, events } = stream
+    this.#commands.set(key, {
+      fingerprint,
+      aggregateType,
+      aggregateId,
+      version: this.version(aggregateType, aggregateId),
+      position: this.events.length,
+      events: events.length,
+      recordedAt: this.#recordedAt(now),
+      expiresAt
+    })
+    // goes on where the last one ended, so that all have their turn
+    for (let looked = 0; looked < sweep; looked++) {
+      const next = (this.#swept ??= this.#commands.entries()).next()
+      if (next.done === true) {
+        this.#swept = undefined
+        return
+      }
+      const [old, { expiresAt: end }] = next.value
+      if (end <= now && old !== key) this.#commands.delete(old)
+    }
+  }
+
+  /** How many outcomes of commands are kept. */
+  get commands(): number {
+    return this.#commands.size
+  }
+}

@@ -1,0 +1,86 @@
+/** How processes tell each other that logs have grown: hints, sent outside of appends and at most every few milliseconds. */
+import { PgClient } from "@effect/sql-pg"
+import { Clock, Context, Effect, Latch, Option, PubSub, Schedule, type Scope, Stream } from "effect"
+import type { SqlClient } from "effect/sql"
+import * as PgTenant from "./PgTenant.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+
+const channel = "eventsourcing"
+
+/** From one statement with announcements to the next, in milliseconds: longer while statements take long. */
+const pause = (lasted: number): number => Math.min(Math.max(5, 8 * lasted), 100)
+
+/** What appends announce, and what is heard of it. */
+export interface Growth {
+  /** Sends, soon and together with others, that these logs have grown. Within a transaction: once it is committed. */
+  readonly announce: (tenants: ReadonlyArray<TenantId>) => Effect.Effect<void>
+  readonly changes: Stream.Stream<void>
+}
+
+export const make = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  announces: boolean
+): Effect.fn.Return<Growth, never, Scope.Scope> {
+  const grown = yield* PubSub.sliding<void>(1)
+  const pending = new Set<TenantId>()
+  const waiting = yield* Latch.make(false)
+
+  // Lost announcements cost time, nothing else: whoever waits looks now and then.
+  const send = Effect.gen(function* () {
+    yield* waiting.await
+    yield* waiting.close
+    const tenants = [...pending]
+    pending.clear()
+    if (tenants.length === 0) return
+    const began = yield* Clock.currentTimeMillis
+    const [row] = yield* PgTenant.statement(sql, (connection) =>
+      connection.executeValues("call eventsourcing.announce_alone($1::uuid[], null)", [tenants])
+    ).pipe(Effect.catch(() => Effect.as(Effect.logDebug("An announcement of grown logs was lost"), [])))
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the function gives back ids that it was given
+    for (const tenant of (row?.[0] ?? []) as ReadonlyArray<TenantId>) pending.add(tenant)
+    if (pending.size > 0) waiting.openUnsafe()
+    PubSub.publishUnsafe(grown, undefined)
+    // what comes meanwhile goes out together
+    yield* Effect.sleep(pause((yield* Clock.currentTimeMillis) - began))
+  })
+  yield* Effect.forever(send).pipe(
+    // The store may have been built in a transaction, which is not the announcements'.
+    Effect.updateContext((context: Context.Context<never>) => Context.omit(sql.transactionService)(context)),
+    Effect.forkScoped
+  )
+
+  // One connection listens for all who listen in this process, from the first of them on.
+  const scope = yield* Effect.scope
+  const client = yield* Effect.serviceOption(PgClient.PgClient)
+  const hears = Option.isSome(client) && client.value.config.stream === undefined
+  const listen = hears
+    ? Stream.unwrap(Effect.map(client.value.listen(channel), Stream.fromQueue)).pipe(
+        // Before and after a lost connection something may have been missed.
+        Stream.onStart(Effect.sync(() => PubSub.publishUnsafe(grown, undefined))),
+        Stream.runForEach(() => Effect.sync(() => PubSub.publishUnsafe(grown, undefined))),
+        Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])),
+        Effect.forkIn(scope)
+      )
+    : Effect.void
+  const listenOnce = yield* Effect.cached(listen)
+
+  const grow = (tenants: ReadonlyArray<TenantId>): void => {
+    PubSub.publishUnsafe(grown, undefined)
+    if (!announces) return
+    for (const tenant of tenants) pending.add(tenant)
+    waiting.openUnsafe()
+  }
+
+  return {
+    announce: (tenants) =>
+      tenants.length === 0
+        ? Effect.void
+        : Effect.withFiber(({ context }) => {
+            if (PgTenant.openIn(context, sql) !== undefined)
+              return sql.afterCommit(Effect.sync(() => grow(tenants)))
+            grow(tenants)
+            return Effect.void
+          }),
+    changes: Stream.unwrap(Effect.as(listenOnce, Stream.fromPubSub(grown)))
+  }
+})

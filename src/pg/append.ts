@@ -1,0 +1,135 @@
+/** Appending on PostgreSQL: one append by the shortest way, several in one statement, those that wait together. */
+import { Effect, type Fiber, Result } from "effect"
+import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
+import type { AppendRequest } from "../driver/EventStorage.ts"
+import * as PgTenant from "./PgTenant.ts"
+import { TenantMismatch } from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import * as groupCommit from "./groupCommit.ts"
+import * as pgAppend from "./appendBatch.ts"
+import * as pgAppendResults from "./appendOutcomes.ts"
+import * as pgError from "./sqlErrors.ts"
+import type { Growth } from "./announcements.ts"
+
+/** How appends are done. */
+export interface Options {
+  /** Whether the first append of an unknown tenant registers it. */
+  readonly provision: boolean
+  /** What bounds the batches of those that wait; undefined: everyone goes alone. */
+  readonly batches: groupCommit.Limits | undefined
+  /** Where appends are announced. */
+  readonly growth: Growth
+  /** Runs batches, outside of every transaction. */
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+}
+
+type Outcome = pgAppendResults.Outcome
+
+/** Undefined: somebody else had locked the tenant. */
+type Outcomes = ReadonlyArray<Outcome | undefined>
+
+/** Runs a batch in one statement. */
+const runBatch = (
+  connection: SqlConnection.Connection,
+  alone: boolean,
+  requests: ReadonlyArray<AppendRequest>,
+  how: { readonly provision: boolean; readonly wait: boolean }
+): Effect.Effect<Outcomes, SqlError.SqlError> => {
+  const batch = pgAppend.encode(requests, how)
+  return Effect.map(
+    connection.executeValues(alone ? pgAppend.callSql : pgAppend.selectSql, batch.parameters),
+    ([row]) => {
+      if (row === undefined) throw new Error("eventsourcing.append gave no row")
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the function's columns decode to
+      return pgAppendResults.decode(requests, batch, row as unknown as pgAppendResults.ResultColumns)
+    }
+  )
+}
+
+/** Runs a batch; one append alone by the shortest way, and only if that is not possible in full. */
+const run = (
+  connection: SqlConnection.Connection,
+  alone: boolean,
+  requests: ReadonlyArray<AppendRequest>,
+  how: { readonly provision: boolean; readonly wait: boolean }
+): Effect.Effect<Outcomes, SqlError.SqlError> => {
+  const [request] = requests
+  const one =
+    alone && request !== undefined && requests.length === 1 ? pgAppend.encodeOne(request) : undefined
+  if (one === undefined) return runBatch(connection, alone, requests, how)
+  return Effect.flatMap(connection.executeValues(pgAppend.callOneSql, one), ([row]) => {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the procedure's columns decode to
+    const answer = row as unknown as pgAppendResults.OneColumns | undefined
+    const outcome = answer === undefined ? undefined : pgAppendResults.decodeOne(answer)
+    return outcome === undefined ? runBatch(connection, alone, requests, how) : Effect.succeed([outcome])
+  })
+}
+
+/** The tenants whose logs have grown. */
+const grownBy = (requests: ReadonlyArray<AppendRequest>, outcomes: Outcomes): ReadonlyArray<TenantId> => {
+  const grown: Array<TenantId> = []
+  let index = 0
+  for (const { tenantId } of requests) {
+    const outcome = outcomes[index++]
+    if (outcome === undefined || Result.isFailure(outcome)) continue
+    const { positions, replayed } = outcome.success
+    if (!replayed && positions.length > 0) grown.push(tenantId)
+  }
+  return grown
+}
+
+const mismatch = ({ tenantId }: AppendRequest): Outcome => Result.fail(new TenantMismatch({ tenantId }))
+
+/** `EventStorage.append` on a client. */
+export const make = (
+  sql: SqlClient.SqlClient,
+  { batches, fork, growth, provision }: Options
+): ((requests: ReadonlyArray<AppendRequest>) => Effect.Effect<ReadonlyArray<Outcome>>) => {
+  /**
+   * Runs a batch; a failure that only one append can have caused is not spread over the others. Without `wait`, appends
+   * of a tenant that somebody else has locked have no outcome.
+   */
+  const attempt = (requests: ReadonlyArray<AppendRequest>, wait: boolean): Effect.Effect<Outcomes> =>
+    Effect.matchEffect(
+      PgTenant.statement(sql, (connection, alone) => run(connection, alone, requests, { provision, wait })),
+      {
+        onSuccess: (outcomes) => Effect.as(growth.announce(grownBy(requests, outcomes)), outcomes),
+        onFailure: (error) =>
+          requests.length > 1 && !pgError.isTransient(error)
+            ? Effect.map(
+                Effect.forEach(requests, (request) => attempt([request], wait)),
+                (outcomes) => outcomes.flat()
+              )
+            : Effect.succeed(
+                requests.map(({ tenantId }) => Result.fail(pgError.toAppendError(tenantId, error)))
+              )
+      }
+    )
+
+  const append = (requests: ReadonlyArray<AppendRequest>): Effect.Effect<ReadonlyArray<Outcome>> =>
+    Effect.map(attempt(requests, true), (outcomes) => outcomes.flatMap((outcome) => outcome ?? []))
+
+  const submit = batches === undefined ? undefined : groupCommit.make(attempt, fork, batches)
+
+  const appendInTransaction = (requests: ReadonlyArray<AppendRequest>) =>
+    Effect.flatMap(PgTenant.boundTenant(sql), (bound) => {
+      if (bound === undefined || requests.every(({ tenantId }) => tenantId === bound)) return append(requests)
+      // The append of another tenant would fail as well, and the open transaction with it.
+      return Effect.forEach(requests, (request) =>
+        request.tenantId === bound
+          ? Effect.map(append([request]), ([outcome]) => outcome ?? mismatch(request))
+          : Effect.succeed(mismatch(request))
+      )
+    })
+
+  return (requests) => {
+    const [request] = requests
+    if (request === undefined) return Effect.succeed([])
+    return Effect.withFiber(({ context }) => {
+      if (PgTenant.openIn(context, sql) !== undefined) return appendInTransaction(requests)
+      return submit === undefined || requests.length > 1
+        ? append(requests)
+        : Effect.map(submit(request), Array.of)
+    })
+  }
+}

@@ -1,0 +1,349 @@
+/**
+ * The driver for PostgreSQL, on any `PgClient`: every append and every page of a read is one round trip to a function
+ * of `migrations/`, which binds the tenant and runs under row-level security.
+ */
+import { Context, Effect, Layer, type Scope } from "effect"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import { SqlClient, type SqlError } from "effect/sql"
+import * as EventStorage from "../driver/EventStorage.ts"
+import type * as groupCommit from "./groupCommit.ts"
+import type * as groupLoads from "./groupLoads.ts"
+import * as pgAppending from "./append.ts"
+import * as pgError from "./sqlErrors.ts"
+import * as PgGrowth from "./announcements.ts"
+import * as pgLoading from "./load.ts"
+import * as pgRead from "./read.ts"
+import { type StorageUnavailable, TenantMismatch, UnknownTenant } from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import * as PgCheck from "./PgCheck.ts"
+import * as PgTenant from "./PgTenant.ts"
+
+/** Settings of {@link layerWith}. */
+export interface Options {
+  /** Whether the first append of an unknown tenant registers it. Default: true. */
+  readonly provisionOnAppend?: boolean | undefined
+  /** About how many bytes of payload and metadata a page of a read has at most. Default: 4 MiB. */
+  readonly pageBytes?: number | undefined
+  /**
+   * Whether appends that wait while others are under way go out together, in one statement and one commit. Default: on,
+   * with up to 512 appends and a million characters a batch, and 2 batches under way. Appends in a transaction of the
+   * program always go out alone.
+   */
+  readonly groupCommit?: Partial<groupCommit.Limits> | false | undefined
+  /**
+   * Whether loads of aggregates that wait while others are under way go out together, in one statement. Default: on, with
+   * up to 64 loads a batch, and 2 batches under way. Loads in a transaction of the program always go out alone.
+   */
+  readonly groupLoads?: Partial<groupLoads.Limits> | false | undefined
+  /**
+   * Whether appends are announced to projections and subscriptions, in this process and in others, by a statement every
+   * few milliseconds while there are any. Default: true. Without, they find what is new when they look by themselves.
+   */
+  readonly announce?: boolean | undefined
+  /**
+   * What to do at start-up if the isolation of tenants is impaired in the database: refuse to start, or log a warning.
+   * Default: refuse.
+   */
+  readonly onImpairedIsolation?: "refuse" | "warn" | undefined
+}
+
+type CommandColumns = readonly [
+  fingerprint: string,
+  aggregateType: string,
+  aggregateId: string,
+  version: number,
+  position: number,
+  events: number
+]
+
+const commandRow = ([
+  fingerprint,
+  aggregateType,
+  aggregateId,
+  version,
+  position,
+  events
+]: CommandColumns): EventStorage.CommandRow => ({
+  fingerprint,
+  aggregateType,
+  aggregateId,
+  version,
+  position,
+  events
+})
+
+const pageOf = <Columns, Row>(
+  rows: ReadonlyArray<Columns>,
+  limit: number,
+  toRow: (row: Columns) => Row
+): EventStorage.Page<Row> => ({ rows: rows.slice(0, limit).map(toRow), complete: rows.length <= limit })
+
+/** What bounds that which goes out together; undefined: it goes out one by one. A bound below one would let nothing go. */
+const limitsOf = <Limits extends Readonly<Record<keyof Limits, number>>>(
+  name: string,
+  defaults: Limits,
+  given: Partial<Limits> | false | undefined
+): Limits | undefined => {
+  if (given === false) return undefined
+  // what is undefined is not given
+  const limits = {
+    ...defaults,
+    ...Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined))
+  }
+  for (const [bound, value] of Object.entries<number>(limits))
+    if (!(value >= 1)) throw new RangeError(`${name}.${bound} must be at least 1`)
+  return limits
+}
+
+const make = (
+  options: Options
+): Effect.Effect<
+  EventStorage.EventStorage["Service"],
+  PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable,
+  SqlClient.SqlClient | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* PgCheck.schema
+    const isolation = PgCheck.isolation
+    yield* options.onImpairedIsolation === "warn"
+      ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))
+      : isolation
+    const provision = options.provisionOnAppend ?? true
+    const growth = yield* PgGrowth.make(sql, options.announce ?? true)
+    const pageBytes = BigInt(options.pageBytes ?? 4 << 20)
+
+    /** The rows of a query; `Row` is what its columns decode to, by the types they have in `migrations/`. */
+    const query = <Row>(text: string, parameters: ReadonlyArray<unknown>, how?: PgTenant.StatementOptions) =>
+      PgTenant.statement(
+        sql,
+        (connection) =>
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
+          connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
+        how
+      )
+
+    /** A statement for another tenant would fail as well, and the open transaction with it. */
+    const refuseOthers = (tenantId: TenantId): Effect.Effect<void, TenantMismatch> =>
+      Effect.flatMap(PgTenant.boundTenant(sql), (bound) =>
+        bound === undefined || bound === tenantId
+          ? Effect.void
+          : Effect.fail(new TenantMismatch({ tenantId }))
+      )
+
+    const ofTenant = <Row>(
+      operation: string,
+      tenantId: TenantId,
+      text: string,
+      parameters: ReadonlyArray<unknown>,
+      how?: PgTenant.StatementOptions
+    ) =>
+      Effect.andThen(
+        refuseOthers(tenantId),
+        Effect.mapError(query<Row>(text, [tenantId, ...parameters], how), (error) =>
+          pgError.toReadError(operation, tenantId, error)
+        )
+      )
+
+    const acrossTenants = <Row>(
+      operation: string,
+      text: string,
+      parameters: ReadonlyArray<unknown>,
+      how?: PgTenant.StatementOptions
+    ) =>
+      Effect.mapError(query<Row>(text, parameters, how), (error) => pgError.toUnavailable(operation, error))
+
+    // The store may have been built in a transaction, which is not that of what waits together.
+    const fork = Effect.runForkWith(Context.omit(sql.transactionService)(yield* Effect.context()))
+    const append = pgAppending.make(sql, {
+      provision,
+      batches: limitsOf(
+        "groupCommit",
+        { maxAppends: 512, maxCharacters: 1_000_000, concurrency: 2 },
+        options.groupCommit
+      ),
+      growth,
+      fork
+    })
+    const loads = limitsOf("groupLoads", { maxLoads: 64, concurrency: 2 }, options.groupLoads)
+    const reading = pgRead.make(ofTenant, acrossTenants, pageBytes)
+
+    return EventStorage.EventStorage.of({
+      ...reading,
+      readContents:
+        loads === undefined || !pgRead.comeInColumns(pageBytes)
+          ? reading.readContents
+          : pgLoading.make(sql, reading.readContents, { limits: loads, pageBytes, fork }),
+      changes: growth.changes,
+      append,
+      streamVersion: ({ tenantId, aggregateType, aggregateId }) =>
+        Effect.map(
+          ofTenant<[number]>(
+            "read a version",
+            tenantId,
+            "select eventsourcing.stream_version($1::uuid, $2::text, $3::text)",
+            [aggregateType, aggregateId]
+          ),
+          ([row]) => row?.[0] ?? 0
+        ),
+      position: (tenantId) =>
+        Effect.map(
+          ofTenant<[number]>("read a position", tenantId, "select eventsourcing.log_position($1::uuid)", []),
+          ([row]) => row?.[0] ?? 0
+        ),
+      commandOutcome: ({ key, tenantId }) =>
+        Effect.map(
+          ofTenant<CommandColumns>(
+            "read the outcome of a command",
+            tenantId,
+            'select fingerprint, aggregate_type, aggregate_id, version, "position", events from eventsourcing.command_outcome($1::uuid, $2::text)',
+            [key]
+          ),
+          ([row]) => (row === undefined ? undefined : commandRow(row))
+        ),
+      startHashChain: (tenantId) =>
+        Effect.flatMap(
+          ofTenant<[number | null]>(
+            "start a hash chain",
+            tenantId,
+            "select eventsourcing.start_hash_chain($1::uuid)",
+            [],
+            { commits: true }
+          ),
+          ([row]) =>
+            row === undefined || row[0] === null
+              ? Effect.fail(new UnknownTenant({ tenantId }))
+              : Effect.succeed(row[0])
+        ),
+      hashChainStart: (tenantId) =>
+        Effect.map(
+          ofTenant<[number | null]>(
+            "read where a hash chain starts",
+            tenantId,
+            "select eventsourcing.hash_chain_start($1::uuid)",
+            []
+          ),
+          ([row]) => row?.[0] ?? undefined
+        ),
+      provisionTenant: (tenantId) =>
+        Effect.map(
+          ofTenant<[EventStorage.TenantStatus]>(
+            "provision a tenant",
+            tenantId,
+            "select eventsourcing.provision_tenant($1::uuid)",
+            [],
+            { commits: true }
+          ),
+          ([row]) => row?.[0] ?? "active"
+        ),
+      tenantStatus: (tenantId) =>
+        Effect.map(
+          ofTenant<[EventStorage.TenantStatus | null]>(
+            "read the status of a tenant",
+            tenantId,
+            "select eventsourcing.tenant_status($1::uuid)",
+            []
+          ),
+          ([row]) => row?.[0] ?? undefined
+        ),
+      recordAccess: ({ actor, reason, operation, accessId: given }) =>
+        Effect.suspend(() => {
+          const accessId = given ?? uuidV7Unsafe()
+          return Effect.as(
+            acrossTenants(
+              "record a cross-tenant access",
+              "select eventsourcing.record_cross_tenant_access($1::uuid, $2::text, $3::text, $4::text)",
+              [accessId, actor, reason, operation],
+              { commits: true }
+            ),
+            accessId
+          )
+        }),
+      setTenantStatus: ({ accessId, tenantId, status }) =>
+        Effect.flatMap(
+          acrossTenants<[EventStorage.TenantStatus | null]>(
+            "set the status of a tenant",
+            "select eventsourcing.set_tenant_status($1::uuid, $2::uuid, $3::text)",
+            [accessId, tenantId, status],
+            { commits: true }
+          ),
+          ([row]) =>
+            row === undefined || row[0] === null
+              ? Effect.fail(new UnknownTenant({ tenantId }))
+              : Effect.succeed(row[0])
+        ),
+      listTenants: ({ accessId, after, limit }) =>
+        Effect.map(
+          acrossTenants<[TenantId, EventStorage.TenantStatus, Date, number]>(
+            "list tenants",
+            'select tenant_id::text, status, created_at, "position" from eventsourcing.list_tenants($1::uuid, $2::uuid, $3::integer)',
+            [accessId, after ?? null, pgRead.oneMore(limit)]
+          ),
+          (rows) =>
+            pageOf(rows, limit, ([tenantId, status, createdAt, position]) => ({
+              tenantId,
+              status,
+              createdAt: createdAt.getTime(),
+              position
+            }))
+        ),
+      usage: ({ accessId, after, limit, recordedBefore, recordedFrom }) =>
+        Effect.map(
+          acrossTenants<readonly [TenantId, Date, number, number, number, number, boolean]>(
+            "read the usage of tenants",
+            "select tenant_id::text, day, events, bytes, streams, new_streams, more from eventsourcing.usage($1::uuid, $2::timestamptz, $3::timestamptz, $4::uuid, $5::timestamptz, $6::integer)",
+            [
+              accessId,
+              new Date(recordedFrom),
+              new Date(recordedBefore),
+              after?.tenantId ?? null,
+              pgRead.toDate(after?.day),
+              limit
+            ]
+          ),
+          (rows) => ({
+            rows: rows.map(([tenantId, day, events, bytes, streams, newStreams]) => ({
+              tenantId,
+              day: day.getTime(),
+              events,
+              bytes,
+              streams,
+              newStreams
+            })),
+            complete: rows.at(-1)?.[6] !== true
+          })
+        ),
+      listAccesses: ({ accessId, before, limit }) =>
+        Effect.map(
+          acrossTenants<[string, Date, string, string, string]>(
+            "list cross-tenant accesses",
+            "select access_id::text, accessed_at, actor, reason, operation from eventsourcing.list_cross_tenant_accesses($1::uuid, $2::uuid, $3::integer)",
+            [accessId, before ?? null, pgRead.oneMore(limit)]
+          ),
+          (rows) =>
+            pageOf(rows, limit, ([id, accessedAt, actor, reason, operation]) => ({
+              accessId: id,
+              accessedAt: accessedAt.getTime(),
+              actor,
+              reason,
+              operation
+            }))
+        )
+    })
+  })
+
+/** Events in PostgreSQL. The database must be migrated (`PgMigrator.layer`). */
+export const layer: Layer.Layer<
+  EventStorage.EventStorage,
+  PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable,
+  SqlClient.SqlClient
+> = Layer.effect(EventStorage.EventStorage, make({}))
+
+/** Events in PostgreSQL, with settings. The database must be migrated (`PgMigrator.layer`). */
+export const layerWith = (
+  options: Options
+): Layer.Layer<
+  EventStorage.EventStorage,
+  PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable,
+  SqlClient.SqlClient
+> => Layer.effect(EventStorage.EventStorage, make(options))

@@ -1,0 +1,323 @@
+/**
+ * Group commit: appends that wait while others are under way go out together, in one statement and one commit. There is
+ * no timer: an append that finds nobody under way goes out at once and alone.
+ */
+import { Array, Effect, Exit, type Fiber } from "effect"
+import type { AppendRequest } from "../driver/EventStorage.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import { Queue } from "../internal/fairQueue.ts"
+
+/** What bounds a batch. */
+export interface Limits {
+  /** Appends that go out together at most. */
+  readonly maxAppends: number
+  /** Characters of payload and metadata that go out together at most; a larger append goes out alone. */
+  readonly maxCharacters: number
+  /** Batches that are under way at the same time. */
+  readonly concurrency: number
+}
+
+/** An append that waits or is under way. */
+interface Waiting<Outcome> {
+  readonly request: AppendRequest
+  readonly characters: number
+  sent: boolean
+  resume: (outcome: Effect.Effect<Outcome>) => void
+  /** Called when the outcome is there, for an append that is interrupted while it is under way. */
+  settled: (() => void) | undefined
+}
+
+const charactersOf = ({ streams }: AppendRequest): number => {
+  let characters = 0
+  for (const { events } of streams) {
+    for (const { payload, metadata } of events) characters += payload.length + metadata.length
+  }
+  return characters
+}
+
+/** So many appends are not spread over several batches: each has its commit. */
+const minShare = 16
+
+/** So many of one tenant are sent while its lock is still held by the batch before: the server goes on at once. */
+const minAhead = 32
+
+/**
+ * Merges appends into batches for `run`, which gives one outcome per append.
+ *
+ * **Details**
+ *
+ * Tenants take turns, an append each, so that one that floods the queue does not delay the others. A batch does not wait
+ * for a tenant that somebody else has locked: `run` gives no outcome for its appends, and they go out again by
+ * themselves, to wait where nobody waits with them. A tenant is in one batch at a time; if many of its appends wait
+ * meanwhile, a second batch of this tenant alone follows the first one and waits for it in the database. An append that
+ * is interrupted while it waits here is not sent; one that is under way is awaited.
+ */
+export const make = <Outcome>(
+  run: (
+    requests: ReadonlyArray<AppendRequest>,
+    wait: boolean
+  ) => Effect.Effect<ReadonlyArray<Outcome | undefined>>,
+  fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
+  limits: Limits
+): ((request: AppendRequest) => Effect.Effect<Outcome>) => {
+  type Batch = ReadonlyArray<Waiting<Outcome>>
+  /** Waiting appends by tenant; the order of the map is that of the turns. */
+  const queues = new Map<TenantId, Queue<Waiting<Outcome>>>()
+  /** What is under way of a tenant. */
+  const served = new Map<TenantId, { batches: number; appends: number }>()
+  let waitingAppends = 0
+  let sentAppends = 0
+  let underWay = 0
+  let ahead = 0
+  let handingOut = 0
+
+  /** How many appends of each tenant a batch has. */
+  const tenantsOf = (batch: Batch): ReadonlyMap<TenantId, number> => {
+    const tenants = new Map<TenantId, number>()
+    for (const { request } of batch) tenants.set(request.tenantId, (tenants.get(request.tenantId) ?? 0) + 1)
+    return tenants
+  }
+
+  const begin = (tenants: ReadonlyMap<TenantId, number>): void => {
+    for (const [tenantId, appends] of tenants) {
+      const now = served.get(tenantId)
+      if (now === undefined) {
+        served.set(tenantId, { batches: 1, appends })
+      } else {
+        now.batches++
+        now.appends += appends
+      }
+    }
+  }
+
+  const end = (tenants: ReadonlyMap<TenantId, number>): void => {
+    for (const [tenantId, appends] of tenants) {
+      const now = served.get(tenantId)
+      if (now === undefined) continue
+      now.batches--
+      now.appends -= appends
+      if (now.batches === 0) served.delete(tenantId)
+    }
+  }
+
+  const take = (
+    queue: Queue<Waiting<Outcome>>,
+    next: Waiting<Outcome>,
+    batch: Array<Waiting<Outcome>>
+  ): void => {
+    queue.take()
+    waitingAppends--
+    next.sent = true
+    batch.push(next)
+  }
+
+  /** The half of what waits for one tenant, so that the other half can follow it. */
+  const halfOf = (waiting: number): number => (waiting < 2 * minAhead ? waiting : Math.ceil(waiting / 2))
+
+  const takeBatch = (): Batch => {
+    const candidates: Array<TenantId> = []
+    for (const tenantId of queues.keys()) if (!served.has(tenantId)) candidates.push(tenantId)
+    if (waitingAppends + sentAppends > minShare) {
+      // the other tenants are for the other batches that may be under way
+      const share = Math.ceil((candidates.length + served.size) / limits.concurrency)
+      candidates.length = Math.min(candidates.length, share)
+    }
+    const batch: Array<Waiting<Outcome>> = []
+    const [only] = candidates
+    const atMost =
+      candidates.length === 1 && only !== undefined
+        ? Math.min(limits.maxAppends, halfOf(queues.get(only)?.size ?? 0))
+        : limits.maxAppends
+    let characters = 0
+    // Who has had its turn goes to the end of both, and so comes again in this loop.
+    for (const tenantId of candidates) {
+      const queue = queues.get(tenantId)
+      const next = queue?.peek()
+      if (queue !== undefined && next !== undefined) {
+        if (batch.length > 0 && characters + next.characters > limits.maxCharacters) break
+        characters += next.characters
+        take(queue, next, batch)
+      }
+      queues.delete(tenantId)
+      if (queue !== undefined && queue.size > 0) {
+        queues.set(tenantId, queue)
+        candidates.push(tenantId)
+      }
+      if (batch.length >= atMost) break
+    }
+    return batch
+  }
+
+  /** What follows the batch of a tenant that is under way. */
+  const takeAhead = (tenantId: TenantId, appends: number): Batch => {
+    const batch: Array<Waiting<Outcome>> = []
+    const queue = queues.get(tenantId)
+    if (queue === undefined || queue.size < minAhead) return batch
+    // about as many as are under way, so that both sides always have something to do
+    const half = Math.ceil((queue.size + appends) / 2)
+    const atMost = Math.min(limits.maxAppends, Math.max(minAhead, half))
+    let characters = 0
+    while (batch.length < atMost) {
+      const next = queue.peek()
+      if (next === undefined) break
+      if (batch.length > 0 && characters + next.characters > limits.maxCharacters) break
+      characters += next.characters
+      take(queue, next, batch)
+    }
+    if (queue.size === 0) queues.delete(tenantId)
+    return batch
+  }
+
+  /** Runs a batch and hands out its outcomes; what has none is handed to `rest`. */
+  const send = (batch: Batch, wait: boolean, rest: (without: Batch) => void): void => {
+    const tenants = tenantsOf(batch)
+    begin(tenants)
+    const requests = batch.map(({ request }) => request)
+    fork(
+      Effect.exit(Effect.suspend(() => run(requests, wait))).pipe(
+        Effect.flatMap((exit) =>
+          Effect.sync(() => {
+            // Who gets an outcome may append again at once: that waits until all have theirs, and goes out together.
+            handingOut++
+            const without = batch.filter((waiting, index) => {
+              const outcome: Effect.Effect<Outcome> | undefined = outcomeOf(exit, index)
+              if (outcome === undefined) return true
+              waiting.resume(outcome)
+              waiting.settled?.()
+              return false
+            })
+            end(tenants)
+            rest(without)
+            handingOut--
+            sendAll()
+            for (const tenantId of tenants.keys()) sendAhead(tenantId)
+          })
+        )
+      )
+    )
+  }
+
+  /** Runs a batch that waits for whoever holds the locks. */
+  const sendWaiting = (batch: Batch, then: () => void): void =>
+    send(batch, true, (without) => {
+      for (const { resume, settled } of without) {
+        resume(noOutcome)
+        settled?.()
+      }
+      then()
+    })
+
+  const sendAll = (): void => {
+    while (handingOut === 0 && underWay < limits.concurrency) {
+      const batch = takeBatch()
+      if (batch.length === 0) return
+      underWay++
+      sentAppends += batch.length
+      send(batch, false, (without) => {
+        underWay--
+        sentAppends -= batch.length
+        const byTenant = Array.groupBy(without, ({ request }) => request.tenantId)
+        for (const ofTenant of Object.values(byTenant)) sendWaiting(ofTenant, () => {})
+      })
+    }
+  }
+
+  const sendAhead = (tenantId: TenantId): void => {
+    const now = served.get(tenantId)
+    if (handingOut > 0 || ahead >= limits.concurrency || now?.batches !== 1) return
+    const batch = takeAhead(tenantId, now.appends)
+    if (batch.length === 0) return
+    ahead++
+    sendWaiting(batch, () => {
+      ahead--
+    })
+  }
+
+  const queued = (request: AppendRequest): Effect.Effect<Outcome> =>
+    Effect.callback<Outcome>((resume) => {
+      const { tenantId } = request
+      const waiting: Waiting<Outcome> = {
+        request,
+        characters: charactersOf(request),
+        sent: false,
+        resume,
+        settled: undefined
+      }
+      let queue = queues.get(tenantId)
+      if (queue === undefined) queues.set(tenantId, (queue = new Queue<Waiting<Outcome>>()))
+      queue.add(waiting)
+      waitingAppends++
+      sendAll()
+      if (queue.size >= minAhead) sendAhead(tenantId)
+      return Effect.suspend(() => {
+        if (waiting.sent) {
+          return Effect.callback<void>((done) => {
+            waiting.settled = () => done(Effect.void)
+          })
+        }
+        queues.get(tenantId)?.remove(waiting)
+        waitingAppends--
+        return Effect.void
+      })
+    })
+
+  const noOutcome = Effect.die(new Error("the driver gave no outcome for an append"))
+
+  /**
+   * An append that finds nobody waiting runs in the fiber of its caller, without interruption: a batch of one without
+   * what it takes to merge.
+   */
+  const alone = (request: AppendRequest): Effect.Effect<Outcome> => {
+    const { tenantId } = request
+    const requests = [request]
+    const tenants = new Map([[tenantId, 1]])
+    let holdsSlot = true
+    const leaveSlot = (): void => {
+      if (!holdsSlot) return
+      holdsSlot = false
+      underWay--
+      sentAppends--
+    }
+    begin(tenants)
+    underWay++
+    sentAppends++
+    return Effect.suspend(() => run(requests, false)).pipe(
+      Effect.flatMap(([outcome]) => {
+        if (outcome !== undefined) return Effect.succeed(outcome)
+        leaveSlot()
+        sendAll()
+        return Effect.flatMap(run(requests, true), ([late]) =>
+          late === undefined ? noOutcome : Effect.succeed(late)
+        )
+      }),
+      Effect.onExit(() =>
+        Effect.sync(() => {
+          leaveSlot()
+          end(tenants)
+          sendAll()
+          sendAhead(tenantId)
+        })
+      )
+    )
+  }
+
+  // A fiber may be interrupted between any two steps: a place is taken in the step that sees to its being left.
+  return (request) =>
+    Effect.uninterruptibleMask((restore) =>
+      waitingAppends === 0 &&
+      handingOut === 0 &&
+      underWay < limits.concurrency &&
+      !served.has(request.tenantId)
+        ? alone(request)
+        : restore(queued(request))
+    )
+}
+
+const outcomeOf = <Outcome>(
+  exit: Exit.Exit<ReadonlyArray<Outcome | undefined>>,
+  index: number
+): Effect.Effect<Outcome> | undefined => {
+  if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
+  const outcome = exit.value[index]
+  return outcome === undefined ? undefined : Effect.succeed(outcome)
+}

@@ -1,0 +1,202 @@
+/**
+ * Loads and starts PGlite, in memory or in a directory.
+ */
+import * as Fs from "node:fs"
+import { createRequire } from "node:module"
+import * as Path from "node:path"
+import { promisify } from "node:util"
+import * as Zlib from "node:zlib"
+import { lockName } from "./lock.ts"
+import type { Pglite, PgliteSession } from "./session.ts"
+
+/** What is used of the package `@electric-sql/pglite`. */
+export interface PgliteModule {
+  readonly start: (options: {
+    readonly dataDir?: string
+    readonly loadDataDir?: Blob
+    readonly startParams: ReadonlyArray<string>
+    readonly onStderr: (line: string) => boolean
+  }) => Promise<Pglite>
+  readonly defaultStartParams: ReadonlyArray<string>
+}
+
+/** Loads PGlite; `undefined` if it is not installed. */
+export const load = async (): Promise<PgliteModule | undefined> => {
+  try {
+    const { PGlite } = await import("@electric-sql/pglite")
+    return {
+      start: ({ startParams, ...options }) => PGlite.create({ ...options, startParams: [...startParams] }),
+      defaultStartParams: PGlite.defaultStartParams
+    }
+  } catch (error) {
+    if (error instanceof Error && "code" in error && String(error.code).endsWith("MODULE_NOT_FOUND"))
+      return undefined
+    throw error
+  }
+}
+
+const sessions = new WeakMap<object, PgliteSession>()
+
+/** The embedded database behind a client, if that is what it has. */
+export const sessionOf = (client: object): PgliteSession | undefined => sessions.get(client)
+
+/** Remembers the embedded database behind a client. */
+export const registerSession = (client: object, session: PgliteSession): void => {
+  sessions.set(client, session)
+}
+
+/** PGlite did not start; `log` is what PostgreSQL had to say. */
+export class StartFailure extends Error {
+  readonly log: string
+  constructor(cause: unknown, log: string) {
+    super("PGlite did not start", { cause })
+    this.name = "StartFailure"
+    this.log = log
+  }
+}
+
+const settings = (values: Readonly<Record<string, string>>): ReadonlyArray<string> =>
+  Object.entries(values).flatMap(([name, value]) => ["-c", `${name}=${value}`])
+
+const common = { shared_buffers: "32MB", min_wal_size: "32MB", max_wal_size: "32MB" }
+/** What is in memory is lost with the process, whatever is written to the log. */
+const inMemory = { ...common, synchronous_commit: "off", full_page_writes: "off" }
+
+const create = async (
+  pglite: PgliteModule,
+  options: { readonly dataDir?: string; readonly loadDataDir?: Blob }
+): Promise<Pglite> => {
+  const lines: Array<string> = []
+  try {
+    return await pglite.start({
+      ...options,
+      startParams: [
+        ...pglite.defaultStartParams,
+        ...settings(options.dataDir === undefined ? inMemory : common)
+      ],
+      onStderr: (line) => {
+        lines.push(line)
+        return false
+      }
+    })
+  } catch (error) {
+    const telling = lines.filter((line) => /\b(?:FATAL|PANIC|DETAIL|HINT): /.test(line))
+    throw new StartFailure(error, telling.map((line) => line.replace(/^.*?\] /, "")).join(" "))
+  }
+}
+
+/**
+ * A file that keeps a newly made, empty database, because making one takes seconds and loading one does not.
+ * It lives where tools keep such things, beside the package it comes from: `node_modules/.cache`.
+ */
+const templateFile = (): string | undefined => {
+  try {
+    const entry = createRequire(import.meta.url).resolve("@electric-sql/pglite")
+    const at = entry.lastIndexOf(`${Path.sep}node_modules${Path.sep}`)
+    if (at < 0) return undefined
+    const manifest: unknown = JSON.parse(
+      Fs.readFileSync(Path.join(entry, "..", "..", "package.json"), "utf8")
+    )
+    if (typeof manifest !== "object" || manifest === null || !("version" in manifest)) return undefined
+    return Path.join(
+      entry.slice(0, at),
+      "node_modules",
+      ".cache",
+      "effect-eventsourcing",
+      `pglite-${String(manifest.version)}.tar.gz`
+    )
+  } catch {
+    return undefined
+  }
+}
+
+const loadTemplate = async (file: string | undefined): Promise<Blob | undefined> => {
+  if (file === undefined) return undefined
+  try {
+    return new Blob([await promisify(Zlib.gunzip)(await Fs.promises.readFile(file))])
+  } catch {
+    return undefined
+  }
+}
+
+const saveTemplate = async (file: string | undefined, template: Blob): Promise<void> => {
+  if (file === undefined) return
+  const temporary = `${file}.${process.pid}.${process.hrtime.bigint()}`
+  try {
+    await Fs.promises.mkdir(Path.dirname(file), { recursive: true })
+    const content = await promisify(Zlib.gzip)(Buffer.from(await template.arrayBuffer()), { level: 3 })
+    await Fs.promises.writeFile(temporary, content, { mode: 0o600, flag: "wx" })
+    await Fs.promises.rename(temporary, file)
+  } catch {
+    // a read-only installation: every start makes its own database
+    await Fs.promises.rm(temporary, { force: true }).catch(() => undefined)
+  }
+}
+
+/** Starts from the template, or from nothing when there is none or it is of no use. */
+const startWith = async (
+  pglite: PgliteModule,
+  template: Blob | undefined,
+  dataDir: string | undefined
+): Promise<Pglite> => {
+  const where = dataDir === undefined ? {} : { dataDir }
+  if (template === undefined) return create(pglite, where)
+  try {
+    return await create(pglite, { ...where, loadDataDir: template })
+  } catch {
+    if (dataDir !== undefined) empty(dataDir)
+    return create(pglite, where)
+  }
+}
+
+/** A new database in memory. */
+export const startInMemory = async (pglite: PgliteModule): Promise<Pglite> => {
+  const file = templateFile()
+  const template = await loadTemplate(file)
+  const database = await startWith(pglite, template, undefined)
+  // now, while nobody has written anything
+  if (template === undefined) await saveTemplate(file, await database.dumpDataDir("none"))
+  return database
+}
+
+/** While this file exists, the database beside it is not finished. */
+const markerName = "effect-eventsourcing.creating"
+
+const isOurs = (name: string): boolean =>
+  name === markerName || name === lockName || name.startsWith(`${lockName}.`)
+
+const empty = (directory: string): void => {
+  for (const name of Fs.readdirSync(directory)) {
+    if (!isOurs(name)) Fs.rmSync(Path.join(directory, name), { recursive: true, force: true })
+  }
+}
+
+/** What is in a directory, as far as it can be told from the names. */
+export const inspect = (directory: string): "empty" | "unfinished" | "database" | "foreign" => {
+  const names = Fs.readdirSync(directory)
+  if (names.includes(markerName)) return "unfinished"
+  if (names.every((name) => isOurs(name) || name === "lost+found")) return "empty"
+  return names.includes("PG_VERSION") && names.includes("global") && names.includes("base")
+    ? "database"
+    : "foreign"
+}
+
+/** Opens the database in a directory that is locked, or makes it there. */
+export const startInDirectory = async (pglite: PgliteModule, directory: string): Promise<Pglite> => {
+  const found = inspect(directory)
+  if (found === "database") return create(pglite, { dataDir: directory })
+  if (found === "unfinished") empty(directory)
+  const marker = Path.join(directory, markerName)
+  Fs.writeFileSync(marker, "")
+  const file = templateFile()
+  let template = await loadTemplate(file)
+  if (template === undefined && file !== undefined) {
+    const scratch = await create(pglite, {})
+    template = await scratch.dumpDataDir("none")
+    await scratch.close()
+    await saveTemplate(file, template)
+  }
+  const database = await startWith(pglite, template, directory)
+  Fs.rmSync(marker)
+  return database
+}

@@ -1,0 +1,257 @@
+/**
+ * Progress of projections in PostgreSQL. A claim is a row lock in the worker's transaction: it is free the moment that
+ * the transaction ends or the worker dies, and there is no leader.
+ */
+import { type Context, Effect, Layer, Option } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import * as pgError from "./sqlErrors.ts"
+import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
+import { type ReadError, TenantMismatch } from "../driver/StoreError.ts"
+import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
+import * as PgTenant from "./PgTenant.ts"
+
+type ClaimColumns = readonly [
+  tenantId: TenantId,
+  projection: string,
+  version: number,
+  rebuild: boolean,
+  position: number,
+  head: number,
+  attempts: number,
+  failedPosition: number | null,
+  error: string | null
+]
+
+type ProgressColumns = readonly [
+  rebuild: boolean,
+  position: number,
+  head: number,
+  parked: boolean,
+  attempts: number,
+  failedPosition: number | null,
+  error: string | null,
+  oldestUnprocessed: Date | null
+]
+
+const claimSql =
+  'select tenant_id::text, projection, version, rebuild, "position", head, attempts, failed_position, error' +
+  " from eventsourcing.begin_projection($1::text[], $2::integer[], $3::boolean[], $4::uuid)"
+
+const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never, SqlClient.SqlClient> =
+  Effect.map(SqlClient.SqlClient, (sql) => {
+    /** The rows of a query on a tenant; `Row` is what its columns decode to, by the types they have in `migrations/`. */
+    const ofTenant = <Row>(
+      operation: string,
+      key: ProjectionStorage.TenantProjection,
+      text: string,
+      parameters: ReadonlyArray<unknown> = []
+    ): Effect.Effect<ReadonlyArray<Row>, ReadError> =>
+      PgTenant.statement(
+        sql,
+        (connection) =>
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
+          connection.executeValues(text, [
+            key.tenantId,
+            key.projection,
+            key.version,
+            ...parameters
+          ]) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+      ).pipe(Effect.mapError((error) => pgError.toReadError(operation, key.tenantId, error)))
+
+    const run = (operation: string, text: string, parameters: ReadonlyArray<unknown>) =>
+      PgTenant.statement(sql, (connection) => connection.executeValues(text, parameters)).pipe(
+        Effect.mapError((error) => pgError.toUnavailable(operation, error)),
+        Effect.asVoid
+      )
+
+    const transaction = <A, E, R>(
+      tenantId: TenantId,
+      effect: Effect.Effect<A, E, R>,
+      accessId?: string
+    ): Effect.Effect<A, E | ReadError, R> =>
+      accessId === undefined
+        ? Effect.contextWith((context: Context.Context<R>) =>
+            PgTenant.transaction(Effect.provideContext(effect, context)).pipe(
+              Effect.provideService(SqlClient.SqlClient, sql),
+              Effect.provideService(CurrentTenant, tenantId)
+            )
+          )
+        : Effect.flatMap(PgTenant.openTransaction(sql), (open): Effect.Effect<A, E | ReadError, R> =>
+            Option.isSome(open)
+              ? Effect.fail(new TenantMismatch({ tenantId }))
+              : PgTenant.boundTransaction(
+                  sql,
+                  {
+                    text: "select eventsourcing.begin_across_tenants($1::uuid, $2::uuid)",
+                    parameters: [tenantId, accessId]
+                  },
+                  (_row, bound) => bound(tenantId)(effect),
+                  (error) => pgError.toReadError("run a transaction", tenantId, error)
+                )
+          )
+
+    return ProjectionStorage.ProjectionStorage.of({
+      register: (projections) =>
+        Effect.forEach(
+          projections,
+          ({ projection, version, startAt }) =>
+            run(
+              "register a projection",
+              "select eventsourcing.register_projection($1::text, $2::integer, $3::boolean)",
+              [projection, version, startAt === "now"]
+            ),
+          { discard: true }
+        ),
+      sweep: run("look for work", "select eventsourcing.announce(null)", []),
+      work: ({ projections, accessId }, body) =>
+        PgTenant.boundTransaction(
+          sql,
+          {
+            text: claimSql,
+            parameters: [
+              projections.map(({ projection }) => projection),
+              projections.map(({ version }) => version),
+              projections.map(({ acrossTenants }) => acrossTenants),
+              accessId ?? null
+            ]
+          },
+          (row, bound) => {
+            if (row === undefined) return Effect.succeedNone
+            const [tenantId, projection, version, rebuild, position, head, attempts, failedPosition, error] =
+              // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the columns of the claim decode to
+              row as ClaimColumns
+            return body({
+              tenantId,
+              projection,
+              version,
+              rebuild,
+              position,
+              head,
+              attempts,
+              failedPosition: failedPosition ?? undefined,
+              error: error ?? undefined
+            }).pipe(bound(tenantId), Effect.asSome)
+          },
+          (error) => pgError.toUnavailable("work on a projection", error)
+        ),
+      attempt: PgTenant.savepoint(sql, (error) => pgError.toUnavailable("work on a projection", error)),
+      advance: (claim, position) =>
+        Effect.map(
+          ofTenant<[number]>(
+            "move a checkpoint",
+            claim,
+            "select eventsourcing.advance_projection($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint)",
+            [claim.rebuild, BigInt(position)]
+          ),
+          ([row]) => row?.[0] ?? position
+        ),
+      fail: ({ claim, position, attempts, error, retryIn }) =>
+        ofTenant(
+          "record a failure",
+          claim,
+          "select eventsourcing.fail_projection($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint, $6::integer, $7::text, $8::float8)",
+          [claim.rebuild, BigInt(position), attempts, error, retryIn ?? null]
+        ).pipe(Effect.asVoid),
+      addDeadLetter: (claim, { position, eventId, error, attempts }) =>
+        ofTenant(
+          "put an event aside",
+          claim,
+          "select eventsourcing.add_dead_letter($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint, $6::uuid, $7::text, $8::integer)",
+          [claim.rebuild, BigInt(position), eventId, error, attempts]
+        ).pipe(Effect.asVoid),
+      deadLetters: (key) =>
+        Effect.map(
+          ofTenant<[number, string, string, number, Date]>(
+            "list dead letters",
+            key,
+            'select "position", event_id::text, error, attempts, failed_at from eventsourcing.list_dead_letters($1::uuid, $2::text, $3::integer, $4::bigint, $5::integer)',
+            [BigInt(key.after), key.limit]
+          ),
+          (rows) =>
+            rows.map(([position, eventId, error, attempts, failedAt]) => ({
+              position,
+              eventId,
+              error,
+              attempts,
+              failedAt: failedAt.getTime()
+            }))
+        ),
+      removeDeadLetter: (key) =>
+        Effect.map(
+          ofTenant<[boolean]>(
+            "remove a dead letter",
+            key,
+            "select eventsourcing.remove_dead_letter($1::uuid, $2::text, $3::integer, $4::bigint, $5::text)",
+            [BigInt(key.position), key.reason ?? null]
+          ),
+          ([row]) => row?.[0] === true
+        ),
+      progress: (key) =>
+        Effect.map(
+          ofTenant<ProgressColumns>(
+            "read the progress of a projection",
+            key,
+            'select rebuild, "position", head, parked, attempts, failed_position, error, oldest_unprocessed from eventsourcing.projection_status($1::uuid, $2::text, $3::integer)'
+          ),
+          (rows) =>
+            rows.map(
+              ([rebuild, position, head, parked, attempts, failedPosition, error, oldestUnprocessed]) => ({
+                rebuild,
+                position,
+                head,
+                parked,
+                attempts,
+                failedPosition: failedPosition ?? undefined,
+                error: error ?? undefined,
+                oldestUnprocessed: oldestUnprocessed?.getTime()
+              })
+            )
+        ),
+      resume: (key) =>
+        Effect.map(
+          ofTenant<[boolean]>(
+            "resume a projection",
+            key,
+            "select eventsourcing.resume_projection($1::uuid, $2::text, $3::integer)"
+          ),
+          ([row]) => row?.[0] === true
+        ),
+      startRebuild: (key) =>
+        transaction(
+          key.tenantId,
+          Effect.andThen(
+            // Who works on a rebuild has ended then, and what it left is seen.
+            ofTenant(
+              "start a rebuild",
+              key,
+              "select eventsourcing.start_rebuild($1::uuid, $2::text, $3::integer)"
+            ),
+            run("empty the tables of a rebuild", "select eventsourcing.clear_rebuild($1::uuid, $2::text[])", [
+              key.tenantId,
+              key.tables
+            ])
+          )
+        ).pipe(Effect.asVoid),
+      lockLive: (claim) =>
+        Effect.map(
+          ofTenant<[number]>(
+            "lock a read model",
+            claim,
+            "select eventsourcing.lock_live_projection($1::uuid, $2::text, $3::integer)"
+          ),
+          ([row]) => row?.[0] ?? 0
+        ),
+      switchRebuild: (claim, { tables, position }) =>
+        ofTenant(
+          "put a rebuilt read model in place",
+          claim,
+          "select eventsourcing.switch_rebuild($1::uuid, $2::text, $3::integer, $4::text[], $5::bigint)",
+          [tables, BigInt(position)]
+        ).pipe(Effect.asVoid),
+      transaction
+    })
+  })
+
+/** Progress of projections in PostgreSQL. The database must be migrated (`PgMigrator.layer`). */
+export const layer: Layer.Layer<ProjectionStorage.ProjectionStorage, never, SqlClient.SqlClient> =
+  Layer.effect(ProjectionStorage.ProjectionStorage, make)

@@ -1,0 +1,135 @@
+/**
+ * Snapshots in PostgreSQL: one round trip each, to functions of `migrations/` that bind the tenant and run under
+ * row-level security.
+ */
+import { Effect, Layer } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import * as pgError from "./sqlErrors.ts"
+import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
+import { type ReadError, TenantMismatch } from "../driver/StoreError.ts"
+import * as PgTenant from "./PgTenant.ts"
+
+type SnapshotColumns = readonly [
+  version: number,
+  position: number,
+  eventId: string,
+  recordedAt: Date,
+  stateVersion: number,
+  fingerprint: string,
+  checksum: string,
+  state: string,
+  takenAt: Date
+]
+
+const loadSql =
+  'select version, "position", event_id::text, recorded_at, state_version, fingerprint, checksum, state, taken_at' +
+  " from eventsourcing.load_snapshot($1::uuid, $2::text, $3::text)"
+
+const saveSql =
+  "select eventsourcing.save_snapshot($1::uuid, $2::text, $3::text, $4::integer, $5::bigint, $6::uuid, $7::timestamptz, " +
+  "$8::integer, $9::text, $10::text, $11::text, $12::integer, $13::text)"
+
+const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], never, SqlClient.SqlClient> =
+  Effect.map(SqlClient.SqlClient, (sql) => {
+    /** The rows of a query on a stream; `Row` is what its columns decode to, by the types they have in `migrations/`. */
+    const ofStream = <Row>(
+      operation: string,
+      { aggregateId, aggregateType, tenantId }: SnapshotStorage.SnapshotKey,
+      text: string,
+      parameters: ReadonlyArray<unknown>,
+      how?: PgTenant.StatementOptions
+    ): Effect.Effect<ReadonlyArray<Row>, ReadError> =>
+      Effect.flatMap(PgTenant.boundTenant(sql), (bound) =>
+        // The statement would fail as well, and the open transaction with it.
+        bound !== undefined && bound !== tenantId
+          ? Effect.fail(new TenantMismatch({ tenantId }))
+          : PgTenant.statement(
+              sql,
+              (connection) =>
+                // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
+                connection.executeValues(text, [
+                  tenantId,
+                  aggregateType,
+                  aggregateId,
+                  ...parameters
+                ]) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
+              how
+            ).pipe(Effect.mapError((error) => pgError.toReadError(operation, tenantId, error)))
+      )
+
+    /** In a transaction of the program's, which must not fail with it. */
+    const apart = <A>(effect: Effect.Effect<A, ReadError>, operation: string): Effect.Effect<A, ReadError> =>
+      Effect.flatMap(PgTenant.inTransaction(sql), (inTransaction) =>
+        inTransaction
+          ? PgTenant.savepoint(sql, (error) => pgError.toUnavailable(operation, error))(effect)
+          : effect
+      )
+
+    return SnapshotStorage.SnapshotStorage.of({
+      load: (key) =>
+        Effect.map(ofStream<SnapshotColumns>("load a snapshot", key, loadSql, []), ([row]) => {
+          if (row === undefined) return undefined
+          const [
+            version,
+            position,
+            eventId,
+            recordedAt,
+            stateVersion,
+            fingerprint,
+            checksum,
+            state,
+            takenAt
+          ] = row
+          return {
+            version,
+            position,
+            eventId,
+            recordedAt: recordedAt.getTime(),
+            stateVersion,
+            fingerprint,
+            checksum,
+            state,
+            takenAt: takenAt.getTime()
+          }
+        }),
+      save: (snapshot) =>
+        apart(
+          ofStream<[boolean]>(
+            "save a snapshot",
+            snapshot,
+            saveSql,
+            [
+              snapshot.version,
+              BigInt(snapshot.position),
+              snapshot.eventId,
+              new Date(snapshot.recordedAt),
+              snapshot.stateVersion,
+              snapshot.fingerprint,
+              snapshot.checksum,
+              snapshot.state,
+              snapshot.replaces?.version ?? null,
+              snapshot.replaces?.checksum ?? null
+            ],
+            { commits: true }
+          ),
+          "save a snapshot"
+        ).pipe(Effect.map(([row]) => row?.[0] === true)),
+      remove: (key) =>
+        Effect.map(
+          ofStream<[boolean]>(
+            "remove a snapshot",
+            key,
+            "select eventsourcing.remove_snapshot($1::uuid, $2::text, $3::text)",
+            [],
+            { commits: true }
+          ),
+          ([row]) => row?.[0] === true
+        )
+    })
+  })
+
+/** Snapshots in PostgreSQL. The database must be migrated (`PgMigrator.layer`). */
+export const layer: Layer.Layer<SnapshotStorage.SnapshotStorage, never, SqlClient.SqlClient> = Layer.effect(
+  SnapshotStorage.SnapshotStorage,
+  make
+)

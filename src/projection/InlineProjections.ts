@@ -1,0 +1,282 @@
+/**
+ * Inline projections: read models that change in the append's own transaction, so that whoever reads after an append
+ * finds it in them.
+ */
+import { Cause, Context, Effect, Layer, Option, Predicate, Result, Stream } from "effect"
+import { SqlClient, SqlError } from "effect/sql"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import * as Event from "../domain/Event.ts"
+import { whileHandling } from "../domain/EventContext.ts"
+import type * as EventStorage from "../driver/EventStorage.ts"
+import * as EventStore from "../store/EventStore.ts"
+import type { ImportThrough } from "../store/importEvents.ts"
+import { CurrentDerivedIds, deriveIds, named } from "../domain/derivedIds.ts"
+import { aggregateId as encodeId } from "../store/encode.ts"
+import * as pgError from "../pg/sqlErrors.ts"
+import type * as Projection from "./Projection.ts"
+import {
+  type DecodeError,
+  InlineProjectionFailed,
+  type ReadError,
+  StorageUnavailable
+} from "../driver/StoreError.ts"
+import { CurrentTenant } from "../domain/Tenant.ts"
+import * as PgTenant from "../pg/PgTenant.ts"
+
+/** Settings of {@link layer}. */
+export interface Options<Ps extends ReadonlyArray<Projection.Any>> {
+  /** They run in this order for each event. Those of kind `"tenant"` only. */
+  readonly projections: Ps
+  /** Settings of the event store. */
+  readonly store?: EventStore.Options | undefined
+}
+
+/** A handler fails for good; or the database did, which may pass. */
+const failureOf = (
+  projection: Projection.Any,
+  { tenantId, aggregateType, aggregateId, eventType }: Event.Envelope<Event.Tagged>,
+  cause: Cause.Cause<unknown>
+): InlineProjectionFailed | StorageUnavailable => {
+  const error = Cause.squash(cause)
+  if (error instanceof StorageUnavailable && error.retryable) return error
+  if (SqlError.isSqlError(error) && pgError.isTransient(error)) {
+    return pgError.toUnavailable("handle an event inline", error)
+  }
+  const reason = SqlError.isSqlError(error)
+    ? `SQLSTATE ${pgError.sqlState(error) ?? "unknown"}`
+    : Predicate.hasProperty(error, "_tag") && Predicate.isString(error._tag)
+      ? error._tag
+      : error instanceof Error
+        ? error.name
+        : "a failure without a name"
+  return new InlineProjectionFailed({
+    projection: projection.name,
+    tenantId,
+    aggregateType,
+    aggregateId,
+    eventType,
+    reason
+  })
+}
+
+/** Events for one stream, whatever their aggregate. */
+interface AnyStream {
+  readonly aggregate: Aggregate.Any
+  readonly id: unknown
+  readonly events: ReadonlyArray<Event.Appendable<Event.Tagged>>
+}
+
+/** Runs the handler of an event, in the event's name. */
+const handle = <E, R>(
+  projection: Projection.Projection<E, R>,
+  envelope: Event.Envelope<Event.Tagged>
+): Effect.Effect<void, InlineProjectionFailed | StorageUnavailable, Exclude<R, CurrentTenant>> =>
+  Effect.suspend(() => projection.handle(envelope)).pipe(
+    whileHandling(envelope),
+    Effect.asVoid,
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.fail(failureOf(projection, envelope, cause))
+    )
+  )
+
+const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const store = yield* EventStore.EventStore
+    // Handlers get the services that are there when the store is built, the tenant excepted.
+    const services = yield* Effect.context<Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>>()
+    const names = new Set<string>()
+    for (const { name, kind } of projections) {
+      if (kind !== "tenant") throw new TypeError(`${name} cannot run inline: its kind is ${kind}`)
+      if (names.has(name)) throw new TypeError(`two inline projections have the name ${name}`)
+      names.add(name)
+    }
+    // By aggregate type and event type.
+    const concerned = new Map<string, Map<string, Array<Projection.Any>>>()
+    for (const projection of projections) {
+      for (const { type } of projection.aggregates) {
+        let byEvent = concerned.get(type)
+        if (byEvent === undefined) concerned.set(type, (byEvent = new Map<string, Array<Projection.Any>>()))
+        for (const eventType of new Set(projection.eventTypes)) {
+          byEvent.set(eventType, [...(byEvent.get(eventType) ?? []), projection])
+        }
+      }
+    }
+    const concerns = ({ aggregate, events }: AnyStream): boolean => {
+      const byEvent = concerned.get(aggregate.type)
+      return (
+        byEvent !== undefined &&
+        events.some((event) => byEvent.has((event instanceof Event.NewEvent ? event.payload : event)._tag))
+      )
+    }
+
+    const handleAll = (envelopes: Iterable<Event.Envelope<Event.Tagged>>) =>
+      Effect.forEach(
+        envelopes,
+        (envelope) =>
+          Effect.forEach(
+            concerned.get(envelope.aggregateType)?.get(envelope.eventType) ?? [],
+            (projection) => handle(projection, envelope),
+            { discard: true }
+          ),
+        { discard: true }
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires what handlers do
+      ).pipe(Effect.provideContext(services as Context.Context<unknown>))
+
+    /**
+     * Appends and handles what was appended in one transaction. `append` is run again after a passing failure of the
+     * database, and must append the same events then.
+     */
+    const inTransaction = <A, E, R>(
+      append: Effect.Effect<A, E, R>,
+      envelopesOf: (appended: A) => Iterable<Event.Envelope<Event.Tagged>>
+    ) =>
+      Effect.gen(function* () {
+        const transaction = append.pipe(
+          Effect.tap((appended) => handleAll(envelopesOf(appended))),
+          PgTenant.transaction,
+          Effect.provideService(SqlClient.SqlClient, sql)
+        )
+        // Within a transaction of the application, it is for the application to run all of that again.
+        if (Option.isSome(yield* PgTenant.openTransaction(sql))) return yield* transaction
+        return yield* Effect.retry(transaction, {
+          while: (error) => error instanceof StorageUnavailable && error.retryable,
+          schedule: PgTenant.retryTransient
+        })
+      })
+
+    /** Gives the events their ids before the first attempt, so that a later one replays what the first one wrote. */
+    const withIds = <S extends AnyStream, A, E, R>(
+      streams: ReadonlyArray<S>,
+      append: (named: ReadonlyArray<S>) => Effect.Effect<A, E, R>
+    ) =>
+      Effect.gen(function* () {
+        const tenantId = yield* CurrentTenant
+        const derivedIds = yield* CurrentDerivedIds
+        if (derivedIds === undefined) {
+          return yield* append(
+            streams.map((stream) => ({ ...stream, events: named(stream.events, { at: Event.generateId }) }))
+          )
+        }
+        const streamOf = ({ aggregate, id }: S) => {
+          const aggregateId = Result.getOrUndefined(encodeId(aggregate, id))
+          return aggregateId === undefined
+            ? undefined
+            : { tenantId, aggregateType: aggregate.type, aggregateId }
+        }
+        return yield* deriveIds(derivedIds, streams, streamOf, append)
+      })
+
+    /** As a chunk of an import: its events have ids. */
+    const appendChunk: ImportThrough["appendAll"] = (streams) => {
+      const append = store.appendAll(streams)
+      return streams.some(concerns)
+        ? inTransaction(append, (appended) =>
+            appended.flatMap(({ replayed, events }) => (replayed ? [] : events))
+          )
+        : append
+    }
+
+    return EventStore.EventStore.of({
+      ...store,
+      importEvents: (events, options) => {
+        const through: ImportThrough = { ...options, appendAll: appendChunk }
+        return store.importEvents(events, through)
+      },
+      append: (stream) =>
+        concerns(stream)
+          ? withIds([stream], ([first = stream]) =>
+              inTransaction(store.append(first), ({ replayed, events }) => (replayed ? [] : events))
+            )
+          : store.append(stream),
+      appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
+        streams: { readonly [K in keyof As]: EventStore.StreamEventsOf<As[K]> },
+        options?: EventStore.AppendOptions
+      ) => {
+        const given: ReadonlyArray<EventStore.StreamEventsOf<Aggregate.Any>> = streams
+        if (!given.some(concerns)) return store.appendAll(streams, options)
+        return withIds(given, (all) =>
+          inTransaction(
+            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The same streams, one by one, with ids for their events.
+            store.appendAll(all as typeof streams, options),
+            (appended: ReadonlyArray<EventStore.Appended<Event.Tagged>>) =>
+              appended.flatMap(({ replayed, events }) => (replayed ? [] : events))
+          )
+        )
+      }
+    })
+  })
+
+/**
+ * The event store with projections that run inline: `append` and `appendAll` write the events, run the handlers of the
+ * projections concerned, and commit all of it together.
+ *
+ * **When to use**
+ *
+ * Use it for read models that must not lag, such as the uniqueness of a name. It makes every append that is concerned as
+ * slow as its handlers, and the tenant's other appends wait for it; where a read model may lag a moment, leave the
+ * projection to the `ProjectionRunner`.
+ *
+ * **Details**
+ *
+ * Handlers run with `SqlClient` under row-level security of the tenant, in the order of the events. If one fails, nothing
+ * was written and the append fails with `InlineProjectionFailed`. A conflict is a `VersionConflict` as ever; events that
+ * had been appended before are not handled again. A passing failure of the database is tried again, a bounded number of
+ * times. Within a `PgTenant.transaction` of the application, everything joins that transaction.
+ *
+ * The layer takes the place of `EventStore.layer`; `EventStorage` must be on the same database client.
+ *
+ * **Gotchas**
+ *
+ * There is no checkpoint: a projection sees what is appended through this layer from now on. {@link rebuild} fills its
+ * tables from the log. Do not give it to a runner as well.
+ */
+export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
+  options: Options<Ps>
+): Layer.Layer<
+  EventStore.EventStore,
+  never,
+  | EventStorage.EventStorage
+  | SqlClient.SqlClient
+  | Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>
+> =>
+  Layer.effect(EventStore.EventStore, make(options.projections)).pipe(
+    Layer.provide(EventStore.layerWith(options.store ?? {}))
+  )
+
+/**
+ * Fills the tables of an inline projection from the current tenant's log: empties its `tables`, and handles all events
+ * again.
+ *
+ * **When to use**
+ *
+ * Use it for a projection that is new to a tenant with events, or whose handlers have changed.
+ *
+ * **Details**
+ *
+ * All of it is one transaction: readers see the rows of before until it is done, and the tenant's appends wait for it.
+ */
+export const rebuild = <E, R>(
+  projection: Projection.Projection<E, R>
+): Effect.Effect<
+  void,
+  InlineProjectionFailed | ReadError | DecodeError,
+  Exclude<R, CurrentTenant> | CurrentTenant | EventStore.EventStore | SqlClient.SqlClient
+> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const store = yield* EventStore.EventStore
+    const tenantId = yield* CurrentTenant
+    // What an append does first: the log stands still from here on.
+    yield* sql`select 1 from eventsourcing.tenants where tenant_id = ${tenantId}::uuid for no key update`
+    for (const table of projection.tables)
+      yield* sql`delete from ${sql(table)} where tenant_id = ${tenantId}::uuid`
+    yield* store
+      .readLog({ aggregates: projection.aggregates, eventTypes: projection.eventTypes })
+      .pipe(Stream.runForEach((envelope) => handle(projection, envelope)))
+  }).pipe(
+    Effect.catchIf(SqlError.isSqlError, (error) =>
+      Effect.fail(pgError.toUnavailable("rebuild an inline projection", error))
+    ),
+    PgTenant.transaction
+  )

@@ -1,0 +1,297 @@
+/**
+ * Projections as those see them who read and look after them: how far a read model is, waiting for one's own write,
+ * dead letters, rebuilds.
+ */
+import { Context, DateTime, type Duration, Effect, Layer, Option, Stream } from "effect"
+import * as EventStorage from "../driver/EventStorage.ts"
+import { currentTenant } from "../domain/currentTenant.ts"
+import { textProblem } from "../internal/json.ts"
+import * as progress from "./progress.ts"
+import * as rebuilds from "./rebuilds.ts"
+import { replay } from "./deadLetters.ts"
+import { listTenants, recordAccess } from "../store/crossTenant.ts"
+import type * as Projection from "./Projection.ts"
+import {
+  CannotRebuild,
+  DeadLetterNotFound,
+  InvalidReason,
+  type ProjectionBehind,
+  type ProjectionParked,
+  type RebuildParked,
+  type ReplayFailed
+} from "./ProjectionError.ts"
+import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
+import type { ReadError } from "../driver/StoreError.ts"
+import { AllTenants, type CurrentTenant, type TenantId } from "../domain/Tenant.ts"
+
+export type { Failure, Rebuild, Status } from "./progress.ts"
+export type { RebuildProgress } from "./rebuilds.ts"
+
+/** A projection, or its name and version. */
+export type Ref = Pick<Projection.Any, "name" | "version">
+
+/** What of a projection says whether and how it can be rebuilt. */
+export type Rebuildable = Pick<Projection.Any, "name" | "version" | "kind" | "tables">
+
+/** Settings of `awaitPosition`. */
+export interface AwaitOptions {
+  /** Default: 5 seconds. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+/** Settings of a rebuild. */
+export interface RebuildOptions {
+  /** Start over, even if a rebuild is under way. Default: false. */
+  readonly restart?: boolean | undefined
+}
+
+/** An event that a projection gave up on. The event itself is in the log, at the same position. */
+export interface DeadLetter extends Omit<ProjectionStorage.DeadLetter, "failedAt"> {
+  readonly failedAt: DateTime.Utc
+}
+
+/**
+ * Where projections stand with the current tenant, and what can be done about it.
+ *
+ * **Details**
+ *
+ * Any process may ask and act; the handling of events, rebuilds included, is done by the processes that run
+ * `ProjectionRunner`. Everything is in storage: nothing is lost with the process that asked.
+ */
+export class Projections extends Context.Service<
+  Projections,
+  {
+    /** Where a projection stands. One that has never seen the tenant is at position 0. */
+    readonly status: (projection: Ref) => Effect.Effect<progress.Status, ReadError, CurrentTenant>
+    /** Where a projection stands with each tenant, ordered by tenant. Every run is written to the audit trail. */
+    readonly statusOfAll: (projection: Ref) => Stream.Stream<progress.Status, ReadError, AllTenants>
+    /**
+     * Waits until the live read model contains a position of the log: for reading what one has written.
+     *
+     * **Details**
+     *
+     * Fails with `ProjectionParked`, at once, if the projection is parked before the position, and with
+     * `ProjectionBehind` after the timeout; both say where it stands. It looks 5, 10, 20 … and at most 250 milliseconds
+     * apart, a little sooner when logs are known to have grown.
+     *
+     * **Gotchas**
+     *
+     * An event that was put aside as a dead letter counts as contained.
+     */
+    readonly awaitPosition: (
+      projection: Ref,
+      position: number,
+      options?: AwaitOptions
+    ) => Effect.Effect<void, ProjectionBehind | ProjectionParked | ReadError, CurrentTenant>
+    /** Lets a parked projection, and a parked rebuild of it, try again. Returns whether anything was parked. */
+    readonly resume: (projection: Ref) => Effect.Effect<boolean, ReadError, CurrentTenant>
+    /** The events that a projection gave up on, in order. */
+    readonly deadLetters: (projection: Ref) => Stream.Stream<DeadLetter, ReadError, CurrentTenant>
+    /**
+     * Handles the dead letters again, in order. Returns how many there were. Each is handled in a transaction of its own,
+     * which removes it as well; the first that fails ends it with `ReplayFailed`, and stays.
+     *
+     * **Details**
+     *
+     * The handlers run here, with the services of the caller. While one does, the projection stands still for the
+     * tenant. A rebuild that is under way handles all events anyway, and has dead letters of its own.
+     *
+     * **Gotchas**
+     *
+     * Handlers see the read model as it is now, with later events in it.
+     */
+    readonly replayDeadLetters: <P extends Projection.Any>(
+      projection: P
+    ) => Effect.Effect<number, ReplayFailed | ReadError, Projection.Requirements<P> | CurrentTenant>
+    /** Removes a dead letter for a reason of 1 to 1,000 characters. Both are kept on record. */
+    readonly discardDeadLetter: (
+      projection: Ref,
+      position: number,
+      reason: string
+    ) => Effect.Effect<void, DeadLetterNotFound | InvalidReason | ReadError, CurrentTenant>
+    /**
+     * Rebuilds the read model of the tenant from its whole log, beside the live one, which is switched at the end. Emits
+     * how far it is, and ends when the switch is done.
+     *
+     * **Details**
+     *
+     * Running the stream starts the rebuild, or joins the one that is under way; one that is parked starts over. The
+     * work goes on when nobody watches. Fails with `RebuildParked` when an event failed in it: the live read model is
+     * unharmed.
+     */
+    readonly rebuild: (
+      projection: Rebuildable,
+      options?: RebuildOptions
+    ) => Stream.Stream<rebuilds.RebuildProgress, CannotRebuild | RebuildParked | ReadError, CurrentTenant>
+    /**
+     * Rebuilds the read models of all tenants that have events, as `rebuild` does. Every run is written to the audit
+     * trail. Fails with `RebuildParked` once nothing is left but what is parked.
+     */
+    readonly rebuildAll: (
+      projection: Rebuildable,
+      options?: RebuildOptions
+    ) => Stream.Stream<rebuilds.RebuildProgress, CannotRebuild | RebuildParked | ReadError, AllTenants>
+    /**
+     * How far the rebuilds are that are under way, for any tenants; starts none. For going on to watch after a restart.
+     * Every run is written to the audit trail.
+     */
+    readonly watchRebuilds: (
+      projection: Ref
+    ) => Stream.Stream<rebuilds.RebuildProgress, RebuildParked | ReadError, AllTenants>
+  }
+>()("effect-eventsourcing/Projections") {}
+
+const defaultTimeout = "5 seconds"
+const deadLetterPageSize = 100
+const maxReasonLength = 1000
+const tenantConcurrency = 8
+
+/** A position may come from outside. */
+const requirePosition = (position: number): Effect.Effect<void> =>
+  Number.isSafeInteger(position) ? Effect.void : Effect.die(new RangeError("a position is an integer"))
+
+const reasonProblem = (reason: string): string | undefined => {
+  if (reason.trim() === "") return "is blank"
+  if (reason.length > maxReasonLength) return `has more than ${maxReasonLength} characters`
+  return textProblem(reason)
+}
+
+const make = Effect.gen(function* () {
+  const events = yield* EventStorage.EventStorage
+  const storage = yield* ProjectionStorage.ProjectionStorage
+  const storages = { events, projections: storage }
+
+  const keyOf = ({ name, version }: Ref, tenantId: TenantId): ProjectionStorage.TenantProjection => ({
+    projection: name,
+    version,
+    tenantId
+  })
+  const currentKey = (projection: Ref) => Effect.map(currentTenant, (tenantId) => keyOf(projection, tenantId))
+
+  /** All tenants that have events. */
+  const tenantsWithEvents = (operation: string, { name }: Ref) =>
+    recordAccess(events, `Projections.${operation} ${name}`).pipe(
+      Effect.flatMap((accessId) => listTenants(events, accessId)),
+      Effect.map((tenants) => tenants.flatMap(({ tenantId, position }) => (position > 0 ? [tenantId] : [])))
+    )
+
+  const rebuildOf = (
+    { name, version, kind, tables }: Rebuildable,
+    tenants: ReadonlyArray<TenantId>,
+    { restart = false }: RebuildOptions
+  ) => {
+    const key = { projection: name, version, tables }
+    const refuse = (reason: string) => new CannotRebuild({ projection: name, version, reason })
+    if (kind !== "tenant") return Effect.fail(refuse("it has no read model of each tenant"))
+    if (tables.length === 0) return Effect.fail(refuse("it states no tables"))
+    return Effect.as(rebuilds.start(storage, key, tenants, restart), rebuilds.watch(storage, key, tenants))
+  }
+
+  return Projections.of({
+    status: (projection) => Effect.flatMap(currentKey(projection), (key) => progress.status(storages, key)),
+    statusOfAll: (projection) =>
+      Stream.unwrap(
+        recordAccess(events, `Projections.statusOfAll ${projection.name}`).pipe(
+          Effect.flatMap((accessId) => listTenants(events, accessId)),
+          Effect.map((tenants) =>
+            Stream.mapEffect(
+              Stream.fromIterable(tenants),
+              ({ tenantId }) => progress.status(storages, keyOf(projection, tenantId)),
+              { concurrency: tenantConcurrency }
+            )
+          )
+        )
+      ),
+    awaitPosition: Effect.fn("Projections.awaitPosition")(function* (
+      projection,
+      position,
+      { timeout = defaultTimeout } = {}
+    ) {
+      yield* requirePosition(position)
+      const key = yield* currentKey(projection)
+      return yield* progress.awaitPosition(storages, key, position, timeout)
+    }),
+    resume: (projection) => Effect.flatMap(currentKey(projection), storage.resume),
+    deadLetters: (projection) =>
+      Stream.unwrap(
+        Effect.map(currentKey(projection), (key) =>
+          Stream.paginate(0, (after) =>
+            Effect.map(storage.deadLetters({ ...key, after, limit: deadLetterPageSize }), (letters) => [
+              letters.map((letter) => ({ ...letter, failedAt: DateTime.makeUnsafe(letter.failedAt) })),
+              letters.length < deadLetterPageSize
+                ? Option.none<number>()
+                : Option.fromUndefinedOr(letters.at(-1)?.position)
+            ])
+          )
+        )
+      ),
+    replayDeadLetters: Effect.fn("Projections.replayDeadLetters")(function* <P extends Projection.Any>(
+      projection: P
+    ) {
+      const key = yield* currentKey(projection)
+      // The handlers of a projection across tenants have `AllTenants` in their requirements.
+      const access =
+        projection.kind === "acrossTenants" ? yield* Effect.serviceOption(AllTenants) : Option.none()
+      const accessId = Option.isNone(access)
+        ? undefined
+        : yield* events.recordAccess({
+            ...access.value,
+            operation: `Projections.replayDeadLetters ${projection.name}`
+          })
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is required is what the projection's handlers do
+      return yield* replay(storages, projection, key, accessId) as Effect.Effect<
+        number,
+        ReplayFailed | ReadError,
+        Projection.Requirements<P>
+      >
+    }),
+    discardDeadLetter: Effect.fn("Projections.discardDeadLetter")(function* (projection, position, reason) {
+      yield* requirePosition(position)
+      const problem = reasonProblem(reason)
+      if (problem !== undefined) return yield* new InvalidReason({ reason: problem })
+      const key = yield* currentKey(projection)
+      const found = yield* storage.removeDeadLetter({ ...key, position, reason })
+      if (!found) return yield* new DeadLetterNotFound({ ...key, position })
+    }),
+    rebuild: (projection, options = {}) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const tenantId = yield* currentTenant
+          const head = yield* events.position(tenantId)
+          return yield* rebuildOf(projection, head > 0 ? [tenantId] : [], options)
+        })
+      ),
+    rebuildAll: (projection, options = {}) =>
+      Stream.unwrap(
+        Effect.flatMap(tenantsWithEvents("rebuildAll", projection), (tenants) =>
+          rebuildOf(projection, tenants, options)
+        )
+      ),
+    watchRebuilds: (projection) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const tenants = yield* tenantsWithEvents("watchRebuilds", projection)
+          const underWay = yield* Effect.filter(
+            tenants,
+            (tenantId) =>
+              Effect.map(storage.progress(keyOf(projection, tenantId)), (rows) =>
+                rows.some(({ rebuild }) => rebuild)
+              ),
+            { concurrency: tenantConcurrency }
+          )
+          return rebuilds.watch(
+            storage,
+            { projection: projection.name, version: projection.version },
+            underWay
+          )
+        })
+      )
+  })
+})
+
+/** The service on drivers. */
+export const layer: Layer.Layer<
+  Projections,
+  never,
+  EventStorage.EventStorage | ProjectionStorage.ProjectionStorage
+> = Layer.effect(Projections, make)

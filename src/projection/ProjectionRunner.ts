@@ -1,0 +1,388 @@
+/**
+ * The runner of projections: workers that claim a projection with a tenant, handle its next events, and go on to the one
+ * that has waited longest. There is no leader; any number of processes share the work.
+ */
+import { Cause, Context, type Duration, Effect, Layer, Metric, Option, PubSub, Result, Stream } from "effect"
+import type * as Event from "../domain/Event.ts"
+import * as EventContext from "../domain/EventContext.ts"
+import * as EventStorage from "../driver/EventStorage.ts"
+import { mixedEnvelopes, reportSkipped } from "../store/decode.ts"
+import { type Failed, failed } from "./handlerFailure.ts"
+import { type Batch, ReadAhead, type Rows } from "./readAhead.ts"
+import { retryDelay } from "./retryDelay.ts"
+import { storedTypes } from "../domain/storedTypes.ts"
+import * as Projection from "./Projection.ts"
+import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
+import { type ReadError, StorageUnavailable } from "../driver/StoreError.ts"
+import { AllTenants, type CurrentTenant } from "../domain/Tenant.ts"
+
+/** Settings of {@link layer}. */
+export interface Options<Ps extends ReadonlyArray<Projection.Any>> {
+  readonly projections: Ps
+  /** Tenants that are worked on at the same time, in this process. Default: 4. Each takes a database connection. */
+  readonly concurrency?: number | undefined
+  /** How often an idle worker looks for work without a hint. Default: 1 second. */
+  readonly pollInterval?: Duration.Input | undefined
+  /**
+   * How often all logs are looked at for events whose announcement was lost. Default: 15 seconds. It costs an index
+   * look-up per tenant.
+   */
+  readonly sweepInterval?: Duration.Input | undefined
+}
+
+/** Runs projections. Its layer starts the workers. */
+export class ProjectionRunner extends Context.Service<
+  ProjectionRunner,
+  {
+    /** Works, in the calling fiber, until there is nothing to do: for tests, imports and tools. */
+    readonly drain: Effect.Effect<void, StorageUnavailable>
+  }
+>()("effect-eventsourcing/ProjectionRunner") {}
+
+/** Events handled, by projection. */
+export const handledEvents: Metric.Counter<number> = Metric.counter("eventsourcing.projection.events", {
+  description: "Events that projections have handled",
+  incremental: true
+})
+
+/** Failures of handlers, by projection. */
+export const failures: Metric.Counter<number> = Metric.counter("eventsourcing.projection.failures", {
+  description: "Events that projections have failed to handle",
+  incremental: true
+})
+
+/** Events between the checkpoint and the head of the log, when a worker last left it, by projection. */
+export const lag: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.lag", {
+  description: "Events that are still to be handled for the tenant that was worked on last"
+})
+
+/** A handler failed at an event, or the event could not be decoded. */
+class HandlerFailed {
+  readonly failed: Failed
+  constructor(failure: Failed) {
+    this.failed = failure
+  }
+}
+
+/** How long a tenant waits after a failure of the storage, in milliseconds: others come first. */
+const awayDelay = 1000
+
+const keyOf = ({ name, version }: Projection.Any): string => JSON.stringify([name, version])
+
+const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
+  Effect.gen(function* () {
+    const events = yield* EventStorage.EventStorage
+    const storage = yield* ProjectionStorage.ProjectionStorage
+    // Handlers get the services that are there when the runner is built, the tenant excepted.
+    const services = yield* Effect.context<Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>>()
+    const { projections } = options
+    const byKey = new Map(projections.map((projection) => [keyOf(projection), projection]))
+    if (byKey.size !== projections.length)
+      throw new TypeError("two projections have the same name and version")
+    const projectionOf = (claim: ProjectionStorage.Claim): Projection.Any => {
+      const projection = byKey.get(JSON.stringify([claim.projection, claim.version]))
+      if (projection === undefined) throw new Error(`claimed the unknown projection ${claim.projection}`)
+      return projection
+    }
+    const keys = projections.map((projection) => ({
+      projection: projection.name,
+      version: projection.version,
+      startAt: projection.startAt,
+      acrossTenants: projection.kind === "acrossTenants"
+    }))
+    const across = keys.flatMap((key) => (key.acrossTenants ? [key.projection] : []))
+    // A program may hold the capability without any of these projections using it.
+    const access = across.length === 0 ? Option.none() : Context.getOption(services, AllTenants)
+    const accessId = yield* Option.match(access, {
+      onNone: () => Effect.undefined,
+      onSome: (granted) =>
+        events.recordAccess({ ...granted, operation: `ProjectionRunner: ${across.join(", ")}` })
+    })
+
+    /** Runs what a projection does about an event, or about several from this one on, in the event's name. */
+    const handling = (
+      envelope: Event.Envelope<Event.Tagged>,
+      alone: boolean,
+      handler: () => Effect.Effect<unknown, unknown, unknown>
+    ): Effect.Effect<unknown, HandlerFailed> =>
+      Effect.suspend(handler).pipe(
+        EventContext.whileHandling(envelope),
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires what handlers do
+        Effect.provideContext(services as Context.Context<unknown>),
+        // An interruption that comes here is one of the handler's own; the runner's goes past it.
+        Effect.catchCause((cause) => Effect.fail(new HandlerFailed(failed(envelope.position, cause, alone))))
+      )
+
+    const readBatch = ({ projection, tenantId, after, upTo }: Batch): Effect.Effect<Rows, ReadError> =>
+      events.readLog({
+        ...wholeLog,
+        tenantId,
+        fromPosition: after + 1,
+        toPosition: upTo,
+        aggregateTypes: projection.aggregates.map((aggregate) => aggregate.type),
+        eventTypes: storedTypes(projection.aggregates, projection.eventTypes),
+        limit: projection.batchSize
+      })
+
+    /** Handles the events behind a position, up to another one. Returns how far it came: at most a batch. */
+    const handleRange = Effect.fnUntraced(function* (
+      projection: Projection.Any,
+      claim: ProjectionStorage.Claim,
+      after: number,
+      upTo: number,
+      readAhead?: ReadAhead
+    ): Effect.fn.Return<number, HandlerFailed | ReadError> {
+      const byType = new Map(projection.aggregates.map((aggregate) => [aggregate.type, aggregate]))
+      const batch = { projection, tenantId: claim.tenantId, after, upTo }
+      const { rows, complete } = readAhead?.take(batch) ?? (yield* readBatch(batch))
+      const last = rows.at(-1)
+      if (!complete && last !== undefined) readAhead?.start({ ...batch, after: last.position })
+      const page = mixedEnvelopes(claim.tenantId, byType, rows, new Set(projection.eventTypes))
+      yield* reportSkipped(page)
+      const [first] = page.events
+      if (first !== undefined && projection.handleAll !== undefined) {
+        const { events: envelopes } = page
+        // If it is not known which of them failed, the first is tried alone next time, then those behind it.
+        const alone = envelopes.every(({ position }) => position === first.position)
+        yield* handling(first, alone, () => projection.handleAll?.(envelopes) ?? Effect.void)
+      } else {
+        for (const envelope of page.events) yield* handling(envelope, true, () => projection.handle(envelope))
+      }
+      if (page.failure !== undefined) {
+        const { position } = page.failure
+        return yield* Effect.fail(new HandlerFailed(failed(position, Cause.fail(page.failure), true)))
+      }
+      yield* Metric.update(Metric.withAttributes(handledEvents, { projection: projection.name }), rows.length)
+      return complete ? upTo : (rows.at(-1)?.position ?? upTo)
+    })
+
+    /**
+     * Nothing of the batch is there: tries again later, or gives up. An event that is given up waits until those before
+     * it are done; whoever claims it then parks it or puts it aside. One that may not be it is tried alone first.
+     */
+    const settle = Effect.fnUntraced(function* (
+      projection: Projection.Any,
+      claim: ProjectionStorage.Claim,
+      { position, error, away, certain }: Failed
+    ) {
+      const counts = certain && !away
+      const attempts = (claim.failedPosition === position ? claim.attempts : 0) + (counts ? 1 : 0)
+      const again = away ? awayDelay : 0
+      const retryIn = counts ? yield* retryDelay(projection.retry, attempts) : again
+      const parks = projection.onFailure === "park" && position === claim.position + 1
+      yield* Metric.update(Metric.withAttributes(failures, { projection: projection.name }), 1)
+      yield* Effect.logWarning("A projection failed to handle an event").pipe(
+        Effect.annotateLogs({ projection: claim.projection, tenantId: claim.tenantId, position, attempts })
+      )
+      yield* storage.fail({ claim, position, attempts, error, retryIn: retryIn ?? (parks ? undefined : 0) })
+    })
+
+    /** Undoes what failed and settles it: undefined then. */
+    const settled = Effect.fnUntraced(function* <A>(
+      projection: Projection.Any,
+      claim: ProjectionStorage.Claim,
+      effect: Effect.Effect<A, HandlerFailed | ReadError>
+    ) {
+      const attempted = yield* Effect.result(storage.attempt(effect))
+      if (Result.isSuccess(attempted)) return attempted.success
+      if (!(attempted.failure instanceof HandlerFailed)) return yield* attempted.failure
+      yield* settle(projection, claim, attempted.failure.failed)
+      return undefined
+    })
+
+    /** Goes on behind an event that has failed too often, or stays before it. */
+    const giveUp = Effect.fnUntraced(function* (
+      projection: Projection.Any,
+      claim: ProjectionStorage.Claim,
+      position: number
+    ) {
+      const { attempts, error = "" } = claim
+      const { rows } = yield* events.readLog({
+        ...wholeLog,
+        tenantId: claim.tenantId,
+        fromPosition: position,
+        toPosition: position,
+        limit: 1
+      })
+      const eventId = rows[0]?.eventId
+      // Behind the log's end it is the end of a rebuild that has failed.
+      if (projection.onFailure === "park" || eventId === undefined) {
+        return yield* storage.fail({ claim, position, attempts, error, retryIn: undefined })
+      }
+      yield* storage.addDeadLetter(claim, { position, eventId, error, attempts })
+      yield* storage.advance(claim, position)
+    })
+
+    /** What was rebuilt takes the place of the live read model, which stands still for what is left to handle. */
+    const takePlace = Effect.fnUntraced(function* (
+      projection: Projection.Any,
+      claim: ProjectionStorage.Claim
+    ) {
+      const live = yield* storage.lockLive(claim)
+      let { position } = claim
+      while (position < live) position = yield* handleRange(projection, claim, position, live)
+      yield* storage.switchRebuild(claim, { tables: projection.tables, position })
+    })
+
+    /** A reaction has nothing to rebuild, and what it did must not be done again. */
+    const endRebuild = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim) {
+      const position = yield* storage.lockLive(claim)
+      yield* storage.switchRebuild(claim, { tables: [], position })
+    })
+
+    /** One claim's worth of work. */
+    const workOn = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim, readAhead: ReadAhead) {
+      const projection = projectionOf(claim)
+      if (claim.rebuild && projection.kind === "reaction") return yield* endRebuild(claim)
+      const { failedPosition } = claim
+      const next = claim.position + 1
+      if (failedPosition === next) {
+        const retryIn = yield* retryDelay(projection.retry, claim.attempts)
+        if (retryIn === undefined) return yield* giveUp(projection, claim, next)
+      }
+      const inTheWay = failedPosition !== undefined && failedPosition <= claim.head
+      // Close enough: a log that keeps growing must not put it off for ever.
+      if (claim.rebuild && !inTheWay && claim.head - claim.position < projection.batchSize) {
+        yield* settled(projection, claim, takePlace(projection, claim))
+        return
+      }
+      // An event that has failed is handled alone, once those before it are done.
+      const upTo = inTheWay ? Math.max(next, failedPosition - 1) : claim.head
+      const position = yield* settled(
+        projection,
+        claim,
+        handleRange(projection, claim, claim.position, upTo, readAhead)
+      )
+      if (position === undefined) return
+      const head = yield* storage.advance(claim, position)
+      yield* Metric.update(
+        Metric.withAttributes(lag, { projection: projection.name }),
+        Math.max(0, head - position)
+      )
+    })
+
+    /**
+     * The work of a claim failed as a whole and left nothing, not even that somebody tried. Others must not wait for it,
+     * so that is said now; if that fails as well, the storage is away.
+     */
+    const settleAll = (
+      claim: ProjectionStorage.Claim,
+      cause: Cause.Cause<unknown>
+    ): Effect.Effect<true, StorageUnavailable> => {
+      const next = claim.position + 1
+      return settle(projectionOf(claim), claim, failed(next, cause, claim.failedPosition === next)).pipe(
+        Effect.mapError(() => unavailable(Cause.squash(cause))),
+        Effect.as(true)
+      )
+    }
+
+    /** Claims and works once, beginning to look at the `first`-th projection. Returns whether there was anything to do. */
+    const workOnce = (first: number, readAhead: ReadAhead): Effect.Effect<boolean, StorageUnavailable> =>
+      Effect.suspend(() => {
+        let claimed: ProjectionStorage.Claim | undefined
+        const request = { projections: [...keys.slice(first), ...keys.slice(0, first)], accessId }
+        return storage
+          .work(request, (claim) => {
+            claimed = claim
+            return workOn(claim, readAhead)
+          })
+          .pipe(
+            Effect.map(Option.isSome),
+            Effect.catchCause((cause) =>
+              claimed === undefined
+                ? Effect.fail(unavailable(Cause.squash(cause)))
+                : settleAll(claimed, cause)
+            )
+          )
+      })
+
+    yield* storage.register(keys)
+    yield* storage.sweep
+
+    // In the context of now: outside of the worker's transaction, on a connection of its own.
+    const readApart = Effect.runForkWith(yield* Effect.context())
+    const makeReadAhead = Effect.acquireRelease(
+      Effect.sync(() => new ReadAhead((batch) => readApart(readBatch(batch)))),
+      (readAhead) => readAhead.end
+    )
+
+    const drain = Effect.gen(function* () {
+      const readAhead = yield* makeReadAhead
+      // Handlers may append: whoever worked looks again.
+      for (let worked = true; worked;) {
+        yield* storage.sweep
+        worked = false
+        for (let idle = 0, first = 0; idle < keys.length; first = (first + 1) % keys.length) {
+          idle = (yield* workOnce(first, readAhead)) ? 0 : idle + 1
+          worked ||= idle === 0
+        }
+      }
+    }).pipe(Effect.scoped)
+
+    // Hints come through one subscription; every worker waits for the next one or for the poll.
+    const hints = yield* PubSub.sliding<void>(1)
+    yield* events.changes.pipe(
+      Stream.runForEach(() => PubSub.publish(hints, undefined)),
+      Effect.forkScoped
+    )
+    const pollInterval = options.pollInterval ?? "1 second"
+    const worker = (index: number) =>
+      Effect.gen(function* () {
+        const hinted = yield* PubSub.subscribe(hints)
+        const readAhead = yield* makeReadAhead
+        let first = index % keys.length
+        while (true) {
+          const worked = yield* workOnce(first, readAhead).pipe(
+            Effect.catch((error) =>
+              Effect.as(Effect.logWarning(`Projections wait for the storage: ${error.message}`), false)
+            )
+          )
+          first = (first + 1) % keys.length
+          if (worked) continue
+          readAhead.drop()
+          yield* Effect.timeoutOption(PubSub.take(hinted), pollInterval)
+        }
+      }).pipe(Effect.scoped)
+    if (keys.length > 0) {
+      for (let index = 0; index < (options.concurrency ?? 4); index++) yield* Effect.forkScoped(worker(index))
+    }
+    yield* storage.sweep.pipe(
+      Effect.ignore({ log: "Debug", message: "Projections could not look for missed work" }),
+      Effect.andThen(PubSub.publish(hints, undefined)),
+      Effect.delay(options.sweepInterval ?? "15 seconds"),
+      Effect.forever,
+      Effect.forkScoped
+    )
+
+    return ProjectionRunner.of({ drain })
+  })
+
+const unavailable = (error: unknown): StorageUnavailable =>
+  error instanceof StorageUnavailable
+    ? error
+    : new StorageUnavailable({ operation: "work on a projection", retryable: true, code: null })
+
+/** Everything in a log. */
+const wholeLog = {
+  fromPosition: 1,
+  toPosition: Number.MAX_SAFE_INTEGER,
+  recordedFrom: undefined,
+  recordedBefore: undefined,
+  aggregateTypes: undefined,
+  eventTypes: undefined,
+  direction: "forwards"
+} as const
+
+/**
+ * Runs projections while the layer's scope is open. It requires what the handlers require, except the tenant: that is
+ * provided per event.
+ */
+export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
+  options: Options<Ps>
+): Layer.Layer<
+  ProjectionRunner,
+  StorageUnavailable,
+  | EventStorage.EventStorage
+  | ProjectionStorage.ProjectionStorage
+  | Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>
+> => Layer.effect(ProjectionRunner, make(options))

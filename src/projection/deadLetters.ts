@@ -1,0 +1,87 @@
+/** Handling dead letters again. */
+import { Cause, Effect } from "effect"
+import type * as Event from "../domain/Event.ts"
+import * as EventContext from "../domain/EventContext.ts"
+import { type Any, FailedAt } from "./Projection.ts"
+import { ReplayFailed } from "./ProjectionError.ts"
+import type { DeadLetter, TenantProjection } from "../driver/ProjectionStorage.ts"
+import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
+import { mixedEnvelopes, reportSkipped } from "../store/decode.ts"
+import { summary, unavailability } from "./handlerFailure.ts"
+import type { Storages } from "./progress.ts"
+import { storedTypes } from "../domain/storedTypes.ts"
+
+const pageSize = 100
+
+/**
+ * Handles dead letters again, in order, each in a transaction that removes it as well. Returns how many. An access is
+ * what a projection across tenants works with.
+ */
+export const replay = (
+  { events, projections: storage }: Storages,
+  projection: Any,
+  key: TenantProjection,
+  accessId: string | undefined
+): Effect.Effect<number, ReplayFailed | ReadError, unknown> =>
+  Effect.gen(function* () {
+    const byType = new Map(projection.aggregates.map((aggregate) => [aggregate.type, aggregate]))
+    let replayed = 0
+
+    const failed = (position: number, error: string) =>
+      new ReplayFailed({ ...key, position, error, replayed })
+
+    const handle = (
+      envelope: Event.Envelope<Event.Tagged>
+    ): Effect.Effect<unknown, ReplayFailed | StorageUnavailable, unknown> =>
+      Effect.suspend(() => projection.handleAll?.([envelope]) ?? projection.handle(envelope)).pipe(
+        EventContext.whileHandling(envelope),
+        Effect.catchCause((cause) => {
+          // An interruption that comes here is one of the handler's own; the caller's goes past it.
+          const failure = Cause.squash(cause)
+          const error: unknown = failure instanceof FailedAt ? failure.error : failure
+          return Effect.fail(unavailability(error) ?? failed(envelope.position, summary(error)))
+        })
+      )
+
+    const replayOne = Effect.fnUntraced(function* ({ position }: DeadLetter) {
+      // No worker and no other replay comes in between: handlers run one at a time.
+      yield* storage.lockLive({
+        ...key,
+        rebuild: false,
+        position: 0,
+        head: 0,
+        attempts: 0,
+        failedPosition: undefined,
+        error: undefined
+      })
+      const [letter] = yield* storage.deadLetters({ ...key, after: position - 1, limit: 1 })
+      if (letter?.position !== position) return false
+      const { rows } = yield* events.readLog({
+        tenantId: key.tenantId,
+        fromPosition: position,
+        toPosition: position,
+        recordedFrom: undefined,
+        recordedBefore: undefined,
+        aggregateTypes: [...byType.keys()],
+        // An event that is not handled any more has nothing to be done about.
+        eventTypes: storedTypes(projection.aggregates, projection.eventTypes),
+        direction: "forwards",
+        limit: 1
+      })
+      const page = mixedEnvelopes(key.tenantId, byType, rows, new Set(projection.eventTypes))
+      yield* reportSkipped(page)
+      if (page.failure !== undefined) return yield* failed(position, page.failure.message)
+      for (const envelope of page.events) yield* handle(envelope)
+      return yield* storage.removeDeadLetter({ ...key, position, reason: undefined })
+    })
+
+    let after = 0
+    while (true) {
+      const letters = yield* storage.deadLetters({ ...key, after, limit: pageSize })
+      if (letters.length === 0) return replayed
+      for (const letter of letters) {
+        if (yield* storage.transaction(key.tenantId, replayOne(letter), accessId)) replayed++
+        after = letter.position
+      }
+    }
+  })

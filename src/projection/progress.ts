@@ -1,0 +1,169 @@
+/** Where a read model stands, and waiting until it stands further. */
+import { Clock, Duration, Effect } from "effect"
+import type { EventStorage } from "../driver/EventStorage.ts"
+import { ProjectionBehind, ProjectionParked, type ReadModelState } from "./ProjectionError.ts"
+import type { Progress, ProjectionStorage, TenantProjection } from "../driver/ProjectionStorage.ts"
+import { type ReadError, StorageUnavailable } from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import * as Hints from "./hints.ts"
+
+/** What is asked about progress. */
+export interface Storages {
+  readonly events: EventStorage["Service"]
+  readonly projections: ProjectionStorage["Service"]
+}
+
+/** What failed last. */
+export interface Failure {
+  /** The position of the event that failed. */
+  readonly position: number
+  /** How often it has failed since the projection was last resumed. */
+  readonly attempts: number
+  /** What failed, without any payload. */
+  readonly error: string
+}
+
+/** How far a rebuild is. */
+export interface Rebuild {
+  /** Positions that are in what is being rebuilt. */
+  readonly done: number
+  /** Positions there are: the head of the log. */
+  readonly total: number
+  /** Whether it stands still because an event failed in it. */
+  readonly parked: boolean
+  readonly failure: Failure | undefined
+}
+
+/** Where a projection stands with a tenant. */
+export interface Status {
+  readonly projection: string
+  readonly version: number
+  readonly tenantId: TenantId
+  readonly state: ReadModelState
+  /** The last position that is in the read model; 0: none is. */
+  readonly position: number
+  /** The last position of the tenant's log. */
+  readonly head: number
+  /** Events of the log that are not in the read model, whether it handles them or not. */
+  readonly lagEvents: number
+  /** How long ago the oldest of them was recorded; zero if there is none. */
+  readonly lagTime: Duration.Duration
+  /** What failed last, unless it has been handled since. */
+  readonly failure: Failure | undefined
+  /** The rebuild that is under way. */
+  readonly rebuild: Rebuild | undefined
+}
+
+const failureOf = ({ failedPosition, attempts, error }: Progress): Failure | undefined =>
+  failedPosition === undefined ? undefined : { position: failedPosition, attempts, error: error ?? "" }
+
+const stateOf = (parked: boolean, rebuilding: boolean, lag: number): ReadModelState => {
+  if (parked) return "parked"
+  if (rebuilding) return "rebuilding"
+  return lag > 0 ? "catchingUp" : "live"
+}
+
+export const status = (
+  { events, projections }: Storages,
+  key: TenantProjection
+): Effect.Effect<Status, ReadError> =>
+  Effect.gen(function* () {
+    const rows = yield* projections.progress(key)
+    const live = rows.find(({ rebuild }) => !rebuild)
+    const rebuild = rows.find((row) => row.rebuild)
+    const head = rows[0]?.head ?? (yield* events.position(key.tenantId))
+    const position = live?.position ?? 0
+    const lagEvents = Math.max(0, head - position)
+    const oldest =
+      live !== undefined || head === 0 ? live?.oldestUnprocessed : yield* firstRecorded(events, key.tenantId)
+    const now = yield* Clock.currentTimeMillis
+    return {
+      ...key,
+      state: stateOf(live?.parked ?? false, rebuild !== undefined, lagEvents),
+      position,
+      head,
+      lagEvents,
+      // The clock that events were recorded by may be ahead of this one.
+      lagTime: Duration.millis(oldest === undefined ? 0 : Math.max(0, now - oldest)),
+      failure: live && failureOf(live),
+      rebuild: rebuild && {
+        done: rebuild.position,
+        total: Math.max(rebuild.head, rebuild.position),
+        parked: rebuild.parked,
+        failure: failureOf(rebuild)
+      }
+    }
+  })
+
+/** When the first event of a log was recorded. */
+const firstRecorded = (events: EventStorage["Service"], tenantId: TenantId) =>
+  Effect.map(
+    events.readLog({
+      tenantId,
+      fromPosition: 1,
+      toPosition: 1,
+      recordedFrom: undefined,
+      recordedBefore: undefined,
+      aggregateTypes: undefined,
+      eventTypes: undefined,
+      direction: "forwards",
+      limit: 1
+    }),
+    ({ rows }) => rows[0]?.recordedAt
+  )
+
+/** The first wait, and the longest one between two looks, in milliseconds. */
+const shortest = 5
+const longest = 250
+
+/** Returns when the live read model contains a position. */
+export const awaitPosition = (
+  storages: Storages,
+  key: TenantProjection,
+  wanted: number,
+  timeout: Duration.Input
+): Effect.Effect<void, ProjectionBehind | ProjectionParked | ReadError> =>
+  Effect.suspend(() => {
+    let seen: Status | undefined
+
+    /** Whether it is there. */
+    const look = Effect.gen(function* () {
+      seen = yield* status(storages, key)
+      const { position, head, state, failure } = seen
+      if (position >= wanted) return true
+      if (state !== "parked") return false
+      return yield* new ProjectionParked({
+        ...key,
+        wanted,
+        position,
+        head,
+        failedPosition: failure?.position ?? null,
+        error: failure?.error ?? null
+      })
+    })
+
+    const lookAgain = Effect.gen(function* () {
+      const wait = yield* Hints.listen(storages.events.changes)
+      let atMost = shortest
+      do {
+        // A hint says that some log has grown; the projection comes a little later, if it was this log at all.
+        yield* wait({ atLeast: atMost / 4, atMost })
+        atMost = Math.min(atMost * 2, longest)
+      } while (!(yield* look))
+    }).pipe(Effect.scoped)
+
+    const tooLate = Effect.suspend((): Effect.Effect<never, ProjectionBehind | StorageUnavailable> => {
+      if (seen === undefined) {
+        const operation = "read the progress of a projection"
+        return Effect.fail(new StorageUnavailable({ operation, retryable: true, code: null }))
+      }
+      const { position, head, state, failure } = seen
+      return Effect.fail(
+        new ProjectionBehind({ ...key, wanted, position, head, state, error: failure?.error ?? null })
+      )
+    })
+
+    return Effect.flatMap(look, (there) => (there ? Effect.void : lookAgain)).pipe(
+      Effect.timeoutOrElse({ duration: timeout, orElse: () => tooLate })
+    )
+  })

@@ -1,0 +1,146 @@
+/** Rebuilds: starting them and watching them. The work is done by the runners, and all that is known is in storage. */
+import { Duration, Effect, Option, Stream } from "effect"
+import { CannotRebuild, RebuildParked } from "./ProjectionError.ts"
+import type { Progress, ProjectionKey, ProjectionStorage } from "../driver/ProjectionStorage.ts"
+import type { ReadError } from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+
+/** How far rebuilds are. */
+export interface RebuildProgress {
+  /** Positions that are in what is being rebuilt. */
+  readonly done: number
+  /** Positions there are. It grows with the logs. */
+  readonly total: number
+  /** Tenants whose read model has not been switched yet. */
+  readonly tenants: number
+}
+
+/** Tenants that are looked at or started at the same time. */
+const concurrency = 8
+
+/** SQLSTATE of a table that is not there. */
+const undefinedTable = "42P01"
+
+const rebuildOf = (progress: ReadonlyArray<Progress>): Progress | undefined =>
+  progress.find(({ rebuild }) => rebuild)
+
+/** Starts rebuilds. One that is under way is left to go on, unless it is parked or is to start over. */
+export const start = (
+  storage: ProjectionStorage["Service"],
+  key: ProjectionKey & { readonly tables: ReadonlyArray<string> },
+  tenants: ReadonlyArray<TenantId>,
+  restart: boolean
+): Effect.Effect<void, CannotRebuild | ReadError> =>
+  Effect.forEach(
+    tenants,
+    Effect.fnUntraced(function* (tenantId) {
+      const underWay = restart ? undefined : rebuildOf(yield* storage.progress({ ...key, tenantId }))
+      if (underWay === undefined || underWay.parked) yield* storage.startRebuild({ ...key, tenantId })
+    }),
+    { concurrency, discard: true }
+  ).pipe(
+    Effect.mapError((error) =>
+      error._tag === "StorageUnavailable" && error.code === undefinedTable
+        ? new CannotRebuild({
+            projection: key.projection,
+            version: key.version,
+            reason: `its tables (${key.tables.join(", ")}) are not all registered with eventsourcing.register_read_model`
+          })
+        : error
+    )
+  )
+
+interface Watch {
+  /** How far each was when it was last looked at. */
+  readonly pending: ReadonlyMap<TenantId, Progress | undefined>
+  /** Positions of the tenants that are finished. */
+  readonly finished: number
+  readonly last: RebuildProgress | undefined
+  /** Milliseconds until the next look. */
+  readonly delay: number
+}
+
+const shortest = 50
+const longest = 1000
+
+/** The progress of rebuilds, whenever it has changed, until all of them are finished. */
+export const watch = (
+  storage: ProjectionStorage["Service"],
+  key: ProjectionKey,
+  tenants: ReadonlyArray<TenantId>
+): Stream.Stream<RebuildProgress, RebuildParked | ReadError> => {
+  const look = (watched: Watch) =>
+    Effect.gen(function* () {
+      if (watched.last !== undefined) yield* Effect.sleep(Duration.millis(watched.delay))
+      const [elapsed, looks] = yield* Effect.timed(
+        Effect.forEach(
+          watched.pending,
+          ([tenantId, before]) =>
+            Effect.map(storage.progress({ ...key, tenantId }), (progress) => ({
+              tenantId,
+              before,
+              now: rebuildOf(progress),
+              head: progress[0]?.head ?? 0
+            })),
+          { concurrency }
+        )
+      )
+      const pending = new Map<TenantId, Progress | undefined>()
+      let { finished } = watched
+      let [done, total] = [0, 0]
+      for (const { tenantId, before, now, head } of looks) {
+        if (now === undefined) {
+          finished += before?.head ?? head
+        } else {
+          pending.set(tenantId, now)
+          done += now.position
+          total += Math.max(now.head, now.position)
+        }
+      }
+      const progress = { done: finished + done, total: finished + total, tenants: pending.size }
+      const changed = !same(progress, watched.last)
+      const cost = Duration.toMillis(elapsed)
+      const delay = changed ? shortest : Math.min(watched.delay * 2, longest)
+      return {
+        progress: changed ? [progress] : [],
+        state: { pending, finished, last: progress, delay: Math.max(delay, cost) }
+      }
+    })
+
+  return Stream.paginate<Watch, RebuildProgress, RebuildParked | ReadError>(
+    {
+      pending: new Map(tenants.map((tenantId) => [tenantId, undefined])),
+      finished: 0,
+      last: undefined,
+      delay: shortest
+    },
+    Effect.fnUntraced(function* (watched: Watch) {
+      if (watched.last !== undefined && isStuck(watched)) return yield* failure(key, watched.pending)
+      const { progress, state } = yield* look(watched)
+      return [progress, state.pending.size === 0 ? Option.none() : Option.some(state)] as const
+    })
+  )
+}
+
+const same = (one: RebuildProgress, other: RebuildProgress | undefined): boolean =>
+  one.done === other?.done && one.total === other.total && one.tenants === other.tenants
+
+/** Whether all that is left is parked. */
+const isStuck = ({ pending }: Watch): boolean =>
+  [...pending.values()].every((progress) => progress?.parked === true)
+
+const failure = (key: ProjectionKey, pending: Watch["pending"]) => {
+  const [first] = pending
+  const progress = first?.[1]
+  return Effect.fail(
+    new RebuildParked({
+      tenantId: first?.[0] ?? "",
+      projection: key.projection,
+      version: key.version,
+      position: progress?.position ?? 0,
+      failedPosition: progress?.failedPosition ?? null,
+      error: progress?.error ?? null,
+      tenants: pending.size
+    })
+  )
+}

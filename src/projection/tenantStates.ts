@@ -1,0 +1,202 @@
+/** A state per tenant, kept up with the tenant's log while somebody wants it. */
+import { Cause, Context, Deferred, Duration, Effect, RcMap, type Scope } from "effect"
+import type { EventStorage } from "../driver/EventStorage.ts"
+import type { ReadError } from "../driver/StoreError.ts"
+import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
+import * as Follow from "./follow.ts"
+import * as Hints from "./hints.ts"
+
+/** A state and the position of the log it contains. */
+export interface Current<out State> {
+  readonly state: State
+  /** Everything up to this position is in the state; 0: nothing is. */
+  readonly position: number
+}
+
+/** What a state is about. */
+export interface StateKey {
+  readonly name: string
+  readonly version: number
+  readonly tenantId: TenantId
+}
+
+/** Where states are kept, so that they need not be folded from the beginning of the log. */
+export interface Stored<State, R> {
+  /** The state that was saved last; undefined if there is none. */
+  readonly load: (key: StateKey) => Effect.Effect<Current<State> | undefined, unknown, R>
+  readonly save: (key: StateKey, current: Current<State>) => Effect.Effect<void, unknown, R>
+  /** Positions of the log between two saves. Default: 1,000. It is saved as well when it is not wanted any more. */
+  readonly every?: number | undefined
+}
+
+/** What is followed with. */
+export interface Options<State, Envelope extends { readonly position: number }, E, R> {
+  readonly storage: EventStorage["Service"]
+  readonly name: string
+  readonly version: number
+  readonly initial: () => State
+  readonly apply: (state: State, envelope: Envelope) => State
+  readonly follow: Omit<Follow.Options<Envelope, E & { readonly position: number }>, "storage" | "wait">
+  readonly idleTimeToLive: Duration.Input
+  readonly stored: Stored<State, R> | undefined
+}
+
+/** The state of one tenant. */
+export class Entry<State, E> {
+  current: Current<State>
+  /** The last position of the log, as far as it is known. */
+  head = 0
+  /** Whether the state has once contained all of the log. */
+  ready = false
+  /** Why it does not go on, for the time being. */
+  failure: Cause.Cause<E> | undefined
+  #changed = Deferred.makeUnsafe<void>()
+
+  constructor(current: Current<State>) {
+    this.current = current
+  }
+
+  notify(): void {
+    const changed = this.#changed
+    this.#changed = Deferred.makeUnsafe<void>()
+    Deferred.doneUnsafe(changed, Effect.void)
+  }
+
+  fail(cause: Cause.Cause<E>): void {
+    this.failure = cause
+    this.notify()
+  }
+
+  /** The state as soon as a condition holds. Fails while the entry does, unless the condition holds all the same. */
+  when(there: (entry: Entry<State, E>) => boolean): Effect.Effect<Current<State>, E> {
+    return Effect.suspend((): Effect.Effect<Current<State>, E> => {
+      if (there(this)) return Effect.succeed(this.current)
+      if (this.failure !== undefined) return Effect.failCause(this.failure)
+      return Effect.flatMap(Deferred.await(this.#changed), () => this.when(there))
+    })
+  }
+}
+
+const defaultSaveEvery = 1000
+
+/** Seconds after which a state that failed is tried again at the latest. */
+const longestPause = 60
+
+/**
+ * States by tenant, each begun when it is first wanted. A lookup never fails (a failed one would be kept like any other):
+ * what goes wrong is the state of the entry, which tries again by itself.
+ */
+export const make = <State, Envelope extends { readonly position: number }, E, R>(
+  options: Options<State, Envelope, E, R>
+): Effect.Effect<
+  RcMap.RcMap<TenantId, Entry<State, E | ReadError>>,
+  never,
+  Scope.Scope | Exclude<R, CurrentTenant>
+> =>
+  Effect.gen(function* () {
+    const { storage, name, version, initial, apply, stored } = options
+    // What follows a log must not run with what belongs to the first caller: an open transaction, a span, a tenant.
+    const services = yield* Effect.context<Exclude<R, CurrentTenant>>()
+
+    const ofLayer =
+      (tenantId: TenantId) =>
+      <A, E2>(effect: Effect.Effect<A, E2, R>): Effect.Effect<A, E2> =>
+        Effect.updateContext(effect, () => {
+          const context: Context.Context<never> = Context.add(services, CurrentTenant, tenantId)
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- with the tenant, it is all that the hooks require
+          return context as Context.Context<R>
+        })
+
+    /** A hook may fail: then the log has it all. */
+    const load = Effect.fnUntraced(function* (key: StateKey, hook: Stored<State, R>) {
+      const found = yield* hook
+        .load(key)
+        .pipe(
+          Effect.catchCause((cause) =>
+            Effect.as(Effect.logWarning("A stored state could not be loaded", cause), undefined)
+          )
+        )
+      if (found === undefined) return undefined
+      // A state that is ahead of the log is of another log.
+      const head = yield* Effect.orElseSucceed(storage.position(key.tenantId), () => 0)
+      return found.position <= head ? found : undefined
+    })
+
+    const lookup = Effect.fnUntraced(function* (tenantId: TenantId) {
+      const key = { name, version, tenantId }
+      const entry = new Entry<State, E | ReadError>({ state: initial(), position: 0 })
+      let saved = 0
+
+      const save = Effect.suspend(() => {
+        const { current } = entry
+        if (stored === undefined || current.position <= saved) return Effect.void
+        saved = current.position
+        return stored
+          .save(key, current)
+          .pipe(Effect.catchCause((cause) => Effect.logWarning("A state could not be saved", cause)))
+      })
+
+      /** Folds what was read; what was folded before an event that fails stays. */
+      const fold = (envelopes: ReadonlyArray<Envelope>, upTo: number, head: number) => {
+        let { state, position } = entry.current
+        let folded = state
+        try {
+          for (const [index, envelope] of envelopes.entries()) {
+            folded = apply(folded, envelope)
+            // A stored event that is read as several is in the state when all of them are.
+            if (envelopes[index + 1]?.position === envelope.position) continue
+            state = folded
+            position = envelope.position
+          }
+          position = upTo
+        } finally {
+          const advanced = position > entry.current.position
+          if (advanced) entry.current = { state, position }
+          // That it looks again does not mean that what failed is over.
+          if (advanced || position >= head) entry.failure = undefined
+          entry.head = head
+          if (position >= head) entry.ready = true
+          entry.notify()
+        }
+      }
+
+      const follow = Effect.gen(function* () {
+        const wait = yield* Hints.listen(storage.changes)
+        const step = Follow.follow(tenantId, { ...options.follow, storage, wait })
+        let place = Follow.start<E & { readonly position: number }>(entry.current.position)
+        while (true) {
+          const { events, state: next } = yield* step(place)
+          fold(events, next.position ?? 0, next.head)
+          place = next
+          if (entry.current.position - saved >= (stored?.every ?? defaultSaveEvery)) yield* save
+        }
+      }).pipe(Effect.scoped)
+
+      const run = Effect.gen(function* () {
+        const found = stored && (yield* load(key, stored))
+        if (found !== undefined) {
+          entry.current = found
+          saved = found.position
+        }
+        let failures = 0
+        while (true) {
+          const { position } = entry.current
+          const cause = yield* Effect.flip(Effect.sandbox(follow))
+          entry.fail(cause)
+          failures = entry.current.position > position ? 1 : failures + 1
+          yield* Effect.sleep(Duration.seconds(Math.min(2 ** (failures - 1), longestPause)))
+        }
+      })
+
+      yield* Effect.addFinalizer(() =>
+        Effect.andThen(
+          Effect.sync(() => entry.fail(Cause.interrupt())),
+          ofLayer(tenantId)(save)
+        )
+      )
+      yield* Effect.forkScoped(ofLayer(tenantId)(run))
+      return entry
+    })
+
+    return yield* RcMap.make({ lookup, idleTimeToLive: options.idleTimeToLive })
+  })

@@ -1,0 +1,202 @@
+/** Events of tenants that are in several storages, as if they were in one. */
+import { Effect, Predicate, Result, type Stream } from "effect"
+import * as EventStorage from "../driver/EventStorage.ts"
+import { type AppendError, StorageUnavailable } from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import { mergedPage, type Placed, type Source } from "./mergedPages.ts"
+import { type Member, type Router, withoutUnknown } from "./router.ts"
+
+type Outcome = Result.Result<EventStorage.AppendReceipt, AppendError>
+
+const compareTexts = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0)
+
+/** The events of all storages of a router. `hints` says that some log may have grown. */
+export const make = <M extends Member>(
+  router: Router<M>,
+  hints: Stream.Stream<void>
+): EventStorage.EventStorage["Service"] => {
+  /** What is read of a tenant. */
+  const read = <A, E, R>(
+    operation: string,
+    tenantId: TenantId,
+    run: (events: EventStorage.EventStorage["Service"]) => Effect.Effect<A, E, R>
+  ) => withoutUnknown(operation)(router.ofRegistered(tenantId, ({ events }) => run(events)))
+
+  /** One page of each storage, under an access that is on record there. */
+  const pages = <Row>(
+    accessId: string,
+    run: (
+      events: EventStorage.EventStorage["Service"]
+    ) => Effect.Effect<EventStorage.Page<Row>, StorageUnavailable>
+  ): Effect.Effect<ReadonlyArray<Source<Row>>, StorageUnavailable> =>
+    router.everyOne((member) => Effect.andThen(router.requireAccess(member, accessId), run(member.events)))
+
+  /**
+   * A tenant that has moved may have left rows behind: of tenants that several storages have rows of, those of the storage
+   * where the tenant is now are kept.
+   */
+  const keepCurrent = Effect.fnUntraced(function* <Row extends { readonly tenantId: TenantId }>(
+    rows: ReadonlyArray<Placed<Row>>
+  ) {
+    const found = new Map<TenantId, Set<string>>()
+    for (const { placement, row } of rows) {
+      const placements = found.get(row.tenantId) ?? new Set()
+      found.set(row.tenantId, placements.add(placement))
+    }
+    const current = new Map<TenantId, string>()
+    for (const [tenantId, placements] of found) {
+      if (placements.size < 2) continue
+      const placement = yield* Effect.catchTag(
+        router.directory.placement(tenantId),
+        "UnknownTenant",
+        () => Effect.undefined
+      )
+      const [first = ""] = placements
+      current.set(tenantId, placement !== undefined && placements.has(placement) ? placement : first)
+    }
+    return ({ placement, row }: Placed<Row>): boolean =>
+      (current.get(row.tenantId) ?? placement) === placement
+  })
+
+  /** Gives the appends of one storage their outcomes. */
+  const appendIn = (member: M, requests: ReadonlyArray<EventStorage.AppendRequest>) =>
+    member.events
+      .append(requests)
+      .pipe(
+        Effect.catch((error): Effect.Effect<ReadonlyArray<Outcome>> =>
+          Effect.succeed(requests.map(() => Result.fail(error)))
+        )
+      )
+
+  const appendOne = (request: EventStorage.AppendRequest): Effect.Effect<ReadonlyArray<Outcome>> =>
+    router
+      .ofTenant(request.tenantId, (member) => appendIn(member, [request]))
+      .pipe(Effect.catch((error) => Effect.succeed([Result.fail(error)])))
+
+  /** Appends of one storage go out together, in their order. */
+  const appendMany = Effect.fnUntraced(function* (requests: ReadonlyArray<EventStorage.AppendRequest>) {
+    const outcomes = new Map<number, Outcome>()
+    const transaction = yield* router.current
+    const placements = yield* Effect.forEach(
+      requests,
+      ({ tenantId }) => Effect.result(router.placementOf(tenantId)),
+      { concurrency: 8 }
+    )
+    const groups = new Map<string, Array<number>>()
+    for (const [index, placement] of placements.entries()) {
+      if (Result.isFailure(placement)) outcomes.set(index, Result.fail(placement.failure))
+      else groups.set(placement.success, [...(groups.get(placement.success) ?? []), index])
+    }
+    yield* Effect.forEach(
+      groups,
+      ([placement, indices]) => {
+        const group = indices.flatMap((index) => requests[index] ?? [])
+        const appended =
+          transaction === undefined
+            ? router.storages.use(placement, (member) => appendIn(member, group))
+            : appendIn(transaction.member, group)
+        return appended.pipe(
+          Effect.catch((error) => Effect.succeed(group.map((): Outcome => Result.fail(error)))),
+          Effect.tap((given) =>
+            Effect.sync(() => {
+              for (const [place, index] of indices.entries()) {
+                const outcome = given[place]
+                if (outcome !== undefined) outcomes.set(index, outcome)
+              }
+            })
+          )
+        )
+      },
+      { concurrency: "unbounded", discard: true }
+    )
+    return requests.flatMap((_, index) => outcomes.get(index) ?? [])
+  })
+
+  return EventStorage.EventStorage.of({
+    append: (requests) => {
+      const [request] = requests
+      if (request === undefined) return Effect.succeed([])
+      return requests.length === 1 ? appendOne(request) : appendMany(requests)
+    },
+    readStream: (request) => read("read a stream", request.tenantId, (events) => events.readStream(request)),
+    readContents: (request) =>
+      read("read a stream", request.tenantId, (events) => events.readContents?.(request) ?? Effect.undefined),
+    readLog: (request) => read("read a log", request.tenantId, (events) => events.readLog(request)),
+    streamVersion: (request) =>
+      read("read a version", request.tenantId, (events) => events.streamVersion(request)),
+    position: (tenantId) => read("read a position", tenantId, (events) => events.position(tenantId)),
+    changes: hints,
+    commandOutcome: (request) =>
+      read("read the outcome of a command", request.tenantId, (events) => events.commandOutcome(request)),
+    startHashChain: (tenantId) =>
+      router.ofRegistered(tenantId, ({ events }) => events.startHashChain(tenantId)),
+    hashChainStart: (tenantId) =>
+      read("read where a hash chain starts", tenantId, (events) => events.hashChainStart(tenantId)),
+    // Where a tenant that is there need not be made, it is not tried: a database may not let it.
+    provisionTenant: (tenantId) =>
+      withoutUnknown("provision a tenant")(
+        router.ofTenant(tenantId, ({ events }) =>
+          Effect.filterOrElse(events.tenantStatus(tenantId), Predicate.isNotUndefined, () =>
+            events.provisionTenant(tenantId)
+          )
+        )
+      ),
+    tenantStatus: (tenantId) =>
+      Effect.catchTag(
+        router.ofTenant(tenantId, ({ events }) => events.tenantStatus(tenantId)),
+        "UnknownTenant",
+        () => Effect.undefined
+      ),
+    recordAccess: (access) => router.recordAccess(access),
+    setTenantStatus: (request) =>
+      Effect.catchTag(
+        router.ofTenant(request.tenantId, (member) =>
+          Effect.andThen(
+            router.requireAccess(member, request.accessId),
+            member.events.setTenantStatus(request)
+          )
+        ),
+        "TenantMismatch",
+        () => {
+          const operation = "set the status of a tenant"
+          return Effect.fail(new StorageUnavailable({ operation, retryable: false, code: "TenantMismatch" }))
+        }
+      ),
+    listTenants: ({ accessId, after, limit }) =>
+      mergedPage({
+        start: after,
+        limit,
+        read: (from) => pages(accessId, (events) => events.listTenants({ accessId, after: from, limit })),
+        cursorOf: ({ tenantId }): TenantId | undefined => tenantId,
+        compare: (one, other) => compareTexts(one.tenantId, other.tenantId),
+        keep: keepCurrent
+      }),
+    readAllLogs: ({ accessId, after, limit }) =>
+      mergedPage({
+        start: after,
+        limit,
+        read: (from) => pages(accessId, (events) => events.readAllLogs({ accessId, after: from, limit })),
+        cursorOf: ({ tenantId, position }): typeof after => ({ tenantId, position }),
+        compare: (one, other) => compareTexts(one.tenantId, other.tenantId) || one.position - other.position,
+        keep: keepCurrent
+      }),
+    usage: (request) =>
+      mergedPage({
+        start: request.after,
+        limit: request.limit,
+        read: (from) => pages(request.accessId, (events) => events.usage({ ...request, after: from })),
+        cursorOf: ({ tenantId, day }): typeof request.after => ({ tenantId, day }),
+        compare: (one, other) => compareTexts(one.tenantId, other.tenantId) || one.day - other.day,
+        keep: keepCurrent
+      }),
+    listAccesses: ({ accessId, before, limit }) =>
+      mergedPage({
+        start: before,
+        limit,
+        read: (to) => pages(accessId, (events) => events.listAccesses({ accessId, before: to, limit })),
+        cursorOf: (row): string | undefined => row.accessId,
+        compare: (one, other) => compareTexts(other.accessId, one.accessId),
+        keep: () => Effect.succeed(() => true)
+      })
+  })
+}

@@ -1,0 +1,130 @@
+/** Storages by placement: opened when they are first used, kept while they are, closed when they are idle. */
+import { type Cause, Clock, Context, Deferred, Duration, Effect, Exit, RcMap, Scope } from "effect"
+import { StorageUnavailable } from "../driver/StoreError.ts"
+
+/** What bounds them. */
+export interface Limits {
+  /** Open at the same time at most. */
+  readonly maxOpen: number
+  /** How long an idle one stays open. */
+  readonly idleTimeToLive: Duration.Input
+  /** How long an operation waits for a free place while all that are open are in use. */
+  readonly acquireTimeout: Duration.Input
+}
+
+/** Open storages. */
+export interface OpenStorages<A> {
+  /** Runs an effect with a storage, which stays open meanwhile. */
+  readonly use: <B, E, R>(
+    placement: string,
+    run: (opened: A) => Effect.Effect<B, E, R>
+  ) => Effect.Effect<B, E | StorageUnavailable, R>
+  /** A storage that stays open as long as the scope. */
+  readonly acquire: (placement: string) => Effect.Effect<A, StorageUnavailable, Scope.Scope>
+  /** The placements that are open. */
+  readonly open: Effect.Effect<ReadonlyArray<string>>
+  /** Closes a storage, once nobody uses it; whoever comes next opens another one. */
+  readonly close: (placement: string) => Effect.Effect<void>
+}
+
+const isFull = (
+  error: StorageUnavailable | Cause.ExceededCapacityError
+): error is Cause.ExceededCapacityError => error._tag === "ExceededCapacityError"
+
+export const make = Effect.fnUntraced(function* <A>(
+  open: (placement: string) => Effect.Effect<A, StorageUnavailable, Scope.Scope>,
+  limits: Limits
+): Effect.fn.Return<OpenStorages<A>, never, Scope.Scope> {
+  const context = yield* Effect.context()
+  const scope = yield* Effect.scope
+  const acquireTimeout = Duration.toMillis(limits.acquireTimeout)
+  const map: RcMap.RcMap<string, A, StorageUnavailable | Cause.ExceededCapacityError> = yield* RcMap.make({
+    lookup: (placement: string) =>
+      Effect.flatMap(Effect.scope, (entry) =>
+        open(placement).pipe(
+          // A failure would be kept like a storage.
+          Effect.onExit((exit) =>
+            Exit.isSuccess(exit) || Exit.hasInterrupts(exit)
+              ? Effect.void
+              : Effect.asVoid(
+                  Effect.forkIn(RcMap.invalidate(map, placement), scope, { startImmediately: true })
+                )
+          ),
+          // A storage is everybody's: it keeps nothing of who came first, neither their tenant nor their transaction.
+          Effect.setContext(Context.add(context, Scope.Scope, entry))
+        )
+      ),
+    idleTimeToLive: limits.idleTimeToLive,
+    capacity: limits.maxOpen
+  })
+
+  /** Who waits for a free place is woken when any storage gets idle. */
+  let waiting = 0
+  let freed = Deferred.makeUnsafe<void>()
+  const wake = Effect.sync(() => {
+    if (waiting === 0) return
+    const waited = freed
+    freed = Deferred.makeUnsafe<void>()
+    Deferred.doneUnsafe(waited, Exit.void)
+  })
+
+  /** The one that has been idle longest; those that are being opened or used are not. */
+  const idle = (): string | undefined => {
+    if (map.state._tag === "Closed") return undefined
+    let found: { readonly placement: string; readonly expiresAt: number } | undefined
+    for (const [placement, { expiresAt, refCount }] of map.state.map) {
+      if (refCount === 0 && (found === undefined || expiresAt < found.expiresAt))
+        found = { placement, expiresAt }
+    }
+    return found?.placement
+  }
+
+  const get = (
+    placement: string,
+    deadline: number
+  ): Effect.Effect<A, StorageUnavailable | Cause.ExceededCapacityError, Scope.Scope> =>
+    Effect.suspend(() => {
+      const next = freed
+      return Effect.catchIf(RcMap.get(map, placement), isFull, (error) => {
+        const unused = idle()
+        const room =
+          unused === undefined
+            ? Effect.flatMap(Clock.currentTimeMillis, (now) =>
+                Effect.timeoutOrElse(Deferred.await(next), {
+                  duration: Math.max(0, deadline - now),
+                  orElse: () => Effect.fail(error)
+                })
+              )
+            : RcMap.invalidate(map, unused)
+        return Effect.andThen(room, get(placement, deadline))
+      })
+    })
+
+  const acquire = (placement: string): Effect.Effect<A, StorageUnavailable, Scope.Scope> =>
+    // Finalizers run in reverse: the storage is given back before others hear of it.
+    Effect.andThen(
+      Effect.addFinalizer(() => wake),
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        waiting++
+        return get(placement, now + acquireTimeout).pipe(
+          Effect.ensuring(Effect.sync(() => waiting--)),
+          Effect.catchIf(isFull, () => Effect.fail(full))
+        )
+      })
+    )
+
+  return {
+    acquire,
+    use: (placement, run) =>
+      Effect.acquireUseRelease(
+        Scope.make(),
+        (used) => Effect.flatMap(Scope.provide(acquire(placement), used), run),
+        (used, exit) => Scope.close(used, exit)
+      ),
+    open: Effect.map(RcMap.keys(map), (keys) => [...keys]),
+    close: (placement) => RcMap.invalidate(map, placement)
+  }
+})
+
+/** SQLSTATE of too many connections: the same as if a database had no free one. */
+const full = new StorageUnavailable({ operation: "open a database", retryable: true, code: "53300" })

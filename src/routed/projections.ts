@@ -1,0 +1,276 @@
+/** Projections of tenants that are in several storages: each storage keeps the progress of its own tenants. */
+import { Cause, Clock, Effect, Exit, Option, Semaphore } from "effect"
+import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
+import { StorageUnavailable } from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import { type Answer, firstFailure, type Member, problemOf, type Router, withoutUnknown } from "./router.ts"
+
+/** How long a storage that failed is left alone at first and at most, in milliseconds: the others do not wait for it. */
+const rest = { first: 1000, longest: 5000 }
+
+/** How long a tenant waits that has moved away from a storage with unfinished work, in milliseconds. */
+const awayFor = 60_000
+
+/** Claims in a row that may be of tenants that have moved away. */
+const maxAway = 100
+
+interface Resting {
+  readonly until: number
+  readonly millis: number
+  readonly error: StorageUnavailable
+}
+
+type Registration = ProjectionStorage.ProjectionKey & { readonly startAt: "beginning" | "now" }
+
+/** Puts an open transaction of a storage around what runs in it. */
+export type Within<M> = (
+  member: M,
+  tenantId: TenantId | undefined
+) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+export const make = <M extends Member>(
+  router: Router<M>,
+  within: Within<M>
+): ProjectionStorage.ProjectionStorage["Service"] => {
+  const resting = new Map<string, Resting>()
+  /** What is to be registered where a storage is used for the first time, or again after it could not be reached. */
+  const registrations = new Map<string, Registration>()
+  const registered = new Map<string, Set<string>>()
+  const registering = Semaphore.makeUnsafe(1)
+  let turn = 0
+
+  const keyOf = ({ projection, version }: ProjectionStorage.ProjectionKey) =>
+    JSON.stringify([projection, version])
+
+  const register = (member: M, wanted: ReadonlyArray<Registration>) =>
+    Effect.suspend(() => {
+      const done = registered.get(member.placement) ?? new Set<string>()
+      registered.set(member.placement, done)
+      const missing = wanted.filter((one) => !done.has(keyOf(one)))
+      if (missing.length === 0) return Effect.void
+      return Effect.andThen(
+        member.projections.register(missing),
+        Effect.sync(() => {
+          for (const one of missing) done.add(keyOf(one))
+        })
+      )
+    })
+
+  /**
+   * In a storage that is met later, everything begins at the beginning: whatever is there came after `register`, or would
+   * be missed.
+   */
+  const registerLate = (member: M) =>
+    Effect.suspend(() => {
+      const done = registered.get(member.placement)
+      return registrations.size === (done?.size ?? 0)
+        ? Effect.void
+        : registering.withPermit(
+            register(
+              member,
+              [...registrations.values()].map(({ projection, version }) => ({
+                projection,
+                version,
+                startAt: "beginning" as const
+              }))
+            )
+          )
+    })
+
+  /** Some storages may be away, the others go on; if all are, that is a failure. */
+  const unlessAll = (
+    operation: string,
+    answers: ReadonlyArray<Answer<unknown>>
+  ): Effect.Effect<void, StorageUnavailable> => {
+    const failed = answers.filter(({ exit }) => Exit.isFailure(exit))
+    const cause = firstFailure(answers)
+    if (cause === undefined) return Effect.void
+    if (failed.length === answers.length) return Effect.failCause(cause)
+    return Effect.logWarning(`Some databases did not ${operation}; the others go on`).pipe(
+      Effect.annotateLogs({
+        databases: failed.map(({ placement }) => placement).join(", "),
+        problem: problemOf(cause)
+      })
+    )
+  }
+
+  const ofTenant = <A, E, R>(
+    operation: string,
+    tenantId: TenantId,
+    run: (projections: ProjectionStorage.ProjectionStorage["Service"]) => Effect.Effect<A, E, R>
+  ) => withoutUnknown(operation)(router.ofRegistered(tenantId, ({ projections }) => run(projections)))
+
+  /** Runs the body of a claim, unless the tenant lives somewhere else by now; what it left is not worked on. */
+  const inPlace = <A, E, R>(
+    member: M,
+    claim: ProjectionStorage.Claim,
+    body: Effect.Effect<A, E, R>
+  ): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> =>
+    Effect.catchTag(router.directory.placement(claim.tenantId), "UnknownTenant", () => Effect.undefined).pipe(
+      Effect.flatMap((placement): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> => {
+        if (placement === member.placement) return Effect.asSome(body)
+        return member.projections
+          .fail({
+            claim,
+            position: claim.position + 1,
+            attempts: claim.failedPosition === claim.position + 1 ? claim.attempts : 0,
+            error: "the directory says that the tenant is in another database",
+            retryIn: awayFor
+          })
+          .pipe(
+            Effect.catchTag("TenantMismatch", () => {
+              const operation = "work on a projection"
+              return Effect.fail(
+                new StorageUnavailable({ operation, retryable: false, code: "TenantMismatch" })
+              )
+            }),
+            Effect.andThen(
+              Effect.logWarning("A database has unfinished projections of a tenant that is elsewhere")
+            ),
+            Effect.annotateLogs({ database: member.placement, tenantId: claim.tenantId }),
+            Effect.as(Option.none<A>())
+          )
+      })
+    )
+
+  /** Claims once in a storage. None: nothing to do there. */
+  const workIn = <A, E, R>(
+    member: M,
+    request: ProjectionStorage.WorkRequest,
+    body: (claim: ProjectionStorage.Claim) => Effect.Effect<A, E, R>,
+    left = maxAway
+  ): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> => {
+    const { accessId } = request
+    return Effect.andThen(
+      accessId === undefined ? Effect.void : router.requireAccess(member, accessId),
+      member.projections.work(request, (claim) =>
+        within(member, claim.tenantId)(inPlace(member, claim, body(claim)))
+      )
+    ).pipe(
+      Effect.flatMap(
+        Option.match({
+          onNone: () => Effect.succeedNone,
+          onSome: (worked) =>
+            Option.isSome(worked) || left === 0
+              ? Effect.succeed(worked)
+              : workIn(member, request, body, left - 1)
+        })
+      )
+    )
+  }
+
+  return ProjectionStorage.ProjectionStorage.of({
+    register: (projections) =>
+      registering.withPermit(
+        Effect.suspend(() => {
+          for (const one of projections) {
+            if (!registrations.has(keyOf(one))) registrations.set(keyOf(one), one)
+          }
+          return Effect.flatMap(
+            router.ofAll((member) => register(member, projections)),
+            (answers) => {
+              const cause = firstFailure(answers)
+              // Later it would not be "now" any more.
+              return cause !== undefined && projections.some(({ startAt }) => startAt === "now")
+                ? Effect.failCause(cause)
+                : unlessAll("register projections", answers)
+            }
+          )
+        })
+      ),
+    sweep: Effect.flatMap(
+      router.ofAll((member) => Effect.andThen(registerLate(member), member.projections.sweep)),
+      (answers) => unlessAll("look for work", answers)
+    ),
+    work: <A, E, R>(
+      request: ProjectionStorage.WorkRequest,
+      body: (claim: ProjectionStorage.Claim) => Effect.Effect<A, E, R>
+    ) =>
+      Effect.gen(function* () {
+        const placements = yield* router.directory.placements
+        // Databases take turns in being the first that is looked at.
+        const first = turn++
+        let error: StorageUnavailable | undefined
+        for (let index = 0; index < placements.length; index++) {
+          const placement = placements[(first + index) % placements.length]
+          if (placement === undefined) continue
+          const tired = resting.get(placement)
+          if (tired !== undefined) {
+            const now = yield* Clock.currentTimeMillis
+            if (tired.until > now) {
+              error ??= tired.error
+              continue
+            }
+            // One worker finds out whether it is back.
+            resting.set(placement, { ...tired, until: now + rest.longest })
+          }
+          let opened = false
+          let claimed = false
+          const exit = yield* Effect.exit(
+            router.storages.use(placement, (member) =>
+              Effect.andThen(
+                registerLate(member),
+                Effect.suspend(() => {
+                  opened = true
+                  return workIn(member, request, (claim) => {
+                    claimed = true
+                    return body(claim)
+                  })
+                })
+              )
+            )
+          )
+          if (Exit.isSuccess(exit)) {
+            resting.delete(placement)
+            if (Option.isSome(exit.value)) return exit.value
+            continue
+          }
+          const failure = unavailableOf(exit.cause)
+          if (claimed || failure === undefined) return yield* exit
+          error ??= failure
+          // What a storage refuses is no reason to leave it alone.
+          if (opened && !failure.retryable) continue
+          const millis = Math.min(rest.longest, (tired?.millis ?? rest.first / 2) * 2)
+          resting.set(placement, { until: (yield* Clock.currentTimeMillis) + millis, millis, error: failure })
+        }
+        return error === undefined ? Option.none<A>() : yield* error
+      }),
+    attempt: (effect) =>
+      Effect.flatMap(router.current, (transaction) => {
+        if (transaction === undefined) return effect
+        const { member, tenantId } = transaction
+        return member.projections.attempt(within(member, tenantId)(effect))
+      }),
+    advance: (claim, position) =>
+      ofTenant("move a checkpoint", claim.tenantId, (storage) => storage.advance(claim, position)),
+    fail: (failure) =>
+      ofTenant("record a failure", failure.claim.tenantId, (storage) => storage.fail(failure)),
+    addDeadLetter: (claim, letter) =>
+      ofTenant("put an event aside", claim.tenantId, (storage) => storage.addDeadLetter(claim, letter)),
+    deadLetters: (key) => ofTenant("list dead letters", key.tenantId, (storage) => storage.deadLetters(key)),
+    removeDeadLetter: (key) =>
+      ofTenant("remove a dead letter", key.tenantId, (storage) => storage.removeDeadLetter(key)),
+    progress: (key) =>
+      ofTenant("read the progress of a projection", key.tenantId, (storage) => storage.progress(key)),
+    resume: (key) => ofTenant("resume a projection", key.tenantId, (storage) => storage.resume(key)),
+    startRebuild: (key) => ofTenant("start a rebuild", key.tenantId, (storage) => storage.startRebuild(key)),
+    lockLive: (claim) => ofTenant("lock a read model", claim.tenantId, (storage) => storage.lockLive(claim)),
+    switchRebuild: (claim, options) =>
+      ofTenant("put a rebuilt read model in place", claim.tenantId, (storage) =>
+        storage.switchRebuild(claim, options)
+      ),
+    transaction: (tenantId, effect, accessId) =>
+      router.use(withoutUnknown("run a transaction")(router.acquireRegistered(tenantId)), (member) =>
+        Effect.andThen(
+          accessId === undefined ? Effect.void : router.requireAccess(member, accessId),
+          member.projections.transaction(tenantId, within(member, tenantId)(effect), accessId)
+        )
+      )
+  })
+}
+
+/** The failure of a storage; undefined for an interruption and for what a storage does not fail with. */
+const unavailableOf = (cause: Cause.Cause<unknown>): StorageUnavailable | undefined => {
+  const error = Cause.squash(cause)
+  return !Cause.hasInterrupts(cause) && error instanceof StorageUnavailable ? error : undefined
+}

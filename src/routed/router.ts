@@ -1,0 +1,275 @@
+/** From a tenant to the storage its data is in. */
+import { Cause, Context, Effect, Exit, Scope } from "effect"
+import type { EventStorage } from "../driver/EventStorage.ts"
+import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
+import type { SnapshotStorage } from "../driver/SnapshotStorage.ts"
+import { StorageUnavailable, TenantMismatch, UnknownTenant } from "../driver/StoreError.ts"
+import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
+import type { TenantDirectory } from "./TenantDirectory.ts"
+import * as OpenStorages from "./openStorages.ts"
+
+/** The storages of one placement. */
+export interface Member {
+  readonly placement: string
+  readonly events: EventStorage["Service"]
+  readonly projections: ProjectionStorage["Service"]
+  readonly snapshots: SnapshotStorage["Service"]
+  /** Whether nothing is done for a tenant that is not registered there. */
+  readonly dedicated: boolean
+}
+
+/** The open transaction of a fiber: everything in it stays in one database. */
+interface Transaction<M> {
+  readonly member: M
+  /** The tenant it is bound to, if it is known. */
+  readonly tenantId: TenantId | undefined
+}
+
+/** What a placement answered. */
+export interface Answer<A> {
+  readonly placement: string
+  readonly exit: Exit.Exit<A, StorageUnavailable>
+}
+
+/** How many databases are asked at the same time. */
+const concurrency = 8
+
+/** Accesses across tenants that are remembered, so that they can be recorded where they look. */
+const maxAccesses = 10_000
+
+interface Access {
+  readonly access: CrossTenantAccess & { readonly operation: string }
+  /** Where it is on record. */
+  readonly at: Set<string>
+}
+
+let routers = 0
+
+/** Finds the storage of a tenant, and goes through all of them. */
+export class Router<M extends Member> {
+  readonly directory: TenantDirectory["Service"]
+  readonly storages: OpenStorages.OpenStorages<M>
+  /** The open transaction of the fiber. Of this router alone: a program may have several. */
+  readonly current: Context.Reference<Transaction<M> | undefined>
+  /** The placement that the program has chosen: nothing is done for tenants of another one. */
+  readonly chosen: Context.Reference<string | undefined>
+  /** Tenants that are registered where the directory says, by the storage that said so. */
+  readonly #registered = new WeakMap<M, Set<TenantId>>()
+  readonly #accesses = new Map<string, Access>()
+
+  constructor(directory: TenantDirectory["Service"], storages: OpenStorages.OpenStorages<M>) {
+    this.directory = directory
+    this.storages = storages
+    this.current = Context.Reference<Transaction<M> | undefined>(
+      `effect-eventsourcing/StorageRouter/${++routers}`,
+      { defaultValue: () => undefined }
+    )
+    this.chosen = Context.Reference<string | undefined>(
+      `effect-eventsourcing/StorageRouter/Chosen/${routers}`,
+      { defaultValue: () => undefined }
+    )
+  }
+
+  /** Says that an effect runs in an open transaction of a storage. */
+  readonly within =
+    (member: M, tenantId: TenantId | undefined) =>
+    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.flatMap(this.current, (outer) =>
+        Effect.flatMap(this.chosen, (chosen) =>
+          effect.pipe(
+            Effect.provideService(this.current, { member, tenantId }),
+            // What was chosen around work on projections says nothing about where that work is.
+            Effect.provideService(
+              this.chosen,
+              outer === undefined && chosen !== member.placement ? undefined : chosen
+            )
+          )
+        )
+      )
+
+  /**
+   * Where a tenant is. Fails if that is neither where the open transaction is nor the placement that was chosen, if there
+   * are such.
+   */
+  readonly placementOf = (
+    tenantId: TenantId
+  ): Effect.Effect<string, UnknownTenant | TenantMismatch | StorageUnavailable> =>
+    Effect.flatMap(this.current, (transaction) =>
+      Effect.flatMap(
+        transaction?.tenantId === tenantId
+          ? Effect.succeed(transaction.member.placement)
+          : this.directory.placement(tenantId),
+        (placement) =>
+          Effect.flatMap(this.chosen, (chosen) =>
+            (transaction?.member.placement ?? placement) === placement && (chosen ?? placement) === placement
+              ? Effect.succeed(placement)
+              : Effect.fail(new TenantMismatch({ tenantId }))
+          )
+      )
+    )
+
+  /**
+   * The storage of a tenant: that of the open transaction, or else the one that the directory says. It stays open as long
+   * as the scope.
+   */
+  readonly acquire = (
+    tenantId: TenantId
+  ): Effect.Effect<M, UnknownTenant | TenantMismatch | StorageUnavailable, Scope.Scope> =>
+    Effect.flatMap(this.placementOf(tenantId), (placement) =>
+      Effect.flatMap(this.current, (transaction) =>
+        transaction === undefined ? this.storages.acquire(placement) : Effect.succeed(transaction.member)
+      )
+    )
+
+  /** The same where the tenant is registered, if the storage says that it must be. */
+  readonly acquireRegistered = (
+    tenantId: TenantId
+  ): Effect.Effect<M, UnknownTenant | TenantMismatch | StorageUnavailable, Scope.Scope> =>
+    Effect.tap(this.acquire(tenantId), (member) => this.requireRegistered(member, tenantId))
+
+  /** Runs an effect with a storage that stays open meanwhile. */
+  readonly use = <B, E, A, E2, R>(
+    acquire: Effect.Effect<B, E, Scope.Scope>,
+    run: (acquired: B) => Effect.Effect<A, E2, R>
+  ): Effect.Effect<A, E | E2, R> =>
+    Effect.acquireUseRelease(
+      Scope.make(),
+      (used) => Effect.flatMap(Scope.provide(acquire, used), run),
+      (used, exit) => Scope.close(used, exit)
+    )
+
+  /** Runs an effect with the storage of a tenant. */
+  readonly ofTenant = <A, E, R>(
+    tenantId: TenantId,
+    run: (member: M) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | UnknownTenant | TenantMismatch | StorageUnavailable, R> =>
+    this.use(this.acquire(tenantId), run)
+
+  /** The same where the tenant is registered, if the storage says that it must be. */
+  readonly ofRegistered = <A, E, R>(
+    tenantId: TenantId,
+    run: (member: M) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | UnknownTenant | TenantMismatch | StorageUnavailable, R> =>
+    this.use(this.acquireRegistered(tenantId), run)
+
+  /**
+   * Fails unless the tenant is registered in a dedicated storage. It is what stands against a directory that is wrong:
+   * a tenant that was sent to another one's database finds itself unknown there.
+   */
+  readonly requireRegistered = (
+    member: M,
+    tenantId: TenantId
+  ): Effect.Effect<void, UnknownTenant | TenantMismatch | StorageUnavailable> => {
+    if (!member.dedicated) return Effect.void
+    const known = this.#registered.get(member)
+    if (known?.has(tenantId) === true) return Effect.void
+    return Effect.flatMap(member.events.tenantStatus(tenantId), (status) => {
+      if (status === undefined) return Effect.fail(new UnknownTenant({ tenantId }))
+      if (known === undefined) this.#registered.set(member, new Set([tenantId]))
+      else known.add(tenantId)
+      return Effect.void
+    })
+  }
+
+  /** Runs an effect with each of the storages, a few at a time: what each of them answered. */
+  readonly ofAll = <A, R>(
+    run: (member: M) => Effect.Effect<A, StorageUnavailable, R>
+  ): Effect.Effect<ReadonlyArray<Answer<A>>, StorageUnavailable, R> =>
+    Effect.flatMap(this.directory.placements, (placements) =>
+      Effect.forEach(
+        placements,
+        (placement) =>
+          Effect.map(Effect.exit(this.storages.use(placement, run)), (exit): Answer<A> => ({
+            placement,
+            exit
+          })),
+        { concurrency }
+      )
+    )
+
+  /** The same, where every storage must answer: what is read across tenants is never without some of them. */
+  readonly everyOne = <A, R>(
+    run: (member: M) => Effect.Effect<A, StorageUnavailable, R>
+  ): Effect.Effect<ReadonlyArray<{ readonly placement: string; readonly value: A }>, StorageUnavailable, R> =>
+    Effect.flatMap(this.directory.placements, (placements) =>
+      Effect.forEach(
+        placements,
+        (placement) => Effect.map(this.storages.use(placement, run), (value) => ({ placement, value })),
+        { concurrency }
+      )
+    )
+
+  /** Records an access in the first storage that can be reached; in others it is recorded before they are looked at. */
+  readonly recordAccess = (
+    access: CrossTenantAccess & { readonly operation: string }
+  ): Effect.Effect<string, StorageUnavailable> =>
+    Effect.flatMap(this.directory.placements, (placements) => {
+      const record = (index: number): Effect.Effect<string, StorageUnavailable> => {
+        const placement = placements[index]
+        if (placement === undefined) {
+          const operation = "record a cross-tenant access"
+          return Effect.fail(
+            new StorageUnavailable({ operation, retryable: false, code: "UnknownPlacement" })
+          )
+        }
+        return this.storages
+          .use(placement, ({ events }) => events.recordAccess(access))
+          .pipe(
+            Effect.tap((accessId) =>
+              Effect.sync(() => this.#remember(accessId, { access, at: new Set([placement]) }))
+            ),
+            Effect.catchIf(
+              ({ retryable }) => retryable && index + 1 < placements.length,
+              () => record(index + 1)
+            )
+          )
+      }
+      return record(0)
+    })
+
+  readonly #remember = (accessId: string, access: Access): void => {
+    this.#accesses.delete(accessId)
+    this.#accesses.set(accessId, access)
+    for (const oldest of this.#accesses.keys()) {
+      if (this.#accesses.size <= maxAccesses) return
+      this.#accesses.delete(oldest)
+    }
+  }
+
+  /** Sees to it that an access is on record where it looks. One that nobody recorded is refused there. */
+  readonly requireAccess = (member: M, accessId: string): Effect.Effect<void, StorageUnavailable> =>
+    Effect.suspend(() => {
+      const found = this.#accesses.get(accessId)
+      if (found === undefined) return Effect.void
+      this.#remember(accessId, found)
+      if (found.at.has(member.placement)) return Effect.void
+      return Effect.andThen(
+        member.events.recordAccess({ ...found.access, accessId }),
+        Effect.sync(() => found.at.add(member.placement))
+      )
+    })
+}
+
+/** For operations that know no unknown tenant: a tenant without a database has nothing that could be read or changed. */
+export const withoutUnknown =
+  (operation: string) =>
+  <A, E, R>(effect: Effect.Effect<A, E | UnknownTenant, R>): Effect.Effect<A, E | StorageUnavailable, R> =>
+    Effect.catchIf(
+      effect,
+      (error): error is UnknownTenant => error instanceof UnknownTenant,
+      () => Effect.fail(new StorageUnavailable({ operation, retryable: false, code: "UnknownTenant" }))
+    )
+
+/** The first failure of several storages; a defect of one is one. */
+export const firstFailure = (
+  answers: ReadonlyArray<Answer<unknown>>
+): Cause.Cause<StorageUnavailable> | undefined => {
+  for (const { exit } of answers) if (Exit.isFailure(exit)) return exit.cause
+  return undefined
+}
+
+/** What went wrong, for the log. */
+export const problemOf = <E>(cause: Cause.Cause<E>): string => {
+  const error = Cause.squash(cause)
+  return error instanceof Error ? error.message : "unknown"
+}

@@ -1,0 +1,445 @@
+/**
+ * The event store: typed events in, typed events out, always of the current tenant.
+ */
+import { Context, type DateTime, Effect, Layer, type Schema, Stream } from "effect"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import type * as Event from "../domain/Event.ts"
+import type * as EventQuery from "../domain/EventQuery.ts"
+import * as EventStorage from "../driver/EventStorage.ts"
+import { currentTenant } from "../domain/currentTenant.ts"
+import * as decode from "./decode.ts"
+import * as encode from "./encode.ts"
+import { importEvents } from "./importEvents.ts"
+import { paged } from "./pages.ts"
+import { spanned } from "./spanned.ts"
+import { storedTypes } from "../domain/storedTypes.ts"
+import { asked, makeReader, placeOf, withReader } from "./read.ts"
+import { checkCommandKey, makeWriter, storedStream } from "./append.ts"
+import { recordAccess } from "./crossTenant.ts"
+import type {
+  AppendError,
+  DecodeError,
+  ExpectedVersion,
+  InvalidInput,
+  ReadError,
+  StorageUnavailable
+} from "../driver/StoreError.ts"
+import type { AllTenants, CurrentTenant, TenantId } from "../domain/Tenant.ts"
+
+/** Events for one stream. */
+export interface StreamEvents<Type extends string, State, Payload extends Event.Tagged, Id> {
+  readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
+  readonly id: Id
+  /** The version the stream must have; `"any"` to append whatever it is. */
+  readonly expectedVersion: ExpectedVersion
+  // NoInfer around it all: inside of the union it would refuse literals with a field of several types.
+  readonly events: ReadonlyArray<NoInfer<Event.Appendable<Payload>>>
+}
+
+/** {@link StreamEvents} of an aggregate. */
+// Not in terms of StreamEvents: from a conditional type, aggregates could not be inferred.
+export interface StreamEventsOf<A extends Aggregate.Any> {
+  readonly aggregate: A
+  readonly id: Aggregate.IdOf<A>
+  readonly expectedVersion: ExpectedVersion
+  readonly events: ReadonlyArray<Event.Appendable<Aggregate.EventOf<A>>>
+}
+
+/** A condition of an append: no event of the tenant's log that matches a query lies behind a position. */
+export interface AppendCondition {
+  readonly query: EventQuery.Any
+  /** The last position that was considered. Default: 0, so that no event of the log may match. */
+  readonly after?: number | undefined
+}
+
+/** What an append to several streams may be made conditional on, besides their versions. */
+export interface AppendOptions {
+  /** Checked with the versions, under the tenant's lock: else nothing is written, and `AppendConditionFailed` raised. */
+  readonly condition?: AppendCondition | undefined
+}
+
+/** The same of an append to one stream, and which command it carries out. */
+export interface CommandOptions extends AppendOptions {
+  /**
+   * Has the append take effect once per key: a second one with the same key and fingerprint writes nothing and has the
+   * first outcome; one with another fingerprint fails with `CommandKeyConflict`. The command is recorded also if it has no
+   * events.
+   */
+  readonly command?: EventStorage.CommandKey | undefined
+}
+
+/** {@link StreamEventsOf} any of some aggregates; the expected version is `"any"` if it is left out. */
+export type ImportedEvents<A extends Aggregate.Any> = A extends Aggregate.Any
+  ? Omit<StreamEventsOf<A>, "expectedVersion"> & { readonly expectedVersion?: ExpectedVersion | undefined }
+  : never
+
+/** Settings of an import. */
+export interface ImportOptions {
+  /** Events that are written together at most. Default: 1,000. */
+  readonly chunkEvents?: number | undefined
+  /** Runs after each chunk. */
+  readonly onProgress?: ((soFar: Imported) => Effect.Effect<void>) | undefined
+}
+
+/** What an import has done. */
+export interface Imported {
+  /** Events that were written now. */
+  readonly appended: number
+  /** Events that had been written before. */
+  readonly known: number
+  /** The highest position of these events in the tenant's log; 0 if there are none. */
+  readonly position: number
+}
+
+/** The outcome of an append. */
+export interface Appended<out Payload, out Type extends string = string> {
+  /** The stream's version after the append. */
+  readonly version: number
+  /** The position of the last of the events in the tenant's log; the log's head if there was nothing to append. */
+  readonly position: number
+  /** The events as they are stored. */
+  readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
+  /** Whether the same events had been appended before: then this is the first outcome, and nothing was written. */
+  readonly replayed: boolean
+  /**
+   * Set if the command had been carried out before, whatever events are given now: then version, position and events are
+   * those of that time, and nothing was written.
+   */
+  readonly command?: EventStorage.CommandRow | undefined
+}
+
+/** {@link Appended} of an aggregate. */
+export type AppendedOf<A> =
+  A extends Aggregate.Aggregate<infer Type, infer _State, infer Payload, infer _Id>
+    ? Appended<Payload, Type>
+    : never
+
+/** Envelopes of the events of an aggregate. */
+export type EnvelopeOf<A> =
+  A extends Aggregate.Aggregate<infer Type, infer _State, infer Payload, infer _Id>
+    ? Event.Envelope<Payload, Type>
+    : never
+
+/** Identifies a stream. */
+export interface StreamKey<Type extends string, State, Payload extends Event.Tagged, Id> {
+  readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
+  readonly id: Id
+}
+
+/** How much is read, and in which direction. */
+export interface ReadOptions {
+  /** Default: forwards. */
+  readonly direction?: EventStorage.Direction | undefined
+  /** At most this many events. Default: all. */
+  readonly limit?: number | undefined
+}
+
+/** Where an event is, and which one it is. */
+export interface EventPlace {
+  readonly version: number
+  readonly position: number
+  readonly eventId: string
+  /** Milliseconds since 1970. */
+  readonly recordedAt: number
+}
+
+/** Successive events of a stream. */
+export interface StreamPage<out Payload, out Type extends string = string> {
+  readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
+  /** The first event that was read, even if an upcaster drops it. */
+  readonly first: EventPlace
+  /** The last event that was read, even if an upcaster drops it. */
+  readonly last: EventPlace
+}
+
+/** A range of versions, both ends inclusive. Default: the whole stream. */
+export interface VersionRange {
+  readonly fromVersion?: number | undefined
+  readonly toVersion?: number | undefined
+}
+
+/** What of a tenant's log is read. Everything that is given must hold; an empty list of types selects nothing. */
+export interface LogRange {
+  /** Lowest position, inclusive. Default: 1. */
+  readonly fromPosition?: number | undefined
+  /** Highest position, inclusive. Default: the end. */
+  readonly toPosition?: number | undefined
+  /** Recorded at this time or later. */
+  readonly recordedFrom?: DateTime.Utc | undefined
+  /** Recorded before this time. */
+  readonly recordedBefore?: DateTime.Utc | undefined
+  /** Event types (`_tag`s). Default: all. */
+  readonly eventTypes?: ReadonlyArray<string> | undefined
+  /** Events that match a query. */
+  readonly query?: EventQuery.Any | undefined
+}
+
+/** A tenant and the head of its log. */
+export interface TenantHead {
+  readonly tenantId: TenantId
+  readonly status: EventStorage.TenantStatus
+  readonly createdAt: DateTime.Utc
+  /** The last position of its log; 0 if it is empty. */
+  readonly position: number
+}
+
+/** A place in the logs of all tenants: behind this position of this tenant. */
+export interface AllLogsCursor {
+  readonly tenantId: TenantId
+  readonly position: number
+}
+
+/**
+ * The event store.
+ *
+ * **Details**
+ *
+ * Every method on a tenant's data has `CurrentTenant` in its requirements. Streams page through with bounded memory and
+ * read on only as fast as they are consumed.
+ */
+export class EventStore extends Context.Service<
+  EventStore,
+  {
+    /**
+     * Appends events to one stream. All are written, or none.
+     *
+     * **Details**
+     *
+     * Appending the same events (by event id) with the same content again yields the first outcome again, whatever
+     * version is expected: a retry after a lost answer is safe. Content is stream, type, schema version, payload, tags and
+     * metadata. With no events, only the expected version and the condition are checked. Where there is a tracer, every
+     * append is a span.
+     */
+    readonly append: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      events: StreamEvents<Type, State, Payload, Id> & CommandOptions
+    ) => Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | DecodeError, CurrentTenant>
+    /** Appends events to several streams of the tenant, each stream once. All are written, or none. */
+    readonly appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
+      streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
+      options?: AppendOptions
+    ) => Effect.Effect<
+      { readonly [K in keyof As]: AppendedOf<As[K]> },
+      AppendError | InvalidInput | DecodeError,
+      CurrentTenant
+    >
+    /** The outcome of the command that was carried out under a key; undefined if there is none, or it has expired. */
+    readonly commandOutcome: (
+      key: string
+    ) => Effect.Effect<EventStorage.CommandRow | undefined, ReadError | InvalidInput, CurrentTenant>
+    /**
+     * Appends many events to any streams of the tenant, in the given order, in chunks: for imports. Each chunk is written
+     * whole or not at all.
+     *
+     * **Details**
+     *
+     * Every event needs an id of its own (`Event.make`). So the import can be run again, from the beginning, after
+     * whatever stopped it: events that are there already are passed over. A stream may come several times; what is
+     * expected of its version holds for the first event given with it. At the first event that is refused the import
+     * fails: nothing behind it is written, and of what is before it at least the chunks before its own.
+     */
+    readonly importEvents: <A extends Aggregate.Any, E, R>(
+      events: Stream.Stream<ImportedEvents<A>, E, R>,
+      options?: ImportOptions
+    ) => Effect.Effect<Imported, E | AppendError | InvalidInput | DecodeError, R | CurrentTenant>
+    /** The events of a stream. Empty if there are none. */
+    readonly readStream: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions
+    ) => Stream.Stream<Event.Envelope<Payload, Type>, ReadError | DecodeError | InvalidInput, CurrentTenant>
+    /**
+     * The events of a stream, forwards and page by page: for who folds them, and must know the version that the stream has
+     * even where an upcaster drops its last events. No page if there are none.
+     */
+    readonly readStreamPages: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      request: StreamKey<Type, State, Payload, Id> & VersionRange
+    ) => Stream.Stream<StreamPage<Payload, Type>, ReadError | DecodeError | InvalidInput, CurrentTenant>
+    /** The events of the given aggregates in the tenant's log, in its order. */
+    readonly readLog: <const As extends ReadonlyArray<Aggregate.Any>>(
+      request: { readonly aggregates: As } & LogRange & ReadOptions
+    ) => Stream.Stream<EnvelopeOf<As[number]>, ReadError | DecodeError, CurrentTenant>
+    /** The tenant's log with payloads as the JSON they are stored in: for audits, exports and tools. */
+    readonly readLogJson: (
+      request: { readonly aggregateTypes?: ReadonlyArray<string> | undefined } & LogRange & ReadOptions
+    ) => Stream.Stream<Event.Envelope<Schema.Json>, ReadError, CurrentTenant>
+    /** The version of a stream; 0 if it has no events. */
+    readonly version: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      key: StreamKey<Type, State, Payload, Id>
+    ) => Effect.Effect<number, ReadError | InvalidInput, CurrentTenant>
+    /** Whether a stream has events. */
+    readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      key: StreamKey<Type, State, Payload, Id>
+    ) => Effect.Effect<boolean, ReadError | InvalidInput, CurrentTenant>
+    /** The last position of the tenant's log; 0 if it is empty. */
+    readonly position: Effect.Effect<number, ReadError, CurrentTenant>
+    /** All tenants with the heads of their logs, ordered by id. Every run is written to the audit trail. */
+    readonly tenants: Stream.Stream<TenantHead, StorageUnavailable, AllTenants>
+    /**
+     * The logs of all tenants, tenant by tenant, each in its order, with payloads as JSON. Every run is written to the
+     * audit trail.
+     */
+    readonly readAllLogsJson: (request?: {
+      /** Read on behind this place. */
+      readonly after?: AllLogsCursor | undefined
+    }) => Stream.Stream<Event.Envelope<Schema.Json>, StorageUnavailable, AllTenants>
+  }
+>()("effect-eventsourcing/EventStore") {}
+
+/** Settings of {@link layerWith}. */
+export interface Options {
+  /** What is refused before anything is written. */
+  readonly limits?: Partial<encode.Limits> | undefined
+  /** Events a page of a read has at most. Default: 500. */
+  readonly pageSize?: number | undefined
+}
+
+const defaultPageSize = 500
+
+/** Of the results of an append that of its first stream, or all: each has the events of its stream. */
+const firstOf = (results: ReadonlyArray<unknown>): unknown => results[0]
+const allOf = (results: ReadonlyArray<unknown>): unknown => results
+
+const make = (options: Options): Effect.Effect<EventStore["Service"], never, EventStorage.EventStorage> =>
+  Effect.map(EventStorage.EventStorage, (storage) => {
+    const limits = encode.makeLimits(options.limits)
+    const pageSize = options.pageSize ?? defaultPageSize
+    if (!Number.isSafeInteger(pageSize) || pageSize < 1)
+      throw new RangeError("pageSize must be a positive integer")
+
+    const reader = makeReader(storage, pageSize)
+    const write = makeWriter(storage, reader, limits)
+
+    const streamVersion: EventStore["Service"]["version"] = Effect.fnUntraced(function* (key) {
+      const tenantId = yield* currentTenant
+      return yield* storage.streamVersion(yield* Effect.fromResult(storedStream(tenantId, key)))
+    })
+
+    const store = EventStore.of({
+      append: <Type extends string, State, Payload extends Event.Tagged, Id>(
+        request: StreamEvents<Type, State, Payload, Id> & CommandOptions
+      ) =>
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One stream, one result, with the events of that stream.
+        spanned("EventStore.append", (services) =>
+          write(services, [request], request, firstOf)
+        ) as Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | DecodeError, CurrentTenant>,
+      appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
+        streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
+        { condition }: AppendOptions = {}
+      ) =>
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream.
+        spanned("EventStore.appendAll", (services) =>
+          write(services, streams, { condition }, allOf)
+        ) as Effect.Effect<
+          { readonly [K in keyof As]: AppendedOf<As[K]> },
+          AppendError | InvalidInput | DecodeError,
+          CurrentTenant
+        >,
+      commandOutcome: (key) =>
+        Effect.gen(function* () {
+          const tenantId = yield* currentTenant
+          yield* Effect.fromResult(checkCommandKey(key))
+          return yield* storage.commandOutcome({ tenantId, key })
+        }),
+      importEvents: (events, settings = {}) =>
+        Effect.flatMap(currentTenant, (tenantId) =>
+          importEvents(storage, limits, tenantId, events, settings)
+        ).pipe(Effect.withSpan("EventStore.importEvents")),
+      readStream: (request) =>
+        Stream.unwrap(
+          Effect.gen(function* () {
+            const tenantId = yield* currentTenant
+            const key = yield* Effect.fromResult(storedStream(tenantId, request))
+            return reader.readStream(key, request, (rows) =>
+              decode.envelopes(tenantId, request.aggregate, rows, request.direction)
+            )
+          })
+        ),
+      readStreamPages: ({ aggregate, fromVersion, id, toVersion }) =>
+        Stream.unwrap(
+          Effect.gen(function* () {
+            const tenantId = yield* currentTenant
+            const key = yield* Effect.fromResult(storedStream(tenantId, { aggregate, id }))
+            return reader.readStream(key, { fromVersion, toVersion }, (rows) => {
+              const [first] = rows
+              const last = rows.at(-1)
+              if (first === undefined || last === undefined) return { events: [], failure: undefined }
+              const { events, ...page } = decode.envelopes(tenantId, aggregate, rows)
+              return { ...page, events: [{ events, first: placeOf(first), last: placeOf(last) }] }
+            })
+          })
+        ),
+      readLog: <const As extends ReadonlyArray<Aggregate.Any>>({
+        aggregates,
+        ...range
+      }: { readonly aggregates: As } & LogRange & ReadOptions) =>
+        Stream.unwrap(
+          Effect.map(currentTenant, (tenantId) => {
+            const byType = new Map(aggregates.map((aggregate) => [aggregate.type, aggregate]))
+            const { eventTypes } = range
+            const wanted = eventTypes === undefined ? undefined : new Set(eventTypes)
+            return reader.readLog(
+              tenantId,
+              {
+                aggregateTypes: [...byType.keys()],
+                eventTypes: eventTypes === undefined ? undefined : storedTypes(aggregates, eventTypes)
+              },
+              range,
+              // Each event is decoded by the aggregate whose type it has.
+              (rows) =>
+                // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
+                decode.mixedEnvelopes(tenantId, byType, rows, wanted, range.direction) as decode.Decoded<
+                  EnvelopeOf<As[number]>,
+                  DecodeError
+                >,
+              asked(range)
+            )
+          })
+        ),
+      readLogJson: ({ aggregateTypes, ...range }) =>
+        Stream.unwrap(
+          Effect.map(currentTenant, (tenantId) =>
+            reader.readLog(tenantId, { aggregateTypes, eventTypes: range.eventTypes }, range, (rows) =>
+              decode.jsonEnvelopes(tenantId, rows)
+            )
+          )
+        ),
+      version: streamVersion,
+      exists: (key) => Effect.map(streamVersion(key), (version) => version > 0),
+      position: Effect.flatMap(currentTenant, storage.position),
+      tenants: Stream.unwrap(
+        Effect.map(recordAccess(storage, "EventStore.tenants"), (accessId) =>
+          paged({
+            start: undefined as TenantId | undefined,
+            pageSize,
+            read: (after, limit) => storage.listTenants({ accessId, after, limit }),
+            next: (last) => last.tenantId,
+            decode: decode.tenantHeads
+          })
+        )
+      ),
+      readAllLogsJson: (request) =>
+        Stream.unwrap(
+          Effect.map(recordAccess(storage, "EventStore.readAllLogsJson"), (accessId) =>
+            paged({
+              start: request?.after,
+              pageSize,
+              read: (after, limit) => storage.readAllLogs({ accessId, after, limit }),
+              next: (last) => ({ tenantId: last.tenantId, position: last.position }),
+              decode: decode.allLogsJson
+            })
+          )
+        )
+    })
+    return withReader(store, reader)
+  })
+
+/** The event store on a driver. */
+export const layer: Layer.Layer<EventStore, never, EventStorage.EventStorage> = Layer.effect(
+  EventStore,
+  make({})
+)
+
+/** The event store on a driver, with settings. */
+export const layerWith = (options: Options): Layer.Layer<EventStore, never, EventStorage.EventStorage> =>
+  Layer.effect(
+    EventStore,
+    Effect.suspend(() => make(options))
+  )

@@ -1,0 +1,132 @@
+/**
+ * The registry of tenants: who has a log, who may write to it, what each has used, and who looked across tenants.
+ */
+import { Context, DateTime, Effect, Layer, Stream } from "effect"
+import * as EventStorage from "../driver/EventStorage.ts"
+import { checkedTenant, currentTenant } from "../domain/currentTenant.ts"
+import { accesses, usage } from "./decode.ts"
+import { paged } from "./pages.ts"
+import { recordAccess } from "./crossTenant.ts"
+import type { ReadError, StorageUnavailable, UnknownTenant } from "../driver/StoreError.ts"
+import type { AllTenants, CrossTenantAccess, CurrentTenant, TenantId } from "../domain/Tenant.ts"
+
+/** A use of `AllTenants`, as recorded. */
+export interface RecordedAccess extends CrossTenantAccess {
+  readonly accessId: string
+  readonly accessedAt: DateTime.Utc
+  /** What was done, for example `EventStore.tenants`. */
+  readonly operation: string
+}
+
+/** What a tenant recorded on a day: events, their bytes, and the streams they are in. */
+export interface Usage extends Omit<EventStorage.UsageRow, "day"> {
+  /** When the day begins, in UTC. */
+  readonly day: DateTime.Utc
+}
+
+/** A time, by when events were recorded. */
+export interface UsageRange {
+  /** Recorded at this time or later. */
+  readonly recordedFrom: DateTime.Utc
+  /** Recorded before this time. */
+  readonly recordedBefore: DateTime.Utc
+}
+
+/**
+ * The registry of tenants. Listing them is `EventStore.tenants`.
+ */
+export class TenantRegistry extends Context.Service<
+  TenantRegistry,
+  {
+    /** Registers a tenant; does nothing if it is registered. Returns its status. */
+    readonly provision: (tenantId: TenantId) => Effect.Effect<EventStorage.TenantStatus, ReadError>
+    /** The status of the current tenant; undefined if it is not registered. */
+    readonly status: Effect.Effect<EventStorage.TenantStatus | undefined, ReadError, CurrentTenant>
+    /**
+     * Lets no more appends of a tenant through; it can still be read. Appends that were acknowledged stay; none is
+     * acknowledged afterwards. Returns the former status.
+     */
+    readonly suspend: (
+      tenantId: TenantId
+    ) => Effect.Effect<EventStorage.TenantStatus, UnknownTenant | StorageUnavailable, AllTenants>
+    /** Lets appends of a suspended tenant through again. Returns the former status. */
+    readonly resume: (
+      tenantId: TenantId
+    ) => Effect.Effect<EventStorage.TenantStatus, UnknownTenant | StorageUnavailable, AllTenants>
+    /**
+     * What tenants recorded in a time, for billing: by tenant and day (UTC), ordered by both, without days on which
+     * nothing was recorded. Every run is written to the audit trail.
+     *
+     * **Details**
+     *
+     * A first or last day that is only partly in the time counts with that part. Bytes are those of payloads and metadata
+     * in UTF-8, not what the database needs to store them. The sum of a tenant's `newStreams` over all days is the number
+     * of its streams.
+     *
+     * **Gotchas**
+     *
+     * Nothing is counted beforehand: the database reads all events of the time, page by page, and answers with the
+     * counts. A tenant that recorded nothing in it costs an index look-up. Days that are over do not change: ask for each
+     * once, and keep the answer.
+     */
+    readonly usage: (range: UsageRange) => Stream.Stream<Usage, StorageUnavailable, AllTenants>
+    /** Every use of `AllTenants`, newest first; this one is the first. */
+    readonly accesses: Stream.Stream<RecordedAccess, StorageUnavailable, AllTenants>
+  }
+>()("effect-eventsourcing/TenantRegistry") {}
+
+const pageSize = 500
+const usagePageSize = 200
+
+/** The registry on a driver. */
+export const layer: Layer.Layer<TenantRegistry, never, EventStorage.EventStorage> = Layer.effect(
+  TenantRegistry,
+  Effect.map(EventStorage.EventStorage, (storage) => {
+    const setStatus = (operation: string, status: EventStorage.TenantStatus) => (tenantId: TenantId) =>
+      checkedTenant(tenantId).pipe(
+        Effect.andThen(recordAccess(storage, `${operation} ${tenantId}`)),
+        Effect.flatMap((accessId) => storage.setTenantStatus({ accessId, tenantId, status }))
+      )
+    return TenantRegistry.of({
+      provision: (tenantId) => Effect.flatMap(checkedTenant(tenantId), storage.provisionTenant),
+      status: Effect.flatMap(currentTenant, storage.tenantStatus),
+      suspend: setStatus("TenantRegistry.suspend", "suspended"),
+      resume: setStatus("TenantRegistry.resume", "active"),
+      usage: ({ recordedBefore, recordedFrom }) =>
+        Stream.unwrap(
+          Effect.map(
+            recordAccess(
+              storage,
+              `TenantRegistry.usage ${DateTime.formatIso(recordedFrom)} ${DateTime.formatIso(recordedBefore)}`
+            ),
+            (accessId) =>
+              paged({
+                start: undefined as EventStorage.UsageRow | undefined,
+                pageSize: usagePageSize,
+                read: (after, limit) =>
+                  storage.usage({
+                    accessId,
+                    recordedFrom: recordedFrom.epochMilliseconds,
+                    recordedBefore: recordedBefore.epochMilliseconds,
+                    after,
+                    limit
+                  }),
+                next: (last) => last,
+                decode: usage
+              })
+          )
+        ),
+      accesses: Stream.unwrap(
+        Effect.map(recordAccess(storage, "TenantRegistry.accesses"), (accessId) =>
+          paged({
+            start: undefined as string | undefined,
+            pageSize,
+            read: (before, limit) => storage.listAccesses({ accessId, before, limit }),
+            next: (last) => last.accessId,
+            decode: accesses
+          })
+        )
+      )
+    })
+  })
+)

@@ -1,0 +1,331 @@
+/** The write path of the typed store: events are encoded, appended under their conditions, and given back as stored. */
+import { Context, Effect, Result, Stream } from "effect"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import type * as Event from "../domain/Event.ts"
+import { CurrentEventContext } from "../domain/EventContext.ts"
+import type * as EventStorage from "../driver/EventStorage.ts"
+import type { Appended, AppendCondition, StreamEventsOf, StreamKey } from "./EventStore.ts"
+import {
+  AppendConditionFailed,
+  type AppendError,
+  CommandKeyConflict,
+  type DecodeError,
+  InvalidEvent,
+  type InvalidInput,
+  LimitExceeded,
+  type ReadError,
+  VersionConflict
+} from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import { appendNowOf } from "../memory/appendNow.ts"
+import { tenantOf } from "../domain/currentTenant.ts"
+import * as decode from "./decode.ts"
+import { CurrentDerivedIds, deriveIds } from "../domain/derivedIds.ts"
+import * as encode from "./encode.ts"
+import * as eventQuery from "./queryTerms.ts"
+import { isExpected } from "../driver/expectedVersion.ts"
+import { maxNameLength, nameProblem } from "../internal/json.ts"
+import { checkIntegers, type Reader, type StoredStream } from "./read.ts"
+import { currentMillis, wholeMillis } from "../internal/clock.ts"
+
+/** Under which condition events are appended, and as the outcome of which command (then to one stream). */
+export interface Terms {
+  readonly condition?: AppendCondition | undefined
+  readonly command?: EventStorage.CommandKey | undefined
+}
+
+/** An append, ready for the driver. */
+interface Plan {
+  readonly tenantId: TenantId
+  readonly now: number
+  readonly prepared: ReadonlyArray<encode.Prepared>
+  /** The versions that streams without events were found at, by the index of the stream. */
+  readonly versions: ReadonlyArray<number>
+  readonly condition: EventStorage.AppendCondition | undefined
+  readonly command: EventStorage.CommandKey | undefined
+}
+
+const noVersions: ReadonlyArray<number> = []
+
+type Receipt = EventStorage.AppendReceipt
+type Results = ReadonlyArray<Appended<Event.Tagged>>
+type Give<A> = (results: Results) => A
+type WriteError = AppendError | InvalidInput | DecodeError
+
+/** A stream as the driver names it. */
+export const storedStream = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  tenantId: TenantId,
+  { aggregate, id }: StreamKey<Type, State, Payload, Id>
+): Result.Result<StoredStream, InvalidInput> =>
+  Result.map(encode.aggregateId(aggregate, id), (aggregateId) => ({
+    tenantId,
+    aggregateType: aggregate.type,
+    aggregateId
+  }))
+
+export const makeWriter = (
+  storage: EventStorage.EventStorage["Service"],
+  { readStream }: Reader,
+  limits: encode.Limits
+) => {
+  /** Events that had been appended before, as they were stored then. */
+  const storedBefore = (
+    { tenantId, aggregateId }: StoredStream,
+    aggregate: Aggregate.Any,
+    versions: ReadonlySet<number>
+  ): Effect.Effect<ReadonlyArray<Event.Envelope<Event.Tagged>>, ReadError | DecodeError> => {
+    if (versions.size === 0) return Effect.succeed([])
+    let fromVersion = Infinity
+    let toVersion = 0
+    for (const version of versions) {
+      fromVersion = Math.min(fromVersion, version)
+      toVersion = Math.max(toVersion, version)
+    }
+    return readStream(
+      { tenantId, aggregateType: aggregate.type, aggregateId },
+      { fromVersion, toVersion },
+      (rows) => decode.envelopes(tenantId, aggregate, rows)
+    ).pipe(
+      Stream.filter((envelope) => versions.has(envelope.version)),
+      Stream.runCollect
+    )
+  }
+
+  /** The outcome of a command that had been carried out before. */
+  const firstOutcome = Effect.fnUntraced(function* (
+    stream: StoredStream,
+    aggregate: Aggregate.Any,
+    key: string,
+    command: EventStorage.CommandRow
+  ) {
+    const { aggregateType, aggregateId, version, position, events } = command
+    if (aggregateType !== stream.aggregateType || aggregateId !== stream.aggregateId)
+      return yield* new CommandKeyConflict({ tenantId: stream.tenantId, key })
+    const versions = new Set(Array.from({ length: events }, (_, index) => version - index))
+    const appended: Appended<Event.Tagged> = {
+      version,
+      position,
+      events: yield* storedBefore(stream, aggregate, versions),
+      replayed: true,
+      command
+    }
+    return [appended]
+  })
+
+  /** What a stream without events is refused for. Nothing is written to it, so no lock is needed. */
+  const checkOnly = Effect.fnUntraced(function* (
+    tenantId: TenantId,
+    { aggregateType, aggregateId, expectedVersion: expected }: EventStorage.StreamAppend
+  ) {
+    const actual = yield* storage.streamVersion({ tenantId, aggregateType, aggregateId })
+    if (isExpected(expected, actual)) return actual
+    return yield* new VersionConflict({ tenantId, aggregateType, aggregateId, expected, actual })
+  })
+
+  /** The same for the condition of an append without events. */
+  const checkCondition = Effect.fnUntraced(function* (
+    tenantId: TenantId,
+    { query, after }: EventStorage.AppendCondition
+  ) {
+    const { rows } = yield* storage.readLog({
+      tenantId,
+      fromPosition: after + 1,
+      toPosition: Number.MAX_SAFE_INTEGER,
+      recordedFrom: undefined,
+      recordedBefore: undefined,
+      aggregateTypes: undefined,
+      eventTypes: undefined,
+      query,
+      direction: "forwards",
+      limit: 1
+    })
+    const [first] = rows
+    if (first !== undefined)
+      return yield* new AppendConditionFailed({ tenantId, after, position: first.position })
+  })
+
+  /** The outcome of a command without events. */
+  const commandAlone = Effect.fnUntraced(function* (stream: StoredStream, key: string) {
+    const { tenantId } = stream
+    // A receipt tells of events only; where the stream was is in the record of the command, unless that is over.
+    const recorded = yield* storage.commandOutcome({ tenantId, key })
+    const { version, position } = recorded ?? {
+      version: yield* storage.streamVersion(stream),
+      position: yield* storage.position(tenantId)
+    }
+    const appended: Appended<Event.Tagged> = { version, position, events: [], replayed: false }
+    return [appended]
+  })
+
+  /** The first outcome of events that had been appended before. */
+  const replayed = Effect.fnUntraced(function* (
+    { prepared, tenantId, versions }: Plan,
+    receipt: EventStorage.AppendReceipt
+  ) {
+    const results: Array<Appended<Event.Tagged>> = []
+    let first = 0
+    for (const { aggregate, append } of prepared) {
+      const end = first + append.events.length
+      const before = new Set(receipt.versions.slice(first, end))
+      const events = yield* storedBefore({ tenantId, ...append }, aggregate, before)
+      results.push(appendedOf(events, receipt, first, end, versions[results.length]))
+      first = end
+    }
+    return results
+  })
+
+  /** What came of an append. */
+  const outcomeOf = <A>(plan: Plan, receipt: Receipt, give: Give<A>): Effect.Effect<A, WriteError> => {
+    const { command, prepared, tenantId, versions } = plan
+    const [only] = prepared
+    if (command !== undefined && only !== undefined) {
+      const stream = { tenantId, ...only.append }
+      if (receipt.command !== undefined)
+        return Effect.map(firstOutcome(stream, only.aggregate, command.key, receipt.command), give)
+      if (only.events.length === 0) return Effect.map(commandAlone(stream, command.key), give)
+    }
+    if (receipt.replayed) return Effect.map(replayed(plan, receipt), give)
+    const results: Array<Appended<Event.Tagged>> = []
+    let first = 0
+    for (const { append, events } of prepared) {
+      const envelopes: Array<Event.Envelope<Event.Tagged>> = []
+      for (const event of events)
+        envelopes.push(decode.appended(tenantId, append, event, receipt, first + envelopes.length))
+      const end = first + events.length
+      results.push(appendedOf(envelopes, receipt, first, end, versions[results.length]))
+      first = end
+    }
+    return Effect.succeed(give(results))
+  }
+
+  const settle = <A>(
+    outcome: Result.Result<Receipt, AppendError>,
+    plan: Plan,
+    give: Give<A>
+  ): Effect.Effect<A, WriteError> =>
+    Result.isFailure(outcome) ? Effect.fail(outcome.failure) : outcomeOf(plan, outcome.success, give)
+
+  const appendNow = appendNowOf(storage.append)
+
+  const send = <A>(
+    plan: Plan,
+    streams: ReadonlyArray<EventStorage.StreamAppend>,
+    give: Give<A>
+  ): Effect.Effect<A, WriteError> => {
+    const { command, condition, now, tenantId } = plan
+    const request: EventStorage.AppendRequest = { tenantId, streams, condition, command }
+    return appendNow === undefined
+      ? Effect.flatMap(storage.append([request]), ([outcome]) =>
+          outcome === undefined
+            ? Effect.die(new Error("the driver gave no outcome for an append"))
+            : settle(outcome, plan, give)
+        )
+      : settle(appendNow(request, now), plan, give)
+  }
+
+  /** Streams without events are looked at, not written. */
+  const sendSome = Effect.fnUntraced(function* <A>(plan: Plan, give: Give<A>) {
+    const { condition, prepared, tenantId } = plan
+    const versions: Array<number> = []
+    const written: Array<EventStorage.StreamAppend> = []
+    for (const { append } of prepared) {
+      if (append.events.length > 0) written.push(append)
+      versions.push(append.events.length > 0 ? 0 : yield* checkOnly(tenantId, append))
+    }
+    if (written.length > 0)
+      return yield* send({ ...plan, now: yield* currentMillis, versions }, written, give)
+    if (condition !== undefined) yield* checkCondition(tenantId, condition)
+    const position = yield* storage.position(tenantId)
+    return give(versions.map((version) => ({ version, position, events: [], replayed: false })))
+  })
+
+  const write = <A>(
+    tenantId: TenantId,
+    services: Context.Context<never>,
+    streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
+    { command, condition: given }: Terms,
+    give: Give<A>
+  ): Effect.Effect<A, WriteError> => {
+    const now = wholeMillis(services)
+    const context = Context.get(services, CurrentEventContext)
+    const encoded = encode.streams(streams, { context, now, limits })
+    if (Result.isFailure(encoded)) return Effect.fail(encoded.failure)
+    const key = command === undefined ? Result.void : checkCommandKey(command.key)
+    if (Result.isFailure(key)) return Effect.fail(key.failure)
+    const prepared = encoded.success
+    const condition = given === undefined ? undefined : storageCondition(given)
+    const plan: Plan = { tenantId, now, prepared, versions: noVersions, condition, command }
+    const written = prepared.map(appendOf)
+    // A command is recorded, whatever it led to.
+    return command !== undefined || (written.length > 0 && written.every(hasEvents))
+      ? send(plan, written, give)
+      : sendSome(plan, give)
+  }
+
+  /**
+   * Appends to streams of the current tenant, and gives of the results what `give` makes of them. Events without an id get
+   * theirs here, where ids are derived. No generators: a small append would spend most of its time in them.
+   */
+  return <A>(
+    services: Context.Context<never>,
+    streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
+    terms: Terms,
+    give: Give<A>
+  ): Effect.Effect<A, WriteError> => {
+    const tenantId = tenantOf(services)
+    const derivedIds = Context.get(services, CurrentDerivedIds)
+    if (derivedIds === undefined) return write(tenantId, services, streams, terms, give)
+    return deriveIds(
+      derivedIds,
+      streams,
+      // An id that is not one is refused further on.
+      (stream) => Result.getOrUndefined(storedStream(tenantId, stream)),
+      (named) => write(tenantId, services, named, terms, give)
+    )
+  }
+}
+
+const storageCondition = ({ query, after = 0 }: AppendCondition): EventStorage.AppendCondition => {
+  checkIntegers({ after })
+  return { query: eventQuery.ofCondition(query), after }
+}
+
+/** Refuses a key that cannot be stored; the type is that of the aggregate the command is for, if it is known. */
+export const checkCommandKey = (key: string, aggregateType = ""): Result.Result<void, InvalidInput> => {
+  if (key.length > maxNameLength)
+    return Result.fail(
+      new LimitExceeded({ limit: "idLength", subject: "the key of a command", maximum: maxNameLength })
+    )
+  const reason = nameProblem(key)
+  return reason === undefined
+    ? Result.void
+    : Result.fail(new InvalidEvent({ aggregateType, eventType: "command", path: ["key"], reason }))
+}
+
+/** The highest number from one place to another, or `least`. */
+const highest = (numbers: ReadonlyArray<number>, from: number, to: number, least: number): number => {
+  let found = least
+  for (let at = from; at < to; at++) found = Math.max(found, numbers[at] ?? found)
+  return found
+}
+
+// not where they are used: functions that are made for every append take their time
+const appendOf = ({ append }: encode.Prepared): EventStorage.StreamAppend => append
+const hasEvents = ({ events }: EventStorage.StreamAppend): boolean => events.length > 0
+
+/** The outcome for one stream, whose events are those from `first` to `end` of the receipt. */
+const appendedOf = (
+  events: ReadonlyArray<Event.Envelope<Event.Tagged>>,
+  { positions, replayed, versions }: Receipt,
+  first: number,
+  end: number,
+  /** The version of a stream without events. */
+  version = 0
+): Appended<Event.Tagged> => ({
+  // The highest: events that had been appended before may be given in another order now.
+  version: highest(versions, first, end, version),
+  // without events: that of the whole append
+  position: first === end ? highest(positions, 0, positions.length, 0) : highest(positions, first, end, 0),
+  events,
+  replayed
+})

@@ -1,0 +1,70 @@
+/** Commands that are carried out once: what tells them apart, and until when their keys are kept. */
+import { Duration, Effect, Result, type Schema } from "effect"
+import type { CommandKey } from "../driver/EventStorage.ts"
+import { InvalidEvent, type InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
+import { canonicalJson } from "../internal/canonicalJson.ts"
+import { sha256Hex } from "../internal/digest.ts"
+import { jsonProblem } from "../internal/json.ts"
+import { checkCommandKey } from "./append.ts"
+import { currentMillis } from "../internal/clock.ts"
+
+/** A command as it is given. */
+interface Given {
+  readonly key: string
+  readonly content?: Schema.Json | undefined
+}
+
+/** Levels of nesting that the content of a command may have. */
+const maxDepth = 64
+
+/** The last moment of the year 9999: as far as PostgreSQL and ISO 8601 agree on times. */
+const maxTime = 253_402_300_799_999
+
+/** Checks how long keys are kept. Throws on what is no positive time. */
+export const makeTimeToLive = (given: Duration.Input): number => {
+  const millis = Duration.toMillis(given)
+  if (!(millis >= 1)) throw new RangeError("the time to live of a command must be at least a millisecond")
+  return millis
+}
+
+const problem = (aggregateType: string, { content, key }: Given): InvalidInput | undefined => {
+  const checked = checkCommandKey(key, aggregateType)
+  if (Result.isFailure(checked)) return checked.failure
+  const found = content === undefined ? undefined : jsonProblem(content, maxDepth)
+  if (found === undefined) return undefined
+  return found.limit === undefined
+    ? new InvalidEvent({
+        aggregateType,
+        eventType: "command",
+        path: ["content", ...found.path],
+        reason: found.reason
+      })
+    : new LimitExceeded({
+        limit: found.limit,
+        subject: "nesting of the content of a command",
+        maximum: maxDepth
+      })
+}
+
+/** A command as the store knows it. Fails with what is wrong with its key or content. */
+export const make = (
+  command: Given,
+  aggregateType: string,
+  aggregateId: string,
+  timeToLive: number
+): Effect.Effect<CommandKey, InvalidInput> =>
+  Effect.gen(function* () {
+    const { content, key } = command
+    const wrong = problem(aggregateType, command)
+    if (wrong !== undefined) return yield* wrong
+    const now = yield* currentMillis
+    return {
+      key,
+      fingerprint: yield* sha256Hex(
+        canonicalJson(
+          content === undefined ? [aggregateType, aggregateId] : [aggregateType, aggregateId, content]
+        )
+      ),
+      expiresAt: Math.min(Math.floor(now + timeToLive), maxTime)
+    }
+  })

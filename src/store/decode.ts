@@ -1,0 +1,311 @@
+/**
+ * From rows to typed events, a page at a time and without an Effect per event.
+ *
+ * A row is not always one event: upcasters split and drop events, and a tolerant aggregate (`Aggregate.tolerant`) passes over
+ * what it cannot read. So whoever needs to know how far a page reaches looks at its rows, never at its last event; whoever
+ * filters by event type asks the driver for `storedTypes`, and then for the `wanted` ones here; and whoever decodes reports
+ * `skipped`.
+ */
+import { DateTime, Effect, Metric, Option, Result, type Schema } from "effect"
+import * as Aggregate from "../domain/Aggregate.ts"
+import type * as Event from "../domain/Event.ts"
+import type {
+  AppendReceipt,
+  CrossTenantAccessRow,
+  Direction,
+  EventContent,
+  EventRow,
+  StreamAppend,
+  TenantEventRow,
+  TenantRow,
+  UsageRow
+} from "../driver/EventStorage.ts"
+import {
+  type DecodeError,
+  EventDecodeError,
+  UnknownEventType,
+  UnknownSchemaVersion
+} from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import { type AggregateCodec, codecOf, type Mismatch } from "../domain/codec/aggregateCodec.ts"
+import type { PreparedEvent } from "./encode.ts"
+
+/** The events of a page up to the first that cannot be decoded, and why it cannot. */
+export interface Decoded<A, E> {
+  readonly events: ReadonlyArray<A>
+  readonly failure: E | undefined
+  /** What was passed over, as the aggregate asks for; see {@link reportSkipped}. */
+  readonly skipped?: ReadonlyArray<DecodeError>
+}
+
+const all = <A>(events: ReadonlyArray<A>): Decoded<A, never> => ({ events, failure: undefined })
+
+const envelope = <Payload, Type extends string>(
+  tenantId: TenantId,
+  aggregateType: Type,
+  row: EventRow,
+  eventType: string,
+  payload: Payload,
+  metadata: Schema.JsonObject
+): Event.Envelope<Payload, Type> => ({
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- What is stored under an event id was one when it was written.
+  eventId: row.eventId as Event.EventId,
+  tenantId,
+  position: row.position,
+  aggregateType,
+  aggregateId: row.aggregateId,
+  version: row.version,
+  eventType,
+  schemaVersion: row.schemaVersion,
+  occurredAt: occurred(row.occurredAt),
+  recordedAt: recorded(row.recordedAt),
+  actor: row.actor,
+  correlationId: row.correlationId,
+  causationId: row.causationId,
+  metadata,
+  tags: row.tags,
+  payload
+})
+
+/** Times cost a third of all decoding, and those of one append are the same: it is made once, as it cannot be changed. */
+const makeTimes = (): ((milliseconds: number) => DateTime.Utc) => {
+  let last = DateTime.makeUnsafe(0)
+  return (milliseconds) =>
+    last.epochMilliseconds === milliseconds ? last : (last = DateTime.makeUnsafe(milliseconds))
+}
+
+// apart, because they take turns
+const [occurred, recorded] = [makeTimes(), makeTimes()]
+
+const parseMetadata = (row: EventRow): Schema.JsonObject =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only texts made from JSON objects are stored
+  row.metadata === "{}" ? {} : (JSON.parse(row.metadata) as Schema.JsonObject)
+
+/** Where a row is, for errors. */
+const storedEvent = (tenantId: TenantId, row: EventRow) => {
+  const { aggregateType, aggregateId, version, position, eventType, schemaVersion } = row
+  return { tenantId, aggregateType, aggregateId, version, position, eventType, schemaVersion }
+}
+
+/** Gets an event of a row; `part`: the how manieth, if its row was split. */
+type Emit<Row, Payload> = (row: Row, payload: Payload, part: number) => unknown
+
+/** Why a row cannot be read, as the error about it. */
+type Refusal = (event: ReturnType<typeof storedEvent>) => DecodeError
+
+/** Hands on the events of a row, in the direction in which rows are read. Returns why it cannot; then it has handed on none. */
+const decodeRow = <Row extends EventContent, Payload extends Event.Tagged>(
+  codec: Pick<AggregateCodec<Payload, never>, "stored" | "dropped">,
+  row: Row,
+  wanted: ReadonlySet<string> | undefined,
+  direction: Direction,
+  emit: Emit<Row, Payload>
+): Refusal | undefined => {
+  const type = codec.stored.get(row.eventType)
+  if (type === undefined) {
+    return codec.dropped.has(row.eventType) ? undefined : (event) => new UnknownEventType(event)
+  }
+  const { present } = type
+  if (present?.schemaVersion === row.schemaVersion) {
+    if (wanted !== undefined && !wanted.has(row.eventType)) return undefined
+    const decoded = present.decodeParsed(parsePayload(row))
+    if (Result.isFailure(decoded)) return unfit(decoded.failure)
+    emit(row, decoded.success, 0)
+    return undefined
+  }
+  const upcast = type.former.get(row.schemaVersion)
+  if (upcast === undefined) {
+    const { oldest, newest } = type
+    return (event) => new UnknownSchemaVersion({ ...event, oldest, newest })
+  }
+  const decoded = upcast(parsePayload(row))
+  if (Result.isFailure(decoded)) return unfit(decoded.failure)
+  const parts = [...decoded.success.entries()]
+  for (const [part, payload] of direction === "forwards" ? parts : parts.toReversed())
+    if (wanted === undefined || wanted.has(payload._tag)) emit(row, payload, part)
+  return undefined
+}
+
+const envelopeOf = <Type extends string, Payload extends Event.Tagged>(
+  tenantId: TenantId,
+  aggregateType: Type,
+  row: EventRow,
+  payload: Payload,
+  part: number
+): Event.Envelope<Payload, Type> => {
+  const one = envelope(tenantId, aggregateType, row, payload._tag, payload, parseMetadata(row))
+  return part === 0 ? one : { ...one, part }
+}
+
+const unfit =
+  ({ path, reason }: Mismatch): Refusal =>
+  (event) =>
+    new EventDecodeError({ ...event, path, reason })
+
+/** Decodes the rows of one aggregate, and hands on its events. */
+const decodeRows = <State, Payload extends Event.Tagged, Id>(
+  tenantId: TenantId,
+  aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+  rows: ReadonlyArray<EventRow>,
+  direction: Direction,
+  emit: Emit<EventRow, Payload>
+): Pick<Decoded<never, DecodeError>, "failure" | "skipped"> => {
+  const codec = codecOf(aggregate)
+  const skipped: Array<DecodeError> = []
+  for (const row of rows) {
+    const refusal = decodeRow(codec, row, undefined, direction, emit)
+    if (refusal === undefined) continue
+    const failure = refusal(storedEvent(tenantId, row))
+    if (!aggregate.skips.has(failure._tag)) return { failure, skipped }
+    skipped.push(failure)
+  }
+  return { failure: undefined, skipped }
+}
+
+/** Envelopes of one aggregate's events. */
+export const envelopes = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  tenantId: TenantId,
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  rows: ReadonlyArray<EventRow>,
+  direction: Direction = "forwards"
+): Decoded<Event.Envelope<Payload, Type>, DecodeError> => {
+  const events: Array<Event.Envelope<Payload, Type>> = []
+  const decoded = decodeRows(tenantId, aggregate, rows, direction, (row, payload, part) =>
+    events.push(envelopeOf(tenantId, aggregate.type, row, payload, part))
+  )
+  return { events, ...decoded }
+}
+
+/** One aggregate's events as they are decoded, without envelopes: for who only folds them. */
+export const eachPayload = <State, Payload extends Event.Tagged, Id>(
+  tenantId: TenantId,
+  aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+  rows: ReadonlyArray<EventRow>,
+  each: (row: EventRow, payload: Payload) => void
+): Decoded<never, DecodeError> => ({
+  events: [],
+  ...decodeRows(tenantId, aggregate, rows, "forwards", each)
+})
+
+/**
+ * The state behind some events. Undefined if one of them cannot be decoded, or is to be passed over: whole rows tell more
+ * about it.
+ */
+export const foldContents = <State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+  rows: ReadonlyArray<EventContent>,
+  state: State
+): { readonly state: State } | undefined => {
+  const codec = codecOf(aggregate)
+  const folded = { state }
+  const apply = (_: EventContent, payload: Payload): void => {
+    folded.state = aggregate.apply(folded.state, payload)
+  }
+  for (const row of rows)
+    if (decodeRow(codec, row, undefined, "forwards", apply) !== undefined) return undefined
+  return folded
+}
+
+/** Envelopes of several aggregates' events: all of them, or those of the `wanted` types. */
+export const mixedEnvelopes = (
+  tenantId: TenantId,
+  byType: ReadonlyMap<string, Aggregate.Any>,
+  rows: ReadonlyArray<EventRow>,
+  wanted?: ReadonlySet<string>,
+  direction: Direction = "forwards"
+): Decoded<Event.Envelope<Event.Tagged>, DecodeError> => {
+  const events: Array<Event.Envelope<Event.Tagged>> = []
+  const emit: Emit<EventRow, Event.Tagged> = (row, payload, part) =>
+    events.push(envelopeOf(tenantId, row.aggregateType, row, payload, part))
+  const skipped: Array<DecodeError> = []
+  for (const row of rows) {
+    const aggregate = byType.get(row.aggregateType)
+    const refusal: Refusal | undefined =
+      aggregate === undefined
+        ? (event) => new UnknownEventType(event)
+        : decodeRow(codecOf(aggregate), row, wanted, direction, emit)
+    if (refusal === undefined) continue
+    const failure = refusal(storedEvent(tenantId, row))
+    if (aggregate?.skips.has(failure._tag) !== true) return { events, failure, skipped }
+    skipped.push(failure)
+  }
+  return { events, failure: undefined, skipped }
+}
+
+/** Makes visible what was passed over: counted, in the current span, and in the log for who wants to know. */
+export const reportSkipped = ({ skipped }: Decoded<unknown, unknown>): Effect.Effect<void> =>
+  skipped === undefined || skipped.length === 0 ? Effect.void : report(skipped)
+
+const report = (skipped: ReadonlyArray<DecodeError>): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const span = Option.getOrUndefined(yield* Effect.option(Effect.currentSpan))
+    const now = yield* Effect.clockWith((clock) => clock.currentTimeNanos)
+    for (const error of skipped) {
+      const { aggregateType, aggregateId, version, position, eventType, schemaVersion, _tag: reason } = error
+      const attributes = { aggregate: aggregateType, event: eventType, reason }
+      yield* Metric.update(Metric.withAttributes(Aggregate.skippedEvents, attributes), 1)
+      span?.event("eventsourcing.event.skipped", now, {
+        ...attributes,
+        aggregateId,
+        version,
+        position,
+        schemaVersion
+      })
+      yield* Effect.logDebug(`Passed over an event: ${error.message}`)
+    }
+  })
+
+const parsePayload = (row: EventContent): Schema.Json =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only texts made from JSON values are stored
+  JSON.parse(row.payload) as Schema.Json
+
+const jsonEnvelope = (tenantId: TenantId, row: EventRow): Event.Envelope<Schema.Json> =>
+  envelope(tenantId, row.aggregateType, row, row.eventType, parsePayload(row), parseMetadata(row))
+
+/** Envelopes with payloads as JSON. */
+export const jsonEnvelopes = (
+  tenantId: TenantId,
+  rows: ReadonlyArray<EventRow>
+): Decoded<Event.Envelope<Schema.Json>, never> => all(rows.map((row) => jsonEnvelope(tenantId, row)))
+
+/** Envelopes of several tenants, with payloads as JSON. */
+export const allLogsJson = (
+  rows: ReadonlyArray<TenantEventRow>
+): Decoded<Event.Envelope<Schema.Json>, never> => all(rows.map((row) => jsonEnvelope(row.tenantId, row)))
+
+export const tenantHeads = (rows: ReadonlyArray<TenantRow>) =>
+  all(rows.map((row) => ({ ...row, createdAt: DateTime.makeUnsafe(row.createdAt) })))
+
+export const accesses = (rows: ReadonlyArray<CrossTenantAccessRow>) =>
+  all(rows.map((row) => ({ ...row, accessedAt: DateTime.makeUnsafe(row.accessedAt) })))
+
+export const usage = (rows: ReadonlyArray<UsageRow>) =>
+  all(rows.map((row) => ({ ...row, day: DateTime.makeUnsafe(row.day) })))
+
+/** The envelope of an event that was just appended, the `index`-th of its append. */
+export const appended = (
+  tenantId: TenantId,
+  { aggregateType, aggregateId }: StreamAppend,
+  { row, payload, metadata }: PreparedEvent,
+  receipt: AppendReceipt,
+  index: number
+  // of what it is made of, without a row between: this is done for every event that is written
+): Event.Envelope<Event.Tagged> => ({
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- checked, or made, where it was encoded
+  eventId: row.eventId as Event.EventId,
+  tenantId,
+  position: receipt.positions[index] ?? 0,
+  aggregateType,
+  aggregateId,
+  version: receipt.versions[index] ?? 0,
+  eventType: row.eventType,
+  schemaVersion: row.schemaVersion,
+  occurredAt: occurred(row.occurredAt),
+  recordedAt: recorded(receipt.recordedAt[index] ?? 0),
+  actor: row.actor,
+  correlationId: row.correlationId,
+  causationId: row.causationId,
+  metadata,
+  tags: row.tags,
+  payload
+})

@@ -1,0 +1,334 @@
+/** From typed events to rows: everything that is refused is refused here, before anything is written. */
+import { Result, type Schema } from "effect"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import * as Event from "../domain/Event.ts"
+import type { EventContext } from "../domain/EventContext.ts"
+import type { NewEventRow, StreamAppend } from "../driver/EventStorage.ts"
+import { InvalidAggregateId, InvalidEvent, type InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
+import { type AggregateCodec, codecOf, type EventCodec } from "../domain/codec/aggregateCodec.ts"
+import { jsonText, maxNameLength, nameProblem, type Problem } from "../internal/json.ts"
+import { isCanonicalUuid } from "../internal/uuid.ts"
+
+/** What is refused before anything is written. */
+export interface Limits {
+  /** UTF-8 bytes of one event's payload and metadata as JSON. Default: 1 MiB. At most 12 MiB: more could be written, but not read back. */
+  readonly eventBytes: number
+  /** Bytes of all events of one append. Default: 16 MiB. */
+  readonly appendBytes: number
+  /** Events of one append. Default: 10,000. */
+  readonly appendEvents: number
+  /** Levels of nesting of a payload or of metadata. Default: 64. */
+  readonly depth: number
+}
+
+const defaultLimits: Limits = { eventBytes: 1 << 20, appendBytes: 16 << 20, appendEvents: 10_000, depth: 64 }
+const largestLimits: Limits = {
+  eventBytes: 12 << 20,
+  appendBytes: 256 << 20,
+  appendEvents: 1_000_000,
+  depth: 1000
+}
+
+/** The highest version a stream can have: PostgreSQL's `integer`. */
+export const maxVersion = 2_147_483_647
+
+/** Years 1 to 9999: PostgreSQL and ISO 8601 agree on them. */
+const minTime = -62_135_596_800_000
+const maxTime = 253_402_300_799_999
+
+/** The limits, checked. */
+export const makeLimits = (given: Partial<Limits> | undefined): Limits => {
+  const limits = { ...defaultLimits, ...given }
+  for (const name of ["eventBytes", "appendBytes", "appendEvents", "depth"] as const) {
+    if (!Number.isSafeInteger(limits[name]) || limits[name] < 1 || limits[name] > largestLimits[name]) {
+      throw new RangeError(`limits.${name} must be an integer from 1 to ${largestLimits[name]}`)
+    }
+  }
+  return limits
+}
+
+/** An aggregate's id as it is stored. */
+export const aggregateId = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  id: Id
+): Result.Result<string, InvalidInput> => {
+  const stored = storedId(aggregate.type, codecOf(aggregate), id)
+  return isRefused(stored) ? Result.fail(stored) : Result.succeed(stored)
+}
+
+/** Values that are not errors or the error that they were refused with: this runs for every event, so nothing is wrapped. */
+type OrRefused<A> = A | InvalidInput
+
+const isRefused = (outcome: unknown): outcome is InvalidInput => outcome instanceof Error
+
+const storedId = <Id>(
+  aggregateType: string,
+  codec: Pick<AggregateCodec<never, Id>, "encodeId">,
+  id: Id
+): OrRefused<string> => {
+  const encoded = codec.encodeId(id)
+  if (Result.isFailure(encoded))
+    return new InvalidAggregateId({ aggregateType, reason: encoded.failure.reason })
+  const text = encoded.success
+  if (text.length > maxNameLength) return tooLong(`id of ${aggregateType}`)
+  const reason = nameProblem(text)
+  return reason === undefined ? text : new InvalidAggregateId({ aggregateType, reason })
+}
+
+const tooLong = (subject: string): LimitExceeded =>
+  new LimitExceeded({ limit: "idLength", subject, maximum: maxNameLength })
+
+/** Events for one stream, ready for the driver, with the payloads they were made from. */
+export interface Prepared {
+  readonly aggregate: Aggregate.Any
+  readonly append: StreamAppend
+  readonly events: ReadonlyArray<PreparedEvent>
+}
+
+/** An event as it goes to the driver, and as it came. */
+export interface PreparedEvent {
+  readonly row: NewEventRow
+  readonly payload: Event.Tagged
+  readonly metadata: Schema.JsonObject
+}
+
+/** What {@link streams} needs of events for one stream, whatever their aggregate. */
+interface StreamOfEvents {
+  readonly aggregate: Aggregate.Any
+  readonly id: unknown
+  readonly expectedVersion: StreamAppend["expectedVersion"]
+  readonly events: ReadonlyArray<Event.Appendable<Event.Tagged>>
+}
+
+/** What all events of an append share. */
+interface Shared {
+  readonly context: EventContext
+  readonly now: number
+  readonly limits: Limits
+}
+
+/** Encodes and checks the events of one append. Without generators: this runs for every event that is written. */
+export const streams = (
+  given: ReadonlyArray<StreamOfEvents>,
+  shared: Shared
+): Result.Result<Array<Prepared>, InvalidInput> => {
+  const prepared = prepare(given, shared)
+  return isRefused(prepared) ? Result.fail(prepared) : Result.succeed(prepared)
+}
+
+const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefused<Array<Prepared>> => {
+  const { limits } = shared
+  let count = 0
+  for (const { events } of given) count += events.length
+  if (count > limits.appendEvents) {
+    return exceeded("appendEvents", "the number of events of an append", limits)
+  }
+  const problem = contextProblem(given[0]?.aggregate.type ?? "", shared.context)
+  if (problem !== undefined) return problem
+  // what occurs twice can only do so where there are several
+  const seenStreams = given.length > 1 ? new Map<string, Set<string>>() : undefined
+  const seenEvents = count > 1 ? new Set<string>() : undefined
+  let bytes = 0
+  let { correlationId } = shared.context
+  const prepared: Array<Prepared> = []
+  for (const { aggregate, id, expectedVersion, events } of given) {
+    const aggregateType = aggregate.type
+    const codec = codecOf(aggregate)
+    const encodedId = storedId(aggregateType, codec, id)
+    if (isRefused(encodedId)) return encodedId
+    if (seenStreams !== undefined) {
+      const ids = seenStreams.get(aggregateType) ?? new Set()
+      if (ids.has(encodedId)) {
+        return new InvalidAggregateId({
+          aggregateType,
+          reason: `${encodedId} occurs twice in one append: give all its events at once`
+        })
+      }
+      seenStreams.set(aggregateType, ids.add(encodedId))
+    }
+    const ready: Array<PreparedEvent> = []
+    for (const event of events) {
+      const encoded = encodeEvent(aggregate, id, codec, event, correlationId, shared)
+      if (isRefused(encoded)) return encoded
+      const { row } = encoded
+      const { eventId } = row
+      correlationId = row.correlationId
+      if (seenEvents !== undefined) {
+        if (seenEvents.has(eventId))
+          return invalid(aggregateType, row.eventType, ["eventId"], `${eventId} occurs twice in one append`)
+        seenEvents.add(eventId)
+      }
+      bytes += encoded.bytes
+      if (bytes > limits.appendBytes) return exceeded("appendBytes", "the events of an append", limits)
+      ready.push(encoded)
+    }
+    prepared.push({
+      aggregate,
+      append: { aggregateType, aggregateId: encodedId, expectedVersion, events: ready.map(rowOf) },
+      events: ready
+    })
+  }
+  return prepared
+}
+
+const rowOf = ({ row }: PreparedEvent): NewEventRow => row
+
+const encodeEvent = (
+  aggregate: Aggregate.Any,
+  id: unknown,
+  codec: AggregateCodec<Event.Tagged, unknown>,
+  event: Event.Appendable<Event.Tagged>,
+  correlationId: string | undefined,
+  { context, now, limits }: Shared
+): OrRefused<PreparedEvent & { readonly bytes: number }> => {
+  const given = event instanceof Event.NewEvent
+  const payload: Event.Tagged = given ? event.payload : event
+  const options: Event.EventOptions = given ? event.options : noOptions
+  const aggregateType = aggregate.type
+  const eventType = payload._tag
+  const eventCodec = codec.events.get(eventType)
+  if (eventCodec === undefined)
+    return invalid(aggregateType, eventType, ["payload", "_tag"], `is not an event of ${aggregateType}`)
+  const eventId = options.eventId ?? Event.generateId()
+  if (options.eventId !== undefined && !isCanonicalUuid(eventId)) {
+    const reason = "is not a UUID in its lower-case, hyphenated form"
+    return invalid(aggregateType, eventType, ["eventId"], reason)
+  }
+  const occurredAt = options.occurredAt === undefined ? now : options.occurredAt.epochMilliseconds
+  if (!Number.isInteger(occurredAt) || occurredAt < minTime || occurredAt > maxTime) {
+    const reason = "is not a time in whole milliseconds of the years 1 to 9999"
+    return invalid(aggregateType, eventType, ["occurredAt"], reason)
+  }
+  const actor = options.actor ?? context.actor ?? null
+  if (actor !== null) {
+    const problem = named(aggregateType, eventType, "actor", actor)
+    if (problem !== undefined) return problem
+  }
+  const metadata: Schema.JsonObject =
+    context.metadata === undefined || options.metadata === undefined
+      ? (options.metadata ?? context.metadata ?? noMetadata)
+      : { ...context.metadata, ...options.metadata }
+  const payloadText =
+    eventCodec.write(payload, limits.depth) ?? payloadJson(aggregateType, eventCodec, payload, limits)
+  if (isRefused(payloadText)) return payloadText
+  const metadataText = metadata === noMetadata ? "{}" : jsonText(metadata, limits.depth)
+  if (typeof metadataText !== "string")
+    return unstorable(aggregateType, eventType, "metadata", metadataText, limits)
+  const tags =
+    aggregate.tagsOf === undefined && options.tags === undefined
+      ? noTags
+      : tagsOf(aggregate, id, payload, options.tags)
+  if (isRefused(tags)) return tags
+  const bytes = Buffer.byteLength(payloadText) + Buffer.byteLength(metadataText)
+  if (bytes > limits.eventBytes) return exceeded("eventBytes", `payload and metadata of ${eventType}`, limits)
+  return {
+    row: {
+      eventId,
+      eventType,
+      schemaVersion: eventCodec.schemaVersion,
+      occurredAt,
+      actor,
+      correlationId: correlationId ?? eventId,
+      causationId: context.causationId ?? null,
+      metadata: metadataText,
+      payload: payloadText,
+      tags
+    },
+    payload,
+    metadata,
+    bytes
+  }
+}
+
+const noOptions: Event.EventOptions = {}
+const noMetadata: Schema.JsonObject = {}
+const noTags: ReadonlyArray<string> = []
+
+/** The JSON text of any payload. */
+const payloadJson = (
+  aggregateType: string,
+  codec: EventCodec<Event.Tagged>,
+  payload: Event.Tagged,
+  limits: Limits
+): OrRefused<string> => {
+  const eventType = payload._tag
+  const encoded = codec.encode(payload)
+  if (Result.isSuccess(encoded)) {
+    const text = jsonText(encoded.success, limits.depth)
+    return typeof text === "string" ? text : unstorable(aggregateType, eventType, "payload", text, limits)
+  }
+  const { limit, path, reason } = encoded.failure
+  return limit === undefined
+    ? invalid(aggregateType, eventType, ["payload", ...path], reason)
+    : exceeded(limit, `nesting of the payload of ${eventType}`, limits)
+}
+
+/** Tags of one event: more cost more in the index than they can be worth. */
+const maxTags = 32
+
+/** The tags that an aggregate derives from an event, and those its writer states: sorted, each once. */
+const tagsOf = (
+  aggregate: Aggregate.Any,
+  id: unknown,
+  payload: Event.Tagged,
+  stated: ReadonlyArray<string> | undefined
+): OrRefused<ReadonlyArray<string>> => {
+  const fail = (path: ReadonlyArray<string | number>, reason: string) =>
+    invalid(aggregate.type, payload._tag, path, reason)
+  let given: ReadonlyArray<string>
+  try {
+    given = [...(aggregate.tagsOf?.(payload, id) ?? noTags), ...(stated ?? noTags)]
+  } catch {
+    return fail(["tags"], "the aggregate's function for tags threw an error")
+  }
+  for (const [index, tag] of given.entries()) {
+    const reason = nameProblem(tag)
+    if (reason !== undefined) return fail(["tags", index], reason)
+  }
+  const tags = given.length > 1 ? [...new Set(given)].toSorted() : given
+  return tags.length > maxTags ? fail(["tags"], `are ${tags.length}, more than ${maxTags}`) : tags
+}
+
+const unstorable = (
+  aggregateType: string,
+  eventType: string,
+  part: "payload" | "metadata",
+  { limit, path, reason }: Problem,
+  limits: Limits
+): InvalidInput =>
+  limit === undefined
+    ? invalid(aggregateType, eventType, [part, ...path], reason)
+    : exceeded(limit, `nesting of the ${part} of ${eventType}`, limits)
+
+/** What is wrong with a text of at most 255 characters, if anything is. */
+const named = (
+  aggregateType: string,
+  eventType: string,
+  name: string,
+  text: string
+): InvalidInput | undefined => {
+  if (text.length > maxNameLength) return tooLong(`${name} of ${eventType}`)
+  const reason = nameProblem(text)
+  return reason === undefined ? undefined : invalid(aggregateType, eventType, [name], reason)
+}
+
+const contextProblem = (aggregateType: string, context: EventContext): InvalidInput | undefined => {
+  for (const name of contextNames) {
+    const text = context[name]
+    const problem = text === undefined ? undefined : named(aggregateType, "event context", name, text)
+    if (problem !== undefined) return problem
+  }
+  return undefined
+}
+
+const contextNames = ["actor", "correlationId", "causationId"] as const
+
+const invalid = (
+  aggregateType: string,
+  eventType: string,
+  path: ReadonlyArray<string | number>,
+  reason: string
+): InvalidEvent => new InvalidEvent({ aggregateType, eventType, path: [...path], reason })
+
+const exceeded = (limit: keyof Limits, subject: string, limits: Limits): LimitExceeded =>
+  new LimitExceeded({ limit, subject, maximum: limits[limit] })

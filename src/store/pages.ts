@@ -1,0 +1,102 @@
+import { Effect, Exit, Fiber, Option, Scope, Stream } from "effect"
+import type { Page } from "../driver/EventStorage.ts"
+import { type Decoded, reportSkipped } from "./decode.ts"
+
+/**
+ * Reads page by page, each in one round trip and decoded in one go, until the last page or the limit. If an event cannot
+ * be decoded, those before it are still emitted. The limit is one of events: a row may be several, or none.
+ *
+ * **Details**
+ *
+ * Who wants a second page probably wants them all: from then on one page is read ahead while the one before it is decoded
+ * and the consumer works. A short read, such as an aggregate's, reads nothing in vain.
+ */
+export const paged = <Row, Cursor, A, E, E2>(options: {
+  readonly start: Cursor
+  readonly pageSize: number
+  readonly limit?: number | undefined
+  readonly read: (cursor: Cursor, limit: number) => Effect.Effect<Page<Row>, E>
+  readonly next: (last: Row) => Cursor
+  readonly decode: (rows: ReadonlyArray<Row>) => Decoded<A, E2>
+  /** Whether somebody has read a page before: then one is read ahead from the beginning. Default: false. */
+  readonly goesOn?: boolean | undefined
+}): Stream.Stream<A, E | E2> => {
+  interface State {
+    readonly page: Effect.Effect<Page<Row>, E>
+    readonly cursor: Cursor
+    readonly left: number
+    readonly failure: E2 | undefined
+    readonly first: boolean
+  }
+  type Step = readonly [ReadonlyArray<A>, Option.Option<State>]
+
+  const pageAt = (cursor: Cursor, left: number): Effect.Effect<Page<Row>, E> =>
+    Effect.suspend(() => options.read(cursor, Math.min(options.pageSize, left)))
+
+  const step =
+    (readAhead: ReadAhead) =>
+    (state: State): Effect.Effect<Step, E | E2> => {
+      const { cursor, left, first } = state
+      if (state.failure !== undefined) return Effect.fail(state.failure)
+      if (left <= 0) return Effect.succeed([[], Option.none()])
+      return Effect.flatMap(state.page, ({ rows, complete }) => {
+        const last = rows.at(-1)
+        const next = last === undefined ? cursor : options.next(last)
+        // Without a limit all of it is wanted: then the server reads on while this page is decoded.
+        const early = !first && left === Infinity && !complete && last !== undefined
+        return Effect.flatMap(early ? readAhead(pageAt(next, left)) : Effect.undefined, (ahead) => {
+          const decoded = options.decode(rows)
+          const { failure } = decoded
+          const events = decoded.events.length > left ? decoded.events.slice(0, left) : decoded.events
+          const following = { cursor: next, left: left - events.length, failure, first: false }
+          if (following.left <= 0 || (failure === undefined && (complete || last === undefined))) {
+            return Effect.as(reportSkipped(decoded), [events, Option.none()])
+          }
+          const read = pageAt(next, following.left)
+          const reading =
+            ahead !== undefined || first || failure !== undefined
+              ? Effect.succeed(ahead ?? read)
+              : readAhead(read)
+          return Effect.andThen(
+            reportSkipped(decoded),
+            Effect.map(reading, (page): Step => [events, Option.some({ ...following, page })])
+          )
+        })
+      })
+    }
+
+  return Stream.unwrap(
+    Effect.map(makeReadAhead, (readAhead) =>
+      Stream.paginate<State, A, E | E2>(
+        {
+          page: pageAt(options.start, options.limit ?? Infinity),
+          cursor: options.start,
+          left: options.limit ?? Infinity,
+          failure: undefined,
+          first: options.goesOn !== true
+        },
+        step(readAhead)
+      )
+    )
+  )
+}
+
+/** Starts to read a page, and gives what waits for it. */
+type ReadAhead = <A, E>(read: Effect.Effect<A, E>) => Effect.Effect<Effect.Effect<A, E>>
+
+/**
+ * Reads ahead, one page at a time, in the scope of a stream. If the stream ends before a page is wanted, that page is
+ * awaited all the same: to interrupt a statement in an open transaction of the consumer would abort the transaction.
+ */
+const makeReadAhead: Effect.Effect<ReadAhead, never, Scope.Scope> = Effect.gen(function* () {
+  let reading: Fiber.Fiber<unknown, unknown> | undefined
+  yield* Scope.addFinalizerExit(yield* Effect.scope, (exit) => {
+    if (reading === undefined) return Effect.void
+    return Exit.hasInterrupts(exit) ? Fiber.interrupt(reading) : Effect.asVoid(Fiber.await(reading))
+  })
+  return (read) =>
+    Effect.map(Effect.forkDetach(read, { startImmediately: true }), (fiber) => {
+      reading = fiber
+      return Fiber.join(fiber)
+    }).pipe(Effect.uninterruptible)
+})

@@ -1,0 +1,175 @@
+/** The read path of the typed store: rows of a stream or of a tenant's log, paged and decoded. */
+import { Effect, Stream } from "effect"
+import type * as Event from "../domain/Event.ts"
+import type * as EventStorage from "../driver/EventStorage.ts"
+import type { EventPlace, LogRange, ReadOptions, VersionRange } from "./EventStore.ts"
+import type { ReadError } from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import type * as decode from "./decode.ts"
+import { maxVersion } from "./encode.ts"
+import * as eventQuery from "./queryTerms.ts"
+import { paged } from "./pages.ts"
+
+/** A stream as the driver names it. */
+export interface StoredStream {
+  readonly tenantId: TenantId
+  readonly aggregateType: string
+  readonly aggregateId: string
+}
+
+/** Says that a page is to be read as rows. */
+const unfolded = { _tag: "Unfolded" } as const
+
+type DecodePage<A, E> = (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
+
+export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSize: number) => {
+  const contents: NonNullable<EventStorage.EventStorage["Service"]["readContents"]> =
+    storage.readContents ?? (() => Effect.undefined)
+
+  return {
+    readStream: <A, E>(
+      key: StoredStream,
+      range: VersionRange & ReadOptions,
+      decodePage: DecodePage<A, E>,
+      /** Whether pages are read ahead from the beginning, and not only behind the first one. */
+      goesOn = false
+    ): Stream.Stream<A, ReadError | E> => {
+      const { fromVersion = 1, toVersion = maxVersion, direction = "forwards", limit } = range
+      checkIntegers({ fromVersion, toVersion, limit })
+      return paged({
+        start: direction === "forwards" ? fromVersion : toVersion,
+        pageSize,
+        limit,
+        read: (cursor, size) =>
+          storage.readStream({
+            ...key,
+            fromVersion: direction === "forwards" ? cursor : fromVersion,
+            toVersion: direction === "forwards" ? toVersion : cursor,
+            direction,
+            limit: size
+          }),
+        next: (last) => (direction === "forwards" ? last.version + 1 : last.version - 1),
+        decode: decodePage,
+        goesOn
+      })
+    },
+
+    /** The first page of a stream, forwards. Most streams have no other, and need no `Stream`. */
+    readStreamOnce: (
+      key: StoredStream,
+      { fromVersion = 1, toVersion = maxVersion }: VersionRange
+    ): Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError> => {
+      checkIntegers({ fromVersion, toVersion })
+      return storage.readStream({ ...key, fromVersion, toVersion, direction: "forwards", limit: pageSize })
+    },
+
+    /** The first page of what is folded of a stream; undefined if it is to be read as rows. */
+    readContents: (
+      key: StoredStream,
+      { fromVersion = 1, toVersion = maxVersion }: VersionRange
+    ): Effect.Effect<EventStorage.Page<EventStorage.EventContent> | undefined, ReadError> => {
+      checkIntegers({ fromVersion, toVersion })
+      return contents({ ...key, fromVersion, toVersion, limit: pageSize })
+    },
+
+    /** Folds page by page, reading ahead. Returns whether that was possible with all pages; ends with the first where not. */
+    readAllContents: (
+      key: StoredStream,
+      { fromVersion = 1, toVersion = maxVersion }: VersionRange,
+      foldPage: (rows: ReadonlyArray<EventStorage.EventContent>) => boolean
+    ): Effect.Effect<boolean, ReadError> =>
+      paged({
+        start: fromVersion,
+        pageSize,
+        read: (cursor, limit) =>
+          Effect.flatMap(contents({ ...key, fromVersion: cursor, toVersion, limit }), (page) =>
+            page === undefined ? Effect.fail(unfolded) : Effect.succeed(page)
+          ),
+        next: (last) => last.version + 1,
+        decode: (rows) => ({ events: [], failure: foldPage(rows) ? undefined : unfolded }),
+        goesOn: true
+      }).pipe(
+        Stream.runDrain,
+        Effect.as(true),
+        Effect.catchTag("Unfolded", () => Effect.succeed(false))
+      ),
+
+    readLog: <A, E>(
+      tenantId: TenantId,
+      /** The types of aggregates, and of events as they are stored. */
+      types: Pick<EventStorage.ReadLogRequest, "aggregateTypes" | "eventTypes">,
+      range: LogRange & ReadOptions,
+      decodePage: DecodePage<A, E>,
+      /** What of it was asked for; default: all. */
+      keep?: (event: A) => boolean
+    ): Stream.Stream<A, ReadError | E> => {
+      const { fromPosition = 1, toPosition = Number.MAX_SAFE_INTEGER, direction = "forwards", limit } = range
+      checkIntegers({ fromPosition, toPosition, limit })
+      const query = range.query === undefined ? undefined : eventQuery.ofRead(range.query)
+      const aggregateTypes = eventQuery.aggregateTypes(range.query, types.aggregateTypes)
+      const matches = range.query === undefined ? undefined : eventQuery.matchesStored(range.query)
+      return paged({
+        start: direction === "forwards" ? fromPosition : toPosition,
+        pageSize,
+        limit,
+        read: (cursor, size) =>
+          storage.readLog({
+            tenantId,
+            fromPosition: direction === "forwards" ? cursor : fromPosition,
+            toPosition: direction === "forwards" ? toPosition : cursor,
+            recordedFrom: range.recordedFrom?.epochMilliseconds,
+            recordedBefore: range.recordedBefore?.epochMilliseconds,
+            aggregateTypes,
+            eventTypes: types.eventTypes,
+            query,
+            direction,
+            limit: size
+          }),
+        next: (last) => (direction === "forwards" ? last.position + 1 : last.position - 1),
+        decode: (rows) => {
+          const page = decodePage(matches === undefined ? rows : rows.filter(matches))
+          return keep === undefined ? page : { ...page, events: page.events.filter(keep) }
+        }
+      })
+    }
+  }
+}
+
+/** The reading half of the typed store. */
+export type Reader = ReturnType<typeof makeReader>
+
+/** The readers of the stores that are made here. A store that somebody made of one of them is read as it says itself. */
+const readers = new WeakMap<object, Reader>()
+
+export const withReader = <Store extends object>(store: Store, reader: Reader): Store => {
+  readers.set(store, reader)
+  return store
+}
+
+export const readerOf = (store: object): Reader | undefined => readers.get(store)
+
+/** Drivers would differ about other numbers; infinity does as an end. A wrong one is a defect. */
+export const checkIntegers = (numbers: Readonly<Record<string, number | undefined>>): void => {
+  for (const [name, value] of Object.entries(numbers)) {
+    if (value !== undefined && !Number.isInteger(value) && Math.abs(value) !== Infinity)
+      throw new RangeError(`${name} must be an integer`)
+  }
+}
+
+/** What of a typed log was asked for: one stored type may have become several. */
+export const asked = ({
+  eventTypes,
+  query
+}: LogRange): ((envelope: Event.Envelope<Event.Tagged>) => boolean) | undefined =>
+  eventTypes === undefined && query === undefined
+    ? undefined
+    : (envelope) =>
+        (eventTypes === undefined || eventTypes.includes(envelope.payload._tag)) &&
+        (query === undefined || query.matches(envelope))
+
+export const placeOf = ({ eventId, position, recordedAt, version }: EventStorage.EventRow): EventPlace => ({
+  version,
+  position,
+  eventId,
+  recordedAt
+})

@@ -1,0 +1,178 @@
+/** Histories of an aggregate: what comes of commands, one after another, by its own decisions. */
+import { Arbitrary, Cause, Effect, Exit, Random, Result, Schema } from "effect"
+import { TestClock } from "effect/testing"
+import type * as Aggregate from "../../domain/Aggregate.ts"
+import type * as Event from "../../domain/Event.ts"
+import type { Decision } from "../../store/Repository.ts"
+import { payloadOf } from "./decision.ts"
+import { canBeFrozen, deepFreeze } from "./purity.ts"
+import { show } from "./show.ts"
+
+/** A decision and what it is about: `deposit(10)`. */
+export interface Command<in State, out D> {
+  readonly decision: string
+  /** What it was called with; undefined if it takes nothing. */
+  readonly input: unknown
+  readonly decide: (state: State) => D
+}
+
+/** A decision together with arbitrary inputs for it. See `Arbitraries.decision`. */
+export class DecisionWithInput<in State, out D> {
+  readonly calls: Arbitrary.Arbitrary<Omit<Command<State, D>, "decision">>
+  constructor(calls: Arbitrary.Arbitrary<Omit<Command<State, D>, "decision">>) {
+    this.calls = calls
+  }
+}
+
+/** An aggregate's decisions by name: those that take an input with arbitrary ones, the others as they are. */
+export type Decisions<State, Payload> = Readonly<
+  Record<
+    string,
+    DecisionWithInput<State, Decision<Payload, unknown>> | ((state: State) => Decision<Payload, unknown>)
+  >
+>
+
+/** A command that led to events. */
+export interface Step<out Payload> {
+  /** The name of the decision. */
+  readonly decision: string
+  /** What it was called with; undefined if it takes nothing. */
+  readonly input: unknown
+  readonly events: ReadonlyArray<Payload>
+}
+
+/** What may have happened to an aggregate. */
+export interface History<out State, out Payload> {
+  /** The commands that led to events, in their order. */
+  readonly steps: ReadonlyArray<Step<Payload>>
+  readonly events: ReadonlyArray<Payload>
+  /** The state after all of them. */
+  readonly state: State
+}
+
+/** What threw an error that must not. */
+export interface Thrown {
+  readonly doing: "deciding" | "folding"
+  /** The command, or the event. */
+  readonly what: string
+  readonly error: unknown
+}
+
+/** A history with its states, up to where something threw an error. */
+export interface Played<out State, out Payload> {
+  readonly steps: ReadonlyArray<Step<Payload>>
+  readonly events: ReadonlyArray<Payload>
+  /** The initial state, then one after each event. */
+  readonly states: readonly [State, ...Array<State>]
+  readonly thrown: Thrown | undefined
+}
+
+/** A command as it is shown. */
+export const showCommand = ({
+  decision,
+  input
+}: Pick<Command<never, unknown>, "decision" | "input">): string =>
+  input === undefined ? decision : `${decision}(${show(input)})`
+
+/** The names of decisions that are none have no place in a history: an event that just happens. */
+export const happens = "*"
+
+/** Arbitrary commands, one after another: any of the decisions, with any input. */
+export const commandsOf = <State, Payload>(
+  decisions: Decisions<State, Payload>
+): Arbitrary.Arbitrary<ReadonlyArray<Command<State, Decision<Payload, unknown>>>> => {
+  const byName = new Map(
+    Object.entries(decisions).map(([decision, given]) => [
+      decision,
+      given instanceof DecisionWithInput
+        ? Arbitrary.map(given.calls, (call) => ({ decision, ...call }))
+        : Arbitrary.Constant({ decision, input: undefined, decide: given })
+    ])
+  )
+  const names = [...byName.keys()]
+  if (names.length === 0) throw new TypeError("there must be at least one decision")
+  return inParts(
+    Arbitrary.array(
+      Arbitrary.flatMap(Arbitrary.schema(Schema.Literals(names)), (name) => {
+        const found = byName.get(name)
+        if (found === undefined) throw new TypeError(`there is no decision ${name}`)
+        return found
+      })
+    )
+  )
+}
+
+/** Events that happen, whatever the state is. */
+export const eventsOf = <Payload>(
+  event: Arbitrary.Arbitrary<Payload>
+): Arbitrary.Arbitrary<ReadonlyArray<Command<unknown, Decision<Payload, unknown>>>> =>
+  inParts(
+    Arbitrary.array(
+      Arbitrary.map(event, (payload) => ({
+        decision: happens,
+        input: payload,
+        decide: (): Decision<Payload, unknown> => [payload]
+      }))
+    )
+  )
+
+/** Longer than a list is: many commands come to nothing, such as those before the first that creates. */
+const inParts = <A>(part: Arbitrary.Arbitrary<ReadonlyArray<A>>): Arbitrary.Arbitrary<ReadonlyArray<A>> =>
+  Arbitrary.map(Arbitrary.all([part, part, part]), (parts) => parts.flat())
+
+/** What a decision yields, at once; the clock stands still, and what is random follows from the seed. */
+export const decideNow = <Payload>(
+  decision: Decision<Payload, unknown>,
+  seed: number
+): Result.Result<ReadonlyArray<Event.Appendable<Payload>>, unknown> => {
+  if (!Effect.isEffect(decision)) return Result.isResult(decision) ? decision : Result.succeed(decision)
+  const exit = Effect.runSyncExit(
+    Effect.result(decision).pipe(Random.withSeed(seed), Effect.provide(TestClock.layer()))
+  )
+  if (Exit.isSuccess(exit)) return exit.value
+  throw Cause.squash(exit.cause)
+}
+
+/** The initial state: a copy, if it is of a kind that a fold could change in spite of being frozen. */
+export const initialOf = <State, Payload extends Event.Tagged>(
+  aggregate: Aggregate.Aggregate<string, State, Payload, unknown>
+): State => {
+  if (canBeFrozen(aggregate.initial)) return deepFreeze(aggregate.initial)
+  const codec = Schema.toCodecJson(aggregate.state)
+  try {
+    return Schema.decodeSync(codec)(Schema.encodeSync(codec)(aggregate.initial))
+  } catch {
+    return aggregate.initial
+  }
+}
+
+/** What comes of commands, one after another; those that are refused come to nothing. All inputs are frozen. */
+export const play = <State, Payload extends Event.Tagged>(
+  aggregate: Aggregate.Aggregate<string, State, Payload, unknown>,
+  commands: ReadonlyArray<Command<State, Decision<Payload, unknown>>>
+): Played<State, Payload> => {
+  const steps: Array<Step<Payload>> = []
+  const all: Array<Payload> = []
+  let state = initialOf(aggregate)
+  const states: [State, ...Array<State>] = [state]
+  for (const [index, command] of commands.entries()) {
+    let doing: Thrown["doing"] = "deciding"
+    let what = showCommand(command)
+    try {
+      const decided = decideNow<Payload>(command.decide(state), index)
+      if (Result.isFailure(decided) || decided.success.length === 0) continue
+      const events = decided.success.map((event) => deepFreeze(payloadOf(event)))
+      steps.push({ decision: command.decision, input: command.input, events })
+      doing = "folding"
+      for (const event of events) {
+        what = show(event)
+        all.push(event)
+        state = deepFreeze(aggregate.apply(state, event))
+        states.push(state)
+      }
+    } catch (error) {
+      return { steps, events: all, states, thrown: { doing, what, error } }
+    }
+  }
+  return { steps, events: all, states, thrown: undefined }
+}

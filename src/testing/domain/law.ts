@@ -1,0 +1,147 @@
+/** How a law is checked, and how a counterexample is told. */
+import { Arbitrary, Effect } from "effect"
+import type { Command, Played, Step } from "./history.ts"
+import { happens, showCommand } from "./history.ts"
+import { differenceOfTexts, indent, show, showOnLines } from "./show.ts"
+
+/** How many values are tried, and which. */
+export interface CheckOptions {
+  /** How many values are tried. Default: 100; for the isolation of tenants, where each is a story of its own: 20. */
+  readonly runs?: number | undefined
+  /** How large they become: lists have up to this many elements, a history comes of up to three times as many commands. Default: 10. */
+  readonly size?: number | undefined
+  /** What the values follow from. Default: another one each time. */
+  readonly seed?: string | number | undefined
+  /** Tries one value again: what the message of a broken law says. Other laws are not affected by it. */
+  readonly replay?: string | undefined
+}
+
+/** What is wrong, in words, and a difference that shows it. */
+export interface Violation {
+  readonly problem: string
+  readonly details?: string | undefined
+}
+
+/** A broken law. */
+export interface Report {
+  readonly message: string
+  readonly replay: string | undefined
+}
+
+/** How much is tried to make a counterexample smaller. */
+const maxShrinks = 2000
+
+/** A counterexample, as a message. */
+export const tell = (law: string, subject: string, input: string, { details, problem }: Violation): string =>
+  [
+    `${subject} breaks the law ${law}`,
+    "",
+    input,
+    "",
+    problem,
+    ...(details === undefined ? [] : ["", details])
+  ].join("\n")
+
+/** Checks a law; fails with a report that begins with its smallest counterexample. */
+export const checkLaw = <A, R>(
+  law: string,
+  subject: string,
+  options: CheckOptions,
+  arbitrary: Arbitrary.Arbitrary<A>,
+  showInput: (value: A) => string,
+  property: (value: A) => Violation | undefined | Effect.Effect<Violation | undefined, never, R>
+): Effect.Effect<void, Report, R> =>
+  Effect.gen(function* () {
+    const { replay, ...others } = options
+    const token = replay?.startsWith(`${law} `) ? replay.slice(law.length + 1) : undefined
+    const result = yield* Arbitrary.checkEffect(
+      arbitrary,
+      (value) =>
+        Effect.suspend(() => {
+          const found = property(value)
+          return Effect.isEffect(found) ? found : Effect.succeed(found)
+        }).pipe(
+          Effect.catchDefect((defect) =>
+            Effect.succeed({ problem: "an error was thrown", details: show(defect) })
+          ),
+          Effect.flatMap((violation) =>
+            violation === undefined ? Effect.succeed(true) : Effect.fail(violation)
+          )
+        ),
+      { ...others, maxShrinks, replay: token }
+    )
+    const title = `${subject} breaks the law ${law}`
+    switch (result._tag) {
+      case "Passed":
+        return
+      case "Falsified": {
+        const { problem, details }: Violation =
+          result.failure._tag === "PropertyError" ? result.failure.error : { problem: "it does not hold" }
+        const again = `${law} ${result.replay}`
+        const message = [
+          tell(law, subject, showInput(result.shrunkInput), { problem, details }),
+          "",
+          `found in run ${result.runs}, made smaller ${result.shrinks} times; to try it again: { replay: ${JSON.stringify(again)} }`
+        ].join("\n")
+        return yield* Effect.fail<Report>({ message, replay: again })
+      }
+      case "Exhausted":
+        return yield* Effect.fail<Report>({
+          message: `${title}, or it cannot be told: ${result.discards} of the values that were generated cannot be stored (seed ${result.seed})`,
+          replay: undefined
+        })
+      case "ReplayMismatch":
+        return yield* Effect.fail<Report>({
+          message: `${subject} does not break the law ${law} any more with this replay (${result.reason})`,
+          replay
+        })
+    }
+  })
+
+const stepLines = ({ decision, events, input }: Step<unknown>): ReadonlyArray<string> => {
+  const shown = events.map(show)
+  if (decision === happens) return shown
+  const command = showCommand({ decision, input })
+  return shown.length === 1 ? [`${command} -> ${shown[0]}`] : [`${command} ->`, ...shown.map(indent)]
+}
+
+const list = (title: string, lines: ReadonlyArray<string>): string =>
+  lines.length === 0 ? "with no events" : [title, ...lines.map(indent)].join("\n")
+
+/** What has happened, step by step. */
+export const showPlayed = (played: Played<unknown, unknown>): string =>
+  list("after", played.steps.flatMap(stepLines))
+
+/** Commands to be carried out. */
+export const showCommands = (commands: ReadonlyArray<Command<never, unknown>>): string =>
+  commands.length === 0
+    ? "without commands"
+    : ["with", ...commands.map((command) => indent(showCommand(command)))].join("\n")
+
+/** Two texts that should be the same. */
+export const unequalTexts = (
+  problem: string,
+  [expectedLabel, expected]: readonly [string, string],
+  [foundLabel, found]: readonly [string, string]
+): Violation => ({
+  problem,
+  details: `- ${expectedLabel}\n+ ${foundLabel}\n\n${differenceOfTexts(expected, found)}`
+})
+
+/** Two values that should be the same. */
+export const unequal = (
+  problem: string,
+  [expectedLabel, expected]: readonly [string, unknown],
+  [foundLabel, found]: readonly [string, unknown]
+): Violation =>
+  unequalTexts(problem, [expectedLabel, showOnLines(expected)], [foundLabel, showOnLines(found)])
+
+/** What an error that was thrown says. */
+export const threw = (doing: string, error: unknown): Violation => ({
+  problem: `${doing} threw an error`,
+  details: `${error instanceof Error ? `${error.name}: ${error.message}` : show(error)}${
+    error instanceof TypeError && /read only|not extensible|Cannot delete/.test(error.message)
+      ? "\n(what is given to a fold or a decision is frozen: they must not change it)"
+      : ""
+  }`
+})

@@ -1,0 +1,413 @@
+/** The contract of drivers: commands that are carried out once, and hash chains. */
+import { assert, type Vitest } from "@effect/vitest"
+import { Effect, Result } from "effect"
+import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
+import type {
+  AppendReceipt,
+  AppendRequest,
+  CommandKey,
+  CommandRow,
+  StreamAppend
+} from "../../driver/EventStorage.ts"
+import { EventStorage } from "../../driver/EventStorage.ts"
+import type { AppendError, ReadError } from "../../driver/StoreError.ts"
+import type { TenantId } from "../../domain/Tenant.ts"
+import { chainStart, eventHash } from "../../driver/eventHash.ts"
+import {
+  aggregateType,
+  append,
+  appended,
+  batch,
+  event,
+  events,
+  newTenant,
+  plain,
+  position,
+  readLog,
+  readStream,
+  request,
+  setStatus,
+  stream,
+  version
+} from "./eventKit.ts"
+
+const fingerprints = ["a", "b"].map((digit) => digit.repeat(64))
+const [one = "", other = ""] = fingerprints
+
+/** A key that can be forgotten in a very long time. */
+const key = (fields: Partial<CommandKey> = {}): CommandKey => ({
+  key: "key",
+  fingerprint: one,
+  expiresAt: Date.UTC(2200, 0),
+  ...fields
+})
+
+const carrying = (tenantId: TenantId, command: CommandKey, carried: StreamAppend): AppendRequest => ({
+  ...request(tenantId, carried),
+  command
+})
+
+const send = (
+  sent: AppendRequest
+): Effect.Effect<Result.Result<AppendReceipt, AppendError>, ReadError, EventStorage> =>
+  EventStorage.use((storage) => storage.append([sent])).pipe(
+    Effect.flatMap(([outcome]) =>
+      outcome === undefined ? Effect.die(new Error("no outcome")) : Effect.succeed(outcome)
+    )
+  )
+
+const receiptOf = (sent: AppendRequest) =>
+  Effect.map(send(sent), (outcome) =>
+    Result.isSuccess(outcome) ? outcome.success : assert.fail(outcome.failure.message)
+  )
+
+const outcomeOf = (tenantId: TenantId, name = "key") =>
+  EventStorage.use((storage) => storage.commandOutcome({ tenantId, key: name }))
+
+const row = (fields: Partial<CommandRow>): CommandRow => ({
+  fingerprint: one,
+  aggregateType,
+  aggregateId: "one",
+  version: 1,
+  position: 1,
+  events: 1,
+  ...fields
+})
+
+export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
+  it.effect("a command that was carried out before gets its first outcome, whatever it would do now", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      yield* append(tenant, stream("zero", events(2)), stream("one", events(1)))
+      const first = yield* receiptOf(carrying(tenant, key(), stream("one", events(2), 1)))
+      assert.deepStrictEqual(first.positions, [4, 5])
+      assert.deepStrictEqual(first.versions, [2, 3])
+      assert.isUndefined(first.command)
+      yield* append(tenant, stream("one", events(3)), stream("zero", events(1)))
+      const before = yield* readLog(tenant)
+      const command = row({ version: 3, position: 5, events: 2 })
+      for (const again of [
+        stream("one", events(2), 1),
+        stream("one", events(7), "noStream"),
+        stream("one", [], 99),
+        stream("elsewhere", events(1), "streamExists")
+      ]) {
+        assert.deepStrictEqual(yield* receiptOf(carrying(tenant, key(), again)), {
+          ...first,
+          replayed: true,
+          command
+        })
+      }
+      // not even a condition that is not met any more
+      const conditional = {
+        ...carrying(tenant, key(), stream("one", events(1))),
+        condition: { query: [{ eventTypes: undefined, tags: [] }], after: 0 }
+      }
+      assert.isTrue((yield* receiptOf(conditional)).replayed)
+      assert.deepStrictEqual(yield* readLog(tenant), before)
+      assert.deepStrictEqual(yield* outcomeOf(tenant), command)
+    })
+  )
+
+  it.effect("another command with the same key is refused", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      yield* receiptOf(carrying(tenant, key(), stream("one", events(1))))
+      assert.deepStrictEqual(
+        yield* batch(carrying(tenant, key({ fingerprint: other }), stream("one", events(1)))),
+        [{ _tag: "CommandKeyConflict", tenantId: tenant, key: "key" }]
+      )
+      assert.strictEqual(yield* position(tenant), 1)
+      assert.deepStrictEqual(yield* outcomeOf(tenant), row({}))
+    })
+  )
+
+  it.effect("a command without events is carried out as well, and known", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const nothing = yield* receiptOf(carrying(tenant, key(), stream("one", [], "noStream")))
+      assert.deepStrictEqual(nothing, { replayed: false, positions: [], versions: [], recordedAt: [] })
+      assert.deepStrictEqual(yield* outcomeOf(tenant), row({ version: 0, position: 0, events: 0 }))
+      yield* append(tenant, stream("one", events(2)), stream("two", events(3)))
+      const second = carrying(tenant, key({ key: "second" }), stream("two", [], 3))
+      yield* receiptOf(second)
+      const known = row({ aggregateId: "two", version: 3, position: 5, events: 0 })
+      assert.deepStrictEqual(yield* outcomeOf(tenant, "second"), known)
+      assert.deepStrictEqual(yield* receiptOf(second), { ...nothing, replayed: true, command: known })
+      assert.deepStrictEqual(yield* receiptOf(carrying(tenant, key(), stream("one", events(1)))), {
+        ...nothing,
+        replayed: true,
+        command: row({ version: 0, position: 0, events: 0 })
+      })
+      assert.strictEqual(yield* position(tenant), 5)
+      assert.deepStrictEqual(
+        yield* batch(carrying(tenant, key({ key: "third" }), stream("two", [], 1))).pipe(
+          Effect.map(([outcome]) => outcome?.["_tag"])
+        ),
+        "VersionConflict"
+      )
+    })
+  )
+
+  it.effect("a command that was refused was not carried out, and can be later", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const late = carrying(tenant, key(), stream("one", events(1), 1))
+      const outcome = yield* send(late)
+      assert.strictEqual(Result.isFailure(outcome) ? outcome.failure._tag : "", "VersionConflict")
+      assert.isUndefined(yield* outcomeOf(tenant))
+      yield* append(tenant, stream("one", events(1)))
+      assert.deepStrictEqual((yield* receiptOf(late)).positions, [2])
+      yield* append(newTenant(), stream("one", events(1)))
+      assert.isUndefined(yield* outcomeOf(tenant, "unknown"))
+      assert.isUndefined(yield* outcomeOf(newTenant()))
+    })
+  )
+
+  it.effect("an expired key is as one that was never used, and others are kept", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      yield* receiptOf(carrying(tenant, key({ key: "kept" }), stream("one", events(1))))
+      const expired = key({ expiresAt: 1 })
+      for (const round of [2, 3]) {
+        const receipt = yield* receiptOf(carrying(tenant, expired, stream("one", events(1))))
+        assert.deepStrictEqual(receipt.positions, [round])
+        assert.isUndefined(yield* outcomeOf(tenant))
+      }
+      const again = yield* receiptOf(carrying(tenant, key({ fingerprint: other }), stream("one", events(1))))
+      assert.deepStrictEqual(again.positions, [4])
+      const last = row({ fingerprint: other, version: 4, position: 4 })
+      assert.deepStrictEqual(yield* outcomeOf(tenant), last)
+      // many that expire do not take others with them
+      for (let n = 0; n < 20; n++) {
+        yield* receiptOf(carrying(tenant, key({ key: `short ${n}`, expiresAt: 1 }), stream("one", [])))
+      }
+      assert.deepStrictEqual(yield* outcomeOf(tenant), last)
+      assert.deepStrictEqual(yield* outcomeOf(tenant, "kept"), row({}))
+    })
+  )
+
+  it.effect("keys are the tenant's own", () =>
+    Effect.gen(function* () {
+      const tenants = [newTenant(), newTenant(), newTenant()]
+      const [first = newTenant(), second = newTenant(), third = newTenant()] = tenants
+      yield* receiptOf(carrying(first, key(), stream("one", events(1))))
+      yield* append(second, stream("one", events(1)))
+      assert.isUndefined(yield* outcomeOf(second))
+      const different = yield* receiptOf(
+        carrying(second, key({ fingerprint: other }), stream("one", events(2)))
+      )
+      assert.deepStrictEqual([different.replayed, different.positions], [false, [2, 3]])
+      // what expires of one tenant takes nothing from another
+      yield* receiptOf(carrying(third, key({ expiresAt: 1 }), stream("one", events(1))))
+      yield* receiptOf(carrying(third, key({ key: "next", expiresAt: 1 }), stream("one", events(1))))
+      assert.deepStrictEqual(yield* outcomeOf(first), row({}))
+      assert.deepStrictEqual(
+        yield* outcomeOf(second),
+        row({ fingerprint: other, version: 3, position: 3, events: 2 })
+      )
+      assert.isUndefined(yield* outcomeOf(third))
+    })
+  )
+
+  it.effect("the commands of a batch see each other", () =>
+    Effect.gen(function* () {
+      const [tenant, another] = [newTenant(), newTenant()]
+      const answers = yield* batch(
+        carrying(tenant, key(), stream("one", events(1), 0)),
+        carrying(tenant, key(), stream("two", events(1), 0)),
+        carrying(another, key({ fingerprint: other }), stream("one", events(1), 0)),
+        carrying(tenant, key({ fingerprint: other }), stream("three", events(1), 0)),
+        carrying(tenant, key({ key: "next" }), stream("four", events(2), 0)),
+        request(tenant, stream("five", events(1), 0))
+      )
+      assert.deepStrictEqual(answers, [
+        appended([1], [1]),
+        { ...appended([1], [1]), replayed: true },
+        appended([1], [1]),
+        { _tag: "CommandKeyConflict", tenantId: tenant, key: "key" },
+        appended([2, 3], [1, 2]),
+        appended([4], [1])
+      ])
+    })
+  )
+
+  it.effect("of many callers with one key exactly one carries the command out", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      yield* append(tenant, stream("zero", events(1)))
+      for (const round of ["first", "second", "third"]) {
+        const receipts = yield* Effect.forEach(
+          Array.from({ length: 16 }, (_, name) => name),
+          (name) => receiptOf(carrying(tenant, key({ key: round }), stream(`${round} ${name}`, events(2)))),
+          { concurrency: "unbounded" }
+        )
+        assert.lengthOf(
+          receipts.filter(({ replayed }) => !replayed),
+          1
+        )
+        assert.lengthOf([...new Set(receipts.map(({ positions }) => positions.join()))], 1)
+      }
+      assert.strictEqual(yield* position(tenant), 7)
+    })
+  )
+
+  it.effect("a suspended tenant gets no outcome again either, and keeps it", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const command = carrying(tenant, key(), stream("one", events(1)))
+      yield* receiptOf(command)
+      yield* setStatus(tenant, "suspended")
+      assert.deepStrictEqual(yield* batch(command), [{ _tag: "TenantSuspended", tenantId: tenant }])
+      assert.deepStrictEqual(yield* outcomeOf(tenant), row({}))
+    })
+  )
+}
+
+/** Whether the hashes of a tenant's log are as they must be, from a position on. */
+const assertChained = Effect.fnUntraced(function* (tenant: TenantId, from: number) {
+  const { rows } = yield* readLog(tenant)
+  let previous = chainStart
+  for (const { hash, ...event_ } of rows) {
+    if (event_.position < from) {
+      assert.isNull(hash, `position ${event_.position}`)
+      continue
+    }
+    const expected = eventHash(previous, tenant, event_)
+    assert.strictEqual(hash, expected, `position ${event_.position}`)
+    previous = expected
+  }
+  return rows.length
+})
+
+const start = (tenantId: TenantId) => EventStorage.use((storage) => storage.startHashChain(tenantId))
+const startOf = (tenantId: TenantId) => EventStorage.use((storage) => storage.hashChainStart(tenantId))
+
+export const hashChains = (it: Vitest.MethodsNonLive<EventStorage>): void => {
+  it.effect("events carry no hash unless a chain was started", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      assert.isUndefined(yield* startOf(tenant))
+      yield* append(tenant, stream("one", events(2)))
+      assert.isUndefined(yield* startOf(tenant))
+      assert.strictEqual(yield* assertChained(tenant, Infinity), 2)
+    })
+  )
+
+  it.effect("from the start of a chain on, every event carries the hash of itself and its predecessor", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      yield* append(tenant, stream("one", events(3)))
+      assert.strictEqual(yield* start(tenant), 4)
+      assert.strictEqual(yield* start(tenant), 4)
+      yield* append(tenant, stream("one", events(1)))
+      assert.strictEqual(yield* start(tenant), 4)
+      assert.strictEqual(yield* startOf(tenant), 4)
+      yield* append(tenant, stream("one", events(2)), stream("two", events(3)))
+      yield* append(
+        tenant,
+        stream("é😀", [
+          event({
+            eventType: "Ünusual",
+            schemaVersion: 77,
+            occurredAt: -123_456_789,
+            actor: null,
+            causationId: null,
+            correlationId: "ç",
+            metadata: '{ "z":1, "a":"😀" }',
+            payload: '{"b" : [1.50, "é"], "a":null}',
+            tags: ["1:a", "-", "a\\b", 'q"q', "é"].toSorted()
+          }),
+          event({ occurredAt: 253_402_300_799_999, actor: "-", causationId: "0:", payload: "1" }),
+          event({ occurredAt: -62_135_596_800_000, tags: ["x"] })
+        ])
+      )
+      assert.strictEqual(yield* assertChained(tenant, 4), 12)
+    })
+  )
+
+  it.effect("a chain can start at the first event, and is the tenant's own", () =>
+    Effect.gen(function* () {
+      const [one_, two, three] = [newTenant(), newTenant(), newTenant()]
+      yield* EventStorage.use((storage) => storage.provisionTenant(one_))
+      assert.strictEqual(yield* start(one_), 1)
+      const same = events(2)
+      for (const tenant of [one_, two, three]) yield* append(tenant, stream("one", same))
+      assert.strictEqual(yield* start(three), 3)
+      for (const tenant of [one_, two, three]) yield* append(tenant, stream("one", events(1)))
+      yield* assertChained(one_, 1)
+      yield* assertChained(two, Infinity)
+      yield* assertChained(three, 3)
+      assert.isUndefined(yield* startOf(two))
+    })
+  )
+
+  it.effect("the chain of an unknown tenant cannot start", () =>
+    Effect.gen(function* () {
+      const tenantId = newTenant()
+      const error = yield* Effect.flip(start(tenantId))
+      assert.deepInclude(error, { _tag: "UnknownTenant", tenantId })
+    })
+  )
+
+  it.effect("refused and repeated appends, conditions and commands leave no gap in a chain", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      yield* append(tenant, stream("one", events(1)))
+      yield* start(tenant)
+      const again = request(tenant, stream("one", events(2)))
+      yield* batch(again)
+      const none = { query: [{ eventTypes: undefined, tags: ["x"] }], after: 0 }
+      const tagged = () => [event({ tags: ["x"] })]
+      const answers = yield* batch(
+        request(tenant, stream("two", events(1), 5)),
+        request(tenant, stream("three", events(2))),
+        again,
+        { ...request(tenant, stream("four", tagged())), condition: none },
+        { ...request(tenant, stream("five", tagged())), condition: none },
+        carrying(tenant, key(), stream("six", events(2))),
+        carrying(tenant, key(), stream("seven", events(2))),
+        request(tenant, stream("three", events(1)))
+      )
+      assert.deepStrictEqual(
+        answers.map(({ _tag, replayed }) => (_tag === "Appended" ? replayed : _tag)),
+        ["VersionConflict", false, true, false, "AppendConditionFailed", false, true, false]
+      )
+      assert.strictEqual(yield* assertChained(tenant, 2), 9)
+    })
+  )
+
+  it.effect("appends of many writers at once, and a start amid them, make one chain", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      yield* append(tenant, stream("zero", events(1)))
+      const writers = Array.from({ length: 24 }, (_, name) =>
+        Effect.forEach([1, 2, 3, 4], (count) => append(tenant, stream(`${name}`, events(count))), {
+          discard: true
+        })
+      )
+      const [starts] = yield* Effect.all(
+        [
+          Effect.all([start(tenant), start(tenant)], { concurrency: "unbounded" }),
+          Effect.all(writers, { concurrency: "unbounded", discard: true })
+        ],
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(starts[0], starts[1])
+      assert.strictEqual(yield* assertChained(tenant, starts[0]), 241)
+    })
+  )
+
+  it.effect("streams read the same hashes as the log", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      yield* append(tenant, stream("one", events(1)))
+      yield* start(tenant)
+      yield* append(tenant, stream("one", [event({ eventId: uuidV4Unsafe() })]))
+      assert.strictEqual(yield* version(tenant, "one"), 2)
+      assert.deepStrictEqual((yield* readStream(tenant, "one")).rows, (yield* readLog(tenant)).rows)
+      assert.match((yield* readLog(tenant)).rows[1]?.hash ?? "", /^[0-9a-f]{64}$/)
+      assert.strictEqual(plain(yield* send(request(tenant, stream("one", events(1)))))["replayed"], false)
+    })
+  )
+}

@@ -1,0 +1,239 @@
+/** What the suites for drivers are written with: tenants, events, and short ways to append and read. */
+import { assert } from "@effect/vitest"
+import { Effect, Result } from "effect"
+import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
+import {
+  type AppendReceipt,
+  type AppendRequest,
+  type EventContent,
+  EventStorage,
+  type EventRow,
+  type NewEventRow,
+  type Page,
+  type ReadLogRequest,
+  type ReadStreamRequest,
+  type StreamAppend,
+  type TenantStatus
+} from "../../driver/EventStorage.ts"
+import type {
+  AppendError,
+  ExpectedVersion,
+  ReadError,
+  StorageUnavailable,
+  UnknownTenant
+} from "../../driver/StoreError.ts"
+import { TenantId } from "../../domain/Tenant.ts"
+
+/** A tenant that nobody else has: tests of one store do not meet. */
+export const newTenant = (): TenantId => TenantId.make(uuidV4Unsafe())
+
+/** Tenants in the order of their ids, by a number of up to four digits, with nobody else in between. */
+export const newTenants = (): ((nth: number) => TenantId) => {
+  // The last digits make the order; the random rest keeps others out.
+  const common = uuidV4Unsafe().slice(0, -4)
+  return (nth) => TenantId.make(`${common}${String(nth).padStart(4, "0")}`)
+}
+
+/** An event with an id of its own. */
+export const event = (fields: Partial<NewEventRow> = {}): NewEventRow => ({
+  eventId: uuidV4Unsafe(),
+  eventType: "Happened",
+  schemaVersion: 1,
+  occurredAt: 1_600_000_000_000,
+  actor: "somebody",
+  correlationId: "correlation",
+  causationId: "cause",
+  metadata: '{"source":"suite"}',
+  payload: '{"_tag":"Happened"}',
+  tags: [],
+  ...fields
+})
+
+/** So many events. */
+export const events = (
+  count: number,
+  fields: Partial<Omit<NewEventRow, "eventId">> = {}
+): Array<NewEventRow> => Array.from({ length: count }, () => event(fields))
+
+/** The type of the streams below, unless another is given. */
+export const aggregateType = "Case"
+
+/** Events for the stream of the given id. */
+export const stream = (
+  aggregateId: string,
+  newEvents: ReadonlyArray<NewEventRow>,
+  expectedVersion: ExpectedVersion = "any",
+  type: string = aggregateType
+): StreamAppend => ({ aggregateType: type, aggregateId, expectedVersion, events: newEvents })
+
+/** An append. */
+export const request = (tenantId: TenantId, ...streams: ReadonlyArray<StreamAppend>): AppendRequest => ({
+  tenantId,
+  streams
+})
+
+/** Something as plain data, to be compared. */
+export interface Plain {
+  readonly [field: string]: unknown
+}
+
+/** An outcome as plain data without times. */
+export const plain = (outcome: Result.Result<AppendReceipt, AppendError>): Plain => {
+  if (Result.isFailure(outcome)) return { ...outcome.failure }
+  const { positions, replayed, versions } = outcome.success
+  return { _tag: "Appended", replayed, positions, versions }
+}
+
+/** A batch, and its outcomes as plain data without times. */
+export const batch = (
+  ...requests: ReadonlyArray<AppendRequest>
+): Effect.Effect<ReadonlyArray<Plain>, ReadError, EventStorage> =>
+  EventStorage.use((storage) => storage.append(requests)).pipe(Effect.map((outcomes) => outcomes.map(plain)))
+
+/** What {@link batch} gives for an append that was done. */
+export const appended = (positions: ReadonlyArray<number>, versions: ReadonlyArray<number>): Plain => ({
+  _tag: "Appended",
+  replayed: false,
+  positions,
+  versions
+})
+
+/** What {@link batch} gives for an append that had been done before. */
+export const replayed = (positions: ReadonlyArray<number>, versions: ReadonlyArray<number>): Plain => ({
+  _tag: "Appended",
+  replayed: true,
+  positions,
+  versions
+})
+
+/** One append. */
+export const append = (
+  tenantId: TenantId,
+  ...streams: ReadonlyArray<StreamAppend>
+): Effect.Effect<AppendReceipt, AppendError, EventStorage> =>
+  EventStorage.use((storage) => storage.append([{ tenantId, streams }])).pipe(
+    Effect.flatMap(([outcome]) =>
+      outcome === undefined ? Effect.die(new Error("no outcome")) : Effect.fromResult(outcome)
+    )
+  )
+
+/** Why an append is refused, as plain data. */
+export const refused = (
+  tenantId: TenantId,
+  ...streams: ReadonlyArray<StreamAppend>
+): Effect.Effect<Plain, AppendReceipt, EventStorage> =>
+  Effect.map(Effect.flip(append(tenantId, ...streams)), (error) => ({ ...error }))
+
+/** A page of a stream; the whole stream forwards unless stated otherwise. */
+export const readStream = (
+  tenantId: TenantId,
+  aggregateId: string,
+  options: Partial<ReadStreamRequest> = {}
+): Effect.Effect<Page<EventRow>, ReadError, EventStorage> =>
+  EventStorage.use((storage) =>
+    storage.readStream({
+      tenantId,
+      aggregateType,
+      aggregateId,
+      fromVersion: 1,
+      toVersion: 2_147_483_647,
+      direction: "forwards",
+      limit: 10_000,
+      ...options
+    })
+  )
+
+/** What of events is folded. */
+export const contentsOf = (rows: ReadonlyArray<EventContent>): Array<EventContent> =>
+  rows.map(({ eventType, payload, schemaVersion, version: at }) => ({
+    eventType,
+    payload,
+    schemaVersion,
+    version: at
+  }))
+
+/** A page of what is folded of a stream, of a driver that reads this apart. */
+export const contentsPage = (
+  tenantId: TenantId,
+  aggregateId: string,
+  { fromVersion = 1, limit = 10_000, toVersion = 1e9 }: Partial<ReadStreamRequest> = {}
+): Effect.Effect<Page<EventContent> | undefined, ReadError, EventStorage> =>
+  EventStorage.use(
+    ({ readContents: read }) =>
+      read?.({ tenantId, aggregateType, aggregateId, fromVersion, toVersion, limit }) ??
+      Effect.die("the driver does not read contents apart")
+  )
+
+/**
+ * What is folded of a range of a stream, page by page, and how often the driver asked for rows instead; undefined if it
+ * does not read this apart.
+ */
+export const readContents = Effect.fnUntraced(function* (
+  tenantId: TenantId,
+  aggregateId: string,
+  { fromVersion = 1, limit = 10_000, toVersion = 1e9 }: Partial<ReadStreamRequest> = {}
+) {
+  const storage = yield* EventStorage
+  if (storage.readContents === undefined) return undefined
+  const found: Array<EventContent> = []
+  let asked = 0
+  while (true) {
+    const range = { fromVersion: fromVersion + found.length, toVersion, limit }
+    const page = yield* contentsPage(tenantId, aggregateId, range)
+    if (page === undefined) asked++
+    const { complete, rows } = page ?? (yield* readStream(tenantId, aggregateId, { ...range, limit: 1 }))
+    assert.isAtMost(rows.length, limit)
+    assert.isTrue(complete || rows.length > 0)
+    found.push(...contentsOf(rows))
+    if (complete) return { found, asked }
+  }
+})
+
+/** A page of a log; the whole log forwards unless stated otherwise. */
+export const readLog = (
+  tenantId: TenantId,
+  options: Partial<ReadLogRequest> = {}
+): Effect.Effect<Page<EventRow>, ReadError, EventStorage> =>
+  EventStorage.use((storage) =>
+    storage.readLog({
+      tenantId,
+      fromPosition: 1,
+      toPosition: Number.MAX_SAFE_INTEGER,
+      recordedFrom: undefined,
+      recordedBefore: undefined,
+      aggregateTypes: undefined,
+      eventTypes: undefined,
+      direction: "forwards",
+      limit: 10_000,
+      ...options
+    })
+  )
+
+/** The ids of all events of a tenant, in the order of its log. */
+export const eventIds = (tenantId: TenantId): Effect.Effect<ReadonlyArray<string>, ReadError, EventStorage> =>
+  Effect.map(readLog(tenantId), ({ rows }) => rows.map((row) => row.eventId))
+
+/** The version of a stream. */
+export const version = (
+  tenantId: TenantId,
+  aggregateId: string
+): Effect.Effect<number, ReadError, EventStorage> =>
+  EventStorage.use((storage) => storage.streamVersion({ tenantId, aggregateType, aggregateId }))
+
+/** The head of a log. */
+export const position = (tenantId: TenantId): Effect.Effect<number, ReadError, EventStorage> =>
+  EventStorage.use((storage) => storage.position(tenantId))
+
+/** A recorded access, for what looks across tenants. */
+export const access: Effect.Effect<string, StorageUnavailable, EventStorage> = EventStorage.use((storage) =>
+  storage.recordAccess({ actor: "suite", reason: "contract", operation: "test" })
+)
+
+/** Suspends or resumes a tenant. */
+export const setStatus = (
+  tenantId: TenantId,
+  status: TenantStatus
+): Effect.Effect<TenantStatus, UnknownTenant | StorageUnavailable, EventStorage> =>
+  Effect.flatMap(access, (accessId) =>
+    EventStorage.use((storage) => storage.setTenantStatus({ accessId, tenantId, status }))
+  )

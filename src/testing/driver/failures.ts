@@ -1,0 +1,194 @@
+/** The contract of storages of projections: failures, dead letters and progress. */
+import { assert } from "@effect/vitest"
+import { Clock, Effect } from "effect"
+import { ProjectionStorage } from "../../driver/ProjectionStorage.ts"
+import { append, eventId, type It, newProjection, newTenant, tenantsWith } from "./projectionKit.ts"
+import { EventStorage } from "../../driver/EventStorage.ts"
+
+export const failures = (it: It): void => {
+  it.effect("after a failure the event is tried again when it is time, not before, and others go on", () =>
+    Effect.gen(function* () {
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(2)
+      yield* projected.step(1)
+      const before = yield* Clock.currentTimeMillis
+      yield* projected.fail(200, "Error: too early 🙈")
+      const [other = newTenant()] = yield* tenantsWith(1)
+      assert.strictEqual((yield* projected.step()).tenantId, other)
+      const again = yield* projected.look
+      // Clocks differ by less.
+      assert.isAtLeast((yield* Clock.currentTimeMillis) - before, 150)
+      assert.deepInclude(again, {
+        tenantId: tenant,
+        position: 1,
+        attempts: 1,
+        failedPosition: 2,
+        error: "Error: too early 🙈"
+      })
+      yield* projected.fail(0)
+      assert.deepInclude(yield* projected.look, { attempts: 2, failedPosition: 2, error: "Error: broken" })
+      yield* projected.fail(3_600_000)
+      yield* projected.idle
+      assert.deepInclude((yield* projected.progress(tenant)).live, { attempts: 3, parked: false })
+    })
+  )
+
+  it.effect("the event after a success has not failed, and one further on still has", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      yield* tenantsWith(5)
+      const fails = { position: 3, attempts: 2, error: "Error: broken", retryIn: 0 }
+      yield* projected.work((claim) => storage.fail({ claim, ...fails }))
+      yield* projected.step(2)
+      assert.deepInclude(yield* projected.look, { position: 2, attempts: 2, failedPosition: 3 })
+      const late = yield* projected.step(1)
+      const none = { attempts: 0, failedPosition: undefined, error: undefined }
+      assert.deepInclude(yield* projected.look, { position: 3, ...none })
+      // Somebody else has gone past it by now.
+      yield* storage.fail({ claim: late, ...fails, retryIn: undefined })
+      assert.deepInclude(yield* projected.look, { position: 3, ...none })
+      // It is not known which event it was: the next one is tried alone.
+      yield* storage.fail({ claim: late, position: 4, attempts: 0, error: "Error: broken", retryIn: 0 })
+      assert.deepInclude(yield* projected.look, { position: 3, attempts: 0, failedPosition: 4 })
+    })
+  )
+
+  it.effect("what is parked stands still, also when its log grows, until it is resumed", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(3)
+      assert.isFalse(yield* storage.resume(projected.of(tenant)))
+      yield* projected.step(1)
+      yield* projected.fail(undefined)
+      yield* append(tenant, 1)
+      yield* projected.idle
+      assert.deepStrictEqual((yield* projected.progress(tenant)).live, {
+        rebuild: false,
+        position: 1,
+        head: 4,
+        parked: true,
+        attempts: 1,
+        failedPosition: 2,
+        error: "Error: broken",
+        oldestUnprocessed: yield* recordedAt(tenant, 2)
+      })
+      assert.isTrue(yield* storage.resume(projected.of(tenant)))
+      assert.isFalse(yield* storage.resume(projected.of(tenant)))
+      assert.deepInclude(yield* projected.step(1), {
+        tenantId: tenant,
+        position: 1,
+        attempts: 0,
+        failedPosition: 2
+      })
+      assert.deepInclude((yield* projected.progress(tenant)).live, { position: 2, parked: false })
+    })
+  )
+}
+
+export const deadLetters = (it: It): void => {
+  it.effect("they are listed by position, page by page, as they were put aside", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(12)
+      const before = yield* Clock.currentTimeMillis
+      for (const position of [11, 2, 9]) yield* projected.putAside({ position, error: "Error: ü 🙈" })
+      // The first account is kept.
+      yield* projected.putAside({ position: 2, error: "Error: later", attempts: 9 })
+      assert.deepStrictEqual(yield* projected.letters(tenant), [2, 9, 11])
+      const [letter] = yield* storage.deadLetters({ ...projected.of(tenant), after: 0, limit: 1 })
+      const { failedAt = 0, ...rest } = letter ?? {}
+      assert.isAtLeast(failedAt, before - 60_000)
+      assert.deepStrictEqual(rest, { position: 2, eventId: eventId(2), error: "Error: ü 🙈", attempts: 3 })
+      const next = yield* storage.deadLetters({ ...projected.of(tenant), after: 2, limit: 5 })
+      assert.deepStrictEqual(
+        next.map(({ position }) => position),
+        [9, 11]
+      )
+      assert.isEmpty(yield* storage.deadLetters({ ...projected.of(tenant), after: 11, limit: 5 }))
+      assert.isEmpty(yield* storage.deadLetters({ ...projected.of(tenant), after: 0, limit: 0 }))
+    })
+  )
+
+  it.effect("one that is removed is gone, and nothing else; discarding one takes a reason", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(3)
+      for (const _ of [1, 2, 3]) yield* projected.putAside()
+      const remove = (position: number, reason?: string) =>
+        storage.removeDeadLetter({ ...projected.of(tenant), position, reason })
+      assert.isTrue(yield* remove(2))
+      assert.isFalse(yield* remove(2))
+      assert.isFalse(yield* remove(2, "not there"))
+      assert.isTrue(yield* remove(1, "of no use"))
+      assert.deepStrictEqual(yield* projected.letters(tenant), [3])
+      assert.deepInclude({ ...(yield* Effect.flip(remove(3, ""))) }, { _tag: "StorageUnavailable" })
+      assert.deepStrictEqual(yield* projected.letters(tenant), [3])
+    })
+  )
+
+  it.effect("each version of a projection has its own", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(1)
+      yield* projected.putAside()
+      const two = { ...projected.of(tenant), version: 2 }
+      assert.isEmpty(yield* storage.deadLetters({ ...two, after: 0, limit: 5 }))
+      assert.isFalse(yield* storage.removeDeadLetter({ ...two, position: 1, reason: undefined }))
+      assert.isEmpty(yield* storage.progress(two))
+      assert.deepStrictEqual(yield* projected.letters(tenant), [1])
+    })
+  )
+}
+
+export const progress = (it: It): void => {
+  it.effect("it says how far a projection is, and since when the next event waits", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const unknown = newTenant()
+      assert.isEmpty(yield* storage.progress(projected.of(unknown)))
+      const [tenant = newTenant()] = yield* tenantsWith(2)
+      const expected = {
+        rebuild: false,
+        head: 2,
+        parked: false,
+        attempts: 0,
+        failedPosition: undefined,
+        error: undefined
+      }
+      yield* projected.step(1)
+      assert.deepStrictEqual(yield* storage.progress(projected.of(tenant)), [
+        { ...expected, position: 1, oldestUnprocessed: yield* recordedAt(tenant, 2) }
+      ])
+      yield* projected.step(1)
+      assert.deepStrictEqual(yield* storage.progress(projected.of(tenant)), [
+        { ...expected, position: 2, oldestUnprocessed: undefined }
+      ])
+      yield* append(tenant, 5)
+      assert.deepStrictEqual(yield* storage.progress(projected.of(tenant)), [
+        { ...expected, position: 2, head: 7, oldestUnprocessed: yield* recordedAt(tenant, 3) }
+      ])
+    })
+  )
+}
+
+/** When an event was recorded. */
+const recordedAt = (tenantId: ReturnType<typeof newTenant>, position: number) =>
+  EventStorage.use((storage) =>
+    storage.readLog({
+      tenantId,
+      fromPosition: position,
+      toPosition: position,
+      recordedFrom: undefined,
+      recordedBefore: undefined,
+      aggregateTypes: undefined,
+      eventTypes: undefined,
+      direction: "forwards",
+      limit: 1
+    })
+  ).pipe(Effect.map(({ rows }) => rows[0]?.recordedAt))

@@ -1,0 +1,371 @@
+/** The contract of drivers: tags, reading by query, and appends under a condition. */
+import { assert, type Vitest } from "@effect/vitest"
+import { Effect, Result } from "effect"
+import type {
+  AppendCondition,
+  EventQuery,
+  EventQueryItem,
+  ReadLogRequest
+} from "../../driver/EventStorage.ts"
+import { EventStorage } from "../../driver/EventStorage.ts"
+import type { TenantId } from "../../domain/Tenant.ts"
+import {
+  append,
+  appended,
+  batch,
+  event,
+  eventIds,
+  events,
+  newTenant,
+  type Plain,
+  position,
+  readLog,
+  readStream,
+  refused,
+  replayed,
+  request,
+  stream
+} from "./eventKit.ts"
+
+/** An item of a query. */
+const item = (
+  eventTypes: ReadonlyArray<string> | undefined,
+  tags: ReadonlyArray<string> = []
+): EventQueryItem => ({ eventTypes, tags })
+
+/** Tags that text in any form could be mistaken for. */
+const strange = [
+  " ",
+  '"',
+  "%",
+  "'",
+  "''; drop table eventsourcing.events; --",
+  ",",
+  "NULL",
+  "\\",
+  '\\"',
+  "a b",
+  "course:1",
+  "null",
+  "é😀",
+  "{",
+  "{}",
+  "}"
+].toSorted()
+
+const positionsOf = (tenant: TenantId, query: EventQuery, options: Partial<ReadLogRequest> = {}) =>
+  Effect.map(readLog(tenant, { query, ...options }), ({ complete, rows }) => [
+    rows.map((row) => row.position),
+    complete
+  ])
+
+/** A log of nine events: types A, B, C in turn, of the streams one and two in turn, with some tags. */
+const nine = Effect.gen(function* () {
+  const tenant = newTenant()
+  const tags = [["x"], ["x", "y"], [], ["y"], ["x"], ["x", "y", "z"], [], ["z"], ["x", "y"]]
+  for (const [index, own] of tags.entries()) {
+    const eventType = "ABC".charAt(index % 3)
+    const type = index < 6 ? "Case" : "Other"
+    yield* append(
+      tenant,
+      stream(index % 2 === 0 ? "one" : "two", [event({ eventType, tags: own })], "any", type)
+    )
+  }
+  return tenant
+})
+
+export const tags = (it: Vitest.MethodsNonLive<EventStorage>): void => {
+  it.effect("tags come back as they were given, wherever events are read", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const written = [event({ tags: ["a", "b"] }), event(), event({ tags: strange })]
+      yield* append(tenant, stream("one", written.slice(0, 1)))
+      yield* append(tenant, stream("one", written.slice(1)), stream("two", [event({ tags: ["a"] })]))
+      const expected = [["a", "b"], [], strange]
+      const inStream = (yield* readStream(tenant, "one")).rows
+      assert.deepStrictEqual(
+        inStream.map((row) => row.tags),
+        expected
+      )
+      assert.deepStrictEqual(
+        (yield* readLog(tenant)).rows.map((row) => row.tags),
+        [...expected, ["a"]]
+      )
+      for (const tag of strange) {
+        assert.deepStrictEqual(yield* positionsOf(tenant, [item(undefined, [tag])]), [[3], true], tag)
+      }
+    })
+  )
+
+  it.effect("the same id with other tags is refused", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const known = event({ tags: ["a", "b"] })
+      yield* append(tenant, stream("one", [known]))
+      assert.deepStrictEqual(yield* batch(request(tenant, stream("one", [known]))), [replayed([1], [1])])
+      for (const other of [[], ["a"], ["a", "b", "c"], ["a,b"]]) {
+        assert.deepStrictEqual(yield* refused(tenant, stream("one", [{ ...known, tags: other }])), {
+          _tag: "EventIdConflict",
+          tenantId: tenant,
+          eventId: known.eventId
+        })
+      }
+    })
+  )
+
+  it.effect("a query selects events of its types that have all of its tags", () =>
+    Effect.gen(function* () {
+      const tenant = yield* nine
+      const cases: ReadonlyArray<readonly [EventQuery, ReadonlyArray<number>]> = [
+        [[], []],
+        [[item([])], []],
+        [[item([], ["x"])], []],
+        [[item(undefined)], [1, 2, 3, 4, 5, 6, 7, 8, 9]],
+        [[item(["A"])], [1, 4, 7]],
+        [[item(["A", "C"])], [1, 3, 4, 6, 7, 9]],
+        [[item(["D"])], []],
+        [[item(undefined, ["x"])], [1, 2, 5, 6, 9]],
+        [[item(undefined, ["x", "y"])], [2, 6, 9]],
+        [[item(undefined, ["y", "x"])], [2, 6, 9]],
+        [[item(undefined, ["x", "y", "z"])], [6]],
+        [[item(undefined, ["x", "nothing"])], []],
+        [[item(["B"], ["x"])], [2, 5]],
+        [[item(["B", "C"], ["x", "y"])], [2, 6, 9]],
+        [[item(["A"], ["z"])], []],
+        [
+          [item(["A"]), item(undefined, ["z"])],
+          [1, 4, 6, 7, 8]
+        ],
+        [
+          [item(undefined, ["x"]), item(undefined, ["x", "y"]), item(["C"])],
+          [1, 2, 3, 5, 6, 9]
+        ]
+      ]
+      for (const [query, expected] of cases) {
+        const text = JSON.stringify(query)
+        assert.deepStrictEqual(yield* positionsOf(tenant, query), [expected, true], text)
+        assert.deepStrictEqual(
+          yield* positionsOf(tenant, query, { direction: "backwards" }),
+          [expected.toReversed(), true],
+          text
+        )
+        for (const limit of [1, 2, 3]) {
+          for (const direction of ["forwards", "backwards"] as const) {
+            const all = direction === "forwards" ? expected : expected.toReversed()
+            assert.deepStrictEqual(
+              yield* positionsOf(tenant, query, { direction, limit }),
+              [all.slice(0, limit), all.length <= limit],
+              `${text}, ${limit} ${direction}`
+            )
+          }
+        }
+      }
+    })
+  )
+
+  it.effect("a query selects of what the rest of a request selects", () =>
+    Effect.gen(function* () {
+      const tenant = yield* nine
+      const x = [item(undefined, ["x"])]
+      const cases: ReadonlyArray<readonly [Partial<ReadLogRequest>, ReadonlyArray<number>]> = [
+        [{ fromPosition: 2, toPosition: 6 }, [2, 5, 6]],
+        [{ eventTypes: ["B"] }, [2, 5]],
+        [{ eventTypes: [] }, []],
+        [{ aggregateTypes: ["Other"] }, [9]],
+        [{ aggregateTypes: ["Case"], eventTypes: ["A", "C"], query: x }, [1, 6]],
+        [{ query: [item(["A", "B"])], eventTypes: ["B", "C"], aggregateTypes: ["Other"] }, [8]],
+        [{ query: [item(["A"], ["x"]), item(["C"], ["y"])], eventTypes: ["C"] }, [6, 9]]
+      ]
+      for (const [options, expected] of cases) {
+        assert.deepStrictEqual(
+          yield* positionsOf(tenant, x, options),
+          [expected, true],
+          JSON.stringify(options)
+        )
+      }
+      const { rows } = yield* readLog(tenant, { fromPosition: 6, toPosition: 6 })
+      assert.deepStrictEqual((yield* readLog(tenant, { query: [item(undefined, ["z", "x"])] })).rows, rows)
+    })
+  )
+
+  it.effect("the tags of one tenant are nothing to another", () =>
+    Effect.gen(function* () {
+      const [one, two] = [newTenant(), newTenant()]
+      yield* append(one, stream("one", [event({ tags: ["x"] }), event(), event({ tags: ["x", "y"] })]))
+      yield* append(two, stream("one", [event(), event({ tags: ["x"] }), event({ tags: ["y"] })]))
+      const queries = [[item(undefined, ["x"])], [item(undefined, ["x", "y"])], [item(undefined)]]
+      assert.deepStrictEqual(yield* Effect.forEach(queries, (query) => positionsOf(one, query)), [
+        [[1, 3], true],
+        [[3], true],
+        [[1, 2, 3], true]
+      ])
+      assert.deepStrictEqual(yield* Effect.forEach(queries, (query) => positionsOf(two, query)), [
+        [[2], true],
+        [[], true],
+        [[1, 2, 3], true]
+      ])
+      assert.deepStrictEqual(yield* positionsOf(newTenant(), [item(undefined)]), [[], true])
+    })
+  )
+}
+
+const conditional = (
+  tenantId: TenantId,
+  condition: AppendCondition,
+  aggregateId = "new"
+): ReturnType<typeof request> => ({
+  ...request(tenantId, stream(aggregateId, [event({ eventType: "Decided" })])),
+  condition
+})
+
+const failed = (tenantId: TenantId, after: number, at: number): Plain => ({
+  _tag: "AppendConditionFailed",
+  tenantId,
+  after,
+  position: at
+})
+
+export const conditions = (it: Vitest.MethodsNonLive<EventStorage>): void => {
+  it.effect("a condition is met if no event behind its position matches, and else names the first", () =>
+    Effect.gen(function* () {
+      const x = [item(undefined, ["x"])]
+      const cases: ReadonlyArray<readonly [EventQuery, number, number | undefined]> = [
+        [x, 0, 1],
+        [x, 1, 2],
+        [x, 2, 5],
+        [x, 8, 9],
+        [x, 9, undefined],
+        [x, 100, undefined],
+        [x, -5, 1],
+        [x, 1.5, 2],
+        [x, Number.NaN, 1],
+        [x, Infinity, undefined],
+        [[], 0, undefined],
+        [[item([])], 0, undefined],
+        [[item(undefined)], 0, 1],
+        [[item(undefined)], 8, 9],
+        [[item(undefined)], 9, undefined],
+        [[item(["A"])], 0, 1],
+        [[item(["A"])], 4, 7],
+        [[item(["A"])], 7, undefined],
+        [[item(undefined, ["x", "y"])], 2, 6],
+        [[item(["C"], ["x", "y"])], 0, 6],
+        [[item(["A"], ["z"])], 0, undefined],
+        [[item(["A"]), item(undefined, ["z"])], 4, 6],
+        [[item(undefined, ["z"]), item(["A"])], 6, 7],
+        [[item(undefined, ["never"]), item(["D"])], 0, undefined]
+      ]
+      for (const [query, after, expected] of cases) {
+        const tenant = yield* nine
+        const answers = yield* batch(conditional(tenant, { query, after }))
+        const seen = Math.min(after > 0 ? Math.floor(after) : 0, Number.MAX_SAFE_INTEGER)
+        assert.deepStrictEqual(
+          answers,
+          [expected === undefined ? appended([10], [1]) : failed(tenant, seen, expected)],
+          `${JSON.stringify(query)} after ${after}`
+        )
+        assert.strictEqual(yield* position(tenant), expected === undefined ? 10 : 9)
+      }
+    })
+  )
+
+  it.effect("a condition of an unknown tenant is met", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* batch(conditional(newTenant(), { query: [item(undefined)], after: 0 })), [
+        appended([1], [1])
+      ])
+    })
+  )
+
+  it.effect("each append of a batch sees what those before it have written, and its own events not", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const none = { query: [item(["Decided"])], after: 0 }
+      assert.deepStrictEqual(
+        yield* batch(
+          conditional(tenant, none, "one"),
+          conditional(tenant, none, "two"),
+          request(tenant, stream("three", events(1))),
+          conditional(tenant, { ...none, after: 1 }, "four"),
+          request(tenant, stream("five", events(1))),
+          conditional(tenant, { ...none, after: 2 }, "six")
+        ),
+        [
+          appended([1], [1]),
+          failed(tenant, 0, 1),
+          appended([2], [1]),
+          appended([3], [1]),
+          appended([4], [1]),
+          failed(tenant, 2, 3)
+        ]
+      )
+    })
+  )
+
+  it.effect("known events and versions come before conditions", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const one = conditional(tenant, { query: [item(undefined)], after: 0 }, "one")
+      const [outcome] = yield* batch(one)
+      assert.deepStrictEqual(outcome, appended([1], [1]))
+      assert.deepStrictEqual(yield* batch(one), [replayed([1], [1])])
+      const stale = { ...request(tenant, stream("one", events(1), 7)), condition: one.condition }
+      assert.strictEqual((yield* batch(stale))[0]?.["_tag"], "VersionConflict")
+    })
+  )
+
+  it.effect("conditions are about the tenant's own events", () =>
+    Effect.gen(function* () {
+      const [one, two] = [newTenant(), newTenant()]
+      const x = { query: [item(["Decided"], ["x"]), item(["Other"]), item(undefined, ["x", "y"])], after: 0 }
+      const decided = () => event({ eventType: "Decided", tags: ["x", "y"] })
+      yield* append(one, stream("one", [decided(), event({ eventType: "Other" })]))
+      const deciding = request(two, stream("one", [decided()]))
+      assert.deepStrictEqual(yield* batch({ ...deciding, condition: x }), [appended([1], [1])])
+      assert.deepStrictEqual(yield* batch(conditional(two, x)), [failed(two, 0, 1)])
+      assert.deepStrictEqual(yield* batch(conditional(one, { ...x, after: 2 })), [appended([3], [1])])
+    })
+  )
+
+  it.effect("a condition is never violated by 32 writers at once", () =>
+    Effect.gen(function* () {
+      const storage = yield* EventStorage
+      const tenant = newTenant()
+      const seats = { query: [item(["Taken"], ["room:1"])], after: 0 }
+      const capacity = 10
+      // Whoever has seen the last of the seats that are taken takes the next one, as long as there are any.
+      const writer = (name: number) =>
+        Effect.gen(function* () {
+          let taken = 0
+          for (let attempt = 0; attempt < 200; attempt++) {
+            const { rows } = yield* readLog(tenant, { query: seats.query })
+            if (rows.length >= capacity) break
+            const [outcome] = yield* storage.append([
+              {
+                ...request(
+                  tenant,
+                  stream(`${name}-${attempt}`, [event({ eventType: "Taken", tags: ["room:1"] })])
+                ),
+                condition: { query: seats.query, after: rows.at(-1)?.position ?? 0 }
+              }
+            ])
+            if (outcome !== undefined && Result.isSuccess(outcome)) taken++
+            else assert.strictEqual(outcome?.failure._tag, "AppendConditionFailed")
+            yield* append(tenant, stream("noise", events(1)))
+          }
+          return taken
+        })
+      const taken = yield* Effect.forEach(
+        Array.from({ length: 32 }, (_, name) => name),
+        writer,
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(
+        taken.reduce((sum, n) => sum + n, 0),
+        capacity
+      )
+      assert.lengthOf((yield* readLog(tenant, { query: seats.query })).rows, capacity)
+      assert.lengthOf(yield* eventIds(tenant), yield* position(tenant))
+    })
+  )
+}

@@ -1,0 +1,308 @@
+/** The contract of storages of projections: rebuilds, and what tenants see of each other. */
+import { assert } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import { EventStorage } from "../../driver/EventStorage.ts"
+import { type Claim, ProjectionStorage } from "../../driver/ProjectionStorage.ts"
+import type { TenantId } from "../../domain/Tenant.ts"
+import {
+  append,
+  eventId,
+  failNext,
+  type It,
+  newProjection,
+  newTenant,
+  type Projected,
+  putNextAside,
+  tenantsWith,
+  withNeighbour
+} from "./projectionKit.ts"
+
+/** A projection with no tables of its own. */
+const start = (projected: Projected, tenantId: TenantId) =>
+  ProjectionStorage.use((storage) => storage.startRebuild({ ...projected.of(tenantId), tables: [] }))
+
+/** Ends a rebuild, as a runner does. */
+const takePlace = Effect.fnUntraced(function* (claim: Claim) {
+  const storage = yield* ProjectionStorage
+  const head = yield* storage.advance(claim, claim.head)
+  const live = yield* storage.lockLive(claim)
+  yield* storage.switchRebuild(claim, { tables: [], position: Math.max(head, live) })
+  return live
+})
+
+export const rebuilds = (it: It): void => {
+  it.effect("a rebuild goes from the beginning, beside the live read model, and then takes its place", () =>
+    Effect.gen(function* () {
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(4)
+      yield* projected.step(3)
+      yield* projected.fail(undefined)
+      const { live } = yield* projected.progress(tenant)
+      yield* start(projected, tenant)
+      assert.deepStrictEqual((yield* projected.progress(tenant)).live, live)
+      assert.deepInclude(yield* projected.step(2), { tenantId: tenant, rebuild: true, position: 0, head: 4 })
+      assert.deepStrictEqual((yield* projected.progress(tenant)).live, live)
+      assert.deepInclude((yield* projected.progress(tenant)).rebuild, { position: 2, head: 4 })
+      assert.strictEqual(yield* projected.work(takePlace), 3)
+      assert.deepStrictEqual(yield* projected.progress(tenant), {
+        live: {
+          rebuild: false,
+          position: 4,
+          head: 4,
+          parked: false,
+          attempts: 0,
+          failedPosition: undefined,
+          error: undefined,
+          oldestUnprocessed: undefined
+        },
+        rebuild: undefined
+      })
+      yield* projected.idle
+      yield* append(tenant, 1)
+      assert.deepInclude(yield* projected.step(), { rebuild: false, position: 4 })
+    })
+  )
+
+  it.effect("it has work until it takes its place, and both go on when the log grows", () =>
+    Effect.gen(function* () {
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(2)
+      yield* projected.step()
+      yield* start(projected, tenant)
+      yield* projected.step()
+      const atHead = { ...projected.of(tenant), rebuild: true, position: 2, head: 2 }
+      assert.deepInclude(yield* projected.look, atHead)
+      yield* append(tenant, 1)
+      for (const rebuild of [true, false]) {
+        const claim = yield* projected.when(
+          (claimed) => claimed.rebuild === rebuild && claimed.head === 3,
+          Effect.succeed
+        )
+        assert.strictEqual(claim.position, 2)
+      }
+    })
+  )
+
+  it.effect("a tenant without events has nothing to rebuild, and is done with it", () =>
+    Effect.gen(function* () {
+      const projected = yield* newProjection()
+      const tenant = newTenant()
+      yield* EventStorage.use((events) => events.provisionTenant(tenant))
+      yield* start(projected, tenant)
+      assert.strictEqual(yield* projected.work(takePlace), 0)
+      assert.isUndefined((yield* projected.progress(tenant)).rebuild)
+      yield* projected.idle
+    })
+  )
+
+  it.effect("its dead letters take the place of the live ones with it, and are its own before", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(3)
+      yield* projected.putAside({ error: "Error: live" })
+      yield* projected.putAside({ error: "Error: live" })
+      yield* projected.step()
+      const letters = Effect.map(
+        storage.deadLetters({ ...projected.of(tenant), after: 0, limit: 10 }),
+        (found) => found.map(({ position, error }) => [position, error])
+      )
+      const live = [
+        [1, "Error: live"],
+        [2, "Error: live"]
+      ]
+      for (const again of [true, false]) {
+        yield* start(projected, tenant)
+        yield* projected.step(1)
+        yield* projected.putAside({ error: `Error: ${again ? "nothing" : "rebuild"}` })
+        if (again) yield* projected.putAside({ error: "Error: nothing" })
+        assert.deepStrictEqual(yield* letters, live)
+        assert.isFalse(
+          yield* storage.removeDeadLetter({ ...projected.of(tenant), position: 3, reason: undefined })
+        )
+      }
+      yield* Effect.flip(projected.work((claim) => Effect.andThen(takePlace(claim), Effect.fail("no"))))
+      assert.deepStrictEqual(yield* letters, live)
+      yield* projected.work(takePlace)
+      assert.deepStrictEqual(yield* letters, [[2, "Error: rebuild"]])
+    })
+  )
+
+  it.effect("one that is started again starts over, and one of a projection never run is the first", () =>
+    Effect.gen(function* () {
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(2)
+      yield* projected.step()
+      yield* start(projected, tenant)
+      yield* projected.fail(undefined)
+      yield* projected.idle
+      assert.deepInclude((yield* projected.progress(tenant)).live, { position: 2, parked: false })
+      yield* start(projected, tenant)
+      assert.deepInclude(yield* projected.step(1), { rebuild: true, position: 0, attempts: 0 })
+      yield* start(projected, tenant)
+      assert.deepInclude(yield* projected.step(1), { rebuild: true, position: 0 })
+
+      const never = yield* newProjection(2)
+      const [other = newTenant()] = yield* tenantsWith(2)
+      yield* start(never, other)
+      const first = yield* never.work((claim) => (claim.rebuild ? takePlace(claim) : Effect.undefined))
+      if (first === undefined) {
+        yield* never.step()
+        yield* never.work(takePlace)
+      } else assert.strictEqual(first, 0)
+      assert.deepInclude((yield* never.progress(other)).live, { position: 2 })
+      yield* never.idle
+    })
+  )
+
+  it.effect("one that stands still is resumed like a live one", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(2)
+      yield* projected.step()
+      yield* start(projected, tenant)
+      yield* projected.fail(undefined)
+      yield* projected.idle
+      assert.isTrue(yield* storage.resume(projected.of(tenant)))
+      assert.deepInclude(yield* projected.look, { rebuild: true, position: 0, failedPosition: 1 })
+    })
+  )
+
+  it.effect("an end of a rebuild that fails leaves everything as it was", () =>
+    Effect.gen(function* () {
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(3)
+      yield* projected.step()
+      yield* start(projected, tenant)
+      yield* projected.step(1)
+      const before = yield* projected.progress(tenant)
+      yield* Effect.flip(projected.work((claim) => Effect.andThen(takePlace(claim), Effect.fail("no"))))
+      assert.deepStrictEqual(yield* projected.progress(tenant), before)
+      yield* projected.work(takePlace)
+      assert.isUndefined((yield* projected.progress(tenant)).rebuild)
+    })
+  )
+}
+
+export const isolation = (it: It): void => {
+  /** All that a tenant can see of a projection. */
+  const observe = (projected: Projected, tenantId: TenantId) =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      return {
+        progress: yield* storage.progress(projected.of(tenantId)),
+        letters: yield* storage.deadLetters({ ...projected.of(tenantId), after: 0, limit: 100 })
+      }
+    })
+
+  it.effect("11, 12: a poison event, a rebuild and its end are nothing to another tenant", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      yield* withNeighbour(
+        Effect.fnUntraced(function* (mine, theirs) {
+          for (const tenant of [mine, theirs]) {
+            yield* projected.on(tenant, (claim) => storage.advance(claim, 1))
+          }
+          const before = yield* observe(projected, theirs)
+          yield* projected.on(mine, failNext(undefined))
+          assert.deepStrictEqual(yield* observe(projected, theirs), before)
+          yield* start(projected, mine)
+          assert.deepStrictEqual(yield* observe(projected, theirs), before)
+          yield* projected.on(mine, takePlace)
+          assert.deepStrictEqual(yield* observe(projected, theirs), before)
+          assert.deepInclude((yield* projected.progress(mine)).live, { position: 3, parked: false })
+          yield* projected.step()
+          yield* projected.idle
+        })
+      )
+    })
+  )
+
+  it.effect(
+    "15, 18: dead letters, and being parked, belong to one tenant, whatever another one asks for",
+    () =>
+      Effect.gen(function* () {
+        const storage = yield* ProjectionStorage
+        const projected = yield* newProjection()
+        yield* withNeighbour(
+          Effect.fnUntraced(function* (mine, theirs) {
+            for (const tenant of [mine, theirs]) {
+              yield* projected.on(tenant, putNextAside())
+              yield* projected.on(tenant, failNext(undefined))
+            }
+            const before = yield* observe(projected, theirs)
+            assert.deepInclude(before.letters[0], { position: 1 })
+            const key = projected.of(mine)
+            assert.isTrue(yield* storage.removeDeadLetter({ ...key, position: 1, reason: "mine" }))
+            assert.isFalse(yield* storage.removeDeadLetter({ ...key, position: 1, reason: "theirs?" }))
+            assert.isTrue(yield* storage.resume(key))
+            assert.deepStrictEqual(yield* observe(projected, theirs), before)
+            assert.isEmpty((yield* observe(projected, mine)).letters)
+            assert.isTrue(yield* storage.resume(projected.of(theirs)))
+            yield* projected.step()
+            yield* projected.step()
+            yield* projected.idle
+          })
+        )
+      })
+  )
+
+  it.effect("10: in work for one tenant, nothing is done for another", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      yield* withNeighbour(
+        Effect.fnUntraced(function* (mine, theirs) {
+          const tried = yield* projected.work((claim) => {
+            const other = { ...claim, tenantId: claim.tenantId === mine ? theirs : mine }
+            const letter = {
+              position: 1,
+              eventId: eventId(1),
+              error: "x",
+              attempts: 1
+            }
+            const failure = { claim: other, position: 1, attempts: 1, error: "x", retryIn: undefined }
+            const operations = [
+              storage.advance(other, 3),
+              storage.fail(failure),
+              storage.addDeadLetter(other, letter),
+              storage.deadLetters({ ...other, after: 0, limit: 10 }),
+              storage.removeDeadLetter({ ...other, position: 1, reason: undefined }),
+              storage.progress(other),
+              storage.resume(other),
+              storage.lockLive({ ...other, rebuild: true }),
+              storage.startRebuild({ ...other, tables: [] }),
+              storage.transaction(other.tenantId, Effect.void)
+            ]
+            return Effect.forEach(operations, (operation) => Effect.flip(storage.attempt(operation))).pipe(
+              Effect.map((errors) => ({ errors, other: other.tenantId }))
+            )
+          })
+          for (const error of tried.errors) {
+            assert.deepInclude({ ...error }, { _tag: "TenantMismatch", tenantId: tried.other })
+          }
+          assert.lengthOf(tried.errors, 10)
+          for (const tenant of [mine, theirs]) {
+            assert.strictEqual(yield* projected.on(tenant, (claim) => storage.advance(claim, 3)), 3)
+          }
+          yield* projected.idle
+        })
+      )
+    })
+  )
+
+  it.effect("outside of work, one tenant's transaction is not another's", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(1)
+      const progress = storage.transaction(tenant, storage.progress(projected.of(tenant)))
+      yield* projected.step()
+      assert.deepInclude((yield* progress)[0], { position: 1 })
+      assert.strictEqual(yield* Effect.flip(storage.transaction(tenant, Effect.fail("typed"))), "typed")
+      assert.isTrue(Option.isNone(yield* projected.tryWork(Effect.succeed)))
+    })
+  )
+}

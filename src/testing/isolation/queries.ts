@@ -1,0 +1,232 @@
+/**
+ * Cases in which two tenants use the same ids, tags and keys in one driver: quick ones, which go red together if any one
+ * predicate on the tenant is missing.
+ */
+import { assert } from "@effect/vitest"
+import { Effect, Result } from "effect"
+import type {
+  AppendReceipt,
+  AppendRequest,
+  EventQuery,
+  NewEventRow,
+  ReadLogRequest
+} from "../../driver/EventStorage.ts"
+import { EventStorage } from "../../driver/EventStorage.ts"
+import { chainStart, eventHash } from "../../driver/eventHash.ts"
+import {
+  append as appendOne,
+  batch,
+  event,
+  events,
+  newTenant,
+  position,
+  readLog,
+  request,
+  stream
+} from "../driver/eventKit.ts"
+import type { TenantId } from "../../domain/Tenant.ts"
+import { type Case, test } from "./kit.ts"
+
+/** Runs with two tenants; whoever comes first, in the order of ids and of registration, must not matter. */
+const withTwo = <A, E, R>(run: (mine: TenantId, theirs: TenantId) => Effect.Effect<A, E, R>) =>
+  Effect.forEach(
+    [
+      [false, false],
+      [false, true],
+      [true, false],
+      [true, true]
+    ] as const,
+    Effect.fnUntraced(function* ([later, lower]) {
+      const [low = newTenant(), high = newTenant()] = [newTenant(), newTenant()].toSorted()
+      const [mine, theirs] = lower ? [low, high] : [high, low]
+      const storage = yield* EventStorage
+      for (const tenant of later ? [theirs, mine] : [mine, theirs]) yield* storage.provisionTenant(tenant)
+      yield* run(mine, theirs)
+    }),
+    { discard: true }
+  )
+
+const tagged = (eventType: string, ...tags: ReadonlyArray<string>): NewEventRow => event({ eventType, tags })
+
+/** Alone, and beside the append of another tenant: a driver may do these in different ways. */
+const inBothWays = Effect.fnUntraced(function* (sent: (round: number) => AppendRequest) {
+  const [alone] = yield* batch(sent(1))
+  const [beside] = yield* batch(sent(2), request(newTenant(), stream("one", events(1))))
+  return [alone, beside]
+})
+
+const found = (tenant: TenantId, query: EventQuery, options: Partial<ReadLogRequest> = {}) =>
+  Effect.map(readLog(tenant, { query, ...options }), ({ rows }) => rows.map((row) => row.eventId))
+
+/** The cases. */
+export const queries: ReadonlyArray<Case> = [
+  test("1: the version of a stream of the same name does not let an append through, nor stop one", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        yield* appendOne(theirs, stream("one", events(3)), stream("two", events(3)))
+        yield* appendOne(mine, stream("zero", events(1)))
+        for (const count of [1, 2]) {
+          const stale = yield* inBothWays(() => request(mine, stream("one", events(count), 3)))
+          for (const outcome of stale) {
+            assert.deepInclude(outcome, { _tag: "VersionConflict", tenantId: mine, actual: 0 })
+          }
+          const existing = yield* inBothWays(() =>
+            request(mine, stream("two", events(count), "streamExists"))
+          )
+          for (const outcome of existing) assert.deepInclude(outcome, { _tag: "VersionConflict", actual: 0 })
+        }
+        assert.deepStrictEqual((yield* appendOne(mine, stream("one", events(2), 0))).versions, [1, 2])
+        assert.deepStrictEqual((yield* appendOne(mine, stream("two", events(1), 0))).versions, [1])
+        assert.strictEqual(yield* position(mine), 4)
+      })
+    )),
+
+  test("21: positions follow the tenant's own log, however an append is made", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        yield* appendOne(theirs, stream("one", events(30)))
+        yield* appendOne(mine, stream("one", events(1)))
+        const [alone, beside] = yield* inBothWays(() => request(mine, stream("one", events(1))))
+        assert.deepInclude(alone, { positions: [2], versions: [2] })
+        assert.deepInclude(beside, { positions: [3], versions: [3] })
+        const [more] = yield* batch(request(mine, stream("one", events(2)), stream("two", events(1))))
+        assert.deepInclude(more, { positions: [4, 5, 6], versions: [4, 5, 1] })
+      })
+    )),
+
+  test("1: queries by tag and type find the tenant's own events", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const own = [
+          tagged("A", "x", "y"),
+          tagged("A"),
+          tagged("B", "x"),
+          tagged("B", "y"),
+          tagged("A", "x", "y"),
+          tagged("A", "y")
+        ]
+        yield* appendOne(mine, stream("one", own.slice(0, 4)), stream("two", own.slice(4), "any", "Other"))
+        // the same tags and types elsewhere
+        const foreign = [
+          tagged("B"),
+          tagged("A", "x", "y"),
+          tagged("A", "y"),
+          tagged("A", "x", "y"),
+          tagged("C", "x"),
+          tagged("C", "x", "y"),
+          tagged("A", "x", "y")
+        ]
+        yield* appendOne(
+          theirs,
+          stream("one", foreign.slice(0, 4), "any", "Other"),
+          stream("two", foreign.slice(4))
+        )
+        const cases: ReadonlyArray<readonly [EventQuery, ReadonlyArray<number>]> = [
+          [[{ eventTypes: undefined, tags: ["x"] }], [0, 2, 4]],
+          [[{ eventTypes: undefined, tags: ["x", "y"] }], [0, 4]],
+          [[{ eventTypes: undefined, tags: ["y", "x"] }], [0, 4]],
+          [[{ eventTypes: ["A"], tags: ["y"] }], [0, 4, 5]],
+          [[{ eventTypes: ["A"], tags: [] }], [0, 1, 4, 5]],
+          [[{ eventTypes: ["C"], tags: [] }], []]
+        ]
+        for (const [query, expected] of cases) {
+          const ids = expected.map((index) => own[index]?.eventId ?? "")
+          assert.deepStrictEqual(yield* found(mine, query), ids)
+          assert.deepStrictEqual(yield* found(mine, query, { direction: "backwards" }), ids.toReversed())
+          const ofCase = ids.filter((id) => own.slice(0, 4).some(({ eventId }) => eventId === id))
+          const aggregateTypes = ["Case"]
+          assert.deepStrictEqual(yield* found(mine, query, { aggregateTypes }), ofCase)
+          assert.deepStrictEqual(
+            yield* found(mine, query, { aggregateTypes, direction: "backwards" }),
+            ofCase.toReversed()
+          )
+        }
+      })
+    )),
+
+  test("1: another tenant's events do not fail a condition", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const query = [
+          { eventTypes: ["A"], tags: [] },
+          { eventTypes: undefined, tags: ["x"] },
+          { eventTypes: undefined, tags: ["y", "z"] }
+        ]
+        const condition = { query, after: 0 }
+        yield* appendOne(theirs, stream("one", [tagged("A"), tagged("B", "x"), tagged("B", "y", "z")]))
+        yield* appendOne(mine, stream("one", [tagged("B"), tagged("B", "y"), tagged("B", "z")]))
+        const [met] = yield* batch({ ...request(mine, stream("one", [tagged("B", "x")])), condition })
+        assert.deepInclude(met, { _tag: "Appended", positions: [4] })
+        const [failed] = yield* batch({ ...request(mine, stream("one", events(1))), condition })
+        assert.deepInclude(failed, { _tag: "AppendConditionFailed", tenantId: mine, position: 4 })
+      })
+    )),
+
+  test("17: the same command key in two tenants belongs to two commands", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const storage = yield* EventStorage
+        const kept = Date.UTC(2200, 0)
+        const carry = (tenantId: TenantId, key: string, digit: string, expiresAt: number) =>
+          Effect.flatMap(
+            storage.append([
+              {
+                ...request(tenantId, stream(`${key} ${digit}`, events(1))),
+                command: { key, fingerprint: digit.repeat(64), expiresAt }
+              }
+            ]),
+            ([outcome]): Effect.Effect<AppendReceipt> =>
+              outcome !== undefined && Result.isSuccess(outcome)
+                ? Effect.succeed(outcome.success)
+                : Effect.die(new Error(outcome?.failure._tag))
+          )
+        const outcome = (tenantId: TenantId, key: string) => storage.commandOutcome({ tenantId, key })
+        yield* carry(theirs, "same", "a", kept)
+        assert.isUndefined(yield* outcome(mine, "same"))
+        const first = yield* carry(mine, "same", "b", kept)
+        assert.deepStrictEqual([first.replayed, first.positions], [false, [1]])
+        assert.strictEqual((yield* outcome(mine, "same"))?.fingerprint, "b".repeat(64))
+        assert.strictEqual((yield* outcome(theirs, "same"))?.fingerprint, "a".repeat(64))
+        // keys that have expired in one tenant are forgotten there alone
+        yield* carry(theirs, "short in mine", "a", kept)
+        yield* carry(theirs, "short in theirs", "a", 1)
+        yield* carry(mine, "short in theirs", "b", kept)
+        yield* carry(mine, "short in mine", "b", 1)
+        for (const tenant of [mine, theirs, mine, theirs]) {
+          const next = `next ${yield* position(tenant)}`
+          yield* carry(tenant, next, "c", kept)
+        }
+        assert.isDefined(yield* outcome(theirs, "short in mine"))
+        assert.isDefined(yield* outcome(mine, "short in theirs"))
+        assert.isUndefined(yield* outcome(mine, "short in mine"))
+        assert.isUndefined(yield* outcome(theirs, "short in theirs"))
+      })
+    )),
+
+  test("1: the hash chain of a tenant is made of its own events", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const storage = yield* EventStorage
+        yield* appendOne(mine, stream("one", events(1)))
+        yield* appendOne(theirs, stream("one", events(4)))
+        assert.strictEqual(yield* storage.startHashChain(theirs), 5)
+        assert.isUndefined(yield* storage.hashChainStart(mine))
+        yield* appendOne(theirs, stream("one", events(2)))
+        yield* appendOne(mine, stream("one", events(4)))
+        assert.strictEqual(yield* storage.startHashChain(mine), 6)
+        assert.strictEqual(yield* storage.hashChainStart(theirs), 5)
+        for (const count of [1, 2]) {
+          for (const tenant of [mine, theirs, mine]) yield* appendOne(tenant, stream("one", events(count)))
+        }
+        for (const tenant of [mine, theirs]) {
+          const from = tenant === mine ? 6 : 5
+          let previous = chainStart
+          for (const row of (yield* readLog(tenant)).rows) {
+            const expected: string | null = row.position < from ? null : eventHash(previous, tenant, row)
+            assert.strictEqual(row.hash, expected, `position ${row.position}`)
+            previous = expected ?? chainStart
+          }
+        }
+      })
+    ))
+]

@@ -1,0 +1,131 @@
+import { assert, describe, it } from "@effect/vitest"
+import { DateTime, Effect, Schema } from "effect"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import * as DecisionModel from "../../src/domain/DecisionModel.ts"
+import * as Event from "../../src/domain/Event.ts"
+import * as EventQuery from "../../src/domain/EventQuery.ts"
+import { untenanted } from "../../src/domain/Tenant.ts"
+import {
+  Club,
+  Course,
+  coursesOf,
+  enrolled,
+  enrolment,
+  left,
+  offered,
+  ofCourse,
+  ofStudent,
+  seatsOf
+} from "../support/enrolment.ts"
+
+/** An event as it is read. */
+const stored = (
+  aggregate: Aggregate.Any,
+  aggregateId: string,
+  payload: Event.Tagged,
+  position = 1
+): Event.Envelope<Event.Tagged> => ({
+  eventId: Event.generateId(),
+  tenantId: untenanted,
+  position,
+  aggregateType: aggregate.type,
+  aggregateId,
+  version: 1,
+  eventType: payload._tag,
+  schemaVersion: 1,
+  occurredAt: DateTime.makeUnsafe(0),
+  recordedAt: DateTime.makeUnsafe(0),
+  actor: null,
+  correlationId: "",
+  causationId: null,
+  metadata: {},
+  tags: aggregate.tagsOf?.(payload, aggregateId) ?? [],
+  payload
+})
+
+const log = [
+  stored(Course, "a", offered(2)),
+  stored(Course, "b", offered(3)),
+  stored(Course, "a", enrolled("ada")),
+  stored(Course, "b", enrolled("ada")),
+  stored(Club, "a", enrolled("bob")),
+  stored(Course, "a", enrolled("bob")),
+  stored(Course, "a", left("ada"))
+]
+
+describe("a decision model", () => {
+  it("is the fold of the events that match its query, and of no others", () => {
+    assert.deepStrictEqual(DecisionModel.fold(seatsOf("a"), log), { seats: 2, students: ["bob"] })
+    assert.deepStrictEqual(DecisionModel.fold(seatsOf("b"), log), { seats: 3, students: ["ada"] })
+    assert.deepStrictEqual(DecisionModel.fold(coursesOf("ada"), log), ["b"])
+    assert.deepStrictEqual(DecisionModel.fold(coursesOf("eve"), log), [])
+  })
+
+  it("folds on from a state", () => {
+    const model = seatsOf("a")
+    const half = DecisionModel.fold(model, log.slice(0, 3))
+    assert.deepStrictEqual(DecisionModel.fold(model, log.slice(3), half), DecisionModel.fold(model, log))
+  })
+
+  it("of several has the state of each, which sees its own events alone", () => {
+    const model = enrolment("a", "ada")
+    assert.deepStrictEqual(model.initial, { course: { seats: 0, students: [] }, student: [] })
+    assert.deepStrictEqual(DecisionModel.fold(model, log), {
+      course: { seats: 2, students: ["bob"] },
+      student: ["b"]
+    })
+    assert.isTrue(model.query.matches(stored(Course, "b", enrolled("ada"))))
+    assert.isTrue(model.query.matches(stored(Course, "a", enrolled("eve"))))
+    assert.isFalse(model.query.matches(stored(Course, "b", enrolled("eve"))))
+    assert.isFalse(model.query.matches(stored(Course, "b", offered(1))))
+    assert.isFalse(model.query.matches(stored(Club, "a", enrolled("ada"))))
+  })
+
+  it("of none matches nothing", () => {
+    const model = DecisionModel.combine({})
+    assert.deepStrictEqual(DecisionModel.fold(model, log), {})
+    assert.isFalse(log.some(model.query.matches))
+  })
+
+  it("takes one function over all events, with what is known about each", () => {
+    const places = DecisionModel.make(
+      { query: EventQuery.of(Course, { tags: [ofStudent("ada")] }), initial: "" },
+      (state, event, { aggregateId }) => `${state} ${event._tag} ${aggregateId}`
+    )
+    assert.strictEqual(DecisionModel.fold(places, log), " Enrolled a Enrolled b Left a")
+  })
+
+  it("is a defect if a handler is missing that the types were told was there", () => {
+    const query = EventQuery.of(Course, { tags: [ofCourse("a")] })
+    const handlers = { Offered: () => 1 } as unknown as DecisionModel.Handlers<
+      number,
+      EventQuery.EventOf<typeof query>
+    >
+    const model = DecisionModel.make({ query, initial: 0 }, handlers)
+    assert.throws(() => DecisionModel.fold(model, log), "no handler for Enrolled")
+  })
+
+  it("keeps a name that is a word of JavaScript's own", () => {
+    const names = { constructor: seatsOf("a"), ["__proto__"]: coursesOf("ada") }
+    const state = DecisionModel.fold(DecisionModel.combine(names), log)
+    assert.deepStrictEqual(Object.keys(state).toSorted(), ["__proto__", "constructor"])
+    assert.notProperty({}, "b")
+  })
+
+  it.effect("has any state, also one that no schema describes", () =>
+    Effect.gen(function* () {
+      const Counted = Schema.TaggedStruct("Counted", {})
+      const Counter = Aggregate.make(
+        "Counter",
+        { id: Schema.String, state: Schema.Null, initial: null, events: [Counted] },
+        (state) => state
+      )
+      const model = DecisionModel.make(
+        { query: EventQuery.of(Counter), initial: new Map<string, number>() },
+        { Counted: (state, _event, { aggregateId }) => new Map(state).set(aggregateId, 1) }
+      )
+      const state = DecisionModel.fold(model, [stored(Counter, "x", Counted.make({}))])
+      assert.deepStrictEqual([...state], [["x", 1]])
+    })
+  )
+})

@@ -1,0 +1,127 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Result, Schema } from "effect"
+import * as Aggregate from "../../../src/domain/Aggregate.ts"
+import { codecOf } from "../../../src/domain/codec/aggregateCodec.ts"
+import { jsonProblem } from "../../../src/internal/json.ts"
+
+class Money extends Schema.Class<Money>("Money")({
+  currency: Schema.Literals(["EUR", "USD"]),
+  cents: Schema.BigInt
+}) {}
+
+class Shipped extends Schema.TaggedClass<Shipped>()("Shipped", {
+  at: Schema.DateTimeUtc,
+  // @effect-diagnostics-next-line schemaNumber:off
+  weights: Schema.NonEmptyArray(Schema.Number),
+  to: Schema.Option(Schema.String)
+}) {}
+
+const Placed = Schema.TaggedStruct("Placed", {
+  total: Money,
+  lines: Schema.Array(
+    Schema.Struct({ sku: Schema.String, count: Schema.Int, note: Schema.optionalKey(Schema.String) })
+  ),
+  tags: Schema.ReadonlySet(Schema.String),
+  prices: Schema.ReadonlyMap(Schema.String, Schema.BigInt),
+  by: Schema.Union([
+    Schema.Tuple([Schema.String, Schema.Boolean]),
+    Schema.Null,
+    Schema.Struct({ id: Schema.Int })
+  ]),
+  on: Schema.Date,
+  every: Schema.Duration,
+  extra: Schema.Record(Schema.String, Schema.Unknown),
+  // @effect-diagnostics-next-line schemaNumber:off
+  left: Schema.optional(Schema.Number)
+})
+
+const Order = Aggregate.make(
+  "Order",
+  { id: Schema.String, state: Schema.Null, initial: null, events: [Placed, Shipped] },
+  (state) => state
+)
+
+type OrderEvent = Aggregate.EventOf<typeof Order>
+
+const codec = codecOf(Order)
+const of = (tag: string) => {
+  const found = codec.events.get(tag)
+  assert(found !== undefined)
+  return found
+}
+
+/** Through the text that is stored, unless it is refused. */
+const roundTrip = (event: OrderEvent): void => {
+  const encoded = Result.getOrThrow(of(event._tag).encode(event))
+  if (jsonProblem(encoded, 64) !== undefined) return
+  const decoded = Result.getOrThrow(of(event._tag).decode(JSON.parse(JSON.stringify(encoded))))
+  assert.deepStrictEqual(decoded, event)
+  assert.deepStrictEqual(Result.getOrThrow(of(event._tag).encode(decoded)), encoded)
+}
+
+const runs = { arbitrary: { runs: 500 } }
+
+describe("the codec of an aggregate", () => {
+  it.prop("gives back every struct that it takes", [Placed], ([event]) => roundTrip(event), runs)
+  it.prop("gives back every instance that it takes", [Shipped], ([event]) => roundTrip(event), runs)
+
+  it("gives back an instance as one", () => {
+    const encoded = {
+      _tag: "Shipped",
+      at: "2026-01-02T03:04:05.006Z",
+      weights: [1, "NaN"],
+      to: { _tag: "None" }
+    }
+    const event = Result.getOrThrow(of("Shipped").decode(encoded))
+    assert.instanceOf(event, Shipped)
+    assert.deepStrictEqual(Result.getOrThrow(of("Shipped").encode(event)), encoded)
+  })
+
+  it("is compiled once", () => {
+    assert.strictEqual(codecOf(Order), codec)
+    assert.notStrictEqual(codecOf({ ...Order }), codec)
+  })
+
+  it("knows the events by their own tags alone", () => {
+    assert.deepStrictEqual([...codec.events.keys()], ["Placed", "Shipped"])
+    for (const tag of ["__proto__", "constructor", "placed", ""]) assert.isUndefined(codec.events.get(tag))
+  })
+
+  it("says where an event does not fit, and not what is there", () => {
+    const line = { sku: "canary", count: "canary" }
+    for (const [json, path] of [
+      [{ _tag: "Placed", total: { currency: "canary", cents: "1" } }, ["total", "currency"]],
+      [{ _tag: "Placed", total: { currency: "EUR", cents: "canary" } }, ["total", "cents"]],
+      [{ _tag: "Placed", total: { currency: "EUR", cents: "1" }, lines: [line] }, ["lines", 0, "count"]],
+      [{ _tag: "canary" }, ["_tag"]],
+      ["canary", []],
+      [null, []],
+      [["canary"], []]
+    ] as const) {
+      const failure = Result.getOrThrow(Result.flip(of("Placed").decode(json)))
+      assert.deepStrictEqual<ReadonlyArray<unknown>>(failure.path, path)
+      assert.notInclude(JSON.stringify(failure), "canary")
+    }
+  })
+
+  it("does not let an error of a schema through, which may quote what it was given", () => {
+    const Picky = Schema.TaggedStruct("Picky", {
+      text: Schema.String.check(
+        Schema.makeFilter((text: string) => {
+          throw new Error(`cannot read ${text}`)
+        })
+      )
+    })
+    const Throwing = Aggregate.make(
+      "Throwing",
+      { state: Schema.Null, initial: null, events: [Picky] },
+      (s) => s
+    )
+    const picky = codecOf(Throwing).events.get("Picky")
+    assert(picky !== undefined)
+    const event = { _tag: "Picky", text: "canary" } as const
+    const expected = { path: [], reason: "its schema threw an error", limit: undefined }
+    assert.deepStrictEqual(Result.getOrThrow(Result.flip(picky.encode(event))), expected)
+    assert.deepStrictEqual(Result.getOrThrow(Result.flip(picky.decode(event))), expected)
+  })
+})

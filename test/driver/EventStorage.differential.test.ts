@@ -1,0 +1,28 @@
+/** Whatever is done, in whatever order: every driver answers as the one in memory does. */
+import { describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import * as MemoryEventStorage from "../../src/memory/events.ts"
+import { sqlBackends } from "../support/backends.ts"
+import { answers, checkOptions, difference, forAllCommands, newRun } from "../support/storageCommands.ts"
+
+describe.each(sqlBackends)("$name", (backend) => {
+  it.live(
+    "answers every sequence of commands as the memory does",
+    () =>
+      Effect.gen(function* () {
+        const memory = yield* Layer.build(MemoryEventStorage.layer)
+        const driver = yield* Layer.build(backend.layer)
+        yield* forAllCommands(
+          (commands) =>
+            Effect.gen(function* () {
+              const run = newRun()
+              const expected = yield* Effect.provideContext(answers(commands, run), memory)
+              const actual = yield* Effect.provideContext(answers(commands, run), driver)
+              return difference(["by the memory", expected], [`by ${backend.name}`, actual])
+            }),
+          checkOptions(100)
+        )
+      }),
+    600_000
+  )
+})

@@ -1,0 +1,280 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Scheduler } from "effect"
+import type { AppendRequest } from "../../src/driver/EventStorage.ts"
+import * as groupCommit from "../../src/pg/groupCommit.ts"
+import { type TenantId, TenantId as TenantIdSchema } from "../../src/domain/Tenant.ts"
+
+const tenant = (n: number): TenantId =>
+  TenantIdSchema.make(`00000000-0000-7000-8000-${String(n).padStart(12, "0")}`)
+const [a, b, c] = [tenant(1), tenant(2), tenant(3)]
+
+/** An append that is known by its aggregate id. */
+const request = (tenantId: TenantId, id: string, payload = "{}"): AppendRequest => ({
+  tenantId,
+  streams: [
+    {
+      aggregateType: "T",
+      aggregateId: id,
+      expectedVersion: "any",
+      events: [
+        {
+          eventId: id,
+          eventType: "E",
+          schemaVersion: 1,
+          occurredAt: 0,
+          actor: null,
+          correlationId: "c",
+          causationId: null,
+          metadata: "",
+          tags: [],
+          payload
+        }
+      ]
+    }
+  ]
+})
+
+const idOf = ({ streams }: AppendRequest): string => streams[0]?.aggregateId ?? ""
+
+/** A driver whose batches stand still until they are let go, one after the other; the outcome of an append is its id. */
+const setUp = Effect.fnUntraced(function* (limits: Partial<groupCommit.Limits> = {}) {
+  const batches: Array<ReadonlyArray<string>> = []
+  const gates: Array<Deferred.Deferred<void, Error>> = []
+  const held = new Set<TenantId>()
+  const submit = groupCommit.make<string>(
+    (requests, wait) =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<void, Error>()
+        batches.push(requests.map(idOf))
+        gates.push(gate)
+        yield* Effect.orDie(Deferred.await(gate))
+        return requests.map((one) => (held.has(one.tenantId) && !wait ? undefined : idOf(one)))
+      }),
+    Effect.runForkWith(yield* Effect.context()),
+    { maxAppends: 100, maxCharacters: 1000, concurrency: 1, ...limits }
+  )
+  const settle = Effect.forEach([1, 2, 3, 4, 5], () => Effect.yieldNow, { discard: true })
+  // Detached: what is still under way when a test ends would be awaited.
+  const start = (...requests: ReadonlyArray<AppendRequest>) =>
+    Effect.forEach(requests, (one) => Effect.forkDetach(submit(one), { startImmediately: true })).pipe(
+      Effect.tap(settle)
+    )
+  const letGo = (index: number) =>
+    Effect.suspend(() => Deferred.succeed(gates[index] ?? assert.fail("no such batch"), undefined)).pipe(
+      Effect.andThen(settle)
+    )
+  const letDie = (index: number) =>
+    Effect.suspend(() => Deferred.fail(gates[index] ?? assert.fail("no such batch"), new Error("broken")))
+  return { batches, held, start, letGo, letDie, settle, submit }
+})
+
+describe("group commit", () => {
+  it.effect("sends a lone append at once, and those that come meanwhile together", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo } = yield* setUp()
+      const fibers = yield* start(request(a, "1"), request(a, "2"), request(b, "3"))
+      assert.deepStrictEqual(batches, [["1"]])
+      yield* letGo(0)
+      assert.deepStrictEqual(batches, [["1"], ["2", "3"]])
+      yield* letGo(1)
+      assert.deepStrictEqual(yield* Fiber.joinAll(fibers), ["1", "2", "3"])
+    })
+  )
+
+  it.effect("has no more batches under way than it may, and a tenant in one of them", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo } = yield* setUp({ concurrency: 2 })
+      yield* start(request(a, "a1"), request(a, "a2"), request(b, "b1"), request(b, "b2"), request(c, "c1"))
+      assert.deepStrictEqual(batches, [["a1"], ["b1"]])
+      yield* letGo(1)
+      assert.deepStrictEqual(batches, [["a1"], ["b1"], ["b2", "c1"]])
+    })
+  )
+
+  it.effect("does not let others wait for a tenant that somebody else has locked", () =>
+    Effect.gen(function* () {
+      const { batches, held, start, letGo } = yield* setUp()
+      held.add(a)
+      const [first, a1, a2, b1] = yield* start(
+        request(c, "first"),
+        request(a, "a1"),
+        request(a, "a2"),
+        request(b, "b1")
+      )
+      yield* letGo(0)
+      assert.strictEqual(yield* Fiber.join(first ?? assert.fail()), "first")
+      yield* letGo(1)
+      assert.strictEqual(yield* Fiber.join(b1 ?? assert.fail()), "b1")
+      assert.deepStrictEqual(batches.slice(1), [
+        ["a1", "b1", "a2"],
+        ["a1", "a2"]
+      ])
+      const [again] = yield* start(request(b, "b2"), request(a, "a3"))
+      assert.deepStrictEqual(batches[3], ["b2"])
+      yield* letGo(3)
+      assert.strictEqual(yield* Fiber.join(again ?? assert.fail()), "b2")
+      yield* letGo(2)
+      assert.deepStrictEqual(yield* Fiber.joinAll([a1 ?? assert.fail(), a2 ?? assert.fail()]), ["a1", "a2"])
+      assert.deepStrictEqual(batches[4], ["a3"])
+    })
+  )
+
+  it.effect("bounds a batch in appends and in characters, and sends a larger append alone", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo } = yield* setUp({ maxAppends: 2, maxCharacters: 10 })
+      yield* start(
+        request(a, "0"),
+        ...["1", "2", "3"].map((id) => request(a, id, "xx")),
+        request(a, "large", "x".repeat(50)),
+        request(a, "4", "x".repeat(6)),
+        request(a, "5", "x".repeat(6))
+      )
+      for (let index = 0; index < 5; index++) yield* letGo(index)
+      assert.deepStrictEqual(batches, [["0"], ["1", "2"], ["3"], ["large"], ["4"], ["5"]])
+    })
+  )
+
+  it.effect("lets tenants take turns, so that a flood of one does not delay the other", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo } = yield* setUp({ maxAppends: 4 })
+      const flood = Array.from({ length: 10 }, (_, n) => request(a, `a${n}`))
+      yield* start(request(a, "first"), ...flood, request(b, "b0"), request(b, "b1"))
+      yield* letGo(0)
+      assert.deepStrictEqual(batches[1], ["a0", "b0", "a1", "b1"])
+    })
+  )
+
+  it.effect(
+    "does not send an append that is interrupted while it waits, and its neighbours notice nothing",
+    () =>
+      Effect.gen(function* () {
+        const { batches, start, letGo } = yield* setUp()
+        const [first, second, third] = yield* start(request(a, "1"), request(a, "2"), request(a, "3"))
+        yield* Fiber.interrupt(second ?? assert.fail())
+        yield* letGo(0)
+        yield* letGo(1)
+        assert.deepStrictEqual(batches, [["1"], ["3"]])
+        assert.deepStrictEqual(yield* Fiber.joinAll([first ?? assert.fail(), third ?? assert.fail()]), [
+          "1",
+          "3"
+        ])
+      })
+  )
+
+  it.effect("waits for an append that is interrupted while it is under way", () =>
+    Effect.gen(function* () {
+      const { start, letGo, settle } = yield* setUp()
+      const [first] = yield* start(request(a, "1"))
+      let interrupted = false
+      const interrupting = yield* Fiber.interrupt(first ?? assert.fail()).pipe(
+        Effect.andThen(Effect.sync(() => (interrupted = true))),
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* settle
+      assert.isFalse(interrupted)
+      yield* letGo(0)
+      yield* Fiber.join(interrupting)
+      assert.isTrue(interrupted)
+    })
+  )
+
+  it.effect("spreads what waits over the batches that may be under way", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo } = yield* setUp({ concurrency: 2 })
+      const tenants = Array.from({ length: 50 }, (_, n) => tenant(n + 1))
+      yield* start(...tenants.map((one, n) => request(one, `${n}`)))
+      assert.deepStrictEqual(
+        batches.map((batch) => batch.length),
+        [1, 1]
+      )
+      yield* letGo(0)
+      yield* letGo(1)
+      assert.deepStrictEqual(
+        batches.map((batch) => batch.length),
+        [1, 1, 25, 23]
+      )
+    })
+  )
+
+  it.effect("has a second batch of a tenant with many appends follow the first, and no third", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo } = yield* setUp({ concurrency: 2 })
+      const lengths = () => batches.map((batch) => batch.length)
+      const many = Array.from({ length: 132 }, (_, n) => request(a, `a${n}`))
+      yield* start(...many.slice(0, 32))
+      assert.deepStrictEqual(lengths(), [1])
+      const fibers = yield* start(...many.slice(32))
+      // the second was sent as soon as enough waited
+      assert.deepStrictEqual(lengths(), [1, 32])
+      // others go out while both of the tenant are under way
+      yield* start(request(b, "b1"))
+      assert.deepStrictEqual(batches[2], ["b1"])
+      yield* letGo(0)
+      assert.deepStrictEqual(lengths(), [1, 32, 1, 66])
+      yield* letGo(1)
+      // what is left is not many: it waits for its turn
+      assert.deepStrictEqual(lengths(), [1, 32, 1, 66, 33])
+      yield* letGo(3)
+      yield* letGo(4)
+      assert.lengthOf(yield* Fiber.joinAll(fibers), 100)
+      assert.deepStrictEqual(
+        [...(batches[0] ?? []), ...(batches[1] ?? []), ...(batches[3] ?? []), ...(batches[4] ?? [])],
+        many.map(idOf)
+      )
+    })
+  )
+
+  it.effect("sends what is appended at once by those who get their outcomes together", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo, submit } = yield* setUp({ concurrency: 2 })
+      yield* start(request(b, "b"))
+      yield* Effect.forEach([1, 2, 3, 4], (n) =>
+        Effect.forkDetach(
+          Effect.andThen(submit(request(a, `${n}`)), submit(request(tenant(10 + n), `${n} again`))),
+          { startImmediately: true }
+        )
+      )
+      yield* letGo(0)
+      yield* letGo(1)
+      assert.deepStrictEqual(batches, [["b"], ["1"], ["2", "3", "4"], ["1 again"]])
+      yield* letGo(3)
+      // there is a free slot, into which the first of them does not jump alone
+      yield* letGo(2)
+      assert.deepStrictEqual(batches[4], ["2 again", "3 again", "4 again"])
+    })
+  )
+
+  it.effect("passes a defect of the driver on to the appends of its batch alone, and goes on", () =>
+    Effect.gen(function* () {
+      const { start, letGo, letDie } = yield* setUp()
+      const [first, second] = yield* start(request(a, "1"), request(b, "2"))
+      yield* letDie(0)
+      assert.strictEqual((yield* Fiber.await(first ?? assert.fail()))._tag, "Failure")
+      yield* letGo(1)
+      assert.strictEqual(yield* Fiber.join(second ?? assert.fail()), "2")
+    })
+  )
+
+  it.effect("an append leaves its place wherever it is interrupted", () =>
+    Effect.gen(function* () {
+      const submit = groupCommit.make<string>(
+        (requests) => Effect.as(Effect.yieldNow, requests.map(idOf)),
+        Effect.runForkWith(yield* Effect.context()),
+        { maxAppends: 10, maxCharacters: 1000, concurrency: 1 }
+      )
+      for (let operations = 3; operations < 40; operations++) {
+        const fiber = yield* Effect.forkDetach(
+          Effect.provideService(submit(request(a, "interrupted")), Scheduler.MaxOpsBeforeYield, operations),
+          { startImmediately: true }
+        )
+        yield* Fiber.interrupt(fiber)
+        for (const tenantId of [a, b])
+          assert.strictEqual(
+            yield* submit(request(tenantId, "next")),
+            "next",
+            `after ${operations} operations`
+          )
+      }
+    })
+  )
+})

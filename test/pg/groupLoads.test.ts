@@ -1,0 +1,248 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Scheduler } from "effect"
+import * as groupLoads from "../../src/pg/groupLoads.ts"
+import { type TenantId, TenantId as TenantIdSchema } from "../../src/domain/Tenant.ts"
+
+const tenant = (n: number): TenantId =>
+  TenantIdSchema.make(`00000000-0000-7000-8000-${String(n).padStart(12, "0")}`)
+const [a, b, c] = [tenant(1), tenant(2), tenant(3)]
+
+interface Load {
+  readonly tenantId: TenantId
+  readonly id: string
+}
+const load = (tenantId: TenantId, id: string): Load => ({ tenantId, id })
+
+/** A driver whose statements stand still until they are let go; the outcome of a load is its id. */
+const setUp = Effect.fnUntraced(function* (limits: Partial<groupLoads.Limits> = {}) {
+  const statements: Array<ReadonlyArray<string>> = []
+  const gates: Array<Deferred.Deferred<void, string>> = []
+  /** Loads that a batch does not come to. */
+  const beyond = new Set<string>()
+  /** Loads that fail in a batch. */
+  const broken = new Set<string>()
+  const stand = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
+    const gate = yield* Deferred.make<void, string>()
+    statements.push(ids)
+    gates.push(gate)
+    yield* Deferred.await(gate)
+  })
+  const submit = groupLoads.make(
+    ({ id }: Load) => Effect.as(stand([id]), id),
+    (loads) =>
+      Effect.as(
+        Effect.orDie(stand(loads.map(({ id }) => id))),
+        loads.map(({ id }) =>
+          beyond.has(id) && loads.length > 1
+            ? undefined
+            : broken.has(id)
+              ? Exit.fail(`${id} is broken`)
+              : Exit.succeed(id)
+        )
+      ),
+    Effect.runForkWith(yield* Effect.context()),
+    { maxLoads: 100, concurrency: 1, ...limits }
+  )
+  const settle = Effect.forEach([1, 2, 3, 4, 5], () => Effect.yieldNow, { discard: true })
+  const start = (...loads: ReadonlyArray<Load>) =>
+    Effect.forEach(loads, (one) => Effect.forkDetach(submit(one), { startImmediately: true })).pipe(
+      Effect.tap(settle)
+    )
+  const letGo = (index: number) =>
+    Effect.suspend(() => Deferred.succeed(gates[index] ?? assert.fail("no such statement"), undefined)).pipe(
+      Effect.andThen(settle)
+    )
+  const letFail = (index: number) =>
+    Effect.suspend(() => Deferred.fail(gates[index] ?? assert.fail("no such statement"), "failed")).pipe(
+      Effect.andThen(settle)
+    )
+  return { beyond, broken, letFail, letGo, settle, start, statements, submit }
+})
+
+describe("loading together", () => {
+  it.effect("sends a lone load at once, and those that come meanwhile together", () =>
+    Effect.gen(function* () {
+      const { letGo, start, statements } = yield* setUp()
+      const fibers = yield* start(load(a, "1"), load(b, "2"), load(a, "3"))
+      assert.deepStrictEqual(statements, [["1"]])
+      yield* letGo(0)
+      assert.deepStrictEqual(statements, [["1"], ["2", "3"]])
+      yield* letGo(1)
+      assert.deepStrictEqual(yield* Fiber.joinAll(fibers), ["1", "2", "3"])
+    })
+  )
+
+  it.effect("has no more statements under way than it may, with the loads spread over them", () =>
+    Effect.gen(function* () {
+      const { letGo, start, statements } = yield* setUp({ concurrency: 2 })
+      const fibers = yield* start(...Array.from({ length: 18 }, (_, n) => load(a, `${n}`)))
+      assert.deepStrictEqual(statements, [["0"], ["1"]])
+      yield* letGo(0)
+      assert.lengthOf(statements[2] ?? [], 9)
+      assert.lengthOf(statements, 3)
+      yield* letGo(1)
+      assert.lengthOf(statements[3] ?? [], 7)
+      yield* letGo(2)
+      yield* letGo(3)
+      assert.deepStrictEqual(
+        yield* Fiber.joinAll(fibers),
+        Array.from({ length: 18 }, (_, n) => `${n}`)
+      )
+    })
+  )
+
+  it.effect("takes the tenants in turns, and no more loads than it may", () =>
+    Effect.gen(function* () {
+      const { letGo, start, statements } = yield* setUp({ maxLoads: 4 })
+      yield* start(load(c, "first"))
+      yield* start(...Array.from({ length: 8 }, (_, n) => load(a, `a${n}`)), load(b, "b1"), load(c, "c1"))
+      yield* letGo(0)
+      yield* letGo(1)
+      yield* letGo(2)
+      assert.deepStrictEqual(statements.slice(1), [
+        ["a0", "b1", "c1", "a1"],
+        ["a2", "a3", "a4", "a5"],
+        ["a6", "a7"]
+      ])
+    })
+  )
+
+  it.effect("sends again what a statement did not come to", () =>
+    Effect.gen(function* () {
+      const { beyond, letGo, start, statements } = yield* setUp()
+      beyond.add("3")
+      const fibers = yield* start(load(a, "1"), load(a, "2"), load(b, "3"))
+      yield* letGo(0)
+      yield* letGo(1)
+      assert.strictEqual(yield* Fiber.join(fibers[1] ?? assert.fail()), "2")
+      // alone now
+      assert.deepStrictEqual(statements, [["1"], ["2", "3"], ["3"]])
+      yield* letGo(2)
+      assert.strictEqual(yield* Fiber.join(fibers[2] ?? assert.fail()), "3")
+    })
+  )
+
+  it.effect(
+    "sends what a statement did not come to before all others, and not what nobody waits for any more",
+    () =>
+      Effect.gen(function* () {
+        const { beyond, letGo, start, statements } = yield* setUp({ maxLoads: 4 })
+        yield* start(load(c, "first"))
+        yield* start(...["a1", "a2", "a3"].map((id) => load(a, id)))
+        const [b1] = yield* start(load(b, "b1"), load(b, "b2"))
+        for (const id of ["b1", "a2", "b2"]) beyond.add(id)
+        yield* letGo(0)
+        yield* start(load(a, "a4"), load(c, "c1"))
+        yield* letGo(1)
+        assert.deepStrictEqual(statements.slice(1), [
+          ["a1", "b1", "a2", "b2"],
+          ["b1", "a2", "c1", "b2"]
+        ])
+        yield* Fiber.interrupt(b1 ?? assert.fail())
+        yield* letGo(2)
+        assert.deepStrictEqual(statements[3], ["a2", "b2", "a3", "a4"])
+      })
+  )
+
+  it.effect("gives each its own failure, and goes on after one", () =>
+    Effect.gen(function* () {
+      const { broken, letFail, letGo, start } = yield* setUp()
+      broken.add("2")
+      const [one, two, three] = yield* start(load(a, "1"), load(a, "2"), load(b, "3"))
+      yield* letFail(0)
+      yield* letGo(1)
+      assert.deepStrictEqual(yield* Fiber.await(one ?? assert.fail()), Exit.fail("failed"))
+      assert.deepStrictEqual(yield* Fiber.await(two ?? assert.fail()), Exit.fail("2 is broken"))
+      assert.deepStrictEqual(yield* Fiber.await(three ?? assert.fail()), Exit.succeed("3"))
+    })
+  )
+
+  it.effect("hands a statement that dies to all of its loads, and goes on after it", () =>
+    Effect.gen(function* () {
+      const { letFail, letGo, start, statements } = yield* setUp()
+      const [, two, three] = yield* start(load(a, "1"), load(a, "2"), load(b, "3"))
+      yield* letGo(0)
+      const [four] = yield* start(load(a, "4"))
+      yield* letFail(1)
+      assert.isTrue(Exit.hasDies(yield* Fiber.await(two ?? assert.fail())))
+      assert.isTrue(Exit.hasDies(yield* Fiber.await(three ?? assert.fail())))
+      assert.deepStrictEqual(statements[2], ["4"])
+      yield* letGo(2)
+      assert.strictEqual(yield* Fiber.join(four ?? assert.fail()), "4")
+    })
+  )
+
+  it.effect(
+    "does not send what is interrupted while it waits, nor wait for what is interrupted under way",
+    () =>
+      Effect.gen(function* () {
+        const { letGo, start, statements } = yield* setUp()
+        const [one, two, three, four] = yield* start(load(a, "1"), load(b, "2"), load(a, "3"), load(c, "4"))
+        yield* Fiber.interrupt(two ?? assert.fail())
+        // its place is free at once
+        yield* Fiber.interrupt(one ?? assert.fail())
+        assert.deepStrictEqual(statements, [["1"], ["3", "4"]])
+        yield* Fiber.interrupt(three ?? assert.fail())
+        yield* letGo(1)
+        assert.strictEqual(yield* Fiber.join(four ?? assert.fail()), "4")
+        const [five] = yield* start(load(b, "5"))
+        assert.deepStrictEqual(statements[2], ["5"])
+        yield* letGo(2)
+        assert.strictEqual(yield* Fiber.join(five ?? assert.fail()), "5")
+      })
+  )
+
+  it.effect("leaves the place of a statement whose loads are all interrupted", () =>
+    Effect.gen(function* () {
+      const { letGo, settle, start, statements } = yield* setUp()
+      const [, two, three] = yield* start(load(a, "1"), load(b, "2"), load(c, "3"))
+      yield* letGo(0)
+      const [four] = yield* start(load(a, "4"))
+      yield* Fiber.interrupt(two ?? assert.fail())
+      assert.lengthOf(statements, 2)
+      yield* Fiber.interrupt(three ?? assert.fail())
+      yield* settle
+      assert.deepStrictEqual(statements[2], ["4"])
+      yield* letGo(2)
+      assert.strictEqual(yield* Fiber.join(four ?? assert.fail()), "4")
+    })
+  )
+
+  it.effect("leaves its place wherever it is interrupted", () =>
+    Effect.gen(function* () {
+      const submit = groupLoads.make(
+        ({ id }: Load) => Effect.as(Effect.yieldNow, id),
+        (loads) =>
+          Effect.as(
+            Effect.yieldNow,
+            loads.map(({ id }) => Exit.succeed(id))
+          ),
+        Effect.runForkWith(yield* Effect.context()),
+        { maxLoads: 10, concurrency: 1 }
+      )
+      for (let operations = 3; operations < 40; operations++) {
+        const fiber = yield* Effect.forkDetach(
+          Effect.provideService(submit(load(a, "interrupted")), Scheduler.MaxOpsBeforeYield, operations),
+          { startImmediately: true }
+        )
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual(yield* submit(load(b, "next")), "next", `after ${operations} operations`)
+      }
+    })
+  )
+
+  it.effect("those that load again when they have their outcome go out together", () =>
+    Effect.gen(function* () {
+      const { letGo, settle, statements, submit } = yield* setUp()
+      const twice = (id: string) => Effect.andThen(submit(load(a, id)), submit(load(a, `${id} again`)))
+      yield* Effect.forEach(["0", "1", "2", "3"], (id) =>
+        Effect.forkDetach(twice(id), { startImmediately: true })
+      )
+      yield* settle
+      yield* letGo(0)
+      assert.deepStrictEqual(statements[1], ["1", "2", "3"])
+      yield* letGo(1)
+      assert.deepStrictEqual(statements[2], ["0 again", "1 again", "2 again", "3 again"])
+    })
+  )
+})

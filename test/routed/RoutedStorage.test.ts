@@ -1,0 +1,112 @@
+/** Tenants in several storages in memory, as if they were in one. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Option, References } from "effect"
+import { TestClock } from "effect/testing"
+import { append, newTenant, tenantsWith } from "../../src/testing/driver/projectionKit.ts"
+import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryProjectionStorage from "../../src/memory/projections.ts"
+import * as MemorySnapshotStorage from "../../src/memory/snapshots.ts"
+import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
+import * as RoutedStorage from "../../src/routed/RoutedStorage.ts"
+import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import * as TenantDirectory from "../../src/routed/TenantDirectory.ts"
+import * as EventStorageSuite from "../../src/testing/EventStorageSuite.ts"
+import * as ProjectionStorageSuite from "../../src/testing/ProjectionStorageSuite.ts"
+import * as SnapshotStorageSuite from "../../src/testing/SnapshotStorageSuite.ts"
+import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
+import { byHash } from "../support/placements.ts"
+
+const memory = (options: MemoryEventStorage.Options = {}) =>
+  Layer.merge(MemoryProjectionStorage.layer, MemorySnapshotStorage.layer).pipe(
+    Layer.provideMerge(MemoryEventStorage.layerWith(options))
+  )
+
+const placements = ["one", "two", "three"]
+const directory = TenantDirectory.layerWith({ placements, placementOf: byHash(placements) })
+const routed = (options: MemoryEventStorage.Options = {}) =>
+  RoutedStorage.layerWith({ storage: () => memory(options), idleTimeToLive: Infinity }).pipe(
+    Layer.provide(directory)
+  )
+
+EventStorageSuite.suite({
+  name: "memory, in three places",
+  layer: routed(),
+  layerWithoutProvisioning: routed({ provisionOnAppend: false })
+})
+ProjectionStorageSuite.suite({ name: "memory, in three places", layer: routed(), ordered: false })
+SnapshotStorageSuite.suite({ name: "memory, in three places", layer: routed() })
+const threePlaces = routed()
+TenantIsolationSuite.suite({
+  name: "memory, in three places",
+  storage: threePlaces,
+  projections: threePlaces,
+  snapshots: threePlaces
+})
+
+describe("a place that is away", () => {
+  /** One place that is away until it is not, and one that is there. */
+  const setup = () => {
+    let opened = 0
+    let isAway = true
+    const away = new StorageUnavailable({ operation: "open", retryable: true, code: null })
+    const back = Layer.unwrap(
+      Effect.suspend(() => {
+        opened++
+        return isAway ? Effect.fail(away) : Effect.succeed(memory())
+      })
+    )
+    const absent = newTenant()
+    return {
+      absent,
+      opened: () => opened,
+      comesBack: () => void (isAway = false),
+      layer: RoutedStorage.layerWith({
+        storage: (placement) => (placement === "away" ? back : memory()),
+        idleTimeToLive: Infinity
+      }).pipe(
+        Layer.provide(
+          TenantDirectory.layerWith({
+            placements: ["away", "here"],
+            placementOf: (tenantId) => (tenantId === absent ? "away" : "here")
+          })
+        )
+      )
+    }
+  }
+  const key = { projection: "p", version: 1 }
+  const request = { projections: [{ ...key, acrossTenants: false }], accessId: undefined }
+  const step = ProjectionStorage.use((storage) =>
+    storage.work(request, (claim) => Effect.as(storage.advance(claim, claim.position + 1), claim.tenantId))
+  )
+
+  it.effect("keeps nobody else from their work, is left alone for a while, and then looked for", () => {
+    const { absent, comesBack, layer, opened } = setup()
+    return Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      yield* storage.register([{ ...key, startAt: "beginning" }])
+      yield* storage.sweep
+      const [tenant] = yield* tenantsWith(6)
+      const before = opened()
+      // Whichever place comes first.
+      for (const _ of [1, 2, 3, 4]) assert.deepStrictEqual(yield* step, Option.fromUndefinedOr(tenant))
+      assert.strictEqual(opened() - before, 1)
+      // That there is nothing to do is not known.
+      for (const _ of [5, 6]) yield* step
+      assert.deepInclude(yield* Effect.flip(step), { _tag: "StorageUnavailable", retryable: true })
+      comesBack()
+      yield* TestClock.adjust("10 seconds")
+      yield* append(absent, 1)
+      assert.deepStrictEqual(yield* step, Option.some(absent))
+      assert.deepStrictEqual(yield* step, Option.none())
+    }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
+  })
+
+  it.effect("makes a registration from now on fail, as later would not be now", () => {
+    const { layer } = setup()
+    return Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const error = yield* Effect.flip(storage.register([{ ...key, startAt: "now" }]))
+      assert.strictEqual(error._tag, "StorageUnavailable")
+    }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
+  })
+})

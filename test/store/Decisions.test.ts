@@ -1,0 +1,464 @@
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Context, Effect, Fiber, Result, Schedule, Schema } from "effect"
+import { TestClock } from "effect/testing"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import * as DecisionModel from "../../src/domain/DecisionModel.ts"
+import * as Decisions from "../../src/store/Decisions.ts"
+import * as Event from "../../src/domain/Event.ts"
+import * as EventContext from "../../src/domain/EventContext.ts"
+import * as EventQuery from "../../src/domain/EventQuery.ts"
+import * as EventStorage from "../../src/driver/EventStorage.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
+import { backends } from "../support/backends.ts"
+import { asNewTenant, changedDriver } from "../support/bank.ts"
+import {
+  Course,
+  coursesOf,
+  enrol,
+  enrolled,
+  enrolment,
+  found,
+  offer,
+  offered,
+  onDriver,
+  register,
+  registered,
+  seatsOf,
+  Student,
+  toCourse
+} from "../support/enrolment.ts"
+
+const read = <State>(model: DecisionModel.DecisionModel<State>) =>
+  Decisions.Decisions.use((decisions) => decisions.read(model))
+
+const positions = found(EventQuery.or(EventQuery.of(Course), EventQuery.of(Student)))
+
+describe.each(backends)("decisions on $name", (backend) => {
+  layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
+    it.effect("know a state, and up to which position everything that matters is in it", () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* read(coursesOf("ada")), { state: [], position: 0 })
+        yield* toCourse("a", offered(2), enrolled("ada"))
+        yield* toCourse("b", offered(2), enrolled("ada"), enrolled("bob"))
+        assert.deepStrictEqual(yield* read(coursesOf("ada")), { state: ["a", "b"], position: 5 })
+        assert.deepStrictEqual(yield* read(enrolment("a", "bob")), {
+          state: { course: { seats: 2, students: ["ada"] }, student: ["b"] },
+          position: 5
+        })
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("append what is decided, and give the state with it", () =>
+      Effect.gen(function* () {
+        yield* offer("a", 1)
+        const executed = yield* enrol("a", "ada")
+        assert.deepInclude(executed, {
+          state: { course: { seats: 1, students: ["ada"] }, student: ["a"] },
+          position: 2,
+          replayed: false
+        })
+        const [event] = executed.events
+        assert.deepInclude(event, {
+          aggregateType: "Course",
+          aggregateId: "a",
+          version: 2,
+          position: 2,
+          tags: ["course:a", "student:ada"]
+        })
+        assert.deepStrictEqual(yield* read(enrolment("a", "ada")), {
+          state: executed.state,
+          position: executed.position
+        })
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("fail as the decision does, and write nothing", () =>
+      Effect.gen(function* () {
+        yield* offer("a", 1)
+        yield* enrol("a", "ada")
+        assert.deepInclude(yield* Effect.flip(enrol("a", "bob")), { _tag: "Refused", reason: "full" })
+        assert.deepInclude(yield* Effect.flip(enrol("a", "ada")), { _tag: "Refused", reason: "twice" })
+        yield* register("ada", "a@b")
+        assert.deepInclude(yield* Effect.flip(register("bob", "a@b")), { reason: "taken" })
+        assert.deepStrictEqual(yield* positions, ["1 Offered", "2 Enrolled", "3 Registered"])
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("append to several streams at once, each stream named as often as one likes", () =>
+      Effect.gen(function* () {
+        const decisions = yield* Decisions.Decisions
+        const executed = yield* decisions.execute(coursesOf("ada"), () => [
+          Decisions.to(Course, "a", offered(1)),
+          Decisions.to(Student, "ada", registered("a@b")),
+          Decisions.to(Course, "a", enrolled("ada"), enrolled("bob")),
+          Decisions.to(Course, "b"),
+          Decisions.to(Course, "c", enrolled("ada"))
+        ])
+        assert.deepStrictEqual(
+          executed.events.map(({ aggregateId, position, version }) => [position, aggregateId, version]),
+          [
+            [1, "a", 1],
+            [2, "a", 2],
+            [3, "a", 3],
+            [4, "ada", 1],
+            [5, "c", 1]
+          ]
+        )
+        assert.deepStrictEqual(executed.state, ["a", "c"])
+        assert.strictEqual(executed.position, 5)
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("append nothing if nothing is decided", () =>
+      Effect.gen(function* () {
+        yield* offer("a", 1)
+        const decisions = yield* Decisions.Decisions
+        for (const nothing of [[], Result.succeed([]), Effect.succeed(Decisions.to(Course, "a"))]) {
+          const executed = yield* decisions.execute(seatsOf("a"), () => nothing)
+          assert.deepStrictEqual(executed, {
+            state: { seats: 1, students: [] },
+            position: 1,
+            events: [],
+            replayed: false
+          })
+        }
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("refuse an id that is not one of the aggregate", () =>
+      Effect.gen(function* () {
+        const decisions = yield* Decisions.Decisions
+        const failed = yield* Effect.flip(
+          decisions.execute(seatsOf("a"), () => Decisions.to(Course, "", offered(1)))
+        )
+        assert.strictEqual(failed._tag, "InvalidAggregateId")
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("keep tenants apart that use the same ids and tags, in both directions", () =>
+      Effect.gen(function* () {
+        const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
+        yield* Effect.andThen(offer("x", 1), enrol("x", "ada")).pipe(Tenant.provide(a))
+        const empty = { state: { seats: 0, students: [] }, position: 0 }
+        assert.deepStrictEqual(yield* read(seatsOf("x")).pipe(Tenant.provide(b)), empty)
+        yield* Effect.andThen(offer("x", 2), register("ada", "a@b")).pipe(Tenant.provide(b))
+        yield* register("bob", "a@b").pipe(Tenant.provide(a))
+        yield* enrol("x", "ada").pipe(Tenant.provide(b))
+        assert.deepStrictEqual((yield* read(seatsOf("x")).pipe(Tenant.provide(a))).state, {
+          seats: 1,
+          students: ["ada"]
+        })
+        assert.strictEqual((yield* read(seatsOf("x")).pipe(Tenant.provide(b))).state.seats, 2)
+      })
+    )
+
+    it.effect("are not made again where ids are derived and the events are there", () =>
+      Effect.gen(function* () {
+        yield* offer("a", 1)
+        const run = enrol("a", "ada").pipe(EventContext.derivingIds(["message", "1"]))
+        const first = yield* run
+        yield* toCourse("a", offered(5))
+        const again = yield* run
+        assert.isTrue(again.replayed)
+        assert.deepStrictEqual(again.events, first.events)
+        assert.deepStrictEqual(again.state.course, { seats: 5, students: ["ada"] })
+        assert.strictEqual(again.position, 3)
+        // Another message is another decision.
+        const other = enrol("a", "ada").pipe(EventContext.derivingIds(["message", "2"]))
+        assert.deepInclude(yield* Effect.flip(other), { reason: "twice" })
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("have their own derived ids, one after the other and on different models", () =>
+      Effect.gen(function* () {
+        const both = Effect.gen(function* () {
+          const decisions = yield* Decisions.Decisions
+          const change = (seats: number, course = "a") =>
+            decisions.execute(seatsOf(course), () => Decisions.to(Course, course, offered(seats)))
+          return [yield* change(1), yield* change(2), yield* change(3, "b")]
+        }).pipe(EventContext.derivingIds(["message"]))
+        const ids = (executed: Effect.Success<typeof both>) =>
+          executed.map(({ events, replayed }) => [events[0]?.eventId, replayed])
+        const first = ids(yield* both)
+        const again = ids(yield* both)
+        assert.deepStrictEqual(
+          again,
+          first.map(([id]) => [id, true])
+        )
+        assert.strictEqual(new Set(first.map(([id]) => id)).size, 3)
+        assert.strictEqual((yield* positions).length, 3)
+      }).pipe(asNewTenant)
+    )
+  })
+})
+
+/** A driver in memory in which something happens before or after a call. */
+const disturbed = (
+  change: (driver: EventStorage.EventStorage["Service"]) => Partial<EventStorage.EventStorage["Service"]>,
+  options?: Decisions.Options
+) => onDriver(changedDriver(change), options)
+
+/** An append about something else. */
+const toAnother = (stream: EventStorage.StreamAppend): EventStorage.StreamAppend => ({
+  ...stream,
+  aggregateId: "b",
+  events: stream.events.map((event) =>
+    Object.assign({}, event, { eventId: Event.generateId(), tags: ["course:b", "student:bob"] })
+  )
+})
+
+/** What somebody else appends, on the driver. */
+const byAnother = (
+  driver: EventStorage.EventStorage["Service"],
+  tenantId: Tenant.TenantId,
+  student: string
+): Effect.Effect<unknown> =>
+  Effect.provide(toCourse("a", enrolled(student)), EventStore.layer, { local: true }).pipe(
+    Effect.provideService(EventStorage.EventStorage, driver),
+    Tenant.provide(tenantId),
+    Effect.orDie
+  )
+
+describe("a decision that somebody else comes before", () => {
+  it.effect("is made again with what was appended, wherever it came in between", () =>
+    Effect.gen(function* () {
+      for (const moment of ["before the log is read", "after it was read", "after the head was read"]) {
+        let done = false
+        const once = (
+          driver: EventStorage.EventStorage["Service"],
+          tenantId: Tenant.TenantId,
+          at: string
+        ): Effect.Effect<unknown> =>
+          Effect.suspend(() => {
+            if (done || at !== moment) return Effect.void
+            done = true
+            return byAnother(driver, tenantId, "bob")
+          })
+        const Disturbed = disturbed((driver) => ({
+          position: (tenantId) =>
+            Effect.tap(driver.position(tenantId), (position) =>
+              position === 0 ? Effect.void : once(driver, tenantId, "after the head was read")
+            ),
+          readLog: (request) =>
+            once(driver, request.tenantId, "before the log is read").pipe(
+              Effect.andThen(driver.readLog(request)),
+              Effect.tap(() => once(driver, request.tenantId, "after it was read"))
+            )
+        }))
+        yield* Effect.gen(function* () {
+          yield* toCourse("a", offered(1))
+          assert.deepInclude(yield* Effect.flip(enrol("a", "ada")), { reason: "full" }, moment)
+          assert.deepStrictEqual(yield* positions, ["1 Offered", "2 Enrolled"], moment)
+        }).pipe(asNewTenant, Effect.provide(Disturbed))
+      }
+    })
+  )
+
+  it.effect("reads on from where it was, and nothing twice", () =>
+    Effect.suspend(() => {
+      const reads: Array<readonly [number, number]> = []
+      let others = 3
+      const Disturbed = disturbed((driver) => ({
+        readLog: (request) => {
+          reads.push([request.fromPosition, request.toPosition])
+          return driver.readLog(request)
+        },
+        append: (requests) =>
+          Effect.suspend(() => {
+            const [request] = requests
+            if (others === 0 || request?.condition === undefined) return driver.append(requests)
+            others--
+            return Effect.andThen(
+              byAnother(driver, request.tenantId, `other ${others}`),
+              driver.append(requests)
+            )
+          })
+      }))
+      return Effect.gen(function* () {
+        yield* toCourse("a", offered(9))
+        const { state } = yield* enrol("a", "ada")
+        assert.deepStrictEqual(state.course.students, ["other 2", "other 1", "other 0", "ada"])
+        assert.deepStrictEqual(reads, [
+          [1, 1],
+          [2, 2],
+          [3, 3],
+          [4, 4]
+        ])
+      }).pipe(asNewTenant, Effect.provide(Disturbed))
+    })
+  )
+
+  it.effect("passes over what does not matter to it", () =>
+    Effect.suspend(() => {
+      let appends = 0
+      const Disturbed = disturbed((driver) => ({
+        append: (requests) =>
+          Effect.suspend(() => {
+            const [request] = requests
+            if (request?.condition === undefined) return driver.append(requests)
+            appends++
+            const other = { ...request, condition: undefined, streams: request.streams.map(toAnother) }
+            return Effect.andThen(driver.append([other]), driver.append(requests))
+          })
+      }))
+      return Effect.gen(function* () {
+        yield* toCourse("a", offered(9))
+        yield* enrol("a", "ada")
+        assert.strictEqual(appends, 1)
+      }).pipe(asNewTenant, Effect.provide(Disturbed))
+    })
+  )
+
+  const alwaysOutdated = disturbed((driver) => ({
+    append: (requests) =>
+      Effect.suspend(() => {
+        const [request] = requests
+        return request?.condition === undefined
+          ? driver.append(requests)
+          : Effect.andThen(byAnother(driver, request.tenantId, "bob"), driver.append(requests))
+      })
+  }))
+
+  it.effect("gives up when its schedule ends, with the last reason", () =>
+    Effect.gen(function* () {
+      yield* toCourse("a", offered(99))
+      const failed = yield* Effect.flip(enrol("a", "ada", { retry: Schedule.recurs(2) }))
+      assert.deepInclude(failed, { _tag: "AppendConditionFailed", after: 3, position: 4 })
+      assert.strictEqual((yield* positions).length, 4)
+    }).pipe(asNewTenant, Effect.provide(alwaysOutdated))
+  )
+
+  it.effect("is tried 21 times by default", () =>
+    Effect.gen(function* () {
+      yield* toCourse("a", offered(99))
+      const fiber = yield* Effect.forkChild(Effect.flip(enrol("a", "ada")))
+      yield* TestClock.adjust("10 seconds")
+      assert.deepInclude(yield* Fiber.join(fiber), { _tag: "AppendConditionFailed" })
+      assert.strictEqual((yield* positions).length, 22)
+    }).pipe(asNewTenant, Effect.provide(alwaysOutdated))
+  )
+
+  it.effect("takes the schedule of the layer", () =>
+    Effect.gen(function* () {
+      yield* toCourse("a", offered(99))
+      yield* Effect.flip(enrol("a", "ada"))
+      assert.strictEqual((yield* positions).length, 2)
+    }).pipe(
+      asNewTenant,
+      Effect.provide(
+        disturbed(
+          (driver) => ({
+            append: (requests) =>
+              Effect.suspend(() => {
+                const [request] = requests
+                return request?.condition === undefined
+                  ? driver.append(requests)
+                  : Effect.andThen(byAnother(driver, request.tenantId, "bob"), driver.append(requests))
+              })
+          }),
+          { retry: Schedule.recurs(0) }
+        )
+      )
+    )
+  )
+
+  it.effect("is not tried again for a failure of its own, though it be of the same kind", () =>
+    Effect.gen(function* () {
+      yield* toCourse("a", offered(9), enrolled("ada"))
+      const decisions = yield* Decisions.Decisions
+      const store = yield* EventStore.EventStore
+      let attempts = 0
+      const failed = yield* Effect.flip(
+        decisions.execute(seatsOf("a"), () => {
+          attempts++
+          return store
+            .append({
+              aggregate: Course,
+              id: "b",
+              events: [offered(1)],
+              expectedVersion: "any",
+              condition: { query: seatsOf("a").query }
+            })
+            .pipe(Effect.as([]))
+        })
+      )
+      assert.deepInclude(failed, { _tag: "AppendConditionFailed", after: 0, position: 1 })
+      assert.strictEqual(attempts, 1)
+    }).pipe(asNewTenant, Effect.provide(disturbed(() => ({}))))
+  )
+
+  it.effect("where ids are derived, has the same ones after a failure of the store", () =>
+    Effect.suspend(() => {
+      let failing = true
+      const Lost = disturbed((driver) => ({
+        append: (requests) =>
+          Effect.suspend(() => {
+            const isLost = failing && requests[0]?.condition !== undefined
+            if (isLost) failing = false
+            return isLost
+              ? Effect.andThen(
+                  driver.append(requests),
+                  Effect.fail(new StorageUnavailable({ operation: "append", retryable: true, code: null }))
+                )
+              : driver.append(requests)
+          })
+      }))
+      return Effect.gen(function* () {
+        yield* toCourse("a", offered(9))
+        const executed = yield* Effect.retry(enrol("a", "ada"), {
+          times: 1,
+          while: (error) => error._tag === "StorageUnavailable"
+        }).pipe(EventContext.derivingIds(["message"]))
+        assert.isTrue(executed.replayed)
+        assert.strictEqual((yield* positions).length, 2)
+      }).pipe(asNewTenant, Effect.provide(Lost))
+    })
+  )
+})
+
+describe("a decision", () => {
+  it.effect("is not made on less than there is because a part of its model reads in a tolerant way", () =>
+    Effect.gen(function* () {
+      const Renamed = Schema.TaggedStruct("Renamed", { name: Schema.String })
+      const parts = { id: Schema.String, state: Schema.Null, initial: null } as const
+      const Newer = Aggregate.make("Course", { ...parts, events: [Renamed] }, (state) => state)
+      const store = yield* EventStore.EventStore
+      const events = [Renamed.make({ name: "b" })]
+      yield* store.append({ aggregate: Newer, id: "a", events, expectedVersion: 0 })
+      const counting = (aggregate: typeof Course) =>
+        DecisionModel.make({ query: EventQuery.of(aggregate), initial: 0 }, (count) => count + 1)
+      const strict = counting(Course)
+      const tolerant = counting(Aggregate.tolerant(Course))
+      assert.deepStrictEqual(yield* read(tolerant), { state: 0, position: 1 })
+      for (const model of [
+        DecisionModel.combine({ tolerant, strict }),
+        DecisionModel.combine({ strict, tolerant })
+      ]) {
+        assert.deepInclude(yield* Effect.flip(read(model)), { _tag: "UnknownEventType", position: 1 })
+      }
+    }).pipe(asNewTenant, Effect.provide(disturbed(() => ({}))))
+  )
+
+  class Clerk extends Context.Service<Clerk, string>()("test/Clerk") {}
+  class Nobody extends Schema.TaggedError<Nobody>()("Nobody", {}) {}
+
+  it.effect("may need services and fail in its own ways", () =>
+    Effect.gen(function* () {
+      const decisions = yield* Decisions.Decisions
+      const decide = (name: string) =>
+        decisions
+          .execute(seatsOf("a"), () =>
+            Effect.gen(function* () {
+              const clerk = yield* Clerk
+              if (clerk === "") return yield* new Nobody()
+              return [Decisions.to(Course, "a", enrolled(clerk))]
+            })
+          )
+          .pipe(Effect.provideService(Clerk, name))
+      assert.strictEqual((yield* Effect.flip(decide("")))._tag, "Nobody")
+      assert.deepStrictEqual((yield* decide("ada")).state.students, ["ada"])
+    }).pipe(asNewTenant, Effect.provide(disturbed(() => ({}))))
+  )
+})

@@ -1,0 +1,340 @@
+import { assert, describe, layer } from "@effect/vitest"
+import { DateTime, Effect, Exit, Schema, Stream } from "effect"
+import * as Aggregate from "../../src/domain/Aggregate.ts"
+import type * as Event from "../../src/domain/Event.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
+import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
+import { backends } from "../support/backends.ts"
+import {
+  Account,
+  append,
+  asNewTenant,
+  deposits,
+  Note,
+  note,
+  onDriver,
+  opened,
+  written
+} from "../support/bank.ts"
+
+const collect = <A, E, R>(stream: Stream.Stream<A, E, R>) => Stream.runCollect(stream)
+const versions = (events: ReadonlyArray<Event.Envelope<unknown>>) => events.map(({ version }) => version)
+const positions = (events: ReadonlyArray<Event.Envelope<unknown>>) => events.map(({ position }) => position)
+const range = (from: number, to: number) =>
+  Array.from({ length: Math.max(0, to - from + 1) }, (_, n) => from + n)
+
+/** What comes out of a stream before it fails, and why it fails. */
+const untilFailure = Effect.fnUntraced(function* <A, E, R>(stream: Stream.Stream<A, E, R>) {
+  const seen: Array<A> = []
+  const error = yield* Effect.flip(Stream.runForEach(stream, (event) => Effect.sync(() => seen.push(event))))
+  return { seen, error }
+})
+
+/** As the account was before: other amounts, and an event that is gone. */
+const Former = Aggregate.make(
+  "Account",
+  {
+    id: Schema.String,
+    state: Schema.Null,
+    initial: null,
+    events: [
+      Schema.TaggedStruct("Opened", { owner: Schema.String }),
+      Schema.TaggedStruct("Deposited", { amount: Schema.Union([Schema.Int, Schema.String]) }),
+      Schema.TaggedStruct("Renamed", { secret: Schema.String })
+    ]
+  },
+  (state) => state
+)
+
+describe.each(backends)("the event store on $name, with pages of three events,", (backend) => {
+  layer(onDriver(backend.layer, { pageSize: 3 }), { excludeTestServices: true })((it) => {
+    it.effect("reads streams of any length, in both directions, up to any limit", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        for (const length of [0, 1, 3, 4, 6]) {
+          const id = `of ${length}`
+          yield* append(id, deposits(length))
+          for (const limit of [undefined, 0, 2, 3, 6, 7, -1]) {
+            const read = { aggregate: Account, id, limit }
+            const count = Math.max(0, Math.min(length, limit ?? length))
+            assert.deepStrictEqual(versions(yield* collect(store.readStream(read))), range(1, count))
+            assert.deepStrictEqual(
+              versions(yield* collect(store.readStream({ ...read, direction: "backwards" }))),
+              range(length - count + 1, length).toReversed()
+            )
+          }
+        }
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("reads ranges of a stream, both ends inclusive", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        yield* append("0", deposits(2))
+        yield* append("1", deposits(7))
+        for (const from of [undefined, -5, 1, 4, 8, Infinity]) {
+          for (const to of [undefined, 0, 3, 7, Infinity]) {
+            const read = { aggregate: Account, id: "1", fromVersion: from, toVersion: to }
+            const expected = range(Math.max(1, from ?? 1), Math.min(7, to ?? 7))
+            assert.deepStrictEqual(versions(yield* collect(store.readStream(read))), expected)
+            assert.deepStrictEqual(
+              versions(yield* collect(store.readStream({ ...read, direction: "backwards" }))),
+              expected.toReversed()
+            )
+          }
+        }
+        const two = { aggregate: Account, id: "1", fromVersion: 3, limit: 4 }
+        assert.deepStrictEqual(versions(yield* collect(store.readStream(two))), [3, 4, 5, 6])
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("reads the events of some aggregates, some types, some positions of the log", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        for (let round = 0; round < 3; round++) {
+          yield* append("1", [opened()])
+          yield* note(round)
+          yield* append("2", deposits(2))
+        }
+        const all = yield* collect(store.readLog({ aggregates: [Note, Account] }))
+        assert.deepStrictEqual(positions(all), range(1, 12))
+        const read = (request: Omit<Parameters<typeof store.readLogJson>[0], "aggregateTypes">) =>
+          Effect.gen(function* () {
+            const forwards = positions(yield* collect(store.readLog({ aggregates: [Account], ...request })))
+            const backwards = collect(
+              store.readLog({ aggregates: [Account], ...request, direction: "backwards" })
+            )
+            if (request.limit === undefined) {
+              assert.deepStrictEqual(positions(yield* backwards), forwards.toReversed())
+            }
+            const json = store.readLogJson({ aggregateTypes: ["Account"], ...request })
+            assert.deepStrictEqual(positions(yield* collect(json)), forwards)
+            return forwards
+          })
+        assert.deepStrictEqual(yield* read({}), [1, 3, 4, 5, 7, 8, 9, 11, 12])
+        assert.deepStrictEqual(yield* read({ limit: 6 }), [1, 3, 4, 5, 7, 8])
+        assert.deepStrictEqual(yield* read({ eventTypes: ["Deposited"] }), [3, 4, 7, 8, 11, 12])
+        assert.deepStrictEqual(yield* read({ eventTypes: ["Opened"], limit: 2 }), [1, 5])
+        assert.deepStrictEqual(yield* read({ eventTypes: ["Opened", "Written"] }), [1, 5, 9])
+        assert.deepStrictEqual(yield* read({ fromPosition: 4, toPosition: 8 }), [4, 5, 7, 8])
+        assert.deepStrictEqual(yield* read({ fromPosition: -3, toPosition: Infinity, limit: 1 }), [1])
+        assert.deepStrictEqual(yield* read({ fromPosition: 13 }), [])
+        assert.deepStrictEqual(yield* read({ fromPosition: 8, toPosition: 4 }), [])
+        assert.deepStrictEqual(yield* read({ eventTypes: [] }), [])
+        assert.deepStrictEqual(yield* collect(store.readLog({ aggregates: [] })), [])
+        assert.deepStrictEqual(yield* collect(store.readLogJson({ aggregateTypes: [] })), [])
+        assert.deepStrictEqual(positions(yield* collect(store.readLogJson({}))), range(1, 12))
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("reads what was recorded from a time on and before a time", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        for (let round = 0; round < 4; round++) {
+          const { events } = yield* append("1", deposits(2))
+          // Until the clock, which counts milliseconds, has moved on.
+          const recordedAt = events[0]?.recordedAt.epochMilliseconds ?? 0
+          while (Date.now() <= recordedAt) yield* Effect.yieldNow
+        }
+        const all = yield* collect(store.readLogJson({}))
+        const times = all.map(({ recordedAt }) => recordedAt.epochMilliseconds)
+        assert.deepStrictEqual(
+          times,
+          times.toSorted((a, b) => a - b)
+        )
+        assert.strictEqual(new Set(times).size, 4)
+        const first = times[0] ?? 0
+        for (const time of [first - 1, ...times, (times.at(-1) ?? 0) + 1]) {
+          const at = DateTime.makeUnsafe(time)
+          const [from, before] = [
+            store.readLogJson({ recordedFrom: at }),
+            store.readLogJson({ recordedBefore: at })
+          ]
+          assert.deepStrictEqual(
+            yield* collect(from),
+            all.filter((_, index) => (times[index] ?? 0) >= time)
+          )
+          assert.deepStrictEqual(
+            yield* collect(before),
+            all.filter((_, index) => (times[index] ?? 0) < time)
+          )
+        }
+        const [from, before] = [all[2], all[6]]
+        assert(from !== undefined && before !== undefined)
+        const between = store.readLog({
+          aggregates: [Account],
+          recordedFrom: from.recordedAt,
+          recordedBefore: before.recordedAt,
+          direction: "backwards"
+        })
+        assert.deepStrictEqual(positions(yield* collect(between)), [6, 5, 4, 3])
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("gives the events before one that does not fit its schema, and says where it is", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        const tenantId = yield* Tenant.CurrentTenant
+        yield* note("before")
+        yield* store.append({
+          aggregate: Former,
+          id: "1",
+          expectedVersion: 0,
+          events: [opened(), ...deposits(3), { _tag: "Deposited", amount: "canary" } as const, opened()]
+        })
+        const stored = { tenantId, aggregateType: "Account", aggregateId: "1", version: 5, position: 6 }
+        const expected = {
+          _tag: "EventDecodeError",
+          ...stored,
+          eventType: "Deposited",
+          path: ["amount"]
+        } as const
+        const stream = { aggregate: Account, id: "1" } as const
+        for (const [read, before] of [
+          [store.readStream(stream), [2, 3, 4, 5]],
+          [store.readStream({ ...stream, direction: "backwards" }), [7]],
+          [store.readStream({ ...stream, fromVersion: 5 }), []],
+          [store.readLog({ aggregates: [Note, Account] }), [1, 2, 3, 4, 5]]
+        ] as const) {
+          const { error, seen } = yield* untilFailure(read)
+          assert.deepStrictEqual<ReadonlyArray<number>>(positions(seen), before)
+          assert(error._tag === "EventDecodeError")
+          assert.deepInclude(error, expected)
+          assert.notInclude(error.message + JSON.stringify(error), "canary")
+          assert.include(
+            error.message,
+            "Account 1 version 5 (position 6): Deposited does not fit its schema at amount"
+          )
+        }
+        // What is not asked for does no harm, and JSON is always there.
+        assert.lengthOf(yield* collect(store.readStream({ ...stream, limit: 4 })), 4)
+        assert.lengthOf(yield* collect(store.readStream(stream).pipe(Stream.take(4))), 4)
+        assert.lengthOf(yield* collect(store.readStream({ ...stream, fromVersion: 6 })), 1)
+        const json = yield* collect(store.readLogJson({ fromPosition: 6, limit: 1 }))
+        assert.deepStrictEqual(json[0]?.payload, { _tag: "Deposited", amount: "canary" })
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("gives the events before one of an unknown type, and says where it is", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        yield* store.append({
+          aggregate: Former,
+          id: "1",
+          expectedVersion: 0,
+          events: [opened(), { _tag: "Renamed", secret: "canary" }]
+        })
+        for (const read of [
+          store.readStream({ aggregate: Account, id: "1" }),
+          store.readLog({ aggregates: [Account, Note] })
+        ]) {
+          const { error, seen } = yield* untilFailure(read)
+          assert.deepStrictEqual(versions(seen), [1])
+          assert(error._tag === "UnknownEventType")
+          assert.deepInclude(error, { aggregateId: "1", version: 2, position: 2, eventType: "Renamed" })
+          assert.notInclude(error.message + JSON.stringify(error), "canary")
+        }
+        // Filtered out, it does no harm.
+        assert.lengthOf(yield* collect(store.readLog({ aggregates: [Account], eventTypes: ["Opened"] })), 1)
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("reads for whom a stream is run, not for whom it was made", () =>
+      Effect.gen(function* () {
+        const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
+        const store = yield* EventStore.EventStore
+        const log = collect(store.readLog({ aggregates: [Account] }))
+        const stream = collect(store.readStream({ aggregate: Account, id: "1" }))
+        yield* append("1", deposits(4)).pipe(Tenant.provide(a))
+        assert.deepStrictEqual(
+          [(yield* Tenant.provide(a)(log)).length, (yield* Tenant.provide(b)(log)).length],
+          [4, 0]
+        )
+        yield* append("1", deposits(1)).pipe(Tenant.provide(b))
+        assert.deepStrictEqual(
+          [(yield* Tenant.provide(a)(stream)).length, (yield* Tenant.provide(b)(stream)).length],
+          [4, 1]
+        )
+      })
+    )
+
+    it.effect(
+      "takes whole numbers and infinities as ends of ranges and as limits, anything else is a defect",
+      () =>
+        Effect.gen(function* () {
+          const store = yield* EventStore.EventStore
+          yield* append("1", deposits(2))
+          for (const wrong of [Number.NaN, 1.5]) {
+            const read = (part: EventStore.VersionRange & EventStore.ReadOptions) =>
+              Stream.runDrain(store.readStream({ aggregate: Account, id: "1", ...part }))
+            for (const effect of [
+              read({ limit: wrong }),
+              read({ fromVersion: wrong }),
+              read({ toVersion: wrong }),
+              Stream.runDrain(store.readLogJson({ limit: wrong })),
+              Stream.runDrain(store.readLogJson({ fromPosition: wrong })),
+              Stream.runDrain(store.readLogJson({ toPosition: wrong }))
+            ]) {
+              assert.isTrue(Exit.hasDies(yield* Effect.exit(effect)))
+            }
+          }
+        }).pipe(asNewTenant)
+    )
+
+    it.effect("lists tenants and reads all their logs page by page, and records that it was done", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        const tenants = (yield* Effect.replicateEffect(Tenant.generate, 5)).toSorted()
+        const mine = (row: { readonly tenantId: Tenant.TenantId }) => tenants.includes(row.tenantId)
+        for (const [index, tenantId] of tenants.entries()) {
+          yield* append("1", deposits(index)).pipe(Tenant.provide(tenantId))
+          const registry = yield* TenantRegistry.TenantRegistry
+          yield* registry.provision(tenantId)
+        }
+        yield* Effect.gen(function* () {
+          const heads = (yield* collect(store.tenants)).filter(mine)
+          assert.deepStrictEqual(
+            heads.map(({ position, status, tenantId }) => ({ position, status, tenantId })),
+            tenants.map((tenantId, position) => ({ position, status: "active", tenantId }))
+          )
+          const expected = tenants.flatMap((tenantId, count) =>
+            range(1, count).map((position) => [tenantId, position])
+          )
+          const logs = yield* collect(store.readAllLogsJson())
+          assert.deepStrictEqual(
+            logs.filter(mine).map(({ position, tenantId }) => [tenantId, position]),
+            expected
+          )
+          const middle = logs.find(({ position, tenantId }) => tenantId === tenants[3] && position === 2)
+          const after = yield* collect(store.readAllLogsJson({ after: middle }))
+          assert.deepStrictEqual(after, logs.slice(logs.findIndex((event) => event === middle) + 1))
+          const { accesses } = yield* TenantRegistry.TenantRegistry
+          const recorded = yield* collect(accesses.pipe(Stream.take(4)))
+          assert.deepStrictEqual(
+            recorded.map(({ actor, operation, reason }) => `${actor}, ${reason}: ${operation}`),
+            [
+              "ada, audit: TenantRegistry.accesses",
+              "ada, audit: EventStore.readAllLogsJson",
+              "ada, audit: EventStore.readAllLogsJson",
+              "ada, audit: EventStore.tenants"
+            ]
+          )
+        }).pipe(Tenant.provideAll({ actor: "ada", reason: "audit" }))
+      })
+    )
+
+    it.effect("reads a payload as it was, at any page", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        const texts = range(1, 7).map((n) => ({ n, text: "ä🎉\n\"'\\".repeat(n) }))
+        for (const text of texts) yield* note(text)
+        const read = yield* collect(store.readStream({ aggregate: Note, id: "1" }))
+        assert.deepStrictEqual(
+          read.map(({ payload }) => payload),
+          texts.map(written)
+        )
+      }).pipe(asNewTenant)
+    )
+  })
+})
