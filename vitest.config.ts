@@ -5,25 +5,38 @@ import { defineConfig } from "vitest/config"
 // Where .ci/run wants the results as JSON.
 const results = process.env["VITEST_RESULTS"]
 
-export default defineConfig({
+const long = "test/**/*.long.test.ts"
+
+/** Tests whose number of rounds is a variable; the long run repeats them with larger ones. */
+const repeated = [
+  "test/pg/crash.test.ts",
+  "test/driver/EventStorage.differential.test.ts",
+  "test/driver/EventStorage.noninterference.test.ts"
+]
+const rounds = { EVENTSOURCING_CRASH_ROUNDS: "20", EVENTSOURCING_PROPERTY_RUNS: "300", BACKLOG: "100000" }
+
+// `npm test` runs everything but the long tests, `npm run test:long` (the mode "long") those alone.
+export default defineConfig(({ mode }) => ({
   // The package's own name, in examples and tests, leads to src (see "paths").
   resolve: { tsconfigPaths: true },
   test: {
-    include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
+    include: mode === "long" ? [long, ...repeated] : ["test/**/*.test.ts", "examples/**/*.test.ts"],
+    exclude: mode === "long" ? ["**/node_modules/**"] : ["**/node_modules/**", long],
+    env: mode === "long" ? { ...rounds, ...process.env } : {},
     typecheck: {
-      enabled: true,
+      enabled: mode !== "long",
       include: ["test/**/*.test-d.ts"],
       tsconfig: "tsconfig.json",
       // Errors elsewhere are what `npm run check` is for.
       ignoreSourceErrors: true
     },
-    globalSetup: "test/support/PgServerSetup.ts",
+    globalSetup: ["test/support/PgServerSetup.ts", "test/support/LeftOutSetup.ts"],
     // No test file changes what others share; loading everything anew for each takes a quarter of the time.
     isolate: false,
     // Not more: a worker with an embedded PGlite takes almost a gigabyte.
     maxWorkers: Math.min(availableParallelism(), 4),
-    testTimeout: 60_000,
+    testTimeout: mode === "long" ? 1_800_000 : 60_000,
     hookTimeout: 90_000,
     reporters: results === undefined ? ["default"] : ["default", ["json", { outputFile: results }]]
   }
-})
+}))

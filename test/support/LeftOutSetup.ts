@@ -1,0 +1,21 @@
+/** Says at the end of a run which tests it left out, so that nobody takes `npm test` for all there is. */
+import { readdirSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import type { TestProject } from "vitest/node"
+
+const tests = fileURLToPath(new URL("..", import.meta.url))
+
+const setup = (project: TestProject): (() => void) => {
+  const long = readdirSync(tests, { recursive: true, encoding: "utf8" }).filter((file) =>
+    file.endsWith(".long.test.ts")
+  )
+  return () => {
+    if (project.vite.config.mode === "long") return
+    console.log(
+      `\nLeft out, as it takes long (npm run test:long): ${long.length} files${long.map((file) => `\n  test/${file}`).join("")}` +
+        "\nand more rounds of the crash tests and properties."
+    )
+  }
+}
+
+export default setup
