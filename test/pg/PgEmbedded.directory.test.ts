@@ -39,7 +39,7 @@ const child = (
         import { SqlClient } from "effect/sql"
         import * as Fs from "node:fs"
         import * as PgEmbedded from ${url("../../src/pg/PgEmbedded.ts")}
-        import * as PgliteLock from ${url("../../src/internal/pgliteLock.ts")}
+        import * as PgliteLock from ${url("../../src/pg/pglite/lock.ts")}
         const say = (text) => Fs.writeSync(1, text + "\\n")
         ${code}`
       const process_ = ChildProcess.spawn(
