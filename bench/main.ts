@@ -2,12 +2,14 @@
  * `npm run bench`: how fast the store is, beside the floor of a raw SQL function and other event stores, on a server that
  * it starts. Prints ratios and writes `bench/RESULTS.md`.
  *
- * Flags: --case <part of a name> (repeatable), --rounds 3, --seconds 2, --quick, --full, --out <file>
+ * Flags: --case <part of a name> (repeatable), --rounds 3, --seconds 2, --quick, --full, --out <file>. With
+ * --against <commit> it compares this working tree with a commit instead: see `against.ts`.
  */
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { cpus, totalmem } from "node:os"
 import { parseArgs } from "node:util"
+import { against } from "./against.ts"
 import { appendCases, fullAppendCases } from "./cases/append.ts"
 import type { Case, Outcome } from "./cases/Case.ts"
 import { commandCases } from "./cases/commands.ts"
@@ -22,13 +24,17 @@ import { startServer } from "./internal/server.ts"
 const { values } = parseArgs({
   options: {
     case: { type: "string", multiple: true },
-    rounds: { type: "string", default: "3" },
-    seconds: { type: "string", default: "2" },
+    against: { type: "string" },
+    rounds: { type: "string" },
+    seconds: { type: "string" },
     quick: { type: "boolean", default: false },
     full: { type: "boolean", default: false },
     out: { type: "string" }
   }
 })
+
+const rounds = values.rounds ?? (values.against === undefined ? "3" : "15")
+const seconds = values.seconds ?? (values.against === undefined ? "2" : "1")
 
 const all: ReadonlyArray<Case> = [
   inMemory,
@@ -49,14 +55,25 @@ const refuse = (why: string): never => {
   console.error(why)
   process.exit(1)
 }
-if (cases.length === 0)
+if (cases.length === 0 && values.against === undefined)
   refuse(
     `No case has ${wanted.join(" or ")} in its name. There are: ${all.map(({ name }) => name).join(", ")}`
   )
-if (!(Number.isInteger(Number(values.rounds)) && Number(values.rounds) > 0))
-  refuse(`--rounds is a positive integer, not ${values.rounds}`)
-if (!(Number.isFinite(Number(values.seconds)) && Number(values.seconds) > 0))
-  refuse(`--seconds is a positive number, not ${values.seconds}`)
+if (!(Number.isInteger(Number(rounds)) && Number(rounds) > 0))
+  refuse(`--rounds is a positive integer, not ${rounds}`)
+if (!(Number.isFinite(Number(seconds)) && Number(seconds) > 0))
+  refuse(`--seconds is a positive number, not ${seconds}`)
+
+if (values.against !== undefined) {
+  const nothingSlower = await against({
+    commit: values.against,
+    cases: wanted,
+    out: values.out,
+    rounds: Number(rounds),
+    seconds: Number(seconds)
+  })
+  process.exit(nothingSlower ? 0 : 1)
+}
 
 const versionOf = (name: string, directory = "node_modules"): string => {
   try {
@@ -78,8 +95,8 @@ const commit = (): string => {
 }
 
 const settings = {
-  rounds: values.quick ? 1 : Number(values.rounds),
-  seconds: values.quick ? 0.5 : Number(values.seconds),
+  rounds: values.quick ? 1 : Number(rounds),
+  seconds: values.quick ? 0.5 : Number(seconds),
   quick: values.quick,
   full: values.full
 }

@@ -1,0 +1,169 @@
+/**
+ * `npm run bench -- --against <commit>`: this working tree against a commit. Both are built, each runs in a process of its
+ * own on a database of its own on one server, and they work in turns, first one, then the other, with the order changed
+ * every round. A workload is slower if the median of the paired ratios is under 0.97 and the upper end of its 90 %
+ * interval is under 1.
+ *
+ * Flags: --rounds 15, --seconds 1, --case <part of a name> (repeatable), --out <file>
+ */
+import { execFileSync, fork, type ChildProcess } from "node:child_process"
+import { once } from "node:events"
+import { existsSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
+import { configOf } from "../test/support/Databases.ts"
+import { start } from "../test/support/PgServer.ts"
+import type { Settings } from "./internal/build.ts"
+import { type Effort, median, quantile } from "./internal/measure.ts"
+import { execute } from "./internal/server.ts"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const app = { username: "eventsourcing_bench", password: "bench" }
+
+/** A process that works with one build. */
+interface Builder {
+  readonly names: ReadonlyArray<string>
+  readonly rate: (name: string, seconds: number) => Promise<number>
+  readonly stop: () => void
+}
+
+interface Answer {
+  readonly names?: ReadonlyArray<string>
+  readonly rate?: number
+  readonly error?: string
+}
+
+const answer = async (child: ChildProcess): Promise<Answer> => {
+  const listening = new AbortController()
+  const { signal } = listening
+  const message = await Promise.race([
+    once(child, "message", { signal }).then(([received]) => received as Answer),
+    once(child, "exit", { signal }).then((): Answer => ({ error: "the process of a build ended" }))
+  ])
+  listening.abort()
+  if (message.error !== undefined) throw new Error(message.error)
+  return message
+}
+
+const startBuild = async (settings: Settings): Promise<Builder> => {
+  const child = fork(
+    fileURLToPath(new URL("internal/build.ts", import.meta.url)),
+    [JSON.stringify(settings)],
+    {
+      execArgv: ["--import", "tsx"],
+      cwd: root
+    }
+  )
+  const { names = [] } = await answer(child)
+  return {
+    names,
+    rate: async (name, seconds) => {
+      child.send({ name, seconds })
+      return (await answer(child)).rate ?? Number.NaN
+    },
+    stop: () => child.kill()
+  }
+}
+
+const build = (directory: string): void => {
+  execFileSync("npm", ["run", "build"], { cwd: directory, stdio: ["ignore", "ignore", "inherit"] })
+}
+
+/** The median of paired ratios and its 90 % interval, by resampling (percentile bootstrap, Efron 1979). */
+const interval = (ratios: ReadonlyArray<number>): readonly [low: number, middle: number, high: number] => {
+  // A generator of its own, so that the same ratios always give the same interval.
+  let seed = 1
+  const next = (): number => {
+    seed = (seed * 48_271) % 2_147_483_647
+    return seed / 2_147_483_647
+  }
+  const medians = Array.from({ length: 5000 }, () =>
+    median(ratios.map(() => ratios[Math.floor(next() * ratios.length)] ?? Number.NaN))
+  )
+  return [quantile(medians, 0.05), median(ratios), quantile(medians, 0.95)]
+}
+
+/** What is to be compared, and how long. */
+export interface Options extends Effort {
+  readonly commit: string
+  readonly cases: ReadonlyArray<string>
+  readonly out: string | undefined
+}
+
+/** Compares, prints a table, and answers whether nothing is slower. */
+export const against = async ({ cases, commit, out, rounds, seconds }: Options): Promise<boolean> => {
+  const id = execFileSync("git", ["rev-parse", "--short", `${commit}^{commit}`], {
+    cwd: root,
+    encoding: "utf8"
+  }).trim()
+  const checkout = mkdtempSync(Path.join(tmpdir(), "eventsourcing-against-"))
+  const server = await start({ settings: { max_connections: "100", synchronous_commit: "on" } })
+  const builders: Array<Builder> = []
+  try {
+    execFileSync("git", ["worktree", "add", "--detach", "--force", checkout, id], {
+      cwd: root,
+      stdio: "ignore"
+    })
+    symlinkSync(realpathSync(Path.join(root, "node_modules")), Path.join(checkout, "node_modules"))
+    for (const directory of [checkout, root]) {
+      build(directory)
+      if (!existsSync(Path.join(directory, "dist/index.js"))) throw new Error(`no build in ${directory}`)
+    }
+    const config = configOf(server)
+    await execute(config, `create role ${app.username} login password '${app.password}'`)
+    for (const [index, directory] of [checkout, root].entries()) {
+      const database = `bench_${index}`
+      await execute(config, `create database ${database}`)
+      const owner = { username: server.user, password: server.password }
+      builders.push(
+        await startBuild({ root: directory, host: server.host, port: server.port, database, owner, app })
+      )
+    }
+    const [old, fresh] = builders
+    if (old === undefined || fresh === undefined) throw new Error("no builds")
+    const names = fresh.names.filter(
+      (name) => cases.length === 0 || cases.some((part) => name.includes(part))
+    )
+    if (names.length === 0)
+      throw new Error(`no workload with ${cases.join(" or ")}: ${fresh.names.join(", ")}`)
+    const lines = [
+      `### This working tree against ${id}`,
+      "",
+      `${rounds} rounds of ${seconds} s in turns; the ratio is new to old, with the 90 % interval of its median.`,
+      "",
+      "| workload | old, 1/s | new, 1/s | ratio | 90 % | |",
+      "| --- | ---: | ---: | ---: | --- | --- |"
+    ]
+    for (const line of lines) console.log(line)
+    let slower = false
+    for (const name of names) {
+      for (const builder of builders) await builder.rate(name, Math.max(0.5, seconds))
+      const rates: Array<readonly [old: number, fresh: number]> = []
+      for (let round = 0; round < rounds; round++) {
+        if (round % 2 === 0) {
+          const before = await old.rate(name, seconds)
+          rates.push([before, await fresh.rate(name, seconds)])
+        } else {
+          const after = await fresh.rate(name, seconds)
+          rates.push([await old.rate(name, seconds), after])
+        }
+      }
+      const [low, middle, high] = interval(rates.map(([before, after]) => after / before))
+      const isSlower = middle < 0.97 && high < 1
+      slower ||= isSlower
+      const line = `| ${name} | ${Math.round(median(rates.map(([rate]) => rate)))} | ${Math.round(
+        median(rates.map(([, rate]) => rate))
+      )} | ${middle.toFixed(3)} | ${low.toFixed(3)}-${high.toFixed(3)} | ${isSlower ? "slower" : ""} |`
+      console.log(line)
+      lines.push(line)
+    }
+    if (out !== undefined) writeFileSync(out, `${lines.join("\n")}\n`)
+    return !slower
+  } finally {
+    for (const builder of builders) builder.stop()
+    await server.stop()
+    execFileSync("git", ["worktree", "remove", "--force", checkout], { cwd: root, stdio: "ignore" })
+    rmSync(checkout, { recursive: true, force: true })
+  }
+}
