@@ -22,6 +22,12 @@ const exportsOf = (source: string) => {
     if (comment.includes("@internal")) found.internal.add(name)
     else found[kind === "interface" || kind === "type" ? "types" : "values"].add(name)
   }
+  // a module shows what a private file of its room owns
+  for (const [, type, names = ""] of source.matchAll(/^export (type )?\{([^}]*)\} from/gm)) {
+    for (const name of names.split(",").map((text) => text.trim())) {
+      if (name !== "") found[type === undefined ? "values" : "types"].add(name)
+    }
+  }
   return found
 }
 
@@ -58,7 +64,7 @@ describe("the public API", () => {
       EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventQuery EventQueryItem EventRow NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore layer layerWith | AllLogsCursor AppendCondition AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey StreamPage TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
-      InMemoryProjection: make | Apply AwaitOptions Failure Handlers InMemoryProjection LayerOptions Options Running Service
+      InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection LayerOptions Options Running Service StateKey Stored
       MemoryEventStorage: layer layerWith | Options
       MemoryProjectionStorage: layer
       MemorySnapshotStorage: layer
@@ -67,7 +73,7 @@ describe("the public API", () => {
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked RebuildParked ReplayFailed | ReadModelState
       ProjectionRunner: ProjectionRunner failures handledEvents lag layer | Options
       ProjectionStorage: ProjectionStorage | Claim DeadLetter Failure Progress ProjectionKey TenantProjection WorkRequest
-      Projections: Projections layer | AwaitOptions DeadLetter RebuildOptions Rebuildable Ref
+      Projections: Projections layer | AwaitOptions DeadLetter Failure Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
       Publisher: PublishFailed Publisher | Message
       Reaction: make | Options Reaction
       Repository: Repository defaultRetry layer layerWith snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
@@ -102,7 +108,7 @@ describe("the public API", () => {
       PgEmbedded: DataDirectoryInUse DataDirectoryUnusable PgliteNotInstalled PgliteStartFailed layer layerWith make | Options PgEmbeddedError
       PgEventStorage: layer layerWith | Options
       PgInlineProjections: layer rebuild | Options
-      PgMigrator: MigrationError applied latest layer migrations run table | Migration
+      PgMigrator: MigrationError applied files latest layer layerWith run runWith | File Options
       PgProjectionStorage: layer
       PgSilo: PgSilo PlacementMismatch admit layer migrateAll name | Database Migrated Options
       PgSnapshotStorage: layer

@@ -6,22 +6,27 @@ import { Effect, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as pgError from "./sqlErrors.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
-import * as PgMigrator from "./PgMigrator.ts"
+import { lowestSchema, schemaNumber } from "./schemaNumber.ts"
 
-/** Raised when the database has not the migrations of this version of the library, or those of a later one. */
+/**
+ * Raised when this version of the library and the schema of the database are too far apart. Nothing has been read or
+ * written then.
+ */
 export class SchemaOutdated extends Schema.TaggedError<SchemaOutdated>()("SchemaOutdated", {
-  /** The number of the last migration of the database; 0 if it has none, or the role may not see them. */
+  /** The number of the database's schema; 0 if it has none, or the role may not see it. */
   applied: Schema.Int,
-  /** The number of the last migration of this version of the library. */
+  /** The lowest schema number of a program that may use the database. */
+  lowestProgram: Schema.Int,
+  /** The schema number of this version of the library. */
   latest: Schema.Int
 }) {
   override get message(): string {
-    if (this.applied > this.latest) {
-      return `the database is at migration ${this.applied}, this version of the library knows ${this.latest}: upgrade the library`
+    if (this.lowestProgram > this.latest) {
+      return `the database has schema ${this.applied}, which programs from schema ${this.lowestProgram} on may use, and this one is of schema ${this.latest}: upgrade the library`
     }
     return this.applied === 0
       ? "the database has no event store, or this role may not use it: run PgMigrator.layer as the owner of the database, and grant the role eventsourcing_tenant to this role"
-      : `the database is at migration ${this.applied} of ${this.latest}: run PgMigrator.layer as the owner of the database`
+      : `the database has schema ${this.applied}, and this version of the library needs ${lowestSchema} at least: run PgMigrator.layer as the owner of the database`
   }
 }
 
@@ -42,20 +47,24 @@ const unavailable = (error: SqlError.SqlError): StorageUnavailable =>
 /** No such schema, no such function, no right to use them. */
 const missing = new Set(["3F000", "42883", "42501"])
 
-/** Fails with `SchemaOutdated` unless the database has exactly the migrations of this version of the library. */
+/**
+ * Fails with `SchemaOutdated` unless the database's schema is one that this version of the library works on. A newer one
+ * is, as long as it says so: during a deployment, processes of the version before go on.
+ */
 export const schema: Effect.Effect<void, SchemaOutdated | StorageUnavailable, SqlClient.SqlClient> =
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    const latest = yield* Effect.orDie(PgMigrator.latest)
-    const rows = yield* sql<{ version: number }>`select eventsourcing.schema_version() as version`.pipe(
+    const rows = yield* sql<{ applied: number; lowestProgram: number }>`
+      select eventsourcing.schema_version() as applied, eventsourcing.lowest_program() as "lowestProgram"`.pipe(
       Effect.catchIf(
         (error) => missing.has(pgError.sqlState(error) ?? ""),
         () => Effect.succeed([])
       ),
       Effect.mapError(unavailable)
     )
-    const applied = rows[0]?.version ?? 0
-    if (applied !== latest) return yield* new SchemaOutdated({ applied, latest })
+    const { applied, lowestProgram } = rows[0] ?? { applied: 0, lowestProgram: 0 }
+    if (applied < lowestSchema || lowestProgram > schemaNumber)
+      return yield* new SchemaOutdated({ applied, lowestProgram, latest: schemaNumber })
   })
 
 /**

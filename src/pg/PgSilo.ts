@@ -224,11 +224,8 @@ export const admit = (tenantId: TenantId): Effect.Effect<void, StorageUnavailabl
 /** What became of a database. */
 export interface Migrated<E> {
   readonly placement: string
-  /** The migrations that were applied; or why none was: the others go on. */
-  readonly result: Effect.Effect<
-    ReadonlyArray<readonly [id: number, name: string]>,
-    E | PgMigrator.MigrationError | StorageUnavailable
-  >
+  /** The paths of the files that were applied, or the error for which none was: the others go on. */
+  readonly result: Effect.Effect<ReadonlyArray<string>, E | PgMigrator.MigrationError | StorageUnavailable>
 }
 
 /**

@@ -4,7 +4,7 @@ import { Effect, Exit, Layer, Logger, References } from "effect"
 import { SqlClient } from "effect/sql"
 import * as PgCheck from "../../src/pg/PgCheck.ts"
 import * as PgEventStorage from "../../src/pg/events.ts"
-import * as PgMigrator from "../../src/pg/PgMigrator.ts"
+import { lowestSchema, schemaNumber } from "../../src/pg/schemaNumber.ts"
 import { everythingIn, failsWith } from "../../src/testing/isolation/kit.ts"
 import { type Config, servers } from "../support/Databases.ts"
 import { impairments } from "../support/impairments.ts"
@@ -117,22 +117,26 @@ for (const server of servers) {
       })
     )
 
-    it.effect("does not start on a database with other migrations, and says what to do", () =>
+    it.effect("starts on a newer schema that says it may, and on no other, and says what to do", () =>
       Effect.gen(function* () {
         const { app, outside } = yield* TenantDatabase
-        const latest = yield* PgMigrator.latest
-        const at = (version: number) =>
+        const at = (name: "schema_version" | "lowest_program", number: number) =>
           outside(
-            `create or replace function eventsourcing.schema_version() returns integer language sql immutable as 'select ${version}'`
+            `create or replace function eventsourcing.${name}() returns integer language sql immutable
+              set search_path = pg_catalog, pg_temp as 'select ${number}'`
           )
-        yield* at(latest - 1)
+        yield* at("schema_version", lowestSchema - 1)
         const behind = yield* start(app).pipe(failsWith("SchemaOutdated"))
-        assert.deepStrictEqual([behind.applied, behind.latest], [latest - 1, latest])
+        assert.deepStrictEqual([behind.applied, behind.latest], [lowestSchema - 1, schemaNumber])
         assert.include(behind.message, "run PgMigrator.layer")
-        yield* at(latest + 1)
+        // expanded first: programs of the version before go on
+        yield* at("schema_version", schemaNumber + 1)
+        yield* start(app)
+        yield* at("lowest_program", schemaNumber + 1)
         const ahead = yield* start(app).pipe(failsWith("SchemaOutdated"))
         assert.include(ahead.message, "upgrade the library")
-        yield* at(latest)
+        yield* at("schema_version", schemaNumber)
+        yield* at("lowest_program", schemaNumber)
         yield* start(app)
         yield* outside(
           "revoke usage on schema eventsourcing from eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants"

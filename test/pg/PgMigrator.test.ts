@@ -1,29 +1,31 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, type Scope } from "effect"
+import { Effect, Fiber, type Scope } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { randomUUID } from "node:crypto"
 import * as Fs from "node:fs"
-import * as Os from "node:os"
 import * as Path from "node:path"
-import { pathToFileURL } from "node:url"
+import { fingerprint } from "../../scripts/record-schema.ts"
+import { migrate, type Target } from "../../src/pg/migrate.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import { type Config, servers } from "../support/Databases.ts"
 
-/** A directory with the given files, as the URL of a folder. */
-const directoryOf = (files: Readonly<Record<string, string>>): Effect.Effect<URL, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const directory = Fs.mkdtempSync(Path.join(Os.tmpdir(), "eventsourcing-"))
-      for (const [name, text] of Object.entries(files)) Fs.writeFileSync(Path.join(directory, name), text)
-      return pathToFileURL(`${directory}/`)
-    }),
-    (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true, force: true }))
-  )
-
-const add = (directory: URL, name: string, text: string): void =>
-  Fs.writeFileSync(new URL(name, directory), text)
+/** Files as the library ships them, with what every schema has. */
+const target = (number: number, files: Readonly<Record<string, string>>): Target => ({
+  number,
+  files: [
+    {
+      path: "base.sql",
+      sql: `
+        create schema if not exists eventsourcing;
+        create table if not exists eventsourcing.schema_files (
+          path text primary key, sha256 text not null, applied_at timestamptz not null default now());
+        create or replace function eventsourcing.schema_version() returns integer language sql as 'select ${number}';`
+    },
+    ...Object.entries(files).map(([path, sql]) => ({ path, sql }))
+  ]
+})
 
 /** Everything in the database that migrations might have made, as text. */
 const catalogue = Effect.flatMap(
@@ -33,7 +35,7 @@ const catalogue = Effect.flatMap(
     union all select 'schema', nspname::text from pg_namespace where oid >= 16384 and nspname not like 'pg_temp%'
     union all select 'function', oid::regprocedure::text from pg_proc where oid >= 16384
     union all select 'type', oid::regtype::text from pg_type where typnamespace >= 16384
-    union all select 'record', migration_id || ' ' || name from eventsourcing.migrations
+    union all select 'record', path || ' ' || sha256 from eventsourcing.schema_files
     order by 1, 2`
 )
 
@@ -53,52 +55,108 @@ const live = (
 ): void => it.live(name, () => embedded(body()), 60_000)
 
 layer(PgEmbedded.layer, { excludeTestServices: true })("the migrations of the library", (it) => {
-  it.effect("are numbered from 1 without a gap", () =>
-    Effect.gen(function* () {
-      const migrations = yield* PgMigrator.migrations
-      assert.isNotEmpty(migrations)
-      assert.deepStrictEqual(
-        migrations.map(({ id }) => id),
-        migrations.map((_, index) => index + 1)
-      )
-      assert.strictEqual(yield* PgMigrator.latest, migrations.length)
-      for (const { file, id, name, sql } of migrations) {
-        assert.strictEqual(file, `${String(id).padStart(4, "0")}_${name}.sql`)
-        assert.strictEqual(sql, Fs.readFileSync(new URL(`../../migrations/${file}`, import.meta.url), "utf8"))
+  it.effect("are all in the list of install.sql, each once, and nothing else is", () =>
+    Effect.sync(() => {
+      const folder = new URL("../../migrations/", import.meta.url)
+      const found = Fs.readdirSync(folder, { recursive: true, encoding: "utf8" })
+        .filter((file) => file.endsWith(".sql") && file !== "install.sql")
+        .map((file) => file.split(Path.sep).join("/"))
+      const listed = PgMigrator.files.map(({ path }) => path)
+      assert.deepStrictEqual(listed.toSorted(), found.toSorted())
+      assert.strictEqual(listed[0], "roles.sql")
+      assert.strictEqual(listed.at(-1), "privileges.sql")
+      for (const { path, sql } of PgMigrator.files)
+        assert.strictEqual(sql, Fs.readFileSync(new URL(path, folder), "utf8"))
+    })
+  )
+
+  it.effect("hold one object each, named after it", () =>
+    Effect.sync(() => {
+      for (const { path, sql } of PgMigrator.files) {
+        if (!path.includes("/") || path === "checks/schema_version.sql") continue
+        const made = new Set(
+          [
+            ...sql.matchAll(
+              /^ *create (?:or replace (?:function|procedure)|table if not exists|type) eventsourcing\.(\w+)/gm
+            )
+          ].map(([, name]) => name)
+        )
+        assert.deepStrictEqual([...made], [Path.posix.basename(path, ".sql")], path)
       }
     })
   )
 
-  it.effect("are applied once, and say so", () =>
+  it.effect("make the schema number that the library states", () =>
     Effect.gen(function* () {
-      const migrations = yield* PgMigrator.migrations
       assert.strictEqual(yield* PgMigrator.applied, 0)
+      yield* PgMigrator.run
+      assert.strictEqual(yield* PgMigrator.applied, PgMigrator.latest)
+      const sql = yield* SqlClient.SqlClient
+      const [row] = yield* sql<{ lowest: number }>`select eventsourcing.lowest_program() as lowest`
+      assert.isAtMost(row?.lowest ?? 0, PgMigrator.latest)
+    })
+  )
+
+  it.effect("do not change without their number", () =>
+    Effect.sync(() => {
+      const record = JSON.parse(
+        Fs.readFileSync(new URL("../fixtures/schemas.json", import.meta.url), "utf8")
+      ) as ReadonlyArray<{ readonly number: number; readonly sha256: string }>
+      const numbers = record.map(({ number }) => number)
       assert.deepStrictEqual(
-        yield* PgMigrator.run,
-        migrations.map(({ id, name }) => [id, name] as const)
+        numbers,
+        [...new Set(numbers)].toSorted((one, other) => one - other)
       )
-      assert.strictEqual(yield* PgMigrator.applied, yield* PgMigrator.latest)
-      const after = yield* catalogue
+      assert.deepStrictEqual(
+        record.at(-1),
+        { number: PgMigrator.latest, sha256: fingerprint(PgMigrator.files) },
+        "a shipped SQL file changed: see src/pg/schemaNumber.ts"
+      )
+    })
+  )
+
+  it.effect("are applied once, and each again when its text changes", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
       assert.deepStrictEqual(yield* PgMigrator.run, [])
+      const after = yield* catalogue
       yield* Effect.provide(Effect.void, PgMigrator.layer, { local: true })
+      assert.deepStrictEqual(yield* catalogue, after)
+      const state = sql<{ path: string; xmin: string }>`
+        select path, xmin::text as xmin from eventsourcing.schema_files where path not in ('privileges.sql', 'append/append.sql')
+        order by path`
+      const before = yield* state
+      yield* sql`update eventsourcing.schema_files set sha256 = 'other' where path = 'append/append.sql'`
+      assert.deepStrictEqual(yield* PgMigrator.run, ["append/append.sql"])
+      assert.deepStrictEqual(yield* state, before)
       assert.deepStrictEqual(yield* catalogue, after)
     })
   )
 
-  it.effect("can each be run again", () =>
+  it.effect("can each be applied again, and change nothing that is as it should be", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const before = yield* catalogue
-      yield* sql`truncate ${sql(PgMigrator.table)}`
-      assert.lengthOf(yield* PgMigrator.run, yield* PgMigrator.latest)
+      // a row that is written again has another xmin
+      const rights = sql`
+        select 'policy' as what, oid::int, xmin::text from pg_policy
+        union all select 'table', oid::int, xmin::text from pg_class where relkind = 'r' and relnamespace >= 16384
+        union all select 'column', attrelid::int * 100 + attnum, xmin::text from pg_attribute
+          where attacl is not null and attrelid >= 16384
+        order by 1, 2`
+      const unchanged = yield* rights
+      // not truncate, which changes the table's own row
+      yield* sql`delete from eventsourcing.schema_files`
+      assert.lengthOf(yield* PgMigrator.run, PgMigrator.files.length)
       assert.deepStrictEqual(yield* catalogue, before)
+      assert.deepStrictEqual(yield* rights, unchanged)
     })
   )
 
   it.effect("leave nothing behind in the session", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      yield* sql`truncate ${sql(PgMigrator.table)}`
+      yield* sql`truncate eventsourcing.schema_files`
       const settings = sql`select name, setting from pg_settings where source = 'session' order by name`
       const before = yield* settings
       yield* PgMigrator.run
@@ -116,86 +174,98 @@ layer(PgEmbedded.layer, { excludeTestServices: true })("the migrations of the li
       yield* sql`create role app nologin`
       yield* sql`grant usage on schema eventsourcing to app`
       const applied = sql.withTransaction(Effect.andThen(sql`set local role app`, PgMigrator.applied))
-      assert.strictEqual(yield* applied, yield* PgMigrator.latest)
+      assert.strictEqual(yield* applied, PgMigrator.latest)
     })
   )
 })
 
-describe("a directory of migrations", () => {
-  live("applies all in the order of the numbers, and all again when there is a new one", () =>
+describe("migrate", () => {
+  const log = "create table if not exists log (n serial, text text);"
+
+  live("applies the files in their order, then those whose text differs, and changes of data once", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      const directory = yield* directoryOf({
-        "0002_b.sql": "insert into log (text) values ('b');",
-        "0001_a.sql":
-          "create table if not exists log (n serial, text text); insert into log (text) values ('a'), ('$1 $a$ $$');",
-        "README.md": "not a migration"
-      })
-      const { run } = PgMigrator.fromDirectory(directory)
-      assert.deepStrictEqual(yield* run, [
-        [1, "a"],
-        [2, "b"]
+      const files = {
+        "a.sql": `${log} insert into log (text) values ('a'), ('$1 $a$ $$');`,
+        "changes/0001_x.sql": "insert into log (text) values ('x');",
+        "b.sql": "insert into log (text) values ('b');"
+      }
+      assert.deepStrictEqual(yield* migrate(target(1, files)), [
+        "base.sql",
+        "a.sql",
+        "changes/0001_x.sql",
+        "b.sql"
       ])
-      add(directory, "0010_c.sql", "do $x$ begin insert into log (text) values ('c'); end $x$; select 1")
-      add(directory, "0002_b.sql", "insert into log (text) values ('B');")
-      assert.deepStrictEqual(yield* run, [[10, "c"]])
-      assert.deepStrictEqual(yield* run, [])
+      const changed = {
+        ...files,
+        "changes/0001_x.sql": "insert into log (text) values ('x again');",
+        "b.sql": "do $x$ begin insert into log (text) values ('B'); end $x$; select 1"
+      }
+      assert.deepStrictEqual(yield* migrate(target(1, changed)), ["b.sql"])
+      assert.deepStrictEqual(yield* migrate(target(1, changed)), [])
       const rows = yield* sql<{ text: string }>`select text from log order by n`
       assert.deepStrictEqual(
         rows.map(({ text }) => text),
-        ["a", "$1 $a$ $$", "b", "a", "$1 $a$ $$", "B", "c"]
+        ["a", "$1 $a$ $$", "x", "b", "B"]
       )
     })
   )
 
   live("leaves nothing behind when a file fails, and says where and why", () =>
     Effect.gen(function* () {
-      const directory = yield* directoryOf({
-        "0001_fine.sql": "create schema eventsourcing_other; create table eventsourcing_other.t (n int);",
-        "0002_wrong.sql": "-- äöü 🎉\ninsert into eventsourcing_other.t values (1);\n\n  selec 2;\n"
-      })
-      const { run } = PgMigrator.fromDirectory(directory)
-      const error = yield* Effect.flip(run)
+      const fine = "create schema if not exists other; create table if not exists other.t (n int);"
+      const error = yield* Effect.flip(
+        migrate(
+          target(1, {
+            "fine.sql": fine,
+            "wrong.sql": "-- äöü 🎉\ninsert into other.t values (1);\n\n  selec 2;\n"
+          })
+        )
+      )
       assert.strictEqual(error._tag, "MigrationError")
-      assert.deepInclude(error, { file: "0002_wrong.sql", line: 4, code: "42601" })
-      assert.match(error.message, /0002_wrong\.sql failed at line 4: syntax error at or near "selec"/)
+      assert.deepInclude(error, { file: "wrong.sql", line: 4, code: "42601" })
+      assert.match(error.message, /wrong\.sql failed at line 4: syntax error at or near "selec"/)
       assert.match(error.message, /run the migrations again/)
       assert.deepStrictEqual(yield* bare, [])
       assert.strictEqual(yield* PgMigrator.applied, 0)
 
-      add(
-        directory,
-        "0001_fine.sql",
-        "create schema if not exists eventsourcing_other; create table if not exists eventsourcing_other.t (n int);"
-      )
-      add(directory, "0002_wrong.sql", "insert into eventsourcing_other.t values (1)")
-      assert.lengthOf(yield* run, 2)
-      add(directory, "0004_new.sql", "select 1")
-      add(directory, "0002_wrong.sql", "insert into eventsourcing_other.t values ('changed for the worse')")
-      assert.deepInclude(yield* Effect.flip(run), { file: "0002_wrong.sql", code: "22P02" })
-      add(directory, "0002_wrong.sql", "insert into eventsourcing_other.t values (1)")
-      add(
-        directory,
-        "0003_late.sql",
-        "create table eventsourcing_other.u ();\nselect 1 / (n - 1) from eventsourcing_other.t"
-      )
+      const good = target(1, { "fine.sql": fine, "wrong.sql": "insert into other.t values (1)" })
+      assert.lengthOf(yield* migrate(good), 3)
       const before = yield* catalogue
-      const late = yield* Effect.flip(run)
-      assert.deepInclude(late, { file: "0003_late.sql", code: "22012" })
+      const late = yield* Effect.flip(
+        migrate(
+          target(2, {
+            "fine.sql": fine,
+            "late.sql": "create table other.u ();\nselect 1 / (n - 1) from other.t"
+          })
+        )
+      )
+      assert.deepInclude(late, { file: "late.sql", code: "22012" })
       assert.include(late.message, "division by zero")
       assert.deepStrictEqual(yield* catalogue, before)
     })
   )
 
-  live("tells who lacks which right what to do", () =>
+  live("says what to do to somebody who lacks a right", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       yield* sql`create role visitor`
       yield* sql`grant create on database postgres to visitor`
-      const { run } = PgMigrator.fromDirectory(yield* directoryOf({ "0001_role.sql": "create role made" }))
-      const denied = yield* Effect.flip(sql.withTransaction(Effect.andThen(sql`set local role visitor`, run)))
-      assert.deepInclude(denied, { _tag: "MigrationError", file: "0001_role.sql", code: "42501" })
+      const as = (statement: string) =>
+        Effect.flip(
+          sql.withTransaction(
+            Effect.andThen(sql`set local role visitor`, migrate(target(1, { "role.sql": statement })))
+          )
+        )
+      const denied = yield* as("create role made")
+      assert.deepInclude(denied, { _tag: "MigrationError", file: "role.sql", code: "42501" })
       assert.include(denied.message, "owner of the database")
+      // the roles are there, but were made by somebody else
+      yield* sql`create role eventsourcing_tenant`
+      const strange = yield* as(
+        "create function eventsourcing.f() returns int language sql as 'select 1'; grant create on schema eventsourcing to public; alter function eventsourcing.f() owner to eventsourcing_tenant"
+      )
+      assert.include(strange.message, "grant eventsourcing_tenant")
     })
   )
 
@@ -208,49 +278,34 @@ describe("a directory of migrations", () => {
           -- a sequence counts what is rolled back, too
           if ${condition} then raise exception 'tuple concurrently updated' using errcode = 'XX000'; end if;
         end $$`
-      const { run } = PgMigrator.fromDirectory(
-        yield* directoryOf({ "0001_race.sql": raise("nextval('attempts') < 4") })
-      )
-      assert.lengthOf(yield* run, 1)
+      yield* migrate(target(1, { "race.sql": raise("nextval('attempts') < 4") }))
       assert.deepStrictEqual(yield* sql`select last_value::int as n from attempts`, [{ n: 4 }])
-      const stuck = PgMigrator.fromDirectory(yield* directoryOf({ "0002_stuck.sql": raise("true") }))
-      assert.strictEqual((yield* Effect.flip(stuck.run)).code, "XX000")
+      const stuck = yield* Effect.flip(migrate(target(2, { "stuck.sql": raise("true") })))
+      assert.strictEqual(stuck.code, "XX000")
     })
   )
 
-  live("refuses a number below one that the database has", () =>
+  live("leaves a database alone that is ahead, also one in psql's hands", () =>
     Effect.gen(function* () {
-      const directory = yield* directoryOf({ "0001_a.sql": "select 1", "0003_c.sql": "select 1" })
-      const { latest, run } = PgMigrator.fromDirectory(directory)
-      yield* run
-      assert.strictEqual(yield* latest, 3)
-      add(directory, "0002_b.sql", "create table b ()")
-      const error = yield* Effect.flip(run)
-      assert.strictEqual(error.file, "0002_b.sql")
-      assert.include(error.message, "above 3")
-    })
-  )
-
-  live("leaves a database alone that is ahead", () =>
-    Effect.gen(function* () {
-      const newer = PgMigrator.fromDirectory(
-        yield* directoryOf({ "0001_a.sql": "", "0002_b.sql": "select 1;" })
+      yield* PgMigrator.run
+      const sql = yield* SqlClient.SqlClient
+      yield* sql.unsafe(
+        "create or replace function eventsourcing.schema_version() returns integer language sql as 'select 1000'"
       )
-      const older = PgMigrator.fromDirectory(yield* directoryOf({ "0001_a.sql": "" }))
-      yield* newer.run
-      assert.deepStrictEqual(yield* older.run, [])
-      assert.isAbove(yield* PgMigrator.applied, yield* older.latest)
-    })
-  )
-
-  live("refuses files it cannot number, and says so when there are none to read", () =>
-    Effect.gen(function* () {
-      const misnamed = PgMigrator.fromDirectory(yield* directoryOf({ "1_short.sql": "" }))
-      assert.strictEqual((yield* Effect.flip(misnamed.run)).file, "1_short.sql")
-      const twice = PgMigrator.fromDirectory(yield* directoryOf({ "0001_a.sql": "", "0001_b.sql": "" }))
-      assert.match((yield* Effect.flip(twice.run)).message, /[Dd]uplicate/)
-      const absent = PgMigrator.fromDirectory(new URL("file:///nowhere/at/all/"))
-      assert.include((yield* Effect.flip(absent.latest)).message, "file:///nowhere/at/all/")
+      const before = yield* catalogue
+      assert.deepStrictEqual(yield* PgMigrator.run, [])
+      yield* sql`truncate eventsourcing.schema_files`
+      assert.deepStrictEqual(yield* PgMigrator.run, [])
+      assert.strictEqual(yield* PgMigrator.applied, 1000)
+      const first = PgMigrator.files.find(({ path }) => path === "checks/schema_version.sql")
+      const refused = yield* Effect.flip(
+        sql.unsafe(`do $x$ begin execute $y$${first?.sql ?? ""}$y$; end $x$`)
+      )
+      assert.include(String(refused.reason.cause), "newer than schema")
+      assert.deepStrictEqual(
+        yield* catalogue,
+        before.filter(({ what }) => what !== "record")
+      )
     })
   )
 })
@@ -294,8 +349,8 @@ describe.each(servers)("several at once on $name", (server) => {
           Array.from({ length: 6 }, () => asOneProcess(config, PgMigrator.run))
         )
         const lengths = results.map((done) => done.length).toSorted((a, b) => a - b)
-        assert.deepStrictEqual(lengths, [0, 0, 0, 0, 0, yield* PgMigrator.latest])
-        assert.strictEqual(yield* asOneProcess(config, PgMigrator.applied), yield* PgMigrator.latest)
+        assert.deepStrictEqual(lengths, [0, 0, 0, 0, 0, PgMigrator.files.length])
+        assert.strictEqual(yield* asOneProcess(config, PgMigrator.applied), PgMigrator.latest)
       }),
     60_000
   )
@@ -308,9 +363,9 @@ describe.each(servers)("several at once on $name", (server) => {
         const [first = assert.fail()] = configs
         for (let round = 0; round < 5; round++) {
           const role = `eventsourcing_race_${randomUUID().slice(0, 8)}`
-          const { run } = PgMigrator.fromDirectory(
-            yield* directoryOf({
-              [`000${round + 1}_role.sql`]: `
+          const run = migrate(
+            target(round + 1, {
+              "role.sql": `
                 do $$ begin
                   if not exists (select from pg_roles where rolname = '${role}') then
                     perform pg_sleep(0.02);
@@ -324,7 +379,7 @@ describe.each(servers)("several at once on $name", (server) => {
           const results = yield* concurrently(
             [...configs, ...configs].map((config) => asOneProcess(config, run))
           ).pipe(Effect.ensuring(Effect.orDie(asOneProcess(first, dropRole(role)))))
-          assert.lengthOf(results.flat(), configs.length)
+          assert.lengthOf(results.flat(), configs.length * 2)
         }
       }),
     60_000
@@ -338,15 +393,56 @@ describe.each(servers)("several at once on $name", (server) => {
     () =>
       Effect.gen(function* () {
         const [config = assert.fail()] = yield* emptyDatabases(1)
-        const { run } = PgMigrator.fromDirectory(
-          yield* directoryOf({
-            "0001_end.sql": "create table t (); select pg_terminate_backend(pg_backend_pid())"
-          })
+        const run = migrate(
+          target(1, { "end.sql": "create table t (); select pg_terminate_backend(pg_backend_pid())" })
         )
         const error = yield* Effect.flip(asOneProcess(config, run))
         assert.strictEqual(error._tag, "MigrationError")
         assert.include(error.message, "can be reached")
         assert.deepStrictEqual(yield* asOneProcess(config, bare), [])
+      }),
+    60_000
+  )
+
+  it.live(
+    "an upgrade behind a slow reader holds nobody up for longer than its lock timeout",
+    () =>
+      Effect.gen(function* () {
+        const [config = assert.fail()] = yield* emptyDatabases(1)
+        const upgrade = (n: number) =>
+          target(n, {
+            "t.sql": `create table if not exists t (n int); alter table t add column if not exists m${n} int`
+          })
+        yield* asOneProcess(config, migrate(upgrade(1)))
+        const longest = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const reader = yield* SqlClient.SqlClient
+            const reading = yield* Effect.forkScoped(
+              reader.withTransaction(
+                Effect.andThen(reader`select count(*) from t`, Effect.sleep("3 seconds"))
+              )
+            )
+            yield* Effect.sleep("200 millis")
+            const migrating = yield* Effect.forkScoped(
+              asOneProcess(config, migrate(upgrade(2), { lockTimeout: "100 millis" }))
+            )
+            let worst = 0
+            const writer = Effect.gen(function* () {
+              while (migrating.pollUnsafe() === undefined) {
+                const began = performance.now()
+                yield* reader`insert into t (n) values (1)`
+                worst = Math.max(worst, performance.now() - began)
+                yield* Effect.sleep("5 millis")
+              }
+            })
+            yield* writer
+            assert.deepStrictEqual(yield* Fiber.join(migrating), ["base.sql", "t.sql"])
+            yield* Fiber.join(reading)
+            return worst
+          })
+        ).pipe(Effect.provide(PgClient.layer({ ...config, maxConnections: 3 }), { local: true }))
+        // far from the reader's 3 s: one wait for the lock, and what else the machine does
+        assert.isBelow(longest, 1500)
       }),
     60_000
   )

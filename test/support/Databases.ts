@@ -5,7 +5,6 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted, Schema, type Scope } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import { createHash, randomUUID } from "node:crypto"
-import { readdirSync, readFileSync } from "node:fs"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import { type Connection, environment } from "./PgServer.ts"
 
@@ -55,9 +54,7 @@ const migratedTemplate = (server: Config): Effect.Effect<string> =>
   administer(
     server,
     Effect.fnUntraced(function* (sql) {
-      const migrations = new URL("../../migrations/", import.meta.url)
-      const contents = readdirSync(migrations).map((file) => readFileSync(new URL(file, migrations), "utf8"))
-      const template = `${prefix}_template_${derive(contents.join()).slice(0, 8)}`
+      const template = `${prefix}_template_${derive(PgMigrator.files.map(({ sql: text }) => text).join()).slice(0, 8)}`
       // The lock belongs to the session, which ends with this client, also when the worker dies.
       yield* sql`select pg_advisory_lock(7305213)`
       const existing = yield* sql`select from pg_database where datname = ${template}`

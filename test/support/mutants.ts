@@ -28,7 +28,7 @@ const predicate = /\b(?:\w+\.)?tenant_id = (?:any \(\w+\)|\$\d|(?:\w+\.)?\w+(?![
 
 /** Where a function reads or changes rows of tenants, also in tables whose names it puts into a statement. */
 const access =
-  /\b(?:from|join|update)\s+(?:eventsourcing\.(?!cross_tenant_accesses|migrations|placements|projection_versions|read_models)\w+\s+\w|%s\s|eventsourcing_rebuild\.)/g
+  /\b(?:from|join|update)\s+(?:eventsourcing\.(?!cross_tenant_accesses|schema_files|placements|projection_versions|read_models)\w+\s+\w|%s\s|eventsourcing_rebuild\.)/g
 
 /** The functions that are about all tenants, with the accesses that have no predicate on purpose. */
 const acrossTenants: ReadonlyMap<string, number> = new Map([
@@ -128,7 +128,7 @@ export const setRls = (enabled: boolean): Effect.Effect<void, SqlError.SqlError,
         t regclass;
       begin
         for t in select oid from pg_class where relkind in ('r', 'p') and (
-          relnamespace = 'eventsourcing'::regnamespace and relname <> 'migrations'
+          relnamespace = 'eventsourcing'::regnamespace and relname <> 'schema_files'
           or oid in (select polrelid from pg_policy where polname = 'tenant_isolation'))
         loop
           execute format('alter table %s ${enabled ? "enable" : "disable"} row level security', t);

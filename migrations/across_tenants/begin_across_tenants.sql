@@ -1,0 +1,21 @@
+-- The start of a transaction for a projection across tenants that is not a worker's: binds the tenant and switches to
+-- eventsourcing_all_tenants, under an access that is on record. Runs with the caller's rights, because it changes the
+-- role of the transaction.
+create or replace function eventsourcing.begin_across_tenants(p_tenant uuid, p_access uuid)
+returns void
+language plpgsql
+as $$
+begin
+  if nullif(pg_catalog.current_setting('eventsourcing.tenant_id', true), '') is not null
+    or pg_catalog.pg_current_xact_id_if_assigned() is not null
+  then
+    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+  end if;
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  perform eventsourcing.bind_tenant(p_tenant);
+  perform pg_catalog.set_config('role', 'eventsourcing_all_tenants', true);
+end
+$$;
+
+comment on function eventsourcing.begin_across_tenants is
+  'First statement of a transaction across tenants on behalf of one: binds it, under a recorded access.';

@@ -1,0 +1,15 @@
+-- An announcement as a transaction of its own, see append_alone. Nobody waits until it is on disk: losing it costs only
+-- time, and appends would wait for it on their way to the disk.
+create or replace procedure eventsourcing.announce_alone(in p_tenants uuid[], out held text[])
+language plpgsql
+as $$
+declare
+  setting text;
+begin
+  rollback;
+  setting := pg_catalog.set_config('synchronous_commit', 'off', true);
+  held := eventsourcing.announce(p_tenants)::text[];
+end
+$$;
+
+comment on procedure eventsourcing.announce_alone is 'eventsourcing.announce as a transaction of its own.';

@@ -1,0 +1,68 @@
+-- What is usual, with nothing else: one event for one stream of an active tenant without a hash chain that nobody else has
+-- locked; not known, not the first of the log, and the stream as expected. Answers NULL if it is not so, and has done
+-- nothing then: append waits, or says why.
+create or replace function eventsourcing.append_one(
+  in p_tenant         uuid,
+  in p_aggregate_type text,
+  in p_aggregate_id   text,
+  in p_expected       integer,
+  in p_event_id       uuid,
+  in p_event_type     text,
+  in p_schema_version integer,
+  in p_occurred_at    timestamptz,
+  in p_actor          text,
+  in p_correlation_id text,
+  in p_causation_id   text,
+  in p_metadata       text,
+  in p_payload        text,
+  in p_tags           text[],
+  out "position"      double precision,
+  out version         integer,
+  out recorded_at     timestamptz
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
+-- also if the plan is made while there are few tenants or events: it is kept
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  bound text := eventsourcing.bind_tenant(p_tenant)::text;
+  now_  timestamptz;
+begin
+  perform from eventsourcing.tenants t
+  where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  now_ := date_trunc('milliseconds', clock_timestamp());
+  -- a statement of its own, as in append
+  insert into eventsourcing.events (
+    tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
+    occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags
+  )
+  select p_tenant, n.position + 1, p_aggregate_type, p_aggregate_id, n.version + 1, p_event_id, p_event_type,
+    p_schema_version, p_occurred_at, greatest(now_, n.recorded_at), p_actor,
+    p_correlation_id, p_causation_id, p_metadata::json, p_payload::json,
+    octet_length(p_metadata) + octet_length(p_payload), p_tags
+  from (
+    select h.position, h.recorded_at, coalesce((
+        select e.version from eventsourcing.events e
+        where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
+          and e.version >= greatest(p_expected, 0)
+        order by e.version desc limit 1), 0) as version
+    from eventsourcing.events h where h.tenant_id = p_tenant order by h.position desc limit 1
+  ) n
+  where case p_expected when -1 then true when -2 then n.version > 0 else n.version = p_expected end
+  -- as in append
+  on conflict (tenant_id, event_id) do nothing
+  returning events.position, events.version, events.recorded_at into "position", version, recorded_at;
+  if p_tags is not null and found then
+    insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
+    select p_tenant, t.tag, append_one."position", p_event_type from unnest(p_tags) t (tag);
+  end if;
+end
+$$;
+
+comment on function eventsourcing.append_one is 'Appends one event, if it is as usual. Locks the row of its tenant.';

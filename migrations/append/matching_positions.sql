@@ -1,0 +1,111 @@
+-- Queries by event type and tag, for conditional appends and for reading; commands; hash chains.
+
+-- The positions of the first p_limit events of the tenant's log with p_from <= position <= p_to that match a query, in
+-- ascending or descending order. A query is an array of items {"types": […] or null, "tags": […]}: an event matches an
+-- item if it is of one of the types (null: of any) and has all of the tags; it matches the query if it matches any item.
+-- p_aggregate_types and p_event_types (NULL: all) are further conditions.
+-- An item with tags goes by the index of its rarest tag, one without by the primary key of the log.
+create or replace function eventsourcing.matching_positions(
+  p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[],
+  p_backwards boolean, p_limit integer
+)
+returns bigint[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
+-- as in read_stream
+set enable_sort = off
+as $$
+declare
+  item   jsonb;
+  types_ text[];
+  tags_  text[];
+  other  text;
+  rarest text;
+  count_ bigint;
+  least_ bigint;
+  found_ bigint[];
+  all_   bigint[] := '{}';
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  for item in select q.value from jsonb_array_elements(p_query) q loop
+    types_ := case when jsonb_typeof(item -> 'types') = 'array'
+      then array(select t.value from jsonb_array_elements_text(item -> 'types') t) end;
+    if types_ is null then
+      types_ := p_event_types;
+    elsif p_event_types is not null then
+      types_ := array(select t from unnest(types_) t where t = any (p_event_types));
+    end if;
+    tags_ := array(select t.value from jsonb_array_elements_text(item -> 'tags') t);
+    continue when cardinality(types_) = 0;
+
+    if cardinality(tags_) = 0 then
+      if p_backwards then
+        found_ := array(
+          select e.position from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position between p_from and p_to
+            and (types_ is null or e.event_type = any (types_))
+            and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+          order by e.position desc limit p_limit);
+      else
+        found_ := array(
+          select e.position from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position between p_from and p_to
+            and (types_ is null or e.event_type = any (types_))
+            and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+          order by e.position limit p_limit);
+      end if;
+    else
+      rarest := tags_[1];
+      if cardinality(tags_) > 1 then
+        least_ := null;
+        foreach other in array tags_ loop
+          -- counting further would cost more than it saves
+          count_ := (
+            select count(*) from (
+              select from eventsourcing.event_tags t
+              where t.tenant_id = p_tenant and t.tag = other and t.position between p_from and p_to
+              limit 1000
+            ) counted);
+          if least_ is null or count_ < least_ then
+            least_ := count_;
+            rarest := other;
+          end if;
+        end loop;
+        continue when least_ = 0;
+      end if;
+      if p_backwards then
+        found_ := array(
+          select t.position from eventsourcing.event_tags t
+          where t.tenant_id = p_tenant and t.tag = rarest and t.position between p_from and p_to
+            and (types_ is null or t.event_type = any (types_))
+            and (cardinality(tags_) = 1 and p_aggregate_types is null or (
+              select e.tags @> tags_ and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+              from eventsourcing.events e
+              where e.tenant_id = p_tenant and e.position between t.position and t.position
+              order by e.position limit 1))
+          order by t.position desc limit p_limit);
+      else
+        found_ := array(
+          select t.position from eventsourcing.event_tags t
+          where t.tenant_id = p_tenant and t.tag = rarest and t.position between p_from and p_to
+            and (types_ is null or t.event_type = any (types_))
+            and (cardinality(tags_) = 1 and p_aggregate_types is null or (
+              select e.tags @> tags_ and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+              from eventsourcing.events e
+              where e.tenant_id = p_tenant and e.position between t.position and t.position
+              order by e.position limit 1))
+          order by t.position limit p_limit);
+      end if;
+    end if;
+    all_ := all_ || found_;
+  end loop;
+  if p_backwards then
+    return array(select distinct u.position from unnest(all_) u (position) order by u.position desc limit p_limit);
+  else
+    return array(select distinct u.position from unnest(all_) u (position) order by u.position limit p_limit);
+  end if;
+end
+$$;
+
+comment on function eventsourcing.matching_positions is 'Where the first events of the tenant''s log are that match a query.';

@@ -1,0 +1,195 @@
+-- What is wrong with the isolation of tenants in this database: no rows if nothing is. The store asks when it starts,
+-- and health checks may ask at any time. Covers the store's own tables, every table that protect_tenant_table was called
+-- for, every twin of a read model, and every table with a tenant_id that eventsourcing_tenant was granted rights on.
+create or replace function eventsourcing.isolation_problems()
+returns table (problem text, remedy text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp set jit = off
+as $$
+  with recursive tenant_table (oid) as (
+    select c.oid from pg_class c
+    where c.relkind in ('r', 'p') and (
+      c.relnamespace = 'eventsourcing'::regnamespace and c.relname <> 'schema_files'
+      or c.relnamespace in (select n.oid from pg_namespace n where n.nspname = 'eventsourcing_rebuild')
+      or exists (select from pg_policy p
+                 where p.polrelid = c.oid and p.polname in ('tenant_access', 'tenant_isolation'))
+      or exists (select from aclexplode(c.relacl) g where g.grantee = 'eventsourcing_tenant'::regrole)
+        and exists (select from pg_attribute a
+                    where a.attrelid = c.oid and a.attname = 'tenant_id' and a.atttypid = 'uuid'::regtype
+                      and not a.attisdropped)
+    )
+    union
+    select i.inhrelid from tenant_table t join pg_inherits i on i.inhparent = t.oid
+  ), protected as (
+    select c.oid, c.oid::regclass::text as name, c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.relacl
+    from tenant_table t join pg_class c on c.oid = t.oid
+  ), of_tenants as (
+    select p.* from protected p
+    where exists (select from pg_attribute a where a.attrelid = p.oid and a.attname = 'tenant_id' and not a.attisdropped)
+  ), policy as (
+    select p.polrelid, p.polname, p.polpermissive, p.polcmd, p.polroles,
+      pg_get_expr(p.polqual, p.polrelid) as qual, pg_get_expr(p.polwithcheck, p.polrelid) as with_check
+    from pg_policy p
+  ), bound as (
+    select '(tenant_id = (NULLIF(current_setting(''eventsourcing.tenant_id''::text, true), ''''::text))::uuid)'::text as expression
+  ), expected (name, permissive) as (
+    values ('tenant_access', true), ('tenant_isolation', false)
+  ), group_role (name, oid) as (
+    select r.rolname, r.oid from pg_roles r
+    where r.rolname in ('eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants')
+  ), at_callers_rights (name, searches) as (
+    -- what runs with the rights of its caller, on purpose, and whether it may do so with the caller's search path, too:
+    -- these change the role or the search path, bind, or work on the application's tables; they name all with its schema
+    values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
+      ('clear_rebuild', true), ('switch_rebuild', true),
+      ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
+      ('register_read_model', false), ('isolation_problems', false),
+      ('add_placement', false), ('name_database', false), ('admit_tenant', false)
+  ), routine as (
+    -- what runs with the rights of its owner
+    select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
+      case when p.proname in (
+        'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
+        'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant'
+      ) then 'eventsourcing_all_tenants'
+      when p.proname in ('announce', 'register_projection', 'claim_projection') then 'eventsourcing_runner'
+      else 'eventsourcing_tenant' end as owner
+    from pg_proc p
+    where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
+      and p.proname not in (select c.name from at_callers_rights c)
+  )
+  select format('row-level security of %s is off', p.name), format('alter table %s enable row level security', p.name)
+  from protected p where not p.relrowsecurity
+  union all
+  select format('row-level security of %s is not forced on its owner', p.name),
+    format('alter table %s force row level security', p.name)
+  from protected p where not p.relforcerowsecurity
+  union all
+  select format('policy %s of %s is missing or changed', e.name, p.name),
+    format('select eventsourcing.protect_tenant_table(%L)', p.name)
+  from of_tenants p cross join expected e cross join bound b
+  where not exists (
+    select from policy y
+    where y.polrelid = p.oid and y.polname = e.name and y.polpermissive = e.permissive and y.polcmd = '*'
+      and y.polroles = array['eventsourcing_tenant'::regrole::oid]
+      and y.qual = b.expression and y.with_check = b.expression
+  )
+  union all
+  select format('policy %s of %s lets more rows through', y.polname, p.name), format('drop policy %I on %s', y.polname, p.name)
+  from of_tenants p join policy y on y.polrelid = p.oid
+  where y.polpermissive and y.polname <> 'tenant_access'
+    and not coalesce((
+      select bool_and(g.name = 'eventsourcing_all_tenants'
+        -- the runner looks for work in these, and in nothing else; what it may read of them is checked below
+        or g.name = 'eventsourcing_runner'
+          and p.name in ('eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections'))
+      from unnest(y.polroles) r (role) left join group_role g on g.oid = r.role
+    ), false)
+  union all
+  -- truncate knows no rows, and so no row-level security
+  select distinct format('%s may be truncated by %s', p.name, r.name),
+    format('revoke truncate on %s from %I, public', p.name, r.name)
+  from protected p, aclexplode(p.relacl) g, group_role r
+  where g.privilege_type = 'TRUNCATE' and g.grantee in (0, r.oid) and r.name <> 'eventsourcing_all_tenants'
+  union all
+  select distinct format('view %s shows all rows of %s, whoever asks', v.oid::regclass, p.name),
+    case v.relkind when 'v' then format('alter view %s set (security_invoker = true)', v.oid::regclass)
+      else format('revoke all on %s from eventsourcing_tenant, eventsourcing_runner, public', v.oid::regclass) end
+  from of_tenants p
+  join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = p.oid and d.classid = 'pg_rewrite'::regclass
+  join pg_rewrite w on w.oid = d.objid
+  join pg_class v on v.oid = w.ev_class
+  join pg_roles o on o.oid = v.relowner
+  where (has_any_column_privilege('eventsourcing_tenant', v.oid, 'select')
+    or has_any_column_privilege('eventsourcing_runner', v.oid, 'select')) and (
+    v.relkind = 'm'
+    or v.relkind = 'v' and (o.rolsuper or o.rolbypassrls) and not exists (
+      select from pg_options_to_table(v.reloptions) x
+      where x.option_name = 'security_invoker' and x.option_value::boolean))
+  union all
+  select format('role %s is %s', r.rolname, concat_ws(' and ',
+      case when r.rolsuper then 'a superuser' end, case when r.rolbypassrls then 'exempt from row-level security' end,
+      case when r.rolcanlogin then 'able to log in' end)),
+    format('alter role %I nosuperuser nobypassrls nologin', r.rolname)
+  from pg_roles r
+  where r.oid in (select g.oid from group_role g) and (r.rolsuper or r.rolbypassrls or r.rolcanlogin)
+  union all
+  select format('role %s owns table %s', p.relowner::regrole, p.name),
+    format('alter table %s owner to %s', p.name, n.nspowner::regrole)
+  from protected p join pg_namespace n on n.nspname = 'eventsourcing'
+  where p.relowner in (select g.oid from group_role g)
+  union all
+  select format('role %s is a member of %s', m.member::regrole, m.roleid::regrole),
+    format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
+  from pg_auth_members m where m.member in (select g.oid from group_role g)
+  union all
+  -- who may create in one of these schemas can put something in the place of what is looked for there
+  select format('role %s may create in schema %s', g.name, n.nspname),
+    format('revoke create on schema %I from %I, public', n.nspname, g.name)
+  from group_role g cross join pg_namespace n
+  where n.nspname in ('eventsourcing', 'eventsourcing_rebuild') and has_schema_privilege(g.oid, n.oid, 'create')
+  union all
+  -- the runner sees whose logs have grown, and nothing of what is in them
+  select format('role eventsourcing_runner may read %s of %s', string_agg(a.attname, ', ' order by a.attnum), p.name),
+    format('do $do$ begin revoke select on %s from eventsourcing_runner, public;%s end $do$', p.name, case p.name
+      when 'eventsourcing.events' then ' grant select (tenant_id, position) on eventsourcing.events to eventsourcing_runner;'
+      when 'eventsourcing.tenants' then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner;' end)
+  from protected p join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
+  where p.name like 'eventsourcing.%' and p.name not in ('eventsourcing.projections', 'eventsourcing.projection_versions')
+    and not (p.name in ('eventsourcing.events', 'eventsourcing.tenants') and a.attname = 'tenant_id')
+    and not (p.name = 'eventsourcing.events' and a.attname = 'position')
+    and has_column_privilege('eventsourcing_runner', p.oid, a.attnum, 'select')
+  group by p.name
+  union all
+  select distinct format('%s can be changed or removed by %s', case c.relname when 'events' then 'events' else 'tags' end, g.name),
+    format('revoke update, delete, truncate on eventsourcing.%I from %s', c.relname, g.name)
+  from pg_class c
+  cross join lateral (
+    select a.grantee, a.privilege_type from aclexplode(c.relacl) a
+    union all
+    select a.grantee, a.privilege_type from pg_attribute t, aclexplode(t.attacl) a where t.attrelid = c.oid
+  ) a
+  cross join lateral (select case a.grantee when 0 then 'public' else a.grantee::regrole::text end as name) g
+  where c.oid in ('eventsourcing.events'::regclass, 'eventsourcing.event_tags'::regclass) and a.grantee <> c.relowner
+    and a.privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE')
+  union all
+  select format('function %s runs with the rights of its caller', r.name), format('alter function %s security definer', r.name)
+  from routine r where not r.prosecdef
+  union all
+  select format('function %s is owned by %s', r.name, r.proowner::regrole),
+    format('alter function %s owner to %I', r.name, r.owner)
+  from routine r where r.proowner <> r.owner::regrole
+  union all
+  select format('function %s has no fixed search path', r.name),
+    format('alter function %s set search_path = pg_catalog, pg_temp', r.name)
+  from routine r where not coalesce(r.proconfig @> array['search_path=pg_catalog, pg_temp'], false)
+  union all
+  select format('function %s runs with the rights of its owner', p.oid::regprocedure),
+    format('alter function %s security invoker', p.oid::regprocedure)
+  from pg_proc p join at_callers_rights c on c.name = p.proname
+  where p.pronamespace = 'eventsourcing'::regnamespace and p.prosecdef
+  union all
+  select format('function %s has no fixed search path', p.oid::regprocedure),
+    format('alter function %s set search_path = pg_catalog, pg_temp', p.oid::regprocedure)
+  from pg_proc p join at_callers_rights c on c.name = p.proname
+  where p.pronamespace = 'eventsourcing'::regnamespace and not c.searches
+    and not coalesce(p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)
+  union all
+  select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
+    format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
+  from routine r
+  -- an announcement tells its caller nothing but that it must be made again
+  where r.owner <> 'eventsourcing_tenant' and r.proname <> 'announce'
+    and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
+  union all
+  select format('function %s may be called by eventsourcing_runner, which is to see no events', p.oid::regprocedure),
+    format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
+  from pg_proc p
+  where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
+      'announce', 'register_projection', 'claim_projection', 'begin_projection', 'bind_tenant', 'schema_version',
+      'lowest_program')
+    and has_function_privilege('eventsourcing_runner', p.oid, 'execute')
+$$;
+
+comment on function eventsourcing.isolation_problems() is 'What is wrong with the isolation of tenants, and what to do about it.';

@@ -1,0 +1,23 @@
+-- To be called by the owner: registers a tenant in a dedicated database. The right to do so is there for this statement
+-- alone.
+create or replace function eventsourcing.admit_tenant(p_tenant uuid)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp set jit = off
+as $$
+declare
+  dedicated boolean;
+begin
+  lock table eventsourcing.placements in share row exclusive mode; -- as name_database does
+  dedicated := exists (select from eventsourcing.placements p where p.here and p.dedicated);
+  if dedicated then
+    grant insert (tenant_id) on eventsourcing.tenants to eventsourcing_tenant;
+  end if;
+  perform eventsourcing.provision_tenant(p_tenant);
+  if dedicated then
+    revoke insert (tenant_id) on eventsourcing.tenants from eventsourcing_tenant;
+  end if;
+end
+$$;
+
+comment on function eventsourcing.admit_tenant(uuid) is 'Registers a tenant in a dedicated database, as its owner.';

@@ -1,0 +1,29 @@
+-- To be called by the owner, in the database itself: tells it its name. A dedicated one takes no tenant from then on that
+-- its owner has not admitted, whatever the application does: nobody else may add one.
+create or replace function eventsourcing.name_database(p_placement text, p_dedicated boolean)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp set jit = off
+as $$
+declare
+  known text;
+begin
+  -- Two sessions that grant and revoke at once fail: "tuple concurrently updated".
+  lock table eventsourcing.placements in share row exclusive mode;
+  known := (select p.placement from eventsourcing.placements p where p.here);
+  if known <> p_placement then
+    raise exception 'this database is the placement %, not %', known, p_placement
+      using hint = 'check how the placement is connected to';
+  end if;
+  insert into eventsourcing.placements as p (placement, here, dedicated) values (p_placement, true, p_dedicated)
+  on conflict (placement) do update set here = true, dedicated = excluded.dedicated;
+  if p_dedicated then
+    revoke insert (tenant_id) on eventsourcing.tenants from eventsourcing_tenant;
+  else
+    grant insert (tenant_id) on eventsourcing.tenants to eventsourcing_tenant;
+  end if;
+end
+$$;
+
+comment on function eventsourcing.name_database(text, boolean) is
+  'Tells a database which placement it is, and whether it takes admitted tenants alone.';

@@ -1,0 +1,20 @@
+-- Places a tenant, or moves it: the directory says so from now on, and nothing is copied. Under an access that is on
+-- record. Refuses (SQLSTATE ES005) a placement that nobody added.
+create or replace function eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
+as $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  if not exists (select from eventsourcing.placements p where p.placement = p_placement) then
+    raise exception 'no placement of that name' using errcode = 'ES005',
+      hint = 'call eventsourcing.add_placement as the owner of the database with the directory';
+  end if;
+  insert into eventsourcing.tenant_directory (tenant_id, placement) values (p_tenant, p_placement)
+  on conflict (tenant_id) do update set placement = excluded.placement;
+end
+$$;
+
+comment on function eventsourcing.place_tenant is 'Says which database a tenant is in from now on.';

@@ -1,0 +1,96 @@
+-- Installs or updates the event store of effect-eventsourcing, as the owner of the database:
+--
+--   psql -1 -v ON_ERROR_STOP=1 -f migrations/install.sql
+--
+-- This is the one list of the files and their order, for psql and for PgMigrator. Every file holds one object, is named
+-- after it, and may be applied again.
+
+\ir roles.sql
+\ir checks/schema_version.sql
+
+\ir tenants/protect_tenant_table.sql
+\ir tenants/open_table.sql
+
+\ir tables/schema_files.sql
+\ir tables/tenants.sql
+\ir tables/events.sql
+\ir tables/event_tags.sql
+\ir tables/command_keys.sql
+\ir tables/cross_tenant_accesses.sql
+\ir tables/projection_versions.sql
+\ir tables/projections.sql
+\ir tables/dead_letters.sql
+\ir tables/discarded_dead_letters.sql
+\ir tables/read_models.sql
+\ir tables/placements.sql
+\ir tables/tenant_directory.sql
+\ir tables/snapshots.sql
+
+\ir tenants/bind_tenant.sql
+\ir tenants/begin_tenant.sql
+\ir tenants/provision_tenant.sql
+\ir tenants/tenant_status.sql
+
+\ir append/event_hash.sql
+\ir append/start_hash_chain.sql
+\ir append/hash_chain_start.sql
+\ir append/matching_positions.sql
+\ir append/command_outcome.sql
+\ir append/append.sql
+\ir append/append_alone.sql
+\ir append/append_one.sql
+\ir append/append_one_alone.sql
+
+\ir read/stored_event.sql
+\ir read/stream_version.sql
+\ir read/log_position.sql
+\ir read/position_at.sql
+\ir read/read_stream.sql
+\ir read/read_log.sql
+\ir read/read_log_columns.sql
+\ir read/read_stream_contents.sql
+\ir read/read_streams_contents.sql
+
+\ir projections/register_projection.sql
+\ir projections/claim_projection.sql
+\ir projections/begin_projection.sql
+\ir projections/advance_projection.sql
+\ir projections/fail_projection.sql
+\ir projections/add_dead_letter.sql
+\ir projections/list_dead_letters.sql
+\ir projections/remove_dead_letter.sql
+\ir projections/projection_status.sql
+\ir projections/resume_projection.sql
+\ir projections/start_rebuild.sql
+\ir projections/lock_live_projection.sql
+\ir projections/register_read_model.sql
+\ir projections/clear_rebuild.sql
+\ir projections/finish_rebuild.sql
+\ir projections/switch_rebuild.sql
+\ir append/announce.sql
+\ir append/announce_alone.sql
+
+\ir across_tenants/record_cross_tenant_access.sql
+\ir across_tenants/require_cross_tenant_access.sql
+\ir across_tenants/begin_across_tenants.sql
+\ir across_tenants/list_tenants.sql
+\ir across_tenants/read_all_logs.sql
+\ir across_tenants/set_tenant_status.sql
+\ir across_tenants/list_cross_tenant_accesses.sql
+\ir across_tenants/usage_position.sql
+\ir across_tenants/usage.sql
+
+\ir directory/tenant_placement.sql
+\ir directory/list_placements.sql
+\ir directory/place_tenant.sql
+\ir directory/add_placement.sql
+\ir directory/name_database.sql
+\ir directory/admit_tenant.sql
+
+\ir snapshots/load_snapshot.sql
+\ir snapshots/save_snapshot.sql
+\ir snapshots/remove_snapshot.sql
+
+\ir checks/isolation_problems.sql
+
+\ir privileges.sql

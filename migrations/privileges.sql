@@ -1,0 +1,211 @@
+-- Rights: who owns each routine and who may call it, and what each role may do with each table. With tables/ this file is
+-- what a review of security has to read. Applied last, every time; changes only what differs.
+--
+-- Routines that name a role as owner run with its rights (security definer): tenant work runs as eventsourcing_tenant
+-- whoever is connected, even a superuser, and row-level security holds for it. The others run with the rights of their
+-- caller, because they change the role of the transaction, commit, work on tables of the application, or are for the
+-- owner of the database alone.
+
+do $$
+declare
+  wanted  record;
+  routine record;
+  changes text[] := '{}';
+  change  text;
+  listed  text[] := '{}';
+  unlisted text;
+begin
+  for wanted in
+    select list.name, list.owner,
+      coalesce((select pg_catalog.array_agg(c order by c) from pg_catalog.unnest(list.callers::text[]) c), '{}') as callers
+    from (values
+      -- name, owner (NULL: the owner of the database, and the caller's rights), callers
+      ('add_dead_letter', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('add_placement', null, '{}'),
+      ('admit_tenant', null, '{}'),
+      ('advance_projection', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('announce', 'eventsourcing_runner', '{eventsourcing_runner,eventsourcing_tenant}'),
+      ('announce_alone', null, '{eventsourcing_tenant}'),
+      ('append', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('append_alone', null, '{eventsourcing_tenant}'),
+      ('append_one', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('append_one_alone', null, '{eventsourcing_tenant}'),
+      ('begin_across_tenants', null, '{eventsourcing_all_tenants}'),
+      ('begin_projection', null, '{eventsourcing_runner}'),
+      ('begin_tenant', null, '{eventsourcing_tenant}'),
+      ('bind_tenant', null, '{eventsourcing_tenant,eventsourcing_runner,eventsourcing_all_tenants}'),
+      ('claim_projection', 'eventsourcing_runner', '{eventsourcing_runner}'),
+      ('clear_rebuild', null, '{eventsourcing_tenant}'),
+      ('command_outcome', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('event_hash', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('fail_projection', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('finish_rebuild', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('hash_chain_start', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('isolation_problems', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('list_cross_tenant_accesses', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('list_dead_letters', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('list_placements', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('list_tenants', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('load_snapshot', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('lock_live_projection', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('lowest_program', null, '{public}'),
+      ('log_position', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('matching_positions', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('name_database', null, '{}'),
+      ('open_table', null, '{}'),
+      ('place_tenant', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('position_at', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('projection_status', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('protect_tenant_table', null, '{}'),
+      ('provision_tenant', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('read_all_logs', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('read_log', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('read_log_columns', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('read_stream', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('read_stream_contents', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('read_streams_contents', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('record_cross_tenant_access', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('register_projection', 'eventsourcing_runner', '{eventsourcing_runner}'),
+      ('register_read_model', null, '{}'),
+      ('remove_dead_letter', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('remove_snapshot', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('require_cross_tenant_access', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('resume_projection', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('save_snapshot', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('schema_version', null, '{public}'),
+      ('set_tenant_status', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('start_hash_chain', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('start_rebuild', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('stream_version', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('switch_rebuild', null, '{eventsourcing_tenant}'),
+      ('tenant_placement', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('tenant_status', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('usage', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('usage_position', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}')
+    ) as list (name, owner, callers)
+  loop
+    for routine in
+      select p.oid::regprocedure::text as signature,
+        wanted.owner is null or p.proowner = wanted.owner::regrole as owned,
+        coalesce((
+          select pg_catalog.array_agg(g.name order by g.name)
+          from pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a
+          cross join lateral (select case a.grantee when 0 then 'public' else a.grantee::regrole::text end) g (name)
+          -- the owner of the database needs no mention; a role that owns a routine calls it as one of its callers
+          where wanted.owner is not null or a.grantee <> p.proowner
+        ), '{}') as callers
+      from pg_catalog.pg_proc p
+      where p.pronamespace = 'eventsourcing'::regnamespace and p.proname = wanted.name
+    loop
+      if not routine.owned then
+        changes := changes || pg_catalog.format('alter routine %s owner to %I', routine.signature, wanted.owner);
+      end if;
+      if not routine.owned or routine.callers <> wanted.callers then
+        changes := changes || pg_catalog.format(
+          'revoke all on routine %s from public, eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants',
+          routine.signature);
+        if wanted.callers <> '{}' then
+          changes := changes || pg_catalog.format('grant execute on routine %s to %s', routine.signature,
+            pg_catalog.array_to_string(wanted.callers, ', '));
+        end if;
+      end if;
+    end loop;
+    if not found then
+      raise exception 'privileges.sql lists routine %, which does not exist', wanted.name;
+    end if;
+    listed := listed || wanted.name;
+  end loop;
+
+  select p.oid::regprocedure::text into unlisted from pg_catalog.pg_proc p
+  where p.pronamespace = 'eventsourcing'::regnamespace and p.proname <> all (listed) limit 1;
+  if found then
+    raise exception 'privileges.sql does not list routine %', unlisted;
+  end if;
+
+  if changes <> '{}' then
+    -- to be given a routine, a role must be allowed to create one
+    grant create on schema eventsourcing to eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants;
+    foreach change in array changes loop
+      execute change;
+    end loop;
+    revoke create on schema eventsourcing from eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants;
+  end if;
+end
+$$;
+
+-- Tables. Append-only by grant: nobody but the owner may change or remove an event.
+do $$
+declare
+  wanted record;
+  given  record;
+begin
+  for wanted in
+    with list (name, role, privilege, columns) as (
+      values
+      ('command_keys', 'eventsourcing_tenant', 'select, insert, update, delete', ''),
+      ('cross_tenant_accesses', 'eventsourcing_all_tenants', 'select, insert', ''),
+      ('dead_letters', 'eventsourcing_tenant', 'select, insert, delete', ''),
+      ('dead_letters', 'eventsourcing_tenant', 'update', 'rebuild'),
+      ('discarded_dead_letters', 'eventsourcing_tenant', 'select, insert', ''),
+      ('event_tags', 'eventsourcing_tenant', 'select, insert', ''),
+      ('events', 'eventsourcing_tenant', 'select, insert', ''),
+      ('events', 'eventsourcing_runner', 'select', 'tenant_id, position'),
+      ('events', 'eventsourcing_all_tenants', 'select', ''),
+      ('placements', 'eventsourcing_tenant', 'select', ''),
+      ('placements', 'eventsourcing_all_tenants', 'select', ''),
+      ('projection_versions', 'eventsourcing_runner', 'select, insert', ''),
+      ('projections', 'eventsourcing_tenant', 'select, insert, update, delete', ''),
+      ('projections', 'eventsourcing_runner', 'select, insert, update', ''),
+      ('projections', 'eventsourcing_all_tenants', 'select', ''),
+      ('read_models', 'eventsourcing_tenant', 'select', ''),
+      ('read_models', 'eventsourcing_all_tenants', 'select', ''),
+      ('snapshots', 'eventsourcing_tenant', 'select, insert, update, delete', ''),
+      ('tenant_directory', 'eventsourcing_tenant', 'select', ''),
+      ('tenant_directory', 'eventsourcing_all_tenants', 'select, insert, update', ''),
+      ('tenants', 'eventsourcing_tenant', 'select', ''),
+      ('tenants', 'eventsourcing_tenant', 'insert', 'tenant_id'),
+      -- locks the row, and starts the hash chain
+      ('tenants', 'eventsourcing_tenant', 'update', 'lockable, chained_from'),
+      ('tenants', 'eventsourcing_runner', 'select', 'tenant_id'),
+      ('tenants', 'eventsourcing_all_tenants', 'select', ''),
+      ('tenants', 'eventsourcing_all_tenants', 'update', 'status')
+    ), wanted_right (name, entry) as (
+      select l.name, pg_catalog.concat_ws(' ', l.role, pg_catalog.upper(p.privilege), c.name)
+      from list l
+      cross join lateral pg_catalog.regexp_split_to_table(l.privilege, ', ') p (privilege)
+      cross join lateral pg_catalog.regexp_split_to_table(l.columns, ', ') c (name)
+    ), actual_right (name, entry) as (
+      select t.relname, pg_catalog.concat_ws(' ', g.name, a.privilege_type, a.attribute)
+      from pg_catalog.pg_class t
+      cross join lateral (
+        select r.grantee, r.privilege_type, '' from pg_catalog.aclexplode(t.relacl) r
+        union all
+        select r.grantee, r.privilege_type, c.attname
+        from pg_catalog.pg_attribute c cross join lateral pg_catalog.aclexplode(c.attacl) r
+        where c.attrelid = t.oid
+      ) a (grantee, privilege_type, attribute)
+      cross join lateral (select case a.grantee when 0 then 'public' else a.grantee::regrole::text end) g (name)
+      where t.relnamespace = 'eventsourcing'::regnamespace and t.relkind = 'r' and a.grantee <> t.relowner
+    )
+    select t.relname as name, pg_catalog.array_agg(l.grants) filter (where l.grants is not null) as grants
+    from pg_catalog.pg_class t
+    left join lateral (
+      select pg_catalog.format('grant %s on eventsourcing.%I to %s',
+        case list.columns when '' then list.privilege
+          else pg_catalog.format('%s (%s)', list.privilege, list.columns) end, list.name, list.role) as grants
+      from list where list.name = t.relname
+    ) l on true
+    where t.relnamespace = 'eventsourcing'::regnamespace and t.relkind = 'r'
+      and (select pg_catalog.array_agg(w.entry order by w.entry) from wanted_right w where w.name = t.relname)
+        is distinct from (select pg_catalog.array_agg(a.entry order by a.entry) from actual_right a where a.name = t.relname)
+    group by t.relname
+  loop
+    execute pg_catalog.format(
+      'revoke all on eventsourcing.%I from public, eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants',
+      wanted.name);
+    for given in select pg_catalog.unnest(wanted.grants) as statement loop
+      execute given.statement;
+    end loop;
+  end loop;
+end
+$$;

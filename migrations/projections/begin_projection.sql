@@ -1,0 +1,47 @@
+-- The start of a worker's transaction: claims work, binds its tenant and gives up every other right. A projection across
+-- tenants (p_across) works as eventsourcing_all_tenants, under an access that is on record. Runs with the caller's
+-- rights, because it changes the role of the transaction. No row: nothing to do.
+create or replace function eventsourcing.begin_projection(
+  p_projections text[], p_versions integer[], p_across boolean[], p_access uuid
+)
+returns table (
+  tenant_id uuid, projection text, version integer, rebuild boolean, "position" double precision,
+  head double precision, attempts integer, failed_position double precision, error text
+)
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  claim  record;
+  across boolean;
+begin
+  if nullif(pg_catalog.current_setting('eventsourcing.tenant_id', true), '') is not null
+    or pg_catalog.pg_current_xact_id_if_assigned() is not null
+  then
+    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+  end if;
+  select * into claim from eventsourcing.claim_projection(p_projections, p_versions);
+  if not found then
+    return;
+  end if;
+  across := (
+    select p_across[i] from pg_catalog.generate_subscripts(p_projections, 1) i
+    where p_projections[i] = claim.projection and p_versions[i] = claim.version limit 1);
+  if across then
+    perform eventsourcing.require_cross_tenant_access(p_access);
+  end if;
+  perform eventsourcing.bind_tenant(claim.tenant_id);
+  if claim.rebuild then
+    -- the handler's tables are those beside the live ones
+    perform pg_catalog.set_config('search_path',
+      pg_catalog.concat_ws(', ', 'eventsourcing_rebuild', nullif(pg_catalog.current_setting('search_path'), '')), true);
+  end if;
+  perform pg_catalog.set_config('role',
+    case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);
+  return query select claim.tenant_id, claim.projection, claim.version, claim.rebuild,
+    claim.position::double precision, claim.head::double precision, claim.attempts,
+    claim.failed_position::double precision, claim.error;
+end
+$$;
+
+comment on function eventsourcing.begin_projection is 'First statement of a worker''s transaction: claims work and binds its tenant.';

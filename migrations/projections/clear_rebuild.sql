@@ -1,0 +1,17 @@
+-- Empties the twins for the tenant. Runs with the caller's rights, under row-level security: triggers on the
+-- application's tables find what they look for.
+create or replace function eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[])
+returns void
+language plpgsql
+as $$
+declare
+  read_model text;
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  foreach read_model in array p_tables loop
+    execute pg_catalog.format('delete from eventsourcing_rebuild.%I where tenant_id = $1', read_model) using p_tenant;
+  end loop;
+end
+$$;
+
+comment on function eventsourcing.clear_rebuild is 'Empties the twins of read models for the tenant.';

@@ -1,0 +1,35 @@
+-- To be called by the owner, in a migration of the application: protects the table (protect_tenant_table), lets
+-- tenant work use it, and makes its twin for rebuilds. Call it again whenever the table has changed, not while a rebuild
+-- is under way: its rows would be gone. Restart such a rebuild from the beginning.
+create or replace function eventsourcing.register_read_model(target regclass)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp set jit = off
+as $$
+declare
+  table_name constant text := (select c.relname from pg_class c where c.oid = target);
+  twin       constant text := format('eventsourcing_rebuild.%I', table_name);
+begin
+  -- its name would be another session's, or nobody's, when it is looked up
+  if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
+    raise exception 'temporary table % cannot be a read model', table_name;
+  end if;
+  if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
+    raise exception 'a read model named % is registered already, as %', table_name,
+      (select m.live_table from eventsourcing.read_models m where m.name = table_name)
+      using hint = 'read models need names of their own, whatever schema they are in';
+  end if;
+  perform eventsourcing.protect_tenant_table(target);
+  execute format('grant select, insert, update, delete on %s to eventsourcing_tenant', target);
+  execute format('drop table if exists %s', twin);
+  execute format('create table %s (like %s including all)', twin, target);
+  perform eventsourcing.protect_tenant_table(twin::regclass);
+  execute format('grant select, insert, update, delete on %s to eventsourcing_tenant', twin);
+  execute format('comment on table %s is %L', twin, 'Twin of ' || target::text || ', filled during a rebuild.');
+  delete from eventsourcing.read_models m where m.name = table_name;
+  insert into eventsourcing.read_models (name, live_table) values (table_name, target::text);
+end
+$$;
+
+comment on function eventsourcing.register_read_model(regclass) is
+  'Protects a read model and makes its twin for rebuilds.';

@@ -1,0 +1,37 @@
+-- Ends a rebuild: its rows take the place of the live ones, all in one transaction. Generated and identity columns are
+-- made anew. Runs with the caller's rights, under row-level security: only the tenant's rows are touched.
+create or replace function eventsourcing.switch_rebuild(
+  p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint
+)
+returns void
+language plpgsql
+as $$
+declare
+  read_model text;
+  live       regclass; -- not text: whatever is in the table, what is executed is the quoted name of a relation
+  twin       text;
+  columns    text;
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  foreach read_model in array p_tables loop
+    live := (select m.live_table::regclass from eventsourcing.read_models m where m.name = read_model);
+    if live is null then
+      raise exception 'no read model named % is registered', read_model
+        using hint = 'call eventsourcing.register_read_model for it as its owner';
+    end if;
+    twin := pg_catalog.format('eventsourcing_rebuild.%I', read_model);
+    execute pg_catalog.format('delete from %s where tenant_id = $1', live) using p_tenant;
+    columns := (
+      select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' order by a.attnum)
+      from pg_catalog.pg_attribute a
+      where a.attrelid = live and a.attnum > 0 and not a.attisdropped
+        and a.attgenerated = '' and a.attidentity = '');
+    execute pg_catalog.format('insert into %s (%s) select %2$s from %s where tenant_id = $1', live, columns, twin)
+      using p_tenant;
+    execute pg_catalog.format('delete from %s where tenant_id = $1', twin) using p_tenant;
+  end loop;
+  perform eventsourcing.finish_rebuild(p_tenant, p_projection, p_version, p_position);
+end
+$$;
+
+comment on function eventsourcing.switch_rebuild is 'Puts the rebuilt rows in the place of the live ones.';

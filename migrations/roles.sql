@@ -1,0 +1,54 @@
+-- The schema and the three group roles of effect-eventsourcing.
+--
+-- eventsourcing_tenant       what the work of one tenant runs as: it owns nothing but functions, may read and add
+--                            events, and row-level security shows it the bound tenant alone.
+-- eventsourcing_all_tenants  what reads across tenants run as; every use leaves a row in cross_tenant_accesses.
+--
+-- eventsourcing_runner       what finds work for projections: it sees which tenants have events that a projection has not
+--                            seen, and nothing of the events themselves.
+--
+-- Grant them to the login role of the application:  grant eventsourcing_tenant to my_app;
+-- eventsourcing_runner to programs that run projections, and eventsourcing_all_tenants only to programs that may look
+-- across tenants. No role can log in, and none is a superuser, an owner of tables or exempt from row-level security.
+
+do $$
+declare
+  group_role text;
+begin
+  foreach group_role in array array['eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants'] loop
+    if not exists (select from pg_catalog.pg_roles where rolname = group_role) then
+      begin
+        execute pg_catalog.format('create role %I nologin', group_role);
+      exception
+        -- roles belong to the whole cluster: another database of it may be migrated at the same moment
+        when duplicate_object or unique_violation then null;
+      end;
+    end if;
+    -- an owner that is not a superuser must be able to hand functions over to the role
+    if not (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
+      begin
+        execute pg_catalog.format('grant %I to current_user', group_role);
+      exception
+        when insufficient_privilege then null; -- a superuser made the role: it must have granted it as well
+      end;
+    end if;
+  end loop;
+end
+$$;
+
+create schema if not exists eventsourcing;
+
+comment on schema eventsourcing is 'Event store of effect-eventsourcing: one ordered, gapless log per tenant.';
+
+revoke all on schema eventsourcing from public;
+
+grant usage on schema eventsourcing to eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants;
+
+-- Read models that can be rebuilt beside themselves: each has a twin of the same name in eventsourcing_rebuild.
+create schema if not exists eventsourcing_rebuild;
+
+comment on schema eventsourcing_rebuild is 'Twins of the read models, filled during a rebuild.';
+
+revoke all on schema eventsourcing_rebuild from public;
+
+grant usage on schema eventsourcing_rebuild to eventsourcing_tenant, eventsourcing_all_tenants;

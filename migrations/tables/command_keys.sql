@@ -1,0 +1,27 @@
+create table if not exists eventsourcing.command_keys (
+  tenant_id      uuid not null,
+  key            text collate "C" not null,
+  fingerprint    text not null,
+  aggregate_type text not null,
+  aggregate_id   text not null,
+  version        integer not null,
+  position       bigint not null,
+  events         integer not null,
+  recorded_at    timestamptz not null,
+  expires_at     timestamptz not null,
+  constraint command_keys_pkey primary key (tenant_id, key)
+);
+
+-- Not "if not exists": that locks the table even where the index is there.
+do $$
+begin
+  if pg_catalog.to_regclass('eventsourcing.command_keys_expiry') is null then
+    create index command_keys_expiry on eventsourcing.command_keys (tenant_id, expires_at);
+  end if;
+end
+$$;
+comment on table eventsourcing.command_keys is
+  'Commands that were carried out under a key, and their outcomes: the stream''s version and the log''s head afterwards, and how many events there were.';
+comment on column eventsourcing.command_keys.fingerprint is 'Tells the command from others.';
+comment on column eventsourcing.command_keys.expires_at is 'From then on the key is as one that was never used.';
+select eventsourcing.protect_tenant_table('eventsourcing.command_keys');

@@ -1,0 +1,17 @@
+create table if not exists eventsourcing.dead_letters (
+  tenant_id  uuid not null,
+  projection text collate "C" not null,
+  version    integer not null,
+  rebuild    boolean not null,
+  position   bigint not null,
+  event_id   uuid not null,
+  error      text not null,
+  attempts   integer not null,
+  failed_at  timestamptz not null,
+  constraint dead_letters_pkey primary key (tenant_id, projection, version, rebuild, position)
+);
+comment on table eventsourcing.dead_letters is
+  'Events that a projection gave up on and went past. The event itself is in the log.';
+comment on column eventsourcing.dead_letters.rebuild is
+  'Whether a rebuild gave up on it: it counts once the rebuild has taken the place of the live read model.';
+select eventsourcing.protect_tenant_table('eventsourcing.dead_letters');

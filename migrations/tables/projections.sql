@@ -1,0 +1,38 @@
+create table if not exists eventsourcing.projections (
+  tenant_id       uuid not null,
+  projection      text collate "C" not null,
+  version         integer not null,
+  rebuild         boolean not null,
+  position        bigint not null default 0,
+  head            bigint not null default 0,
+  parked          boolean not null default false,
+  attempts        integer not null default 0,
+  failed_position bigint,
+  error           text,
+  retry_at        timestamptz,
+  served_at       timestamptz not null default '1970-01-01T00:00:00Z',
+  constraint projections_pkey primary key (tenant_id, projection, version, rebuild)
+);
+comment on table eventsourcing.projections is
+  'Progress of each projection with each tenant. A worker locks the row while it works on it.';
+comment on column eventsourcing.projections.rebuild is 'Whether this is the progress of a rebuild beside the live read model.';
+comment on column eventsourcing.projections.position is 'The last position that is in the read model.';
+comment on column eventsourcing.projections.head is 'A position the log is known to have reached: a hint that there is work.';
+comment on column eventsourcing.projections.parked is 'Stopped by a failure until somebody resumes it.';
+comment on column eventsourcing.projections.error is 'What failed, without any payload.';
+
+-- Only what has work to do is in here: tenants that are idle cost nothing. A rebuild has until it takes its place.
+-- Not "if not exists": that locks the table even where the index is there.
+do $$
+begin
+  if pg_catalog.to_regclass('eventsourcing.projections_due') is null then
+    create index projections_due on eventsourcing.projections (projection, version, served_at)
+  where not parked and (position < head or rebuild);
+  end if;
+end
+$$;
+select eventsourcing.protect_tenant_table('eventsourcing.projections');
+
+-- The runner sees which tenants have events a projection has not seen, and of events their numbers only.
+select eventsourcing.open_table('eventsourcing.projections', 'runner_work', 'all', 'eventsourcing_runner');
+select eventsourcing.open_table('eventsourcing.projections', 'all_tenants_read', 'select', 'eventsourcing_all_tenants');

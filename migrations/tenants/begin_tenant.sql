@@ -1,0 +1,20 @@
+-- The start of a transaction for the application's own SQL: binds the tenant and gives up every other right.
+-- Runs with the caller's rights, because it changes the role of the transaction.
+-- Refuses (SQLSTATE ES003) on a connection on which somebody left a tenant or an open transaction.
+create or replace function eventsourcing.begin_tenant(p_tenant uuid)
+returns void
+language plpgsql
+as $$
+begin
+  if nullif(pg_catalog.current_setting('eventsourcing.tenant_id', true), '') is not null
+    or pg_catalog.pg_current_xact_id_if_assigned() is not null
+  then
+    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+  end if;
+  perform eventsourcing.bind_tenant(p_tenant);
+  perform pg_catalog.set_config('role', 'eventsourcing_tenant', true);
+end
+$$;
+
+comment on function eventsourcing.begin_tenant(uuid) is
+  'First statement of a tenant-bound transaction: binds the tenant and switches to the role eventsourcing_tenant.';

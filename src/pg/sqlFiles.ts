@@ -1,0 +1,21 @@
+/**
+ * The SQL files of `migrations/`, in the order of `install.sql`. Here they are read from their folder; `npm run build`
+ * puts a module with their texts in this one's place, so that a bundled program needs no folder.
+ */
+import { readFileSync } from "node:fs"
+
+/** One file of `migrations/`. */
+export interface SqlFile {
+  /** The path below `migrations/`, such as `append/append.sql`. */
+  readonly path: string
+  /** The content. */
+  readonly sql: string
+}
+
+const read = (path: string): string =>
+  readFileSync(new URL(`../../migrations/${path}`, import.meta.url), "utf8")
+
+/** The files, in the order in which they are applied. */
+export const sqlFiles: ReadonlyArray<SqlFile> = [...read("install.sql").matchAll(/^\\ir (\S+)$/gm)].map(
+  ([, path = ""]) => ({ path, sql: read(path) })
+)
