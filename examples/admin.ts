@@ -13,7 +13,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Console, DateTime, Effect, Layer, Redacted, Schema, Stream } from "effect"
 import { Aggregate, EventStore, Tenant, TenantRegistry } from "effect-eventsourcing"
-import { PgEmbedded, PgEventStorage, PgMigrator } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 import type { SqlClient } from "effect/sql"
 import { parseArgs } from "node:util"
 
@@ -159,7 +159,7 @@ const demonstration = Effect.gen(function* () {
 const onDatabase = <E>(database: Layer.Layer<SqlClient.SqlClient, E>) =>
   TenantRegistry.layer.pipe(
     Layer.provideMerge(EventStore.layer),
-    Layer.provide(PgEventStorage.layer),
+    Layer.provide(PgStorage.layer),
     Layer.provide(database)
   )
 

@@ -10,7 +10,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Array as Arr, Console, Effect, Layer, Redacted, Result, Schema } from "effect"
 import { Aggregate, DecisionModel, Decisions, EventQuery, EventStore, Tenant } from "effect-eventsourcing"
-import { PgEmbedded, PgEventStorage, PgMigrator } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 import type { SqlClient, SqlError } from "effect/sql"
 
 // Events, and the tags by which decisions find them: an enrolment is about a course and about a student.
@@ -189,7 +189,7 @@ const Client: Layer.Layer<
 
 const App = Decisions.layer.pipe(
   Layer.provide(EventStore.layer),
-  Layer.provide(PgEventStorage.layer),
+  Layer.provide(PgStorage.layer),
   Layer.provide(PgMigrator.layer),
   Layer.provide(Client)
 )

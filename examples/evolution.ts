@@ -9,7 +9,7 @@ import {
   Aggregate,
   EventStore,
   InMemoryProjection,
-  MemoryEventStorage,
+  MemoryStorage,
   Repository,
   Tenant,
   Upcaster
@@ -171,7 +171,7 @@ const today = Effect.gen(function* () {
 const Store = Repository.layer.pipe(
   Layer.provideMerge(EventStore.layer),
   Layer.merge(Revenue.layer),
-  Layer.provide(MemoryEventStorage.layer)
+  Layer.provide(MemoryStorage.layer)
 )
 
 const program = Effect.gen(function* () {

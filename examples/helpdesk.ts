@@ -7,7 +7,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Console, Duration, Effect, Layer, Redacted, Schema } from "effect"
 import { EventStore, ProjectionRunner, Projections, Repository } from "effect-eventsourcing"
-import { PgEmbedded, PgEventStorage, PgMigrator, PgProjectionStorage } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 import type { SqlClient, SqlError } from "effect/sql"
 import { writeFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
@@ -79,8 +79,7 @@ const App = Runner.pipe(
   Layer.provideMerge(Projections.layer),
   Layer.provideMerge(Repository.layer),
   Layer.provideMerge(EventStore.layer),
-  Layer.provide(PgProjectionStorage.layer),
-  Layer.provide(PgEventStorage.layer),
+  Layer.provide(PgStorage.layer),
   Layer.provide(PgMigrator.layer)
 )
 

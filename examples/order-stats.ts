@@ -18,13 +18,7 @@ import {
   Repository,
   Tenant
 } from "effect-eventsourcing"
-import {
-  PgEmbedded,
-  PgEventStorage,
-  PgMigrator,
-  PgProjectionStorage,
-  PgTenant
-} from "effect-eventsourcing/pg"
+import { PgEmbedded, PgMigrator, PgStorage, PgTenant } from "effect-eventsourcing/pg"
 import { SqlClient, type SqlError } from "effect/sql"
 
 // Events
@@ -249,8 +243,7 @@ const App = Runner.pipe(
   Layer.provideMerge(Projections.layer),
   Layer.provideMerge(Repository.layer),
   Layer.provideMerge(EventStore.layer),
-  Layer.provide(PgProjectionStorage.layer),
-  Layer.provide(PgEventStorage.layer),
+  Layer.provide(PgStorage.layer),
   Layer.provideMerge(Database)
 )
 

@@ -6,7 +6,7 @@
  */
 import { Console, DateTime, Effect, Layer, Result, Schema, Stream } from "effect"
 import { Aggregate, EventContext, EventStore, Repository, Tenant } from "effect-eventsourcing"
-import { PgEmbedded, PgEventStorage, PgMigrator } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 
 // Events
 
@@ -162,7 +162,7 @@ const program = Effect.gen(function* () {
 
 const Store = Repository.layer.pipe(
   Layer.provideMerge(EventStore.layer),
-  Layer.provide(PgEventStorage.layer),
+  Layer.provide(PgStorage.layer),
   Layer.provide(PgMigrator.layer),
   Layer.provide(PgEmbedded.layer)
 )

@@ -16,7 +16,7 @@ import {
   Repository,
   Tenant
 } from "effect-eventsourcing"
-import { PgEmbedded, PgEventStorage, PgMigrator, PgProjectionStorage } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 
 // Events
 
@@ -102,8 +102,7 @@ const App = ProjectionRunner.layer({ projections: [Shipping, Outside] }).pipe(
   Layer.provideMerge(Projections.layer),
   Layer.provideMerge(Repository.layer),
   Layer.provideMerge(EventStore.layer),
-  Layer.provide(PgProjectionStorage.layer),
-  Layer.provide(PgEventStorage.layer),
+  Layer.provide(PgStorage.layer),
   Layer.provide(PgMigrator.layer),
   Layer.provide(PgEmbedded.layer)
 )

@@ -4,7 +4,7 @@
  *     npx tsx examples/tasks.ts
  */
 import { Console, Effect, Layer, Result, Schema, Stream } from "effect"
-import { Aggregate, EventStore, MemoryEventStorage, Repository, Tenant } from "effect-eventsourcing"
+import { Aggregate, EventStore, MemoryStorage, Repository, Tenant } from "effect-eventsourcing"
 
 // Events: what can happen to a task. Any tagged schema is an event.
 
@@ -101,9 +101,6 @@ const program = Effect.gen(function* () {
   if (refusal._tag !== "TaskMissing") return yield* refusal
 })
 
-const Store = Repository.layer.pipe(
-  Layer.provideMerge(EventStore.layer),
-  Layer.provide(MemoryEventStorage.layer)
-)
+const Store = Repository.layer.pipe(Layer.provideMerge(EventStore.layer), Layer.provide(MemoryStorage.layer))
 
 Effect.runPromise(program.pipe(Effect.provide(Store)))

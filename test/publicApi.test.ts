@@ -65,9 +65,7 @@ describe("the public API", () => {
       EventStore: EventStore layer layerWith | AllLogsCursor AppendCondition AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey StreamPage TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection LayerOptions Options Running Service StateKey Stored
-      MemoryEventStorage: layer layerWith | Options
-      MemoryProjectionStorage: layer
-      MemorySnapshotStorage: layer
+      MemoryStorage: layer layerWith | Options
       OutboxRelay: defaultRetry layer make | LayerOptions Options
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked RebuildParked ReplayFailed | ReadModelState
@@ -106,12 +104,10 @@ describe("the public API", () => {
     expect(describeEntry(pg)).toMatchInlineSnapshot(`
       "PgCheck: IsolationImpaired SchemaOutdated isolation schema
       PgEmbedded: DataDirectoryInUse DataDirectoryUnusable PgliteNotInstalled PgliteStartFailed layer layerWith make | Options PgEmbeddedError
-      PgEventStorage: layer layerWith | Options
       PgInlineProjections: layer rebuild | Options
       PgMigrator: MigrationError applied files latest layer layerWith run runWith | File Options
-      PgProjectionStorage: layer
       PgSilo: PgSilo PlacementMismatch admit layer migrateAll name | Database Migrated Options
-      PgSnapshotStorage: layer
+      PgStorage: layer layerWith | Options PgStorageError
       PgTenant: transaction
       PgTenantDirectory: PgTenantDirectory UnknownPlacement add layer layerWith"
     `)

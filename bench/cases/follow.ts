@@ -3,8 +3,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, ManagedRuntime, Stream } from "effect"
 import { randomUUID } from "node:crypto"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
-import * as PgProjectionStorage from "../../src/pg/projections.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -72,7 +71,7 @@ const runnerOn = (
   ManagedRuntime.make(
     ProjectionRunner.layer({ projections, concurrency }).pipe(
       Layer.provideMerge(EventStore.layer),
-      Layer.provideMerge(Layer.merge(PgEventStorage.layer, PgProjectionStorage.layer)),
+      Layer.provideMerge(PgStorage.layer),
       Layer.provide(client(database.app))
     )
   )

@@ -5,9 +5,9 @@ import { randomUUID } from "node:crypto"
 import { fileURLToPath } from "node:url"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { Cart, itemAdded } from "../internal/domain.ts"
@@ -94,7 +94,7 @@ export const inMemory: Case = {
         {
           name: "this store",
           run: async (time) => {
-            const runtime = ManagedRuntime.make(onDriver(MemoryEventStorage.layer))
+            const runtime = ManagedRuntime.make(onDriver(MemoryStorage.layer))
             let stream = { id: randomUUID(), version: 0 }
             const rate = await runtime.runPromise(
               EventStore.EventStore.use((store) =>
@@ -144,7 +144,7 @@ const embedded: Case = {
   name: "PGlite",
   run: async ({ rounds, seconds }) => {
     const runtime = ManagedRuntime.make(
-      onDriver(PgEventStorage.layer.pipe(Layer.provide(PgMigrator.layer), Layer.provide(PgEmbedded.layer)))
+      onDriver(PgStorage.layer.pipe(Layer.provide(PgMigrator.layer), Layer.provide(PgEmbedded.layer)))
     )
     const [tenantId = Tenant.untenanted] = newTenants(1)
     const contender = (concurrency: number): Contender => {

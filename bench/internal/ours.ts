@@ -3,7 +3,7 @@ import { Effect, Layer, ManagedRuntime } from "effect"
 import { randomUUID } from "node:crypto"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { Cart, itemAdded } from "./domain.ts"
@@ -20,11 +20,11 @@ export const onDriver = <E>(driver: Layer.Layer<EventStorage.EventStorage, E>): 
   Repository.layer.pipe(Layer.provideMerge(EventStore.layer), Layer.provideMerge(driver))
 
 /** The store on a database, with ten connections. */
-const layerOn = (database: Database, options: PgEventStorage.Options = {}): Layer.Layer<Services, unknown> =>
-  onDriver(PgEventStorage.layerWith(options).pipe(Layer.provide(client(database.app))))
+const layerOn = (database: Database, options: PgStorage.Options = {}): Layer.Layer<Services, unknown> =>
+  onDriver(PgStorage.layerWith(options).pipe(Layer.provide(client(database.app))))
 
 /** The store on a database, started. */
-export const startOn = (database: Database, options: PgEventStorage.Options = {}): Runtime =>
+export const startOn = (database: Database, options: PgStorage.Options = {}): Runtime =>
   ManagedRuntime.make(layerOn(database, options))
 
 /** Repeats an effect in so many fibers at once for so many seconds. Returns how often it ran a second. */
@@ -59,7 +59,7 @@ export interface AppendOptions {
   readonly tenants?: number
   readonly events?: number
   readonly bytes?: number
-  readonly storage?: PgEventStorage.Options
+  readonly storage?: PgStorage.Options
 }
 
 /** Appends to streams that are there, each of one fiber, with their versions; the fibers' tenants go round. */

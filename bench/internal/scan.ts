@@ -2,7 +2,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted, Stream } from "effect"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { Cart } from "./domain.ts"
 
@@ -10,7 +10,7 @@ const [url = "", tenant = ""] = process.argv.slice(2)
 const tenantId = Tenant.TenantId.make(tenant)
 const megabytes = (): number => process.memoryUsage.rss() / 2 ** 20
 const database = EventStore.layer.pipe(
-  Layer.provide(PgEventStorage.layer),
+  Layer.provide(PgStorage.layer),
   Layer.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 4 }))
 )
 

@@ -3,16 +3,9 @@
  */
 import type { PgClient } from "@effect/sql-pg"
 import { Effect, Layer } from "effect"
-import {
-  EventStore,
-  ProjectionRunner,
-  Projections,
-  Repository,
-  type StoreError,
-  TenantRegistry
-} from "effect-eventsourcing"
+import { EventStore, ProjectionRunner, Projections, Repository, TenantRegistry } from "effect-eventsourcing"
 import { CorrelationId, TenantMiddleware, type TenantResolver } from "effect-eventsourcing/http"
-import { type PgCheck, PgEventStorage, PgMigrator, PgProjectionStorage } from "effect-eventsourcing/pg"
+import { PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 import { HttpRouter, HttpServer } from "effect/http"
 import { HttpApiBuilder, HttpApiScalar } from "effect/http-api"
 import type { SqlClient, SqlError } from "effect/sql"
@@ -22,7 +15,7 @@ import * as OrderTable from "./OrderTable.ts"
 import * as Server from "./Server.ts"
 
 /** Who is a tenant is decided at sign-up, by `TenantRegistry.provision`, and not by an append. */
-const Storage = Layer.merge(PgEventStorage.layerWith({ provisionOnAppend: false }), PgProjectionStorage.layer)
+const Storage = PgStorage.layerWith({ provisionOnAppend: false })
 
 /** What commands, queries and projections work with. No layer of it knows a tenant: each call does. */
 const Store = Layer.mergeAll(Repository.layer, Projections.layer, TenantRegistry.layer).pipe(
@@ -56,14 +49,7 @@ export const layer = <E1, E2>(options: {
   readonly resolver: Layer.Layer<TenantResolver.TenantResolver, E2>
 }): Layer.Layer<
   Server.Server | TenantRegistry.TenantRegistry | EventStore.EventStore,
-  | E1
-  | E2
-  | Server.CannotListen
-  | PgMigrator.MigrationError
-  | PgCheck.SchemaOutdated
-  | PgCheck.IsolationImpaired
-  | StoreError.StorageUnavailable
-  | SqlError.SqlError
+  E1 | E2 | Server.CannotListen | PgMigrator.MigrationError | PgStorage.PgStorageError | SqlError.SqlError
 > =>
   Server.layer(HttpRouter.toHttpEffect(Routes), options).pipe(
     Layer.merge(Runner),

@@ -1,13 +1,12 @@
 /**
  * A driver that keeps everything in memory: for tests, examples and as the oracle of the other drivers.
  */
-import { Effect, Layer, PubSub, Result, Stream } from "effect"
+import { Effect, PubSub, Result, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { fromAppendNow } from "./appendNow.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
 import { sameJson } from "../internal/json.ts"
-import { withHeads } from "./memoryHeads.ts"
 import { dayMillis, matches, seenUpTo, TenantLog } from "./tenantLog.ts"
 import { currentMillis } from "../internal/clock.ts"
 import {
@@ -22,7 +21,7 @@ import {
 } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
-/** Settings of {@link layerWith}. */
+/** Settings of a store in memory. */
 export interface Options {
   /** Whether the first append of an unknown tenant registers it. Default: true. */
   readonly provisionOnAppend?: boolean | undefined
@@ -170,7 +169,13 @@ const pageOf = <Row>(
   return { rows: page, complete: true }
 }
 
-const make = Effect.fnUntraced(function* (options: Options) {
+/** The tenants of a store with the last position of each log. */
+export type Heads = () => Iterable<readonly [tenantId: TenantId, head: number]>
+
+/** A new, empty store, and the heads of its logs: no driver shows those without a recorded access. */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<{ readonly events: EventStorage.EventStorage["Service"]; readonly heads: Heads }> {
   const grown = yield* PubSub.sliding<void>(1)
   const provisionOnAppend = options.provisionOnAppend ?? true
   const logs = new Map<TenantId, TenantLog>()
@@ -194,7 +199,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         : Effect.fail(new StorageUnavailable({ operation, retryable: false, code: "ES004" }))
     )
 
-  const service = EventStorage.EventStorage.of({
+  const events = EventStorage.EventStorage.of({
     changes: Stream.fromPubSub(grown),
     append: fromAppendNow((request, now) => {
       const log = provisionOnAppend ? provision(request.tenantId, now) : logs.get(request.tenantId)
@@ -323,12 +328,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
         return Effect.succeed({ rows: older.slice(0, limit), complete: older.length <= limit })
       })
   })
-  return withHeads(service, () => Array.from(logs, ([tenantId, log]) => [tenantId, log.events.length]))
+  return {
+    events,
+    heads: () => Array.from(logs, ([tenantId, log]) => [tenantId, log.events.length])
+  }
 })
-
-/** A store in memory. Every build of the layer is a new, empty store. */
-export const layer: Layer.Layer<EventStorage.EventStorage> = Layer.effect(EventStorage.EventStorage, make({}))
-
-/** A store in memory, with settings. */
-export const layerWith = (options: Options): Layer.Layer<EventStorage.EventStorage> =>
-  Layer.effect(EventStorage.EventStorage, make(options))

@@ -1,4 +1,4 @@
-/** The tables of `MemoryProjectionStorage`: rows that are held like those of a database, and changes that can be undone. */
+/** The tables of `MemoryStorage`: rows that are held like those of a database, and changes that can be undone. */
 import { Effect, Latch } from "effect"
 import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"

@@ -1,9 +1,9 @@
 /**
  * Progress of projections in memory, beside events in memory: for tests, examples and as the oracle of other drivers.
  */
-import { Clock, Context, Effect, Exit, Layer } from "effect"
-import * as EventStorage from "../driver/EventStorage.ts"
-import { type Heads, headsOf } from "./memoryHeads.ts"
+import { Clock, Context, Effect, Exit } from "effect"
+import type * as EventStorage from "../driver/EventStorage.ts"
+import type { Heads } from "./events.ts"
 import { letterKey, newRow, noFailure, type Row, rowKey, Store, Work } from "./progressTable.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { StorageUnavailable, TenantMismatch } from "../driver/StoreError.ts"
@@ -18,14 +18,15 @@ interface Next {
 
 let stores = 0
 
-const make = (
+/** A storage without progress, for the events of a store. */
+export const make = (
   events: EventStorage.EventStorage["Service"],
   heads: Heads
 ): ProjectionStorage.ProjectionStorage["Service"] => {
   const store = new Store()
   const registered = new Set<string>()
   const CurrentWork = Context.Reference<Work | undefined>(
-    `effect-eventsourcing/MemoryProjectionStorage/${++stores}`,
+    `effect-eventsourcing/memory/projections/${++stores}`,
     { defaultValue: () => undefined }
   )
 
@@ -280,22 +281,3 @@ const make = (
       )
   })
 }
-
-/**
- * Progress of projections in memory, for events in memory (`MemoryEventStorage`).
- *
- * **Gotchas**
- *
- * What handlers change elsewhere is not undone when a batch fails, and a rebuild has no tables of its own: both need a
- * database.
- */
-export const layer: Layer.Layer<ProjectionStorage.ProjectionStorage, never, EventStorage.EventStorage> =
-  Layer.effect(
-    ProjectionStorage.ProjectionStorage,
-    Effect.map(EventStorage.EventStorage, (events) => {
-      const heads = headsOf(events)
-      if (heads === undefined)
-        throw new TypeError("MemoryProjectionStorage works with MemoryEventStorage alone")
-      return make(events, heads)
-    })
-  )

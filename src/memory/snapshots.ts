@@ -1,14 +1,15 @@
 /**
  * Snapshots in memory: for tests, examples, and processes that live long.
  */
-import { Clock, Effect, Layer } from "effect"
+import { Clock, Effect } from "effect"
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
 
 /** Ids may contain anything, so the parts are not put together with a separator. */
 const keyOf = ({ tenantId, aggregateType, aggregateId }: SnapshotStorage.SnapshotKey): string =>
   JSON.stringify([tenantId, aggregateType, aggregateId])
 
-const make = Effect.sync(() => {
+/** A storage without snapshots. */
+export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"]> = Effect.sync(() => {
   const snapshots = new Map<string, SnapshotStorage.SnapshotRow>()
   return SnapshotStorage.SnapshotStorage.of({
     load: (key) => Effect.sync(() => snapshots.get(keyOf(key))),
@@ -26,9 +27,3 @@ const make = Effect.sync(() => {
     remove: (key) => Effect.sync(() => snapshots.delete(keyOf(key)))
   })
 })
-
-/** Snapshots in memory. Every build of the layer begins with none. */
-export const layer: Layer.Layer<SnapshotStorage.SnapshotStorage> = Layer.effect(
-  SnapshotStorage.SnapshotStorage,
-  make
-)

@@ -1,4 +1,4 @@
-/** The logs of `MemoryEventStorage`: the events of one tenant, and what is needed to find some of them. */
+/** The logs of `MemoryStorage`: the events of one tenant, and what is needed to find some of them. */
 import type {
   AppendCondition,
   CommandKey,

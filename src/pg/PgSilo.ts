@@ -18,10 +18,8 @@ import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { TenantDirectory } from "../routed/TenantDirectory.ts"
-import * as PgEventStorage from "./events.ts"
 import * as PgMigrator from "./PgMigrator.ts"
-import * as PgProjectionStorage from "./projections.ts"
-import * as PgSnapshotStorage from "./snapshots.ts"
+import * as PgStorage from "./PgStorage.ts"
 
 /** A database, and how it is used. */
 export interface Database<E = never> {
@@ -34,7 +32,7 @@ export interface Database<E = never> {
    */
   readonly dedicated?: boolean | undefined
   /** Settings of the store in this database. In a dedicated one, appends register no tenants whatever they say. */
-  readonly store?: PgEventStorage.Options | undefined
+  readonly store?: PgStorage.Options | undefined
 }
 
 /** Settings of {@link layer}. */
@@ -42,7 +40,7 @@ export interface Options<E> extends RoutedStorage.Limits {
   /** The database of a placement; undefined if it is not known. */
   readonly database: (placement: string) => Database<E> | undefined
   /**
-   * Whether a database is migrated when it is opened, as its owner, or only checked as `PgEventStorage` does.
+   * Whether a database is migrated when it is opened, as its owner, or only checked as `PgStorage` does.
    * Default: "check".
    */
   readonly migrations?: "check" | "run" | undefined
@@ -111,18 +109,15 @@ const checkIdentity = (
       return yield* refuse("lets tenants register themselves, though it is a silo")
   })
 
-type StoreError = Layer.Error<ReturnType<typeof PgEventStorage.layerWith>>
-
 const stores = <E>(
   placement: string,
   { client, dedicated = false, store = {} }: Database<E>,
   migrations: "check" | "run"
 ): Layer.Layer<
   EventStorage | ProjectionStorage | SnapshotStorage | SqlClient.SqlClient,
-  E | StoreError | PlacementMismatch | PgMigrator.MigrationError
+  E | PgStorage.PgStorageError | PlacementMismatch | PgMigrator.MigrationError
 > =>
-  Layer.merge(PgProjectionStorage.layer, PgSnapshotStorage.layer).pipe(
-    Layer.provideMerge(PgEventStorage.layerWith(dedicated ? { ...store, provisionOnAppend: false } : store)),
+  PgStorage.layerWith(dedicated ? { ...store, provisionOnAppend: false } : store).pipe(
     Layer.provide(Layer.effectDiscard(Effect.suspend(() => checkIdentity(placement, dedicated)))),
     Layer.provide(migrations === "run" ? PgMigrator.layer : Layer.empty),
     Layer.provideMerge(client)
@@ -135,8 +130,7 @@ const isRetryable = (error: unknown): boolean => SqlError.isSqlError(error) && p
  *
  * **When to use**
  *
- * Use it in the place of `PgEventStorage.layer`, `PgProjectionStorage.layer`, `PgSnapshotStorage.layer` and the program's
- * client. The program is the same; what differs is this layer.
+ * Use it in the place of `PgStorage.layer` and the program's client. The program is the same; what differs is this layer.
  *
  * **Details**
  *

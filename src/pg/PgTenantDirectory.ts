@@ -9,7 +9,7 @@ import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { AllTenants, type TenantId } from "../domain/Tenant.ts"
 import * as TenantDirectory from "../routed/TenantDirectory.ts"
 import * as PgCheck from "./PgCheck.ts"
-import * as PgEventStorage from "./events.ts"
+import * as PgStorage from "./PgStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import * as PgTenant from "./PgTenant.ts"
 
@@ -97,7 +97,7 @@ export const layerWith = (
 ): Layer.Layer<TenantDirectory.TenantDirectory | PgTenantDirectory, Checked, SqlClient.SqlClient> =>
   Layer.effectContext(make(options)).pipe(
     // For the audit trail.
-    Layer.provide(PgEventStorage.layerWith({ announce: false }))
+    Layer.provide(PgStorage.layerWith({ announce: false }))
   )
 
 /** The directory in a database. See {@link layerWith}. */

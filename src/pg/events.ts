@@ -2,7 +2,7 @@
  * The driver for PostgreSQL, on any `PgClient`: every append and every page of a read is one round trip to a function
  * of `migrations/`, which binds the tenant and runs under row-level security.
  */
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Effect, type Scope } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as EventStorage from "../driver/EventStorage.ts"
@@ -18,7 +18,7 @@ import type { TenantId } from "../domain/Tenant.ts"
 import * as PgCheck from "./PgCheck.ts"
 import * as PgTenant from "./PgTenant.ts"
 
-/** Settings of {@link layerWith}. */
+/** Settings of a store. */
 export interface Options {
   /** Whether the first append of an unknown tenant registers it. Default: true. */
   readonly provisionOnAppend?: boolean | undefined
@@ -95,7 +95,8 @@ const limitsOf = <Limits extends Readonly<Record<keyof Limits, number>>>(
   return limits
 }
 
-const make = (
+/** The events of a database, which must be migrated. */
+export const make = (
   options: Options
 ): Effect.Effect<
   EventStorage.EventStorage["Service"],
@@ -331,19 +332,3 @@ const make = (
         )
     })
   })
-
-/** Events in PostgreSQL. The database must be migrated (`PgMigrator.layer`). */
-export const layer: Layer.Layer<
-  EventStorage.EventStorage,
-  PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable,
-  SqlClient.SqlClient
-> = Layer.effect(EventStorage.EventStorage, make({}))
-
-/** Events in PostgreSQL, with settings. The database must be migrated (`PgMigrator.layer`). */
-export const layerWith = (
-  options: Options
-): Layer.Layer<
-  EventStorage.EventStorage,
-  PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable,
-  SqlClient.SqlClient
-> => Layer.effect(EventStorage.EventStorage, make(options))

@@ -3,11 +3,9 @@
  */
 export * as PgCheck from "./PgCheck.ts"
 export * as PgEmbedded from "./PgEmbedded.ts"
-export * as PgEventStorage from "./events.ts"
 export * as PgInlineProjections from "../projection/InlineProjections.ts"
 export * as PgMigrator from "./PgMigrator.ts"
-export * as PgProjectionStorage from "./projections.ts"
 export * as PgSilo from "./PgSilo.ts"
-export * as PgSnapshotStorage from "./snapshots.ts"
+export * as PgStorage from "./PgStorage.ts"
 export * as PgTenant from "./PgTenant.ts"
 export * as PgTenantDirectory from "./PgTenantDirectory.ts"

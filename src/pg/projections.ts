@@ -2,7 +2,7 @@
  * Progress of projections in PostgreSQL. A claim is a row lock in the worker's transaction: it is free the moment that
  * the transaction ends or the worker dies, and there is no leader.
  */
-import { type Context, Effect, Layer, Option } from "effect"
+import { type Context, Effect, Option } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as pgError from "./sqlErrors.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
@@ -37,7 +37,8 @@ const claimSql =
   'select tenant_id::text, projection, version, rebuild, "position", head, attempts, failed_position, error' +
   " from eventsourcing.begin_projection($1::text[], $2::integer[], $3::boolean[], $4::uuid)"
 
-const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never, SqlClient.SqlClient> =
+/** The progress of projections in a database, which must be migrated. */
+export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never, SqlClient.SqlClient> =
   Effect.map(SqlClient.SqlClient, (sql) => {
     /** The rows of a query on a tenant; `Row` is what its columns decode to, by the types they have in `migrations/`. */
     const ofTenant = <Row>(
@@ -251,7 +252,3 @@ const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never,
       transaction
     })
   })
-
-/** Progress of projections in PostgreSQL. The database must be migrated (`PgMigrator.layer`). */
-export const layer: Layer.Layer<ProjectionStorage.ProjectionStorage, never, SqlClient.SqlClient> =
-  Layer.effect(ProjectionStorage.ProjectionStorage, make)

@@ -2,7 +2,7 @@
  * Snapshots in PostgreSQL: one round trip each, to functions of `migrations/` that bind the tenant and run under
  * row-level security.
  */
-import { Effect, Layer } from "effect"
+import { Effect } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as pgError from "./sqlErrors.ts"
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
@@ -29,7 +29,8 @@ const saveSql =
   "select eventsourcing.save_snapshot($1::uuid, $2::text, $3::text, $4::integer, $5::bigint, $6::uuid, $7::timestamptz, " +
   "$8::integer, $9::text, $10::text, $11::text, $12::integer, $13::text)"
 
-const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], never, SqlClient.SqlClient> =
+/** The snapshots of a database, which must be migrated. */
+export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], never, SqlClient.SqlClient> =
   Effect.map(SqlClient.SqlClient, (sql) => {
     /** The rows of a query on a stream; `Row` is what its columns decode to, by the types they have in `migrations/`. */
     const ofStream = <Row>(
@@ -127,9 +128,3 @@ const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], never, Sql
         )
     })
   })
-
-/** Snapshots in PostgreSQL. The database must be migrated (`PgMigrator.layer`). */
-export const layer: Layer.Layer<SnapshotStorage.SnapshotStorage, never, SqlClient.SqlClient> = Layer.effect(
-  SnapshotStorage.SnapshotStorage,
-  make
-)

@@ -112,9 +112,8 @@ const tagOf = (error: unknown): string | null =>
  *
  * **When to use**
  *
- * Use it for drivers other than PostgreSQL, and in tests, with `MemoryEventStorage` in each place (and an infinite
- * `idleTimeToLive`, as what is in memory ends with its storage). A place that keeps no snapshots has
- * `MemorySnapshotStorage.layer`, which nothing is put into unless a repository takes some.
+ * Use it for drivers other than PostgreSQL, and in tests, with `MemoryStorage` in each place (and an infinite
+ * `idleTimeToLive`, as what is in memory ends with its storage).
  *
  * **Details**
  *

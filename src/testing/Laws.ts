@@ -48,7 +48,7 @@ import {
 import { deepFreeze, elsewhere } from "./domain/purity.ts"
 import { show } from "./domain/show.ts"
 import { eventProblem, formerEvents, throughText, upcastProblem } from "./domain/roundTrip.ts"
-import * as MemoryEventStorage from "../memory/events.ts"
+import * as MemoryStorage from "../memory/MemoryStorage.ts"
 import { type Decision, Repository } from "../store/Repository.ts"
 import * as Upcaster from "../domain/Upcaster.ts"
 import * as Arbitraries from "./Arbitraries.ts"
@@ -423,7 +423,7 @@ export const tenantsAreIsolated = <Type extends string, State, Payload extends E
           )
         )
     )
-  }).pipe(Effect.provide(TenantScenario.layer(options.storage ?? MemoryEventStorage.layer)))
+  }).pipe(Effect.provide(TenantScenario.layer(options.storage ?? MemoryStorage.layer)))
 
 /**
  * Registers a test for each law of an aggregate.

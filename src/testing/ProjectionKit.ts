@@ -21,7 +21,7 @@ import type * as Event from "../domain/Event.ts"
 import * as EventContext from "../domain/EventContext.ts"
 import * as EventStore from "../store/EventStore.ts"
 import { difference } from "./domain/show.ts"
-import * as MemoryEventStorage from "../memory/events.ts"
+import * as MemoryStorage from "../memory/MemoryStorage.ts"
 import type * as Projection from "../projection/Projection.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
@@ -67,7 +67,7 @@ export interface Then<out E, out R> extends Effect.Effect<void, E, R> {
 
 type Append = Effect.Effect<unknown, unknown, EventStore.EventStore>
 
-const memory = EventStore.layer.pipe(Layer.provide(MemoryEventStorage.layer))
+const memory = EventStore.layer.pipe(Layer.provide(MemoryStorage.layer))
 
 /** In the name of a tenant, in its transaction where there are transactions. */
 const inTenant = <A, E, R>(

@@ -96,10 +96,10 @@ export const databaseCases: ReadonlyArray<Case<Services | SqlClient.SqlClient>> 
  * **Example**
  *
  * ```ts
- * import { MemoryEventStorage } from "effect-eventsourcing"
+ * import { MemoryStorage } from "effect-eventsourcing"
  * import { TenantIsolationSuite } from "effect-eventsourcing/testing"
  *
- * TenantIsolationSuite.suite({ name: "memory", storage: MemoryEventStorage.layer })
+ * TenantIsolationSuite.suite({ name: "memory", storage: MemoryStorage.layer })
  * ```
  */
 export const suite = <E, E2 = never, E3 = never, E4 = never>(options: Options<E, E2, E3, E4>): void => {

@@ -4,7 +4,7 @@ import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { isCanonicalUuid } from "../../src/internal/uuid.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { Repository } from "../../src/store/Repository.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import {
@@ -28,7 +28,7 @@ const run = <A, E>(
 ): Effect.Effect<A, E> =>
   effect.pipe(
     Tenant.provide(tenant),
-    Effect.provide(Layer.fresh(onDriver(MemoryEventStorage.layer)), { local: true })
+    Effect.provide(Layer.fresh(onDriver(MemoryStorage.layer)), { local: true })
   )
 
 const ids = Effect.map(log, (events) => events.map(({ eventId }) => eventId))

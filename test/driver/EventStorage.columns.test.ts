@@ -14,7 +14,7 @@ import {
   readStream,
   stream
 } from "../../src/testing/driver/eventKit.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { sqlBackends } from "../support/backends.ts"
@@ -126,7 +126,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
   })
 
   const loads = { groupLoads: { concurrency: 1 } }
-  layer(Layer.provideMerge(PgEventStorage.layerWith(loads), backend.layer), { excludeTestServices: true })(
+  layer(Layer.provideMerge(PgStorage.layerWith(loads), backend.layer), { excludeTestServices: true })(
     (it) => {
       it.effect("a load that the database refuses fails alone", () =>
         Effect.gen(function* () {
@@ -214,7 +214,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
   )
 
   const pageBytes = 1 << 20
-  layer(Layer.provide(PgEventStorage.layerWith({ pageBytes }), backend.layer), { excludeTestServices: true })(
+  layer(Layer.provide(PgStorage.layerWith({ pageBytes }), backend.layer), { excludeTestServices: true })(
     (it) => {
       it.effect("a page in chunks ends when it is full, and knows if there are more", () =>
         Effect.gen(function* () {

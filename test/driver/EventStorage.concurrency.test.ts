@@ -18,7 +18,7 @@ import {
   request,
   stream
 } from "../../src/testing/driver/eventKit.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { type Config, type Database, servers } from "../support/Databases.ts"
@@ -36,7 +36,7 @@ const storeOn = (
 ): Effect.Effect<Context.Context<Store>, never, Scope.Scope> =>
   Layer.build(
     Layer.fresh(
-      PgEventStorage.layer.pipe(
+      PgStorage.layer.pipe(
         Layer.provideMerge(PgClient.layer({ ...database.app, maxConnections })),
         Layer.orDie
       )

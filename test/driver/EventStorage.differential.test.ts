@@ -1,7 +1,7 @@
 /** Whatever is done, in whatever order: every driver answers as the one in memory does. */
 import { describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { sqlBackends } from "../support/backends.ts"
 import { answers, checkOptions, difference, forAllCommands, newRun } from "../support/storageCommands.ts"
 
@@ -10,7 +10,7 @@ describe.each(sqlBackends)("$name", (backend) => {
     "answers every sequence of commands as the memory does",
     () =>
       Effect.gen(function* () {
-        const memory = yield* Layer.build(MemoryEventStorage.layer)
+        const memory = yield* Layer.build(MemoryStorage.layer)
         const driver = yield* Layer.build(backend.layer)
         yield* forAllCommands(
           (commands) =>

@@ -20,7 +20,7 @@ import {
   stream,
   version
 } from "../../src/testing/driver/eventKit.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import type { TenantId } from "../../src/domain/Tenant.ts"
 import { type Database, servers } from "../support/Databases.ts"
 
@@ -174,7 +174,7 @@ const operations = ({
 const storeOn = (database: Database) =>
   Layer.build(
     Layer.fresh(
-      PgEventStorage.layer.pipe(
+      PgStorage.layer.pipe(
         Layer.provideMerge(PgClient.layer({ ...database.app, maxConnections: 1 })),
         Layer.orDie
       )

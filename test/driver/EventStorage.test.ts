@@ -14,8 +14,8 @@ import {
   readStream,
   stream
 } from "../../src/testing/driver/eventKit.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as EventStorageSuite from "../../src/testing/EventStorageSuite.ts"
@@ -23,15 +23,15 @@ import { sqlBackends } from "../support/backends.ts"
 
 EventStorageSuite.suite({
   name: "memory",
-  layer: MemoryEventStorage.layer,
-  layerWithoutProvisioning: MemoryEventStorage.layerWith({ provisionOnAppend: false })
+  layer: MemoryStorage.layer,
+  layerWithoutProvisioning: MemoryStorage.layerWith({ provisionOnAppend: false })
 })
 
 for (const backend of sqlBackends) {
   EventStorageSuite.suite({
     name: backend.name,
     layer: backend.layer,
-    layerWithoutProvisioning: PgEventStorage.layerWith({ provisionOnAppend: false }).pipe(
+    layerWithoutProvisioning: PgStorage.layerWith({ provisionOnAppend: false }).pipe(
       Layer.provide(backend.layer)
     )
   })
@@ -49,7 +49,7 @@ describe("the clock goes back", () => {
       assert.deepStrictEqual((yield* append(other, stream("two", events(1)))).recordedAt, [2000])
       yield* TestClock.setTime(6000)
       assert.deepStrictEqual((yield* append(tenant, stream("two", events(1)))).recordedAt, [6000])
-    }).pipe(Effect.provide(MemoryEventStorage.layer))
+    }).pipe(Effect.provide(MemoryStorage.layer))
   )
 })
 
@@ -136,7 +136,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
     )
   })
 
-  layer(Layer.provide(PgEventStorage.layerWith({ pageBytes }), backend.layer), { excludeTestServices: true })(
+  layer(Layer.provide(PgStorage.layerWith({ pageBytes }), backend.layer), { excludeTestServices: true })(
     (it) => {
       it.effect.each([1, 2, 3, 100])(
         "a page ends with the event that fills it, or with the limit of %i, and knows if that is the last",

@@ -1,8 +1,7 @@
 /** The contract of storages of projections on every backend, and what the database itself sees to. */
-import { assert, describe, it, layer } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer } from "effect"
+import { assert, describe, layer } from "@effect/vitest"
+import { Effect } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
-import * as EventStorage from "../../src/driver/EventStorage.ts"
 import {
   append,
   failNext,
@@ -11,8 +10,6 @@ import {
   putNextAside,
   withNeighbour
 } from "../../src/testing/driver/projectionKit.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
-import * as MemoryProjectionStorage from "../../src/memory/projections.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -22,33 +19,6 @@ import { backends, sqlBackends } from "../support/backends.ts"
 for (const { name, layer: driver } of backends) {
   ProjectionStorageSuite.suite({ name, layer: driver, concurrent: name !== "PGlite" })
 }
-
-describe("in memory", () => {
-  it.effect(
-    "it works with events in memory alone, of which it takes a service that was changed as well",
-    () =>
-      Effect.gen(function* () {
-        const foreign = Layer.effect(
-          EventStorage.EventStorage,
-          Effect.map(
-            EventStorage.EventStorage,
-            ({ append: write, position, readLog, ...rest }) =>
-              // As another driver would be: without what is internal to the one in memory.
-              Object.fromEntries(
-                Object.entries({ ...rest, append: write, position, readLog })
-              ) as unknown as EventStorage.EventStorage["Service"]
-          )
-        ).pipe(Layer.provide(MemoryEventStorage.layer))
-        const refused = yield* Effect.exit(Layer.build(Layer.provide(MemoryProjectionStorage.layer, foreign)))
-        assert.isTrue(Exit.isFailure(refused) && Cause.hasDies(refused.cause))
-        const changed = Layer.effect(
-          EventStorage.EventStorage,
-          Effect.map(EventStorage.EventStorage, (service) => ({ ...service }))
-        ).pipe(Layer.provide(MemoryEventStorage.layer))
-        yield* Layer.build(Layer.provide(MemoryProjectionStorage.layer, changed))
-      }).pipe(Effect.scoped)
-  )
-})
 
 const tables = ["projections", "dead_letters", "discarded_dead_letters"]
 

@@ -1,4 +1,4 @@
-import * as MemorySnapshotStorage from "../../src/memory/snapshots.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as SnapshotStorageSuite from "../../src/testing/SnapshotStorageSuite.ts"
 
-SnapshotStorageSuite.suite({ name: "memory", layer: MemorySnapshotStorage.layer })
+SnapshotStorageSuite.suite({ name: "memory", layer: MemoryStorage.layer })

@@ -4,7 +4,7 @@ import { Effect, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import { randomUUID } from "node:crypto"
 import { append, events, newTenant, stream } from "../../src/testing/driver/eventKit.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import { type Config, servers } from "../support/Databases.ts"
 import { run } from "./run.ts"
 
@@ -49,7 +49,7 @@ describe("examples/admin.ts", () => {
         const on = (config: Config) => Effect.provide(PgClient.layer(config), { local: true })
         const tenant = newTenant()
         yield* append(tenant, stream("one", events(3))).pipe(
-          Effect.provide(PgEventStorage.layer),
+          Effect.provide(PgStorage.layer),
           on(database.app)
         )
         const role = `eventsourcing_test_${randomUUID().slice(0, 8)}`
@@ -85,7 +85,7 @@ describe("examples/admin.ts", () => {
 
         // The role of the administrator's program is not one for tenants' work.
         const refused = yield* append(tenant, stream("one", events(1))).pipe(
-          Effect.provide(PgEventStorage.layer),
+          Effect.provide(PgStorage.layer),
           on({ ...database.owner, username: role, password: Redacted.make(role) }),
           Effect.flip
         )

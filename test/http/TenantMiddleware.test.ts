@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { HttpServerRequest } from "effect/http"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
 import { Repeated, soleHeader } from "../../src/http/headers.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { StorageUnavailable } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { type Answer, serve, stranger, tenantA, tenantB } from "./support/guarded.ts"
@@ -34,7 +34,7 @@ const counting = (failing: Ref.Ref<boolean>, asked: Ref.Ref<number>) =>
           )
         )
     }))
-  ).pipe(Layer.provide(MemoryEventStorage.layer))
+  ).pipe(Layer.provide(MemoryStorage.layer))
 
 describe("a verified tenant", () => {
   it.effect("that is not registered is refused, with nothing executed and nothing registered", () =>

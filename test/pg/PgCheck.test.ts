@@ -3,7 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, References } from "effect"
 import { SqlClient } from "effect/sql"
 import * as PgCheck from "../../src/pg/PgCheck.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import { lowestSchema, schemaNumber } from "../../src/pg/schemaNumber.ts"
 import { everythingIn, failsWith } from "../../src/testing/isolation/kit.ts"
 import { type Config, servers } from "../support/Databases.ts"
@@ -89,8 +89,8 @@ for (const server of servers) {
     }
   })
 
-  const start = (config: Config, options: PgEventStorage.Options = {}) =>
-    Layer.build(PgEventStorage.layerWith(options)).pipe(
+  const start = (config: Config, options: PgStorage.Options = {}) =>
+    Layer.build(PgStorage.layerWith(options)).pipe(
       Effect.provide(PgClient.layer(config), { local: true }),
       Effect.scoped
     )

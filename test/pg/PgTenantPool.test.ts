@@ -3,7 +3,7 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Logger, References, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { TenantRegistry } from "../../src/store/TenantRegistry.ts"
@@ -279,7 +279,7 @@ for (const server of servers) {
           const [first, second] = [yield* Tenant.generate, yield* Tenant.generate]
           const client = yield* Layer.build(PgClient.layer(app))
           const storage = PgTenant.transaction(
-            Layer.build(Layer.fresh(TenantIsolationSuite.layer(PgEventStorage.layer)))
+            Layer.build(Layer.fresh(TenantIsolationSuite.layer(PgStorage.layer)))
           )
           const services = yield* storage.pipe(as(first), Effect.provideContext(client))
           yield* Effect.gen(function* () {

@@ -2,7 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { Account, deposited } from "../support/bank.ts"
@@ -22,7 +22,7 @@ const positions = EventStore.EventStore.use((store) =>
 describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
   const database = EventStore.layer.pipe(
     // One batch at a time: whoever is in it waits for nobody who is not.
-    Layer.provideMerge(PgEventStorage.layerWith({ groupCommit: { concurrency: 1 } })),
+    Layer.provideMerge(PgStorage.layerWith({ groupCommit: { concurrency: 1 } })),
     Layer.provideMerge(
       Layer.unwrap(Effect.map(freshDatabase, ({ app }) => PgClient.layer({ ...app, maxConnections: 8 })))
     )
@@ -68,9 +68,7 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
         [{ groupCommit: { maxCharacters: Number.NaN } }, "groupCommit.maxCharacters must be at least 1"],
         [{ groupLoads: { maxLoads: -1 } }, "groupLoads.maxLoads must be at least 1"]
       ] as const) {
-        const exit = yield* Effect.exit(
-          Layer.build(PgEventStorage.layerWith(options).pipe(Layer.provide(client)))
-        )
+        const exit = yield* Effect.exit(Layer.build(PgStorage.layerWith(options).pipe(Layer.provide(client))))
         assert.isTrue(Exit.isFailure(exit) && Cause.squash(exit.cause) instanceof RangeError)
         assert.include(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), message)
       }

@@ -1,10 +1,6 @@
-import { PgClient } from "@effect/sql-pg"
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
-import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
-import * as PgMigrator from "../../src/pg/PgMigrator.ts"
-import * as PgSnapshotStorage from "../../src/pg/snapshots.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as SnapshotPolicy from "../../src/domain/SnapshotPolicy.ts"
@@ -14,7 +10,6 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import * as SnapshotStorageSuite from "../../src/testing/SnapshotStorageSuite.ts"
 import { sqlBackends } from "../support/backends.ts"
 import { asNewTenant } from "../support/bank.ts"
-import { servers } from "../support/Databases.ts"
 import {
   adds,
   counted,
@@ -30,25 +25,10 @@ import {
   withRepository
 } from "../support/snapshots.ts"
 
-const onPGlite = PgSnapshotStorage.layer.pipe(
-  Layer.provide(PgMigrator.layer),
-  Layer.provideMerge(PgEmbedded.layer)
-)
-
-SnapshotStorageSuite.suite({ name: "PGlite", layer: onPGlite })
-
-for (const { freshDatabase, name } of servers) {
-  SnapshotStorageSuite.suite({
-    name,
-    layer: PgSnapshotStorage.layer.pipe(
-      Layer.provide(Layer.unwrap(Effect.map(freshDatabase, ({ app }) => PgClient.layer(app))))
-    )
-  })
-}
+for (const { layer: driver, name } of sqlBackends) SnapshotStorageSuite.suite({ name, layer: driver })
 
 describe.each(sqlBackends)("snapshots in PostgreSQL, on $name", (backend) => {
-  const driver = PgSnapshotStorage.layer.pipe(Layer.provideMerge(backend.layer))
-  layer(stored(driver), { excludeTestServices: true })((it) => {
+  layer(stored(backend.layer), { excludeTestServices: true })((it) => {
     const load = Repository.Repository.use(({ loadOrInitial }) => loadOrInitial(Ledger, "1"))
     const enter = (amount: number) =>
       Repository.Repository.use(({ execute }) => execute(Ledger, "1", () => [entered(amount)]))

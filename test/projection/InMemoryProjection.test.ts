@@ -5,7 +5,7 @@ import { TestClock } from "effect/testing"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as InMemoryProjection from "../../src/projection/InMemoryProjection.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { backends, sqlBackends } from "../support/backends.ts"
@@ -49,7 +49,7 @@ const on = <R>(
   options: InMemoryProjection.LayerOptions<Sales> = {}
 ) => Sales.layerWith(options).pipe(Layer.provideMerge(driver))
 
-const inMemory = onDriver(MemoryEventStorage.layer)
+const inMemory = onDriver(MemoryStorage.layer)
 
 describe.each(backends)("a projection in memory on $name", (backend) => {
   const projections = Layer.mergeAll(Sales.layer, Places.layer)

@@ -3,8 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Schedule } from "effect"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
-import * as MemoryProjectionStorage from "../../src/memory/projections.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -26,9 +25,9 @@ const onChanged = (
     concurrency: 0,
     sweepInterval: "1000 days"
   }).pipe(
-    Layer.provideMerge(Layer.merge(EventStore.layer, MemoryProjectionStorage.layer)),
+    Layer.provideMerge(EventStore.layer),
     Layer.provide(driver),
-    Layer.provideMerge(MemoryEventStorage.layer)
+    Layer.provideMerge(MemoryStorage.layer)
   )
 }
 

@@ -3,7 +3,7 @@ import { Effect, Layer, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as Subscription from "../../src/projection/Subscription.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
@@ -41,7 +41,7 @@ describe("a subscription to all logs", () => {
           ["Subscription.allLogs", "test"]
         ]
       )
-    }).pipe(Effect.provide(withRegistry(onDriver(MemoryEventStorage.layer))))
+    }).pipe(Effect.provide(withRegistry(onDriver(MemoryStorage.layer))))
   )
 
   it.effect("can begin at the end of every log", () =>
@@ -61,7 +61,7 @@ describe("a subscription to all logs", () => {
           [b, 1]
         ]
       )
-    }).pipe(Effect.provide(onDriver(MemoryEventStorage.layer)))
+    }).pipe(Effect.provide(onDriver(MemoryStorage.layer)))
   )
 
   it.effect("gives the events of others before a tenth of one tenant's backlog", () =>
@@ -74,7 +74,7 @@ describe("a subscription to all logs", () => {
       )
       const last = seen.findLastIndex(({ tenantId }) => tenantId !== busy)
       assert.isBelow(last, 100 + others.length)
-    }).pipe(Effect.provide(onDriver(MemoryEventStorage.layer)))
+    }).pipe(Effect.provide(onDriver(MemoryStorage.layer)))
   )
 
   it.effect("ends at an event that cannot be decoded, and goes on behind it with a cursor", () => {
@@ -100,6 +100,6 @@ describe("a subscription to all logs", () => {
       assert.deepStrictEqual([error.tenantId, error.position], [a, 2])
       cursor.set(a, error.position)
       assert.deepStrictEqual(yield* first(1, follow).pipe(Tenant.provideAll(access)), ["a3"])
-    }).pipe(Effect.provide(onDriver(MemoryEventStorage.layer)))
+    }).pipe(Effect.provide(onDriver(MemoryStorage.layer)))
   })
 })

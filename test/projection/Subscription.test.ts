@@ -4,7 +4,7 @@ import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import type { StorageUnavailable } from "../../src/driver/StoreError.ts"
 import * as Subscription from "../../src/projection/Subscription.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -234,7 +234,7 @@ describe("a subscription", () => {
         Effect.tap(settle),
         Effect.tap(append("1")),
         Effect.tap(settle),
-        Effect.provide(onDriver(MemoryEventStorage.layer)),
+        Effect.provide(onDriver(MemoryStorage.layer)),
         asNewTenant
       )
       assert.deepStrictEqual(positions(hinted.seen), [1])
@@ -369,7 +369,7 @@ describe("a subscription", () => {
         positions(yield* first(2, Subscription.log({ aggregates: [Renamed], fromPosition: 5 }))),
         [5, 6]
       )
-    }).pipe(asNewTenant, Effect.provide(onDriver(MemoryEventStorage.layer)))
+    }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
   })
 
   it.effect("takes positions below the first for the first, and refuses what is no position", () =>
@@ -383,6 +383,6 @@ describe("a subscription", () => {
       for (const fromPosition of [NaN, Infinity, 1.5]) {
         assert.match(String(yield* Effect.exit(from(fromPosition))), /a position is an integer/)
       }
-    }).pipe(asNewTenant, Effect.provide(onDriver(MemoryEventStorage.layer)))
+    }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
   )
 })

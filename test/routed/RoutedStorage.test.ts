@@ -3,9 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, References } from "effect"
 import { TestClock } from "effect/testing"
 import { append, newTenant, tenantsWith } from "../../src/testing/driver/projectionKit.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
-import * as MemoryProjectionStorage from "../../src/memory/projections.ts"
-import * as MemorySnapshotStorage from "../../src/memory/snapshots.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import * as RoutedStorage from "../../src/routed/RoutedStorage.ts"
 import { StorageUnavailable } from "../../src/driver/StoreError.ts"
@@ -16,15 +14,10 @@ import * as SnapshotStorageSuite from "../../src/testing/SnapshotStorageSuite.ts
 import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
 import { byHash } from "../support/placements.ts"
 
-const memory = (options: MemoryEventStorage.Options = {}) =>
-  Layer.merge(MemoryProjectionStorage.layer, MemorySnapshotStorage.layer).pipe(
-    Layer.provideMerge(MemoryEventStorage.layerWith(options))
-  )
-
 const placements = ["one", "two", "three"]
 const directory = TenantDirectory.layerWith({ placements, placementOf: byHash(placements) })
-const routed = (options: MemoryEventStorage.Options = {}) =>
-  RoutedStorage.layerWith({ storage: () => memory(options), idleTimeToLive: Infinity }).pipe(
+const routed = (options: MemoryStorage.Options = {}) =>
+  RoutedStorage.layerWith({ storage: () => MemoryStorage.layerWith(options), idleTimeToLive: Infinity }).pipe(
     Layer.provide(directory)
   )
 
@@ -52,7 +45,7 @@ describe("a place that is away", () => {
     const back = Layer.unwrap(
       Effect.suspend(() => {
         opened++
-        return isAway ? Effect.fail(away) : Effect.succeed(memory())
+        return isAway ? Effect.fail(away) : Effect.succeed(MemoryStorage.layerWith({}))
       })
     )
     const absent = newTenant()
@@ -61,7 +54,7 @@ describe("a place that is away", () => {
       opened: () => opened,
       comesBack: () => void (isAway = false),
       layer: RoutedStorage.layerWith({
-        storage: (placement) => (placement === "away" ? back : memory()),
+        storage: (placement) => (placement === "away" ? back : MemoryStorage.layerWith({})),
         idleTimeToLive: Infinity
       }).pipe(
         Layer.provide(

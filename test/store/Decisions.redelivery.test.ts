@@ -6,7 +6,7 @@ import * as Decisions from "../../src/store/Decisions.ts"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import * as EventQuery from "../../src/domain/EventQuery.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { StorageUnavailable } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as Upcaster from "../../src/domain/Upcaster.ts"
@@ -193,7 +193,7 @@ describe("a decision that is delivered again", () => {
       yield* run
       assert.isTrue((yield* run).replayed)
       assert.strictEqual(runs, 1)
-    }).pipe(asNewTenant, Effect.provide(onDriver(MemoryEventStorage.layer)))
+    }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
   )
 
   it.effect("is found far behind, over many pages", () =>
@@ -204,7 +204,7 @@ describe("a decision that is delivered again", () => {
       yield* toCourse("b", ...offers)
       yield* toCourse("a", enrolled("bob"))
       assert.deepStrictEqual((yield* once(toStudent, toClub).pipe(delivered)).events, first.events)
-    }).pipe(asNewTenant, Effect.provide(onDriver(MemoryEventStorage.layer)))
+    }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
   )
 
   it.effect("reads no more than what matters to fail, where it was not made", () =>

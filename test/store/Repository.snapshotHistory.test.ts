@@ -2,8 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
-import * as MemorySnapshotStorage from "../../src/memory/snapshots.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as SnapshotPolicy from "../../src/domain/SnapshotPolicy.ts"
 import * as Upcaster from "../../src/domain/Upcaster.ts"
@@ -63,11 +62,7 @@ const changes: ReadonlyArray<readonly [what: string, before: Sum, after: Sum]> =
 
 const program = Repository.layerWith({
   snapshots: { policy: SnapshotPolicy.every(1), taken: "atOnce" }
-}).pipe(
-  Layer.provideMerge(MemorySnapshotStorage.layer),
-  Layer.provideMerge(EventStore.layer),
-  Layer.provideMerge(MemoryEventStorage.layer)
-)
+}).pipe(Layer.provideMerge(EventStore.layer), Layer.provideMerge(MemoryStorage.layer))
 
 const load = (aggregate: Sum) =>
   Repository.Repository.use(({ loadOrInitial }) => loadOrInitial(aggregate, "1"))

@@ -1,7 +1,7 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Deferred, Effect, Exit, Result, Stream } from "effect"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
 import { backends } from "../support/backends.ts"
@@ -176,7 +176,7 @@ describe("a store on which the first append does not register the tenant", () =>
         yield* provision(tenantId)
         yield* append("1", [opened()])
       }).pipe(Tenant.provide(tenantId))
-    }).pipe(Effect.provide(onDriver(MemoryEventStorage.layerWith({ provisionOnAppend: false }))))
+    }).pipe(Effect.provide(onDriver(MemoryStorage.layerWith({ provisionOnAppend: false }))))
   )
 
   it.effect("looks across tenants only for whom has said why", () =>
@@ -184,6 +184,6 @@ describe("a store on which the first append does not register the tenant", () =>
       const store = yield* EventStore.EventStore
       const blank = Tenant.provideAll({ actor: "ada", reason: " " })
       assert.isTrue(Exit.hasDies(yield* Effect.exit(blank(Stream.runDrain(store.tenants)))))
-    }).pipe(Effect.provide(onDriver(MemoryEventStorage.layer)))
+    }).pipe(Effect.provide(onDriver(MemoryStorage.layer)))
   )
 })

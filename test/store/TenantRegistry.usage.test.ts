@@ -4,7 +4,7 @@ import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { EventStorage } from "../../src/driver/EventStorage.ts"
 import { append, event, events, newTenants, stream } from "../../src/testing/driver/eventKit.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
@@ -77,7 +77,7 @@ describe("what tenants used", () => {
         yield* append(nth(tenant), ...streams.map((id) => stream(id, [hundred()])))
       }
       yield* counted
-    }).pipe(Effect.provide(Layer.provideMerge(TenantRegistry.layer, MemoryEventStorage.layer)))
+    }).pipe(Effect.provide(Layer.provideMerge(TenantRegistry.layer, MemoryStorage.layer)))
   )
 
   it.live.each(sqlBackends)("is counted by tenant and day in UTC, on $name", ({ layer }) =>
@@ -141,7 +141,7 @@ describe("what tenants used", () => {
       }).pipe(
         Tenant.provideAll(access),
         Effect.provide(
-          TenantRegistry.layer.pipe(Layer.provideMerge(counting), Layer.provide(MemoryEventStorage.layer))
+          TenantRegistry.layer.pipe(Layer.provideMerge(counting), Layer.provide(MemoryStorage.layer))
         )
       )
     })
@@ -156,6 +156,6 @@ describe("what tenants used", () => {
         ...access,
         operation: "TenantRegistry.usage 2025-11-01T00:00:00.000Z 2025-12-01T00:00:00.000Z"
       })
-    }).pipe(Effect.provide(Layer.provideMerge(TenantRegistry.layer, MemoryEventStorage.layer)))
+    }).pipe(Effect.provide(Layer.provideMerge(TenantRegistry.layer, MemoryStorage.layer)))
   )
 })

@@ -4,34 +4,32 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer } from "effect"
 import type { SqlClient } from "effect/sql"
-import type * as EventStorage from "../../src/driver/EventStorage.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
-import * as MemoryProjectionStorage from "../../src/memory/projections.ts"
+import type { EventStorage } from "../../src/driver/EventStorage.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
-import * as PgProjectionStorage from "../../src/pg/projections.ts"
-import type * as ProjectionStorage from "../../src/driver/ProjectionStorage.ts"
+import type { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
+import type { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
 import { servers } from "./Databases.ts"
+
+type Storages = EventStorage | ProjectionStorage | SnapshotStorage
 
 /** A driver on a fresh, empty store. */
 export interface Backend {
   readonly name: string
-  readonly layer: Layer.Layer<EventStorage.EventStorage | ProjectionStorage.ProjectionStorage>
+  readonly layer: Layer.Layer<Storages>
 }
 
 /** A driver on a fresh database, and the database's client as the program under test has it. */
 export interface SqlBackend {
   readonly name: string
-  readonly layer: Layer.Layer<
-    EventStorage.EventStorage | ProjectionStorage.ProjectionStorage | SqlClient.SqlClient | PgClient.PgClient
-  >
+  readonly layer: Layer.Layer<Storages | SqlClient.SqlClient | PgClient.PgClient>
 }
 
 const onServers: ReadonlyArray<SqlBackend> = servers.map(({ name, freshDatabase }) => ({
   name,
-  layer: PgProjectionStorage.layer.pipe(
-    Layer.provideMerge(PgEventStorage.layer),
+  layer: PgStorage.layer.pipe(
     Layer.provideMerge(Layer.unwrap(Effect.map(freshDatabase, ({ app }) => PgClient.layer(app)))),
     Layer.orDie
   )
@@ -39,8 +37,7 @@ const onServers: ReadonlyArray<SqlBackend> = servers.map(({ name, freshDatabase 
 
 const embedded: SqlBackend = {
   name: "PGlite",
-  layer: PgProjectionStorage.layer.pipe(
-    Layer.provideMerge(PgEventStorage.layer),
+  layer: PgStorage.layer.pipe(
     Layer.provideMerge(PgMigrator.layer),
     Layer.provideMerge(PgEmbedded.layer),
     Layer.orDie
@@ -57,7 +54,7 @@ export const sqlBackends: ReadonlyArray<SqlBackend> = [embedded, ...onServers]
 export const backends: ReadonlyArray<Backend> = [
   {
     name: "memory",
-    layer: MemoryProjectionStorage.layer.pipe(Layer.provideMerge(MemoryEventStorage.layer))
+    layer: MemoryStorage.layer
   },
   ...sqlBackends
 ]

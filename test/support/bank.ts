@@ -5,7 +5,7 @@ import { Effect, Layer, Schema } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
@@ -68,7 +68,7 @@ export const onDriver = <E, R>(
 
 /** Everything of the typed tier, in memory. */
 export const inMemory = (options: EventStore.Options = {}): ReturnType<typeof onDriver<never, never>> =>
-  onDriver(MemoryEventStorage.layer, options)
+  onDriver(MemoryStorage.layer, options)
 
 /** Runs an effect for a tenant that nobody else has. */
 export const asNewTenant = <A, E, R>(
@@ -101,4 +101,4 @@ export const changedDriver = (
   Layer.effect(
     EventStorage.EventStorage,
     Effect.map(EventStorage.EventStorage, (driver) => ({ ...driver, ...change(driver) }))
-  ).pipe(Layer.provide(MemoryEventStorage.layer))
+  ).pipe(Layer.provide(MemoryStorage.layer))

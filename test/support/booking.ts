@@ -2,8 +2,7 @@
 import { Effect, Layer, Logger, Schedule, Schema, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
-import * as MemoryProjectionStorage from "../../src/memory/projections.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import { layer, Projections, type Ref } from "../../src/projection/ProjectionManager.ts"
@@ -39,7 +38,7 @@ export interface Backend {
 
 export const memory: Backend = {
   name: "memory",
-  layer: MemoryProjectionStorage.layer.pipe(Layer.provideMerge(MemoryEventStorage.layer))
+  layer: MemoryStorage.layer
 }
 
 export const databases = backendsWith([

@@ -7,7 +7,7 @@ import { Effect, Layer, Redacted } from "effect"
 import { fileURLToPath } from "node:url"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import type { StorageUnavailable } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { Account, deposited } from "./bank.ts"
@@ -35,7 +35,7 @@ export interface Options {
 /** The store on a database, with a connection for each writer. */
 export const storeOn = (config: PgClient.PgPoolConfig, writers: number) =>
   EventStore.layer.pipe(
-    Layer.provide(PgEventStorage.layer),
+    Layer.provide(PgStorage.layer),
     Layer.provide(PgClient.layer({ ...config, maxConnections: writers }))
   )
 

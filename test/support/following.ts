@@ -3,7 +3,7 @@ import { Effect, Layer, Stream } from "effect"
 import type * as Event from "../../src/domain/Event.ts"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { StorageUnavailable } from "../../src/driver/StoreError.ts"
 import { Order, placed } from "./shop.ts"
 
@@ -39,7 +39,7 @@ export const changedDriver = (
       Layer.effect(
         EventStorage.EventStorage,
         Effect.map(EventStorage.EventStorage, (driver) => ({ ...driver, ...change(driver) }))
-      ).pipe(Layer.provide(MemoryEventStorage.layer))
+      ).pipe(Layer.provide(MemoryStorage.layer))
     )
   )
 

@@ -6,8 +6,7 @@ import { SqlClient } from "effect/sql"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
-import * as PgProjectionStorage from "../../src/pg/projections.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
@@ -231,8 +230,7 @@ export const newProcess: Layer.Layer<
 > = Layer.unwrap(
   Database.useSync(({ app }) =>
     EventStore.layer.pipe(
-      Layer.provideMerge(PgProjectionStorage.layer),
-      Layer.provideMerge(PgEventStorage.layer),
+      Layer.provideMerge(PgStorage.layer),
       Layer.provideMerge(PgClient.layer(app)),
       Layer.orDie
     )

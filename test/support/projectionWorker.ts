@@ -7,8 +7,7 @@ import { Effect, Layer, Redacted, References, type Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import * as PgEventStorage from "../../src/pg/events.ts"
-import * as PgProjectionStorage from "../../src/pg/projections.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import { Account } from "./bank.ts"
@@ -136,7 +135,7 @@ const ledger = ({ name, batchSize, pause = 0, stuck = false }: Options) => {
 
 const program = (settings: Settings) => {
   const { concurrency = 2, pollInterval } = settings
-  const storages = Layer.mergeAll(PgEventStorage.layer, PgProjectionStorage.layer).pipe(
+  const storages = PgStorage.layer.pipe(
     Layer.provideMerge(
       PgClient.layer({
         host: settings.host,

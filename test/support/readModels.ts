@@ -4,9 +4,8 @@ import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
-import * as PgProjectionStorage from "../../src/pg/projections.ts"
 import type * as ProjectionStorage from "../../src/driver/ProjectionStorage.ts"
 import { servers } from "./Databases.ts"
 
@@ -29,7 +28,7 @@ export interface ReadModelBackend {
 export const backendsWith = (statements: ReadonlyArray<string>): ReadonlyArray<ReadModelBackend> => {
   const setup = (sql: SqlClient.SqlClient) =>
     Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
-  const drivers = PgProjectionStorage.layer.pipe(Layer.provideMerge(PgEventStorage.layer))
+  const drivers = PgStorage.layer
   const asOwner = Layer.effect(Owner, Effect.tap(SqlClient.SqlClient, setup))
   const embedded: ReadModelBackend = {
     name: "PGlite",

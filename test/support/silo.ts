@@ -3,7 +3,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, Redacted, type Scope } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { EventStorage } from "../../src/driver/EventStorage.ts"
-import type * as PgEventStorage from "../../src/pg/events.ts"
+import type * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgSilo from "../../src/pg/PgSilo.ts"
 import type { TenantId } from "../../src/domain/Tenant.ts"
 import * as TenantDirectory from "../../src/routed/TenantDirectory.ts"
@@ -107,7 +107,7 @@ export const wireTo = ({ app }: Place): Effect.Effect<Wire, never, Scope.Scope> 
 
 /** The databases of these places. */
 export const databases =
-  (known: ReadonlyMap<string, Place>, store: PgEventStorage.Options = {}) =>
+  (known: ReadonlyMap<string, Place>, store: PgStorage.Options = {}) =>
   (placement: string) => {
     const place = known.get(placement)
     return place && { client: PgClient.layer(place.app), dedicated: place.dedicated, store }

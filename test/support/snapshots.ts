@@ -5,9 +5,7 @@ import * as Aggregate from "../../src/domain/Aggregate.ts"
 import type { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as snapshotCodec from "../../src/store/snapshotCodec.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
-import * as MemorySnapshotStorage from "../../src/memory/snapshots.ts"
-import * as PgSnapshotStorage from "../../src/pg/snapshots.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import {
   type NewSnapshot,
@@ -64,11 +62,8 @@ export interface SnapshotBackend {
 
 /** All drivers. */
 export const snapshotBackends: ReadonlyArray<SnapshotBackend> = [
-  { name: "memory", layer: Layer.merge(MemoryEventStorage.layer, MemorySnapshotStorage.layer) },
-  ...sqlBackends.map(({ layer, name }) => ({
-    name,
-    layer: PgSnapshotStorage.layer.pipe(Layer.provideMerge(layer))
-  }))
+  { name: "memory", layer: MemoryStorage.layer },
+  ...sqlBackends
 ]
 
 /** An event store on a driver, with pages of a few events. */
@@ -161,7 +156,7 @@ type Storage = SnapshotStorage["Service"]
 /** A store in memory, with snapshots in memory that are changed. */
 export const inMemory = (
   change: (storage: Storage) => Partial<Storage> = () => ({}),
-  driver: Layer.Layer<EventStorage> = MemoryEventStorage.layer
+  driver: Layer.Layer<EventStorage> = MemoryStorage.layer
 ): Layer.Layer<EventStorage | SnapshotStorage | EventStore.EventStore> =>
   stored(
     Layer.merge(
@@ -169,7 +164,7 @@ export const inMemory = (
       Layer.effect(
         SnapshotStorage,
         Effect.map(SnapshotStorage, (storage) => ({ ...storage, ...change(storage) }))
-      ).pipe(Layer.provide(MemorySnapshotStorage.layer))
+      ).pipe(Layer.provide(MemoryStorage.layer))
     )
   )
 

@@ -2,8 +2,7 @@
 import { Effect, Layer, Schedule, Schema } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
-import * as MemoryProjectionStorage from "../../src/memory/projections.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
@@ -18,10 +17,7 @@ export const Sum = Aggregate.make(
   { Added: (state, { n }) => state + n, Noted: (state) => state }
 )
 
-export const memory = EventStore.layer.pipe(
-  Layer.provideMerge(MemoryProjectionStorage.layer),
-  Layer.provideMerge(MemoryEventStorage.layer)
-)
+export const memory = EventStore.layer.pipe(Layer.provideMerge(MemoryStorage.layer))
 
 /** Appends numbers; null stands for an event that no projection here handles. */
 export const append = (tenantId: Tenant.TenantId, ...numbers: ReadonlyArray<number | null>) =>

@@ -2,7 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import type { TenantId } from "../../src/domain/Tenant.ts"
 import { servers } from "./Databases.ts"
 import { layerEmbedded, layerOn, TenantDatabase } from "./tenantDatabase.ts"
@@ -56,7 +56,7 @@ const inMemory: Layer.Layer<Tampering | EventStorage.EventStorage> = Layer.effec
     })
     return Context.make(EventStorage.EventStorage, storage).pipe(Context.add(Tampering, tampering))
   })
-).pipe(Layer.provide(MemoryEventStorage.layer))
+).pipe(Layer.provide(MemoryStorage.layer))
 
 const onDatabase = Layer.effectContext(
   Effect.gen(function* () {

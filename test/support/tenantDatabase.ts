@@ -6,7 +6,7 @@ import { assert } from "@effect/vitest"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
-import * as PgEventStorage from "../../src/pg/events.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
 import type { Config, Database, TestServer } from "./Databases.ts"
@@ -46,10 +46,7 @@ export const storeWith = (config: Config): Effect.Effect<Context.Context<Store>,
     Layer.buildWithMemoMap(
       TenantIsolationSuite.layer(
         // Announcements would tidy up connections in the background.
-        PgEventStorage.layerWith({ announce: false }).pipe(
-          Layer.provideMerge(PgClient.layer(config)),
-          Layer.orDie
-        )
+        PgStorage.layerWith({ announce: false }).pipe(Layer.provideMerge(PgClient.layer(config)), Layer.orDie)
       ),
       // of its own: within another store, the layers of that one would be taken
       Layer.makeMemoMapUnsafe(),
@@ -82,7 +79,7 @@ export const layerEmbedded: Layer.Layer<TenantDatabase> = Layer.effect(
   Effect.gen(function* () {
     const services = yield* Layer.build(
       TenantIsolationSuite.layer(
-        PgEventStorage.layerWith({ announce: false }).pipe(
+        PgStorage.layerWith({ announce: false }).pipe(
           Layer.provideMerge(PgMigrator.layer),
           Layer.provideMerge(PgEmbedded.layer),
           Layer.orDie

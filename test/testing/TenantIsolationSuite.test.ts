@@ -1,22 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Context, Effect, Exit, Layer, References } from "effect"
 import { EventStorage } from "../../src/driver/EventStorage.ts"
-import * as MemoryEventStorage from "../../src/memory/events.ts"
-import * as MemoryProjectionStorage from "../../src/memory/projections.ts"
-import * as MemorySnapshotStorage from "../../src/memory/snapshots.ts"
-import * as PgSnapshotStorage from "../../src/pg/snapshots.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
 import type { TenantId } from "../../src/domain/Tenant.ts"
 import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
 import { sqlBackends } from "../support/backends.ts"
 
-const memory = Layer.provideMerge(MemoryProjectionStorage.layer, MemoryEventStorage.layer)
-
 TenantIsolationSuite.suite({
   name: "memory",
-  storage: memory,
-  projections: memory,
-  snapshots: MemorySnapshotStorage.layer
+  storage: MemoryStorage.layer,
+  projections: MemoryStorage.layer,
+  snapshots: MemoryStorage.layer
 })
 
 for (const { layer, name } of sqlBackends) {
@@ -24,7 +19,7 @@ for (const { layer, name } of sqlBackends) {
     name,
     storage: layer,
     projections: layer,
-    snapshots: Layer.provide(PgSnapshotStorage.layer, layer),
+    snapshots: layer,
     database: layer
   })
 }
@@ -115,7 +110,7 @@ describe("the suite, on a driver in memory", () => {
         const leaky = Layer.effect(
           EventStorage,
           Effect.map(EventStorage, (driver) => EventStorage.of({ ...driver, ...leak(driver) }))
-        ).pipe(Layer.provide(MemoryEventStorage.layer))
+        ).pipe(Layer.provide(MemoryStorage.layer))
         const services = yield* Layer.build(TenantIsolationSuite.layer(leaky))
         assert.isNotEmpty(yield* red(TenantIsolationSuite.coreCases, services))
       })
@@ -128,9 +123,9 @@ describe("the suite, on a driver in memory", () => {
         const leaky = Layer.effect(
           SnapshotStorage,
           Effect.map(SnapshotStorage, (driver) => SnapshotStorage.of({ ...driver, ...leak(driver) }))
-        ).pipe(Layer.provide(MemorySnapshotStorage.layer))
+        ).pipe(Layer.provide(MemoryStorage.layer))
         const services = yield* Layer.build(
-          Layer.merge(TenantIsolationSuite.layer(MemoryEventStorage.layer), leaky)
+          Layer.merge(TenantIsolationSuite.layer(MemoryStorage.layer), leaky)
         )
         assert.isNotEmpty(yield* red(TenantIsolationSuite.snapshotCases, services))
       })

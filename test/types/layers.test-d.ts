@@ -80,7 +80,7 @@ describe("a layer of the library", () => {
   test("makes the whole store in memory with nothing else", () => {
     const Live = Layer.mergeAll(Root.Repository.layer, Root.TenantRegistry.layer).pipe(
       Layer.provideMerge(Root.EventStore.layer),
-      Layer.provideMerge(Root.MemoryEventStorage.layer)
+      Layer.provideMerge(Root.MemoryStorage.layer)
     )
     expectTypeOf<Layer.Services<typeof Live>>().toEqualTypeOf<never>()
     expectTypeOf<Layer.Error<typeof Live>>().toEqualTypeOf<never>()

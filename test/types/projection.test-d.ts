@@ -3,8 +3,8 @@ import { SqlClient, type SqlError } from "effect/sql"
 import { expectTypeOf, test } from "vitest"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import type { EventStorage } from "../../src/driver/EventStorage.ts"
-import * as MemoryProjectionStorage from "../../src/memory/projections.ts"
-import * as PgProjectionStorage from "../../src/pg/projections.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import type { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
@@ -83,8 +83,8 @@ test("a runner provides the tenant, and no layer requires one", () => {
   const needsTenant = Projection.make("t", { aggregates: [Order] }, { Paid: () => Tenant.CurrentTenant })
   const layer = ProjectionRunner.layer({ projections: [ofTenant, needsTenant] })
   expectTypeOf<Layer.Services<typeof layer>>().toEqualTypeOf<Driver | SqlClient.SqlClient>()
-  expectTypeOf<Layer.Services<typeof MemoryProjectionStorage.layer>>().toEqualTypeOf<EventStorage>()
-  expectTypeOf<Layer.Services<typeof PgProjectionStorage.layer>>().toEqualTypeOf<SqlClient.SqlClient>()
+  expectTypeOf<Layer.Services<typeof MemoryStorage.layer>>().toEqualTypeOf<never>()
+  expectTypeOf<Layer.Services<typeof PgStorage.layer>>().toEqualTypeOf<SqlClient.SqlClient>()
 })
 
 test("a projection across tenants runs only where somebody may look across tenants", () => {

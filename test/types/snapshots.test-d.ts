@@ -1,5 +1,5 @@
 import { Effect, Layer, Schema } from "effect"
-import { Aggregate, MemorySnapshotStorage, Repository, SnapshotPolicy } from "effect-eventsourcing"
+import { Aggregate, MemoryStorage, Repository, SnapshotPolicy } from "effect-eventsourcing"
 import type { EventStore, SnapshotStorage, StoreError, Tenant } from "effect-eventsourcing"
 import { describe, expectTypeOf, test } from "vitest"
 
@@ -22,7 +22,7 @@ describe("a repository", () => {
     expectTypeOf<Layer.Services<typeof kept>>().toEqualTypeOf<
       EventStore.EventStore | SnapshotStorage.SnapshotStorage
     >()
-    const provided = Layer.provide(kept, MemorySnapshotStorage.layer)
+    const provided = Layer.provide(kept, MemoryStorage.layer)
     expectTypeOf<Layer.Services<typeof provided>>().toEqualTypeOf<EventStore.EventStore>()
     // What may have snapshots cannot pass for what has none.
     const given: Repository.OptionsWithSnapshots = { snapshots }

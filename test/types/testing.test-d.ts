@@ -1,6 +1,6 @@
 // @effect-diagnostics floatingEffect:off -- types alone are tested here
 import { type Arbitrary, Context, Effect, Layer, Result, Schema } from "effect"
-import { Aggregate, MemoryEventStorage, Repository, Tenant } from "effect-eventsourcing"
+import { Aggregate, MemoryStorage, Repository, Tenant } from "effect-eventsourcing"
 import { Arbitraries, Laws, ProjectionKit, Scenario, TenantScenario } from "effect-eventsourcing/testing"
 import { describe, expectTypeOf, test } from "vitest"
 
@@ -97,7 +97,7 @@ describe("a scenario of two tenants", () => {
     expectTypeOf(alone).toEqualTypeOf<Effect.Effect<void>>()
     const missing = TenantScenario.isolated({ commands: { withKey } })
     expectTypeOf<Effect.Services<typeof missing>>().toEqualTypeOf<Key>()
-    const layer = Layer.merge(TenantScenario.layer(MemoryEventStorage.layer), Layer.succeed(Key, "a"))
+    const layer = Layer.merge(TenantScenario.layer(MemoryStorage.layer), Layer.succeed(Key, "a"))
     expectTypeOf(TenantScenario.isolated({ commands: { withKey }, layer })).toEqualTypeOf<
       Effect.Effect<void>
     >()

@@ -59,10 +59,8 @@ describe("a layer without a tenant", () => {
     Tenant.withoutTenant(Root.TenantRegistry.layer)
     Tenant.withoutTenant(Root.Projections.layer)
     Tenant.withoutTenant(Root.ProjectionRunner.layer({ projections: [] }))
-    Tenant.withoutTenant(Root.MemoryEventStorage.layer)
-    Tenant.withoutTenant(Root.MemoryProjectionStorage.layer)
-    Tenant.withoutTenant(Pg.PgEventStorage.layer)
-    Tenant.withoutTenant(Pg.PgProjectionStorage.layer)
+    Tenant.withoutTenant(Root.MemoryStorage.layer)
+    Tenant.withoutTenant(Pg.PgStorage.layer)
     Tenant.withoutTenant(Pg.PgEmbedded.layer)
     Tenant.withoutTenant(Pg.PgMigrator.layer)
 
@@ -93,7 +91,7 @@ describe("a layer with a tenant does not compile", () => {
     // @ts-expect-error The same for all of them.
     Tenant.withoutTenant(Layer.effect(Clean, Effect.as(Root.Tenant.AllTenants, clean)))
     // @ts-expect-error One of several is enough.
-    Tenant.withoutTenant(Layer.merge(Root.MemoryEventStorage.layer, layer))
+    Tenant.withoutTenant(Layer.merge(Root.MemoryStorage.layer, layer))
     // @ts-expect-error Whatever it needs besides.
     Tenant.withoutTenant(Layer.provideMerge(layer, Root.EventStore.layer))
   })

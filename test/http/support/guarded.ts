@@ -8,7 +8,7 @@ import * as EventStore from "../../../src/store/EventStore.ts"
 import * as CorrelationId from "../../../src/http/CorrelationId.ts"
 import * as TenantMiddleware from "../../../src/http/TenantMiddleware.ts"
 import * as TenantResolver from "../../../src/http/TenantResolver.ts"
-import * as MemoryEventStorage from "../../../src/memory/events.ts"
+import * as MemoryStorage from "../../../src/memory/MemoryStorage.ts"
 import * as Tenant from "../../../src/domain/Tenant.ts"
 import * as TenantRegistry from "../../../src/store/TenantRegistry.ts"
 import { Account, deposited } from "../../support/bank.ts"
@@ -134,7 +134,7 @@ const answerOf = async (response: Response): Promise<Answer> => {
 export const serve = <E>(
   resolver: Layer.Layer<TenantResolver.TenantResolver, E>,
   options: TenantMiddleware.Options = {},
-  storage: Layer.Layer<EventStorage.EventStorage> = MemoryEventStorage.layer
+  storage: Layer.Layer<EventStorage.EventStorage> = MemoryStorage.layer
 ): Effect.Effect<Guarded, never, Scope.Scope> =>
   Effect.gen(function* () {
     const executions = yield* Ref.make(0)

@@ -1,0 +1,42 @@
+/**
+ * A driver that keeps events, progress of projections and snapshots in memory: for tests, examples and as the oracle of
+ * the other drivers.
+ */
+import { Context, Effect, Layer } from "effect"
+import { EventStorage } from "../driver/EventStorage.ts"
+import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
+import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
+import * as events from "./events.ts"
+import * as projections from "./projections.ts"
+import * as snapshots from "./snapshots.ts"
+
+/** Settings of {@link layerWith}. */
+export type Options = events.Options
+
+/**
+ * A store in memory, with settings.
+ *
+ * **Details**
+ *
+ * Each layer that this returns is a store of its own. One layer that is used twice in a program is one store, as Effect
+ * builds a layer once; use `Layer.fresh` to have another one.
+ *
+ * **Gotchas**
+ *
+ * The handlers of projections change something elsewhere, and that is not undone when a batch fails. A rebuild has no
+ * tables of its own. Both need a database.
+ */
+export const layerWith = (
+  options: Options
+): Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage> =>
+  Layer.effectContext(
+    Effect.map(Effect.all([events.make(options), snapshots.make]), ([store, kept]) =>
+      Context.make(EventStorage, store.events).pipe(
+        Context.add(ProjectionStorage, projections.make(store.events, store.heads)),
+        Context.add(SnapshotStorage, kept)
+      )
+    )
+  )
+
+/** A store in memory that registers tenants on their first append. See {@link layerWith}. */
+export const layer: Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage> = layerWith({})

@@ -1,0 +1,51 @@
+/**
+ * The driver for PostgreSQL: events, progress of projections and snapshots of one database.
+ */
+import { Context, Effect, Layer } from "effect"
+import type { SqlClient } from "effect/sql"
+import { EventStorage } from "../driver/EventStorage.ts"
+import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
+import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
+import type * as PgCheck from "./PgCheck.ts"
+import * as events from "./events.ts"
+import * as projections from "./projections.ts"
+import * as snapshots from "./snapshots.ts"
+
+/** Settings of {@link layerWith}. */
+export type Options = events.Options
+
+/** Reasons why a store does not start. */
+export type PgStorageError = PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable
+
+/**
+ * A store in PostgreSQL, with settings.
+ *
+ * **Details**
+ *
+ * Needs a client of a migrated database: `PgClient.layer` or `PgEmbedded.layer`, and `PgMigrator.layer` between them if the
+ * program migrates the database itself. With a `PgClient` the store also hears of the appends of other processes.
+ *
+ * Fails with `SchemaOutdated` if the database is not migrated, with `IsolationImpaired` if something in it defeats the
+ * isolation of tenants, and with `StorageUnavailable` if it cannot be asked.
+ */
+export const layerWith = (
+  options: Options
+): Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, PgStorageError, SqlClient.SqlClient> =>
+  Layer.effectContext(
+    Effect.map(
+      Effect.all([events.make(options), projections.make, snapshots.make]),
+      ([ofEvents, ofProjections, ofSnapshots]) =>
+        Context.make(EventStorage, ofEvents).pipe(
+          Context.add(ProjectionStorage, ofProjections),
+          Context.add(SnapshotStorage, ofSnapshots)
+        )
+    )
+  )
+
+/** A store in PostgreSQL. See {@link layerWith}. */
+export const layer: Layer.Layer<
+  EventStorage | ProjectionStorage | SnapshotStorage,
+  PgStorageError,
+  SqlClient.SqlClient
+> = layerWith({})
