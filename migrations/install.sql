@@ -8,6 +8,7 @@
 \ir roles.sql
 \ir checks/schema_version.sql
 
+\ir checks/keys_without_tenant.sql
 \ir tenants/protect_tenant_table.sql
 \ir tenants/open_table.sql
 

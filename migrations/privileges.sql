@@ -24,7 +24,7 @@ begin
       ('add_placement', null, '{}'),
       ('admit_tenant', null, '{}'),
       ('advance_projection', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
-      ('announce', 'eventsourcing_runner', '{eventsourcing_runner,eventsourcing_tenant}'),
+      ('announce', 'eventsourcing_runner_owner', '{eventsourcing_tenant}'),
       ('announce_alone', null, '{eventsourcing_tenant}'),
       ('append', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('append_alone', null, '{eventsourcing_tenant}'),
@@ -34,7 +34,7 @@ begin
       ('begin_projection', null, '{eventsourcing_runner}'),
       ('begin_tenant', null, '{eventsourcing_tenant}'),
       ('bind_tenant', null, '{eventsourcing_tenant,eventsourcing_runner,eventsourcing_all_tenants}'),
-      ('claim_projection', 'eventsourcing_runner', '{eventsourcing_runner}'),
+      ('claim_projection', 'eventsourcing_runner_owner', '{eventsourcing_runner}'),
       ('clear_rebuild', null, '{eventsourcing_tenant}'),
       ('command_outcome', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('event_hash', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
@@ -42,10 +42,11 @@ begin
       ('finish_rebuild', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('hash_chain_start', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('isolation_problems', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
-      ('list_cross_tenant_accesses', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('keys_without_tenant', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('list_cross_tenant_accesses', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('list_dead_letters', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('list_placements', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
-      ('list_tenants', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('list_tenants', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('load_snapshot', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('lock_live_projection', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('lowest_program', null, '{public}'),
@@ -53,35 +54,35 @@ begin
       ('matching_positions', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('name_database', null, '{}'),
       ('open_table', null, '{}'),
-      ('place_tenant', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('place_tenant', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('position_at', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('projection_status', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('protect_tenant_table', null, '{}'),
       ('provision_tenant', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
-      ('read_all_logs', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('read_all_logs', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('read_log', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('read_log_columns', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('read_stream', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('read_stream_contents', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('read_streams_contents', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
-      ('record_cross_tenant_access', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
-      ('register_projection', 'eventsourcing_runner', '{eventsourcing_runner}'),
+      ('record_cross_tenant_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
+      ('register_projection', 'eventsourcing_runner_owner', '{eventsourcing_runner}'),
       ('register_read_model', null, '{}'),
       ('remove_dead_letter', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('remove_snapshot', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
-      ('require_cross_tenant_access', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('require_cross_tenant_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants,eventsourcing_all_tenants_owner}'),
       ('resume_projection', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('save_snapshot', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('schema_version', null, '{public}'),
-      ('set_tenant_status', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
+      ('set_tenant_status', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('start_hash_chain', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('start_rebuild', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('stream_version', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('switch_rebuild', null, '{eventsourcing_tenant}'),
       ('tenant_placement', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('tenant_status', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
-      ('usage', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}'),
-      ('usage_position', 'eventsourcing_all_tenants', '{eventsourcing_all_tenants}')
+      ('usage', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
+      ('usage_position', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants_owner}')
     ) as list (name, owner, callers)
   loop
     for routine in
@@ -102,7 +103,8 @@ begin
       end if;
       if not routine.owned or routine.callers <> wanted.callers then
         changes := changes || pg_catalog.format(
-          'revoke all on routine %s from public, eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants',
+          'revoke all on routine %s from public, eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants, '
+            'eventsourcing_runner_owner, eventsourcing_all_tenants_owner',
           routine.signature);
         if wanted.callers <> '{}' then
           changes := changes || pg_catalog.format('grant execute on routine %s to %s', routine.signature,
@@ -124,11 +126,11 @@ begin
 
   if changes <> '{}' then
     -- to be given a routine, a role must be allowed to create one
-    grant create on schema eventsourcing to eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants;
+    grant create on schema eventsourcing to eventsourcing_tenant, eventsourcing_runner_owner, eventsourcing_all_tenants_owner;
     foreach change in array changes loop
       execute change;
     end loop;
-    revoke create on schema eventsourcing from eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants;
+    revoke create on schema eventsourcing from eventsourcing_tenant, eventsourcing_runner_owner, eventsourcing_all_tenants_owner;
   end if;
 end
 $$;
@@ -143,32 +145,32 @@ begin
     with list (name, role, privilege, columns) as (
       values
       ('command_keys', 'eventsourcing_tenant', 'select, insert, update, delete', ''),
-      ('cross_tenant_accesses', 'eventsourcing_all_tenants', 'select, insert', ''),
+      ('cross_tenant_accesses', 'eventsourcing_all_tenants_owner', 'select, insert', ''),
       ('dead_letters', 'eventsourcing_tenant', 'select, insert, delete', ''),
       ('dead_letters', 'eventsourcing_tenant', 'update', 'rebuild'),
       ('discarded_dead_letters', 'eventsourcing_tenant', 'select, insert', ''),
       ('event_tags', 'eventsourcing_tenant', 'select, insert', ''),
       ('events', 'eventsourcing_tenant', 'select, insert', ''),
-      ('events', 'eventsourcing_runner', 'select', 'tenant_id, position'),
-      ('events', 'eventsourcing_all_tenants', 'select', ''),
+      ('events', 'eventsourcing_runner_owner', 'select', 'tenant_id, position'),
+      ('events', 'eventsourcing_all_tenants_owner', 'select', ''),
       ('placements', 'eventsourcing_tenant', 'select', ''),
-      ('placements', 'eventsourcing_all_tenants', 'select', ''),
-      ('projection_versions', 'eventsourcing_runner', 'select, insert', ''),
+      ('placements', 'eventsourcing_all_tenants_owner', 'select', ''),
+      ('projection_versions', 'eventsourcing_runner_owner', 'select, insert', ''),
       ('projections', 'eventsourcing_tenant', 'select, insert, update, delete', ''),
-      ('projections', 'eventsourcing_runner', 'select, insert, update', ''),
-      ('projections', 'eventsourcing_all_tenants', 'select', ''),
+      ('projections', 'eventsourcing_runner_owner', 'select, insert, update', ''),
+      ('projections', 'eventsourcing_all_tenants_owner', 'select', ''),
       ('read_models', 'eventsourcing_tenant', 'select', ''),
-      ('read_models', 'eventsourcing_all_tenants', 'select', ''),
+      ('read_models', 'eventsourcing_all_tenants_owner', 'select', ''),
       ('snapshots', 'eventsourcing_tenant', 'select, insert, update, delete', ''),
       ('tenant_directory', 'eventsourcing_tenant', 'select', ''),
-      ('tenant_directory', 'eventsourcing_all_tenants', 'select, insert, update', ''),
+      ('tenant_directory', 'eventsourcing_all_tenants_owner', 'select, insert, update', ''),
       ('tenants', 'eventsourcing_tenant', 'select', ''),
       ('tenants', 'eventsourcing_tenant', 'insert', 'tenant_id'),
       -- locks the row, and starts the hash chain
       ('tenants', 'eventsourcing_tenant', 'update', 'lockable, chained_from'),
-      ('tenants', 'eventsourcing_runner', 'select', 'tenant_id'),
-      ('tenants', 'eventsourcing_all_tenants', 'select', ''),
-      ('tenants', 'eventsourcing_all_tenants', 'update', 'status')
+      ('tenants', 'eventsourcing_runner_owner', 'select', 'tenant_id'),
+      ('tenants', 'eventsourcing_all_tenants_owner', 'select', ''),
+      ('tenants', 'eventsourcing_all_tenants_owner', 'update', 'status')
     ), wanted_right (name, entry) as (
       select l.name, pg_catalog.concat_ws(' ', l.role, pg_catalog.upper(p.privilege), c.name)
       from list l
@@ -201,7 +203,8 @@ begin
     group by t.relname
   loop
     execute pg_catalog.format(
-      'revoke all on eventsourcing.%I from public, eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants',
+      'revoke all on eventsourcing.%I from public, eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants, '
+        'eventsourcing_runner_owner, eventsourcing_all_tenants_owner',
       wanted.name);
     for given in select pg_catalog.unnest(wanted.grants) as statement loop
       execute given.statement;

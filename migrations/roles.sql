@@ -1,21 +1,26 @@
--- The schema and the three group roles of effect-eventsourcing.
+-- The schemas and the group roles of effect-eventsourcing.
 --
--- eventsourcing_tenant       what the work of one tenant runs as: it owns nothing but functions, may read and add
---                            events, and row-level security shows it the bound tenant alone.
--- eventsourcing_all_tenants  what reads across tenants run as; every use leaves a row in cross_tenant_accesses.
+-- Roles to grant to the login role of the application:
+--   eventsourcing_tenant       the work of one tenant: it owns nothing but functions, may read and add events, and
+--                              row-level security shows it the bound tenant alone.
+--   eventsourcing_runner       finds work for projections: it may call the functions that claim, and read nothing itself.
+--   eventsourcing_all_tenants  looks across tenants: it may call the functions that do, each of which asks for a recorded
+--                              access, and read nothing itself. Only for programs that may look across tenants.
 --
--- eventsourcing_runner       what finds work for projections: it sees which tenants have events that a projection has not
---                            seen, and nothing of the events themselves.
+-- Roles to grant to nobody: they own the functions that look at all tenants, and their rights are used through them.
+--   eventsourcing_runner_owner       sees which tenants have events that a projection has not seen.
+--   eventsourcing_all_tenants_owner  sees all events.
 --
--- Grant them to the login role of the application:  grant eventsourcing_tenant to my_app;
--- eventsourcing_runner to programs that run projections, and eventsourcing_all_tenants only to programs that may look
--- across tenants. No role can log in, and none is a superuser, an owner of tables or exempt from row-level security.
+-- No role can log in, and none is a superuser, an owner of tables or exempt from row-level security.
 
 do $$
 declare
   group_role text;
 begin
-  foreach group_role in array array['eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants'] loop
+  foreach group_role in array array[
+    'eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants',
+    'eventsourcing_runner_owner', 'eventsourcing_all_tenants_owner'
+  ] loop
     if not exists (select from pg_catalog.pg_roles where rolname = group_role) then
       begin
         execute pg_catalog.format('create role %I nologin', group_role);
@@ -42,7 +47,8 @@ comment on schema eventsourcing is 'Event store of effect-eventsourcing: one ord
 
 revoke all on schema eventsourcing from public;
 
-grant usage on schema eventsourcing to eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants;
+grant usage on schema eventsourcing to eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants,
+  eventsourcing_runner_owner, eventsourcing_all_tenants_owner;
 
 -- Read models that can be rebuilt beside themselves: each has a twin of the same name in eventsourcing_rebuild.
 create schema if not exists eventsourcing_rebuild;

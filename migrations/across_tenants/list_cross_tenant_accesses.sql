@@ -10,7 +10,7 @@ as $$
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
   return query
-    select a.access_id, a.accessed_at, a.actor, a.reason, a.operation
+    select a.access_id, a.accessed_at, a.actor, a.reason, a.operation, a.login
     from eventsourcing.cross_tenant_accesses a
     where a.access_id < coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
     order by a.access_id desc

@@ -7,27 +7,38 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp set jit = off
 as $$
-  with recursive tenant_table (oid) as (
+  with recursive tenants_role (oid) as (
+    select 'eventsourcing_tenant'::regrole::oid
+  ), of_users as materialized (
+    -- relations of the application that tenant work has any right on: its own, by membership, by column, or as public
+    select c.oid, c.relkind, a.atttypid
+    from pg_class c
+    cross join tenants_role t
+    left join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
+    where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'
+      and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+      and c.relnamespace not in (select n.oid from pg_namespace n where n.nspname in ('eventsourcing', 'eventsourcing_rebuild'))
+      and (has_any_column_privilege(t.oid, c.oid, 'select, insert, update, references')
+        or has_table_privilege(t.oid, c.oid, 'delete, truncate, trigger'))
+  ), tenant_table (oid) as (
     select c.oid from pg_class c
     where c.relkind in ('r', 'p') and (
       c.relnamespace = 'eventsourcing'::regnamespace and c.relname <> 'schema_files'
-      or c.relnamespace in (select n.oid from pg_namespace n where n.nspname = 'eventsourcing_rebuild')
-      or exists (select from pg_policy p
-                 where p.polrelid = c.oid and p.polname in ('tenant_access', 'tenant_isolation'))
-      or exists (select from aclexplode(c.relacl) g where g.grantee = 'eventsourcing_tenant'::regrole)
-        and exists (select from pg_attribute a
-                    where a.attrelid = c.oid and a.attname = 'tenant_id' and a.atttypid = 'uuid'::regtype
-                      and not a.attisdropped)
-    )
+      or c.relnamespace in (select n.oid from pg_namespace n where n.nspname = 'eventsourcing_rebuild'))
     union
-    select i.inhrelid from tenant_table t join pg_inherits i on i.inhparent = t.oid
-  ), protected as (
+    select p.polrelid from pg_policy p where p.polname in ('tenant_access', 'tenant_isolation')
+    union
+    select u.oid from of_users u where u.relkind <> 'f' and u.atttypid = 'uuid'::regtype
+    union
+    select i.inhrelid from tenant_table t join pg_inherits i on i.inhparent = t.oid join pg_class c on c.oid = i.inhrelid
+    where c.relkind in ('r', 'p')
+  ), protected as materialized (
     select c.oid, c.oid::regclass::text as name, c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.relacl
     from tenant_table t join pg_class c on c.oid = t.oid
-  ), of_tenants as (
+  ), of_tenants as materialized (
     select p.* from protected p
     where exists (select from pg_attribute a where a.attrelid = p.oid and a.attname = 'tenant_id' and not a.attisdropped)
-  ), policy as (
+  ), policy as materialized (
     select p.polrelid, p.polname, p.polpermissive, p.polcmd, p.polroles,
       pg_get_expr(p.polqual, p.polrelid) as qual, pg_get_expr(p.polwithcheck, p.polrelid) as with_check
     from pg_policy p
@@ -37,14 +48,43 @@ as $$
     values ('tenant_access', true), ('tenant_isolation', false)
   ), group_role (name, oid) as (
     select r.rolname, r.oid from pg_roles r
-    where r.rolname in ('eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants')
+    where r.rolname in ('eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants',
+      'eventsourcing_runner_owner', 'eventsourcing_all_tenants_owner')
+  ), sees_all (oid) as (
+    -- roles for which row-level security shows the rows of more than the bound tenant
+    select r.oid from pg_roles r
+    where r.rolsuper or r.rolbypassrls or pg_has_role(r.oid, 'eventsourcing_all_tenants_owner', 'usage')
+      or pg_has_role(r.oid, 'eventsourcing_runner_owner', 'usage')
+  ), view_on (oid, relkind, relowner, invoker, source) as materialized (
+    select distinct v.oid, v.relkind, v.relowner, exists (
+        select from pg_options_to_table(v.reloptions) x
+        where x.option_name = 'security_invoker' and x.option_value::boolean), d.refobjid
+    from pg_depend d
+    join pg_rewrite w on w.oid = d.objid
+    join pg_class v on v.oid = w.ev_class and v.relkind in ('v', 'm')
+    where d.refclassid = 'pg_class'::regclass and d.classid = 'pg_rewrite'::regclass and d.refobjid <> v.oid
+      and v.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+  ), reading (oid, relkind, of_table, shows_all, below) as (
+    -- shows_all: whoever may read it sees all rows; below: a view that it is built on shows all rows to its owner
+    select v.oid, v.relkind, p.name, v.shows, v.shows
+    from of_tenants p
+    join view_on w on w.source = p.oid
+    cross join lateral (
+      select w.oid, w.relkind, w.relkind = 'm' or not w.invoker and w.relowner in (select s.oid from sees_all s)
+    ) v (oid, relkind, shows)
+    union
+    select w.oid, w.relkind, r.of_table,
+      w.relkind = 'm' or not w.invoker and (r.below or w.relowner in (select s.oid from sees_all s)),
+      w.relkind = 'm' or r.below or not w.invoker and w.relowner in (select s.oid from sees_all s)
+    from reading r
+    join view_on w on w.source = r.oid
   ), at_callers_rights (name, searches) as (
     -- what runs with the rights of its caller, on purpose, and whether it may do so with the caller's search path, too:
     -- these change the role or the search path, bind, or work on the application's tables; they name all with its schema
     values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
       ('clear_rebuild', true), ('switch_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
-      ('register_read_model', false), ('isolation_problems', false),
+      ('register_read_model', false), ('isolation_problems', false), ('keys_without_tenant', false),
       ('add_placement', false), ('name_database', false), ('admit_tenant', false)
   ), routine as (
     -- what runs with the rights of its owner
@@ -52,13 +92,17 @@ as $$
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
         'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant'
-      ) then 'eventsourcing_all_tenants'
-      when p.proname in ('announce', 'register_projection', 'claim_projection') then 'eventsourcing_runner'
+      ) then 'eventsourcing_all_tenants_owner'
+      when p.proname in ('announce', 'register_projection', 'claim_projection') then 'eventsourcing_runner_owner'
       else 'eventsourcing_tenant' end as owner
     from pg_proc p
     where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
       and p.proname not in (select c.name from at_callers_rights c)
   )
+  -- first, as a table with such a key cannot be protected
+  select k.problem, k.remedy
+  from eventsourcing.keys_without_tenant((select array_agg(p.oid) from of_tenants p)) k
+  union all
   select format('row-level security of %s is off', p.name), format('alter table %s enable row level security', p.name)
   from protected p where not p.relrowsecurity
   union all
@@ -80,9 +124,9 @@ as $$
   from of_tenants p join policy y on y.polrelid = p.oid
   where y.polpermissive and y.polname <> 'tenant_access'
     and not coalesce((
-      select bool_and(g.name = 'eventsourcing_all_tenants'
-        -- the runner looks for work in these, and in nothing else; what it may read of them is checked below
-        or g.name = 'eventsourcing_runner'
+      select bool_and(g.name in ('eventsourcing_all_tenants', 'eventsourcing_all_tenants_owner')
+        -- work is looked for in these, and in nothing else; the columns that may be read of them are checked below
+        or g.name = 'eventsourcing_runner_owner'
           and p.name in ('eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections'))
       from unnest(y.polroles) r (role) left join group_role g on g.oid = r.role
     ), false)
@@ -91,22 +135,35 @@ as $$
   select distinct format('%s may be truncated by %s', p.name, r.name),
     format('revoke truncate on %s from %I, public', p.name, r.name)
   from protected p, aclexplode(p.relacl) g, group_role r
-  where g.privilege_type = 'TRUNCATE' and g.grantee in (0, r.oid) and r.name <> 'eventsourcing_all_tenants'
+  where g.privilege_type = 'TRUNCATE' and g.grantee in (0, r.oid) 
   union all
-  select distinct format('view %s shows all rows of %s, whoever asks', v.oid::regclass, p.name),
-    case v.relkind when 'v' then format('alter view %s set (security_invoker = true)', v.oid::regclass)
-      else format('revoke all on %s from eventsourcing_tenant, eventsourcing_runner, public', v.oid::regclass) end
-  from of_tenants p
-  join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = p.oid and d.classid = 'pg_rewrite'::regclass
-  join pg_rewrite w on w.oid = d.objid
-  join pg_class v on v.oid = w.ev_class
-  join pg_roles o on o.oid = v.relowner
-  where (has_any_column_privilege('eventsourcing_tenant', v.oid, 'select')
-    or has_any_column_privilege('eventsourcing_runner', v.oid, 'select')) and (
-    v.relkind = 'm'
-    or v.relkind = 'v' and (o.rolsuper or o.rolbypassrls) and not exists (
-      select from pg_options_to_table(v.reloptions) x
-      where x.option_name = 'security_invoker' and x.option_value::boolean))
+  select distinct format('view %s shows all rows of %s, whoever asks', r.oid::regclass, r.of_table),
+    case r.relkind when 'v' then format('alter view %s set (security_invoker = true)', r.oid::regclass)
+      else format('revoke all on %s from eventsourcing_tenant, eventsourcing_runner, public', r.oid::regclass) end
+  from reading r
+  where r.shows_all and (has_any_column_privilege('eventsourcing_tenant', r.oid, 'select')
+    or has_any_column_privilege('eventsourcing_runner', r.oid, 'select'))
+  union all
+  select format('function %s runs with the rights of %s, which sees the rows of all tenants, and tenant work may call it',
+      f.oid::regprocedure, f.proowner::regrole),
+    format('revoke execute on routine %s from eventsourcing_tenant, public', f.oid::regprocedure)
+  from pg_proc f
+  cross join tenants_role t
+  where f.prosecdef and f.proowner in (select s.oid from sees_all s)
+    and f.pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'eventsourcing'::regnamespace)
+    and has_function_privilege(t.oid, f.oid, 'execute') and has_schema_privilege(t.oid, f.pronamespace, 'usage')
+    -- an extension knows no tables of ours
+    and not exists (
+      select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = f.oid and d.deptype = 'e')
+  union all
+  select format('tenant_id of %s is %s: row-level security compares uuid', u.oid::regclass, format_type(u.atttypid, null)),
+    format('do $do$ begin alter table %s alter column tenant_id type uuid using tenant_id::uuid; '
+      'perform eventsourcing.protect_tenant_table(%L); end $do$', u.oid::regclass, u.oid::regclass)
+  from of_users u where u.atttypid is not null and u.atttypid <> 'uuid'::regtype and u.relkind <> 'f'
+  union all
+  select format('foreign table %s has rows of tenants and no row-level security', u.oid::regclass),
+    format('revoke all on %s from eventsourcing_tenant, public', u.oid::regclass)
+  from of_users u where u.atttypid is not null and u.relkind = 'f'
   union all
   select format('role %s is %s', r.rolname, concat_ws(' and ',
       case when r.rolsuper then 'a superuser' end, case when r.rolbypassrls then 'exempt from row-level security' end,
@@ -115,10 +172,10 @@ as $$
   from pg_roles r
   where r.oid in (select g.oid from group_role g) and (r.rolsuper or r.rolbypassrls or r.rolcanlogin)
   union all
-  select format('role %s owns table %s', p.relowner::regrole, p.name),
-    format('alter table %s owner to %s', p.name, n.nspowner::regrole)
-  from protected p join pg_namespace n on n.nspname = 'eventsourcing'
-  where p.relowner in (select g.oid from group_role g)
+  select format('role %s owns table %s', c.relowner::regrole, c.oid::regclass),
+    format('alter table %s owner to %s', c.oid::regclass, n.nspowner::regrole)
+  from pg_class c join pg_namespace n on n.nspname = 'eventsourcing'
+  where c.relkind in ('r', 'p', 'f', 'v', 'm') and c.relpersistence <> 't' and c.relowner in (select g.oid from group_role g)
   union all
   select format('role %s is a member of %s', m.member::regrole, m.roleid::regrole),
     format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
@@ -130,17 +187,23 @@ as $$
   from group_role g cross join pg_namespace n
   where n.nspname in ('eventsourcing', 'eventsourcing_rebuild') and has_schema_privilege(g.oid, n.oid, 'create')
   union all
-  -- the runner sees whose logs have grown, and nothing of what is in them
-  select format('role eventsourcing_runner may read %s of %s', string_agg(a.attname, ', ' order by a.attnum), p.name),
-    format('do $do$ begin revoke select on %s from eventsourcing_runner, public;%s end $do$', p.name, case p.name
-      when 'eventsourcing.events' then ' grant select (tenant_id, position) on eventsourcing.events to eventsourcing_runner;'
-      when 'eventsourcing.tenants' then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner;' end)
-  from protected p join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
-  where p.name like 'eventsourcing.%' and p.name not in ('eventsourcing.projections', 'eventsourcing.projection_versions')
-    and not (p.name in ('eventsourcing.events', 'eventsourcing.tenants') and a.attname = 'tenant_id')
-    and not (p.name = 'eventsourcing.events' and a.attname = 'position')
-    and has_column_privilege('eventsourcing_runner', p.oid, a.attnum, 'select')
-  group by p.name
+  -- rights are used through functions: the runner itself reads nothing, and what owns its functions no more than it needs
+  select format('role %s may read %s of %s', r.name, string_agg(a.attname, ', ' order by a.attnum), p.name),
+    format('do $do$ begin revoke select on %s from %I, public;%s end $do$', p.name, r.name, case
+      when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.events'
+        then ' grant select (tenant_id, position) on eventsourcing.events to eventsourcing_runner_owner;'
+      when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.tenants'
+        then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner_owner;' end)
+  from protected p
+  join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
+  cross join (values ('eventsourcing_runner'), ('eventsourcing_all_tenants'), ('eventsourcing_runner_owner')) r (name)
+  where p.name like 'eventsourcing.%' and p.name <> 'eventsourcing.placements' and p.name <> 'eventsourcing.read_models'
+    and not (r.name = 'eventsourcing_runner_owner' and (
+      p.name in ('eventsourcing.projections', 'eventsourcing.projection_versions')
+      or p.name in ('eventsourcing.events', 'eventsourcing.tenants') and a.attname = 'tenant_id'
+      or p.name = 'eventsourcing.events' and a.attname = 'position'))
+    and has_column_privilege(r.name, p.oid, a.attnum, 'select')
+  group by p.name, r.name
   union all
   select distinct format('%s can be changed or removed by %s', case c.relname when 'events' then 'events' else 'tags' end, g.name),
     format('revoke update, delete, truncate on eventsourcing.%I from %s', c.relname, g.name)

@@ -33,5 +33,5 @@ comment on column eventsourcing.events.tags is 'What the event is about, sorted,
 comment on column eventsourcing.events.hash is
   'SHA-256 over the event and the hash before it, see event_hash; NULL where the log carries none.';
 select eventsourcing.protect_tenant_table('eventsourcing.events');
-select eventsourcing.open_table('eventsourcing.events', 'all_tenants_read', 'select', 'eventsourcing_all_tenants');
-select eventsourcing.open_table('eventsourcing.events', 'runner_heads', 'select', 'eventsourcing_runner');
+select eventsourcing.open_table('eventsourcing.events', 'all_tenants_read', 'select', 'eventsourcing_all_tenants_owner');
+select eventsourcing.open_table('eventsourcing.events', 'runner_heads', 'select', 'eventsourcing_runner_owner');

@@ -7,4 +7,4 @@ create table if not exists eventsourcing.projection_versions (
 );
 comment on table eventsourcing.projection_versions is
   'Projections that are run. Of the application, not of a tenant: names only.';
-select eventsourcing.open_table('eventsourcing.projection_versions', 'runner_work', 'all', 'eventsourcing_runner');
+select eventsourcing.open_table('eventsourcing.projection_versions', 'runner_work', 'all', 'eventsourcing_runner_owner');

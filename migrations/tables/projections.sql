@@ -34,5 +34,5 @@ $$;
 select eventsourcing.protect_tenant_table('eventsourcing.projections');
 
 -- The runner sees which tenants have events a projection has not seen, and of events their numbers only.
-select eventsourcing.open_table('eventsourcing.projections', 'runner_work', 'all', 'eventsourcing_runner');
-select eventsourcing.open_table('eventsourcing.projections', 'all_tenants_read', 'select', 'eventsourcing_all_tenants');
+select eventsourcing.open_table('eventsourcing.projections', 'runner_work', 'all', 'eventsourcing_runner_owner');
+select eventsourcing.open_table('eventsourcing.projections', 'all_tenants_read', 'select', 'eventsourcing_all_tenants_owner');

@@ -4,4 +4,4 @@ create table if not exists eventsourcing.tenant_directory (
 );
 comment on table eventsourcing.tenant_directory is 'Which tenant is in which database.';
 select eventsourcing.protect_tenant_table('eventsourcing.tenant_directory');
-select eventsourcing.open_table('eventsourcing.tenant_directory', 'all_tenants_place', 'all', 'eventsourcing_all_tenants');
+select eventsourcing.open_table('eventsourcing.tenant_directory', 'all_tenants_place', 'all', 'eventsourcing_all_tenants_owner');

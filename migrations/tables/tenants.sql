@@ -13,6 +13,6 @@ comment on column eventsourcing.tenants.lockable is
   'Never read or written. PostgreSQL lets a role lock a row only if it may update some column of it: this one is for that.';
 comment on column eventsourcing.tenants.chained_from is 'The first position of its log that carries a hash; NULL: none does.';
 select eventsourcing.protect_tenant_table('eventsourcing.tenants');
-select eventsourcing.open_table('eventsourcing.tenants', 'all_tenants_read', 'select', 'eventsourcing_all_tenants');
-select eventsourcing.open_table('eventsourcing.tenants', 'all_tenants_status', 'update', 'eventsourcing_all_tenants');
-select eventsourcing.open_table('eventsourcing.tenants', 'runner_heads', 'select', 'eventsourcing_runner');
+select eventsourcing.open_table('eventsourcing.tenants', 'all_tenants_read', 'select', 'eventsourcing_all_tenants_owner');
+select eventsourcing.open_table('eventsourcing.tenants', 'all_tenants_status', 'update', 'eventsourcing_all_tenants_owner');
+select eventsourcing.open_table('eventsourcing.tenants', 'runner_heads', 'select', 'eventsourcing_runner_owner');

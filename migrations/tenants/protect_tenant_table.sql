@@ -9,7 +9,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp set jit = off
 as $$
 declare
-  wanted record;
+  wanted  record;
+  refused record;
   -- the condition as PostgreSQL shows it
   stored constant text :=
     '(tenant_id = (NULLIF(current_setting(''eventsourcing.tenant_id''::text, true), ''''::text))::uuid)';
@@ -20,6 +21,11 @@ begin
   ) then
     raise exception 'table % has no column "tenant_id uuid not null"', target
       using hint = 'add the column, then call eventsourcing.protect_tenant_table again';
+  end if;
+  select k.problem, k.remedy into refused
+  from eventsourcing.keys_without_tenant(array[target::oid]) k where k.of_table = target limit 1;
+  if found then
+    raise exception '%', refused.problem using hint = 'first run: ' || refused.remedy;
   end if;
   -- Only what differs: DDL locks the table.
   if exists (select from pg_class where oid = target and not (relrowsecurity and relforcerowsecurity)) then

@@ -2,7 +2,7 @@
  * Checks of a database: whether it is migrated, and whether its isolation of tenants is as it should be. The store runs
  * both when it starts; health checks may run them at any time.
  */
-import { Effect, Schema } from "effect"
+import { Effect, Schedule, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as pgError from "./sqlErrors.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
@@ -44,6 +44,16 @@ export class IsolationImpaired extends Schema.TaggedError<IsolationImpaired>()("
 const unavailable = (error: SqlError.SqlError): StorageUnavailable =>
   pgError.toUnavailable("check the database", error)
 
+/** A database that is starting or fails over answers a little later; what is wrong with it does not pass. */
+const patiently = <A, E extends SchemaOutdated | IsolationImpaired, R>(
+  check: Effect.Effect<A, E | StorageUnavailable, R>
+): Effect.Effect<A, E | StorageUnavailable, R> =>
+  Effect.retry(check, {
+    while: (error) => error._tag === "StorageUnavailable" && error.retryable,
+    schedule: Schedule.jittered(Schedule.exponential("100 millis")),
+    times: 5
+  })
+
 /** No such schema, no such function, no right to use them. */
 const missing = new Set(["3F000", "42883", "42501"])
 
@@ -65,7 +75,7 @@ export const schema: Effect.Effect<void, SchemaOutdated | StorageUnavailable, Sq
     const { applied, lowestProgram } = rows[0] ?? { applied: 0, lowestProgram: 0 }
     if (applied < lowestSchema || lowestProgram > schemaNumber)
       return yield* new SchemaOutdated({ applied, lowestProgram, latest: schemaNumber })
-  })
+  }).pipe(patiently)
 
 /**
  * Fails with `IsolationImpaired` if row-level security, a policy, a role or a grant is not as the migrations made it, on
@@ -77,4 +87,4 @@ export const isolation: Effect.Effect<void, IsolationImpaired | StorageUnavailab
     const problems = yield* sql<{ problem: string; remedy: string }>`
       select problem, remedy from eventsourcing.isolation_problems()`.pipe(Effect.mapError(unavailable))
     if (problems.length > 0) return yield* new IsolationImpaired({ problems })
-  })
+  }).pipe(patiently)

@@ -2,6 +2,7 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import { randomUUID } from "node:crypto"
 import {
   append,
   failNext,
@@ -81,24 +82,45 @@ describe.each(sqlBackends)("in the database on $name", (backend) => {
       })
     )
 
-    it.effect("the role that looks for work sees who has how many events, and none of what is in them", () =>
+    it.effect(
+      "an access across tenants is recorded with the login, at the time, and under an id of its own",
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const record = (id: string, actor: string) =>
+            sql`select eventsourcing.record_cross_tenant_access(${id}::uuid, ${actor}, 'why', 'look')`
+          const said = (effect: Effect.Effect<unknown, SqlError.SqlError>) =>
+            Effect.map(Effect.flip(effect), ({ reason }) => String(reason.cause))
+          const at = (time: number) =>
+            `${time
+              .toString(16)
+              .padStart(12, "0")
+              .replace(/^(.{8})/, "$1-")}-7000-8000-${randomUUID().slice(-12)}`
+          const id = at(Date.now())
+          yield* record(id, "one")
+          // a reply that was lost
+          yield* record(id, "one")
+          assert.include(yield* said(record(id, "another")), "on record for another access")
+          assert.include(yield* said(record(randomUUID(), "one")), "not a UUID of version 7")
+          assert.include(yield* said(record(at(Date.now() - 86_400_000), "one")), "within an hour")
+        })
+    )
+
+    it.effect("the roles of programs read nothing across tenants themselves", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const projected = yield* newProjection()
         const tenant = newTenant()
         yield* append(tenant, 2)
         yield* projected.on(tenant, putNextAside())
-        const asRunner = <A extends object = object>(text: string) =>
-          sql.withTransaction(Effect.andThen(sql`set local role eventsourcing_runner`, sql.unsafe<A>(text)))
-        const [row] = yield* asRunner<{ n: number }>(
-          "select count(position)::int as n from eventsourcing.events"
-        )
-        assert.isAtLeast(row?.n ?? 0, 2)
+        const as = (role: string, text: string) =>
+          sql.withTransaction(Effect.andThen(sql`set local role ${sql(role)}`, sql.unsafe(text)))
         for (const text of [
-          "select payload from eventsourcing.events",
-          "select metadata from eventsourcing.events",
-          "select event_type from eventsourcing.events",
+          "select position from eventsourcing.events",
           "select * from eventsourcing.events",
+          "select error from eventsourcing.projections",
+          "update eventsourcing.projections set position = 0",
+          "insert into eventsourcing.cross_tenant_accesses (access_id) values (gen_random_uuid())",
           "select status from eventsourcing.tenants",
           "select * from eventsourcing.dead_letters",
           "select * from eventsourcing.discarded_dead_letters",
@@ -107,10 +129,20 @@ describe.each(sqlBackends)("in the database on $name", (backend) => {
           "delete from eventsourcing.events",
           "insert into eventsourcing.tenants (tenant_id) values (gen_random_uuid())",
           "update eventsourcing.projection_versions set version = 7",
-          `select * from eventsourcing.read_log('${tenant}', 1, 9, null, null, null, null, null, false, 9, 999)`
+          "select eventsourcing.usage_position(gen_random_uuid(), 1, now())"
         ]) {
-          assert.strictEqual(yield* refusal(asRunner(text)), "AuthorizationError", text)
+          for (const role of ["eventsourcing_runner", "eventsourcing_all_tenants"])
+            assert.strictEqual(yield* refusal(as(role, text)), "AuthorizationError", `${role}: ${text}`)
         }
+        assert.strictEqual(
+          yield* refusal(
+            as(
+              "eventsourcing_runner",
+              `select * from eventsourcing.read_log('${tenant}', 1, 9, null, null, null, null, null, false, 9, 999)`
+            )
+          ),
+          "AuthorizationError"
+        )
       })
     )
   })

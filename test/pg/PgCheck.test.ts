@@ -54,7 +54,8 @@ for (const server of servers) {
           const sql = yield* SqlClient.SqlClient
           for (const statement of [
             "create table public.other (tenant_id uuid)",
-            "grant all on public.other to public",
+            "create table public.countries (code text primary key)",
+            "grant all on public.countries to public",
             "create view public.own with (security_invoker) as select * from public.read_model",
             "grant select on public.own to eventsourcing_tenant",
             "create policy reports on public.read_model for select to eventsourcing_all_tenants using (true)",

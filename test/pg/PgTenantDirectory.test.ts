@@ -25,7 +25,7 @@ for (const server of servers) {
       Effect.provide(effect, PgClient.layer({ ...owner, maxConnections: 1 }), { local: true })
     for (const name of ["pool", "silo"]) yield* asOwner(PgTenantDirectory.add(name))
     const client = PgClient.layer(app)
-    return { asOwner, client, directory: PgTenantDirectory.layer.pipe(Layer.provideMerge(client)) }
+    return { asOwner, directory: PgTenantDirectory.layer.pipe(Layer.provideMerge(client)) }
   })
 
   describe(`a directory on ${server.name}`, () => {
@@ -55,17 +55,14 @@ for (const server of servers) {
 
     it.live("records who placed a tenant, and why", () =>
       Effect.gen(function* () {
-        const { client, directory } = yield* fresh
+        const { asOwner, directory } = yield* fresh
         const tenant = yield* Tenant.generate
         yield* place(tenant, "pool").pipe(Effect.provide(directory))
-        const rows = yield* SqlClient.SqlClient.use((sql) =>
-          sql.withTransaction(
-            Effect.andThen(
-              sql`set local role eventsourcing_all_tenants`,
-              sql`select actor, reason, operation from eventsourcing.cross_tenant_accesses`
-            )
+        const rows = yield* asOwner(
+          SqlClient.SqlClient.use(
+            (sql) => sql`select actor, reason, operation from eventsourcing.cross_tenant_accesses`
           )
-        ).pipe(Effect.provide(client, { local: true }))
+        )
         assert.deepStrictEqual(rows, [
           { actor: "operator", reason: "a new customer", operation: `PgTenantDirectory.place ${tenant}` }
         ])

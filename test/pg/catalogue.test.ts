@@ -20,7 +20,13 @@ const tenantTables = `(
   select c.* from pg_class c where c.relnamespace = ${ours} and c.relkind in ('r', 'p')
     and c.relname not in ('schema_files', 'cross_tenant_accesses', 'projection_versions', 'read_models', 'placements'))`
 
-const groupRoles = ["eventsourcing_tenant", "eventsourcing_runner", "eventsourcing_all_tenants"]
+const groupRoles = [
+  "eventsourcing_tenant",
+  "eventsourcing_runner",
+  "eventsourcing_all_tenants",
+  "eventsourcing_runner_owner",
+  "eventsourcing_all_tenants_owner"
+]
   .map((role) => `'${role}'::regrole`)
   .join()
 
@@ -115,9 +121,9 @@ const rules: Readonly<Record<string, Rule>> = {
       where c.relnamespace = ${ours} and not (
         p.polroles = array['eventsourcing_tenant'::regrole::oid] and p.polcmd = '*'
           and pg_get_expr(p.polqual, p.polrelid) = '${bare}' and pg_get_expr(p.polwithcheck, p.polrelid) = '${bare}'
-        or p.polroles = array['eventsourcing_all_tenants'::regrole::oid] and p.polpermissive
+        or p.polroles = array['eventsourcing_all_tenants_owner'::regrole::oid] and p.polpermissive
           and pg_get_expr(p.polqual, p.polrelid) = 'true'
-        or p.polroles = array['eventsourcing_runner'::regrole::oid] and p.polpermissive
+        or p.polroles = array['eventsourcing_runner_owner'::regrole::oid] and p.polpermissive
           and pg_get_expr(p.polqual, p.polrelid) = 'true'
           and (c.relname in ('tenants', 'events') and p.polcmd = 'r'
             or c.relname in ('projections', 'projection_versions')))`,
@@ -193,6 +199,7 @@ const rules: Readonly<Record<string, Rule>> = {
       bind_tenant: "sets the tenant for its caller; names everything with its schema",
       clear_rebuild:
         "works on the application's tables, whose triggers may need the search path; names everything with its schema",
+      keys_without_tenant: "reads the catalogue, as whoever asks; has a fixed search path",
       isolation_problems: "reads the catalogue, as whoever asks; has a fixed search path",
       name_database: "grants and revokes, as the owner of the database; has a fixed search path",
       protect_tenant_table: "changes tables, as their owner; has a fixed search path",
@@ -236,7 +243,6 @@ const rules: Readonly<Record<string, Rule>> = {
       "grant execute on function eventsourcing.log_position(uuid) to public"
     ],
     exceptions: {
-      announce: "says that logs have grown; answers ids of the announced tenants",
       begin_projection: "binds the tenant of what it claims and gives up the rights of the runner",
       bind_tenant: "shows nothing; the runner is under no policy that asks who is bound",
       claim_projection: "answers progress: positions, and what failed without any payload",
@@ -245,15 +251,26 @@ const rules: Readonly<Record<string, Rule>> = {
       schema_version: "a constant"
     }
   },
-  "the runner may read whose logs have grown, and nothing else": {
+  "roles that are granted to programs read nothing across tenants but through functions": {
+    violations: `select r.rolname || ' ' || c.relname || '.' || a.attname as what
+      from pg_class c join pg_attribute a on a.attrelid = c.oid, pg_roles r
+      where c.relnamespace in (${ours}, 'eventsourcing_rebuild'::regnamespace) and c.relkind in ('r', 'p', 'v', 'm')
+        and a.attnum > 0 and c.relname not in ('placements', 'read_models')
+        and r.rolname in ('eventsourcing_runner', 'eventsourcing_all_tenants')
+        and has_column_privilege(r.oid, c.oid, a.attnum, 'select, insert, update, references')`,
+    planted: [
+      "grant select (payload) on eventsourcing.events to eventsourcing_runner",
+      "grant update (position) on eventsourcing.projections to eventsourcing_runner",
+      "grant insert on eventsourcing.cross_tenant_accesses to eventsourcing_all_tenants",
+      "grant select on eventsourcing.dead_letters to public"
+    ]
+  },
+  "the owner of the runner's functions reads whose logs have grown, and progress": {
     violations: `select c.relname || '.' || a.attname as what from pg_class c join pg_attribute a on a.attrelid = c.oid
       where c.relnamespace in (${ours}, 'eventsourcing_rebuild'::regnamespace) and c.relkind in ('r', 'p', 'v', 'm')
         and a.attnum > 0 and c.relname not in ('projections', 'projection_versions')
-        and has_column_privilege('eventsourcing_runner', c.oid, a.attnum, 'select')`,
-    planted: [
-      "grant select (payload) on eventsourcing.events to eventsourcing_runner",
-      "grant select on eventsourcing.dead_letters to public"
-    ],
+        and has_column_privilege('eventsourcing_runner_owner', c.oid, a.attnum, 'select')`,
+    planted: ["grant select (payload) on eventsourcing.events to eventsourcing_runner_owner"],
     exceptions: {
       "tenants.tenant_id": "who has a log",
       "events.tenant_id": "whose events",

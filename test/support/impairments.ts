@@ -100,7 +100,13 @@ const onTable = (table: string): Readonly<Record<string, Impairment>> => ({
 })
 
 const roles: Record<string, Impairment> = {}
-for (const role of ["eventsourcing_tenant", "eventsourcing_runner", "eventsourcing_all_tenants"]) {
+for (const role of [
+  "eventsourcing_tenant",
+  "eventsourcing_runner",
+  "eventsourcing_all_tenants",
+  "eventsourcing_runner_owner",
+  "eventsourcing_all_tenants_owner"
+]) {
   for (const [attribute, said] of [
     ["superuser", "a superuser"],
     ["bypassrls", "exempt from row-level security"],
@@ -154,9 +160,19 @@ const runner: Readonly<Record<string, Impairment>> = {
     statements: ["grant select (payload) on eventsourcing.events to eventsourcing_runner"],
     problems: [/^role eventsourcing_runner may read payload of eventsourcing.events$/]
   },
+  "a role across tenants able to read without a record": {
+    statements: ["grant select on eventsourcing.events to eventsourcing_all_tenants"],
+    problems: [/^role eventsourcing_all_tenants may read tenant_id, .* of eventsourcing.events$/]
+  },
+  "the owner of the runner's functions able to read payloads": {
+    statements: ["grant select on eventsourcing.events to eventsourcing_runner_owner"],
+    problems: [/^role eventsourcing_runner_owner may read aggregate_type, .* of eventsourcing.events$/]
+  },
   "the runner able to read all of events": {
     statements: ["grant select on eventsourcing.events to public"],
-    problems: [/^role eventsourcing_runner may read aggregate_type, .*, hash of eventsourcing.events$/]
+    problems: [
+      /^role eventsourcing_runner may read tenant_id, position, aggregate_type, .* of eventsourcing.events$/
+    ]
   },
   "the runner able to read dead letters": {
     statements: ["grant select on eventsourcing.dead_letters to eventsourcing_runner"],
@@ -192,8 +208,8 @@ const runner: Readonly<Record<string, Impairment>> = {
     problems: [/^function eventsourcing.claim_projection.* may be called by eventsourcing_tenant$/]
   },
   "an announcement with other rights": {
-    statements: ["alter function eventsourcing.announce(uuid[]) owner to eventsourcing_all_tenants"],
-    problems: [/^function eventsourcing.announce\(uuid\[\]\) is owned by eventsourcing_all_tenants$/]
+    statements: ["alter function eventsourcing.announce(uuid[]) owner to eventsourcing_all_tenants_owner"],
+    problems: [/^function eventsourcing.announce\(uuid\[\]\) is owned by eventsourcing_all_tenants_owner$/]
   },
   "a rebuild with the rights of a superuser": {
     statements: ["alter function eventsourcing.clear_rebuild(uuid, text[]) security definer"],
@@ -206,6 +222,112 @@ const runner: Readonly<Record<string, Impairment>> = {
   "a table beside the twins": {
     statements: ["create table eventsourcing_rebuild.forgotten (tenant_id uuid not null)"],
     problems: [/^row-level security of eventsourcing_rebuild.forgotten is off$/]
+  }
+}
+
+/** Tables, views and functions of the application that show a tenant the rows of others. */
+const ofUsers: Readonly<Record<string, Impairment>> = {
+  "a table with rows of tenants that is public": {
+    statements: [
+      "create table public.forgotten (tenant_id uuid not null)",
+      "grant select on public.forgotten to public"
+    ],
+    problems: [
+      /^row-level security of public.forgotten is off$/,
+      /^policy tenant_isolation of public.forgotten is missing/
+    ]
+  },
+  "a table of which tenants may read a column": {
+    statements: [
+      "create table public.forgotten (tenant_id uuid not null, note text)",
+      "grant select (note) on public.forgotten to eventsourcing_tenant"
+    ],
+    problems: [
+      /^row-level security of public.forgotten is off$/,
+      /^policy tenant_isolation of public.forgotten is missing/
+    ]
+  },
+  "a table of which tenants may only delete": {
+    statements: [
+      "create table public.forgotten (tenant_id uuid not null)",
+      "grant delete on public.forgotten to eventsourcing_tenant"
+    ],
+    problems: [/^row-level security of public.forgotten is off$/]
+  },
+  "a table that tenants own": {
+    statements: [
+      "create table public.forgotten (tenant_id uuid not null)",
+      "alter table public.forgotten owner to eventsourcing_tenant"
+    ],
+    problems: [
+      /^role eventsourcing_tenant owns table public.forgotten$/,
+      /^row-level security of public.forgotten is off$/
+    ]
+  },
+  "a table whose tenant is a text": {
+    statements: [
+      "create table public.forgotten (tenant_id text not null)",
+      "grant select on public.forgotten to eventsourcing_tenant"
+    ],
+    problems: [/^tenant_id of public.forgotten is text: row-level security compares uuid$/]
+  },
+  "a key without the tenant": {
+    statements: ["alter table public.read_model add constraint names unique (id)"],
+    problems: [/^key public.names of public.read_model leaves out the tenant$/]
+  },
+  "an index without the tenant": {
+    statements: ["create unique index names on public.read_model (lower(id::text))"],
+    problems: [/^key public.names of public.read_model leaves out the tenant$/]
+  },
+  "a foreign key without the tenant": {
+    statements: [
+      "create table public.part (tenant_id uuid not null, id text, whole text, primary key (tenant_id, id))",
+      "create table public.whole (tenant_id uuid not null, id text, primary key (tenant_id, id), constraint whole_id unique (id))",
+      "alter table public.part add constraint of_whole foreign key (whole) references public.whole (id) on delete cascade",
+      "grant select on public.part, public.whole to eventsourcing_tenant"
+    ],
+    problems: [
+      /^foreign key of_whole of public.part refers to public.whole without the tenant$/,
+      /^key public.whole_id of public.whole leaves out the tenant$/
+    ]
+  },
+  "a view on a view": {
+    statements: [
+      "create view public.inner_view as select * from eventsourcing.events",
+      "create view public.outer_view with (security_invoker) as select * from public.inner_view",
+      "create role view_owner",
+      "create view public.shown as select * from public.inner_view",
+      "alter view public.shown owner to view_owner",
+      "grant select on public.inner_view to view_owner",
+      "grant select on public.shown to eventsourcing_tenant"
+    ],
+    problems: [/^view public.shown shows all rows of eventsourcing.events, whoever asks$/]
+  },
+  "a view on a materialized view": {
+    statements: [
+      "create materialized view public.stale as select * from eventsourcing.events",
+      "create view public.shown as select * from public.stale",
+      "grant select on public.shown to eventsourcing_tenant"
+    ],
+    problems: [/^view public.shown shows all rows of eventsourcing.events, whoever asks$/]
+  },
+  "a view of a role that looks across tenants": {
+    statements: [
+      "create role looker",
+      "grant eventsourcing_all_tenants_owner to looker",
+      "create view public.shown as select * from eventsourcing.events",
+      "alter view public.shown owner to looker",
+      "grant select on public.shown to eventsourcing_tenant"
+    ],
+    problems: [/^view public.shown shows all rows of eventsourcing.events, whoever asks$/]
+  },
+  "a function of a superuser that tenants may call": {
+    statements: [
+      "create function public.everything() returns bigint language sql security definer as 'select count(*) from eventsourcing.events'"
+    ],
+    problems: [
+      /^function public.everything\(\) runs with the rights of .*, which sees the rows of all tenants, and tenant work may call it$/
+    ]
   }
 }
 
@@ -253,6 +375,7 @@ export const impairments: Readonly<Record<string, Impairment>> = {
       /^policy tenant_isolation of public.forgotten is missing/
     ]
   },
+  ...ofUsers,
   ...roles,
   "tenants able to look across": {
     statements: ["grant eventsourcing_all_tenants to eventsourcing_tenant"],
@@ -269,8 +392,8 @@ export const impairments: Readonly<Record<string, Impairment>> = {
     problems: [/^function eventsourcing.log_position\(uuid\) is owned by/]
   },
   "a function of a tenant that sees all of them": {
-    statements: ["alter function eventsourcing.log_position(uuid) owner to eventsourcing_all_tenants"],
-    problems: [/^function eventsourcing.log_position\(uuid\) is owned by eventsourcing_all_tenants$/]
+    statements: ["alter function eventsourcing.log_position(uuid) owner to eventsourcing_all_tenants_owner"],
+    problems: [/^function eventsourcing.log_position\(uuid\) is owned by eventsourcing_all_tenants_owner$/]
   },
   "a function with the search path of its caller": {
     statements: ["alter function eventsourcing.log_position(uuid) reset search_path"],
