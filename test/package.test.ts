@@ -1,10 +1,12 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { build } from "esbuild"
 import { execFile } from "node:child_process"
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
+import * as PgMigrator from "../src/pg/PgMigrator.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const fixture = Path.join(root, "test/fixtures/consumer")
@@ -39,8 +41,14 @@ const succeed = async (cwd: string, command: string, ...args: ReadonlyArray<stri
 const snippet = (readme: string, language: string): string | undefined =>
   new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, "ms").exec(readme)?.[1]
 
+/** Of Node's own modules, and of CommonJS ones that a bundle of modules contains. */
+const banner =
+  'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);'
+
 describe("the package, installed from its tarball into an empty project", () => {
   let project = ""
+  /** What the README's program says. */
+  let expected: string | undefined
   const tsc = createRequire(import.meta.url)
     .resolve("typescript/package.json")
     .replace("package.json", "bin/tsc")
@@ -58,18 +66,53 @@ describe("the package, installed from its tarball into an empty project", () => 
     // `npm ci` has left everything but the tarball in npm's cache.
     await succeed(project, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", ...packages)
     await cp(fixture, project, { recursive: true })
+    const readme = await readFile(Path.join(root, "README.md"), "utf8").catch(() => "")
+    const program = snippet(readme, "ts")
+    if (program !== undefined) await writeFile(Path.join(project, "program.ts"), program)
+    expected = snippet(readme, "text")
   }, 120_000)
 
   afterAll(() => rm(project, { recursive: true, force: true, maxRetries: 5 }))
 
   it("type-checks and runs the README's program", async () => {
-    const readme = await readFile(Path.join(root, "README.md"), "utf8").catch(() => "")
-    const program = snippet(readme, "ts")
-    if (program !== undefined) await writeFile(Path.join(project, "program.ts"), program)
     await succeed(project, process.execPath, tsc)
     const output = await succeed(project, process.execPath, "out/program.js")
-    const expected = snippet(readme, "text")
     if (expected !== undefined) assert.strictEqual(output.trim(), expected.trim())
+  })
+
+  it("holds the SQL files in its code, the same as in its folder", async () => {
+    const text = await succeed(
+      project,
+      process.execPath,
+      "--input-type=module",
+      "--eval",
+      `import { PgMigrator } from "effect-eventsourcing/pg"; console.log(JSON.stringify(PgMigrator.files))`
+    )
+    assert.deepStrictEqual(JSON.parse(text), PgMigrator.files)
+  })
+
+  it("runs the README's program as one file in an empty folder, with PGlite alone beside it", async () => {
+    const empty = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-bundle-"))
+    try {
+      await build({
+        entryPoints: [Path.join(project, "program.ts")],
+        outfile: Path.join(empty, "program.mjs"),
+        bundle: true,
+        platform: "node",
+        format: "esm",
+        target: "node20",
+        external: ["@electric-sql/pglite"],
+        banner: { js: banner },
+        logLevel: "silent"
+      })
+      const scope = "node_modules/@electric-sql"
+      await mkdir(Path.join(empty, scope), { recursive: true })
+      await symlink(Path.join(project, scope, "pglite"), Path.join(empty, scope, "pglite"))
+      const output = await succeed(empty, process.execPath, "program.mjs")
+      if (expected !== undefined) assert.strictEqual(output.trim(), expected.trim())
+    } finally {
+      await rm(empty, { recursive: true, force: true, maxRetries: 5 })
+    }
   })
 
   it("keeps its internals to itself", async () => {

@@ -3,6 +3,7 @@
  * puts a module with their texts in this one's place, so that a bundled program needs no folder.
  */
 import { readFileSync } from "node:fs"
+import { includes } from "./installList.ts"
 
 /** One file of `migrations/`. */
 export interface SqlFile {
@@ -16,6 +17,7 @@ const read = (path: string): string =>
   readFileSync(new URL(`../../migrations/${path}`, import.meta.url), "utf8")
 
 /** The files, in the order in which they are applied. */
-export const sqlFiles: ReadonlyArray<SqlFile> = [...read("install.sql").matchAll(/^\\ir (\S+)$/gm)].map(
-  ([, path = ""]) => ({ path, sql: read(path) })
-)
+export const sqlFiles: ReadonlyArray<SqlFile> = includes(read("install.sql")).map((path) => ({
+  path,
+  sql: read(path)
+}))

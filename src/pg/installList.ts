@@ -1,0 +1,43 @@
+/** Reading `install.sql`, which psql runs and PgMigrator takes its order from: both must understand the same list. */
+
+const include = /^\\ir ((?:\w+\/)*\w+\.sql)$/
+
+/** The lines around a change of data: psql applies it unless it has been applied before, as PgMigrator does. */
+const guarded = (path: string): ReadonlyArray<string> => [
+  `select not exists (select from eventsourcing.schema_files where path = '${path}') as pending \\gset`,
+  "\\if :pending",
+  `\\ir ${path}`,
+  `insert into eventsourcing.schema_files (path, sha256) values ('${path}', 'applied by psql');`,
+  "\\endif"
+]
+
+/**
+ * The paths that the list includes, in its order.
+ *
+ * **Details**
+ *
+ * Besides comments and empty lines, the list holds lines `\ir folder/object.sql`, and for each change of data the five
+ * lines of `guarded`. Everything else throws: psql would run it, and PgMigrator would not.
+ */
+export const includes = (list: string): ReadonlyArray<string> => {
+  const lines = list.split("\n").filter((line) => line !== "" && !line.startsWith("--"))
+  const paths: Array<string> = []
+  for (let at = 0; at < lines.length; at++) {
+    const line = lines[at] ?? ""
+    const plain = include.exec(line)?.[1]
+    const change = plain === undefined ? include.exec(lines[at + 2] ?? "")?.[1] : undefined
+    const path = plain ?? change
+    const isChange = path?.startsWith("changes/") === true
+    const fits =
+      change === undefined
+        ? plain !== undefined && !isChange
+        : isChange && guarded(change).every((expected, n) => lines[at + n] === expected)
+    if (path === undefined || !fits)
+      throw new Error(
+        `install.sql: "${line}" is not understood. A file is included by \\ir folder/object.sql, a change of data by:\n${guarded("changes/0001_name.sql").join("\n")}`
+      )
+    if (change !== undefined) at += guarded(change).length - 1
+    paths.push(path)
+  }
+  return paths
+}
