@@ -4,6 +4,7 @@
 import { Cache, type Duration, Effect, Exit, Layer } from "effect"
 import { HttpEffect, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { type HttpApiEndpoint, HttpApiMiddleware, HttpApiSecurity } from "effect/http-api"
+import { layerPer } from "../internal/layerPer.ts"
 import * as EventContext from "../domain/EventContext.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import * as StatedTenant from "./statedTenant.ts"
@@ -180,12 +181,14 @@ export const layerWith = (
   never,
   TenantResolver | EventStorage.EventStorage
 > =>
-  Layer.unwrap(
-    Effect.map(make(options), (guard) =>
-      Layer.mergeAll(
-        Layer.succeed(TenantMiddleware, guard),
-        // The resolver reads the header itself, and tells what is wrong with it.
-        Layer.succeed(BearerTenantMiddleware, { bearer: guard })
+  layerPer([TenantResolver, EventStorage.EventStorage], () =>
+    Layer.unwrap(
+      Effect.map(make(options), (guard) =>
+        Layer.mergeAll(
+          Layer.succeed(TenantMiddleware, guard),
+          // The resolver reads the header itself, and tells what is wrong with it.
+          Layer.succeed(BearerTenantMiddleware, { bearer: guard })
+        )
       )
     )
   )

@@ -2,7 +2,8 @@
  * Applies the SQL files of `migrations/` to a PostgreSQL database.
  */
 import { Effect, Layer } from "effect"
-import type { SqlClient } from "effect/sql"
+import { SqlClient } from "effect/sql"
+import { layerPer } from "../internal/layerPer.ts"
 import * as Migrate from "./migrate.ts"
 import { schemaNumber } from "./schemaNumber.ts"
 import { type SqlFile, sqlFiles } from "./sqlFiles.ts"
@@ -61,9 +62,13 @@ export const run: Effect.Effect<ReadonlyArray<string>, Migrate.MigrationError, S
 )
 
 /** Applies the files when the layer is built. See {@link run}. */
-export const layer: Layer.Layer<never, Migrate.MigrationError, SqlClient.SqlClient> = Layer.effectDiscard(run)
+export const layer: Layer.Layer<never, Migrate.MigrationError, SqlClient.SqlClient> = layerPer(
+  [SqlClient.SqlClient],
+  () => Layer.effectDiscard(run)
+)
 
 /** Like {@link layer}, with options. */
 export const layerWith = (
   options: Options
-): Layer.Layer<never, Migrate.MigrationError, SqlClient.SqlClient> => Layer.effectDiscard(runWith(options))
+): Layer.Layer<never, Migrate.MigrationError, SqlClient.SqlClient> =>
+  layerPer([SqlClient.SqlClient], () => Layer.effectDiscard(runWith(options)))

@@ -6,6 +6,7 @@ import type { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import { layer as reactivity } from "effect/reactivity/Reactivity"
 import { SqlClient, SqlError } from "effect/sql"
+import { layerPer } from "../internal/layerPer.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import * as pgError from "./sqlErrors.ts"
 import * as pgRoutedClient from "./routedClient.ts"
@@ -155,42 +156,44 @@ export const layer = <E>(
   never,
   TenantDirectory
 > =>
-  Layer.effectContext(
-    Effect.gen(function* () {
-      const open = (
-        placement: string
-      ): Effect.Effect<pgRoutedClient.PgMember, StorageUnavailable, Scope.Scope> =>
-        Effect.suspend(() => {
-          const database = options.database(placement)
-          if (database === undefined) {
-            const operation = "open a database"
-            return Effect.fail(
-              new StorageUnavailable({ operation, retryable: false, code: "UnknownPlacement" })
-            )
-          }
-          const layers = stores(placement, database, options.migrations ?? "check")
-          return Effect.map(RoutedStorage.build(placement, layers, isRetryable), (services) => ({
-            placement,
-            events: Context.get(services, EventStorage),
-            projections: Context.get(services, ProjectionStorage),
-            snapshots: Context.get(services, SnapshotStorage),
-            sql: Context.get(services, SqlClient.SqlClient),
-            dedicated: database.dedicated ?? false
-          }))
-        })
-      const { hints, router } = yield* RoutedStorage.makeRouter(open, options)
-      const client = yield* pgRoutedClient.make(router)
-      return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
-        Context.add(ProjectionStorage, routedProjections.make(router, client.within)),
-        Context.add(SnapshotStorage, routedSnapshots.make(router)),
-        Context.add(SqlClient.SqlClient, client.sql),
-        Context.add(
-          PgSilo,
-          PgSilo.of({ on: client.on, open: router.storages.open, close: router.storages.close })
+  layerPer([TenantDirectory], () =>
+    Layer.effectContext(
+      Effect.gen(function* () {
+        const open = (
+          placement: string
+        ): Effect.Effect<pgRoutedClient.PgMember, StorageUnavailable, Scope.Scope> =>
+          Effect.suspend(() => {
+            const database = options.database(placement)
+            if (database === undefined) {
+              const operation = "open a database"
+              return Effect.fail(
+                new StorageUnavailable({ operation, retryable: false, code: "UnknownPlacement" })
+              )
+            }
+            const layers = stores(placement, database, options.migrations ?? "check")
+            return Effect.map(RoutedStorage.build(placement, layers, isRetryable), (services) => ({
+              placement,
+              events: Context.get(services, EventStorage),
+              projections: Context.get(services, ProjectionStorage),
+              snapshots: Context.get(services, SnapshotStorage),
+              sql: Context.get(services, SqlClient.SqlClient),
+              dedicated: database.dedicated ?? false
+            }))
+          })
+        const { hints, router } = yield* RoutedStorage.makeRouter(open, options)
+        const client = yield* pgRoutedClient.make(router)
+        return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
+          Context.add(ProjectionStorage, routedProjections.make(router, client.within)),
+          Context.add(SnapshotStorage, routedSnapshots.make(router)),
+          Context.add(SqlClient.SqlClient, client.sql),
+          Context.add(
+            PgSilo,
+            PgSilo.of({ on: client.on, open: router.storages.open, close: router.storages.close })
+          )
         )
-      )
-    })
-  ).pipe(Layer.provide(reactivity))
+      })
+    ).pipe(Layer.provide(reactivity))
+  )
 
 const owner = (
   operation: string,

@@ -2,13 +2,15 @@
  * The driver for PostgreSQL: events, progress of projections and snapshots of one database.
  */
 import { Context, Effect, Layer } from "effect"
-import type { SqlClient } from "effect/sql"
+import { SqlClient } from "effect/sql"
+import { layerPer } from "../internal/layerPer.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import type * as PgCheck from "./PgCheck.ts"
 import * as events from "./events.ts"
+import { perClient } from "./perClient.ts"
 import * as projections from "./projections.ts"
 import * as snapshots from "./snapshots.ts"
 
@@ -18,21 +20,9 @@ export type Options = events.Options
 /** Reasons why a store does not start. */
 export type PgStorageError = PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable
 
-/**
- * A store in PostgreSQL, with settings.
- *
- * **Details**
- *
- * Needs a client of a migrated database: `PgClient.layer` or `PgEmbedded.layer`, and `PgMigrator.layer` between them if the
- * program migrates the database itself. With a `PgClient` the store also hears of the appends of other processes.
- *
- * Fails with `SchemaOutdated` if the database is not migrated, with `IsolationImpaired` if something in it defeats the
- * isolation of tenants, and with `StorageUnavailable` if it cannot be asked.
- */
-export const layerWith = (
-  options: Options
-): Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, PgStorageError, SqlClient.SqlClient> =>
-  Layer.effectContext(
+/** One store for all who have the same client and want the same settings. */
+const storeOf = perClient(
+  (_client, options: Options) =>
     Effect.map(
       Effect.all([events.make(options), projections.make, snapshots.make]),
       ([ofEvents, ofProjections, ofSnapshots]) =>
@@ -40,7 +30,38 @@ export const layerWith = (
           Context.add(ProjectionStorage, ofProjections),
           Context.add(SnapshotStorage, ofSnapshots)
         )
-    )
+    ),
+  ({ announce = true, onImpairedIsolation = "refuse", provisionOnAppend = true, ...sizes }) =>
+    JSON.stringify([
+      announce,
+      onImpairedIsolation,
+      provisionOnAppend,
+      sizes.pageBytes,
+      sizes.groupCommit,
+      sizes.groupLoads
+    ])
+)
+
+/**
+ * A store in PostgreSQL, with settings.
+ *
+ * **Details**
+ *
+ * Needs a client of a migrated database: `PgClient.layer` or `PgEmbedded.layer`, with `PgMigrator.layer` on it if the program
+ * migrates the database itself. With a `PgClient` the store also hears of the appends of other processes.
+ *
+ * A client has one store, with one group commit and one listener, wherever and however often a program builds this layer.
+ * Another client has another store. Different settings on one client are different stores, which share the listener. A
+ * store ends with the last scope it was built in.
+ *
+ * Fails with `SchemaOutdated` if the database is not migrated, with `IsolationImpaired` if something in it defeats the
+ * isolation of tenants, and with `StorageUnavailable` if it cannot be asked.
+ */
+export const layerWith = (
+  options: Options
+): Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, PgStorageError, SqlClient.SqlClient> =>
+  layerPer([SqlClient.SqlClient], () =>
+    Layer.effectContext(Effect.flatMap(SqlClient.SqlClient, (client) => storeOf(client, options)))
   )
 
 /** A store in PostgreSQL. See {@link layerWith}. */

@@ -3,6 +3,7 @@
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
+import { layerPer } from "../internal/layerPer.ts"
 import { checkedTenant } from "../domain/currentTenant.ts"
 import * as pgError from "./sqlErrors.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
@@ -95,9 +96,11 @@ type Checked = PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnava
 export const layerWith = (
   options: TenantDirectory.CacheOptions
 ): Layer.Layer<TenantDirectory.TenantDirectory | PgTenantDirectory, Checked, SqlClient.SqlClient> =>
-  Layer.effectContext(make(options)).pipe(
-    // For the audit trail.
-    Layer.provide(PgStorage.layerWith({ announce: false }))
+  layerPer([SqlClient.SqlClient], () =>
+    Layer.effectContext(make(options)).pipe(
+      // For the audit trail.
+      Layer.provide(PgStorage.layerWith({ announce: false }))
+    )
   )
 
 /** The directory in a database. See {@link layerWith}. */

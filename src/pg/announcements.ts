@@ -1,7 +1,8 @@
 /** How processes tell each other that logs have grown: hints, sent outside of appends and at most every few milliseconds. */
 import { PgClient } from "@effect/sql-pg"
-import { Clock, Context, Effect, Latch, Option, PubSub, Schedule, type Scope, Stream } from "effect"
+import { Clock, Context, Effect, Latch, PubSub, Schedule, type Scope, Stream } from "effect"
 import type { SqlClient } from "effect/sql"
+import { perClient } from "./perClient.ts"
 import * as PgTenant from "./PgTenant.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
@@ -17,10 +18,16 @@ export interface Growth {
   readonly changes: Stream.Stream<void>
 }
 
-export const make = Effect.fnUntraced(function* (
-  sql: SqlClient.SqlClient,
-  announces: boolean
-): Effect.fn.Return<Growth, never, Scope.Scope> {
+/** What the stores of a client have in common. */
+interface Shared extends Pick<Growth, "changes"> {
+  readonly announce: (tenants: ReadonlyArray<TenantId>, toOthers: boolean) => Effect.Effect<void>
+}
+
+const isPgClient = (sql: SqlClient.SqlClient): sql is PgClient.PgClient => PgClient.TypeId in sql
+
+const makeShared = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient
+): Effect.fn.Return<Shared, never, Scope.Scope> {
   const grown = yield* PubSub.sliding<void>(1)
   const pending = new Set<TenantId>()
   const waiting = yield* Latch.make(false)
@@ -51,36 +58,51 @@ export const make = Effect.fnUntraced(function* (
 
   // One connection listens for all who listen in this process, from the first of them on.
   const scope = yield* Effect.scope
-  const client = yield* Effect.serviceOption(PgClient.PgClient)
-  const hears = Option.isSome(client) && client.value.config.stream === undefined
-  const listen = hears
-    ? Stream.unwrap(Effect.map(client.value.listen(channel), Stream.fromQueue)).pipe(
-        // Before and after a lost connection something may have been missed.
-        Stream.onStart(Effect.sync(() => PubSub.publishUnsafe(grown, undefined))),
-        Stream.runForEach(() => Effect.sync(() => PubSub.publishUnsafe(grown, undefined))),
-        Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])),
-        Effect.forkIn(scope)
-      )
-    : Effect.void
+  // The embedded database has no second connection to listen on.
+  const listen =
+    isPgClient(sql) && sql.config.stream === undefined
+      ? Stream.unwrap(Effect.map(sql.listen(channel), Stream.fromQueue)).pipe(
+          // Before and after a lost connection something may have been missed.
+          Stream.onStart(Effect.sync(() => PubSub.publishUnsafe(grown, undefined))),
+          Stream.runForEach(() => Effect.sync(() => PubSub.publishUnsafe(grown, undefined))),
+          Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])),
+          Effect.forkIn(scope)
+        )
+      : Effect.void
   const listenOnce = yield* Effect.cached(listen)
 
-  const grow = (tenants: ReadonlyArray<TenantId>): void => {
+  const grow = (tenants: ReadonlyArray<TenantId>, toOthers: boolean): void => {
     PubSub.publishUnsafe(grown, undefined)
-    if (!announces) return
+    if (!toOthers) return
     for (const tenant of tenants) pending.add(tenant)
     waiting.openUnsafe()
   }
 
   return {
-    announce: (tenants) =>
+    announce: (tenants, toOthers) =>
       tenants.length === 0
         ? Effect.void
         : Effect.withFiber(({ context }) => {
             if (PgTenant.openIn(context, sql) !== undefined)
-              return sql.afterCommit(Effect.sync(() => grow(tenants)))
-            grow(tenants)
+              return sql.afterCommit(Effect.sync(() => grow(tenants, toOthers)))
+            grow(tenants, toOthers)
             return Effect.void
           }),
     changes: Stream.unwrap(Effect.as(listenOnce, Stream.fromPubSub(grown)))
   }
 })
+
+const sharedOf = perClient(makeShared, () => "announcements")
+
+/**
+ * The announcements of a store. All stores of a client have one sender and one listener; `toOthers` says whether this store
+ * announces to other processes as well.
+ */
+export const make = (
+  sql: SqlClient.SqlClient,
+  toOthers: boolean
+): Effect.Effect<Growth, never, Scope.Scope> =>
+  Effect.map(sharedOf(sql), ({ announce, changes }) => ({
+    announce: (tenants) => announce(tenants, toOthers),
+    changes
+  }))

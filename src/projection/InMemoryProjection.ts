@@ -2,6 +2,7 @@
  * Read models in memory: a pure fold over a tenant's log, kept per tenant in the process and up to date with the log.
  */
 import { Context, type Duration, Effect, Layer, Option, RcMap, type Schedule, Stream } from "effect"
+import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
@@ -268,8 +269,8 @@ export const make = <
       return state
     },
     Service: key,
-    layer: Layer.effect(key, build({})),
-    layerWith: (settings) => Layer.effect(key, build(settings)),
+    layer: layerPer([EventStorage.EventStorage], () => Layer.effect(key, build({}))),
+    layerWith: (settings) => layerPer([EventStorage.EventStorage], () => Layer.effect(key, build(settings))),
     get: key.use(({ get }) => get),
     awaitPosition: (position, settings) => key.use((service) => service.awaitPosition(position, settings)),
     changes: Stream.unwrap(Effect.map(key, ({ changes }) => changes))

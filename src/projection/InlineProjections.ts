@@ -4,10 +4,11 @@
  */
 import { Cause, Context, Effect, Layer, Option, Predicate, Result, Stream } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
+import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
 import { whileHandling } from "../domain/EventContext.ts"
-import type * as EventStorage from "../driver/EventStorage.ts"
+import * as EventStorage from "../driver/EventStorage.ts"
 import * as EventStore from "../store/EventStore.ts"
 import type { ImportThrough } from "../store/importEvents.ts"
 import { CurrentDerivedIds, deriveIds, named } from "../domain/derivedIds.ts"
@@ -240,8 +241,10 @@ export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
   | SqlClient.SqlClient
   | Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>
 > =>
-  Layer.effect(EventStore.EventStore, make(options.projections)).pipe(
-    Layer.provide(EventStore.layerWith(options.store ?? {}))
+  layerPer([EventStorage.EventStorage, SqlClient.SqlClient], () =>
+    Layer.effect(EventStore.EventStore, make(options.projections)).pipe(
+      Layer.provide(EventStore.layerWith(options.store ?? {}))
+    )
   )
 
 /**

@@ -3,14 +3,15 @@
  * nothing is published that was not committed.
  */
 import { DateTime, Duration, Effect, Layer, Result, Schedule } from "effect"
+import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
-import type * as EventStorage from "../driver/EventStorage.ts"
+import * as EventStorage from "../driver/EventStorage.ts"
 import { codecOf } from "../domain/codec/aggregateCodec.ts"
 import { partId } from "../domain/derivedIds.ts"
 import * as Projection from "./Projection.ts"
 import * as ProjectionRunner from "./ProjectionRunner.ts"
-import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
+import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { type Message, Publisher, PublishFailed } from "./Publisher.ts"
 import * as Reaction from "./Reaction.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
@@ -195,14 +196,16 @@ export const layer = <const As extends ReadonlyArray<Aggregate.Any>>(
   EventStorage.EventStorage | ProjectionStorage.ProjectionStorage | Publisher
 > => {
   const { concurrency, pollInterval, sweepInterval } = options
-  return Layer.effectDiscard(
-    Layer.build(
-      ProjectionRunner.layer({
-        projections: [make(name, options)],
-        concurrency,
-        pollInterval,
-        sweepInterval
-      })
+  return layerPer([EventStorage.EventStorage, ProjectionStorage.ProjectionStorage, Publisher], () =>
+    Layer.effectDiscard(
+      Layer.build(
+        ProjectionRunner.layer({
+          projections: [make(name, options)],
+          concurrency,
+          pollInterval,
+          sweepInterval
+        })
+      )
     )
   )
 }

@@ -3,6 +3,7 @@
  * dead letters, rebuilds.
  */
 import { Context, DateTime, type Duration, Effect, Layer, Option, Stream } from "effect"
+import { layerPer } from "../internal/layerPer.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import { textProblem } from "../internal/json.ts"
@@ -294,4 +295,6 @@ export const layer: Layer.Layer<
   Projections,
   never,
   EventStorage.EventStorage | ProjectionStorage.ProjectionStorage
-> = Layer.effect(Projections, make)
+> = layerPer([EventStorage.EventStorage, ProjectionStorage.ProjectionStorage], () =>
+  Layer.effect(Projections, make)
+)

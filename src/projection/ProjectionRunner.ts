@@ -3,6 +3,7 @@
  * that has waited longest. There is no leader; any number of processes share the work.
  */
 import { Cause, Context, type Duration, Effect, Layer, Metric, Option, PubSub, Result, Stream } from "effect"
+import { layerPer } from "../internal/layerPer.ts"
 import type * as Event from "../domain/Event.ts"
 import * as EventContext from "../domain/EventContext.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
@@ -385,4 +386,7 @@ export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
   | EventStorage.EventStorage
   | ProjectionStorage.ProjectionStorage
   | Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>
-> => Layer.effect(ProjectionRunner, make(options))
+> =>
+  layerPer([EventStorage.EventStorage, ProjectionStorage.ProjectionStorage], () =>
+    Layer.effect(ProjectionRunner, make(options))
+  )

@@ -3,6 +3,7 @@
  * is. On PostgreSQL use `PgSilo`, which routes the program's own SQL as well.
  */
 import { Cause, Context, type Duration, Effect, Latch, Layer, PubSub, type Scope, Stream } from "effect"
+import { layerPer } from "../internal/layerPer.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import * as OpenStorages from "./openStorages.ts"
 import * as routedEvents from "./events.ts"
@@ -128,22 +129,24 @@ const tagOf = (error: unknown): string | null =>
 export const layerWith = <E>(
   options: Options<E>
 ): Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, never, TenantDirectory> =>
-  Layer.effectContext(
-    Effect.gen(function* () {
-      const open = (placement: string): Effect.Effect<Member, StorageUnavailable, Scope.Scope> =>
-        Effect.suspend(() => build(placement, options.storage(placement), () => true)).pipe(
-          Effect.map((services) => ({
-            placement,
-            events: Context.get(services, EventStorage),
-            projections: Context.get(services, ProjectionStorage),
-            snapshots: Context.get(services, SnapshotStorage),
-            dedicated: options.dedicated?.(placement) ?? false
-          }))
+  layerPer([TenantDirectory], () =>
+    Layer.effectContext(
+      Effect.gen(function* () {
+        const open = (placement: string): Effect.Effect<Member, StorageUnavailable, Scope.Scope> =>
+          Effect.suspend(() => build(placement, options.storage(placement), () => true)).pipe(
+            Effect.map((services) => ({
+              placement,
+              events: Context.get(services, EventStorage),
+              projections: Context.get(services, ProjectionStorage),
+              snapshots: Context.get(services, SnapshotStorage),
+              dedicated: options.dedicated?.(placement) ?? false
+            }))
+          )
+        const { hints, router } = yield* makeRouter(open, options)
+        return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
+          Context.add(ProjectionStorage, routedProjections.make(router, router.within)),
+          Context.add(SnapshotStorage, routedSnapshots.make(router))
         )
-      const { hints, router } = yield* makeRouter(open, options)
-      return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
-        Context.add(ProjectionStorage, routedProjections.make(router, router.within)),
-        Context.add(SnapshotStorage, routedSnapshots.make(router))
-      )
-    })
+      })
+    )
   )

@@ -3,6 +3,7 @@
  * condition that nothing that matters has been appended since (a dynamic consistency boundary).
  */
 import { Cause, Context, Effect, Exit, Layer, Result, type Schedule, Stream } from "effect"
+import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as DecisionModel from "../domain/DecisionModel.ts"
 import type * as Event from "../domain/Event.ts"
@@ -377,8 +378,11 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
   })
 
 /** Decisions on an event store. */
-export const layer: Layer.Layer<Decisions, never, EventStore.EventStore> = Layer.effect(Decisions, make({}))
+export const layer: Layer.Layer<Decisions, never, EventStore.EventStore> = layerPer(
+  [EventStore.EventStore],
+  () => Layer.effect(Decisions, make({}))
+)
 
 /** Decisions on an event store, with settings. */
 export const layerWith = (options: Options): Layer.Layer<Decisions, never, EventStore.EventStore> =>
-  Layer.effect(Decisions, make(options))
+  layerPer([EventStore.EventStore], () => Layer.effect(Decisions, make(options)))

@@ -2,6 +2,7 @@
  * The event store: typed events in, typed events out, always of the current tenant.
  */
 import { Context, type DateTime, Effect, Layer, type Schema, Stream } from "effect"
+import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import type * as EventQuery from "../domain/EventQuery.ts"
@@ -432,14 +433,16 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
   })
 
 /** The event store on a driver. */
-export const layer: Layer.Layer<EventStore, never, EventStorage.EventStorage> = Layer.effect(
-  EventStore,
-  make({})
+export const layer: Layer.Layer<EventStore, never, EventStorage.EventStorage> = layerPer(
+  [EventStorage.EventStorage],
+  () => Layer.effect(EventStore, make({}))
 )
 
 /** The event store on a driver, with settings. */
 export const layerWith = (options: Options): Layer.Layer<EventStore, never, EventStorage.EventStorage> =>
-  Layer.effect(
-    EventStore,
-    Effect.suspend(() => make(options))
+  layerPer([EventStorage.EventStorage], () =>
+    Layer.effect(
+      EventStore,
+      Effect.suspend(() => make(options))
+    )
   )

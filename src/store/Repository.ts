@@ -12,6 +12,7 @@ import {
   type Schedule,
   type Schema
 } from "effect"
+import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import * as EventStore from "./EventStore.ts"
@@ -305,9 +306,9 @@ const make = (
   })
 
 /** The repository on an event store. */
-export const layer: Layer.Layer<Repository, never, EventStore.EventStore> = Layer.effect(
-  Repository,
-  make({}, none)
+export const layer: Layer.Layer<Repository, never, EventStore.EventStore> = layerPer(
+  [EventStore.EventStore],
+  () => Layer.effect(Repository, make({}, none))
 )
 
 /** The repository on an event store, with settings; with snapshots, on a storage of those as well. */
@@ -319,12 +320,14 @@ export function layerWith(
   options: Options | OptionsWithSnapshots
 ): Layer.Layer<Repository, never, EventStore.EventStore | SnapshotStorage.SnapshotStorage> {
   const { snapshots } = options
-  return Layer.effect(
-    Repository,
-    snapshots === undefined
-      ? make(options, none)
-      : Effect.flatMap(SnapshotStorage.SnapshotStorage, (storage) =>
-          Effect.flatMap(makeSnapshots(snapshots, storage), (made) => make(options, made))
+  return snapshots === undefined
+    ? layerPer([EventStore.EventStore], () => Layer.effect(Repository, make(options, none)))
+    : layerPer([EventStore.EventStore, SnapshotStorage.SnapshotStorage], () =>
+        Layer.effect(
+          Repository,
+          Effect.flatMap(SnapshotStorage.SnapshotStorage, (storage) =>
+            Effect.flatMap(makeSnapshots(snapshots, storage), (made) => make(options, made))
+          )
         )
-  )
+      )
 }

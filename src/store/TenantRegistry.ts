@@ -2,6 +2,7 @@
  * The registry of tenants: who has a log, who may write to it, what each has used, and who looked across tenants.
  */
 import { Context, DateTime, Effect, Layer, Stream } from "effect"
+import { layerPer } from "../internal/layerPer.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { checkedTenant, currentTenant } from "../domain/currentTenant.ts"
 import { accesses, usage } from "./decode.ts"
@@ -78,10 +79,9 @@ export class TenantRegistry extends Context.Service<
 const pageSize = 500
 const usagePageSize = 200
 
-/** The registry on a driver. */
-export const layer: Layer.Layer<TenantRegistry, never, EventStorage.EventStorage> = Layer.effect(
-  TenantRegistry,
-  Effect.map(EventStorage.EventStorage, (storage) => {
+const make: Effect.Effect<TenantRegistry["Service"], never, EventStorage.EventStorage> = Effect.map(
+  EventStorage.EventStorage,
+  (storage) => {
     const setStatus = (operation: string, status: EventStorage.TenantStatus) => (tenantId: TenantId) =>
       checkedTenant(tenantId).pipe(
         Effect.andThen(recordAccess(storage, `${operation} ${tenantId}`)),
@@ -128,5 +128,11 @@ export const layer: Layer.Layer<TenantRegistry, never, EventStorage.EventStorage
         )
       )
     })
-  })
+  }
+)
+
+/** The registry on a driver. */
+export const layer: Layer.Layer<TenantRegistry, never, EventStorage.EventStorage> = layerPer(
+  [EventStorage.EventStorage],
+  () => Layer.effect(TenantRegistry, make)
 )

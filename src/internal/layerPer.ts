@@ -1,0 +1,43 @@
+/** Layers that are built once for each of the services they stand on, and not once for all. */
+import { Context, Effect, Layer } from "effect"
+
+/** The layers that were made for services, by the first of those; further down by the next. */
+interface Branch<A, E, R> {
+  readonly branches: WeakMap<object, Branch<A, E, R>>
+  layer: Layer.Layer<A, E, R> | undefined
+}
+
+const branch = <A, E, R>(): Branch<A, E, R> => ({ branches: new WeakMap(), layer: undefined })
+
+const isObject = (value: unknown): value is object =>
+  (typeof value === "object" && value !== null) || typeof value === "function"
+
+/**
+ * A layer that Effect builds once for each combination of these services.
+ *
+ * **Details**
+ *
+ * Effect remembers a layer by its reference, also across nested `provide`s and across the keys of a `LayerMap`. So one
+ * constant, used with two databases, would be the service of the first one in both. `Layer.fresh` would build it for each
+ * use, and so make two of what should be one. This makes a layer per service instance, which Effect remembers as usual.
+ */
+export const layerPer = <A, E, R>(
+  services: ReadonlyArray<Context.Key<NoInfer<R>, unknown>>,
+  make: () => Layer.Layer<A, E, R>
+): Layer.Layer<A, E, R> => {
+  const root = branch<A, E, R>()
+  return Layer.fromBuild((memoMap, scope) =>
+    Effect.contextWith((context: Context.Context<R>) => {
+      let found = root
+      for (const key of services) {
+        const service = Context.get(context, key)
+        if (!isObject(service)) continue
+        let next = found.branches.get(service)
+        if (next === undefined) found.branches.set(service, (next = branch()))
+        found = next
+      }
+      found.layer ??= make()
+      return Layer.buildWithMemoMap(found.layer, memoMap, scope)
+    })
+  )
+}
