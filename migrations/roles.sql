@@ -16,28 +16,52 @@
 do $$
 declare
   group_role text;
+  purpose text;
+  -- since PostgreSQL 16 the maker of a role is its administrator, and a member only if it says so
+  graded constant boolean := pg_catalog.current_setting('server_version_num')::integer >= 160000;
+  options constant text := case when graded then ' with inherit true, set true' else '' end;
+  missing text[] := '{}';
 begin
-  foreach group_role in array array[
-    'eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants',
-    'eventsourcing_runner_owner', 'eventsourcing_all_tenants_owner'
-  ] loop
+  for group_role, purpose in values
+    ('eventsourcing_tenant', 'Event store: the work of one tenant.'),
+    ('eventsourcing_runner', 'Event store: calls the functions that find work for projections.'),
+    ('eventsourcing_all_tenants', 'Event store: calls the functions that look across tenants.'),
+    ('eventsourcing_runner_owner', 'Event store: owns the functions that find work. Not to be granted.'),
+    ('eventsourcing_all_tenants_owner', 'Event store: owns the functions that look across tenants. Not to be granted.')
+  loop
     if not exists (select from pg_catalog.pg_roles where rolname = group_role) then
       begin
         execute pg_catalog.format('create role %I nologin', group_role);
+        execute pg_catalog.format('comment on role %I is %L', group_role, purpose);
       exception
         -- roles belong to the whole cluster: another database of it may be migrated at the same moment
         when duplicate_object or unique_violation then null;
       end;
     end if;
-    -- an owner that is not a superuser must be able to hand functions over to the role
-    if not (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
+    -- An owner that is not a superuser must be able to hand functions over to the role, and to replace them afterwards.
+    if not pg_catalog.pg_has_role(group_role, 'usage')
+      or not pg_catalog.pg_has_role(group_role, case when graded then 'set' else 'member' end)
+    then
       begin
-        execute pg_catalog.format('grant %I to current_user', group_role);
+        execute pg_catalog.format('grant %I to current_user%s', group_role, options);
       exception
-        when insufficient_privilege then null; -- a superuser made the role: it must have granted it as well
+        when insufficient_privilege then null;
       end;
+      if not pg_catalog.pg_has_role(group_role, 'usage')
+        or not pg_catalog.pg_has_role(group_role, case when graded then 'set' else 'member' end)
+      then
+        missing := missing || pg_catalog.quote_ident(group_role);
+      end if;
     end if;
   end loop;
+  if missing <> '{}' then
+    raise exception 'the group roles were made by another role, and % is no member of: %', current_user,
+      pg_catalog.array_to_string(missing, ', ')
+      using errcode = 'insufficient_privilege', hint = pg_catalog.format(
+        'As a superuser, or as a role with the admin option on them, run: grant %s to %I%s; %sthen run the migrations again',
+        pg_catalog.array_to_string(missing, ', '), current_user, options,
+        case when graded then '' else pg_catalog.format('alter role %I inherit; ', current_user) end);
+  end if;
 end
 $$;
 

@@ -4,35 +4,40 @@
  * change its files.
  */
 import { createHash } from "node:crypto"
-import { readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { schemaNumber } from "../src/pg/schemaNumber.ts"
 import { type SqlFile, sqlFiles } from "../src/pg/sqlFiles.ts"
 
-interface Recorded {
+/** The files of a schema: the SHA-256 of each. */
+export interface RecordedSchema {
   readonly number: number
-  readonly sha256: string
+  readonly files: Readonly<Record<string, string>>
 }
 
-/** The SHA-256 of all files with their paths. */
-export const fingerprint = (files: ReadonlyArray<SqlFile>): string =>
-  createHash("sha256").update(JSON.stringify(files)).digest("hex")
+/** Where the files of the last number are written down: a line each, so that two changes of different files merge. */
+export const recordFile: URL = new URL("../test/fixtures/schema.json", import.meta.url)
+
+/** The files as they are now. */
+export const schemaOf = (number: number, files: ReadonlyArray<SqlFile>): RecordedSchema => ({
+  number,
+  files: Object.fromEntries(
+    files.map(({ path, sql }) => [path, createHash("sha256").update(sql).digest("hex")])
+  )
+})
 
 const main = (): void => {
-  const file = new URL("../test/fixtures/schemas.json", import.meta.url)
-  const recorded = JSON.parse(readFileSync(file, "utf8")) as ReadonlyArray<Recorded>
-  const sha256 = fingerprint(sqlFiles)
-  const last = recorded.at(-1)
-  const mayChange = process.argv.includes("--unreleased")
-  if (last !== undefined && last.sha256 !== sha256) {
-    const least = mayChange ? last.number : last.number + 1
+  const now = schemaOf(schemaNumber, sqlFiles)
+  if (existsSync(recordFile)) {
+    const last = JSON.parse(readFileSync(recordFile, "utf8")) as RecordedSchema
+    const same = JSON.stringify(last.files) === JSON.stringify(now.files)
+    const least = same || process.argv.includes("--unreleased") ? last.number : last.number + 1
     if (schemaNumber < least)
       throw new Error(
         `the files are not those of schema ${last.number}: raise the number in src/pg/schemaNumber.ts and in migrations/checks/schema_version.sql`
       )
   }
-  const others = recorded.filter(({ number }) => number < schemaNumber)
-  writeFileSync(file, `${JSON.stringify([...others, { number: schemaNumber, sha256 }], null, 2)}\n`)
+  writeFileSync(recordFile, `${JSON.stringify(now, null, 2)}\n`)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) main()

@@ -39,8 +39,11 @@ export interface MigrateOptions {
 /** The table of the files that have been applied. */
 const table = "eventsourcing.schema_files"
 
-/** Applied whenever another file is: a file that is applied again may have made a routine that nobody has rights on. */
-const always = "privileges.sql"
+/**
+ * Applied whenever another file is: the first finds out whether this role has the rights to go on, the last gives rights on
+ * what the files in between have made.
+ */
+const always = ["roles.sql", "privileges.sql"]
 
 /** Changes of data are applied once. */
 const once = /^changes\//
@@ -59,14 +62,9 @@ const decodeServerError = Schema.decodeUnknownResult(ServerError)
 const serverError = (error: SqlError.SqlError): typeof ServerError.Type =>
   Result.getOrElse(decodeServerError(error.reason.cause), () => ({ message: String(error.reason.cause) }))
 
-const advice = (code: string | undefined, message: string): string => {
-  if (code === "42501" && /must be (able to SET ROLE|(a )?member of)/i.test(message)) {
-    return (
-      "The group roles were made by somebody else. As a superuser, or as the role that made them, run: " +
-      "grant eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants to <this role>; " +
-      "then run the migrations again."
-    )
-  }
+const advice = (code: string | undefined, hint: string | undefined): string => {
+  // roles.sql knows which right is missing, and gives the statement
+  if (code === "42501" && hint !== undefined) return "Nothing was changed."
   if (code === "42501") {
     return (
       "Run the migrations as the owner of the database, or as a role that may create schemas in it and create roles " +
@@ -94,7 +92,7 @@ const describe = (error: SqlError.SqlError, file?: SqlFile): MigrationError => {
   const at = line === undefined ? "" : ` at line ${line}`
   const said = [message, detail, hint].filter((text) => text !== undefined).join(". ")
   return new MigrationError({
-    message: `${where}${at}: ${said}${code === undefined ? "" : ` (${code.length === 5 ? "SQLSTATE " : ""}${code})`}. ${advice(code, message)}`,
+    message: `${where}${at}: ${said}${code === undefined ? "" : ` (${code.length === 5 ? "SQLSTATE " : ""}${code})`}. ${advice(code, hint)}`,
     ...(file === undefined ? {} : { file: file.path }),
     ...(line === undefined ? {} : { line }),
     ...(code === undefined ? {} : { code }),
@@ -171,13 +169,19 @@ export const migrate = (
 
   const inTransaction = Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    yield* sql`select pg_catalog.set_config('lock_timeout', ${`${lockTimeout}ms`}, true)`
-    // One migrator at a time; the others then find nothing to do.
+    const set = (name: string, millis: number) =>
+      sql`select pg_catalog.set_config(${name}, ${`${millis}ms`}, true)`
+    // The deadline that the client or the role has for statements is not meant for building an index.
+    yield* set("statement_timeout", 0)
+    // One migrator at a time; the others then find nothing to do. Nobody else takes this lock, so waiting for it holds
+    // nobody up.
+    yield* set("lock_timeout", Math.max(1, Math.round(Duration.toMillis(retryFor))))
     yield* sql`select pg_catalog.pg_advisory_xact_lock(${lock})`
+    yield* set("lock_timeout", lockTimeout)
     if ((yield* appliedNumber) > target.number) return []
     const changed = yield* pending(target)
     if (changed.length === 0) return []
-    const paths = new Set(changed.map(({ path }) => path)).add(always)
+    const paths = new Set([...changed.map(({ path }) => path), ...always])
     const files = target.files.filter(({ path }) => paths.has(path))
     for (const file of files) yield* execute(file)
     yield* sql`
@@ -210,7 +214,9 @@ export const migrate = (
 
   return Effect.gen(function* () {
     // Nothing to do is found without a lock: that is the start of every process but the first.
-    if ((yield* appliedNumber) >= target.number) {
+    const applied = yield* appliedNumber
+    if (applied > target.number) return []
+    if (applied === target.number) {
       const changed = yield* Effect.mapError(pending(target), toMigrationError)
       if (changed.length === 0) return []
     }
