@@ -55,7 +55,7 @@ const describeEntry = ([modules, directory]: Entry): string =>
 describe("the public API", () => {
   it("of the main entry point is this", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
-      "Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers Options StateOf Tags Unreadable
+      "Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
       Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed KnowError Known Options Outcome
       Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Tagged
@@ -80,7 +80,7 @@ describe("the public API", () => {
       SnapshotStorage: SnapshotStorage | NewSnapshot SaveSnapshot SnapshotKey SnapshotRow
       StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent LimitExceeded PositionAhead StorageUnavailable TenantMismatch TenantSuspended UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError DecodeError ExpectedVersion InvalidInput ReadError
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
-      Tenant: AllTenants CurrentTenant TenantId generate provide provideAll untenanted withoutTenant | CrossTenantAccess TenantId TenantInLayer WithoutTenant
+      Tenant: AllTenants CurrentTenant TenantId generate provide provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
       TenantDirectory: TenantDirectory layerWith make | CacheOptions Options
       TenantRegistry: TenantRegistry layer | RecordedAccess Usage UsageRange
       Upcaster: dropped from read versions | Any History Into PresentSchema Step StoredPayload StoredVersion Unreadable Upcaster Version"

@@ -97,6 +97,7 @@ export const append = (database: Database, options: AppendOptions): Contender =>
             acknowledged += events
           })
         ),
+        Effect.asVoid,
         Tenant.provide(stream.tenantId)
       )
     })

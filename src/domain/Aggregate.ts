@@ -3,6 +3,7 @@
  */
 import { Metric, Schema } from "effect"
 import type { EventSchema, Tagged } from "./Event.ts"
+import { checkHandlers } from "./handlers.ts"
 import { history } from "./eventHistory.ts"
 import { nameProblem } from "../internal/json.ts"
 import { Uuid } from "../internal/uuid.ts"
@@ -71,8 +72,15 @@ export type Tags<Event extends Tagged, Id> =
       ) => ReadonlyArray<string>
     }
 
+/** The compiler's message about a handler that would never run: it stands in the error, in the place of the handler. */
+export interface NoSuchEvent<Message extends string> {
+  readonly noSuchEvent: Message
+}
+
 /** Refuses handlers of tags that no event has. */
-export type NoOthers<Fold, Tag extends string> = { readonly [Other in Exclude<keyof Fold, Tag>]: never }
+export type NoOthers<Fold, Tag extends string> = {
+  readonly [Other in Exclude<keyof Fold, Tag>]: NoSuchEvent<`no event has the tag "${Other & string}"`>
+}
 
 /** What an aggregate consists of, besides its name and fold. */
 export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
@@ -100,7 +108,8 @@ export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
  * **Gotchas**
  *
  * Throws on a name that is empty, longer than 255 characters or not well formed, for the aggregate and for its events,
- * on two event schemas with the same tag, and on upcasters that contradict each other or lead to no event.
+ * on two event schemas with the same tag, on a handler for a tag that no event has, on an event without a handler, and on
+ * upcasters that contradict each other or lead to no event.
  *
  * **Example**
  *
@@ -134,6 +143,7 @@ export const make = <
   for (const former of history(type, options.events, upcasters).types.keys())
     checkName(`the tag of an event of ${type}`, former)
   const either: Handlers<State, Events[number]["Type"]> | Apply<State, Events[number]["Type"]> = fold
+  if (typeof either === "object") checkHandlers(`aggregate ${type}`, either, Object.keys(tags), "every event")
   const apply = typeof either === "function" ? either : applyByTag(type, either)
   return {
     type,

@@ -3,8 +3,10 @@
  * the tenant's log matter, a pure fold makes a state of them; whoever decides on it appends under the condition that no
  * further event matters.
  */
+import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
 import * as EventQuery from "./EventQuery.ts"
+import { checkHandlers, eventTags } from "./handlers.ts"
 
 /**
  * A decision model: how the events that matter for a decision become a state. A plain value that needs no runtime, made
@@ -39,7 +41,7 @@ export type Handlers<State, Payload extends Event.Tagged> = {
 export type Apply<State, Payload> = (state: State, event: Payload, envelope: Event.Envelope<Payload>) => State
 
 /** Refuses handlers of tags that no event of the query has. */
-export type NoOthers<Fold, Tag extends string> = { readonly [Other in Exclude<keyof Fold, Tag>]: never }
+export type NoOthers<Fold, Tag extends string> = Aggregate.NoOthers<Fold, Tag>
 
 /** What a decision model consists of, besides its fold. */
 export interface Options<State, Payload extends Event.Tagged> {
@@ -51,7 +53,8 @@ export interface Options<State, Payload extends Event.Tagged> {
 
 /**
  * Makes a decision model from the events that matter, an initial state, and either one handler per event type or one
- * function over all of them. Handlers are pure; they get the envelope too, for the id of the aggregate or the time.
+ * function over all of them. Handlers are pure; they get the envelope too, for the id of the aggregate or the time. Throws
+ * on a handler for an event that the query does not match, and on an event that it matches without a handler.
  *
  * **Example**
  *
@@ -75,6 +78,10 @@ export const make = <
   fold: Fold & NoOthers<Fold, Payload["_tag"]>
 ): DecisionModel<State> => {
   const either: Handlers<State, Payload> | Apply<State, Payload> = fold
+  if (typeof either === "object") {
+    const tags = query.items.flatMap(({ aggregate, types }) => types ?? eventTags([aggregate]))
+    checkHandlers("the decision model", either, tags, "every event")
+  }
   const apply = typeof either === "function" ? either : byTag(either)
   return {
     query,

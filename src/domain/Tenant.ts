@@ -5,7 +5,7 @@
  * forgets the tenant does not compile. No layer of this library requires it to be built: a layer is memoised, and a
  * service that reads the tenant while it is built would serve that tenant to the next one.
  */
-import { Context, Effect, type Layer, Schema, SchemaTransformation } from "effect"
+import { Context, Effect, type Layer, Schema, SchemaTransformation, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { textProblem } from "../internal/json.ts"
 import { CanonicalUuid } from "../internal/uuid.ts"
@@ -58,11 +58,27 @@ export class CurrentTenant extends Context.Service<CurrentTenant, TenantId>()(
   "effect-eventsourcing/CurrentTenant"
 ) {}
 
-/** Runs an effect in the name of a tenant. */
+/** An effect or a stream that no longer needs a tenant. */
+// In brackets, so that a union of effects is one effect.
+export type Provided<Self> = [Self] extends [Stream.Stream<infer A, infer E, infer R>]
+  ? Stream.Stream<A, E, Exclude<R, CurrentTenant>>
+  : [Self] extends [Effect.Effect<infer A, infer E, infer R>]
+    ? Effect.Effect<A, E, Exclude<R, CurrentTenant>>
+    : never
+
+/** Runs an effect or a stream in the name of a tenant. */
 export const provide =
   (tenantId: TenantId) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, CurrentTenant>> =>
-    Effect.provideService(effect, CurrentTenant, tenantId)
+  <Self extends Effect.Effect<unknown, unknown, unknown> | Stream.Stream<unknown, unknown, unknown>>(
+    self: Self
+  ): Provided<Self> => {
+    const given: Effect.Effect<unknown, unknown, unknown> | Stream.Stream<unknown, unknown, unknown> = self
+    const provided = Stream.isStream(given)
+      ? Stream.provideService(given, CurrentTenant, tenantId)
+      : Effect.provideService(given, CurrentTenant, tenantId)
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- A conditional type cannot be followed here: a stream gives a stream, an effect an effect.
+    return provided as Provided<Self>
+  }
 
 /** Who looks across tenants, and why. Both are written to the audit trail with every use. */
 export interface CrossTenantAccess {

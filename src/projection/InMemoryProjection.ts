@@ -10,6 +10,7 @@ import type { EnvelopeOf } from "../store/EventStore.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import * as decode from "../store/decode.ts"
 import * as inMemory from "./tenantStates.ts"
+import { checkHandlers, eventTags } from "../domain/handlers.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import type { EnvelopeWith } from "./Projection.ts"
 import { ProjectionBehind } from "./ProjectionError.ts"
@@ -142,6 +143,8 @@ const defaultTimeout = "5 seconds"
  *
  * **Gotchas**
  *
+ * Throws on a handler for a tag that no event of the aggregates has.
+ *
  * Two projections of the same name and version are the same service: give each a name of its own. A fold that changes a
  * state in place shows the change to those who got the state before.
  *
@@ -166,7 +169,7 @@ export const make = <
 >(
   name: Name,
   options: Options<As, State>,
-  fold: Fold
+  fold: Fold & Aggregate.NoOthers<Fold, Aggregate.EventOf<As[number]>["_tag"]>
 ): InMemoryProjection<Name, State, EnvelopeOf<As[number]>> => {
   type Envelope = EnvelopeOf<As[number]>
   const { version = 1, aggregates, initial } = options
@@ -175,6 +178,8 @@ export const make = <
     throw new RangeError(`version of projection ${name} must be a positive integer`)
   const byType = new Map(aggregates.map((aggregate) => [aggregate.type, aggregate]))
   const either: Handlers<As, State> | Apply<As, State> = fold
+  if (typeof either === "object")
+    checkHandlers(`projection ${name}`, either, eventTags(aggregates), "some events")
   const folding = typeof either === "function" ? applyAll(either) : applyByTag<As, State>(either)
   const { apply } = folding
   const key = Context.Service<Running<Name>, Service<State>>(

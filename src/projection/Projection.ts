@@ -5,6 +5,7 @@ import { type Effect, Schedule } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import type { EnvelopeOf } from "../store/EventStore.ts"
+import { checkHandlers, eventTags } from "../domain/handlers.ts"
 import { codecOf } from "../domain/codec/aggregateCodec.ts"
 import type { AllTenants, CurrentTenant } from "../domain/Tenant.ts"
 
@@ -140,6 +141,7 @@ const build = <E, R>(
     if (!Number.isSafeInteger(value) || value < 1)
       throw new RangeError(`${what} of projection ${name} must be a positive integer`)
   }
+  checkHandlers(`projection ${name}`, handlers, eventTags(options.aggregates), "some events")
   const byTag = new Map<
     string,
     (event: Event.Tagged, envelope: Event.Envelope<Event.Tagged>) => Effect.Effect<unknown, E, R>
@@ -165,7 +167,8 @@ const build = <E, R>(
 }
 
 /**
- * A projection of each tenant's events into what belongs to that tenant.
+ * A projection of each tenant's events into what belongs to that tenant. Throws on a handler for a tag that no event of
+ * its aggregates has.
  *
  * **Example**
  *

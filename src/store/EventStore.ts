@@ -30,7 +30,7 @@ import type { AllTenants, CurrentTenant, TenantId } from "../domain/Tenant.ts"
 /** Events for one stream. */
 export interface StreamEvents<Type extends string, State, Payload extends Event.Tagged, Id> {
   readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
-  readonly id: Id
+  readonly id: NoInfer<Id>
   /** The version the stream must have; `"any"` to append whatever it is. */
   readonly expectedVersion: ExpectedVersion
   // NoInfer around it all: inside of the union it would refuse literals with a field of several types.
@@ -124,7 +124,7 @@ export type EnvelopeOf<A> =
 /** Identifies a stream. */
 export interface StreamKey<Type extends string, State, Payload extends Event.Tagged, Id> {
   readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
-  readonly id: Id
+  readonly id: NoInfer<Id>
 }
 
 /** How much is read, and in which direction. */

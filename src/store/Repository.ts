@@ -114,17 +114,17 @@ export class Repository extends Context.Service<
     /** The aggregate; fails with `AggregateNotFound` if it has no events. */
     readonly load: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: Id
+      id: NoInfer<Id>
     ) => Effect.Effect<Loaded<State>, LoadError | AggregateNotFound, CurrentTenant>
     /** The aggregate, or its initial state at version 0. */
     readonly loadOrInitial: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: Id
+      id: NoInfer<Id>
     ) => Effect.Effect<Loaded<State>, LoadError, CurrentTenant>
     /** Whether the aggregate has events. */
     readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: Id
+      id: NoInfer<Id>
     ) => Effect.Effect<boolean, ReadError | InvalidInput, CurrentTenant>
     /**
      * Loads the aggregate, lets `decide` look at its state, and appends the events it yields, provided that nobody
@@ -145,7 +145,7 @@ export class Repository extends Context.Service<
       const D extends Decision<Payload, unknown, unknown>
     >(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: Id,
+      id: NoInfer<Id>,
       decide: (state: State) => D,
       options?: ExecuteOptions
     ) => Effect.Effect<
@@ -156,7 +156,7 @@ export class Repository extends Context.Service<
     /** Appends events that were decided elsewhere. */
     readonly save: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: Id,
+      id: NoInfer<Id>,
       options: NoInfer<SaveOptions<Payload>>
     ) => Effect.Effect<
       EventStore.Appended<Payload, Type>,

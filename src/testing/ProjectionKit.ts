@@ -32,7 +32,7 @@ export interface Add {
   <Type extends string, State, Payload extends Event.Tagged, Id>(
     tenantId: Tenant.TenantId,
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-    id: Id,
+    id: NoInfer<Id>,
     ...events: ReadonlyArray<Event.Appendable<NoInfer<Payload>>>
   ): Given
 }

@@ -98,6 +98,21 @@ describe("an aggregate", () => {
     )
   })
 
+  it("cannot be made with a handler for a tag that none of its events has, nor with an event without one", () => {
+    const options = { state, initial: { count: 0 }, events: [Opened] }
+    const handle = (before: { readonly count: number }) => before
+    const misspelt = { Opened: handle, Opend: handle }
+    const correct: { readonly Opened: typeof handle } = misspelt
+    assert.throws(
+      () => Aggregate.make("Door", options, correct),
+      'aggregate Door has a handler for "Opend", which none of its events is: there are Opened'
+    )
+    assert.throws(
+      () => Aggregate.make("Door", options, {} as typeof correct),
+      "aggregate Door has no handler for Opened"
+    )
+  })
+
   it("takes a name of 255 characters", () => {
     const name = "🎉".repeat(127) + "!"
     assert.strictEqual(Aggregate.make(name, { state, initial: { count: 0 }, events: [] }, {}).type, name)

@@ -95,14 +95,16 @@ describe("a decision model", () => {
     assert.strictEqual(DecisionModel.fold(places, log), " Enrolled a Enrolled b Left a")
   })
 
-  it("is a defect if a handler is missing that the types were told was there", () => {
+  it("cannot be made if a handler is missing that the types were told was there, nor with one for what it does not match", () => {
     const query = EventQuery.of(Course, { tags: [ofCourse("a")] })
     const handlers = { Offered: () => 1 } as unknown as DecisionModel.Handlers<
       number,
       EventQuery.EventOf<typeof query>
     >
-    const model = DecisionModel.make({ query, initial: 0 }, handlers)
-    assert.throws(() => DecisionModel.fold(model, log), "no handler for Enrolled")
+    assert.throws(() => DecisionModel.make({ query, initial: 0 }, handlers), "no handler for Enrolled")
+    const offers = EventQuery.of(Course, { types: ["Offered"] })
+    const other = { Offered: () => 1, Enrolled: () => 2 } as unknown as { readonly Offered: () => number }
+    assert.throws(() => DecisionModel.make({ query: offers, initial: 0 }, other), 'a handler for "Enrolled"')
   })
 
   it("keeps a name that is a word of JavaScript's own", () => {

@@ -100,6 +100,20 @@ describe("the tenant of an effect", () => {
     })
   )
 
+  it.effect("is provided to a stream as to an effect, for as long as it runs", () =>
+    Effect.gen(function* () {
+      const [outer, inner] = [yield* Tenant.generate, yield* Tenant.generate]
+      const seen = yield* Stream.range(1, 2).pipe(
+        Stream.mapEffect(() => Tenant.CurrentTenant),
+        Tenant.provide(inner),
+        Stream.concat(Stream.fromEffect(Tenant.CurrentTenant)),
+        Stream.runCollect,
+        Tenant.provide(outer)
+      )
+      assert.deepStrictEqual(seen, [inner, inner, outer])
+    })
+  )
+
   it.effect("4: that is not a tenant id reaches no driver, whatever the types were told", () =>
     Effect.gen(function* () {
       const forged = "*" as Tenant.TenantId

@@ -148,6 +148,16 @@ describe("a projection in memory", () => {
     }).pipe(asNewTenant, Effect.provide(inMemory))
   )
 
+  it("cannot be made with a handler for a tag that no event of its aggregates has", () => {
+    const handle = (state: number) => state
+    const misspelt = { Paid: handle, Payd: handle }
+    const correct: { readonly Paid: typeof handle } = misspelt
+    assert.throws(
+      () => InMemoryProjection.make("paid", { aggregates: [Order], initial: () => 0 }, correct),
+      'projection paid has a handler for "Payd"'
+    )
+  })
+
   it.effect(
     "reads the logs of tenants that are asked for alone, each once, while they are used and a while longer",
     () => {

@@ -45,6 +45,16 @@ describe("a projection", () => {
     for (const name of ["x", "x".repeat(255)]) assert.strictEqual(make(name).name, name)
   })
 
+  it("cannot be made with a handler for a tag that no event of its aggregates has", () => {
+    const handle = () => Effect.void
+    const misspelt = { Added: handle, Addded: handle }
+    const correct: { readonly Added: typeof handle } = misspelt
+    assert.throws(
+      () => Projection.make("sums", { aggregates: [Sum] }, correct),
+      'projection sums has a handler for "Addded", which none of its events is: there are Added, Removed'
+    )
+  })
+
   it("has a positive version and batch size", () => {
     for (const value of [0, -1, 1.5, Number.NaN, Infinity]) {
       assert.throws(() => make("sums", { version: value }), RangeError)

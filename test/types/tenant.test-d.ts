@@ -34,6 +34,19 @@ describe("a program that forgets the tenant", () => {
   })
 })
 
+describe("a stream of a tenant's events", () => {
+  test("is provided with the tenant like an effect, and keeps its type", () => {
+    const read = store.readStream(stream)
+    const provided = read.pipe(Tenant.provide(tenantId))
+    expectTypeOf<StreamServices<typeof provided>>().toEqualTypeOf<never>()
+    expectTypeOf<typeof provided>().toExtend<Stream.Stream<unknown, unknown>>()
+    const either = {} as Effect.Effect<1, "a", Tenant.CurrentTenant> | Effect.Effect<2, "b">
+    expectTypeOf(Tenant.provide(tenantId)(either)).toEqualTypeOf<Effect.Effect<1 | 2, "a" | "b">>()
+    // @ts-expect-error A number runs for nobody.
+    Tenant.provide(tenantId)(1)
+  })
+})
+
 describe("everything on a tenant's data needs the tenant, and nothing else", () => {
   test("2: in the store", () => {
     const append = store.append({ ...stream, expectedVersion: 0, events: [] })

@@ -1,0 +1,27 @@
+/** Handlers by event type, checked when they are given: a misspelt one would never run, and a missing one throws late. */
+import type { EventSchema } from "./Event.ts"
+import { eventTag } from "./eventTag.ts"
+
+/** The tags of the events of aggregates. */
+export const eventTags = (
+  aggregates: ReadonlyArray<{ readonly events: ReadonlyArray<EventSchema> }>
+): ReadonlyArray<string> => aggregates.flatMap(({ events }) => events.map(eventTag))
+
+/** Throws on a handler for a tag that is none of these, and on a tag without a handler where every event needs one. */
+export const checkHandlers = (
+  owner: string,
+  handlers: object,
+  tags: ReadonlyArray<string>,
+  needed: "every event" | "some events"
+): void => {
+  const named = Object.keys(handlers)
+  const other = named.find((tag) => !tags.includes(tag))
+  if (other !== undefined) {
+    const known = tags.length === 0 ? "there are none" : `there are ${[...new Set(tags)].join(", ")}`
+    throw new TypeError(
+      `${owner} has a handler for ${JSON.stringify(other)}, which none of its events is: ${known}`
+    )
+  }
+  const missing = needed === "every event" ? tags.find((tag) => !named.includes(tag)) : undefined
+  if (missing !== undefined) throw new TypeError(`${owner} has no handler for ${missing}`)
+}
