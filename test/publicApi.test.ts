@@ -78,7 +78,7 @@ describe("the public API", () => {
       RoutedStorage: layerWith | Limits Options
       SnapshotPolicy: every never whenReadMoreThan | Situation SnapshotPolicy
       SnapshotStorage: SnapshotStorage | NewSnapshot SaveSnapshot SnapshotKey SnapshotRow
-      StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent LimitExceeded PositionAhead StorageUnavailable TenantMismatch TenantSuspended UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError DecodeError ExpectedVersion InvalidInput ReadError
+      StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged ReadOnly SchemaMismatch ShuttingDown StorageFull StorageUnavailable TenantMismatch TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
       Tenant: AllTenants CurrentTenant TenantId generate provide provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
       TenantDirectory: TenantDirectory layerWith make | CacheOptions Options

@@ -83,7 +83,7 @@ export const commandCases: ReadonlyArray<Case> = [
                   if (items >= 50) carts[fiber % 2] = randomUUID()
                   return [itemAdded(items)]
                 })
-              ).pipe(Effect.catchTag("VersionConflict", () => Effect.void))
+              ).pipe(Effect.catchTag("Conflict", () => Effect.void))
             )
           }
         ],

@@ -72,7 +72,7 @@ export const importLog = (
   const importCustomer = ({ cases, tenantId }: Customer) =>
     importCases(cases).pipe(
       // Somebody else imports the same log: what they have written is known then.
-      Effect.retry({ while: (error) => error._tag === "VersionConflict", times: 5 }),
+      Effect.retry({ while: (error) => error._tag === "Conflict", times: 5 }),
       Effect.tap(({ added, known, refused }) => onProgress(added + known + refused.length)),
       Tenant.provide(tenantId)
     )

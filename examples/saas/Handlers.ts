@@ -37,22 +37,19 @@ const command = Effect.fn("saas.command")(function* (
   }).pipe(
     Effect.catchTags({
       StorageUnavailable: tryLater,
-      VersionConflict: () => Effect.fail(new Busy({ message: "others change this order, try again" })),
-      InvalidEvent: invalid,
-      InvalidAggregateId: invalid,
-      LimitExceeded: invalid,
+      OutcomeUnknown: tryLater,
+      Conflict: () => Effect.fail(new Busy({ message: "others change this order, try again" })),
+      InvalidInput: invalid,
       // Suspended or removed since the middleware looked.
-      TenantSuspended: () => Effect.fail(new TenantAccessError.TenantNotActive()),
-      UnknownTenant: () => Effect.fail(new TenantAccessError.TenantNotKnown()),
+      TenantRefused: ({ reason }) =>
+        Effect.fail(
+          reason._tag === "UnknownTenant"
+            ? new TenantAccessError.TenantNotKnown()
+            : new TenantAccessError.TenantNotActive()
+        ),
       // Mistakes in this program, which its clients can do nothing about: a 500 that says nothing.
-      AppendConditionFailed: Effect.die,
-      CommandKeyConflict: Effect.die,
-      EventDecodeError: Effect.die,
-      EventIdConflict: Effect.die,
-      InlineProjectionFailed: Effect.die,
-      TenantMismatch: Effect.die,
-      UnknownEventType: Effect.die,
-      UnknownSchemaVersion: Effect.die
+      Undecodable: Effect.die,
+      InlineProjectionFailed: Effect.die
     })
   )
 })
@@ -76,14 +73,9 @@ const OrdersLive = HttpApiBuilder.group(Api, "orders", (handlers) =>
         Effect.map(({ state, version }) => ({ orderId, version, order: state })),
         Effect.catchTags({
           AggregateNotFound: () => Effect.fail(Order.notFound()),
-          InvalidAggregateId: () => Effect.fail(Order.notFound()),
+          InvalidInput: () => Effect.fail(Order.notFound()),
           StorageUnavailable: tryLater,
-          EventDecodeError: Effect.die,
-          InvalidEvent: Effect.die,
-          LimitExceeded: Effect.die,
-          TenantMismatch: Effect.die,
-          UnknownEventType: Effect.die,
-          UnknownSchemaVersion: Effect.die
+          Undecodable: Effect.die
         })
       )
     )
@@ -95,8 +87,7 @@ const OrdersLive = HttpApiBuilder.group(Api, "orders", (handlers) =>
           ProjectionBehind: tryLater,
           ProjectionParked: tryLater,
           StorageUnavailable: tryLater,
-          SqlError: tryLater,
-          TenantMismatch: Effect.die
+          SqlError: tryLater
         })
       )
     )
@@ -112,7 +103,7 @@ const AuditLive = HttpApiBuilder.group(Api, "audit", (handlers) =>
         const entries = found.slice(0, limit)
         return { entries, next: found.length > limit ? (entries.at(-1)?.position ?? null) : null }
       }),
-      Effect.catchTags({ StorageUnavailable: tryLater, TenantMismatch: Effect.die })
+      Effect.catchTags({ StorageUnavailable: tryLater })
     )
   )
 )

@@ -7,7 +7,6 @@ import { checkHandlers } from "./handlers.ts"
 import { history } from "./eventHistory.ts"
 import { nameProblem } from "../internal/json.ts"
 import { Uuid } from "../internal/uuid.ts"
-import type { DecodeError } from "../driver/StoreError.ts"
 import type * as Upcaster from "./Upcaster.ts"
 
 /**
@@ -175,7 +174,7 @@ const checkStateVersion = (type: string, version: number | undefined): void => {
 }
 
 /** Why a stored event cannot be read: the tag of the error it leads to. */
-export type Unreadable = DecodeError["_tag"]
+export type Unreadable = "EventDecodeError" | "UnknownEventType" | "UnknownSchemaVersion"
 
 const strict: ReadonlySet<Unreadable> = new Set()
 

@@ -8,7 +8,8 @@ import type {
   ExpectedVersion,
   ReadError,
   StorageUnavailable,
-  UnknownTenant
+  UnknownTenant,
+  TenantRefused
 } from "./StoreError.ts"
 import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
 
@@ -256,7 +257,9 @@ export class EventStorage extends Context.Service<
      * Has every further event of a tenant carry a hash over itself and its predecessor; does nothing if they do. Returns
      * the first position that has one.
      */
-    readonly startHashChain: (tenantId: TenantId) => Effect.Effect<number, ReadError | UnknownTenant>
+    readonly startHashChain: (
+      tenantId: TenantId
+    ) => Effect.Effect<number, ReadError | TenantRefused<UnknownTenant>>
     /** The first position of a tenant's log that carries a hash; undefined if none does or will. */
     readonly hashChainStart: (tenantId: TenantId) => Effect.Effect<number | undefined, ReadError>
     /** Registers a tenant; does nothing if it is registered. Returns its status. */
@@ -275,7 +278,7 @@ export class EventStorage extends Context.Service<
       readonly accessId: string
       readonly tenantId: TenantId
       readonly status: TenantStatus
-    }) => Effect.Effect<TenantStatus, UnknownTenant | StorageUnavailable>
+    }) => Effect.Effect<TenantStatus, TenantRefused<UnknownTenant> | StorageUnavailable>
     /** Tenants ordered by id, after a given one. */
     readonly listTenants: (request: {
       readonly accessId: string

@@ -60,6 +60,25 @@ export class AppendConditionFailed extends Schema.TaggedError<AppendConditionFai
   }
 }
 
+/**
+ * Raised when another event stands at a position than the one that was kept with it: the log lost its end in a failover
+ * and was written anew, or the position is of another log. Read anew from the beginning.
+ */
+export class PositionDiverged extends Schema.TaggedError<PositionDiverged>()("PositionDiverged", {
+  tenantId: Schema.String,
+  position: Schema.Int,
+  /** The id of the event that was expected there. */
+  expected: Schema.String,
+  /** The id of the event that is there; null if there is none. */
+  actual: Schema.NullOr(Schema.String)
+}) {
+  override get message(): string {
+    return `the log of tenant ${this.tenantId} has ${
+      this.actual === null ? "no event" : `event ${this.actual}`
+    } at position ${this.position}, where event ${this.expected} was: it is another log, read it anew from the beginning`
+  }
+}
+
 /** Raised when a command key was used before for another command. Nothing was written: use a new key. */
 export class CommandKeyConflict extends Schema.TaggedError<CommandKeyConflict>()("CommandKeyConflict", {
   tenantId: Schema.String,
@@ -88,29 +107,155 @@ export class TenantSuspended extends Schema.TaggedError<TenantSuspended>()("Tena
   }
 }
 
-/** Raised when work for one tenant is tried inside a transaction that is bound to another, or to none. */
+/**
+ * The defect of a program that does work for one tenant inside a transaction that is bound to another, or to none. It
+ * stands in nobody's error channel, and the transaction that it was met in rolls back, whoever catches it.
+ */
 export class TenantMismatch extends Schema.TaggedError<TenantMismatch>()("TenantMismatch", {
   /** The tenant that was refused. */
   tenantId: Schema.String
 }) {
   override get message(): string {
-    return `tenant ${this.tenantId} is not the tenant of the open transaction: one transaction serves one tenant, start another one`
+    return `tenant ${this.tenantId} is not the tenant of the open transaction: one transaction serves one tenant, so end it and start another one`
   }
 }
 
-/** Raised when the storage does not answer or answers with an error that is not the caller's. */
-export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
-  /** What was tried. */
-  operation: Schema.String,
-  /** Whether trying again later can help. Bounded retries have been made already. */
-  retryable: Schema.Boolean,
-  /** SQLSTATE or a like code, if there is one. */
+const operation = { operation: Schema.String }
+const coded = {
+  ...operation,
+  /** The SQLSTATE or a like code, for the operator; null if there is none. */
   code: Schema.NullOr(Schema.String)
+}
+
+/** The connection to the storage was refused, lost, or none was to be had. */
+export class ConnectionFailed extends Schema.TaggedError<ConnectionFailed>()("ConnectionFailed", {
+  ...coded,
+  retryable: Schema.Boolean
 }) {
   override get message(): string {
-    return `storage failed to ${this.operation} (${this.code ?? "no code"}): ${
-      this.retryable ? "try again later" : "trying again will not help, see the log of the database"
+    return `no connection to ${this.operation} (${this.code ?? "no code"}): ${
+      this.retryable
+        ? "try again later"
+        : "correct the address, the credentials or the certificate of the database"
     }`
+  }
+}
+
+/** The storage, or the wait for its lock or for a connection, took longer than its deadline. The work was ended. */
+export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", coded) {
+  readonly retryable = true
+  override get message(): string {
+    return `it took too long to ${this.operation} (${this.code ?? "no code"}): try again later`
+  }
+}
+
+/** The storage or this program is starting or shutting down. */
+export class ShuttingDown extends Schema.TaggedError<ShuttingDown>()("ShuttingDown", coded) {
+  readonly retryable = true
+  override get message(): string {
+    return `the storage is starting or shutting down, it cannot ${this.operation} (${this.code ?? "no code"}): try again later`
+  }
+}
+
+/** Others wrote at the same time, and this work was rolled back for them. */
+export class Contended extends Schema.TaggedError<Contended>()("Contended", coded) {
+  readonly retryable = true
+  override get message(): string {
+    return `others worked on the same at the same time, it was rolled back to ${this.operation} (${this.code ?? "no code"}): try again`
+  }
+}
+
+/** The database takes no writes: it is a standby, or was told so. During a failover this passes. */
+export class ReadOnly extends Schema.TaggedError<ReadOnly>()("ReadOnly", coded) {
+  readonly retryable = true
+  override get message(): string {
+    return `the database takes no writes, it cannot ${this.operation} (${this.code ?? "no code"}): connect to the primary, or wait for the failover`
+  }
+}
+
+/** The storage has no room or no connections left. */
+export class StorageFull extends Schema.TaggedError<StorageFull>()("StorageFull", coded) {
+  readonly retryable = true
+  override get message(): string {
+    return `the storage has no room left to ${this.operation} (${this.code ?? "no code"}): give it room, then try again`
+  }
+}
+
+/** The schema of the database and this program do not fit, or the role lacks a right. */
+export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>()("SchemaMismatch", coded) {
+  readonly retryable = false
+  override get message(): string {
+    return `the schema or the rights of the database do not allow this program to ${this.operation} (${this.code ?? "no code"}): run PgMigrator.layer as the owner of the database, grant the role eventsourcing_tenant to this login, and see PgCheck`
+  }
+}
+
+/** Any other failure of the storage. */
+export class OtherFailure extends Schema.TaggedError<OtherFailure>()("OtherFailure", {
+  ...coded,
+  retryable: Schema.Boolean
+}) {
+  override get message(): string {
+    return `the storage failed to ${this.operation} (${this.code ?? "no code"}): ${
+      this.retryable ? "try again later" : "trying again does not help, the log of the database says more"
+    }`
+  }
+}
+
+/** Why the storage is not available. */
+export type UnavailableReason =
+  | ConnectionFailed
+  | TimedOut
+  | ShuttingDown
+  | Contended
+  | ReadOnly
+  | StorageFull
+  | SchemaMismatch
+  | OtherFailure
+
+/**
+ * Raised when the storage does not answer or answers with an error that is not the caller's. Nothing was written. Bounded
+ * retries have been made already.
+ */
+export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
+  reason: Schema.Union([
+    ConnectionFailed,
+    TimedOut,
+    ShuttingDown,
+    Contended,
+    ReadOnly,
+    StorageFull,
+    SchemaMismatch,
+    OtherFailure
+  ])
+}) {
+  override get message(): string {
+    return this.reason.message
+  }
+  /** The operation that failed. */
+  get operation(): string {
+    return this.reason.operation
+  }
+  /** Whether trying again later can help. */
+  get retryable(): boolean {
+    return this.reason.retryable
+  }
+  /** The SQLSTATE or a like code, for the operator; null if there is none. */
+  get code(): string | null {
+    return this.reason.code
+  }
+}
+
+/**
+ * Raised when the answer to an append was lost: its events may be stored, or not. Repeat it with the same event ids or the
+ * same command key: then what was stored is answered and nothing is stored twice.
+ */
+export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>()("OutcomeUnknown", {
+  tenantId: Schema.String,
+  /** The ids of the events that may have been stored. */
+  eventIds: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    return `the answer to an append of ${this.eventIds.length} events was lost, they may be stored or not: repeat it with the same event ids or command key`
   }
 }
 
@@ -146,6 +291,77 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExc
 }) {
   override get message(): string {
     return `${this.subject} is over the limit ${this.limit} of ${this.maximum}`
+  }
+}
+
+/** Why an append conflicts with events that others stored. */
+export type ConflictReason =
+  | VersionConflict
+  | EventIdConflict
+  | CommandKeyConflict
+  | AppendConditionFailed
+  | PositionDiverged
+
+/**
+ * Raised when an append does not fit the events that are stored. Nothing was written: load again and decide again, or
+ * answer 409. `R` is what a method can meet.
+ */
+export class Conflict<R extends ConflictReason = ConflictReason> extends Schema.TaggedError<Conflict>()(
+  "Conflict",
+  {
+    reason: Schema.Union([
+      VersionConflict,
+      EventIdConflict,
+      CommandKeyConflict,
+      AppendConditionFailed,
+      PositionDiverged
+    ])
+  }
+) {
+  declare readonly reason: R
+  // oxlint-disable-next-line no-useless-constructor -- infers R from the reason
+  constructor(fields: { readonly reason: R }, options?: Schema.MakeOptions) {
+    super(fields, options)
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/** Why an input cannot be stored. */
+export type InvalidReason = InvalidEvent | InvalidAggregateId | LimitExceeded
+
+/** Raised when an input cannot be stored as it is. Nothing was written: correct it, or answer 400. */
+export class InvalidInput<R extends InvalidReason = InvalidReason> extends Schema.TaggedError<InvalidInput>()(
+  "InvalidInput",
+  { reason: Schema.Union([InvalidEvent, InvalidAggregateId, LimitExceeded]) }
+) {
+  declare readonly reason: R
+  // oxlint-disable-next-line no-useless-constructor -- infers R from the reason
+  constructor(fields: { readonly reason: R }, options?: Schema.MakeOptions) {
+    super(fields, options)
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/** Why a tenant is refused. */
+export type RefusalReason = UnknownTenant | TenantSuspended
+
+/** Raised when the tenant may not do this. Nothing was written: answer 403. */
+export class TenantRefused<
+  R extends RefusalReason = RefusalReason
+> extends Schema.TaggedError<TenantRefused>()("TenantRefused", {
+  reason: Schema.Union([UnknownTenant, TenantSuspended])
+}) {
+  declare readonly reason: R
+  // oxlint-disable-next-line no-useless-constructor -- infers R from the reason
+  constructor(fields: { readonly reason: R }, options?: Schema.MakeOptions) {
+    super(fields, options)
+  }
+  override get message(): string {
+    return this.reason.message
   }
 }
 
@@ -222,6 +438,25 @@ export class PositionAhead extends Schema.TaggedError<PositionAhead>()("Position
   }
 }
 
+/** Why a stored event cannot be decoded. */
+export type UndecodableReason = EventDecodeError | UnknownEventType | UnknownSchemaVersion
+
+/** Raised when a stored event cannot be given to the reader: deploy a program that knows it, or answer 500. */
+export class Undecodable<
+  R extends UndecodableReason = UndecodableReason
+> extends Schema.TaggedError<Undecodable>()("Undecodable", {
+  reason: Schema.Union([EventDecodeError, UnknownEventType, UnknownSchemaVersion])
+}) {
+  declare readonly reason: R
+  // oxlint-disable-next-line no-useless-constructor -- infers R from the reason
+  constructor(fields: { readonly reason: R }, options?: Schema.MakeOptions) {
+    super(fields, options)
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
 /** Raised when an aggregate has no events. The same for an id that another tenant uses. */
 export class AggregateNotFound extends Schema.TaggedError<AggregateNotFound>()("AggregateNotFound", stream) {
   override get message(): string {
@@ -248,23 +483,13 @@ export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionF
   }
 }
 
-/** Why an append is refused or fails. */
+/** Why a driver's append is refused or fails. */
 export type AppendError =
-  | InlineProjectionFailed
-  | VersionConflict
-  | EventIdConflict
-  | AppendConditionFailed
-  | CommandKeyConflict
-  | UnknownTenant
-  | TenantSuspended
-  | TenantMismatch
+  | Conflict
+  | TenantRefused
   | StorageUnavailable
+  | OutcomeUnknown
+  | InlineProjectionFailed
 
 /** Why a driver fails to read. */
-export type ReadError = TenantMismatch | StorageUnavailable
-
-/** Why an event that was given cannot be appended. */
-export type InvalidInput = InvalidEvent | InvalidAggregateId | LimitExceeded
-
-/** Why a stored event cannot be given to the reader. */
-export type DecodeError = EventDecodeError | UnknownEventType | UnknownSchemaVersion
+export type ReadError = StorageUnavailable

@@ -17,7 +17,10 @@ import {
   StorageUnavailable,
   TenantSuspended,
   UnknownTenant,
-  VersionConflict
+  VersionConflict,
+  OtherFailure,
+  Conflict,
+  TenantRefused
 } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
@@ -62,7 +65,7 @@ const commandBefore = (
   const stored = log.command(key, now)
   if (stored === undefined) return undefined
   if (stored.fingerprint !== fingerprint)
-    return Result.fail(new CommandKeyConflict({ tenantId: log.tenantId, key }))
+    return Result.fail(new Conflict({ reason: new CommandKeyConflict({ tenantId: log.tenantId, key }) }))
   const places = Array.from({ length: stored.events }, (_, index) => index + 1 - stored.events)
   return Result.succeed({
     replayed: true,
@@ -93,7 +96,11 @@ const eventsBefore = (
   }
   if (known?.[0] === undefined) return undefined
   if (conflict !== undefined || known.length !== events) {
-    return Result.fail(new EventIdConflict({ tenantId: log.tenantId, eventId: conflict ?? known[0].eventId }))
+    return Result.fail(
+      new Conflict({
+        reason: new EventIdConflict({ tenantId: log.tenantId, eventId: conflict ?? known[0].eventId })
+      })
+    )
   }
   return Result.succeed(receiptOf(known, true))
 }
@@ -119,7 +126,8 @@ const appendTo = (
   { command, condition, streams, tenantId }: EventStorage.AppendRequest,
   now: number
 ): Result.Result<EventStorage.AppendReceipt, AppendError> => {
-  if (log.status === "suspended") return Result.fail(new TenantSuspended({ tenantId }))
+  if (log.status === "suspended")
+    return Result.fail(new TenantRefused({ reason: new TenantSuspended({ tenantId }) }))
   // What was done before gets its first outcome again, whatever the version is by now.
   const before =
     (command === undefined ? undefined : commandBefore(log, command, now)) ?? eventsBefore(log, streams)
@@ -128,7 +136,15 @@ const appendTo = (
     const actual = log.version(aggregateType, aggregateId)
     if (!isExpected(expectedVersion, actual)) {
       return Result.fail(
-        new VersionConflict({ tenantId, aggregateType, aggregateId, expected: expectedVersion, actual })
+        new Conflict({
+          reason: new VersionConflict({
+            tenantId,
+            aggregateType,
+            aggregateId,
+            expected: expectedVersion,
+            actual
+          })
+        })
       )
     }
   }
@@ -136,7 +152,7 @@ const appendTo = (
     const position = log.conflicting(condition)
     if (position !== undefined) {
       const after = seenUpTo(condition.after)
-      return Result.fail(new AppendConditionFailed({ tenantId, after, position }))
+      return Result.fail(new Conflict({ reason: new AppendConditionFailed({ tenantId, after, position }) }))
     }
   }
   const head = log.events.length
@@ -196,7 +212,11 @@ export const make = Effect.fnUntraced(function* (
     Effect.suspend((): Effect.Effect<A, E | StorageUnavailable> =>
       accesses.some((access) => access.accessId === accessId)
         ? run()
-        : Effect.fail(new StorageUnavailable({ operation, retryable: false, code: "ES004" }))
+        : Effect.fail(
+            new StorageUnavailable({
+              reason: new OtherFailure({ operation, retryable: false, code: "ES004" })
+            })
+          )
     )
 
   const events = EventStorage.EventStorage.of({
@@ -205,7 +225,7 @@ export const make = Effect.fnUntraced(function* (
       const log = provisionOnAppend ? provision(request.tenantId, now) : logs.get(request.tenantId)
       const outcome =
         log === undefined
-          ? Result.fail(new UnknownTenant({ tenantId: request.tenantId }))
+          ? Result.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId: request.tenantId }) }))
           : appendTo(log, request, now)
       PubSub.publishUnsafe(grown, undefined)
       return outcome
@@ -254,7 +274,7 @@ export const make = Effect.fnUntraced(function* (
       Effect.suspend(() => {
         const log = logs.get(tenantId)
         return log === undefined
-          ? Effect.fail(new UnknownTenant({ tenantId }))
+          ? Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
           : Effect.succeed((log.chainedFrom ??= log.events.length + 1))
       }),
     hashChainStart: (tenantId) => Effect.sync(() => logs.get(tenantId)?.chainedFrom),
@@ -270,7 +290,8 @@ export const make = Effect.fnUntraced(function* (
     setTenantStatus: ({ accessId, tenantId, status }) =>
       withAccess("set the status of a tenant", accessId, () => {
         const log = logs.get(tenantId)
-        if (log === undefined) return Effect.fail(new UnknownTenant({ tenantId }))
+        if (log === undefined)
+          return Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
         const former = log.status
         log.status = status
         return Effect.succeed(former)

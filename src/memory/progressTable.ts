@@ -1,4 +1,5 @@
 /** The tables of `MemoryStorage`: rows that are held like those of a database, and changes that can be undone. */
+import type { TenantMismatch } from "../driver/StoreError.ts"
 import { Effect, Latch } from "effect"
 import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -58,6 +59,8 @@ export class Work {
   readonly held = new Set<string>()
   /** A fiber may outlive the work in which it was started. */
   ended = false
+  /** Set once work for another tenant was tried: this one must not take effect any more. */
+  mismatch: TenantMismatch | undefined
   readonly tenantId: TenantId
 
   constructor(tenantId: TenantId) {

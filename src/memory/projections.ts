@@ -6,7 +6,7 @@ import type * as EventStorage from "../driver/EventStorage.ts"
 import type { Heads } from "./events.ts"
 import { letterKey, newRow, noFailure, type Row, rowKey, Store, Work } from "./progressTable.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
-import { StorageUnavailable, TenantMismatch } from "../driver/StoreError.ts"
+import { StorageUnavailable, TenantMismatch, OtherFailure } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
 /** What there is to do. */
@@ -30,14 +30,21 @@ export const make = (
     { defaultValue: () => undefined }
   )
 
+  /** A defect, after which the work is undone, whoever catches it. */
+  const refuse = (work: Work, tenantId: TenantId): Effect.Effect<never> =>
+    Effect.suspend(() => {
+      work.mismatch ??= new TenantMismatch({ tenantId })
+      return Effect.die(work.mismatch)
+    })
+
   /** Runs an effect as a unit: in the work that it belongs to, or else as a work of its own. */
   const atomically = <A, E, R>(
     tenantId: TenantId,
     run: (work: Work) => Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E | TenantMismatch, R> =>
-    Effect.flatMap(CurrentWork, (current): Effect.Effect<A, E | TenantMismatch, R> => {
+  ): Effect.Effect<A, E, R> =>
+    Effect.flatMap(CurrentWork, (current): Effect.Effect<A, E, R> => {
       if (current === undefined || current.ended) return inWork(new Work(tenantId), run)
-      return current.tenantId === tenantId ? run(current) : Effect.fail(new TenantMismatch({ tenantId }))
+      return current.tenantId === tenantId ? run(current) : refuse(current, tenantId)
     })
 
   const inWork = <A, E, R>(work: Work, run: (work: Work) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -46,7 +53,7 @@ export const make = (
         Effect.suspend(() => run(work)),
         CurrentWork,
         work
-      ),
+      ).pipe(Effect.tap(() => (work.mismatch === undefined ? Effect.void : Effect.die(work.mismatch)))),
       (exit) => Effect.sync(() => store.end(work, Exit.isSuccess(exit)))
     )
 
@@ -194,7 +201,11 @@ export const make = (
         Effect.suspend(() => {
           if (key.reason === "") {
             const operation = "remove a dead letter"
-            return Effect.fail(new StorageUnavailable({ operation, retryable: false, code: "23514" }))
+            return Effect.fail(
+              new StorageUnavailable({
+                reason: new OtherFailure({ operation, retryable: false, code: "23514" })
+              })
+            )
           }
           const at = letterKey(key, false, key.position)
           const found = store.letters(work).has(at)
@@ -274,9 +285,9 @@ export const make = (
         })
       ),
     transaction: <A, E, R>(tenantId: TenantId, effect: Effect.Effect<A, E, R>, accessId?: string) =>
-      Effect.flatMap(CurrentWork, (work): Effect.Effect<A, E | TenantMismatch | StorageUnavailable, R> =>
+      Effect.flatMap(CurrentWork, (work): Effect.Effect<A, E | StorageUnavailable, R> =>
         work !== undefined && !work.ended && (work.tenantId !== tenantId || accessId !== undefined)
-          ? Effect.fail(new TenantMismatch({ tenantId }))
+          ? refuse(work, tenantId)
           : Effect.andThen(accessId === undefined ? Effect.void : requireAccess(accessId), effect)
       )
   })

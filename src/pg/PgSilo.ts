@@ -16,7 +16,7 @@ import * as routedSnapshots from "../routed/snapshots.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import * as RoutedStorage from "../routed/RoutedStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
-import { StorageUnavailable } from "../driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { TenantDirectory } from "../routed/TenantDirectory.ts"
 import * as PgMigrator from "./PgMigrator.ts"
@@ -167,7 +167,9 @@ export const layer = <E>(
             if (database === undefined) {
               const operation = "open a database"
               return Effect.fail(
-                new StorageUnavailable({ operation, retryable: false, code: "UnknownPlacement" })
+                new StorageUnavailable({
+                  reason: new OtherFailure({ operation, retryable: false, code: "UnknownPlacement" })
+                })
               )
             }
             const layers = stores(placement, database, options.migrations ?? "check")
@@ -244,9 +246,11 @@ export const migrateAll = <E>({
         found === undefined
           ? Effect.fail(
               new StorageUnavailable({
-                operation: "migrate a database",
-                retryable: false,
-                code: "UnknownPlacement"
+                reason: new OtherFailure({
+                  operation: "migrate a database",
+                  retryable: false,
+                  code: "UnknownPlacement"
+                })
               })
             )
           : PgMigrator.run.pipe(

@@ -9,9 +9,16 @@ import { type StorageUnavailable, TenantMismatch } from "../driver/StoreError.ts
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 
 /** The tenant that a transaction of this fiber is bound to, and the connection of that transaction. */
-const BoundTenant = Context.Reference<
-  { readonly connection: SqlConnection.Connection; readonly tenantId: TenantId } | undefined
->("effect-eventsourcing/pg/BoundTenant", { defaultValue: () => undefined })
+interface BoundTo {
+  readonly connection: SqlConnection.Connection
+  readonly tenantId: TenantId
+  /** Set once work for another tenant was tried: the transaction must not commit any more. */
+  mismatch: TenantMismatch | undefined
+}
+
+const BoundTenant = Context.Reference<BoundTo | undefined>("effect-eventsourcing/pg/BoundTenant", {
+  defaultValue: () => undefined
+})
 
 /**
  * About 20 milliseconds to 2.5 seconds apart, 8 times: long enough for a failover to a running standby.
@@ -94,6 +101,50 @@ export const boundTenant = (sql: SqlClient.SqlClient): Effect.Effect<TenantId | 
     const bound = Context.get(context, BoundTenant)
     return Effect.succeed(open !== undefined && bound?.connection === open ? bound.tenantId : undefined)
   })
+
+/**
+ * Ends the work for another tenant in an open transaction: a defect, after which the transaction cannot commit, whoever
+ * catches it.
+ *
+ * @internal
+ */
+export const refuse = (sql: SqlClient.SqlClient, tenantId: string): Effect.Effect<never> =>
+  Effect.withFiber(({ context }) => {
+    const mismatch = new TenantMismatch({ tenantId })
+    const open = openIn(context, sql)
+    const bound = Context.get(context, BoundTenant)
+    if (bound !== undefined && bound.connection === open) bound.mismatch ??= mismatch
+    const die = Effect.die(mismatch)
+    // A transaction of the program's own takes no flag of ours: it is aborted.
+    return open === undefined ? die : Effect.andThen(Effect.ignore(run(open, abort)), die)
+  })
+
+const abort = "do $$ begin raise exception 'work for another tenant' using errcode = 'ES001'; end $$"
+
+/**
+ * {@link refuse}s a tenant that the open transaction is not bound to.
+ *
+ * @internal
+ */
+export const refuseOthers = (sql: SqlClient.SqlClient, tenantId: TenantId): Effect.Effect<void> =>
+  Effect.flatMap(boundTenant(sql), (bound) =>
+    bound === undefined || bound === tenantId ? Effect.void : refuse(sql, tenantId)
+  )
+
+/**
+ * Fails for a statement of a tenant; {@link refuse}s the tenant if the transaction is bound to another.
+ *
+ * @internal
+ */
+export const failFor = (
+  sql: SqlClient.SqlClient,
+  operation: string,
+  tenantId: TenantId,
+  error: SqlError.SqlError
+): Effect.Effect<never, StorageUnavailable> =>
+  pgError.isBoundToAnother(error)
+    ? refuse(sql, tenantId)
+    : Effect.fail(pgError.toUnavailable(operation, error))
 
 /** Fails (SQLSTATE 2D000) if a transaction is open. */
 const refuseOpenTransaction = "do $$ begin rollback; end $$"
@@ -210,10 +261,12 @@ export const boundTransaction = <A, E, R, E2>(
           if (Option.isNone(opened)) return Effect.die(new Error("no connection in a transaction"))
           const connection = opened.value
           return Effect.flatMap(bind(connection), (row) =>
-            body(
-              row,
-              (tenantId) => (effect) => Effect.provideService(effect, BoundTenant, { connection, tenantId })
-            ).pipe(
+            body(row, (tenantId) => (effect) => {
+              const bound: BoundTo = { connection, tenantId, mismatch: undefined }
+              return Effect.provideService(effect, BoundTenant, bound).pipe(
+                Effect.tap(() => (bound.mismatch === undefined ? Effect.void : Effect.die(bound.mismatch)))
+              )
+            }).pipe(
               Effect.mapError((error) => new Inner(error)),
               Effect.provideService(SqlClient.BeginTransaction, beginTransaction)
             )
@@ -265,19 +318,19 @@ export const savepoint =
  *
  * Within the transaction the role is `eventsourcing_tenant`: grant it what your tables need. The tenant and the role
  * end with the transaction, also when the fiber is interrupted. Nested use for the same tenant is a savepoint.
- * Fails with `TenantMismatch` for another tenant, and inside a transaction that was started without a tenant: one
- * transaction serves one tenant. Fails with `StorageUnavailable` if the transaction cannot be started or committed;
+ * Another tenant inside it, and a tenant inside a transaction that was started without one, are mistakes of the program:
+ * defects (`TenantMismatch`), after which the outer transaction rolls back even if they are caught. Fails with `StorageUnavailable` if the transaction cannot be started or committed;
  * after a lost connection the outcome of the commit is unknown.
  */
 export const transaction = <A, E, R>(
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | TenantMismatch | StorageUnavailable, R | CurrentTenant | SqlClient.SqlClient> =>
+): Effect.Effect<A, E | StorageUnavailable, R | CurrentTenant | SqlClient.SqlClient> =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const tenantId = yield* CurrentTenant
-    const toError = (error: SqlError.SqlError) => pgError.toReadError("run a transaction", tenantId, error)
+    const toError = (error: SqlError.SqlError) => pgError.toUnavailable("run a transaction", error)
     if (Option.isSome(yield* openTransaction(sql))) {
-      if ((yield* boundTenant(sql)) !== tenantId) return yield* new TenantMismatch({ tenantId })
+      if ((yield* boundTenant(sql)) !== tenantId) return yield* refuse(sql, tenantId)
       return yield* savepoint(sql, toError)(effect)
     }
     return yield* boundTransaction(

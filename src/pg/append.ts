@@ -3,7 +3,6 @@ import { Effect, type Fiber, Result } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import type { AppendRequest } from "../driver/EventStorage.ts"
 import * as PgTenant from "./PgTenant.ts"
-import { TenantMismatch } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import * as groupCommit from "./groupCommit.ts"
 import * as pgAppend from "./appendBatch.ts"
@@ -78,8 +77,6 @@ const grownBy = (requests: ReadonlyArray<AppendRequest>, outcomes: Outcomes): Re
   return grown
 }
 
-const mismatch = ({ tenantId }: AppendRequest): Outcome => Result.fail(new TenantMismatch({ tenantId }))
-
 /** `EventStorage.append` on a client. */
 export const make = (
   sql: SqlClient.SqlClient,
@@ -100,9 +97,9 @@ export const make = (
                 Effect.forEach(requests, (request) => attempt([request], wait)),
                 (outcomes) => outcomes.flat()
               )
-            : Effect.succeed(
-                requests.map(({ tenantId }) => Result.fail(pgError.toAppendError(tenantId, error)))
-              )
+            : pgError.isBoundToAnother(error)
+              ? PgTenant.refuse(sql, requests[0]?.tenantId ?? "")
+              : Effect.succeed(requests.map(() => Result.fail(pgError.toAppendError(error))))
       }
     )
 
@@ -112,15 +109,10 @@ export const make = (
   const submit = batches === undefined ? undefined : groupCommit.make(attempt, fork, batches)
 
   const appendInTransaction = (requests: ReadonlyArray<AppendRequest>) =>
-    Effect.flatMap(PgTenant.boundTenant(sql), (bound) => {
-      if (bound === undefined || requests.every(({ tenantId }) => tenantId === bound)) return append(requests)
-      // The append of another tenant would fail as well, and the open transaction with it.
-      return Effect.forEach(requests, (request) =>
-        request.tenantId === bound
-          ? Effect.map(append([request]), ([outcome]) => outcome ?? mismatch(request))
-          : Effect.succeed(mismatch(request))
-      )
-    })
+    Effect.andThen(
+      Effect.forEach(requests, ({ tenantId }) => PgTenant.refuseOthers(sql, tenantId), { discard: true }),
+      append(requests)
+    )
 
   return (requests) => {
     const [request] = requests

@@ -8,7 +8,9 @@ import {
   EventIdConflict,
   TenantSuspended,
   UnknownTenant,
-  VersionConflict
+  VersionConflict,
+  Conflict,
+  TenantRefused
 } from "../driver/StoreError.ts"
 import { seenUpTo } from "../memory/tenantLog.ts"
 import type { Batch, Entry, Placed } from "./appendBatch.ts"
@@ -147,7 +149,9 @@ export const decode = (
         case kind.eventIdConflict: {
           const event = eventAt(streams, next())
           const tenantId = event?.entry.request.tenantId ?? ""
-          answerOf(event?.entry).failure ??= new EventIdConflict({ tenantId, eventId: event?.eventId ?? "" })
+          answerOf(event?.entry).failure ??= new Conflict({
+            reason: new EventIdConflict({ tenantId, eventId: event?.eventId ?? "" })
+          })
           break
         }
         case kind.versionConflict: {
@@ -157,14 +161,18 @@ export const decode = (
           if (placed === undefined) break
           const { aggregateId, aggregateType, expectedVersion: expected } = placed.stream
           const { tenantId } = placed.entry.request
-          answer.failure ??= new VersionConflict({ tenantId, aggregateType, aggregateId, expected, actual })
+          answer.failure ??= new Conflict({
+            reason: new VersionConflict({ tenantId, aggregateType, aggregateId, expected, actual })
+          })
           break
         }
         case kind.conditionFailed: {
           const entry = entries[next() - 1]
           const { condition, tenantId } = entry?.request ?? {}
           const [after, position] = [seenUpTo(condition?.after ?? 0), next()]
-          answerOf(entry).failure ??= new AppendConditionFailed({ tenantId: tenantId ?? "", after, position })
+          answerOf(entry).failure ??= new Conflict({
+            reason: new AppendConditionFailed({ tenantId: tenantId ?? "", after, position })
+          })
           break
         }
         case kind.commandBefore: {
@@ -186,9 +194,11 @@ export const decode = (
         case kind.commandConflict: {
           const entry = entries[next() - 1]
           const { command, tenantId } = entry?.request ?? {}
-          answerOf(entry).failure ??= new CommandKeyConflict({
-            tenantId: tenantId ?? "",
-            key: command?.key ?? ""
+          answerOf(entry).failure ??= new Conflict({
+            reason: new CommandKeyConflict({
+              tenantId: tenantId ?? "",
+              key: command?.key ?? ""
+            })
           })
           break
         }
@@ -218,8 +228,10 @@ export const decode = (
         const answer = answerOf(entry)
         const tenantId = entry?.request.tenantId ?? ""
         if (what === kind.held) answer.held = true
-        else if (what === kind.suspended) answer.failure ??= new TenantSuspended({ tenantId })
-        else if (what === kind.unknownTenant) answer.failure ??= new UnknownTenant({ tenantId })
+        else if (what === kind.suspended)
+          answer.failure ??= new TenantRefused({ reason: new TenantSuspended({ tenantId }) })
+        else if (what === kind.unknownTenant)
+          answer.failure ??= new TenantRefused({ reason: new UnknownTenant({ tenantId }) })
         else throw new Error(`eventsourcing.append gave the unknown result ${what}`)
       }
     }
@@ -237,7 +249,9 @@ export const decode = (
       const events = request?.streams.reduce((sum, stream) => sum + stream.events.length, 0)
       if (versions.length !== events) {
         // Some of the events are stored, others not: this is not the append that stored them.
-        return Result.fail(new EventIdConflict({ tenantId: request?.tenantId ?? "", eventId: known }))
+        return Result.fail(
+          new Conflict({ reason: new EventIdConflict({ tenantId: request?.tenantId ?? "", eventId: known }) })
+        )
       }
     }
     return Result.succeed({ replayed: known !== undefined, positions, versions, recordedAt })

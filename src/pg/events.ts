@@ -13,7 +13,7 @@ import * as pgError from "./sqlErrors.ts"
 import * as PgGrowth from "./announcements.ts"
 import * as pgLoading from "./load.ts"
 import * as pgRead from "./read.ts"
-import { type StorageUnavailable, TenantMismatch, UnknownTenant } from "../driver/StoreError.ts"
+import { type StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import * as PgCheck from "./PgCheck.ts"
 import * as PgTenant from "./PgTenant.ts"
@@ -124,14 +124,6 @@ export const make = (
         how
       )
 
-    /** A statement for another tenant would fail as well, and the open transaction with it. */
-    const refuseOthers = (tenantId: TenantId): Effect.Effect<void, TenantMismatch> =>
-      Effect.flatMap(PgTenant.boundTenant(sql), (bound) =>
-        bound === undefined || bound === tenantId
-          ? Effect.void
-          : Effect.fail(new TenantMismatch({ tenantId }))
-      )
-
     const ofTenant = <Row>(
       operation: string,
       tenantId: TenantId,
@@ -140,9 +132,9 @@ export const make = (
       how?: PgTenant.StatementOptions
     ) =>
       Effect.andThen(
-        refuseOthers(tenantId),
-        Effect.mapError(query<Row>(text, [tenantId, ...parameters], how), (error) =>
-          pgError.toReadError(operation, tenantId, error)
+        PgTenant.refuseOthers(sql, tenantId),
+        query<Row>(text, [tenantId, ...parameters], how).pipe(
+          Effect.catch((error) => PgTenant.failFor(sql, operation, tenantId, error))
         )
       )
 
@@ -213,7 +205,7 @@ export const make = (
           ),
           ([row]) =>
             row === undefined || row[0] === null
-              ? Effect.fail(new UnknownTenant({ tenantId }))
+              ? Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
               : Effect.succeed(row[0])
         ),
       hashChainStart: (tenantId) =>
@@ -270,7 +262,7 @@ export const make = (
           ),
           ([row]) =>
             row === undefined || row[0] === null
-              ? Effect.fail(new UnknownTenant({ tenantId }))
+              ? Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
               : Effect.succeed(row[0])
         ),
       listTenants: ({ accessId, after, limit }) =>

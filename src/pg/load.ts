@@ -67,7 +67,7 @@ export const make = (
         onFailure: (error) => {
           if (pgError.isTransient(error))
             return Effect.succeed(
-              requests.map(({ tenantId }) => Exit.fail(pgError.toReadError("read a stream", tenantId, error)))
+              requests.map(() => Exit.fail(pgError.toUnavailable("read a stream", error)))
             )
           const half = Math.ceil(requests.length / 2)
           const halves = [requests.slice(0, half), requests.slice(half)]

@@ -6,7 +6,7 @@ import { type Context, Effect, Option } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as pgError from "./sqlErrors.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
-import { type ReadError, TenantMismatch } from "../driver/StoreError.ts"
+import type { ReadError } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as PgTenant from "./PgTenant.ts"
 
@@ -57,7 +57,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
             key.version,
             ...parameters
           ]) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
-      ).pipe(Effect.mapError((error) => pgError.toReadError(operation, key.tenantId, error)))
+      ).pipe(Effect.catch((error) => PgTenant.failFor(sql, operation, key.tenantId, error)))
 
     const run = (operation: string, text: string, parameters: ReadonlyArray<unknown>) =>
       PgTenant.statement(sql, (connection) => connection.executeValues(text, parameters)).pipe(
@@ -79,7 +79,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           )
         : Effect.flatMap(PgTenant.openTransaction(sql), (open): Effect.Effect<A, E | ReadError, R> =>
             Option.isSome(open)
-              ? Effect.fail(new TenantMismatch({ tenantId }))
+              ? PgTenant.refuse(sql, tenantId)
               : PgTenant.boundTransaction(
                   sql,
                   {
@@ -87,7 +87,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
                     parameters: [tenantId, accessId]
                   },
                   (_row, bound) => bound(tenantId)(effect),
-                  (error) => pgError.toReadError("run a transaction", tenantId, error)
+                  (error) => pgError.toUnavailable("run a transaction", error)
                 )
           )
 

@@ -3,7 +3,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Option, type Scope } from "effect"
 import type { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
-import { type StorageUnavailable, TenantMismatch, type UnknownTenant } from "../driver/StoreError.ts"
+import type { StorageUnavailable, TenantRefused, UnknownTenant } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import type { Member, Router } from "../routed/router.ts"
 
@@ -42,14 +42,10 @@ const otherDatabase = new SqlError.SqlError({
 })
 
 /** The codes are those of `migrations/`, so that the errors are taken for what they are. */
-const toSqlError = (error: UnknownTenant | TenantMismatch | StorageUnavailable): SqlError.SqlError => {
+const toSqlError = (error: TenantRefused<UnknownTenant> | StorageUnavailable): SqlError.SqlError => {
   const { message } = error
   switch (error._tag) {
-    case "TenantMismatch":
-      return new SqlError.SqlError({
-        reason: new SqlError.AuthorizationError({ cause: { code: "ES001" }, message })
-      })
-    case "UnknownTenant":
+    case "TenantRefused":
       return new SqlError.SqlError({
         reason: new SqlError.AuthorizationError({ cause: { code: "UnknownTenant" }, message })
       })

@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as pgError from "./sqlErrors.ts"
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
-import { type ReadError, TenantMismatch } from "../driver/StoreError.ts"
+import type { ReadError } from "../driver/StoreError.ts"
 import * as PgTenant from "./PgTenant.ts"
 
 type SnapshotColumns = readonly [
@@ -40,22 +40,20 @@ export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], nev
       parameters: ReadonlyArray<unknown>,
       how?: PgTenant.StatementOptions
     ): Effect.Effect<ReadonlyArray<Row>, ReadError> =>
-      Effect.flatMap(PgTenant.boundTenant(sql), (bound) =>
-        // The statement would fail as well, and the open transaction with it.
-        bound !== undefined && bound !== tenantId
-          ? Effect.fail(new TenantMismatch({ tenantId }))
-          : PgTenant.statement(
-              sql,
-              (connection) =>
-                // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
-                connection.executeValues(text, [
-                  tenantId,
-                  aggregateType,
-                  aggregateId,
-                  ...parameters
-                ]) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
-              how
-            ).pipe(Effect.mapError((error) => pgError.toReadError(operation, tenantId, error)))
+      Effect.andThen(
+        PgTenant.refuseOthers(sql, tenantId),
+        PgTenant.statement(
+          sql,
+          (connection) =>
+            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
+            connection.executeValues(text, [
+              tenantId,
+              aggregateType,
+              aggregateId,
+              ...parameters
+            ]) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
+          how
+        ).pipe(Effect.catch((error) => PgTenant.failFor(sql, operation, tenantId, error)))
       )
 
     /** In a transaction of the program's, which must not fail with it. */

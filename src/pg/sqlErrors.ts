@@ -1,7 +1,18 @@
 /** What an error of the PostgreSQL client means. Its text stays inside: it may quote rows, keys and parameters. */
 import { Predicate } from "effect"
 import { SqlError } from "effect/sql"
-import { StorageUnavailable, TenantMismatch } from "../driver/StoreError.ts"
+import {
+  ConnectionFailed,
+  Contended,
+  OtherFailure,
+  ReadOnly,
+  SchemaMismatch,
+  ShuttingDown,
+  StorageFull,
+  StorageUnavailable,
+  TimedOut,
+  type UnavailableReason
+} from "../driver/StoreError.ts"
 
 /** Raised by the functions in `migrations/`. */
 const code = {
@@ -18,15 +29,58 @@ export const sqlState = (error: SqlError.SqlError): string | undefined => {
   return Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code) ? cause.code : undefined
 }
 
-/**
- * Shutting down, starting up, too many connections, idle too long in a transaction, a plan outdated by a migration: all
- * of them pass, and the client does not count them as retryable.
- */
-const passing = new Set(["57P01", "57P02", "57P03", "53300", "25P03", "0A000"])
+/** What the classes and codes of SQLSTATE mean for a caller; the longest beginning counts. */
+const kinds: Readonly<Record<string, (fields: Coded) => UnavailableReason>> = {
+  "08": (fields) => new ConnectionFailed({ ...fields, retryable: true }),
+  "28": (fields) => new ConnectionFailed({ ...fields, retryable: false }),
+  "0A000": (fields) => new Contended(fields),
+  "25006": (fields) => new ReadOnly(fields),
+  "25P03": (fields) => new TimedOut(fields),
+  "26000": (fields) => new SchemaMismatch(fields),
+  "3F000": (fields) => new SchemaMismatch(fields),
+  "40": (fields) => new Contended(fields),
+  "42": (fields) => new SchemaMismatch(fields),
+  "53": (fields) => new StorageFull(fields),
+  "55P03": (fields) => new TimedOut(fields),
+  "57014": (fields) => new TimedOut(fields),
+  "57P": (fields) => new ShuttingDown(fields),
+  "58": (fields) => new OtherFailure({ ...fields, retryable: true }),
+  XX: (fields) => new OtherFailure({ ...fields, retryable: true })
+}
+
+interface Coded {
+  readonly operation: string
+  readonly code: string | null
+}
+
+const beginnings = Object.keys(kinds).toSorted((one, other) => other.length - one.length)
+
+/** Node's codes of certificates that are not trusted, expired or of another host. */
+const certificate = /CERT|SELF_SIGNED|ALTNAME|UNABLE_TO_VERIFY|ERR_TLS/
+
+const reasonOf = (operation: string, error: SqlError.SqlError): UnavailableReason => {
+  const found = sqlState(error) ?? null
+  const fields = { operation, code: found }
+  if (found !== null && found.length === 5) {
+    const beginning = beginnings.find((start) => found.startsWith(start))
+    const reason = beginning === undefined ? undefined : kinds[beginning]?.(fields)
+    if (reason !== undefined) return reason
+  }
+  switch (error.reason._tag) {
+    case "ConnectionError":
+      return new ConnectionFailed({ ...fields, retryable: !certificate.test(found ?? "") })
+    case "AuthenticationError":
+      return new ConnectionFailed({ ...fields, retryable: false })
+    case "LockTimeoutError":
+    case "StatementTimeoutError":
+      return new TimedOut(fields)
+    default:
+      return new OtherFailure({ ...fields, retryable: error.isRetryable })
+  }
+}
 
 /** Whether the same statement may succeed later. */
-export const isTransient = (error: SqlError.SqlError): boolean =>
-  error.isRetryable || passing.has(sqlState(error) ?? "")
+export const isTransient = (error: SqlError.SqlError): boolean => reasonOf("", error).retryable
 
 /**
  * What fails if somebody left something on the connection: a tenant, an open or aborted transaction, or (the last two,
@@ -48,24 +102,17 @@ export const isLeftOver = (error: SqlError.SqlError): boolean => leftOver.has(sq
 export const isAborted = (error: SqlError.SqlError): boolean => sqlState(error) === code.abortedTransaction
 
 export const toUnavailable = (operation: string, error: SqlError.SqlError): StorageUnavailable =>
-  new StorageUnavailable({ operation, retryable: isTransient(error), code: sqlState(error) ?? null })
+  new StorageUnavailable({ reason: reasonOf(operation, error) })
 
-export const toReadError = (
-  operation: string,
-  tenantId: string,
-  error: SqlError.SqlError
-): TenantMismatch | StorageUnavailable =>
-  sqlState(error) === code.boundToAnother ? new TenantMismatch({ tenantId }) : toUnavailable(operation, error)
+/** Whether the transaction is bound to another tenant. */
+export const isBoundToAnother = (error: SqlError.SqlError): boolean => sqlState(error) === code.boundToAnother
 
 /**
  * An append in a transaction of the application that is not READ COMMITTED does not see what was appended after the
  * transaction began, so its positions are taken: the transaction has to be tried again, as after any serialization
  * failure.
  */
-export const toAppendError = (
-  tenantId: string,
-  error: SqlError.SqlError
-): TenantMismatch | StorageUnavailable =>
+export const toAppendError = (error: SqlError.SqlError): StorageUnavailable =>
   sqlState(error) === code.positionTaken
-    ? new StorageUnavailable({ operation: "append", retryable: true, code: code.positionTaken })
-    : toReadError("append", tenantId, error)
+    ? new StorageUnavailable({ reason: new Contended({ operation: "append", code: code.positionTaken }) })
+    : toUnavailable("append", error)

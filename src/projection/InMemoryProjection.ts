@@ -14,7 +14,7 @@ import { checkHandlers, eventTags } from "../domain/handlers.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import type { EnvelopeWith } from "./Projection.ts"
 import { ProjectionBehind } from "./ProjectionError.ts"
-import type { DecodeError, ReadError } from "../driver/StoreError.ts"
+import type { Undecodable, ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
 
 export type { Current, StateKey, Stored } from "./tenantStates.ts"
@@ -70,7 +70,7 @@ export interface AwaitOptions {
 }
 
 /** Why there is no current state. */
-export type Failure = ReadError | DecodeError
+export type Failure = ReadError | Undecodable
 
 /** A projection in memory, as it runs. */
 export interface Service<State> {
@@ -189,7 +189,7 @@ export const make = <
   const build = <R>(settings: LayerOptions<State, R>) =>
     Effect.gen(function* () {
       const storage = yield* EventStorage.EventStorage
-      const states = yield* inMemory.make<State, Envelope & { readonly position: number }, DecodeError, R>({
+      const states = yield* inMemory.make<State, Envelope & { readonly position: number }, Undecodable, R>({
         storage,
         name,
         version,
@@ -205,7 +205,7 @@ export const make = <
             // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
             decode.mixedEnvelopes(tenantId, byType, rows) as decode.Decoded<
               Envelope & { readonly position: number },
-              DecodeError
+              Undecodable
             >
         },
         idleTimeToLive: settings.idleTimeToLive ?? "5 minutes",

@@ -16,7 +16,7 @@ import { aggregateId as encodeId } from "../store/encode.ts"
 import * as pgError from "../pg/sqlErrors.ts"
 import type * as Projection from "./Projection.ts"
 import {
-  type DecodeError,
+  type Undecodable,
   InlineProjectionFailed,
   type ReadError,
   StorageUnavailable
@@ -263,7 +263,7 @@ export const rebuild = <E, R>(
   projection: Projection.Projection<E, R>
 ): Effect.Effect<
   void,
-  InlineProjectionFailed | ReadError | DecodeError,
+  InlineProjectionFailed | ReadError | Undecodable,
   Exclude<R, CurrentTenant> | CurrentTenant | EventStore.EventStore | SqlClient.SqlClient
 > =>
   Effect.gen(function* () {

@@ -14,7 +14,7 @@ import { retryDelay } from "./retryDelay.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import * as Projection from "./Projection.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
-import { type ReadError, StorageUnavailable } from "../driver/StoreError.ts"
+import { type ReadError, StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
 import { AllTenants, type CurrentTenant } from "../domain/Tenant.ts"
 
 /** Settings of {@link layer}. */
@@ -150,8 +150,8 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         for (const envelope of page.events) yield* handling(envelope, true, () => projection.handle(envelope))
       }
       if (page.failure !== undefined) {
-        const { position } = page.failure
-        return yield* Effect.fail(new HandlerFailed(failed(position, Cause.fail(page.failure), true)))
+        const { position } = page.failure.reason
+        return yield* Effect.fail(new HandlerFailed(failed(position, Cause.fail(page.failure.reason), true)))
       }
       yield* Metric.update(Metric.withAttributes(handledEvents, { projection: projection.name }), rows.length)
       return complete ? upTo : (rows.at(-1)?.position ?? upTo)
@@ -361,7 +361,9 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
 const unavailable = (error: unknown): StorageUnavailable =>
   error instanceof StorageUnavailable
     ? error
-    : new StorageUnavailable({ operation: "work on a projection", retryable: true, code: null })
+    : new StorageUnavailable({
+        reason: new OtherFailure({ operation: "work on a projection", retryable: true, code: null })
+      })
 
 /** Everything in a log. */
 const wholeLog = {

@@ -12,7 +12,7 @@ import * as Follow from "./follow.ts"
 import * as Hints from "./hints.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import { recordAccess } from "../store/crossTenant.ts"
-import { type DecodeError, PositionAhead, type ReadError } from "../driver/StoreError.ts"
+import { type Undecodable, PositionAhead, type ReadError } from "../driver/StoreError.ts"
 import type { AllTenants, CurrentTenant, TenantId } from "../domain/Tenant.ts"
 
 /** What every subscription may state. */
@@ -75,7 +75,7 @@ const selection = <As extends ReadonlyArray<Aggregate.Any>>(options: Options<As>
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
       decode.mixedEnvelopes(tenantId, byType, rows, wanted) as decode.Decoded<
         EnvelopeOf<As[number]>,
-        DecodeError
+        Undecodable
       >
   }
 }
@@ -106,7 +106,7 @@ const stream = <A, State, E>(
  *
  * **Gotchas**
  *
- * Fails with `DecodeError` at an event that cannot be decoded, after those before it. What is handled is known to the
+ * Fails with `Undecodable` at an event that cannot be decoded, after those before it. What is handled is known to the
  * consumer alone: to go on after a restart, keep the position of the last event.
  *
  * **Example**
@@ -122,7 +122,7 @@ export const log = <const As extends ReadonlyArray<Aggregate.Any>>(
   options: LogOptions<As>
 ): Stream.Stream<
   EnvelopeOf<As[number]>,
-  ReadError | DecodeError | PositionAhead,
+  ReadError | Undecodable | PositionAhead,
   EventStorage.EventStorage | CurrentTenant
 > =>
   Stream.unwrap(
@@ -137,7 +137,7 @@ export const log = <const As extends ReadonlyArray<Aggregate.Any>>(
         return yield* new PositionAhead({ tenantId, position: after + 1, head })
       }
       return stream(
-        Follow.start<DecodeError>(after),
+        Follow.start<Undecodable>(after),
         Follow.follow(tenantId, { ...selection(options), storage, wait })
       )
     })
@@ -161,14 +161,14 @@ export const log = <const As extends ReadonlyArray<Aggregate.Any>>(
  */
 export const allLogs = <const As extends ReadonlyArray<Aggregate.Any>>(
   options: AllLogsOptions<As>
-): Stream.Stream<EnvelopeOf<As[number]>, ReadError | DecodeError, EventStorage.EventStorage | AllTenants> =>
+): Stream.Stream<EnvelopeOf<As[number]>, ReadError | Undecodable, EventStorage.EventStorage | AllTenants> =>
   Stream.unwrap(
     Effect.gen(function* () {
       const storage = yield* EventStorage.EventStorage
       const accessId = yield* recordAccess(storage, "Subscription.allLogs")
       const wait = yield* Hints.listen(storage.changes)
       return stream(
-        Follow.startAll<DecodeError>(options.after ?? new Map<TenantId, number>()),
+        Follow.startAll<Undecodable>(options.after ?? new Map<TenantId, number>()),
         Follow.followAll(accessId, { ...selection(options), storage, wait })
       )
     })

@@ -17,9 +17,9 @@ export interface Settings {
   readonly retry?: Schedule.Schedule<unknown> | undefined
 }
 
-/** Why an event cannot be given, and which it is. */
+/** An event that cannot be decoded, and its position. */
 interface Undecodable {
-  readonly position: number
+  readonly reason: { readonly position: number }
 }
 
 /** What is followed, and how it is read. */
@@ -92,7 +92,7 @@ const endOf = (
   head: number,
   { failure }: Decoded<unknown, Undecodable>
 ): number => {
-  if (failure !== undefined) return failure.position - 1
+  if (failure !== undefined) return failure.reason.position - 1
   return complete ? head : (rows.at(-1)?.position ?? head)
 }
 

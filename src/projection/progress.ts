@@ -3,7 +3,7 @@ import { Clock, Duration, Effect } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import { ProjectionBehind, ProjectionParked, type ReadModelState } from "./ProjectionError.ts"
 import type { Progress, ProjectionStorage, TenantProjection } from "../driver/ProjectionStorage.ts"
-import { type ReadError, StorageUnavailable } from "../driver/StoreError.ts"
+import { type ReadError, StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import * as Hints from "./hints.ts"
 
@@ -155,7 +155,9 @@ export const awaitPosition = (
     const tooLate = Effect.suspend((): Effect.Effect<never, ProjectionBehind | StorageUnavailable> => {
       if (seen === undefined) {
         const operation = "read the progress of a projection"
-        return Effect.fail(new StorageUnavailable({ operation, retryable: true, code: null }))
+        return Effect.fail(
+          new StorageUnavailable({ reason: new OtherFailure({ operation, retryable: true, code: null }) })
+        )
       }
       const { position, head, state, failure } = seen
       return Effect.fail(

@@ -36,7 +36,10 @@ export interface Options<State, Envelope extends { readonly position: number }, 
   readonly version: number
   readonly initial: () => State
   readonly apply: (state: State, envelope: Envelope) => State
-  readonly follow: Omit<Follow.Options<Envelope, E & { readonly position: number }>, "storage" | "wait">
+  readonly follow: Omit<
+    Follow.Options<Envelope, E & { readonly reason: { readonly position: number } }>,
+    "storage" | "wait"
+  >
   readonly idleTimeToLive: Duration.Input
   readonly stored: Stored<State, R> | undefined
 }
@@ -163,7 +166,9 @@ export const make = <State, Envelope extends { readonly position: number }, E, R
       const follow = Effect.gen(function* () {
         const wait = yield* Hints.listen(storage.changes)
         const step = Follow.follow(tenantId, { ...options.follow, storage, wait })
-        let place = Follow.start<E & { readonly position: number }>(entry.current.position)
+        let place = Follow.start<E & { readonly reason: { readonly position: number } }>(
+          entry.current.position
+        )
         while (true) {
           const { events, state: next } = yield* step(place)
           fold(events, next.position ?? 0, next.head)

@@ -12,7 +12,7 @@ import * as routedSnapshots from "./snapshots.ts"
 import { type Member, problemOf, Router } from "./router.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
-import { StorageUnavailable } from "../driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
 import { TenantDirectory } from "./TenantDirectory.ts"
 
 /** What bounds the storages that are open. */
@@ -99,7 +99,9 @@ export const build = <A, E>(
     Effect.mapError((error) => {
       if (error instanceof StorageUnavailable) return error
       const operation = "open a database"
-      return new StorageUnavailable({ operation, retryable: isRetryable(error), code: tagOf(error) })
+      return new StorageUnavailable({
+        reason: new OtherFailure({ operation, retryable: isRetryable(error), code: tagOf(error) })
+      })
     })
   )
 

@@ -2,7 +2,7 @@
  * Where tenants live: the directory that says, for each tenant, which database its data is in.
  */
 import { Cache, Context, Duration, Effect, Exit, Layer } from "effect"
-import { StorageUnavailable, UnknownTenant } from "../driver/StoreError.ts"
+import { StorageUnavailable, UnknownTenant, OtherFailure, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
 /**
@@ -17,7 +17,9 @@ export class TenantDirectory extends Context.Service<
   TenantDirectory,
   {
     /** The placement of a tenant. */
-    readonly placement: (tenantId: TenantId) => Effect.Effect<string, UnknownTenant | StorageUnavailable>
+    readonly placement: (
+      tenantId: TenantId
+    ) => Effect.Effect<string, TenantRefused<UnknownTenant> | StorageUnavailable>
     /** All placements, each once: what looks across tenants, and what runs projections, goes through them. */
     readonly placements: Effect.Effect<ReadonlyArray<string>, StorageUnavailable>
     /** Forgets what is known about a tenant: the next operation asks again. For a tenant that has moved. */
@@ -83,12 +85,15 @@ export const make = (options: Options): Effect.Effect<TenantDirectory["Service"]
     const ask = Effect.fnUntraced(function* (tenantId: TenantId) {
       const answer = options.placementOf(tenantId)
       const placement = Effect.isEffect(answer) ? yield* answer : answer
-      if (placement === undefined) return yield* new UnknownTenant({ tenantId })
+      if (placement === undefined)
+        return yield* new TenantRefused({ reason: new UnknownTenant({ tenantId }) })
       if (yield* isKnown(placement)) return placement
       return yield* new StorageUnavailable({
-        operation: "find the database of a tenant",
-        retryable: false,
-        code: "UnknownPlacement"
+        reason: new OtherFailure({
+          operation: "find the database of a tenant",
+          retryable: false,
+          code: "UnknownPlacement"
+        })
       })
     })
 

@@ -48,7 +48,7 @@ export const make = <M extends Member>(
       if (placements.size < 2) continue
       const placement = yield* Effect.catchTag(
         router.directory.placement(tenantId),
-        "UnknownTenant",
+        "TenantRefused",
         () => Effect.undefined
       )
       const [first = ""] = placements
@@ -144,23 +144,13 @@ export const make = <M extends Member>(
     tenantStatus: (tenantId) =>
       Effect.catchTag(
         router.ofTenant(tenantId, ({ events }) => events.tenantStatus(tenantId)),
-        "UnknownTenant",
+        "TenantRefused",
         () => Effect.undefined
       ),
     recordAccess: (access) => router.recordAccess(access),
     setTenantStatus: (request) =>
-      Effect.catchTag(
-        router.ofTenant(request.tenantId, (member) =>
-          Effect.andThen(
-            router.requireAccess(member, request.accessId),
-            member.events.setTenantStatus(request)
-          )
-        ),
-        "TenantMismatch",
-        () => {
-          const operation = "set the status of a tenant"
-          return Effect.fail(new StorageUnavailable({ operation, retryable: false, code: "TenantMismatch" }))
-        }
+      router.ofTenant(request.tenantId, (member) =>
+        Effect.andThen(router.requireAccess(member, request.accessId), member.events.setTenantStatus(request))
       ),
     listTenants: ({ accessId, after, limit }) =>
       mergedPage({

@@ -1,6 +1,6 @@
 /** Storages by placement: opened when they are first used, kept while they are, closed when they are idle. */
 import { type Cause, Clock, Context, Deferred, Duration, Effect, Exit, RcMap, Scope } from "effect"
-import { StorageUnavailable } from "../driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
 
 /** What bounds them. */
 export interface Limits {
@@ -127,4 +127,6 @@ export const make = Effect.fnUntraced(function* <A>(
 })
 
 /** SQLSTATE of too many connections: the same as if a database had no free one. */
-const full = new StorageUnavailable({ operation: "open a database", retryable: true, code: "53300" })
+const full = new StorageUnavailable({
+  reason: new OtherFailure({ operation: "open a database", retryable: true, code: "53300" })
+})

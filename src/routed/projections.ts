@@ -106,7 +106,7 @@ export const make = <M extends Member>(
     claim: ProjectionStorage.Claim,
     body: Effect.Effect<A, E, R>
   ): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> =>
-    Effect.catchTag(router.directory.placement(claim.tenantId), "UnknownTenant", () => Effect.undefined).pipe(
+    Effect.catchTag(router.directory.placement(claim.tenantId), "TenantRefused", () => Effect.undefined).pipe(
       Effect.flatMap((placement): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> => {
         if (placement === member.placement) return Effect.asSome(body)
         return member.projections
@@ -118,12 +118,6 @@ export const make = <M extends Member>(
             retryIn: awayFor
           })
           .pipe(
-            Effect.catchTag("TenantMismatch", () => {
-              const operation = "work on a projection"
-              return Effect.fail(
-                new StorageUnavailable({ operation, retryable: false, code: "TenantMismatch" })
-              )
-            }),
             Effect.andThen(
               Effect.logWarning("A database has unfinished projections of a tenant that is elsewhere")
             ),

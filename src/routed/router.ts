@@ -3,7 +3,13 @@ import { Cause, Context, Effect, Exit, Scope } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import type { SnapshotStorage } from "../driver/SnapshotStorage.ts"
-import { StorageUnavailable, TenantMismatch, UnknownTenant } from "../driver/StoreError.ts"
+import {
+  StorageUnavailable,
+  TenantMismatch,
+  UnknownTenant,
+  OtherFailure,
+  TenantRefused
+} from "../driver/StoreError.ts"
 import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
 import type { TenantDirectory } from "./TenantDirectory.ts"
 import * as OpenStorages from "./openStorages.ts"
@@ -88,12 +94,12 @@ export class Router<M extends Member> {
       )
 
   /**
-   * Where a tenant is. Fails if that is neither where the open transaction is nor the placement that was chosen, if there
-   * are such.
+   * Where a tenant is. A tenant that is neither where the open transaction is nor in the placement that was chosen, if
+   * there are such, is a mistake of the program: a defect, after which the transaction cannot commit.
    */
   readonly placementOf = (
     tenantId: TenantId
-  ): Effect.Effect<string, UnknownTenant | TenantMismatch | StorageUnavailable> =>
+  ): Effect.Effect<string, TenantRefused<UnknownTenant> | StorageUnavailable> =>
     Effect.flatMap(this.current, (transaction) =>
       Effect.flatMap(
         transaction?.tenantId === tenantId
@@ -103,7 +109,13 @@ export class Router<M extends Member> {
           Effect.flatMap(this.chosen, (chosen) =>
             (transaction?.member.placement ?? placement) === placement && (chosen ?? placement) === placement
               ? Effect.succeed(placement)
-              : Effect.fail(new TenantMismatch({ tenantId }))
+              : Effect.andThen(
+                  // The transaction's own storage refuses the tenant as well, and remembers it.
+                  transaction === undefined
+                    ? Effect.void
+                    : transaction.member.projections.transaction(tenantId, Effect.void),
+                  Effect.die(new TenantMismatch({ tenantId }))
+                )
           )
       )
     )
@@ -114,7 +126,7 @@ export class Router<M extends Member> {
    */
   readonly acquire = (
     tenantId: TenantId
-  ): Effect.Effect<M, UnknownTenant | TenantMismatch | StorageUnavailable, Scope.Scope> =>
+  ): Effect.Effect<M, TenantRefused<UnknownTenant> | StorageUnavailable, Scope.Scope> =>
     Effect.flatMap(this.placementOf(tenantId), (placement) =>
       Effect.flatMap(this.current, (transaction) =>
         transaction === undefined ? this.storages.acquire(placement) : Effect.succeed(transaction.member)
@@ -124,7 +136,7 @@ export class Router<M extends Member> {
   /** The same where the tenant is registered, if the storage says that it must be. */
   readonly acquireRegistered = (
     tenantId: TenantId
-  ): Effect.Effect<M, UnknownTenant | TenantMismatch | StorageUnavailable, Scope.Scope> =>
+  ): Effect.Effect<M, TenantRefused<UnknownTenant> | StorageUnavailable, Scope.Scope> =>
     Effect.tap(this.acquire(tenantId), (member) => this.requireRegistered(member, tenantId))
 
   /** Runs an effect with a storage that stays open meanwhile. */
@@ -142,14 +154,14 @@ export class Router<M extends Member> {
   readonly ofTenant = <A, E, R>(
     tenantId: TenantId,
     run: (member: M) => Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E | UnknownTenant | TenantMismatch | StorageUnavailable, R> =>
+  ): Effect.Effect<A, E | TenantRefused<UnknownTenant> | StorageUnavailable, R> =>
     this.use(this.acquire(tenantId), run)
 
   /** The same where the tenant is registered, if the storage says that it must be. */
   readonly ofRegistered = <A, E, R>(
     tenantId: TenantId,
     run: (member: M) => Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E | UnknownTenant | TenantMismatch | StorageUnavailable, R> =>
+  ): Effect.Effect<A, E | TenantRefused<UnknownTenant> | StorageUnavailable, R> =>
     this.use(this.acquireRegistered(tenantId), run)
 
   /**
@@ -159,12 +171,13 @@ export class Router<M extends Member> {
   readonly requireRegistered = (
     member: M,
     tenantId: TenantId
-  ): Effect.Effect<void, UnknownTenant | TenantMismatch | StorageUnavailable> => {
+  ): Effect.Effect<void, TenantRefused<UnknownTenant> | StorageUnavailable> => {
     if (!member.dedicated) return Effect.void
     const known = this.#registered.get(member)
     if (known?.has(tenantId) === true) return Effect.void
     return Effect.flatMap(member.events.tenantStatus(tenantId), (status) => {
-      if (status === undefined) return Effect.fail(new UnknownTenant({ tenantId }))
+      if (status === undefined)
+        return Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
       if (known === undefined) this.#registered.set(member, new Set([tenantId]))
       else known.add(tenantId)
       return Effect.void
@@ -209,7 +222,9 @@ export class Router<M extends Member> {
         if (placement === undefined) {
           const operation = "record a cross-tenant access"
           return Effect.fail(
-            new StorageUnavailable({ operation, retryable: false, code: "UnknownPlacement" })
+            new StorageUnavailable({
+              reason: new OtherFailure({ operation, retryable: false, code: "UnknownPlacement" })
+            })
           )
         }
         return this.storages
@@ -253,11 +268,19 @@ export class Router<M extends Member> {
 /** For operations that know no unknown tenant: a tenant without a database has nothing that could be read or changed. */
 export const withoutUnknown =
   (operation: string) =>
-  <A, E, R>(effect: Effect.Effect<A, E | UnknownTenant, R>): Effect.Effect<A, E | StorageUnavailable, R> =>
+  <A, E, R>(
+    effect: Effect.Effect<A, E | TenantRefused<UnknownTenant>, R>
+  ): Effect.Effect<A, E | StorageUnavailable, R> =>
     Effect.catchIf(
       effect,
-      (error): error is UnknownTenant => error instanceof UnknownTenant,
-      () => Effect.fail(new StorageUnavailable({ operation, retryable: false, code: "UnknownTenant" }))
+      (error): error is TenantRefused<UnknownTenant> =>
+        error instanceof TenantRefused && error.reason instanceof UnknownTenant,
+      () =>
+        Effect.fail(
+          new StorageUnavailable({
+            reason: new OtherFailure({ operation, retryable: false, code: "UnknownTenant" })
+          })
+        )
     )
 
 /** The first failure of several storages; a defect of one is one. */

@@ -2,6 +2,7 @@
  * Decisions on what a tenant's log says, whichever streams it says it in: read by query, decide, and append under the
  * condition that nothing that matters has been appended since (a dynamic consistency boundary).
  */
+import { isEventIdConflict } from "./decide.ts"
 import { Cause, Context, Effect, Exit, Layer, Result, type Schedule, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
@@ -13,12 +14,13 @@ import { makeFinder } from "./priorDecision.ts"
 import { CurrentDerivedIds, type Ids, isNamed, named } from "../domain/derivedIds.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
-import type {
+import {
   AppendConditionFailed,
-  AppendError,
-  DecodeError,
-  InvalidInput,
-  ReadError
+  type AppendError,
+  type Undecodable,
+  type InvalidInput,
+  type ReadError,
+  Conflict
 } from "../driver/StoreError.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
 
@@ -87,7 +89,7 @@ export interface Executed<out State, out Envelope> extends Known<State> {
 }
 
 /** Everything that can go wrong while a decision model is read. */
-export type KnowError = ReadError | DecodeError
+export type KnowError = ReadError | Undecodable
 
 /** Settings of one decision. */
 export interface ExecuteOptions {
@@ -156,11 +158,15 @@ export interface Options {
 /** An append whose condition failed, told apart from one that `decide` itself fails with. */
 class Outdated {
   readonly _tag = "Outdated"
-  readonly failure: AppendConditionFailed
-  constructor(failure: AppendConditionFailed) {
+  readonly failure: Conflict<AppendConditionFailed>
+  constructor(failure: Conflict<AppendConditionFailed>) {
     this.failure = failure
   }
 }
+
+/** Whether an event that others appended calls for another decision. */
+const isOutdated = (error: unknown): error is Conflict<AppendConditionFailed> =>
+  error instanceof Conflict && error.reason instanceof AppendConditionFailed
 
 const toEffect = <D extends Decision<unknown, unknown>>(
   decision: D
@@ -315,11 +321,11 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
         const appended = yield* store
           .appendAll(streams, { condition: { query: model.query, after: known.position } })
           .pipe(
-            Effect.catchTag("AppendConditionFailed", (failure) => Effect.fail(new Outdated(failure))),
+            Effect.catchIf(isOutdated, (failure) => Effect.fail(new Outdated(failure))),
             Effect.result
           )
         if (Result.isFailure(appended)) {
-          const isKnown = appended.failure._tag === "EventIdConflict"
+          const isKnown = isEventIdConflict(appended.failure)
           const position = ids !== undefined && isKnown ? yield* finder.find(ids) : undefined
           if (ids === undefined || position === undefined) return yield* Effect.fail(appended.failure)
           // It was made before, and decided otherwise.

@@ -19,7 +19,7 @@ import { checkCommandKey, makeWriter, storedStream } from "./append.ts"
 import { recordAccess } from "./crossTenant.ts"
 import type {
   AppendError,
-  DecodeError,
+  Undecodable,
   ExpectedVersion,
   InvalidInput,
   ReadError,
@@ -213,14 +213,14 @@ export class EventStore extends Context.Service<
      */
     readonly append: <Type extends string, State, Payload extends Event.Tagged, Id>(
       events: StreamEvents<Type, State, Payload, Id> & CommandOptions
-    ) => Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | DecodeError, CurrentTenant>
+    ) => Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | Undecodable, CurrentTenant>
     /** Appends events to several streams of the tenant, each stream once. All are written, or none. */
     readonly appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
       streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
       options?: AppendOptions
     ) => Effect.Effect<
       { readonly [K in keyof As]: AppendedOf<As[K]> },
-      AppendError | InvalidInput | DecodeError,
+      AppendError | InvalidInput | Undecodable,
       CurrentTenant
     >
     /** The outcome of the command that was carried out under a key; undefined if there is none, or it has expired. */
@@ -241,22 +241,22 @@ export class EventStore extends Context.Service<
     readonly importEvents: <A extends Aggregate.Any, E, R>(
       events: Stream.Stream<ImportedEvents<A>, E, R>,
       options?: ImportOptions
-    ) => Effect.Effect<Imported, E | AppendError | InvalidInput | DecodeError, R | CurrentTenant>
+    ) => Effect.Effect<Imported, E | AppendError | InvalidInput | Undecodable, R | CurrentTenant>
     /** The events of a stream. Empty if there are none. */
     readonly readStream: <Type extends string, State, Payload extends Event.Tagged, Id>(
       request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions
-    ) => Stream.Stream<Event.Envelope<Payload, Type>, ReadError | DecodeError | InvalidInput, CurrentTenant>
+    ) => Stream.Stream<Event.Envelope<Payload, Type>, ReadError | Undecodable | InvalidInput, CurrentTenant>
     /**
      * The events of a stream, forwards and page by page: for who folds them, and must know the version that the stream has
      * even where an upcaster drops its last events. No page if there are none.
      */
     readonly readStreamPages: <Type extends string, State, Payload extends Event.Tagged, Id>(
       request: StreamKey<Type, State, Payload, Id> & VersionRange
-    ) => Stream.Stream<StreamPage<Payload, Type>, ReadError | DecodeError | InvalidInput, CurrentTenant>
+    ) => Stream.Stream<StreamPage<Payload, Type>, ReadError | Undecodable | InvalidInput, CurrentTenant>
     /** The events of the given aggregates in the tenant's log, in its order. */
     readonly readLog: <const As extends ReadonlyArray<Aggregate.Any>>(
       request: { readonly aggregates: As } & LogRange & ReadOptions
-    ) => Stream.Stream<EnvelopeOf<As[number]>, ReadError | DecodeError, CurrentTenant>
+    ) => Stream.Stream<EnvelopeOf<As[number]>, ReadError | Undecodable, CurrentTenant>
     /** The tenant's log with payloads as the JSON they are stored in: for audits, exports and tools. */
     readonly readLogJson: (
       request: { readonly aggregateTypes?: ReadonlyArray<string> | undefined } & LogRange & ReadOptions
@@ -320,7 +320,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One stream, one result, with the events of that stream.
         spanned("EventStore.append", (services) =>
           write(services, [request], request, firstOf)
-        ) as Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | DecodeError, CurrentTenant>,
+        ) as Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | Undecodable, CurrentTenant>,
       appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
         streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
         { condition }: AppendOptions = {}
@@ -330,7 +330,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
           write(services, streams, { condition }, allOf)
         ) as Effect.Effect<
           { readonly [K in keyof As]: AppendedOf<As[K]> },
-          AppendError | InvalidInput | DecodeError,
+          AppendError | InvalidInput | Undecodable,
           CurrentTenant
         >,
       commandOutcome: (key) =>
@@ -388,7 +388,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
                 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
                 decode.mixedEnvelopes(tenantId, byType, rows, wanted, range.direction) as decode.Decoded<
                   EnvelopeOf<As[number]>,
-                  DecodeError
+                  Undecodable
                 >,
               asked(range)
             )

@@ -8,7 +8,7 @@ import * as EventStorage from "../driver/EventStorage.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import { chainStart, eventHash } from "../driver/eventHash.ts"
 import { checkIntegers } from "./read.ts"
-import type { ReadError, UnknownTenant } from "../driver/StoreError.ts"
+import type { ReadError, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 
 /** A position of a tenant's log and the hash of the event there: kept elsewhere, it vouches for all before it. */
@@ -70,7 +70,7 @@ export class NoHashChain extends Schema.TaggedError<NoHashChain>()("NoHashChain"
  */
 export const start: Effect.Effect<
   number,
-  ReadError | UnknownTenant,
+  ReadError | TenantRefused<UnknownTenant>,
   EventStorage.EventStorage | CurrentTenant
 > = Effect.gen(function* () {
   const storage = yield* EventStorage.EventStorage

@@ -27,7 +27,7 @@ import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
 import {
   AggregateNotFound,
   type AppendError,
-  type DecodeError,
+  type Undecodable,
   type ExpectedVersion,
   type InvalidInput,
   type ReadError
@@ -99,7 +99,7 @@ export interface ExecuteOptions {
 }
 
 /** Everything that can go wrong while an aggregate is loaded. */
-export type LoadError = ReadError | DecodeError | InvalidInput
+export type LoadError = ReadError | Undecodable | InvalidInput
 
 /**
  * Loads and changes aggregates of the current tenant.
@@ -160,7 +160,7 @@ export class Repository extends Context.Service<
       options: NoInfer<SaveOptions<Payload>>
     ) => Effect.Effect<
       EventStore.Appended<Payload, Type>,
-      AppendError | InvalidInput | DecodeError,
+      AppendError | InvalidInput | Undecodable,
       CurrentTenant
     >
   }

@@ -8,7 +8,7 @@ import { checkedTenant, currentTenant } from "../domain/currentTenant.ts"
 import { accesses, usage } from "./decode.ts"
 import { paged } from "./pages.ts"
 import { recordAccess } from "./crossTenant.ts"
-import type { ReadError, StorageUnavailable, UnknownTenant } from "../driver/StoreError.ts"
+import type { ReadError, StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { AllTenants, CrossTenantAccess, CurrentTenant, TenantId } from "../domain/Tenant.ts"
 
 /** A use of `AllTenants`, as recorded. */
@@ -49,11 +49,19 @@ export class TenantRegistry extends Context.Service<
      */
     readonly suspend: (
       tenantId: TenantId
-    ) => Effect.Effect<EventStorage.TenantStatus, UnknownTenant | StorageUnavailable, AllTenants>
+    ) => Effect.Effect<
+      EventStorage.TenantStatus,
+      TenantRefused<UnknownTenant> | StorageUnavailable,
+      AllTenants
+    >
     /** Lets appends of a suspended tenant through again. Returns the former status. */
     readonly resume: (
       tenantId: TenantId
-    ) => Effect.Effect<EventStorage.TenantStatus, UnknownTenant | StorageUnavailable, AllTenants>
+    ) => Effect.Effect<
+      EventStorage.TenantStatus,
+      TenantRefused<UnknownTenant> | StorageUnavailable,
+      AllTenants
+    >
     /**
      * What tenants recorded in a time, for billing: by tenant and day (UTC), ordered by both, without days on which
      * nothing was recorded. Every run is written to the audit trail.

@@ -9,12 +9,13 @@ import {
   AppendConditionFailed,
   type AppendError,
   CommandKeyConflict,
-  type DecodeError,
+  type Undecodable,
   InvalidEvent,
-  type InvalidInput,
+  InvalidInput,
   LimitExceeded,
   type ReadError,
-  VersionConflict
+  VersionConflict,
+  Conflict
 } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { appendNowOf } from "../memory/appendNow.ts"
@@ -50,7 +51,7 @@ const noVersions: ReadonlyArray<number> = []
 type Receipt = EventStorage.AppendReceipt
 type Results = ReadonlyArray<Appended<Event.Tagged>>
 type Give<A> = (results: Results) => A
-type WriteError = AppendError | InvalidInput | DecodeError
+type WriteError = AppendError | InvalidInput | Undecodable
 
 /** A stream as the driver names it. */
 export const storedStream = <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -73,7 +74,7 @@ export const makeWriter = (
     { tenantId, aggregateId }: StoredStream,
     aggregate: Aggregate.Any,
     versions: ReadonlySet<number>
-  ): Effect.Effect<ReadonlyArray<Event.Envelope<Event.Tagged>>, ReadError | DecodeError> => {
+  ): Effect.Effect<ReadonlyArray<Event.Envelope<Event.Tagged>>, ReadError | Undecodable> => {
     if (versions.size === 0) return Effect.succeed([])
     let fromVersion = Infinity
     let toVersion = 0
@@ -100,7 +101,7 @@ export const makeWriter = (
   ) {
     const { aggregateType, aggregateId, version, position, events } = command
     if (aggregateType !== stream.aggregateType || aggregateId !== stream.aggregateId)
-      return yield* new CommandKeyConflict({ tenantId: stream.tenantId, key })
+      return yield* new Conflict({ reason: new CommandKeyConflict({ tenantId: stream.tenantId, key }) })
     const versions = new Set(Array.from({ length: events }, (_, index) => version - index))
     const appended: Appended<Event.Tagged> = {
       version,
@@ -119,7 +120,9 @@ export const makeWriter = (
   ) {
     const actual = yield* storage.streamVersion({ tenantId, aggregateType, aggregateId })
     if (isExpected(expected, actual)) return actual
-    return yield* new VersionConflict({ tenantId, aggregateType, aggregateId, expected, actual })
+    return yield* new Conflict({
+      reason: new VersionConflict({ tenantId, aggregateType, aggregateId, expected, actual })
+    })
   })
 
   /** The same for the condition of an append without events. */
@@ -141,7 +144,9 @@ export const makeWriter = (
     })
     const [first] = rows
     if (first !== undefined)
-      return yield* new AppendConditionFailed({ tenantId, after, position: first.position })
+      return yield* new Conflict({
+        reason: new AppendConditionFailed({ tenantId, after, position: first.position })
+      })
   })
 
   /** The outcome of a command without events. */
@@ -294,12 +299,22 @@ const storageCondition = ({ query, after = 0 }: AppendCondition): EventStorage.A
 export const checkCommandKey = (key: string, aggregateType = ""): Result.Result<void, InvalidInput> => {
   if (key.length > maxNameLength)
     return Result.fail(
-      new LimitExceeded({ limit: "idLength", subject: "the key of a command", maximum: maxNameLength })
+      new InvalidInput({
+        reason: new LimitExceeded({
+          limit: "idLength",
+          subject: "the key of a command",
+          maximum: maxNameLength
+        })
+      })
     )
   const reason = nameProblem(key)
   return reason === undefined
     ? Result.void
-    : Result.fail(new InvalidEvent({ aggregateType, eventType: "command", path: ["key"], reason }))
+    : Result.fail(
+        new InvalidInput({
+          reason: new InvalidEvent({ aggregateType, eventType: "command", path: ["key"], reason })
+        })
+      )
 }
 
 /** The highest number from one place to another, or `least`. */

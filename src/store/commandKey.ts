@@ -1,7 +1,7 @@
 /** Commands that are carried out once: what tells them apart, and until when their keys are kept. */
 import { Duration, Effect, Result, type Schema } from "effect"
 import type { CommandKey } from "../driver/EventStorage.ts"
-import { InvalidEvent, type InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
+import { InvalidEvent, InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
 import { canonicalJson } from "../internal/canonicalJson.ts"
 import { sha256Hex } from "../internal/digest.ts"
 import { jsonProblem } from "../internal/json.ts"
@@ -33,16 +33,20 @@ const problem = (aggregateType: string, { content, key }: Given): InvalidInput |
   const found = content === undefined ? undefined : jsonProblem(content, maxDepth)
   if (found === undefined) return undefined
   return found.limit === undefined
-    ? new InvalidEvent({
-        aggregateType,
-        eventType: "command",
-        path: ["content", ...found.path],
-        reason: found.reason
+    ? new InvalidInput({
+        reason: new InvalidEvent({
+          aggregateType,
+          eventType: "command",
+          path: ["content", ...found.path],
+          reason: found.reason
+        })
       })
-    : new LimitExceeded({
-        limit: found.limit,
-        subject: "nesting of the content of a command",
-        maximum: maxDepth
+    : new InvalidInput({
+        reason: new LimitExceeded({
+          limit: found.limit,
+          subject: "nesting of the content of a command",
+          maximum: maxDepth
+        })
       })
 }
 

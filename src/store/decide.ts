@@ -4,14 +4,16 @@ import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
 import type { CommandKey, CommandRow } from "../driver/EventStorage.ts"
 import type { Appended, EventStore } from "./EventStore.ts"
-import type {
-  AppendError,
-  DecodeError,
-  InvalidInput,
-  ReadError,
-  VersionConflict
+import {
+  type AppendError,
+  type Undecodable,
+  type InvalidInput,
+  type ReadError,
+  VersionConflict,
+  Conflict,
+  EventIdConflict,
+  CommandKeyConflict
 } from "../driver/StoreError.ts"
-import { CommandKeyConflict } from "../driver/StoreError.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
 import { CurrentDerivedIds, type Ids, named } from "../domain/derivedIds.ts"
 import { aggregateId as encodeId } from "./encode.ts"
@@ -21,11 +23,18 @@ import type { Known } from "./snapshots.ts"
 /** A conflict on the stream that a command decides on, told apart from one that `decide` itself fails with. */
 export class Outdated {
   readonly _tag = "Outdated"
-  readonly conflict: VersionConflict
-  constructor(conflict: VersionConflict) {
+  readonly conflict: Conflict<VersionConflict>
+  constructor(conflict: Conflict<VersionConflict>) {
     this.conflict = conflict
   }
 }
+
+const isOutdated = (error: unknown): error is Conflict<VersionConflict> =>
+  error instanceof Conflict && error.reason instanceof VersionConflict
+
+/** Whether an append met an event id that is stored with other content, or in another append. */
+export const isEventIdConflict = (error: unknown): boolean =>
+  error instanceof Conflict && error.reason instanceof EventIdConflict
 
 /** What came of a command. */
 export interface Outcome<State, Payload, Type extends string> {
@@ -92,7 +101,7 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
     const row = yield* store.commandOutcome(key)
     if (row === undefined) return undefined
     if (row.fingerprint === fingerprint) return yield* firstOutcome(aggregate, id, row)
-    return yield* new CommandKeyConflict({ tenantId: yield* CurrentTenant, key })
+    return yield* new Conflict({ reason: new CommandKeyConflict({ tenantId: yield* CurrentTenant, key }) })
   })
 
   /** What a command comes to that found the stream as it is known. */
@@ -149,7 +158,7 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
     ids
   }: Execution<Type, State, Payload, Id, E, R>): Effect.Effect<
     Outcome<State, Payload, Type>,
-    E | Outdated | AppendError | ReadError | DecodeError | InvalidInput,
+    E | Outdated | AppendError | ReadError | Undecodable | InvalidInput,
     R | CurrentTenant
   > => {
     let known: Known<State> | undefined
@@ -206,12 +215,12 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
           expectedVersion: version,
           command
         })
-        .pipe(Effect.catchTag("VersionConflict", (conflict) => Effect.fail(new Outdated(conflict))))
+        .pipe(Effect.catchIf(isOutdated, (conflict) => Effect.fail(new Outdated(conflict))))
       if (isSearched) return yield* settle(aggregate, id, known, yield* append)
       const appended = yield* Effect.result(append)
       if (
         Result.isFailure(appended)
-          ? appended.failure._tag === "EventIdConflict"
+          ? isEventIdConflict(appended.failure)
           : appended.success.replayed && appended.success.command === undefined
       ) {
         // It was, and has decided otherwise now, or less.

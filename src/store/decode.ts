@@ -21,10 +21,10 @@ import type {
   UsageRow
 } from "../driver/EventStorage.ts"
 import {
-  type DecodeError,
   EventDecodeError,
   UnknownEventType,
-  UnknownSchemaVersion
+  UnknownSchemaVersion,
+  Undecodable
 } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { type AggregateCodec, codecOf, type Mismatch } from "../domain/codec/aggregateCodec.ts"
@@ -35,7 +35,7 @@ export interface Decoded<A, E> {
   readonly events: ReadonlyArray<A>
   readonly failure: E | undefined
   /** What was passed over, as the aggregate asks for; see {@link reportSkipped}. */
-  readonly skipped?: ReadonlyArray<DecodeError>
+  readonly skipped?: ReadonlyArray<Undecodable>
 }
 
 const all = <A>(events: ReadonlyArray<A>): Decoded<A, never> => ({ events, failure: undefined })
@@ -91,7 +91,7 @@ const storedEvent = (tenantId: TenantId, row: EventRow) => {
 type Emit<Row, Payload> = (row: Row, payload: Payload, part: number) => unknown
 
 /** Why a row cannot be read, as the error about it. */
-type Refusal = (event: ReturnType<typeof storedEvent>) => DecodeError
+type Refusal = (event: ReturnType<typeof storedEvent>) => Undecodable
 
 /** Hands on the events of a row, in the direction in which rows are read. Returns why it cannot; then it has handed on none. */
 const decodeRow = <Row extends EventContent, Payload extends Event.Tagged>(
@@ -103,7 +103,9 @@ const decodeRow = <Row extends EventContent, Payload extends Event.Tagged>(
 ): Refusal | undefined => {
   const type = codec.stored.get(row.eventType)
   if (type === undefined) {
-    return codec.dropped.has(row.eventType) ? undefined : (event) => new UnknownEventType(event)
+    return codec.dropped.has(row.eventType)
+      ? undefined
+      : (event) => new Undecodable({ reason: new UnknownEventType(event) })
   }
   const { present } = type
   if (present?.schemaVersion === row.schemaVersion) {
@@ -116,7 +118,7 @@ const decodeRow = <Row extends EventContent, Payload extends Event.Tagged>(
   const upcast = type.former.get(row.schemaVersion)
   if (upcast === undefined) {
     const { oldest, newest } = type
-    return (event) => new UnknownSchemaVersion({ ...event, oldest, newest })
+    return (event) => new Undecodable({ reason: new UnknownSchemaVersion({ ...event, oldest, newest }) })
   }
   const decoded = upcast(parsePayload(row))
   if (Result.isFailure(decoded)) return unfit(decoded.failure)
@@ -140,7 +142,7 @@ const envelopeOf = <Type extends string, Payload extends Event.Tagged>(
 const unfit =
   ({ path, reason }: Mismatch): Refusal =>
   (event) =>
-    new EventDecodeError({ ...event, path, reason })
+    new Undecodable({ reason: new EventDecodeError({ ...event, path, reason }) })
 
 /** Decodes the rows of one aggregate, and hands on its events. */
 const decodeRows = <State, Payload extends Event.Tagged, Id>(
@@ -149,14 +151,14 @@ const decodeRows = <State, Payload extends Event.Tagged, Id>(
   rows: ReadonlyArray<EventRow>,
   direction: Direction,
   emit: Emit<EventRow, Payload>
-): Pick<Decoded<never, DecodeError>, "failure" | "skipped"> => {
+): Pick<Decoded<never, Undecodable>, "failure" | "skipped"> => {
   const codec = codecOf(aggregate)
-  const skipped: Array<DecodeError> = []
+  const skipped: Array<Undecodable> = []
   for (const row of rows) {
     const refusal = decodeRow(codec, row, undefined, direction, emit)
     if (refusal === undefined) continue
     const failure = refusal(storedEvent(tenantId, row))
-    if (!aggregate.skips.has(failure._tag)) return { failure, skipped }
+    if (!aggregate.skips.has(failure.reason._tag)) return { failure, skipped }
     skipped.push(failure)
   }
   return { failure: undefined, skipped }
@@ -168,7 +170,7 @@ export const envelopes = <Type extends string, State, Payload extends Event.Tagg
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   rows: ReadonlyArray<EventRow>,
   direction: Direction = "forwards"
-): Decoded<Event.Envelope<Payload, Type>, DecodeError> => {
+): Decoded<Event.Envelope<Payload, Type>, Undecodable> => {
   const events: Array<Event.Envelope<Payload, Type>> = []
   const decoded = decodeRows(tenantId, aggregate, rows, direction, (row, payload, part) =>
     events.push(envelopeOf(tenantId, aggregate.type, row, payload, part))
@@ -182,7 +184,7 @@ export const eachPayload = <State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
   rows: ReadonlyArray<EventRow>,
   each: (row: EventRow, payload: Payload) => void
-): Decoded<never, DecodeError> => ({
+): Decoded<never, Undecodable> => ({
   events: [],
   ...decodeRows(tenantId, aggregate, rows, "forwards", each)
 })
@@ -213,20 +215,20 @@ export const mixedEnvelopes = (
   rows: ReadonlyArray<EventRow>,
   wanted?: ReadonlySet<string>,
   direction: Direction = "forwards"
-): Decoded<Event.Envelope<Event.Tagged>, DecodeError> => {
+): Decoded<Event.Envelope<Event.Tagged>, Undecodable> => {
   const events: Array<Event.Envelope<Event.Tagged>> = []
   const emit: Emit<EventRow, Event.Tagged> = (row, payload, part) =>
     events.push(envelopeOf(tenantId, row.aggregateType, row, payload, part))
-  const skipped: Array<DecodeError> = []
+  const skipped: Array<Undecodable> = []
   for (const row of rows) {
     const aggregate = byType.get(row.aggregateType)
     const refusal: Refusal | undefined =
       aggregate === undefined
-        ? (event) => new UnknownEventType(event)
+        ? (event) => new Undecodable({ reason: new UnknownEventType(event) })
         : decodeRow(codecOf(aggregate), row, wanted, direction, emit)
     if (refusal === undefined) continue
     const failure = refusal(storedEvent(tenantId, row))
-    if (aggregate?.skips.has(failure._tag) !== true) return { events, failure, skipped }
+    if (aggregate?.skips.has(failure.reason._tag) !== true) return { events, failure, skipped }
     skipped.push(failure)
   }
   return { events, failure: undefined, skipped }
@@ -236,12 +238,20 @@ export const mixedEnvelopes = (
 export const reportSkipped = ({ skipped }: Decoded<unknown, unknown>): Effect.Effect<void> =>
   skipped === undefined || skipped.length === 0 ? Effect.void : report(skipped)
 
-const report = (skipped: ReadonlyArray<DecodeError>): Effect.Effect<void> =>
+const report = (skipped: ReadonlyArray<Undecodable>): Effect.Effect<void> =>
   Effect.gen(function* () {
     const span = Option.getOrUndefined(yield* Effect.option(Effect.currentSpan))
     const now = yield* Effect.clockWith((clock) => clock.currentTimeNanos)
     for (const error of skipped) {
-      const { aggregateType, aggregateId, version, position, eventType, schemaVersion, _tag: reason } = error
+      const {
+        aggregateType,
+        aggregateId,
+        version,
+        position,
+        eventType,
+        schemaVersion,
+        _tag: reason
+      } = error.reason
       const attributes = { aggregate: aggregateType, event: eventType, reason }
       yield* Metric.update(Metric.withAttributes(Aggregate.skippedEvents, attributes), 1)
       span?.event("eventsourcing.event.skipped", now, {

@@ -4,7 +4,7 @@ import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
 import type { EventContext } from "../domain/EventContext.ts"
 import type { NewEventRow, StreamAppend } from "../driver/EventStorage.ts"
-import { InvalidAggregateId, InvalidEvent, type InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
+import { InvalidAggregateId, InvalidEvent, InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
 import { type AggregateCodec, codecOf, type EventCodec } from "../domain/codec/aggregateCodec.ts"
 import { jsonText, maxNameLength, nameProblem, type Problem } from "../internal/json.ts"
 import { isCanonicalUuid } from "../internal/uuid.ts"
@@ -68,15 +68,19 @@ const storedId = <Id>(
 ): OrRefused<string> => {
   const encoded = codec.encodeId(id)
   if (Result.isFailure(encoded))
-    return new InvalidAggregateId({ aggregateType, reason: encoded.failure.reason })
+    return new InvalidInput({
+      reason: new InvalidAggregateId({ aggregateType, reason: encoded.failure.reason })
+    })
   const text = encoded.success
   if (text.length > maxNameLength) return tooLong(`id of ${aggregateType}`)
   const reason = nameProblem(text)
-  return reason === undefined ? text : new InvalidAggregateId({ aggregateType, reason })
+  return reason === undefined
+    ? text
+    : new InvalidInput({ reason: new InvalidAggregateId({ aggregateType, reason }) })
 }
 
-const tooLong = (subject: string): LimitExceeded =>
-  new LimitExceeded({ limit: "idLength", subject, maximum: maxNameLength })
+const tooLong = (subject: string): InvalidInput<LimitExceeded> =>
+  new InvalidInput({ reason: new LimitExceeded({ limit: "idLength", subject, maximum: maxNameLength }) })
 
 /** Events for one stream, ready for the driver, with the payloads they were made from. */
 export interface Prepared {
@@ -139,9 +143,11 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
     if (seenStreams !== undefined) {
       const ids = seenStreams.get(aggregateType) ?? new Set()
       if (ids.has(encodedId)) {
-        return new InvalidAggregateId({
-          aggregateType,
-          reason: `${encodedId} occurs twice in one append: give all its events at once`
+        return new InvalidInput({
+          reason: new InvalidAggregateId({
+            aggregateType,
+            reason: `${encodedId} occurs twice in one append: give all its events at once`
+          })
         })
       }
       seenStreams.set(aggregateType, ids.add(encodedId))
@@ -328,7 +334,8 @@ const invalid = (
   eventType: string,
   path: ReadonlyArray<string | number>,
   reason: string
-): InvalidEvent => new InvalidEvent({ aggregateType, eventType, path: [...path], reason })
+): InvalidInput<InvalidEvent> =>
+  new InvalidInput({ reason: new InvalidEvent({ aggregateType, eventType, path: [...path], reason }) })
 
-const exceeded = (limit: keyof Limits, subject: string, limits: Limits): LimitExceeded =>
-  new LimitExceeded({ limit, subject, maximum: limits[limit] })
+const exceeded = (limit: keyof Limits, subject: string, limits: Limits): InvalidInput<LimitExceeded> =>
+  new InvalidInput({ reason: new LimitExceeded({ limit, subject, maximum: limits[limit] }) })

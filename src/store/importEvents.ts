@@ -7,10 +7,12 @@ import type * as EventStorage from "../driver/EventStorage.ts"
 import type { Appended, Imported, ImportedEvents, ImportOptions, StreamEventsOf } from "./EventStore.ts"
 import {
   type AppendError,
-  type DecodeError,
+  type Undecodable,
   type ExpectedVersion,
   InvalidEvent,
-  type InvalidInput
+  InvalidInput,
+  Conflict,
+  EventIdConflict
 } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as encode from "./encode.ts"
@@ -42,7 +44,7 @@ export interface ImportThrough extends ImportOptions {
         streams: ReadonlyArray<Given>
       ) => Effect.Effect<
         ReadonlyArray<Appended<Event.Tagged>>,
-        AppendError | InvalidInput | DecodeError,
+        AppendError | InvalidInput | Undecodable,
         CurrentTenant
       >)
     | undefined
@@ -146,7 +148,7 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
   tenantId: TenantId,
   streams: Stream.Stream<ImportedEvents<Aggregate.Any>, E, R>,
   { chunkEvents = defaultChunkEvents, onProgress, appendAll }: ImportThrough
-): Effect.fn.Return<Imported, E | AppendError | InvalidInput | DecodeError, R> {
+): Effect.fn.Return<Imported, E | AppendError | InvalidInput | Undecodable, R> {
   if (!Number.isSafeInteger(chunkEvents) || chunkEvents < 1)
     return yield* Effect.die(new RangeError("chunkEvents must be a positive integer"))
   const most = Math.min(chunkEvents, limits.appendEvents)
@@ -164,11 +166,13 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
           )
           if (nameless !== undefined) {
             return yield* Result.fail(
-              new InvalidEvent({
-                aggregateType: given.aggregate.type,
-                eventType: (nameless instanceof Event.NewEvent ? nameless.payload : nameless)._tag,
-                path: ["eventId"],
-                reason: "is missing: without it the import could not be run again"
+              new InvalidInput({
+                reason: new InvalidEvent({
+                  aggregateType: given.aggregate.type,
+                  eventType: (nameless instanceof Event.NewEvent ? nameless.payload : nameless)._tag,
+                  path: ["eventId"],
+                  reason: "is missing: without it the import could not be run again"
+                })
               })
             )
           }
@@ -186,7 +190,7 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
 
   const write = (
     pieces: ReadonlyArray<Piece>
-  ): Effect.Effect<Written, AppendError | InvalidInput | DecodeError> =>
+  ): Effect.Effect<Written, AppendError | InvalidInput | Undecodable> =>
     appendAll === undefined
       ? Effect.flatMap(
           storage.append([{ tenantId, streams: pieces.map(({ encoded }) => encoded) }]),
@@ -206,10 +210,11 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
   /** Appends a chunk. If only some of it had been appended before, the chunks were others then: it goes by halves. */
   const append = (
     pieces: ReadonlyArray<Piece>
-  ): Effect.Effect<void, AppendError | InvalidInput | DecodeError> =>
+  ): Effect.Effect<void, AppendError | InvalidInput | Undecodable> =>
     Effect.matchEffect(write(pieces), {
       onFailure: (error) => {
-        if (error._tag !== "EventIdConflict" || eventsIn(pieces) === 1) return Effect.fail(error)
+        if (!(error instanceof Conflict && error.reason instanceof EventIdConflict) || eventsIn(pieces) === 1)
+          return Effect.fail(error)
         const [before, behind] = halves(pieces)
         return Effect.andThen(
           append(before),

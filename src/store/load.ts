@@ -4,7 +4,7 @@ import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import type { EventContent, EventRow } from "../driver/EventStorage.ts"
 import type { EventPlace, EventStore, VersionRange } from "./EventStore.ts"
-import type { DecodeError, InvalidInput, ReadError } from "../driver/StoreError.ts"
+import type { Undecodable, InvalidInput, ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import * as decode from "./decode.ts"
@@ -22,7 +22,7 @@ export interface Extent<Payload, Type extends string> {
   readonly inspect?: ((envelope: Event.Envelope<Payload, Type>) => void) | undefined
 }
 
-type LoadError = ReadError | DecodeError | InvalidInput
+type LoadError = ReadError | Undecodable | InvalidInput
 
 /** The stream is not the one that a snapshot was taken of. */
 class OtherStream {
@@ -63,7 +63,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
   ): Effect.Effect<Known<State>, LoadError | OtherStream> => {
     let { state } = known
     let last: EventRow | undefined
-    const foldPage = (rows: ReadonlyArray<EventRow>): decode.Decoded<never, DecodeError | OtherStream> => {
+    const foldPage = (rows: ReadonlyArray<EventRow>): decode.Decoded<never, Undecodable | OtherStream> => {
       const [first] = rows
       if (last === undefined && first !== undefined && check !== undefined && !isSame(first, check))
         return { events: [], failure: new OtherStream("otherHistory") }

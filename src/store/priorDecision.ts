@@ -2,7 +2,7 @@
 import { Effect, Option, Schema, Stream } from "effect"
 import * as Aggregate from "../domain/Aggregate.ts"
 import type { EventStore } from "./EventStore.ts"
-import type { AppendError, DecodeError, InvalidInput, ReadError } from "../driver/StoreError.ts"
+import type { AppendError, Undecodable, InvalidInput, ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import * as Event from "../domain/Event.ts"
 import type { Ids } from "../domain/derivedIds.ts"
@@ -33,7 +33,7 @@ export const makeFinder = (store: EventStore["Service"]) => {
    */
   const isStored = (
     eventId: Event.EventId
-  ): Effect.Effect<boolean, AppendError | InvalidInput | DecodeError, CurrentTenant> =>
+  ): Effect.Effect<boolean, AppendError | InvalidInput | Undecodable, CurrentTenant> =>
     store
       .append({
         aggregate: Seeker,
@@ -43,7 +43,7 @@ export const makeFinder = (store: EventStore["Service"]) => {
       })
       .pipe(
         Effect.as(false),
-        Effect.catchTags({
+        Effect.catchReasons("Conflict", {
           EventIdConflict: () => Effect.succeed(true),
           VersionConflict: () => Effect.succeed(false)
         })

@@ -117,7 +117,7 @@ export interface Snapshots {
   readonly offer: <State, Event extends Tagged, Id>(
     aggregate: Aggregate.Aggregate<string, State, Event, Id>,
     key: SnapshotKey
-  ) => Effect.Effect<Offered<State> | SaveSnapshot["replaces"], TenantMismatch>
+  ) => Effect.Effect<Offered<State> | SaveSnapshot["replaces"]>
   /** A load went on from a snapshot. */
   readonly hit: (aggregateType: string, version: number) => Effect.Effect<void>
   /** A load could not use a snapshot. */
@@ -178,9 +178,9 @@ export const make = (
     const offer: Snapshots["offer"] = Effect.fnUntraced(function* (aggregate, key) {
       const loaded = yield* Effect.exit(storage.load(key))
       if (loaded._tag === "Failure") {
-        // The stream could not be read either, and the transaction has not failed yet.
-        const mismatch = loaded.cause.reasons.find(Cause.isFailReason)?.error
-        if (mismatch instanceof TenantMismatch) return yield* mismatch
+        // A mistake of the program, which the snapshot has nothing to do with.
+        const defect = loaded.cause.reasons.find(Cause.isDieReason)?.defect
+        if (defect instanceof TenantMismatch) return yield* Effect.die(defect)
         yield* Effect.annotateLogs(Effect.logWarning("A snapshot could not be read", loaded.cause), {
           ...key
         })

@@ -10,6 +10,7 @@ import type * as Aggregate from "../domain/Aggregate.ts"
 import { codecOf } from "../domain/codec/aggregateCodec.ts"
 import * as eventSamples from "./domain/eventSamples.ts"
 import * as Upcaster from "../domain/Upcaster.ts"
+import { flipped } from "./failures.ts"
 
 /** What is checked. */
 export interface Options {
@@ -92,7 +93,7 @@ const subjects = ({ aggregates, directory }: Options): ReadonlyArray<Subject> =>
 export const check = (options: Options): Effect.Effect<ReadonlyArray<EventsIncompatible>> =>
   Effect.gen(function* () {
     const found = yield* Effect.forEach(subjects(options), (subject) =>
-      Effect.flip(Effect.asVoid(checkOne(subject, isUpdating(options)))).pipe(Effect.option)
+      flipped(Effect.asVoid(checkOne(subject, isUpdating(options)))).pipe(Effect.option)
     )
     return found.flatMap((incompatible) => (incompatible._tag === "Some" ? [incompatible.value] : []))
   })

@@ -4,6 +4,7 @@ import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import { asNewTenant, inMemory } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const Enrolled = Schema.TaggedStruct("Enrolled", { course: Schema.String, student: Schema.String })
 const Renamed = Schema.TaggedStruct("Renamed", { name: Schema.String })
@@ -52,7 +53,7 @@ const tagged = (tags: (event: Event.Tagged) => ReadonlyArray<string>) =>
   Aggregate.make("Tagged", { ...parts, tags }, (count) => count)
 
 const refused = (tags: ReadonlyArray<string>) =>
-  Effect.flip(
+  flipped(
     asNewTenant(
       append(
         tagged(() => tags),
@@ -127,7 +128,7 @@ it.layer(inMemory())("the tags of an event", (it) => {
       const Failing = tagged(() => {
         throw new Error("secret")
       })
-      const error = yield* Effect.flip(asNewTenant(append(Failing, [enrolled("c1")])))
+      const error = yield* flipped(asNewTenant(append(Failing, [enrolled("c1")])))
       assert.deepInclude(error, { _tag: "InvalidEvent", path: ["tags"] })
       assert.notInclude(error.message, "secret")
     })

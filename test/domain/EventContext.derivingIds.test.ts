@@ -19,6 +19,7 @@ import {
   Requested,
   Shipment
 } from "../support/shop.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const tenant = Tenant.TenantId.make("0190c3a0-0000-7000-8000-000000000001")
 const other = Tenant.TenantId.make("0190c3a0-0000-7000-8000-000000000002")
@@ -102,7 +103,7 @@ describe("derived ids", () => {
         assert.strictEqual(found[1], own)
         const error = yield* place("1", [placed(1), Event.make(placed(2), { eventId: own }), placed(4)]).pipe(
           seeded,
-          Effect.flip
+          flipped
         )
         assert(error._tag === "EventIdConflict")
         assert.strictEqual(error.eventId, found[2])
@@ -119,8 +120,8 @@ describe("derived ids", () => {
       Effect.gen(function* () {
         const repository = yield* Repository
         const store = yield* EventStore
-        const refuse = Effect.flip(repository.execute(Counter, "1", () => Effect.fail("no")))
-        const outdated = Effect.flip(
+        const refuse = flipped(repository.execute(Counter, "1", () => Effect.fail("no")))
+        const outdated = flipped(
           store.append({
             aggregate: Counter,
             id: "1",

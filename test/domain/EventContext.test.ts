@@ -5,6 +5,7 @@ import * as EventContext from "../../src/domain/EventContext.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { Account, append, asNewTenant, deposited, inMemory, Note, opened, written } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const appendOne = (options: Event.EventOptions = {}) =>
   Effect.map(append("1", [Event.make(deposited(1), options)]), ({ events: [event] }) => {
@@ -115,7 +116,7 @@ describe("the event context", () => {
   ] as const)("is refused with %j", ([context, tag]) =>
     Effect.gen(function* () {
       const store = yield* EventStore.EventStore
-      const error = yield* Effect.flip(append("1", [opened()]).pipe(EventContext.provide(context)))
+      const error = yield* flipped(append("1", [opened()]).pipe(EventContext.provide(context)))
       assert.strictEqual(error._tag, tag)
       assert.strictEqual(yield* store.position, 0)
     }).pipe(asNewTenant, Effect.provide(inMemory()))

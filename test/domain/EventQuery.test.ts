@@ -22,6 +22,7 @@ import {
   Student,
   toCourse
 } from "../support/enrolment.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 /** Two courses, a club with members of the same names, and a student. */
 const history = Effect.gen(function* () {
@@ -139,7 +140,7 @@ describe.each(backends)("a query on $name", (backend) => {
           yield* store.append({ aggregate: Newer, id: "a", events: [Cancelled.make({})], expectedVersion: 1 })
           yield* toCourse("b", offered(1))
           for (const query of [EventQuery.of(Course), EventQuery.of(Course, { tags: [ofCourse("a")] })]) {
-            assert.deepInclude(yield* Effect.flip(found(query)), {
+            assert.deepInclude(yield* flipped(found(query)), {
               _tag: "UnknownEventType",
               eventType: "Cancelled",
               position: 2
@@ -161,7 +162,7 @@ describe.each(backends)("a query on $name", (backend) => {
               expectedVersion: 0,
               condition: { query: EventQuery.of(Course, { tags: [ofCourse("a")] }), after: 1 }
             })
-            .pipe(Effect.flip)
+            .pipe(flipped)
           assert.deepInclude(late, { _tag: "AppendConditionFailed", position: 2 })
         }).pipe(asNewTenant)
     )
@@ -238,7 +239,7 @@ describe.each(backends)("a query on $name", (backend) => {
               expectedVersion: 0,
               condition: { query }
             })
-            .pipe(Effect.flip)
+            .pipe(flipped)
           assert.deepInclude(failed, { _tag: "AppendConditionFailed", position: 1 })
         }).pipe(asNewTenant)
     )

@@ -20,6 +20,7 @@ import * as Upcaster from "../../src/domain/Upcaster.ts"
 import { backends } from "../support/backends.ts"
 import { asNewTenant, drain, onDriver, unique, withRunner } from "../support/shop.ts"
 import { inMemory } from "../support/bank.ts"
+import { flipped, reasonOf } from "../../src/testing/failures.ts"
 
 const Registered = Schema.TaggedStruct("Registered", { name: Schema.String, mail: Schema.String })
 const Viewed = Schema.TaggedStruct("Viewed", {})
@@ -334,7 +335,7 @@ describe.each(backends)("former events on $name", (backend) => {
         const { append, written } = programs()
         const eventId = Event.generateId()
         yield* written([Event.make(registered("ada"), { eventId })])
-        const again = yield* Effect.flip(append([Event.make(Named.make({ name: "ada" }), { eventId })]))
+        const again = yield* flipped(append([Event.make(Named.make({ name: "ada" }), { eventId })]))
         assert.strictEqual(again._tag, "EventIdConflict")
       }).pipe(asNewTenant)
     )
@@ -370,7 +371,7 @@ describe.each(backends)("former events on $name", (backend) => {
           ]
         )
         // The program of that time does not guess what a newer one has written.
-        const failure = yield* Effect.flip(Stream.runDrain(store.readStream({ aggregate: First, id: "1" })))
+        const failure = yield* flipped(Stream.runDrain(store.readStream({ aggregate: First, id: "1" })))
         assert.deepInclude(failure, {
           _tag: "UnknownSchemaVersion",
           tenantId: yield* CurrentTenant,
@@ -436,7 +437,7 @@ layer(inMemory())("a tolerant aggregate", (it) => {
       Effect.gen(function* () {
         yield* append([Named.make({ name: "ada" }), MailChanged.make({ mail: "m" })])
         const repository = yield* Repository
-        assert.strictEqual((yield* Effect.flip(repository.load(Names, "1")))._tag, "UnknownEventType")
+        assert.strictEqual((yield* flipped(repository.load(Names, "1")))._tag, "UnknownEventType")
         const spans: Array<Tracer.NativeSpan> = []
         const tracer = Tracer.make({
           span: (options) => {
@@ -484,7 +485,7 @@ layer(inMemory())("a tolerant aggregate", (it) => {
           store.readStream({ aggregate: Aggregate.tolerant(Names, { skip }), id: "1" }).pipe(
             Stream.runCollect,
             Effect.match({
-              onFailure: ({ _tag }) => _tag,
+              onFailure: (error) => reasonOf(error)._tag,
               onSuccess: (events) => events.map(({ version }) => version)
             })
           )

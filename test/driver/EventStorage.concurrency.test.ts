@@ -22,6 +22,7 @@ import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { type Config, type Database, servers } from "../support/Databases.ts"
+import { reasonOf } from "../../src/testing/failures.ts"
 
 type Store = EventStorage | SqlClient.SqlClient
 
@@ -114,10 +115,11 @@ describe.each(servers)("on $name", ({ freshDatabase }) => {
               won.push(known)
               wins++
             } else {
-              if (outcome.failure._tag !== "VersionConflict") return yield* outcome.failure
-              assert.strictEqual(outcome.failure.expected, known)
-              assert.isAbove(outcome.failure.actual, known)
-              known = outcome.failure.actual
+              const reason = reasonOf(outcome.failure)
+              if (reason._tag !== "VersionConflict") return yield* outcome.failure
+              assert.strictEqual(reason.expected, known)
+              assert.isAbove(reason.actual, known)
+              known = reason.actual
             }
           }
         })

@@ -23,6 +23,7 @@ import {
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import type { TenantId } from "../../src/domain/Tenant.ts"
 import { type Database, servers } from "../support/Databases.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 type Store = EventStorage | SqlClient.SqlClient
 
@@ -116,7 +117,7 @@ const operations = ({
     ["the rare types of a short log", 120, readLog(nth(200), rare)],
     ["a new stream in a long log", 10, append(big, stream("new", events(2), 0))],
     ["the next events of a long stream", 10, append(big, stream("hot", events(2), "streamExists"))],
-    ["a conflict on a long stream", 10, Effect.flip(append(big, stream("hot", events(2), 1)))],
+    ["a conflict on a long stream", 10, flipped(append(big, stream("hot", events(2), 1)))],
     ["an append again", 10, append(big, stream("first", [known], 0))],
     ["a batch of 20 appends of 10 tenants", 200, batch(...manyAppends)],
     [

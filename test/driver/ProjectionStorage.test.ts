@@ -16,6 +16,8 @@ import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as ProjectionStorageSuite from "../../src/testing/ProjectionStorageSuite.ts"
 import { backends, sqlBackends } from "../support/backends.ts"
+import { flipped } from "../../src/testing/failures.ts"
+import type { StorageUnavailable } from "../../src/driver/StoreError.ts"
 
 for (const { name, layer: driver } of backends) {
   ProjectionStorageSuite.suite({ name, layer: driver, concurrent: name !== "PGlite" })
@@ -24,9 +26,8 @@ for (const { name, layer: driver } of backends) {
 const tables = ["projections", "dead_letters", "discarded_dead_letters"]
 
 /** The SQLSTATE with which the database refuses. */
-const refusal = <E extends { readonly _tag: string }, R>(
-  effect: Effect.Effect<unknown, E | SqlError.SqlError, R>
-) => Effect.map(Effect.flip(effect), (error) => ("reason" in error ? error.reason._tag : error._tag))
+const refusal = <R>(effect: Effect.Effect<unknown, SqlError.SqlError | StorageUnavailable, R>) =>
+  Effect.map(Effect.flip(effect), ({ reason }) => reason._tag)
 
 describe.each(sqlBackends)("in the database on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
@@ -90,7 +91,7 @@ describe.each(sqlBackends)("in the database on $name", (backend) => {
           const record = (id: string, actor: string) =>
             sql`select eventsourcing.record_cross_tenant_access(${id}::uuid, ${actor}, 'why', 'look')`
           const said = (effect: Effect.Effect<unknown, SqlError.SqlError>) =>
-            Effect.map(Effect.flip(effect), ({ reason }) => String(reason.cause))
+            Effect.map(flipped(effect), ({ reason }) => String(reason.cause))
           const at = (time: number) =>
             `${time
               .toString(16)

@@ -7,6 +7,7 @@ import { append, events, newTenant, stream } from "../../src/testing/driver/even
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import { type Config, servers } from "../support/Databases.ts"
 import { run } from "./run.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const uuid = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g
 
@@ -87,7 +88,7 @@ describe("examples/admin.ts", () => {
         const refused = yield* append(tenant, stream("one", events(1))).pipe(
           Effect.provide(PgStorage.layer),
           on({ ...database.owner, username: role, password: Redacted.make(role) }),
-          Effect.flip
+          flipped
         )
         assert.strictEqual(refused._tag, "StorageUnavailable")
       }).pipe(Effect.scoped),

@@ -20,6 +20,7 @@ import {
   sign,
   withToken
 } from "./support/tokens.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const run = promisify(execFile)
 
@@ -333,7 +334,7 @@ describe("a key set", () => {
 
 describe("settings that would let in what is not meant to be", () => {
   const problemOf = (changed: Partial<JwtResolver.Options>) =>
-    Effect.map(Effect.flip(JwtResolver.make({ ...options, ...changed })), ({ message }) => message)
+    Effect.map(flipped(JwtResolver.make({ ...options, ...changed })), ({ message }) => message)
 
   it.effect("are refused", () =>
     Effect.gen(function* () {
@@ -384,7 +385,7 @@ describe("without jose", () => {
       const program = `
         import { Effect } from "effect"
         import * as Http from "./src/http/index.ts"
-        const error = await Effect.runPromise(Effect.flip(Http.JwtResolver.make({})))
+        const error = await Effect.runPromise(flipped(Http.JwtResolver.make({})))
         console.log(error._tag + ": " + error.message)
         await Effect.runPromise(Http.ProxyHeaderResolver.make({ proxy: { peers: ["::1"] } }))`
       const { stdout } = yield* Effect.promise(() =>

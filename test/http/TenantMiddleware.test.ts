@@ -5,7 +5,7 @@ import { HttpServerRequest } from "effect/http"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
 import { Repeated, soleHeader } from "../../src/http/headers.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { type Answer, serve, stranger, tenantA, tenantB } from "./support/guarded.ts"
 import { resolver, sign, withToken } from "./support/tokens.ts"
@@ -29,7 +29,11 @@ const counting = (failing: Ref.Ref<boolean>, asked: Ref.Ref<number>) =>
           Effect.andThen(Ref.get(failing)),
           Effect.flatMap((fails) =>
             fails
-              ? Effect.fail(new StorageUnavailable({ operation: "read", retryable: true, code: null }))
+              ? Effect.fail(
+                  new StorageUnavailable({
+                    reason: new OtherFailure({ operation: "read", retryable: true, code: null })
+                  })
+                )
               : storage.tenantStatus(tenantId)
           )
         )

@@ -8,6 +8,7 @@ import * as TrustedProxy from "../../src/http/TrustedProxy.ts"
 import type * as Tenant from "../../src/domain/Tenant.ts"
 import { serve, tenantA, tenantB } from "./support/guarded.ts"
 import { options, sign, withToken } from "./support/tokens.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const slugs: { readonly [slug: string]: Tenant.TenantId | undefined } = { acme: tenantA, globex: tenantB }
 
@@ -119,7 +120,7 @@ describe("a subdomain", () => {
   it.effect("needs a domain", () =>
     Effect.gen(function* () {
       for (const baseDomain of ["", ".com", "example..com", "https://example.com", "example.com/"]) {
-        const error = yield* Effect.flip(subdomain({ baseDomain }))
+        const error = yield* flipped(subdomain({ baseDomain }))
         assert.strictEqual(error._tag, "ResolverConfigError")
       }
     })
@@ -218,7 +219,7 @@ describe("a header of a proxy", () => {
   it.effect("needs a proxy that can be told from others", () =>
     Effect.gen(function* () {
       const problem = (proxy: TrustedProxy.TrustedProxy) =>
-        Effect.map(Effect.flip(ProxyHeaderResolver.make({ proxy })), (error) => error.problem)
+        Effect.map(flipped(ProxyHeaderResolver.make({ proxy })), (error) => error.problem)
       assert.include(yield* problem({ peers: ["proxy.internal"] }), '"proxy.internal" is neither')
       assert.include(yield* problem({ peers: ["10.0.0.1/8"] }), "is neither")
       assert.include(

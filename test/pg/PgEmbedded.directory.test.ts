@@ -7,6 +7,7 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import * as PgliteLock from "../../src/pg/pglite/lock.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const temporaryDirectory = Effect.acquireRelease(
   Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "eventsourcing-"))),
@@ -142,7 +143,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
       const second = yield* opened(directory)(
         Effect.gen(function* () {
           yield* insertNote("first")
-          const error = yield* Effect.flip(opened(`${directory}/../${Path.basename(directory)}/`)(notes))
+          const error = yield* flipped(opened(`${directory}/../${Path.basename(directory)}/`)(notes))
           assert.deepStrictEqual(yield* notes, [{ text: "first" }])
           return error
         })
@@ -160,7 +161,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
       const directory = yield* temporaryDirectory
       const other = yield* child(`
         const dataDirectory = ${JSON.stringify(directory)}
-        const program = Effect.flip(Effect.provide(SqlClient.SqlClient, PgEmbedded.layerWith({ dataDirectory })))
+        const program = flipped(Effect.provide(SqlClient.SqlClient, PgEmbedded.layerWith({ dataDirectory })))
         process.stdin.unref?.()
         setTimeout(async () => {
           const error = await Effect.runPromise(program)
@@ -197,7 +198,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
         const layer = PgEmbedded.layerWith({ dataDirectory: ${JSON.stringify(directory)} })
         Effect.runPromise(Effect.provide(program, layer))`)
       yield* Effect.promise(() => writer.line(/committed 500\n/))
-      const refused = yield* Effect.flip(opened(directory)(Effect.void))
+      const refused = yield* flipped(opened(directory)(Effect.void))
       assert.deepInclude(refused, { _tag: "DataDirectoryInUse", pid: writer.pid })
       process.kill(writer.pid, "SIGKILL")
       yield* Effect.promise(() => writer.ended)
@@ -266,10 +267,10 @@ describe("PgEmbedded (PGlite) in a directory", () => {
       const lockFile = Path.join(directory, PgliteLock.lockName)
       const elsewhere = { pid: 7, host: "elsewhere", boot: "", started: "", token: "0".repeat(36) }
       Fs.writeFileSync(lockFile, JSON.stringify(elsewhere))
-      const remote = yield* Effect.flip(opened(directory)(Effect.void))
+      const remote = yield* flipped(opened(directory)(Effect.void))
       assert.deepInclude(remote, { _tag: "DataDirectoryInUse", pid: 7, host: "elsewhere", lockFile })
       Fs.writeFileSync(lockFile, "what is this")
-      const unreadable = yield* Effect.flip(opened(directory)(Effect.void))
+      const unreadable = yield* flipped(opened(directory)(Effect.void))
       assert.strictEqual(unreadable._tag, "DataDirectoryInUse")
       assert.include(unreadable.message, lockFile)
       Fs.rmSync(lockFile)
@@ -291,7 +292,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
   live("says what is wrong with a directory, and leaves it as it is", () =>
     Effect.gen(function* () {
       const root = yield* temporaryDirectory
-      const attempt = (name: string) => Effect.flip(opened(Path.join(root, name))(Effect.void))
+      const attempt = (name: string) => flipped(opened(Path.join(root, name))(Effect.void))
 
       Fs.mkdirSync(Path.join(root, "foreign"))
       Fs.writeFileSync(Path.join(root, "foreign", "thesis.txt"), "mine")
@@ -329,7 +330,7 @@ describe("PgEmbedded without PGlite", () => {
         " throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' }) }"
       const register = `import { register } from "node:module"; register("data:text/javascript," + encodeURIComponent(${JSON.stringify(hook)}))`
       const without = yield* child(
-        `const error = await Effect.runPromise(Effect.flip(Effect.provide(SqlClient.SqlClient, PgEmbedded.layer)))
+        `const error = await Effect.runPromise(flipped(Effect.provide(SqlClient.SqlClient, PgEmbedded.layer)))
         say(error._tag + ": " + error.message)`,
         "--import",
         `data:text/javascript,${encodeURIComponent(register)}`

@@ -5,6 +5,7 @@ import { SqlClient, type SqlError } from "effect/sql"
 import * as Pglite from "../../src/pg/pglite/start.ts"
 import { makeSession, type PgliteSession } from "../../src/pg/pglite/session.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const session: Effect.Effect<PgliteSession, never, SqlClient.SqlClient> = Effect.map(
   SqlClient.SqlClient,
@@ -78,7 +79,7 @@ layer(PgEmbedded.layer, { excludeTestServices: true })("PgEmbedded in memory", (
         Effect.gen(function* () {
           yield* insert(1)
           const inner = sql.withTransaction(Effect.andThen(insert(2), Effect.fail("no")))
-          assert.strictEqual(yield* Effect.flip(inner), "no")
+          assert.strictEqual(yield* flipped(inner), "no")
           yield* sql.withTransaction(Effect.andThen(insert(3), sql.withTransaction(insert(4))))
         })
       )
@@ -91,7 +92,7 @@ layer(PgEmbedded.layer, { excludeTestServices: true })("PgEmbedded in memory", (
       const sql = yield* SqlClient.SqlClient
       yield* sql`create table taken (id int constraint taken_once primary key)`
       yield* sql`insert into taken values (1)`
-      const duplicate = yield* Effect.flip(sql`insert into taken values (1)`)
+      const duplicate = yield* flipped(sql`insert into taken values (1)`)
       assert.strictEqual(codeOf(duplicate), "23505")
       assert.deepInclude(duplicate.reason, { _tag: "UniqueViolation", constraint: "taken_once" })
 
@@ -99,11 +100,11 @@ layer(PgEmbedded.layer, { excludeTestServices: true })("PgEmbedded in memory", (
       const forbidden = sql.withTransaction(
         Effect.andThen(sql`set local role nobody`, sql`select * from taken`)
       )
-      const denied = yield* Effect.flip(forbidden)
+      const denied = yield* flipped(forbidden)
       assert.strictEqual(codeOf(denied), "42501")
       assert.strictEqual(denied.reason._tag, "AuthorizationError")
 
-      assert.strictEqual((yield* Effect.flip(sql`selec`)).reason._tag, "SqlSyntaxError")
+      assert.strictEqual((yield* flipped(sql`selec`)).reason._tag, "SqlSyntaxError")
       assert.deepStrictEqual(yield* sql`select current_user::text as who`, [{ who: "postgres" }])
     })
   )

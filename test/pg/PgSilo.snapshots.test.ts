@@ -7,7 +7,7 @@ import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as SnapshotPolicy from "../../src/domain/SnapshotPolicy.ts"
 import { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
-import { type ReadError, TenantMismatch } from "../../src/driver/StoreError.ts"
+import type { ReadError } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
 import { failsWith } from "../../src/testing/isolation/kit.ts"
@@ -30,6 +30,7 @@ import {
   stateAfter,
   withRepository
 } from "../support/snapshots.ts"
+import { flipped, mismatches } from "../../src/testing/failures.ts"
 
 const everyVersion = { policy: SnapshotPolicy.every(1) }
 const atOnce = { ...everyVersion, taken: "atOnce" } as const
@@ -101,16 +102,16 @@ for (const server of servers) {
             assert(theirs?.version === 2)
             const storage = yield* SnapshotStorage
             yield* Effect.gen(function* () {
-              const mismatch = new TenantMismatch({ tenantId: b })
               const attempts: ReadonlyArray<Effect.Effect<unknown, ReadError>> = [
                 storage.load(key),
                 storage.save({ ...key, ...theirs }),
                 storage.remove(key)
               ]
-              for (const attempt of attempts) assert.deepStrictEqual(yield* Effect.flip(attempt), mismatch)
-              // and the transaction goes on
-              assert.strictEqual((yield* kept())?.version, 2)
-            }).pipe(PgTenant.transaction, Tenant.provide(a))
+              for (const attempt of attempts) {
+                const inTransaction = PgTenant.transaction(Effect.exit(attempt)).pipe(Tenant.provide(a))
+                assert.strictEqual((yield* mismatches(inTransaction)).tenantId, b)
+              }
+            })
           }).pipe(withRepository(atOnce), Effect.provide(store()))
         }).pipe(Effect.scoped)
     )
@@ -135,7 +136,7 @@ for (const server of servers) {
               storage.remove(key)
             ]
             for (const attempt of attempts) {
-              assert.deepInclude(yield* Effect.flip(attempt), {
+              assert.deepInclude(yield* flipped(attempt), {
                 _tag: "StorageUnavailable",
                 code: "UnknownTenant",
                 retryable: false

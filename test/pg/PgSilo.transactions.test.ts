@@ -1,6 +1,6 @@
 /** What holds within transactions when tenants are in databases of their own, and where a database was chosen. */
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Effect, Layer, Stream } from "effect"
+import { DateTime, Effect, Exit, Layer, Stream } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import * as Decisions from "../../src/store/Decisions.ts"
 import * as Event from "../../src/domain/Event.ts"
@@ -10,12 +10,16 @@ import * as PgSilo from "../../src/pg/PgSilo.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
-import { failsWith } from "../../src/testing/isolation/kit.ts"
 import { Account, deposited } from "../support/bank.ts"
 import { servers } from "../support/Databases.ts"
 import { offer } from "../support/enrolment.ts"
 import { append, orders, placed, rowsOf } from "../support/projected.ts"
 import { acrossTenants, ids, insert, names, setup } from "../support/siloTenants.ts"
+import { flipped, mismatches } from "../../src/testing/failures.ts"
+
+/** Fails unless a transaction fails, whoever catches what is wrong in it. */
+const ends = <A, E, R>(transaction: Effect.Effect<A, E, R>): Effect.Effect<void, never, R> =>
+  Effect.map(Effect.exit(transaction), (exit) => assert.isTrue(Exit.isFailure(exit)))
 
 const sql = SqlClient.SqlClient
 const noted = (text: string) => sql.use((client) => client`insert into notes (text) values (${text})`)
@@ -23,7 +27,7 @@ const note = (text: string) => noted(text).pipe(Effect.asVoid)
 
 /** The refusal of a statement: that of a tenant in another one's transaction. */
 const isRefused = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.flip(effect), (error) => {
+  Effect.map(flipped(effect), (error) => {
     assert.isTrue(SqlError.isSqlError(error))
     if (!SqlError.isSqlError(error)) return
     assert.strictEqual(error.reason._tag, "AuthorizationError")
@@ -77,20 +81,16 @@ for (const server of servers) {
           ]
           for (const other of [b, inPool]) {
             for (const transaction of transactions) {
-              // Refused statements do not reach the server: the transaction goes on.
-              yield* transaction(
-                Effect.gen(function* () {
-                  for (const refused of statements)
-                    yield* refused.pipe(Effect.asVoid, Tenant.provide(other), isRefused)
-                  yield* PgTenant.transaction(statement).pipe(
-                    Tenant.provide(other),
-                    failsWith("TenantMismatch")
-                  )
-                  yield* append(other, "1", placed(1)).pipe(failsWith("TenantMismatch"))
-                  yield* ids.pipe(Tenant.provide(other), failsWith("TenantMismatch"))
-                  yield* client.withTransaction(note("right"))
-                })
-              )
+              for (const refused of [
+                ...statements,
+                PgTenant.transaction(statement),
+                append(other, "1", placed(1)),
+                ids
+              ]) {
+                const caught = refused.pipe(Tenant.provide(other), Effect.exit)
+                yield* ends(transaction(Effect.andThen(client.withTransaction(note("wrong")), caught)))
+              }
+              yield* transaction(client.withTransaction(note("right")))
             }
           }
         }).pipe(Effect.provide(store()))
@@ -118,16 +118,15 @@ for (const server of servers) {
             Effect.gen(function* () {
               yield* insert(inPool, "own")
               yield* note("bound").pipe(Tenant.provide(neighbour))
-              yield* PgTenant.transaction(note("wrong")).pipe(
-                Tenant.provide(neighbour),
-                failsWith("TenantMismatch")
-              )
             })
           ).pipe(Tenant.provide(inPool))
+          yield* PgTenant.transaction(
+            PgTenant.transaction(note("wrong")).pipe(Tenant.provide(neighbour))
+          ).pipe(Tenant.provide(inPool), mismatches)
           // The database says who sees what.
           yield* PgTenant.transaction(insert(neighbour, "wrong").pipe(Tenant.provide(neighbour))).pipe(
             Tenant.provide(inPool),
-            Effect.flip
+            flipped
           )
         }).pipe(Effect.provide(store()))
         assert.deepStrictEqual(yield* notes, [["bound", "nested", "plain"], [], []])
@@ -145,16 +144,19 @@ for (const server of servers) {
           const elsewhere = Effect.gen(function* () {
             yield* on("silo-b")(note("wrong")).pipe(isRefused)
             yield* on("silo-b")(client.withTransaction(note("wrong"))).pipe(isRefused)
-            yield* on("silo-b")(PgTenant.transaction(note("wrong"))).pipe(
-              Tenant.provide(a),
-              failsWith("TenantMismatch")
-            )
-            yield* on("silo-b")(append(a, "1", placed(1))).pipe(failsWith("TenantMismatch"))
             yield* on("silo-a")(note("right"))
           })
           yield* client.withTransaction(elsewhere).pipe(Tenant.provide(a))
           yield* PgTenant.transaction(elsewhere).pipe(Tenant.provide(a))
           yield* on("silo-a")(client.withTransaction(elsewhere))
+          const inBoth = <A, E, R>(refused: Effect.Effect<A, E, R>) => {
+            const both = Effect.andThen(note("wrong"), refused)
+            return Effect.andThen(ends(client.withTransaction(both)), ends(PgTenant.transaction(both))).pipe(
+              Tenant.provide(a)
+            )
+          }
+          yield* inBoth(on("silo-b")(PgTenant.transaction(note("wrong"))))
+          yield* inBoth(on("silo-b")(append(a, "1", placed(1))))
           assert.lengthOf(yield* ids.pipe(Tenant.provide(a)), 0)
         }).pipe(Effect.provide(store()))
         assert.deepStrictEqual(yield* notes, [[], ["right", "right", "right"], []])
@@ -169,9 +171,9 @@ for (const server of servers) {
           const storage = yield* EventStore.EventStore
           yield* on("silo-a")(
             Effect.gen(function* () {
-              yield* append(b, "1", placed(1)).pipe(failsWith("TenantMismatch"))
-              yield* ids.pipe(Tenant.provide(b), failsWith("TenantMismatch"))
-              yield* note("wrong").pipe(Tenant.provide(b), isRefused)
+              yield* append(b, "1", placed(1)).pipe(mismatches)
+              yield* ids.pipe(Tenant.provide(b), mismatches)
+              yield* note("wrong").pipe(Tenant.provide(b), mismatches)
               yield* append(a, "1", placed(1))
             })
           )
@@ -213,25 +215,25 @@ for (const server of servers) {
               }))
               return storage.importEvents(Stream.fromIterable(given), { chunkEvents: 2 })
             })
-            const refused = Effect.gen(function* () {
-              for (const other of [b, inPool]) {
-                yield* Effect.gen(function* () {
-                  yield* importing.pipe(failsWith("TenantMismatch"))
-                  yield* offer("course", 1).pipe(failsWith("TenantMismatch"))
-                  yield* HashChain.start.pipe(failsWith("TenantMismatch"))
-                  yield* storage.commandOutcome("key").pipe(failsWith("TenantMismatch"))
-                  yield* HashChain.verify().pipe(failsWith("TenantMismatch"))
-                }).pipe(Tenant.provide(other))
+            for (const other of [b, inPool]) {
+              for (const refused of [
+                Effect.asVoid(importing),
+                Effect.asVoid(offer("course", 1)),
+                Effect.asVoid(HashChain.start),
+                Effect.asVoid(storage.commandOutcome("key")),
+                Effect.asVoid(HashChain.verify())
+              ]) {
+                const attempt = Tenant.provide(other)(refused)
+                yield* client.withTransaction(attempt).pipe(Tenant.provide(a), mismatches)
+                yield* on("silo-a")(attempt).pipe(mismatches)
               }
-            })
-            yield* client.withTransaction(refused).pipe(Tenant.provide(a))
-            yield* on("silo-a")(refused)
+            }
             for (const tenant of tenants)
               assert.deepInclude(yield* importing.pipe(Tenant.provide(tenant)), { appended: 3, position: 3 })
             // Also in a transaction of the tenant's own, with which it is undone.
             yield* PgTenant.transaction(Effect.andThen(importing, Effect.fail("undo"))).pipe(
               Tenant.provide(a),
-              Effect.flip
+              flipped
             )
           }).pipe(Effect.provide(Layer.provideMerge(Decisions.layer, store())))
           for (const [index, placement] of names.entries()) {

@@ -9,6 +9,7 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import { TenantDirectory } from "../../src/routed/TenantDirectory.ts"
 import { failsWith } from "../../src/testing/isolation/kit.ts"
 import { servers } from "../support/Databases.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const acrossTenants = Tenant.provideAll({ actor: "operator", reason: "a new customer" })
 const place = (tenantId: Tenant.TenantId, placement: string) =>
@@ -86,7 +87,7 @@ for (const server of servers) {
             sql`insert into eventsourcing.tenant_directory values (${one}::uuid, 'silo')`,
             sql`select eventsourcing.place_tenant(gen_random_uuid(), ${one}::uuid, 'silo')`
           ]) {
-            const error = yield* PgTenant.transaction(change).pipe(Tenant.provide(one), Effect.flip)
+            const error = yield* PgTenant.transaction(change).pipe(Tenant.provide(one), flipped)
             assert.strictEqual(error._tag, "SqlError")
           }
           for (const change of [
@@ -94,7 +95,7 @@ for (const server of servers) {
             sql`select eventsourcing.add_placement('other')`,
             sql`insert into eventsourcing.placements (placement) values ('other')`
           ]) {
-            assert.strictEqual((yield* Effect.flip(change))._tag, "SqlError")
+            assert.strictEqual((yield* flipped(change))._tag, "SqlError")
           }
           assert.strictEqual(yield* placement(one), "pool")
         }).pipe(Effect.provide(directory))

@@ -19,6 +19,7 @@ import {
 import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
 import { servers } from "../support/Databases.ts"
 import { layerOn, type Store, TenantDatabase } from "../support/tenantDatabase.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 /** What user code may leave on a connection, by mistake; `$tenant` is a tenant's id. */
 interface Leftover {
@@ -304,12 +305,12 @@ for (const server of servers) {
               Effect.gen(function* () {
                 yield* log()
                 yield* write("meanwhile").pipe(Effect.provideContext(elsewhere))
-                return yield* write("too late").pipe(failsWith("StorageUnavailable"), Effect.flip)
+                return yield* write("too late").pipe(failsWith("StorageUnavailable"), flipped)
               })
             )
             .pipe(
               Effect.provideService(SqlClient.BeginTransaction, "BEGIN ISOLATION LEVEL REPEATABLE READ"),
-              Effect.flip
+              flipped
             )
           assert.isTrue("retryable" in error && error.retryable)
           assert.deepStrictEqual(texts(yield* log()), ["before", "meanwhile"])

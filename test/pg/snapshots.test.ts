@@ -5,7 +5,7 @@ import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as SnapshotPolicy from "../../src/domain/SnapshotPolicy.ts"
 import { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
-import { type ReadError, TenantMismatch } from "../../src/driver/StoreError.ts"
+import type { ReadError } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as SnapshotStorageSuite from "../../src/testing/SnapshotStorageSuite.ts"
 import { sqlBackends } from "../support/backends.ts"
@@ -24,6 +24,7 @@ import {
   stored,
   withRepository
 } from "../support/snapshots.ts"
+import { flipped, mismatches } from "../../src/testing/failures.ts"
 
 for (const { layer: driver, name } of sqlBackends) SnapshotStorageSuite.suite({ name, layer: driver })
 
@@ -54,7 +55,7 @@ describe.each(sqlBackends)("snapshots in PostgreSQL, on $name", (backend) => {
         const undone = yield* Effect.gen(function* () {
           yield* enterAll([2])
           return yield* Effect.fail({ snapshot: yield* snapshotAt(2) })
-        }).pipe(PgTenant.transaction, Effect.flip)
+        }).pipe(PgTenant.transaction, flipped)
         assert(typeof undone === "object" && "snapshot" in undone)
         yield* enterAll([3])
         yield* plant(undone.snapshot)
@@ -73,21 +74,20 @@ describe.each(sqlBackends)("snapshots in PostgreSQL, on $name", (backend) => {
         yield* Effect.gen(function* () {
           yield* enter(1)
           assert.strictEqual((yield* kept())?.version, 1)
-          assert.strictEqual((yield* Effect.flip(storage.save(wrong)))._tag, "StorageUnavailable")
+          assert.strictEqual((yield* flipped(storage.save(wrong)))._tag, "StorageUnavailable")
           yield* enter(2)
         }).pipe(withRepository({ policy: SnapshotPolicy.every(1), taken: "atOnce" }), PgTenant.transaction)
         assert.strictEqual((yield* kept())?.version, 2)
         const other = yield* Tenant.generate
-        const mismatch = new TenantMismatch({ tenantId: other })
         const refused: ReadonlyArray<Effect.Effect<unknown, ReadError>> = [
           storage.load({ ...wrong, tenantId: other }),
           storage.save({ ...wrong, tenantId: other, eventId: tenantId }),
           storage.remove({ ...wrong, tenantId: other })
         ]
-        yield* Effect.gen(function* () {
-          for (const effect of refused) assert.deepStrictEqual(yield* Effect.flip(effect), mismatch)
-          assert.strictEqual((yield* kept())?.version, 2)
-        }).pipe(PgTenant.transaction)
+        for (const effect of refused) {
+          const { tenantId: found } = yield* mismatches(PgTenant.transaction(Effect.exit(effect)))
+          assert.strictEqual(found, other)
+        }
       }).pipe(asNewTenant)
     )
 
@@ -115,7 +115,7 @@ describe.each(sqlBackends)("snapshots in PostgreSQL, on $name", (backend) => {
         const stolen = sql`insert into eventsourcing.snapshots
           select ${theirs}, aggregate_type, 'two', version, position, event_id, recorded_at, state_version, fingerprint,
             checksum, state, taken_at from eventsourcing.snapshots`
-        const error = yield* Effect.flip(stolen.pipe(PgTenant.transaction, Tenant.provide(mine)))
+        const error = yield* flipped(stolen.pipe(PgTenant.transaction, Tenant.provide(mine)))
         assert.strictEqual(error._tag, "SqlError")
         const unbound = sql.withTransaction(Effect.andThen(sql`set local role eventsourcing_tenant`, seen))
         assert.deepStrictEqual(yield* unbound, [])

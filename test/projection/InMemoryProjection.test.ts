@@ -11,6 +11,7 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import { backends, sqlBackends } from "../support/backends.ts"
 import { append, changedDriver, orders, unavailable, watchedDriver } from "../support/following.ts"
 import { asNewTenant, onDriver, Order, paid, Requested, Shipment } from "../support/shop.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 interface Sales {
   readonly orders: number
@@ -212,7 +213,7 @@ describe("a projection in memory", () => {
     Effect.gen(function* () {
       yield* append("1", orders(3))
       yield* Sales.get
-      const waiting = yield* Effect.forkChild(Effect.flip(Sales.awaitPosition(4, { timeout: "2 seconds" })))
+      const waiting = yield* Effect.forkChild(flipped(Sales.awaitPosition(4, { timeout: "2 seconds" })))
       yield* settle
       yield* TestClock.adjust("2 seconds")
       const error = yield* Fiber.join(waiting)
@@ -247,7 +248,7 @@ describe("a projection in memory", () => {
     }))
     return Effect.gen(function* () {
       yield* append("1")
-      assert.deepStrictEqual(yield* Effect.flip(Sales.get), unavailable(false))
+      assert.deepStrictEqual(yield* flipped(Sales.get), unavailable(false))
       away = false
       yield* TestClock.adjust("1 second")
       assert.strictEqual((yield* Sales.get).state.orders, 1)
@@ -306,16 +307,16 @@ describe("a projection in memory", () => {
     }))
     return Effect.gen(function* () {
       yield* append("1", orders(5))
-      const first = yield* Effect.forkChild(Effect.flip(Sales.get))
+      const first = yield* Effect.forkChild(flipped(Sales.get))
       yield* TestClock.adjust("101 millis")
       const error = yield* Fiber.join(first)
       assert.strictEqual(error._tag === "EventDecodeError" && error.position, 3)
       assert.strictEqual((yield* Sales.awaitPosition(2)).position, 2)
-      assert.strictEqual((yield* Effect.flip(Sales.awaitPosition(3)))._tag, "EventDecodeError")
-      assert.strictEqual((yield* Effect.flip(Stream.runDrain(Sales.changes)))._tag, "EventDecodeError")
+      assert.strictEqual((yield* flipped(Sales.awaitPosition(3)))._tag, "EventDecodeError")
+      assert.strictEqual((yield* flipped(Stream.runDrain(Sales.changes)))._tag, "EventDecodeError")
       // While it is tried again, it does not look sound.
       yield* TestClock.adjust("1050 millis")
-      assert.strictEqual((yield* Effect.flip(Sales.get))._tag, "EventDecodeError")
+      assert.strictEqual((yield* flipped(Sales.get))._tag, "EventDecodeError")
     }).pipe(asNewTenant, Effect.provide(on(driver)))
   })
 

@@ -8,6 +8,7 @@ import { EventStore } from "../../src/store/EventStore.ts"
 import * as PgInlineProjections from "../../src/projection/InlineProjections.ts"
 import { backends, OrderList, rows } from "../support/inline.ts"
 import { asNewTenant, Order, placed } from "../support/shop.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const orders = DecisionModel.make(
   { query: EventQuery.of(Order, { types: ["Placed"] }), initial: 0 },
@@ -29,7 +30,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
             condition: { query: orders.query, after }
           })
         yield* place("1", 0)
-        assert.deepInclude(yield* Effect.flip(place("2", 0)), { _tag: "AppendConditionFailed", position: 1 })
+        assert.deepInclude(yield* flipped(place("2", 0)), { _tag: "AppendConditionFailed", position: 1 })
         yield* place("3", 1)
         assert.deepStrictEqual(yield* rows, [
           ["1", 1],

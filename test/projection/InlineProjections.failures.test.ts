@@ -9,6 +9,7 @@ import { InlineProjectionFailed, StorageUnavailable, VersionConflict } from "../
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { backends, Counts, doing, inline, insertOrder, OrderList, rows } from "../support/inline.ts"
 import { Order, asNewTenant, log, place, placed } from "../support/shop.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 describe.each(backends)("inline projections that fail, on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
@@ -29,10 +30,7 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
         ] as const
         for (const [failure, reason] of failures) {
           const failing = doing((): Effect.Effect<unknown, unknown, SqlClient.SqlClient> => failure)
-          const error = yield* place("1", [placed(canary)]).pipe(
-            inline(OrderList, Counts, failing),
-            Effect.flip
-          )
+          const error = yield* place("1", [placed(canary)]).pipe(inline(OrderList, Counts, failing), flipped)
           assert.deepEqual(
             error,
             new InlineProjectionFailed({
@@ -61,7 +59,7 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
         const event = Event.make(placed(), { eventId: Event.generateId() })
         yield* append(0, event)
         assert.isTrue((yield* append(0, event)).replayed)
-        assert.instanceOf(yield* Effect.flip(append(0, placed())), VersionConflict)
+        assert.instanceOf(yield* flipped(append(0, placed())), VersionConflict)
         const derived = store
           .append({ aggregate: Order, id: "2", events: [placed(2)], expectedVersion: "any" })
           .pipe(EventContext.derivingIds(["test", "request 1"]))
@@ -118,7 +116,7 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
         assert.deepStrictEqual(yield* rows, [["1", 1]])
         // It is not for the store to run a part of somebody's transaction again.
         ids.length = 0
-        const error = yield* PgTenant.transaction(place("2").pipe(inline(unlucky))).pipe(Effect.flip)
+        const error = yield* PgTenant.transaction(place("2").pipe(inline(unlucky))).pipe(flipped)
         assert.instanceOf(error, StorageUnavailable)
         assert.strictEqual(ids.length, 1)
       }).pipe(asNewTenant, inline())

@@ -7,6 +7,7 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import { backends, doing, inline, insertOrder, OrderList, rows } from "../support/inline.ts"
 import { Owner } from "../support/readModels.ts"
 import { Order, asNewTenant, log, logTypes, place } from "../support/shop.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 // What takes several connections
 describe.each(backends.filter(({ name }) => name !== "PGlite"))("inline projections on $name", (backend) => {
@@ -20,7 +21,7 @@ describe.each(backends.filter(({ name }) => name !== "PGlite"))("inline projecti
             return sql.unsafe("do $$ begin raise exception 'no' using errcode = '40P01'; end $$").unprepared
           })
         )
-        const error = yield* place("1").pipe(inline(unlucky), Effect.flip)
+        const error = yield* place("1").pipe(inline(unlucky), flipped)
         assert.deepInclude(error, { _tag: "StorageUnavailable", retryable: true, code: "40P01" })
         assert.strictEqual(attempts, 9)
         assert.deepStrictEqual(yield* log, [])

@@ -30,6 +30,7 @@ import {
   unique,
   withRunner
 } from "../support/shop.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 describe.each(backends)("inline projections on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
@@ -115,7 +116,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
           Effect.andThen(place("1")),
           Effect.andThen(Effect.fail("changed my mind")),
           PgTenant.transaction,
-          Effect.flip
+          flipped
         )
         assert.strictEqual(undone, "changed my mind")
         assert.deepStrictEqual([yield* rows, yield* log], [[], []])
@@ -123,7 +124,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
         yield* PgTenant.transaction(
           Effect.gen(function* () {
             yield* insertOrder(tenantId, "1", 5)
-            assert.instanceOf(yield* Effect.flip(place("1")), InlineProjectionFailed)
+            assert.instanceOf(yield* flipped(place("1")), InlineProjectionFailed)
             yield* place("2")
           })
         )
@@ -147,7 +148,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
         const straying = doing(() => insertOrder(other, "1", 1))
         yield* place("1").pipe(inline(OrderList), Tenant.provide(other))
         yield* place("1").pipe(inline(looking))
-        const error = yield* place("1").pipe(inline(straying), Effect.flip)
+        const error = yield* place("1").pipe(inline(straying), flipped)
         assert.deepInclude(error, { _tag: "InlineProjectionFailed", reason: "SQLSTATE 42501" })
         assert.deepStrictEqual(seen, [[]])
         assert.strictEqual((yield* log).length, 1)
@@ -251,7 +252,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
           { aggregates: [Order], tables: ["order_list"] },
           { Placed: () => Effect.fail("no") }
         )
-        assert.instanceOf(yield* Effect.flip(PgInlineProjections.rebuild(failing)), InlineProjectionFailed)
+        assert.instanceOf(yield* flipped(PgInlineProjections.rebuild(failing)), InlineProjectionFailed)
         assert.strictEqual((yield* rows).length, 5)
       }).pipe(asNewTenant, inline(OrderList))
     )

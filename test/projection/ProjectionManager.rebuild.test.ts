@@ -23,6 +23,7 @@ import {
 } from "../support/booking.ts"
 import { append, orders, range } from "../support/following.ts"
 import { asNewTenant, drain, withRunner } from "../support/shop.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 describe.each(backends)("rebuilds on $name", (backend) => {
   layer(on(backend.layer), { excludeTestServices: true })((it) => {
@@ -97,7 +98,7 @@ describe.each(backends)("rebuilds on $name", (backend) => {
           broken.add(777)
           yield* draining
           const all = rebuildAll(projection).pipe(Stream.runCollect, Tenant.provideAll(access))
-          const failed = yield* Effect.flip(all)
+          const failed = yield* flipped(all)
           if (failed._tag !== "RebuildParked") return assert.fail(failed._tag)
           assert.deepStrictEqual([failed.tenantId, failed.failedPosition, failed.tenants], [a, 2, 1])
           assert.include(failed.error, "cannot book 777")
@@ -164,7 +165,7 @@ describe.each(backends)("rebuilds on $name", (backend) => {
           assert.strictEqual((yield* status(projection)).rebuild, undefined)
           const across = { ...projection, kind: "acrossTenants" } as const
           for (const refused of [{ ...projection, tables: [] }, across]) {
-            const error = yield* Effect.flip(Stream.runDrain(rebuild(refused)))
+            const error = yield* flipped(Stream.runDrain(rebuild(refused)))
             assert.strictEqual(error._tag, "CannotRebuild")
           }
         }).pipe(asNewTenant)
@@ -218,7 +219,7 @@ describe.each(databases)("rebuilds of tables on $name", (backend) => {
       return Effect.gen(function* () {
         const { rebuild } = yield* Projections
         yield* append("1")
-        const error = yield* Effect.flip(Stream.runDrain(rebuild(projection)))
+        const error = yield* flipped(Stream.runDrain(rebuild(projection)))
         if (error._tag !== "CannotRebuild") return assert.fail(error._tag)
         assert.include(error.reason, "grand_total")
       }).pipe(asNewTenant)

@@ -24,6 +24,7 @@ import {
 } from "../support/booking.ts"
 import { append, orders } from "../support/following.ts"
 import { asNewTenant, drain, Order, unique, withRunner } from "../support/shop.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 describe.each(backends)("projections on $name", (backend) => {
   layer(on(backend.layer), { excludeTestServices: true })((it) => {
@@ -133,7 +134,7 @@ describe.each(backends)("projections on $name", (backend) => {
         return Effect.gen(function* () {
           const { awaitPosition } = yield* Projections
           const tenantId = yield* Tenant.CurrentTenant
-          const nowhere = yield* Effect.flip(awaitPosition(projection, 1, { timeout: "500 millis" }))
+          const nowhere = yield* flipped(awaitPosition(projection, 1, { timeout: "500 millis" }))
           const key = { tenantId, projection: projection.name, version: 1 }
           const standing: object = { ...nowhere }
           assert.deepStrictEqual(standing, {
@@ -146,12 +147,12 @@ describe.each(backends)("projections on $name", (backend) => {
             error: null
           })
           yield* append("1", orders(3))
-          const behind = yield* Effect.flip(awaitPosition(projection, 3, { timeout: "500 millis" }))
+          const behind = yield* flipped(awaitPosition(projection, 3, { timeout: "500 millis" }))
           if (behind._tag !== "ProjectionBehind") return assert.fail(behind._tag)
           assert.deepStrictEqual([behind.position, behind.head, behind.state], [0, 3, "catchingUp"])
           yield* drain
           yield* awaitPosition(projection, 1)
-          const parked = yield* Effect.flip(awaitPosition(projection, 3, { timeout: "1 minute" }))
+          const parked = yield* flipped(awaitPosition(projection, 3, { timeout: "1 minute" }))
           if (parked._tag !== "ProjectionParked") return assert.fail(parked._tag)
           assert.deepStrictEqual([parked.position, parked.failedPosition, parked.head], [1, 2, 3])
           assert.include(parked.error, "cannot book 2")
@@ -172,18 +173,18 @@ describe.each(backends)("projections on $name", (backend) => {
         yield* Effect.gen(function* () {
           assert.deepStrictEqual(yield* letters(projection), [2, 3, 5])
           broken.delete(2)
-          const failed = yield* Effect.flip(replayDeadLetters(projection))
+          const failed = yield* flipped(replayDeadLetters(projection))
           if (failed._tag !== "ReplayFailed") return assert.fail(failed._tag)
           assert.deepStrictEqual([failed.position, failed.replayed], [3, 1])
           assert.include(failed.error, "cannot book 3")
           assert.deepStrictEqual(yield* letters(projection), [3, 5])
 
           for (const reason of ["", " \n", "a".repeat(1001), "a\0", "half a \ud83d"]) {
-            const invalid = yield* Effect.flip(discardDeadLetter(projection, 3, reason))
+            const invalid = yield* flipped(discardDeadLetter(projection, 3, reason))
             assert.strictEqual(invalid._tag, "InvalidReason")
           }
           yield* discardDeadLetter(projection, 3, "booked by hand")
-          const gone = yield* Effect.flip(discardDeadLetter(projection, 3, "again"))
+          const gone = yield* flipped(discardDeadLetter(projection, 3, "again"))
           assert.strictEqual(gone._tag, "DeadLetterNotFound")
           broken.clear()
           assert.strictEqual(yield* replayDeadLetters(projection), 1)
@@ -237,7 +238,7 @@ describe.each(databases)("projections into tables on $name", (backend) => {
         yield* append("1", orders(3))
         yield* drain
         broken.delete(1)
-        yield* Effect.flip(replayDeadLetters(projection))
+        yield* flipped(replayDeadLetters(projection))
         assert.deepStrictEqual(
           (yield* rows(projection)).map(({ position }) => position),
           [1, 2]
@@ -358,9 +359,7 @@ describe("projections, by the clock,", () => {
     return Effect.gen(function* () {
       const { awaitPosition } = yield* Projections
       const other = yield* Tenant.generate
-      const waiting = yield* Effect.forkChild(
-        Effect.flip(awaitPosition(projection, 1, { timeout: "1 minute" }))
-      )
+      const waiting = yield* Effect.forkChild(flipped(awaitPosition(projection, 1, { timeout: "1 minute" })))
       yield* TestClock.adjust("30 seconds")
       assert.isBelow(looks, 130)
       for (let hint = 0; hint < 3000; hint++) {

@@ -4,7 +4,7 @@ import { Clock, Duration, Effect, Layer, Metric, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import {
   append,
@@ -122,7 +122,11 @@ describe("an event that fails is tried again", () => {
         Effect.suspend(() => {
           if (n !== 2 || !away) return Effect.void
           tries++
-          return Effect.fail(new StorageUnavailable({ operation: "test", retryable: true, code: null }))
+          return Effect.fail(
+            new StorageUnavailable({
+              reason: new OtherFailure({ operation: "test", retryable: true, code: null })
+            })
+          )
         })
       yield* Effect.gen(function* () {
         const [tenant = Tenant.untenanted, other = Tenant.untenanted] = yield* tenants(2)

@@ -6,13 +6,14 @@ import { append, newTenant, tenantsWith } from "../../src/testing/driver/project
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import * as RoutedStorage from "../../src/routed/RoutedStorage.ts"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import * as TenantDirectory from "../../src/routed/TenantDirectory.ts"
 import * as EventStorageSuite from "../../src/testing/EventStorageSuite.ts"
 import * as ProjectionStorageSuite from "../../src/testing/ProjectionStorageSuite.ts"
 import * as SnapshotStorageSuite from "../../src/testing/SnapshotStorageSuite.ts"
 import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
 import { byHash } from "../support/placements.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const placements = ["one", "two", "three"]
 const directory = TenantDirectory.layerWith({ placements, placementOf: byHash(placements) })
@@ -41,7 +42,9 @@ describe("a place that is away", () => {
   const setup = () => {
     let opened = 0
     let isAway = true
-    const away = new StorageUnavailable({ operation: "open", retryable: true, code: null })
+    const away = new StorageUnavailable({
+      reason: new OtherFailure({ operation: "open", retryable: true, code: null })
+    })
     const back = Layer.unwrap(
       Effect.suspend(() => {
         opened++
@@ -85,7 +88,7 @@ describe("a place that is away", () => {
       assert.strictEqual(opened() - before, 1)
       // That there is nothing to do is not known.
       for (const _ of [5, 6]) yield* step
-      assert.deepInclude(yield* Effect.flip(step), { _tag: "StorageUnavailable", retryable: true })
+      assert.deepInclude(yield* flipped(step), { _tag: "StorageUnavailable", retryable: true })
       comesBack()
       yield* TestClock.adjust("10 seconds")
       yield* append(absent, 1)
@@ -98,7 +101,7 @@ describe("a place that is away", () => {
     const { layer } = setup()
     return Effect.gen(function* () {
       const storage = yield* ProjectionStorage
-      const error = yield* Effect.flip(storage.register([{ ...key, startAt: "now" }]))
+      const error = yield* flipped(storage.register([{ ...key, startAt: "now" }]))
       assert.strictEqual(error._tag, "StorageUnavailable")
     }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
   })

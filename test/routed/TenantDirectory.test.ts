@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantDirectory from "../../src/routed/TenantDirectory.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const [one, two] = [
   Tenant.TenantId.make("00000000-0000-4000-8000-000000000001"),
@@ -64,7 +65,7 @@ describe("a directory", () => {
   it.effect("knows a tenant as soon as it is entered: that it was unknown is not kept", () =>
     Effect.gen(function* () {
       const { directory, entries } = yield* changing()
-      const error = yield* Effect.flip(directory.placement(one))
+      const error = yield* flipped(directory.placement(one))
       assert.deepInclude(error, { _tag: "UnknownTenant", tenantId: one })
       entries.set(one, "a")
       assert.strictEqual(yield* directory.placement(one), "a")
@@ -75,7 +76,7 @@ describe("a directory", () => {
     Effect.gen(function* () {
       const { directory, entries, placements } = yield* changing()
       entries.set(one, "c")
-      const error = yield* Effect.flip(directory.placement(one))
+      const error = yield* flipped(directory.placement(one))
       assert.deepInclude(error, { _tag: "StorageUnavailable", retryable: false, code: "UnknownPlacement" })
       placements.push("c")
       assert.strictEqual(yield* directory.placement(one), "c")
@@ -94,7 +95,12 @@ describe("a directory", () => {
       const waiting = yield* Effect.forEach([1, 2, 3], () =>
         Effect.forkChild(Effect.exit(directory.placement(one)), { startImmediately: true })
       )
-      yield* Deferred.fail(answer, new StorageUnavailable({ operation: "ask", retryable: true, code: null }))
+      yield* Deferred.fail(
+        answer,
+        new StorageUnavailable({
+          reason: new OtherFailure({ operation: "ask", retryable: true, code: null })
+        })
+      )
       for (const fiber of waiting) assert.strictEqual((yield* Fiber.join(fiber))._tag, "Failure")
       assert.strictEqual(asked, 1)
       assert.strictEqual(yield* directory.placement(one), "a")

@@ -2,12 +2,15 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
 import * as OpenStorages from "../../src/routed/openStorages.ts"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const limits: OpenStorages.Limits = { maxOpen: 2, idleTimeToLive: "1 minute", acquireTimeout: "5 seconds" }
 
-const away = new StorageUnavailable({ operation: "open", retryable: true, code: null })
+const away = new StorageUnavailable({
+  reason: new OtherFailure({ operation: "open", retryable: true, code: null })
+})
 
 interface Storage {
   readonly placement: string
@@ -128,7 +131,7 @@ describe("open storages", () => {
     Effect.gen(function* () {
       const { hold, log, touch } = yield* recorded()
       const [{ end: endA }, { end: endB }] = [yield* hold("a"), yield* hold("b")]
-      const waiting = yield* Effect.forkChild(Effect.flip(touch("c")), { startImmediately: true })
+      const waiting = yield* Effect.forkChild(flipped(touch("c")), { startImmediately: true })
       yield* TestClock.adjust("5 seconds")
       const error = yield* Fiber.join(waiting)
       assert.deepInclude(error, { _tag: "StorageUnavailable", retryable: true, code: "53300" })
@@ -151,7 +154,7 @@ describe("open storages", () => {
         )
       )
       for (const attempt of [1, 2]) {
-        const failed = yield* Effect.forEach([1, 2], () => Effect.flip(touch("a")), {
+        const failed = yield* Effect.forEach([1, 2], () => flipped(touch("a")), {
           concurrency: "unbounded"
         })
         assert.deepStrictEqual([failed, attempts], [[away, away], attempt])

@@ -7,7 +7,7 @@ import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import * as EventQuery from "../../src/domain/EventQuery.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as Upcaster from "../../src/domain/Upcaster.ts"
 import { backends } from "../support/backends.ts"
@@ -24,6 +24,7 @@ import {
   Student,
   toCourse
 } from "../support/enrolment.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const everything = found(
   EventQuery.or(EventQuery.or(EventQuery.of(Course), EventQuery.of(Student)), EventQuery.of(Club))
@@ -120,7 +121,7 @@ describe.each(backends)("a decision that is delivered again on $name", (backend)
         yield* once(toStudent).pipe(delivered, Tenant.provide(a))
         yield* toCourse("a", enrolled("bob")).pipe(Tenant.provide(b))
         const before = yield* everything.pipe(Tenant.provide(b))
-        const failure = yield* Effect.flip(once(toStudent).pipe(delivered, Tenant.provide(b)))
+        const failure = yield* flipped(once(toStudent).pipe(delivered, Tenant.provide(b)))
         assert.strictEqual(failure, "taken")
         assert.deepStrictEqual(yield* everything.pipe(Tenant.provide(b)), before)
       })
@@ -215,7 +216,7 @@ describe("a decision that is delivered again", () => {
       }))
       return Effect.gen(function* () {
         yield* toCourse("a", enrolled("bob"))
-        assert.strictEqual(yield* Effect.flip(once(toStudent).pipe(delivered)), "taken")
+        assert.strictEqual(yield* flipped(once(toStudent).pipe(delivered)), "taken")
         assert.strictEqual(read, 1)
       }).pipe(asNewTenant, Effect.provide(onDriver(Counting)))
     })
@@ -229,7 +230,11 @@ describe("a decision that is delivered again", () => {
           Effect.suspend(() => {
             if (!failing) return driver.append(requests)
             failing = false
-            return Effect.fail(new StorageUnavailable({ operation: "append", retryable: true, code: null }))
+            return Effect.fail(
+              new StorageUnavailable({
+                reason: new OtherFailure({ operation: "append", retryable: true, code: null })
+              })
+            )
           })
       }))
       return Effect.gen(function* () {

@@ -9,7 +9,7 @@ import * as EventContext from "../../src/domain/EventContext.ts"
 import * as EventQuery from "../../src/domain/EventQuery.ts"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { backends } from "../support/backends.ts"
 import { asNewTenant, changedDriver } from "../support/bank.ts"
@@ -29,6 +29,7 @@ import {
   Student,
   toCourse
 } from "../support/enrolment.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const read = <State>(model: DecisionModel.DecisionModel<State>) =>
   Decisions.Decisions.use((decisions) => decisions.read(model))
@@ -78,10 +79,10 @@ describe.each(backends)("decisions on $name", (backend) => {
       Effect.gen(function* () {
         yield* offer("a", 1)
         yield* enrol("a", "ada")
-        assert.deepInclude(yield* Effect.flip(enrol("a", "bob")), { _tag: "Refused", reason: "full" })
-        assert.deepInclude(yield* Effect.flip(enrol("a", "ada")), { _tag: "Refused", reason: "twice" })
+        assert.deepInclude(yield* flipped(enrol("a", "bob")), { _tag: "Refused", reason: "full" })
+        assert.deepInclude(yield* flipped(enrol("a", "ada")), { _tag: "Refused", reason: "twice" })
         yield* register("ada", "a@b")
-        assert.deepInclude(yield* Effect.flip(register("bob", "a@b")), { reason: "taken" })
+        assert.deepInclude(yield* flipped(register("bob", "a@b")), { reason: "taken" })
         assert.deepStrictEqual(yield* positions, ["1 Offered", "2 Enrolled", "3 Registered"])
       }).pipe(asNewTenant)
     )
@@ -130,7 +131,7 @@ describe.each(backends)("decisions on $name", (backend) => {
     it.effect("refuse an id that is not one of the aggregate", () =>
       Effect.gen(function* () {
         const decisions = yield* Decisions.Decisions
-        const failed = yield* Effect.flip(
+        const failed = yield* flipped(
           decisions.execute(seatsOf("a"), () => Decisions.to(Course, "", offered(1)))
         )
         assert.strictEqual(failed._tag, "InvalidAggregateId")
@@ -167,7 +168,7 @@ describe.each(backends)("decisions on $name", (backend) => {
         assert.strictEqual(again.position, 3)
         // Another message is another decision.
         const other = enrol("a", "ada").pipe(EventContext.derivingIds(["message", "2"]))
-        assert.deepInclude(yield* Effect.flip(other), { reason: "twice" })
+        assert.deepInclude(yield* flipped(other), { reason: "twice" })
       }).pipe(asNewTenant)
     )
 
@@ -249,7 +250,7 @@ describe("a decision that somebody else comes before", () => {
         }))
         yield* Effect.gen(function* () {
           yield* toCourse("a", offered(1))
-          assert.deepInclude(yield* Effect.flip(enrol("a", "ada")), { reason: "full" }, moment)
+          assert.deepInclude(yield* flipped(enrol("a", "ada")), { reason: "full" }, moment)
           assert.deepStrictEqual(yield* positions, ["1 Offered", "2 Enrolled"], moment)
         }).pipe(asNewTenant, Effect.provide(Disturbed))
       }
@@ -324,7 +325,7 @@ describe("a decision that somebody else comes before", () => {
   it.effect("gives up when its schedule ends, with the last reason", () =>
     Effect.gen(function* () {
       yield* toCourse("a", offered(99))
-      const failed = yield* Effect.flip(enrol("a", "ada", { retry: Schedule.recurs(2) }))
+      const failed = yield* flipped(enrol("a", "ada", { retry: Schedule.recurs(2) }))
       assert.deepInclude(failed, { _tag: "AppendConditionFailed", after: 3, position: 4 })
       assert.strictEqual((yield* positions).length, 4)
     }).pipe(asNewTenant, Effect.provide(alwaysOutdated))
@@ -333,7 +334,7 @@ describe("a decision that somebody else comes before", () => {
   it.effect("is tried 21 times by default", () =>
     Effect.gen(function* () {
       yield* toCourse("a", offered(99))
-      const fiber = yield* Effect.forkChild(Effect.flip(enrol("a", "ada")))
+      const fiber = yield* Effect.forkChild(flipped(enrol("a", "ada")))
       yield* TestClock.adjust("10 seconds")
       assert.deepInclude(yield* Fiber.join(fiber), { _tag: "AppendConditionFailed" })
       assert.strictEqual((yield* positions).length, 22)
@@ -343,7 +344,7 @@ describe("a decision that somebody else comes before", () => {
   it.effect("takes the schedule of the layer", () =>
     Effect.gen(function* () {
       yield* toCourse("a", offered(99))
-      yield* Effect.flip(enrol("a", "ada"))
+      yield* flipped(enrol("a", "ada"))
       assert.strictEqual((yield* positions).length, 2)
     }).pipe(
       asNewTenant,
@@ -370,7 +371,7 @@ describe("a decision that somebody else comes before", () => {
       const decisions = yield* Decisions.Decisions
       const store = yield* EventStore.EventStore
       let attempts = 0
-      const failed = yield* Effect.flip(
+      const failed = yield* flipped(
         decisions.execute(seatsOf("a"), () => {
           attempts++
           return store
@@ -400,7 +401,11 @@ describe("a decision that somebody else comes before", () => {
             return isLost
               ? Effect.andThen(
                   driver.append(requests),
-                  Effect.fail(new StorageUnavailable({ operation: "append", retryable: true, code: null }))
+                  Effect.fail(
+                    new StorageUnavailable({
+                      reason: new OtherFailure({ operation: "append", retryable: true, code: null })
+                    })
+                  )
                 )
               : driver.append(requests)
           })
@@ -436,7 +441,7 @@ describe("a decision", () => {
         DecisionModel.combine({ tolerant, strict }),
         DecisionModel.combine({ strict, tolerant })
       ]) {
-        assert.deepInclude(yield* Effect.flip(read(model)), { _tag: "UnknownEventType", position: 1 })
+        assert.deepInclude(yield* flipped(read(model)), { _tag: "UnknownEventType", position: 1 })
       }
     }).pipe(asNewTenant, Effect.provide(disturbed(() => ({}))))
   )
@@ -457,7 +462,7 @@ describe("a decision", () => {
             })
           )
           .pipe(Effect.provideService(Clerk, name))
-      assert.strictEqual((yield* Effect.flip(decide("")))._tag, "Nobody")
+      assert.strictEqual((yield* flipped(decide("")))._tag, "Nobody")
       assert.deepStrictEqual((yield* decide("ada")).state.students, ["ada"])
     }).pipe(asNewTenant, Effect.provide(disturbed(() => ({}))))
   )

@@ -15,6 +15,7 @@ import {
   inMemory,
   onDriver
 } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 type Given = EventStore.ImportedEvents<typeof Account>
 
@@ -105,7 +106,7 @@ for (const backend of backends) {
           given("two", [6], 7),
           given("three", [7])
         ]
-        const conflict = yield* Effect.flip(importAll(events))
+        const conflict = yield* flipped(importAll(events))
         assert.deepInclude(conflict, { _tag: "VersionConflict", aggregateId: "two", expected: 7, actual: 1 })
         assert.deepStrictEqual(yield* stored, [
           ["one", 1],
@@ -122,7 +123,7 @@ for (const backend of backends) {
         yield* importAll([{ ...whole, events: whole.events.slice(0, 4) }], { chunkEvents: 3 })
         assert.deepStrictEqual(yield* importAll([whole]), { appended: 5, known: 4, position: 9 })
         const other = given("one", [10, 11], "noStream")
-        assert.strictEqual((yield* Effect.flip(importAll([other])))._tag, "VersionConflict")
+        assert.strictEqual((yield* flipped(importAll([other])))._tag, "VersionConflict")
         assert.lengthOf(yield* stored, 9)
       }).pipe(asNewTenant)
     )
@@ -139,7 +140,7 @@ for (const backend of backends) {
           id: "two",
           events: [Event.make(deposited(99), { eventId })]
         }
-        const conflict = yield* Effect.flip(importAll([one, three, forged]))
+        const conflict = yield* flipped(importAll([one, three, forged]))
         assert.deepStrictEqual(
           conflict,
           new EventIdConflict({ tenantId: yield* Tenant.CurrentTenant, eventId: eventId ?? "" })
@@ -152,7 +153,7 @@ for (const backend of backends) {
       Effect.gen(function* () {
         const one = given("one", [1])
         const again: Given = { ...one, id: "two" }
-        const conflict = yield* Effect.flip(importAll([one, given("other", [2]), again]))
+        const conflict = yield* flipped(importAll([one, given("other", [2]), again]))
         assert.strictEqual(conflict._tag, "EventIdConflict")
         assert.deepStrictEqual(yield* stored, [
           ["one", 1],
@@ -185,7 +186,7 @@ describe("an import", () => {
     () =>
       Effect.gen(function* () {
         const nameless: Given = { aggregate: Account, id: "one", events: [deposited(1)] }
-        assert.deepInclude(yield* Effect.flip(importAll([given("one", [1]), nameless])), {
+        assert.deepInclude(yield* flipped(importAll([given("one", [1]), nameless])), {
           _tag: "InvalidEvent",
           path: ["eventId"]
         })
@@ -195,7 +196,7 @@ describe("an import", () => {
           { eventId: Event.generateId() }
         )
         const invalid: Given = { ...whole, events: [...whole.events, wrong] }
-        assert.strictEqual((yield* Effect.flip(importAll([invalid])))._tag, "InvalidEvent")
+        assert.strictEqual((yield* flipped(importAll([invalid])))._tag, "InvalidEvent")
         assert.deepStrictEqual(yield* stored, [["one", 1]])
       }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
@@ -221,7 +222,7 @@ describe("an import", () => {
       assert.deepStrictEqual(yield* importAll([]), { appended: 0, known: 0, position: 0 })
       const failing = Stream.concat(Stream.make(given("one", [1, 2])), Stream.fail("torn"))
       const imported = EventStore.EventStore.use((store) => store.importEvents(failing, { chunkEvents: 1 }))
-      assert.strictEqual(yield* Effect.flip(imported), "torn")
+      assert.strictEqual(yield* flipped(imported), "torn")
       for (const chunkEvents of [0, 1.5, Number.NaN]) {
         assert.isTrue(Exit.hasDies(yield* Effect.exit(importAll([], { chunkEvents }))))
       }

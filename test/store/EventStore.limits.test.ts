@@ -15,6 +15,7 @@ import {
   opened,
   written
 } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 interface Tree {
   readonly child: Tree | null
@@ -72,8 +73,10 @@ const refuses = <A, E extends { readonly _tag: string }, R>(
   it.effect(
     `refuses ${name}`,
     () =>
-      Effect.map(Effect.flip(effect), (error) => {
-        const shown = Object.fromEntries(Object.keys(expected).map((key) => [key, error[key as keyof E]]))
+      Effect.map(flipped(effect), (error) => {
+        const shown = Object.fromEntries(
+          Object.keys(expected).map((key) => [key, error[key as keyof typeof error]])
+        )
         assert.deepStrictEqual(shown, expected)
         // The error itself can be shown and stored.
         assert.notMatch(JSON.stringify(error), /\\u0000|\\ud[89ab]/i)
@@ -133,7 +136,7 @@ describe("the limits of the store", () => {
       const store = yield* EventStore.EventStore
       const key = { aggregate: Note, id: "i".repeat(256) }
       for (const effect of [store.version(key), store.exists(key), Stream.runDrain(store.readStream(key))]) {
-        assert.deepInclude(yield* Effect.flip(Effect.asVoid(effect)), limit("idLength", 255) as object)
+        assert.deepInclude(yield* flipped(Effect.asVoid(effect)), limit("idLength", 255) as object)
       }
     }).pipe(asNewTenant, Effect.provide(untouched()))
   )

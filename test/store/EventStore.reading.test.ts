@@ -17,6 +17,7 @@ import {
   opened,
   written
 } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const collect = <A, E, R>(stream: Stream.Stream<A, E, R>) => Stream.runCollect(stream)
 const versions = (events: ReadonlyArray<Event.Envelope<unknown>>) => events.map(({ version }) => version)
@@ -27,7 +28,7 @@ const range = (from: number, to: number) =>
 /** What comes out of a stream before it fails, and why it fails. */
 const untilFailure = Effect.fnUntraced(function* <A, E, R>(stream: Stream.Stream<A, E, R>) {
   const seen: Array<A> = []
-  const error = yield* Effect.flip(Stream.runForEach(stream, (event) => Effect.sync(() => seen.push(event))))
+  const error = yield* flipped(Stream.runForEach(stream, (event) => Effect.sync(() => seen.push(event))))
   return { seen, error }
 })
 

@@ -5,6 +5,7 @@ import * as Event from "../../src/domain/Event.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import { backends } from "../support/backends.ts"
 import { append, asNewTenant, deposits, Note, onDriver, opened, written } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const json = (text: string): unknown => JSON.parse(text)
 
@@ -149,8 +150,8 @@ describe.each(backends)("the event store on $name", (backend) => {
 
     it.effect("works on after a refusal", () =>
       Effect.gen(function* () {
-        yield* Effect.flip(append("1", [opened(), opened("\0")]))
-        yield* Effect.flip(append("\ud800", [opened()]))
+        yield* flipped(append("1", [opened(), opened("\0")]))
+        yield* flipped(append("\ud800", [opened()]))
         assert.deepInclude(yield* append("1", [opened()]), { version: 1, position: 1 })
       }).pipe(asNewTenant)
     )

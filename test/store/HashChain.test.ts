@@ -10,6 +10,7 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import { asNewTenant, Note, written } from "../support/bank.ts"
 import { enrolled, offered, toCourse } from "../support/enrolment.ts"
 import { tamperable, Tampering } from "../support/tampering.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 type Row = EventStorage.EventRow
 type Rows = ReadonlyArray<Row>
@@ -198,7 +199,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
     it.effect("of a log that nobody has touched is whole, page after page", () =>
       Effect.gen(function* () {
-        assert.strictEqual((yield* Effect.flip(HashChain.start))._tag, "UnknownTenant")
+        assert.strictEqual((yield* flipped(HashChain.start))._tag, "UnknownTenant")
         assert.strictEqual(yield* start, 1)
         assert.deepStrictEqual(yield* HashChain.verify(), { from: 1, events: 0, head: undefined })
         assert.isUndefined(yield* HashChain.head)
@@ -243,7 +244,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
           yield* start
           yield* tenEvents
           yield* tamper(doctor)
-          const failure = yield* Effect.flip(HashChain.verify())
+          const failure = yield* flipped(HashChain.verify())
           assert.deepInclude(failure, { ...expected, tenantId: yield* CurrentTenant })
         }).pipe(asNewTenant)
       )
@@ -257,15 +258,15 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         const rows = yield* rowsOf
         yield* tamper(() => rows.slice(0, 8))
         assert.strictEqual((yield* HashChain.verify()).events, 8)
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor })), broken(9, "anchor"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ anchor })), broken(9, "anchor"))
         yield* tamper((_rows, tenantId) => rehash(4)(change(4, { actor: "bob" })(rows), tenantId))
         assert.strictEqual((yield* HashChain.verify()).events, 10)
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor })), broken(10, "anchor"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ anchor })), broken(10, "anchor"))
         // Going on from there does not get past it either.
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor, from: 11 })), broken(10, "anchor"))
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor, from: 1000 })), broken(10, "anchor"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 11 })), broken(10, "anchor"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 1000 })), broken(10, "anchor"))
         yield* tamper(() => [])
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor })), broken(1, "anchor"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ anchor })), broken(1, "anchor"))
       }).pipe(asNewTenant)
     )
 
@@ -276,11 +277,11 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         yield* tamper(change(4, { actor: "bob" }))
         const head = yield* HashChain.head
         assert.deepStrictEqual(yield* HashChain.verify({ from: 5 }), { from: 5, events: 6, head })
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ from: 4 })), broken(4, "changed"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ from: 4 })), broken(4, "changed"))
         assert.deepStrictEqual(yield* HashChain.verify({ from: 99 }), { from: 11, events: 0, head })
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ from: -99 })), broken(4, "changed"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ from: -99 })), broken(4, "changed"))
         yield* tamper(change(8, { hash: null }))
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ from: 9 })), broken(8, "unlinked"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ from: 9 })), broken(8, "unlinked"))
       }).pipe(asNewTenant)
     )
 
@@ -293,7 +294,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         assert.deepInclude(yield* HashChain.verify({ anchor, from: 8 }), { from: 4, events: 7 })
         assert.deepInclude(yield* HashChain.verify({ anchor, from: 2 }), { from: 2, events: 9 })
         yield* tamper(change(5, { actor: "bob" }))
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor, from: 8 })), broken(5, "changed"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 8 })), broken(5, "changed"))
       }).pipe(asNewTenant)
     )
 
@@ -306,7 +307,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
           expectedVersion: 0,
           events: [written(1), written(2)]
         })
-        assert.strictEqual((yield* Effect.flip(HashChain.verify()))._tag, "NoHashChain")
+        assert.strictEqual((yield* flipped(HashChain.verify()))._tag, "NoHashChain")
         assert.isUndefined(yield* HashChain.head)
         assert.strictEqual(yield* HashChain.start, 3)
         assert.deepInclude(yield* HashChain.verify(), { from: 3, events: 0 })
@@ -317,10 +318,10 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         yield* tamper(change(2, { actor: "bob" }))
         assert.deepInclude(yield* HashChain.verify(), { from: 3, events: 10 })
         yield* tamper(() => change(3, { actor: "bob" })(rows))
-        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(3, "changed"))
+        assert.deepInclude(yield* flipped(HashChain.verify()), broken(3, "changed"))
         yield* tamper(() => rows)
         const anchor = { position: 2, hash: chainStart }
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor })), broken(2, "anchor"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ anchor })), broken(2, "anchor"))
       }).pipe(asNewTenant)
     )
 
@@ -331,17 +332,17 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         const anchor = yield* HashChain.head
         for (const moved of [5, 11, 1000, undefined]) {
           yield* chainFrom(moved)
-          assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(1, "unlinked"))
+          assert.deepInclude(yield* flipped(HashChain.verify()), broken(1, "unlinked"))
         }
         yield* chainFrom(5)
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ from: 5 })), broken(4, "unlinked"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ from: 5 })), broken(4, "unlinked"))
         yield* tamper(change(4, { hash: null }))
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ from: 5 })), broken(5, "changed"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ from: 5 })), broken(5, "changed"))
         for (const behind of [11, 1000, undefined]) {
           yield* chainFrom(behind)
-          assert.deepInclude(yield* Effect.flip(HashChain.verify({ from: 5 })), broken(10, "unlinked"))
+          assert.deepInclude(yield* flipped(HashChain.verify({ from: 5 })), broken(10, "unlinked"))
         }
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor })), broken(10, "anchor"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ anchor })), broken(10, "anchor"))
       }).pipe(asNewTenant)
     )
 
@@ -356,19 +357,19 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         // As whoever updates the row of the tenant leaves it: 4 without a hash, a chain of its own from 5 on.
         yield* chainFrom(undefined)
         yield* tamper(change(4, { hash: null }))
-        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(2, "unlinked"))
+        assert.deepInclude(yield* flipped(HashChain.verify()), broken(2, "unlinked"))
         yield* tamper((all, tenantId) =>
           all.map((row) =>
             row.position === 5 ? Object.assign({}, row, { hash: eventHash(chainStart, tenantId, row) }) : row
           )
         )
         yield* chainFrom(5)
-        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(2, "unlinked"))
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor, from: 4 })), broken(3, "anchor"))
+        assert.deepInclude(yield* flipped(HashChain.verify()), broken(2, "unlinked"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 4 })), broken(3, "anchor"))
         // With the start put back it is the event without a hash that shows.
         yield* chainFrom(2)
-        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(4, "unlinked"))
-        assert.deepInclude(yield* Effect.flip(HashChain.verify({ anchor, from: 4 })), broken(4, "unlinked"))
+        assert.deepInclude(yield* flipped(HashChain.verify()), broken(4, "unlinked"))
+        assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 4 })), broken(4, "unlinked"))
         yield* tamper(() => rows)
         assert.deepInclude(yield* HashChain.verify({ anchor }), { from: 2, events: 2, head: anchor })
       }).pipe(asNewTenant)
@@ -380,7 +381,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         assert.strictEqual(yield* start, 3)
         assert.deepStrictEqual(yield* HashChain.verify(), { from: 3, events: 0, head: undefined })
         yield* tamper((rows) => rows.slice(1))
-        assert.deepInclude(yield* Effect.flip(HashChain.verify()), broken(1, "missing"))
+        assert.deepInclude(yield* flipped(HashChain.verify()), broken(1, "missing"))
       }).pipe(asNewTenant)
     )
 
@@ -393,16 +394,13 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         const whole = yield* HashChain.verify().pipe(Tenant.provide(b))
         yield* tamper(change(4, { actor: "bob" })).pipe(Tenant.provide(a))
         assert.deepStrictEqual(yield* HashChain.verify().pipe(Tenant.provide(b)), whole)
-        const failure = yield* Effect.flip(HashChain.verify().pipe(Tenant.provide(a)))
+        const failure = yield* flipped(HashChain.verify().pipe(Tenant.provide(a)))
         assert.deepInclude(failure, { tenantId: a, position: 4 })
         // A row of another tenant does not pass for one's own, whatever its hash.
         const theirs = yield* rowsOf.pipe(Tenant.provide(b))
         yield* tamper(() => theirs).pipe(Tenant.provide(a))
-        assert.deepInclude(
-          yield* Effect.flip(HashChain.verify().pipe(Tenant.provide(a))),
-          broken(1, "changed")
-        )
-        const none = yield* Effect.flip(HashChain.verify().pipe(Tenant.provide(c)))
+        assert.deepInclude(yield* flipped(HashChain.verify().pipe(Tenant.provide(a))), broken(1, "changed"))
+        const none = yield* flipped(HashChain.verify().pipe(Tenant.provide(c)))
         assert.deepInclude(none, { _tag: "NoHashChain", tenantId: c })
       })
     )

@@ -6,7 +6,7 @@ import { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as SnapshotPolicy from "../../src/domain/SnapshotPolicy.ts"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { asNewTenant, changedDriver, inMemory } from "../support/bank.ts"
 import {
@@ -19,6 +19,7 @@ import {
   stored,
   withRepository
 } from "../support/snapshots.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
 
@@ -104,7 +105,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
           command([2], { key: "bare", id: "2" })
         ]
         for (const [index, other] of others.entries()) {
-          const error = yield* Effect.flip(other)
+          const error = yield* flipped(other)
           const key = index === 4 ? "bare" : "k"
           assert.deepInclude(error, { _tag: "CommandKeyConflict", tenantId, key })
           assert.strictEqual(other.decided(), 0)
@@ -177,7 +178,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
         const { execute } = yield* Repository.Repository
         const open = { command: { key: "k" } }
         const refuse = execute(Ledger, "1", () => Result.fail(new Refused()), open)
-        assert.strictEqual((yield* Effect.flip(refuse))._tag, "Refused")
+        assert.strictEqual((yield* flipped(refuse))._tag, "Refused")
         const { replayed, version } = yield* execute(Ledger, "1", () => [entered(1)], open)
         assert.deepStrictEqual([replayed, version], [false, 1])
         assert.isTrue((yield* execute(Ledger, "1", () => Result.fail(new Refused()), open)).replayed)
@@ -218,7 +219,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
         ]
         for (const [given, tag, path] of wrong) {
           const refused = command([1], given)
-          const error = yield* Effect.flip(refused)
+          const error = yield* flipped(refused)
           assert.strictEqual(error._tag, tag)
           if (error._tag === "InvalidEvent") assert.deepStrictEqual(error.path, path)
           assert.strictEqual(refused.decided(), 0)
@@ -316,12 +317,16 @@ describe("a command with a key", () => {
         Effect.flatMap(append(requests), (outcomes) => {
           if (!lose) return Effect.succeed(outcomes)
           lose = false
-          return Effect.fail(new StorageUnavailable({ operation: "append", retryable: true, code: null }))
+          return Effect.fail(
+            new StorageUnavailable({
+              reason: new OtherFailure({ operation: "append", retryable: true, code: null })
+            })
+          )
         })
     }))
     return Effect.gen(function* () {
       const pay = command([1, 2], { key: "k" })
-      assert.strictEqual((yield* Effect.flip(pay))._tag, "StorageUnavailable")
+      assert.strictEqual((yield* flipped(pay))._tag, "StorageUnavailable")
       const { events, replayed, state, version } = yield* pay
       assert.deepStrictEqual([replayed, state, version, events.length], [true, stateAfter([1, 2]), 2, 2])
       assert.strictEqual(pay.decided(), 1)
@@ -356,7 +361,7 @@ describe("a command with a key", () => {
         { command: { key: "n" } }
       )
       assert.deepInclude(nothing, { version: 4, events: [], replayed: true })
-      const conflict = yield* Effect.flip(
+      const conflict = yield* flipped(
         execute(
           Ledger,
           "1",

@@ -5,8 +5,9 @@ import * as Event from "../../src/domain/Event.ts"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as Repository from "../../src/store/Repository.ts"
-import { StorageUnavailable, VersionConflict } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, VersionConflict, OtherFailure, Conflict } from "../../src/driver/StoreError.ts"
 import { Account, asNewTenant, changedDriver, deposited, inMemory, opened } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 type Append = EventStorage.EventStorage["Service"]["append"]
 
@@ -63,7 +64,7 @@ describe("a command that meets a version conflict", () => {
       return Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
         let decided = 0
-        const error = yield* Effect.flip(
+        const error = yield* flipped(
           execute(Account, "1", () => {
             decided++
             return Result.succeed([opened()])
@@ -79,9 +80,9 @@ describe("a command that meets a version conflict", () => {
     const { appends, layer } = contended(Infinity, { retry: Schedule.recurs(7) })
     return Effect.gen(function* () {
       const { execute } = yield* Repository.Repository
-      yield* Effect.flip(execute(Account, "1", () => [opened()], { retry: Schedule.recurs(2) }))
+      yield* flipped(execute(Account, "1", () => [opened()], { retry: Schedule.recurs(2) }))
       assert.strictEqual(appends(), 3)
-      yield* Effect.flip(execute(Account, "1", () => [opened()], { retry: undefined }))
+      yield* flipped(execute(Account, "1", () => [opened()], { retry: undefined }))
       assert.strictEqual(appends(), 3 + 8)
     }).pipe(asNewTenant, Effect.provide(layer))
   })
@@ -90,7 +91,7 @@ describe("a command that meets a version conflict", () => {
     const { appends, layer } = contended(Infinity)
     return Effect.gen(function* () {
       const { execute } = yield* Repository.Repository
-      const fiber = yield* Effect.forkChild(Effect.flip(execute(Account, "1", () => [opened()])))
+      const fiber = yield* Effect.forkChild(flipped(execute(Account, "1", () => [opened()])))
       yield* Effect.yieldNow
       yield* TestClock.adjust(0)
       assert.strictEqual(appends(), 5)
@@ -108,7 +109,7 @@ describe("a command that meets a version conflict", () => {
     Effect.gen(function* () {
       const { execute } = yield* Repository.Repository
       const stream = { tenantId: "t", aggregateType: "Other", aggregateId: "2" }
-      const own = new VersionConflict({ ...stream, expected: 1, actual: 2 })
+      const own = new Conflict({ reason: new VersionConflict({ ...stream, expected: 1, actual: 2 }) })
       for (const failure of [Effect.fail(own), Result.fail(own)]) {
         let decided = 0
         const error = yield* Effect.flip(
@@ -133,14 +134,16 @@ describe("a command that meets a version conflict", () => {
 
   it.effect("is not tried again for any other failure of the append", () => {
     let appends = 0
-    const error = new StorageUnavailable({ operation: "append", retryable: true, code: null })
+    const error = new StorageUnavailable({
+      reason: new OtherFailure({ operation: "append", retryable: true, code: null })
+    })
     const layer = withAppend(() => (requests) => {
       appends++
       return Effect.succeed(requests.map(() => Result.fail(error)))
     })
     return Effect.gen(function* () {
       const { execute } = yield* Repository.Repository
-      assert.strictEqual(yield* Effect.flip(execute(Account, "1", () => [opened()])), error)
+      assert.strictEqual(yield* flipped(execute(Account, "1", () => [opened()])), error)
       assert.strictEqual(appends, 1)
     }).pipe(asNewTenant, Effect.provide(layer))
   })

@@ -31,6 +31,7 @@ import {
   stateAfter,
   withRepository
 } from "../support/snapshots.ts"
+import { flipped, mismatches } from "../../src/testing/failures.ts"
 
 /** Every range of a stream that is read. */
 const watched = () => {
@@ -85,11 +86,11 @@ describe("loading", () => {
   it.effect("is refused for another tenant than that of the open transaction, as without snapshots", () =>
     Effect.gen(function* () {
       const tenantId = yield* CurrentTenant
-      assert.deepStrictEqual(yield* Effect.flip(load()), new TenantMismatch({ tenantId }))
+      assert.deepStrictEqual(yield* mismatches(load()), new TenantMismatch({ tenantId }))
     }).pipe(
       withRepository({ policy: SnapshotPolicy.every(1) }),
       Effect.provide(
-        inMemory(() => ({ load: ({ tenantId }) => Effect.fail(new TenantMismatch({ tenantId })) }))
+        inMemory(() => ({ load: ({ tenantId }) => Effect.die(new TenantMismatch({ tenantId })) }))
       ),
       asNewTenant
     )
@@ -228,14 +229,14 @@ describe("a command", () => {
       assert.isFalse((yield* fresh).replayed)
       assert.deepStrictEqual(from(), [5])
       assert.strictEqual(
-        yield* Effect.flip(
+        yield* flipped(
           execute(Ledger, "1", () => Effect.fail("no")).pipe(EventContext.derivingIds(["test", "3"]))
         ),
         "no"
       )
       const own = Event.generateId()
       yield* enterAll([0])
-      const conflict = yield* Effect.flip(
+      const conflict = yield* flipped(
         Effect.andThen(
           execute(Ledger, "1", () => [Event.make(entered(1), { eventId: own })]),
           execute(Ledger, "1", () => [entered(8), Event.make(entered(2), { eventId: own })])

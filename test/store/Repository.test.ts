@@ -7,6 +7,8 @@ import * as Repository from "../../src/store/Repository.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { backends } from "../support/backends.ts"
 import { Account, append, asNewTenant, deposited, deposits, onDriver, opened } from "../support/bank.ts"
+import { flipped, reasonOf } from "../../src/testing/failures.ts"
+import type * as StoreError from "../../src/driver/StoreError.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", { why: Schema.String }) {}
 
@@ -37,7 +39,7 @@ describe.each(backends)("the repository on $name", (backend) => {
         yield* append("theirs", [opened()]).pipe(Tenant.provide(theirs))
         const answers = (id: string) =>
           Effect.gen(function* () {
-            const error = yield* Effect.flip(repository.load(Account, id))
+            const error = yield* flipped(repository.load(Account, id))
             assert.deepInclude(error, { _tag: "AggregateNotFound", tenantId: mine, aggregateId: id })
             assert.deepStrictEqual(yield* repository.loadOrInitial(Account, id), {
               state: Account.initial,
@@ -73,12 +75,12 @@ describe.each(backends)("the repository on $name", (backend) => {
         )
         const repository = yield* Repository.Repository
         const id = { row: 3, seat: 14 }
-        const error = yield* Effect.flip(repository.load(Booking, id))
+        const error = yield* flipped(repository.load(Booking, id))
         assert.deepInclude(error, { _tag: "AggregateNotFound", aggregateId: "3-14" })
         yield* repository.execute(Booking, id, () => [{ _tag: "Booked" }])
         assert.deepStrictEqual(yield* repository.load(Booking, { ...id }), { state: 1, version: 1 })
         assert.isFalse(yield* repository.exists(Booking, { row: 31, seat: 4 }))
-        const wrong = yield* Effect.flip(repository.load(Booking, { row: 0.5, seat: 1 }))
+        const wrong = yield* flipped(repository.load(Booking, { row: 0.5, seat: 1 }))
         assert.strictEqual(wrong._tag, "InvalidAggregateId")
       }).pipe(asNewTenant)
     )
@@ -138,9 +140,9 @@ describe.each(backends)("the repository on $name", (backend) => {
       Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
         yield* execute(Account, "1", open)
-        assert.deepStrictEqual(yield* Effect.flip(execute(Account, "1", open)), new Refused({ why: "open" }))
+        assert.deepStrictEqual(yield* flipped(execute(Account, "1", open)), new Refused({ why: "open" }))
         const failing = execute(Account, "1", () => Effect.fail(new Refused({ why: "effect" })))
-        assert.deepStrictEqual(yield* Effect.flip(failing), new Refused({ why: "effect" }))
+        assert.deepStrictEqual(yield* flipped(failing), new Refused({ why: "effect" }))
         const defect = new Error("a mistake")
         const throwing = execute(Account, "1", () => {
           throw defect
@@ -158,8 +160,9 @@ describe.each(backends)("the repository on $name", (backend) => {
     it.effect("refuses what cannot be stored or loaded, as the store does", () =>
       Effect.gen(function* () {
         const { execute, load, save } = yield* Repository.Repository
-        const tag = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
-          Effect.map(Effect.flip(effect), (error) => error._tag)
+        const tag = <A, E extends Repository.LoadError | StoreError.AppendError, R>(
+          effect: Effect.Effect<A, E | StoreError.AggregateNotFound, R>
+        ) => Effect.map(Effect.flip(effect), (error) => reasonOf<typeof error>(error)._tag)
         assert.strictEqual(yield* tag(execute(Account, "1", () => [opened("\0")])), "InvalidEvent")
         assert.strictEqual(yield* tag(execute(Account, "", () => [opened()])), "InvalidAggregateId")
         assert.strictEqual(yield* tag(load(Account, "1".repeat(256))), "LimitExceeded")
@@ -186,9 +189,7 @@ describe.each(backends)("the repository on $name", (backend) => {
         assert.deepInclude(saved, { version: 1, position: 1 })
         const { version } = yield* load(Account, "1")
         yield* save(Account, "1", { events: [deposited(1)], expectedVersion: version })
-        const late = yield* Effect.flip(
-          save(Account, "1", { events: [deposited(2)], expectedVersion: version })
-        )
+        const late = yield* flipped(save(Account, "1", { events: [deposited(2)], expectedVersion: version }))
         assert.deepInclude(late, { _tag: "VersionConflict", expected: 1, actual: 2 })
         yield* save(Account, "1", { events: [deposited(2)], expectedVersion: "any" })
         assert.deepStrictEqual(yield* load(Account, "1"), {

@@ -1,15 +1,19 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Result, Stream } from "effect"
+import { Deferred, Effect, Exit, Predicate, Stream } from "effect"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
 import { backends } from "../support/backends.ts"
 import { Account, append, deposited, deposits, onDriver, opened } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const asOperator = Tenant.provideAll({ actor: "ops@example.com", reason: "unpaid invoice" })
 const tagOf = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.result(effect), (result) => (Result.isFailure(result) ? result.failure._tag : undefined))
+  Effect.match(flipped(effect), {
+    onFailure: () => undefined,
+    onSuccess: (error: unknown) => (Predicate.hasProperty(error, "_tag") ? error._tag : error)
+  })
 
 describe.each(backends)("the registry of tenants on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
@@ -39,7 +43,7 @@ describe.each(backends)("the registry of tenants on $name", (backend) => {
         const { status } = yield* TenantRegistry.TenantRegistry
         const store = yield* EventStore.EventStore
         yield* Effect.gen(function* () {
-          yield* Effect.flip(append("1", [opened("\0")]))
+          yield* flipped(append("1", [opened("\0")]))
           yield* append("1", [])
           yield* store.position
           yield* store.exists({ aggregate: Account, id: "1" })
@@ -63,7 +67,7 @@ describe.each(backends)("the registry of tenants on $name", (backend) => {
             assert.strictEqual(yield* asOperator(suspend(tenantId)), "suspended")
             assert.strictEqual(yield* status, "suspended")
             assert.strictEqual(yield* provision(tenantId), "suspended")
-            const error = yield* Effect.flip(append("1", [deposited(3)]))
+            const error = yield* flipped(append("1", [deposited(3)]))
             assert.deepInclude(error, { _tag: "TenantSuspended", tenantId })
             assert.lengthOf(yield* Stream.runCollect(store.readStream({ aggregate: Account, id: "1" })), 2)
             // Another one writes on.
@@ -121,7 +125,7 @@ describe.each(backends)("the registry of tenants on $name", (backend) => {
         const { resume, suspend } = yield* TenantRegistry.TenantRegistry
         const tenantId = yield* Tenant.generate
         for (const effect of [suspend(tenantId), resume(tenantId)]) {
-          const error = yield* Effect.flip(asOperator(effect))
+          const error = yield* flipped(asOperator(effect))
           assert.deepInclude(error, { _tag: "UnknownTenant", tenantId })
         }
       })
@@ -141,7 +145,7 @@ describe.each(backends)("the registry of tenants on $name", (backend) => {
         yield* resume(tenantId).pipe(as("dan"))
         // What was refused was tried all the same.
         const unknown = yield* Tenant.generate
-        yield* Effect.flip(suspend(unknown)).pipe(as("eve"))
+        yield* flipped(suspend(unknown)).pipe(as("eve"))
         // Made, but never run: nothing to record.
         void store.tenants
         const recorded = yield* accesses.pipe(Stream.take(6), Stream.runCollect, as("fay"))
@@ -171,7 +175,7 @@ describe("a store on which the first append does not register the tenant", () =>
       const { provision, status } = yield* TenantRegistry.TenantRegistry
       const tenantId = yield* Tenant.generate
       yield* Effect.gen(function* () {
-        assert.deepInclude(yield* Effect.flip(append("1", [opened()])), { _tag: "UnknownTenant", tenantId })
+        assert.deepInclude(yield* flipped(append("1", [opened()])), { _tag: "UnknownTenant", tenantId })
         assert.isUndefined(yield* status)
         yield* provision(tenantId)
         yield* append("1", [opened()])

@@ -3,8 +3,9 @@ import { Deferred, Effect, Exit, Fiber, Layer, Result, Stream } from "effect"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import { paged } from "../../src/store/pages.ts"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import { Account, append, asNewTenant, changedDriver, deposits, onDriver } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 type ReadStream = EventStorage.EventStorage["Service"]["readStream"]
 
@@ -181,14 +182,16 @@ describe("a paged read", () => {
 
   it.effect("gives the events before a failure of the driver, and no more is asked of it", () => {
     let calls = 0
-    const unavailable = new StorageUnavailable({ operation: "read a stream", retryable: true, code: null })
+    const unavailable = new StorageUnavailable({
+      reason: new OtherFailure({ operation: "read a stream", retryable: true, code: null })
+    })
     const failing = store(
       (readStream) => (request) => (++calls > 2 ? Effect.fail(unavailable) : readStream(request))
     )
     return Effect.gen(function* () {
       yield* append("1", deposits(9))
       const seen: Array<number> = []
-      const error = yield* Effect.flip(
+      const error = yield* flipped(
         Stream.runForEach(read(), ({ version }) => Effect.sync(() => seen.push(version)))
       )
       assert.strictEqual(error, unavailable)

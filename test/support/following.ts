@@ -4,8 +4,9 @@ import type * as Event from "../../src/domain/Event.ts"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import { Order, placed } from "./shop.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 type Driver = EventStorage.EventStorage["Service"]
 
@@ -22,7 +23,7 @@ export const positions = (events: ReadonlyArray<Pick<Event.Envelope<unknown>, "p
 /** What comes out of a stream before it fails, and why it fails. */
 export const untilFailure = Effect.fnUntraced(function* <A, E, R>(stream: Stream.Stream<A, E, R>) {
   const seen: Array<A> = []
-  const error = yield* Effect.flip(Stream.runForEach(stream, (event) => Effect.sync(() => seen.push(event))))
+  const error = yield* flipped(Stream.runForEach(stream, (event) => Effect.sync(() => seen.push(event))))
   return { seen, error }
 })
 
@@ -68,7 +69,7 @@ export const watchedDriver = (changes?: Stream.Stream<void>) => {
 }
 
 export const unavailable = (retryable = true) =>
-  new StorageUnavailable({ operation: "answer", retryable, code: null })
+  new StorageUnavailable({ reason: new OtherFailure({ operation: "answer", retryable, code: null }) })
 
 /** A generator of pseudo-random integers below a bound, from a seed (mulberry32). */
 export const random = (seed: number) => {

@@ -9,6 +9,7 @@ import { randomUUID } from "node:crypto"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import { type Case, test } from "../../src/testing/isolation/kit.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 type Sql = Case<SqlClient.SqlClient>
 
@@ -257,7 +258,7 @@ export const projectionCases: ReadonlyArray<Sql> = [
       Effect.fnUntraced(function* ({ mine, theirs }) {
         yield* within(mine, `select eventsourcing.announce(array['${mine}']::uuid[])`)
         for (const tenants of [`array['${theirs}']`, `array['${mine}', '${theirs}']`, "null", "'{}'"]) {
-          const error = yield* Effect.flip(within(mine, `select eventsourcing.announce(${tenants}::uuid[])`))
+          const error = yield* flipped(within(mine, `select eventsourcing.announce(${tenants}::uuid[])`))
           assert.include(String("reason" in error ? error.reason.cause : error), "bound to another tenant")
         }
       })

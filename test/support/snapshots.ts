@@ -13,7 +13,7 @@ import {
   type SnapshotRow,
   SnapshotStorage
 } from "../../src/driver/SnapshotStorage.ts"
-import { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import { CurrentTenant } from "../../src/domain/Tenant.ts"
 import { sqlBackends } from "./backends.ts"
 
@@ -174,9 +174,11 @@ export const quietly: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect
 
 /** What is sent as a storage's failure. */
 export const away: StorageUnavailable = new StorageUnavailable({
-  operation: "test",
-  retryable: true,
-  code: null
+  reason: new OtherFailure({
+    operation: "test",
+    retryable: true,
+    code: null
+  })
 })
 
 /** Loads a ledger. */

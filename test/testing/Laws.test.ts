@@ -7,6 +7,7 @@ import * as Laws from "../../src/testing/Laws.ts"
 import * as Upcaster from "../../src/domain/Upcaster.ts"
 import { backends } from "../support/backends.ts"
 import { changedDriver } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const Added = Schema.TaggedStruct("Added", { amount: Schema.Int })
 const Cleared = Schema.TaggedStruct("Cleared", {})
@@ -49,7 +50,7 @@ const stored = (left: (value: number) => number) =>
 /** The counterexample to a law, without the last line, on how it was found. */
 const counterexample = (law: Effect.Effect<void, Laws.LawBroken>): Effect.Effect<string> =>
   Effect.gen(function* () {
-    const error = yield* Effect.flip(law).pipe(Effect.catch(() => Effect.die(new Error("the law holds"))))
+    const error = yield* flipped(law).pipe(Effect.catch(() => Effect.die(new Error("the law holds"))))
     assert.instanceOf(error, Laws.LawBroken)
     const [message = "", found = ""] = error.message.split(/\n\n(?=found in run)/)
     assert.match(
@@ -408,7 +409,7 @@ describe("upcastersAreTotal is broken", () => {
         schemaVersion: 1,
         payload: { _tag: "Added", cents }
       })
-      const { message } = yield* Effect.flip(
+      const { message } = yield* flipped(
         Laws.upcastersAreTotal(Upcast, { samples: [sample(100), sample(150)] })
       )
       assert.include(
@@ -416,7 +417,7 @@ describe("upcastersAreTotal is broken", () => {
         'with the sample { eventType: "Added", schemaVersion: 1, payload: Added { cents: 150 } }'
       )
       const unknown = { eventType: "Removed", schemaVersion: 1, payload: {} }
-      const { message: other } = yield* Effect.flip(Laws.upcastersAreTotal(Counter, { samples: [unknown] }))
+      const { message: other } = yield* flipped(Laws.upcastersAreTotal(Counter, { samples: [unknown] }))
       assert.include(other, "version 1 of Removed cannot be read: UnknownEventType")
     })
   )
@@ -474,9 +475,9 @@ describe("laws on a store of one's own", () => {
 describe("a counterexample", () => {
   it.effect("is tried again with its replay, by its own law alone", () =>
     Effect.gen(function* () {
-      const first = yield* Effect.flip(Laws.decisionsAreIdempotent(Counter, { decisions }))
+      const first = yield* flipped(Laws.decisionsAreIdempotent(Counter, { decisions }))
       const { replay } = first
-      const again = yield* Effect.flip(Laws.decisionsAreIdempotent(Counter, { decisions, replay }))
+      const again = yield* flipped(Laws.decisionsAreIdempotent(Counter, { decisions, replay }))
       const counterexampleOf = ({ message }: Laws.LawBroken) =>
         message.slice(0, message.indexOf("found in run"))
       assert.strictEqual(counterexampleOf(again), counterexampleOf(first))
@@ -491,7 +492,7 @@ describe("a counterexample", () => {
               total > 0 ? [] : add(amount)()
         )
       }
-      const gone = yield* Effect.flip(
+      const gone = yield* flipped(
         Laws.decisionsAreIdempotent(Counter, {
           decisions: mended,
           replay: `decisionsAreIdempotent [0,"1",5,1,[1],"PropertyError"]`
@@ -504,7 +505,7 @@ describe("a counterexample", () => {
   it.effect("is the same for the same seed", () =>
     Effect.gen(function* () {
       const law = Laws.decisionsAreIdempotent(Counter, options)
-      assert.strictEqual((yield* Effect.flip(law)).message, (yield* Effect.flip(law)).message)
+      assert.strictEqual((yield* flipped(law)).message, (yield* flipped(law)).message)
     })
   )
 })

@@ -8,6 +8,7 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import * as ProjectionKit from "../../src/testing/ProjectionKit.ts"
 import { changed, noted, Order, orders, placed, tables } from "../support/projected.ts"
 import { backendsWith } from "../support/readModels.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 const acme = Tenant.TenantId.make("018f0000-0000-7000-8000-00000000000a")
 const globex = Tenant.TenantId.make("018f0000-0000-7000-8000-00000000000b")
@@ -77,7 +78,7 @@ describe("given, when, expect", () => {
       yield* events.when(Total)
       yield* events.when(Total)
       yield* ProjectionKit.expect(acme, total("1"), 12)
-      assert.strictEqual(yield* Effect.flip(events.and(acme, Order, "2", placed(-1)).when(Total)), "negative")
+      assert.strictEqual(yield* flipped(events.and(acme, Order, "2", placed(-1)).when(Total)), "negative")
     }).pipe(Effect.provideService(Totals, new Map()))
   )
 })

@@ -4,6 +4,7 @@ import { Cause, Context, Effect, Exit, Result, Schema } from "effect"
 import * as Event from "../../src/domain/Event.ts"
 import * as Scenario from "../../src/testing/Scenario.ts"
 import { Account, Closed, deposited, opened } from "../support/bank.ts"
+import { flipped } from "../../src/testing/failures.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", { balance: Schema.Int }) {}
 
@@ -272,7 +273,7 @@ describe("with decisions that are effects", () => {
         events: [deposited(1)],
         state: { status: "open", balance: 1 }
       })
-      assert.deepStrictEqual(yield* Effect.flip(when(limited(11)).outcome), new Refused({ balance: 0 }))
+      assert.deepStrictEqual(yield* flipped(when(limited(11)).outcome), new Refused({ balance: 0 }))
     }).pipe(Effect.provideService(Limit, 10))
   )
 

@@ -8,7 +8,7 @@ import type { ProjectionBehind, ReplayFailed } from "../../src/projection/Projec
 import * as Projections from "../../src/projection/ProjectionManager.ts"
 import type { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import { Repository } from "../../src/store/Repository.ts"
-import type { DecodeError, PositionAhead, ReadError } from "../../src/driver/StoreError.ts"
+import type { Undecodable, PositionAhead, ReadError } from "../../src/driver/StoreError.ts"
 import * as Subscription from "../../src/projection/Subscription.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import type { CurrentTenant } from "../../src/domain/Tenant.ts"
@@ -21,7 +21,7 @@ test("a subscription gives envelopes of the aggregates' events, and requires the
   expectTypeOf(log).toEqualTypeOf<
     Stream.Stream<
       Event.Envelope<OrderEvent, "Order"> | Event.Envelope<typeof Requested.Type, "Shipment">,
-      ReadError | DecodeError | PositionAhead,
+      ReadError | Undecodable | PositionAhead,
       EventStorage | CurrentTenant
     >
   >()
@@ -80,12 +80,12 @@ test("a projection in memory infers its handlers, and passes over what has none"
   )
   type Running = InMemoryProjection.Running<"totals">
   expectTypeOf(totals.get).toEqualTypeOf<
-    Effect.Effect<InMemoryProjection.Current<Totals>, ReadError | DecodeError, Running | CurrentTenant>
+    Effect.Effect<InMemoryProjection.Current<Totals>, ReadError | Undecodable, Running | CurrentTenant>
   >()
   expectTypeOf(totals.awaitPosition(1)).toEqualTypeOf<
     Effect.Effect<
       InMemoryProjection.Current<Totals>,
-      ProjectionBehind | ReadError | DecodeError,
+      ProjectionBehind | ReadError | Undecodable,
       Running | CurrentTenant
     >
   >()

@@ -68,7 +68,10 @@ describe("the directory", () => {
       return directory.placement(tenantId)
     }
     expectTypeOf(ask).returns.toEqualTypeOf<
-      Effect.Effect<string, StoreError.UnknownTenant | StoreError.StorageUnavailable>
+      Effect.Effect<
+        string,
+        StoreError.TenantRefused<StoreError.UnknownTenant> | StoreError.StorageUnavailable
+      >
     >()
   })
 

@@ -2,6 +2,7 @@ import { Effect, Layer, Schema } from "effect"
 import { Aggregate, MemoryStorage, Repository, SnapshotPolicy } from "effect-eventsourcing"
 import type { EventStore, SnapshotStorage, StoreError, Tenant } from "effect-eventsourcing"
 import { describe, expectTypeOf, test } from "vitest"
+import type { Types } from "effect"
 
 const Counted = Schema.TaggedStruct("Counted", {})
 const Counter = Aggregate.make("Counter", { state: Schema.Int, initial: 0, events: [Counted] }, (n) => n + 1)
@@ -37,7 +38,7 @@ describe("a repository", () => {
         execute(Counter, "1", () => [Counted.make({})], { command: { key: "k", content } })
       )
     expectTypeOf<
-      Extract<Effect.Error<ReturnType<typeof run>>, StoreError.CommandKeyConflict>
+      Extract<Types.ReasonOf<Effect.Error<ReturnType<typeof run>>>, StoreError.CommandKeyConflict>
     >().toEqualTypeOf<StoreError.CommandKeyConflict>()
     expectTypeOf<Effect.Services<ReturnType<typeof run>>>().toEqualTypeOf<
       Repository.Repository | Tenant.CurrentTenant

@@ -30,6 +30,7 @@ import {
   stream,
   version
 } from "./eventKit.ts"
+import { reasonOf, flipped } from "../failures.ts"
 
 const fingerprints = ["a", "b"].map((digit) => digit.repeat(64))
 const [one = "", other = ""] = fingerprints
@@ -154,7 +155,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       const tenant = newTenant()
       const late = carrying(tenant, key(), stream("one", events(1), 1))
       const outcome = yield* send(late)
-      assert.strictEqual(Result.isFailure(outcome) ? outcome.failure._tag : "", "VersionConflict")
+      assert.strictEqual(Result.isFailure(outcome) ? reasonOf(outcome.failure)._tag : "", "VersionConflict")
       assert.isUndefined(yield* outcomeOf(tenant))
       yield* append(tenant, stream("one", events(1)))
       assert.deepStrictEqual((yield* receiptOf(late)).positions, [2])
@@ -345,8 +346,8 @@ export const hashChains = (it: Vitest.MethodsNonLive<EventStorage>): void => {
   it.effect("the chain of an unknown tenant cannot start", () =>
     Effect.gen(function* () {
       const tenantId = newTenant()
-      const error = yield* Effect.flip(start(tenantId))
-      assert.deepInclude(error, { _tag: "UnknownTenant", tenantId })
+      const error = yield* flipped(start(tenantId))
+      assert.deepInclude(reasonOf(error), { _tag: "UnknownTenant", tenantId })
     })
   )
 

@@ -20,9 +20,11 @@ import type {
   ExpectedVersion,
   ReadError,
   StorageUnavailable,
-  UnknownTenant
+  UnknownTenant,
+  TenantRefused
 } from "../../driver/StoreError.ts"
 import { TenantId } from "../../domain/Tenant.ts"
+import { flipped, reasonOf } from "../failures.ts"
 
 /** A tenant that nobody else has: tests of one store do not meet. */
 export const newTenant = (): TenantId => TenantId.make(uuidV4Unsafe())
@@ -79,7 +81,7 @@ export interface Plain {
 
 /** An outcome as plain data without times. */
 export const plain = (outcome: Result.Result<AppendReceipt, AppendError>): Plain => {
-  if (Result.isFailure(outcome)) return { ...outcome.failure }
+  if (Result.isFailure(outcome)) return { ...reasonOf(outcome.failure) }
   const { positions, replayed, versions } = outcome.success
   return { _tag: "Appended", replayed, positions, versions }
 }
@@ -122,7 +124,7 @@ export const refused = (
   tenantId: TenantId,
   ...streams: ReadonlyArray<StreamAppend>
 ): Effect.Effect<Plain, AppendReceipt, EventStorage> =>
-  Effect.map(Effect.flip(append(tenantId, ...streams)), (error) => ({ ...error }))
+  Effect.map(flipped(append(tenantId, ...streams)), (error) => ({ ...error }))
 
 /** A page of a stream; the whole stream forwards unless stated otherwise. */
 export const readStream = (
@@ -233,7 +235,7 @@ export const access: Effect.Effect<string, StorageUnavailable, EventStorage> = E
 export const setStatus = (
   tenantId: TenantId,
   status: TenantStatus
-): Effect.Effect<TenantStatus, UnknownTenant | StorageUnavailable, EventStorage> =>
+): Effect.Effect<TenantStatus, TenantRefused<UnknownTenant> | StorageUnavailable, EventStorage> =>
   Effect.flatMap(access, (accessId) =>
     EventStorage.use((storage) => storage.setTenantStatus({ accessId, tenantId, status }))
   )

@@ -26,6 +26,7 @@ import {
   request,
   stream
 } from "./eventKit.ts"
+import { reasonOf } from "../failures.ts"
 
 /** An item of a query. */
 const item = (
@@ -350,7 +351,11 @@ export const conditions = (it: Vitest.MethodsNonLive<EventStorage>): void => {
               }
             ])
             if (outcome !== undefined && Result.isSuccess(outcome)) taken++
-            else assert.strictEqual(outcome?.failure._tag, "AppendConditionFailed")
+            else
+              assert.strictEqual(
+                outcome === undefined ? "" : reasonOf(outcome.failure)._tag,
+                "AppendConditionFailed"
+              )
             yield* append(tenant, stream("noise", events(1)))
           }
           return taken

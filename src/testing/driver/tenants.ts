@@ -30,6 +30,7 @@ import {
   stream,
   version
 } from "./eventKit.ts"
+import { flipped } from "../failures.ts"
 
 const status = (tenantId: TenantId) => EventStorage.use((storage) => storage.tenantStatus(tenantId))
 const provision = (tenantId: TenantId) => EventStorage.use((storage) => storage.provisionTenant(tenantId))
@@ -94,7 +95,7 @@ export const registry = (it: Vitest.MethodsNonLive<EventStorage>): void => {
   it.effect("an unknown tenant cannot be suspended", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
-      const error: Plain = { ...(yield* Effect.flip(setStatus(tenant, "suspended"))) }
+      const error: Plain = { ...(yield* flipped(setStatus(tenant, "suspended"))) }
       assert.deepStrictEqual(error, { _tag: "UnknownTenant", tenantId: tenant })
       assert.isUndefined(yield* status(tenant))
     })
@@ -361,7 +362,7 @@ export const acrossTenants = (it: Vitest.MethodsNonLive<EventStorage>): void => 
         storage.setTenantStatus({ accessId, tenantId, status: "suspended" }),
         storage.setTenantStatus({ accessId, tenantId: newTenant(), status: "suspended" })
       ]) {
-        const error = yield* Effect.flip<unknown, { readonly _tag: string }, never>(attempt)
+        const error = yield* flipped<unknown, { readonly _tag: string }, never>(attempt)
         assert.containSubset(error, { _tag: "StorageUnavailable", retryable: false })
       }
       assert.strictEqual(yield* status(tenantId), "active")

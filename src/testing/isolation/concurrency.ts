@@ -28,6 +28,7 @@ import {
   withNeighbour,
   write
 } from "./kit.ts"
+import { reasonOf } from "../failures.ts"
 
 /** An aggregate that knows none of the events of {@link Note}. */
 const Other = Aggregate.make(
@@ -175,7 +176,7 @@ export const concurrency: ReadonlyArray<Case> = [
             [version]
           )
           for (const { failure } of outcomes.filter(Result.isFailure)) {
-            assert.deepInclude(failure, {
+            assert.deepInclude(reasonOf(failure), {
               _tag: "VersionConflict",
               tenantId: tenant,
               expected: version - 1,
@@ -269,7 +270,7 @@ export const concurrency: ReadonlyArray<Case> = [
             const begun = suspended
             const outcome = yield* Effect.result(write("race", { stream: "race" }))
             if (Result.isFailure(outcome)) {
-              assert.strictEqual(outcome.failure._tag, "TenantSuspended")
+              assert.strictEqual(reasonOf(outcome.failure)._tag, "TenantSuspended")
               return
             }
             const eventId = outcome.success.events[0]?.eventId ?? assert.fail("no event")

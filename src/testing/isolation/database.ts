@@ -8,18 +8,8 @@ import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { sqlState } from "../../pg/sqlErrors.ts"
 import * as Tenant from "../../domain/Tenant.ts"
 import { hostile } from "./input.ts"
-import {
-  as,
-  type Case,
-  failsWith,
-  log,
-  observe,
-  type Services,
-  test,
-  texts,
-  withNeighbour,
-  write
-} from "./kit.ts"
+import { as, type Case, log, observe, type Services, test, texts, withNeighbour, write } from "./kit.ts"
+import { mismatches } from "../failures.ts"
 
 /** The SQLSTATE that a statement is refused with; undefined if it is not refused. */
 const refusal = (statement: string) =>
@@ -125,7 +115,7 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
         ]) {
           const error = yield* sql
             .withTransaction(Effect.andThen(write("first").pipe(as(mine)), second.pipe(as(theirs))))
-            .pipe(failsWith("TenantMismatch"))
+            .pipe(mismatches)
           assert.strictEqual(error.tenantId, theirs)
         }
         assert.deepStrictEqual(yield* Effect.all([observe.pipe(as(mine)), observe.pipe(as(theirs))]), before)

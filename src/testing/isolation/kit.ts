@@ -3,7 +3,7 @@
  * tenant can observe, as one value that can be compared.
  */
 import { assert } from "@effect/vitest"
-import { Cause, Effect, Exit, Schema, Stream } from "effect"
+import { Cause, Effect, Exit, Predicate, Schema, Stream, type Types } from "effect"
 import { inspect } from "node:util"
 import * as Aggregate from "../../domain/Aggregate.ts"
 import * as Event from "../../domain/Event.ts"
@@ -220,17 +220,24 @@ export const everythingIn = (value: unknown): string =>
     getters: true
   })
 
-/** Fails unless an effect fails with the given tag; gives the error. */
+/** An error with a tag, or the reason with it of an error. */
+type WithTag<E, Tag extends string> = Extract<E | Types.ReasonOf<E>, { readonly _tag: Tag }>
+
+/** Fails unless an effect fails with the given tag, or with an error whose reason has it; gives that error or reason. */
 export const failsWith =
   <Tag extends string>(tag: Tag) =>
   <A, E extends { readonly _tag: string }, R>(
     effect: Effect.Effect<A, E, R>
-  ): Effect.Effect<Extract<E, { readonly _tag: Tag }>, never, R> =>
+  ): Effect.Effect<WithTag<E, Tag>, never, R> =>
     Effect.map(Effect.exit(effect), (exit) => {
       const found = Exit.isFailure(exit) ? Cause.findErrorOption(exit.cause) : undefined
-      if (found?._tag !== "Some" || found.value._tag !== tag) {
-        return assert.fail(`expected a failure ${tag}, got ${everythingIn(exit)}`)
+      const error: unknown = found?._tag === "Some" ? found.value : undefined
+      const reason = Predicate.hasProperty(error, "reason") ? error.reason : undefined
+      for (const candidate of [error, reason]) {
+        if (Predicate.isTagged(candidate, tag)) {
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the tag was just compared
+          return candidate as WithTag<E, Tag>
+        }
       }
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the tag was just compared
-      return found.value as Extract<E, { readonly _tag: Tag }>
+      return assert.fail(`expected a failure ${tag}, got ${everythingIn(exit)}`)
     })
