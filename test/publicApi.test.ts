@@ -70,7 +70,7 @@ describe("the public API", () => {
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked RebuildParked ReplayFailed | ReadModelState
       ProjectionRunner: ProjectionRunner failures handledEvents lag layer | Options
-      ProjectionStorage: ProjectionStorage | Claim DeadLetter Failure Progress ProjectionKey TenantProjection WorkRequest
+      ProjectionStorage: ProjectionStorage | Claim DeadLetter Failure Progress ProjectionKey StartAt TenantProjection WorkRequest
       Projections: Projections layer | AwaitOptions DeadLetter Failure Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
       Publisher: PublishFailed Publisher | Message
       Reaction: make | Options Reaction
@@ -79,11 +79,12 @@ describe("the public API", () => {
       SnapshotPolicy: every never whenReadMoreThan | Situation SnapshotPolicy
       SnapshotStorage: SnapshotStorage | NewSnapshot SaveSnapshot SnapshotKey SnapshotRow
       StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged ReadOnly SchemaMismatch ShuttingDown StorageFull StorageUnavailable TenantMismatch TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
+      StoredEvents: read versions | StoredPayload StoredVersion Unreadable
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
       Tenant: AllTenants CurrentTenant TenantId generate provide provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
       TenantDirectory: TenantDirectory layerWith make | CacheOptions Options
       TenantRegistry: TenantRegistry layer | RecordedAccess Usage UsageRange
-      Upcaster: dropped from read versions | Any History Into PresentSchema Step StoredPayload StoredVersion Unreadable Upcaster Version"
+      Upcaster: dropped from | Any History Into PresentSchema Step Upcaster Version"
     `)
   })
 

@@ -2,9 +2,15 @@
  * The driver tier of projections: how far each one is with each tenant, who works on it, and what was put aside.
  */
 import { Context, type Effect, type Option } from "effect"
-import type { StartAt } from "../projection/Projection.ts"
 import type { ReadError, StorageUnavailable } from "./StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
+
+/** From where a projection that is run for the first time reads the logs. */
+export type StartAt =
+  /** Everything. */
+  | "beginning"
+  /** What is appended from the moment on at which the projection is made known, which its first runner does. */
+  | "now"
 
 /** A projection and its version: another version is another projection. */
 export interface ProjectionKey {

@@ -16,45 +16,9 @@ import {
   TenantCheckUnavailable
 } from "./TenantAccessError.ts"
 import { type Principal, type ResolveError, ResolverConfigError, TenantResolver } from "./TenantResolver.ts"
+import type { Key } from "./jwtKey.ts"
 
-/** Algorithms with a secret that the issuer and this program share. */
-export type SecretAlgorithm = Algorithms.SecretAlgorithm
-
-/** Algorithms with a public key, of which the issuer alone has the other half. */
-export type KeyAlgorithm = Algorithms.KeyAlgorithm
-
-/**
- * What tokens are verified with, and the algorithms that are accepted. What a token says about its algorithm is compared
- * with them and never believed; none of them can be "none", and a public key cannot be taken for a shared secret.
- */
-export type Key =
-  | {
-      /** As many bytes as the algorithm's hash has, or more: 32, 48 or 64. */
-      readonly secret: Redacted.Redacted
-      readonly algorithms: readonly [SecretAlgorithm, ...Array<SecretAlgorithm>]
-    }
-  | {
-      /** A public key (SPKI) or a certificate (X.509), as PEM. */
-      readonly publicKey: string
-      readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
-    }
-  | {
-      /** A JSON Web Key Set with public keys. */
-      readonly keySet: { readonly keys: ReadonlyArray<Readonly<Record<string, unknown>>> }
-      readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
-    }
-  | {
-      /**
-       * Where the issuer publishes its key set: `https:`, or `http:` on this machine. It is fetched when it is first
-       * needed, kept, and fetched again for a key that is not in it, at most every 30 seconds.
-       */
-      readonly keySetUrl: string | URL
-      readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
-      /** How long a key set is kept. Default: 10 minutes. */
-      readonly cacheFor?: Duration.Input | undefined
-      /** How long a fetch may take. Default: 5 seconds. */
-      readonly timeout?: Duration.Input | undefined
-    }
+export type { Key, KeyAlgorithm, SecretAlgorithm } from "./jwtKey.ts"
 
 /** Which tokens are accepted. */
 export interface Options {

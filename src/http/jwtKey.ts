@@ -1,4 +1,5 @@
 /** The algorithms of JSON Web Tokens, apart from what verifies them: its declarations need `jose`, these do not. */
+import type { Duration, Redacted } from "effect"
 
 /** Algorithms with a shared secret, and how many bytes that needs. */
 export const secretBytes = { HS256: 32, HS384: 48, HS512: 64 }
@@ -31,3 +32,36 @@ export const isNonEmptyOf = <B extends string>(
   items: ReadonlyArray<string>,
   is: (item: string) => item is B
 ): items is readonly [B, ...Array<B>] => items.length > 0 && items.every(is)
+
+/**
+ * What tokens are verified with, and the algorithms that are accepted. What a token says about its algorithm is compared
+ * with them and never believed; none of them can be "none", and a public key cannot be taken for a shared secret.
+ */
+export type Key =
+  | {
+      /** As many bytes as the algorithm's hash has, or more: 32, 48 or 64. */
+      readonly secret: Redacted.Redacted
+      readonly algorithms: readonly [SecretAlgorithm, ...Array<SecretAlgorithm>]
+    }
+  | {
+      /** A public key (SPKI) or a certificate (X.509), as PEM. */
+      readonly publicKey: string
+      readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
+    }
+  | {
+      /** A JSON Web Key Set with public keys. */
+      readonly keySet: { readonly keys: ReadonlyArray<Readonly<Record<string, unknown>>> }
+      readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
+    }
+  | {
+      /**
+       * Where the issuer publishes its key set: `https:`, or `http:` on this machine. It is fetched when it is first
+       * needed, kept, and fetched again for a key that is not in it, at most every 30 seconds.
+       */
+      readonly keySetUrl: string | URL
+      readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
+      /** How long a key set is kept. Default: 10 minutes. */
+      readonly cacheFor?: Duration.Input | undefined
+      /** How long a fetch may take. Default: 5 seconds. */
+      readonly timeout?: Duration.Input | undefined
+    }

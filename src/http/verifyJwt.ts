@@ -2,8 +2,7 @@
 import { Duration, Effect, Redacted } from "effect"
 import type * as Jose from "jose"
 import type { RejectionReason } from "./TenantAccessError.ts"
-import type { Key } from "./JwtResolver.ts"
-import { isKeyAlgorithm, isSecretAlgorithm, secretBytes } from "./jwtKey.ts"
+import { type Key, isKeyAlgorithm, isSecretAlgorithm, secretBytes } from "./jwtKey.ts"
 
 /** Loads jose; `undefined` if it is not installed. */
 export const load = async (): Promise<typeof Jose | undefined> => {

@@ -7,7 +7,8 @@ import * as EventStorage from "../driver/EventStorage.ts"
 import { fromAppendNow } from "./appendNow.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
 import { sameJson } from "../internal/json.ts"
-import { dayMillis, matches, seenUpTo, TenantLog } from "./tenantLog.ts"
+import { dayMillis, TenantLog } from "./tenantLog.ts"
+import { matches, clampPosition } from "../driver/queryMatch.ts"
 import { currentMillis } from "../internal/clock.ts"
 import {
   AppendConditionFailed,
@@ -151,7 +152,7 @@ const appendTo = (
   if (condition !== undefined) {
     const position = log.conflicting(condition)
     if (position !== undefined) {
-      const after = seenUpTo(condition.after)
+      const after = clampPosition(condition.after)
       return Result.fail(new Conflict({ reason: new AppendConditionFailed({ tenantId, after, position }) }))
     }
   }

@@ -3,7 +3,6 @@ import type {
   AppendCondition,
   CommandKey,
   CommandRow,
-  EventQuery,
   EventRow,
   NewEventRow,
   StreamAppend,
@@ -12,21 +11,7 @@ import type {
 } from "../driver/EventStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { chainStart, eventHash } from "../driver/eventHash.ts"
-
-/** Whether an event matches any item of a query. */
-export const matches = (
-  query: EventQuery,
-  { eventType, tags }: Pick<EventRow, "eventType" | "tags">
-): boolean =>
-  query.some(
-    (item) =>
-      (item.eventTypes === undefined || item.eventTypes.includes(eventType)) &&
-      item.tags.every((tag) => tags.includes(tag))
-  )
-
-/** The last position that was seen: what is no position is before the first. */
-export const seenUpTo = (after: number): number =>
-  after > 0 ? Math.min(Math.floor(after), Number.MAX_SAFE_INTEGER) : 0
+import { clampPosition, matches } from "../driver/queryMatch.ts"
 
 /** The outcome of a command, and until when it is kept. */
 interface StoredCommand extends CommandRow {
@@ -225,7 +210,7 @@ export class TenantLog {
 
   /** The position of the first event that a condition rules out. */
   conflicting({ after, query }: AppendCondition): number | undefined {
-    const seen = seenUpTo(after)
+    const seen = clampPosition(after)
     let first: number | undefined
     for (const item of query) {
       const found = this.#firstMatch(item, seen, first ?? Infinity)

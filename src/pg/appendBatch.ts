@@ -2,7 +2,7 @@
 import { PgTypes } from "@effect/sql-pg"
 import { Result } from "effect"
 import type { AppendRequest, CommandKey, EventQuery, StreamAppend } from "../driver/EventStorage.ts"
-import { seenUpTo } from "../memory/tenantLog.ts"
+import { clampPosition } from "../driver/queryMatch.ts"
 
 /** The types of parameters, as `migrations/0004_append.sql` has them. */
 const parameterTypes = [
@@ -233,7 +233,7 @@ const extraOf = ({ command, condition }: AppendRequest, append: number): object 
         append,
         ...(condition === undefined
           ? {}
-          : { query: queryJson(condition.query), after: seenUpTo(condition.after) }),
+          : { query: queryJson(condition.query), after: clampPosition(condition.after) }),
         ...(command === undefined
           ? {}
           : {

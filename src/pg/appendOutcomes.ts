@@ -12,7 +12,7 @@ import {
   Conflict,
   TenantRefused
 } from "../driver/StoreError.ts"
-import { seenUpTo } from "../memory/tenantLog.ts"
+import { clampPosition } from "../driver/queryMatch.ts"
 import type { Batch, Entry, Placed } from "./appendBatch.ts"
 
 /** The outcome of one append. */
@@ -169,7 +169,7 @@ export const decode = (
         case kind.conditionFailed: {
           const entry = entries[next() - 1]
           const { condition, tenantId } = entry?.request ?? {}
-          const [after, position] = [seenUpTo(condition?.after ?? 0), next()]
+          const [after, position] = [clampPosition(condition?.after ?? 0), next()]
           answerOf(entry).failure ??= new Conflict({
             reason: new AppendConditionFailed({ tenantId: tenantId ?? "", after, position })
           })

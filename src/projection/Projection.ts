@@ -8,6 +8,9 @@ import type { EnvelopeOf } from "../store/EventStore.ts"
 import { checkHandlers, eventTags } from "../domain/handlers.ts"
 import { codecOf } from "../domain/codec/aggregateCodec.ts"
 import type { AllTenants, CurrentTenant } from "../domain/Tenant.ts"
+import type { StartAt } from "../driver/ProjectionStorage.ts"
+
+export type { StartAt } from "../driver/ProjectionStorage.ts"
 
 /** What to do with an event when its handler has failed as often as the schedule allows. */
 export type OnFailure =
@@ -56,13 +59,6 @@ export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
   /** Events of one tenant that are handled in one transaction at most. Default: 100. */
   readonly batchSize?: number | undefined
 }
-
-/** From where a projection that is run for the first time reads the logs. */
-export type StartAt =
-  /** Everything. */
-  | "beginning"
-  /** What is appended from the moment on at which the projection is made known, which its first runner does. */
-  | "now"
 
 /**
  * A projection whose handlers are effects.

@@ -5,7 +5,6 @@ import { Context, type DateTime, Effect, Layer, type Schema, Stream } from "effe
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
-import type * as EventQuery from "../domain/EventQuery.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import * as decode from "./decode.ts"
@@ -20,160 +19,43 @@ import { recordAccess } from "./crossTenant.ts"
 import type {
   AppendError,
   Undecodable,
-  ExpectedVersion,
   InvalidInput,
   ReadError,
   StorageUnavailable
 } from "../driver/StoreError.ts"
 import type { AllTenants, CurrentTenant, TenantId } from "../domain/Tenant.ts"
+import type {
+  StreamEvents,
+  StreamEventsOf,
+  AppendOptions,
+  CommandOptions,
+  Appended,
+  AppendedOf,
+  StreamKey
+} from "./append.ts"
+import type { ReadOptions, StreamPage, VersionRange, LogRange } from "./read.ts"
+import type { ImportedEvents, ImportOptions, Imported } from "./importEvents.ts"
 
-/** Events for one stream. */
-export interface StreamEvents<Type extends string, State, Payload extends Event.Tagged, Id> {
-  readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
-  readonly id: NoInfer<Id>
-  /** The version the stream must have; `"any"` to append whatever it is. */
-  readonly expectedVersion: ExpectedVersion
-  // NoInfer around it all: inside of the union it would refuse literals with a field of several types.
-  readonly events: ReadonlyArray<NoInfer<Event.Appendable<Payload>>>
-}
+export type {
+  StreamEvents,
+  StreamEventsOf,
+  AppendCondition,
+  AppendOptions,
+  CommandOptions,
+  Appended,
+  AppendedOf,
+  StreamKey
+} from "./append.ts"
+export type { ReadOptions, EventPlace, StreamPage, VersionRange, LogRange } from "./read.ts"
+export type { ImportedEvents, ImportOptions, Imported } from "./importEvents.ts"
 
 /** {@link StreamEvents} of an aggregate. */
 // Not in terms of StreamEvents: from a conditional type, aggregates could not be inferred.
-export interface StreamEventsOf<A extends Aggregate.Any> {
-  readonly aggregate: A
-  readonly id: Aggregate.IdOf<A>
-  readonly expectedVersion: ExpectedVersion
-  readonly events: ReadonlyArray<Event.Appendable<Aggregate.EventOf<A>>>
-}
-
-/** A condition of an append: no event of the tenant's log that matches a query lies behind a position. */
-export interface AppendCondition {
-  readonly query: EventQuery.Any
-  /** The last position that was considered. Default: 0, so that no event of the log may match. */
-  readonly after?: number | undefined
-}
-
-/** What an append to several streams may be made conditional on, besides their versions. */
-export interface AppendOptions {
-  /** Checked with the versions, under the tenant's lock: else nothing is written, and `AppendConditionFailed` raised. */
-  readonly condition?: AppendCondition | undefined
-}
-
-/** The same of an append to one stream, and which command it carries out. */
-export interface CommandOptions extends AppendOptions {
-  /**
-   * Has the append take effect once per key: a second one with the same key and fingerprint writes nothing and has the
-   * first outcome; one with another fingerprint fails with `CommandKeyConflict`. The command is recorded also if it has no
-   * events.
-   */
-  readonly command?: EventStorage.CommandKey | undefined
-}
-
-/** {@link StreamEventsOf} any of some aggregates; the expected version is `"any"` if it is left out. */
-export type ImportedEvents<A extends Aggregate.Any> = A extends Aggregate.Any
-  ? Omit<StreamEventsOf<A>, "expectedVersion"> & { readonly expectedVersion?: ExpectedVersion | undefined }
-  : never
-
-/** Settings of an import. */
-export interface ImportOptions {
-  /** Events that are written together at most. Default: 1,000. */
-  readonly chunkEvents?: number | undefined
-  /** Runs after each chunk. */
-  readonly onProgress?: ((soFar: Imported) => Effect.Effect<void>) | undefined
-}
-
-/** What an import has done. */
-export interface Imported {
-  /** Events that were written now. */
-  readonly appended: number
-  /** Events that had been written before. */
-  readonly known: number
-  /** The highest position of these events in the tenant's log; 0 if there are none. */
-  readonly position: number
-}
-
-/** The outcome of an append. */
-export interface Appended<out Payload, out Type extends string = string> {
-  /** The stream's version after the append. */
-  readonly version: number
-  /** The position of the last of the events in the tenant's log; the log's head if there was nothing to append. */
-  readonly position: number
-  /** The events as they are stored. */
-  readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
-  /** Whether the same events had been appended before: then this is the first outcome, and nothing was written. */
-  readonly replayed: boolean
-  /**
-   * Set if the command had been carried out before, whatever events are given now: then version, position and events are
-   * those of that time, and nothing was written.
-   */
-  readonly command?: EventStorage.CommandRow | undefined
-}
-
-/** {@link Appended} of an aggregate. */
-export type AppendedOf<A> =
-  A extends Aggregate.Aggregate<infer Type, infer _State, infer Payload, infer _Id>
-    ? Appended<Payload, Type>
-    : never
-
 /** Envelopes of the events of an aggregate. */
 export type EnvelopeOf<A> =
   A extends Aggregate.Aggregate<infer Type, infer _State, infer Payload, infer _Id>
     ? Event.Envelope<Payload, Type>
     : never
-
-/** Identifies a stream. */
-export interface StreamKey<Type extends string, State, Payload extends Event.Tagged, Id> {
-  readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
-  readonly id: NoInfer<Id>
-}
-
-/** How much is read, and in which direction. */
-export interface ReadOptions {
-  /** Default: forwards. */
-  readonly direction?: EventStorage.Direction | undefined
-  /** At most this many events. Default: all. */
-  readonly limit?: number | undefined
-}
-
-/** Where an event is, and which one it is. */
-export interface EventPlace {
-  readonly version: number
-  readonly position: number
-  readonly eventId: string
-  /** Milliseconds since 1970. */
-  readonly recordedAt: number
-}
-
-/** Successive events of a stream. */
-export interface StreamPage<out Payload, out Type extends string = string> {
-  readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
-  /** The first event that was read, even if an upcaster drops it. */
-  readonly first: EventPlace
-  /** The last event that was read, even if an upcaster drops it. */
-  readonly last: EventPlace
-}
-
-/** A range of versions, both ends inclusive. Default: the whole stream. */
-export interface VersionRange {
-  readonly fromVersion?: number | undefined
-  readonly toVersion?: number | undefined
-}
-
-/** What of a tenant's log is read. Everything that is given must hold; an empty list of types selects nothing. */
-export interface LogRange {
-  /** Lowest position, inclusive. Default: 1. */
-  readonly fromPosition?: number | undefined
-  /** Highest position, inclusive. Default: the end. */
-  readonly toPosition?: number | undefined
-  /** Recorded at this time or later. */
-  readonly recordedFrom?: DateTime.Utc | undefined
-  /** Recorded before this time. */
-  readonly recordedBefore?: DateTime.Utc | undefined
-  /** Event types (`_tag`s). Default: all. */
-  readonly eventTypes?: ReadonlyArray<string> | undefined
-  /** Events that match a query. */
-  readonly query?: EventQuery.Any | undefined
-}
 
 /** A tenant and the head of its log. */
 export interface TenantHead {

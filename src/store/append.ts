@@ -4,7 +4,6 @@ import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import { CurrentEventContext } from "../domain/EventContext.ts"
 import type * as EventStorage from "../driver/EventStorage.ts"
-import type { Appended, AppendCondition, StreamEventsOf, StreamKey } from "./EventStore.ts"
 import {
   AppendConditionFailed,
   type AppendError,
@@ -15,7 +14,8 @@ import {
   LimitExceeded,
   type ReadError,
   VersionConflict,
-  Conflict
+  Conflict,
+  type ExpectedVersion
 } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { appendNowOf } from "../memory/appendNow.ts"
@@ -28,6 +28,76 @@ import { isExpected } from "../driver/expectedVersion.ts"
 import { maxNameLength, nameProblem } from "../internal/json.ts"
 import { checkIntegers, type Reader, type StoredStream } from "./read.ts"
 import { currentMillis, wholeMillis } from "../internal/clock.ts"
+import type * as EventQuery from "../domain/EventQuery.ts"
+
+/** Events for one stream. */
+export interface StreamEvents<Type extends string, State, Payload extends Event.Tagged, Id> {
+  readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
+  readonly id: NoInfer<Id>
+  /** The version the stream must have; `"any"` to append whatever it is. */
+  readonly expectedVersion: ExpectedVersion
+  // NoInfer around it all: inside of the union it would refuse literals with a field of several types.
+  readonly events: ReadonlyArray<NoInfer<Event.Appendable<Payload>>>
+}
+
+export interface StreamEventsOf<A extends Aggregate.Any> {
+  readonly aggregate: A
+  readonly id: Aggregate.IdOf<A>
+  readonly expectedVersion: ExpectedVersion
+  readonly events: ReadonlyArray<Event.Appendable<Aggregate.EventOf<A>>>
+}
+
+/** A condition of an append: no event of the tenant's log that matches a query lies behind a position. */
+export interface AppendCondition {
+  readonly query: EventQuery.Any
+  /** The last position that was considered. Default: 0, so that no event of the log may match. */
+  readonly after?: number | undefined
+}
+
+/** What an append to several streams may be made conditional on, besides their versions. */
+export interface AppendOptions {
+  /** Checked with the versions, under the tenant's lock: else nothing is written, and `AppendConditionFailed` raised. */
+  readonly condition?: AppendCondition | undefined
+}
+
+/** The same of an append to one stream, and which command it carries out. */
+export interface CommandOptions extends AppendOptions {
+  /**
+   * Has the append take effect once per key: a second one with the same key and fingerprint writes nothing and has the
+   * first outcome; one with another fingerprint fails with `CommandKeyConflict`. The command is recorded also if it has no
+   * events.
+   */
+  readonly command?: EventStorage.CommandKey | undefined
+}
+
+/** The outcome of an append. */
+export interface Appended<out Payload, out Type extends string = string> {
+  /** The stream's version after the append. */
+  readonly version: number
+  /** The position of the last of the events in the tenant's log; the log's head if there was nothing to append. */
+  readonly position: number
+  /** The events as they are stored. */
+  readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
+  /** Whether the same events had been appended before: then this is the first outcome, and nothing was written. */
+  readonly replayed: boolean
+  /**
+   * Set if the command had been carried out before, whatever events are given now: then version, position and events are
+   * those of that time, and nothing was written.
+   */
+  readonly command?: EventStorage.CommandRow | undefined
+}
+
+/** {@link Appended} of an aggregate. */
+export type AppendedOf<A> =
+  A extends Aggregate.Aggregate<infer Type, infer _State, infer Payload, infer _Id>
+    ? Appended<Payload, Type>
+    : never
+
+/** Identifies a stream. */
+export interface StreamKey<Type extends string, State, Payload extends Event.Tagged, Id> {
+  readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
+  readonly id: NoInfer<Id>
+}
 
 /** Under which condition events are appended, and as the outcome of which command (then to one stream). */
 export interface Terms {

@@ -4,7 +4,6 @@ import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
 import { CurrentEventContext } from "../domain/EventContext.ts"
 import type * as EventStorage from "../driver/EventStorage.ts"
-import type { Appended, Imported, ImportedEvents, ImportOptions, StreamEventsOf } from "./EventStore.ts"
 import {
   type AppendError,
   type Undecodable,
@@ -17,6 +16,30 @@ import {
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as encode from "./encode.ts"
 import { currentMillis } from "../internal/clock.ts"
+import type { Appended, StreamEventsOf } from "./append.ts"
+
+/** {@link StreamEventsOf} any of some aggregates; the expected version is `"any"` if it is left out. */
+export type ImportedEvents<A extends Aggregate.Any> = A extends Aggregate.Any
+  ? Omit<StreamEventsOf<A>, "expectedVersion"> & { readonly expectedVersion?: ExpectedVersion | undefined }
+  : never
+
+/** Settings of an import. */
+export interface ImportOptions {
+  /** Events that are written together at most. Default: 1,000. */
+  readonly chunkEvents?: number | undefined
+  /** Runs after each chunk. */
+  readonly onProgress?: ((soFar: Imported) => Effect.Effect<void>) | undefined
+}
+
+/** What an import has done. */
+export interface Imported {
+  /** Events that were written now. */
+  readonly appended: number
+  /** Events that had been written before. */
+  readonly known: number
+  /** The highest position of these events in the tenant's log; 0 if there are none. */
+  readonly position: number
+}
 
 const defaultChunkEvents = 1000
 /** Large enough to cost little a byte, small enough not to keep the tenant's lock for long. */

@@ -1,14 +1,62 @@
 /** The read path of the typed store: rows of a stream or of a tenant's log, paged and decoded. */
-import { Effect, Stream } from "effect"
+import { type DateTime, Effect, Stream } from "effect"
 import type * as Event from "../domain/Event.ts"
 import type * as EventStorage from "../driver/EventStorage.ts"
-import type { EventPlace, LogRange, ReadOptions, VersionRange } from "./EventStore.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import type * as decode from "./decode.ts"
 import { maxVersion } from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
 import { paged } from "./pages.ts"
+import type * as EventQuery from "../domain/EventQuery.ts"
+
+/** How much is read, and in which direction. */
+export interface ReadOptions {
+  /** Default: forwards. */
+  readonly direction?: EventStorage.Direction | undefined
+  /** At most this many events. Default: all. */
+  readonly limit?: number | undefined
+}
+
+/** Where an event is, and which one it is. */
+export interface EventPlace {
+  readonly version: number
+  readonly position: number
+  readonly eventId: string
+  /** Milliseconds since 1970. */
+  readonly recordedAt: number
+}
+
+/** Successive events of a stream. */
+export interface StreamPage<out Payload, out Type extends string = string> {
+  readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
+  /** The first event that was read, even if an upcaster drops it. */
+  readonly first: EventPlace
+  /** The last event that was read, even if an upcaster drops it. */
+  readonly last: EventPlace
+}
+
+/** A range of versions, both ends inclusive. Default: the whole stream. */
+export interface VersionRange {
+  readonly fromVersion?: number | undefined
+  readonly toVersion?: number | undefined
+}
+
+/** What of a tenant's log is read. Everything that is given must hold; an empty list of types selects nothing. */
+export interface LogRange {
+  /** Lowest position, inclusive. Default: 1. */
+  readonly fromPosition?: number | undefined
+  /** Highest position, inclusive. Default: the end. */
+  readonly toPosition?: number | undefined
+  /** Recorded at this time or later. */
+  readonly recordedFrom?: DateTime.Utc | undefined
+  /** Recorded before this time. */
+  readonly recordedBefore?: DateTime.Utc | undefined
+  /** Event types (`_tag`s). Default: all. */
+  readonly eventTypes?: ReadonlyArray<string> | undefined
+  /** Events that match a query. */
+  readonly query?: EventQuery.Any | undefined
+}
 
 /** A stream as the driver names it. */
 export interface StoredStream {

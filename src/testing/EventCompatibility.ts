@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import { codecOf } from "../domain/codec/aggregateCodec.ts"
 import * as eventSamples from "./domain/eventSamples.ts"
-import * as Upcaster from "../domain/Upcaster.ts"
+import * as StoredEvents from "../domain/StoredEvents.ts"
 import { flipped } from "./failures.ts"
 
 /** What is checked. */
@@ -50,7 +50,7 @@ interface Subject {
   /** Undefined: not one of the aggregates. */
   readonly aggregate: Aggregate.Any | undefined
   /** Undefined: the aggregate does not know the version. */
-  readonly version: Upcaster.StoredVersion | undefined
+  readonly version: StoredEvents.StoredVersion | undefined
 }
 
 /** Every version that is declared or has samples. */
@@ -58,7 +58,7 @@ const subjects = ({ aggregates, directory }: Options): ReadonlyArray<Subject> =>
   const root = typeof directory === "string" ? directory : fileURLToPath(directory)
   const files = new Map(eventSamples.readAll(root).map((found) => [found.file, found.samples]))
   const declared = aggregates.flatMap((aggregate) =>
-    Upcaster.versions(aggregate).map((version): Subject => {
+    StoredEvents.versions(aggregate).map((version): Subject => {
       const { eventType, schemaVersion } = version
       const aggregateType = aggregate.type
       const file = eventSamples.fileOf(root, {
@@ -134,8 +134,8 @@ const readAsJson = (
   aggregate: Aggregate.Any,
   { eventType, schemaVersion }: Subject,
   payload: Schema.Json
-): Result.Result<ReadonlyArray<Schema.Json>, Upcaster.Unreadable> =>
-  Result.map(Upcaster.read(aggregate, { eventType, schemaVersion, payload }), (events) =>
+): Result.Result<ReadonlyArray<Schema.Json>, StoredEvents.Unreadable> =>
+  Result.map(StoredEvents.read(aggregate, { eventType, schemaVersion, payload }), (events) =>
     events.map((event): Schema.Json => {
       const encoded = codecOf(aggregate).events.get(event._tag)?.encode(event)
       return eventSamples.throughText(encoded === undefined ? null : Result.getOrThrow(encoded))

@@ -50,7 +50,7 @@ import { show } from "./domain/show.ts"
 import { eventProblem, formerEvents, throughText, upcastProblem } from "./domain/roundTrip.ts"
 import * as MemoryStorage from "../memory/MemoryStorage.ts"
 import { type Decision, Repository } from "../store/Repository.ts"
-import * as Upcaster from "../domain/Upcaster.ts"
+import * as StoredEvents from "../domain/StoredEvents.ts"
 import * as Arbitraries from "./Arbitraries.ts"
 import * as TenantScenario from "./TenantScenario.ts"
 
@@ -89,7 +89,7 @@ export interface IdempotenceOptions<State, Payload> extends DecisionOptions<Stat
 /** What {@link upcastersAreTotal} is checked with. */
 export interface UpcasterOptions extends CheckOptions {
   /** Payloads that were stored, in any version, and must be read. Default: none. */
-  readonly samples?: ReadonlyArray<Upcaster.StoredPayload> | undefined
+  readonly samples?: ReadonlyArray<StoredEvents.StoredPayload> | undefined
 }
 
 /** What {@link tenantsAreIsolated} is checked with. */
@@ -467,7 +467,7 @@ export const aggregate = <
         test(title, decisionsAreIdempotent(of, { ...options, decisions, idempotent }))
       }
     }
-    if (samples !== undefined || Upcaster.versions(of).some(({ present }) => !present)) {
+    if (samples !== undefined || StoredEvents.versions(of).some(({ present }) => !present)) {
       test("every former version of an event is read as events of today", upcastersAreTotal(of, options))
     }
     const isolation = "two tenants with the same ids do not notice each other"

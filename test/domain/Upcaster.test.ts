@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema, SchemaGetter, SchemaIssue } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as Upcaster from "../../src/domain/Upcaster.ts"
+import * as StoredEvents from "../../src/domain/StoredEvents.ts"
 
 // One event in three versions: a total in euros, then in cents, then with a currency, under another name.
 
@@ -78,7 +79,7 @@ const Order = Aggregate.make(
 )
 
 const read = (eventType: string, schemaVersion: number, fields: object, aggregate: Aggregate.Any = Order) =>
-  Upcaster.read(aggregate, { eventType, schemaVersion, payload: { _tag: eventType, ...fields } })
+  StoredEvents.read(aggregate, { eventType, schemaVersion, payload: { _tag: eventType, ...fields } })
 
 const ada = new Placed({ customer: { name: "Ada" }, cents: 300n, currency: "EUR" })
 
@@ -118,7 +119,7 @@ describe("an event that is read", () => {
   it("is dropped with its type, in any version and without a look at its payload", () => {
     assert.deepStrictEqual(read("Viewed", 1, {}), Result.succeed([]))
     assert.deepStrictEqual(
-      Upcaster.read(Order, { eventType: "Printed", schemaVersion: 7, payload: null }),
+      StoredEvents.read(Order, { eventType: "Printed", schemaVersion: 7, payload: null }),
       Result.succeed([])
     )
   })
@@ -211,9 +212,12 @@ describe("an event that is read", () => {
     for (const schemaVersion of [1, 2]) {
       const payload = { _tag: "Counted", list: [3, 1, 2], ...(schemaVersion === 1 ? {} : { sum: 6 }) }
       const before = structuredClone(payload)
-      const first = Upcaster.read(Count, { eventType: "Counted", schemaVersion, payload })
+      const first = StoredEvents.read(Count, { eventType: "Counted", schemaVersion, payload })
       assert.deepStrictEqual(payload, before)
-      assert.deepStrictEqual(Upcaster.read(Count, { eventType: "Counted", schemaVersion, payload }), first)
+      assert.deepStrictEqual(
+        StoredEvents.read(Count, { eventType: "Counted", schemaVersion, payload }),
+        first
+      )
       assert.isTrue(Result.isSuccess(first) && first.success.length === 1)
       assert.isFalse(Result.isSuccess(first) && Object.is(first.success[0], payload))
     }
@@ -223,7 +227,7 @@ describe("an event that is read", () => {
     Effect.sync(() => {
       if (event.customer === "") return
       assert.deepStrictEqual(
-        Upcaster.read(Order, { eventType: "Created", schemaVersion: 1, payload: event }),
+        StoredEvents.read(Order, { eventType: "Created", schemaVersion: 1, payload: event }),
         Result.succeed([toPlaced(toPlacedV1(toV2(event)))])
       )
     })
@@ -251,7 +255,7 @@ describe("the upcasters of an aggregate", () => {
   const step = (event: typeof Newer.Type): typeof Opened.Type => ({ ...event, in: "" })
 
   it("tell which versions and types are stored, and which are written today", () => {
-    const stored = Upcaster.versions(Order).map(
+    const stored = StoredEvents.versions(Order).map(
       ({ eventType, schemaVersion, present }) => `${eventType} ${schemaVersion}${present ? " today" : ""}`
     )
     assert.deepStrictEqual(stored, [

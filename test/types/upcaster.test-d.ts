@@ -1,5 +1,5 @@
 import { Schema, SchemaGetter, SchemaTransformation } from "effect"
-import { Aggregate, Upcaster } from "effect-eventsourcing"
+import { Aggregate, Upcaster, StoredEvents } from "effect-eventsourcing"
 import { describe, expectTypeOf, test } from "vitest"
 
 const PlacedV1 = Schema.TaggedStruct("Placed", { euros: Schema.Int })
@@ -89,7 +89,7 @@ describe("an aggregate", () => {
       Aggregate.Aggregate<"Order", null, typeof Placed.Type | Shipped, string>
     >()
     expectTypeOf(Aggregate.tolerant(Order)).toEqualTypeOf(Order)
-    const read = Upcaster.read(Order, { eventType: "Placed", schemaVersion: 1, payload: {} })
+    const read = StoredEvents.read(Order, { eventType: "Placed", schemaVersion: 1, payload: {} })
     expectTypeOf(read).toExtend<{ readonly _tag: "Success" | "Failure" }>()
     // @ts-expect-error no such reason
     Aggregate.tolerant(Order, { skip: ["VersionConflict"] })

@@ -2,7 +2,7 @@
 import { Arbitrary, Filter, Result, Schema } from "effect"
 import type * as Aggregate from "../../domain/Aggregate.ts"
 import type * as Event from "../../domain/Event.ts"
-import * as Upcaster from "../../domain/Upcaster.ts"
+import * as StoredEvents from "../../domain/StoredEvents.ts"
 import { codecOf } from "../../domain/codec/aggregateCodec.ts"
 import { jsonProblem } from "../../internal/json.ts"
 import { unequal, type Violation } from "./law.ts"
@@ -63,12 +63,12 @@ export const eventProblem = <State, Payload extends Event.Tagged>(
 /** An event, and how it is stored. */
 export interface Stored {
   readonly event: Event.Tagged
-  readonly stored: Upcaster.StoredPayload
+  readonly stored: StoredEvents.StoredPayload
 }
 
 /** Arbitrary events of the former versions, as they are stored; undefined if there are no former versions. */
 export const formerEvents = (of: Aggregate.Any): Arbitrary.Arbitrary<Stored> | undefined => {
-  const former = Upcaster.versions(of)
+  const former = StoredEvents.versions(of)
     .filter(({ present }) => !present)
     .map(formerEvent)
   if (former.length === 0) return undefined
@@ -83,7 +83,7 @@ const formerEvent = ({
   eventType,
   schema,
   schemaVersion
-}: Upcaster.StoredVersion): Arbitrary.Arbitrary<Stored> => {
+}: StoredEvents.StoredVersion): Arbitrary.Arbitrary<Stored> => {
   const codec = Schema.toCodecJson(schema)
   const encode = Schema.encodeUnknownResult(codec)
   const decode = Schema.decodeUnknownResult(codec)
@@ -100,8 +100,11 @@ const formerEvent = ({
 }
 
 /** Why a stored payload cannot be read, if it cannot. */
-export const upcastProblem = (of: Aggregate.Any, stored: Upcaster.StoredPayload): Violation | undefined => {
-  const read = Upcaster.read(of, stored)
+export const upcastProblem = (
+  of: Aggregate.Any,
+  stored: StoredEvents.StoredPayload
+): Violation | undefined => {
+  const read = StoredEvents.read(of, stored)
   if (Result.isSuccess(read)) return undefined
   const { error, path, reason } = read.failure
   return {
