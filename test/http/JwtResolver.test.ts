@@ -385,7 +385,7 @@ describe("without jose", () => {
       const program = `
         import { Effect } from "effect"
         import * as Http from "./src/http/index.ts"
-        const error = await Effect.runPromise(flipped(Http.JwtResolver.make({})))
+        const error = await Effect.runPromise(Effect.flip(Http.JwtResolver.make({})))
         console.log(error._tag + ": " + error.message)
         await Effect.runPromise(Http.ProxyHeaderResolver.make({ proxy: { peers: ["::1"] } }))`
       const { stdout } = yield* Effect.promise(() =>
