@@ -330,7 +330,7 @@ describe("PgEmbedded without PGlite", () => {
         " throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' }) }"
       const register = `import { register } from "node:module"; register("data:text/javascript," + encodeURIComponent(${JSON.stringify(hook)}))`
       const without = yield* child(
-        `const error = await Effect.runPromise(flipped(Effect.provide(SqlClient.SqlClient, PgEmbedded.layer)))
+        `const error = await Effect.runPromise(Effect.flip(Effect.provide(SqlClient.SqlClient, PgEmbedded.layer)))
         say(error._tag + ": " + error.message)`,
         "--import",
         `data:text/javascript,${encodeURIComponent(register)}`
