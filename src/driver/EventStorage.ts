@@ -2,7 +2,7 @@
  * The driver tier: encoded events, with the tenant as an ordinary argument. A backend implements this service alone
  * and proves itself with the suites of `effect-eventsourcing/testing`; programs use `EventStore` on top of it.
  */
-import { Context, type Effect, type Result, type Stream } from "effect"
+import { Context, type Effect, type Stream } from "effect"
 import type {
   AppendError,
   ExpectedVersion,
@@ -217,13 +217,10 @@ export class EventStorage extends Context.Service<
   EventStorage,
   {
     /**
-     * Appends a batch of independent appends, of any tenants. Each has its own outcome, in the order given; the
-     * failure of one changes nothing for the others. Within a batch, appends of one tenant take effect in the order
-     * given. Events that were appended before in the same way are not appended again ("replayed").
+     * Appends the events of a request, all of them or none. Events that were appended before in the same way are not
+     * appended again ("replayed").
      */
-    readonly append: (
-      requests: ReadonlyArray<AppendRequest>
-    ) => Effect.Effect<ReadonlyArray<Result.Result<AppendReceipt, AppendError>>, ReadError>
+    readonly append: (request: AppendRequest) => Effect.Effect<AppendReceipt, AppendError>
     /** One page of a stream. */
     readonly readStream: (request: ReadStreamRequest) => Effect.Effect<Page<EventRow>, ReadError>
     /**

@@ -1,15 +1,14 @@
 /**
  * A driver that keeps everything in memory: for tests, examples and as the oracle of the other drivers.
  */
-import { Effect, PubSub, Result, Stream } from "effect"
+import { Effect, Exit, PubSub, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as EventStorage from "../driver/EventStorage.ts"
-import { fromAppendNow } from "./appendNow.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
 import { sameJson } from "../internal/json.ts"
 import { dayMillis, TenantLog } from "./tenantLog.ts"
 import { matches, clampPosition } from "../driver/queryMatch.ts"
-import { currentMillis } from "../internal/clock.ts"
+import { currentMillis, wholeMillis } from "../internal/clock.ts"
 import {
   AppendConditionFailed,
   type AppendError,
@@ -62,13 +61,13 @@ const commandBefore = (
   log: TenantLog,
   { fingerprint, key }: EventStorage.CommandKey,
   now: number
-): Result.Result<EventStorage.AppendReceipt, AppendError> | undefined => {
+): Exit.Exit<EventStorage.AppendReceipt, AppendError> | undefined => {
   const stored = log.command(key, now)
   if (stored === undefined) return undefined
   if (stored.fingerprint !== fingerprint)
-    return Result.fail(new Conflict({ reason: new CommandKeyConflict({ tenantId: log.tenantId, key }) }))
+    return Exit.fail(new Conflict({ reason: new CommandKeyConflict({ tenantId: log.tenantId, key }) }))
   const places = Array.from({ length: stored.events }, (_, index) => index + 1 - stored.events)
-  return Result.succeed({
+  return Exit.succeed({
     replayed: true,
     positions: places.map((place) => stored.position + place),
     versions: places.map((place) => stored.version + place),
@@ -81,7 +80,7 @@ const commandBefore = (
 const eventsBefore = (
   log: TenantLog,
   streams: ReadonlyArray<EventStorage.StreamAppend>
-): Result.Result<EventStorage.AppendReceipt, AppendError> | undefined => {
+): Exit.Exit<EventStorage.AppendReceipt, AppendError> | undefined => {
   let known: Array<EventStorage.EventRow> | undefined
   let events = 0
   let conflict: string | undefined
@@ -97,13 +96,13 @@ const eventsBefore = (
   }
   if (known?.[0] === undefined) return undefined
   if (conflict !== undefined || known.length !== events) {
-    return Result.fail(
+    return Exit.fail(
       new Conflict({
         reason: new EventIdConflict({ tenantId: log.tenantId, eventId: conflict ?? known[0].eventId })
       })
     )
   }
-  return Result.succeed(receiptOf(known, true))
+  return Exit.succeed(receiptOf(known, true))
 }
 
 const receiptOf = (
@@ -126,9 +125,9 @@ const appendTo = (
   log: TenantLog,
   { command, condition, streams, tenantId }: EventStorage.AppendRequest,
   now: number
-): Result.Result<EventStorage.AppendReceipt, AppendError> => {
+): Exit.Exit<EventStorage.AppendReceipt, AppendError> => {
   if (log.status === "suspended")
-    return Result.fail(new TenantRefused({ reason: new TenantSuspended({ tenantId }) }))
+    return Exit.fail(new TenantRefused({ reason: new TenantSuspended({ tenantId }) }))
   // What was done before gets its first outcome again, whatever the version is by now.
   const before =
     (command === undefined ? undefined : commandBefore(log, command, now)) ?? eventsBefore(log, streams)
@@ -136,7 +135,7 @@ const appendTo = (
   for (const { aggregateType, aggregateId, expectedVersion } of streams) {
     const actual = log.version(aggregateType, aggregateId)
     if (!isExpected(expectedVersion, actual)) {
-      return Result.fail(
+      return Exit.fail(
         new Conflict({
           reason: new VersionConflict({
             tenantId,
@@ -153,7 +152,7 @@ const appendTo = (
     const position = log.conflicting(condition)
     if (position !== undefined) {
       const after = clampPosition(condition.after)
-      return Result.fail(new Conflict({ reason: new AppendConditionFailed({ tenantId, after, position }) }))
+      return Exit.fail(new Conflict({ reason: new AppendConditionFailed({ tenantId, after, position }) }))
     }
   }
   const head = log.events.length
@@ -161,7 +160,7 @@ const appendTo = (
     log.write(stream, now)
     if (command !== undefined) log.keepCommand(command, stream, now)
   }
-  return Result.succeed(receiptOf(log.events.slice(head), false))
+  return Exit.succeed(receiptOf(log.events.slice(head), false))
 }
 
 /** Rows between two places (1-based, inclusive), and whether that is all of them. */
@@ -222,15 +221,16 @@ export const make = Effect.fnUntraced(function* (
 
   const events = EventStorage.EventStorage.of({
     changes: Stream.fromPubSub(grown),
-    append: fromAppendNow((request, now) => {
-      const log = provisionOnAppend ? provision(request.tenantId, now) : logs.get(request.tenantId)
-      const outcome =
-        log === undefined
-          ? Result.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId: request.tenantId }) }))
-          : appendTo(log, request, now)
-      PubSub.publishUnsafe(grown, undefined)
-      return outcome
-    }),
+    append: (request) =>
+      Effect.withFiber(({ context }) => {
+        const now = wholeMillis(context)
+        const log = provisionOnAppend ? provision(request.tenantId, now) : logs.get(request.tenantId)
+        if (log === undefined)
+          return Exit.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId: request.tenantId }) }))
+        const outcome = appendTo(log, request, now)
+        PubSub.publishUnsafe(grown, undefined)
+        return outcome
+      }),
     readStream: (request) =>
       Effect.sync(() =>
         pageOf(

@@ -1,8 +1,9 @@
 /** Appending on PostgreSQL: one append by the shortest way, several in one statement, those that wait together. */
-import { Effect, type Fiber, Result } from "effect"
+import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
-import type { AppendRequest } from "../driver/EventStorage.ts"
+import type { AppendReceipt, AppendRequest } from "../driver/EventStorage.ts"
 import * as PgTenant from "./PgTenant.ts"
+import type { AppendError } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import * as groupCommit from "./groupCommit.ts"
 import * as pgAppend from "./appendBatch.ts"
@@ -70,8 +71,8 @@ const grownBy = (requests: ReadonlyArray<AppendRequest>, outcomes: Outcomes): Re
   let index = 0
   for (const { tenantId } of requests) {
     const outcome = outcomes[index++]
-    if (outcome === undefined || Result.isFailure(outcome)) continue
-    const { positions, replayed } = outcome.success
+    if (outcome === undefined || Exit.isFailure(outcome)) continue
+    const { positions, replayed } = outcome.value
     if (!replayed && positions.length > 0) grown.push(tenantId)
   }
   return grown
@@ -81,7 +82,7 @@ const grownBy = (requests: ReadonlyArray<AppendRequest>, outcomes: Outcomes): Re
 export const make = (
   sql: SqlClient.SqlClient,
   { batches, fork, growth, provision }: Options
-): ((requests: ReadonlyArray<AppendRequest>) => Effect.Effect<ReadonlyArray<Outcome>>) => {
+): ((request: AppendRequest) => Effect.Effect<AppendReceipt, AppendError>) => {
   /**
    * Runs a batch; a failure that only one append can have caused is not spread over the others. Without `wait`, appends
    * of a tenant that somebody else has locked have no outcome.
@@ -99,29 +100,20 @@ export const make = (
               )
             : pgError.isBoundToAnother(error)
               ? PgTenant.refuse(sql, requests[0]?.tenantId ?? "")
-              : Effect.succeed(requests.map(() => Result.fail(pgError.toAppendError(error))))
+              : Effect.succeed(requests.map(() => Exit.fail(pgError.toAppendError(error))))
       }
     )
 
-  const append = (requests: ReadonlyArray<AppendRequest>): Effect.Effect<ReadonlyArray<Outcome>> =>
-    Effect.map(attempt(requests, true), (outcomes) => outcomes.flatMap((outcome) => outcome ?? []))
+  const append = (request: AppendRequest): Effect.Effect<AppendReceipt, AppendError> =>
+    Effect.flatMap(attempt([request], true), ([outcome]) => outcome ?? groupCommit.noOutcome)
 
-  const submit = batches === undefined ? undefined : groupCommit.make(attempt, fork, batches)
+  const submit = batches === undefined ? append : groupCommit.make(attempt, fork, batches)
 
-  const appendInTransaction = (requests: ReadonlyArray<AppendRequest>) =>
-    Effect.andThen(
-      Effect.forEach(requests, ({ tenantId }) => PgTenant.refuseOthers(sql, tenantId), { discard: true }),
-      append(requests)
+  const appendInTransaction = (request: AppendRequest): Effect.Effect<AppendReceipt, AppendError> =>
+    Effect.andThen(PgTenant.refuseOthers(sql, request.tenantId), append(request))
+
+  return (request) =>
+    Effect.withFiber(({ context }) =>
+      PgTenant.openIn(context, sql) === undefined ? submit(request) : appendInTransaction(request)
     )
-
-  return (requests) => {
-    const [request] = requests
-    if (request === undefined) return Effect.succeed([])
-    return Effect.withFiber(({ context }) => {
-      if (PgTenant.openIn(context, sql) !== undefined) return appendInTransaction(requests)
-      return submit === undefined || requests.length > 1
-        ? append(requests)
-        : Effect.map(submit(request), Array.of)
-    })
-  }
 }

@@ -1,5 +1,5 @@
 /** From what `eventsourcing.append` and `eventsourcing.append_one` give to the outcomes of appends. */
-import { Result } from "effect"
+import { Exit } from "effect"
 import type { AppendReceipt, AppendRequest, CommandRow } from "../driver/EventStorage.ts"
 import {
   AppendConditionFailed,
@@ -16,7 +16,7 @@ import { clampPosition } from "../driver/queryMatch.ts"
 import type { Batch, Entry, Placed } from "./appendBatch.ts"
 
 /** The outcome of one append. */
-export type Outcome = Result.Result<AppendReceipt, AppendError>
+export type Outcome = Exit.Exit<AppendReceipt, AppendError>
 
 /** What the function knows of a command that was carried out before. */
 interface StoredCommand {
@@ -42,7 +42,7 @@ export type OneColumns = readonly [position: number | null, version: number | nu
 export const decodeOne = ([position, version, recordedAt]: OneColumns): Outcome | undefined =>
   position === null || version === null || recordedAt === null
     ? undefined
-    : Result.succeed({
+    : Exit.succeed({
         replayed: false,
         positions: [position],
         versions: [version],
@@ -239,21 +239,21 @@ export const decode = (
   }
   return answers.map((answer, index): Outcome | undefined => {
     if (answer.held) return undefined
-    if (answer.failure !== undefined) return Result.fail(answer.failure)
+    if (answer.failure !== undefined) return Exit.fail(answer.failure)
     const { command, known, positions, recordedAt, versions } = answer
     if (command !== undefined) {
-      return Result.succeed({ replayed: true, positions, versions, recordedAt, command })
+      return Exit.succeed({ replayed: true, positions, versions, recordedAt, command })
     }
     const request = requests[index]
     if (known !== undefined) {
       const events = request?.streams.reduce((sum, stream) => sum + stream.events.length, 0)
       if (versions.length !== events) {
         // Some of the events are stored, others not: this is not the append that stored them.
-        return Result.fail(
+        return Exit.fail(
           new Conflict({ reason: new EventIdConflict({ tenantId: request?.tenantId ?? "", eventId: known }) })
         )
       }
     }
-    return Result.succeed({ replayed: known !== undefined, positions, versions, recordedAt })
+    return Exit.succeed({ replayed: known !== undefined, positions, versions, recordedAt })
   })
 }

@@ -18,11 +18,11 @@ export interface Limits {
 }
 
 /** An append that waits or is under way. */
-interface Waiting<Outcome> {
+interface Waiting<A, E> {
   readonly request: AppendRequest
   readonly characters: number
   sent: boolean
-  resume: (outcome: Effect.Effect<Outcome>) => void
+  resume: (outcome: Effect.Effect<A, E>) => void
   /** Called when the outcome is there, for an append that is interrupted while it is under way. */
   settled: (() => void) | undefined
 }
@@ -42,7 +42,7 @@ const minShare = 16
 const minAhead = 32
 
 /**
- * Merges appends into batches for `run`, which gives one outcome per append.
+ * Merges appends into batches for `run`, which gives the outcome of each.
  *
  * **Details**
  *
@@ -52,17 +52,17 @@ const minAhead = 32
  * meanwhile, a second batch of this tenant alone follows the first one and waits for it in the database. An append that
  * is interrupted while it waits here is not sent; one that is under way is awaited.
  */
-export const make = <Outcome>(
+export const make = <A, E>(
   run: (
     requests: ReadonlyArray<AppendRequest>,
     wait: boolean
-  ) => Effect.Effect<ReadonlyArray<Outcome | undefined>>,
+  ) => Effect.Effect<ReadonlyArray<Exit.Exit<A, E> | undefined>>,
   fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
   limits: Limits
-): ((request: AppendRequest) => Effect.Effect<Outcome>) => {
-  type Batch = ReadonlyArray<Waiting<Outcome>>
+): ((request: AppendRequest) => Effect.Effect<A, E>) => {
+  type Batch = ReadonlyArray<Waiting<A, E>>
   /** Waiting appends by tenant; the order of the map is that of the turns. */
-  const queues = new Map<TenantId, Queue<Waiting<Outcome>>>()
+  const queues = new Map<TenantId, Queue<Waiting<A, E>>>()
   /** What is under way of a tenant. */
   const served = new Map<TenantId, { batches: number; appends: number }>()
   let waitingAppends = 0
@@ -100,11 +100,7 @@ export const make = <Outcome>(
     }
   }
 
-  const take = (
-    queue: Queue<Waiting<Outcome>>,
-    next: Waiting<Outcome>,
-    batch: Array<Waiting<Outcome>>
-  ): void => {
+  const take = (queue: Queue<Waiting<A, E>>, next: Waiting<A, E>, batch: Array<Waiting<A, E>>): void => {
     queue.take()
     waitingAppends--
     next.sent = true
@@ -122,7 +118,7 @@ export const make = <Outcome>(
       const share = Math.ceil((candidates.length + served.size) / limits.concurrency)
       candidates.length = Math.min(candidates.length, share)
     }
-    const batch: Array<Waiting<Outcome>> = []
+    const batch: Array<Waiting<A, E>> = []
     const [only] = candidates
     const atMost =
       candidates.length === 1 && only !== undefined
@@ -150,7 +146,7 @@ export const make = <Outcome>(
 
   /** What follows the batch of a tenant that is under way. */
   const takeAhead = (tenantId: TenantId, appends: number): Batch => {
-    const batch: Array<Waiting<Outcome>> = []
+    const batch: Array<Waiting<A, E>> = []
     const queue = queues.get(tenantId)
     if (queue === undefined || queue.size < minAhead) return batch
     // about as many as are under way, so that both sides always have something to do
@@ -180,7 +176,7 @@ export const make = <Outcome>(
             // Who gets an outcome may append again at once: that waits until all have theirs, and goes out together.
             handingOut++
             const without = batch.filter((waiting, index) => {
-              const outcome: Effect.Effect<Outcome> | undefined = outcomeOf(exit, index)
+              const outcome: Effect.Effect<A, E> | undefined = outcomeOf(exit, index)
               if (outcome === undefined) return true
               waiting.resume(outcome)
               waiting.settled?.()
@@ -233,10 +229,10 @@ export const make = <Outcome>(
     })
   }
 
-  const queued = (request: AppendRequest): Effect.Effect<Outcome> =>
-    Effect.callback<Outcome>((resume) => {
+  const queued = (request: AppendRequest): Effect.Effect<A, E> =>
+    Effect.callback<A, E>((resume) => {
       const { tenantId } = request
-      const waiting: Waiting<Outcome> = {
+      const waiting: Waiting<A, E> = {
         request,
         characters: charactersOf(request),
         sent: false,
@@ -244,7 +240,7 @@ export const make = <Outcome>(
         settled: undefined
       }
       let queue = queues.get(tenantId)
-      if (queue === undefined) queues.set(tenantId, (queue = new Queue<Waiting<Outcome>>()))
+      if (queue === undefined) queues.set(tenantId, (queue = new Queue<Waiting<A, E>>()))
       queue.add(waiting)
       waitingAppends++
       sendAll()
@@ -261,13 +257,11 @@ export const make = <Outcome>(
       })
     })
 
-  const noOutcome = Effect.die(new Error("the driver gave no outcome for an append"))
-
   /**
    * An append that finds nobody waiting runs in the fiber of its caller, without interruption: a batch of one without
    * what it takes to merge.
    */
-  const alone = (request: AppendRequest): Effect.Effect<Outcome> => {
+  const alone = (request: AppendRequest): Effect.Effect<A, E> => {
     const { tenantId } = request
     const requests = [request]
     const tenants = new Map([[tenantId, 1]])
@@ -283,12 +277,10 @@ export const make = <Outcome>(
     sentAppends++
     return Effect.suspend(() => run(requests, false)).pipe(
       Effect.flatMap(([outcome]) => {
-        if (outcome !== undefined) return Effect.succeed(outcome)
+        if (outcome !== undefined) return outcome
         leaveSlot()
         sendAll()
-        return Effect.flatMap(run(requests, true), ([late]) =>
-          late === undefined ? noOutcome : Effect.succeed(late)
-        )
+        return Effect.flatMap(run(requests, true), ([late]) => late ?? noOutcome)
       }),
       Effect.onExit(() =>
         Effect.sync(() => {
@@ -313,11 +305,12 @@ export const make = <Outcome>(
     )
 }
 
-const outcomeOf = <Outcome>(
-  exit: Exit.Exit<ReadonlyArray<Outcome | undefined>>,
+const outcomeOf = <A, E>(
+  exit: Exit.Exit<ReadonlyArray<Exit.Exit<A, E> | undefined>>,
   index: number
-): Effect.Effect<Outcome> | undefined => {
-  if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
-  const outcome = exit.value[index]
-  return outcome === undefined ? undefined : Effect.succeed(outcome)
-}
+): Effect.Effect<A, E> | undefined => (Exit.isFailure(exit) ? Exit.failCause(exit.cause) : exit.value[index])
+
+/** A batch that waits has an outcome for each of its appends. */
+export const noOutcome: Effect.Effect<never> = Effect.die(
+  new Error("a batch of appends gave no outcome for one of them")
+)

@@ -1,12 +1,10 @@
 /** Events of tenants that are in several storages, as if they were in one. */
-import { Effect, Predicate, Result, type Stream } from "effect"
+import { Effect, Predicate, type Stream } from "effect"
 import * as EventStorage from "../driver/EventStorage.ts"
-import { type AppendError, StorageUnavailable } from "../driver/StoreError.ts"
+import { StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { mergedPage, type Placed, type Source } from "./mergedPages.ts"
 import { type Member, type Router, withoutUnknown } from "./router.ts"
-
-type Outcome = Result.Result<EventStorage.AppendReceipt, AppendError>
 
 const compareTexts = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0)
 
@@ -58,66 +56,8 @@ export const make = <M extends Member>(
       (current.get(row.tenantId) ?? placement) === placement
   })
 
-  /** Gives the appends of one storage their outcomes. */
-  const appendIn = (member: M, requests: ReadonlyArray<EventStorage.AppendRequest>) =>
-    member.events
-      .append(requests)
-      .pipe(
-        Effect.catch((error): Effect.Effect<ReadonlyArray<Outcome>> =>
-          Effect.succeed(requests.map(() => Result.fail(error)))
-        )
-      )
-
-  const appendOne = (request: EventStorage.AppendRequest): Effect.Effect<ReadonlyArray<Outcome>> =>
-    router
-      .ofTenant(request.tenantId, (member) => appendIn(member, [request]))
-      .pipe(Effect.catch((error) => Effect.succeed([Result.fail(error)])))
-
-  /** Appends of one storage go out together, in their order. */
-  const appendMany = Effect.fnUntraced(function* (requests: ReadonlyArray<EventStorage.AppendRequest>) {
-    const outcomes = new Map<number, Outcome>()
-    const transaction = yield* router.current
-    const placements = yield* Effect.forEach(
-      requests,
-      ({ tenantId }) => Effect.result(router.placementOf(tenantId)),
-      { concurrency: 8 }
-    )
-    const groups = new Map<string, Array<number>>()
-    for (const [index, placement] of placements.entries()) {
-      if (Result.isFailure(placement)) outcomes.set(index, Result.fail(placement.failure))
-      else groups.set(placement.success, [...(groups.get(placement.success) ?? []), index])
-    }
-    yield* Effect.forEach(
-      groups,
-      ([placement, indices]) => {
-        const group = indices.flatMap((index) => requests[index] ?? [])
-        const appended =
-          transaction === undefined
-            ? router.storages.use(placement, (member) => appendIn(member, group))
-            : appendIn(transaction.member, group)
-        return appended.pipe(
-          Effect.catch((error) => Effect.succeed(group.map((): Outcome => Result.fail(error)))),
-          Effect.tap((given) =>
-            Effect.sync(() => {
-              for (const [place, index] of indices.entries()) {
-                const outcome = given[place]
-                if (outcome !== undefined) outcomes.set(index, outcome)
-              }
-            })
-          )
-        )
-      },
-      { concurrency: "unbounded", discard: true }
-    )
-    return requests.flatMap((_, index) => outcomes.get(index) ?? [])
-  })
-
   return EventStorage.EventStorage.of({
-    append: (requests) => {
-      const [request] = requests
-      if (request === undefined) return Effect.succeed([])
-      return requests.length === 1 ? appendOne(request) : appendMany(requests)
-    },
+    append: (request) => router.ofTenant(request.tenantId, ({ events }) => events.append(request)),
     readStream: (request) => read("read a stream", request.tenantId, (events) => events.readStream(request)),
     readContents: (request) =>
       read("read a stream", request.tenantId, (events) => events.readContents?.(request) ?? Effect.undefined),

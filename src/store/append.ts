@@ -18,7 +18,6 @@ import {
   type ExpectedVersion
 } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
-import { appendNowOf } from "../memory/appendNow.ts"
 import { tenantOf } from "../domain/currentTenant.ts"
 import * as decode from "./decode.ts"
 import { CurrentDerivedIds, deriveIds } from "../domain/derivedIds.ts"
@@ -27,7 +26,7 @@ import * as eventQuery from "./queryTerms.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
 import { maxNameLength, nameProblem } from "../internal/json.ts"
 import { checkIntegers, type Reader, type StoredStream } from "./read.ts"
-import { currentMillis, wholeMillis } from "../internal/clock.ts"
+import { wholeMillis } from "../internal/clock.ts"
 import type * as EventQuery from "../domain/EventQuery.ts"
 
 /** Events for one stream. */
@@ -108,7 +107,6 @@ export interface Terms {
 /** An append, ready for the driver. */
 interface Plan {
   readonly tenantId: TenantId
-  readonly now: number
   readonly prepared: ReadonlyArray<encode.Prepared>
   /** The versions that streams without events were found at, by the index of the stream. */
   readonly versions: ReadonlyArray<number>
@@ -273,29 +271,15 @@ export const makeWriter = (
     return Effect.succeed(give(results))
   }
 
-  const settle = <A>(
-    outcome: Result.Result<Receipt, AppendError>,
-    plan: Plan,
-    give: Give<A>
-  ): Effect.Effect<A, WriteError> =>
-    Result.isFailure(outcome) ? Effect.fail(outcome.failure) : outcomeOf(plan, outcome.success, give)
-
-  const appendNow = appendNowOf(storage.append)
-
   const send = <A>(
     plan: Plan,
     streams: ReadonlyArray<EventStorage.StreamAppend>,
     give: Give<A>
   ): Effect.Effect<A, WriteError> => {
-    const { command, condition, now, tenantId } = plan
-    const request: EventStorage.AppendRequest = { tenantId, streams, condition, command }
-    return appendNow === undefined
-      ? Effect.flatMap(storage.append([request]), ([outcome]) =>
-          outcome === undefined
-            ? Effect.die(new Error("the driver gave no outcome for an append"))
-            : settle(outcome, plan, give)
-        )
-      : settle(appendNow(request, now), plan, give)
+    const { command, condition, tenantId } = plan
+    return Effect.flatMap(storage.append({ tenantId, streams, condition, command }), (receipt) =>
+      outcomeOf(plan, receipt, give)
+    )
   }
 
   /** Streams without events are looked at, not written. */
@@ -307,8 +291,7 @@ export const makeWriter = (
       if (append.events.length > 0) written.push(append)
       versions.push(append.events.length > 0 ? 0 : yield* checkOnly(tenantId, append))
     }
-    if (written.length > 0)
-      return yield* send({ ...plan, now: yield* currentMillis, versions }, written, give)
+    if (written.length > 0) return yield* send({ ...plan, versions }, written, give)
     if (condition !== undefined) yield* checkCondition(tenantId, condition)
     const position = yield* storage.position(tenantId)
     return give(versions.map((version) => ({ version, position, events: [], replayed: false })))
@@ -329,7 +312,7 @@ export const makeWriter = (
     if (Result.isFailure(key)) return Effect.fail(key.failure)
     const prepared = encoded.success
     const condition = given === undefined ? undefined : storageCondition(given)
-    const plan: Plan = { tenantId, now, prepared, versions: noVersions, condition, command }
+    const plan: Plan = { tenantId, prepared, versions: noVersions, condition, command }
     const written = prepared.map(appendOf)
     // A command is recorded, whatever it led to.
     return command !== undefined || (written.length > 0 && written.every(hasEvents))

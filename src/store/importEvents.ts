@@ -215,13 +215,7 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
     pieces: ReadonlyArray<Piece>
   ): Effect.Effect<Written, AppendError | InvalidInput | Undecodable> =>
     appendAll === undefined
-      ? Effect.flatMap(
-          storage.append([{ tenantId, streams: pieces.map(({ encoded }) => encoded) }]),
-          ([outcome]) =>
-            outcome === undefined
-              ? Effect.die(new Error("the driver gave no outcome for an append"))
-              : Effect.fromResult(outcome)
-        )
+      ? storage.append({ tenantId, streams: pieces.map(({ encoded }) => encoded) })
       : Effect.map(
           Effect.provideService(appendAll(pieces.map(({ given }) => given)), CurrentTenant, tenantId),
           (appended) => ({

@@ -243,25 +243,26 @@ for (const server of servers) {
             tags: []
           }
           const tenants = [b, unknown, inPool, b, a]
-          const outcomes = yield* storage.append(
-            tenants.map((tenantId, index) => ({
-              tenantId,
-              streams: [
-                {
-                  aggregateType: "Order",
-                  aggregateId: "1",
-                  expectedVersion: "any" as const,
-                  events: [{ ...event, eventId: `00000000-0000-4000-8000-00000000000${index}` }]
-                }
-              ]
-            }))
+          const outcomes = yield* Effect.forEach(
+            tenants,
+            (tenantId, index) =>
+              Effect.match(
+                storage.append({
+                  tenantId,
+                  streams: [
+                    {
+                      aggregateType: "Order",
+                      aggregateId: "1",
+                      expectedVersion: "any",
+                      events: [{ ...event, eventId: `00000000-0000-4000-8000-00000000000${index}` }]
+                    }
+                  ]
+                }),
+                { onSuccess: ({ positions }) => positions, onFailure: (error) => reasonOf(error)._tag }
+              ),
+            { concurrency: "unbounded" }
           )
-          assert.deepStrictEqual(
-            outcomes.map((outcome) =>
-              outcome._tag === "Success" ? outcome.success.positions : reasonOf(outcome.failure)._tag
-            ),
-            [[1], "UnknownTenant", [1], [2], [1]]
-          )
+          assert.deepStrictEqual(outcomes, [[1], "UnknownTenant", [1], [2], [1]])
         }).pipe(Effect.provide(store()))
       }).pipe(Effect.scoped)
     )

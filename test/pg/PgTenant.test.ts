@@ -351,15 +351,18 @@ for (const { database, embedded, name } of backends) {
             ]
           })
           // past the typed store, which writes no such text
-          const [bad, good] = yield* storage
-            .append([request(theirs, '{"canary": '), request(mine, '"fine"')])
-            .pipe(
-              Effect.provideService(References.MinimumLogLevel, "All"),
-              Effect.provideService(
-                References.CurrentLoggers,
-                new Set([Logger.make((entry) => logged.push(entry.message, entry.cause))])
-              )
+          const [bad, good] = yield* Effect.all(
+            [request(theirs, '{"canary": '), request(mine, '"fine"')].map((sent) =>
+              Effect.result(storage.append(sent))
+            ),
+            { concurrency: "unbounded" }
+          ).pipe(
+            Effect.provideService(References.MinimumLogLevel, "All"),
+            Effect.provideService(
+              References.CurrentLoggers,
+              new Set([Logger.make((entry) => logged.push(entry.message, entry.cause))])
             )
+          )
           assert.isTrue(good !== undefined && Result.isSuccess(good))
           assert.isTrue(
             bad !== undefined && Result.isFailure(bad) && bad.failure._tag === "StorageUnavailable"

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Scheduler } from "effect"
+import { Deferred, Effect, Exit, Fiber, Scheduler } from "effect"
 import type { AppendRequest } from "../../src/driver/EventStorage.ts"
 import * as groupCommit from "../../src/pg/groupCommit.ts"
 import { type TenantId, TenantId as TenantIdSchema } from "../../src/domain/Tenant.ts"
@@ -41,14 +41,14 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupCommit.Limits> =
   const batches: Array<ReadonlyArray<string>> = []
   const gates: Array<Deferred.Deferred<void, Error>> = []
   const held = new Set<TenantId>()
-  const submit = groupCommit.make<string>(
+  const submit = groupCommit.make<string, never>(
     (requests, wait) =>
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void, Error>()
         batches.push(requests.map(idOf))
         gates.push(gate)
         yield* Effect.orDie(Deferred.await(gate))
-        return requests.map((one) => (held.has(one.tenantId) && !wait ? undefined : idOf(one)))
+        return requests.map((one) => (held.has(one.tenantId) && !wait ? undefined : Exit.succeed(idOf(one))))
       }),
     Effect.runForkWith(yield* Effect.context()),
     { maxAppends: 100, maxCharacters: 1000, concurrency: 1, ...limits }
@@ -257,8 +257,12 @@ describe("group commit", () => {
 
   it.effect("an append leaves its place wherever it is interrupted", () =>
     Effect.gen(function* () {
-      const submit = groupCommit.make<string>(
-        (requests) => Effect.as(Effect.yieldNow, requests.map(idOf)),
+      const submit = groupCommit.make<string, never>(
+        (requests) =>
+          Effect.as(
+            Effect.yieldNow,
+            requests.map((one) => Exit.succeed(idOf(one)))
+          ),
         Effect.runForkWith(yield* Effect.context()),
         { maxAppends: 10, maxCharacters: 1000, concurrency: 1 }
       )

@@ -249,12 +249,10 @@ describe("a handler that fails", () => {
           payload: JSON.stringify({ _tag: "Added", n: "canary" }),
           tags: []
         }
-        yield* storage.append([
-          {
-            tenantId: tenant,
-            streams: [{ aggregateType: "Sum", aggregateId: "one", expectedVersion: "any", events: [row] }]
-          }
-        ])
+        yield* storage.append({
+          tenantId: tenant,
+          streams: [{ aggregateType: "Sum", aggregateId: "one", expectedVersion: "any", events: [row] }]
+        })
         yield* append(tenant, 3)
         yield* drain
         const progress = yield* live(tenant)

@@ -32,7 +32,7 @@ const takingTurns = <E, R>(
     EventStorage.EventStorage,
     Effect.map(EventStorage.EventStorage, (storage) => ({
       ...storage,
-      append: (requests) => Effect.andThen(Effect.yieldNow, storage.append(requests)),
+      append: (request) => Effect.andThen(Effect.yieldNow, storage.append(request)),
       readLog: (request) => Effect.andThen(Effect.yieldNow, storage.readLog(request)),
       position: (tenantId) => Effect.andThen(Effect.yieldNow, storage.position(tenantId))
     }))

@@ -226,9 +226,9 @@ describe("a decision that is delivered again", () => {
     Effect.suspend(() => {
       let failing = false
       const Failing = changedDriver((driver) => ({
-        append: (requests) =>
+        append: (request) =>
           Effect.suspend(() => {
-            if (!failing) return driver.append(requests)
+            if (!failing) return driver.append(request)
             failing = false
             return Effect.fail(
               new StorageUnavailable({

@@ -266,14 +266,13 @@ describe("a decision that somebody else comes before", () => {
           reads.push([request.fromPosition, request.toPosition])
           return driver.readLog(request)
         },
-        append: (requests) =>
+        append: (request) =>
           Effect.suspend(() => {
-            const [request] = requests
-            if (others === 0 || request?.condition === undefined) return driver.append(requests)
+            if (others === 0 || request.condition === undefined) return driver.append(request)
             others--
             return Effect.andThen(
               byAnother(driver, request.tenantId, `other ${others}`),
-              driver.append(requests)
+              driver.append(request)
             )
           })
       }))
@@ -295,13 +294,12 @@ describe("a decision that somebody else comes before", () => {
     Effect.suspend(() => {
       let appends = 0
       const Disturbed = disturbed((driver) => ({
-        append: (requests) =>
+        append: (request) =>
           Effect.suspend(() => {
-            const [request] = requests
-            if (request?.condition === undefined) return driver.append(requests)
+            if (request.condition === undefined) return driver.append(request)
             appends++
             const other = { ...request, condition: undefined, streams: request.streams.map(toAnother) }
-            return Effect.andThen(driver.append([other]), driver.append(requests))
+            return Effect.andThen(driver.append(other), driver.append(request))
           })
       }))
       return Effect.gen(function* () {
@@ -313,12 +311,11 @@ describe("a decision that somebody else comes before", () => {
   )
 
   const alwaysOutdated = disturbed((driver) => ({
-    append: (requests) =>
+    append: (request) =>
       Effect.suspend(() => {
-        const [request] = requests
-        return request?.condition === undefined
-          ? driver.append(requests)
-          : Effect.andThen(byAnother(driver, request.tenantId, "bob"), driver.append(requests))
+        return request.condition === undefined
+          ? driver.append(request)
+          : Effect.andThen(byAnother(driver, request.tenantId, "bob"), driver.append(request))
       })
   }))
 
@@ -351,12 +348,11 @@ describe("a decision that somebody else comes before", () => {
       Effect.provide(
         disturbed(
           (driver) => ({
-            append: (requests) =>
+            append: (request) =>
               Effect.suspend(() => {
-                const [request] = requests
-                return request?.condition === undefined
-                  ? driver.append(requests)
-                  : Effect.andThen(byAnother(driver, request.tenantId, "bob"), driver.append(requests))
+                return request.condition === undefined
+                  ? driver.append(request)
+                  : Effect.andThen(byAnother(driver, request.tenantId, "bob"), driver.append(request))
               })
           }),
           { retry: Schedule.recurs(0) }
@@ -394,20 +390,20 @@ describe("a decision that somebody else comes before", () => {
     Effect.suspend(() => {
       let failing = true
       const Lost = disturbed((driver) => ({
-        append: (requests) =>
+        append: (request) =>
           Effect.suspend(() => {
-            const isLost = failing && requests[0]?.condition !== undefined
+            const isLost = failing && request.condition !== undefined
             if (isLost) failing = false
             return isLost
               ? Effect.andThen(
-                  driver.append(requests),
+                  driver.append(request),
                   Effect.fail(
                     new StorageUnavailable({
                       reason: new OtherFailure({ operation: "append", retryable: true, code: null })
                     })
                   )
                 )
-              : driver.append(requests)
+              : driver.append(request)
           })
       }))
       return Effect.gen(function* () {

@@ -193,14 +193,11 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
         const fingerprint = (yield* storage.commandOutcome({ tenantId, key: "other" }))?.fingerprint
         assert(fingerprint !== undefined)
         // one that expired before it was carried out
-        const [outcome] = yield* storage.append([
-          {
-            tenantId,
-            streams: [{ aggregateType: "Ledger", aggregateId: "1", expectedVersion: 1, events: [] }],
-            command: { key: "k", fingerprint, expiresAt: Date.now() - 60_000 }
-          }
-        ])
-        assert.isTrue(outcome !== undefined && Result.isSuccess(outcome))
+        yield* storage.append({
+          tenantId,
+          streams: [{ aggregateType: "Ledger", aggregateId: "1", expectedVersion: 1, events: [] }],
+          command: { key: "k", fingerprint, expiresAt: Date.now() - 60_000 }
+        })
         const first = command([2], { key: "k" })
         assert.deepInclude(yield* first, { version: 2, replayed: false })
         assert.deepInclude(yield* first, { version: 2, replayed: true })

@@ -22,20 +22,20 @@ const contended = (times: number, options?: Repository.Options) => {
   let [left, appends] = [times, 0]
   const other = { eventType: "Deposited", payload: JSON.stringify(deposited(100)) }
   const layer = withAppend(
-    (append) => (requests) => {
+    (append) => (request) => {
       appends++
-      if (left-- <= 0) return append(requests)
-      const others = requests.map(({ streams, tenantId }) => ({
-        tenantId,
-        streams: streams.map((stream) => ({
+      if (left-- <= 0) return append(request)
+      const others = {
+        tenantId: request.tenantId,
+        streams: request.streams.map((stream) => ({
           ...stream,
           expectedVersion: "any" as const,
           events: stream.events
             .slice(0, 1)
             .map((event) => Object.assign({}, event, other, { eventId: Event.generateId() }))
         }))
-      }))
-      return Effect.andThen(append(others), append(requests))
+      }
+      return Effect.andThen(append(others), append(request))
     },
     options
   )
@@ -137,9 +137,9 @@ describe("a command that meets a version conflict", () => {
     const error = new StorageUnavailable({
       reason: new OtherFailure({ operation: "append", retryable: true, code: null })
     })
-    const layer = withAppend(() => (requests) => {
+    const layer = withAppend(() => () => {
       appends++
-      return Effect.succeed(requests.map(() => Result.fail(error)))
+      return Effect.fail(error)
     })
     return Effect.gen(function* () {
       const { execute } = yield* Repository.Repository

@@ -150,11 +150,7 @@ export const admitting = (server: TestServer, names: ReadonlyArray<string>) =>
             })
           return EventStorage.of({
             ...storage,
-            append: (requests) =>
-              Effect.andThen(
-                Effect.forEach(requests, ({ tenantId }) => admitted(tenantId)),
-                storage.append(requests)
-              ),
+            append: (request) => Effect.andThen(admitted(request.tenantId), storage.append(request)),
             readStream: (request) => Effect.andThen(admitted(request.tenantId), storage.readStream(request)),
             readContents: (request) =>
               Effect.andThen(admitted(request.tenantId), storage.readContents?.(request) ?? Effect.undefined),

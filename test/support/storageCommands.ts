@@ -245,7 +245,10 @@ export const answers = Effect.fnUntraced(function* (
             expiresAt: key.expired ? 1 : Date.UTC(2200, 0)
           }
         }))
-        return (yield* storage.append(requests)).map((outcome) => [
+        const outcomes = yield* Effect.forEach(requests, (sent) => Effect.result(storage.append(sent)), {
+          concurrency: "unbounded"
+        })
+        return outcomes.map((outcome) => [
           plain(outcome),
           Result.isSuccess(outcome) ? outcome.success.command : undefined
         ])

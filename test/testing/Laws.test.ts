@@ -437,9 +437,9 @@ describe("tenantsAreIsolated is broken", () => {
     Effect.gen(function* () {
       let last: Tenant.TenantId | undefined
       const storage = changedDriver((driver) => ({
-        append: (requests) => {
-          last = requests[0]?.tenantId
-          return driver.append(requests)
+        append: (request) => {
+          last = request.tenantId
+          return driver.append(request)
         },
         position: (tenantId) => driver.position(last ?? tenantId)
       }))

@@ -55,13 +55,7 @@ const asRequest = <A>(method: (request: TenantId) => A) =>
   )
 
 const leaks: Readonly<Record<string, (driver: Driver) => Partial<Driver>>> = {
-  append: ({ append }) => ({
-    append: late(
-      append,
-      (requests, tenantId) => requests.map((request) => ({ ...request, tenantId })),
-      ([request]) => request?.tenantId
-    )
-  }),
+  append: ({ append }) => ({ append: inRequest(append) }),
   readStream: ({ readStream }) => ({ readStream: inRequest(readStream) }),
   readLog: ({ readLog }) => ({ readLog: inRequest(readLog) }),
   streamVersion: ({ streamVersion }) => ({ streamVersion: inRequest(streamVersion) }),

@@ -122,9 +122,9 @@ describe("two tenants that notice each other", () => {
     Effect.gen(function* () {
       let shown: Tenant.TenantId | undefined
       const storage = changedDriver((driver) => ({
-        append: (requests) => {
-          shown ??= requests[0]?.tenantId
-          return driver.append(requests)
+        append: (request) => {
+          shown ??= request.tenantId
+          return driver.append(request)
         },
         readLog: (request) => driver.readLog({ ...request, tenantId: shown ?? request.tenantId })
       }))

@@ -2,21 +2,15 @@
 import { assert, type Vitest } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
-import type {
-  AppendReceipt,
-  AppendRequest,
-  CommandKey,
-  CommandRow,
-  StreamAppend
-} from "../../driver/EventStorage.ts"
+import type { AppendRequest, CommandKey, CommandRow, StreamAppend } from "../../driver/EventStorage.ts"
 import { EventStorage } from "../../driver/EventStorage.ts"
-import type { AppendError, ReadError } from "../../driver/StoreError.ts"
 import type { TenantId } from "../../domain/Tenant.ts"
 import { chainStart, eventHash } from "../../driver/eventHash.ts"
 import {
   aggregateType,
   append,
   appended,
+  attempt,
   batch,
   event,
   events,
@@ -48,17 +42,8 @@ const carrying = (tenantId: TenantId, command: CommandKey, carried: StreamAppend
   command
 })
 
-const send = (
-  sent: AppendRequest
-): Effect.Effect<Result.Result<AppendReceipt, AppendError>, ReadError, EventStorage> =>
-  EventStorage.use((storage) => storage.append([sent])).pipe(
-    Effect.flatMap(([outcome]) =>
-      outcome === undefined ? Effect.die(new Error("no outcome")) : Effect.succeed(outcome)
-    )
-  )
-
 const receiptOf = (sent: AppendRequest) =>
-  Effect.map(send(sent), (outcome) =>
+  Effect.map(attempt(sent), (outcome) =>
     Result.isSuccess(outcome) ? outcome.success : assert.fail(outcome.failure.message)
   )
 
@@ -154,7 +139,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     Effect.gen(function* () {
       const tenant = newTenant()
       const late = carrying(tenant, key(), stream("one", events(1), 1))
-      const outcome = yield* send(late)
+      const outcome = yield* attempt(late)
       assert.strictEqual(Result.isFailure(outcome) ? reasonOf(outcome.failure)._tag : "", "VersionConflict")
       assert.isUndefined(yield* outcomeOf(tenant))
       yield* append(tenant, stream("one", events(1)))
@@ -408,7 +393,7 @@ export const hashChains = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       assert.strictEqual(yield* version(tenant, "one"), 2)
       assert.deepStrictEqual((yield* readStream(tenant, "one")).rows, (yield* readLog(tenant)).rows)
       assert.match((yield* readLog(tenant)).rows[1]?.hash ?? "", /^[0-9a-f]{64}$/)
-      assert.strictEqual(plain(yield* send(request(tenant, stream("one", events(1)))))["replayed"], false)
+      assert.strictEqual(plain(yield* attempt(request(tenant, stream("one", events(1)))))["replayed"], false)
     })
   )
 }

@@ -86,11 +86,17 @@ export const plain = (outcome: Result.Result<AppendReceipt, AppendError>): Plain
   return { _tag: "Appended", replayed, positions, versions }
 }
 
-/** A batch, and its outcomes as plain data without times. */
+/** The outcome of an append, be it done or refused. */
+export const attempt = (
+  sent: AppendRequest
+): Effect.Effect<Result.Result<AppendReceipt, AppendError>, never, EventStorage> =>
+  EventStorage.use((storage) => Effect.result(storage.append(sent)))
+
+/** The outcomes of appends that are sent at the same time, in the order given, as plain data without times. */
 export const batch = (
   ...requests: ReadonlyArray<AppendRequest>
-): Effect.Effect<ReadonlyArray<Plain>, ReadError, EventStorage> =>
-  EventStorage.use((storage) => storage.append(requests)).pipe(Effect.map((outcomes) => outcomes.map(plain)))
+): Effect.Effect<ReadonlyArray<Plain>, never, EventStorage> =>
+  Effect.forEach(requests, (sent) => Effect.map(attempt(sent), plain), { concurrency: "unbounded" })
 
 /** What {@link batch} gives for an append that was done. */
 export const appended = (positions: ReadonlyArray<number>, versions: ReadonlyArray<number>): Plain => ({
@@ -113,11 +119,7 @@ export const append = (
   tenantId: TenantId,
   ...streams: ReadonlyArray<StreamAppend>
 ): Effect.Effect<AppendReceipt, AppendError, EventStorage> =>
-  EventStorage.use((storage) => storage.append([{ tenantId, streams }])).pipe(
-    Effect.flatMap(([outcome]) =>
-      outcome === undefined ? Effect.die(new Error("no outcome")) : Effect.fromResult(outcome)
-    )
-  )
+  EventStorage.use((storage) => storage.append({ tenantId, streams }))
 
 /** Why an append is refused, as plain data. */
 export const refused = (

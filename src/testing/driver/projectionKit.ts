@@ -34,32 +34,28 @@ export const append = Effect.fnUntraced(function* (
 ): Effect.fn.Return<number, AppendError, EventStorage> {
   const storage = yield* EventStorage
   const head = yield* storage.position(tenantId)
-  const [outcome] = yield* storage.append([
-    {
-      tenantId,
-      streams: [
-        {
-          aggregateType: "Case",
-          aggregateId: "one",
-          expectedVersion: head,
-          events: Array.from({ length: count }, (_, index) => ({
-            eventId: eventId(head + index + 1),
-            eventType: "Happened",
-            schemaVersion: 1,
-            occurredAt: 1_600_000_000_000,
-            actor: null,
-            correlationId: "correlation",
-            causationId: null,
-            metadata: "{}",
-            payload: '{"_tag":"Happened"}',
-            tags: []
-          }))
-        }
-      ]
-    }
-  ])
-  if (outcome === undefined) return yield* Effect.die(new Error("no outcome"))
-  yield* Effect.fromResult(outcome)
+  yield* storage.append({
+    tenantId,
+    streams: [
+      {
+        aggregateType: "Case",
+        aggregateId: "one",
+        expectedVersion: head,
+        events: Array.from({ length: count }, (_, index) => ({
+          eventId: eventId(head + index + 1),
+          eventType: "Happened",
+          schemaVersion: 1,
+          occurredAt: 1_600_000_000_000,
+          actor: null,
+          correlationId: "correlation",
+          causationId: null,
+          metadata: "{}",
+          payload: '{"_tag":"Happened"}',
+          tags: []
+        }))
+      }
+    ]
+  })
   return head + count
 })
 

@@ -341,21 +341,17 @@ export const conditions = (it: Vitest.MethodsNonLive<EventStorage>): void => {
           for (let attempt = 0; attempt < 200; attempt++) {
             const { rows } = yield* readLog(tenant, { query: seats.query })
             if (rows.length >= capacity) break
-            const [outcome] = yield* storage.append([
-              {
+            const outcome = yield* Effect.result(
+              storage.append({
                 ...request(
                   tenant,
                   stream(`${name}-${attempt}`, [event({ eventType: "Taken", tags: ["room:1"] })])
                 ),
                 condition: { query: seats.query, after: rows.at(-1)?.position ?? 0 }
-              }
-            ])
-            if (outcome !== undefined && Result.isSuccess(outcome)) taken++
-            else
-              assert.strictEqual(
-                outcome === undefined ? "" : reasonOf(outcome.failure)._tag,
-                "AppendConditionFailed"
-              )
+              })
+            )
+            if (Result.isSuccess(outcome)) taken++
+            else assert.strictEqual(reasonOf(outcome.failure)._tag, "AppendConditionFailed")
             yield* append(tenant, stream("noise", events(1)))
           }
           return taken

@@ -3,14 +3,8 @@
  * predicate on the tenant is missing.
  */
 import { assert } from "@effect/vitest"
-import { Effect, Result } from "effect"
-import type {
-  AppendReceipt,
-  AppendRequest,
-  EventQuery,
-  NewEventRow,
-  ReadLogRequest
-} from "../../driver/EventStorage.ts"
+import { Effect } from "effect"
+import type { AppendRequest, EventQuery, NewEventRow, ReadLogRequest } from "../../driver/EventStorage.ts"
 import { EventStorage } from "../../driver/EventStorage.ts"
 import { chainStart, eventHash } from "../../driver/eventHash.ts"
 import {
@@ -168,18 +162,10 @@ export const queries: ReadonlyArray<Case> = [
         const storage = yield* EventStorage
         const kept = Date.UTC(2200, 0)
         const carry = (tenantId: TenantId, key: string, digit: string, expiresAt: number) =>
-          Effect.flatMap(
-            storage.append([
-              {
-                ...request(tenantId, stream(`${key} ${digit}`, events(1))),
-                command: { key, fingerprint: digit.repeat(64), expiresAt }
-              }
-            ]),
-            ([outcome]): Effect.Effect<AppendReceipt> =>
-              outcome !== undefined && Result.isSuccess(outcome)
-                ? Effect.succeed(outcome.success)
-                : Effect.die(new Error(outcome?.failure._tag))
-          )
+          storage.append({
+            ...request(tenantId, stream(`${key} ${digit}`, events(1))),
+            command: { key, fingerprint: digit.repeat(64), expiresAt }
+          })
         const outcome = (tenantId: TenantId, key: string) => storage.commandOutcome({ tenantId, key })
         yield* carry(theirs, "same", "a", kept)
         assert.isUndefined(yield* outcome(mine, "same"))
