@@ -161,7 +161,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
       const directory = yield* temporaryDirectory
       const other = yield* child(`
         const dataDirectory = ${JSON.stringify(directory)}
-        const program = flipped(Effect.provide(SqlClient.SqlClient, PgEmbedded.layerWith({ dataDirectory })))
+        const program = Effect.flip(Effect.provide(SqlClient.SqlClient, PgEmbedded.layerWith({ dataDirectory })))
         process.stdin.unref?.()
         setTimeout(async () => {
           const error = await Effect.runPromise(program)
