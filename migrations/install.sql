@@ -28,6 +28,7 @@
 \ir tables/snapshots.sql
 
 \ir tenants/bind_tenant.sql
+\ir tenants/clean_session.sql
 \ir tenants/begin_tenant.sql
 \ir tenants/provision_tenant.sql
 \ir tenants/tenant_status.sql

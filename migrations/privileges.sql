@@ -35,6 +35,7 @@ begin
       ('begin_tenant', null, '{eventsourcing_tenant}'),
       ('bind_tenant', null, '{eventsourcing_tenant,eventsourcing_runner,eventsourcing_all_tenants}'),
       ('claim_projection', 'eventsourcing_runner_owner', '{eventsourcing_runner}'),
+      ('clean_session', null, '{eventsourcing_tenant,eventsourcing_runner,eventsourcing_all_tenants}'),
       ('clear_rebuild', null, '{eventsourcing_tenant}'),
       ('command_outcome', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('event_hash', 'eventsourcing_tenant', '{eventsourcing_tenant}'),

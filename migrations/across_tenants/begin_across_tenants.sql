@@ -11,6 +11,7 @@ begin
   then
     raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
   end if;
+  perform eventsourcing.clean_session(false);
   perform eventsourcing.require_cross_tenant_access(p_access);
   perform eventsourcing.bind_tenant(p_tenant);
   perform pg_catalog.set_config('role', 'eventsourcing_all_tenants', true);

@@ -82,7 +82,7 @@ as $$
     -- what runs with the rights of its caller, on purpose, and whether it may do so with the caller's search path, too:
     -- these change the role or the search path, bind, or work on the application's tables; they name all with its schema
     values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
-      ('clear_rebuild', true), ('switch_rebuild', true),
+      ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
       ('register_read_model', false), ('isolation_problems', false), ('keys_without_tenant', false),
       ('add_placement', false), ('name_database', false), ('admit_tenant', false)
@@ -251,7 +251,7 @@ as $$
   from pg_proc p
   where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
       'announce', 'register_projection', 'claim_projection', 'begin_projection', 'bind_tenant', 'schema_version',
-      'lowest_program')
+      'lowest_program', 'clean_session')
     and has_function_privilege('eventsourcing_runner', p.oid, 'execute')
 $$;
 

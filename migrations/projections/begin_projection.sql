@@ -20,6 +20,7 @@ begin
   then
     raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
   end if;
+  perform eventsourcing.clean_session(false);
   select * into claim from eventsourcing.claim_projection(p_projections, p_versions);
   if not found then
     return;

@@ -11,6 +11,7 @@ begin
   then
     raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
   end if;
+  perform eventsourcing.clean_session(false);
   perform eventsourcing.bind_tenant(p_tenant);
   perform pg_catalog.set_config('role', 'eventsourcing_tenant', true);
 end

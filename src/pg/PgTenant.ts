@@ -4,6 +4,7 @@
  */
 import { Cause, Context, Effect, Option, Schedule } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
+import { leavingNothing } from "./sessionCleaning.ts"
 import * as pgError from "./sqlErrors.ts"
 import { type StorageUnavailable, TenantMismatch } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
@@ -260,17 +261,18 @@ export const boundTransaction = <A, E, R, E2>(
         Effect.flatMap(openTransaction(sql), (opened) => {
           if (Option.isNone(opened)) return Effect.die(new Error("no connection in a transaction"))
           const connection = opened.value
-          return Effect.flatMap(bind(connection), (row) =>
-            body(row, (tenantId) => (effect) => {
+          return Effect.flatMap(bind(connection), (row) => {
+            const bodyOf = body(row, (tenantId) => (effect) => {
               const bound: BoundTo = { connection, tenantId, mismatch: undefined }
               return Effect.provideService(effect, BoundTenant, bound).pipe(
                 Effect.tap(() => (bound.mismatch === undefined ? Effect.void : Effect.die(bound.mismatch)))
               )
             }).pipe(
-              Effect.mapError((error) => new Inner(error)),
+              Effect.mapError((error) => new Inner<E | E2>(error)),
               Effect.provideService(SqlClient.BeginTransaction, beginTransaction)
             )
-          )
+            return leavingNothing(sql, connection, bodyOf, (error) => new Inner<E | E2>(toError(error)))
+          })
         })
       )
     const bind = (connection: SqlConnection.Connection): Effect.Effect<Row, SqlError.SqlError> =>

@@ -112,6 +112,8 @@ const rules: Readonly<Record<string, Rule>> = {
         "asks whether somebody left a transaction open on the connection; orders nothing",
       "begin_projection: pg_current_xact_id_if_assigned": "asks the same",
       "begin_across_tenants: pg_current_xact_id_if_assigned": "asks the same",
+      "clean_session: pg_advisory_unlock_all":
+        "releases what the application's SQL left on a session; takes none",
       "announce: pg_notify":
         "a hint, outside of appends, that carries nothing: losing it costs time, and who overhears it learns of nobody"
     }
@@ -197,6 +199,8 @@ const rules: Readonly<Record<string, Rule>> = {
         "changes the role of the transaction and its search path; names everything with its schema",
       begin_tenant: "changes the role of the transaction, which security definer does not allow",
       bind_tenant: "sets the tenant for its caller; names everything with its schema",
+      clean_session:
+        "resets the settings of the session, which a set clause would restore; names everything with its schema",
       clear_rebuild:
         "works on the application's tables, whose triggers may need the search path; names everything with its schema",
       keys_without_tenant: "reads the catalogue, as whoever asks; has a fixed search path",
@@ -245,6 +249,7 @@ const rules: Readonly<Record<string, Rule>> = {
     exceptions: {
       begin_projection: "binds the tenant of what it claims and gives up the rights of the runner",
       bind_tenant: "shows nothing; the runner is under no policy that asks who is bound",
+      clean_session: "answers nothing, and changes the caller's own session alone",
       claim_projection: "answers progress: positions, and what failed without any payload",
       lowest_program: "a constant",
       register_projection: "answers nothing",

@@ -1,0 +1,92 @@
+/**
+ * Nothing of a tenant's SQL stays on a pooled session. Before COMMIT the session is cleaned if a statement may have left
+ * something (`sessionEffects`), after a failure always; and the first statement of the next bound transaction cleans it of
+ * what could not be seen here. A session that cannot be cleaned is ended, so that the pool opens another one.
+ */
+import { Effect, Exit } from "effect"
+import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
+import { sqlState } from "./sqlErrors.ts"
+import { loads, mayOutlive } from "./sessionEffects.ts"
+
+const clean = "select eventsourcing.clean_session(true)"
+
+const run = (connection: SqlConnection.Connection, text: string): Effect.Effect<unknown, SqlError.SqlError> =>
+  connection.executeUnprepared(text, [], undefined)
+
+const noTransaction = "25P01"
+
+/** Ends the session. The embedded database has one, which is the database. */
+const retire = (sql: SqlClient.SqlClient, connection: SqlConnection.Connection): Effect.Effect<void> =>
+  Effect.andThen(
+    Effect.logWarning(
+      sql.driver === "pglite"
+        ? "The session of the embedded database could not be cleaned of what a transaction left on it"
+        : "A database connection could not be cleaned of what a transaction left on it; it was closed"
+    ),
+    sql.driver === "pglite"
+      ? Effect.void
+      : Effect.ignore(run(connection, "select pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"))
+  )
+
+/**
+ * Rolls back and cleans. The transaction is chained, so that behind a pooler of transactions the statements meet the same
+ * session; the last one is left to whoever rolls back.
+ */
+const undo = (
+  sql: SqlClient.SqlClient,
+  connection: SqlConnection.Connection,
+  loaded: boolean
+): Effect.Effect<void> =>
+  run(connection, "ROLLBACK AND CHAIN").pipe(
+    Effect.andThen(run(connection, clean)),
+    Effect.andThen(run(connection, "COMMIT AND CHAIN")),
+    // The program ended the transaction itself.
+    Effect.catchIf(
+      (error) => sqlState(error) === noTransaction,
+      () => run(connection, clean)
+    ),
+    Effect.andThen(loaded ? retire(sql, connection) : Effect.void),
+    // Without a connection there is nothing to clean.
+    Effect.catch((error) => (error.reason._tag === "ConnectionError" ? Effect.void : retire(sql, connection)))
+  )
+
+const loadRefused = new SqlError.SqlError({
+  reason: new SqlError.AuthorizationError({
+    cause: { code: "42501" },
+    message:
+      "a tenant's transaction must not LOAD a library: the session keeps it. Use session_preload_libraries"
+  })
+})
+
+/** Runs the body of a transaction on a connection, and leaves nothing on the session. */
+export const leavingNothing = <A, E, R, E2>(
+  sql: SqlClient.SqlClient,
+  connection: SqlConnection.Connection,
+  body: Effect.Effect<A, E, R>,
+  toError: (error: SqlError.SqlError) => E2
+): Effect.Effect<A, E | E2, R> =>
+  Effect.flatMap(Statement.CurrentTransformer, (transformer) => {
+    let suspicious = false
+    let loaded = false
+    const watch: Statement.Transformer = (statement, constructor, fiber, span) =>
+      Effect.map(transformer?.(statement, constructor, fiber, span) ?? Effect.succeed(statement), (sent) => {
+        const [text] = sent.compile()
+        suspicious ||= mayOutlive(text)
+        loaded ||= loads(text)
+        return sent
+      })
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(
+        Effect.exit(restore(Effect.provideService(body, Statement.CurrentTransformer, watch))),
+        (exit): Effect.Effect<A, E | E2> => {
+          if (Exit.isFailure(exit)) return Effect.andThen(undo(sql, connection, loaded), exit)
+          if (!suspicious) return exit
+          return (loaded ? Effect.fail(loadRefused) : run(connection, clean)).pipe(
+            Effect.tapError(() => undo(sql, connection, loaded)),
+            Effect.mapError(toError),
+            Effect.andThen(exit)
+          )
+        }
+      )
+    )
+  })
