@@ -79,7 +79,12 @@ export const cases: ReadonlyArray<IsolationCase> = (
       { ...noStore, ...sameStatements }
     ],
     ["Whoever is connected, tenant work runs restricted; what impairs that is named at start-up.", onServer],
-    ["A suspension is in order with appends: none after it, none lost before.", noStore]
+    ["A suspension is in order with appends: none after it, none lost before.", noStore],
+    [
+      "What a tenant's SQL leaves on a session is not there for the next one.",
+      { ...noStore, memory: "no connections", ...sameStatements }
+    ],
+    ["Two databases in one program are two stores, and one composed twice is one.", {}]
   ] as const
 ).map(([what, notThere], index) => ({ number: index + 1, what, notThere }))
 

@@ -23,12 +23,12 @@ const complete: ReadonlyArray<Tagged> = columns.map((column) => ({
 }))
 
 describe("the table of isolation cases", () => {
-  it("has the 34 cases, each in a sentence of its own", () => {
+  it("has the 36 cases, each in a sentence of its own", () => {
     assert.deepStrictEqual(
       cases.map(({ number }) => number),
-      Array.from({ length: 34 }, (_, index) => index + 1)
+      Array.from({ length: 36 }, (_, index) => index + 1)
     )
-    assert.strictEqual(new Set(cases.map(({ what }) => what)).size, 34)
+    assert.strictEqual(new Set(cases.map(({ what }) => what)).size, 36)
   })
 
   it("is in docs/isolation.md as the script has it, without a hole", () => {
@@ -59,7 +59,7 @@ describe("the table of isolation cases", () => {
       "case 5 has no test: memory"
     ])
     assert.deepStrictEqual(wrong({ passed: false }), ["failed: all on memory"])
-    assert.include(wrong({ numbers: [...(memory?.numbers ?? []), 35] }), "no case 35: all on memory")
+    assert.include(wrong({ numbers: [...(memory?.numbers ?? []), 99] }), "no case 99: all on memory")
     assert.include(
       wrong({ numbers: [...(memory?.numbers ?? []), 7] }),
       "case 7 has tests on memory, though: no connections"

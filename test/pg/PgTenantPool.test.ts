@@ -59,7 +59,7 @@ const leftovers: Readonly<Record<string, Leftover>> = {
   "the role across tenants in an open transaction": {
     statements: ["begin", "set local role eventsourcing_all_tenants"]
   },
-  "row security off": { statements: ["set row_security to off"], closed: ["transaction"] },
+  "row security off": { statements: ["set row_security to off"] },
   "another isolation level": { statements: ["set default_transaction_isolation to serializable"] },
   "read-only transactions by default": {
     statements: ["set default_transaction_read_only to on"],

@@ -6,6 +6,7 @@ import { assert } from "@effect/vitest"
 import { Effect, Option, References, Result } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { sqlState } from "../../pg/sqlErrors.ts"
+import * as PgTenant from "../../pg/PgTenant.ts"
 import * as Tenant from "../../domain/Tenant.ts"
 import { hostile } from "./input.ts"
 import { as, type Case, log, observe, type Services, test, texts, withNeighbour, write } from "./kit.ts"
@@ -52,6 +53,34 @@ const insertFor = (tenant: Tenant.TenantId) =>
 
 /** The cases. */
 export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
+  test("35: what a tenant's SQL leaves on a session is not there for the next one", () =>
+    withNeighbour(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const sql = yield* SqlClient.SqlClient
+        const leaving = Effect.forEach(
+          [
+            "create temp table if not exists staging as select 'secret' as v",
+            "prepare mine as select 'secret'",
+            "select set_config('isolation.secret', 'secret', false)",
+            "select pg_advisory_lock(4711)"
+          ],
+          (statement) => sql.unsafe(statement).unprepared,
+          { discard: true }
+        )
+        for (const left of [leaving, Effect.andThen(leaving, Effect.fail("no"))]) {
+          yield* Effect.exit(PgTenant.transaction(left).pipe(as(mine)))
+          const [found] = yield* PgTenant.transaction(sql`
+            select to_regclass('pg_temp.staging')::text as staging,
+              (select count(*)::int4 from pg_prepared_statements where from_sql) as prepared,
+              nullif(current_setting('isolation.secret', true), '') as secret,
+              (select count(*)::int4 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks`).pipe(
+            as(theirs)
+          )
+          assert.deepStrictEqual(found, { staging: null, prepared: 0, secret: null, locks: 0 })
+        }
+      })
+    )),
+
   test("2: without a tenant the database shows no row and takes none", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine) {
