@@ -3,7 +3,7 @@
  * in memory, and written in bulk.
  */
 import { Effect, Stream } from "effect"
-import { EventStore, type Repository, type StoreError, Tenant } from "effect-eventsourcing"
+import { EventStore, type Repository, Tenant } from "effect-eventsourcing"
 import type { Customer, DeskLog, Problem } from "./DeskLog.ts"
 import * as Ticket from "./Ticket.ts"
 
@@ -62,7 +62,7 @@ const importCases = Effect.fn("importCases")(function* (cases: Customer["cases"]
 })
 
 /** Everything that can go wrong with the store meanwhile. */
-type Failure = Repository.LoadError | StoreError.AppendError
+type Failure = Repository.LoadError | EventStore.ImportError
 
 /** Imports a log, and tells after each customer how many entries it had. */
 export const importLog = (
@@ -72,7 +72,10 @@ export const importLog = (
   const importCustomer = ({ cases, tenantId }: Customer) =>
     importCases(cases).pipe(
       // Somebody else imports the same log: what they have written is known then.
-      Effect.retry({ while: (error) => error._tag === "Conflict", times: 5 }),
+      Effect.retry({
+        while: (error) => error._tag === "ImportFailed" && error.reason._tag === "VersionConflict",
+        times: 5
+      }),
       Effect.tap(({ added, known, refused }) => onProgress(added + known + refused.length)),
       Tenant.provide(tenantId)
     )

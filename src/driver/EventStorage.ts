@@ -104,7 +104,11 @@ export interface CommandRow {
 /** An append: events of one or more streams of one tenant, written all together or not at all. */
 export interface AppendRequest {
   readonly tenantId: TenantId
-  /** At least one; every stream once, every event id once. With a command exactly one, which may be without events. */
+  /**
+   * At least one; every event id once. With a command exactly one, which may be without events. They take effect in the
+   * order given, which is that of positions as well: a stream may come several times, and what is expected of its version
+   * holds behind the entries before.
+   */
   readonly streams: ReadonlyArray<StreamAppend>
   readonly condition?: AppendCondition | undefined
   readonly command?: CommandKey | undefined

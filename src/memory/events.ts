@@ -121,6 +121,20 @@ const receiptOf = (
       }
 }
 
+/** How many events of a stream are in the entries of an append before one: a stream may come several times. */
+class EventsBefore {
+  readonly #byType = new Map<string, Map<string, number>>()
+
+  /** Adds an entry. Returns the number of events before it. */
+  add({ aggregateId, aggregateType, events }: EventStorage.StreamAppend): number {
+    let byId = this.#byType.get(aggregateType)
+    if (byId === undefined) this.#byType.set(aggregateType, (byId = new Map<string, number>()))
+    const before = byId.get(aggregateId) ?? 0
+    byId.set(aggregateId, before + events.length)
+    return before
+  }
+}
+
 const appendTo = (
   log: TenantLog,
   { command, condition, streams, tenantId }: EventStorage.AppendRequest,
@@ -132,8 +146,10 @@ const appendTo = (
   const before =
     (command === undefined ? undefined : commandBefore(log, command, now)) ?? eventsBefore(log, streams)
   if (before !== undefined) return before
-  for (const { aggregateType, aggregateId, expectedVersion } of streams) {
-    const actual = log.version(aggregateType, aggregateId)
+  const earlier = streams.length > 1 ? new EventsBefore() : undefined
+  for (const stream of streams) {
+    const { aggregateType, aggregateId, expectedVersion } = stream
+    const actual = log.version(aggregateType, aggregateId) + (earlier?.add(stream) ?? 0)
     if (!isExpected(expectedVersion, actual)) {
       return Exit.fail(
         new Conflict({

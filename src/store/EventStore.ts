@@ -34,7 +34,7 @@ import type {
   StreamKey
 } from "./append.ts"
 import type { ReadOptions, StreamPage, VersionRange, LogRange } from "./read.ts"
-import type { ImportedEvents, ImportOptions, Imported } from "./importEvents.ts"
+import type { ImportedEvents, ImportError, ImportOptions, Imported } from "./importEvents.ts"
 
 export type {
   StreamEvents,
@@ -47,7 +47,8 @@ export type {
   StreamKey
 } from "./append.ts"
 export type { ReadOptions, EventPlace, StreamPage, VersionRange, LogRange } from "./read.ts"
-export type { ImportedEvents, ImportOptions, Imported } from "./importEvents.ts"
+export { ImportFailed } from "./importEvents.ts"
+export type { ImportedEvents, ImportError, ImportOptions, Imported } from "./importEvents.ts"
 
 /** {@link StreamEvents} of an aggregate. */
 // Not in terms of StreamEvents: from a conditional type, aggregates could not be inferred.
@@ -96,7 +97,7 @@ export class EventStore extends Context.Service<
     readonly append: <Type extends string, State, Payload extends Event.Tagged, Id>(
       events: StreamEvents<Type, State, Payload, Id> & CommandOptions
     ) => Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | Undecodable, CurrentTenant>
-    /** Appends events to several streams of the tenant, each stream once. All are written, or none. */
+    /** Appends events to several streams of the tenant, in the order given. All are written, or none. */
     readonly appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
       streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
       options?: AppendOptions
@@ -116,14 +117,17 @@ export class EventStore extends Context.Service<
      * **Details**
      *
      * Every event needs an id of its own (`Event.make`). So the import can be run again, from the beginning, after
-     * whatever stopped it: events that are there already are passed over. A stream may come several times; what is
-     * expected of its version holds for the first event given with it. At the first event that is refused the import
-     * fails: nothing behind it is written, and of what is before it at least the chunks before its own.
+     * whatever stopped it: events that are there already are passed over. Positions are in the order of the input. A stream
+     * may come as often as it likes, so that a log in the order of time is imported as it is; what is expected of its
+     * version is checked with the items before applied, for the first event of the item, and moves on with the others.
+     *
+     * An item that is refused ends the import with `ImportFailed`, which says which one it is; all that is before it is
+     * written by then, and nothing behind it. With `setAsideAtMost` such items are listed instead, and the others imported.
      */
     readonly importEvents: <A extends Aggregate.Any, E, R>(
       events: Stream.Stream<ImportedEvents<A>, E, R>,
       options?: ImportOptions
-    ) => Effect.Effect<Imported, E | AppendError | InvalidInput | Undecodable, R | CurrentTenant>
+    ) => Effect.Effect<Imported, E | ImportError, R | CurrentTenant>
     /** The events of a stream. Empty if there are none. */
     readonly readStream: <Type extends string, State, Payload extends Event.Tagged, Id>(
       request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions

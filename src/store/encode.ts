@@ -130,7 +130,7 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
   const problem = contextProblem(given[0]?.aggregate.type ?? "", shared.context)
   if (problem !== undefined) return problem
   // what occurs twice can only do so where there are several
-  const seenStreams = given.length > 1 ? new Map<string, Set<string>>() : undefined
+  const seenStreams = given.length > 1 ? new Map<string, Map<string, number>>() : undefined
   const seenEvents = count > 1 ? new Set<string>() : undefined
   let bytes = 0
   let { correlationId } = shared.context
@@ -141,16 +141,18 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
     const encodedId = storedId(aggregateType, codec, id)
     if (isRefused(encodedId)) return encodedId
     if (seenStreams !== undefined) {
-      const ids = seenStreams.get(aggregateType) ?? new Set()
-      if (ids.has(encodedId)) {
+      const counts = seenStreams.get(aggregateType) ?? new Map<string, number>()
+      const before = counts.get(encodedId)
+      // without events only the version is checked, and that of what is stored: it would be another one here
+      if (before !== undefined && (before === 0 || events.length === 0)) {
         return new InvalidInput({
           reason: new InvalidAggregateId({
             aggregateType,
-            reason: `${encodedId} occurs twice in one append: give all its events at once`
+            reason: `${encodedId} occurs twice in one append, once without events: leave that out`
           })
         })
       }
-      seenStreams.set(aggregateType, ids.add(encodedId))
+      seenStreams.set(aggregateType, counts.set(encodedId, events.length))
     }
     const ready: Array<PreparedEvent> = []
     for (const event of events) {

@@ -1,17 +1,21 @@
 /** Many events at once: in order, in chunks that are written whole or not at all, and safe to run again. */
-import { Effect, Result, Stream } from "effect"
+import { Effect, Result, Schema, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
 import { CurrentEventContext } from "../domain/EventContext.ts"
 import type * as EventStorage from "../driver/EventStorage.ts"
 import {
   type AppendError,
-  type Undecodable,
+  Conflict,
+  EventIdConflict,
   type ExpectedVersion,
+  InvalidAggregateId,
   InvalidEvent,
   InvalidInput,
-  Conflict,
-  EventIdConflict
+  type InvalidReason,
+  LimitExceeded,
+  type Undecodable,
+  VersionConflict
 } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as encode from "./encode.ts"
@@ -27,6 +31,11 @@ export type ImportedEvents<A extends Aggregate.Any> = A extends Aggregate.Any
 export interface ImportOptions {
   /** Events that are written together at most. Default: 1,000. */
   readonly chunkEvents?: number | undefined
+  /**
+   * Items that may be refused: they are set aside and listed in {@link Imported.setAside}, and the import goes on with the
+   * others. It fails at the first one more. Default: 0.
+   */
+  readonly setAsideAtMost?: number | undefined
   /** Runs after each chunk. */
   readonly onProgress?: ((soFar: Imported) => Effect.Effect<void>) | undefined
 }
@@ -39,7 +48,28 @@ export interface Imported {
   readonly known: number
   /** The highest position of these events in the tenant's log; 0 if there are none. */
   readonly position: number
+  /** The items that were refused, in the order of the input as far as their chunks go. */
+  readonly setAside: ReadonlyArray<ImportFailed>
 }
+
+/** Raised when an item of an import is refused. All that is before it is written, and nothing behind it. */
+export class ImportFailed extends Schema.TaggedError<ImportFailed>()("ImportFailed", {
+  /** The item's place in the input: 1, 2, 3 … */
+  item: Schema.Int,
+  aggregateType: Schema.String,
+  aggregateId: Schema.String,
+  /** The id of the event that was refused, or of the first of those that go together; null if it has none. */
+  eventId: Schema.NullOr(Schema.String),
+  reason: Schema.Union([InvalidEvent, InvalidAggregateId, LimitExceeded, VersionConflict, EventIdConflict])
+}) {
+  override get message(): string {
+    const { aggregateId, aggregateType, eventId, item, reason } = this
+    return `item ${item} of the import (${aggregateType} ${aggregateId}, event ${eventId ?? "without an id"}) is refused: ${reason.message}`
+  }
+}
+
+/** Everything that can go wrong with an import, besides its input. Conflicts are about items. */
+export type ImportError = ImportFailed | Exclude<AppendError, Conflict> | Undecodable
 
 const defaultChunkEvents = 1000
 /** Large enough to cost little a byte, small enough not to keep the tenant's lock for long. */
@@ -48,10 +78,17 @@ const chunkCharacters = 4 << 20
 /** Events as they were given, with what is expected of their stream. */
 type Given = StreamEventsOf<Aggregate.Any>
 
-/** A run of events of one stream: as it was given, and ready for the driver. */
+/** Successive events of an item: as they were given, and ready for the driver. */
 interface Piece {
+  readonly item: number
   readonly given: Given
   readonly encoded: EventStorage.StreamAppend
+}
+
+/** Pieces that are written together, and the items that were refused among them. */
+interface Chunk {
+  readonly pieces: ReadonlyArray<Piece>
+  readonly refused: ReadonlyArray<ImportFailed>
 }
 
 /** What became of a chunk. */
@@ -76,9 +113,6 @@ export interface ImportThrough extends ImportOptions {
 const charactersOf = ({ encoded: { events } }: Piece): number =>
   events.reduce((sum, { payload, metadata }) => sum + payload.length + metadata.length, 0)
 
-const keyOf = ({ encoded: { aggregateType, aggregateId } }: Piece): string =>
-  JSON.stringify([aggregateType, aggregateId])
-
 /** What is expected of a stream holds for the first event that is given with it, and moves on with the others. */
 const expectedAt = (expected: ExpectedVersion, from: number): ExpectedVersion =>
   from === 0
@@ -90,9 +124,10 @@ const expectedAt = (expected: ExpectedVersion, from: number): ExpectedVersion =>
         : "any"
 
 /** Some of the events of a piece. */
-const slice = ({ given, encoded }: Piece, from: number, to: number): Piece => {
+const slice = ({ encoded, given, item }: Piece, from: number, to: number): Piece => {
   const expectedVersion = expectedAt(encoded.expectedVersion, from)
   return {
+    item,
     given: { ...given, expectedVersion, events: given.events.slice(from, to) },
     encoded: { ...encoded, expectedVersion, events: encoded.events.slice(from, to) }
   }
@@ -118,34 +153,58 @@ const halves = (pieces: ReadonlyArray<Piece>): readonly [ReadonlyArray<Piece>, R
   return [before, behind]
 }
 
+/** The first piece that a conflict about its version may be about; -1 if it is another conflict. */
+const refusedPiece = (pieces: ReadonlyArray<Piece>, reason: VersionConflict | EventIdConflict): number =>
+  reason instanceof VersionConflict
+    ? pieces.findIndex(
+        ({ encoded: { aggregateId, aggregateType, expectedVersion } }) =>
+          aggregateType === reason.aggregateType &&
+          aggregateId === reason.aggregateId &&
+          Object.is(expectedVersion, reason.expected)
+      )
+    : -1
+
+const eventIdOf = (event: Event.Appendable<Event.Tagged> | undefined): string | null =>
+  event instanceof Event.NewEvent ? (event.options.eventId ?? null) : null
+
+/** An item's id as it is shown, also if it is none. */
+const shownId = ({ aggregate, id }: Pick<Given, "aggregate" | "id">): string =>
+  Result.getOrElse(encode.aggregateId(aggregate, id), () => String(id))
+
+const isNamed = (event: Event.Appendable<Event.Tagged>): boolean => eventIdOf(event) !== null
+
 /**
- * Collects pieces. A stream that comes again, after others, begins a new chunk, so that order is kept; and so does an
- * event id, so that it is found to be known, or another event's.
+ * Collects pieces, in order. An event id that comes again begins a new chunk, so that it is found to be known, or another
+ * event's. Where no item may be set aside, a refused one ends its chunk: what is before it is written.
  */
 class Chunker {
   readonly #chunkEvents: number
+  readonly #refusedEnds: boolean
   #pieces: Array<Piece> = []
-  readonly #keys = new Set<string>()
+  #refused: Array<ImportFailed> = []
   readonly #eventIds = new Set<string>()
   #events = 0
   #characters = 0
 
-  constructor(chunkEvents: number) {
+  constructor(chunkEvents: number, refusedEnds: boolean) {
     this.#chunkEvents = chunkEvents
+    this.#refusedEnds = refusedEnds
   }
 
-  /** Adds a piece. Returns the chunk before it, if that is complete. */
-  add(piece: Piece): ReadonlyArray<ReadonlyArray<Piece>> {
-    const [key, characters] = [keyOf(piece), charactersOf(piece)]
+  /** Adds a piece, or an item that is none. Returns the chunks that are complete by that. */
+  add(piece: Piece | ImportFailed): ReadonlyArray<Chunk> {
+    if (piece instanceof ImportFailed) {
+      this.#refused.push(piece)
+      return this.#refusedEnds || this.#refused.length >= this.#chunkEvents ? this.take() : []
+    }
+    const characters = charactersOf(piece)
     const { events } = piece.encoded
     const full =
-      this.#keys.has(key) ||
       events.some(({ eventId }) => this.#eventIds.has(eventId)) ||
       this.#events + events.length > this.#chunkEvents ||
       this.#characters + characters > chunkCharacters
     const complete = full ? this.take() : []
     this.#pieces.push(piece)
-    this.#keys.add(key)
     for (const { eventId } of events) this.#eventIds.add(eventId)
     this.#events += events.length
     this.#characters += characters
@@ -153,14 +212,14 @@ class Chunker {
   }
 
   /** What has been collected, if there is anything. */
-  take(): ReadonlyArray<ReadonlyArray<Piece>> {
-    const pieces = this.#pieces
+  take(): ReadonlyArray<Chunk> {
+    const chunk: Chunk = { pieces: this.#pieces, refused: this.#refused }
     this.#pieces = []
-    this.#keys.clear()
+    this.#refused = []
     this.#eventIds.clear()
     this.#events = 0
     this.#characters = 0
-    return pieces.length === 0 ? [] : [pieces]
+    return chunk.pieces.length + chunk.refused.length === 0 ? [] : [chunk]
   }
 }
 
@@ -169,47 +228,61 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
   storage: EventStorage.EventStorage["Service"],
   limits: encode.Limits,
   tenantId: TenantId,
-  streams: Stream.Stream<ImportedEvents<Aggregate.Any>, E, R>,
-  { chunkEvents = defaultChunkEvents, onProgress, appendAll }: ImportThrough
-): Effect.fn.Return<Imported, E | AppendError | InvalidInput | Undecodable, R> {
+  items: Stream.Stream<ImportedEvents<Aggregate.Any>, E, R>,
+  { appendAll, chunkEvents = defaultChunkEvents, onProgress, setAsideAtMost = 0 }: ImportThrough
+): Effect.fn.Return<Imported, E | ImportError, R> {
   if (!Number.isSafeInteger(chunkEvents) || chunkEvents < 1)
     return yield* Effect.die(new RangeError("chunkEvents must be a positive integer"))
+  if (!Number.isSafeInteger(setAsideAtMost) || setAsideAtMost < 0)
+    return yield* Effect.die(new RangeError("setAsideAtMost must be an integer, 0 or more"))
   const most = Math.min(chunkEvents, limits.appendEvents)
   const context = yield* CurrentEventContext
-  let imported: Imported = { appended: 0, known: 0, position: 0 }
+  const setAside: Array<ImportFailed> = []
+  let imported: Imported = { appended: 0, known: 0, position: 0, setAside }
+  /** The last item that was refused: what is left of it is passed over. */
+  let refusedItem = 0
 
   const toPieces = (
-    given: ImportedEvents<Aggregate.Any>
-  ): Effect.Effect<ReadonlyArray<Piece>, InvalidInput> =>
-    Effect.flatMap(currentMillis, (now) =>
-      Effect.fromResult(
-        Result.gen(function* () {
-          const nameless = given.events.find(
-            (event) => !(event instanceof Event.NewEvent) || event.options.eventId === undefined
-          )
-          if (nameless !== undefined) {
-            return yield* Result.fail(
-              new InvalidInput({
-                reason: new InvalidEvent({
-                  aggregateType: given.aggregate.type,
-                  eventType: (nameless instanceof Event.NewEvent ? nameless.payload : nameless)._tag,
-                  path: ["eventId"],
-                  reason: "is missing: without it the import could not be run again"
-                })
-              })
-            )
-          }
-          const pieces: Array<Piece> = []
-          for (let from = 0; from < given.events.length; from += most) {
-            const expectedVersion = expectedAt(given.expectedVersion ?? "any", from)
-            const part: Given = { ...given, expectedVersion, events: given.events.slice(from, from + most) }
-            const [prepared] = yield* encode.streams([part], { context, now, limits })
-            if (prepared !== undefined) pieces.push({ given: part, encoded: prepared.append })
-          }
-          return pieces
-        })
-      )
-    )
+    given: ImportedEvents<Aggregate.Any>,
+    item: number,
+    now: number
+  ): ReadonlyArray<Piece | ImportFailed> => {
+    const fail = (reason: InvalidReason, event: Event.Appendable<Event.Tagged> | undefined) =>
+      new ImportFailed({
+        item,
+        aggregateType: given.aggregate.type,
+        aggregateId: shownId(given),
+        eventId: eventIdOf(event),
+        reason
+      })
+    const nameless = given.events.find((event) => !isNamed(event))
+    if (nameless !== undefined) {
+      const reason = new InvalidEvent({
+        aggregateType: given.aggregate.type,
+        eventType: (nameless instanceof Event.NewEvent ? nameless.payload : nameless)._tag,
+        path: ["eventId"],
+        reason: "is missing: without it the import could not be run again"
+      })
+      return [fail(reason, nameless)]
+    }
+    const pieces: Array<Piece> = []
+    const encoded = (events: Given["events"], expectedVersion: ExpectedVersion) =>
+      encode.streams([{ ...given, expectedVersion, events }], { context, now, limits })
+    for (let from = 0; from < given.events.length; from += most) {
+      const expectedVersion = expectedAt(given.expectedVersion ?? "any", from)
+      const events = given.events.slice(from, from + most)
+      const prepared = encoded(events, expectedVersion)
+      if (Result.isFailure(prepared)) {
+        // which of them it is about: the first one that is refused alone, if any is
+        const bad = events.find((event) => Result.isFailure(encoded([event], expectedVersion)))
+        return [fail(prepared.failure.reason, bad ?? events[0])]
+      }
+      const [only] = prepared.success
+      if (only !== undefined)
+        pieces.push({ item, given: { ...given, expectedVersion, events }, encoded: only.append })
+    }
+    return pieces
+  }
 
   const write = (
     pieces: ReadonlyArray<Piece>
@@ -224,46 +297,84 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
           })
         )
 
-  /** Appends a chunk. If only some of it had been appended before, the chunks were others then: it goes by halves. */
-  const append = (
-    pieces: ReadonlyArray<Piece>
-  ): Effect.Effect<void, AppendError | InvalidInput | Undecodable> =>
-    Effect.matchEffect(write(pieces), {
-      onFailure: (error) => {
-        if (!(error instanceof Conflict && error.reason instanceof EventIdConflict) || eventsIn(pieces) === 1)
-          return Effect.fail(error)
-        const [before, behind] = halves(pieces)
-        return Effect.andThen(
-          append(before),
-          Effect.suspend(() => append(behind))
-        )
-      },
-      onSuccess: ({ replayed, positions }) =>
-        Effect.sync(() => {
-          imported = {
-            appended: imported.appended + (replayed ? 0 : positions.length),
-            known: imported.known + (replayed ? positions.length : 0),
-            position: positions.reduce((left, right) => Math.max(left, right), imported.position)
-          }
-        })
+  const refuse = (refused: ImportFailed): Effect.Effect<void, ImportFailed> =>
+    Effect.suspend(() => {
+      refusedItem = refused.item
+      if (setAside.length === setAsideAtMost) return Effect.fail(refused)
+      setAside.push(refused)
+      return Effect.void
     })
 
-  yield* streams.pipe(
-    Stream.mapEffect(toPieces),
+  const refusePiece = ({ encoded, item }: Piece, reason: ImportFailed["reason"]) =>
+    refuse(
+      new ImportFailed({
+        item,
+        aggregateType: encoded.aggregateType,
+        aggregateId: encoded.aggregateId,
+        eventId: encoded.events[0]?.eventId ?? null,
+        reason
+      })
+    )
+
+  /**
+   * Appends pieces, in order. If one is refused, those before it and those behind it are appended apart. If only some of
+   * the events had been appended before, the chunks were others then: it goes by halves.
+   */
+  const append = (given: ReadonlyArray<Piece>): Effect.Effect<void, ImportError> =>
+    Effect.suspend(() => {
+      const pieces = given.filter(({ item }) => item !== refusedItem)
+      const [first] = pieces
+      if (first === undefined) return Effect.void
+      const inTurn = (parts: ReadonlyArray<ReadonlyArray<Piece>>) =>
+        Effect.forEach(parts, append, { discard: true })
+      return Effect.matchEffect(write(pieces), {
+        onFailure: (error): Effect.Effect<void, ImportError> => {
+          if (error instanceof InvalidInput) return refusePiece(first, error.reason)
+          if (!(error instanceof Conflict)) return Effect.fail(error)
+          const { reason } = error
+          if (!(reason instanceof VersionConflict || reason instanceof EventIdConflict))
+            return Effect.die(error)
+          if (eventsIn(pieces) === 1 || (pieces.length === 1 && reason instanceof VersionConflict))
+            return refusePiece(first, reason)
+          const at = refusedPiece(pieces, reason)
+          return at < 0
+            ? inTurn(halves(pieces))
+            : inTurn([pieces.slice(0, at), pieces.slice(at, at + 1), pieces.slice(at + 1)])
+        },
+        onSuccess: ({ replayed, positions }) =>
+          Effect.sync(() => {
+            imported = {
+              appended: imported.appended + (replayed ? 0 : positions.length),
+              known: imported.known + (replayed ? positions.length : 0),
+              position: positions.reduce((left, right) => Math.max(left, right), imported.position),
+              setAside
+            }
+          })
+      })
+    })
+
+  yield* items.pipe(
+    Stream.mapAccum(
+      () => 1,
+      (item, given) => [item + 1, [{ item, given }]] as const
+    ),
+    Stream.mapEffect(({ item, given }) => Effect.map(currentMillis, (now) => toPieces(given, item, now))),
     Stream.flattenIterable,
     Stream.mapAccum(
-      () => new Chunker(most),
+      () => new Chunker(most, setAsideAtMost === 0),
       (chunker, piece) => [chunker, chunker.add(piece)] as const,
       { onHalt: (chunker) => chunker.take() }
     ),
     // The next chunk is encoded while one is under way.
     Stream.buffer({ capacity: 1 }),
-    Stream.runForEach((pieces) =>
-      Effect.andThen(
-        append(pieces),
-        Effect.suspend(() => onProgress?.(imported) ?? Effect.void)
+    Stream.runForEach(({ pieces, refused }) =>
+      append(pieces).pipe(
+        Effect.andThen(Effect.forEach(refused, refuse, { discard: true })),
+        Effect.andThen(
+          Effect.suspend(() => onProgress?.({ ...imported, setAside: [...setAside] }) ?? Effect.void)
+        )
       )
     )
   )
-  return imported
+  return { ...imported, setAside: [...setAside] }
 })

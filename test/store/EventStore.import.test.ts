@@ -15,7 +15,6 @@ import {
   inMemory,
   onDriver
 } from "../support/bank.ts"
-import { flipped } from "../../src/testing/failures.ts"
 
 type Given = EventStore.ImportedEvents<typeof Account>
 
@@ -58,6 +57,33 @@ const expected = (events: ReadonlyArray<Given>) =>
     })
   )
 
+/** The error of an import of which an item is refused. */
+const refusalOf = <A, E, R>(
+  imported: Effect.Effect<A, E, R>
+): Effect.Effect<EventStore.ImportFailed, A | E, R> =>
+  Effect.flip(imported).pipe(
+    Effect.flatMap((error) =>
+      error instanceof EventStore.ImportFailed ? Effect.succeed(error) : Effect.fail(error)
+    )
+  )
+
+const idsOf = (events: ReadonlyArray<Given>): ReadonlyArray<string | undefined> =>
+  events.flatMap((item) =>
+    item.events.map((event) => (event instanceof Event.NewEvent ? event.options.eventId : undefined))
+  )
+
+/** A log in the order of time: one event an item, of many streams that come again and again. */
+const inOrderOfTime = (events: number, streams: number): ReadonlyArray<Given> =>
+  Array.from({ length: events }, (_, n) => given(`account ${(n * 7919) % streams}`, [n]))
+
+/** The ids of the events of the log, by position. */
+const storedIds = EventStore.EventStore.use((store) =>
+  store.readLog({ aggregates: [Account] }).pipe(
+    Stream.map(({ eventId }): string => eventId),
+    Stream.runCollect
+  )
+)
+
 /** Runs of events of three streams, which come again and again. */
 const interleaved = (): ReadonlyArray<Given> =>
   Array.from({ length: 20 }, (_, index) =>
@@ -74,7 +100,7 @@ for (const backend of backends) {
         Effect.gen(function* () {
           const events = interleaved()
           const imported = yield* importAll(events, { chunkEvents })
-          assert.deepStrictEqual(imported, { appended: 50, known: 0, position: 50 })
+          assert.deepStrictEqual(imported, { appended: 50, known: 0, position: 50, setAside: [] })
           assert.deepStrictEqual(yield* stored, expected(events))
         }).pipe(asNewTenant)
       )
@@ -86,12 +112,18 @@ for (const backend of backends) {
         // Stopped after a few of them, in the middle of what the next run takes for a chunk.
         const first = yield* importAll(events.slice(0, 7), { chunkEvents: 3 })
         const second = yield* importAll(events, { chunkEvents: 11 })
-        assert.deepStrictEqual(second, { appended: 50 - first.appended, known: first.appended, position: 50 })
+        assert.deepStrictEqual(second, {
+          appended: 50 - first.appended,
+          known: first.appended,
+          position: 50,
+          setAside: []
+        })
         assert.deepStrictEqual(yield* stored, expected(events))
         assert.deepStrictEqual(yield* importAll(events, { chunkEvents: 5 }), {
           appended: 0,
           known: 50,
-          position: 50
+          position: 50,
+          setAside: []
         })
         assert.lengthOf(yield* stored, 50)
       }).pipe(asNewTenant)
@@ -106,24 +138,66 @@ for (const backend of backends) {
           given("two", [6], 7),
           given("three", [7])
         ]
-        const conflict = yield* flipped(importAll(events))
-        assert.deepInclude(conflict, { _tag: "VersionConflict", aggregateId: "two", expected: 7, actual: 1 })
+        const failed = yield* refusalOf(importAll(events))
+        assert.deepInclude(failed, { item: 4, aggregateType: "Account", aggregateId: "two" })
+        assert.strictEqual(failed.eventId, idsOf(events)[5])
+        assert.deepInclude(failed.reason, { _tag: "VersionConflict", expected: 7, actual: 1 })
+        assert.include(failed.message, "item 4 of the import (Account two, event ")
         assert.deepStrictEqual(yield* stored, [
           ["one", 1],
           ["one", 2],
           ["one", 3],
-          ["two", 4]
+          ["two", 4],
+          ["one", 5]
         ])
       }).pipe(asNewTenant)
+    )
+
+    it.effect("sets items aside that are refused, if it may, and writes the others in order", () =>
+      Effect.gen(function* () {
+        const bad = given("two", [6, 60], 7)
+        const nameless: Given = { aggregate: Account, id: "two", events: [deposited(1)] }
+        const events = [
+          given("one", [1, 2, 3], "noStream"),
+          given("two", [4], 0),
+          bad,
+          nameless,
+          given("one", [5], 3)
+        ]
+        for (const chunkEvents of [1, 2, 1000]) {
+          yield* Effect.gen(function* () {
+            const imported = yield* importAll(events, { chunkEvents, setAsideAtMost: 2 })
+            assert.deepInclude(imported, { appended: 5, known: 0, position: 5 })
+            assert.sameDeepMembers(
+              imported.setAside.map(({ item, reason }) => [item, reason._tag]),
+              [
+                [3, "VersionConflict"],
+                [4, "InvalidEvent"]
+              ]
+            )
+            assert.deepStrictEqual(yield* stored, expected([...events.slice(0, 2), ...events.slice(4)]))
+            const again = yield* importAll(events, { chunkEvents, setAsideAtMost: 2 })
+            assert.deepInclude(again, { appended: 0, known: 5, position: 5 })
+            assert.lengthOf(again.setAside, 2)
+            const tooMany = yield* refusalOf(importAll(events, { chunkEvents, setAsideAtMost: 1 }))
+            assert.include([3, 4], tooMany.item)
+          }).pipe(asNewTenant)
+        }
+      })
     )
 
     it.effect("expects the given version also of what is left of a chunk", () =>
       Effect.gen(function* () {
         const whole = given("one", [1, 2, 3, 4, 5, 6, 7, 8, 9], "noStream")
         yield* importAll([{ ...whole, events: whole.events.slice(0, 4) }], { chunkEvents: 3 })
-        assert.deepStrictEqual(yield* importAll([whole]), { appended: 5, known: 4, position: 9 })
+        assert.deepStrictEqual(yield* importAll([whole]), {
+          appended: 5,
+          known: 4,
+          position: 9,
+          setAside: []
+        })
         const other = given("one", [10, 11], "noStream")
-        assert.strictEqual((yield* flipped(importAll([other])))._tag, "VersionConflict")
+        assert.strictEqual((yield* refusalOf(importAll([other]))).reason._tag, "VersionConflict")
         assert.lengthOf(yield* stored, 9)
       }).pipe(asNewTenant)
     )
@@ -140,9 +214,10 @@ for (const backend of backends) {
           id: "two",
           events: [Event.make(deposited(99), { eventId })]
         }
-        const conflict = yield* flipped(importAll([one, three, forged]))
+        const failed = yield* refusalOf(importAll([one, three, forged]))
+        assert.deepInclude(failed, { item: 3, aggregateId: "two", eventId: eventId ?? null })
         assert.deepStrictEqual(
-          conflict,
+          failed.reason,
           new EventIdConflict({ tenantId: yield* Tenant.CurrentTenant, eventId: eventId ?? "" })
         )
         assert.deepStrictEqual(yield* stored, expected([one, two, three]))
@@ -153,8 +228,9 @@ for (const backend of backends) {
       Effect.gen(function* () {
         const one = given("one", [1])
         const again: Given = { ...one, id: "two" }
-        const conflict = yield* flipped(importAll([one, given("other", [2]), again]))
-        assert.strictEqual(conflict._tag, "EventIdConflict")
+        const failed = yield* refusalOf(importAll([one, given("other", [2]), again]))
+        assert.deepInclude(failed, { item: 3, aggregateId: "two" })
+        assert.strictEqual(failed.reason._tag, "EventIdConflict")
         assert.deepStrictEqual(yield* stored, [
           ["one", 1],
           ["other", 2]
@@ -163,7 +239,8 @@ for (const backend of backends) {
         assert.deepStrictEqual(yield* importAll([given("third", [3]), one, one]), {
           appended: 1,
           known: 2,
-          position: 3
+          position: 3,
+          setAside: []
         })
       }).pipe(asNewTenant)
     )
@@ -180,24 +257,53 @@ for (const backend of backends) {
   })
 }
 
+for (const backend of backends.filter(({ name }) => name !== "PGlite")) {
+  layer(onDriver(backend.layer), { excludeTestServices: true })(`a log on ${backend.name}`, (it) => {
+    it.effect(
+      "in the order of time keeps it: position k is input k, after a stop and on a run again as well",
+      () =>
+        Effect.gen(function* () {
+          const events = inOrderOfTime(13_410, 1000)
+          const ids = idsOf(events)
+          const stopped = yield* importAll(events, {
+            chunkEvents: 700,
+            onProgress: ({ position }) => (position > 4000 ? Effect.interrupt : Effect.void)
+          }).pipe(Effect.exit)
+          assert.isTrue(Exit.hasInterrupts(stopped))
+          const before = yield* storedIds
+          assert.deepStrictEqual(before, ids.slice(0, before.length))
+          const { appended, known, position } = yield* importAll(events)
+          assert.deepStrictEqual([appended, known, position], [13_410 - before.length, before.length, 13_410])
+          assert.deepStrictEqual(yield* storedIds, ids)
+          assert.deepInclude(yield* importAll(events, { chunkEvents: 900 }), { appended: 0, known: 13_410 })
+          assert.deepStrictEqual(yield* storedIds, ids)
+        }).pipe(asNewTenant)
+    )
+  })
+}
+
 describe("an import", () => {
   it.effect(
     "refuses an event without an id of its own, and one that cannot be stored, with what was before it written",
     () =>
       Effect.gen(function* () {
         const nameless: Given = { aggregate: Account, id: "one", events: [deposited(1)] }
-        assert.deepInclude(yield* flipped(importAll([given("one", [1]), nameless])), {
-          _tag: "InvalidEvent",
-          path: ["eventId"]
-        })
+        const failed = yield* refusalOf(importAll([given("one", [1]), nameless]))
+        assert.deepInclude(failed, { item: 2, aggregateId: "one", eventId: null })
+        assert.deepInclude(failed.reason, { _tag: "InvalidEvent", path: ["eventId"] })
         const whole = given("one", [1])
         const wrong = Event.make<typeof Deposited.Type>(
           { _tag: "Deposited", amount: Number.NaN },
           { eventId: Event.generateId() }
         )
         const invalid: Given = { ...whole, events: [...whole.events, wrong] }
-        assert.strictEqual((yield* flipped(importAll([invalid])))._tag, "InvalidEvent")
-        assert.deepStrictEqual(yield* stored, [["one", 1]])
+        const other = yield* refusalOf(importAll([given("two", [2]), invalid]))
+        assert.deepInclude(other, { item: 2, eventId: idsOf([invalid])[1] ?? null })
+        assert.strictEqual(other.reason._tag, "InvalidEvent")
+        assert.deepStrictEqual(yield* stored, [
+          ["one", 1],
+          ["two", 2]
+        ])
       }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
@@ -210,19 +316,20 @@ describe("an import", () => {
         onProgress: (soFar) => Effect.sync(() => seen.push(soFar))
       })
       assert.deepStrictEqual(seen, [
-        { appended: 2, known: 0, position: 3 },
-        { appended: 4, known: 0, position: 5 },
-        { appended: 6, known: 0, position: 7 }
+        { appended: 2, known: 0, position: 3, setAside: [] },
+        { appended: 4, known: 0, position: 5, setAside: [] },
+        { appended: 6, known: 0, position: 7, setAside: [] }
       ])
     }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
   it.effect("of nothing does nothing, and one that fails to read leaves what it had", () =>
     Effect.gen(function* () {
-      assert.deepStrictEqual(yield* importAll([]), { appended: 0, known: 0, position: 0 })
+      assert.deepStrictEqual(yield* importAll([]), { appended: 0, known: 0, position: 0, setAside: [] })
       const failing = Stream.concat(Stream.make(given("one", [1, 2])), Stream.fail("torn"))
       const imported = EventStore.EventStore.use((store) => store.importEvents(failing, { chunkEvents: 1 }))
-      assert.strictEqual(yield* flipped(imported), "torn")
+      assert.strictEqual(yield* Effect.flip(imported), "torn")
+      assert.isTrue(Exit.hasDies(yield* Effect.exit(importAll([], { setAsideAtMost: -1 }))))
       for (const chunkEvents of [0, 1.5, Number.NaN]) {
         assert.isTrue(Exit.hasDies(yield* Effect.exit(importAll([], { chunkEvents }))))
       }

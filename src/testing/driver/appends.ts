@@ -96,6 +96,42 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
+  it.effect("a stream may come several times in an append, which takes effect in the order given", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      yield* append(tenant, stream("two", events(1)))
+      const { positions, versions } = yield* append(
+        tenant,
+        stream("one", events(1), "noStream"),
+        stream("two", events(2), 1),
+        stream("one", events(1), 1),
+        stream("two", events(1), "any"),
+        stream("one", events(2), "streamExists")
+      )
+      assert.deepStrictEqual(positions, [2, 3, 4, 5, 6, 7, 8])
+      assert.deepStrictEqual(versions, [1, 2, 3, 2, 4, 3, 4])
+      const { rows } = yield* readLog(tenant)
+      assert.deepStrictEqual(
+        rows.map(({ aggregateId, version: at }) => [aggregateId, at]),
+        [
+          ["two", 1],
+          ["one", 1],
+          ["two", 2],
+          ["two", 3],
+          ["one", 2],
+          ["two", 4],
+          ["one", 3],
+          ["one", 4]
+        ]
+      )
+      for (const expected of ["noStream", 4, 6] as const) {
+        const streams = [stream("one", events(1), 4), stream("one", events(1), expected)]
+        assert.deepStrictEqual(yield* refused(tenant, ...streams), conflict(tenant, "one", expected, 5))
+      }
+      assert.strictEqual(yield* position(tenant), 8)
+    })
+  )
+
   it.effect("each stream of an append has an expectation of its own kind", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
