@@ -2,12 +2,25 @@
  * Binding a tenant on PostgreSQL. This is the only file that does, and always for one transaction: never for a session,
  * because the pool hands sessions on as they are.
  */
-import { Cause, Context, Effect, Option, Schedule } from "effect"
+import { Cause, Context, type Duration, Effect, Option, Schedule } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { leavingNothing } from "./sessionCleaning.ts"
+import * as deadlines from "./deadlines.ts"
 import * as pgError from "./sqlErrors.ts"
 import { type StorageUnavailable, TenantMismatch } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
+
+/**
+ * The longest wait for a connection, and for the answer to a statement of the store. Default: one minute.
+ *
+ * **Details**
+ *
+ * The server's `statement_timeout` should be shorter: it ends the work, frees its locks and says so. This one is for a
+ * connection that says nothing: it is closed, the statement is tried once more on another one, and then the caller is
+ * answered: with `StorageUnavailable`, or an append with `OutcomeUnknown`. Provide it to the layer of the store, whose
+ * group commit sends appends, and to the program. The embedded database has none.
+ */
+export const Silence: Context.Reference<Duration.Duration> = deadlines.Silence
 
 /** The tenant that a transaction of this fiber is bound to, and the connection of that transaction. */
 interface BoundTo {
@@ -177,25 +190,34 @@ export const statement = <A>(
   Effect.withFiber(({ context }) => {
     const open = openIn(context, sql)
     if (open !== undefined) return execute(open, false)
-    const once = Effect.scoped(
-      Effect.flatMap(sql.reserve, (connection) => {
-        const alone = execute(connection, true)
-        return cleaning(
-          connection,
-          commits ? Effect.andThen(run(connection, refuseOpenTransaction), alone) : alone
-        )
-      })
-    )
+    const once = deadlines.onConnection(sql, (connection) => {
+      const alone = execute(connection, true)
+      return cleaning(
+        connection,
+        commits ? Effect.andThen(run(connection, refuseOpenTransaction), alone) : alone
+      )
+    })
     // The schedule is for those that need it: setting it up takes a while, and most statements succeed.
     return Effect.catchIf(once, pgError.isTransient, (error) => {
       let failed: SqlError.SqlError | undefined = error
+      let unanswered: SqlError.SqlError | undefined
+      let silences = 0
+      const again = (found: SqlError.SqlError): boolean => {
+        if (deadlines.isUnanswered(found)) unanswered = found
+        // A second silence would be the caller's third deadline.
+        if (deadlines.isNoAnswer(found)) silences++
+        return silences < 2 && pgError.isTransient(found)
+      }
       const next = Effect.suspend(() => {
         if (failed === undefined) return once
         const first = Effect.fail(failed)
         failed = undefined
         return first
       })
-      return Effect.retry(next, { while: pgError.isTransient, schedule: retryTransient })
+      return Effect.retry(next, { while: again, schedule: retryTransient }).pipe(
+        // A later attempt that was refused says nothing of an earlier one that was sent.
+        Effect.mapError((last) => (unanswered !== undefined && pgError.isTransient(last) ? unanswered : last))
+      )
     })
   })
 

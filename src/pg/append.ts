@@ -3,7 +3,8 @@ import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import type { AppendReceipt, AppendRequest } from "../driver/EventStorage.ts"
 import * as PgTenant from "./PgTenant.ts"
-import type { AppendError } from "../driver/StoreError.ts"
+import { type AppendError, OutcomeUnknown } from "../driver/StoreError.ts"
+import { isUnanswered } from "./deadlines.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import * as groupCommit from "./groupCommit.ts"
 import * as pgAppend from "./appendBatch.ts"
@@ -78,6 +79,12 @@ const grownBy = (requests: ReadonlyArray<AppendRequest>, outcomes: Outcomes): Re
   return grown
 }
 
+const outcomeUnknown = ({ streams, tenantId }: AppendRequest): OutcomeUnknown =>
+  new OutcomeUnknown({
+    tenantId,
+    eventIds: streams.flatMap(({ events }) => events.map(({ eventId }) => eventId))
+  })
+
 /** `EventStorage.append` on a client. */
 export const make = (
   sql: SqlClient.SqlClient,
@@ -100,7 +107,15 @@ export const make = (
               )
             : pgError.isBoundToAnother(error)
               ? PgTenant.refuse(sql, requests[0]?.tenantId ?? "")
-              : Effect.succeed(requests.map(() => Exit.fail(pgError.toAppendError(error))))
+              : Effect.withFiber(({ context }) => {
+                  // What was sent in an open transaction is not stored without its commit.
+                  const unknown = isUnanswered(error) && PgTenant.openIn(context, sql) === undefined
+                  return Effect.succeed(
+                    requests.map((request) =>
+                      Exit.fail(unknown ? outcomeUnknown(request) : pgError.toAppendError(error))
+                    )
+                  )
+                })
       }
     )
 

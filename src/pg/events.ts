@@ -16,6 +16,7 @@ import * as pgRead from "./read.ts"
 import { type StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import * as PgCheck from "./PgCheck.ts"
+import * as deadlines from "./deadlines.ts"
 import * as PgTenant from "./PgTenant.ts"
 
 /** Settings of a store. */
@@ -106,6 +107,7 @@ export const make = (
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     yield* PgCheck.schema
+    yield* Effect.addFinalizer(() => deadlines.settle(sql))
     const isolation = PgCheck.isolation
     yield* options.onImpairedIsolation === "warn"
       ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))

@@ -23,8 +23,6 @@ interface Waiting<A, E> {
   readonly characters: number
   sent: boolean
   resume: (outcome: Effect.Effect<A, E>) => void
-  /** Called when the outcome is there, for an append that is interrupted while it is under way. */
-  settled: (() => void) | undefined
 }
 
 const charactersOf = ({ streams }: AppendRequest): number => {
@@ -50,7 +48,8 @@ const minAhead = 32
  * for a tenant that somebody else has locked: `run` gives no outcome for its appends, and they go out again by
  * themselves, to wait where nobody waits with them. A tenant is in one batch at a time; if many of its appends wait
  * meanwhile, a second batch of this tenant alone follows the first one and waits for it in the database. An append that
- * is interrupted while it waits here is not sent; one that is under way is awaited.
+ * is interrupted while it waits here is not sent; one that is under way is settled behind its caller, who is answered at
+ * once.
  */
 export const make = <A, E>(
   run: (
@@ -179,7 +178,6 @@ export const make = <A, E>(
               const outcome: Effect.Effect<A, E> | undefined = outcomeOf(exit, index)
               if (outcome === undefined) return true
               waiting.resume(outcome)
-              waiting.settled?.()
               return false
             })
             end(tenants)
@@ -196,10 +194,7 @@ export const make = <A, E>(
   /** Runs a batch that waits for whoever holds the locks. */
   const sendWaiting = (batch: Batch, then: () => void): void =>
     send(batch, true, (without) => {
-      for (const { resume, settled } of without) {
-        resume(noOutcome)
-        settled?.()
-      }
+      for (const { resume } of without) resume(noOutcome)
       then()
     })
 
@@ -229,37 +224,8 @@ export const make = <A, E>(
     })
   }
 
-  const queued = (request: AppendRequest): Effect.Effect<A, E> =>
-    Effect.callback<A, E>((resume) => {
-      const { tenantId } = request
-      const waiting: Waiting<A, E> = {
-        request,
-        characters: charactersOf(request),
-        sent: false,
-        resume,
-        settled: undefined
-      }
-      let queue = queues.get(tenantId)
-      if (queue === undefined) queues.set(tenantId, (queue = new Queue<Waiting<A, E>>()))
-      queue.add(waiting)
-      waitingAppends++
-      sendAll()
-      if (queue.size >= minAhead) sendAhead(tenantId)
-      return Effect.suspend(() => {
-        if (waiting.sent) {
-          return Effect.callback<void>((done) => {
-            waiting.settled = () => done(Effect.void)
-          })
-        }
-        queues.get(tenantId)?.remove(waiting)
-        waitingAppends--
-        return Effect.void
-      })
-    })
-
   /**
-   * An append that finds nobody waiting runs in the fiber of its caller, without interruption: a batch of one without
-   * what it takes to merge.
+   * An append that finds nobody waiting: a batch of one without what it takes to merge.
    */
   const alone = (request: AppendRequest): Effect.Effect<A, E> => {
     const { tenantId } = request
@@ -293,16 +259,39 @@ export const make = <A, E>(
     )
   }
 
-  // A fiber may be interrupted between any two steps: a place is taken in the step that sees to its being left.
-  return (request) =>
-    Effect.uninterruptibleMask((restore) =>
-      waitingAppends === 0 &&
-      handingOut === 0 &&
-      underWay < limits.concurrency &&
-      !served.has(request.tenantId)
-        ? alone(request)
-        : restore(queued(request))
-    )
+  const submit = (request: AppendRequest): Effect.Effect<A, E> =>
+    Effect.callback<A, E>((resume) => {
+      const { tenantId } = request
+      if (
+        waitingAppends === 0 &&
+        handingOut === 0 &&
+        underWay < limits.concurrency &&
+        !served.has(tenantId)
+      ) {
+        fork(Effect.map(Effect.exit(alone(request)), resume))
+        return
+      }
+      const waiting: Waiting<A, E> = {
+        request,
+        characters: charactersOf(request),
+        sent: false,
+        resume
+      }
+      let queue = queues.get(tenantId)
+      if (queue === undefined) queues.set(tenantId, (queue = new Queue<Waiting<A, E>>()))
+      queue.add(waiting)
+      waitingAppends++
+      sendAll()
+      if (queue.size >= minAhead) sendAhead(tenantId)
+      return Effect.sync(() => {
+        // What was sent is settled behind.
+        if (waiting.sent) return
+        queues.get(tenantId)?.remove(waiting)
+        waitingAppends--
+      })
+    })
+
+  return submit
 }
 
 const outcomeOf = <A, E>(

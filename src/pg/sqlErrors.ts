@@ -1,6 +1,7 @@
 /** What an error of the PostgreSQL client means. Its text stays inside: it may quote rows, keys and parameters. */
 import { Predicate } from "effect"
 import { SqlError } from "effect/sql"
+import { isNoAnswer } from "./deadlines.ts"
 import {
   ConnectionFailed,
   Contended,
@@ -66,6 +67,7 @@ const reasonOf = (operation: string, error: SqlError.SqlError): UnavailableReaso
     const reason = beginning === undefined ? undefined : kinds[beginning]?.(fields)
     if (reason !== undefined) return reason
   }
+  if (isNoAnswer(error)) return new TimedOut(fields)
   switch (error.reason._tag) {
     case "ConnectionError":
       return new ConnectionFailed({ ...fields, retryable: !certificate.test(found ?? "") })

@@ -126,8 +126,10 @@ for (const server of servers) {
             yield* held
             const interruption = yield* Effect.forkChild(Fiber.interrupt(fiber))
             yield* Effect.sleep("25 millis")
-            yield* release
+            // The caller is answered before the database is.
             yield* Fiber.join(interruption)
+            yield* release
+            yield* Effect.sleep("50 millis")
             yield* assertUsable
             assert.isAtMost((yield* log().pipe(as(tenant))).length, 1)
           })

@@ -1,0 +1,98 @@
+/** A connection on which packets vanish: whoever waits is answered, and nobody else waits with it. */
+import { assert, layer } from "@effect/vitest"
+import { Duration, Effect, Fiber } from "effect"
+import * as Event from "../../src/domain/Event.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
+import * as PgTenant from "../../src/pg/PgTenant.ts"
+import { as, log, texts, write } from "../../src/testing/isolation/kit.ts"
+import { servers } from "../support/Databases.ts"
+import { make as makeProxy, type TcpProxy } from "../support/TcpProxy.ts"
+import { layerOn, type Store, TenantDatabase } from "../support/tenantDatabase.ts"
+
+/** A store whose connections go through a proxy, with a short deadline for silence. */
+const throughProxy = <A, E, R>(
+  run: (proxy: TcpProxy) => Effect.Effect<A, E, R | Store>,
+  silence: Duration.Input = "300 millis"
+) =>
+  Effect.gen(function* () {
+    const database = yield* TenantDatabase
+    const proxy = yield* makeProxy(database.app)
+    const services = yield* database.store({
+      host: "127.0.0.1",
+      port: proxy.port,
+      maxConnections: 4,
+      prepare: false
+    })
+    return yield* run(proxy).pipe(Effect.provideContext(services))
+  }).pipe(
+    Effect.scoped,
+    Effect.provideService(PgTenant.Silence, Duration.fromInputUnsafe(silence)),
+    Effect.timeout("20 seconds")
+  )
+
+for (const server of servers) {
+  layer(layerOn(server), { excludeTestServices: true })(`a silent connection on ${server.name}`, (it) => {
+    for (const moment of ["before", "after"] as const) {
+      it.effect(`${moment} an append is done, is asked again on another one and stores once`, () =>
+        throughProxy(
+          Effect.fnUntraced(function* (proxy) {
+            const tenant = yield* Tenant.generate
+            const eventId = Event.generateId()
+            yield* write("first").pipe(as(tenant))
+            const { held } = proxy.hold("eventsourcing.append_", moment)
+            const appended = yield* write("once", { eventId, expected: 1 }).pipe(as(tenant))
+            yield* held
+            assert.strictEqual(appended.replayed, moment === "after")
+            assert.deepStrictEqual(texts(yield* log().pipe(as(tenant))), ["first", "once"])
+          })
+        )
+      )
+    }
+
+    it.effect("does not keep a caller with a deadline, nor the appends of other tenants", () =>
+      throughProxy(
+        Effect.fnUntraced(function* (proxy) {
+          const [tenant, other] = [yield* Tenant.generate, yield* Tenant.generate]
+          const { held } = proxy.hold("eventsourcing.append_", "before")
+          const began = Date.now()
+          const result = yield* write("lost").pipe(as(tenant), Effect.timeout("200 millis"), Effect.result)
+          yield* held
+          assert.strictEqual(result._tag, "Failure")
+          assert.isBelow(Date.now() - began, 1_000)
+          yield* write("goes on").pipe(as(other))
+          assert.deepStrictEqual(texts(yield* log().pipe(as(other))), ["goes on"])
+        }),
+        "1 minute"
+      )
+    )
+
+    it.effect("frees both places of group commit", () =>
+      throughProxy(
+        Effect.fnUntraced(function* (proxy) {
+          const lost: Array<Fiber.Fiber<unknown, unknown>> = []
+          for (let n = 0; n < 2; n++) {
+            const { held } = proxy.hold("eventsourcing.append_", "before")
+            lost.push(yield* Effect.forkChild(write(`${n}`).pipe(as(yield* Tenant.generate))))
+            yield* held
+          }
+          const other = yield* Tenant.generate
+          yield* write("goes on").pipe(as(other))
+          for (const fiber of lost) yield* Fiber.join(fiber)
+          assert.deepStrictEqual(texts(yield* log().pipe(as(other))), ["goes on"])
+        })
+      )
+    )
+
+    it.effect("is given up by a load", () =>
+      throughProxy(
+        Effect.fnUntraced(function* (proxy) {
+          const tenant = yield* Tenant.generate
+          yield* write("there").pipe(as(tenant))
+          const { held } = proxy.hold("eventsourcing.read_log", "before")
+          assert.deepStrictEqual(texts(yield* log().pipe(as(tenant))), ["there"])
+          yield* held
+        })
+      )
+    )
+  })
+}
