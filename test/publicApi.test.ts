@@ -109,7 +109,7 @@ describe("the public API", () => {
       PgMigrator: MigrationError applied files latest layer layerWith run runWith | File Options
       PgSilo: PgSilo PlacementMismatch admit layer migrateAll name | Database Migrated Options
       PgStorage: layer layerWith | Options PgStorageError
-      PgTenant: transaction
+      PgTenant: Silence transaction
       PgTenantDirectory: PgTenantDirectory UnknownPlacement add layer layerWith"
     `)
   })

@@ -263,7 +263,10 @@ for (const server of servers) {
           (_, n) =>
             // the store tries again by itself, but not for ever
             write(`${n}`, { stream: `${n % 3}`, eventId: Event.generateId() }).pipe(
-              Effect.retry({ while: (error) => error._tag === "StorageUnavailable" && error.retryable }),
+              Effect.retry({
+                while: (error) =>
+                  error._tag === "OutcomeUnknown" || (error._tag === "StorageUnavailable" && error.retryable)
+              }),
               as(tenants[n % 2] ?? assert.fail())
             ),
           { concurrency: 8 }

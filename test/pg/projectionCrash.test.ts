@@ -115,7 +115,10 @@ const load = Effect.fnUntraced(function* (
         Event.make(deposited(batch + index), { eventId: Event.generateId() })
       )
       yield* append(`account ${batch % 3}`, events).pipe(
-        Effect.retry({ while: (error) => error._tag === "StorageUnavailable" && error.retryable }),
+        Effect.retry({
+          while: (error) =>
+            error._tag === "OutcomeUnknown" || (error._tag === "StorageUnavailable" && error.retryable)
+        }),
         Tenant.provide(tenantId)
       )
       appended += events.length

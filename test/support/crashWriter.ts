@@ -62,7 +62,8 @@ export const write = (options: Options) =>
         ])
         const attempt: typeof append = append.pipe(
           Effect.catchIf(
-            (error) => error._tag === "StorageUnavailable" && error.retryable,
+            (error) =>
+              error._tag === "OutcomeUnknown" || (error._tag === "StorageUnavailable" && error.retryable),
             (error) => {
               if (error._tag === "StorageUnavailable") options.onUnavailable(error)
               return Effect.suspend(() => attempt)
