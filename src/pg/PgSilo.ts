@@ -161,7 +161,7 @@ export const layer = <E>(
       Effect.gen(function* () {
         const open = (
           placement: string
-        ): Effect.Effect<pgRoutedClient.PgMember, StorageUnavailable, Scope.Scope> =>
+        ): Effect.Effect<pgRoutedClient.PgBackend, StorageUnavailable, Scope.Scope> =>
           Effect.suspend(() => {
             const database = options.database(placement)
             if (database === undefined) {
@@ -185,7 +185,7 @@ export const layer = <E>(
         const { hints, router } = yield* RoutedStorage.makeRouter(open, options)
         const client = yield* pgRoutedClient.make(router)
         return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
-          Context.add(ProjectionStorage, routedProjections.make(router, client.within)),
+          Context.add(ProjectionStorage, routedProjections.make(router, client.inTransactionOf)),
           Context.add(SnapshotStorage, routedSnapshots.make(router)),
           Context.add(SqlClient.SqlClient, client.sql),
           Context.add(

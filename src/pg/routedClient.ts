@@ -5,10 +5,10 @@ import type { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
 import type { StorageUnavailable, TenantRefused, UnknownTenant } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
-import type { Member, Router } from "../routed/router.ts"
+import type { Backend, Router } from "../routed/router.ts"
 
 /** The storages of a database, and its client. */
-export interface PgMember extends Member {
+export interface PgBackend extends Backend {
   readonly sql: SqlClient.SqlClient
 }
 
@@ -16,8 +16,8 @@ export interface PgMember extends Member {
 export interface RoutedClient {
   readonly sql: SqlClient.SqlClient
   /** Says that an effect runs in a transaction of a database, which has been opened by its own client. */
-  readonly within: (
-    member: PgMember,
+  readonly inTransactionOf: (
+    backend: PgBackend,
     tenantId: TenantId | undefined
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Sends what an effect does to a database; a tenant of another one is refused, and another one's transaction. */
@@ -61,12 +61,12 @@ const toSqlError = (error: TenantRefused<UnknownTenant> | StorageUnavailable): S
 }
 
 export const make = (
-  router: Router<PgMember>
+  router: Router<PgBackend>
 ): Effect.Effect<RoutedClient, never, Scope.Scope | Reactivity.Reactivity> =>
   Effect.gen(function* () {
     /** The database that statements of the fiber go to, and the tenant whose database it is. */
     const current: Effect.Effect<
-      { readonly member: PgMember; readonly tenantId: TenantId | undefined },
+      { readonly backend: PgBackend; readonly tenantId: TenantId | undefined },
       SqlError.SqlError,
       Scope.Scope
     > = Effect.gen(function* () {
@@ -74,20 +74,20 @@ export const make = (
       const chosen = yield* router.chosen
       const tenantId = Option.getOrUndefined(yield* Effect.serviceOption(CurrentTenant))
       if (transaction !== undefined) {
-        if (chosen !== undefined && chosen !== transaction.member.placement) return yield* otherDatabase
+        if (chosen !== undefined && chosen !== transaction.backend.placement) return yield* otherDatabase
         // Of the tenants of one database, which of them sees what is for the database to say.
         if (tenantId !== undefined) yield* router.placementOf(tenantId)
         return transaction
       }
-      if (tenantId !== undefined) return { member: yield* router.acquireRegistered(tenantId), tenantId }
+      if (tenantId !== undefined) return { backend: yield* router.acquireRegistered(tenantId), tenantId }
       if (chosen === undefined) return yield* noTenant
-      return { member: yield* router.storages.acquire(chosen), tenantId }
+      return { backend: yield* router.storages.acquire(chosen), tenantId }
     }).pipe(Effect.mapError((error) => (SqlError.isSqlError(error) ? error : toSqlError(error))))
 
     const compiler = PgClient.makeCompiler()
     const spanAttributes: ReadonlyArray<readonly [string, unknown]> = [["db.system.name", "postgresql"]]
     const client = yield* SqlClient.make({
-      acquirer: Effect.flatMap(current, ({ member }) => member.sql.reserve),
+      acquirer: Effect.flatMap(current, ({ backend }) => backend.sql.reserve),
       compiler,
       driver: "pg",
       spanAttributes
@@ -95,11 +95,11 @@ export const make = (
     const Transaction = client.transactionService
 
     /** For one statement: that of the open transaction, if it may be used. */
-    const connection: SqlConnection.Acquirer = Effect.flatMap(current, ({ member }) =>
+    const connection: SqlConnection.Acquirer = Effect.flatMap(current, ({ backend }) =>
       Effect.flatMap(
         Effect.serviceOption(Transaction),
         Option.match({
-          onNone: () => member.sql.reserve,
+          onNone: () => backend.sql.reserve,
           onSome: ([opened]) => Effect.succeed(opened)
         })
       )
@@ -107,20 +107,20 @@ export const make = (
 
     /** The transaction that the database's own client has opened is that of the routed one, too. */
     const adopt =
-      (member: PgMember) =>
+      (backend: PgBackend) =>
       <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-        Effect.flatMap(Effect.serviceOption(member.sql.transactionService), (opened) =>
+        Effect.flatMap(Effect.serviceOption(backend.sql.transactionService), (opened) =>
           Option.isNone(opened) ? effect : Effect.provideService(effect, Transaction, opened.value)
         )
 
-    const within: RoutedClient["within"] = (member, tenantId) => (effect) =>
-      router.within(member, tenantId)(adopt(member)(effect))
+    const inTransactionOf: RoutedClient["inTransactionOf"] = (backend, tenantId) => (effect) =>
+      router.inTransactionOf(backend, tenantId)(adopt(backend)(effect))
 
     const withTransaction = <A, E, R>(
       effect: Effect.Effect<A, E, R>
     ): Effect.Effect<A, E | SqlError.SqlError, R> =>
-      router.use(current, ({ member, tenantId }) =>
-        member.sql.withTransaction(within(member, tenantId)(effect))
+      router.use(current, ({ backend, tenantId }) =>
+        backend.sql.withTransaction(inTransactionOf(backend, tenantId)(effect))
       )
 
     /** Runs after the transaction, and so without it. */
@@ -128,7 +128,7 @@ export const make = (
       Effect.flatMap(router.current, (transaction) =>
         transaction === undefined
           ? client.afterCommit(effect)
-          : transaction.member.sql.afterCommit(
+          : transaction.backend.sql.afterCommit(
               Effect.updateContext(
                 effect,
                 (context: Context.Context<R>) =>
@@ -144,7 +144,7 @@ export const make = (
     const sql: SqlClient.SqlClient = Object.assign(routed, { safe: routed })
     return {
       sql,
-      within,
+      inTransactionOf,
       on: (placement) => (effect) => Effect.provideService(effect, router.chosen, placement)
     }
   })

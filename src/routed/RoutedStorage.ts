@@ -9,7 +9,7 @@ import * as OpenStorages from "./openStorages.ts"
 import * as routedEvents from "./events.ts"
 import * as routedProjections from "./projections.ts"
 import * as routedSnapshots from "./snapshots.ts"
-import { type Member, problemOf, Router } from "./router.ts"
+import { type Backend, problemOf, Router } from "./router.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
@@ -48,7 +48,7 @@ export interface Options<E> extends Limits {
  *
  * @internal
  */
-export const makeRouter = Effect.fnUntraced(function* <M extends Member>(
+export const makeRouter = Effect.fnUntraced(function* <M extends Backend>(
   open: (placement: string) => Effect.Effect<M, StorageUnavailable, Scope.Scope>,
   { acquireTimeout = "5 seconds", idleTimeToLive = "5 minutes", maxOpen = 20 }: Limits
 ): Effect.fn.Return<
@@ -134,7 +134,7 @@ export const layerWith = <E>(
   layerPer([TenantDirectory], () =>
     Layer.effectContext(
       Effect.gen(function* () {
-        const open = (placement: string): Effect.Effect<Member, StorageUnavailable, Scope.Scope> =>
+        const open = (placement: string): Effect.Effect<Backend, StorageUnavailable, Scope.Scope> =>
           Effect.suspend(() => build(placement, options.storage(placement), () => true)).pipe(
             Effect.map((services) => ({
               placement,
@@ -146,7 +146,7 @@ export const layerWith = <E>(
           )
         const { hints, router } = yield* makeRouter(open, options)
         return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
-          Context.add(ProjectionStorage, routedProjections.make(router, router.within)),
+          Context.add(ProjectionStorage, routedProjections.make(router, router.inTransactionOf)),
           Context.add(SnapshotStorage, routedSnapshots.make(router))
         )
       })

@@ -4,12 +4,12 @@ import * as EventStorage from "../driver/EventStorage.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { mergedPage, type Placed, type Source } from "./mergedPages.ts"
-import { type Member, type Router, withoutUnknown } from "./router.ts"
+import { type Backend, type Router, unknownAsUnavailable } from "./router.ts"
 
 const compareTexts = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0)
 
 /** The events of all storages of a router. `hints` says that some log may have grown. */
-export const make = <M extends Member>(
+export const make = <M extends Backend>(
   router: Router<M>,
   hints: Stream.Stream<void>
 ): EventStorage.EventStorage["Service"] => {
@@ -18,7 +18,7 @@ export const make = <M extends Member>(
     operation: string,
     tenantId: TenantId,
     run: (events: EventStorage.EventStorage["Service"]) => Effect.Effect<A, E, R>
-  ) => withoutUnknown(operation)(router.ofRegistered(tenantId, ({ events }) => run(events)))
+  ) => unknownAsUnavailable(operation)(router.ofRegistered(tenantId, ({ events }) => run(events)))
 
   /** One page of each storage, under an access that is on record there. */
   const pages = <Row>(
@@ -27,7 +27,7 @@ export const make = <M extends Member>(
       events: EventStorage.EventStorage["Service"]
     ) => Effect.Effect<EventStorage.Page<Row>, StorageUnavailable>
   ): Effect.Effect<ReadonlyArray<Source<Row>>, StorageUnavailable> =>
-    router.everyOne((member) => Effect.andThen(router.requireAccess(member, accessId), run(member.events)))
+    router.onEvery((backend) => Effect.andThen(router.requireAccess(backend, accessId), run(backend.events)))
 
   /**
    * A tenant that has moved may have left rows behind: of tenants that several storages have rows of, those of the storage
@@ -74,7 +74,7 @@ export const make = <M extends Member>(
       read("read where a hash chain starts", tenantId, (events) => events.hashChainStart(tenantId)),
     // Where a tenant that is there need not be made, it is not tried: a database may not let it.
     provisionTenant: (tenantId) =>
-      withoutUnknown("provision a tenant")(
+      unknownAsUnavailable("provision a tenant")(
         router.ofTenant(tenantId, ({ events }) =>
           Effect.filterOrElse(events.tenantStatus(tenantId), Predicate.isNotUndefined, () =>
             events.provisionTenant(tenantId)
@@ -89,8 +89,11 @@ export const make = <M extends Member>(
       ),
     recordAccess: (access) => router.recordAccess(access),
     setTenantStatus: (request) =>
-      router.ofTenant(request.tenantId, (member) =>
-        Effect.andThen(router.requireAccess(member, request.accessId), member.events.setTenantStatus(request))
+      router.ofTenant(request.tenantId, (backend) =>
+        Effect.andThen(
+          router.requireAccess(backend, request.accessId),
+          backend.events.setTenantStatus(request)
+        )
       ),
     listTenants: ({ accessId, after, limit }) =>
       mergedPage({

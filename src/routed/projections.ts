@@ -3,7 +3,14 @@ import { Cause, Clock, Effect, Exit, Option, Semaphore } from "effect"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
-import { type Answer, firstFailure, type Member, problemOf, type Router, withoutUnknown } from "./router.ts"
+import {
+  type Answer,
+  firstFailure,
+  type Backend,
+  problemOf,
+  type Router,
+  unknownAsUnavailable
+} from "./router.ts"
 
 /** How long a storage that failed is left alone at first and at most, in milliseconds: the others do not wait for it. */
 const rest = { first: 1000, longest: 5000 }
@@ -23,14 +30,14 @@ interface Resting {
 type Registration = ProjectionStorage.ProjectionKey & { readonly startAt: "beginning" | "now" }
 
 /** Puts an open transaction of a storage around what runs in it. */
-export type Within<M> = (
-  member: M,
+export type InTransactionOf<M> = (
+  backend: M,
   tenantId: TenantId | undefined
 ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-export const make = <M extends Member>(
+export const make = <M extends Backend>(
   router: Router<M>,
-  within: Within<M>
+  inTransactionOf: InTransactionOf<M>
 ): ProjectionStorage.ProjectionStorage["Service"] => {
   const resting = new Map<string, Resting>()
   /** What is to be registered where a storage is used for the first time, or again after it could not be reached. */
@@ -42,14 +49,14 @@ export const make = <M extends Member>(
   const keyOf = ({ projection, version }: ProjectionStorage.ProjectionKey) =>
     JSON.stringify([projection, version])
 
-  const register = (member: M, wanted: ReadonlyArray<Registration>) =>
+  const register = (backend: M, wanted: ReadonlyArray<Registration>) =>
     Effect.suspend(() => {
-      const done = registered.get(member.placement) ?? new Set<string>()
-      registered.set(member.placement, done)
+      const done = registered.get(backend.placement) ?? new Set<string>()
+      registered.set(backend.placement, done)
       const missing = wanted.filter((one) => !done.has(keyOf(one)))
       if (missing.length === 0) return Effect.void
       return Effect.andThen(
-        member.projections.register(missing),
+        backend.projections.register(missing),
         Effect.sync(() => {
           for (const one of missing) done.add(keyOf(one))
         })
@@ -60,14 +67,14 @@ export const make = <M extends Member>(
    * In a storage that is met later, everything begins at the beginning: whatever is there came after `register`, or would
    * be missed.
    */
-  const registerLate = (member: M) =>
+  const registerLate = (backend: M) =>
     Effect.suspend(() => {
-      const done = registered.get(member.placement)
+      const done = registered.get(backend.placement)
       return registrations.size === (done?.size ?? 0)
         ? Effect.void
         : registering.withPermit(
             register(
-              member,
+              backend,
               [...registrations.values()].map(({ projection, version }) => ({
                 projection,
                 version,
@@ -98,18 +105,18 @@ export const make = <M extends Member>(
     operation: string,
     tenantId: TenantId,
     run: (projections: ProjectionStorage.ProjectionStorage["Service"]) => Effect.Effect<A, E, R>
-  ) => withoutUnknown(operation)(router.ofRegistered(tenantId, ({ projections }) => run(projections)))
+  ) => unknownAsUnavailable(operation)(router.ofRegistered(tenantId, ({ projections }) => run(projections)))
 
   /** Runs the body of a claim, unless the tenant lives somewhere else by now; what it left is not worked on. */
   const inPlace = <A, E, R>(
-    member: M,
+    backend: M,
     claim: ProjectionStorage.Claim,
     body: Effect.Effect<A, E, R>
   ): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> =>
     Effect.catchTag(router.directory.placement(claim.tenantId), "TenantRefused", () => Effect.undefined).pipe(
       Effect.flatMap((placement): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> => {
-        if (placement === member.placement) return Effect.asSome(body)
-        return member.projections
+        if (placement === backend.placement) return Effect.asSome(body)
+        return backend.projections
           .fail({
             claim,
             position: claim.position + 1,
@@ -121,7 +128,7 @@ export const make = <M extends Member>(
             Effect.andThen(
               Effect.logWarning("A database has unfinished projections of a tenant that is elsewhere")
             ),
-            Effect.annotateLogs({ database: member.placement, tenantId: claim.tenantId }),
+            Effect.annotateLogs({ database: backend.placement, tenantId: claim.tenantId }),
             Effect.as(Option.none<A>())
           )
       })
@@ -129,16 +136,16 @@ export const make = <M extends Member>(
 
   /** Claims once in a storage. None: nothing to do there. */
   const workIn = <A, E, R>(
-    member: M,
+    backend: M,
     request: ProjectionStorage.WorkRequest,
     body: (claim: ProjectionStorage.Claim) => Effect.Effect<A, E, R>,
     left = maxAway
   ): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> => {
     const { accessId } = request
     return Effect.andThen(
-      accessId === undefined ? Effect.void : router.requireAccess(member, accessId),
-      member.projections.work(request, (claim) =>
-        within(member, claim.tenantId)(inPlace(member, claim, body(claim)))
+      accessId === undefined ? Effect.void : router.requireAccess(backend, accessId),
+      backend.projections.work(request, (claim) =>
+        inTransactionOf(backend, claim.tenantId)(inPlace(backend, claim, body(claim)))
       )
     ).pipe(
       Effect.flatMap(
@@ -147,7 +154,7 @@ export const make = <M extends Member>(
           onSome: (worked) =>
             Option.isSome(worked) || left === 0
               ? Effect.succeed(worked)
-              : workIn(member, request, body, left - 1)
+              : workIn(backend, request, body, left - 1)
         })
       )
     )
@@ -161,7 +168,7 @@ export const make = <M extends Member>(
             if (!registrations.has(keyOf(one))) registrations.set(keyOf(one), one)
           }
           return Effect.flatMap(
-            router.ofAll((member) => register(member, projections)),
+            router.ofAll((backend) => register(backend, projections)),
             (answers) => {
               const cause = firstFailure(answers)
               // Later it would not be "now" any more.
@@ -173,7 +180,7 @@ export const make = <M extends Member>(
         })
       ),
     sweep: Effect.flatMap(
-      router.ofAll((member) => Effect.andThen(registerLate(member), member.projections.sweep)),
+      router.ofAll((backend) => Effect.andThen(registerLate(backend), backend.projections.sweep)),
       (answers) => unlessAll("look for work", answers)
     ),
     work: <A, E, R>(
@@ -201,12 +208,12 @@ export const make = <M extends Member>(
           let opened = false
           let claimed = false
           const exit = yield* Effect.exit(
-            router.storages.use(placement, (member) =>
+            router.storages.use(placement, (backend) =>
               Effect.andThen(
-                registerLate(member),
+                registerLate(backend),
                 Effect.suspend(() => {
                   opened = true
-                  return workIn(member, request, (claim) => {
+                  return workIn(backend, request, (claim) => {
                     claimed = true
                     return body(claim)
                   })
@@ -232,8 +239,8 @@ export const make = <M extends Member>(
     attempt: (effect) =>
       Effect.flatMap(router.current, (transaction) => {
         if (transaction === undefined) return effect
-        const { member, tenantId } = transaction
-        return member.projections.attempt(within(member, tenantId)(effect))
+        const { backend, tenantId } = transaction
+        return backend.projections.attempt(inTransactionOf(backend, tenantId)(effect))
       }),
     advance: (claim, position) =>
       ofTenant("move a checkpoint", claim.tenantId, (storage) => storage.advance(claim, position)),
@@ -254,10 +261,10 @@ export const make = <M extends Member>(
         storage.switchRebuild(claim, options)
       ),
     transaction: (tenantId, effect, accessId) =>
-      router.use(withoutUnknown("run a transaction")(router.acquireRegistered(tenantId)), (member) =>
+      router.use(unknownAsUnavailable("run a transaction")(router.acquireRegistered(tenantId)), (backend) =>
         Effect.andThen(
-          accessId === undefined ? Effect.void : router.requireAccess(member, accessId),
-          member.projections.transaction(tenantId, within(member, tenantId)(effect), accessId)
+          accessId === undefined ? Effect.void : router.requireAccess(backend, accessId),
+          backend.projections.transaction(tenantId, inTransactionOf(backend, tenantId)(effect), accessId)
         )
       )
   })

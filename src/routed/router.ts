@@ -15,7 +15,7 @@ import type { TenantDirectory } from "./TenantDirectory.ts"
 import * as OpenStorages from "./openStorages.ts"
 
 /** The storages of one placement. */
-export interface Member {
+export interface Backend {
   readonly placement: string
   readonly events: EventStorage["Service"]
   readonly projections: ProjectionStorage["Service"]
@@ -26,7 +26,7 @@ export interface Member {
 
 /** The open transaction of a fiber: everything in it stays in one database. */
 interface Transaction<M> {
-  readonly member: M
+  readonly backend: M
   /** The tenant it is bound to, if it is known. */
   readonly tenantId: TenantId | undefined
 }
@@ -52,7 +52,7 @@ interface Access {
 let routers = 0
 
 /** Finds the storage of a tenant, and goes through all of them. */
-export class Router<M extends Member> {
+export class Router<M extends Backend> {
   readonly directory: TenantDirectory["Service"]
   readonly storages: OpenStorages.OpenStorages<M>
   /** The open transaction of the fiber. Of this router alone: a program may have several. */
@@ -77,17 +77,17 @@ export class Router<M extends Member> {
   }
 
   /** Says that an effect runs in an open transaction of a storage. */
-  readonly within =
-    (member: M, tenantId: TenantId | undefined) =>
+  readonly inTransactionOf =
+    (backend: M, tenantId: TenantId | undefined) =>
     <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
       Effect.flatMap(this.current, (outer) =>
         Effect.flatMap(this.chosen, (chosen) =>
           effect.pipe(
-            Effect.provideService(this.current, { member, tenantId }),
+            Effect.provideService(this.current, { backend, tenantId }),
             // What was chosen around work on projections says nothing about where that work is.
             Effect.provideService(
               this.chosen,
-              outer === undefined && chosen !== member.placement ? undefined : chosen
+              outer === undefined && chosen !== backend.placement ? undefined : chosen
             )
           )
         )
@@ -103,17 +103,17 @@ export class Router<M extends Member> {
     Effect.flatMap(this.current, (transaction) =>
       Effect.flatMap(
         transaction?.tenantId === tenantId
-          ? Effect.succeed(transaction.member.placement)
+          ? Effect.succeed(transaction.backend.placement)
           : this.directory.placement(tenantId),
         (placement) =>
           Effect.flatMap(this.chosen, (chosen) =>
-            (transaction?.member.placement ?? placement) === placement && (chosen ?? placement) === placement
+            (transaction?.backend.placement ?? placement) === placement && (chosen ?? placement) === placement
               ? Effect.succeed(placement)
               : Effect.andThen(
                   // The transaction's own storage refuses the tenant as well, and remembers it.
                   transaction === undefined
                     ? Effect.void
-                    : transaction.member.projections.transaction(tenantId, Effect.void),
+                    : transaction.backend.projections.transaction(tenantId, Effect.void),
                   Effect.die(new TenantMismatch({ tenantId }))
                 )
           )
@@ -129,7 +129,7 @@ export class Router<M extends Member> {
   ): Effect.Effect<M, TenantRefused<UnknownTenant> | StorageUnavailable, Scope.Scope> =>
     Effect.flatMap(this.placementOf(tenantId), (placement) =>
       Effect.flatMap(this.current, (transaction) =>
-        transaction === undefined ? this.storages.acquire(placement) : Effect.succeed(transaction.member)
+        transaction === undefined ? this.storages.acquire(placement) : Effect.succeed(transaction.backend)
       )
     )
 
@@ -137,7 +137,7 @@ export class Router<M extends Member> {
   readonly acquireRegistered = (
     tenantId: TenantId
   ): Effect.Effect<M, TenantRefused<UnknownTenant> | StorageUnavailable, Scope.Scope> =>
-    Effect.tap(this.acquire(tenantId), (member) => this.requireRegistered(member, tenantId))
+    Effect.tap(this.acquire(tenantId), (backend) => this.requireRegistered(backend, tenantId))
 
   /** Runs an effect with a storage that stays open meanwhile. */
   readonly use = <B, E, A, E2, R>(
@@ -153,14 +153,14 @@ export class Router<M extends Member> {
   /** Runs an effect with the storage of a tenant. */
   readonly ofTenant = <A, E, R>(
     tenantId: TenantId,
-    run: (member: M) => Effect.Effect<A, E, R>
+    run: (backend: M) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | TenantRefused<UnknownTenant> | StorageUnavailable, R> =>
     this.use(this.acquire(tenantId), run)
 
   /** The same where the tenant is registered, if the storage says that it must be. */
   readonly ofRegistered = <A, E, R>(
     tenantId: TenantId,
-    run: (member: M) => Effect.Effect<A, E, R>
+    run: (backend: M) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | TenantRefused<UnknownTenant> | StorageUnavailable, R> =>
     this.use(this.acquireRegistered(tenantId), run)
 
@@ -169,16 +169,16 @@ export class Router<M extends Member> {
    * a tenant that was sent to another one's database finds itself unknown there.
    */
   readonly requireRegistered = (
-    member: M,
+    backend: M,
     tenantId: TenantId
   ): Effect.Effect<void, TenantRefused<UnknownTenant> | StorageUnavailable> => {
-    if (!member.dedicated) return Effect.void
-    const known = this.#registered.get(member)
+    if (!backend.dedicated) return Effect.void
+    const known = this.#registered.get(backend)
     if (known?.has(tenantId) === true) return Effect.void
-    return Effect.flatMap(member.events.tenantStatus(tenantId), (status) => {
+    return Effect.flatMap(backend.events.tenantStatus(tenantId), (status) => {
       if (status === undefined)
         return Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
-      if (known === undefined) this.#registered.set(member, new Set([tenantId]))
+      if (known === undefined) this.#registered.set(backend, new Set([tenantId]))
       else known.add(tenantId)
       return Effect.void
     })
@@ -186,7 +186,7 @@ export class Router<M extends Member> {
 
   /** Runs an effect with each of the storages, a few at a time: what each of them answered. */
   readonly ofAll = <A, R>(
-    run: (member: M) => Effect.Effect<A, StorageUnavailable, R>
+    run: (backend: M) => Effect.Effect<A, StorageUnavailable, R>
   ): Effect.Effect<ReadonlyArray<Answer<A>>, StorageUnavailable, R> =>
     Effect.flatMap(this.directory.placements, (placements) =>
       Effect.forEach(
@@ -201,8 +201,8 @@ export class Router<M extends Member> {
     )
 
   /** The same, where every storage must answer: what is read across tenants is never without some of them. */
-  readonly everyOne = <A, R>(
-    run: (member: M) => Effect.Effect<A, StorageUnavailable, R>
+  readonly onEvery = <A, R>(
+    run: (backend: M) => Effect.Effect<A, StorageUnavailable, R>
   ): Effect.Effect<ReadonlyArray<{ readonly placement: string; readonly value: A }>, StorageUnavailable, R> =>
     Effect.flatMap(this.directory.placements, (placements) =>
       Effect.forEach(
@@ -252,21 +252,21 @@ export class Router<M extends Member> {
   }
 
   /** Sees to it that an access is on record where it looks. One that nobody recorded is refused there. */
-  readonly requireAccess = (member: M, accessId: string): Effect.Effect<void, StorageUnavailable> =>
+  readonly requireAccess = (backend: M, accessId: string): Effect.Effect<void, StorageUnavailable> =>
     Effect.suspend(() => {
       const found = this.#accesses.get(accessId)
       if (found === undefined) return Effect.void
       this.#remember(accessId, found)
-      if (found.at.has(member.placement)) return Effect.void
+      if (found.at.has(backend.placement)) return Effect.void
       return Effect.andThen(
-        member.events.recordAccess({ ...found.access, accessId }),
-        Effect.sync(() => found.at.add(member.placement))
+        backend.events.recordAccess({ ...found.access, accessId }),
+        Effect.sync(() => found.at.add(backend.placement))
       )
     })
 }
 
 /** For operations that know no unknown tenant: a tenant without a database has nothing that could be read or changed. */
-export const withoutUnknown =
+export const unknownAsUnavailable =
   (operation: string) =>
   <A, E, R>(
     effect: Effect.Effect<A, E | TenantRefused<UnknownTenant>, R>

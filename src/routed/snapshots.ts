@@ -1,23 +1,23 @@
 /** Snapshots of tenants that are in several storages: each beside the events that it was folded from. */
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
-import { type Member, type Router, withoutUnknown } from "./router.ts"
+import { type Backend, type Router, unknownAsUnavailable } from "./router.ts"
 
 /**
  * The snapshots of all storages of a router. The tenant is the one in the key: what is taken in the background has no
  * current one.
  */
-export const make = <M extends Member>(router: Router<M>): SnapshotStorage["Service"] =>
+export const make = <M extends Backend>(router: Router<M>): SnapshotStorage["Service"] =>
   SnapshotStorage.of({
     load: (key) =>
-      withoutUnknown("load a snapshot")(
+      unknownAsUnavailable("load a snapshot")(
         router.ofRegistered(key.tenantId, ({ snapshots }) => snapshots.load(key))
       ),
     save: (snapshot) =>
-      withoutUnknown("save a snapshot")(
+      unknownAsUnavailable("save a snapshot")(
         router.ofRegistered(snapshot.tenantId, ({ snapshots }) => snapshots.save(snapshot))
       ),
     remove: (key) =>
-      withoutUnknown("remove a snapshot")(
+      unknownAsUnavailable("remove a snapshot")(
         router.ofRegistered(key.tenantId, ({ snapshots }) => snapshots.remove(key))
       )
   })
