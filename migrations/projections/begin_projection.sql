@@ -12,15 +12,17 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-  claim  record;
-  across boolean;
+  claim   record;
+  across  boolean;
+  cleaned text;
 begin
   if nullif(pg_catalog.current_setting('eventsourcing.tenant_id', true), '') is not null
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
   then
     raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
   end if;
-  perform eventsourcing.clean_session(false);
+  -- assigned, because a PERFORM would take longer
+  cleaned := eventsourcing.clean_session(false);
   select * into claim from eventsourcing.claim_projection(p_projections, p_versions);
   if not found then
     return;

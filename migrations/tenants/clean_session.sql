@@ -1,6 +1,6 @@
 -- Takes off a session everything that SQL may have left there and that the next user of a pooled connection would find:
--- settings, cursors, temporary objects, values of sequences, advisory locks, listens. With p_ending also statements
--- prepared in SQL, by name, because the client's own stay, and the role. DISCARD ALL would drop those of the client, and is
+-- settings, cursors, temporary objects, values of sequences, advisory locks. With p_ending also listens, the role, and
+-- statements prepared in SQL, by name, because the client's own stay. DISCARD ALL would drop those of the client, and is
 -- not allowed in a transaction. Each step takes about a microsecond if there is nothing; looking at the prepared statements
 -- takes 70. Runs with the caller's rights, on the caller's own session.
 create or replace function eventsourcing.clean_session(p_ending boolean)
@@ -9,6 +9,7 @@ language plpgsql
 as $$
 declare
   prepared text;
+  released text;
 begin
   if p_ending then
     -- deferred checks need the tenant and the settings of the transaction
@@ -20,12 +21,13 @@ begin
     discard temp;
   end if;
   discard sequences;
-  perform pg_catalog.pg_advisory_unlock_all();
-  -- a LISTEN of this transaction is not listed before its end; a standby takes neither
-  if (p_ending and not pg_catalog.pg_is_in_recovery()) or exists (select from pg_catalog.pg_listening_channels()) then
-    unlisten *;
-  end if;
+  -- assigned, because a PERFORM would take longer
+  released := pg_catalog.pg_advisory_unlock_all();
   if p_ending then
+    -- a standby takes no LISTEN
+    if not pg_catalog.pg_is_in_recovery() then
+      unlisten *;
+    end if;
     for prepared in select p.name from pg_catalog.pg_prepared_statement() p where p.from_sql loop
       execute pg_catalog.format('deallocate %I', prepared);
     end loop;

@@ -341,7 +341,9 @@ export const savepoint =
  * **Details**
  *
  * Within the transaction the role is `eventsourcing_tenant`: grant it what your tables need. The tenant and the role
- * end with the transaction, also when the fiber is interrupted. Nested use for the same tenant is a savepoint.
+ * end with the transaction, also when the fiber is interrupted. Nothing else of its SQL stays on the session either:
+ * temporary objects, held cursors, prepared statements, settings (`SET`, not only `SET LOCAL`), advisory locks, listens.
+ * A statement that may leave some costs one more round trip at the end; `LOAD` is refused. Nested use for the same tenant is a savepoint.
  * Another tenant inside it, and a tenant inside a transaction that was started without one, are mistakes of the program:
  * defects (`TenantMismatch`), after which the outer transaction rolls back even if they are caught. Fails with `StorageUnavailable` if the transaction cannot be started or committed;
  * after a lost connection the outcome of the commit is unknown.
