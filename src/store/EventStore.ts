@@ -9,11 +9,12 @@ import * as EventStorage from "../driver/EventStorage.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import * as decode from "./decode.ts"
 import * as encode from "./encode.ts"
+import { type Folded, type FoldError, type FoldRequest, makeFolder } from "./fold.ts"
 import { importEvents } from "./importEvents.ts"
 import { paged } from "./pages.ts"
 import { spanned } from "./spanned.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
-import { asked, makeReader, placeOf, withReader } from "./read.ts"
+import { eventFilter, makeReader } from "./read.ts"
 import { checkCommandKey, makeWriter, storedStream } from "./append.ts"
 import { recordAccess } from "./crossTenant.ts"
 import type {
@@ -33,7 +34,7 @@ import type {
   AppendedOf,
   StreamKey
 } from "./append.ts"
-import type { ReadOptions, StreamPage, VersionRange, LogRange } from "./read.ts"
+import type { ReadOptions, VersionRange, LogRange } from "./read.ts"
 import type { ImportedEvents, ImportError, ImportOptions, Imported } from "./importEvents.ts"
 
 export type {
@@ -46,7 +47,8 @@ export type {
   AppendedOf,
   StreamKey
 } from "./append.ts"
-export type { ReadOptions, EventPlace, StreamPage, VersionRange, LogRange } from "./read.ts"
+export type { ReadOptions, EventPlace, VersionRange, LogRange } from "./read.ts"
+export type { FoldedState, FoldRequest, Folded, FoldError } from "./fold.ts"
 export { ImportFailed } from "./importEvents.ts"
 export type { ImportedEvents, ImportError, ImportOptions, Imported } from "./importEvents.ts"
 
@@ -133,12 +135,21 @@ export class EventStore extends Context.Service<
       request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions
     ) => Stream.Stream<Event.Envelope<Payload, Type>, ReadError | Undecodable | InvalidInput, CurrentTenant>
     /**
-     * The events of a stream, forwards and page by page: for who folds them, and must know the version that the stream has
-     * even where an upcaster drops its last events. No page if there are none.
+     * The state of an aggregate: its events, folded, from the beginning or from a state that is known.
+     *
+     * **Details**
+     *
+     * Most callers want `Repository.load`, which also uses snapshots. The version is that of the last event in the range,
+     * even if an upcaster drops it. Without `confirm`, `inspect` and `withLast` only version, type and payload are read.
+     *
+     * **Gotchas**
+     *
+     * Fails with `PositionDiverged` only with `confirm`. `from` is taken as it is given: without `confirm` nothing tells
+     * that it is a state of this stream.
      */
-    readonly readStreamPages: <Type extends string, State, Payload extends Event.Tagged, Id>(
-      request: StreamKey<Type, State, Payload, Id> & VersionRange
-    ) => Stream.Stream<StreamPage<Payload, Type>, ReadError | Undecodable | InvalidInput, CurrentTenant>
+    readonly fold: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      request: FoldRequest<Type, State, Payload, Id>
+    ) => Effect.Effect<Folded<State>, FoldError, CurrentTenant>
     /** The events of the given aggregates in the tenant's log, in its order. */
     readonly readLog: <const As extends ReadonlyArray<Aggregate.Any>>(
       request: { readonly aggregates: As } & LogRange & ReadOptions
@@ -199,7 +210,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       return yield* storage.streamVersion(yield* Effect.fromResult(storedStream(tenantId, key)))
     })
 
-    const store = EventStore.of({
+    return EventStore.of({
       append: <Type extends string, State, Payload extends Event.Tagged, Id>(
         request: StreamEvents<Type, State, Payload, Id> & CommandOptions
       ) =>
@@ -239,20 +250,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
             )
           })
         ),
-      readStreamPages: ({ aggregate, fromVersion, id, toVersion }) =>
-        Stream.unwrap(
-          Effect.gen(function* () {
-            const tenantId = yield* currentTenant
-            const key = yield* Effect.fromResult(storedStream(tenantId, { aggregate, id }))
-            return reader.readStream(key, { fromVersion, toVersion }, (rows) => {
-              const [first] = rows
-              const last = rows.at(-1)
-              if (first === undefined || last === undefined) return { events: [], failure: undefined }
-              const { events, ...page } = decode.envelopes(tenantId, aggregate, rows)
-              return { ...page, events: [{ events, first: placeOf(first), last: placeOf(last) }] }
-            })
-          })
-        ),
+      fold: makeFolder(reader),
       readLog: <const As extends ReadonlyArray<Aggregate.Any>>({
         aggregates,
         ...range
@@ -276,7 +274,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
                   EnvelopeOf<As[number]>,
                   Undecodable
                 >,
-              asked(range)
+              eventFilter(range)
             )
           })
         ),
@@ -315,7 +313,6 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
           )
         )
     })
-    return withReader(store, reader)
   })
 
 /** The event store on a driver. */

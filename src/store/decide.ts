@@ -18,7 +18,7 @@ import { CurrentTenant } from "../domain/Tenant.ts"
 import { CurrentDerivedIds, type Ids, named } from "../domain/derivedIds.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import type { Loader } from "./load.ts"
-import type { Known } from "./snapshots.ts"
+import type { LoadedState } from "./snapshots.ts"
 
 /** A conflict on the stream that a command decides on, told apart from one that `decide` itself fails with. */
 export class Outdated {
@@ -108,7 +108,7 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
   const settle = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
-    known: Known<State>,
+    known: LoadedState<State>,
     appended: Appended<Payload, Type>
   ) {
     const { events, replayed } = appended
@@ -125,7 +125,7 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
     }
     // Events that had been appended before may lie anywhere in the stream.
     if (replayed) return { ...stateOf(yield* loader.readOn(aggregate, id, known, {})), events, replayed }
-    const next: Known<State> =
+    const next: LoadedState<State> =
       last === undefined
         ? known
         : {
@@ -161,7 +161,7 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
     E | Outdated | AppendError | ReadError | Undecodable | InvalidInput,
     R | CurrentTenant
   > => {
-    let known: Known<State> | undefined
+    let known: LoadedState<State> | undefined
     /** The events that this command appended when it was carried out before, by their derived ids. */
     let done: Array<Event.Envelope<Payload, Type>> = []
     let wanted = ids?.at(0)
@@ -234,4 +234,4 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
   return { attempts, carriedOut }
 }
 
-const stateOf = <State>({ state, version }: Known<State>) => ({ state, version })
+const stateOf = <State>({ state, version }: LoadedState<State>) => ({ state, version })

@@ -1,19 +1,22 @@
 /** How a repository loads aggregates: from the newest snapshot that fits, and from there on event by event. */
-import { Effect, Result, Stream } from "effect"
+import { Effect, Result } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
-import type { EventContent, EventRow } from "../driver/EventStorage.ts"
-import type { EventPlace, EventStore, VersionRange } from "./EventStore.ts"
-import type { Undecodable, InvalidInput, ReadError } from "../driver/StoreError.ts"
+import type { EventPlace, EventStore } from "./EventStore.ts"
+import {
+  type InvalidInput,
+  PositionDiverged,
+  type ReadError,
+  type Undecodable
+} from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
-import * as decode from "./decode.ts"
 import { aggregateId as encodeId } from "./encode.ts"
-import { initially, isOffered, type Known, type Snapshots } from "./snapshots.ts"
-import { placeOf, type Reader, readerOf, type StoredStream } from "./read.ts"
+import { initially, isOffered, type LoadedState, type Snapshots } from "./snapshots.ts"
+import type { StoredStream } from "./read.ts"
 
 /** How much is loaded, and who looks at it. */
-export interface Extent<Payload, Type extends string> {
+export interface LoadRange<Payload, Type extends string> {
   /** Up to which version; default: all. Then `inspectFrom` is not more than one above it. */
   readonly toVersion?: number | undefined
   /** The lowest version that is to be looked at: no snapshot that contains it is used. Default: none. */
@@ -23,20 +26,6 @@ export interface Extent<Payload, Type extends string> {
 }
 
 type LoadError = ReadError | Undecodable | InvalidInput
-
-/** The stream is not the one that a snapshot was taken of. */
-class OtherStream {
-  readonly reason: "ahead" | "otherHistory"
-  constructor(reason: "ahead" | "otherHistory") {
-    this.reason = reason
-  }
-}
-
-const isSame = (one: EventPlace, other: EventPlace): boolean =>
-  one.version === other.version &&
-  one.position === other.position &&
-  one.eventId === other.eventId &&
-  one.recordedAt === other.recordedAt
 
 const storedStream = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -50,145 +39,45 @@ const storedStream = <Type extends string, State, Payload extends Event.Tagged, 
   })
 
 export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) => {
-  const reader = readerOf(store)
-
-  /** The same as `fold` where nobody wants the envelopes: without them, and a page that is the only one without a stream. */
-  const foldRows = <Type extends string, State, Payload extends Event.Tagged, Id>(
-    from: Reader,
-    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-    key: StoredStream,
-    known: Known<State>,
-    range: VersionRange,
-    check: EventPlace | undefined
-  ): Effect.Effect<Known<State>, LoadError | OtherStream> => {
-    let { state } = known
-    let last: EventRow | undefined
-    const foldPage = (rows: ReadonlyArray<EventRow>): decode.Decoded<never, Undecodable | OtherStream> => {
-      const [first] = rows
-      if (last === undefined && first !== undefined && check !== undefined && !isSame(first, check))
-        return { events: [], failure: new OtherStream("otherHistory") }
-      last = rows.at(-1) ?? last
-      return decode.eachPayload(key.tenantId, aggregate, rows, ({ version }, payload) => {
-        if (version > known.version) state = aggregate.apply(state, payload)
-      })
-    }
-    const result = (): Effect.Effect<Known<State>, OtherStream> => {
-      if (last !== undefined)
-        return Effect.succeed({
-          ...known,
-          state,
-          version: last.version,
-          place: placeOf(last),
-          read: known.read + last.version - known.version
-        })
-      return check === undefined ? Effect.succeed(known) : Effect.fail(new OtherStream("ahead"))
-    }
-    return Effect.flatMap(from.readStreamOnce(key, range), ({ complete, rows }) => {
-      const page = foldPage(rows)
-      const ended = complete || last === undefined
-      if (page.failure === undefined && page.skipped?.length === 0 && ended) return result()
-      const reported = decode.reportSkipped(page)
-      if (page.failure !== undefined) return Effect.andThen(reported, Effect.fail(page.failure))
-      if (ended || last === undefined) return Effect.andThen(reported, Effect.suspend(result))
-      const rest = from.readStream(key, { ...range, fromVersion: last.version + 1 }, foldPage, true)
-      return Effect.andThen(reported, Effect.flatMap(Stream.runDrain(rest), result))
-    })
-  }
-
-  /**
-   * The same for who takes no snapshots, and needs nothing of the events but what is folded. From the first page on that
-   * is not of that kind, or has an event that is not simply folded, rows are read: they tell all about it.
-   */
-  const foldContents = <Type extends string, State, Payload extends Event.Tagged, Id>(
-    from: Reader,
-    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-    key: StoredStream,
-    known: Known<State>,
-    toVersion: number | undefined
-  ): Effect.Effect<Known<State>, LoadError | OtherStream> => {
-    let reached = known
-    /** Whether all of a page could be folded. */
-    const foldPage = (rows: ReadonlyArray<EventContent>): boolean => {
-      const last = rows.at(-1)
-      const folded = decode.foldContents(aggregate, rows, reached.state)
-      if (last !== undefined && folded !== undefined)
-        reached = { ...reached, ...folded, version: last.version, read: reached.read + rows.length }
-      return folded !== undefined
-    }
-    const asRows = Effect.suspend(() =>
-      foldRows(from, aggregate, key, reached, { fromVersion: reached.version + 1, toVersion }, undefined)
-    )
-    return Effect.flatMap(
-      from.readContents(key, { fromVersion: known.version + 1, toVersion }),
-      (page): Effect.Effect<Known<State>, LoadError | OtherStream> => {
-        if (page === undefined || !foldPage(page.rows)) return asRows
-        if (page.complete) return Effect.succeed(reached)
-        return from
-          .readAllContents(key, { fromVersion: reached.version + 1, toVersion }, foldPage)
-          .pipe(Effect.flatMap((all) => (all ? Effect.succeed(reached) : asRows)))
-      }
-    )
-  }
-
-  /** Folds the events behind what is known. `check`: the event it was reached with must still be there; it is read again. */
+  /** Folds the events behind a loaded state. `confirm`: the event that state ends with must still be there. */
   const fold = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
-    known: Known<State>,
-    { inspect, toVersion }: Extent<Payload, Type>,
-    check?: EventPlace
-  ): Effect.Effect<Known<State>, LoadError | OtherStream, CurrentTenant> =>
-    Effect.suspend(() => {
-      let { place, state, version } = known
-      let unchecked = check
-      const range = { fromVersion: check?.version ?? version + 1, toVersion }
-      if (reader !== undefined && inspect === undefined)
-        return Effect.flatMap(storedStream(aggregate, id), (key) =>
-          check === undefined && !snapshots.areUsed(aggregate.type)
-            ? foldContents(reader, aggregate, key, known, toVersion)
-            : foldRows(reader, aggregate, key, known, range, check)
-        )
-      return store.readStreamPages({ aggregate, id, ...range }).pipe(
-        Stream.runForEach(({ events, first, last }) =>
-          Effect.suspend(() => {
-            if (unchecked !== undefined && !isSame(first, unchecked))
-              return Effect.fail(new OtherStream("otherHistory"))
-            unchecked = undefined
-            for (const envelope of events) {
-              if (envelope.version <= known.version) continue
-              state = aggregate.apply(state, envelope.payload)
-              inspect?.(envelope)
-            }
-            version = last.version
-            place = last
-            return Effect.void
-          })
-        ),
-        Effect.flatMap(() =>
-          unchecked === undefined
-            ? Effect.succeed({
-                ...known,
-                state,
-                version,
-                place,
-                read: known.read + version - known.version
-              })
-            : Effect.fail(new OtherStream("ahead"))
-        )
-      )
-    })
+    known: LoadedState<State>,
+    { inspect, toVersion }: LoadRange<Payload, Type>,
+    confirm?: EventPlace
+  ): Effect.Effect<LoadedState<State>, LoadError | PositionDiverged, CurrentTenant> =>
+    Effect.map(
+      store.fold({
+        aggregate,
+        id,
+        from: known,
+        toVersion,
+        confirm,
+        inspect,
+        // A snapshot is stored with the event that it ends with.
+        withLast: snapshots.areUsed(aggregate.type)
+      }),
+      ({ last, state, version }) => ({
+        ...known,
+        state,
+        version,
+        place: last ?? known.place,
+        read: known.read + version - known.version
+      })
+    )
 
   /** Reads on from what is known. */
   const readOn = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
-    known: Known<State>,
-    extent: Extent<Payload, Type>
-  ): Effect.Effect<Known<State>, LoadError, CurrentTenant> =>
+    known: LoadedState<State>,
+    extent: LoadRange<Payload, Type>
+  ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> =>
     Effect.catchIf(
       fold(aggregate, id, known, extent),
-      (error): error is OtherStream => error instanceof OtherStream,
-      // only what is checked can fail so
+      (error): error is PositionDiverged => error instanceof PositionDiverged,
+      // Only a fold with an event to confirm fails so.
       (error) => Effect.die(error)
     )
 
@@ -196,8 +85,8 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
   const load = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
-    extent: Extent<Payload, Type> = {}
-  ): Effect.Effect<Known<State>, LoadError, CurrentTenant> => {
+    extent: LoadRange<Payload, Type> = {}
+  ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> => {
     const initial = initially(aggregate.initial)
     if (!snapshots.areUsed(aggregate.type)) return readOn(aggregate, id, initial, extent)
     return Effect.gen(function* () {
@@ -210,10 +99,10 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
       return yield* fold(aggregate, id, known, extent, row).pipe(
         Effect.tap(() => snapshots.hit(aggregate.type, row.version)),
         Effect.catchIf(
-          (error): error is OtherStream => error instanceof OtherStream,
-          ({ reason }) =>
+          (error): error is PositionDiverged => error instanceof PositionDiverged,
+          ({ actual }) =>
             Effect.andThen(
-              snapshots.miss(aggregate.type, reason),
+              snapshots.miss(aggregate.type, actual === null ? "ahead" : "otherHistory"),
               readOn(
                 aggregate,
                 id,
@@ -230,7 +119,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
   const consider = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
-    known: Known<State>,
+    known: LoadedState<State>,
     appended: number
   ): Effect.Effect<void, InvalidInput, CurrentTenant> =>
     snapshots.areUsed(aggregate.type)

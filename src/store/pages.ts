@@ -18,8 +18,8 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
   readonly read: (cursor: Cursor, limit: number) => Effect.Effect<Page<Row>, E>
   readonly next: (last: Row) => Cursor
   readonly decode: (rows: ReadonlyArray<Row>) => Decoded<A, E2>
-  /** Whether somebody has read a page before: then one is read ahead from the beginning. Default: false. */
-  readonly goesOn?: boolean | undefined
+  /** Read ahead from the first page on: for a caller that has read the page before. Default: false. */
+  readonly prefetchFirstPage?: boolean | undefined
 }): Stream.Stream<A, E | E2> => {
   interface State {
     readonly page: Effect.Effect<Page<Row>, E>
@@ -73,7 +73,7 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
           cursor: options.start,
           left: options.limit ?? Infinity,
           failure: undefined,
-          first: options.goesOn !== true
+          first: options.prefetchFirstPage !== true
         },
         step(readAhead)
       )

@@ -27,15 +27,6 @@ export interface EventPlace {
   readonly recordedAt: number
 }
 
-/** Successive events of a stream. */
-export interface StreamPage<out Payload, out Type extends string = string> {
-  readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
-  /** The first event that was read, even if an upcaster drops it. */
-  readonly first: EventPlace
-  /** The last event that was read, even if an upcaster drops it. */
-  readonly last: EventPlace
-}
-
 /** A range of versions, both ends inclusive. Default: the whole stream. */
 export interface VersionRange {
   readonly fromVersion?: number | undefined
@@ -65,8 +56,8 @@ export interface StoredStream {
   readonly aggregateId: string
 }
 
-/** Says that a page is to be read as rows. */
-const unfolded = { _tag: "Unfolded" } as const
+/** Ends a fold of contents: the page must be read as full rows. */
+const needsFullRows = { _tag: "NeedsFullRows" } as const
 
 type DecodePage<A, E> = (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
 
@@ -79,8 +70,8 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       key: StoredStream,
       range: VersionRange & ReadOptions,
       decodePage: DecodePage<A, E>,
-      /** Whether pages are read ahead from the beginning, and not only behind the first one. */
-      goesOn = false
+      /** Read ahead from the first page on, not only behind it. */
+      prefetchFirstPage = false
     ): Stream.Stream<A, ReadError | E> => {
       const { fromVersion = 1, toVersion = maxVersion, direction = "forwards", limit } = range
       checkIntegers({ fromVersion, toVersion, limit })
@@ -98,7 +89,7 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
           }),
         next: (last) => (direction === "forwards" ? last.version + 1 : last.version - 1),
         decode: decodePage,
-        goesOn
+        prefetchFirstPage
       })
     },
 
@@ -111,7 +102,7 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       return storage.readStream({ ...key, fromVersion, toVersion, direction: "forwards", limit: pageSize })
     },
 
-    /** The first page of what is folded of a stream; undefined if it is to be read as rows. */
+    /** The first page of version, type and payload; undefined if it must be read as full rows. */
     readContents: (
       key: StoredStream,
       { fromVersion = 1, toVersion = maxVersion }: VersionRange
@@ -120,7 +111,7 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       return contents({ ...key, fromVersion, toVersion, limit: pageSize })
     },
 
-    /** Folds page by page, reading ahead. Returns whether that was possible with all pages; ends with the first where not. */
+    /** Folds page by page, reading ahead. False if a page needs full rows: the fold ended before it. */
     readAllContents: (
       key: StoredStream,
       { fromVersion = 1, toVersion = maxVersion }: VersionRange,
@@ -131,15 +122,15 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
         pageSize,
         read: (cursor, limit) =>
           Effect.flatMap(contents({ ...key, fromVersion: cursor, toVersion, limit }), (page) =>
-            page === undefined ? Effect.fail(unfolded) : Effect.succeed(page)
+            page === undefined ? Effect.fail(needsFullRows) : Effect.succeed(page)
           ),
         next: (last) => last.version + 1,
-        decode: (rows) => ({ events: [], failure: foldPage(rows) ? undefined : unfolded }),
-        goesOn: true
+        decode: (rows) => ({ events: [], failure: foldPage(rows) ? undefined : needsFullRows }),
+        prefetchFirstPage: true
       }).pipe(
         Stream.runDrain,
         Effect.as(true),
-        Effect.catchTag("Unfolded", () => Effect.succeed(false))
+        Effect.catchTag("NeedsFullRows", () => Effect.succeed(false))
       ),
 
     readLog: <A, E>(
@@ -186,16 +177,6 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
 /** The reading half of the typed store. */
 export type Reader = ReturnType<typeof makeReader>
 
-/** The readers of the stores that are made here. A store that somebody made of one of them is read as it says itself. */
-const readers = new WeakMap<object, Reader>()
-
-export const withReader = <Store extends object>(store: Store, reader: Reader): Store => {
-  readers.set(store, reader)
-  return store
-}
-
-export const readerOf = (store: object): Reader | undefined => readers.get(store)
-
 /** Drivers would differ about other numbers; infinity does as an end. A wrong one is a defect. */
 export const checkIntegers = (numbers: Readonly<Record<string, number | undefined>>): void => {
   for (const [name, value] of Object.entries(numbers)) {
@@ -204,8 +185,8 @@ export const checkIntegers = (numbers: Readonly<Record<string, number | undefine
   }
 }
 
-/** What of a typed log was asked for: one stored type may have become several. */
-export const asked = ({
+/** Keeps the events that a range selects: an upcaster may have turned one stored type into several. */
+export const eventFilter = ({
   eventTypes,
   query
 }: LogRange): ((envelope: Event.Envelope<Event.Tagged>) => boolean) | undefined =>
@@ -215,7 +196,7 @@ export const asked = ({
         (eventTypes === undefined || eventTypes.includes(envelope.payload._tag)) &&
         (query === undefined || query.matches(envelope))
 
-export const placeOf = ({ eventId, position, recordedAt, version }: EventStorage.EventRow): EventPlace => ({
+export const eventRef = ({ eventId, position, recordedAt, version }: EventStorage.EventRow): EventPlace => ({
   version,
   position,
   eventId,

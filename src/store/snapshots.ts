@@ -79,7 +79,7 @@ export type Miss = "absent" | snapshotCodec.Useless | "ahead" | "otherHistory" |
 export type NotTaken = snapshotCodec.Unfit | "overflow" | "outdated" | "unavailable" | "policy"
 
 /** A state and what it was loaded from. */
-export interface Known<State> {
+export interface LoadedState<State> {
   readonly state: State
   /** The version of the stream up to which its events are in the state. */
   readonly version: number
@@ -94,7 +94,7 @@ export interface Known<State> {
 }
 
 /** The state before the first event. */
-export const initially = <State>(initial: State, useless?: SaveSnapshot["replaces"]): Known<State> => ({
+export const initially = <State>(initial: State, useless?: SaveSnapshot["replaces"]): LoadedState<State> => ({
   state: initial,
   version: 0,
   place: undefined,
@@ -106,7 +106,7 @@ export const initially = <State>(initial: State, useless?: SaveSnapshot["replace
 /** A snapshot that is as it was taken; whether its stream is so is seen when the stream is read on. */
 export interface Offered<State> {
   readonly row: SnapshotRow
-  readonly known: Known<State>
+  readonly known: LoadedState<State>
 }
 
 /** What a repository does about snapshots. */
@@ -126,7 +126,7 @@ export interface Snapshots {
   readonly consider: <State, Event extends Tagged, Id>(
     aggregate: Aggregate.Aggregate<string, State, Event, Id>,
     key: SnapshotKey,
-    known: Known<State>,
+    known: LoadedState<State>,
     appended: number
   ) => Effect.Effect<void>
 }
@@ -227,7 +227,7 @@ export const make = (
     const take = <State, Event extends Tagged, Id>(
       aggregate: Aggregate.Aggregate<string, State, Event, Id>,
       key: SnapshotKey,
-      { state, useless }: Known<State>,
+      { state, useless }: LoadedState<State>,
       place: snapshotCodec.Place
     ): Effect.Effect<void> =>
       snapshotCodec.encode(aggregate, key, place, state, maxStateBytes).pipe(

@@ -1,8 +1,9 @@
 import { assert, describe, layer } from "@effect/vitest"
-import { DateTime, Effect, Exit, Schema, Stream } from "effect"
+import { DateTime, Effect, Exit, Layer, Schema, Stream } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import type * as Event from "../../src/domain/Event.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
+import * as Repository from "../../src/store/Repository.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
 import { backends } from "../support/backends.ts"
@@ -66,6 +67,79 @@ describe.each(backends)("the event store on $name, with pages of three events,",
             )
           }
         }
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("folds streams of any length, from any of their states, up to any version", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        const sum = (to: number) => (to * (to + 1)) / 2
+        for (const length of [0, 1, 3, 4, 7]) {
+          const fold = { aggregate: Account, id: `folded ${length}` }
+          yield* append(fold.id, deposits(length))
+          for (const toVersion of [undefined, 2, 3, 6]) {
+            const version = Math.min(length, toVersion ?? length)
+            const state = { status: "none", balance: sum(version) } as const
+            const seen: Array<number> = []
+            const inspect = (event: Event.Envelope<unknown>) => void seen.push(event.version)
+            const all = yield* store.fold({ ...fold, toVersion })
+            assert.deepStrictEqual([all.state, all.version], [state, version])
+            const named = yield* store.fold({ ...fold, toVersion, withLast: true, inspect })
+            assert.deepStrictEqual(
+              { ...named, last: named.last?.version ?? 0 },
+              { state, version, last: version }
+            )
+            assert.deepStrictEqual(seen, range(1, version))
+            if (version === 0) continue
+            // on from the first event, which is still there
+            const start = yield* store.fold({ ...fold, toVersion: 1, withLast: true })
+            const on = { ...fold, from: start, confirm: start.last, toVersion }
+            assert.deepStrictEqual(yield* store.fold(on), named)
+          }
+        }
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("folds on from a state only if the event it ends with is still there", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        yield* append("short", deposits(1))
+        yield* append("long", deposits(4))
+        const from = yield* store.fold({ aggregate: Account, id: "long", toVersion: 2, withLast: true })
+        const other = yield* store.fold({ aggregate: Account, id: "long", toVersion: 3, withLast: true })
+        const failed = (id: string, confirm: EventStore.EventPlace | undefined) =>
+          flipped(store.fold({ aggregate: Account, id, from, confirm }))
+        for (const [id, confirm, actual] of [
+          ["short", from.last, null],
+          ["none", from.last, null],
+          ["long", other.last && { ...other.last, version: 2 }, from.last?.eventId]
+        ] as const) {
+          const error = yield* failed(id, confirm)
+          assert(error._tag === "PositionDiverged")
+          assert.deepStrictEqual([error.expected, error.actual], [confirm?.eventId, actual])
+        }
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("loads by the fold of a store that is decorated", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        yield* append("decorated", deposits(4))
+        const folded: Array<string> = []
+        const decorated = EventStore.EventStore.of({
+          ...store,
+          fold: (request) =>
+            Effect.andThen(
+              Effect.sync(() => folded.push(request.aggregate.type)),
+              store.fold(request)
+            )
+        })
+        const { state } = yield* Repository.Repository.use((it) => it.load(Account, "decorated")).pipe(
+          Effect.provide(
+            Repository.layer.pipe(Layer.provide(Layer.succeed(EventStore.EventStore, decorated)))
+          )
+        )
+        assert.deepStrictEqual([state.balance, folded], [10, ["Account"]])
       }).pipe(asNewTenant)
     )
 
