@@ -5,6 +5,7 @@ import { Metric, Schema } from "effect"
 import type { EventSchema, Tagged } from "./Event.ts"
 import { checkHandlers } from "./handlers.ts"
 import { history } from "./eventHistory.ts"
+import { deepFreeze } from "../internal/freeze.ts"
 import { nameProblem } from "../internal/json.ts"
 import { Uuid } from "../internal/uuid.ts"
 import type * as Upcaster from "./Upcaster.ts"
@@ -86,7 +87,7 @@ export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
   /** Default: a UUID. It must encode to a string of 1 to 255 characters. */
   readonly id?: Schema.Codec<Id, string> | undefined
   readonly state: Schema.Codec<State, unknown>
-  /** The state before the first event. */
+  /** The state before the first event. Plain objects and arrays in it are frozen, as all streams begin with it. */
   readonly initial: NoInfer<State>
   /**
    * Counts the changes of the fold: raise it whenever the same events lead to another state, so that snapshots taken
@@ -149,7 +150,8 @@ export const make = <
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Id` is `string` exactly when no id schema is given.
     id: options.id ?? (Uuid as Schema.Codec<unknown, string> as Schema.Codec<Id, string>),
     state: options.state,
-    initial: options.initial,
+    // Every stream of every tenant begins with it: what changed it in place would be seen in the others.
+    initial: deepFreeze(options.initial),
     stateVersion: options.stateVersion ?? 1,
     events: options.events,
     upcasters,
@@ -233,7 +235,7 @@ const checkName = (what: string, name: string): void => {
   if (problem !== undefined) throw new TypeError(`${what} ${problem}`)
 }
 
-const noTags: ReadonlyArray<string> = []
+const noTags: ReadonlyArray<string> = Object.freeze([])
 
 type TagsOf<Event, Id> = (event: Event, id: Id) => ReadonlyArray<string>
 

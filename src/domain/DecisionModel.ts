@@ -6,6 +6,7 @@
 import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
 import * as EventQuery from "./EventQuery.ts"
+import { deepFreeze } from "../internal/freeze.ts"
 import { checkHandlers, eventTags } from "./handlers.ts"
 
 /**
@@ -85,7 +86,7 @@ export const make = <
   const apply = typeof either === "function" ? either : byTag(either)
   return {
     query,
-    initial,
+    initial: deepFreeze(initial),
     apply: (state, envelope) => (query.matches(envelope) ? apply(state, envelope.payload, envelope) : state)
   }
 }

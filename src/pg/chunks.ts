@@ -63,7 +63,7 @@ export const readStreamsContentsSql: string =
   "$6::integer[], $7::bigint)"
 
 const uuidLength = 36
-const noTags: ReadonlyArray<string> = []
+const noTags: ReadonlyArray<string> = Object.freeze([])
 
 /** A column that may have one element for all. */
 const at = <A>(column: ReadonlyArray<A>): ((index: number) => A | undefined) => {

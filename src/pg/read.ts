@@ -62,7 +62,7 @@ type StreamColumns = EventColumns extends readonly [
   ? readonly [Position, ...Others]
   : never
 
-const noTags: ReadonlyArray<string> = []
+const noTags: ReadonlyArray<string> = Object.freeze([])
 
 const eventRow = (row: EventColumns): EventStorage.EventRow => ({
   position: row[0],

@@ -249,8 +249,8 @@ const encodeEvent = (
 }
 
 const noOptions: Event.EventOptions = {}
-const noMetadata: Schema.JsonObject = {}
-const noTags: ReadonlyArray<string> = []
+const noMetadata: Schema.JsonObject = Object.freeze({})
+const noTags: ReadonlyArray<string> = Object.freeze([])
 
 /** The JSON text of any payload. */
 const payloadJson = (

@@ -98,6 +98,22 @@ describe("an aggregate", () => {
     )
   })
 
+  it("37: has an initial state that no fold can change in place, at any depth", () => {
+    const lists = Schema.Struct({ lists: Schema.mutable(Schema.Array(Schema.String)) })
+    const Pushing = Aggregate.make(
+      "Pushing",
+      { state: lists, initial: { lists: [] }, events: [Opened] },
+      {
+        Opened: (before) => {
+          before.lists.push("seen by all")
+          return before
+        }
+      }
+    )
+    assert.throws(() => Pushing.fold([opened()]), TypeError)
+    assert.deepStrictEqual(Pushing.initial, { lists: [] })
+  })
+
   it("cannot be made with a handler for a tag that none of its events has, nor with an event without one", () => {
     const options = { state, initial: { count: 0 }, events: [Opened] }
     const handle = (before: { readonly count: number }) => before
