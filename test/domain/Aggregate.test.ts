@@ -98,7 +98,7 @@ describe("an aggregate", () => {
     )
   })
 
-  it("37: has an initial state that no fold can change in place, at any depth", () => {
+  it("has an initial state that no fold can change in place, at any depth", () => {
     const lists = Schema.Struct({ lists: Schema.mutable(Schema.Array(Schema.String)) })
     const Pushing = Aggregate.make(
       "Pushing",
