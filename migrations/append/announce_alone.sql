@@ -4,11 +4,11 @@ create or replace procedure eventsourcing.announce_alone(in p_tenants uuid[], ou
 language plpgsql
 as $$
 declare
-  setting text;
+  setting pg_catalog.text;
 begin
   rollback;
   setting := pg_catalog.set_config('synchronous_commit', 'off', true);
-  held := eventsourcing.announce(p_tenants)::text[];
+  held := eventsourcing.announce(p_tenants)::pg_catalog.text[];
 end
 $$;
 

@@ -31,7 +31,7 @@ create or replace procedure eventsourcing.append_alone(
 language plpgsql
 as $$
 declare
-  answer record;
+  answer pg_catalog.record;
 begin
   rollback;
   -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen

@@ -21,7 +21,7 @@ create or replace procedure eventsourcing.append_one_alone(
 language plpgsql
 as $$
 declare
-  answer record;
+  answer pg_catalog.record;
 begin
   rollback;
   set transaction isolation level read committed;

@@ -12,11 +12,11 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-  claim   record;
+  claim   pg_catalog.record;
   across  boolean;
-  cleaned text;
+  cleaned pg_catalog.text;
 begin
-  if nullif(pg_catalog.current_setting('eventsourcing.tenant_id', true), '') is not null
+  if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
   then
     raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
@@ -29,7 +29,8 @@ begin
   end if;
   across := (
     select p_across[i] from pg_catalog.generate_subscripts(p_projections, 1) i
-    where p_projections[i] = claim.projection and p_versions[i] = claim.version limit 1);
+    where p_projections[i] operator(pg_catalog.=) claim.projection and p_versions[i] operator(pg_catalog.=) claim.version
+    limit 1);
   if across then
     perform eventsourcing.require_cross_tenant_access(p_access);
   end if;
@@ -37,7 +38,8 @@ begin
   if claim.rebuild then
     -- the handler's tables are those beside the live ones
     perform pg_catalog.set_config('search_path',
-      pg_catalog.concat_ws(', ', 'eventsourcing_rebuild', nullif(pg_catalog.current_setting('search_path'), '')), true);
+      case when pg_catalog.current_setting('search_path') operator(pg_catalog.=) '' then 'eventsourcing_rebuild'
+        else pg_catalog.concat_ws(', ', 'eventsourcing_rebuild', pg_catalog.current_setting('search_path')) end, true);
   end if;
   perform pg_catalog.set_config('role',
     case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);

@@ -5,11 +5,11 @@ returns void
 language plpgsql
 as $$
 declare
-  read_model text;
+  read_model pg_catalog.text;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   foreach read_model in array p_tables loop
-    execute pg_catalog.format('delete from eventsourcing_rebuild.%I where tenant_id = $1', read_model) using p_tenant;
+    execute pg_catalog.format('delete from eventsourcing_rebuild.%I where tenant_id operator(pg_catalog.=) $1', read_model) using p_tenant;
   end loop;
 end
 $$;

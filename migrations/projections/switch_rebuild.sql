@@ -7,28 +7,28 @@ returns void
 language plpgsql
 as $$
 declare
-  read_model text;
-  live       regclass; -- not text: whatever is in the table, what is executed is the quoted name of a relation
-  twin       text;
-  columns    text;
+  read_model pg_catalog.text;
+  live       pg_catalog.regclass; -- not text: whatever is in the table, what is executed is the quoted name of a relation
+  twin       pg_catalog.text;
+  columns    pg_catalog.text;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   foreach read_model in array p_tables loop
-    live := (select m.live_table::regclass from eventsourcing.read_models m where m.name = read_model);
+    live := (select m.live_table::pg_catalog.regclass from eventsourcing.read_models m where m.name operator(pg_catalog.=) read_model);
     if live is null then
       raise exception 'no read model named % is registered', read_model
         using hint = 'call eventsourcing.register_read_model for it as its owner';
     end if;
     twin := pg_catalog.format('eventsourcing_rebuild.%I', read_model);
-    execute pg_catalog.format('delete from %s where tenant_id = $1', live) using p_tenant;
+    execute pg_catalog.format('delete from %s where tenant_id operator(pg_catalog.=) $1', live) using p_tenant;
     columns := (
       select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' order by a.attnum)
       from pg_catalog.pg_attribute a
-      where a.attrelid = live and a.attnum > 0 and not a.attisdropped
-        and a.attgenerated = '' and a.attidentity = '');
-    execute pg_catalog.format('insert into %s (%s) select %2$s from %s where tenant_id = $1', live, columns, twin)
+      where a.attrelid operator(pg_catalog.=) live and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
+        and a.attgenerated operator(pg_catalog.=) '' and a.attidentity operator(pg_catalog.=) '');
+    execute pg_catalog.format('insert into %s (%s) select %2$s from %s where tenant_id operator(pg_catalog.=) $1', live, columns, twin)
       using p_tenant;
-    execute pg_catalog.format('delete from %s where tenant_id = $1', twin) using p_tenant;
+    execute pg_catalog.format('delete from %s where tenant_id operator(pg_catalog.=) $1', twin) using p_tenant;
   end loop;
   perform eventsourcing.finish_rebuild(p_tenant, p_projection, p_version, p_position);
 end

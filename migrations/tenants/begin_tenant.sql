@@ -6,9 +6,9 @@ returns void
 language plpgsql
 as $$
 declare
-  cleaned text;
+  cleaned pg_catalog.text; -- no path is set for the function: its end would undo the cleaning of the session's
 begin
-  if nullif(pg_catalog.current_setting('eventsourcing.tenant_id', true), '') is not null
+  if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
   then
     raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';

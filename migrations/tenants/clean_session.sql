@@ -8,8 +8,9 @@ returns void
 language plpgsql
 as $$
 declare
-  prepared text;
-  released text;
+  -- qualified: a temporary type named text would be found first
+  prepared pg_catalog.text;
+  released pg_catalog.text;
 begin
   if p_ending then
     -- deferred checks need the tenant and the settings of the transaction
@@ -17,7 +18,7 @@ begin
   end if;
   reset all;
   execute 'close all';
-  if pg_catalog.pg_my_temp_schema() <> 0 then
+  if pg_catalog.pg_my_temp_schema() operator(pg_catalog.<>) 0 then
     discard temp;
   end if;
   discard sequences;

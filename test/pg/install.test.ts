@@ -110,7 +110,7 @@ describe("install.sql", () => {
           assert.deepStrictEqual(yield* changed, [{ version: 0 }])
         })
       ),
-    60_000
+    120_000
   )
 })
 
@@ -181,6 +181,6 @@ describe.each(servers)("install.sql on $name", (server) => {
           assert.deepStrictEqual(byName(yield* as(one, objects)), byName(yield* as(other, objects)))
         })
       ),
-    60_000
+    120_000
   )
 })

@@ -24,7 +24,8 @@ export interface Mutant {
 }
 
 /** `e.tenant_id = v_tenant` and the like, not the policies' `tenant_id = nullif(…)`. */
-const predicate = /\b(?:\w+\.)?tenant_id = (?:any \(\w+\)|\$\d|(?:\w+\.)?\w+(?![\w.(]| \())/g
+const predicate =
+  /\b(?:\w+\.)?tenant_id (?:=|operator\(pg_catalog\.=\)) (?:any \(\w+\)|\$\d|(?:\w+\.)?\w+(?![\w.(]| \())/g
 
 /** Where a function reads or changes rows of tenants, also in tables whose names it puts into a statement. */
 const access =

@@ -1,0 +1,106 @@
+import { PgClient } from "@effect/sql-pg"
+import { assert, layer } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql"
+import { randomUUID } from "node:crypto"
+import { servers } from "../support/Databases.ts"
+import { layerOn, TenantDatabase } from "../support/tenantDatabase.ts"
+
+/** Routines that run with the search path of their caller, with their bodies without comments and strings. */
+const callersPath = SqlClient.SqlClient.use(
+  (sql) => sql<{ name: string; body: string }>`
+    select p.proname::text as name,
+      regexp_replace(regexp_replace(p.prosrc, '--[^\n]*', '', 'g'), '''[^'']*''', '''''', 'g') as body
+    from pg_proc p
+    where p.pronamespace = 'eventsourcing'::regnamespace
+      and not exists (select from unnest(p.proconfig) c where c = 'search_path=pg_catalog, pg_temp')
+    order by 1`
+)
+
+/** Names of types that no keyword of the grammar stands for: a type of that name in pg_temp is found first. */
+const shadowable = `(?:text|uuid|jsonb?|record|reg\\w+|timestamptz|date|name|bytea|oid|interval|int[248]|float[48]|bool|numeric)`
+
+/** A cast or a declaration that names a type without its schema, or an operator that the search path chooses. */
+const unqualified: ReadonlyArray<RegExp> = [
+  new RegExp(`::\\s*${shadowable}\\b`, "g"),
+  new RegExp(`^\\s*\\w+\\s+(?:constant\\s+)?${shadowable}\\b(?:\\[\\])?\\s*(?:;|:=|default)`, "gim"),
+  /(?<!errcode|hint) (?:=|<>|<|>|<=|>=|\|\||\+|-) /g,
+  /\bnullif\b/g
+]
+
+for (const server of servers) {
+  layer(layerOn(server), { excludeTestServices: true })(
+    `the caller's search path on ${server.name}`,
+    (it) => {
+      const on = <A, E>(
+        user: "owner" | "app",
+        body: (sql: SqlClient.SqlClient) => Effect.Effect<A, E, SqlClient.SqlClient>
+      ) =>
+        TenantDatabase.use((database) =>
+          SqlClient.SqlClient.use(body).pipe(
+            Effect.provide(Layer.orDie(PgClient.layer({ ...database[user], maxConnections: 1 })), {
+              local: true
+            })
+          )
+        )
+
+      it.effect("is relied on by nothing in the routines that run with it", () =>
+        on("owner", () =>
+          Effect.map(callersPath, (found) => {
+            assert.isAbove(found.length, 5)
+            assert.deepStrictEqual(
+              found.flatMap(({ body, name }) =>
+                unqualified.flatMap((pattern) =>
+                  (body.match(pattern) ?? []).map((at) => `${name}: ${at.trim()}`)
+                )
+              ),
+              []
+            )
+          })
+        )
+      )
+
+      it.effect("does not lead the start of a transaction to types that somebody left in the session", () =>
+        on("app", (sql) =>
+          Effect.gen(function* () {
+            const tenant = randomUUID()
+            // any use of one of these fails
+            yield* sql.unsafe(`
+            do $attack$
+            declare
+              t pg_catalog.text;
+              names constant pg_catalog.text[] := array(select typname from pg_catalog.pg_type
+                where typnamespace = 'pg_catalog'::regnamespace and typtype = 'b' and typelem = 0 and typname !~ '^pg_');
+            begin
+              foreach t in array names loop
+                execute pg_catalog.format('create domain pg_temp.%I as pg_catalog.%I check (false)', t, t);
+              end loop;
+              create domain pg_temp.record as pg_catalog.int4 check (false);
+            end
+            $attack$`)
+            const [shadowed] = yield* sql.unsafe<{ shadowed: boolean }>(
+              "select 'text'::pg_catalog.regtype operator(pg_catalog.=) 'pg_temp.text'::pg_catalog.regtype as shadowed"
+            )
+            assert.isTrue(shadowed?.shadowed)
+            const id = `'${tenant}'::pg_catalog.uuid`
+            const calls = [
+              `select eventsourcing.begin_tenant(${id})`,
+              `select eventsourcing.bind_tenant(${id})`,
+              "select * from eventsourcing.begin_projection('{p}', '{1}', '{false}', null)",
+              `select eventsourcing.clear_rebuild(${id}, '{}')`
+            ]
+            for (const call of calls) yield* sql.withTransaction(sql.unsafe(call))
+            const rebuild = `select eventsourcing.switch_rebuild(${id}, 'none', 1, '{}', 0)`
+            yield* Effect.ignore(sql.withTransaction(sql.unsafe(rebuild)))
+            yield* sql.unsafe(`call eventsourcing.announce_alone(array[${id}], null)`)
+            const append = `call eventsourcing.append_one_alone(${id}, 'A', '1', 0, '${randomUUID()}'::pg_catalog.uuid,
+            'E', 1, pg_catalog.now(), null, 'c', null, '{}', '{}', '{}', null, null, null)`
+            yield* sql.unsafe(append)
+            // last, because it removes them
+            yield* sql.unsafe("select eventsourcing.clean_session(true)")
+          })
+        )
+      )
+    }
+  )
+}
