@@ -48,8 +48,7 @@ const command = Effect.fn("saas.command")(function* (
             : new TenantAccessError.TenantNotActive()
         ),
       // Mistakes in this program, which its clients can do nothing about: a 500 that says nothing.
-      Undecodable: Effect.die,
-      InlineProjectionFailed: Effect.die
+      Undecodable: Effect.die
     })
   )
 })

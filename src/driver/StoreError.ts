@@ -465,8 +465,8 @@ export class AggregateNotFound extends Schema.TaggedError<AggregateNotFound>()("
 }
 
 /**
- * Raised when an inline projection fails at an event of the append. Nothing was written: neither the events, nor what
- * the projection made of them.
+ * The defect of an append whose inline projection fails at one of its events. Nothing was written: neither the events,
+ * nor the rows of the projection. `InlineProjections.failures` moves it to the error channel.
  */
 export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionFailed>()(
   "InlineProjectionFailed",
@@ -484,12 +484,7 @@ export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionF
 }
 
 /** Why a driver's append is refused or fails. */
-export type AppendError =
-  | Conflict
-  | TenantRefused
-  | StorageUnavailable
-  | OutcomeUnknown
-  | InlineProjectionFailed
+export type AppendError = Conflict | TenantRefused | StorageUnavailable | OutcomeUnknown
 
 /** Why a driver fails to read. */
 export type ReadError = StorageUnavailable

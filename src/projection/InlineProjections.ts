@@ -117,7 +117,8 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
         (envelope) =>
           Effect.forEach(
             concerned.get(envelope.aggregateType)?.get(envelope.eventType) ?? [],
-            (projection) => handle(projection, envelope),
+            (projection) =>
+              Effect.catchTag(handle(projection, envelope), "InlineProjectionFailed", Effect.die),
             { discard: true }
           ),
         { discard: true }
@@ -190,9 +191,12 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
               inTransaction(store.append(first), ({ replayed, events }) => (replayed ? [] : events))
             )
           : store.append(stream),
-      appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
+      appendAll: <
+        const As extends ReadonlyArray<Aggregate.Any>,
+        Condition extends EventStore.AppendCondition | undefined = undefined
+      >(
         streams: { readonly [K in keyof As]: EventStore.StreamEventsOf<As[K]> },
-        options?: EventStore.AppendOptions
+        options?: EventStore.AppendOptions<Condition>
       ) => {
         const given: ReadonlyArray<EventStore.StreamEventsOf<Aggregate.Any>> = streams
         if (!given.some(concerns)) return store.appendAll(streams, options)
@@ -209,6 +213,21 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
   })
 
 /**
+ * Moves the failures of inline projections into the error channel of an effect that appends.
+ *
+ * **When to use**
+ *
+ * Use it where a failing projection is an answer to the caller, such as a name that is taken. Elsewhere it is a defect, so
+ * that programs without inline projections have no such error.
+ */
+export const failures = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | InlineProjectionFailed, R> =>
+  Effect.catchDefect(effect, (defect) =>
+    defect instanceof InlineProjectionFailed ? Effect.fail(defect) : Effect.die(defect)
+  )
+
+/**
  * The event store with projections that run inline: `append` and `appendAll` write the events, run the handlers of the
  * projections concerned, and commit all of it together.
  *
@@ -221,7 +240,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
  * **Details**
  *
  * Handlers run with `SqlClient` under row-level security of the tenant, in the order of the events. If one fails, nothing
- * was written and the append fails with `InlineProjectionFailed`. A conflict is a `VersionConflict` as ever; events that
+ * was written and the append dies with `InlineProjectionFailed`; {@link failures} makes it an error. A conflict is a `VersionConflict` as ever; events that
  * had been appended before are not handled again. A passing failure of the database is tried again, a bounded number of
  * times. Within a `PgTenant.transaction` of the application, everything joins that transaction.
  *

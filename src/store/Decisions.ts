@@ -16,7 +16,6 @@ import { aggregateId as encodeId } from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
 import {
   AppendConditionFailed,
-  type AppendError,
   type Undecodable,
   type InvalidInput,
   type ReadError,
@@ -143,7 +142,7 @@ export class Decisions extends Context.Service<
       options?: ExecuteOptions
     ) => Effect.Effect<
       Executed<State, EnvelopeOf<D>>,
-      ErrorOf<D> | KnowError | AppendError | InvalidInput,
+      ErrorOf<D> | EventStore.AppendFailure<EventStore.AppendCondition>,
       RequirementsOf<D> | CurrentTenant
     >
   }

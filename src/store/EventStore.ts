@@ -17,17 +17,13 @@ import { storedTypes } from "../domain/storedTypes.ts"
 import { eventFilter, makeReader } from "./read.ts"
 import { checkCommandKey, makeWriter, storedStream } from "./append.ts"
 import { recordAccess } from "./crossTenant.ts"
-import type {
-  AppendError,
-  Undecodable,
-  InvalidInput,
-  ReadError,
-  StorageUnavailable
-} from "../driver/StoreError.ts"
+import type { Undecodable, InvalidInput, ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import type { AllTenants, CurrentTenant, TenantId } from "../domain/Tenant.ts"
 import type {
   StreamEvents,
   StreamEventsOf,
+  AppendCondition,
+  AppendFailure,
   AppendOptions,
   CommandOptions,
   Appended,
@@ -41,6 +37,8 @@ export type {
   StreamEvents,
   StreamEventsOf,
   AppendCondition,
+  AppendConflict,
+  AppendFailure,
   AppendOptions,
   CommandOptions,
   Appended,
@@ -96,16 +94,26 @@ export class EventStore extends Context.Service<
      * metadata. With no events, only the expected version and the condition are checked. Where there is a tracer, every
      * append is a span.
      */
-    readonly append: <Type extends string, State, Payload extends Event.Tagged, Id>(
-      events: StreamEvents<Type, State, Payload, Id> & CommandOptions
-    ) => Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | Undecodable, CurrentTenant>
+    readonly append: <
+      Type extends string,
+      State,
+      Payload extends Event.Tagged,
+      Id,
+      Condition extends AppendCondition | undefined = undefined,
+      Command extends EventStorage.CommandKey | undefined = undefined
+    >(
+      events: StreamEvents<Type, State, Payload, Id> & CommandOptions<Condition, Command>
+    ) => Effect.Effect<Appended<Payload, Type>, AppendFailure<Condition, Command>, CurrentTenant>
     /** Appends events to several streams of the tenant, in the order given. All are written, or none. */
-    readonly appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
+    readonly appendAll: <
+      const As extends ReadonlyArray<Aggregate.Any>,
+      Condition extends AppendCondition | undefined = undefined
+    >(
       streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
-      options?: AppendOptions
+      options?: AppendOptions<Condition>
     ) => Effect.Effect<
       { readonly [K in keyof As]: AppendedOf<As[K]> },
-      AppendError | InvalidInput | Undecodable,
+      AppendFailure<Condition>,
       CurrentTenant
     >
     /** The outcome of the command that was carried out under a key; undefined if there is none, or it has expired. */
@@ -211,23 +219,33 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
     })
 
     return EventStore.of({
-      append: <Type extends string, State, Payload extends Event.Tagged, Id>(
-        request: StreamEvents<Type, State, Payload, Id> & CommandOptions
+      append: <
+        Type extends string,
+        State,
+        Payload extends Event.Tagged,
+        Id,
+        Condition extends AppendCondition | undefined,
+        Command extends EventStorage.CommandKey | undefined
+      >(
+        request: StreamEvents<Type, State, Payload, Id> & CommandOptions<Condition, Command>
       ) =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One stream, one result, with the events of that stream.
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One stream, one result, with the events of that stream; conflicts of the terms that are given.
         spanned("EventStore.append", (services) =>
           write(services, [request], request, firstOf)
-        ) as Effect.Effect<Appended<Payload, Type>, AppendError | InvalidInput | Undecodable, CurrentTenant>,
-      appendAll: <const As extends ReadonlyArray<Aggregate.Any>>(
+        ) as Effect.Effect<Appended<Payload, Type>, AppendFailure<Condition, Command>, CurrentTenant>,
+      appendAll: <
+        const As extends ReadonlyArray<Aggregate.Any>,
+        Condition extends AppendCondition | undefined = undefined
+      >(
         streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
-        { condition }: AppendOptions = {}
+        { condition }: AppendOptions<Condition> = {}
       ) =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream.
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream; conflicts of the terms that are given.
         spanned("EventStore.appendAll", (services) =>
           write(services, streams, { condition }, allOf)
         ) as Effect.Effect<
           { readonly [K in keyof As]: AppendedOf<As[K]> },
-          AppendError | InvalidInput | Undecodable,
+          AppendFailure<Condition>,
           CurrentTenant
         >,
       commandOutcome: (key) =>

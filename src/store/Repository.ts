@@ -26,7 +26,6 @@ import { make as makeSnapshots, none, type SnapshotOptions, type Snapshots } fro
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
 import {
   AggregateNotFound,
-  type AppendError,
   type Undecodable,
   type ExpectedVersion,
   type InvalidInput,
@@ -91,9 +90,9 @@ export interface Command {
 }
 
 /** Settings of one {@link Repository} command. */
-export interface ExecuteOptions {
+export interface ExecuteOptions<out C extends Command | undefined = Command | undefined> {
   /** Has it carried out once. Default: as often as it is given. */
-  readonly command?: Command | undefined
+  readonly command?: C | undefined
   /** When to load and decide again after a version conflict. Default: that of the layer. It should be bounded. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
 }
@@ -142,15 +141,16 @@ export class Repository extends Context.Service<
       Payload extends Event.Tagged,
       Id,
       // What `decide` yields, whatever mix of values, results and effects with errors of their own.
-      const D extends Decision<Payload, unknown, unknown>
+      const D extends Decision<Payload, unknown, unknown>,
+      C extends Command | undefined = undefined
     >(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: NoInfer<Id>,
       decide: (state: State) => D,
-      options?: ExecuteOptions
+      options?: ExecuteOptions<C>
     ) => Effect.Effect<
       Executed<State, Payload, Type>,
-      ErrorOf<D> | LoadError | AppendError,
+      ErrorOf<D> | EventStore.AppendFailure<undefined, C>,
       RequirementsOf<D> | CurrentTenant
     >
     /** Appends events that were decided elsewhere. */
@@ -158,11 +158,7 @@ export class Repository extends Context.Service<
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: NoInfer<Id>,
       options: NoInfer<SaveOptions<Payload>>
-    ) => Effect.Effect<
-      EventStore.Appended<Payload, Type>,
-      AppendError | InvalidInput | Undecodable,
-      CurrentTenant
-    >
+    ) => Effect.Effect<EventStore.Appended<Payload, Type>, EventStore.AppendFailure, CurrentTenant>
   }
 >()("effect-eventsourcing/Repository") {}
 
@@ -274,13 +270,15 @@ const make = (
         State,
         Payload extends Event.Tagged,
         Id,
-        const D extends Decision<Payload, unknown, unknown>
+        const D extends Decision<Payload, unknown, unknown>,
+        C extends Command | undefined = undefined
       >(
         aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
         id: Id,
         decide: (state: State) => D,
-        { command: given, retry = options.retry ?? defaultRetry }: ExecuteOptions = {}
+        { command: given, retry = options.retry ?? defaultRetry }: ExecuteOptions<C> = {}
       ) =>
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Without a command key, none is in conflict.
         Effect.gen(function* () {
           // Also of a command that was carried out before: what comes after it has the ids it had then.
           const ids = yield* nextIds(aggregate, id)
@@ -299,7 +297,13 @@ const make = (
               Effect.mapError((error) => (error instanceof Outdated ? error.conflict : error))
             )
           }).pipe(Effect.onError(() => Effect.sync(() => (refused ? undefined : ids?.release()))))
-        }).pipe(Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })),
+        }).pipe(
+          Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })
+        ) as Effect.Effect<
+          Executed<State, Payload, Type>,
+          ErrorOf<D> | EventStore.AppendFailure<undefined, C>,
+          RequirementsOf<D> | CurrentTenant
+        >,
       save: (aggregate, id, { events, expectedVersion }) =>
         store.append({ aggregate, id, events, expectedVersion })
     })

@@ -8,6 +8,7 @@ import {
   AppendConditionFailed,
   type AppendError,
   CommandKeyConflict,
+  type EventIdConflict,
   type Undecodable,
   InvalidEvent,
   InvalidInput,
@@ -46,6 +47,20 @@ export interface StreamEventsOf<A extends Aggregate.Any> {
   readonly events: ReadonlyArray<Event.Appendable<Aggregate.EventOf<A>>>
 }
 
+/** Conflicts that an append can meet: with stored events, and with its condition and its command key if it has them. */
+export type AppendConflict<Condition = undefined, Command = undefined> =
+  | VersionConflict
+  | EventIdConflict
+  | (Condition extends undefined ? never : AppendConditionFailed)
+  | (Command extends undefined ? never : CommandKeyConflict)
+
+/** Errors of a typed append, narrowed by whether it has a condition and a command key. */
+export type AppendFailure<Condition = undefined, Command = undefined> =
+  | Conflict<AppendConflict<Condition, Command>>
+  | Exclude<AppendError, Conflict>
+  | InvalidInput
+  | Undecodable
+
 /** A condition of an append: no event of the tenant's log that matches a query lies behind a position. */
 export interface AppendCondition {
   readonly query: EventQuery.Any
@@ -54,19 +69,24 @@ export interface AppendCondition {
 }
 
 /** What an append to several streams may be made conditional on, besides their versions. */
-export interface AppendOptions {
+export interface AppendOptions<
+  out Condition extends AppendCondition | undefined = AppendCondition | undefined
+> {
   /** Checked with the versions, under the tenant's lock: else nothing is written, and `AppendConditionFailed` raised. */
-  readonly condition?: AppendCondition | undefined
+  readonly condition?: Condition | undefined
 }
 
 /** The same of an append to one stream, and which command it carries out. */
-export interface CommandOptions extends AppendOptions {
+export interface CommandOptions<
+  out Condition extends AppendCondition | undefined = AppendCondition | undefined,
+  out Command extends EventStorage.CommandKey | undefined = EventStorage.CommandKey | undefined
+> extends AppendOptions<Condition> {
   /**
    * Has the append take effect once per key: a second one with the same key and fingerprint writes nothing and has the
    * first outcome; one with another fingerprint fails with `CommandKeyConflict`. The command is recorded also if it has no
    * events.
    */
-  readonly command?: EventStorage.CommandKey | undefined
+  readonly command?: Command | undefined
 }
 
 /** The outcome of an append. */

@@ -1,8 +1,9 @@
 /** What a decision with derived ids came to when it was made before, wherever in the log that is. */
 import { Effect, Option, Schema, Stream } from "effect"
 import * as Aggregate from "../domain/Aggregate.ts"
+import type { AppendFailure } from "./append.ts"
 import type { EventStore } from "./EventStore.ts"
-import type { AppendError, Undecodable, InvalidInput, ReadError } from "../driver/StoreError.ts"
+import type { ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import * as Event from "../domain/Event.ts"
 import type { Ids } from "../domain/derivedIds.ts"
@@ -31,9 +32,7 @@ export const makeFinder = (store: EventStore["Service"]) => {
    * Whether an event id is in the log. The index of the ids is looked into by appends alone: so here is one that is refused
    * in any case, for its id or for the version that no stream has.
    */
-  const isStored = (
-    eventId: Event.EventId
-  ): Effect.Effect<boolean, AppendError | InvalidInput | Undecodable, CurrentTenant> =>
+  const isStored = (eventId: Event.EventId): Effect.Effect<boolean, AppendFailure, CurrentTenant> =>
     store
       .append({
         aggregate: Seeker,

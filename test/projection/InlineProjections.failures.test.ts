@@ -4,6 +4,7 @@ import { SqlClient } from "effect/sql"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
+import { failures } from "../../src/projection/InlineProjections.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import { InlineProjectionFailed, StorageUnavailable, VersionConflict } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -17,7 +18,7 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
       Effect.gen(function* () {
         const canary = 987_654_321
         const tenantId = yield* Tenant.CurrentTenant
-        const failures = [
+        const cases = [
           [
             insertOrder(tenantId, "taken", canary).pipe(
               Effect.andThen(insertOrder(tenantId, "taken", canary))
@@ -28,9 +29,13 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
           [Effect.fail(`too much: ${canary}`), "a failure without a name"],
           [Effect.die(new TypeError(`too much: ${canary}`)), "TypeError"]
         ] as const
-        for (const [failure, reason] of failures) {
+        for (const [failure, reason] of cases) {
           const failing = doing((): Effect.Effect<unknown, unknown, SqlClient.SqlClient> => failure)
-          const error = yield* place("1", [placed(canary)]).pipe(inline(OrderList, Counts, failing), flipped)
+          const error = yield* place("1", [placed(canary)]).pipe(
+            inline(OrderList, Counts, failing),
+            failures,
+            flipped
+          )
           assert.deepEqual(
             error,
             new InlineProjectionFailed({
@@ -73,10 +78,10 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
 
     it.effect("give the ids of a failed append out again where ids are derived", () =>
       Effect.gen(function* () {
-        let failures = 1
-        const failing = doing(() => Effect.suspend(() => (failures-- > 0 ? Effect.fail("no") : Effect.void)))
+        let left = 1
+        const failing = doing(() => Effect.suspend(() => (left-- > 0 ? Effect.fail("no") : Effect.void)))
         const handled = yield* Effect.gen(function* () {
-          yield* Effect.retry(place("1"), { times: 1 })
+          yield* Effect.retry(failures(place("1")), { times: 1 })
           return yield* log
         }).pipe(EventContext.derivingIds(["test", "once"]), inline(failing))
         yield* place("1").pipe(EventContext.derivingIds(["test", "once"]))

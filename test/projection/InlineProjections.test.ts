@@ -124,7 +124,10 @@ describe.each(backends)("inline projections on $name", (backend) => {
         yield* PgTenant.transaction(
           Effect.gen(function* () {
             yield* insertOrder(tenantId, "1", 5)
-            assert.instanceOf(yield* flipped(place("1")), InlineProjectionFailed)
+            assert.instanceOf(
+              yield* flipped(PgInlineProjections.failures(place("1"))),
+              InlineProjectionFailed
+            )
             yield* place("2")
           })
         )
@@ -148,7 +151,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
         const straying = doing(() => insertOrder(other, "1", 1))
         yield* place("1").pipe(inline(OrderList), Tenant.provide(other))
         yield* place("1").pipe(inline(looking))
-        const error = yield* place("1").pipe(inline(straying), flipped)
+        const error = yield* place("1").pipe(inline(straying), PgInlineProjections.failures, flipped)
         assert.deepInclude(error, { _tag: "InlineProjectionFailed", reason: "SQLSTATE 42501" })
         assert.deepStrictEqual(seen, [[]])
         assert.strictEqual((yield* log).length, 1)

@@ -111,7 +111,7 @@ describe("a decision model", () => {
 describe("a decision", () => {
   class Clerk extends Context.Service<Clerk, string>()("test/Clerk") {}
   class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
-  type Failure = Decisions.KnowError | StoreError.AppendError | StoreError.InvalidInput
+  type Failure = EventStore.AppendFailure<EventStore.AppendCondition>
 
   test("needs the tenant, and nothing else", () => {
     const read = decisions.read(seatsOf("a"))

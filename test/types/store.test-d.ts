@@ -1,11 +1,5 @@
 import { Context, Effect, Result, Schema, type Stream } from "effect"
-import {
-  type Aggregate,
-  Event,
-  type EventStore,
-  type Repository,
-  type StoreError
-} from "effect-eventsourcing"
+import { type Aggregate, Event, type EventStore, type Repository } from "effect-eventsourcing"
 import { describe, expectTypeOf, test } from "vitest"
 import {
   Account,
@@ -137,7 +131,7 @@ describe("a read", () => {
 describe("a command", () => {
   class Clerk extends Context.Service<Clerk, string>()("test/Clerk") {}
   class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
-  type StoreFailure = Repository.LoadError | StoreError.AppendError
+  type StoreFailure = EventStore.AppendFailure
 
   test("gives the state and the events of the aggregate", () => {
     const executed = repository.execute(Account, "1", (state) => {
