@@ -62,11 +62,7 @@ describe("the public API", () => {
       EventContext: CurrentEventContext derivingIds provide whileHandling | EventContext
       EventQuery: of or | Any EventOf EventQuery Item Options
       EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventQuery EventQueryItem EventRow NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend TenantEventRow TenantRow TenantStatus UsageRow
-<<<<<<< HEAD
-      EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
-=======
-      EventStore: EventStore layer layerWith | AllLogsCursor AppendCondition AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey StreamPage TenantHead VersionRange
->>>>>>> c8022ec (A method's errors are those that it can meet: no conflict of a key or condition that is not given, none of an inline projection)
+      EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection LayerOptions Options Running Service StateKey Stored
       MemoryStorage: layer layerWith | Options
