@@ -6,7 +6,7 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { Console, Duration, Effect, Layer, Redacted, Schema } from "effect"
-import { EventStore, ProjectionRunner, Projections, Repository } from "effect-eventsourcing"
+import { EventStore, ProjectionRunner, ProjectionManager, Repository } from "effect-eventsourcing"
 import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 import type { SqlClient, SqlError } from "effect/sql"
 import { writeFile } from "node:fs/promises"
@@ -76,7 +76,7 @@ const Runner = ProjectionRunner.layer({ projections: [TicketTable.TicketTable], 
 
 const App = Runner.pipe(
   Layer.provide(TicketTable.layer),
-  Layer.provideMerge(Projections.layer),
+  Layer.provideMerge(ProjectionManager.layer),
   Layer.provideMerge(Repository.layer),
   Layer.provideMerge(EventStore.layer),
   Layer.provide(PgStorage.layer),

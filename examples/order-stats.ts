@@ -14,7 +14,7 @@ import {
   EventStore,
   Projection,
   ProjectionRunner,
-  Projections,
+  ProjectionManager,
   Repository,
   Tenant
 } from "effect-eventsourcing"
@@ -162,7 +162,7 @@ const allStats = Effect.gen(function* () {
 /** Waits until the current tenant's events are in the read models: for reading what one has just written. */
 const caughtUp = Effect.gen(function* () {
   const store = yield* EventStore.EventStore
-  const projections = yield* Projections.Projections
+  const projections = yield* ProjectionManager.ProjectionManager
   const position = yield* store.position
   for (const projection of [OrderSummary, OrderStats]) yield* projections.awaitPosition(projection, position)
 })
@@ -240,7 +240,7 @@ const Runner = ProjectionRunner.layer({ projections: [OrderSummary, OrderStats] 
 
 const App = Runner.pipe(
   Layer.provide(Tables),
-  Layer.provideMerge(Projections.layer),
+  Layer.provideMerge(ProjectionManager.layer),
   Layer.provideMerge(Repository.layer),
   Layer.provideMerge(EventStore.layer),
   Layer.provide(PgStorage.layer),

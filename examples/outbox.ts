@@ -10,8 +10,7 @@ import {
   EventStore,
   OutboxRelay,
   ProjectionRunner,
-  Projections,
-  Publisher,
+  ProjectionManager,
   Reaction,
   Repository,
   Tenant
@@ -57,16 +56,16 @@ const Shipping = Reaction.make(
 
 /** Where a broker's client or an HTTP client would stand. Its receiver is away for the first message. */
 const Printer = Layer.effect(
-  Publisher.Publisher,
+  OutboxRelay.Publisher,
   Effect.map(Ref.make(false), (present) =>
-    Publisher.Publisher.of({
+    OutboxRelay.Publisher.of({
       publish: ({ eventType, headers, key }) =>
         Effect.flatMap(Ref.getAndSet(present, true), (there) =>
           there
             ? Console.log(
                 `${eventType} ${key} caused by ${headers["causation-id"] === undefined ? "nobody" : "an event"}`
               )
-            : Effect.fail(new Publisher.PublishFailed({ reason: "the receiver is away" }))
+            : Effect.fail(new OutboxRelay.PublishFailed({ reason: "the receiver is away" }))
         )
     })
   )
@@ -84,7 +83,7 @@ const Outside = OutboxRelay.make("outside", {
 const program = Effect.gen(function* () {
   const repository = yield* Repository.Repository
   const store = yield* EventStore.EventStore
-  const projections = yield* Projections.Projections
+  const projections = yield* ProjectionManager.ProjectionManager
   for (const name of ["Teashop", "Bookshop"]) {
     const tenantId = yield* Tenant.generate
     yield* Effect.gen(function* () {
@@ -99,7 +98,7 @@ const program = Effect.gen(function* () {
 
 const App = ProjectionRunner.layer({ projections: [Shipping, Outside] }).pipe(
   Layer.provide(Printer),
-  Layer.provideMerge(Projections.layer),
+  Layer.provideMerge(ProjectionManager.layer),
   Layer.provideMerge(Repository.layer),
   Layer.provideMerge(EventStore.layer),
   Layer.provide(PgStorage.layer),

@@ -66,13 +66,12 @@ describe("the public API", () => {
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection LayerOptions Options Running Service StateKey Stored
       MemoryStorage: layer layerWith | Options
-      OutboxRelay: defaultRetry layer make | LayerOptions Options
+      OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked RebuildParked ReplayFailed | ReadModelState
       ProjectionRunner: ProjectionRunner failures handledEvents lag layer | Options
       ProjectionStorage: ProjectionStorage | Claim DeadLetter Failure Progress ProjectionKey StartAt TenantProjection WorkRequest
-      Projections: Projections layer | AwaitOptions DeadLetter Failure Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
-      Publisher: PublishFailed Publisher | Message
+      ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
       Reaction: make | Options Reaction
       Repository: Repository defaultRetry layer layerWith snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
       RoutedStorage: layerWith | Limits Options

@@ -7,7 +7,7 @@ import {
   EventStore,
   Projection,
   type ProjectionError,
-  Projections,
+  ProjectionManager,
   type StoreError,
   Tenant
 } from "effect-eventsourcing"
@@ -139,12 +139,12 @@ export interface Lag {
 /** How far the table is behind the logs of customers. */
 export const lag = (
   customers: ReadonlyArray<Customer>
-): Effect.Effect<Lag, StoreError.ReadError, Projections.Projections> =>
+): Effect.Effect<Lag, StoreError.ReadError, ProjectionManager.ProjectionManager> =>
   Effect.forEach(
     customers,
     (customer) =>
       Effect.map(
-        Projections.Projections.use(({ status }) => status(TicketTable)).pipe(
+        ProjectionManager.ProjectionManager.use(({ status }) => status(TicketTable)).pipe(
           Tenant.provide(customer.tenantId)
         ),
         (status) => ({ ...status, customer })
@@ -165,14 +165,14 @@ export const catchUp = (
 ): Effect.Effect<
   void,
   ProjectionError.ProjectionBehind | ProjectionError.ProjectionParked | StoreError.ReadError,
-  EventStore.EventStore | Projections.Projections
+  EventStore.EventStore | ProjectionManager.ProjectionManager
 > =>
   Effect.forEach(
     behind,
     ([{ tenantId }, events]) =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
-        const projections = yield* Projections.Projections
+        const projections = yield* ProjectionManager.ProjectionManager
         yield* projections.awaitPosition(TicketTable, yield* store.position, { timeout: "2 minutes" })
         yield* onProgress(events)
       }).pipe(Tenant.provide(tenantId)),

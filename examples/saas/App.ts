@@ -3,7 +3,13 @@
  */
 import type { PgClient } from "@effect/sql-pg"
 import { Effect, Layer } from "effect"
-import { EventStore, ProjectionRunner, Projections, Repository, TenantRegistry } from "effect-eventsourcing"
+import {
+  EventStore,
+  ProjectionRunner,
+  ProjectionManager,
+  Repository,
+  TenantRegistry
+} from "effect-eventsourcing"
 import { CorrelationId, TenantMiddleware, type TenantResolver } from "effect-eventsourcing/http"
 import { PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 import { HttpRouter, HttpServer } from "effect/http"
@@ -18,7 +24,7 @@ import * as Server from "./Server.ts"
 const Storage = PgStorage.layerWith({ provisionOnAppend: false })
 
 /** What commands, queries and projections work with. No layer of it knows a tenant: each call does. */
-const Store = Layer.mergeAll(Repository.layer, Projections.layer, TenantRegistry.layer).pipe(
+const Store = Layer.mergeAll(Repository.layer, ProjectionManager.layer, TenantRegistry.layer).pipe(
   Layer.provideMerge(EventStore.layer),
   Layer.provideMerge(Storage)
 )
@@ -29,7 +35,11 @@ const Runner = ProjectionRunner.layer({ projections: [OrderTable.OrderTable] }).
 )
 
 /** What handlers may ask for, beside the tenant, which only the middleware can give them. */
-type Services = EventStore.EventStore | Projections.Projections | Repository.Repository | SqlClient.SqlClient
+type Services =
+  | EventStore.EventStore
+  | ProjectionManager.ProjectionManager
+  | Repository.Repository
+  | SqlClient.SqlClient
 
 /** The endpoints, their description at `/openapi.json`, and a page to try them at `/docs`. */
 const Routes = Layer.unwrap(

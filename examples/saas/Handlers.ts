@@ -2,7 +2,7 @@
  * What the endpoints do. None of it mentions a tenant: it is in the type of every effect, and the middleware provides it.
  */
 import { Effect, Layer, type Result, Stream } from "effect"
-import { type Aggregate, EventStore, Projections, Repository, Tenant } from "effect-eventsourcing"
+import { type Aggregate, EventStore, ProjectionManager, Repository, Tenant } from "effect-eventsourcing"
 import { TenantAccessError } from "effect-eventsourcing/http"
 import { PgCheck } from "effect-eventsourcing/pg"
 import { HttpApiBuilder, HttpApiMiddleware } from "effect/http-api"
@@ -56,7 +56,7 @@ const command = Effect.fn("saas.command")(function* (
 /** Waits until the table contains a position of the tenant's log. */
 const awaitTable = Effect.fnUntraced(function* (position: number) {
   const store = yield* EventStore.EventStore
-  const projections = yield* Projections.Projections
+  const projections = yield* ProjectionManager.ProjectionManager
   if (position > (yield* store.position))
     return yield* new InvalidRequest({ message: "the log does not reach that position" })
   yield* projections.awaitPosition(OrderTable, position)
@@ -107,7 +107,7 @@ const AuditLive = HttpApiBuilder.group(Api, "audit", (handlers) =>
   )
 )
 
-const parkedOfAll = Projections.Projections.use(({ statusOfAll }) =>
+const parkedOfAll = ProjectionManager.ProjectionManager.use(({ statusOfAll }) =>
   Stream.runFold(
     statusOfAll(OrderTable),
     () => ({ parked: 0, total: 0 }),

@@ -2,7 +2,7 @@
  * The outbox relay: publishes the events of every tenant. The log itself is the outbox, so nothing is written twice, and
  * nothing is published that was not committed.
  */
-import { DateTime, Duration, Effect, Layer, Result, Schedule } from "effect"
+import { Context, DateTime, Duration, Effect, Layer, Result, Schedule, Schema } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -12,9 +12,55 @@ import { partId } from "../domain/derivedIds.ts"
 import * as Projection from "./Projection.ts"
 import * as ProjectionRunner from "./ProjectionRunner.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
-import { type Message, Publisher, PublishFailed } from "./Publisher.ts"
 import * as Reaction from "./Reaction.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+
+/** An event, ready to be sent. */
+export interface Message {
+  /** The event's id, or one that follows from it. A message may come twice: whoever receives it drops what it has seen of that tenant. */
+  readonly id: Event.EventId
+  readonly tenantId: TenantId
+  /** Tenant and stream, as JSON: messages of one key are in order, and must stay so (the key of a partition). */
+  readonly key: string
+  readonly eventType: string
+  /**
+   * `message-id`, `tenant-id`, `event-type`, `correlation-id` and, if there is one, `causation-id`. What is not visible
+   * ASCII in them is percent-encoded, and so is `%`.
+   */
+  readonly headers: Readonly<Record<string, string>>
+  /** The event's envelope as JSON text: all of its members, times in ISO 8601. */
+  readonly body: string
+}
+
+/** Raised by a publisher that could not get rid of a message. The relay tries again, by its schedule. */
+export class PublishFailed extends Schema.TaggedError<PublishFailed>()("PublishFailed", {
+  /** Why, without anything of the message's body: it is kept with the progress of the relay. */
+  reason: Schema.String,
+  /** Which message of several was refused; those before it were taken. If it is not known, leave it out. */
+  messageId: Schema.optionalKey(Schema.String)
+}) {
+  override get message(): string {
+    return `a message was not published: ${this.reason}`
+  }
+}
+
+/**
+ * Publishes messages.
+ *
+ * **Details**
+ *
+ * An effect succeeds when the messages are safe where they go to: they are not offered again then. Of one tenant, the
+ * next messages come only after that.
+ */
+export class Publisher extends Context.Service<
+  Publisher,
+  {
+    readonly publish: (message: Message) => Effect.Effect<void, PublishFailed>
+    /** Publishes messages of one tenant, in this order. Without it they are published one by one. */
+    readonly publishAll?: (messages: ReadonlyArray<Message>) => Effect.Effect<void, PublishFailed>
+  }
+>()("effect-eventsourcing/Publisher") {}
 
 /** What is published, and how. */
 export interface Options<As extends ReadonlyArray<Aggregate.Any>> {

@@ -1,6 +1,5 @@
 /**
- * Projections as those see them who read and look after them: how far a read model is, waiting for one's own write,
- * dead letters, rebuilds.
+ * Operating projections: status, waiting for a position, dead letters, rebuilds.
  */
 import { Context, DateTime, type Duration, Effect, Layer, Option, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -59,8 +58,8 @@ export interface DeadLetter extends Omit<ProjectionStorage.DeadLetter, "failedAt
  * Any process may ask and act; the handling of events, rebuilds included, is done by the processes that run
  * `ProjectionRunner`. Everything is in storage: nothing is lost with the process that asked.
  */
-export class Projections extends Context.Service<
-  Projections,
+export class ProjectionManager extends Context.Service<
+  ProjectionManager,
   {
     /** Where a projection stands. One that has never seen the tenant is at position 0. */
     readonly status: (projection: Ref) => Effect.Effect<progress.Status, ReadError, CurrentTenant>
@@ -140,7 +139,7 @@ export class Projections extends Context.Service<
       projection: Ref
     ) => Stream.Stream<rebuilds.RebuildProgress, RebuildParked | ReadError, AllTenants>
   }
->()("effect-eventsourcing/Projections") {}
+>()("effect-eventsourcing/ProjectionManager") {}
 
 const defaultTimeout = "5 seconds"
 const deadLetterPageSize = 100
@@ -171,7 +170,7 @@ const make = Effect.gen(function* () {
 
   /** All tenants that have events. */
   const tenantsWithEvents = (operation: string, { name }: Ref) =>
-    recordAccess(events, `Projections.${operation} ${name}`).pipe(
+    recordAccess(events, `ProjectionManager.${operation} ${name}`).pipe(
       Effect.flatMap((accessId) => listTenants(events, accessId)),
       Effect.map((tenants) => tenants.flatMap(({ tenantId, position }) => (position > 0 ? [tenantId] : [])))
     )
@@ -188,11 +187,11 @@ const make = Effect.gen(function* () {
     return Effect.as(rebuilds.start(storage, key, tenants, restart), rebuilds.watch(storage, key, tenants))
   }
 
-  return Projections.of({
+  return ProjectionManager.of({
     status: (projection) => Effect.flatMap(currentKey(projection), (key) => progress.status(storages, key)),
     statusOfAll: (projection) =>
       Stream.unwrap(
-        recordAccess(events, `Projections.statusOfAll ${projection.name}`).pipe(
+        recordAccess(events, `ProjectionManager.statusOfAll ${projection.name}`).pipe(
           Effect.flatMap((accessId) => listTenants(events, accessId)),
           Effect.map((tenants) =>
             Stream.mapEffect(
@@ -203,7 +202,7 @@ const make = Effect.gen(function* () {
           )
         )
       ),
-    awaitPosition: Effect.fn("Projections.awaitPosition")(function* (
+    awaitPosition: Effect.fn("ProjectionManager.awaitPosition")(function* (
       projection,
       position,
       { timeout = defaultTimeout } = {}
@@ -226,7 +225,7 @@ const make = Effect.gen(function* () {
           )
         )
       ),
-    replayDeadLetters: Effect.fn("Projections.replayDeadLetters")(function* <P extends Projection.Any>(
+    replayDeadLetters: Effect.fn("ProjectionManager.replayDeadLetters")(function* <P extends Projection.Any>(
       projection: P
     ) {
       const key = yield* currentKey(projection)
@@ -237,7 +236,7 @@ const make = Effect.gen(function* () {
         ? undefined
         : yield* events.recordAccess({
             ...access.value,
-            operation: `Projections.replayDeadLetters ${projection.name}`
+            operation: `ProjectionManager.replayDeadLetters ${projection.name}`
           })
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is required is what the projection's handlers do
       return yield* replay(storages, projection, key, accessId) as Effect.Effect<
@@ -246,14 +245,16 @@ const make = Effect.gen(function* () {
         Projection.Requirements<P>
       >
     }),
-    discardDeadLetter: Effect.fn("Projections.discardDeadLetter")(function* (projection, position, reason) {
-      yield* requirePosition(position)
-      const problem = reasonProblem(reason)
-      if (problem !== undefined) return yield* new InvalidReason({ reason: problem })
-      const key = yield* currentKey(projection)
-      const found = yield* storage.removeDeadLetter({ ...key, position, reason })
-      if (!found) return yield* new DeadLetterNotFound({ ...key, position })
-    }),
+    discardDeadLetter: Effect.fn("ProjectionManager.discardDeadLetter")(
+      function* (projection, position, reason) {
+        yield* requirePosition(position)
+        const problem = reasonProblem(reason)
+        if (problem !== undefined) return yield* new InvalidReason({ reason: problem })
+        const key = yield* currentKey(projection)
+        const found = yield* storage.removeDeadLetter({ ...key, position, reason })
+        if (!found) return yield* new DeadLetterNotFound({ ...key, position })
+      }
+    ),
     rebuild: (projection, options = {}) =>
       Stream.unwrap(
         Effect.gen(function* () {
@@ -292,9 +293,9 @@ const make = Effect.gen(function* () {
 
 /** The service on drivers. */
 export const layer: Layer.Layer<
-  Projections,
+  ProjectionManager,
   never,
   EventStorage.EventStorage | ProjectionStorage.ProjectionStorage
 > = layerPer([EventStorage.EventStorage, ProjectionStorage.ProjectionStorage], () =>
-  Layer.effect(Projections, make)
+  Layer.effect(ProjectionManager, make)
 )

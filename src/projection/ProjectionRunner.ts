@@ -66,7 +66,7 @@ class HandlerFailed {
 }
 
 /** How long a tenant waits after a failure of the storage, in milliseconds: others come first. */
-const awayDelay = 1000
+const storageDownDelay = 1000
 
 const keyOf = ({ name, version }: Projection.Any): string => JSON.stringify([name, version])
 
@@ -158,17 +158,17 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     })
 
     /**
-     * Nothing of the batch is there: tries again later, or gives up. An event that is given up waits until those before
-     * it are done; whoever claims it then parks it or puts it aside. One that may not be it is tried alone first.
+     * Records a failure: the event is tried again later, or given up once the events before it are done. An event that is
+     * not known to be the cause is tried alone first.
      */
-    const settle = Effect.fnUntraced(function* (
+    const recordFailure = Effect.fnUntraced(function* (
       projection: Projection.Any,
       claim: ProjectionStorage.Claim,
-      { position, error, away, certain }: Failed
+      { position, error, storageDown, blamed }: Failed
     ) {
-      const counts = certain && !away
+      const counts = blamed && !storageDown
       const attempts = (claim.failedPosition === position ? claim.attempts : 0) + (counts ? 1 : 0)
-      const again = away ? awayDelay : 0
+      const again = storageDown ? storageDownDelay : 0
       const retryIn = counts ? yield* retryDelay(projection.retry, attempts) : again
       const parks = projection.onFailure === "park" && position === claim.position + 1
       yield* Metric.update(Metric.withAttributes(failures, { projection: projection.name }), 1)
@@ -178,8 +178,8 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       yield* storage.fail({ claim, position, attempts, error, retryIn: retryIn ?? (parks ? undefined : 0) })
     })
 
-    /** Undoes what failed and settles it: undefined then. */
-    const settled = Effect.fnUntraced(function* <A>(
+    /** Runs an effect in a savepoint. Records a failure of a handler and returns undefined. */
+    const attemptOrRecord = Effect.fnUntraced(function* <A>(
       projection: Projection.Any,
       claim: ProjectionStorage.Claim,
       effect: Effect.Effect<A, HandlerFailed | ReadError>
@@ -187,7 +187,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       const attempted = yield* Effect.result(storage.attempt(effect))
       if (Result.isSuccess(attempted)) return attempted.success
       if (!(attempted.failure instanceof HandlerFailed)) return yield* attempted.failure
-      yield* settle(projection, claim, attempted.failure.failed)
+      yield* recordFailure(projection, claim, attempted.failure.failed)
       return undefined
     })
 
@@ -214,11 +214,8 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       yield* storage.advance(claim, position)
     })
 
-    /** What was rebuilt takes the place of the live read model, which stands still for what is left to handle. */
-    const takePlace = Effect.fnUntraced(function* (
-      projection: Projection.Any,
-      claim: ProjectionStorage.Claim
-    ) {
+    /** Swaps the rebuilt read model in for the live one, which stands still while the rest is handled. */
+    const swapIn = Effect.fnUntraced(function* (projection: Projection.Any, claim: ProjectionStorage.Claim) {
       const live = yield* storage.lockLive(claim)
       let { position } = claim
       while (position < live) position = yield* handleRange(projection, claim, position, live)
@@ -241,15 +238,15 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         const retryIn = yield* retryDelay(projection.retry, claim.attempts)
         if (retryIn === undefined) return yield* giveUp(projection, claim, next)
       }
-      const inTheWay = failedPosition !== undefined && failedPosition <= claim.head
+      const failedEventIsNext = failedPosition !== undefined && failedPosition <= claim.head
       // Close enough: a log that keeps growing must not put it off for ever.
-      if (claim.rebuild && !inTheWay && claim.head - claim.position < projection.batchSize) {
-        yield* settled(projection, claim, takePlace(projection, claim))
+      if (claim.rebuild && !failedEventIsNext && claim.head - claim.position < projection.batchSize) {
+        yield* attemptOrRecord(projection, claim, swapIn(projection, claim))
         return
       }
       // An event that has failed is handled alone, once those before it are done.
-      const upTo = inTheWay ? Math.max(next, failedPosition - 1) : claim.head
-      const position = yield* settled(
+      const upTo = failedEventIsNext ? Math.max(next, failedPosition - 1) : claim.head
+      const position = yield* attemptOrRecord(
         projection,
         claim,
         handleRange(projection, claim, claim.position, upTo, readAhead)
@@ -266,12 +263,16 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
      * The work of a claim failed as a whole and left nothing, not even that somebody tried. Others must not wait for it,
      * so that is said now; if that fails as well, the storage is away.
      */
-    const settleAll = (
+    const recordClaimFailure = (
       claim: ProjectionStorage.Claim,
       cause: Cause.Cause<unknown>
     ): Effect.Effect<true, StorageUnavailable> => {
       const next = claim.position + 1
-      return settle(projectionOf(claim), claim, failed(next, cause, claim.failedPosition === next)).pipe(
+      return recordFailure(
+        projectionOf(claim),
+        claim,
+        failed(next, cause, claim.failedPosition === next)
+      ).pipe(
         Effect.mapError(() => unavailable(Cause.squash(cause))),
         Effect.as(true)
       )
@@ -292,7 +293,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
             Effect.catchCause((cause) =>
               claimed === undefined
                 ? Effect.fail(unavailable(Cause.squash(cause)))
-                : settleAll(claimed, cause)
+                : recordClaimFailure(claimed, cause)
             )
           )
       })

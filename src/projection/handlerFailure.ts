@@ -37,14 +37,14 @@ export interface Failed {
   readonly position: number
   readonly error: string
   /** The storage is away: nothing is said about the event. */
-  readonly away: boolean
+  readonly storageDown: boolean
   /** Whether it is known to be this event, and not one behind it. */
-  readonly certain: boolean
+  readonly blamed: boolean
 }
 
 /** What a failure says, of an event or of the first of several. */
-export const failed = (position: number, cause: Cause.Cause<unknown>, certain: boolean): Failed => {
+export const failed = (position: number, cause: Cause.Cause<unknown>, blamed: boolean): Failed => {
   const error = Cause.squash(cause)
   if (error instanceof FailedAt) return failed(error.position, Cause.fail(error.error), true)
-  return { position, error: summary(error), away: unavailability(error) !== undefined, certain }
+  return { position, error: summary(error), storageDown: unavailability(error) !== undefined, blamed }
 }

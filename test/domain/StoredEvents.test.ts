@@ -9,9 +9,8 @@ import * as EventStore from "../../src/store/EventStore.ts"
 import * as InMemoryProjection from "../../src/projection/InMemoryProjection.ts"
 import * as OutboxRelay from "../../src/projection/OutboxRelay.ts"
 import * as Projection from "../../src/projection/Projection.ts"
-import * as Projections from "../../src/projection/ProjectionManager.ts"
+import * as ProjectionManager from "../../src/projection/ProjectionManager.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
-import { type Message, Publisher, PublishFailed } from "../../src/projection/Publisher.ts"
 import * as Reaction from "../../src/projection/Reaction.ts"
 import { Repository } from "../../src/store/Repository.ts"
 import * as Subscription from "../../src/projection/Subscription.ts"
@@ -208,9 +207,9 @@ describe.each(backends)("former events on $name", (backend) => {
         // The first part was handled in a transaction that is undone.
         assert.deepStrictEqual(seen.splice(0), ["Named 0", "Named 0", "MailChanged 1"])
         away = false
-        const replayed = yield* Projections.Projections.use((projections) =>
+        const replayed = yield* ProjectionManager.ProjectionManager.use((projections) =>
           projections.replayDeadLetters(Whole)
-        ).pipe(Effect.provide(Projections.layer, { local: true }))
+        ).pipe(Effect.provide(ProjectionManager.layer, { local: true }))
         assert.strictEqual(replayed, 1)
         assert.deepStrictEqual(seen, ["Named 0", "MailChanged 1"])
       }).pipe(asNewTenant)
@@ -298,16 +297,16 @@ describe.each(backends)("former events on $name", (backend) => {
     it.effect("are relayed as the events they are today, each part a message with an id of its own", () =>
       Effect.gen(function* () {
         const { Person, append, written } = programs()
-        const sent: Array<Message> = []
+        const sent: Array<OutboxRelay.Message> = []
         let failing = true
-        const broker = Layer.succeed(Publisher, {
+        const broker = Layer.succeed(OutboxRelay.Publisher, {
           publish: () => Effect.void,
           publishAll: (messages) =>
             Effect.suspend(() => {
               const second = messages[1]
               if (failing && second !== undefined) {
                 failing = false
-                return Effect.fail(new PublishFailed({ reason: "full", messageId: second.id }))
+                return Effect.fail(new OutboxRelay.PublishFailed({ reason: "full", messageId: second.id }))
               }
               sent.push(...messages)
               return Effect.void

@@ -358,7 +358,9 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
         const recorded = yield* Stream.runCollect(accesses).pipe(
           Tenant.provideAll({ actor: "test", reason: "count the looks of readiness" })
         )
-        const looks = recorded.filter(({ operation }) => operation.startsWith("Projections.statusOfAll"))
+        const looks = recorded.filter(({ operation }) =>
+          operation.startsWith("ProjectionManager.statusOfAll")
+        )
         assert.deepStrictEqual(
           looks.map(({ actor, reason }) => [actor, reason]),
           [["examples/saas", "readiness: are projections parked"]]

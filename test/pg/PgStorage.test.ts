@@ -224,7 +224,7 @@ describe("a constant of the typed tier", () => {
   )
   tier("Decisions.layer", Decisions.Decisions, Decisions.layer)
   tier("TenantRegistry.layer", TenantRegistry.TenantRegistry, TenantRegistry.layer)
-  tier("ProjectionManager.layer", ProjectionManager.Projections, ProjectionManager.layer)
+  tier("ProjectionManager.layer", ProjectionManager.ProjectionManager, ProjectionManager.layer)
   tier(
     "ProjectionRunner.layer",
     ProjectionRunner.ProjectionRunner,

@@ -5,7 +5,6 @@ import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import * as OutboxRelay from "../../src/projection/OutboxRelay.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
-import { type Message, Publisher, PublishFailed } from "../../src/projection/Publisher.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { backends } from "../support/backends.ts"
 import {
@@ -22,10 +21,12 @@ import {
 } from "../support/shop.ts"
 
 /** A broker that keeps what it takes; `refuse` may fail for a message that it does not take. */
-const broker = (refuse: (message: Message) => Effect.Effect<void, PublishFailed> = () => Effect.void) => {
-  const taken: Array<Message> = []
+const broker = (
+  refuse: (message: OutboxRelay.Message) => Effect.Effect<void, OutboxRelay.PublishFailed> = () => Effect.void
+) => {
+  const taken: Array<OutboxRelay.Message> = []
   const publisher = {
-    publish: (message: Message) =>
+    publish: (message: OutboxRelay.Message) =>
       Effect.map(refuse(message), () => {
         taken.push(message)
       })
@@ -38,10 +39,11 @@ const broker = (refuse: (message: Message) => Effect.Effect<void, PublishFailed>
   }
 }
 
-const bodyOf = (message: Message) =>
+const bodyOf = (message: OutboxRelay.Message) =>
   JSON.parse(message.body) as { readonly payload: { readonly total: number }; readonly position: number }
-const totalOf = (message: Message): number => bodyOf(message).payload.total
-const refused = (message: Message) => new PublishFailed({ reason: "refused", messageId: message.id })
+const totalOf = (message: OutboxRelay.Message): number => bodyOf(message).payload.total
+const refused = (message: OutboxRelay.Message) =>
+  new OutboxRelay.PublishFailed({ reason: "refused", messageId: message.id })
 
 const soon = Schedule.recurs(20)
 
@@ -77,7 +79,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
           }
           yield* placeAll(a, [4])
           yield* drain
-        }).pipe(withRunner(orders()), Effect.provideService(Publisher, publisher))
+        }).pipe(withRunner(orders()), Effect.provideService(OutboxRelay.Publisher, publisher))
         assert.deepStrictEqual(totalsOf(a), [1, 2, 3, 4])
         assert.deepStrictEqual(totalsOf(b), [3])
         const message = taken.find(({ tenantId }) => tenantId === b)
@@ -119,9 +121,12 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
             yield* placeAll(tenant, [2])
             yield* drain
           }).pipe(withRunner(orders({ eventTypes: ["Placed"] }), orders({ eventTypes: ["Paid"] })))
-          yield* drain.pipe(withRunner(all), Effect.provideService(Publisher, everything.publisher))
-        }).pipe(Effect.provideService(Publisher, publisher))
-        const typesOf = (messages: ReadonlyArray<Message>) =>
+          yield* drain.pipe(
+            withRunner(all),
+            Effect.provideService(OutboxRelay.Publisher, everything.publisher)
+          )
+        }).pipe(Effect.provideService(OutboxRelay.Publisher, publisher))
+        const typesOf = (messages: ReadonlyArray<OutboxRelay.Message>) =>
           messages.filter(({ tenantId }) => tenantId === tenant).map(({ eventType }) => eventType)
         assert.deepStrictEqual(typesOf(taken), ["Placed"])
         assert.deepStrictEqual(typesOf(everything.taken), ["Placed", "Counted", "Placed"])
@@ -134,7 +139,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
         let refusals = 3
         const { publisher, totalsOf } = broker((message) =>
           message.tenantId === a && totalOf(message) === 3 && refusals-- > 0
-            ? Effect.fail(new PublishFailed({ reason: "away" }))
+            ? Effect.fail(new OutboxRelay.PublishFailed({ reason: "away" }))
             : Effect.void
         )
         const relay = orders()
@@ -142,7 +147,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
           yield* placeAll(a, [1, 2, 3, 4])
           yield* placeAll(b, [5])
           yield* drain
-        }).pipe(withRunner(relay), Effect.provideService(Publisher, publisher))
+        }).pipe(withRunner(relay), Effect.provideService(OutboxRelay.Publisher, publisher))
         // What was published before the failure is so a second time, and that is all.
         assert.deepStrictEqual(totalsOf(a), [1, 2, 1, 2, 3, 4])
         assert.deepStrictEqual(totalsOf(b), [5])
@@ -155,7 +160,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
         const tenant = yield* Tenant.generate
         const pages: Array<Array<number>> = []
         let failures = 2
-        const publisher = Publisher.of({
+        const publisher = OutboxRelay.Publisher.of({
           publish: () => Effect.die(new Error("one by one")),
           publishAll: (messages) =>
             Effect.suspend(() => {
@@ -163,13 +168,15 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
               pages.push(totals)
               const bad = messages.find((message) => totalOf(message) === 3)
               if (bad === undefined || failures-- <= 0) return Effect.void
-              return Effect.fail(failures === 0 ? new PublishFailed({ reason: "away" }) : refused(bad))
+              return Effect.fail(
+                failures === 0 ? new OutboxRelay.PublishFailed({ reason: "away" }) : refused(bad)
+              )
             })
         })
         yield* Effect.gen(function* () {
           yield* placeAll(tenant, [1, 2, 3, 4, 5, 6])
           yield* drain
-        }).pipe(withRunner(orders({ batchSize: 4 })), Effect.provideService(Publisher, publisher))
+        }).pipe(withRunner(orders({ batchSize: 4 })), Effect.provideService(OutboxRelay.Publisher, publisher))
         assert.deepStrictEqual(pages, [[1, 2, 3, 4], [1, 2], [3], [3], [4, 5, 6]])
       })
     )
@@ -184,7 +191,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
         yield* Effect.gen(function* () {
           yield* placeAll(tenant, [12, 13, 14])
           yield* drain
-        }).pipe(withRunner(relay), Effect.provideService(Publisher, publisher))
+        }).pipe(withRunner(relay), Effect.provideService(OutboxRelay.Publisher, publisher))
         assert.deepStrictEqual(totalsOf(tenant), [12, 12, 14])
         const letters = yield* ProjectionStorage.use((storage) =>
           storage.deadLetters({ tenantId: tenant, projection: relay.name, version: 1, after: 0, limit: 9 })
@@ -203,7 +210,10 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
         yield* Effect.gen(function* () {
           yield* placeAll(tenant, [1])
           yield* drain
-        }).pipe(withRunner(orders({ timeout: "20 millis" })), Effect.provideService(Publisher, publisher))
+        }).pipe(
+          withRunner(orders({ timeout: "20 millis" })),
+          Effect.provideService(OutboxRelay.Publisher, publisher)
+        )
         assert.deepStrictEqual(totalsOf(tenant), [1])
       })
     )
@@ -224,7 +234,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
           yield* Deferred.await(reached)
           yield* Fiber.interrupt(worker)
           yield* drain
-        }).pipe(withRunner(orders()), Effect.provideService(Publisher, publisher))
+        }).pipe(withRunner(orders()), Effect.provideService(OutboxRelay.Publisher, publisher))
         assert.deepStrictEqual(taken.map(totalOf), [1, 1, 2])
         assert.strictEqual(taken[0]?.id, taken[1]?.id)
         assert.strictEqual(taken[0]?.body, taken[1]?.body)
@@ -234,10 +244,10 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
     it.effect("publishes by itself, with workers of its own, to a queue of the process", () =>
       Effect.gen(function* () {
         const tenant = yield* Tenant.generate
-        const queue = yield* Queue.unbounded<Message>()
+        const queue = yield* Queue.unbounded<OutboxRelay.Message>()
         const QueuePublisher = Layer.succeed(
-          Publisher,
-          Publisher.of({
+          OutboxRelay.Publisher,
+          OutboxRelay.Publisher.of({
             publish: (message) => Effect.asVoid(Queue.offer(queue, message)),
             publishAll: (messages) => Effect.asVoid(Queue.offerAll(queue, messages))
           })
@@ -261,16 +271,16 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
         const requests: Array<Request> = []
         const answers = [503, 201]
         const HttpPublisher = Layer.effect(
-          Publisher,
+          OutboxRelay.Publisher,
           Effect.map(HttpClient.HttpClient, (client) => {
             const strict = HttpClient.filterStatusOk(client)
-            return Publisher.of({
+            return OutboxRelay.Publisher.of({
               publish: ({ body, headers }) =>
                 HttpClientRequest.post("http://broker.test/orders").pipe(
                   HttpClientRequest.setHeaders(headers),
                   HttpClientRequest.bodyText(body, "application/json"),
                   strict.execute,
-                  Effect.mapError((error) => new PublishFailed({ reason: error.reason._tag })),
+                  Effect.mapError((error) => new OutboxRelay.PublishFailed({ reason: error.reason._tag })),
                   Effect.asVoid
                 )
             })
@@ -309,7 +319,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
           const work = Effect.replicateEffect(drain, 2, { concurrency: "unbounded" })
           yield* Effect.all([work, work.pipe(withRunner(relay))], { concurrency: "unbounded" })
           yield* drain
-        }).pipe(withRunner(relay), Effect.provideService(Publisher, publisher))
+        }).pipe(withRunner(relay), Effect.provideService(OutboxRelay.Publisher, publisher))
         for (const tenant of tenants) assert.deepStrictEqual(totalsOf(tenant), totals)
       })
     )

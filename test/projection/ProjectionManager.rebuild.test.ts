@@ -3,7 +3,7 @@ import { Effect, Fiber, Latch, Queue, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import {
-  Projections,
+  ProjectionManager,
   type RebuildOptions,
   type RebuildProgress
 } from "../../src/projection/ProjectionManager.ts"
@@ -45,7 +45,7 @@ describe.each(backends)("rebuilds on $name", (backend) => {
               : Effect.void
         }
         return Effect.gen(function* () {
-          const { rebuild, watchRebuilds } = yield* Projections
+          const { rebuild, watchRebuilds } = yield* ProjectionManager
           mine = yield* Tenant.CurrentTenant
           yield* append("1", orders(40))
           yield* drain
@@ -91,7 +91,7 @@ describe.each(backends)("rebuilds on $name", (backend) => {
         const { projection, broken } = book()
         return Effect.gen(function* () {
           const [a, b] = yield* twoTenants
-          const { rebuild, rebuildAll } = yield* Projections
+          const { rebuild, rebuildAll } = yield* ProjectionManager
           yield* append("1", orders(3, 776)).pipe(Tenant.provide(a))
           yield* append("1", orders(3)).pipe(Tenant.provide(b))
           yield* drain
@@ -117,7 +117,7 @@ describe.each(backends)("rebuilds on $name", (backend) => {
     it.effect("go on with a rebuild that is resumed, and start over when asked to", () => {
       const { projection, broken } = book()
       return Effect.gen(function* () {
-        const { rebuild, resume } = yield* Projections
+        const { rebuild, resume } = yield* ProjectionManager
         yield* append("1", orders(3, 887))
         yield* drain
         const first = (options?: RebuildOptions) =>
@@ -138,7 +138,7 @@ describe.each(backends)("rebuilds on $name", (backend) => {
         const { projection, broken } = book({ onFailure: "deadLetter" })
         broken.add(1)
         return Effect.gen(function* () {
-          const { rebuild, replayDeadLetters } = yield* Projections
+          const { rebuild, replayDeadLetters } = yield* ProjectionManager
           yield* append("1", orders(3))
           yield* drain
           assert.deepStrictEqual(yield* letters(projection), [1])
@@ -158,7 +158,7 @@ describe.each(backends)("rebuilds on $name", (backend) => {
       () => {
         const { projection } = book()
         return Effect.gen(function* () {
-          const { rebuild } = yield* Projections
+          const { rebuild } = yield* ProjectionManager
           assert.deepStrictEqual(yield* Stream.runCollect(rebuild(projection)), [
             { done: 0, total: 0, tenants: 0 }
           ])
@@ -180,7 +180,7 @@ describe.each(databases)("rebuilds of tables on $name", (backend) => {
       const { projection } = table({ batchSize: 7 })
       return Effect.gen(function* () {
         const [a, b] = yield* twoTenants
-        const { rebuild, awaitPosition } = yield* Projections
+        const { rebuild, awaitPosition } = yield* ProjectionManager
         for (const tenant of [a, b]) yield* append("1", orders(30)).pipe(Tenant.provide(tenant))
         yield* drain
         const corrupt = (tenant: Tenant.TenantId) =>
@@ -217,7 +217,7 @@ describe.each(databases)("rebuilds of tables on $name", (backend) => {
     it.effect("cannot be rebuilt when a table of theirs is not registered", () => {
       const { projection } = table({ tables: ["booked", "grand_total"] })
       return Effect.gen(function* () {
-        const { rebuild } = yield* Projections
+        const { rebuild } = yield* ProjectionManager
         yield* append("1")
         const error = yield* flipped(Stream.runDrain(rebuild(projection)))
         if (error._tag !== "CannotRebuild") return assert.fail(error._tag)

@@ -4,7 +4,7 @@ import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
-import { Projections, type Status } from "../../src/projection/ProjectionManager.ts"
+import { ProjectionManager, type Status } from "../../src/projection/ProjectionManager.ts"
 import * as ProjectionStorage from "../../src/driver/ProjectionStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
@@ -73,7 +73,7 @@ describe.each(backends)("projections on $name", (backend) => {
         const ofB = yield* of(b)
         assert.deepStrictEqual([ofB.state, ofB.position, ofB.failure?.position], ["parked", 4, 5])
         broken.clear()
-        const { resume } = yield* Projections
+        const { resume } = yield* ProjectionManager
         assert.isTrue(yield* resume(projection).pipe(Tenant.provide(b)))
         assert.isFalse(yield* resume(projection).pipe(Tenant.provide(b)))
         yield* drain
@@ -85,7 +85,7 @@ describe.each(backends)("projections on $name", (backend) => {
       const { projection } = book()
       return Effect.gen(function* () {
         const [a, b] = yield* twoTenants
-        const projections = yield* Projections
+        const projections = yield* ProjectionManager
         const registry = yield* TenantRegistry.TenantRegistry
         yield* append("1", orders(2)).pipe(Tenant.provide(a))
         yield* drain
@@ -100,7 +100,7 @@ describe.each(backends)("projections on $name", (backend) => {
           ]
         )
         const accesses = yield* registry.accesses.pipe(Stream.take(2), Stream.runCollect)
-        assert.strictEqual(accesses[1]?.operation, `Projections.statusOfAll ${projection.name}`)
+        assert.strictEqual(accesses[1]?.operation, `ProjectionManager.statusOfAll ${projection.name}`)
       }).pipe(Tenant.provideAll(access), withRunner(projection))
     })
 
@@ -108,7 +108,7 @@ describe.each(backends)("projections on $name", (backend) => {
       const { projection, seen } = book()
       return Effect.gen(function* () {
         const [a, b] = yield* twoTenants
-        const { awaitPosition } = yield* Projections
+        const { awaitPosition } = yield* ProjectionManager
         for (let n = 1; n <= 5; n++) {
           for (const tenant of [a, b]) {
             yield* Effect.gen(function* () {
@@ -132,7 +132,7 @@ describe.each(backends)("projections on $name", (backend) => {
         const { projection, broken } = book()
         broken.add(2)
         return Effect.gen(function* () {
-          const { awaitPosition } = yield* Projections
+          const { awaitPosition } = yield* ProjectionManager
           const tenantId = yield* Tenant.CurrentTenant
           const nowhere = yield* flipped(awaitPosition(projection, 1, { timeout: "500 millis" }))
           const key = { tenantId, projection: projection.name, version: 1 }
@@ -165,7 +165,7 @@ describe.each(backends)("projections on $name", (backend) => {
       for (const total of [2, 3, 5]) broken.add(total)
       return Effect.gen(function* () {
         const [a, b] = yield* twoTenants
-        const { replayDeadLetters, discardDeadLetter } = yield* Projections
+        const { replayDeadLetters, discardDeadLetter } = yield* ProjectionManager
         for (const tenant of [a, b]) yield* append("1", orders(6)).pipe(Tenant.provide(tenant))
         yield* drain
         const ofB = letters(projection).pipe(Tenant.provide(b))
@@ -210,7 +210,7 @@ describe.each(backends)("projections on $name", (backend) => {
       const { projection, seen, broken } = book({ onFailure: "deadLetter" })
       for (const total of orders(20)) broken.add(total.total)
       return Effect.gen(function* () {
-        const { replayDeadLetters } = yield* Projections
+        const { replayDeadLetters } = yield* ProjectionManager
         yield* append("1", orders(20))
         yield* drain
         assert.lengthOf(yield* letters(projection), 20)
@@ -234,7 +234,7 @@ describe.each(databases)("projections into tables on $name", (backend) => {
       const { projection, broken } = table({ onFailure: "deadLetter" })
       for (const total of [1, 3]) broken.add(total)
       return Effect.gen(function* () {
-        const { replayDeadLetters } = yield* Projections
+        const { replayDeadLetters } = yield* ProjectionManager
         yield* append("1", orders(3))
         yield* drain
         broken.delete(1)
@@ -267,7 +267,7 @@ describe.each(databases)("projections into tables on $name", (backend) => {
         }
       )
       return Effect.gen(function* () {
-        const { replayDeadLetters } = yield* Projections
+        const { replayDeadLetters } = yield* ProjectionManager
         const registry = yield* TenantRegistry.TenantRegistry
         const tenants = yield* twoTenants
         for (const tenant of tenants) yield* append("1", orders(3)).pipe(Tenant.provide(tenant))
@@ -278,7 +278,7 @@ describe.each(databases)("projections into tables on $name", (backend) => {
         }
         broken = true
         const [last] = yield* registry.accesses.pipe(Stream.drop(1), Stream.take(1), Stream.runCollect)
-        assert.strictEqual(last?.operation, `Projections.replayDeadLetters ${name}`)
+        assert.strictEqual(last?.operation, `ProjectionManager.replayDeadLetters ${name}`)
         yield* append("1", orders(1)).pipe(Tenant.provide(tenants[0]))
         yield* drain
         broken = false
@@ -292,7 +292,7 @@ describe.each(databases)("projections into tables on $name", (backend) => {
       const { projection, broken } = table({ onFailure: "deadLetter" })
       broken.add(1)
       return Effect.gen(function* () {
-        const { replayDeadLetters } = yield* Projections
+        const { replayDeadLetters } = yield* ProjectionManager
         const [a, b] = yield* twoTenants
         for (const tenant of [a, b]) yield* append("1", orders(2)).pipe(Tenant.provide(tenant))
         yield* drain
@@ -357,7 +357,7 @@ describe("projections, by the clock,", () => {
     ).pipe(Layer.provideMerge(memory.layer))
     const { projection } = book()
     return Effect.gen(function* () {
-      const { awaitPosition } = yield* Projections
+      const { awaitPosition } = yield* ProjectionManager
       const other = yield* Tenant.generate
       const waiting = yield* Effect.forkChild(flipped(awaitPosition(projection, 1, { timeout: "1 minute" })))
       yield* TestClock.adjust("30 seconds")

@@ -1,11 +1,11 @@
-/** Projections that book orders, in memory and into a table: what the tests of `Projections` share. */
+/** Projections that book orders, in memory and into a table: what the tests of `ProjectionManager` share. */
 import { Effect, Layer, Logger, Schedule, Schema, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Projection from "../../src/projection/Projection.ts"
-import { layer, Projections, type Ref } from "../../src/projection/ProjectionManager.ts"
+import { layer, ProjectionManager, type Ref } from "../../src/projection/ProjectionManager.ts"
 import type * as ProjectionStorage from "../../src/driver/ProjectionStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
@@ -76,10 +76,10 @@ export const draining = Effect.forkChild(
 export const twoTenants = Effect.all([Tenant.generate, Tenant.generate])
 
 export const status = (projection: Ref) =>
-  Effect.flatMap(Projections, (projections) => projections.status(projection))
+  Effect.flatMap(ProjectionManager, (projections) => projections.status(projection))
 
 export const letters = (projection: Ref) =>
-  Stream.unwrap(Effect.map(Projections, ({ deadLetters }) => deadLetters(projection))).pipe(
+  Stream.unwrap(Effect.map(ProjectionManager, ({ deadLetters }) => deadLetters(projection))).pipe(
     Stream.map(({ position }) => position),
     Stream.runCollect
   )

@@ -14,7 +14,7 @@ import * as EventStore from "../../src/store/EventStore.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
-import * as Projections from "../../src/projection/ProjectionManager.ts"
+import * as ProjectionManager from "../../src/projection/ProjectionManager.ts"
 import { Repository } from "../../src/store/Repository.ts"
 import * as Subscription from "../../src/projection/Subscription.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -87,7 +87,7 @@ const rowTwice = (id: string, text: string) =>
 
 type Program =
   | TenantIsolationSuite.Services
-  | Projections.Projections
+  | ProjectionManager.ProjectionManager
   | ProjectionRunner.ProjectionRunner
   | Tenant.CurrentTenant
 
@@ -96,7 +96,7 @@ const life = (text: string, id: string, eventId: Event.EventId) =>
   Effect.gen(function* () {
     const repository = yield* Repository
     const store = yield* EventStore.EventStore
-    const projections = yield* Projections.Projections
+    const projections = yield* ProjectionManager.ProjectionManager
     const { drain } = yield* ProjectionRunner.ProjectionRunner
     const attempts: ReadonlyArray<Effect.Effect<unknown, unknown, Program>> = [
       append(
@@ -132,7 +132,7 @@ const curiosity = (id: string, eventId: Event.EventId) =>
   Effect.gen(function* () {
     const repository = yield* Repository
     const registry = yield* TenantRegistry
-    const projections = yield* Projections.Projections
+    const projections = yield* ProjectionManager.ProjectionManager
     const attempts: ReadonlyArray<Effect.Effect<unknown, unknown, Program>> = [
       observe,
       read(id),
@@ -162,7 +162,10 @@ const announcements = Effect.flatMap(Effect.serviceOption(PgClient.PgClient), (c
     : client.value.listen("eventsourcing")
 )
 
-const running = Layer.merge(Projections.layer, ProjectionRunner.layer({ projections: all, concurrency: 0 }))
+const running = Layer.merge(
+  ProjectionManager.layer,
+  ProjectionRunner.layer({ projections: all, concurrency: 0 })
+)
 
 describe.each([memory, ...databases])("a whole program on $name", ({ layer }) => {
   it.live(

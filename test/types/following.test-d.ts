@@ -5,7 +5,7 @@ import type { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as InMemoryProjection from "../../src/projection/InMemoryProjection.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import type { ProjectionBehind, ReplayFailed } from "../../src/projection/ProjectionError.ts"
-import * as Projections from "../../src/projection/ProjectionManager.ts"
+import * as ProjectionManager from "../../src/projection/ProjectionManager.ts"
 import type { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import { Repository } from "../../src/store/Repository.ts"
 import type { Undecodable, PositionAhead, ReadError } from "../../src/driver/StoreError.ts"
@@ -30,10 +30,10 @@ test("a subscription gives envelopes of the aggregates' events, and requires the
 })
 
 test("what asks for the progress of a projection requires the tenant, and its layer does not", () => {
-  expectTypeOf(Projections.layer).toEqualTypeOf<
-    Layer.Layer<Projections.Projections, never, EventStorage | ProjectionStorage>
+  expectTypeOf(ProjectionManager.layer).toEqualTypeOf<
+    Layer.Layer<ProjectionManager.ProjectionManager, never, EventStorage | ProjectionStorage>
   >()
-  type Service = Projections.Projections["Service"]
+  type Service = ProjectionManager.ProjectionManager["Service"]
   expectTypeOf<Effect.Services<ReturnType<Service["status"]>>>().toEqualTypeOf<CurrentTenant>()
   expectTypeOf<Effect.Services<ReturnType<Service["awaitPosition"]>>>().toEqualTypeOf<CurrentTenant>()
   expectTypeOf<Stream.Services<ReturnType<Service["rebuild"]>>>().toEqualTypeOf<CurrentTenant>()
@@ -47,14 +47,16 @@ test("replaying requires what the handlers require", () => {
   }
   const tenant = Projection.make("tenant", { aggregates: [Order] }, handlers)
   const across = Projection.makeAcrossTenants("across", { aggregates: [Order] }, handlers)
-  const replay = Projections.Projections.use(({ replayDeadLetters }) => replayDeadLetters(tenant))
+  const replay = ProjectionManager.ProjectionManager.use(({ replayDeadLetters }) => replayDeadLetters(tenant))
   expectTypeOf<Effect.Services<typeof replay>>().toEqualTypeOf<
-    Projections.Projections | Repository | CurrentTenant
+    ProjectionManager.ProjectionManager | Repository | CurrentTenant
   >()
   expectTypeOf<Effect.Error<typeof replay>>().toEqualTypeOf<ReplayFailed | ReadError>()
-  const replayAcross = Projections.Projections.use(({ replayDeadLetters }) => replayDeadLetters(across))
+  const replayAcross = ProjectionManager.ProjectionManager.use(({ replayDeadLetters }) =>
+    replayDeadLetters(across)
+  )
   expectTypeOf<Effect.Services<typeof replayAcross>>().toEqualTypeOf<
-    Projections.Projections | Repository | CurrentTenant | Tenant.AllTenants
+    ProjectionManager.ProjectionManager | Repository | CurrentTenant | Tenant.AllTenants
   >()
 })
 

@@ -44,7 +44,7 @@ describe("a layer of the library", () => {
       | Root.EventStorage.EventStorage
       | Root.EventStore.EventStore
       | Root.ProjectionStorage.ProjectionStorage
-      | Root.Publisher.Publisher
+      | Root.OutboxRelay.Publisher
       | Root.SnapshotStorage.SnapshotStorage
       | Root.TenantDirectory.TenantDirectory
     expectTypeOf<OfRoot>().toEqualTypeOf<Below>()

@@ -57,7 +57,7 @@ describe("a layer without a tenant", () => {
     Tenant.withoutTenant(Root.Repository.layer)
     Tenant.withoutTenant(Root.Repository.layerWith({}))
     Tenant.withoutTenant(Root.TenantRegistry.layer)
-    Tenant.withoutTenant(Root.Projections.layer)
+    Tenant.withoutTenant(Root.ProjectionManager.layer)
     Tenant.withoutTenant(Root.ProjectionRunner.layer({ projections: [] }))
     Tenant.withoutTenant(Root.MemoryStorage.layer)
     Tenant.withoutTenant(Pg.PgStorage.layer)

@@ -8,7 +8,7 @@ import * as Aggregate from "../../domain/Aggregate.ts"
 import * as EventStore from "../../store/EventStore.ts"
 import * as Projection from "../../projection/Projection.ts"
 import * as ProjectionRunner from "../../projection/ProjectionRunner.ts"
-import * as Projections from "../../projection/ProjectionManager.ts"
+import * as ProjectionManager from "../../projection/ProjectionManager.ts"
 import type { ProjectionStorage } from "../../driver/ProjectionStorage.ts"
 import * as Tenant from "../../domain/Tenant.ts"
 import * as Canary from "../Canary.ts"
@@ -67,7 +67,7 @@ const noting = (
   return { projection, handled, of }
 }
 
-type Running = ProjectionRunner.ProjectionRunner | Projections.Projections
+type Running = ProjectionRunner.ProjectionRunner | ProjectionManager.ProjectionManager
 
 /** Runs an effect beside a runner that works when it is told to. */
 const beside =
@@ -78,7 +78,7 @@ const beside =
     Effect.provide(
       effect,
       Layer.merge(
-        Projections.layer,
+        ProjectionManager.layer,
         ProjectionRunner.layer({ projections: [projection], concurrency: 0, sweepInterval: "1 hour" })
       ),
       { local: true }
@@ -86,17 +86,19 @@ const beside =
 
 const drain = ProjectionRunner.ProjectionRunner.use((runner) => runner.drain)
 
-const status = (projection: Projections.Ref) =>
-  Projections.Projections.use((projections) => projections.status(projection))
+const status = (projection: ProjectionManager.Ref) =>
+  ProjectionManager.ProjectionManager.use((projections) => projections.status(projection))
 
-const deadLetters = (projection: Projections.Ref) =>
-  Projections.Projections.use((projections) => Stream.runCollect(projections.deadLetters(projection)))
+const deadLetters = (projection: ProjectionManager.Ref) =>
+  ProjectionManager.ProjectionManager.use((projections) =>
+    Stream.runCollect(projections.deadLetters(projection))
+  )
 
 /** Works until a projection is in a state; an announcement that is being made may hide a tenant for a moment. */
 const until = (
-  projection: Projections.Ref,
+  projection: ProjectionManager.Ref,
   tenant: Tenant.TenantId,
-  state: Projections.Status["state"],
+  state: ProjectionManager.Status["state"],
   at: number
 ) =>
   drain.pipe(
@@ -219,10 +221,12 @@ export const projections: ReadonlyArray<Case<Services | ProjectionStorage>> = [
                 status: yield* status(projection),
                 letters: yield* deadLetters(projection),
                 replayed: yield* Effect.exit(
-                  Projections.Projections.use(({ replayDeadLetters }) => replayDeadLetters(projection))
+                  ProjectionManager.ProjectionManager.use(({ replayDeadLetters }) =>
+                    replayDeadLetters(projection)
+                  )
                 ),
                 behind: yield* Effect.exit(
-                  Projections.Projections.use(({ awaitPosition }) =>
+                  ProjectionManager.ProjectionManager.use(({ awaitPosition }) =>
                     awaitPosition(projection, 2, { timeout: "20 millis" })
                   )
                 )
@@ -247,7 +251,7 @@ export const projections: ReadonlyArray<Case<Services | ProjectionStorage>> = [
           (text) => !healed && text.startsWith(poison)
         )
         yield* Effect.gen(function* () {
-          const service = yield* Projections.Projections
+          const service = yield* ProjectionManager.ProjectionManager
           yield* append(`${poison} 1`, `${poison} 2`, "good").pipe(as(theirs))
           yield* append("good 1", "good 2", "good 3").pipe(as(mine))
           yield* until(projection, theirs, "live", 3)
