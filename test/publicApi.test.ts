@@ -69,9 +69,9 @@ describe("the public API", () => {
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked RebuildParked ReplayFailed | ReadModelState
+      ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
       ProjectionRunner: ProjectionRunner failures handledEvents lag layer | Options
       ProjectionStorage: ProjectionStorage | Claim DeadLetter Failure Progress ProjectionKey StartAt TenantProjection WorkRequest
-      ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
       Reaction: make | Options Reaction
       Repository: Repository defaultRetry layer layerWith snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
       RoutedStorage: layerWith | Limits Options

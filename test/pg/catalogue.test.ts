@@ -223,7 +223,7 @@ const rules: Readonly<Record<string, Rule>> = {
   "a function without a fixed search path names every function and table with its schema": {
     violations: `select proname || ': ' || coalesce(m[1], m[2]) as what from pg_proc, regexp_matches(
         regexp_replace(prosrc, '--[^\\n]*', '', 'g'),
-        '(?:^|[^.\\w])((?!nullif|coalesce)\\w+\\()|\\m(?:from|join|update)\\s+((?!eventsourcing\\.|pg_catalog\\.|eventsourcing_rebuild\\.)\\w+)', 'g') m
+        '(?:^|[^.\\w])((?!nullif|coalesce|operator\\(pg_catalog)\\w+\\()|\\m(?:from|join|update)\\s+((?!eventsourcing\\.|pg_catalog\\.|eventsourcing_rebuild\\.)\\w+)', 'g') m
       where pronamespace = ${ours} and not coalesce(proconfig @> array['search_path=pg_catalog, pg_temp'], false)`,
     planted: [
       "create function eventsourcing.planted() returns integer language sql as 'select length(''x'')'",
