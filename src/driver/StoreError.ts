@@ -201,7 +201,7 @@ export class OtherFailure extends Schema.TaggedError<OtherFailure>()("OtherFailu
   }
 }
 
-/** Why the storage is not available. */
+/** The reasons for which the storage is not available. */
 export type UnavailableReason =
   | ConnectionFailed
   | TimedOut
@@ -235,7 +235,7 @@ export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()
   get operation(): string {
     return this.reason.operation
   }
-  /** Whether trying again later can help. */
+  /** True if trying again later can help. */
   get retryable(): boolean {
     return this.reason.retryable
   }
@@ -294,7 +294,7 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExc
   }
 }
 
-/** Why an append conflicts with events that others stored. */
+/** The reasons for which an append conflicts with stored events. */
 export type ConflictReason =
   | VersionConflict
   | EventIdConflict
@@ -328,7 +328,7 @@ export class Conflict<R extends ConflictReason = ConflictReason> extends Schema.
   }
 }
 
-/** Why an input cannot be stored. */
+/** The reasons for which an input cannot be stored. */
 export type InvalidReason = InvalidEvent | InvalidAggregateId | LimitExceeded
 
 /** Raised when an input cannot be stored as it is. Nothing was written: correct it, or answer 400. */
@@ -346,7 +346,7 @@ export class InvalidInput<R extends InvalidReason = InvalidReason> extends Schem
   }
 }
 
-/** Why a tenant is refused. */
+/** The reasons for which a tenant is refused. */
 export type RefusalReason = UnknownTenant | TenantSuspended
 
 /** Raised when the tenant may not do this. Nothing was written: answer 403. */
@@ -438,7 +438,7 @@ export class PositionAhead extends Schema.TaggedError<PositionAhead>()("Position
   }
 }
 
-/** Why a stored event cannot be decoded. */
+/** The reasons for which a stored event cannot be decoded. */
 export type UndecodableReason = EventDecodeError | UnknownEventType | UnknownSchemaVersion
 
 /** Raised when a stored event cannot be given to the reader: deploy a program that knows it, or answer 500. */

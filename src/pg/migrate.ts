@@ -19,20 +19,20 @@ export class MigrationError extends Schema.TaggedError<MigrationError>()("Migrat
   cause: Schema.optionalKey(Schema.Defect())
 }) {}
 
-/** What is applied: the files in their order, and the number of the schema that they make. */
+/** The schema to apply: the files in their order, and the number of the schema that they make. */
 export interface Target {
   readonly files: ReadonlyArray<SqlFile>
   readonly number: number
 }
 
-/** How long locks are waited for. */
+/** Limits on waiting for locks. */
 export interface MigrateOptions {
   /**
    * How long a statement waits for a lock: 200 ms unless given. Whoever waits for a table's lock holds up the appends that
    * come after it, so a wait is short, and all is undone and tried again.
    */
   readonly lockTimeout?: Duration.Input | undefined
-  /** How long all is tried again while others hold locks: 5 minutes unless given. */
+  /** The time for which all is tried again while others hold locks: 5 minutes unless given. */
   readonly retryFor?: Duration.Input | undefined
 }
 
