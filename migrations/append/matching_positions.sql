@@ -1,8 +1,9 @@
 -- Queries by event type and tag, for conditional appends and for reading; commands; hash chains.
 
 -- The positions of the first p_limit events of the tenant's log with p_from <= position <= p_to that match a query, in
--- ascending or descending order. A query is an array of items {"types": […] or null, "tags": […]}: an event matches an
--- item if it is of one of the types (null: of any) and has all of the tags; it matches the query if it matches any item.
+-- ascending or descending order. A query is an array of items {"aggregate_type": … or null, "types": […] or null,
+-- "tags": […]}: an event matches an item if it is of the aggregate type (null: of any) and of one of the types (null: of
+-- any) and has all of the tags; it matches the query if it matches any item.
 -- p_aggregate_types and p_event_types (NULL: all) are further conditions.
 -- An item with tags goes by the index of its rarest tag, one without by the primary key of the log.
 create or replace function eventsourcing.matching_positions(
@@ -18,6 +19,7 @@ set enable_sort = off
 as $$
 declare
   item   jsonb;
+  owners text[]; -- aggregate types
   types_ text[];
   tags_  text[];
   other  text;
@@ -36,6 +38,11 @@ begin
     elsif p_event_types is not null then
       types_ := array(select t from unnest(types_) t where t = any (p_event_types));
     end if;
+    owners := p_aggregate_types;
+    if item ->> 'aggregate_type' is not null then
+      continue when item ->> 'aggregate_type' <> all (p_aggregate_types);
+      owners := array[item ->> 'aggregate_type'];
+    end if;
     tags_ := array(select t.value from jsonb_array_elements_text(item -> 'tags') t);
     continue when cardinality(types_) = 0;
 
@@ -45,14 +52,14 @@ begin
           select e.position from eventsourcing.events e
           where e.tenant_id = p_tenant and e.position between p_from and p_to
             and (types_ is null or e.event_type = any (types_))
-            and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+            and (owners is null or e.aggregate_type = any (owners))
           order by e.position desc limit p_limit);
       else
         found_ := array(
           select e.position from eventsourcing.events e
           where e.tenant_id = p_tenant and e.position between p_from and p_to
             and (types_ is null or e.event_type = any (types_))
-            and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+            and (owners is null or e.aggregate_type = any (owners))
           order by e.position limit p_limit);
       end if;
     else
@@ -79,8 +86,8 @@ begin
           select t.position from eventsourcing.event_tags t
           where t.tenant_id = p_tenant and t.tag = rarest and t.position between p_from and p_to
             and (types_ is null or t.event_type = any (types_))
-            and (cardinality(tags_) = 1 and p_aggregate_types is null or (
-              select e.tags @> tags_ and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+            and (cardinality(tags_) = 1 and owners is null or (
+              select e.tags @> tags_ and (owners is null or e.aggregate_type = any (owners))
               from eventsourcing.events e
               where e.tenant_id = p_tenant and e.position between t.position and t.position
               order by e.position limit 1))
@@ -90,8 +97,8 @@ begin
           select t.position from eventsourcing.event_tags t
           where t.tenant_id = p_tenant and t.tag = rarest and t.position between p_from and p_to
             and (types_ is null or t.event_type = any (types_))
-            and (cardinality(tags_) = 1 and p_aggregate_types is null or (
-              select e.tags @> tags_ and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+            and (cardinality(tags_) = 1 and owners is null or (
+              select e.tags @> tags_ and (owners is null or e.aggregate_type = any (owners))
               from eventsourcing.events e
               where e.tenant_id = p_tenant and e.position between t.position and t.position
               order by e.position limit 1))

@@ -75,7 +75,10 @@ export interface EventOptions {
   readonly actor?: string | undefined
   /** Merged over the metadata of the event context. */
   readonly metadata?: Schema.JsonObject | undefined
-  /** What it is about, for queries: beside the tags that its aggregate derives. 1 to 255 characters each. */
+  /**
+   * What it is about, for queries: beside the tags that its aggregate derives. At most 32 with those, 1 to 255 characters
+   * each.
+   */
   readonly tags?: ReadonlyArray<string> | undefined
 }
 

@@ -30,11 +30,11 @@ export type EventOf<Q> = Q extends EventQuery<infer Payload> ? Payload : never
 /** Which events of an aggregate a query is about. */
 export interface Options<Tag extends string> {
   /**
-   * `_tag`s of the aggregate's events. An empty list matches nothing. Default: whatever type they are; one that this
-   * program does not know is then an error, as in a stream.
+   * `_tag`s of the aggregate's events. An empty list matches nothing. Default: whatever type they are. One that this
+   * program does not know matters then as well: reading it is an error, as in a stream, and it fails a condition.
    */
   readonly types?: ReadonlyArray<Tag> | undefined
-  /** Tags that an event must have, all of them. Default: none. */
+  /** Tags that an event must have, all of them. An event has at most 32. Default: none. */
   readonly tags?: ReadonlyArray<string> | undefined
 }
 
@@ -49,9 +49,6 @@ export interface Options<Tag extends string> {
  * **Gotchas**
  *
  * Tags are stored with an event: one from before its aggregate derived a tag does not have it.
- *
- * A condition of an append knows nothing of types of aggregates: without `types`, any event with the tags meets it, so that
- * who appends one to another aggregate makes the decision be made again. State the types where that happens often.
  *
  * **Example**
  *

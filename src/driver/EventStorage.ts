@@ -60,9 +60,11 @@ export interface StreamAppend {
   readonly events: ReadonlyArray<NewEventRow>
 }
 
-/** Events of one of these types, or of any type if it is undefined, that have all of these tags. */
+/** Events of an aggregate type that are of one of these types and have all of these tags. */
 export interface EventQueryItem {
-  /** An empty list matches nothing. */
+  /** Default: events of aggregates of any type. */
+  readonly aggregateType?: string | undefined
+  /** An empty list matches nothing; undefined: whatever type they are. */
   readonly eventTypes: ReadonlyArray<string> | undefined
   /** An empty list is no condition. */
   readonly tags: ReadonlyArray<string>

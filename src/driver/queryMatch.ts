@@ -4,10 +4,11 @@ import type { EventQuery, EventRow } from "./EventStorage.ts"
 /** Whether an event matches any item of a query. */
 export const matches = (
   query: EventQuery,
-  { eventType, tags }: Pick<EventRow, "eventType" | "tags">
+  { aggregateType, eventType, tags }: Pick<EventRow, "aggregateType" | "eventType" | "tags">
 ): boolean =>
   query.some(
     (item) =>
+      (item.aggregateType === undefined || item.aggregateType === aggregateType) &&
       (item.eventTypes === undefined || item.eventTypes.includes(eventType)) &&
       item.tags.every((tag) => tags.includes(tag))
   )

@@ -221,7 +221,11 @@ export const array = (values: ReadonlyArray<unknown>, elementOid: number): PgTyp
 
 /** A query as `eventsourcing.matching_positions` takes it. */
 export const queryJson = (query: EventQuery): ReadonlyArray<unknown> =>
-  query.map(({ eventTypes, tags }) => ({ types: eventTypes ?? null, tags }))
+  query.map(({ aggregateType, eventTypes, tags }) => ({
+    aggregate_type: aggregateType ?? null,
+    types: eventTypes ?? null,
+    tags
+  }))
 
 /** The last time that PostgreSQL and JavaScript both know. */
 const maxTime = 253_402_300_799_999

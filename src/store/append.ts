@@ -365,7 +365,7 @@ export const makeWriter = (
 
 const storageCondition = ({ query, after = 0 }: AppendCondition): EventStorage.AppendCondition => {
   checkIntegers({ after })
-  return { query: eventQuery.ofCondition(query), after }
+  return { query: eventQuery.toStorage(query), after }
 }
 
 /** Refuses a key that cannot be stored; the type is that of the aggregate the command is for, if it is known. */

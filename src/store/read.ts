@@ -144,9 +144,8 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
     ): Stream.Stream<A, ReadError | E> => {
       const { fromPosition = 1, toPosition = Number.MAX_SAFE_INTEGER, direction = "forwards", limit } = range
       checkIntegers({ fromPosition, toPosition, limit })
-      const query = range.query === undefined ? undefined : eventQuery.ofRead(range.query)
+      const query = range.query === undefined ? undefined : eventQuery.toStorage(range.query)
       const aggregateTypes = eventQuery.aggregateTypes(range.query, types.aggregateTypes)
-      const matches = range.query === undefined ? undefined : eventQuery.matchesStored(range.query)
       return paged({
         start: direction === "forwards" ? fromPosition : toPosition,
         pageSize,
@@ -166,7 +165,7 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
           }),
         next: (last) => (direction === "forwards" ? last.position + 1 : last.position - 1),
         decode: (rows) => {
-          const page = decodePage(matches === undefined ? rows : rows.filter(matches))
+          const page = decodePage(rows)
           return keep === undefined ? page : { ...page, events: page.events.filter(keep) }
         }
       })

@@ -27,7 +27,11 @@ const namesOf = (...names: ReadonlyArray<string>) =>
 
 const Tags = Schema.Array(Schema.Literals(["x", "y", "z"])).check(Schema.isMaxLength(2))
 const Query = Schema.Array(
-  Schema.Struct({ eventTypes: namesOf("Opened", "Closed", "Never"), tags: Tags })
+  Schema.Struct({
+    aggregateType: Schema.UndefinedOr(Schema.Literals(["A", "B"])),
+    eventTypes: namesOf("Opened", "Closed", "Never"),
+    tags: Tags
+  })
 ).check(Schema.isMaxLength(2))
 
 const Event = Schema.Struct({

@@ -31,8 +31,9 @@ import { reasonOf } from "../failures.ts"
 /** An item of a query. */
 const item = (
   eventTypes: ReadonlyArray<string> | undefined,
-  tags: ReadonlyArray<string> = []
-): EventQueryItem => ({ eventTypes, tags })
+  tags: ReadonlyArray<string> = [],
+  aggregateType?: string
+): EventQueryItem => ({ eventTypes, tags, ...(aggregateType === undefined ? {} : { aggregateType }) })
 
 /** Tags that text in any form could be mistaken for. */
 const strange = [
@@ -114,7 +115,7 @@ export const tags = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a query selects events of its types that have all of its tags", () =>
+  it.effect("a query selects events of its aggregate type and its types that have all of its tags", () =>
     Effect.gen(function* () {
       const tenant = yield* nine
       const cases: ReadonlyArray<readonly [EventQuery, ReadonlyArray<number>]> = [
@@ -133,6 +134,17 @@ export const tags = (it: Vitest.MethodsNonLive<EventStorage>): void => {
         [[item(["B"], ["x"])], [2, 5]],
         [[item(["B", "C"], ["x", "y"])], [2, 6, 9]],
         [[item(["A"], ["z"])], []],
+        [[item(undefined, [], "Case")], [1, 2, 3, 4, 5, 6]],
+        [[item(undefined, [], "case")], []],
+        [[item(["A", "B"], [], "Other")], [7, 8]],
+        [[item(undefined, ["x"], "Case")], [1, 2, 5, 6]],
+        [[item(undefined, ["y", "x"], "Other")], [9]],
+        [[item(["C"], ["x", "y"], "Other")], [9]],
+        [[item([], [], "Case")], []],
+        [
+          [item(["A"], [], "Other"), item(undefined, ["y"], "Case")],
+          [2, 4, 6, 7]
+        ],
         [
           [item(["A"]), item(undefined, ["z"])],
           [1, 4, 6, 7, 8]
@@ -173,6 +185,9 @@ export const tags = (it: Vitest.MethodsNonLive<EventStorage>): void => {
         [{ eventTypes: ["B"] }, [2, 5]],
         [{ eventTypes: [] }, []],
         [{ aggregateTypes: ["Other"] }, [9]],
+        [{ aggregateTypes: ["Other"], query: [item(undefined, [], "Case")] }, []],
+        [{ aggregateTypes: [], query: [item(undefined, [], "Case")] }, []],
+        [{ aggregateTypes: ["Other"], query: [item(["A"], [], "Case"), item(["A"], [], "Other")] }, [7]],
         [{ aggregateTypes: ["Case"], eventTypes: ["A", "C"], query: x }, [1, 6]],
         [{ query: [item(["A", "B"])], eventTypes: ["B", "C"], aggregateTypes: ["Other"] }, [8]],
         [{ query: [item(["A"], ["x"]), item(["C"], ["y"])], eventTypes: ["C"] }, [6, 9]]
@@ -254,7 +269,13 @@ export const conditions = (it: Vitest.MethodsNonLive<EventStorage>): void => {
         [[item(["A"], ["z"])], 0, undefined],
         [[item(["A"]), item(undefined, ["z"])], 4, 6],
         [[item(undefined, ["z"]), item(["A"])], 6, 7],
-        [[item(undefined, ["never"]), item(["D"])], 0, undefined]
+        [[item(undefined, ["never"]), item(["D"])], 0, undefined],
+        [[item(undefined, [], "Case")], 0, 1],
+        [[item(undefined, [], "Case")], 6, undefined],
+        [[item(undefined, [], "Other")], 0, 7],
+        [[item(undefined, ["x"], "Other")], 0, 9],
+        [[item(["A"], [], "Other"), item(["C"], ["x", "y"], "Case")], 0, 6],
+        [[item(undefined, [], "Never")], 0, undefined]
       ]
       for (const [query, after, expected] of cases) {
         const tenant = yield* nine
