@@ -1,5 +1,8 @@
 -- Locks the row that has waited longest among those with work, of the first of the given projections that has any.
 -- The lock is the claim: it ends with the transaction, or with the process that holds it.
+--
+-- A row that was served later than now was served before the clock of the database went back. It comes first, once, and
+-- its retry is due: by the clock alone it would wait until the clock is there again, behind all that is served meanwhile.
 create or replace function eventsourcing.claim_projection(p_projections text[], p_versions integer[])
 returns table (
   tenant_id uuid, projection text, version integer, rebuild boolean, "position" bigint, head bigint, attempts integer,
@@ -10,6 +13,10 @@ security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
+declare
+  moment constant timestamptz := clock_timestamp();
+  -- others may have been served since this began
+  ahead  constant timestamptz := moment + interval '1 second';
 begin
   for i in 1 .. cardinality(p_projections) loop
     return query
@@ -17,7 +24,19 @@ begin
         p.failed_position, p.error
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
-        and (p.retry_at is null or p.retry_at <= clock_timestamp())
+        and p.served_at > ahead
+      order by p.served_at
+      limit 1
+      for update skip locked;
+    if found then
+      return;
+    end if;
+    return query
+      select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
+        p.failed_position, p.error
+      from eventsourcing.projections p
+      where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
+        and (p.retry_at is null or p.retry_at <= moment)
       order by p.served_at
       limit 1
       for update skip locked;

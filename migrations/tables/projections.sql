@@ -20,6 +20,9 @@ comment on column eventsourcing.projections.position is 'The last position that 
 comment on column eventsourcing.projections.head is 'A position the log is known to have reached: a hint that there is work.';
 comment on column eventsourcing.projections.parked is 'Stopped by a failure until somebody resumes it.';
 comment on column eventsourcing.projections.error is 'What failed, without any payload.';
+comment on column eventsourcing.projections.retry_at is
+  'Tried again from then on, or at once where served_at is later than now: the clock has gone back.';
+comment on column eventsourcing.projections.served_at is 'The last time that a worker recorded progress or a failure.';
 
 -- Only what has work to do is in here: tenants that are idle cost nothing. A rebuild has until it takes its place.
 -- Not "if not exists": that locks the table even where the index is there.

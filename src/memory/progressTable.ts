@@ -12,8 +12,10 @@ export interface Row extends ProjectionStorage.TenantProjection {
   readonly attempts: number
   readonly failedPosition: number | undefined
   readonly error: string | undefined
-  /** Not before this time, in milliseconds since 1970. */
+  /** Not before this time, in milliseconds since 1970, unless the clock went back behind `failedAt`. */
   readonly retryAt: number
+  /** The time of the last failure, in milliseconds since 1970. */
+  readonly failedAt: number
   /** Grows with every service; 0: never. */
   readonly servedAt: number
 }
@@ -24,7 +26,8 @@ export const noFailure = {
   attempts: 0,
   failedPosition: undefined,
   error: undefined,
-  retryAt: 0
+  retryAt: 0,
+  failedAt: 0
 }
 
 /** Identifies a row. */

@@ -83,7 +83,8 @@ export const make = (
         for (const rebuild of [false, true]) {
           const at = rowKey(key, rebuild)
           const row = store.row(at, undefined) ?? (rebuild ? undefined : newRow(key, false))
-          if (row === undefined || row.parked || row.retryAt > now) continue
+          if (row === undefined || row.parked) continue
+          if (now < row.retryAt && now >= row.failedAt) continue
           // A rebuild has work until it takes its place.
           if (row.position >= head && !rebuild) continue
           if (store.isLocked(at) || (first !== undefined && first.row.servedAt <= row.servedAt)) continue
@@ -116,7 +117,13 @@ export const make = (
         Effect.flatMap(Clock.currentTimeMillis, (now) => {
           const next = nextRow(request, now)
           if (next === undefined) return Effect.succeedNone
-          const { servedAt: _servedAt, parked: _parked, retryAt: _retryAt, ...claim } = next.row
+          const {
+            servedAt: _servedAt,
+            parked: _parked,
+            retryAt: _retryAt,
+            failedAt: _failedAt,
+            ...claim
+          } = next.row
           const work = new Work(claim.tenantId)
           store.lockUnsafe(rowKey(claim, claim.rebuild), work)
           work.rows.set(rowKey(claim, claim.rebuild), next.row)
@@ -166,7 +173,8 @@ export const make = (
                 failedPosition: position,
                 error,
                 parked: retryIn === undefined,
-                retryAt: now + (retryIn ?? 0)
+                retryAt: now + (retryIn ?? 0),
+                failedAt: now
               }
         )
       ).pipe(Effect.asVoid),

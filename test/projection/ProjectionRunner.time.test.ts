@@ -113,6 +113,26 @@ describe("an event that fails is tried again", () => {
     })
   )
 
+  it.effect("at once if the clock has gone back since", () =>
+    Effect.gen(function* () {
+      const seen = new Seen()
+      let broken = true
+      const attempt = () => Effect.suspend(() => (broken ? Effect.fail("no") : Effect.void))
+      yield* TestClock.setTime(3_600_000)
+      yield* Effect.gen(function* () {
+        const [tenant = Tenant.untenanted] = yield* tenants(1)
+        yield* append(tenant, 1)
+        yield* drain
+        broken = false
+        yield* drain
+        assert.isEmpty(seen.of(tenant))
+        yield* TestClock.setTime(3_599_999)
+        yield* drain
+        assert.deepStrictEqual(seen.of(tenant), [1])
+      }).pipe(drained(watching(seen, attempt, { retry: Schedule.spaced("1 hour") })))
+    })
+  )
+
   it.effect("and is not given up while it is the storage that is away, and others go on", () =>
     Effect.gen(function* () {
       const seen = new Seen()
