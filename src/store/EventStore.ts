@@ -17,7 +17,13 @@ import { storedTypes } from "../domain/storedTypes.ts"
 import { eventFilter, makeReader } from "./read.ts"
 import { checkCommandKey, makeWriter, storedStream } from "./append.ts"
 import { recordAccess } from "./crossTenant.ts"
-import type { Undecodable, InvalidInput, ReadError, StorageUnavailable } from "../driver/StoreError.ts"
+import type {
+  InvalidCommand,
+  InvalidId,
+  Undecodable,
+  ReadError,
+  StorageUnavailable
+} from "../driver/StoreError.ts"
 import type { AllTenants, CurrentTenant, TenantId } from "../domain/Tenant.ts"
 import type {
   StreamEvents,
@@ -119,7 +125,7 @@ export class EventStore extends Context.Service<
     /** The outcome of the command that was carried out under a key; undefined if there is none, or it has expired. */
     readonly commandOutcome: (
       key: string
-    ) => Effect.Effect<EventStorage.CommandRow | undefined, ReadError | InvalidInput, CurrentTenant>
+    ) => Effect.Effect<EventStorage.CommandRow | undefined, ReadError | InvalidCommand, CurrentTenant>
     /**
      * Appends many events to any streams of the tenant, in the given order, in chunks: for imports. Each chunk is written
      * whole or not at all.
@@ -141,7 +147,7 @@ export class EventStore extends Context.Service<
     /** The events of a stream. Empty if there are none. */
     readonly readStream: <Type extends string, State, Payload extends Event.Tagged, Id>(
       request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions
-    ) => Stream.Stream<Event.Envelope<Payload, Type>, ReadError | Undecodable | InvalidInput, CurrentTenant>
+    ) => Stream.Stream<Event.Envelope<Payload, Type>, ReadError | Undecodable | InvalidId, CurrentTenant>
     /**
      * The state of an aggregate: its events, folded, from the beginning or from a state that is known.
      *
@@ -169,11 +175,11 @@ export class EventStore extends Context.Service<
     /** The version of a stream; 0 if it has no events. */
     readonly version: <Type extends string, State, Payload extends Event.Tagged, Id>(
       key: StreamKey<Type, State, Payload, Id>
-    ) => Effect.Effect<number, ReadError | InvalidInput, CurrentTenant>
+    ) => Effect.Effect<number, ReadError | InvalidId, CurrentTenant>
     /** Whether a stream has events. */
     readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
       key: StreamKey<Type, State, Payload, Id>
-    ) => Effect.Effect<boolean, ReadError | InvalidInput, CurrentTenant>
+    ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
     /** The last position of the tenant's log; 0 if it is empty. */
     readonly position: Effect.Effect<number, ReadError, CurrentTenant>
     /** All tenants with the heads of their logs, ordered by id. Every run is written to the audit trail. */

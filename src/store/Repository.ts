@@ -28,7 +28,7 @@ import {
   AggregateNotFound,
   type Undecodable,
   type ExpectedVersion,
-  type InvalidInput,
+  type InvalidId,
   type ReadError
 } from "../driver/StoreError.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
@@ -98,7 +98,7 @@ export interface ExecuteOptions<out C extends Command | undefined = Command | un
 }
 
 /** Everything that can go wrong while an aggregate is loaded. */
-export type LoadError = ReadError | Undecodable | InvalidInput
+export type LoadError = ReadError | Undecodable | InvalidId
 
 /**
  * Loads and changes aggregates of the current tenant.
@@ -124,7 +124,7 @@ export class Repository extends Context.Service<
     readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: NoInfer<Id>
-    ) => Effect.Effect<boolean, ReadError | InvalidInput, CurrentTenant>
+    ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
     /**
      * Loads the aggregate, lets `decide` look at its state, and appends the events it yields, provided that nobody
      * appended in between; if somebody did, it reads on and decides again, on a bounded schedule.

@@ -11,6 +11,8 @@ import {
   type EventIdConflict,
   type Undecodable,
   InvalidEvent,
+  type InvalidCommand,
+  type InvalidId,
   InvalidInput,
   LimitExceeded,
   type ReadError,
@@ -145,7 +147,7 @@ type WriteError = AppendError | InvalidInput | Undecodable
 export const storedStream = <Type extends string, State, Payload extends Event.Tagged, Id>(
   tenantId: TenantId,
   { aggregate, id }: StreamKey<Type, State, Payload, Id>
-): Result.Result<StoredStream, InvalidInput> =>
+): Result.Result<StoredStream, InvalidId> =>
   Result.map(encode.aggregateId(aggregate, id), (aggregateId) => ({
     tenantId,
     aggregateType: aggregate.type,
@@ -369,7 +371,7 @@ const storageCondition = ({ query, after = 0 }: AppendCondition): EventStorage.A
 }
 
 /** Refuses a key that cannot be stored; the type is that of the aggregate the command is for, if it is known. */
-export const checkCommandKey = (key: string, aggregateType = ""): Result.Result<void, InvalidInput> => {
+export const checkCommandKey = (key: string, aggregateType = ""): Result.Result<void, InvalidCommand> => {
   if (key.length > maxNameLength)
     return Result.fail(
       new InvalidInput({

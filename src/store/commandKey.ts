@@ -1,7 +1,7 @@
 /** Commands that are carried out once: what tells them apart, and until when their keys are kept. */
 import { Duration, Effect, Result, type Schema } from "effect"
 import type { CommandKey } from "../driver/EventStorage.ts"
-import { InvalidEvent, InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
+import { type InvalidCommand, InvalidEvent, InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
 import { canonicalJson } from "../internal/canonicalJson.ts"
 import { sha256Hex } from "../internal/digest.ts"
 import { jsonProblem } from "../internal/json.ts"
@@ -27,7 +27,7 @@ export const makeTimeToLive = (given: Duration.Input): number => {
   return millis
 }
 
-const problem = (aggregateType: string, { content, key }: Given): InvalidInput | undefined => {
+const problem = (aggregateType: string, { content, key }: Given): InvalidCommand | undefined => {
   const checked = checkCommandKey(key, aggregateType)
   if (Result.isFailure(checked)) return checked.failure
   const found = content === undefined ? undefined : jsonProblem(content, maxDepth)
@@ -56,7 +56,7 @@ export const make = (
   aggregateType: string,
   aggregateId: string,
   timeToLive: number
-): Effect.Effect<CommandKey, InvalidInput> =>
+): Effect.Effect<CommandKey, InvalidCommand> =>
   Effect.gen(function* () {
     const { content, key } = command
     const wrong = problem(aggregateType, command)

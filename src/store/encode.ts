@@ -4,7 +4,13 @@ import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
 import type { EventContext } from "../domain/EventContext.ts"
 import type { NewEventRow, StreamAppend } from "../driver/EventStorage.ts"
-import { InvalidAggregateId, InvalidEvent, InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
+import {
+  InvalidAggregateId,
+  InvalidEvent,
+  type InvalidId,
+  InvalidInput,
+  LimitExceeded
+} from "../driver/StoreError.ts"
 import { type AggregateCodec, codecOf, type EventCodec } from "../domain/codec/aggregateCodec.ts"
 import { jsonText, maxNameLength, nameProblem, type Problem } from "../internal/json.ts"
 import { isCanonicalUuid } from "../internal/uuid.ts"
@@ -51,7 +57,7 @@ export const makeLimits = (given: Partial<Limits> | undefined): Limits => {
 export const aggregateId = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   id: Id
-): Result.Result<string, InvalidInput> => {
+): Result.Result<string, InvalidId> => {
   const stored = storedId(aggregate.type, codecOf(aggregate), id)
   return isRefused(stored) ? Result.fail(stored) : Result.succeed(stored)
 }
@@ -65,7 +71,7 @@ const storedId = <Id>(
   aggregateType: string,
   codec: Pick<AggregateCodec<never, Id>, "encodeId">,
   id: Id
-): OrRefused<string> => {
+): string | InvalidId => {
   const encoded = codec.encodeId(id)
   if (Result.isFailure(encoded))
     return new InvalidInput({

@@ -4,12 +4,7 @@ import { currentTenant } from "../domain/currentTenant.ts"
 import type * as Event from "../domain/Event.ts"
 import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
 import type { EventContent, EventRow } from "../driver/EventStorage.ts"
-import {
-  type InvalidInput,
-  PositionDiverged,
-  type ReadError,
-  type Undecodable
-} from "../driver/StoreError.ts"
+import { type InvalidId, PositionDiverged, type ReadError, type Undecodable } from "../driver/StoreError.ts"
 import { type StreamKey, storedStream } from "./append.ts"
 import * as decode from "./decode.ts"
 import { type EventPlace, eventRef, type Reader, type StoredStream, type VersionRange } from "./read.ts"
@@ -47,7 +42,7 @@ export interface Folded<out State> extends FoldedState<State> {
 }
 
 /** The failures of a fold. `PositionDiverged` occurs only with `confirm`. */
-export type FoldError = ReadError | Undecodable | InvalidInput | PositionDiverged
+export type FoldError = ReadError | Undecodable | InvalidId | PositionDiverged
 
 const isSame = (one: EventPlace, other: EventPlace): boolean =>
   one.version === other.version &&

@@ -3,12 +3,7 @@ import { Effect, Result } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import type { EventPlace, EventStore } from "./EventStore.ts"
-import {
-  type InvalidInput,
-  PositionDiverged,
-  type ReadError,
-  type Undecodable
-} from "../driver/StoreError.ts"
+import { type InvalidId, PositionDiverged, type ReadError, type Undecodable } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import { aggregateId as encodeId } from "./encode.ts"
@@ -25,12 +20,12 @@ export interface LoadRange<Payload, Type extends string> {
   readonly inspect?: ((envelope: Event.Envelope<Payload, Type>) => void) | undefined
 }
 
-type LoadError = ReadError | Undecodable | InvalidInput
+type LoadError = ReadError | Undecodable | InvalidId
 
 const storedStream = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   id: Id
-): Effect.Effect<StoredStream, InvalidInput, CurrentTenant> =>
+): Effect.Effect<StoredStream, InvalidId, CurrentTenant> =>
   Effect.flatMap(currentTenant, (tenantId) => {
     const encoded = encodeId(aggregate, id)
     return Result.isFailure(encoded)
@@ -121,7 +116,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     id: Id,
     known: LoadedState<State>,
     appended: number
-  ): Effect.Effect<void, InvalidInput, CurrentTenant> =>
+  ): Effect.Effect<void, InvalidId, CurrentTenant> =>
     snapshots.areUsed(aggregate.type)
       ? Effect.flatMap(storedStream(aggregate, id), (key) =>
           snapshots.consider(aggregate, key, known, appended)

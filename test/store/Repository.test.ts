@@ -160,7 +160,7 @@ describe.each(backends)("the repository on $name", (backend) => {
     it.effect("refuses what cannot be stored or loaded, as the store does", () =>
       Effect.gen(function* () {
         const { execute, load, save } = yield* Repository.Repository
-        const tag = <A, E extends Repository.LoadError | StoreError.AppendError, R>(
+        const tag = <A, E extends EventStore.AppendFailure, R>(
           effect: Effect.Effect<A, E | StoreError.AggregateNotFound, R>
         ) => Effect.map(Effect.flip(effect), (error) => reasonOf<typeof error>(error)._tag)
         assert.strictEqual(yield* tag(execute(Account, "1", () => [opened("\0")])), "InvalidEvent")

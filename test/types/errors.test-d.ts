@@ -26,6 +26,14 @@ type ConflictsOf<T> =
       ? TagOf<R>
       : never
     : never
+/** The tags of the reasons for which a method refuses its input. */
+type InputsOf<T> =
+  T extends Effect.Effect<infer _A, infer E, infer _R>
+    ? InputsIn<E>
+    : T extends Stream.Stream<infer _A2, infer E2, infer _R2>
+      ? InputsIn<E2>
+      : never
+type InputsIn<E> = E extends StoreError.InvalidInput<infer R> ? TagOf<R> : never
 type Method<K extends keyof EventStore.EventStore["Service"]> = EventStore.EventStore["Service"][K]
 type Returned<T> = T extends (...args: never) => infer A ? A : T
 
@@ -95,6 +103,25 @@ describe("the errors of a method are those that it can meet", () => {
     expectTypeOf<TagsOf<Method<"position">>>().toEqualTypeOf<Read>()
     expectTypeOf<TagsOf<Method<"tenants">>>().toEqualTypeOf<Read>()
     expectTypeOf<TagsOf<Returned<Method<"readAllLogsJson">>>>().toEqualTypeOf<Read>()
+  })
+
+  test("an input is refused for what is given", () => {
+    type Id = "InvalidAggregateId" | "LimitExceeded"
+    type Command = "InvalidEvent" | "LimitExceeded"
+    const load = repository.load(Account, "1")
+    const initial = repository.loadOrInitial(Account, "1")
+    const exists = repository.exists(Account, "1")
+    const executed = repository.execute(Account, "1", () => [opened()])
+    const folded = store.fold({ aggregate: Account, id: "1" })
+    expectTypeOf<InputsOf<typeof load>>().toEqualTypeOf<Id>()
+    expectTypeOf<InputsOf<typeof initial>>().toEqualTypeOf<Id>()
+    expectTypeOf<InputsOf<typeof exists>>().toEqualTypeOf<Id>()
+    expectTypeOf<InputsOf<typeof folded>>().toEqualTypeOf<Id>()
+    expectTypeOf<InputsOf<Returned<Method<"readStream">>>>().toEqualTypeOf<Id>()
+    expectTypeOf<InputsOf<Returned<Method<"version">>>>().toEqualTypeOf<Id>()
+    expectTypeOf<InputsOf<Returned<Method<"exists">>>>().toEqualTypeOf<Id>()
+    expectTypeOf<InputsOf<Returned<Method<"commandOutcome">>>>().toEqualTypeOf<Command>()
+    expectTypeOf<InputsOf<typeof executed>>().toEqualTypeOf<Id | Command>()
   })
 
   test("an inline projection's failure is an error where it is asked for", () => {

@@ -1,0 +1,120 @@
+/** The conflicts of an append with stored events. */
+import { Schema } from "effect"
+import { stream } from "./errorFields.ts"
+
+/** The version a stream must have for an append: exactly `n` (0 = no events yet), or one of the named conditions. */
+export type ExpectedVersion = "any" | "noStream" | "streamExists" | number
+
+const ExpectedVersion: Schema.Codec<ExpectedVersion> = Schema.Union([
+  Schema.Literals(["any", "noStream", "streamExists"]),
+  // Also of numbers that no stream can have, such as NaN: they meet a conflict.
+  // @effect-diagnostics-next-line schemaNumber:off
+  Schema.Number
+])
+
+/** Raised when a stream is not at the version an append expects. Nothing was written: load again and decide again. */
+export class VersionConflict extends Schema.TaggedError<VersionConflict>()("VersionConflict", {
+  ...stream,
+  expected: ExpectedVersion,
+  /** The stream's version now; 0 if it has no events. */
+  actual: Schema.Int
+}) {
+  override get message(): string {
+    return `${this.aggregateType} ${this.aggregateId} is at version ${this.actual}, expected ${this.expected}: load it again and decide again`
+  }
+}
+
+/**
+ * Raised when an event id was used before for other content, or for a part of the append only. Nothing was written:
+ * use a new id for a new event.
+ */
+export class EventIdConflict extends Schema.TaggedError<EventIdConflict>()("EventIdConflict", {
+  tenantId: Schema.String,
+  eventId: Schema.String
+}) {
+  override get message(): string {
+    return `event id ${this.eventId} was used before for another event or append: use a new id for a new event`
+  }
+}
+
+/**
+ * Raised when an event that an append's condition rules out is in the tenant's log. Nothing was written: read again and
+ * decide again.
+ */
+export class AppendConditionFailed extends Schema.TaggedError<AppendConditionFailed>()(
+  "AppendConditionFailed",
+  {
+    tenantId: Schema.String,
+    /** The position behind which no such event was expected. */
+    after: Schema.Int,
+    /** The position of the first such event. */
+    position: Schema.Int
+  }
+) {
+  override get message(): string {
+    return `an event at position ${this.position} matches the condition of the append, which was decided at ${this.after}: read again and decide again`
+  }
+}
+
+/**
+ * Raised when another event stands at a position than the one that was kept with it: the log lost its end in a failover
+ * and was written anew, or the position is of another log. Read anew from the beginning.
+ */
+export class PositionDiverged extends Schema.TaggedError<PositionDiverged>()("PositionDiverged", {
+  tenantId: Schema.String,
+  position: Schema.Int,
+  /** The id of the event that was expected there. */
+  expected: Schema.String,
+  /** The id of the event that is there; null if there is none. */
+  actual: Schema.NullOr(Schema.String)
+}) {
+  override get message(): string {
+    return `the log of tenant ${this.tenantId} has ${
+      this.actual === null ? "no event" : `event ${this.actual}`
+    } at position ${this.position}, where event ${this.expected} was: it is another log, read it anew from the beginning`
+  }
+}
+
+/** Raised when a command key was used before for another command. Nothing was written: use a new key. */
+export class CommandKeyConflict extends Schema.TaggedError<CommandKeyConflict>()("CommandKeyConflict", {
+  tenantId: Schema.String,
+  key: Schema.String
+}) {
+  override get message(): string {
+    return `command key ${this.key} was used before for another command: use a new key for a new command`
+  }
+}
+
+/** The reasons for which an append conflicts with stored events. */
+export type ConflictReason =
+  | VersionConflict
+  | EventIdConflict
+  | CommandKeyConflict
+  | AppendConditionFailed
+  | PositionDiverged
+
+/**
+ * Raised when an append does not fit the events that are stored. Nothing was written: load again and decide again, or
+ * answer 409. `R` is what a method can meet.
+ */
+export class Conflict<R extends ConflictReason = ConflictReason> extends Schema.TaggedError<Conflict>()(
+  "Conflict",
+  {
+    reason: Schema.Union([
+      VersionConflict,
+      EventIdConflict,
+      CommandKeyConflict,
+      AppendConditionFailed,
+      PositionDiverged
+    ])
+  }
+) {
+  declare readonly reason: R
+  // oxlint-disable-next-line no-useless-constructor -- infers R from the reason
+  constructor(fields: { readonly reason: R }, options?: Schema.MakeOptions) {
+    super(fields, options)
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}

@@ -1,0 +1,141 @@
+/** The failures of the storage itself: what it did not write, and what it may have written. */
+import { Schema } from "effect"
+
+const operation = { operation: Schema.String }
+const coded = {
+  ...operation,
+  /** The SQLSTATE or a like code, for the operator; null if there is none. */
+  code: Schema.NullOr(Schema.String)
+}
+
+/** The connection to the storage was refused, lost, or none was to be had. */
+export class ConnectionFailed extends Schema.TaggedError<ConnectionFailed>()("ConnectionFailed", {
+  ...coded,
+  retryable: Schema.Boolean
+}) {
+  override get message(): string {
+    return `no connection to ${this.operation} (${this.code ?? "no code"}): ${
+      this.retryable
+        ? "try again later"
+        : "correct the address, the credentials or the certificate of the database"
+    }`
+  }
+}
+
+/** The storage, or the wait for its lock or for a connection, took longer than its deadline. The work was ended. */
+export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", coded) {
+  readonly retryable = true
+  override get message(): string {
+    return `it took too long to ${this.operation} (${this.code ?? "no code"}): try again later`
+  }
+}
+
+/** The storage or this program is starting or shutting down. */
+export class ShuttingDown extends Schema.TaggedError<ShuttingDown>()("ShuttingDown", coded) {
+  readonly retryable = true
+  override get message(): string {
+    return `the storage is starting or shutting down, it cannot ${this.operation} (${this.code ?? "no code"}): try again later`
+  }
+}
+
+/** Others wrote at the same time, and this work was rolled back for them. */
+export class Contended extends Schema.TaggedError<Contended>()("Contended", coded) {
+  readonly retryable = true
+  override get message(): string {
+    return `others worked on the same at the same time, it was rolled back to ${this.operation} (${this.code ?? "no code"}): try again`
+  }
+}
+
+/** The database takes no writes: it is a standby, or was told so. During a failover this passes. */
+export class ReadOnly extends Schema.TaggedError<ReadOnly>()("ReadOnly", coded) {
+  readonly retryable = true
+  override get message(): string {
+    return `the database takes no writes, it cannot ${this.operation} (${this.code ?? "no code"}): connect to the primary, or wait for the failover`
+  }
+}
+
+/** The storage has no room or no connections left. */
+export class StorageFull extends Schema.TaggedError<StorageFull>()("StorageFull", coded) {
+  readonly retryable = true
+  override get message(): string {
+    return `the storage has no room left to ${this.operation} (${this.code ?? "no code"}): give it room, then try again`
+  }
+}
+
+/** The schema of the database and this program do not fit, or the role lacks a right. */
+export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>()("SchemaMismatch", coded) {
+  readonly retryable = false
+  override get message(): string {
+    return `the schema or the rights of the database do not allow this program to ${this.operation} (${this.code ?? "no code"}): run PgMigrator.layer as the owner of the database, grant the role eventsourcing_tenant to this login, and see PgCheck`
+  }
+}
+
+/** Any other failure of the storage. */
+export class OtherFailure extends Schema.TaggedError<OtherFailure>()("OtherFailure", {
+  ...coded,
+  retryable: Schema.Boolean
+}) {
+  override get message(): string {
+    return `the storage failed to ${this.operation} (${this.code ?? "no code"}): ${
+      this.retryable ? "try again later" : "trying again does not help, the log of the database says more"
+    }`
+  }
+}
+
+/** The reasons for which the storage is not available. */
+export type UnavailableReason =
+  | ConnectionFailed
+  | TimedOut
+  | ShuttingDown
+  | Contended
+  | ReadOnly
+  | StorageFull
+  | SchemaMismatch
+  | OtherFailure
+
+/**
+ * Raised when the storage does not answer or answers with an error that is not the caller's. Nothing was written. Bounded
+ * retries have been made already.
+ */
+export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
+  reason: Schema.Union([
+    ConnectionFailed,
+    TimedOut,
+    ShuttingDown,
+    Contended,
+    ReadOnly,
+    StorageFull,
+    SchemaMismatch,
+    OtherFailure
+  ])
+}) {
+  override get message(): string {
+    return this.reason.message
+  }
+  /** The operation that failed. */
+  get operation(): string {
+    return this.reason.operation
+  }
+  /** True if trying again later can help. */
+  get retryable(): boolean {
+    return this.reason.retryable
+  }
+  /** The SQLSTATE or a like code, for the operator; null if there is none. */
+  get code(): string | null {
+    return this.reason.code
+  }
+}
+
+/**
+ * Raised when the answer to an append was lost: its events may be stored, or not. Repeat it with the same event ids or the
+ * same command key: then what was stored is answered and nothing is stored twice.
+ */
+export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>()("OutcomeUnknown", {
+  tenantId: Schema.String,
+  /** The ids of the events that may have been stored. */
+  eventIds: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    return `the answer to an append of ${this.eventIds.length} events was lost, they may be stored or not: repeat it with the same event ids or command key`
+  }
+}

@@ -1,0 +1,78 @@
+/** The stored events that cannot be given to their reader. */
+import { Schema } from "effect"
+import { stream } from "./errorFields.ts"
+
+const storedEvent = {
+  ...stream,
+  version: Schema.Int,
+  position: Schema.Int,
+  /** The type it is stored under. */
+  eventType: Schema.String,
+  /** The version of that type's schema it was written with. */
+  schemaVersion: Schema.Int
+}
+
+/** Raised when a stored event does not fit the schema it is read with, or an upcaster cannot make it one of today. */
+export class EventDecodeError extends Schema.TaggedError<EventDecodeError>()("EventDecodeError", {
+  ...storedEvent,
+  /** Where in the payload, or in what an upcaster made of it: the reason says so. */
+  path: Schema.Array(Schema.Union([Schema.String, Schema.Int])),
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `${this.aggregateType} ${this.aggregateId} version ${this.version} (position ${this.position}): ${this.eventType} does not fit its schema at ${
+      this.path.length === 0 ? "its root" : this.path.join(".")
+    } (schema version ${this.schemaVersion}): ${this.reason}`
+  }
+}
+
+/** Raised when a stored event has a type that the aggregate it is read with does not have, and never had. */
+export class UnknownEventType extends Schema.TaggedError<UnknownEventType>()(
+  "UnknownEventType",
+  storedEvent
+) {
+  override get message(): string {
+    return `${this.aggregateType} ${this.aggregateId} version ${this.version} (position ${this.position}): no event schema for ${this.eventType} (schema version ${this.schemaVersion})`
+  }
+}
+
+/**
+ * Raised when a stored event is of a type that the aggregate has, but of another version than those it knows. A newer one
+ * was written by a newer program: deploy that first where events are read. An older one needs its upcaster back.
+ */
+export class UnknownSchemaVersion extends Schema.TaggedError<UnknownSchemaVersion>()("UnknownSchemaVersion", {
+  ...storedEvent,
+  /** The oldest version that is known. */
+  oldest: Schema.Int,
+  /** The newest version that is known. */
+  newest: Schema.Int
+}) {
+  override get message(): string {
+    return `${this.aggregateType} ${this.aggregateId} version ${this.version} (position ${this.position}): ${this.eventType} is of schema version ${this.schemaVersion}, known are ${
+      this.oldest === this.newest ? "only" : `${this.oldest} to`
+    } ${this.newest}: ${
+      this.schemaVersion > this.newest
+        ? "it was written by a newer program"
+        : "the upcaster from this version is missing"
+    }`
+  }
+}
+
+/** The reasons for which a stored event cannot be decoded. */
+export type UndecodableReason = EventDecodeError | UnknownEventType | UnknownSchemaVersion
+
+/** Raised when a stored event cannot be given to the reader: deploy a program that knows it, or answer 500. */
+export class Undecodable<
+  R extends UndecodableReason = UndecodableReason
+> extends Schema.TaggedError<Undecodable>()("Undecodable", {
+  reason: Schema.Union([EventDecodeError, UnknownEventType, UnknownSchemaVersion])
+}) {
+  declare readonly reason: R
+  // oxlint-disable-next-line no-useless-constructor -- infers R from the reason
+  constructor(fields: { readonly reason: R }, options?: Schema.MakeOptions) {
+    super(fields, options)
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
