@@ -16,6 +16,7 @@ export * as Upcaster from "./domain/Upcaster.ts"
 
 // To run a program: services, and the errors they fail with.
 export * as Decisions from "./store/Decisions.ts"
+export * as EventSourcing from "./EventSourcing.ts"
 export * as EventStore from "./store/EventStore.ts"
 export * as HashChain from "./store/HashChain.ts"
 export * as InMemoryProjection from "./projection/InMemoryProjection.ts"

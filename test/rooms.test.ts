@@ -17,7 +17,7 @@ const Lists = Schema.Struct({
 const lists = Schema.decodeUnknownSync(Lists)(
   await import(new URL("../oxlint.config.mjs", import.meta.url).href)
 )
-const rooms = ["index.ts", ...lists.rooms]
+const rooms = ["index.ts", "EventSourcing.ts", ...lists.rooms]
 const opened = new Set(lists.opened.map((file) => `${file}.ts`))
 const knowPostgres = lists.knowPostgres.map((file) => `${file}.ts`)
 

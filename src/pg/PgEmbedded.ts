@@ -7,6 +7,7 @@ import type { Reactivity } from "effect/reactivity"
 import type { SqlClient } from "effect/sql"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import * as PgMigrator from "./PgMigrator.ts"
 import * as Pglite from "./pglite/start.ts"
 import * as PgliteLock from "./pglite/lock.ts"
 import { makeSession } from "./pglite/session.ts"
@@ -73,20 +74,22 @@ export class PgliteStartFailed extends Schema.TaggedError<PgliteStartFailed>()("
   }
 }
 
-/** What can go wrong when the embedded database is started. */
+/** Reasons why an embedded database does not start. */
 export type PgEmbeddedError =
   | PgliteNotInstalled
   | DataDirectoryInUse
   | DataDirectoryUnusable
   | PgliteStartFailed
+  | PgMigrator.MigrationError
 
-/** Where the embedded database keeps its data. */
+/** Settings of {@link layerWith}. */
 export interface Options {
   /**
-   * A directory, made if it does not exist, whose content survives the process. In memory if left out.
-   * It belongs to this one database: nothing else may be in it.
+   * The directory of the data, created if missing. It must hold nothing else. Default: none, and the data is in memory.
    */
   readonly dataDirectory?: string | undefined
+  /** Apply the migrations of this library when the database starts. Default: true. */
+  readonly migrate?: boolean | undefined
 }
 
 const problemOf = (error: unknown): string => {
@@ -135,14 +138,14 @@ const lockDirectory = Effect.fnUntraced(function* (
 })
 
 /**
- * Starts an embedded database, which ends with the scope.
+ * Starts an embedded database without migrations. It ends with the scope.
  *
  * **When to use**
  *
- * To have the client in hand; {@link layer} and {@link layerWith} are the usual way.
+ * For programs that need the client as a value; others use {@link layer} or {@link layerWith}.
  */
 export const make = Effect.fnUntraced(function* (
-  options: Options
+  options: Pick<Options, "dataDirectory">
 ): Effect.fn.Return<PgClient.PgClient, PgEmbeddedError, Scope.Scope | Reactivity.Reactivity> {
   const failed = (cause: unknown) => new PgliteStartFailed({ problem: problemOf(cause), cause })
   const pglite = yield* Effect.tryPromise({ try: () => Pglite.load(), catch: failed })
@@ -191,17 +194,16 @@ export const make = Effect.fnUntraced(function* (
  *
  * **Details**
  *
- * Provides what `PgClient.layer` provides. There is one connection: transactions wait for one another, and other
- * statements wait for the transaction. Closing the scope ends with a checkpoint. A checkpoint is also made whenever
- * the write-ahead log has grown by 16 MB.
+ * Provides what `PgClient.layer` provides, with the migrations of this library applied. There is one connection:
+ * transactions wait for one another, and other statements wait for the transaction. Closing the scope ends with a
+ * checkpoint. A checkpoint is also made whenever the write-ahead log has grown by 16 MB.
  *
- * With `dataDirectory`, a transaction that was committed survives the end of the process, however it ends: commits
- * are handed to the operating system at once (killed with SIGKILL while writing, again and again, nothing that was
- * acknowledged was lost, and the next start took up to half a second longer). They are not forced to the disk:
- * a crash of the *machine* may lose the newest of them and may damage the database. PGlite cannot do better.
+ * With `dataDirectory`, a committed transaction survives the end of the process, `SIGKILL` included; the start after a
+ * kill takes up to half a second longer. Commits reach the operating system at once, but are not forced to the disk: a
+ * crash of the *machine* may lose the newest of them and may damage the database. PGlite cannot do better.
  *
- * The first start makes an empty database, which takes seconds, and keeps a copy in
- * `node_modules/.cache/effect-eventsourcing` (5 MB), from which new databases start in half a second. Where that
+ * The first start creates an empty database, which takes seconds, and keeps a copy in
+ * `node_modules/.cache/effect-eventsourcing` (5 MB). New databases start from the copy in half a second. Where that
  * directory cannot be written, each new database takes the seconds.
  *
  * **Gotchas**
@@ -212,11 +214,15 @@ export const make = Effect.fnUntraced(function* (
  *   waits for ever. Use `select pg_notify(…)`.
  * - A data directory has one user at a time; see {@link DataDirectoryInUse}.
  * - There is no autovacuum. Run `vacuum analyze` now and then if rows are updated or deleted a lot.
- * - Everybody is the superuser `postgres`, for whom row-level security does not hold until the role is changed.
+ * - Every client is the superuser `postgres`, for whom row-level security does not hold until the role is changed.
  */
-export const layerWith = (
-  options: Options
-): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, PgEmbeddedError> => PgClient.layerFrom(make(options))
+export const layerWith = ({
+  dataDirectory,
+  migrate = true
+}: Options): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, PgEmbeddedError> => {
+  const client = PgClient.layerFrom(make({ dataDirectory }))
+  return migrate ? PgMigrator.layer.pipe(Layer.provideMerge(client)) : client
+}
 
 /**
  * An embedded database in memory, gone with the scope.

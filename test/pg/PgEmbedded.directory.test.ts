@@ -18,7 +18,7 @@ const temporaryDirectory = Effect.acquireRelease(
 const opened =
   (dataDirectory: string) =>
   <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient>): Effect.Effect<A, E | PgEmbedded.PgEmbeddedError> =>
-    Effect.provide(body, PgEmbedded.layerWith({ dataDirectory }), { local: true })
+    Effect.provide(body, PgEmbedded.layerWith({ dataDirectory, migrate: false }), { local: true })
 
 interface Child {
   readonly pid: number
@@ -130,7 +130,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
             process.exit(0)
           }))
         })
-        const layer = PgEmbedded.layerWith({ dataDirectory: ${JSON.stringify(directory)} })
+        const layer = PgEmbedded.layerWith({ dataDirectory: ${JSON.stringify(directory)}, migrate: false })
         Effect.runPromise(Effect.provide(program, layer))`)
       yield* Effect.promise(() => leaving.ended)
       assert.deepStrictEqual(yield* opened(directory)(notes), [{ text: "committed" }])
@@ -161,7 +161,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
       const directory = yield* temporaryDirectory
       const other = yield* child(`
         const dataDirectory = ${JSON.stringify(directory)}
-        const program = Effect.flip(Effect.provide(SqlClient.SqlClient, PgEmbedded.layerWith({ dataDirectory })))
+        const program = Effect.flip(Effect.provide(SqlClient.SqlClient, PgEmbedded.layerWith({ dataDirectory, migrate: false })))
         process.stdin.unref?.()
         setTimeout(async () => {
           const error = await Effect.runPromise(program)
@@ -195,7 +195,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
             say("committed " + n)
           }
         })
-        const layer = PgEmbedded.layerWith({ dataDirectory: ${JSON.stringify(directory)} })
+        const layer = PgEmbedded.layerWith({ dataDirectory: ${JSON.stringify(directory)}, migrate: false })
         Effect.runPromise(Effect.provide(program, layer))`)
       yield* Effect.promise(() => writer.line(/committed 500\n/))
       const refused = yield* flipped(opened(directory)(Effect.void))

@@ -47,130 +47,133 @@ const bare = Effect.flatMap(
 
 /** An empty PGlite database of the test's own. */
 const embedded = <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient | Scope.Scope>) =>
-  Effect.provide(Effect.scoped(body), PgEmbedded.layer, { local: true })
+  Effect.provide(Effect.scoped(body), PgEmbedded.layerWith({ migrate: false }), { local: true })
 
 const live = (
   name: string,
   body: () => Effect.Effect<void, unknown, SqlClient.SqlClient | Scope.Scope>
 ): void => it.live(name, () => embedded(body()), 60_000)
 
-layer(PgEmbedded.layer, { excludeTestServices: true })("the migrations of the library", (it) => {
-  it.effect("are all in the list of install.sql, each once, and nothing else is", () =>
-    Effect.sync(() => {
-      const folder = new URL("../../migrations/", import.meta.url)
-      const found = Fs.readdirSync(folder, { recursive: true, encoding: "utf8" })
-        .filter((file) => file.endsWith(".sql") && file !== "install.sql")
-        .map((file) => file.split(Path.sep).join("/"))
-      const listed = PgMigrator.files.map(({ path }) => path)
-      assert.deepStrictEqual(listed.toSorted(), found.toSorted())
-      assert.strictEqual(listed[0], "roles.sql")
-      assert.strictEqual(listed.at(-1), "privileges.sql")
-      for (const { path, sql } of PgMigrator.files)
-        assert.strictEqual(sql, Fs.readFileSync(new URL(path, folder), "utf8"))
-    })
-  )
+layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
+  "the migrations of the library",
+  (it) => {
+    it.effect("are all in the list of install.sql, each once, and nothing else is", () =>
+      Effect.sync(() => {
+        const folder = new URL("../../migrations/", import.meta.url)
+        const found = Fs.readdirSync(folder, { recursive: true, encoding: "utf8" })
+          .filter((file) => file.endsWith(".sql") && file !== "install.sql")
+          .map((file) => file.split(Path.sep).join("/"))
+        const listed = PgMigrator.files.map(({ path }) => path)
+        assert.deepStrictEqual(listed.toSorted(), found.toSorted())
+        assert.strictEqual(listed[0], "roles.sql")
+        assert.strictEqual(listed.at(-1), "privileges.sql")
+        for (const { path, sql } of PgMigrator.files)
+          assert.strictEqual(sql, Fs.readFileSync(new URL(path, folder), "utf8"))
+      })
+    )
 
-  it.effect("hold one object each, named after it", () =>
-    Effect.sync(() => {
-      for (const { path, sql } of PgMigrator.files) {
-        if (!path.includes("/") || path === "checks/schema_version.sql") continue
-        const made = new Set(
-          [
-            ...sql.matchAll(
-              /^ *create (?:or replace (?:function|procedure)|table if not exists|type) eventsourcing\.(\w+)/gm
-            )
-          ].map(([, name]) => name)
+    it.effect("hold one object each, named after it", () =>
+      Effect.sync(() => {
+        for (const { path, sql } of PgMigrator.files) {
+          if (!path.includes("/") || path === "checks/schema_version.sql") continue
+          const made = new Set(
+            [
+              ...sql.matchAll(
+                /^ *create (?:or replace (?:function|procedure)|table if not exists|type) eventsourcing\.(\w+)/gm
+              )
+            ].map(([, name]) => name)
+          )
+          assert.deepStrictEqual([...made], [Path.posix.basename(path, ".sql")], path)
+        }
+      })
+    )
+
+    it.effect("make the schema number that the library states", () =>
+      Effect.gen(function* () {
+        assert.strictEqual(yield* PgMigrator.applied, 0)
+        yield* PgMigrator.run
+        assert.strictEqual(yield* PgMigrator.applied, PgMigrator.latest)
+        const sql = yield* SqlClient.SqlClient
+        const [row] = yield* sql<{ lowest: number }>`select eventsourcing.lowest_program() as lowest`
+        assert.isAtMost(row?.lowest ?? 0, PgMigrator.latest)
+      })
+    )
+
+    it.effect("do not change without their number", () =>
+      Effect.sync(() => {
+        const recorded: unknown = JSON.parse(Fs.readFileSync(recordFile, "utf8"))
+        assert.deepStrictEqual(
+          recorded,
+          schemaOf(PgMigrator.latest, PgMigrator.files),
+          "a shipped SQL file changed: see src/pg/schemaNumber.ts"
         )
-        assert.deepStrictEqual([...made], [Path.posix.basename(path, ".sql")], path)
-      }
-    })
-  )
+      })
+    )
 
-  it.effect("make the schema number that the library states", () =>
-    Effect.gen(function* () {
-      assert.strictEqual(yield* PgMigrator.applied, 0)
-      yield* PgMigrator.run
-      assert.strictEqual(yield* PgMigrator.applied, PgMigrator.latest)
-      const sql = yield* SqlClient.SqlClient
-      const [row] = yield* sql<{ lowest: number }>`select eventsourcing.lowest_program() as lowest`
-      assert.isAtMost(row?.lowest ?? 0, PgMigrator.latest)
-    })
-  )
-
-  it.effect("do not change without their number", () =>
-    Effect.sync(() => {
-      const recorded: unknown = JSON.parse(Fs.readFileSync(recordFile, "utf8"))
-      assert.deepStrictEqual(
-        recorded,
-        schemaOf(PgMigrator.latest, PgMigrator.files),
-        "a shipped SQL file changed: see src/pg/schemaNumber.ts"
-      )
-    })
-  )
-
-  it.effect("are applied once, and each again when its text changes", () =>
-    Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
-      assert.deepStrictEqual(yield* PgMigrator.run, [])
-      const after = yield* catalogue
-      yield* Effect.provide(Effect.void, PgMigrator.layer, { local: true })
-      assert.deepStrictEqual(yield* catalogue, after)
-      const state = sql<{ path: string; xmin: string }>`
+    it.effect("are applied once, and each again when its text changes", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        assert.deepStrictEqual(yield* PgMigrator.run, [])
+        const after = yield* catalogue
+        yield* Effect.provide(Effect.void, PgMigrator.layer, { local: true })
+        assert.deepStrictEqual(yield* catalogue, after)
+        const state = sql<{ path: string; xmin: string }>`
         select path, xmin::text as xmin from eventsourcing.schema_files where path not in ('roles.sql', 'privileges.sql', 'append/append.sql')
         order by path`
-      const before = yield* state
-      yield* sql`update eventsourcing.schema_files set sha256 = 'other' where path = 'append/append.sql'`
-      assert.deepStrictEqual(yield* PgMigrator.run, ["append/append.sql"])
-      assert.deepStrictEqual(yield* state, before)
-      assert.deepStrictEqual(yield* catalogue, after)
-    })
-  )
+        const before = yield* state
+        yield* sql`update eventsourcing.schema_files set sha256 = 'other' where path = 'append/append.sql'`
+        assert.deepStrictEqual(yield* PgMigrator.run, ["append/append.sql"])
+        assert.deepStrictEqual(yield* state, before)
+        assert.deepStrictEqual(yield* catalogue, after)
+      })
+    )
 
-  it.effect("can each be applied again, and change nothing that is as it should be", () =>
-    Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
-      const before = yield* catalogue
-      // a row that is written again has another xmin
-      const rights = sql`
+    it.effect("can each be applied again, and change nothing that is as it should be", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const before = yield* catalogue
+        // a row that is written again has another xmin
+        const rights = sql`
         select 'policy' as what, oid::int, xmin::text from pg_policy
         union all select 'table', oid::int, xmin::text from pg_class where relkind = 'r' and relnamespace >= 16384
         union all select 'column', attrelid::int * 100 + attnum, xmin::text from pg_attribute
           where attacl is not null and attrelid >= 16384
         order by 1, 2`
-      const unchanged = yield* rights
-      // not truncate, which changes the table's own row
-      yield* sql`delete from eventsourcing.schema_files`
-      assert.lengthOf(yield* PgMigrator.run, PgMigrator.files.length)
-      assert.deepStrictEqual(yield* catalogue, before)
-      assert.deepStrictEqual(yield* rights, unchanged)
-    })
-  )
+        const unchanged = yield* rights
+        // not truncate, which changes the table's own row
+        yield* sql`delete from eventsourcing.schema_files`
+        assert.lengthOf(yield* PgMigrator.run, PgMigrator.files.length)
+        assert.deepStrictEqual(yield* catalogue, before)
+        assert.deepStrictEqual(yield* rights, unchanged)
+      })
+    )
 
-  it.effect("leave nothing behind in the session", () =>
-    Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
-      yield* sql`truncate eventsourcing.schema_files`
-      const settings = sql`select name, setting from pg_settings where source = 'session' order by name`
-      const before = yield* settings
-      yield* PgMigrator.run
-      assert.deepStrictEqual(yield* settings, before)
-      assert.deepStrictEqual(
-        yield* sql`select current_user::text as who, pg_my_temp_schema()::int as temporary`,
-        [{ who: "postgres", temporary: 0 }]
-      )
-    })
-  )
+    it.effect("leave nothing behind in the session", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`truncate eventsourcing.schema_files`
+        const settings = sql`select name, setting from pg_settings where source = 'session' order by name`
+        const before = yield* settings
+        yield* PgMigrator.run
+        assert.deepStrictEqual(yield* settings, before)
+        assert.deepStrictEqual(
+          yield* sql`select current_user::text as who, pg_my_temp_schema()::int as temporary`,
+          [{ who: "postgres", temporary: 0 }]
+        )
+      })
+    )
 
-  it.effect("can be asked for by a role that does not own them", () =>
-    Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
-      yield* sql`create role app nologin`
-      yield* sql`grant usage on schema eventsourcing to app`
-      const applied = sql.withTransaction(Effect.andThen(sql`set local role app`, PgMigrator.applied))
-      assert.strictEqual(yield* applied, PgMigrator.latest)
-    })
-  )
-})
+    it.effect("can be asked for by a role that does not own them", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`create role app nologin`
+        yield* sql`grant usage on schema eventsourcing to app`
+        const applied = sql.withTransaction(Effect.andThen(sql`set local role app`, PgMigrator.applied))
+        assert.strictEqual(yield* applied, PgMigrator.latest)
+      })
+    )
+  }
+)
 
 describe("migrate", () => {
   const log = "create table if not exists log (n serial, text text);"

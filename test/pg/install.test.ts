@@ -91,7 +91,7 @@ describe("install.sql", () => {
           const made = yield* found
           assert.isAbove(made.length, 100)
           const migrated = yield* Effect.andThen(PgMigrator.run, objects).pipe(
-            Effect.provide(PgEmbedded.layer, { local: true })
+            Effect.provide(PgEmbedded.layerWith({ migrate: false }), { local: true })
           )
           assert.deepStrictEqual(byName(made), byName(migrated))
           const bareOnes = made.filter(

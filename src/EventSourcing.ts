@@ -1,0 +1,38 @@
+/**
+ * The services of a program, as one layer.
+ */
+import { Layer } from "effect"
+import type { EventStorage } from "./driver/EventStorage.ts"
+import type { ProjectionStorage } from "./driver/ProjectionStorage.ts"
+import * as ProjectionManager from "./projection/ProjectionManager.ts"
+import * as Decisions from "./store/Decisions.ts"
+import * as EventStore from "./store/EventStore.ts"
+import * as Repository from "./store/Repository.ts"
+import * as TenantRegistry from "./store/TenantRegistry.ts"
+
+/** Services that a program works with. */
+export type Services =
+  | Decisions.Decisions
+  | EventStore.EventStore
+  | ProjectionManager.ProjectionManager
+  | Repository.Repository
+  | TenantRegistry.TenantRegistry
+
+/**
+ * `EventStore`, `Repository`, `Decisions`, `ProjectionManager` and `TenantRegistry` with their default settings.
+ *
+ * **When to use**
+ *
+ * Provide it with a storage: `PgStorage.layer`, `MemoryStorage.layer` or `PgSilo.layer`. For settings of one service, put
+ * that service on top: `Repository.layerWith({ … }).pipe(Layer.provideMerge(EventSourcing.layer))`.
+ *
+ * **Details**
+ *
+ * Workers are not part of it: add `ProjectionRunner.layer` in the processes that run projections.
+ */
+export const layer: Layer.Layer<Services, never, EventStorage | ProjectionStorage> = Layer.mergeAll(
+  Decisions.layer,
+  ProjectionManager.layer,
+  Repository.layer,
+  TenantRegistry.layer
+).pipe(Layer.provideMerge(EventStore.layer))
