@@ -2,32 +2,33 @@ import { assert, describe, it } from "@effect/vitest"
 import { readdirSync, readFileSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import * as Path from "node:path"
-import { brokenLinks, compile, type Compiled, missingNames, root } from "./support/snippets.ts"
+import { brokenLinks, compile, type Compiled, missingNames, outputOf, root } from "./support/snippets.ts"
 
-/** A snippet, and the error that it is to show, if it is one that does not compile. */
 interface Snippet {
   readonly code: string
+  /** The error that it shows, if it does not compile. */
   readonly error: string | undefined
+  /** The output of the page up to here, if it states one. */
+  readonly output: string | undefined
 }
 
 const snippetsOf = (text: string): ReadonlyArray<Snippet> =>
-  [...text.matchAll(/(?:^<!-- error: (.*) -->\n+)?^```ts\n(.*?)^```/gms)].map(([, error, code = ""]) => ({
-    code,
-    error
-  }))
+  [
+    ...text.matchAll(/(?:^<!-- error: ([^\n]*) -->\n+)?^```ts\n(.*?)^```\n(?:\n*^```text\n(.*?)^```)?/gms)
+  ].map(([, error, code = "", output]) => ({ code, error, output: error === undefined ? output : undefined }))
 
-const directory = Path.join(root, "docs")
-const pages = readdirSync(directory).filter((file) => file.endsWith(".md"))
+const docs = readdirSync(Path.join(root, "docs")).filter((file) => file.endsWith(".md"))
+const pages = ["AGENTS.md", ...docs.map((file) => `docs/${file}`)]
 
-describe.each(pages)("docs/%s", (page) => {
-  const text = readFileSync(Path.join(directory, page), "utf8")
+describe.each(pages)("%s", (page) => {
+  const text = readFileSync(Path.join(root, page), "utf8")
   const snippets = snippetsOf(text)
 
-  it.runIf(snippets.length > 0)("is one program, but for what is shown not to compile", async () => {
+  it.runIf(snippets.length > 0)("is one program, apart from snippets that show an error", async () => {
     const wrong = snippets.flatMap(({ error }, index) =>
       error === undefined ? [] : [{ error, file: `wrong${index}.ts`, index }]
     )
-    /** A page is read from its beginning; what does not compile is not there for the rest of it. */
+    /** The program of a page from its beginning to a snippet, without the snippets that do not compile. */
     const upTo = (end: number) =>
       snippets
         .filter(({ error }, index) => index < end && error === undefined)
@@ -46,21 +47,23 @@ describe.each(pages)("docs/%s", (page) => {
       )
       for (const { error, file } of wrong) {
         const said = compiled.errors.findIndex(
-          (line) => line.startsWith(`${file}(`) && !line.includes("TS6133")
+          (line) => line.startsWith(`${file}(`) && !/ TS61(?:33|9[26]):/.test(line)
         )
         assert.isAtLeast(said, 0, file)
         assert.include(compiled.errors[said], error)
       }
+      const output = snippets.find((snippet) => snippet.output !== undefined)?.output
+      if (output !== undefined) assert.strictEqual(await outputOf(compiled, "page.ts"), output)
     } finally {
       await rm(compiled.directory, { recursive: true, force: true })
     }
   })
 
-  it("names only what there is", () => {
+  it("names only exports that exist", () => {
     assert.deepStrictEqual(missingNames(text), [])
   })
 
-  it("links only to files that there are", () => {
-    assert.deepStrictEqual(brokenLinks(text, directory), [])
+  it("links only to files and headings that exist", () => {
+    assert.deepStrictEqual(brokenLinks(Path.join(root, page)), [])
   })
 })

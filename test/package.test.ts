@@ -7,6 +7,7 @@ import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import * as PgMigrator from "../src/pg/PgMigrator.ts"
+import { brokenLinks } from "./support/snippets.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const fixture = Path.join(root, "test/fixtures/consumer")
@@ -113,6 +114,10 @@ describe("the package, installed from its tarball into an empty project", () => 
     } finally {
       await rm(empty, { recursive: true, force: true, maxRetries: 5 })
     }
+  })
+
+  it("ships AGENTS.md with the pages it links to", () => {
+    assert.deepStrictEqual(brokenLinks(Path.join(project, "node_modules/effect-eventsourcing/AGENTS.md")), [])
   })
 
   it("keeps its internals to itself", async () => {

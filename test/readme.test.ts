@@ -2,7 +2,7 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { existsSync } from "node:fs"
 import { readFile, rm, writeFile } from "node:fs/promises"
 import * as Path from "node:path"
-import { bin, brokenLinks, compile, type Compiled, missingNames, root, run } from "./support/snippets.ts"
+import { brokenLinks, compile, type Compiled, missingNames, outputOf, root } from "./support/snippets.ts"
 
 const file = Path.join(root, "README.md")
 const readme = existsSync(file) ? await readFile(file, "utf8") : undefined
@@ -13,12 +13,14 @@ interface Snippet {
   readonly output: string | undefined
 }
 
-/** The snippets in TypeScript. One without imports continues those before it. */
+/** The snippets in TypeScript. One that is marked as such continues those before it. */
 const snippetsOf = (text: string): ReadonlyArray<Snippet> => {
   const found: Array<Snippet> = []
-  for (const match of text.matchAll(/^```ts\n(.*?)^```\n(?:\n*```text\n(.*?)^```)?/gms)) {
-    const [, code = "", output] = match
-    const before = /^import /m.test(code) ? "" : (found.at(-1)?.code ?? "")
+  for (const match of text.matchAll(
+    /(^<!-- continues -->\n+)?^```ts\n(.*?)^```\n(?:\n*```text\n(.*?)^```)?/gms
+  )) {
+    const [, continues, code = "", output] = match
+    const before = continues === undefined ? "" : (found.at(-1)?.code ?? "")
     found.push({ code: `${before}${code}`, output })
   }
   return found
@@ -69,19 +71,8 @@ describe.skipIf(readme === undefined)("the README", () => {
   it.each(snippets.slice(1).filter(({ output }) => output !== undefined))(
     "has a program that says $output",
     async ({ code, output }) => {
-      const { directory } = compiled
-      const path = Path.join(directory, "program.ts")
-      await writeFile(path, code)
-      const tsx = bin("tsx", "dist/cli.mjs")
-      const { output: said, status } = await run(
-        directory,
-        tsx,
-        "--tsconfig",
-        Path.join(root, "tsconfig.json"),
-        path
-      )
-      assert.strictEqual(status, 0, said)
-      assert.strictEqual(said.trim(), output?.trim())
+      await writeFile(Path.join(compiled.directory, "program.ts"), code)
+      assert.strictEqual(await outputOf(compiled, "program.ts"), output)
     }
   )
 
@@ -99,11 +90,11 @@ describe.skipIf(readme === undefined)("the README", () => {
     }
   })
 
-  it("names only what there is", () => {
+  it("names only exports that exist", () => {
     assert.deepStrictEqual(missingNames(text), [])
   })
 
-  it("links only to files that there are", () => {
-    assert.deepStrictEqual(brokenLinks(text, root), [])
+  it("links only to files and headings that exist", () => {
+    assert.deepStrictEqual(brokenLinks(file), [])
   })
 })

@@ -3,8 +3,9 @@ import * as Root from "effect-eventsourcing"
 import * as Http from "effect-eventsourcing/http"
 import * as Pg from "effect-eventsourcing/pg"
 import * as Testing from "effect-eventsourcing/testing"
+import { assert } from "@effect/vitest"
 import { execFile } from "node:child_process"
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { mkdtemp, symlink, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
@@ -15,7 +16,7 @@ import { fileURLToPath } from "node:url"
 export const root: string = fileURLToPath(new URL("../..", import.meta.url))
 
 /** Runs a program of Node's, and gives what it says on both of its outputs. */
-export const run = (
+const run = (
   cwd: string,
   ...args: ReadonlyArray<string>
 ): Promise<{ readonly status: number; readonly output: string }> =>
@@ -26,25 +27,51 @@ export const run = (
   })
 
 /** The path of a program of an installed package. */
-export const bin = (name: string, path: string): string =>
+const bin = (name: string, path: string): string =>
   createRequire(import.meta.url)
     .resolve(`${name}/package.json`)
     .replace("package.json", path)
 
-/** What a text names in code as `Module.name` that its module does not export. */
+/** The source of each public module, by its name. */
+const sources: ReadonlyMap<string, string> = new Map(
+  ["src", "src/http", "src/pg", "src/testing"].flatMap((directory) =>
+    [
+      ...readFileSync(Path.join(root, directory, "index.ts"), "utf8").matchAll(
+        /^export \* as (\w+) from "(.*)"$/gm
+      )
+    ].map(([, module = "", path = ""]) => [module, readFileSync(Path.join(root, directory, path), "utf8")])
+  )
+)
+
+/** Code in a text of the form `Module.name` whose module has neither an export nor a member of that name. */
 export const missingNames = (text: string): ReadonlyArray<string> => {
   const modules: Readonly<Record<string, object | undefined>> = { ...Root, ...Http, ...Pg, ...Testing }
   return [...text.matchAll(/`(?:yield\* )?([A-Z]\w+)\.(\w+)/g)].flatMap(([, module = "", name = ""]) => {
     const exported = modules[module]
-    return exported === undefined || name in exported ? [] : [`${module}.${name}`]
+    const isMember = new RegExp(`^ +readonly ${name}\\b`, "m").test(sources.get(module) ?? "")
+    return exported === undefined || name in exported || isMember ? [] : [`${module}.${name}`]
   })
 }
 
-/** Where a text in a directory links to files that are not there. */
-export const brokenLinks = (text: string, directory: string): ReadonlyArray<string> =>
-  [...text.matchAll(/\]\(([^)#:]+)\)/g)]
+/** The anchors of a page's headings. */
+const anchorsOf = (page: string): ReadonlyArray<string> =>
+  [...readFileSync(page, "utf8").matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\w\- ]/g, "")
+      .replaceAll(" ", "-")
+  )
+
+/** Links of a page to files or headings that do not exist. */
+export const brokenLinks = (page: string): ReadonlyArray<string> =>
+  [...readFileSync(page, "utf8").matchAll(/\]\(([^)\s]+)\)/g)]
     .map(([, link = ""]) => link)
-    .filter((link) => !existsSync(Path.join(directory, link)))
+    .filter((link) => {
+      if (/^\w+:/.test(link)) return false
+      const [file = "", anchor] = link.split("#")
+      const target = file === "" ? page : Path.join(Path.dirname(page), file)
+      return !existsSync(target) || (anchor !== undefined && !anchorsOf(target).includes(anchor))
+    })
 
 /** A directory with the files, and what the compiler says about them, line by line. */
 export interface Compiled {
@@ -68,4 +95,17 @@ export const compile = async (files: Readonly<Record<string, string>>): Promise<
   await writeFile(Path.join(directory, "tsconfig.json"), JSON.stringify(config))
   const { output } = await run(directory, bin("typescript", "bin/tsc"), "--pretty", "false")
   return { directory, errors: output.split("\n").filter((line) => line !== "") }
+}
+
+/** The output of a program that was compiled. It fails the test if the program fails. */
+export const outputOf = async ({ directory }: Compiled, file: string): Promise<string> => {
+  const { output, status } = await run(
+    directory,
+    bin("tsx", "dist/cli.mjs"),
+    "--tsconfig",
+    Path.join(root, "tsconfig.json"),
+    Path.join(directory, file)
+  )
+  assert.strictEqual(status, 0, output)
+  return output
 }
