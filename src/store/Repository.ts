@@ -95,6 +95,12 @@ export interface ExecuteOptions<out C extends Command | undefined = Command | un
   readonly command?: C | undefined
   /** When to load and decide again after a version conflict. Default: that of the layer. It should be bounded. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
+  /**
+   * The version that the aggregate must have to be decided on, for example the one that a client has seen. Another version
+   * is a `VersionConflict` with this expectation, and is not tried again. A command that was carried out before has its
+   * first outcome, whatever the version is now. Default: `"any"`.
+   */
+  readonly expectedVersion?: ExpectedVersion | undefined
 }
 
 /** Everything that can go wrong while an aggregate is loaded. */
@@ -276,7 +282,11 @@ const make = (
         aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
         id: Id,
         decide: (state: State) => D,
-        { command: given, retry = options.retry ?? defaultRetry }: ExecuteOptions<C> = {}
+        {
+          command: given,
+          expectedVersion = "any",
+          retry = options.retry ?? defaultRetry
+        }: ExecuteOptions<C> = {}
       ) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Without a command key, none is in conflict.
         Effect.gen(function* () {
@@ -292,10 +302,12 @@ const make = (
             const command = yield* commandOf(aggregate, id, given)
             const before = command && (yield* executor.carriedOut(aggregate, id, command))
             if (before !== undefined) return before
-            return yield* executor.attempts({ aggregate, id, decide: decideAndTell, ids, command }).pipe(
-              Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
-              Effect.mapError((error) => (error instanceof Outdated ? error.conflict : error))
-            )
+            return yield* executor
+              .attempts({ aggregate, id, decide: decideAndTell, ids, command, expectedVersion })
+              .pipe(
+                Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
+                Effect.mapError((error) => (error instanceof Outdated ? error.conflict : error))
+              )
           }).pipe(Effect.onError(() => Effect.sync(() => (refused ? undefined : ids?.release()))))
         }).pipe(
           Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })

@@ -6,7 +6,9 @@ import type { CommandKey, CommandRow } from "../driver/EventStorage.ts"
 import type { Appended, EventStore } from "./EventStore.ts"
 import {
   type AppendError,
+  type ExpectedVersion,
   type Undecodable,
+  type InvalidId,
   type InvalidInput,
   type ReadError,
   VersionConflict,
@@ -16,6 +18,7 @@ import {
 } from "../driver/StoreError.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
 import { CurrentDerivedIds, type Ids, named } from "../domain/derivedIds.ts"
+import { isExpected } from "../driver/expectedVersion.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import type { Loader } from "./load.ts"
 import type { LoadedState } from "./snapshots.ts"
@@ -53,6 +56,8 @@ export interface Execution<Type extends string, State, Payload extends Event.Tag
   readonly ids: Ids | undefined
   /** Under which key it is carried out once. */
   readonly command: CommandKey | undefined
+  /** The version that the stream must have to be decided on. */
+  readonly expectedVersion: ExpectedVersion
 }
 
 /** Whether a decision yields an event that will have a derived id, by which the store knows it again. */
@@ -154,6 +159,7 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
     aggregate,
     command,
     decide,
+    expectedVersion,
     id,
     ids
   }: Execution<Type, State, Payload, Id, E, R>): Effect.Effect<
@@ -193,7 +199,14 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
       if (done.length > 0) return { ...stateOf(known), events: done, replayed: true }
       const { snapshotVersion, state, version } = known
       const isSearched = ids === undefined || snapshotVersion === 0
-      const decided = yield* Effect.exit(Effect.suspend(() => decide(state)))
+      const decision: Effect.Effect<
+        ReadonlyArray<Event.Appendable<Payload>>,
+        E | Conflict<VersionConflict> | InvalidId,
+        R | CurrentTenant
+      > = isExpected(expectedVersion, version)
+        ? Effect.suspend(() => decide(state))
+        : unexpected(aggregate, id, expectedVersion, version)
+      const decided = yield* Effect.exit(decision)
       if (
         !isSearched &&
         (Exit.isFailure(decided) ? !Cause.hasInterrupts(decided.cause) : !hasUnnamed(decided.value))
@@ -233,5 +246,23 @@ export const makeExecutor = (store: EventStore["Service"], loader: Loader) => {
 
   return { attempts, carriedOut }
 }
+
+/** Fails as an append with that expectation would. */
+const unexpected = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  id: Id,
+  expected: ExpectedVersion,
+  actual: number
+) {
+  return yield* new Conflict({
+    reason: new VersionConflict({
+      tenantId: yield* CurrentTenant,
+      aggregateType: aggregate.type,
+      aggregateId: yield* Effect.fromResult(encodeId(aggregate, id)),
+      expected,
+      actual
+    })
+  })
+})
 
 const stateOf = <State>({ state, version }: LoadedState<State>) => ({ state, version })

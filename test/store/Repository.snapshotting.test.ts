@@ -223,6 +223,12 @@ describe("a command", () => {
         () => Effect.die("broken")
       ]
       for (const decide of again) assert.deepStrictEqual(yield* handle(decide), expected)
+      const stale = execute(Ledger, "1", () => [entered(1), entered(7)], { expectedVersion: 1 })
+      assert.deepStrictEqual(
+        yield* stale.pipe(EventContext.derivingIds(["test", "1"])),
+        // The precondition held when it was carried out.
+        expected
+      )
       // what was not there before is not searched for
       from()
       const fresh = execute(Ledger, "1", () => [entered(9)]).pipe(EventContext.derivingIds(["test", "2"]))

@@ -2,6 +2,7 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Context, Effect, Exit, Option, Result, Schema, SchemaGetter, Stream } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as Event from "../../src/domain/Event.ts"
+import * as EventContext from "../../src/domain/EventContext.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -179,6 +180,78 @@ describe.each(backends)("the repository on $name", (backend) => {
         yield* save(Other, "1", { events: [{ _tag: "Audited" }], expectedVersion: 0 })
         assert.strictEqual(yield* tag(load(Account, "1")), "UnknownEventType")
         assert.strictEqual(yield* tag(execute(Account, "1", () => [opened()])), "UnknownEventType")
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("decides only on the version that is expected, if one is", () =>
+      Effect.gen(function* () {
+        const { execute } = yield* Repository.Repository
+        const attempt = (expectedVersion: StoreError.ExpectedVersion | undefined) =>
+          execute(Account, "1", () => [deposited(1)], { expectedVersion }).pipe(
+            Effect.map(({ version }) => version),
+            Effect.catchReason("Conflict", "VersionConflict", ({ actual, expected }) =>
+              Effect.succeed({ actual, expected })
+            )
+          )
+        let decided = 0
+        const never = execute(Account, "1", () => [deposited(++decided)], { expectedVersion: 1 })
+        assert.deepInclude(yield* flipped(never), { _tag: "VersionConflict", expected: 1, actual: 0 })
+        assert.strictEqual(decided, 0)
+        assert.deepStrictEqual(yield* attempt("streamExists"), { actual: 0, expected: "streamExists" })
+        assert.strictEqual(yield* attempt("noStream"), 1)
+        assert.deepStrictEqual(yield* attempt("noStream"), { actual: 1, expected: "noStream" })
+        assert.strictEqual(yield* attempt(1), 2)
+        assert.deepStrictEqual(yield* attempt(1), { actual: 2, expected: 1 })
+        assert.deepStrictEqual(yield* attempt(3), { actual: 2, expected: 3 })
+        assert.deepStrictEqual(yield* attempt(Number.NaN), { actual: 2, expected: Number.NaN })
+        assert.strictEqual(yield* attempt("streamExists"), 3)
+        assert.strictEqual(yield* attempt("any"), 4)
+        assert.strictEqual(yield* attempt(undefined), 5)
+        // Also where nothing is to be appended.
+        const stale = execute(Account, "1", () => [], { expectedVersion: 4 })
+        assert.deepInclude(yield* flipped(stale), { expected: 4, actual: 5 })
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("lets one of many commands win that expect the same version, and tries none again", () =>
+      Effect.gen(function* () {
+        const { execute, load } = yield* Repository.Repository
+        yield* execute(Account, "1", open)
+        const outcomes = yield* Effect.forEach(
+          [1, 2, 3, 4, 5],
+          (amount) =>
+            Effect.exit(
+              flipped(
+                execute(Account, "1", () => Effect.as(Effect.yieldNow, [deposited(amount)]), {
+                  expectedVersion: 1
+                })
+              )
+            ),
+          { concurrency: "unbounded" }
+        )
+        const refused = outcomes.filter(Exit.isSuccess)
+        assert.lengthOf(refused, 4)
+        for (const { value } of refused)
+          assert.deepInclude(value, { _tag: "VersionConflict", expected: 1, actual: 2 })
+        assert.strictEqual((yield* load(Account, "1")).version, 2)
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("has the first outcome of a command that was carried out, whatever version is expected", () =>
+      Effect.gen(function* () {
+        const { execute } = yield* Repository.Repository
+        const pay = execute(Account, "1", () => [deposited(1)], {
+          command: { key: "pay" },
+          expectedVersion: 0
+        })
+        const derived = execute(Account, "2", () => [deposited(1)], { expectedVersion: 0 }).pipe(
+          EventContext.derivingIds(["message", "1"])
+        )
+        for (const command of [pay, derived]) {
+          const first = yield* command
+          assert.deepInclude(first, { version: 1, replayed: false })
+          assert.deepStrictEqual(yield* command, { ...first, replayed: true })
+        }
       }).pipe(asNewTenant)
     )
 
