@@ -5,8 +5,9 @@ import { SqlClient } from "effect/sql"
 import { randomUUID } from "node:crypto"
 import { append, events, newTenant, stream } from "../../src/testing/driver/eventKit.ts"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
+import { urlOf } from "../support/databaseUrl.ts"
 import { type Config, servers } from "../support/Databases.ts"
-import { run } from "./run.ts"
+import { run, runBundled } from "./run.ts"
 import { flipped } from "../../src/testing/failures.ts"
 
 const uuid = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g
@@ -63,8 +64,8 @@ describe("examples/admin.ts", () => {
           ),
           () => Effect.orDie(asOwner(`drop role ${role}`))
         )
-        const url = yield* urlOf({ ...database.owner, username: role, password: Redacted.make(role) })
-        const admin = (...args: ReadonlyArray<string>) => Effect.promise(() => run("admin", args, url))
+        const url = urlOf({ ...database.owner, username: role, password: Redacted.make(role) })
+        const admin = (...args: ReadonlyArray<string>) => Effect.promise(() => runBundled("admin", args, url))
         const who = ["--actor", "ada", "--reason", "test"]
 
         const used = yield* admin("usage", "2000-01-01", "2999-01-01", ...who)
@@ -95,13 +96,3 @@ describe("examples/admin.ts", () => {
     180_000
   )
 })
-
-/** How the program is told where the database is. */
-const urlOf = ({ database = "", host = "", password, port = 5432, url, username = "" }: Config) =>
-  Effect.sync(() => {
-    const to = new URL(url === undefined ? `postgres://${host}:${port}` : Redacted.value(url))
-    to.username = username
-    if (Redacted.isRedacted(password)) to.password = Redacted.value(password)
-    to.pathname = database
-    return to.href
-  })

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { servers } from "../support/Databases.ts"
 import { urlOf } from "../support/databaseUrl.ts"
-import { run } from "./run.ts"
+import { run, runBundled } from "./run.ts"
 
 const expected = [
   "north-school: 2 refused, 30 registered",
@@ -33,7 +33,9 @@ describe("examples/enrolment.ts", () => {
   it.live.each(servers)("fills the same on $name", ({ freshDatabase }) =>
     Effect.gen(function* () {
       const { owner } = yield* freshDatabase
-      const { status, output, errors } = yield* Effect.promise(() => run("enrolment", [], urlOf(owner)))
+      const { status, output, errors } = yield* Effect.promise(() =>
+        runBundled("enrolment", [], urlOf(owner))
+      )
       assert.strictEqual(errors, "")
       assert.strictEqual(status, 0)
       assert.deepStrictEqual(output.split("\n"), expected)

@@ -1,29 +1,15 @@
 import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
-import { existsSync } from "node:fs"
+import { Effect } from "effect"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
-import { type Config, servers } from "../support/Databases.ts"
-import { root, run, runUntil } from "./run.ts"
+import { urlOf } from "../support/databaseUrl.ts"
+import { servers } from "../support/Databases.ts"
+import { root, run, runBundled, runUntil } from "./run.ts"
 
 const sample = Path.join(root, "examples/helpdesk/sample.csv")
-const realLog = Path.join(root, "../shared/data/helpdesk.csv")
-const realTable = Path.join(root, "../shared/data/helpdesk-expected.csv")
 
-/** How a user names a database. */
-const urlOf = ({ database, host, password, port, url, username }: Config): string => {
-  const result = new URL(url === undefined ? "postgres://localhost" : Redacted.value(url))
-  if (host !== undefined) result.hostname = host
-  if (port !== undefined) result.port = String(port)
-  if (username !== undefined) result.username = username
-  if (typeof password === "object" && Redacted.isRedacted(password))
-    result.password = Redacted.value(password)
-  result.pathname = database ?? ""
-  return result.href
-}
-
-// Each test runs whole programs, some of them with 21,348 events.
+// Each test runs whole programs.
 vi.setConfig({ testTimeout: 150_000 })
 
 let directory = ""
@@ -54,27 +40,19 @@ describe("examples/helpdesk.ts", () => {
     )
   })
 
-  it("adds nothing when the same log is imported again", async () => {
+  it("goes on with the log and the table after it was killed, and adds nothing when run again", async () => {
     const args = [sample, "--data", Path.join(directory, "data")]
-    const first = await run("helpdesk", args)
-    assert.strictEqual(first.status, 0, first.errors)
-    assert.match(first.output, /^Imported 333 events in /m)
-    const second = await run("helpdesk", args)
-    assert.strictEqual(second.status, 0, second.errors)
-    assert.match(second.output, /^Imported 0 events in \d+\.\d s; 333 had been imported before$/m)
-    assert.match(second.output, totals)
-    const table = ({ output }: { readonly output: string }) => output.slice(0, output.indexOf("Imported"))
-    assert.strictEqual(table(second), table(first))
-  })
-
-  it("goes on with the log and the table after it was killed", async () => {
-    const args = [sample, "--data", Path.join(directory, "killed")]
     const killed = await runUntil(/^ 25%/m, "helpdesk", args)
     assert.strictEqual(killed.output, "")
-    const { status, output, errors } = await run("helpdesk", args)
-    assert.strictEqual(status, 0, errors)
-    assert.match(output, totals)
-    assert.match(output, /^Imported \d+ events? in .*; \d+ had been imported before$/m)
+    const completed = await runBundled("helpdesk", args)
+    assert.strictEqual(completed.status, 0, completed.errors)
+    assert.match(completed.output, totals)
+    assert.match(completed.output, /^Imported \d+ events? in .*; \d+ had been imported before$/m)
+    const again = await runBundled("helpdesk", args)
+    assert.strictEqual(again.status, 0, again.errors)
+    assert.match(again.output, /^Imported 0 events in \d+\.\d s; 333 had been imported before$/m)
+    const table = ({ output }: { readonly output: string }) => output.slice(0, output.indexOf("Imported"))
+    assert.strictEqual(table(again), table(completed))
   })
 
   it("reports broken lines and refused entries with their numbers, and imports the rest", async () => {
@@ -104,7 +82,7 @@ describe("examples/helpdesk.ts", () => {
     const table = Path.join(directory, "table.csv")
     // With the marks of another system: a byte order mark, and short line ends.
     await writeFile(file, `\uFEFF${lines.join("\n")}\n`)
-    const { status, output, errors } = await run("helpdesk", [file, "--csv", table])
+    const { status, output, errors } = await runBundled("helpdesk", [file, "--csv", table])
     assert.strictEqual(status, 2)
     assert.match(output, /^Imported 5 events in /m)
     assert.strictEqual(
@@ -132,11 +110,11 @@ describe("examples/helpdesk.ts", () => {
     const other = Path.join(directory, "other.csv")
     await writeFile(other, "customer,case,activity,resource\nValue 1,Case 1,Closed,Value 2\n")
     const [help, unknown, missing, folder, table] = await Promise.all([
-      run("helpdesk", ["--help"]),
-      run("helpdesk", ["--fast"]),
-      run("helpdesk", ["missing.csv"]),
-      run("helpdesk", [directory]),
-      run("helpdesk", [other])
+      runBundled("helpdesk", ["--help"]),
+      runBundled("helpdesk", ["--fast"]),
+      runBundled("helpdesk", ["missing.csv"]),
+      runBundled("helpdesk", [directory]),
+      runBundled("helpdesk", [other])
     ])
     assert.strictEqual(help.status, 0)
     for (const option of ["--data DIR", "--csv FILE", "DATABASE_URL"]) assert.include(help.output, option)
@@ -158,7 +136,7 @@ describe.each(servers)("examples/helpdesk.ts on $name", ({ freshDatabase }) => {
   it.live("imports the same log twice at the same time without a conflict", () =>
     Effect.gen(function* () {
       const { owner } = yield* freshDatabase
-      const importing = Effect.promise(() => run("helpdesk", [sample], urlOf(owner)))
+      const importing = Effect.promise(() => runBundled("helpdesk", [sample], urlOf(owner)))
       const outcomes = yield* Effect.all([importing, importing], { concurrency: 2 })
       for (const { status, output, errors } of outcomes) {
         assert.strictEqual(status, 0, errors)
@@ -171,29 +149,3 @@ describe.each(servers)("examples/helpdesk.ts on $name", ({ freshDatabase }) => {
     }).pipe(Effect.scoped)
   )
 })
-
-// The real log is 3 MB and not part of the package.
-describe.skipIf(!existsSync(realLog))(
-  "examples/helpdesk.ts on the real log (../shared/data/helpdesk.csv)",
-  () => {
-    const counts = async (databaseUrl?: string) => {
-      const table = Path.join(directory, "real.csv")
-      const { status, output, errors } = await run("helpdesk", [realLog, "--csv", table], databaseUrl)
-      assert.strictEqual(status, 0, errors)
-      assert.match(output, /^Imported 21,348 events in /m)
-      assert.include(output, "\nCase names of several customers, with a ticket for each: 7\n")
-      assert.include(output, "\n  Case 732: Value 22, Value 225\n")
-      assert.strictEqual(await readFile(table, "utf8"), await readFile(realTable, "utf8"))
-    }
-
-    it("counts what is expected for 397 tenants, embedded", () => counts())
-
-    for (const { name, freshDatabase } of servers) {
-      it.live(`counts what is expected for 397 tenants, on ${name}`, () =>
-        Effect.scoped(
-          Effect.flatMap(freshDatabase, ({ owner }) => Effect.promise(() => counts(urlOf(owner))))
-        )
-      )
-    }
-  }
-)

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { servers } from "../support/Databases.ts"
 import { urlOf } from "../support/databaseUrl.ts"
-import { run } from "./run.ts"
+import { run, runBundled } from "./run.ts"
 
 /** The rows of the tables it prints, without their frames; versions of Node align them differently. */
 const lines = (output: string): ReadonlyArray<string> =>
@@ -50,7 +50,9 @@ describe("examples/order-stats.ts", () => {
   it.live.each(servers)("counts the same on $name", ({ freshDatabase }) =>
     Effect.gen(function* () {
       const { owner } = yield* freshDatabase
-      const { status, output, errors } = yield* Effect.promise(() => run("order-stats", [], urlOf(owner)))
+      const { status, output, errors } = yield* Effect.promise(() =>
+        runBundled("order-stats", [], urlOf(owner))
+      )
       assert.strictEqual(errors, "")
       assert.strictEqual(status, 0)
       assert.deepStrictEqual(lines(output), expected)

@@ -1,8 +1,10 @@
 /**
- * Runs the examples as a user does: each in a process of its own.
+ * Runs the examples in processes of their own: as a user does, or bundled into one file where the same example is run
+ * again and only its outcome counts.
  */
 import { type ChildProcess, execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { bundled } from "../support/programs.ts"
 
 /** The root of the package. */
 export const root: string = fileURLToPath(new URL("../..", import.meta.url))
@@ -14,38 +16,57 @@ export interface Outcome {
   readonly errors: string
 }
 
-/** Starts a file of `examples/`. It sees no `DATABASE_URL` but the one that is given. */
+/** Starts a program. It sees no `DATABASE_URL` but the one that is given. */
 const start = (
-  example: string,
-  args: ReadonlyArray<string>,
+  program: ReadonlyArray<string>,
   databaseUrl: string | undefined,
   onEnd: (outcome: Outcome) => void
 ): ChildProcess => {
   const { DATABASE_URL: _, ...environment } = process.env
   const env = databaseUrl === undefined ? environment : { ...environment, DATABASE_URL: databaseUrl }
-  const child = execFile(
-    process.execPath,
-    ["--import", "tsx", `examples/${example}.ts`, ...args],
-    { cwd: root, env },
-    (_error, output, errors) => onEnd({ status: child.exitCode, output, errors })
+  const child = execFile(process.execPath, program, { cwd: root, env }, (_error, output, errors) =>
+    onEnd({ status: child.exitCode, output, errors })
   )
   return child
 }
 
-/** Runs a file of `examples/`. */
+const asDocumented = (example: string, args: ReadonlyArray<string>): ReadonlyArray<string> => [
+  "--import",
+  "tsx",
+  `examples/${example}.ts`,
+  ...args
+]
+
+/** Runs a file of `examples/` as its first lines say. */
 export const run = (
   example: string,
   args: ReadonlyArray<string> = [],
   databaseUrl?: string
-): Promise<Outcome> => new Promise((resolve) => void start(example, args, databaseUrl, resolve))
+): Promise<Outcome> => new Promise((resolve) => void start(asDocumented(example, args), databaseUrl, resolve))
 
-/** Runs a file of `examples/`, and kills it as soon as it has said something on its standard error. */
-export const runUntil = (said: RegExp, example: string, args: ReadonlyArray<string>): Promise<Outcome> =>
-  new Promise((resolve) => {
-    const child = start(example, args, undefined, resolve)
+/** Runs a file of `examples/` bundled, which starts a second and a half sooner. */
+export const runBundled = async (
+  example: string,
+  args: ReadonlyArray<string> = [],
+  databaseUrl?: string
+): Promise<Outcome> => {
+  const file = await bundled(`examples/${example}.ts`)
+  return new Promise((resolve) => void start([file, ...args], databaseUrl, resolve))
+}
+
+/** Runs a file of `examples/` bundled, and kills it as soon as it has said something on its standard error. */
+export const runUntil = async (
+  said: RegExp,
+  example: string,
+  args: ReadonlyArray<string>
+): Promise<Outcome> => {
+  const file = await bundled(`examples/${example}.ts`)
+  return new Promise((resolve) => {
+    const child = start([file, ...args], undefined, resolve)
     let errors = ""
     child.stderr?.on("data", (text: string) => {
       errors += text
       if (said.test(errors)) child.kill("SIGKILL")
     })
   })
+}

@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect } from "effect"
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { createServer } from "node:net"
 import { promisify } from "node:util"
 import { shops } from "../../examples/saas/Tokens.ts"
-import { type Config, servers } from "../support/Databases.ts"
+import { urlOf } from "../support/databaseUrl.ts"
+import { servers } from "../support/Databases.ts"
+import { bundled } from "../support/programs.ts"
 import { root } from "./run.ts"
 
 const { DATABASE_URL: _url, PORT: _port, NODE_ENV: _env, ...inherited } = process.env
@@ -18,8 +20,8 @@ interface Running {
   readonly ended: Promise<number | null>
 }
 
-const start = (environment: Record<string, string>): Running => {
-  const child = spawn(process.execPath, ["--import", "tsx", "examples/saas/main.ts"], {
+const start = (program: ReadonlyArray<string>, environment: Record<string, string>): Running => {
+  const child = spawn(process.execPath, program, {
     cwd: root,
     env: { ...inherited, PORT: "0", ...environment }
   })
@@ -37,25 +39,20 @@ const start = (environment: Record<string, string>): Running => {
   return { child, output: () => output, errors: () => errors, started, ended }
 }
 
-const running = (environment: Record<string, string> = {}) =>
-  Effect.acquireRelease(
-    Effect.sync(() => start(environment)),
-    ({ child, ended }) =>
-      Effect.promise(async () => {
-        child.kill("SIGKILL")
-        await ended
-      })
+const ending = (starting: () => Promise<Running>) =>
+  Effect.acquireRelease(Effect.promise(starting), ({ child, ended }) =>
+    Effect.promise(async () => {
+      child.kill("SIGKILL")
+      await ended
+    })
   )
 
-const urlOf = (config: Config): string => {
-  const url = new URL("postgres://localhost")
-  url.hostname = config.host ?? ""
-  url.port = String(config.port)
-  url.username = config.username ?? ""
-  if (Redacted.isRedacted(config.password)) url.password = Redacted.value(config.password)
-  url.pathname = config.database ?? ""
-  return url.href
-}
+/** As the README says. */
+const running = () => ending(async () => start(["--import", "tsx", "examples/saas/main.ts"], {}))
+
+/** Bundled into one file, which starts sooner. */
+const runningWith = (environment: Record<string, string>) =>
+  ending(async () => start([await bundled("examples/saas/main.ts")], environment))
 
 const shell = promisify(execFile)
 
@@ -104,7 +101,7 @@ describe("examples/saas/main.ts", () => {
     ({ freshDatabase }) =>
       Effect.gen(function* () {
         const { owner } = yield* freshDatabase
-        const { child, started, ended, errors } = yield* running({ DATABASE_URL: urlOf(owner) })
+        const { child, started, ended, errors } = yield* runningWith({ DATABASE_URL: urlOf(owner) })
         const output = yield* Effect.promise(() => started)
         assert.include(yield* paste(output, "Teashop"), '"product":"Teapot"')
         child.kill("SIGINT")
@@ -118,7 +115,7 @@ describe("examples/saas/main.ts", () => {
     "refuses the development key in production, with a sentence",
     () =>
       Effect.gen(function* () {
-        const { ended, errors, output } = yield* running({ NODE_ENV: "production" })
+        const { ended, errors, output } = yield* runningWith({ NODE_ENV: "production" })
         assert.strictEqual(yield* Effect.promise(() => ended), 1)
         assert.strictEqual(output(), "")
         assert.match(
@@ -133,7 +130,7 @@ describe("examples/saas/main.ts", () => {
     "takes a key of one's own, and then prints no token",
     () =>
       Effect.gen(function* () {
-        const { child, started, ended, errors } = yield* running({
+        const { child, started, ended, errors } = yield* runningWith({
           NODE_ENV: "production",
           JWT_ALGORITHMS: "HS256",
           JWT_ISSUER: "https://issuer.test",
@@ -171,7 +168,7 @@ describe("examples/saas/main.ts", () => {
           [{ JWT_ISSUER: "https://issuer.test" }, /JWT_/],
           [{ PORT: String(taken.port) }, /^Port \d+ cannot be listened on \(EADDRINUSE\)/]
         ] as const) {
-          const { ended, errors } = yield* running(environment)
+          const { ended, errors } = yield* runningWith(environment)
           assert.strictEqual(yield* Effect.promise(() => ended), 1)
           assert.match(errors(), sentence)
           assert.notMatch(errors(), /\n {4}at /)

@@ -5,9 +5,11 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import * as Url from "node:url"
 import * as PgliteLock from "../../src/pg/pglite/lock.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
 import { flipped } from "../../src/testing/failures.ts"
+import { bundled } from "../support/programs.ts"
 
 const temporaryDirectory = Effect.acquireRelease(
   Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "eventsourcing-"))),
@@ -27,25 +29,26 @@ interface Child {
   readonly ended: Promise<void>
 }
 
-/** A process that runs TypeScript given as text, with the modules under test in scope. */
+/** A process that runs a program given as text, with the modules under test in scope. */
 const child = (
   code: string,
   ...nodeArguments: ReadonlyArray<string>
 ): Effect.Effect<Child, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.sync(() => {
-      const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href)
+    Effect.promise(async () => {
+      const urlOf = async (path: string) =>
+        JSON.stringify(Url.pathToFileURL(await bundled(path, "external")).href)
       const program = `
         import { Effect } from "effect"
         import { SqlClient } from "effect/sql"
         import * as Fs from "node:fs"
-        import * as PgEmbedded from ${url("../../src/pg/PgEmbedded.ts")}
-        import * as PgliteLock from ${url("../../src/pg/pglite/lock.ts")}
+        import * as PgEmbedded from ${await urlOf("src/pg/PgEmbedded.ts")}
+        import * as PgliteLock from ${await urlOf("src/pg/pglite/lock.ts")}
         const say = (text) => Fs.writeSync(1, text + "\\n")
         ${code}`
       const process_ = ChildProcess.spawn(
         process.execPath,
-        [...nodeArguments, "--import", "tsx", "--input-type=module", "-e", program],
+        [...nodeArguments, "--input-type=module", "-e", program],
         { cwd: new URL("../..", import.meta.url), stdio: ["ignore", "pipe", "pipe"] }
       )
       let output = ""

@@ -8,7 +8,6 @@ import { Effect, Fiber, Redacted, Schedule, Stream } from "effect"
 import { spawn } from "node:child_process"
 import { readFile } from "node:fs/promises"
 import * as Path from "node:path"
-import { fileURLToPath } from "node:url"
 import * as EventStore from "../../src/store/EventStore.ts"
 import type { StorageUnavailable } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -16,6 +15,7 @@ import { append, deposited } from "../support/bank.ts"
 import { type Acknowledged, type Settings, settingsName, storeOn, write } from "../support/crashWriter.ts"
 import { type Database, configOf, freshDatabase } from "../support/Databases.ts"
 import { type PgServer, start } from "../support/PgServer.ts"
+import { bundled } from "../support/programs.ts"
 
 const rounds = Number(process.env["EVENTSOURCING_CRASH_ROUNDS"] ?? 2)
 const writers = 16
@@ -88,7 +88,8 @@ const allGone = (database: Database) =>
 /** A process that writes until it is killed. */
 const startWriter = (database: Database, server: PgServer, name: string, tenants: Settings["tenants"]) =>
   Effect.acquireRelease(
-    Effect.sync(() => {
+    Effect.promise(async () => {
+      const program = await bundled("test/support/crashWriter.ts")
       const { app } = database
       const settings: Settings = {
         host: server.host,
@@ -99,8 +100,7 @@ const startWriter = (database: Database, server: PgServer, name: string, tenants
         name,
         tenants
       }
-      const program = fileURLToPath(new URL("../support/crashWriter.ts", import.meta.url))
-      const child = spawn(process.execPath, ["--import", "tsx", program], {
+      const child = spawn(process.execPath, [program], {
         env: { ...process.env, [settingsName]: JSON.stringify(settings) },
         stdio: ["ignore", "pipe", "inherit"]
       })

@@ -4,7 +4,6 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted } from "effect"
-import { fileURLToPath } from "node:url"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
@@ -112,6 +111,7 @@ const program = (settings: Settings) => {
 }
 
 const settings = process.env[settingsName]
-if (settings !== undefined && process.argv[1] === fileURLToPath(import.meta.url)) {
+// In no process but those that are started for it.
+if (settings !== undefined) {
   await Effect.runPromise(program(JSON.parse(settings) as Settings))
 }

@@ -6,13 +6,13 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted, References, type Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { spawn } from "node:child_process"
-import { fileURLToPath } from "node:url"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import { Account } from "./bank.ts"
 import type { Database } from "./Databases.ts"
 import type { PgServer } from "./PgServer.ts"
+import { bundled } from "./programs.ts"
 
 /**
  * What the owner of the database runs: the read models. In the journal, `n` is the order in which events were handled.
@@ -75,7 +75,8 @@ export const startWorker = (
   options: Options
 ): Effect.Effect<Worker, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.sync(() => {
+    Effect.promise(async () => {
+      const file = await bundled("test/support/projectionWorker.ts")
       const settings: Settings = {
         ...options,
         host: server.host,
@@ -84,7 +85,7 @@ export const startWorker = (
         password: Redacted.isRedacted(app.password) ? Redacted.value(app.password) : "",
         database
       }
-      const child = spawn(process.execPath, ["--import", "tsx", fileURLToPath(import.meta.url)], {
+      const child = spawn(process.execPath, [file], {
         env: { ...process.env, [settingsName]: JSON.stringify(settings) },
         stdio: ["pipe", "pipe", "inherit"]
       })
@@ -156,7 +157,8 @@ const program = (settings: Settings) => {
 }
 
 const settings = process.env[settingsName]
-if (settings !== undefined && process.argv[1] === fileURLToPath(import.meta.url)) {
+// In no process but those that are started for it.
+if (settings !== undefined) {
   // Whoever started it is gone.
   process.stdin.on("end", () => process.exit()).resume()
   await Effect.runPromise(program(JSON.parse(settings) as Settings))

@@ -99,8 +99,7 @@ export const queries: ReadonlyArray<Case> = [
           tagged("A", "x", "y"),
           tagged("A", "y")
         ]
-        yield* appendOne(mine, stream("one", own.slice(0, 4)), stream("two", own.slice(4), "any", "Other"))
-        // the same tags and types elsewhere
+        // the same tags and types elsewhere, stored before the own
         const foreign = [
           tagged("B"),
           tagged("A", "x", "y"),
@@ -115,6 +114,7 @@ export const queries: ReadonlyArray<Case> = [
           stream("one", foreign.slice(0, 4), "any", "Other"),
           stream("two", foreign.slice(4))
         )
+        yield* appendOne(mine, stream("one", own.slice(0, 4)), stream("two", own.slice(4), "any", "Other"))
         const cases: ReadonlyArray<readonly [EventQuery, ReadonlyArray<number>]> = [
           [[{ eventTypes: undefined, tags: ["x"] }], [0, 2, 4]],
           [[{ eventTypes: undefined, tags: ["x", "y"] }], [0, 4]],
