@@ -45,7 +45,7 @@
 
 \ir read/stored_event.sql
 \ir read/stream_version.sql
-\ir read/log_position.sql
+\ir read/log_head.sql
 \ir read/position_at.sql
 \ir read/read_stream.sql
 \ir read/read_log.sql

@@ -51,7 +51,7 @@ begin
       ('load_snapshot', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('lock_live_projection', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('lowest_program', null, '{public}'),
-      ('log_position', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('log_head', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('matching_positions', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('name_database', null, '{}'),
       ('open_table', null, '{}'),

@@ -138,6 +138,16 @@ export interface Page<Row> {
   readonly complete: boolean
 }
 
+/** The end of a tenant's log. */
+export interface LogHead {
+  /** The last position; 0 if the log is empty. */
+  readonly position: number
+  /** The id of the event there; null if the log is empty. */
+  readonly eventId: string | null
+  /** The id of the event at the position that was asked about; null if no event is there, or nothing was asked. */
+  readonly eventIdAt: string | null
+}
+
 /** In which order events are read. */
 export type Direction = "forwards" | "backwards"
 
@@ -244,8 +254,11 @@ export class EventStorage extends Context.Service<
       readonly aggregateType: string
       readonly aggregateId: string
     }) => Effect.Effect<number, ReadError>
-    /** The last position of a tenant's log; 0 if it is empty. */
-    readonly position: (tenantId: TenantId) => Effect.Effect<number, ReadError>
+    /** The end of a tenant's log, and the id of the event at another position (any integer): both of one moment. */
+    readonly head: (request: {
+      readonly tenantId: TenantId
+      readonly at?: number | undefined
+    }) => Effect.Effect<LogHead, ReadError>
     /**
      * Emits when some log may have grown, in this process or in another one. A hint that may be late, lost or repeated:
      * it says where to look no more than when, and who relies on it looks now and then without it.

@@ -281,7 +281,15 @@ export const make = Effect.fnUntraced(function* (
       }),
     streamVersion: (request) =>
       Effect.sync(() => logs.get(request.tenantId)?.version(request.aggregateType, request.aggregateId) ?? 0),
-    position: (tenantId) => Effect.sync(() => logs.get(tenantId)?.events.length ?? 0),
+    head: ({ at = 0, tenantId }) =>
+      Effect.sync(() => {
+        const rows = logs.get(tenantId)?.events ?? []
+        return {
+          position: rows.length,
+          eventId: rows.at(-1)?.eventId ?? null,
+          eventIdAt: rows[at - 1]?.eventId ?? null
+        }
+      }),
     commandOutcome: ({ key, tenantId }) =>
       Effect.map(currentMillis, (now) => {
         const stored = logs.get(tenantId)?.command(key, now)

@@ -159,7 +159,7 @@ export const make = (
             position
           }
         }),
-        events.position(claim.tenantId)
+        Effect.map(events.head({ tenantId: claim.tenantId }), (head) => head.position)
       ),
     fail: ({ claim, position, attempts, error, retryIn }) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
@@ -240,7 +240,7 @@ export const make = (
             return {
               rebuild,
               position,
-              head: yield* events.position(key.tenantId),
+              head: (yield* events.head({ tenantId: key.tenantId })).position,
               parked,
               attempts,
               failedPosition,

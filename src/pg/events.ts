@@ -181,10 +181,15 @@ export const make = (
           ),
           ([row]) => row?.[0] ?? 0
         ),
-      position: (tenantId) =>
+      head: ({ at, tenantId }) =>
         Effect.map(
-          ofTenant<[number]>("read a position", tenantId, "select eventsourcing.log_position($1::uuid)", []),
-          ([row]) => row?.[0] ?? 0
+          ofTenant<[number, string | null, string | null]>(
+            "read the head of a log",
+            tenantId,
+            'select "position", event_id, event_id_at from eventsourcing.log_head($1::uuid, $2::bigint)',
+            [at === undefined ? null : pgRead.toBigint(at)]
+          ),
+          ([row]) => ({ position: row?.[0] ?? 0, eventId: row?.[1] ?? null, eventIdAt: row?.[2] ?? null })
         ),
       commandOutcome: ({ key, tenantId }) =>
         Effect.map(

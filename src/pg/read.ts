@@ -246,7 +246,7 @@ export const oneMore = (limit: number): number => Math.min(limit + 1, maxInteger
 /** Versions out of the range of `integer` select what the nearest one does: nothing more. */
 export const clampVersion = (version: number): number => Math.min(Math.max(version, 0), maxInteger)
 
-const toBigint = (position: number): bigint =>
+export const toBigint = (position: number): bigint =>
   BigInt(Math.min(Math.max(position, 0), Number.MAX_SAFE_INTEGER))
 
 export const toDate = (time: number | undefined): Date | null => (time === undefined ? null : new Date(time))

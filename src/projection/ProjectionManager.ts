@@ -259,7 +259,7 @@ const make = Effect.gen(function* () {
       Stream.unwrap(
         Effect.gen(function* () {
           const tenantId = yield* currentTenant
-          const head = yield* events.position(tenantId)
+          const { position: head } = yield* events.head({ tenantId })
           return yield* rebuildOf(projection, head > 0 ? [tenantId] : [], options)
         })
       ),

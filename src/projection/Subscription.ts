@@ -132,7 +132,7 @@ export const log = <const As extends ReadonlyArray<Aggregate.Any>>(
       const wait = yield* Hints.listen(storage.changes)
       const { fromPosition = 1 } = options
       const after = fromPosition === "end" ? undefined : Follow.startingAt(fromPosition) - 1
-      const head = after === undefined || after <= 0 ? Infinity : yield* storage.position(tenantId)
+      const head = after === undefined || after <= 0 ? Infinity : (yield* storage.head({ tenantId })).position
       if (after !== undefined && after > head) {
         return yield* new PositionAhead({ tenantId, position: after + 1, head })
       }

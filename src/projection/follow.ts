@@ -127,7 +127,7 @@ export const follow = <A, E extends Undecodable>(tenantId: TenantId, options: Op
     Effect.gen(function* () {
       const { fruitless } = place
       const hinted = fruitless !== undefined && (yield* wait(waiting(fruitless, pollMillis)))
-      const head = yield* patiently(storage.position(tenantId))
+      const { position: head } = yield* patiently(storage.head({ tenantId }))
       const { position = head } = place
       return {
         events: [],

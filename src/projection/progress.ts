@@ -71,7 +71,7 @@ export const status = (
     const rows = yield* projections.progress(key)
     const live = rows.find(({ rebuild }) => !rebuild)
     const rebuild = rows.find((row) => row.rebuild)
-    const head = rows[0]?.head ?? (yield* events.position(key.tenantId))
+    const head = rows[0]?.head ?? (yield* events.head({ tenantId: key.tenantId })).position
     const position = live?.position ?? 0
     const lagEvents = Math.max(0, head - position)
     const oldest =

@@ -1,5 +1,5 @@
 /** A state per tenant, kept up with the tenant's log while somebody wants it. */
-import { Cause, Context, Deferred, Duration, Effect, RcMap, type Scope } from "effect"
+import { Cause, Context, Deferred, Duration, Effect, Option, RcMap, type Scope } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
@@ -121,8 +121,8 @@ export const make = <State, Envelope extends { readonly position: number }, E, R
         )
       if (found === undefined) return undefined
       // A state that is ahead of the log is of another log.
-      const head = yield* Effect.orElseSucceed(storage.position(key.tenantId), () => 0)
-      return found.position <= head ? found : undefined
+      const head = yield* Effect.option(storage.head({ tenantId: key.tenantId }))
+      return Option.isSome(head) && found.position <= head.value.position ? found : undefined
     })
 
     const lookup = Effect.fnUntraced(function* (tenantId: TenantId) {

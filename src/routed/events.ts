@@ -64,7 +64,7 @@ export const make = <M extends Backend>(
     readLog: (request) => read("read a log", request.tenantId, (events) => events.readLog(request)),
     streamVersion: (request) =>
       read("read a version", request.tenantId, (events) => events.streamVersion(request)),
-    position: (tenantId) => read("read a position", tenantId, (events) => events.position(tenantId)),
+    head: (request) => read("read the head of a log", request.tenantId, (events) => events.head(request)),
     changes: hints,
     commandOutcome: (request) =>
       read("read the outcome of a command", request.tenantId, (events) => events.commandOutcome(request)),

@@ -312,7 +312,9 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         ),
       version: streamVersion,
       exists: (key) => Effect.map(streamVersion(key), (version) => version > 0),
-      position: Effect.flatMap(currentTenant, storage.position),
+      position: Effect.flatMap(currentTenant, (tenantId) =>
+        Effect.map(storage.head({ tenantId }), ({ position }) => position)
+      ),
       tenants: Stream.unwrap(
         Effect.map(recordAccess(storage, "EventStore.tenants"), (accessId) =>
           paged({

@@ -164,7 +164,7 @@ export const verify = (
       return yield* broken(anchor.position, "anchor")
     // Where no start is recorded, no event may have a hash.
     const chainedFrom = started ?? Infinity
-    const end = yield* storage.position(tenantId)
+    const { position: end } = yield* storage.head({ tenantId })
     checkIntegers({ from: options.from })
     const from = Math.max(
       1,

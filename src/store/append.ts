@@ -246,7 +246,7 @@ export const makeWriter = (
     const recorded = yield* storage.commandOutcome({ tenantId, key })
     const { version, position } = recorded ?? {
       version: yield* storage.streamVersion(stream),
-      position: yield* storage.position(tenantId)
+      position: (yield* storage.head({ tenantId })).position
     }
     const appended: Appended<Event.Tagged> = { version, position, events: [], replayed: false }
     return [appended]
@@ -315,7 +315,7 @@ export const makeWriter = (
     }
     if (written.length > 0) return yield* send({ ...plan, versions }, written, give)
     if (condition !== undefined) yield* checkCondition(tenantId, condition)
-    const position = yield* storage.position(tenantId)
+    const { position } = yield* storage.head({ tenantId })
     return give(versions.map((version) => ({ version, position, events: [], replayed: false })))
   })
 

@@ -358,7 +358,7 @@ for (const { freshDatabase, name } of servers) {
         yield* Effect.gen(function* () {
           assert.isTrue((yield* EventStorage) === first)
           yield* Effect.promise(() => runtime.dispose())
-          assert.strictEqual(yield* first.position(yield* Tenant.generate), 0)
+          assert.strictEqual((yield* first.head({ tenantId: yield* Tenant.generate })).position, 0)
         }).pipe(Effect.provide(PgStorage.layer.pipe(Layer.provide(client))))
       }).pipe(Effect.scoped)
     )

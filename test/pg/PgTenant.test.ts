@@ -183,7 +183,7 @@ for (const { database, embedded, name } of backends) {
             client.withTransaction(PgTenant.transaction(insert(theirs, "across"))),
             write("across"),
             log(),
-            storage.position(theirs),
+            storage.head({ tenantId: theirs }),
             storage.tenantStatus(theirs),
             storage.provisionTenant(theirs)
           ] as ReadonlyArray<Effect.Effect<unknown, unknown, Store | Tenant.CurrentTenant>>) {
@@ -368,7 +368,7 @@ for (const { database, embedded, name } of backends) {
             bad !== undefined && Result.isFailure(bad) && bad.failure._tag === "StorageUnavailable"
           )
           assert.notInclude(everythingIn([bad, good, logged]), "canary")
-          assert.strictEqual(yield* storage.position(theirs), 0)
+          assert.strictEqual((yield* storage.head({ tenantId: theirs })).position, 0)
         })
       )
     )

@@ -182,7 +182,7 @@ const rules: Readonly<Record<string, Rule>> = {
       prosecdef and proconfig @> array['search_path=pg_catalog, pg_temp']
         and proowner in (${groupRoles}), false)`,
     planted: [
-      "alter function eventsourcing.log_position(uuid) reset search_path",
+      "alter function eventsourcing.log_head(uuid, bigint) reset search_path",
       "alter function eventsourcing.stream_version(uuid, text, text) security invoker"
     ],
     exceptions: {
@@ -218,7 +218,7 @@ const rules: Readonly<Record<string, Rule>> = {
   "no function has its statements compiled": {
     violations: `select proname as what from pg_proc
       where pronamespace = ${ours} and prosecdef and not coalesce(proconfig @> array['jit=off'], false)`,
-    planted: ["alter function eventsourcing.log_position(uuid) reset jit"]
+    planted: ["alter function eventsourcing.log_head(uuid, bigint) reset jit"]
   },
   "a function without a fixed search path names every function and table with its schema": {
     violations: `select proname || ': ' || coalesce(m[1], m[2]) as what from pg_proc, regexp_matches(
@@ -233,7 +233,7 @@ const rules: Readonly<Record<string, Rule>> = {
   "nobody but the group roles may call a function": {
     violations: `select proname as what from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) g
       where pronamespace = ${ours} and g.grantee <> proowner and g.grantee not in (${groupRoles})`,
-    planted: ["grant execute on function eventsourcing.log_position(uuid) to public"],
+    planted: ["grant execute on function eventsourcing.log_head(uuid, bigint) to public"],
     exceptions: {
       lowest_program: "a constant, asked for when the store starts",
       schema_version: "a constant, asked for when the store starts"
@@ -243,8 +243,8 @@ const rules: Readonly<Record<string, Rule>> = {
     violations: `select proname as what from pg_proc
       where pronamespace = ${ours} and has_function_privilege('eventsourcing_runner', oid, 'execute')`,
     planted: [
-      "grant execute on function eventsourcing.log_position(uuid) to eventsourcing_runner",
-      "grant execute on function eventsourcing.log_position(uuid) to public"
+      "grant execute on function eventsourcing.log_head(uuid, bigint) to eventsourcing_runner",
+      "grant execute on function eventsourcing.log_head(uuid, bigint) to public"
     ],
     exceptions: {
       begin_projection: "binds the tenant of what it claims and gives up the rights of the runner",

@@ -251,7 +251,7 @@ describe("the text of a statement", () => {
       "select 1",
       "insert into orders (tenant_id, n) values ($1, coalesce($2, now()))",
       "update t set n = greatest(n, 1) where id in ($1) and exists (select 1 from x)",
-      "select eventsourcing.log_position($1)",
+      "select eventsourcing.log_head($1, null)",
       "SAVEPOINT effect_sql_1",
       "ROLLBACK TO SAVEPOINT effect_sql_1"
     ])

@@ -167,7 +167,7 @@ describe("a projection in memory", () => {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         for (const tenant of [a, b]) yield* append("1", orders(3)).pipe(Tenant.provide(tenant))
         yield* TestClock.adjust("1 minute")
-        assert.strictEqual(asked.positions, 0)
+        assert.strictEqual(asked.heads, 0)
 
         const get = Sales.get.pipe(Tenant.provide(a))
         const [one, other] = yield* Effect.all([get, get], { concurrency: 2 })
@@ -179,18 +179,18 @@ describe("a projection in memory", () => {
         assert.strictEqual(asked.pages[0]?.tenantId, a)
 
         yield* TestClock.adjust("2 seconds")
-        const idle = asked.positions
+        const idle = asked.heads
         yield* TestClock.adjust("10 minutes")
-        assert.strictEqual(asked.positions, idle)
+        assert.strictEqual(asked.heads, idle)
 
         const watching = yield* Sales.changes.pipe(Stream.runDrain, Tenant.provide(a), Effect.forkChild)
         yield* TestClock.adjust("10 minutes")
-        assert.isAbove(asked.positions, idle + 590)
+        assert.isAbove(asked.heads, idle + 590)
         yield* Fiber.interrupt(watching)
         yield* TestClock.adjust("1 minute")
-        const left = asked.positions
+        const left = asked.heads
         yield* TestClock.adjust("10 minutes")
-        assert.strictEqual(asked.positions, left)
+        assert.strictEqual(asked.heads, left)
       }).pipe(Effect.provide(on(driver, { idleTimeToLive: "1 minute" })))
     }
   )
@@ -243,8 +243,8 @@ describe("a projection in memory", () => {
   it.effect("is there again after the storage was away when it was first asked", () => {
     let away = true
     const driver = changedDriver((storage) => ({
-      position: (tenantId) =>
-        Effect.suspend(() => (away ? Effect.fail(unavailable(false)) : storage.position(tenantId)))
+      head: (request) =>
+        Effect.suspend(() => (away ? Effect.fail(unavailable(false)) : storage.head(request)))
     }))
     return Effect.gen(function* () {
       yield* append("1")

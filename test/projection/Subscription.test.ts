@@ -284,11 +284,11 @@ describe("a subscription", () => {
       const { fiber } = yield* followed(Subscription.log({ aggregates: [Order] }))
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.interrupt(fiber)
-      const before = asked.positions
+      const before = asked.heads
       assert.isAbove(before, 9)
       yield* append("1")
       yield* TestClock.adjust("1 minute")
-      assert.strictEqual(asked.positions, before)
+      assert.strictEqual(asked.heads, before)
     }).pipe(asNewTenant, Effect.provide(driver))
   })
 
@@ -303,7 +303,7 @@ describe("a subscription", () => {
         yield* TestClock.adjust("10 millis")
       }
       // Ten seconds of hints: four looks a second.
-      assert.isBelow(asked.positions, 55)
+      assert.isBelow(asked.heads, 55)
       yield* append("1")
       yield* TestClock.adjust("250 millis")
       assert.deepStrictEqual(positions(seen), [1])
@@ -317,7 +317,7 @@ describe("a subscription", () => {
         away-- > 0 ? Effect.fail(unavailable()) : effect
       )
     const driver = changedDriver((storage) => ({
-      position: (tenantId) => failing(storage.position(tenantId)),
+      head: (request) => failing(storage.head(request)),
       readLog: (request) => failing(storage.readLog(request))
     }))
     return Effect.gen(function* () {
@@ -338,7 +338,7 @@ describe("a subscription", () => {
   it.effect("fails when the given schedule ends, and at once when trying again does not help", () => {
     let [calls, retryable] = [0, true]
     const driver = changedDriver(() => ({
-      position: () =>
+      head: () =>
         Effect.suspend(() => {
           calls++
           return Effect.fail(unavailable(retryable))

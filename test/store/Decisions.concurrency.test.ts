@@ -34,7 +34,7 @@ const takingTurns = <E, R>(
       ...storage,
       append: (request) => Effect.andThen(Effect.yieldNow, storage.append(request)),
       readLog: (request) => Effect.andThen(Effect.yieldNow, storage.readLog(request)),
-      position: (tenantId) => Effect.andThen(Effect.yieldNow, storage.position(tenantId))
+      head: (request) => Effect.andThen(Effect.yieldNow, storage.head(request))
     }))
   ).pipe(Layer.provide(driver))
 

@@ -238,9 +238,9 @@ describe("a decision that somebody else comes before", () => {
             return byAnother(driver, tenantId, "bob")
           })
         const Disturbed = disturbed((driver) => ({
-          position: (tenantId) =>
-            Effect.tap(driver.position(tenantId), (position) =>
-              position === 0 ? Effect.void : once(driver, tenantId, "after the head was read")
+          head: (request) =>
+            Effect.tap(driver.head(request), ({ position }) =>
+              position === 0 ? Effect.void : once(driver, request.tenantId, "after the head was read")
             ),
           readLog: (request) =>
             once(driver, request.tenantId, "before the log is read").pipe(

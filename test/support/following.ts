@@ -44,15 +44,15 @@ export const changedDriver = (
     )
   )
 
-/** The driver in memory, and how often it was asked for positions and pages. */
+/** The driver in memory, and how often it was asked for heads and pages. */
 export const watchedDriver = (changes?: Stream.Stream<void>) => {
-  const asked = { positions: 0, pages: [] as Array<EventStorage.ReadLogRequest>, tenants: 0 }
+  const asked = { heads: 0, pages: [] as Array<EventStorage.ReadLogRequest>, tenants: 0 }
   const layer = changedDriver((driver) => ({
     ...(changes === undefined ? undefined : { changes }),
-    position: (tenantId) =>
+    head: (request) =>
       Effect.andThen(
-        Effect.sync(() => asked.positions++),
-        driver.position(tenantId)
+        Effect.sync(() => asked.heads++),
+        driver.head(request)
       ),
     readLog: (request) =>
       Effect.andThen(

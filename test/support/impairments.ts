@@ -187,8 +187,8 @@ const runner: Readonly<Record<string, Impairment>> = {
     problems: [/^eventsourcing.projections may be truncated by eventsourcing_runner$/]
   },
   "the runner able to read a log": {
-    statements: ["grant execute on function eventsourcing.log_position(uuid) to eventsourcing_runner"],
-    problems: [/^function eventsourcing.log_position\(uuid\) may be called by eventsourcing_runner/]
+    statements: ["grant execute on function eventsourcing.log_head(uuid, bigint) to eventsourcing_runner"],
+    problems: [/^function eventsourcing.log_head\(uuid,bigint\) may be called by eventsourcing_runner/]
   },
   "the runner on a table of the user's": {
     statements: ["create policy convenient on public.read_model to eventsourcing_runner using (true)"],
@@ -384,20 +384,22 @@ export const impairments: Readonly<Record<string, Impairment>> = {
   ...grants,
   ...runner,
   "a function with the rights of its caller": {
-    statements: ["alter function eventsourcing.log_position(uuid) security invoker"],
-    problems: [/^function eventsourcing.log_position\(uuid\) runs with the rights of its caller$/]
+    statements: ["alter function eventsourcing.log_head(uuid, bigint) security invoker"],
+    problems: [/^function eventsourcing.log_head\(uuid,bigint\) runs with the rights of its caller$/]
   },
   "a function of a superuser": {
-    statements: ["alter function eventsourcing.log_position(uuid) owner to current_user"],
-    problems: [/^function eventsourcing.log_position\(uuid\) is owned by/]
+    statements: ["alter function eventsourcing.log_head(uuid, bigint) owner to current_user"],
+    problems: [/^function eventsourcing.log_head\(uuid,bigint\) is owned by/]
   },
   "a function of a tenant that sees all of them": {
-    statements: ["alter function eventsourcing.log_position(uuid) owner to eventsourcing_all_tenants_owner"],
-    problems: [/^function eventsourcing.log_position\(uuid\) is owned by eventsourcing_all_tenants_owner$/]
+    statements: [
+      "alter function eventsourcing.log_head(uuid, bigint) owner to eventsourcing_all_tenants_owner"
+    ],
+    problems: [/^function eventsourcing.log_head\(uuid,bigint\) is owned by eventsourcing_all_tenants_owner$/]
   },
   "a function with the search path of its caller": {
-    statements: ["alter function eventsourcing.log_position(uuid) reset search_path"],
-    problems: [/^function eventsourcing.log_position\(uuid\) has no fixed search path$/]
+    statements: ["alter function eventsourcing.log_head(uuid, bigint) reset search_path"],
+    problems: [/^function eventsourcing.log_head\(uuid,bigint\) has no fixed search path$/]
   },
   "tenants able to read all logs": {
     statements: [

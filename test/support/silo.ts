@@ -157,7 +157,7 @@ export const admitting = (server: TestServer, names: ReadonlyArray<string>) =>
             readLog: (request) => Effect.andThen(admitted(request.tenantId), storage.readLog(request)),
             streamVersion: (request) =>
               Effect.andThen(admitted(request.tenantId), storage.streamVersion(request)),
-            position: (tenantId) => Effect.andThen(admitted(tenantId), storage.position(tenantId)),
+            head: (request) => Effect.andThen(admitted(request.tenantId), storage.head(request)),
             provisionTenant: (tenantId) =>
               Effect.andThen(admitted(tenantId), storage.provisionTenant(tenantId))
           })

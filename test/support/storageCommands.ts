@@ -285,7 +285,8 @@ export const answers = Effect.fnUntraced(function* (
         const tenantId = ids[command.tenant]
         const key = { tenantId, aggregateType: command.type, aggregateId: command.id }
         const status = (yield* storage.tenantStatus(tenantId)) ?? "unknown"
-        return [[yield* storage.streamVersion(key), yield* storage.position(tenantId), status]]
+        const version = yield* storage.streamVersion(key)
+        return [[version, yield* storage.head({ tenantId, at: version }), status]]
       }
       case "command":
         return [yield* storage.commandOutcome({ tenantId: ids[command.tenant], key: command.key })]

@@ -29,9 +29,15 @@ const inMemory: Layer.Layer<Tampering | EventStorage.EventStorage> = Layer.effec
     const chained = new Map<TenantId, number | undefined>()
     const storage = EventStorage.EventStorage.of({
       ...driver,
-      position: (tenantId) => {
-        const rows = replaced.get(tenantId)
-        return rows === undefined ? driver.position(tenantId) : Effect.succeed(rows.at(-1)?.position ?? 0)
+      head: (request) => {
+        const rows = replaced.get(request.tenantId)
+        if (rows === undefined) return driver.head(request)
+        const last = rows.at(-1)
+        return Effect.succeed({
+          position: last?.position ?? 0,
+          eventId: last?.eventId ?? null,
+          eventIdAt: rows.find(({ position }) => position === request.at)?.eventId ?? null
+        })
       },
       hashChainStart: (tenantId) =>
         chained.has(tenantId) ? Effect.succeed(chained.get(tenantId)) : driver.hashChainStart(tenantId),

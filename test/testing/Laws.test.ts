@@ -441,7 +441,7 @@ describe("tenantsAreIsolated is broken", () => {
           last = request.tenantId
           return driver.append(request)
         },
-        position: (tenantId) => driver.position(last ?? tenantId)
+        head: (request) => driver.head({ ...request, tenantId: last ?? request.tenantId })
       }))
       assert.match(
         yield* counterexample(Laws.tenantsAreIsolated(Counter, { ...options, storage })),

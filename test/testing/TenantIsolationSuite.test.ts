@@ -63,7 +63,7 @@ const leaks: Readonly<Record<string, (driver: Driver) => Partial<Driver>>> = {
   commandOutcome: ({ commandOutcome }) => ({ commandOutcome: inRequest(commandOutcome) }),
   startHashChain: ({ startHashChain }) => ({ startHashChain: asRequest(startHashChain) }),
   hashChainStart: ({ hashChainStart }) => ({ hashChainStart: asRequest(hashChainStart) }),
-  position: ({ position }) => ({ position: asRequest(position) }),
+  head: ({ head }) => ({ head: inRequest(head) }),
   tenantStatus: ({ tenantStatus }) => ({ tenantStatus: asRequest(tenantStatus) }),
   provisionTenant: ({ provisionTenant }) => ({ provisionTenant: asRequest(provisionTenant) }),
   "usage, which counts the events of all": ({ usage }) => ({

@@ -226,7 +226,10 @@ export const version = (
 
 /** The head of a log. */
 export const position = (tenantId: TenantId): Effect.Effect<number, ReadError, EventStorage> =>
-  EventStorage.use((storage) => storage.position(tenantId))
+  Effect.map(
+    EventStorage.use((storage) => storage.head({ tenantId })),
+    (head) => head.position
+  )
 
 /** A recorded access, for what looks across tenants. */
 export const access: Effect.Effect<string, StorageUnavailable, EventStorage> = EventStorage.use((storage) =>

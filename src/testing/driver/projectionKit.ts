@@ -33,7 +33,7 @@ export const append = Effect.fnUntraced(function* (
   count: number
 ): Effect.fn.Return<number, AppendError, EventStorage> {
   const storage = yield* EventStorage
-  const head = yield* storage.position(tenantId)
+  const { position: head } = yield* storage.head({ tenantId })
   yield* storage.append({
     tenantId,
     streams: [

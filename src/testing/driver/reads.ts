@@ -8,11 +8,13 @@ import {
   type Page,
   type ReadLogRequest
 } from "../../driver/EventStorage.ts"
+import type { TenantId } from "../../domain/Tenant.ts"
 import {
   aggregateType,
   append,
   contentsOf,
   event,
+  eventIds,
   events,
   newTenant,
   position,
@@ -444,15 +446,21 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("version and position are those of the last event", () =>
+  it.effect("version and head are those of the last event, and each position has its own", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(2)), stream("two", events(3)))
       yield* append(tenant, stream("one", events(1)))
-      assert.deepStrictEqual(
-        [yield* version(tenant, "one"), yield* version(tenant, "two"), yield* position(tenant)],
-        [3, 3, 6]
-      )
+      yield* append(newTenant(), stream("one", events(9)))
+      assert.deepStrictEqual([yield* version(tenant, "one"), yield* version(tenant, "two")], [3, 3])
+      const ids = yield* eventIds(tenant)
+      const head = (tenantId: TenantId, at?: number) =>
+        EventStorage.use((storage) => storage.head({ tenantId, at }))
+      const end = { position: 6, eventId: ids[5] ?? null }
+      assert.deepStrictEqual(yield* head(tenant), { ...end, eventIdAt: null })
+      for (const at of [1, 3, 6, 7, 0, -1, Number.MAX_SAFE_INTEGER])
+        assert.deepStrictEqual(yield* head(tenant, at), { ...end, eventIdAt: ids[at - 1] ?? null }, `${at}`)
+      assert.deepStrictEqual(yield* head(newTenant(), 1), { position: 0, eventId: null, eventIdAt: null })
     })
   )
 }

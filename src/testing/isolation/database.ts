@@ -124,10 +124,10 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       for (const text of ["", "*", "%", "' or true --", "0190c5a0"]) {
-        const result = yield* Effect.result(sql`select eventsourcing.log_position(${text}::text::uuid)`)
+        const result = yield* Effect.result(sql`select eventsourcing.log_head(${text}::text::uuid, null)`)
         assert.isTrue(Result.isFailure(result) && sqlState(result.failure) === "22P02", text)
       }
-      const result = yield* Effect.result(sql`select eventsourcing.log_position(null)`)
+      const result = yield* Effect.result(sql`select eventsourcing.log_head(null, null)`)
       assert.isTrue(Result.isFailure(result) && sqlState(result.failure) === "ES002")
     })),
 

@@ -345,6 +345,6 @@ export const input: ReadonlyArray<Case> = [
       assert.deepStrictEqual(stored?.payload, { _tag: "Attached", json: data })
       assert.deepStrictEqual(stored?.metadata, { valueOf: "x", ...data })
       assert.isUndefined(Reflect.get({}, "admin"))
-      assert.strictEqual(yield* storage.position(tenant), 1)
+      assert.strictEqual((yield* storage.head({ tenantId: tenant })).position, 1)
     }))
 ]
