@@ -25,6 +25,7 @@ export const opened = [
   "driver/eventHash",
   "driver/expectedVersion",
   "driver/queryMatch",
+  "driver/repeatable",
   "pg/sqlErrors",
   "routed/events",
   "routed/projections",

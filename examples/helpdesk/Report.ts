@@ -17,7 +17,11 @@ const { compare } = new Intl.Collator("en", { numeric: true })
 /** A line for each customer, ordered by name. */
 export const report = (
   customers: ReadonlyArray<Customer>
-): Effect.Effect<ReadonlyArray<Line>, SqlError.SqlError | StoreError.ReadError, SqlClient.SqlClient> =>
+): Effect.Effect<
+  ReadonlyArray<Line>,
+  SqlError.SqlError | StoreError.ReadError | StoreError.OutcomeUnknown,
+  SqlClient.SqlClient
+> =>
   Effect.forEach(
     customers.toSorted((a, b) => compare(a.name, b.name)),
     ({ name, tenantId }) =>

@@ -120,7 +120,7 @@ const nothing: Numbers = { tickets: 0, events: 0, closed: 0, open: 0, waits: 0 }
 /** The numbers of the current tenant, as far as its events are in the table. */
 export const numbers: Effect.Effect<
   Numbers,
-  SqlError.SqlError | StoreError.ReadError,
+  SqlError.SqlError | StoreError.ReadError | StoreError.OutcomeUnknown,
   SqlClient.SqlClient | Tenant.CurrentTenant
 > = Effect.map(PgTenant.transaction(selectNumbers), ([row = nothing]) => row)
 

@@ -86,6 +86,7 @@ const OrdersLive = HttpApiBuilder.group(Api, "orders", (handlers) =>
           ProjectionBehind: tryLater,
           ProjectionParked: tryLater,
           StorageUnavailable: tryLater,
+          OutcomeUnknown: tryLater,
           SqlError: tryLater
         })
       )

@@ -82,7 +82,7 @@ export const list = (request: {
   readonly limit: number
 }): Effect.Effect<
   ReadonlyArray<Row>,
-  SqlError.SqlError | StoreError.ReadError,
+  SqlError.SqlError | StoreError.ReadError | StoreError.OutcomeUnknown,
   SqlClient.SqlClient | Tenant.CurrentTenant
 > =>
   // Dependency injection of the tenant: `CurrentTenant` is in the type of the query, and nobody passes it on by hand.

@@ -2,7 +2,7 @@
  * The driver tier of projections: how far each one is with each tenant, who works on it, and what was put aside.
  */
 import { Context, type Effect, type Option } from "effect"
-import type { ReadError, StorageUnavailable } from "./StoreError.ts"
+import type { OutcomeUnknown, ReadError, StorageUnavailable } from "./StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
 /** From where a projection that is run for the first time reads the logs. */
@@ -158,12 +158,13 @@ export class ProjectionStorage extends Context.Service<
     ) => Effect.Effect<void, ReadError>
     /**
      * Runs an effect on a tenant's read model outside of `work`: where the driver has transactions, in one that is bound
-     * to the tenant. With a recorded access, it works as a projection across tenants does.
+     * to the tenant. With a recorded access, it works as a projection across tenants does. Fails with `OutcomeUnknown` if
+     * the answer to its commit was lost, and nobody can say whether it was done.
      */
     readonly transaction: <A, E, R>(
       tenantId: TenantId,
       effect: Effect.Effect<A, E, R>,
       accessId?: string
-    ) => Effect.Effect<A, E | ReadError, R>
+    ) => Effect.Effect<A, E | ReadError | OutcomeUnknown, R>
   }
 >()("effect-eventsourcing/ProjectionStorage") {}

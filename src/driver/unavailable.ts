@@ -136,6 +136,8 @@ export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>()("Outcom
   eventIds: Schema.Array(Schema.String)
 }) {
   override get message(): string {
-    return `the answer to an append of ${this.eventIds.length} events was lost, they may be stored or not: repeat it with the same event ids or command key`
+    return this.eventIds.length === 0
+      ? "the answer to the commit of a transaction was lost: it may be stored or not"
+      : `the answer to an append of ${this.eventIds.length} events was lost, they may be stored or not: repeat it with the same event ids or command key`
   }
 }

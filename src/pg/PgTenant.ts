@@ -7,11 +7,12 @@ import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { leavingNothing } from "./sessionCleaning.ts"
 import * as deadlines from "./deadlines.ts"
 import * as pgError from "./sqlErrors.ts"
-import { type StorageUnavailable, TenantMismatch } from "../driver/StoreError.ts"
+import { isLostCommit, Lease, withTransaction } from "./transactions.ts"
+import { OutcomeUnknown, type StorageUnavailable, TenantMismatch } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 
 /**
- * The longest wait for a connection, and for the answer to a statement of the store. Default: one minute.
+ * The longest wait for a connection, and for the answer to a statement of the store or of a transaction. Default: one minute.
  *
  * **Details**
  *
@@ -28,6 +29,10 @@ interface BoundTo {
   readonly tenantId: TenantId
   /** Set once work for another tenant was tried: the transaction must not commit any more. */
   mismatch: TenantMismatch | undefined
+  /** The events that were appended. */
+  readonly eventIds: Array<string>
+  /** One that is stored if the transaction is, and only then: not appended in a savepoint. */
+  witness: string | undefined
 }
 
 const BoundTenant = Context.Reference<BoundTo | undefined>("effect-eventsourcing/pg/BoundTenant", {
@@ -221,6 +226,23 @@ export const statement = <A>(
     })
   })
 
+/**
+ * Notes what was appended in the open transaction.
+ *
+ * @internal
+ */
+export const appended = (
+  context: Context.Context<never>,
+  sql: SqlClient.SqlClient,
+  eventIds: ReadonlyArray<string>
+): void => {
+  const [connection, depth] = Context.getOrUndefined(context, sql.transactionService) ?? []
+  const bound = Context.get(context, BoundTenant)
+  if (bound === undefined || bound.connection !== connection) return
+  bound.eventIds.push(...eventIds)
+  if (depth === 0) bound.witness ??= eventIds[0]
+}
+
 /** Tells the errors of the effect in a transaction from those of the transaction itself. */
 class Inner<E> {
   readonly error: E
@@ -274,18 +296,29 @@ export const boundTransaction = <A, E, R, E2>(
   sql: SqlClient.SqlClient,
   begin: Begin,
   body: (row: ReadonlyArray<unknown> | undefined, bound: Bound) => Effect.Effect<A, E, R>,
-  toError: (error: SqlError.SqlError) => E2
+  describe: (error: SqlError.SqlError, eventIds: ReadonlyArray<string>) => E2
 ): Effect.Effect<A, E | E2, R> =>
   Effect.flatMap(SqlClient.BeginTransaction, (beginTransaction) => {
     type Row = ReadonlyArray<unknown> | undefined
+    let eventIds: ReadonlyArray<string> = []
+    const toError = (error: SqlError.SqlError): E2 => describe(error, eventIds)
     const started = (bind: (connection: SqlConnection.Connection) => Effect.Effect<Row, SqlError.SqlError>) =>
-      sql.withTransaction(
+      withTransaction(sql)(
         Effect.flatMap(openTransaction(sql), (opened) => {
           if (Option.isNone(opened)) return Effect.die(new Error("no connection in a transaction"))
           const connection = opened.value
           return Effect.flatMap(bind(connection), (row) => {
             const bodyOf = body(row, (tenantId) => (effect) => {
-              const bound: BoundTo = { connection, tenantId, mismatch: undefined }
+              const bound: BoundTo = {
+                connection,
+                tenantId,
+                mismatch: undefined,
+                eventIds: [],
+                witness: undefined
+              }
+              eventIds = bound.eventIds
+              if (connection instanceof Lease)
+                connection.onLostCommit = (error) => findOutcome(sql, bound, error)
               return Effect.provideService(effect, BoundTenant, bound).pipe(
                 Effect.tap(() => (bound.mismatch === undefined ? Effect.void : Effect.die(bound.mismatch)))
               )
@@ -316,6 +349,56 @@ export const boundTransaction = <A, E, R, E2>(
     )
   })
 
+const beginTenant = (tenantId: string): Begin => ({
+  text: "select eventsourcing.begin_tenant($1::uuid)",
+  parameters: [tenantId]
+})
+
+/** What nobody confirmed was not committed. */
+const notCommitted = ({ reason }: SqlError.SqlError): SqlError.SqlError =>
+  new SqlError.SqlError({
+    reason: new SqlError.ConnectionError({
+      cause: reason.cause,
+      message: "the transaction was not committed"
+    })
+  })
+
+/**
+ * Succeeds if a transaction whose COMMIT was not answered is committed. Asks for one of its events on another connection,
+ * under the tenant's lock, which the transaction held to its end. Without events there is nothing to ask for.
+ */
+const findOutcome = (
+  sql: SqlClient.SqlClient,
+  { tenantId, witness }: BoundTo,
+  lost: SqlError.SqlError
+): Effect.Effect<void, SqlError.SqlError> => {
+  if (witness === undefined) return Effect.fail(lost)
+  const found = boundTransaction(
+    sql,
+    beginTenant(tenantId),
+    () =>
+      Effect.flatMap(openTransaction(sql), (opened) => {
+        if (Option.isNone(opened)) return Effect.die(new Error("no connection in a transaction"))
+        const connection = opened.value
+        const tenant = "select 1 from eventsourcing.tenants where tenant_id = $1::uuid for no key update"
+        const event =
+          "select exists (select from eventsourcing.events where tenant_id = $1::uuid and event_id = $2::uuid)"
+        return Effect.andThen(
+          connection.executeValues(tenant, [tenantId]),
+          Effect.map(connection.executeValues(event, [tenantId, witness]), ([row]) => row?.[0] === true)
+        )
+      }),
+    (error) => error
+  )
+  return Effect.retry(found, {
+    while: (error) => pgError.isTransient(error) && !deadlines.isNoAnswer(error),
+    schedule: retryTransient
+  }).pipe(
+    Effect.mapError(() => lost),
+    Effect.flatMap((committed) => (committed ? Effect.void : Effect.fail(notCommitted(lost))))
+  )
+}
+
 /**
  * Runs an effect in a savepoint of the open transaction.
  *
@@ -328,6 +411,20 @@ export const savepoint =
       sql.withTransaction,
       Effect.catchCause((cause) => settle(cause, toError))
     )
+
+/**
+ * The error of a transaction that was not committed, or may have been.
+ *
+ * @internal
+ */
+export const failedTransaction = (
+  tenantId: string,
+  error: SqlError.SqlError,
+  eventIds: ReadonlyArray<string> = []
+): StorageUnavailable | OutcomeUnknown =>
+  isLostCommit(error)
+    ? new OutcomeUnknown({ tenantId, eventIds })
+    : pgError.toUnavailable("run a transaction", error)
 
 /**
  * Runs an effect in a transaction that is bound to the current tenant: row-level security shows and takes the rows of
@@ -345,23 +442,30 @@ export const savepoint =
  * temporary objects, held cursors, prepared statements, settings (`SET`, not only `SET LOCAL`), advisory locks, listens.
  * A statement that may leave some costs one more round trip at the end; `LOAD` is refused. Nested use for the same tenant is a savepoint.
  * Another tenant inside it, and a tenant inside a transaction that was started without one, are mistakes of the program:
- * defects (`TenantMismatch`), after which the outer transaction rolls back even if they are caught. Fails with `StorageUnavailable` if the transaction cannot be started or committed;
- * after a lost connection the outcome of the commit is unknown.
+ * defects (`TenantMismatch`), after which the outer transaction rolls back even if they are caught.
+ *
+ * Each statement, BEGIN and COMMIT among them, is answered within {@link Silence}: after that its connection is closed. If
+ * a COMMIT was not answered, the transaction's events are looked for on another connection.
+ *
+ * Fails with `StorageUnavailable` if the transaction cannot be started or was not committed, and with `OutcomeUnknown` if
+ * nobody can say so: repeat it only if that is harmless, such as appends with the same event ids or command key. An
+ * interruption returns at once; the rollback may end behind it, and an interrupted COMMIT may have been done.
  */
 export const transaction = <A, E, R>(
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | StorageUnavailable, R | CurrentTenant | SqlClient.SqlClient> =>
+): Effect.Effect<A, E | StorageUnavailable | OutcomeUnknown, R | CurrentTenant | SqlClient.SqlClient> =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const tenantId = yield* CurrentTenant
-    const toError = (error: SqlError.SqlError) => pgError.toUnavailable("run a transaction", error)
+    const toError = (error: SqlError.SqlError, eventIds?: ReadonlyArray<string>) =>
+      failedTransaction(tenantId, error, eventIds)
     if (Option.isSome(yield* openTransaction(sql))) {
       if ((yield* boundTenant(sql)) !== tenantId) return yield* refuse(sql, tenantId)
       return yield* savepoint(sql, toError)(effect)
     }
     return yield* boundTransaction(
       sql,
-      { text: "select eventsourcing.begin_tenant($1::uuid)", parameters: [tenantId] },
+      beginTenant(tenantId),
       (_row, bound) => bound(tenantId)(effect),
       toError
     )

@@ -79,11 +79,11 @@ const grownBy = (requests: ReadonlyArray<AppendRequest>, outcomes: Outcomes): Re
   return grown
 }
 
-const outcomeUnknown = ({ streams, tenantId }: AppendRequest): OutcomeUnknown =>
-  new OutcomeUnknown({
-    tenantId,
-    eventIds: streams.flatMap(({ events }) => events.map(({ eventId }) => eventId))
-  })
+const eventIdsOf = ({ streams }: AppendRequest): ReadonlyArray<string> =>
+  streams.flatMap(({ events }) => events.map(({ eventId }) => eventId))
+
+const outcomeUnknown = (request: AppendRequest): OutcomeUnknown =>
+  new OutcomeUnknown({ tenantId: request.tenantId, eventIds: eventIdsOf(request) })
 
 /** `EventStorage.append` on a client. */
 export const make = (
@@ -125,7 +125,15 @@ export const make = (
   const submit = batches === undefined ? append : groupCommit.make(attempt, fork, batches)
 
   const appendInTransaction = (request: AppendRequest): Effect.Effect<AppendReceipt, AppendError> =>
-    Effect.andThen(PgTenant.refuseOthers(sql, request.tenantId), append(request))
+    PgTenant.refuseOthers(sql, request.tenantId).pipe(
+      Effect.andThen(append(request)),
+      Effect.tap(({ positions, replayed }) =>
+        Effect.withFiber(({ context }) => {
+          if (!replayed && positions.length > 0) PgTenant.appended(context, sql, eventIdsOf(request))
+          return Effect.void
+        })
+      )
+    )
 
   return (request) =>
     Effect.withFiber(({ context }) =>

@@ -21,7 +21,8 @@ class NoAnswer extends Error {
   }
 }
 
-const noAnswer = (sent: boolean, millis: number): SqlError.SqlError => {
+/** The error of a deadline: the wait was for an answer, or for a connection. */
+export const noAnswer = (sent: boolean, millis: number): SqlError.SqlError => {
   const cause = new NoAnswer(sent, millis)
   const operation = sent ? "query" : "connect"
   return new SqlError.SqlError({
@@ -36,21 +37,25 @@ export const isNoAnswer = (error: SqlError.SqlError): boolean => error.reason.ca
 export const isUnanswered = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "ConnectionError" && error.reason.operation === "query"
 
-/** The embedded database answers on the thread of the program: a deadline would only be late. */
-const deadlineOf = (context: Context.Context<never>, sql: SqlClient.SqlClient): number =>
-  sql.driver === "pglite" ? Infinity : Duration.toMillis(Context.get(context, Silence))
+/** Timers take 31 bits of milliseconds. */
+const maxMillis = 2_147_483_647
+
+/** In milliseconds. The embedded database answers on the thread of the program: a deadline would only be late. */
+export const deadlineOf = (context: Context.Context<never>, sql: SqlClient.SqlClient): number =>
+  sql.driver === "pglite" ? Infinity : Math.min(Duration.toMillis(Context.get(context, Silence)), maxMillis)
 
 /** How connections that are in use are given up, by client. */
 const inUse = new WeakMap<SqlClient.SqlClient, Set<() => void>>()
 
-const usesOf = (sql: SqlClient.SqlClient): Set<() => void> => {
+/** The connections in use that closing the store waits for: calling one gives it up. */
+export const usesOf = (sql: SqlClient.SqlClient): Set<() => void> => {
   let uses = inUse.get(sql)
   if (uses === undefined) inUse.set(sql, (uses = new Set()))
   return uses
 }
 
-/** The time that statements have to end when the store closes. */
-const grace = 5_000
+/** The time that statements have to end when the store closes, or when nobody waits for them any more; in milliseconds. */
+export const grace = 5_000
 
 /** Waits for the statements under way, and after 5 seconds closes their connections. */
 export const settle = (sql: SqlClient.SqlClient): Effect.Effect<void> =>
@@ -68,9 +73,6 @@ export const settle = (sql: SqlClient.SqlClient): Effect.Effect<void> =>
     look()
   })
 
-/** Timers take 31 bits of milliseconds. */
-const maxMillis = 2_147_483_647
-
 /**
  * Runs an effect on a connection of its own, in a fiber of its own: an interruption returns at once, and the client
  * cancels the statement and returns or closes the connection behind it, within 5 seconds.
@@ -84,7 +86,7 @@ export const onConnection = <A>(
 ): Effect.Effect<A, SqlError.SqlError> =>
   Effect.withFiber(({ context }) =>
     Effect.callback<A, SqlError.SqlError>((resume) => {
-      const millis = Math.min(deadlineOf(context, sql), maxMillis)
+      const millis = deadlineOf(context, sql)
       const scope = Scope.makeUnsafe()
       let sent = false
       const giveUp = (): void => {
@@ -94,12 +96,12 @@ export const onConnection = <A>(
       }
       const uses = usesOf(sql)
       uses.add(giveUp)
-      const timer = setTimeout(giveUp, millis)
+      const timer = millis === Infinity ? undefined : setTimeout(giveUp, millis)
       const worker = Effect.runForkWith(context)(
         Effect.onExit(
           Effect.flatMap(Scope.provide(sql.reserve, scope), (connection) => {
             sent = true
-            timer.refresh()
+            timer?.refresh()
             return use(connection)
           }),
           (exit) => Scope.close(scope, exit)

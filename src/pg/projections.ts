@@ -6,7 +6,8 @@ import { type Context, Effect, Option } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as pgError from "./sqlErrors.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
-import type { ReadError } from "../driver/StoreError.ts"
+import { repeatable } from "../driver/repeatable.ts"
+import type { OutcomeUnknown, ReadError } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as PgTenant from "./PgTenant.ts"
 
@@ -69,7 +70,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       tenantId: TenantId,
       effect: Effect.Effect<A, E, R>,
       accessId?: string
-    ): Effect.Effect<A, E | ReadError, R> =>
+    ): Effect.Effect<A, E | ReadError | OutcomeUnknown, R> =>
       accessId === undefined
         ? Effect.contextWith((context: Context.Context<R>) =>
             PgTenant.transaction(Effect.provideContext(effect, context)).pipe(
@@ -77,18 +78,20 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
               Effect.provideService(CurrentTenant, tenantId)
             )
           )
-        : Effect.flatMap(PgTenant.openTransaction(sql), (open): Effect.Effect<A, E | ReadError, R> =>
-            Option.isSome(open)
-              ? PgTenant.refuse(sql, tenantId)
-              : PgTenant.boundTransaction(
-                  sql,
-                  {
-                    text: "select eventsourcing.begin_across_tenants($1::uuid, $2::uuid)",
-                    parameters: [tenantId, accessId]
-                  },
-                  (_row, bound) => bound(tenantId)(effect),
-                  (error) => pgError.toUnavailable("run a transaction", error)
-                )
+        : Effect.flatMap(
+            PgTenant.openTransaction(sql),
+            (open): Effect.Effect<A, E | ReadError | OutcomeUnknown, R> =>
+              Option.isSome(open)
+                ? PgTenant.refuse(sql, tenantId)
+                : PgTenant.boundTransaction(
+                    sql,
+                    {
+                      text: "select eventsourcing.begin_across_tenants($1::uuid, $2::uuid)",
+                      parameters: [tenantId, accessId]
+                    },
+                    (_row, bound) => bound(tenantId)(effect),
+                    (error, eventIds) => PgTenant.failedTransaction(tenantId, error, eventIds)
+                  )
           )
 
     return ProjectionStorage.ProjectionStorage.of({
@@ -218,19 +221,23 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ([row]) => row?.[0] === true
         ),
       startRebuild: (key) =>
-        transaction(
-          key.tenantId,
-          Effect.andThen(
-            // Who works on a rebuild has ended then, and what it left is seen.
-            ofTenant(
-              "start a rebuild",
-              key,
-              "select eventsourcing.start_rebuild($1::uuid, $2::text, $3::integer)"
-            ),
-            run("empty the tables of a rebuild", "select eventsourcing.clear_rebuild($1::uuid, $2::text[])", [
-              key.tenantId,
-              key.tables
-            ])
+        repeatable(
+          "start a rebuild",
+          transaction(
+            key.tenantId,
+            Effect.andThen(
+              // Who works on a rebuild has ended then, and what it left is seen.
+              ofTenant(
+                "start a rebuild",
+                key,
+                "select eventsourcing.start_rebuild($1::uuid, $2::text, $3::integer)"
+              ),
+              run(
+                "empty the tables of a rebuild",
+                "select eventsourcing.clear_rebuild($1::uuid, $2::text[])",
+                [key.tenantId, key.tables]
+              )
+            )
           )
         ).pipe(Effect.asVoid),
       lockLive: (claim) =>

@@ -6,6 +6,7 @@ import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
 import type { StorageUnavailable, TenantRefused, UnknownTenant } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import type { Backend, Router } from "../routed/router.ts"
+import * as transactions from "./transactions.ts"
 
 /** The storages of a database, and its client. */
 export interface PgBackend extends Backend {
@@ -120,7 +121,7 @@ export const make = (
       effect: Effect.Effect<A, E, R>
     ): Effect.Effect<A, E | SqlError.SqlError, R> =>
       router.use(current, ({ backend, tenantId }) =>
-        backend.sql.withTransaction(inTransactionOf(backend, tenantId)(effect))
+        transactions.withTransaction(backend.sql)(inTransactionOf(backend, tenantId)(effect))
       )
 
     /** Runs after the transaction, and so without it. */
@@ -142,6 +143,7 @@ export const make = (
     const statement = Statement.make(connection, compiler, spanAttributes, undefined)
     const routed = Object.assign(statement, { ...client, ...statement, withTransaction, afterCommit })
     const sql: SqlClient.SqlClient = Object.assign(routed, { safe: routed })
+    transactions.register(sql, withTransaction)
     return {
       sql,
       inTransactionOf,

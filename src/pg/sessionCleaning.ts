@@ -7,6 +7,7 @@ import { Effect, Exit } from "effect"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
 import { sqlState } from "./sqlErrors.ts"
 import { loads, mayOutlive } from "./sessionEffects.ts"
+import { Lease } from "./transactions.ts"
 
 const clean = "select eventsourcing.clean_session(true)"
 
@@ -79,10 +80,20 @@ export const leavingNothing = <A, E, R, E2>(
       Effect.flatMap(
         Effect.exit(restore(Effect.provideService(body, Statement.CurrentTransformer, watch))),
         (exit): Effect.Effect<A, E | E2> => {
-          if (Exit.isFailure(exit)) return Effect.andThen(undo(sql, connection, loaded), exit)
+          if (Exit.isFailure(exit)) {
+            const undone = undo(sql, connection, loaded)
+            if (!(connection instanceof Lease)) return Effect.andThen(undone, exit)
+            connection.beforeRollback = undone
+            return exit
+          }
           if (!suspicious) return exit
           return (loaded ? Effect.fail(loadRefused) : run(connection, clean)).pipe(
-            Effect.tapError(() => undo(sql, connection, loaded)),
+            Effect.tapError(() => {
+              const undone = undo(sql, connection, loaded)
+              if (!(connection instanceof Lease)) return undone
+              connection.beforeRollback = undone
+              return Effect.void
+            }),
             Effect.mapError(toError),
             Effect.andThen(exit)
           )

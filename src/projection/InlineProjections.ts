@@ -18,6 +18,7 @@ import type * as Projection from "./Projection.ts"
 import {
   type Undecodable,
   InlineProjectionFailed,
+  OutcomeUnknown,
   type ReadError,
   StorageUnavailable
 } from "../driver/StoreError.ts"
@@ -141,10 +142,22 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
         )
         // Within a transaction of the application, it is for the application to run all of that again.
         if (Option.isSome(yield* PgTenant.openTransaction(sql))) return yield* transaction
-        return yield* Effect.retry(transaction, {
-          while: (error) => error instanceof StorageUnavailable && error.retryable,
-          schedule: PgTenant.retryTransient
+        let unknown: OutcomeUnknown | undefined
+        const attempt = Effect.tapError(transaction, (error) => {
+          if (error instanceof OutcomeUnknown) unknown = error
+          return Effect.void
         })
+        return yield* Effect.retry(attempt, {
+          // A commit without an answer: the events have their ids, and are found if they are stored.
+          while: (error) =>
+            error instanceof OutcomeUnknown || (error instanceof StorageUnavailable && error.retryable),
+          schedule: PgTenant.retryTransient
+        }).pipe(
+          // A later attempt that was refused says nothing of an earlier one.
+          Effect.mapError((error) =>
+            unknown !== undefined && error instanceof StorageUnavailable ? unknown : error
+          )
+        )
       })
 
     /** Gives the events their ids before the first attempt, so that a later one replays what the first one wrote. */
@@ -282,7 +295,7 @@ export const rebuild = <E, R>(
   projection: Projection.Projection<E, R>
 ): Effect.Effect<
   void,
-  InlineProjectionFailed | ReadError | Undecodable,
+  InlineProjectionFailed | ReadError | Undecodable | OutcomeUnknown,
   Exclude<R, CurrentTenant> | CurrentTenant | EventStore.EventStore | SqlClient.SqlClient
 > =>
   Effect.gen(function* () {

@@ -5,6 +5,7 @@ import * as EventContext from "../domain/EventContext.ts"
 import { type Any, FailedAt } from "./Projection.ts"
 import { ReplayFailed } from "./ProjectionError.ts"
 import type { DeadLetter, TenantProjection } from "../driver/ProjectionStorage.ts"
+import { repeatable } from "../driver/repeatable.ts"
 import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import { mixedEnvelopes, reportSkipped } from "../store/decode.ts"
 import { summary, unavailability } from "./handlerFailure.ts"
@@ -80,7 +81,9 @@ export const replay = (
       const letters = yield* storage.deadLetters({ ...key, after, limit: pageSize })
       if (letters.length === 0) return replayed
       for (const letter of letters) {
-        if (yield* storage.transaction(key.tenantId, replayOne(letter), accessId)) replayed++
+        const replaying = storage.transaction(key.tenantId, replayOne(letter), accessId)
+        // What was committed is not among the dead letters any more.
+        if (yield* repeatable("replay a dead letter", replaying)) replayed++
         after = letter.position
       }
     }

@@ -2,6 +2,7 @@
 import { Cause, Context, Effect, Exit, Scope } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
+import { repeatable } from "../driver/repeatable.ts"
 import type { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import {
   StorageUnavailable,
@@ -113,7 +114,10 @@ export class Router<M extends Backend> {
                   // The transaction's own storage refuses the tenant as well, and remembers it.
                   transaction === undefined
                     ? Effect.void
-                    : transaction.backend.projections.transaction(tenantId, Effect.void),
+                    : repeatable(
+                        "refuse a tenant",
+                        transaction.backend.projections.transaction(tenantId, Effect.void)
+                      ),
                   Effect.die(new TenantMismatch({ tenantId }))
                 )
           )

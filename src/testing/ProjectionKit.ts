@@ -24,6 +24,7 @@ import { difference } from "./domain/show.ts"
 import * as MemoryStorage from "../memory/MemoryStorage.ts"
 import type * as Projection from "../projection/Projection.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
+import { repeatable } from "../driver/repeatable.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import * as Tenant from "../domain/Tenant.ts"
 
@@ -79,7 +80,8 @@ const inTenant = <A, E, R>(
     Option.match({
       onNone: (): Effect.Effect<A, E | ReadError, Exclude<R, Tenant.CurrentTenant>> =>
         Tenant.provide(tenantId)(effect),
-      onSome: (storage) => storage.transaction(tenantId, Tenant.provide(tenantId)(effect))
+      onSome: (storage) =>
+        repeatable("test a projection", storage.transaction(tenantId, Tenant.provide(tenantId)(effect)))
     })
   )
 

@@ -17,7 +17,7 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import * as ProjectionStorageSuite from "../../src/testing/ProjectionStorageSuite.ts"
 import { backends, sqlBackends } from "../support/backends.ts"
 import { flipped } from "../../src/testing/failures.ts"
-import type { StorageUnavailable } from "../../src/driver/StoreError.ts"
+import type { OutcomeUnknown, StorageUnavailable } from "../../src/driver/StoreError.ts"
 
 for (const { name, layer: driver } of backends) {
   ProjectionStorageSuite.suite({ name, layer: driver, concurrent: name !== "PGlite" })
@@ -26,8 +26,9 @@ for (const { name, layer: driver } of backends) {
 const tables = ["projections", "dead_letters", "discarded_dead_letters"]
 
 /** The SQLSTATE with which the database refuses. */
-const refusal = <R>(effect: Effect.Effect<unknown, SqlError.SqlError | StorageUnavailable, R>) =>
-  Effect.map(Effect.flip(effect), ({ reason }) => reason._tag)
+const refusal = <R>(
+  effect: Effect.Effect<unknown, SqlError.SqlError | StorageUnavailable | OutcomeUnknown, R>
+) => Effect.map(Effect.flip(effect), (error) => ("reason" in error ? error.reason._tag : error._tag))
 
 describe.each(sqlBackends)("in the database on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {

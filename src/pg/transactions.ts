@@ -1,0 +1,373 @@
+/**
+ * Transactions that end. Every statement of one, BEGIN, COMMIT and ROLLBACK among them, has the deadline of `deadlines`: then
+ * its connection is given up, and whoever waits is answered. An interruption returns at once; what it leaves is rolled back
+ * behind.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { type Cause, Context, Effect, Exit, type Fiber, Predicate, Scope, Semaphore, Stream } from "effect"
+import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
+import { deadlineOf, grace, noAnswer, usesOf } from "./deadlines.ts"
+
+/** Runs an effect in a transaction, or in a savepoint of the open one. */
+type WithTransaction = SqlClient.SqlClient["withTransaction"]
+
+/** An interrupted caller waits so long for the end of its transaction, in milliseconds: usually it comes at once. */
+const patience = 250
+
+/** An error whose transaction may have been committed. */
+const lostCommit = (cause: unknown): SqlError.SqlError =>
+  new SqlError.SqlError({
+    reason: new SqlError.ConnectionError({
+      cause,
+      message: "the answer to COMMIT was lost: the transaction may be stored or not",
+      operation: "commit"
+    })
+  })
+
+/** Whether the answer to a COMMIT was lost, and nobody knows whether it was done. */
+export const isLostCommit = (error: SqlError.SqlError): boolean =>
+  error.reason._tag === "ConnectionError" && error.reason.operation === "commit"
+
+/** A COMMIT that the server did not answer, or answered with its own end. */
+const mayBeCommitted = ({ reason }: SqlError.SqlError): boolean =>
+  reason._tag === "ConnectionError" ||
+  (Predicate.hasProperty(reason.cause, "code") &&
+    Predicate.isString(reason.cause.code) &&
+    reason.cause.code.startsWith("57P"))
+
+/** PostgreSQL answers the COMMIT of a transaction that had failed with ROLLBACK. */
+const rolledBack = new SqlError.SqlError({
+  reason: new SqlError.UnknownError({
+    cause: new Error("COMMIT rolled back an aborted transaction"),
+    message: "COMMIT rolled back an aborted transaction: one of its statements had failed",
+    operation: "commit"
+  })
+})
+
+type Wait = (error: SqlError.SqlError) => void
+
+/** The connection of a transaction. Its statements run in fibers of their own, so that nobody waits for their end. */
+export class Lease implements SqlConnection.Connection {
+  /** Runs before the ROLLBACK, on this connection. */
+  beforeRollback: Effect.Effect<void> = Effect.void
+  /** Finds out what became of a COMMIT whose answer was lost: succeeds if it was done. */
+  onLostCommit: (error: SqlError.SqlError) => Effect.Effect<void, SqlError.SqlError> = Effect.fail
+
+  readonly #sql: SqlClient.SqlClient
+  readonly #scope = Scope.makeUnsafe()
+  /** Those who wait for an answer, or for the connection. */
+  readonly #waits = new Set<Wait>()
+  #millis: number
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #reserving: Fiber.Fiber<SqlConnection.Connection, SqlError.SqlError> | undefined
+  #connection: SqlConnection.Connection | undefined
+  #open = false
+  #closed = false
+  #lost: SqlError.SqlError | undefined
+  #ending: Fiber.Fiber<void, SqlError.SqlError> | undefined
+
+  constructor(sql: SqlClient.SqlClient, millis: number) {
+    this.#sql = sql
+    this.#millis = millis
+  }
+
+  /** Waits for a connection. */
+  readonly acquire: Effect.Effect<void, SqlError.SqlError> = Effect.withFiber(({ context }) =>
+    Effect.callback<void, SqlError.SqlError>((resume) => {
+      const wait = this.#wait(resume)
+      const worker = Effect.runForkWith(context)(Scope.provide(this.#sql.reserve, this.#scope))
+      this.#reserving = worker
+      worker.addObserver((exit) => {
+        if (Exit.isSuccess(exit)) this.#connection = exit.value
+        this.#answered(wait)
+        resume(Exit.asVoid(exit))
+      })
+      return Effect.sync(() => worker.interruptUnsafe())
+    })
+  )
+
+  readonly begin = (statement: string | undefined): Effect.Effect<void, SqlError.SqlError> =>
+    Effect.suspend(() => {
+      this.#open = true
+      const begin =
+        statement === undefined
+          ? this.execute("BEGIN", [], undefined)
+          : this.executeUnprepared(statement, [], undefined)
+      return Effect.interruptible(
+        Effect.tapError(Effect.asVoid(begin), () => Effect.sync(() => (this.#open = false)))
+      )
+    })
+
+  readonly commit: Effect.Effect<void, SqlError.SqlError> = Effect.suspend(() =>
+    this.#end(
+      this.executeRaw("COMMIT", []).pipe(
+        Effect.flatMap((result) =>
+          Predicate.hasProperty(result, "command") && result.command === "ROLLBACK"
+            ? Effect.fail(rolledBack)
+            : Effect.void
+        ),
+        Effect.catchIf(mayBeCommitted, (error) =>
+          Effect.andThen(
+            Scope.close(this.#scope, Exit.void),
+            Effect.suspend(() => this.onLostCommit(lostCommit(error.reason.cause)))
+          )
+        )
+      ),
+      Effect.interrupt
+    )
+  )
+
+  readonly rollback: Effect.Effect<void, SqlError.SqlError> = Effect.suspend(() =>
+    this.#end(this.#undo, Effect.void)
+  )
+
+  readonly control = (statement: string): Effect.Effect<void, SqlError.SqlError> =>
+    Effect.asVoid(this.execute(statement, [], undefined))
+
+  /** Returns the connection; behind the caller, if it is not known to be as it was. */
+  readonly release: Effect.Effect<void> = Effect.suspend(() => {
+    const ending = this.#ending
+    if (this.#waits.size === 0 && !this.#open && (ending === undefined || ending.pollUnsafe() !== undefined))
+      return this.#close
+    this.#millis = this.#millis === Infinity ? Infinity : Math.min(this.#millis, grace)
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#touch()
+    usesOf(this.#sql).add(this.giveUp)
+    const left =
+      ending !== undefined ? awaited(ending) : this.#connection === undefined ? this.#reserved : this.#undo
+    Effect.runFork(Effect.andThen(Effect.exit(left), this.#close))
+    return Effect.void
+  })
+
+  /** Answers all who wait, and closes the connection. */
+  readonly giveUp = (): void => {
+    if (this.#lost !== undefined) return
+    const lost = (this.#lost = noAnswer(this.#connection !== undefined, this.#millis))
+    for (const wait of this.#waits) wait(lost)
+    if (this.#connection === undefined) this.#reserving?.interruptUnsafe()
+    // Closing the scope of a connection with a statement under way closes its socket.
+    else Effect.runFork(Scope.close(this.#scope, Exit.void))
+  }
+
+  get #reserved(): Effect.Effect<unknown, SqlError.SqlError> {
+    return this.#reserving === undefined ? Effect.void : awaited(this.#reserving)
+  }
+
+  get #undo(): Effect.Effect<void, SqlError.SqlError> {
+    return Effect.andThen(
+      this.beforeRollback,
+      Effect.suspend(() => this.control("ROLLBACK"))
+    )
+  }
+
+  get #close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#closed = true
+      clearTimeout(this.#timer)
+      usesOf(this.#sql).delete(this.giveUp)
+      return Scope.close(this.#scope, Exit.void)
+    })
+  }
+
+  /** Ends the transaction in a fiber of its own; an interrupted caller waits a moment only. */
+  #end(
+    end: Effect.Effect<void, SqlError.SqlError>,
+    left: Effect.Effect<void>
+  ): Effect.Effect<void, SqlError.SqlError> {
+    return Effect.withFiber(({ context }) => {
+      this.#open = false
+      const worker = (this.#ending = Effect.runForkWith(context)(end))
+      return Effect.flatMap(
+        Effect.exit(Effect.interruptible(awaited(worker))),
+        (exit) => worker.pollUnsafe() ?? (Exit.hasInterrupts(exit) ? soon(worker, left) : exit)
+      )
+    })
+  }
+
+  #wait<A>(resume: (exit: Effect.Effect<A, SqlError.SqlError>) => void): Wait {
+    const wait: Wait = (error) => resume(Effect.fail(error))
+    this.#waits.add(wait)
+    this.#touch()
+    return wait
+  }
+
+  #answered(wait: Wait): void {
+    this.#waits.delete(wait)
+    this.#touch()
+  }
+
+  /** The time starts anew. */
+  #touch(): void {
+    if (this.#millis === Infinity || this.#closed) return
+    if (this.#timer !== undefined) this.#timer.refresh()
+    else
+      this.#timer = setTimeout(() => {
+        if (this.#waits.size > 0) this.giveUp()
+      }, this.#millis)
+  }
+
+  #send<A>(
+    statement: (connection: SqlConnection.Connection) => Effect.Effect<A, SqlError.SqlError>
+  ): Effect.Effect<A, SqlError.SqlError> {
+    return Effect.withFiber(({ context }) =>
+      Effect.callback<A, SqlError.SqlError>((resume) => {
+        const connection = this.#connection
+        if (this.#lost !== undefined || connection === undefined) {
+          resume(Effect.fail(this.#lost ?? noAnswer(false, this.#millis)))
+          return undefined
+        }
+        const wait = this.#wait(resume)
+        const worker = Effect.runForkWith(context)(statement(connection))
+        worker.addObserver((exit) => {
+          this.#answered(wait)
+          resume(exit)
+        })
+        return Effect.sync(() => worker.interruptUnsafe())
+      })
+    )
+  }
+
+  readonly execute: SqlConnection.Connection["execute"] = (text, parameters, transform) =>
+    this.#send((connection) => connection.execute(text, parameters, transform))
+
+  readonly executeRaw: SqlConnection.Connection["executeRaw"] = (text, parameters) =>
+    this.#send((connection) => connection.executeRaw(text, parameters))
+
+  readonly executeValues: SqlConnection.Connection["executeValues"] = (text, parameters) =>
+    this.#send((connection) => connection.executeValues(text, parameters))
+
+  readonly executeValuesUnprepared: SqlConnection.Connection["executeValuesUnprepared"] = (
+    text,
+    parameters
+  ) => this.#send((connection) => connection.executeValuesUnprepared(text, parameters))
+
+  readonly executeUnprepared: SqlConnection.Connection["executeUnprepared"] = (text, parameters, transform) =>
+    this.#send((connection) => connection.executeUnprepared(text, parameters, transform))
+
+  /** Its consumer may be slow: the time counts while the stream waits for rows. */
+  readonly executeStream: SqlConnection.Connection["executeStream"] = (text, parameters, transform) =>
+    Stream.suspend(() => {
+      const connection = this.#connection
+      if (this.#lost !== undefined || connection === undefined)
+        return Stream.fail(this.#lost ?? noAnswer(false, this.#millis))
+      return Stream.transformPull(connection.executeStream(text, parameters, transform), (pull) =>
+        Effect.succeed(
+          Effect.suspend(() => {
+            const wait = this.#wait(() => {})
+            return Effect.onExit(pull, () => Effect.sync(() => this.#answered(wait)))
+          })
+        )
+      )
+    })
+}
+
+/** Waits for a fiber, which goes on if the wait is interrupted. */
+const awaited = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<A, E> =>
+  Effect.callback<A, E>((resume) => Effect.sync(fiber.addObserver(resume)))
+
+/** Waits a moment for a fiber. */
+const soon = <E>(fiber: Fiber.Fiber<void, E>, otherwise: Effect.Effect<void>): Effect.Effect<void, E> =>
+  Effect.callback<void, E>((resume) => {
+    const timer = setTimeout(() => resume(otherwise), patience)
+    fiber.addObserver((exit) => {
+      clearTimeout(timer)
+      resume(exit)
+    })
+  })
+
+/** A connection that is never used. */
+const nowhere: SqlConnection.Connection = {
+  execute: () => Effect.die(new Error("no connection")),
+  executeRaw: () => Effect.die(new Error("no connection")),
+  executeStream: () => Stream.die(new Error("no connection")),
+  executeValues: () => Effect.die(new Error("no connection")),
+  executeValuesUnprepared: () => Effect.die(new Error("no connection")),
+  executeUnprepared: () => Effect.die(new Error("no connection"))
+}
+
+/**
+ * The service by which a client lets the savepoints of a transaction take turns. It is private to the client; one that is
+ * missing names itself.
+ */
+const turnsOf = (
+  sql: SqlClient.SqlClient
+): Context.Key<Semaphore.Semaphore, Semaphore.Semaphore> | undefined => {
+  const exit = Effect.runSyncExit(
+    Effect.provideService(sql.withTransaction(Effect.void), sql.transactionService, [nowhere, 0])
+  )
+  const key = Exit.isFailure(exit)
+    ? /effect\/sql\/SqlClient\/TransactionSemaphore\/\d+/.exec(messageOf(exit.cause))?.[0]
+    : undefined
+  return key === undefined ? undefined : Context.Service<Semaphore.Semaphore>(key)
+}
+
+const messageOf = (cause: Cause.Cause<unknown>): string =>
+  cause.reasons.map((reason) => ("defect" in reason ? String(reason.defect) : "")).join(" ")
+
+const spanAttributesOf = (sql: SqlClient.SqlClient): ReadonlyArray<readonly [string, unknown]> => {
+  if (!(PgClient.TypeId in sql)) return [["db.system.name", "postgresql"]]
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it says so itself
+  const { config } = sql as PgClient.PgClient
+  return [
+    ...Object.entries(config.spanAttributes ?? {}),
+    ["db.system.name", "postgresql"],
+    ["db.namespace", config.database ?? config.username ?? "postgres"],
+    ["server.address", config.host ?? "localhost"],
+    ["server.port", config.port ?? 5432]
+  ]
+}
+
+const on = <A>(
+  connection: SqlConnection.Connection,
+  use: (lease: Lease) => Effect.Effect<A, SqlError.SqlError>
+): Effect.Effect<A, SqlError.SqlError> =>
+  connection instanceof Lease ? use(connection) : Effect.die(new Error("a transaction of somebody else"))
+
+const make = (sql: SqlClient.SqlClient): WithTransaction => {
+  const turns = turnsOf(sql)
+  // A client that keeps its savepoints in order in another way: it goes without deadlines rather than not at all.
+  if (turns === undefined) return sql.withTransaction
+  const guarded = SqlClient.makeWithTransaction({
+    transactionService: sql.transactionService,
+    spanAttributes: spanAttributesOf(sql),
+    acquireConnection: (restore) =>
+      Effect.withFiber<SqlConnection.Connection, SqlError.SqlError, Scope.Scope>(({ context }) => {
+        const lease = new Lease(sql, deadlineOf(context, sql))
+        return Effect.addFinalizer(() => lease.release).pipe(
+          Effect.andThen(restore(lease.acquire)),
+          Effect.as(lease)
+        )
+      }),
+    begin: (connection, statement) => on(connection, (lease) => lease.begin(statement)),
+    savepoint: (connection, id) => on(connection, (lease) => lease.control(`SAVEPOINT effect_sql_${id}`)),
+    releaseSavepoint: (connection, id) =>
+      on(connection, (lease) => lease.control(`RELEASE SAVEPOINT effect_sql_${id}`)),
+    commit: (connection) => on(connection, (lease) => lease.commit),
+    rollback: (connection) => on(connection, (lease) => lease.rollback),
+    rollbackSavepoint: (connection, id) =>
+      on(connection, (lease) => lease.control(`ROLLBACK TO SAVEPOINT effect_sql_${id}`))
+  })
+  return (effect) =>
+    guarded(Effect.suspend(() => Effect.provideService(effect, turns, Semaphore.makeUnsafe(1))))
+}
+
+const byClient = new WeakMap<SqlClient.SqlClient, WithTransaction>()
+
+/** Says how transactions of a client begin that leads to other clients. */
+export const register = (sql: SqlClient.SqlClient, withTransaction: WithTransaction): void => {
+  byClient.set(sql, withTransaction)
+}
+
+/** Runs an effect in a transaction whose statements have deadlines; within an open one, in a savepoint. */
+export const withTransaction = (sql: SqlClient.SqlClient): WithTransaction => {
+  let found = byClient.get(sql)
+  if (found === undefined) byClient.set(sql, (found = make(sql)))
+  const outermost = found
+  return (effect) =>
+    Effect.withFiber(({ context }) =>
+      Context.getOrUndefined(context, sql.transactionService) === undefined
+        ? outermost(effect)
+        : sql.withTransaction(effect)
+    )
+}
