@@ -11,7 +11,7 @@ import { Uuid } from "../internal/uuid.ts"
 import type * as Upcaster from "./Upcaster.ts"
 
 /**
- * An aggregate: how a stream of events becomes a state. A plain value that needs no runtime.
+ * An aggregate: the rules by which a stream of events becomes a state. A plain value that needs no runtime.
  *
  * **Details**
  *
@@ -23,14 +23,14 @@ export interface Aggregate<Type extends string, State, Event extends Tagged, Id>
   readonly id: Schema.Codec<Id, string>
   readonly state: Schema.Codec<State, unknown>
   readonly initial: State
-  /** The version of the state, of the fold and of the steps of upcasters: a snapshot of another one is not used. */
+  /** The version of the state, the fold and the steps of upcasters: snapshots of other versions are not used. */
   readonly stateVersion: number
   readonly events: ReadonlyArray<Schema.ConstraintCodec<Event, unknown>>
-  /** Former versions of its events, and what became of them. */
+  /** Former versions of its events, and the events that they are read as. */
   readonly upcasters: ReadonlyArray<Upcaster.Any>
-  /** Which stored events are passed over instead of failing. See {@link tolerant}. */
+  /** Stored events that are passed over instead of failing. See {@link tolerant}. */
   readonly skips: ReadonlySet<Unreadable>
-  /** What an event is about, for queries; absent if none of the aggregate's events is tagged. */
+  /** The tags of an event, by which queries find it; absent if no event of the aggregate is tagged. */
   tagsOf?(event: Event, id: Id): ReadonlyArray<string>
   /** The state after one more event. */
   // Method syntax, here and below: an aggregate of one type of event is then an `Aggregate.Any`.
@@ -51,7 +51,7 @@ export type EventOf<A> = A extends Aggregate<string, infer _State, infer Event, 
 /** The id type of an aggregate. */
 export type IdOf<A> = A extends Aggregate<string, infer _State, infer _Event, infer Id> ? Id : never
 
-/** One handler per event type; all of them, or it does not compile. */
+/** One handler per event type. A missing one does not compile. */
 export type Handlers<State, Event extends Tagged> = {
   readonly [Tag in Event["_tag"]]: (state: State, event: Extract<Event, { readonly _tag: Tag }>) => State
 }
@@ -60,8 +60,9 @@ export type Handlers<State, Event extends Tagged> = {
 export type Apply<State, Event> = (state: State, event: Event) => State
 
 /**
- * What events are about, for queries: one function over all events, or one per event tag (types without one have no
- * tags). Pure functions of an event and the id of its aggregate. Of each event at most 32 tags, 1 to 255 characters each.
+ * The tags of events, by which queries find them: one function over all events, or one per event tag (types without a
+ * function have no tags). Pure functions of an event and the id of its aggregate. An event has at most 32 tags of 1 to 255
+ * characters.
  */
 export type Tags<Event extends Tagged, Id> =
   | ((event: Event, id: Id) => ReadonlyArray<string>)
@@ -72,33 +73,33 @@ export type Tags<Event extends Tagged, Id> =
       ) => ReadonlyArray<string>
     }
 
-/** The compiler's message about a handler that would never run: it stands in the error, in the place of the handler. */
+/** The compiler's message about a handler that would never run. The error shows it in place of the handler. */
 export interface NoSuchEvent<Message extends string> {
   readonly noSuchEvent: Message
 }
 
-/** Refuses handlers of tags that no event has. */
+/** Refuses handlers for tags that no event has. */
 export type NoOthers<Fold, Tag extends string> = {
   readonly [Other in Exclude<keyof Fold, Tag>]: NoSuchEvent<`no event has the tag "${Other & string}"`>
 }
 
-/** What an aggregate consists of, besides its name and fold. */
+/** The parts of an aggregate besides its name and fold. */
 export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
   /** Default: a UUID. It must encode to a string of 1 to 255 characters. */
   readonly id?: Schema.Codec<Id, string> | undefined
   readonly state: Schema.Codec<State, unknown>
-  /** The state before the first event. Plain objects and arrays in it are frozen, as all streams begin with it. */
+  /** The state before the first event. Plain objects and arrays in it are frozen, because all streams share it. */
   readonly initial: NoInfer<State>
   /**
-   * Counts the changes of the fold: raise it whenever the same events lead to another state, so that snapshots taken
-   * before are not used. That goes for a changed step of an upcaster, and a changed schema of an event, too: a history that
-   * gains a version or leads elsewhere is noticed, but functions cannot be compared. An integer, 0 or more. Default: 1.
+   * The version of the fold. Raise it whenever the same events lead to another state, so that older snapshots are not
+   * used. A changed step of an upcaster and a changed event schema count too: the library notices a history that gains a
+   * version or another target, but cannot compare functions. An integer, 0 or more. Default: 1.
    */
   readonly stateVersion?: number | undefined
   readonly events: Events
-  /** Former versions of events, and what became of them. Default: each event has always been as it is, and none is gone. */
+  /** Former versions of events, and the events that they are read as. Default: no event has a former version. */
   readonly upcasters?: ReadonlyArray<Upcaster.Upcaster<NoInfer<Events[number]["Type"]>>> | undefined
-  /** What an event is about, for queries such as `["course:" + event.courseId]`. Default: no tags. */
+  /** The tags of an event, such as `["course:" + event.courseId]`, by which queries find it. Default: no tags. */
   readonly tags?: Tags<Events[number]["Type"], NoInfer<Id>> | undefined
 }
 
@@ -107,9 +108,9 @@ export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
  *
  * **Gotchas**
  *
- * Throws on a name that is empty, longer than 255 characters or not well formed, for the aggregate and for its events,
- * on two event schemas with the same tag, on a handler for a tag that no event has, on an event without a handler, and on
- * upcasters that contradict each other or lead to no event.
+ * Throws if a name of the aggregate or of an event is empty, longer than 255 characters or not well formed, if two event
+ * schemas have the same tag, if a handler has no event or an event no handler, and if upcasters contradict each other or
+ * lead to no event.
  *
  * **Example**
  *
@@ -127,7 +128,7 @@ export const make = <
   const Type extends string,
   State,
   const Events extends ReadonlyArray<EventSchema>,
-  // A parameter of its own, and a second argument: so the literals in the returned states are inferred as such.
+  // As a type parameter and a separate argument, so that literals in the returned states are inferred as literals.
   Fold extends Handlers<State, Events[number]["Type"]> | Apply<State, Events[number]["Type"]>,
   Id = string
 >(
@@ -150,7 +151,7 @@ export const make = <
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Id` is `string` exactly when no id schema is given.
     id: options.id ?? (Uuid as Schema.Codec<unknown, string> as Schema.Codec<Id, string>),
     state: options.state,
-    // Every stream of every tenant begins with it: what changed it in place would be seen in the others.
+    // Every stream of every tenant begins with it: a change in place would leak into the others.
     initial: deepFreeze(options.initial),
     stateVersion: options.stateVersion ?? 1,
     events: options.events,
@@ -175,25 +176,26 @@ const checkStateVersion = (type: string, version: number | undefined): void => {
     throw new RangeError(`stateVersion of ${type} must be an integer from 0 to ${maxStateVersion}`)
 }
 
-/** Why a stored event cannot be read: the tag of the error it leads to. */
+/** The reason why a stored event cannot be read: the tag of the error that it raises. */
 export type Unreadable = "EventDecodeError" | "UnknownEventType" | "UnknownSchemaVersion"
 
 const strict: ReadonlySet<Unreadable> = new Set()
 
 /**
- * The aggregate, read in a tolerant way: stored events of a type that it does not know are passed over instead of failing
- * with `UnknownEventType`.
+ * The aggregate, read tolerantly: stored events of unknown types are passed over instead of failing with
+ * `UnknownEventType`.
  *
  * **When to use**
  *
- * Use it where a part of the truth will do, such as a report, a search index, or an older program that runs on while a newer one
- * is rolled out. For decisions it is dangerous: a state that lacks an event may allow what the event forbids.
+ * Use it where an incomplete result is good enough: for a report, a search index, or an older program that keeps running
+ * while a newer one is rolled out. For decisions it is dangerous: a state that lacks an event may allow something that the
+ * event forbids.
  *
  * **Details**
  *
- * It counts wherever events are read with it: stores, repositories, projections, subscriptions. What is passed over is counted by
- * {@link skippedEvents} and noted in the current span; versions and positions count it as well. `skip` names the errors that
- * are passed over, by their tags.
+ * Stores, repositories, projections and subscriptions read it in the same way. The metric {@link skippedEvents} counts the
+ * events that are passed over, and the current span notes them; versions and positions count them as well. `skip` lists the
+ * tags of the errors that are passed over.
  *
  * **Example**
  *
@@ -211,7 +213,7 @@ export const tolerant = <Type extends string, State, Event extends Tagged, Id>(
 ): Aggregate<Type, State, Event, Id> => {
   const skips = new Set<Unreadable>(options.skip ?? ["UnknownEventType"])
   const key = [...skips].toSorted().join()
-  // Made once, as codecs are compiled per aggregate.
+  // Created once, because codecs are compiled per aggregate.
   const variants = tolerants.get(aggregate) ?? new Map<string, unknown>()
   tolerants.set(aggregate, variants)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Entries are written below only, each from the aggregate that is its key.
@@ -226,7 +228,7 @@ const tolerants = new WeakMap<object, Map<string, unknown>>()
 
 /** Events that were passed over by tolerant reading, by aggregate type (`aggregate`), event type (`event`) and `reason`. */
 export const skippedEvents: Metric.Counter<number> = Metric.counter("eventsourcing.events.skipped", {
-  description: "Stored events that could not be read and were passed over, as asked for",
+  description: "Stored events that were unreadable and passed over on request",
   incremental: true
 })
 

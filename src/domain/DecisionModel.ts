@@ -1,7 +1,7 @@
 /**
- * Decision models: what a decision has to know, when that is not the state of one aggregate. A query says which events of
- * the tenant's log matter, a pure fold makes a state of them; whoever decides on it appends under the condition that no
- * further event matters.
+ * Decision models: the state for decisions that depend on more than one aggregate. A query selects events of the tenant's
+ * log and a pure fold turns them into a state. The decision is appended on the condition that no further event matches the
+ * query.
  */
 import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
@@ -10,15 +10,15 @@ import { deepFreeze } from "../internal/freeze.ts"
 import { checkHandlers, eventTags } from "./handlers.ts"
 
 /**
- * A decision model: how the events that matter for a decision become a state. A plain value that needs no runtime, made
- * for each decision from what it is about, such as the ids of a course and of a student.
+ * A decision model: a query for the relevant events, and a fold that turns them into a state. A plain value that needs no
+ * runtime, created for each decision from its subjects, such as the ids of a course and of a student.
  */
 export interface DecisionModel<State> {
-  /** Which events matter. */
+  /** The query for the relevant events. */
   readonly query: EventQuery.Any
-  /** The state before the first event that matters. */
+  /** The state before the first relevant event. */
   readonly initial: State
-  /** The state after one more event; the same if it does not matter. */
+  /** The state after one more event; unchanged if the event is not relevant. */
   // Method syntax: a decision model is then an `Any`.
   apply(state: State, envelope: Event.Envelope<Event.Tagged>): State
 }
@@ -29,7 +29,7 @@ export type Any = DecisionModel<unknown>
 /** The state of a decision model. */
 export type StateOf<Model> = Model extends DecisionModel<infer State> ? State : never
 
-/** One handler per event type that the query matches; all of them, or it does not compile. */
+/** One handler per event type that the query matches. A missing one does not compile. */
 export type Handlers<State, Payload extends Event.Tagged> = {
   readonly [Tag in Payload["_tag"]]: (
     state: State,
@@ -41,21 +41,21 @@ export type Handlers<State, Payload extends Event.Tagged> = {
 /** A fold as one function over all events. */
 export type Apply<State, Payload> = (state: State, event: Payload, envelope: Event.Envelope<Payload>) => State
 
-/** Refuses handlers of tags that no event of the query has. */
+/** Refuses handlers for tags that no event of the query has. */
 export type NoOthers<Fold, Tag extends string> = Aggregate.NoOthers<Fold, Tag>
 
-/** What a decision model consists of, besides its fold. */
+/** The parts of a decision model besides its fold. */
 export interface Options<State, Payload extends Event.Tagged> {
-  /** Which events matter for the decision. */
+  /** The query for the events that matter for the decision. */
   readonly query: EventQuery.EventQuery<Payload>
   /** The state before the first of them. */
   readonly initial: State
 }
 
 /**
- * Makes a decision model from the events that matter, an initial state, and either one handler per event type or one
- * function over all of them. Handlers are pure; they get the envelope too, for the id of the aggregate or the time. Throws
- * on a handler for an event that the query does not match, and on an event that it matches without a handler.
+ * Makes a decision model from a query, an initial state, and either one handler per event type or one function over all
+ * events. Handlers are pure; they also get the envelope, for the id of the aggregate or the time. Throws if a handler is for
+ * an event that the query does not match, or if a matching event has no handler.
  *
  * **Example**
  *
@@ -104,8 +104,8 @@ const byTag = <State, Payload extends Event.Tagged>(
 }
 
 /**
- * Several decision models as one: its state has the state of each under its name, its query matches what any of them
- * does, and each of them sees what matches its own query alone.
+ * Combines decision models into one. Its state holds the state of each under its name, its query matches an event if any
+ * of theirs does, and each model sees only the events that match its own query.
  *
  * **Example**
  *
@@ -132,7 +132,7 @@ export const combine = <const Models extends Readonly<Record<string, Any>>>(
   }
 }
 
-/** The state after events, from the initial state or a given one. Events that do not matter are passed over. */
+/** The state after events, from the initial state or a given one. Events that are not relevant are passed over. */
 export const fold = <State>(
   model: DecisionModel<State>,
   events: Iterable<Event.Envelope<Event.Tagged>>,

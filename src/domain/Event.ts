@@ -5,7 +5,7 @@ import { type DateTime, Schema } from "effect"
 import { CanonicalUuid, uuidV7 } from "../internal/uuid.ts"
 import type { TenantId } from "./Tenant.ts"
 
-/** What every event payload has: its type, under `_tag`. */
+/** A payload of an event, with its type under `_tag`. */
 export interface Tagged {
   readonly _tag: string
 }
@@ -15,7 +15,7 @@ export interface Tagged {
  *
  * **When to use**
  *
- * Prefer `TaggedStruct` where replay speed matters: decoding plain objects is several times faster than instances.
+ * Prefer `TaggedStruct` where replay speed matters: plain objects decode several times faster than class instances.
  */
 export type EventSchema = Schema.ConstraintCodec<Tagged, unknown>
 
@@ -29,7 +29,7 @@ export type EventId = typeof EventId.Type
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The generator yields the canonical form; checking it again would cost more than making it.
 export const generateId = (): EventId => uuidV7() as EventId
 
-/** A stored event: its payload, and all that is known about it. */
+/** A stored event: its payload and its metadata. */
 export interface Envelope<out Payload, out AggregateType extends string = string> {
   /** Unique within the tenant. */
   readonly eventId: EventId
@@ -42,30 +42,30 @@ export interface Envelope<out Payload, out AggregateType extends string = string
   readonly version: number
   /** The payload's `_tag`. */
   readonly eventType: string
-  /** Version of the event type's schema it was written with, as it is stored: under the name that the type had then. */
+  /** Schema version that the event was stored with, counted for the name that its type had then. */
   readonly schemaVersion: number
   /**
-   * Which part it is of a stored event that is read as several: 1 for the second one, 2 for the third. Absent for the
-   * first, and for an event that is one. All parts have the event id, version and position in common.
+   * Number of the part if a stored event is read as several events: 1 for the second, 2 for the third. Absent for the
+   * first, and for an event that is not split. All parts share the event id, version and position.
    */
   readonly part?: number
-  /** When it happened, as the writer says. */
+  /** Time at which it happened, stated by the writer. */
   readonly occurredAt: DateTime.Utc
-  /** When it was stored, in milliseconds. Never goes back within a tenant, but may be equal: order by `position`. */
+  /** Time at which it was stored, in milliseconds. Never decreases within a tenant, but may repeat: order by `position`. */
   readonly recordedAt: DateTime.Utc
-  /** Who caused it, if known. */
+  /** The person or program that caused it, if known. */
   readonly actor: string | null
   /** Shared by everything that follows from one root cause. */
   readonly correlationId: string
-  /** The event or command that caused it, if known. Opaque: never looked up, in no tenant. */
+  /** The event or command that caused it, if known. An opaque text that is never looked up. */
   readonly causationId: string | null
   readonly metadata: Schema.JsonObject
-  /** What it is about, for queries: sorted, each once. */
+  /** Tags by which queries find it: sorted, without duplicates. */
   readonly tags: ReadonlyArray<string>
   readonly payload: Payload
 }
 
-/** What a writer may state about one event; the rest comes from the event context, the clock and the store. */
+/** Properties of one event that its writer may state; the rest comes from the event context, the clock and the store. */
 export interface EventOptions {
   /** Makes the append idempotent: appending the same id with the same content again changes nothing. */
   readonly eventId?: EventId | undefined
@@ -76,13 +76,13 @@ export interface EventOptions {
   /** Merged over the metadata of the event context. */
   readonly metadata?: Schema.JsonObject | undefined
   /**
-   * What it is about, for queries: beside the tags that its aggregate derives. At most 32 with those, 1 to 255 characters
+   * Tags by which queries find it, beside those that its aggregate derives. At most 32 together, of 1 to 255 characters
    * each.
    */
   readonly tags?: ReadonlyArray<string> | undefined
 }
 
-/** A payload together with what its writer states about it. See {@link make}. */
+/** A payload with options of its own. See {@link make}. */
 export class NewEvent<out Payload> {
   readonly payload: Payload
   readonly options: EventOptions
@@ -93,8 +93,7 @@ export class NewEvent<out Payload> {
 }
 
 /**
- * An event with its own id, time, actor, metadata or tags. Wherever events are appended or decided, a plain payload does as
- * well.
+ * An event with its own id, time, actor, metadata or tags. A plain payload can be appended and decided as well.
  */
 export const make = <Payload extends Tagged>(payload: Payload, options: EventOptions): NewEvent<Payload> =>
   new NewEvent(payload, options)

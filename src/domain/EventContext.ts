@@ -1,13 +1,13 @@
 /**
- * Who and what causes the events that an effect appends. It is inherited by fibers and never needs to be passed on by
- * hand: what is appended while an event is being handled continues that event's correlation and names it as cause.
+ * The actor, correlation, causation and metadata of the events that an effect appends. Fibers inherit it, so it is never
+ * passed on by hand: appends made while handling an event continue its correlation and name it as their cause.
  */
 import { Context, Effect, type Schema } from "effect"
 import type { Envelope } from "./Event.ts"
 import { CurrentDerivedIds, DerivedIds } from "./derivedIds.ts"
 import { CurrentTenant } from "./Tenant.ts"
 
-/** Who and what causes the events that are appended. Every text has 1 to 255 characters. */
+/** Envelope fields for the events that are appended. Every text has 1 to 255 characters. */
 export interface EventContext {
   readonly actor?: string | undefined
   /** Default: the id of the first event of the append. */
@@ -17,13 +17,13 @@ export interface EventContext {
   readonly metadata?: Schema.JsonObject | undefined
 }
 
-/** The event context of the running effect; empty by default. It holds no tenant: that has no default. */
+/** The event context of the running effect; empty by default. It holds no tenant, because a tenant has no default. */
 export const CurrentEventContext: Context.Reference<EventContext> = Context.Reference<EventContext>(
   "effect-eventsourcing/CurrentEventContext",
   { defaultValue: () => ({}) }
 )
 
-/** Adds to the event context of an effect; what is not given is inherited. */
+/** Adds to the event context of an effect. Fields that are not given are inherited. */
 export const provide =
   (context: EventContext) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -52,20 +52,21 @@ export const whileHandling =
     )
 
 /**
- * Gives what an effect appends ids that follow from a seed, the stream, and the number of the append among those to that
- * stream. When the effect runs again with the same seed in the same tenant, the same appends have the same ids, so
- * nothing is appended twice.
+ * Derives the ids of the events that an effect appends from a seed, the stream, and the number of the append to that
+ * stream. Running the effect again with the same seed in the same tenant derives the same ids, so nothing is appended
+ * twice.
  *
  * **When to use**
  *
- * Use it for what may arrive more than once: a message with an id, a request with an idempotency key. Reactions do.
+ * Use it for input that may arrive more than once: a message with an id, a request with an idempotency key. Reactions use
+ * it.
  *
  * **Details**
  *
- * `Repository.execute` does not decide again: it finds the events it appended the first time in the stream and returns
- * them. `EventStore.append` returns its first outcome if the content is the same, and fails with `EventIdConflict` if it
- * is not. A command that fails because of the store, or decides again because of a conflict, keeps its number. Events
- * with an id of their own keep that.
+ * `Repository.execute` does not decide again: it finds the events of its first run in the stream and returns them.
+ * `EventStore.append` returns its first outcome if the content is the same, and otherwise fails with `EventIdConflict`. A
+ * command that fails in the store, or decides again after a conflict, keeps its number. Events with an id of their own
+ * keep that id.
  *
  * **Gotchas**
  *
@@ -75,5 +76,5 @@ export const whileHandling =
 export const derivingIds =
   (seed: readonly [string, ...Array<string>]) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    // Every run counts from the beginning.
+    // Every run counts from zero.
     Effect.suspend(() => Effect.provideService(effect, CurrentDerivedIds, new DerivedIds(seed)))

@@ -1,6 +1,6 @@
 /**
- * Queries over a tenant's log: events of these types with these tags, or of those types with those tags. What decision
- * models read, and what an append can be made conditional on.
+ * Queries over a tenant's log, by event types and tags. Decision models read them, and an append can be conditional on
+ * them.
  */
 import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
@@ -8,16 +8,16 @@ import type * as Event from "./Event.ts"
 /** Events of an aggregate type: of these event types that have all of these tags. */
 export interface Item {
   readonly aggregate: Aggregate.Any
-  /** `_tag`s of the aggregate's events; undefined: whatever type they are. An empty list matches nothing. */
+  /** `_tag`s of the aggregate's events; undefined for all types. An empty list matches nothing. */
   readonly types: ReadonlyArray<string> | undefined
-  /** An empty list is no condition. */
+  /** An empty list restricts nothing. */
   readonly tags: ReadonlyArray<string>
 }
 
 /** A query: a plain value. An event matches it if it matches any of its items; no items match nothing. */
 export interface EventQuery<out Payload extends Event.Tagged> {
   readonly items: ReadonlyArray<Item>
-  /** Whether an event matches. */
+  /** True if an event matches. */
   readonly matches: (envelope: Event.Envelope<Event.Tagged>) => envelope is Event.Envelope<Payload>
 }
 
@@ -27,28 +27,28 @@ export type Any = EventQuery<Event.Tagged>
 /** The events that a query matches, as a union. */
 export type EventOf<Q> = Q extends EventQuery<infer Payload> ? Payload : never
 
-/** Which events of an aggregate a query is about. */
+/** Restricts a query to some events of an aggregate. */
 export interface Options<Tag extends string> {
   /**
-   * `_tag`s of the aggregate's events. An empty list matches nothing. Default: whatever type they are. One that this
-   * program does not know matters then as well: reading it is an error, as in a stream, and it fails a condition.
+   * `_tag`s of the aggregate's events. An empty list matches nothing. Default: all types, including those that this
+   * program does not know: reading such an event is an error, as in a stream, and it fails a condition.
    */
   readonly types?: ReadonlyArray<Tag> | undefined
-  /** Tags that an event must have, all of them. An event has at most 32. Default: none. */
+  /** Tags that an event must have, all of them. Default: none. An event has at most 32 tags. */
   readonly tags?: ReadonlyArray<string> | undefined
 }
 
 /**
- * Events of an aggregate, in whichever stream they are.
+ * Events of an aggregate, in all of its streams.
  *
  * **Details**
  *
- * A tag that no event can have (empty, longer than 255 characters, with U+0000 or half of a surrogate pair) is one that
- * no event has: then nothing matches.
+ * A tag that cannot be stored (empty, longer than 255 characters, with U+0000 or half of a surrogate pair) matches
+ * nothing.
  *
  * **Gotchas**
  *
- * Tags are stored with an event: one from before its aggregate derived a tag does not have it.
+ * Tags are stored with the event: an event that was stored before its aggregate derived a tag does not have it.
  *
  * **Example**
  *

@@ -1,22 +1,22 @@
 /**
- * When a repository takes a snapshot of an aggregate.
+ * Rules for the moment at which a repository takes a snapshot of an aggregate.
  */
 
-/** What is known when a snapshot could be taken: after a load, or after a command has appended events. */
+/** The facts that a policy decides on, after a load or after a command has appended events. */
 export interface Situation {
   /** The aggregate's name. */
   readonly aggregateType: string
-  /** The version of the state that would be kept. */
+  /** The version of the state that would be stored. */
   readonly version: number
-  /** The version of the snapshot that the state was begun with; 0 if it was folded from the first event. */
+  /** The version of the snapshot that the load started from; 0 if it started at the first event. */
   readonly snapshotVersion: number
-  /** How many events were read and folded to load the state. */
+  /** Number of events that were read and folded to load the state. */
   readonly read: number
-  /** How many events the command appended; 0 after a load. */
+  /** Number of events that the command appended; 0 after a load. */
   readonly appended: number
 }
 
-/** Says whether a snapshot is taken. One that throws takes none. */
+/** Returns true to take a snapshot. If it throws, none is taken. */
 export type SnapshotPolicy = (situation: Situation) => boolean
 
 const checkCount = (name: string, count: number): void => {
@@ -24,7 +24,7 @@ const checkCount = (name: string, count: number): void => {
 }
 
 /**
- * Takes one when at least so many events have come since the last one.
+ * Takes a snapshot when at least this number of events was added since the last one.
  *
  * **Gotchas**
  *
@@ -36,7 +36,7 @@ export const every = (events: number): SnapshotPolicy => {
 }
 
 /**
- * Takes one when more than so many events were read to load the aggregate: for streams that are read more than written.
+ * Takes a snapshot when a load read more than this number of events: for streams that are read more often than written.
  *
  * **Gotchas**
  *
@@ -47,5 +47,5 @@ export const whenReadMoreThan = (events: number): SnapshotPolicy => {
   return ({ read }) => read > events
 }
 
-/** Takes none, and uses none that there are: every load folds all events. */
+/** Takes no snapshot and uses none: every load folds all events. */
 export const never: SnapshotPolicy = () => false

@@ -1,5 +1,5 @@
 /**
- * Stored events without a store: which versions of which types an aggregate reads, and what it makes of a stored payload.
+ * Stored events without a store: the event types and versions that an aggregate can read, and the decoding of a payload.
  */
 import { Result } from "effect"
 import type * as Aggregate from "./Aggregate.ts"
@@ -12,7 +12,7 @@ export interface StoredVersion {
   readonly eventType: string
   readonly schemaVersion: number
   readonly schema: EventSchema
-  /** Whether new events are written in it. */
+  /** True if new events are written in it. */
   readonly present: boolean
 }
 
@@ -39,17 +39,17 @@ export interface StoredPayload {
   readonly payload: unknown
 }
 
-/** Why a stored payload cannot be read. */
+/** The reason why a stored payload cannot be read. */
 export interface Unreadable {
   /** The tag of the error that a store raises for it. */
   readonly error: Aggregate.Unreadable
-  /** Where in the payload, or in what an upcaster made of it. */
+  /** The path in the payload, or in the value that an upcaster made of it. */
   readonly path: ReadonlyArray<string | number>
   readonly reason: string
 }
 
 /**
- * What an aggregate reads a stored payload as: its events of today, none if the event is dropped. It needs no store: for tests
+ * Reads a stored payload as the present events of an aggregate; none if the event is dropped. It needs no store: for tests
  * and tools.
  */
 export const read = <Type extends string, State, Event extends Tagged, Id>(

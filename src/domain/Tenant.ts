@@ -80,11 +80,11 @@ export const provide =
     return provided as Provided<Self>
   }
 
-/** Who looks across tenants, and why. Both are written to the audit trail with every use. */
+/** Actor and reason of an access across tenants. Both are written to the audit trail with every use. */
 export interface CrossTenantAccess {
-  /** The person or program that looks, at most 255 characters. */
+  /** The person or program that asks, at most 255 characters. */
   readonly actor: string
-  /** Why it must look across tenants, at most 1,000 characters. */
+  /** The reason for the access, at most 1,000 characters. */
   readonly reason: string
 }
 
@@ -96,8 +96,8 @@ const CrossTenantAccess: Schema.Codec<CrossTenantAccess> = Schema.Struct({
 })
 
 /**
- * The capability to look across tenants. An operation that does so has it in its requirements, so it shows in the
- * type, and every use is written to the audit trail.
+ * The capability to look across tenants. Operations that do so have it in their requirements, so it shows in the type, and
+ * every use is written to the audit trail.
  */
 export class AllTenants extends Context.Service<AllTenants, CrossTenantAccess>()(
   "effect-eventsourcing/AllTenants"
@@ -110,7 +110,7 @@ const isAccess = Schema.is(CrossTenantAccess)
  *
  * **Gotchas**
  *
- * An empty or overlong actor or reason, one with blanks around it or with characters that cannot be stored, is a
+ * An actor or reason that is empty, too long, surrounded by blanks, or contains characters that cannot be stored is a
  * defect: it is a mistake in the program, not in its input.
  */
 export const provideAll =
@@ -122,12 +122,12 @@ export const provideAll =
           new TypeError("AllTenants needs an actor (1-255 characters) and a reason (1-1,000 characters)")
         )
 
-/** What the compiler says about a layer that must not be: it stands in the error, in the place of the layer. */
+/** The compiler's message about a layer with a tenant in its type. The error shows it in place of the layer. */
 export interface TenantInLayer<Message extends string> {
   readonly tenantInLayer: Message
 }
 
-/** The members of a service that are a tenant's id. */
+/** Members of a service that are a tenant's id. */
 type MembersWithTenant<Shape> = {
   [Name in keyof Shape]-?: 0 extends 1 & Shape[Name]
     ? never
@@ -139,7 +139,7 @@ type MembersWithTenant<Shape> = {
 }[keyof Shape] &
   string
 
-/** The names of services that are a tenant's id or have one, with the member that it is. */
+/** Names of services that are a tenant's id or have one as a member, with that member. */
 type ServicesWithTenant<Services> = Services extends {
   readonly key: infer Key extends string
   readonly Service: infer Shape
@@ -154,7 +154,7 @@ type ServicesWithTenant<Services> = Services extends {
   : never
 
 /**
- * `unknown` for a layer that gives `Provides`, needs `Needs`, and has no tenant in either; else an error to read.
+ * `unknown` for a layer without a tenant in `Provides` and `Needs`; otherwise a readable error.
  */
 export type WithoutTenant<Provides, Needs> = [Extract<Needs, CurrentTenant | AllTenants>] extends [never]
   ? [Extract<Provides, CurrentTenant | AllTenants>] extends [never]
@@ -165,19 +165,18 @@ export type WithoutTenant<Provides, Needs> = [Extract<Needs, CurrentTenant | All
   : TenantInLayer<"A layer is built once and serves every tenant, and this one needs a tenant to be built: let the methods of the service ask for CurrentTenant.">
 
 /**
- * Gives a layer back as it is, and does not compile if a tenant is in its type: if it needs `CurrentTenant` or
- * `AllTenants` to be built, if it provides one of them, or if a service that it provides is a tenant's id or has one as a
- * member.
+ * Returns a layer unchanged, and does not compile if a tenant is in its type: if it needs `CurrentTenant` or `AllTenants`
+ * to be built, if it provides one of them, or if a service that it provides is a tenant's id or has one as a member.
  *
  * **When to use**
  *
- * Put it on your own layers. A layer is built once and memoised, also across the keys of a `LayerMap`: one that asks for
+ * Put it on your own layers. A layer is built once and memoised, also across the keys of a `LayerMap`: a layer that reads
  * the tenant while it is built serves that tenant to all others.
  *
  * **Gotchas**
  *
- * Types do not see what a closure keeps: a cache without the tenant in its keys, or a tenant that was turned into a plain
- * string. `docs/tenants-and-layers.md` says what does.
+ * Types do not see into closures: they miss a cache without the tenant in its keys, and a tenant that was turned into a
+ * plain string. `docs/tenants-and-layers.md` says how to find those.
  *
  * **Example**
  *

@@ -1,15 +1,15 @@
 /**
- * Upcasters: how events that were stored in former schemas become events of today. They are declared beside the events
- * of an aggregate, and applied when events are read; what is stored is never changed.
+ * Upcasters turn events that were stored in former schemas into present events. They are declared beside the events of an
+ * aggregate and applied when events are read; stored events are never changed.
  */
 import type { SchemaGetter } from "effect"
 import type { EventSchema, Tagged } from "./Event.ts"
 import { eventTag } from "./eventTag.ts"
 
 /**
- * How an event becomes one of the next schema: a pure function from type to type, or a transformation, such as
- * `SchemaTransformation.transform({ decode, encode })`, whose `decode` may fail with an issue. `encode` is not used: former
- * versions are never written.
+ * The step from an event to the next schema: a pure function, or a transformation such as
+ * `SchemaTransformation.transform({ decode, encode })`, whose `decode` may fail with an issue. `encode` is not used, because
+ * former versions are never written.
  */
 export type Step<From, To> = ((event: From) => To) | { readonly decode: SchemaGetter.Getter<To, From> }
 
@@ -19,11 +19,11 @@ export interface Version {
   /** 1, 2, 3 … for the schemas of one event type. It is stored with each event. */
   readonly schemaVersion: number
   readonly schema: EventSchema
-  /** How it follows from the version before; undefined for the oldest. */
+  /** The step from the version before; undefined for the oldest. */
   readonly step: Step<never, Tagged> | undefined
 }
 
-/** Where events of the newest version of an {@link Upcaster} go to, if not to an event of today. */
+/** The targets of the newest version of an {@link Upcaster} that does not end in a present event. */
 export interface Into {
   /** Events of the aggregate, or former versions of them that have upcasters of their own. */
   readonly targets: ReadonlyArray<EventSchema>
@@ -31,9 +31,9 @@ export interface Into {
 }
 
 /**
- * The former versions of one event type, oldest first, and what became of it.
+ * The former versions of one event type, oldest first, and the events that they are read as.
  *
- * @see {@link from} and {@link dropped}, which make it
+ * @see {@link from} and {@link dropped}, which create it
  */
 export interface Upcaster<out Event extends Tagged> {
   readonly versions: ReadonlyArray<Version>
@@ -41,7 +41,7 @@ export interface Upcaster<out Event extends Tagged> {
   readonly end: PresentSchema<Event> | Into | { readonly dropped: ReadonlyArray<string> }
 }
 
-/** The schema of an event of today. */
+/** The schema of a present event. */
 export interface PresentSchema<out Event extends Tagged> {
   readonly present: EventSchema & { readonly Type: Event }
 }
@@ -49,31 +49,30 @@ export interface PresentSchema<out Event extends Tagged> {
 /** Any upcaster. */
 export type Any = Upcaster<Tagged>
 
-/** The history of an event type, as far as it is told. */
+/** The history of an event type so far. */
 export interface History<out Event extends Tagged> extends Upcaster<Event> {
   /**
-   * The next schema, of the same event type or of a new one (a rename), and how an event becomes one of it. Of the same
-   * type it is the next version; under another name it is version 1 of that name.
+   * Adds the next schema, of the same event type or of a new one (a rename), and the step to it. A schema of the same type
+   * is the next version; under another name it is version 1 of that name.
    *
    * **Gotchas**
    *
-   * Whoever changes a step that is there already, and keeps snapshots, raises the aggregate's `stateVersion`: snapshots from
-   * before another version or target are told apart, but functions cannot be compared.
+   * If you use snapshots and change an existing step, raise the aggregate's `stateVersion`: the library notices a new
+   * version or target, but cannot compare functions.
    */
   // Method syntax: a history of one event is then an `Upcaster.Any`.
   to<const Next extends EventSchema>(schema: Next, step: Step<Event, Next["Type"]>): History<Next["Type"]>
   /**
-   * The end of an event type whose events are read as events of other types: several (a split), one (a merge of types), or
-   * none at all.
+   * Ends an event type whose events are read as events of other types: several (a split), one (a merge of types), or none.
    *
    * **Details**
    *
-   * All parts have the event id, version and position of the event that is stored, and `part` tells them apart. Each target
-   * is an event of the aggregate, or a former version of one: those are upcast further.
+   * All parts have the event id, version and position of the stored event; `part` distinguishes them. Each target is an
+   * event of the aggregate, or a former version of one, which is upcast further.
    *
    * **Gotchas**
    *
-   * As for `to`: a changed step with the same targets needs a new `stateVersion`.
+   * As with `to`, a changed step with the same targets needs a new `stateVersion`.
    */
   into<const Targets extends ReadonlyArray<EventSchema>>(
     targets: Targets,
@@ -87,16 +86,16 @@ export interface History<out Event extends Tagged> extends Upcaster<Event> {
  *
  * **Details**
  *
- * Each schema stays as it was when events were written with it, and each step stays as well: a new version adds a schema and a
- * step to the end. The version of new events follows from the history: it is 1 for an event without one.
+ * Leave each schema as it was when events were written with it, and each step as it is: a new version adds a schema and a
+ * step at the end. The version of new events follows from the history; it is 1 for an event without a history.
  *
- * Steps are pure functions. Their results are checked against the schema they lead to; what does not fit is an
+ * Steps are pure functions. Their results are checked against the schema they lead to; a result that does not fit is an
  * `EventDecodeError`.
  *
  * **Gotchas**
  *
- * `version` (default: 1) is for a history that leaves out the oldest versions, because none of their events is stored any
- * where, and for a name that is used again for something else: then it goes on behind the versions that the name had.
+ * `version` (default: 1) is for a history that omits the oldest versions because no event of them is stored anywhere, and
+ * for a name that is used again for something else: the numbering then continues behind the versions that the name had.
  *
  * **Example**
  *
@@ -138,8 +137,8 @@ const history = <Event extends Tagged>(
 })
 
 /**
- * Drops event types that mean nothing any more, in all of their versions: their events are passed over, without a look at
- * the payload. They stay in the log, and versions and positions count them.
+ * Drops event types that are no longer needed, in all of their versions: their events are passed over without reading the
+ * payload. They stay in the log, and versions and positions count them.
  *
  * **Example**
  *

@@ -2,7 +2,7 @@ import { Context, Effect } from "effect"
 import { CurrentTenant, type TenantId, untenanted } from "./Tenant.ts"
 import { isCanonicalUuid } from "../internal/uuid.ts"
 
-/** What was found to be a tenant's id last: the next one is most often the same. */
+/** The last text that passed the check, because the next one is most often the same. */
 let known = untenanted
 
 const isTenant = (tenantId: TenantId): boolean => {
@@ -14,7 +14,7 @@ const isTenant = (tenantId: TenantId): boolean => {
 
 const notATenant = (): TypeError => new TypeError("not a tenant id: decode it with Tenant.TenantId")
 
-/** A tenant id that is not one got past the types; nothing may be done in its name. */
+/** The tenant of a fiber. Dies if it is not a tenant id: the text got past the types, and nothing may be done in its name. */
 export const checkedTenant = (tenantId: TenantId): Effect.Effect<TenantId> =>
   isTenant(tenantId) ? Effect.succeed(tenantId) : Effect.die(notATenant())
 
@@ -23,7 +23,7 @@ export const currentTenant: Effect.Effect<TenantId, never, CurrentTenant> = Effe
   checkedTenant
 )
 
-/** The same of the services of a running fiber. Throws where {@link currentTenant} dies. */
+/** The tenant in the services of a running fiber. Throws where {@link currentTenant} dies. */
 export const tenantOf = (services: Context.Context<never>): TenantId => {
   const tenantId = Context.getUnsafe(services, CurrentTenant)
   if (!isTenant(tenantId)) throw notATenant()

@@ -1,10 +1,10 @@
-/** Event ids that follow from a seed, so that doing the same again names the same events. */
+/** Event ids derived from a seed, so that a repeated run gives its events the same ids. */
 import { Context, Effect } from "effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Event from "./Event.ts"
 import { sha256 } from "../internal/sha256.ts"
 
-/** Where events are appended to. */
+/** The stream of an append. */
 interface Stream {
   readonly tenantId: string
   readonly aggregateType: string
@@ -13,17 +13,17 @@ interface Stream {
 
 /** The ids of one append to one stream. */
 export interface Ids {
-  /** The id of the n-th event (0, 1, 2 …) that has none of its own. */
+  /** The id of the n-th event (0, 1, 2 …) without an id of its own. */
   readonly at: (n: number) => Event.EventId
-  /** Which of them an id is: the `n` of `at`; undefined if it is none of them. */
+  /** The `n` of an id; undefined if the id is none of these. */
   readonly indexOf: (id: string) => number | undefined
-  /** Nothing was appended: whoever tries next for this stream gets the same ids. */
+  /** Gives the ids back because nothing was appended: the next append to this stream gets the same ones. */
   readonly release: () => void
 }
 
 /**
- * The appends of one run of an effect. Each has a number among those to its stream: streams do not depend on each other,
- * so that commands to several of them may be sent in any order, and at the same time.
+ * The appends of one run of an effect, numbered per stream. Streams do not depend on each other, so commands to several
+ * streams may run in any order and at the same time.
  */
 export class DerivedIds {
   readonly seed: ReadonlyArray<string>
@@ -52,7 +52,7 @@ export class DerivedIds {
   }
 }
 
-/** The derived ids of the running effect, if it has any; else ids are random. */
+/** The derived ids of the running effect; undefined where ids are random. */
 export const CurrentDerivedIds: Context.Reference<DerivedIds | undefined> = Context.Reference<
   DerivedIds | undefined
 >("effect-eventsourcing/CurrentDerivedIds", { defaultValue: () => undefined })
@@ -63,7 +63,7 @@ const digest = (text: string): Effect.Effect<Uint8Array> =>
     (buffer) => new Uint8Array(buffer)
   )
 
-/** The id of a part of an event that is read as several, where each needs one of its own. */
+/** The id of one part of an event that is read as several. */
 export const partId = (eventId_: Event.EventId, part: number): Event.EventId =>
   eventId(sha256(new TextEncoder().encode(JSON.stringify([eventId_, part]))), 0)
 
@@ -79,7 +79,7 @@ const eventId = (base: Uint8Array, n: number): Event.EventId => {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5") as Event.EventId
 }
 
-/** All but the last four bytes, as text. */
+/** All bytes but the last four, as text. */
 const stem = 28
 
 const indexOf = (id: string, first: string): number | undefined =>
@@ -87,7 +87,7 @@ const indexOf = (id: string, first: string): number | undefined =>
     ? (Number.parseInt(id.slice(stem), 16) - Number.parseInt(first.slice(stem), 16)) >>> 0
     : undefined
 
-/** Gives the events that have no id of their own those of an append. */
+/** Gives derived ids to the events without an id of their own. */
 export const named = <Payload extends Event.Tagged>(
   events: ReadonlyArray<Event.Appendable<Payload>>,
   ids: Pick<Ids, "at">
@@ -101,13 +101,13 @@ export const named = <Payload extends Event.Tagged>(
   })
 }
 
-/** Whether an event comes with an id of its own. */
+/** True if an event has an id of its own. */
 export const isNamed = (event: Event.Appendable<Event.Tagged>): boolean =>
   event instanceof Event.NewEvent && event.options.eventId !== undefined
 
 /**
- * Appends to streams, with events that have no id of their own named after a seed, if there is one. A stream that
- * `streamOf` does not know is left as it is.
+ * Appends with ids derived from the seed of the running effect, if it has one. Streams that `streamOf` does not know are
+ * left unchanged.
  */
 export const deriveIds = <
   S extends { readonly events: ReadonlyArray<Event.Appendable<Event.Tagged>> },

@@ -1,16 +1,16 @@
-/** Under which types and versions the events of an aggregate are stored, and what each is read as. */
+/** The types and versions under which the events of an aggregate are stored, and the events that each is read as. */
 import type { Schema } from "effect"
 import type { EventSchema, Tagged } from "./Event.ts"
 import type * as Upcaster from "./Upcaster.ts"
 import { eventTag } from "./eventTag.ts"
 
-/** What is read as what. */
+/** The event or events that a version is read as. */
 export type Next =
-  /** An event of today. */
+  /** A present event. */
   | { readonly _tag: "Present" }
-  /** One of the next version. */
+  /** An event of the next version. */
   | { readonly _tag: "To"; readonly step: Upcaster.Step<never, Tagged>; readonly node: Node }
-  /** Any number of events of some versions, by event type. */
+  /** Any number of events, by event type. */
   | {
       readonly _tag: "Into"
       readonly step: Upcaster.Step<never, ReadonlyArray<Tagged>>
@@ -27,7 +27,7 @@ export interface Node {
 
 /** The event types of an aggregate, as they are stored. */
 export interface History {
-  /** The versions of the types, the present ones and the former ones. */
+  /** All versions of all types, present and former. */
   readonly types: ReadonlyMap<string, ReadonlyMap<number, Node>>
   /** Types whose events are passed over. */
   readonly dropped: ReadonlySet<string>
@@ -36,8 +36,7 @@ export interface History {
 const unresolved: Next = { _tag: "Present" }
 
 /**
- * Puts the events of an aggregate and their upcasters together. Throws where they contradict each other, or leave something
- * open.
+ * Combines the events of an aggregate and their upcasters. Throws if they contradict each other or leave a gap.
  */
 export const history = (
   aggregateType: string,
@@ -56,10 +55,10 @@ export const history = (
     const versions = types.get(eventType) ?? new Map<number, Node>()
     if (versions.has(schemaVersion)) {
       fail(
-        `version ${schemaVersion} of ${eventType} is declared twice. A type that was used before for something else goes on behind its former versions, with Upcaster.from(…, { version }); types that become one are led there with "into"`
+        `version ${schemaVersion} of ${eventType} is declared twice. If the type was used for something else before, continue behind its former versions with Upcaster.from(…, { version }); to merge types into one, use "into"`
       )
     }
-    if (bySchema.has(schema)) fail(`a schema of ${eventType} is in two places`)
+    if (bySchema.has(schema)) fail(`a schema of ${eventType} is declared in two places`)
     const node: Node = { eventType, schemaVersion, schema, next: unresolved }
     types.set(eventType, versions.set(schemaVersion, node))
     bySchema.set(schema, node)
@@ -80,19 +79,19 @@ export const history = (
     else if (last !== undefined && !events.includes(last.schema)) unfinished(last)
   }
 
-  // An event without an upcaster has had one schema only.
+  // An event without an upcaster has had one schema.
   for (const schema of events)
     if (!bySchema.has(schema)) add({ eventType: eventTag(schema), schemaVersion: 1, schema })
   for (const { from, into } of splits)
     from.next = { _tag: "Into", step: into.step, targets: targetsOf(from, into) }
   for (const eventType of dropped) {
-    if (types.has(eventType)) fail(`${eventType} is dropped, and declared as well`)
+    if (types.has(eventType)) fail(`${eventType} is both dropped and declared`)
   }
   for (const [eventType, versions] of types) {
     const known = [...versions.keys()].toSorted((left, right) => left - right)
     const [oldest = 0, newest = 0] = [known[0], known.at(-1)]
     if (newest - oldest >= known.length)
-      fail(`of the versions ${oldest} to ${newest} of ${eventType} only ${known.join(", ")} are declared`)
+      fail(`${eventType} has versions ${oldest} to ${newest}, but only ${known.join(", ")} are declared`)
   }
   for (const node of bySchema.values()) refuseCycle(node, [])
   return { types, dropped }
@@ -140,8 +139,8 @@ export const presentTypes = ({ eventType, next }: Node): ReadonlyArray<string> =
 }
 
 /**
- * What the history declares, as JSON: each version of each type and where it leads, and the dropped types. Whatever order it
- * was declared in, the same history gives the same. Steps are functions, which do not show.
+ * The declared history as JSON: each version of each type with its target, and the dropped types. Its text does not depend
+ * on the order of declaration. Steps are functions and do not show.
  */
 export const outline = ({ dropped, types }: History): Schema.Json => ({
   types: Object.fromEntries(

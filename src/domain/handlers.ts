@@ -1,4 +1,4 @@
-/** Handlers by event type, checked when they are given: a misspelt one would never run, and a missing one throws late. */
+/** Handlers by event type, checked when they are declared: a misspelt one would never run, a missing one would throw late. */
 import type { EventSchema } from "./Event.ts"
 import { eventTag } from "./eventTag.ts"
 
@@ -7,7 +7,7 @@ export const eventTags = (
   aggregates: ReadonlyArray<{ readonly events: ReadonlyArray<EventSchema> }>
 ): ReadonlyArray<string> => aggregates.flatMap(({ events }) => events.map(eventTag))
 
-/** Throws on a handler for a tag that is none of these, and on a tag without a handler where every event needs one. */
+/** Throws if a handler has no event, or if an event has no handler where every event needs one. */
 export const checkHandlers = (
   owner: string,
   handlers: object,

@@ -1,10 +1,10 @@
-/** Under which types the events of aggregates are stored. */
+/** The types under which events of aggregates are stored. */
 import type * as Aggregate from "./Aggregate.ts"
 import { codecOf } from "./codec/aggregateCodec.ts"
 
 /**
- * The types that events of aggregates are stored under, of all events or of those with the given tags: the present types,
- * and the former ones whose events are read as such. Events of other present types may come of them as well.
+ * The types under which events of aggregates are stored, for all events or those with the given tags: the present types,
+ * and the former types whose events are read as them. A former type may also yield events of other present types.
  */
 export const storedTypes = (
   aggregates: ReadonlyArray<Aggregate.Any>,

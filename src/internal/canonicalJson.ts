@@ -1,4 +1,4 @@
-/** JSON with the keys of every object in order, so that equal values have equal texts. Takes JSON values alone. */
+/** JSON with sorted keys, so that equal values have equal texts. Takes JSON values only. */
 export const canonicalJson = (value: unknown): string => JSON.stringify(ordered(value))
 
 const ordered = (value: unknown): unknown => {

@@ -1,4 +1,4 @@
-/** The time in whole milliseconds, as events have it: a test clock stands between them after a jittered delay. */
+/** The time in whole milliseconds, as in events. After a jittered delay a test clock stands at a fraction of one. */
 import { Clock, Context, Effect } from "effect"
 
 export const wholeMillis = (services: Context.Context<never>): number =>

@@ -1,4 +1,4 @@
-/** Values that are shared: frozen, so that nobody changes them for others. */
+/** Freezing of shared values. */
 
 const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
@@ -6,8 +6,8 @@ const isPlain = (value: object): boolean => {
 }
 
 /**
- * Freezes a value with all plain objects and arrays in it. Instances of classes are left as they are: some remember what
- * they computed.
+ * Freezes a value with all plain objects and arrays in it. Class instances stay as they are, because some cache what they
+ * compute.
  */
 export const deepFreeze = <A>(value: A): A => {
   if (typeof value !== "object" || value === null || Object.isFrozen(value) || !isPlain(value)) return value

@@ -1,8 +1,8 @@
 /**
- * What can be stored and read back exactly: JSON without the values that JSON or PostgreSQL would change or refuse.
+ * JSON that can be stored and read back exactly, without the values that JSON or PostgreSQL would change or refuse.
  */
 
-/** Where a value cannot be stored, and why. */
+/** The path at which a value cannot be stored, and the reason. */
 export interface Problem {
   readonly path: Array<string | number>
   readonly reason: string
@@ -12,10 +12,10 @@ export interface Problem {
 /** U+0000, which PostgreSQL refuses, and surrogates without their partner, which UTF-8 cannot carry. */
 const unstorable = /[\0\uD800-\uDFFF]/u
 
-/** What stands in JSON texts of `JSON.stringify` for every one of them, and for little else. */
+/** The escapes by which `JSON.stringify` writes these characters; they occur for few others. */
 const escaped = "\\u"
 
-/** Why a text cannot be stored, if it cannot. */
+/** The reason why a text cannot be stored; undefined if it can. */
 export const textProblem = (text: string): string | undefined =>
   unstorable.test(text)
     ? text.includes("\0")
@@ -23,10 +23,10 @@ export const textProblem = (text: string): string | undefined =>
       : "contains half of a surrogate pair, which cannot be stored"
     : undefined
 
-/** Characters of an id, a type or an actor. Together they must fit an index row of PostgreSQL (2,704 bytes). */
+/** Maximum length of an id, a type or an actor. Together they must fit an index row of PostgreSQL (2,704 bytes). */
 export const maxNameLength = 255
 
-/** Why a text cannot be an id, a type or an actor, if it cannot. */
+/** The reason why a text cannot be an id, a type or an actor; undefined if it can. */
 export const nameProblem = (text: string): string | undefined =>
   text.length === 0
     ? "is empty"
@@ -34,7 +34,7 @@ export const nameProblem = (text: string): string | undefined =>
       ? `has more than ${maxNameLength} characters`
       : textProblem(text)
 
-/** Objects made by `{}` or `JSON.parse`, of any realm. Others are changed by JSON, or change it. */
+/** True for objects made by `{}` or `JSON.parse`, of any realm. JSON changes others, or they change it. */
 const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === null || Object.getPrototypeOf(prototype) === null
@@ -42,7 +42,7 @@ const isPlain = (value: object): boolean => {
 
 const problem = (reason: string, limit?: "depth"): Problem => ({ path: [], reason, limit })
 
-/** The first problem of a JSON value, if it has one: also of its texts, if so asked. Descends at most `maxDepth` levels. */
+/** The first problem of a JSON value, if it has one; also of its texts, on request. Descends at most `maxDepth` levels. */
 export const jsonProblem = (value: unknown, maxDepth: number, withTexts = true): Problem | undefined => {
   switch (typeof value) {
     case "string": {
@@ -71,7 +71,7 @@ export const jsonProblem = (value: unknown, maxDepth: number, withTexts = true):
       for (const key of Object.keys(value)) {
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it has the key
         const member = (value as Readonly<Record<string, unknown>>)[key]
-        // A key with the value undefined is left out of the JSON text, as the schema of an optional key expects.
+        // JSON leaves out a key whose value is undefined, as the schema of an optional key expects.
         if (member === undefined) continue
         const unfit =
           key === "__proto__"
@@ -81,7 +81,7 @@ export const jsonProblem = (value: unknown, maxDepth: number, withTexts = true):
               : undefined
         const found = unfit === undefined ? jsonProblem(member, maxDepth - 1, withTexts) : problem(unfit)
         if (found !== undefined) {
-          // A key that cannot be stored cannot stand in an error that may be stored either.
+          // The error may be stored as well, so it must not contain the key.
           found.path.unshift(textProblem(key) === undefined ? key : "?")
           return found
         }
@@ -105,11 +105,11 @@ export const jsonText = (value: unknown, maxDepth: number): string | Problem => 
     const text = JSON.stringify(value)
     return text.includes(escaped) ? (jsonProblem(value, maxDepth) ?? text) : text
   }
-  // a text may be the first
+  // a text may have the first problem
   return jsonProblem(value, maxDepth) ?? unfit
 }
 
-/** Whether two JSON texts mean the same value: the order of keys does not matter, that of array elements does. */
+/** True if two JSON texts mean the same value. The order of keys does not matter; that of array elements does. */
 export const sameJson = (left: string, right: string): boolean =>
   left === right || sameValue(JSON.parse(left), JSON.parse(right))
 

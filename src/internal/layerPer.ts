@@ -1,7 +1,7 @@
-/** Layers that are built once for each of the services they stand on, and not once for all. */
+/** Layers that are built once for each instance of the services that they need, instead of once for all. */
 import { Context, Effect, Layer } from "effect"
 
-/** The layers that were made for services, by the first of those; further down by the next. */
+/** A tree of layers by service instance: the first service at the root, the next one a level below. */
 interface Branch<A, E, R> {
   readonly branches: WeakMap<object, Branch<A, E, R>>
   layer: Layer.Layer<A, E, R> | undefined
@@ -17,9 +17,10 @@ const isObject = (value: unknown): value is object =>
  *
  * **Details**
  *
- * Effect remembers a layer by its reference, also across nested `provide`s and across the keys of a `LayerMap`. So one
- * constant, used with two databases, would be the service of the first one in both. `Layer.fresh` would build it for each
- * use, and so make two of what should be one. This makes a layer per service instance, which Effect remembers as usual.
+ * Effect memoises a layer by its reference, also across nested `provide`s and the keys of a `LayerMap`. So one constant,
+ * used with two databases, would be the service of the first database in both. `Layer.fresh` would build it at each use
+ * and make two services where there should be one. This makes one layer per service instance, which Effect memoises as
+ * usual.
  */
 export const layerPer = <A, E, R>(
   services: ReadonlyArray<Context.Key<NoInfer<R>, unknown>>,

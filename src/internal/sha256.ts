@@ -1,4 +1,4 @@
-/** SHA-256 (FIPS 180-4) at once: the Web Crypto API answers later, when a log in memory may have grown. */
+/** Synchronous SHA-256 (FIPS 180-4). The Web Crypto API is asynchronous: a log in memory may change while it computes. */
 
 /** The first 32 bits of the fractional parts of roots of the first primes. */
 const fractions = (count: number, root: (prime: number) => number): ReadonlyArray<number> => {

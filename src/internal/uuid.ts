@@ -3,14 +3,14 @@ import { Schema, SchemaTransformation } from "effect"
 /** The one form in which UUIDs are compared and stored: lower case, hyphenated, without braces. */
 const canonicalForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
-// What is cast past the types may be anything, and a pattern would take an array of one string for that string.
+// A value cast past the types may be anything, and a pattern would accept an array of one string.
 export const isCanonicalUuid = (text: unknown): boolean =>
   typeof text === "string" && canonicalForm.test(text)
 
 export const CanonicalUuid: Schema.Codec<string> = Schema.String.check(
   Schema.makeFilter(isCanonicalUuid, {
     expected: "a UUID in its lower-case, hyphenated form",
-    // Without it, arbitrary texts would be tried until one happens to be a UUID.
+    // Otherwise arbitrary texts would be generated until one happens to be a UUID.
     arbitraryConstraint: { patterns: [{ source: canonicalForm.source, flags: "" }] }
   })
 )
@@ -20,7 +20,7 @@ export const Uuid: Schema.Codec<string> = Schema.String.pipe(
   Schema.decodeTo(CanonicalUuid, SchemaTransformation.toLowerCase())
 )
 
-/** Random bytes are drawn many at once: drawing them for every single id takes several times as long. */
+/** Random bytes, drawn in bulk: drawing them for each id takes several times as long. */
 const random = new Uint8Array(4096)
 let next = random.length
 
@@ -45,12 +45,12 @@ const high = (value: number): number => low(value >>> 4)
 let lastMillis = 0
 let counter = 0
 
-/** The characters of the id that is being made, those of the last milliseconds among them. */
+/** Buffer for the characters of an id. It keeps those of the last millisecond. */
 const id = codesOf("xxxxxxxx-xxxx-7xxx-xxxx-xxxxxxxxxxxx")
 
 /**
  * A UUID of version 7 (RFC 9562, method 1). In one process each sorts after the one before: 12 bits count within a
- * millisecond, from a random number on. The last 62 bits are random.
+ * millisecond, starting from a random number. The last 62 bits are random.
  */
 export const uuidV7 = (): string => {
   const now = Date.now()
@@ -58,7 +58,7 @@ export const uuidV7 = (): string => {
     lastMillis = Math.max(now, lastMillis + 1)
     const millis = codesOf(lastMillis.toString(16).padStart(12, "0"))
     for (let at = 0; at < 12; at++) id[at < 8 ? at : at + 1] = millis[at] ?? 0
-    // the upper half is left to count
+    // the upper half is left for counting
     counter = ((randomByte() & 0x7) << 8) | randomByte()
   } else {
     counter++

@@ -18,13 +18,13 @@ export type Options = events.Options
  *
  * **Details**
  *
- * Each layer that this returns is a store of its own. One layer that is used twice in a program is one store, as Effect
- * builds a layer once; use `Layer.fresh` to have another one.
+ * Each call returns a layer with a store of its own. One layer that is used twice in a program is one store, because Effect
+ * builds a layer once; `Layer.fresh` makes another store.
  *
  * **Gotchas**
  *
- * The handlers of projections change something elsewhere, and that is not undone when a batch fails. A rebuild has no
- * tables of its own. Both need a database.
+ * Effects of projection handlers are not undone when a batch fails, and a rebuild has no tables of its own: both need a
+ * database.
  */
 export const layerWith = (
   options: Options

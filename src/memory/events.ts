@@ -26,7 +26,7 @@ import type { TenantId } from "../domain/Tenant.ts"
 
 /** Settings of a store in memory. */
 export interface Options {
-  /** Whether the first append of an unknown tenant registers it. Default: true. */
+  /** Registers an unknown tenant with its first append. Default: true. */
   readonly provisionOnAppend?: boolean | undefined
 }
 
@@ -46,7 +46,7 @@ const sameContent = (
   sameJson(stored.payload, event.payload) &&
   sameJson(stored.metadata, event.metadata)
 
-/** The row without what only the memory knows of it. */
+/** The row without the fields that only this driver uses. */
 const commandRow = (stored: EventStorage.CommandRow): EventStorage.CommandRow => ({
   fingerprint: stored.fingerprint,
   aggregateType: stored.aggregateType,
@@ -56,7 +56,7 @@ const commandRow = (stored: EventStorage.CommandRow): EventStorage.CommandRow =>
   events: stored.events
 })
 
-/** The outcome of a command that was carried out before, if it was. */
+/** The outcome of a command that was carried out before; undefined if there is none. */
 const commandBefore = (
   log: TenantLog,
   { fingerprint, key }: EventStorage.CommandKey,
@@ -76,7 +76,7 @@ const commandBefore = (
   })
 }
 
-/** The outcome of an append of events of which some are there already, if there are any. */
+/** The outcome of an append some of whose events are stored already; undefined if none is. */
 const eventsBefore = (
   log: TenantLog,
   streams: ReadonlyArray<EventStorage.StreamAppend>
@@ -110,7 +110,7 @@ const receiptOf = (
   replayed: boolean
 ): EventStorage.AppendReceipt => {
   const [only] = rows
-  // most are of one event, of whose append three maps would be a tenth
+  // the common case: for one event, three maps would take a tenth of the append
   return rows.length === 1 && only !== undefined
     ? { replayed, positions: [only.position], versions: [only.version], recordedAt: [only.recordedAt] }
     : {
@@ -121,7 +121,7 @@ const receiptOf = (
       }
 }
 
-/** How many events of a stream are in the entries of an append before one: a stream may come several times. */
+/** Counts the events of each stream in the earlier entries of an append, because a stream may occur several times. */
 class EventsBefore {
   readonly #byType = new Map<string, Map<string, number>>()
 
@@ -142,7 +142,7 @@ const appendTo = (
 ): Exit.Exit<EventStorage.AppendReceipt, AppendError> => {
   if (log.status === "suspended")
     return Exit.fail(new TenantRefused({ reason: new TenantSuspended({ tenantId }) }))
-  // What was done before gets its first outcome again, whatever the version is by now.
+  // A repeated append gets its first outcome, whatever the version is by now.
   const before =
     (command === undefined ? undefined : commandBefore(log, command, now)) ?? eventsBefore(log, streams)
   if (before !== undefined) return before
@@ -179,7 +179,7 @@ const appendTo = (
   return Exit.succeed(receiptOf(log.events.slice(head), false))
 }
 
-/** Rows between two places (1-based, inclusive), and whether that is all of them. */
+/** Rows between two places (1-based, inclusive). The page is complete if it reaches the end of the range. */
 const pageOf = <Row>(
   rows: ReadonlyArray<Row>,
   from: number,
@@ -201,10 +201,10 @@ const pageOf = <Row>(
   return { rows: page, complete: true }
 }
 
-/** The tenants of a store with the last position of each log. */
+/** The last position of each tenant's log. */
 export type Heads = () => Iterable<readonly [tenantId: TenantId, head: number]>
 
-/** A new, empty store, and the heads of its logs: no driver shows those without a recorded access. */
+/** A new, empty store with the heads of its logs, which the driver contract shows only with a recorded access. */
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<{ readonly events: EventStorage.EventStorage["Service"]; readonly heads: Heads }> {

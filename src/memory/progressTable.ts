@@ -1,10 +1,10 @@
-/** The tables of `MemoryStorage`: rows that are held like those of a database, and changes that can be undone. */
+/** The tables of `MemoryStorage`: rows that can be locked, and changes that can be undone. */
 import type { TenantMismatch } from "../driver/StoreError.ts"
 import { Effect, Latch } from "effect"
 import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
-/** The progress of a projection with a tenant. */
+/** The progress of a projection for one tenant. */
 export interface Row extends ProjectionStorage.TenantProjection {
   readonly rebuild: boolean
   readonly position: number
@@ -16,11 +16,11 @@ export interface Row extends ProjectionStorage.TenantProjection {
   readonly retryAt: number
   /** The time of the last failure, in milliseconds since 1970. */
   readonly failedAt: number
-  /** Grows with every service; 0: never. */
+  /** Grows each time the row is served; 0 if it never was. */
   readonly servedAt: number
 }
 
-/** What a row has of failures if there was none. */
+/** The failure fields of a row without a failure. */
 export const noFailure = {
   parked: false,
   attempts: 0,
@@ -34,13 +34,13 @@ export const noFailure = {
 export const rowKey = (key: ProjectionStorage.TenantProjection, rebuild: boolean): string =>
   JSON.stringify([key.tenantId, key.projection, key.version, rebuild])
 
-/** A row of what has never been worked on. */
+/** A row of a projection that has not worked for the tenant yet. */
 export const newRow = (
   { tenantId, projection, version }: ProjectionStorage.TenantProjection,
   rebuild: boolean
 ): Row => ({ ...noFailure, tenantId, projection, version, rebuild, position: 0, servedAt: 0 })
 
-/** An event that was put aside, and by whom. */
+/** A dead letter with its projection and tenant. */
 export interface Letter extends ProjectionStorage.TenantProjection, ProjectionStorage.DeadLetter {
   readonly rebuild: boolean
 }
@@ -52,17 +52,17 @@ export const letterKey = (
   position: number
 ): string => JSON.stringify([key.tenantId, key.projection, key.version, rebuild, position])
 
-/** Changes that are not there yet; undefined stands for what is removed. */
+/** Uncommitted changes; undefined stands for a removed row. */
 type Staged<Value> = Map<string, Value | undefined>
 
-/** A claim under way: what it changed is seen by itself alone, and the rows it holds stand still for all others. */
+/** A claim in progress. Only the claim itself sees its changes, and nobody else can change the rows that it locks. */
 export class Work {
   rows: Staged<Row> = new Map()
   letters: Staged<Letter> = new Map()
   readonly held = new Set<string>()
-  /** A fiber may outlive the work in which it was started. */
+  /** Fibers may outlive the work in which they were started. */
   ended = false
-  /** Set once work for another tenant was tried: this one must not take effect any more. */
+  /** Set after an attempt to work for another tenant: this work must not take effect any more. */
   mismatch: TenantMismatch | undefined
   readonly tenantId: TenantId
 
@@ -71,7 +71,7 @@ export class Work {
   }
 }
 
-/** What is stored, and who holds which row. */
+/** The stored rows and their locks. */
 export class Store {
   readonly #rows = new Map<string, Row>()
   readonly #letters = new Map<string, Letter>()
@@ -82,7 +82,7 @@ export class Store {
     return this.#locks.has(key)
   }
 
-  /** Locks a row, as soon as nobody else does. */
+  /** Locks a row, after waiting for the work that holds it. */
   lock(key: string, work: Work): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (work.held.has(key)) return Effect.void
@@ -98,7 +98,7 @@ export class Store {
     work.held.add(key)
   }
 
-  /** Ends a claim, and what it changed is there for all, or nothing of it. */
+  /** Ends a claim: commits all of its changes or none. */
   end(work: Work, commit: boolean): void {
     work.ended = true
     if (commit) {
@@ -142,7 +142,7 @@ export class Store {
       .toSorted((one, other) => one.position - other.position)
   }
 
-  /** What makes a row the one that was served last. */
+  /** The field that marks a row as the most recently served. */
   served(): Pick<Row, "servedAt"> {
     return { servedAt: ++this.#services }
   }

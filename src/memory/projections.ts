@@ -9,7 +9,7 @@ import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { StorageUnavailable, TenantMismatch, OtherFailure } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
-/** What there is to do. */
+/** The next row to work on. */
 interface Next {
   readonly row: Row
   readonly head: number
@@ -30,14 +30,14 @@ export const make = (
     { defaultValue: () => undefined }
   )
 
-  /** A defect, after which the work is undone, whoever catches it. */
+  /** A defect, after which the work is undone even if the defect is caught. */
   const refuse = (work: Work, tenantId: TenantId): Effect.Effect<never> =>
     Effect.suspend(() => {
       work.mismatch ??= new TenantMismatch({ tenantId })
       return Effect.die(work.mismatch)
     })
 
-  /** Runs an effect as a unit: in the work that it belongs to, or else as a work of its own. */
+  /** Runs an effect atomically: in the work that surrounds it, otherwise in a work of its own. */
   const atomically = <A, E, R>(
     tenantId: TenantId,
     run: (work: Work) => Effect.Effect<A, E, R>
@@ -57,7 +57,7 @@ export const make = (
       (exit) => Effect.sync(() => store.end(work, Exit.isSuccess(exit)))
     )
 
-  /** Changes the row of a projection and tenant, once nobody else works on it. */
+  /** Changes the row of a projection and tenant, after waiting for other work on it. */
   const change = (
     key: ProjectionStorage.TenantProjection,
     rebuild: boolean,
@@ -73,7 +73,7 @@ export const make = (
       })
     })
 
-  /** Of the first of the projections that have work: the row that has waited longest. */
+  /** Of the first projection with work: the row that was served least recently. */
   const nextRow = ({ projections }: ProjectionStorage.WorkRequest, now: number): Next | undefined => {
     for (const { projection, version, acrossTenants } of projections) {
       if (!registered.has(JSON.stringify([projection, version]))) continue
@@ -85,7 +85,7 @@ export const make = (
           const row = store.row(at, undefined) ?? (rebuild ? undefined : newRow(key, false))
           if (row === undefined || row.parked) continue
           if (now < row.retryAt && now >= row.failedAt) continue
-          // A rebuild has work until it takes its place.
+          // A rebuild has work until it replaces the live read model.
           if (row.position >= head && !rebuild) continue
           if (store.isLocked(at) || (first !== undefined && first.row.servedAt <= row.servedAt)) continue
           first = { row, head, acrossTenants }
@@ -96,7 +96,7 @@ export const make = (
     return undefined
   }
 
-  /** As a projection across tenants needs it: an access that is on record. */
+  /** Refuses a projection across tenants without a recorded access. */
   const requireAccess = (accessId: string | undefined) =>
     events.listAccesses({ accessId: accessId ?? "", before: undefined, limit: 1 })
 
@@ -110,7 +110,7 @@ export const make = (
             store.put({ ...newRow({ tenantId, projection, version }, false), position: head })
         }
       }),
-    // Work is looked for in the logs themselves: nothing is announced, and nothing is missed.
+    // Work is found in the logs themselves, so there is nothing to sweep.
     sweep: Effect.void,
     work: (request, body) =>
       Effect.uninterruptibleMask((restore) =>

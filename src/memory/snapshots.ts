@@ -1,10 +1,10 @@
 /**
- * Snapshots in memory: for tests, examples, and processes that live long.
+ * Snapshots in memory: for tests, examples, and long-lived processes.
  */
 import { Clock, Effect } from "effect"
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
 
-/** Ids may contain anything, so the parts are not put together with a separator. */
+/** Ids may contain any separator, so the parts are not concatenated. */
 const keyOf = ({ tenantId, aggregateType, aggregateId }: SnapshotStorage.SnapshotKey): string =>
   JSON.stringify([tenantId, aggregateType, aggregateId])
 

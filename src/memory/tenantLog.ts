@@ -1,4 +1,4 @@
-/** The logs of `MemoryStorage`: the events of one tenant, and what is needed to find some of them. */
+/** The logs of `MemoryStorage`: the events of one tenant, with indexes. */
 import type {
   AppendCondition,
   CommandKey,
@@ -13,19 +13,19 @@ import type { TenantId } from "../domain/Tenant.ts"
 import { chainStart, eventHash } from "../driver/eventHash.ts"
 import { clampPosition, matches } from "../driver/queryMatch.ts"
 
-/** The outcome of a command, and until when it is kept. */
+/** The outcome of a command with its expiry. */
 interface StoredCommand extends CommandRow {
   readonly recordedAt: number
   readonly expiresAt: number
 }
 
-/** Days are those of UTC. */
+/** Days are in UTC. */
 export const dayMillis = 86_400_000
 
-/** How many command keys a command looks at for ones that have expired. */
+/** Number of command keys that each command checks for expiry. */
 const sweep = 4
 
-/** The first of ascending numbers that is greater than another one, by its index. */
+/** The index of the first of ascending numbers that is greater than a limit. */
 const firstAbove = (ascending: ReadonlyArray<number>, limit: number): number => {
   let low = 0
   let high = ascending.length
@@ -37,12 +37,12 @@ const firstAbove = (ascending: ReadonlyArray<number>, limit: number): number => 
   return low
 }
 
-/** Where the version of a UUID stands. */
+/** The index of a UUID's version digit. */
 const versionDigit = 14
 
 /**
- * Finds events by their ids. Ids of version 7 mostly come in ascending order: those that do are kept in it, so that an id
- * behind the last of them is known to be new at once. That takes a fraction of what a map of all ids does.
+ * Finds events by their ids. Ids of version 7 mostly arrive in ascending order: those are kept in a sorted list, so an id
+ * greater than the last is known to be new at once. That takes a fraction of the cost of a map of all ids.
  */
 class EventIds {
   readonly #ascending: Array<EventRow> = []
@@ -51,7 +51,7 @@ class EventIds {
 
   add(row: EventRow): void {
     const { eventId } = row
-    // one random id would soon be behind all that follow
+    // a single random id could be greater than all ids that follow
     if (eventId[versionDigit] === "7" && eventId > this.#last) {
       this.#ascending.push(row)
       this.#last = eventId
@@ -76,7 +76,7 @@ class EventIds {
   }
 }
 
-/** One tenant's log. Nothing in here is shared between tenants. */
+/** One tenant's log. It shares nothing with other tenants. */
 export class TenantLog {
   status: TenantStatus = "active"
   readonly tenantId: TenantId
@@ -128,7 +128,7 @@ export class TenantLog {
     }
   }
 
-  /** The clock may go back; what is recorded does not. */
+  /** The clock may go back; recorded times never do. */
   #recordedAt(now: number): number {
     const last = this.events.at(-1)?.recordedAt
     return last === undefined || last < now ? now : last
@@ -171,7 +171,7 @@ export class TenantLog {
         }
   }
 
-  /** What was recorded on each day of a time. */
+  /** Usage of each day in a range of time. */
   *usage(from: number, before: number): Generator<Omit<UsageRow, "tenantId">> {
     let first = this.positionAt(from)
     while (first <= this.events.length) {
@@ -208,7 +208,7 @@ export class TenantLog {
     return low
   }
 
-  /** The position of the first event that a condition rules out. */
+  /** The position of the first event that a condition excludes. */
   conflicting({ after, query }: AppendCondition): number | undefined {
     const seen = clampPosition(after)
     let first: number | undefined
@@ -228,7 +228,7 @@ export class TenantLog {
       }
       return undefined
     }
-    // what has all of the tags has the rarest one
+    // an event with all of the tags has the rarest one
     let tagged: ReadonlyArray<number> | undefined
     for (const tag of item.tags) {
       const positions = this.#byTag.get(tag) ?? []
@@ -250,7 +250,7 @@ export class TenantLog {
     return stored === undefined || stored.expiresAt <= now ? undefined : stored
   }
 
-  /** Keeps the outcome of a command that has just been carried out, and forgets some that have expired. */
+  /** Stores the outcome of a command and removes some expired ones. */
   keepCommand({ expiresAt, fingerprint, key }: CommandKey, stream: StreamAppend, now: number): void {
     const { aggregateId, aggregateType, events } = stream
     this.#commands.set(key, {
@@ -263,7 +263,7 @@ export class TenantLog {
       recordedAt: this.#recordedAt(now),
       expiresAt
     })
-    // goes on where the last one ended, so that all have their turn
+    // continues where the last check ended, so that all keys are checked in turn
     for (let looked = 0; looked < sweep; looked++) {
       const next = (this.#swept ??= this.#commands.entries()).next()
       if (next.done === true) {
@@ -275,7 +275,7 @@ export class TenantLog {
     }
   }
 
-  /** How many outcomes of commands are kept. */
+  /** Number of stored outcomes of commands. */
   get commands(): number {
     return this.#commands.size
   }

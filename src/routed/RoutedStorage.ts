@@ -1,6 +1,6 @@
 /**
- * Tenants in several storages, as if they were in one: each operation goes to where the directory says that its tenant
- * is. On PostgreSQL use `PgSilo`, which routes the program's own SQL as well.
+ * Tenants in several storages behind one driver: each operation goes to the storage that the directory names for its
+ * tenant. On PostgreSQL use `PgSilo`, which also routes the program's own SQL.
  */
 import { Cause, Context, type Duration, Effect, Latch, Layer, PubSub, type Scope, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -15,18 +15,18 @@ import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
 import { TenantDirectory } from "./TenantDirectory.ts"
 
-/** What bounds the storages that are open. */
+/** Limits on open storages. */
 export interface Limits {
   /**
-   * Storages that are open at the same time at most. Default: 20. If another one is wanted, the one that has been idle
-   * longest is closed; if none is idle, the operation waits, at most `acquireTimeout`.
+   * Maximum number of open storages. Default: 20. To open another one, the storage that has been idle longest is closed; if
+   * none is idle, the operation waits, at most `acquireTimeout`.
    */
   readonly maxOpen?: number | undefined
-  /** How long a storage stays open that nobody uses. Default: 5 minutes. */
+  /** Time after which an unused storage is closed. Default: 5 minutes. */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
-   * How long an operation waits for a free place while `maxOpen` storages are in use. Then it fails with
-   * `StorageUnavailable`, code 53300, retryable. Default: 5 seconds.
+   * Maximum wait while `maxOpen` storages are in use. After it the operation fails with `StorageUnavailable`, code 53300,
+   * retryable. Default: 5 seconds.
    */
   readonly acquireTimeout?: Duration.Input | undefined
 }
@@ -36,15 +36,15 @@ export interface Options<E> extends Limits {
   /** The storages of a placement. Each build of the layer opens them anew. */
   readonly storage: (placement: string) => Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, E>
   /**
-   * Whether a placement is for tenants that were registered there before (`TenantRegistry.provision`): then nothing is
-   * read or written there for any other one, so that a wrong directory cannot send a tenant there. Its storage must not
-   * register tenants on their first append. Default: no placement is.
+   * True if a placement takes only tenants that were registered there (`TenantRegistry.provision`): nothing is read or
+   * written there for any other tenant, so a wrong directory cannot send one there. Its storage must not register tenants
+   * on their first append. Default: no placement is dedicated.
    */
   readonly dedicated?: ((placement: string) => boolean) | undefined
 }
 
 /**
- * A router over storages that are opened as they are wanted, and the hints of those that are open.
+ * A router over storages that are opened on demand, and the hints of the open ones.
  *
  * @internal
  */
@@ -58,27 +58,27 @@ export const makeRouter = Effect.fnUntraced(function* <M extends Backend>(
 > {
   if (!(maxOpen >= 1)) throw new RangeError("maxOpen must be 1 or more")
   const directory = yield* TenantDirectory
-  const grown = yield* PubSub.sliding<void>(1)
-  // Listening takes a connection of each database, so it begins with the first who listens.
+  const changed = yield* PubSub.sliding<void>(1)
+  // Listening takes a connection per database, so it begins with the first listener.
   const listening = yield* Latch.make(false)
   const openAndListen = (placement: string) =>
     Effect.tap(open(placement), ({ events }) =>
       listening.await.pipe(
-        // What came while the storage was closed was not heard.
-        Effect.andThen(PubSub.publish(grown, undefined)),
-        Effect.andThen(Stream.runForEach(events.changes, () => PubSub.publish(grown, undefined))),
+        // Announcements made while the storage was closed were not heard.
+        Effect.andThen(PubSub.publish(changed, undefined)),
+        Effect.andThen(Stream.runForEach(events.changes, () => PubSub.publish(changed, undefined))),
         Effect.forkScoped
       )
     )
   const storages = yield* OpenStorages.make(openAndListen, { acquireTimeout, idleTimeToLive, maxOpen })
   return {
     router: new Router(directory, storages),
-    hints: Stream.unwrap(Effect.as(listening.open, Stream.fromPubSub(grown)))
+    hints: Stream.unwrap(Effect.as(listening.open, Stream.fromPubSub(changed)))
   }
 })
 
 /**
- * Builds the layers of a placement; what goes wrong is in the log, and storage that is not available to the caller.
+ * Builds the layers of a placement. A failure is logged with its cause; the caller gets `StorageUnavailable`.
  *
  * @internal
  */
@@ -88,7 +88,7 @@ export const build = <A, E>(
   isRetryable: (error: E) => boolean
 ): Effect.Effect<Context.Context<A>, StorageUnavailable, Scope.Scope> =>
   Effect.flatMap(Effect.scope, (scope) =>
-    // With a memo of its own: layers that several placements have in common are built for each of them.
+    // With a memo map of its own, so that layers common to several placements are built for each.
     Layer.buildWithMemoMap(layer, Layer.makeMemoMapUnsafe(), scope)
   ).pipe(
     Effect.tapCause((cause) =>
@@ -111,22 +111,22 @@ const tagOf = (error: unknown): string | null =>
     : null
 
 /**
- * Storages of several places behind one driver, by the directory.
+ * Storages of several placements behind one driver, chosen by the directory.
  *
  * **When to use**
  *
- * Use it for drivers other than PostgreSQL, and in tests, with `MemoryStorage` in each place (and an infinite
- * `idleTimeToLive`, as what is in memory ends with its storage).
+ * Use it for drivers other than PostgreSQL, and in tests with `MemoryStorage` in each placement (and an infinite
+ * `idleTimeToLive`, because data in memory ends with its storage).
  *
  * **Details**
  *
- * - What is about one tenant goes to its place. A place that is away is away for its tenants alone.
- * - What looks across tenants goes to all places, and fails if one of them does not answer: a list is never without some
- *   tenants. An access is recorded in each place that is looked at.
- * - Projections are worked on in all places in turn; one that fails is left alone for a while.
- * - A tenant that the directory does not know: appends fail with `UnknownTenant`, its status is undefined, and everything
- *   else fails with `StorageUnavailable` (code `UnknownTenant`, not retryable), as a tenant without a database has
- *   nothing to read.
+ * - Operations of one tenant go to its placement. A placement that is down affects only its own tenants.
+ * - Operations across tenants go to all placements and fail if one of them does not answer: a list never lacks some
+ *   tenants. An access is recorded in each placement that is read.
+ * - Workers serve the projections of all placements in turn; a placement that fails is skipped for a while.
+ * - For a tenant that the directory does not know, appends fail with `UnknownTenant`, the status is undefined, and
+ *   everything else fails with `StorageUnavailable` (code `UnknownTenant`, not retryable), because a tenant without a
+ *   database has nothing to read.
  */
 export const layerWith = <E>(
   options: Options<E>

@@ -1,17 +1,17 @@
 /**
- * Where tenants live: the directory that says, for each tenant, which database its data is in.
+ * The directory of tenants: it names the database of each tenant.
  */
 import { Cache, Context, Duration, Effect, Exit, Layer } from "effect"
 import { StorageUnavailable, UnknownTenant, OtherFailure, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
 /**
- * The directory of tenants: which tenant is in which place.
+ * The directory of tenants: the placement of each tenant.
  *
  * **Details**
  *
- * A placement is the name of a database: of one tenant alone (a silo), or of many (a pool). The directory is asked with
- * the tenant of the operation, never with anything else of a request.
+ * A placement is the name of a database: of one tenant alone (a silo), or of many (a pool). Lookups use the tenant of the
+ * operation and nothing else of a request.
  */
 export class TenantDirectory extends Context.Service<
   TenantDirectory,
@@ -20,18 +20,18 @@ export class TenantDirectory extends Context.Service<
     readonly placement: (
       tenantId: TenantId
     ) => Effect.Effect<string, TenantRefused<UnknownTenant> | StorageUnavailable>
-    /** All placements, each once: what looks across tenants, and what runs projections, goes through them. */
+    /** All placements, each once. Operations across tenants and workers of projections go through them. */
     readonly placements: Effect.Effect<ReadonlyArray<string>, StorageUnavailable>
-    /** Forgets what is known about a tenant: the next operation asks again. For a tenant that has moved. */
+    /** Forgets the placement of a tenant that has moved, so that the next operation asks again. */
     readonly invalidate: (tenantId: TenantId) => Effect.Effect<void>
   }
 >()("effect-eventsourcing/TenantDirectory") {}
 
-/** How long answers are kept. */
+/** Limits of the cache of answers. */
 export interface CacheOptions {
-  /** How long the placement of a tenant, and the list of placements, are kept. Default: 1 minute. */
+  /** Time for which the placement of a tenant, and the list of placements, are cached. Default: 1 minute. */
   readonly timeToLive?: Duration.Input | undefined
-  /** Tenants whose placement is kept at most. Default: 10,000. */
+  /** Maximum number of tenants in the cache. Default: 10,000. */
   readonly capacity?: number | undefined
 }
 
@@ -50,13 +50,13 @@ export interface Options extends CacheOptions {
  *
  * **Details**
  *
- * Answers are kept per tenant for `timeToLive`, failures and unknown tenants are not kept. Concurrent questions about a
- * tenant are one. Fails with `StorageUnavailable` (code `UnknownPlacement`, not retryable) if the function answers a
- * placement that is not one of `placements`: nobody would find the tenant there who looks across tenants.
+ * Answers are cached per tenant for `timeToLive`; failures and unknown tenants are not. Concurrent lookups of one tenant
+ * share one call. Fails with `StorageUnavailable` (code `UnknownPlacement`, not retryable) if the function returns a
+ * placement that is not one of `placements`, because operations across tenants would not find the tenant there.
  */
 export const make = (options: Options): Effect.Effect<TenantDirectory["Service"]> =>
   Effect.gen(function* () {
-    // Answers are everybody's: what asks must see nothing of who asked first, nor join their transaction.
+    // All callers share an answer, so the lookup must not see the first caller's services nor join its transaction.
     const context = yield* Effect.context()
     const timeToLive = Duration.fromInputUnsafe(options.timeToLive ?? "1 minute")
     const kept = <A, E>(exit: Exit.Exit<A, E>) => (Exit.isSuccess(exit) ? timeToLive : Duration.zero)

@@ -1,4 +1,4 @@
-/** Events of tenants that are in several storages, as if they were in one. */
+/** Events of tenants in several storages, behind one driver. */
 import { Effect, Predicate, type Stream } from "effect"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
@@ -8,19 +8,19 @@ import { type Backend, type Router, unknownAsUnavailable } from "./router.ts"
 
 const compareTexts = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0)
 
-/** The events of all storages of a router. `hints` says that some log may have grown. */
+/** The events of all storages of a router. `hints` emits when some log may have new events. */
 export const make = <M extends Backend>(
   router: Router<M>,
   hints: Stream.Stream<void>
 ): EventStorage.EventStorage["Service"] => {
-  /** What is read of a tenant. */
+  /** A read of one tenant. */
   const read = <A, E, R>(
     operation: string,
     tenantId: TenantId,
     run: (events: EventStorage.EventStorage["Service"]) => Effect.Effect<A, E, R>
   ) => unknownAsUnavailable(operation)(router.ofRegistered(tenantId, ({ events }) => run(events)))
 
-  /** One page of each storage, under an access that is on record there. */
+  /** One page of each storage, under an access that is recorded there. */
   const pages = <Row>(
     accessId: string,
     run: (
@@ -30,8 +30,8 @@ export const make = <M extends Backend>(
     router.onEvery((backend) => Effect.andThen(router.requireAccess(backend, accessId), run(backend.events)))
 
   /**
-   * A tenant that has moved may have left rows behind: of tenants that several storages have rows of, those of the storage
-   * where the tenant is now are kept.
+   * A tenant that has moved may have left rows behind. If several storages have rows of a tenant, those of its present
+   * storage count.
    */
   const keepCurrent = Effect.fnUntraced(function* <Row extends { readonly tenantId: TenantId }>(
     rows: ReadonlyArray<Placed<Row>>
@@ -72,7 +72,7 @@ export const make = <M extends Backend>(
       router.ofRegistered(tenantId, ({ events }) => events.startHashChain(tenantId)),
     hashChainStart: (tenantId) =>
       read("read where a hash chain starts", tenantId, (events) => events.hashChainStart(tenantId)),
-    // Where a tenant that is there need not be made, it is not tried: a database may not let it.
+    // A tenant that exists is not provisioned again, because the role may lack that right.
     provisionTenant: (tenantId) =>
       unknownAsUnavailable("provision a tenant")(
         router.ofTenant(tenantId, ({ events }) =>

@@ -1,28 +1,28 @@
-/** Pages of several storages as one page. */
+/** Merges pages of several storages into one. */
 import { Effect } from "effect"
 import type { Page } from "../driver/EventStorage.ts"
 
-/** A page, and the placement of the storage that it is from. */
+/** A page with the placement of its storage. */
 export interface Source<Row> {
   readonly placement: string
   readonly value: Page<Row>
 }
 
-/** How rows of several storages come together. */
+/** Describes a merge of rows from several storages. */
 export interface Merge<Row, Cursor, E, R> {
   readonly start: Cursor
-  /** At most this many rows; 1 or more. */
+  /** Maximum number of rows, at least 1. */
   readonly limit: number
   /** One page of each storage, behind the cursor. */
   readonly read: (after: Cursor) => Effect.Effect<ReadonlyArray<Source<Row>>, E, R>
   readonly cursorOf: (row: Row) => Cursor
-  /** The order of rows in every storage, and of the result. Rows that are equal are the same row: one of them is kept. */
+  /** The order of rows in every storage and in the result. Rows that compare as equal are duplicates: one of them is kept. */
   readonly compare: (one: Row, other: Row) => number
-  /** Of rows that several storages have something of: which of them are to be kept. Asked once per page. */
+  /** Selects rows when several storages have rows of one tenant. Called once per page. */
   readonly keep: (rows: ReadonlyArray<Placed<Row>>) => Effect.Effect<(row: Placed<Row>) => boolean, E, R>
 }
 
-/** A row, and where it is from. */
+/** A row with the placement of its storage. */
 export interface Placed<Row> {
   readonly row: Row
   readonly placement: string
@@ -33,8 +33,8 @@ export interface Placed<Row> {
  *
  * **Details**
  *
- * A storage whose page is not complete may have more rows behind the last one of it: what comes after that row in the
- * order of all is left to the next page.
+ * A storage whose page is not complete may have more rows behind the last one. So all rows that sort after that row are
+ * left to the next page.
  */
 export const mergedPage = <Row, Cursor, E, R>(
   merge: Merge<Row, Cursor, E, R>

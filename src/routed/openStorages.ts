@@ -2,19 +2,19 @@
 import { type Cause, Clock, Context, Deferred, Duration, Effect, Exit, RcMap, Scope } from "effect"
 import { StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
 
-/** What bounds them. */
+/** Limits on open storages. */
 export interface Limits {
-  /** Open at the same time at most. */
+  /** Maximum number of open storages. */
   readonly maxOpen: number
-  /** How long an idle one stays open. */
+  /** Time after which an idle storage is closed. */
   readonly idleTimeToLive: Duration.Input
-  /** How long an operation waits for a free place while all that are open are in use. */
+  /** Maximum wait for a free place while all open storages are in use. */
   readonly acquireTimeout: Duration.Input
 }
 
 /** Open storages. */
 export interface OpenStorages<A> {
-  /** Runs an effect with a storage, which stays open meanwhile. */
+  /** Runs an effect with a storage, which stays open until the effect ends. */
   readonly use: <B, E, R>(
     placement: string,
     run: (opened: A) => Effect.Effect<B, E, R>
@@ -23,7 +23,7 @@ export interface OpenStorages<A> {
   readonly acquire: (placement: string) => Effect.Effect<A, StorageUnavailable, Scope.Scope>
   /** The placements that are open. */
   readonly open: Effect.Effect<ReadonlyArray<string>>
-  /** Closes a storage, once nobody uses it; whoever comes next opens another one. */
+  /** Closes a storage once it is unused. The next use opens it again. */
   readonly close: (placement: string) => Effect.Effect<void>
 }
 
@@ -42,7 +42,7 @@ export const make = Effect.fnUntraced(function* <A>(
     lookup: (placement: string) =>
       Effect.flatMap(Effect.scope, (entry) =>
         open(placement).pipe(
-          // A failure would be kept like a storage.
+          // The map would keep a failure like a storage.
           Effect.onExit((exit) =>
             Exit.isSuccess(exit) || Exit.hasInterrupts(exit)
               ? Effect.void
@@ -50,7 +50,7 @@ export const make = Effect.fnUntraced(function* <A>(
                   Effect.forkIn(RcMap.invalidate(map, placement), scope, { startImmediately: true })
                 )
           ),
-          // A storage is everybody's: it keeps nothing of who came first, neither their tenant nor their transaction.
+          // All callers share a storage, so it must not keep the tenant or the transaction of the first one.
           Effect.setContext(Context.add(context, Scope.Scope, entry))
         )
       ),
@@ -58,7 +58,7 @@ export const make = Effect.fnUntraced(function* <A>(
     capacity: limits.maxOpen
   })
 
-  /** Who waits for a free place is woken when any storage gets idle. */
+  /** Callers that wait for a free place; they wake up when a storage becomes idle. */
   let waiting = 0
   let freed = Deferred.makeUnsafe<void>()
   const wake = Effect.sync(() => {
@@ -68,7 +68,7 @@ export const make = Effect.fnUntraced(function* <A>(
     Deferred.doneUnsafe(waited, Exit.void)
   })
 
-  /** The one that has been idle longest; those that are being opened or used are not. */
+  /** The storage that has been idle longest; undefined if all are being opened or used. */
   const idle = (): string | undefined => {
     if (map.state._tag === "Closed") return undefined
     let found: { readonly placement: string; readonly expiresAt: number } | undefined
@@ -101,7 +101,7 @@ export const make = Effect.fnUntraced(function* <A>(
     })
 
   const acquire = (placement: string): Effect.Effect<A, StorageUnavailable, Scope.Scope> =>
-    // Finalizers run in reverse: the storage is given back before others hear of it.
+    // Finalizers run in reverse order, so the storage is released before the waiting callers wake up.
     Effect.andThen(
       Effect.addFinalizer(() => wake),
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -126,7 +126,7 @@ export const make = Effect.fnUntraced(function* <A>(
   }
 })
 
-/** SQLSTATE of too many connections: the same as if a database had no free one. */
+/** Has the SQLSTATE of too many connections, as if the database itself had none left. */
 const full = new StorageUnavailable({
   reason: new OtherFailure({ operation: "open a database", retryable: true, code: "53300" })
 })

@@ -1,4 +1,4 @@
-/** Projections of tenants that are in several storages: each storage keeps the progress of its own tenants. */
+/** Projections of tenants in several storages. Each storage keeps the progress of its own tenants. */
 import { Cause, Clock, Effect, Exit, Option, Semaphore } from "effect"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
@@ -12,13 +12,13 @@ import {
   unknownAsUnavailable
 } from "./router.ts"
 
-/** How long a storage that failed is left alone at first and at most, in milliseconds: the others do not wait for it. */
+/** First and longest time for which a failed storage is skipped, in milliseconds, so that the others need not wait for it. */
 const rest = { first: 1000, longest: 5000 }
 
-/** How long a tenant waits that has moved away from a storage with unfinished work, in milliseconds. */
+/** Delay before the unfinished work of a tenant that has moved away is looked at again, in milliseconds. */
 const awayFor = 60_000
 
-/** Claims in a row that may be of tenants that have moved away. */
+/** Maximum number of consecutive claims for tenants that have moved away. */
 const maxAway = 100
 
 interface Resting {
@@ -29,7 +29,7 @@ interface Resting {
 
 type Registration = ProjectionStorage.ProjectionKey & { readonly startAt: "beginning" | "now" }
 
-/** Puts an open transaction of a storage around what runs in it. */
+/** Marks an effect as running in an open transaction of a storage. */
 export type InTransactionOf<M> = (
   backend: M,
   tenantId: TenantId | undefined
@@ -40,7 +40,7 @@ export const make = <M extends Backend>(
   inTransactionOf: InTransactionOf<M>
 ): ProjectionStorage.ProjectionStorage["Service"] => {
   const resting = new Map<string, Resting>()
-  /** What is to be registered where a storage is used for the first time, or again after it could not be reached. */
+  /** Projections to register in a storage that is used for the first time, or again after an outage. */
   const registrations = new Map<string, Registration>()
   const registered = new Map<string, Set<string>>()
   const registering = Semaphore.makeUnsafe(1)
@@ -64,8 +64,8 @@ export const make = <M extends Backend>(
     })
 
   /**
-   * In a storage that is met later, everything begins at the beginning: whatever is there came after `register`, or would
-   * be missed.
+   * In a storage that is first used later, projections start at the beginning: its events came after `register`, and would
+   * otherwise be missed.
    */
   const registerLate = (backend: M) =>
     Effect.suspend(() => {
@@ -84,7 +84,7 @@ export const make = <M extends Backend>(
           )
     })
 
-  /** Some storages may be away, the others go on; if all are, that is a failure. */
+  /** Logs a warning if some storages fail, and fails if all of them do. */
   const unlessAll = (
     operation: string,
     answers: ReadonlyArray<Answer<unknown>>
@@ -93,7 +93,7 @@ export const make = <M extends Backend>(
     const cause = firstFailure(answers)
     if (cause === undefined) return Effect.void
     if (failed.length === answers.length) return Effect.failCause(cause)
-    return Effect.logWarning(`Some databases did not ${operation}; the others go on`).pipe(
+    return Effect.logWarning(`Some databases did not ${operation}; the others continue`).pipe(
       Effect.annotateLogs({
         databases: failed.map(({ placement }) => placement).join(", "),
         problem: problemOf(cause)
@@ -107,7 +107,7 @@ export const make = <M extends Backend>(
     run: (projections: ProjectionStorage.ProjectionStorage["Service"]) => Effect.Effect<A, E, R>
   ) => unknownAsUnavailable(operation)(router.ofRegistered(tenantId, ({ projections }) => run(projections)))
 
-  /** Runs the body of a claim, unless the tenant lives somewhere else by now; what it left is not worked on. */
+  /** Runs the body of a claim unless the tenant has moved away; the work that it left behind is postponed. */
   const inPlace = <A, E, R>(
     backend: M,
     claim: ProjectionStorage.Claim,
@@ -121,12 +121,12 @@ export const make = <M extends Backend>(
             claim,
             position: claim.position + 1,
             attempts: claim.failedPosition === claim.position + 1 ? claim.attempts : 0,
-            error: "the directory says that the tenant is in another database",
+            error: "the directory places the tenant in another database",
             retryIn: awayFor
           })
           .pipe(
             Effect.andThen(
-              Effect.logWarning("A database has unfinished projections of a tenant that is elsewhere")
+              Effect.logWarning("A database has unfinished projections of a tenant that has moved away")
             ),
             Effect.annotateLogs({ database: backend.placement, tenantId: claim.tenantId }),
             Effect.as(Option.none<A>())
@@ -134,7 +134,7 @@ export const make = <M extends Backend>(
       })
     )
 
-  /** Claims once in a storage. None: nothing to do there. */
+  /** Claims work in one storage; none if there is nothing to do. */
   const workIn = <A, E, R>(
     backend: M,
     request: ProjectionStorage.WorkRequest,
@@ -171,7 +171,7 @@ export const make = <M extends Backend>(
             router.ofAll((backend) => register(backend, projections)),
             (answers) => {
               const cause = firstFailure(answers)
-              // Later it would not be "now" any more.
+              // A later registration would not start at "now".
               return cause !== undefined && projections.some(({ startAt }) => startAt === "now")
                 ? Effect.failCause(cause)
                 : unlessAll("register projections", answers)
@@ -189,7 +189,7 @@ export const make = <M extends Backend>(
     ) =>
       Effect.gen(function* () {
         const placements = yield* router.directory.placements
-        // Databases take turns in being the first that is looked at.
+        // Databases take turns in being first.
         const first = turn++
         let error: StorageUnavailable | undefined
         for (let index = 0; index < placements.length; index++) {
@@ -202,7 +202,7 @@ export const make = <M extends Backend>(
               error ??= tired.error
               continue
             }
-            // One worker finds out whether it is back.
+            // A single worker tries it again.
             resting.set(placement, { ...tired, until: now + rest.longest })
           }
           let opened = false
@@ -229,7 +229,7 @@ export const make = <M extends Backend>(
           const failure = unavailableOf(exit.cause)
           if (claimed || failure === undefined) return yield* exit
           error ??= failure
-          // What a storage refuses is no reason to leave it alone.
+          // A refusal is no outage: the storage is not skipped.
           if (opened && !failure.retryable) continue
           const millis = Math.min(rest.longest, (tired?.millis ?? rest.first / 2) * 2)
           resting.set(placement, { until: (yield* Clock.currentTimeMillis) + millis, millis, error: failure })
@@ -270,7 +270,7 @@ export const make = <M extends Backend>(
   })
 }
 
-/** The failure of a storage; undefined for an interruption and for what a storage does not fail with. */
+/** The `StorageUnavailable` of a cause; undefined for interruptions and all other errors. */
 const unavailableOf = (cause: Cause.Cause<unknown>): StorageUnavailable | undefined => {
   const error = Cause.squash(cause)
   return !Cause.hasInterrupts(cause) && error instanceof StorageUnavailable ? error : undefined

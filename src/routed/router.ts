@@ -1,4 +1,4 @@
-/** From a tenant to the storage its data is in. */
+/** Routes operations to the storage of their tenant. */
 import { Cause, Context, Effect, Exit, Scope } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
@@ -21,46 +21,46 @@ export interface Backend {
   readonly events: EventStorage["Service"]
   readonly projections: ProjectionStorage["Service"]
   readonly snapshots: SnapshotStorage["Service"]
-  /** Whether nothing is done for a tenant that is not registered there. */
+  /** True if the storage serves only tenants that are registered there. */
   readonly dedicated: boolean
 }
 
-/** The open transaction of a fiber: everything in it stays in one database. */
+/** The open transaction of a fiber. All of its work stays in one database. */
 interface Transaction<M> {
   readonly backend: M
-  /** The tenant it is bound to, if it is known. */
+  /** The tenant that it is bound to, if known. */
   readonly tenantId: TenantId | undefined
 }
 
-/** What a placement answered. */
+/** The answer of one placement. */
 export interface Answer<A> {
   readonly placement: string
   readonly exit: Exit.Exit<A, StorageUnavailable>
 }
 
-/** How many databases are asked at the same time. */
+/** Number of databases that are asked at the same time. */
 const concurrency = 8
 
-/** Accesses across tenants that are remembered, so that they can be recorded where they look. */
+/** Maximum number of accesses across tenants that are remembered, to record them in each placement they read. */
 const maxAccesses = 10_000
 
 interface Access {
   readonly access: CrossTenantAccess & { readonly operation: string }
-  /** Where it is on record. */
+  /** Placements in which it is recorded. */
   readonly at: Set<string>
 }
 
 let routers = 0
 
-/** Finds the storage of a tenant, and goes through all of them. */
+/** Finds the storage of a tenant, and runs work in all storages. */
 export class Router<M extends Backend> {
   readonly directory: TenantDirectory["Service"]
   readonly storages: OpenStorages.OpenStorages<M>
-  /** The open transaction of the fiber. Of this router alone: a program may have several. */
+  /** The open transaction of the fiber, for this router only, because a program may have several. */
   readonly current: Context.Reference<Transaction<M> | undefined>
-  /** The placement that the program has chosen: nothing is done for tenants of another one. */
+  /** The placement that the program has chosen. Work for tenants of another one is a defect. */
   readonly chosen: Context.Reference<string | undefined>
-  /** Tenants that are registered where the directory says, by the storage that said so. */
+  /** Tenants that a storage has confirmed as registered. */
   readonly #registered = new WeakMap<M, Set<TenantId>>()
   readonly #accesses = new Map<string, Access>()
 
@@ -77,7 +77,7 @@ export class Router<M extends Backend> {
     )
   }
 
-  /** Says that an effect runs in an open transaction of a storage. */
+  /** Marks an effect as running in an open transaction of a storage. */
   readonly inTransactionOf =
     (backend: M, tenantId: TenantId | undefined) =>
     <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -85,7 +85,7 @@ export class Router<M extends Backend> {
         Effect.flatMap(this.chosen, (chosen) =>
           effect.pipe(
             Effect.provideService(this.current, { backend, tenantId }),
-            // What was chosen around work on projections says nothing about where that work is.
+            // A placement chosen outside of work on projections does not apply to that work.
             Effect.provideService(
               this.chosen,
               outer === undefined && chosen !== backend.placement ? undefined : chosen
@@ -95,8 +95,8 @@ export class Router<M extends Backend> {
       )
 
   /**
-   * Where a tenant is. A tenant that is neither where the open transaction is nor in the placement that was chosen, if
-   * there are such, is a mistake of the program: a defect, after which the transaction cannot commit.
+   * The placement of a tenant. If it differs from that of the open transaction or from the chosen one, the program made a
+   * mistake: a defect, after which the transaction cannot commit.
    */
   readonly placementOf = (
     tenantId: TenantId
@@ -111,7 +111,7 @@ export class Router<M extends Backend> {
             (transaction?.backend.placement ?? placement) === placement && (chosen ?? placement) === placement
               ? Effect.succeed(placement)
               : Effect.andThen(
-                  // The transaction's own storage refuses the tenant as well, and remembers it.
+                  // The storage of the transaction also refuses the tenant, and will not commit.
                   transaction === undefined
                     ? Effect.void
                     : repeatable(
@@ -125,8 +125,8 @@ export class Router<M extends Backend> {
     )
 
   /**
-   * The storage of a tenant: that of the open transaction, or else the one that the directory says. It stays open as long
-   * as the scope.
+   * The storage of a tenant: that of the open transaction, otherwise the one that the directory names. It stays open as
+   * long as the scope.
    */
   readonly acquire = (
     tenantId: TenantId
@@ -137,13 +137,13 @@ export class Router<M extends Backend> {
       )
     )
 
-  /** The same where the tenant is registered, if the storage says that it must be. */
+  /** Like `acquire`, but fails in a dedicated storage if the tenant is not registered there. */
   readonly acquireRegistered = (
     tenantId: TenantId
   ): Effect.Effect<M, TenantRefused<UnknownTenant> | StorageUnavailable, Scope.Scope> =>
     Effect.tap(this.acquire(tenantId), (backend) => this.requireRegistered(backend, tenantId))
 
-  /** Runs an effect with a storage that stays open meanwhile. */
+  /** Runs an effect with a storage that stays open until the effect ends. */
   readonly use = <B, E, A, E2, R>(
     acquire: Effect.Effect<B, E, Scope.Scope>,
     run: (acquired: B) => Effect.Effect<A, E2, R>
@@ -161,7 +161,7 @@ export class Router<M extends Backend> {
   ): Effect.Effect<A, E | TenantRefused<UnknownTenant> | StorageUnavailable, R> =>
     this.use(this.acquire(tenantId), run)
 
-  /** The same where the tenant is registered, if the storage says that it must be. */
+  /** Like `ofTenant`, but fails in a dedicated storage if the tenant is not registered there. */
   readonly ofRegistered = <A, E, R>(
     tenantId: TenantId,
     run: (backend: M) => Effect.Effect<A, E, R>
@@ -169,8 +169,8 @@ export class Router<M extends Backend> {
     this.use(this.acquireRegistered(tenantId), run)
 
   /**
-   * Fails unless the tenant is registered in a dedicated storage. It is what stands against a directory that is wrong:
-   * a tenant that was sent to another one's database finds itself unknown there.
+   * Fails if the storage is dedicated and the tenant not registered there. It guards against a wrong directory: a tenant
+   * that is sent to another tenant's database is unknown there.
    */
   readonly requireRegistered = (
     backend: M,
@@ -188,7 +188,7 @@ export class Router<M extends Backend> {
     })
   }
 
-  /** Runs an effect with each of the storages, a few at a time: what each of them answered. */
+  /** Runs an effect with each storage, a few at a time, and returns the answers, failures included. */
   readonly ofAll = <A, R>(
     run: (backend: M) => Effect.Effect<A, StorageUnavailable, R>
   ): Effect.Effect<ReadonlyArray<Answer<A>>, StorageUnavailable, R> =>
@@ -204,7 +204,7 @@ export class Router<M extends Backend> {
       )
     )
 
-  /** The same, where every storage must answer: what is read across tenants is never without some of them. */
+  /** Runs an effect with each storage and fails if one fails: a read across tenants never lacks some of them. */
   readonly onEvery = <A, R>(
     run: (backend: M) => Effect.Effect<A, StorageUnavailable, R>
   ): Effect.Effect<ReadonlyArray<{ readonly placement: string; readonly value: A }>, StorageUnavailable, R> =>
@@ -216,7 +216,7 @@ export class Router<M extends Backend> {
       )
     )
 
-  /** Records an access in the first storage that can be reached; in others it is recorded before they are looked at. */
+  /** Records an access in the first storage that can be reached. The others record it before they are read. */
   readonly recordAccess = (
     access: CrossTenantAccess & { readonly operation: string }
   ): Effect.Effect<string, StorageUnavailable> =>
@@ -255,7 +255,7 @@ export class Router<M extends Backend> {
     }
   }
 
-  /** Sees to it that an access is on record where it looks. One that nobody recorded is refused there. */
+  /** Records an access in a storage before it is read there. The storage refuses an access that was never recorded. */
   readonly requireAccess = (backend: M, accessId: string): Effect.Effect<void, StorageUnavailable> =>
     Effect.suspend(() => {
       const found = this.#accesses.get(accessId)
@@ -269,7 +269,7 @@ export class Router<M extends Backend> {
     })
 }
 
-/** For operations that know no unknown tenant: a tenant without a database has nothing that could be read or changed. */
+/** Turns an unknown tenant into `StorageUnavailable`, for operations that have no `UnknownTenant` in their errors. */
 export const unknownAsUnavailable =
   (operation: string) =>
   <A, E, R>(
@@ -287,7 +287,7 @@ export const unknownAsUnavailable =
         )
     )
 
-/** The first failure of several storages; a defect of one is one. */
+/** The first failure of several storages, defects included. */
 export const firstFailure = (
   answers: ReadonlyArray<Answer<unknown>>
 ): Cause.Cause<StorageUnavailable> | undefined => {
@@ -295,7 +295,7 @@ export const firstFailure = (
   return undefined
 }
 
-/** What went wrong, for the log. */
+/** The message of a cause, for the log. */
 export const problemOf = <E>(cause: Cause.Cause<E>): string => {
   const error = Cause.squash(cause)
   return error instanceof Error ? error.message : "unknown"

@@ -1,10 +1,10 @@
-/** Snapshots of tenants that are in several storages: each beside the events that it was folded from. */
+/** Snapshots of tenants in several storages. Each is stored beside the events that it was folded from. */
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { type Backend, type Router, unknownAsUnavailable } from "./router.ts"
 
 /**
- * The snapshots of all storages of a router. The tenant is the one in the key: what is taken in the background has no
- * current one.
+ * The snapshots of all storages of a router. The tenant is taken from the key, because snapshots taken in the background
+ * have no current tenant.
  */
 export const make = <M extends Backend>(router: Router<M>): SnapshotStorage["Service"] =>
   SnapshotStorage.of({

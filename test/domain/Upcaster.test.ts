@@ -323,7 +323,7 @@ describe("the upcasters of an aggregate", () => {
           Upcaster.from(Old).into([Closed], () => []),
           Upcaster.from(Opened, { version: 3 })
         ),
-      "of the versions 1 to 3 of Opened only 1, 3 are declared"
+      "Opened has versions 1 to 3, but only 1, 3 are declared"
     )
   })
 
@@ -339,7 +339,7 @@ describe("the upcasters of an aggregate", () => {
   })
 
   it("are refused if they drop what they declare, or what is an event", () => {
-    assert.throws(() => make([Opened], Upcaster.dropped("Opened")), "Opened is dropped, and declared as well")
+    assert.throws(() => make([Opened], Upcaster.dropped("Opened")), "Opened is both dropped and declared")
   })
 
   it("are refused if they go in a circle, or into two versions of one type", () => {

@@ -6,28 +6,28 @@ import { history, type Node, presentTypes } from "../eventHistory.ts"
 import { jsonReader } from "./plainReader.ts"
 import { jsonWriter } from "./plainWriter.ts"
 
-/** A path into a value, and what is wrong there. Never the value itself. */
+/** A path into a value, and the problem there. Never the value itself. */
 export interface Mismatch {
   readonly path: ReadonlyArray<string | number>
   readonly reason: string
   readonly limit: "depth" | undefined
 }
 
-/** Between an event and its JSON value. */
+/** Converts between an event and its JSON value. */
 export interface EventCodec<Event> {
-  /** The version of its schema, with which it is written. */
+  /** The schema version under which it is written. */
   readonly schemaVersion: number
   readonly encode: (event: Event) => Result.Result<unknown, Mismatch>
-  /** The JSON text of an event, of so many levels at most, where it is simple; else `encode` knows, or why there is none. */
+  /** Fast path: the JSON text of a simple event of at most so many levels. Undefined otherwise: `encode` then writes or fails. */
   readonly write: (event: Event, maxDepth: number) => string | undefined
   readonly decode: (json: unknown) => Result.Result<Event, Mismatch>
-  /** The same, of a value that `JSON.parse` has made and nobody else holds: it may become the event. */
+  /** Like `decode`, for a value from `JSON.parse` that nothing else holds: the value itself may become the event. */
   readonly decodeParsed: (json: unknown) => Result.Result<Event, Mismatch>
 }
 
-/** What events of one type are read as. */
+/** The readers of one stored event type. */
 export interface StoredType<Event> {
-  /** The present version; undefined for a type that is not written any more. */
+  /** The present version; undefined for a type that is no longer written. */
   readonly present: EventCodec<Event> | undefined
   /** The former versions. */
   readonly former: ReadonlyMap<number, FormerVersion<Event>>
@@ -37,15 +37,15 @@ export interface StoredType<Event> {
   readonly presentTypes: ReadonlySet<string>
 }
 
-/** What events of a former version are read as: any number of events of today. */
+/** Reads an event of a former version as any number of present events. */
 export type FormerVersion<Event> = (json: unknown) => Result.Result<ReadonlyArray<Event>, Mismatch>
 
-/** Between an aggregate's ids and events and what is stored. */
+/** Converts between an aggregate's ids and events and their stored form. */
 export interface AggregateCodec<Event, Id> {
   readonly encodeId: (id: Id) => Result.Result<string, Mismatch>
   /** The present types. */
   readonly events: ReadonlyMap<string, EventCodec<Event>>
-  /** All types that may be stored, except for the dropped ones. */
+  /** All types that may be stored, except the dropped ones. */
   readonly stored: ReadonlyMap<string, StoredType<Event>>
   /** Types whose events are passed over. */
   readonly dropped: ReadonlySet<string>
@@ -65,7 +65,7 @@ const mismatch = (issue: SchemaIssue.Issue): Mismatch => {
   }
 }
 
-/** Whether the stack was too small for the depth of a value. The parser wraps what is thrown inside of it. */
+/** True if the stack was too small for the depth of a value. The parser wraps errors that are thrown inside it. */
 const isOverflow = (defect: unknown): boolean =>
   defect instanceof RangeError
     ? /call stack/.test(defect.message)
@@ -73,13 +73,13 @@ const isOverflow = (defect: unknown): boolean =>
       Cause.isCause(defect.cause) &&
       defect.cause.reasons.some((reason) => Cause.isDieReason(reason) && isOverflow(reason.defect))
 
-/** A schema may throw: deep recursion overflows the stack, and user code runs inside. */
+/** Schemas may throw: deep recursion overflows the stack, and user code runs inside them. */
 const guarded =
   <A, B>(run: (input: A) => Result.Result<B, SchemaIssue.Issue>) =>
   (input: A): Result.Result<B, Mismatch> => {
     try {
       const result = run(input)
-      // not by mapError, which makes another result of a success
+      // not mapError, which allocates another result for a success
       return Result.isFailure(result) ? Result.fail(mismatch(result.failure)) : Result.succeed(result.success)
     } catch (defect) {
       return Result.fail(
@@ -103,7 +103,7 @@ const guardedWriter = (ast: SchemaAST.AST): EventCodec<unknown>["write"] => {
   }
 }
 
-/** Decodes what is simple by looking at it. */
+/** Decodes simple values by inspection, without a copy. */
 const guardedReader = <Event>(
   ast: SchemaAST.AST,
   decode: EventCodec<Event>["decode"]
@@ -115,7 +115,7 @@ const guardedReader = <Event>(
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what decoding it would give
       if (fits(json)) return Result.succeed(json as Event)
     } catch {
-      // decoding says what is wrong
+      // decoding reports the problem
     }
     return decode(json)
   }
@@ -136,7 +136,7 @@ const eventCodec = <Event extends Tagged>(
   }
 }
 
-/** A step as a schema transformation, and what comes of it checked. */
+/** A step as a schema transformation whose result is checked. */
 const stepping = (
   step: Step<never, unknown>,
   to: Schema.ConstraintDecoder<unknown>,
@@ -156,7 +156,7 @@ const nameOf = ({ eventType, schemaVersion }: Node): string => `version ${schema
 
 type Upcast = (event: Tagged) => Result.Result<ReadonlyArray<Tagged>, Mismatch>
 
-/** From an event of a version to those of today, step by step. */
+/** Upcasts an event of a version to present events, step by step. */
 const upcast = ({ next }: Node): Upcast => {
   switch (next._tag) {
     case "Present":
@@ -186,7 +186,7 @@ const upcast = ({ next }: Node): Upcast => {
   }
 }
 
-/** Compiled when the first such event is read: most programs never meet their oldest ones. */
+/** Compiled when the first such event is read, because most programs never meet their oldest events. */
 const formerVersion = (node: Node): FormerVersion<Tagged> => {
   let compiled: FormerVersion<Tagged> | undefined
   const compile = (): FormerVersion<Tagged> => {
@@ -223,7 +223,7 @@ const make = (aggregate: Aggregate.Any): AggregateCodec<Tagged, unknown> => {
   }
 }
 
-/** Codecs are compiled once per aggregate. The key is the aggregate alone: nothing in here depends on a tenant. */
+/** Codecs, compiled once per aggregate. The aggregate alone is the key, because no codec depends on a tenant. */
 const compiled = new WeakMap<object, unknown>()
 
 export const codecOf = <State, Event extends Tagged, Id>(

@@ -1,21 +1,21 @@
 /**
- * JSON values that their schema leaves as they are: objects of texts, numbers, booleans and the like, with the members that
- * they should have and no others. Decoding would make a copy of them, for several times what looking costs. Readers know
- * the simple cases only: all other schemas and values go the long way, which also knows why a value is refused.
+ * Fast path of decoding: recognises JSON values that their schema leaves unchanged, such as objects of texts, numbers and
+ * booleans with exactly the declared members. Decoding would copy them, at several times the cost. It declines all other
+ * schemas and values; the general decoder handles those and reports the errors.
  */
 import type { SchemaAST } from "effect"
 import { elementOf, isBare, meets, ofEach } from "./plainSchema.ts"
 
-/** Whether a JSON value is decoded as itself. Throws what a check of the schema throws. */
+/** True if a JSON value decodes to itself. Throws if a check of the schema throws. */
 type Fits = (value: unknown) => boolean
 
-/** Values that are texts, numbers and the like, and those that are put together from others. */
+/** Readers of leaves (texts, numbers and the like) and of composed values. */
 interface Reader {
   readonly fits: Fits
   readonly isLeaf: boolean
 }
 
-/** The reader for the values of a JSON codec; undefined if it changes them, or is not simple. */
+/** The reader for a JSON codec; undefined if the codec changes values or is not simple. */
 export const jsonReader = (ast: SchemaAST.AST): Fits | undefined => readerOf(ast)?.fits
 
 const readerOf = ofEach((ast): Reader | undefined => {
@@ -50,7 +50,7 @@ const leaf = (ast: SchemaAST.AST, checks: ReadonlyArray<SchemaAST.Check<unknown>
   fits: checks.length === 0 ? fits : (value) => fits(value) && meets(checks, value, ast)
 })
 
-/** Leaves only: of objects, the first that takes one decides which of its members are left out. */
+/** Unions of leaves only. For objects, the first matching member of the union decides which properties are left out. */
 const union = ({ types }: SchemaAST.Union): Reader | undefined => {
   const readers: Array<Fits> = []
   for (const type of types) {
@@ -93,7 +93,7 @@ const struct = ({ indexSignatures, propertySignatures }: SchemaAST.Objects): Rea
     isLeaf: false,
     fits: (value) => {
       if (typeof value !== "object" || value === null || Array.isArray(value)) return false
-      // others than those of the schema are left out of what is decoded
+      // decoding leaves out properties that the schema does not declare
       const own = Object.keys(value).length
       if (own > members.length) return false
       let there = 0

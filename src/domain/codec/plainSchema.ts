@@ -1,7 +1,7 @@
-/** What the reader and the writer of simple JSON have in common: which parts of a schema are simple. */
+/** Common to the reader and the writer of simple JSON: recognises the simple parts of a schema. */
 import type { SchemaAST } from "effect"
 
-/** What is made of a part of a schema; once, as schemas may share parts. */
+/** Results per part of a schema, computed once, because schemas may share parts. */
 export const ofEach = <A>(make: (ast: SchemaAST.AST) => A): ((ast: SchemaAST.AST) => A) => {
   const known = new WeakMap<SchemaAST.AST, { readonly made: A }>()
   return (ast) => {
@@ -11,13 +11,13 @@ export const ofEach = <A>(make: (ast: SchemaAST.AST) => A): ((ast: SchemaAST.AST
   }
 }
 
-/** Whether a part that is put together from others has no checks of its own, and takes whichever of its members fits. */
+/** True if a composed part has no checks of its own and accepts any member that fits. */
 export const isBare = (ast: SchemaAST.Union | SchemaAST.Arrays | SchemaAST.Objects): boolean =>
   (ast.checks ?? []).length === 0 &&
   ast.encodingChecks === undefined &&
   !(ast._tag === "Union" && ast.options?.mode === "oneOf")
 
-/** The type of all elements of a list; undefined if some have a type of their own. */
+/** The element type of a list; undefined if some elements have a type of their own. */
 export const elementOf = ({ elements, rest }: SchemaAST.Arrays): SchemaAST.AST | undefined => {
   const [type, more] = rest
   return more === undefined && elements.length === 0 ? type : undefined
@@ -25,7 +25,7 @@ export const elementOf = ({ elements, rest }: SchemaAST.Arrays): SchemaAST.AST |
 
 const noOptions: SchemaAST.ParseOptions = {}
 
-/** Whether a value passes the checks of its schema. Throws what a check throws. */
+/** True if a value passes the checks of its schema. Throws if a check throws. */
 export const meets = (
   checks: ReadonlyArray<SchemaAST.Check<unknown>>,
   value: unknown,

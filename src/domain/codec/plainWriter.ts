@@ -1,23 +1,23 @@
 /**
- * JSON texts of values whose schema leaves them as they are: objects of texts, numbers, booleans and the like. What takes
- * three passes otherwise, encoding, checking and writing, is one here. Writers know the simple cases only. Of all others,
- * schemas and values, they know nothing, and whoever asks goes the long way, which also knows why a value is refused.
+ * Fast path of encoding: writes JSON texts of values that their schema leaves unchanged, such as objects of texts, numbers
+ * and booleans, in one pass instead of three (encode, check, write). It declines all other schemas and values; the general
+ * encoder handles those and reports the errors.
  */
 import type { SchemaAST } from "effect"
 import { textProblem } from "../../internal/json.ts"
 import { elementOf, isBare, meets, ofEach } from "./plainSchema.ts"
 
-/** The JSON text of a value; undefined if this is not a simple case. Throws what a check of the schema throws. */
+/** The JSON text of a value; undefined if the value is not simple. Throws if a check of the schema throws. */
 type Write = (value: unknown) => string | undefined
 
 /** Writes values of a schema. */
 export interface JsonWriter {
   readonly write: Write
-  /** Levels that its values are nested at most. */
+  /** The maximum depth of its values. */
   readonly depth: number
 }
 
-/** The writer for the values of a JSON codec; undefined if it changes them, or is not simple. */
+/** The writer for a JSON codec; undefined if the codec changes values or is not simple. */
 export const jsonWriter: (ast: SchemaAST.AST) => JsonWriter | undefined = ofEach(
   (ast): JsonWriter | undefined => {
     if (ast.encoding !== undefined) return undefined
@@ -50,7 +50,7 @@ export const jsonWriter: (ast: SchemaAST.AST) => JsonWriter | undefined = ofEach
   }
 )
 
-/** Texts in which nothing has to be escaped, or refused: no quotes, backslashes, control characters and surrogates. */
+/** Texts that need no escaping and are never refused: without quotes, backslashes, control characters and surrogates. */
 const plain = /^[ !#-[\]-\uD7FF\uE000-\uFFFF]*$/
 
 const writeText = (value: unknown): string | undefined => {
@@ -77,7 +77,7 @@ const leaf = (
         }
 })
 
-/** Members of leaves give back what they are given: whichever takes a value, the text is the same. */
+/** Unions of leaves only. A leaf writes its value unchanged, so the text is the same whichever member matches. */
 const union = ({ types }: SchemaAST.Union): JsonWriter | undefined => {
   const writers = types.map(jsonWriter)
   if (!writers.every((writer) => writer?.depth === 0)) return undefined
@@ -114,7 +114,7 @@ const array = (ast: SchemaAST.Arrays): JsonWriter | undefined => {
 
 interface Member {
   readonly name: string
-  /** What stands before the value: with the first member the beginning of the object, else a comma. */
+  /** The text before the value: the opening brace for the first property, a comma for the others. */
   readonly label: string
   readonly optional: boolean
   readonly write: Write
@@ -153,7 +153,7 @@ const memberOf = (
   isFirst: boolean
 ): (Member & Pick<JsonWriter, "depth">) | undefined => {
   const writer = jsonWriter(type)
-  // names like numbers come first in objects, whatever the order of the schema is
+  // objects list integer-like names first, whatever the order of the schema is
   if (writer === undefined || typeof name !== "string" || /^(\d|__proto__$)/.test(name)) return undefined
   const label = writeText(name)
   const optional = type.context?.isOptional === true
