@@ -44,14 +44,14 @@
 \ir append/append_one_alone.sql
 
 \ir read/stored_event.sql
+\ir read/event_chunk.sql
 \ir read/stream_version.sql
 \ir read/log_head.sql
 \ir read/position_at.sql
 \ir read/read_stream.sql
 \ir read/read_log.sql
 \ir read/read_log_columns.sql
-\ir read/read_stream_contents.sql
-\ir read/read_streams_contents.sql
+\ir read/load_streams.sql
 
 \ir projections/register_projection.sql
 \ir projections/claim_projection.sql

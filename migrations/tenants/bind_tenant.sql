@@ -1,5 +1,5 @@
 -- Binding a tenant. These are the only places that bind one, with eventsourcing.append and
--- eventsourcing.read_streams_contents for the rows of each tenant of a batch: always for the transaction, never for the
+-- eventsourcing.load_streams for the rows of each tenant of a batch: always for the transaction, never for the
 -- session.
 
 -- Types are qualified wherever a function runs with the search path of its caller: a type of that name in pg_temp, where

@@ -43,7 +43,7 @@ export interface EventRow extends NewEventRow {
   readonly hash: string | null
 }
 
-/** What of an event a fold needs. */
+/** As much of an event as a fold needs. */
 export type EventContent = Pick<EventRow, "version" | "eventType" | "schemaVersion" | "payload">
 
 /** An event of some tenant. */
@@ -156,21 +156,35 @@ export interface ReadStreamRequest {
   readonly tenantId: TenantId
   readonly aggregateType: string
   readonly aggregateId: string
-  /** Lowest version, inclusive. */
+  /** Lowest version, inclusive: an integer from 0 to 2,147,483,647. */
   readonly fromVersion: number
-  /** Highest version, inclusive. */
+  /** Highest version, inclusive: an integer from 0 to 2,147,483,647. */
   readonly toVersion: number
   readonly direction: Direction
   /** At most this many rows; 1 or more. */
   readonly limit: number
 }
 
+/** The place of an event in its stream and in the tenant's log, and its id. */
+export type EventPlace = Pick<EventRow, "version" | "position" | "eventId" | "recordedAt">
+
+/** A range of one stream, forwards, to be folded. */
+export type LoadStreamRequest = Omit<ReadStreamRequest, "direction">
+
+/** Part of a stream, to be folded. `complete` may be false though nothing is behind it. */
+export interface StreamPage extends Page<EventContent> {
+  /** The id of the first event; undefined if there is none. */
+  readonly firstEventId: string | undefined
+  /** The last event; undefined if there is none. */
+  readonly last: EventPlace | undefined
+}
+
 /** A range of a tenant's log, and what of it. An empty list of types selects nothing. */
 export interface ReadLogRequest {
   readonly tenantId: TenantId
-  /** Lowest position, inclusive. */
+  /** Lowest position, inclusive: an integer from 0 to `Number.MAX_SAFE_INTEGER`. */
   readonly fromPosition: number
-  /** Highest position, inclusive. */
+  /** Highest position, inclusive: an integer from 0 to `Number.MAX_SAFE_INTEGER`. */
   readonly toPosition: number
   /** Recorded at or after this time, in milliseconds since 1970. */
   readonly recordedFrom: number | undefined
@@ -240,12 +254,10 @@ export class EventStorage extends Context.Service<
     /** One page of a stream. */
     readonly readStream: (request: ReadStreamRequest) => Effect.Effect<Page<EventRow>, ReadError>
     /**
-     * One page of a stream, forwards, as far as it is folded: for drivers that read this faster. `complete` may be false
-     * though nothing was left out. Undefined: this page is to be read with `readStream`.
+     * One page of a stream, forwards, with as much of its events as a fold needs: every load of an aggregate goes here.
+     * A page without events is complete.
      */
-    readonly readContents?: (
-      request: Omit<ReadStreamRequest, "direction">
-    ) => Effect.Effect<Page<EventContent> | undefined, ReadError>
+    readonly loadStream: (request: LoadStreamRequest) => Effect.Effect<StreamPage, ReadError>
     /** One page of a tenant's log. */
     readonly readLog: (request: ReadLogRequest) => Effect.Effect<Page<EventRow>, ReadError>
     /** The version of a stream; 0 if it has no events. */

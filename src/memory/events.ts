@@ -188,8 +188,8 @@ const pageOf = <Row>(
   limit: number,
   keep: (row: Row) => boolean
 ): EventStorage.Page<Row> => {
-  const first = Math.max(1, Math.ceil(from))
-  const last = Math.min(rows.length, Math.floor(to))
+  const first = Math.max(1, from)
+  const last = Math.min(rows.length, to)
   const page: Array<Row> = []
   const step = direction === "forwards" ? 1 : -1
   for (let at = direction === "forwards" ? first : last; at >= first && at <= last; at += step) {
@@ -258,6 +258,25 @@ export const make = Effect.fnUntraced(function* (
           () => true
         )
       ),
+    loadStream: ({ aggregateId, aggregateType, fromVersion, limit, tenantId, toVersion }) =>
+      Effect.sync(() => {
+        const stream = logs.get(tenantId)?.stream(aggregateType, aggregateId) ?? []
+        const first = Math.max(fromVersion, 1) - 1
+        const end = Math.min(toVersion, stream.length)
+        const rows = stream.slice(first, Math.max(Math.min(first + limit, end), first))
+        const last = rows.at(-1)
+        return {
+          rows,
+          complete: first + rows.length >= end,
+          firstEventId: rows[0]?.eventId,
+          last: last && {
+            version: last.version,
+            position: last.position,
+            eventId: last.eventId,
+            recordedAt: last.recordedAt
+          }
+        }
+      }),
     readLog: (request) =>
       Effect.sync(() => {
         const log = logs.get(request.tenantId)
@@ -340,7 +359,7 @@ export const make = Effect.fnUntraced(function* (
           const rows: Array<EventStorage.TenantEventRow> = []
           for (const tenantId of sortedTenants()) {
             if (after !== undefined && tenantId < after.tenantId) continue
-            const from = tenantId === after?.tenantId ? Math.max(after.position, 0) : 0
+            const from = tenantId === after?.tenantId ? after.position : 0
             for (const row of logs.get(tenantId)?.events.slice(from, from + limit + 1) ?? []) {
               if (rows.length === limit) return Effect.succeed({ rows, complete: false })
               rows.push({ ...row, tenantId })

@@ -1,5 +1,5 @@
-/** Pages of events that come in chunks, each a row with its events as columns: see `migrations/0014_reading.sql`. */
-import type { EventContent, EventRow, Page } from "../driver/EventStorage.ts"
+/** Pages of events that come in chunks, each a row with its events as columns: see `migrations/read/event_chunk.sql`. */
+import type { EventContent, EventPlace, EventRow, Page, StreamPage } from "../driver/EventStorage.ts"
 
 type Sparse = readonly [values: ReadonlyArray<string> | null, positions: ReadonlyArray<number> | null]
 
@@ -32,35 +32,23 @@ export const readLogColumnsSql: string =
   "causation_ids_at, metadata, metadata_at, tags, tags_at, hashes, hashes_at " +
   "from eventsourcing.read_log_columns($1::uuid, $2::bigint, $3::bigint, $4::text[], $5::text[], $6::integer, $7::bigint)"
 
-/** The columns of {@link readStreamContentsSql}. */
-export type ContentsChunk = readonly [
-  firstVersion: number,
-  eventTypes: ReadonlyArray<string>,
-  schemaVersions: ReadonlyArray<number>,
-  payloads: ReadonlyArray<string | null>,
-  complete: boolean
+/** The columns of {@link loadStreamsSql}: those of events are null if there are none. */
+export type StreamChunk = readonly [
+  request: number,
+  events: number,
+  complete: boolean,
+  firstVersion: number | null,
+  lastPosition: number | null,
+  eventIds: Uint8Array | null,
+  lastRecordedAt: Uint8Array | null,
+  eventTypes: string | null,
+  schemaVersions: ReadonlyArray<number> | null,
+  payloads: string | null
 ]
 
-export const readStreamContentsSql: string =
-  "select first_version, event_types, schema_versions, payloads, complete " +
-  "from eventsourcing.read_stream_contents($1::uuid, $2::text, $3::text, $4::integer, $5::integer, $6::integer, $7::bigint)"
-
-/** The columns of {@link readStreamsContentsSql}. */
-export type StreamContents =
-  | readonly [request: number, ...ContentsChunk]
-  | readonly [
-      request: number,
-      firstVersion: null,
-      eventTypes: null,
-      schemaVersions: null,
-      payloads: null,
-      complete: boolean
-    ]
-
-export const readStreamsContentsSql: string =
-  "select request, first_version, event_types, schema_versions, payloads, complete " +
-  "from eventsourcing.read_streams_contents($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[], " +
-  "$6::integer[], $7::bigint)"
+export const loadStreamsSql: string =
+  "select request, events, complete, versions[1], positions[1], raw_event_ids, recorded_at, event_types, schema_versions, payloads " +
+  "from eventsourcing.load_streams($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint)"
 
 const uuidLength = 36
 const noTags: ReadonlyArray<string> = Object.freeze([])
@@ -168,31 +156,60 @@ export const logPage = (chunks: ReadonlyArray<LogChunk>, limit: number): Page<Ev
   return rows.length > limit ? { rows: rows.slice(0, limit), complete: false } : { rows, complete: true }
 }
 
-/** What is to be folded. Undefined as for {@link logPage}. */
-export const contentsPage = (chunks: ReadonlyArray<ContentsChunk>): Page<EventContent> | undefined => {
-  const rows: Array<EventContent> = []
-  for (const [firstVersion, eventTypes, schemaVersions, payloads] of chunks) {
-    const eventType = at(eventTypes)
-    const schemaVersion = at(schemaVersions)
-    for (let index = 0; index < payloads.length; index++) {
-      const payload = payloads[index]
-      if (payload === null || payload === undefined)
-        return rows.length === 0 ? undefined : { rows, complete: false }
-      rows.push({
-        version: firstVersion + index,
-        eventType: eventType(index) ?? "",
-        schemaVersion: schemaVersion(index) ?? 0,
-        payload
-      })
-    }
-  }
-  return { rows, complete: chunks.at(-1)?.[4] ?? true }
+/** What joins the texts of a column. */
+const separator = "\u001f"
+
+/** The texts of a column; undefined if one of them contains what joins them. A chunk of one event has its text as it is. */
+const split = (column: string, events: number): ReadonlyArray<string> | undefined => {
+  if (events === 1) return [column]
+  const texts = column.split(separator)
+  return texts.length === events ? texts : undefined
 }
 
-/** What is to be folded of one of several streams. Undefined as for {@link logPage}. */
-export const streamContentsPage = (row: StreamContents): Page<EventContent> | undefined => {
-  const [, firstVersion, eventTypes, schemaVersions, payloads, complete] = row
-  return firstVersion === null
-    ? { rows: [], complete }
-    : contentsPage([[firstVersion, eventTypes, schemaVersions, payloads, complete]])
+const hexadecimal = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
+
+/** The id of an event, of the ids as they are sent. */
+const eventIdAt = (ids: Uint8Array, index: number): string => {
+  let id = ""
+  for (let byte = 0; byte < 16; byte++) {
+    if (byte === 4 || byte === 6 || byte === 8 || byte === 10) id += "-"
+    id += hexadecimal[ids[index * 16 + byte] ?? 0] ?? ""
+  }
+  return id
+}
+
+/**
+ * The page of a stream that its chunks make. Undefined if an event type contains what joins them: then the events are to be
+ * loaded one by one.
+ */
+export const streamPage = (chunks: ReadonlyArray<StreamChunk>): StreamPage | undefined => {
+  const rows: Array<EventContent> = []
+  let complete = true
+  let firstEventId: string | undefined
+  let last: EventPlace | undefined
+  for (const chunk of chunks) {
+    const [, events, isComplete, firstVersion, position, ids, recordedAt, types, schemaVersions, texts] =
+      chunk
+    complete = isComplete
+    if (firstVersion === null || position === null || ids === null || recordedAt === null) break
+    const eventTypes = types === null ? undefined : split(types, events)
+    const payloads = texts === null ? undefined : split(texts, events)
+    if (eventTypes === undefined || payloads === undefined || schemaVersions === null) return undefined
+    for (let index = 0; index < events; index++) {
+      rows.push({
+        version: firstVersion + index,
+        eventType: eventTypes[index] ?? "",
+        schemaVersion: schemaVersions[index] ?? 0,
+        payload: payloads[index] ?? ""
+      })
+    }
+    firstEventId ??= eventIdAt(ids, 0)
+    last = {
+      version: firstVersion + events - 1,
+      position,
+      eventId: eventIdAt(ids, events - 1),
+      recordedAt: times(recordedAt)(0)
+    }
+  }
+  return { rows, complete, firstEventId, last }
 }

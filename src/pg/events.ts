@@ -15,6 +15,7 @@ import * as pgLoading from "./load.ts"
 import * as pgRead from "./read.ts"
 import { type StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
+import { clampPosition } from "../driver/queryMatch.ts"
 import * as PgCheck from "./PgCheck.ts"
 import * as deadlines from "./deadlines.ts"
 import * as PgTenant from "./PgTenant.ts"
@@ -165,10 +166,7 @@ export const make = (
 
     return EventStorage.EventStorage.of({
       ...reading,
-      readContents:
-        loads === undefined || !pgRead.comeInColumns(pageBytes)
-          ? reading.readContents
-          : pgLoading.make(sql, reading.readContents, { limits: loads, pageBytes, fork }),
+      loadStream: pgLoading.make(sql, { limits: loads, pageBytes, fork }),
       changes: growth.changes,
       append,
       streamVersion: ({ tenantId, aggregateType, aggregateId }) =>
@@ -187,7 +185,7 @@ export const make = (
             "read the head of a log",
             tenantId,
             'select "position", event_id, event_id_at from eventsourcing.log_head($1::uuid, $2::bigint)',
-            [at === undefined ? null : pgRead.toBigint(at)]
+            [at === undefined ? null : BigInt(clampPosition(at))]
           ),
           ([row]) => ({ position: row?.[0] ?? 0, eventId: row?.[1] ?? null, eventIdAt: row?.[2] ?? null })
         ),

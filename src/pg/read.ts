@@ -131,9 +131,7 @@ type AcrossTenants = <Row>(
 ) => Effect.Effect<ReadonlyArray<Row>, StorageUnavailable>
 
 /** The reading of events of a driver. */
-type Reading = Required<
-  Pick<EventStorage.EventStorage["Service"], "readStream" | "readContents" | "readLog" | "readAllLogs">
->
+type Reading = Pick<EventStorage.EventStorage["Service"], "readStream" | "readLog" | "readAllLogs">
 
 export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes: bigint): Reading => {
   const inColumns = comeInColumns(pageBytes)
@@ -153,8 +151,8 @@ export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes
       return Effect.undefined
     return Effect.map(
       ofTenant<pgColumns.LogChunk>("read a log", request.tenantId, pgColumns.readLogColumnsSql, [
-        toBigint(Math.ceil(request.fromPosition)),
-        toBigint(Math.floor(request.toPosition)),
+        BigInt(request.fromPosition),
+        BigInt(request.toPosition),
         request.aggregateTypes ?? null,
         request.eventTypes ?? null,
         oneMore(limit),
@@ -167,8 +165,8 @@ export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes
   const logRows = (request: EventStorage.ReadLogRequest) =>
     Effect.map(
       ofTenant<EventColumns>("read a log", request.tenantId, readLogSql, [
-        toBigint(Math.ceil(request.fromPosition)),
-        toBigint(Math.floor(request.toPosition)),
+        BigInt(request.fromPosition),
+        BigInt(request.toPosition),
         toDate(request.recordedFrom),
         toDate(request.recordedBefore),
         request.aggregateTypes ?? null,
@@ -187,33 +185,14 @@ export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes
         ofTenant<StreamColumns>("read a stream", request.tenantId, readStreamSql, [
           request.aggregateType,
           request.aggregateId,
-          clampVersion(Math.ceil(request.fromVersion)),
-          clampVersion(Math.floor(request.toVersion)),
+          request.fromVersion,
+          request.toVersion,
           request.direction === "backwards",
           request.limit,
           pageBytes
         ]),
         (rows) => streamPage(rows, request)
       ),
-    readContents: (request) =>
-      inColumns
-        ? Effect.map(
-            ofTenant<pgColumns.ContentsChunk>(
-              "read a stream",
-              request.tenantId,
-              pgColumns.readStreamContentsSql,
-              [
-                request.aggregateType,
-                request.aggregateId,
-                clampVersion(Math.ceil(request.fromVersion)),
-                clampVersion(Math.floor(request.toVersion)),
-                request.limit,
-                pageBytes
-              ]
-            ),
-            pgColumns.contentsPage
-          )
-        : Effect.undefined,
     readLog: (request) =>
       Effect.flatMap(logColumns(request), (page) =>
         page === undefined ? logRows(request) : Effect.succeed(page)
@@ -223,7 +202,7 @@ export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes
         acrossTenants<readonly [TenantId, ...EventColumns]>("read all logs", readAllLogsSql, [
           accessId,
           after?.tenantId ?? null,
-          toBigint(Math.floor(after?.position ?? 0)),
+          BigInt(after?.position ?? 0),
           limit,
           pageBytes
         ]),
@@ -236,17 +215,11 @@ export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes
 }
 
 /** Whether pages of a size come in chunks. Those of smaller ones would have room for small events only. */
-export const comeInColumns = (pageBytes: bigint): boolean => pageBytes >= 1n << 20n
+const comeInColumns = (pageBytes: bigint): boolean => pageBytes >= 1n << 20n
 
 const maxInteger = 2_147_483_647
 
 /** A page is read with one more, which says whether there are more. */
 export const oneMore = (limit: number): number => Math.min(limit + 1, maxInteger)
-
-/** Versions out of the range of `integer` select what the nearest one does: nothing more. */
-export const clampVersion = (version: number): number => Math.min(Math.max(version, 0), maxInteger)
-
-export const toBigint = (position: number): bigint =>
-  BigInt(Math.min(Math.max(position, 0), Number.MAX_SAFE_INTEGER))
 
 export const toDate = (time: number | undefined): Date | null => (time === undefined ? null : new Date(time))

@@ -59,8 +59,7 @@ export const make = <M extends Backend>(
   return EventStorage.EventStorage.of({
     append: (request) => router.ofTenant(request.tenantId, ({ events }) => events.append(request)),
     readStream: (request) => read("read a stream", request.tenantId, (events) => events.readStream(request)),
-    readContents: (request) =>
-      read("read a stream", request.tenantId, (events) => events.readContents?.(request) ?? Effect.undefined),
+    loadStream: (request) => read("load a stream", request.tenantId, (events) => events.loadStream(request)),
     readLog: (request) => read("read a log", request.tenantId, (events) => events.readLog(request)),
     streamVersion: (request) =>
       read("read a version", request.tenantId, (events) => events.streamVersion(request)),

@@ -14,7 +14,7 @@ import { importEvents } from "./importEvents.ts"
 import { paged } from "./pages.ts"
 import { spanned } from "./spanned.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
-import { eventFilter, makeReader } from "./read.ts"
+import { eventFilter, makeReader, wholePosition } from "./read.ts"
 import { checkCommandKey, makeWriter, storedStream } from "./append.ts"
 import { recordAccess } from "./crossTenant.ts"
 import type {
@@ -51,7 +51,8 @@ export type {
   AppendedOf,
   StreamKey
 } from "./append.ts"
-export type { ReadOptions, EventPlace, VersionRange, LogRange } from "./read.ts"
+export type { EventPlace } from "../driver/EventStorage.ts"
+export type { ReadOptions, VersionRange, LogRange } from "./read.ts"
 export type { FoldedState, FoldRequest, Folded, FoldError } from "./fold.ts"
 export { ImportFailed } from "./importEvents.ts"
 export type { ImportedEvents, ImportError, ImportOptions, Imported } from "./importEvents.ts"
@@ -154,16 +155,21 @@ export class EventStore extends Context.Service<
      * **Details**
      *
      * Most callers want `Repository.load`, which also uses snapshots. The version is that of the last event in the range,
-     * even if an upcaster drops it. Without `confirm`, `inspect` and `withLast` only version, type and payload are read.
+     * even if an upcaster drops it. Without `inspect` only version, type and payload of the events are read.
      *
      * **Gotchas**
      *
-     * Fails with `PositionDiverged` only with `confirm`. `from` is taken as it is given: without `confirm` nothing tells
-     * that it is a state of this stream.
+     * `from` is taken as it is given: without `confirm` nothing tells that it is a state of this stream.
      */
-    readonly fold: <Type extends string, State, Payload extends Event.Tagged, Id>(
-      request: FoldRequest<Type, State, Payload, Id>
-    ) => Effect.Effect<Folded<State>, FoldError, CurrentTenant>
+    readonly fold: <
+      Type extends string,
+      State,
+      Payload extends Event.Tagged,
+      Id,
+      Confirm extends EventStorage.EventPlace | undefined = undefined
+    >(
+      request: FoldRequest<Type, State, Payload, Id, Confirm>
+    ) => Effect.Effect<Folded<State>, FoldError<Confirm>, CurrentTenant>
     /** The events of the given aggregates in the tenant's log, in its order. */
     readonly readLog: <const As extends ReadonlyArray<Aggregate.Any>>(
       request: { readonly aggregates: As } & LogRange & ReadOptions
@@ -330,7 +336,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         Stream.unwrap(
           Effect.map(recordAccess(storage, "EventStore.readAllLogsJson"), (accessId) =>
             paged({
-              start: request?.after,
+              start: request?.after && { ...request.after, position: wholePosition(request.after.position) },
               pageSize,
               read: (after, limit) => storage.readAllLogs({ accessId, after, limit }),
               next: (last) => ({ tenantId: last.tenantId, position: last.position }),

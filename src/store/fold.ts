@@ -3,11 +3,11 @@ import { Effect, Result, Stream } from "effect"
 import { currentTenant } from "../domain/currentTenant.ts"
 import type * as Event from "../domain/Event.ts"
 import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
-import type { EventContent, EventRow } from "../driver/EventStorage.ts"
+import type { EventPlace, EventRow, StreamPage } from "../driver/EventStorage.ts"
 import { type InvalidId, PositionDiverged, type ReadError, type Undecodable } from "../driver/StoreError.ts"
 import { type StreamKey, storedStream } from "./append.ts"
 import * as decode from "./decode.ts"
-import { type EventPlace, eventRef, type Reader, type StoredStream, type VersionRange } from "./read.ts"
+import { placeOf, type Reader, type StoredStream, type VersionRange } from "./read.ts"
 
 /** A state of an aggregate, and the version of its stream that it is of. */
 export interface FoldedState<out State> {
@@ -17,53 +17,50 @@ export interface FoldedState<out State> {
 }
 
 /** A stream to fold. */
-export interface FoldRequest<Type extends string, State, Payload extends Event.Tagged, Id> extends StreamKey<
-  Type,
+export interface FoldRequest<
+  Type extends string,
   State,
-  Payload,
-  Id
-> {
+  Payload extends Event.Tagged,
+  Id,
+  out Confirm extends EventPlace | undefined = EventPlace | undefined
+> extends StreamKey<Type, State, Payload, Id> {
   /** Fold the events behind this state. Default: all, from the initial state. */
   readonly from?: FoldedState<NoInfer<State>> | undefined
   /** Highest version, inclusive. Default: the end of the stream. */
   readonly toVersion?: number | undefined
   /** The event with the version of `from`. It is read again, and another one there is `PositionDiverged`. */
-  readonly confirm?: EventPlace | undefined
-  /** Also name the last event. Without it less is read of each event. Default: false. */
-  readonly withLast?: boolean | undefined
+  readonly confirm?: Confirm | undefined
   /** Receives each event that is folded. */
   readonly inspect?: ((envelope: Event.Envelope<Payload, Type>) => void) | undefined
 }
 
 /** A folded stream. */
 export interface Folded<out State> extends FoldedState<State> {
-  /** The last event that was read, even if an upcaster drops it; undefined if there was none. Certain only with `withLast`. */
+  /** The last event that was read, even if an upcaster drops it; undefined if there was none. */
   readonly last: EventPlace | undefined
 }
 
-/** The failures of a fold. `PositionDiverged` occurs only with `confirm`. */
-export type FoldError = ReadError | Undecodable | InvalidId | PositionDiverged
+/** The failures of a fold, with an event to confirm or without. */
+export type FoldError<Confirm = EventPlace> =
+  | ReadError
+  | Undecodable
+  | InvalidId
+  | (Confirm extends undefined ? never : PositionDiverged)
 
-const isSame = (one: EventPlace, other: EventPlace): boolean =>
-  one.version === other.version &&
-  one.position === other.position &&
-  one.eventId === other.eventId &&
-  one.recordedAt === other.recordedAt
-
-const diverged = (tenantId: TenantId, expected: EventPlace, actual: EventPlace | undefined) =>
+const diverged = (tenantId: TenantId, expected: EventPlace, actual: string | undefined) =>
   new PositionDiverged({
     tenantId,
     position: expected.position,
     expected: expected.eventId,
-    actual: actual?.eventId ?? null
+    actual: actual ?? null
   })
 
 export const makeFolder = (reader: Reader) => {
-  /** Fast path for a stream of one page: no `Stream`, and no envelopes unless someone inspects them. */
+  /** Folds full rows: for callers that see the events, and from one on that cannot be decoded, for its error. */
   const foldRows = <Type extends string, State, Payload extends Event.Tagged, Id>(
     { aggregate, confirm, inspect, toVersion }: FoldRequest<Type, State, Payload, Id>,
     key: StoredStream,
-    from: FoldedState<State>
+    from: Folded<State>
   ): Effect.Effect<Folded<State>, FoldError> => {
     let { state } = from
     let last: EventRow | undefined
@@ -71,8 +68,13 @@ export const makeFolder = (reader: Reader) => {
       rows: ReadonlyArray<EventRow>
     ): decode.Decoded<never, Undecodable | PositionDiverged> => {
       const [first] = rows
-      if (last === undefined && first !== undefined && confirm !== undefined && !isSame(first, confirm))
-        return { events: [], failure: diverged(key.tenantId, confirm, first) }
+      if (
+        last === undefined &&
+        first !== undefined &&
+        confirm !== undefined &&
+        first.eventId !== confirm.eventId
+      )
+        return { events: [], failure: diverged(key.tenantId, confirm, first.eventId) }
       last = rows.at(-1) ?? last
       if (inspect === undefined)
         return decode.eachPayload(key.tenantId, aggregate, rows, ({ version }, payload) => {
@@ -87,9 +89,9 @@ export const makeFolder = (reader: Reader) => {
       return { events: [], ...page }
     }
     const result = (): Effect.Effect<Folded<State>, PositionDiverged> => {
-      if (last !== undefined) return Effect.succeed({ state, version: last.version, last: eventRef(last) })
+      if (last !== undefined) return Effect.succeed({ state, version: last.version, last: placeOf(last) })
       return confirm === undefined
-        ? Effect.succeed({ ...from, last: undefined })
+        ? Effect.succeed(from)
         : Effect.fail(diverged(key.tenantId, confirm, undefined))
     }
     const range: VersionRange = { fromVersion: confirm?.version ?? from.version + 1, toVersion }
@@ -105,46 +107,57 @@ export const makeFolder = (reader: Reader) => {
     })
   }
 
-  /**
-   * Fast path for folding alone: reads version, type and payload only. At the first event that cannot be decoded it falls
-   * back to full rows, which the error needs.
-   */
+  /** Folds version, type and payload, which is all that is read. Most streams have one page, and need no `Stream`. */
   const foldContents = <Type extends string, State, Payload extends Event.Tagged, Id>(
     request: FoldRequest<Type, State, Payload, Id>,
     key: StoredStream,
-    from: FoldedState<State>
+    from: Folded<State>
   ): Effect.Effect<Folded<State>, FoldError> => {
-    const { aggregate, toVersion } = request
-    let reached: Folded<State> = { state: from.state, version: from.version, last: undefined }
-    const foldPage = (rows: ReadonlyArray<EventContent>): boolean => {
-      const last = rows.at(-1)
-      const folded = decode.foldContents(aggregate, rows, reached.state)
-      if (last !== undefined && folded !== undefined)
-        reached = { state: folded.state, version: last.version, last: undefined }
+    const { aggregate, confirm, toVersion } = request
+    let reached = from
+    const foldPage = ({ last, rows }: StreamPage): boolean => {
+      if (last === undefined) return true
+      // the event that was confirmed is in the state
+      const events = rows[0]?.version === reached.version ? rows.slice(1) : rows
+      const folded = decode.foldContents(aggregate, events, reached.state)
+      if (folded !== undefined) reached = { state: folded.state, version: last.version, last }
       return folded !== undefined
     }
-    const asRows = Effect.suspend(() => foldRows(request, key, reached))
+    const asRows = Effect.suspend(() => foldRows({ ...request, confirm: undefined }, key, reached))
     return Effect.flatMap(
-      reader.readContents(key, { fromVersion: from.version + 1, toVersion }),
+      reader.loadStreamOnce(key, { fromVersion: confirm?.version ?? from.version + 1, toVersion }),
       (page): Effect.Effect<Folded<State>, FoldError> => {
-        if (page === undefined || !foldPage(page.rows)) return asRows
+        if (confirm !== undefined && page.firstEventId !== confirm.eventId)
+          return Effect.fail(diverged(key.tenantId, confirm, page.firstEventId))
+        if (!foldPage(page)) return asRows
         if (page.complete) return Effect.succeed(reached)
         return reader
-          .readAllContents(key, { fromVersion: reached.version + 1, toVersion }, foldPage)
+          .loadStreamRest(key, { fromVersion: reached.version + 1, toVersion }, foldPage)
           .pipe(Effect.flatMap((all) => (all ? Effect.succeed(reached) : asRows)))
       }
     )
   }
 
-  return <Type extends string, State, Payload extends Event.Tagged, Id>(
-    request: FoldRequest<Type, State, Payload, Id>
-  ): Effect.Effect<Folded<State>, FoldError, CurrentTenant> =>
+  return <
+    Type extends string,
+    State,
+    Payload extends Event.Tagged,
+    Id,
+    Confirm extends EventPlace | undefined = undefined
+  >(
+    request: FoldRequest<Type, State, Payload, Id, Confirm>
+  ): Effect.Effect<Folded<State>, FoldError<Confirm>, CurrentTenant> =>
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- without an event to confirm, none diverges
     Effect.flatMap(currentTenant, (tenantId): Effect.Effect<Folded<State>, FoldError> => {
-      const { aggregate, confirm, from = { state: aggregate.initial, version: 0 }, inspect } = request
+      const { aggregate, from, inspect } = request
       const key = storedStream(tenantId, request)
       if (Result.isFailure(key)) return Effect.fail(key.failure)
-      return confirm === undefined && inspect === undefined && request.withLast !== true
-        ? foldContents(request, key.success, from)
-        : foldRows(request, key.success, from)
-    })
+      const start: Folded<State> =
+        from === undefined
+          ? { state: aggregate.initial, version: 0, last: undefined }
+          : { state: from.state, version: from.version, last: undefined }
+      return inspect === undefined
+        ? foldContents(request, key.success, start)
+        : foldRows(request, key.success, start)
+    }) as Effect.Effect<Folded<State>, FoldError<Confirm>, CurrentTenant>
 }

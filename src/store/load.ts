@@ -2,12 +2,12 @@
 import { Effect, Result } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
-import type { EventPlace, EventStore } from "./EventStore.ts"
+import type { EventStore, Folded } from "./EventStore.ts"
 import { type InvalidId, PositionDiverged, type ReadError, type Undecodable } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import { aggregateId as encodeId } from "./encode.ts"
-import { initially, isOffered, type LoadedState, type Snapshots } from "./snapshots.ts"
+import { initially, isOffered, type LoadedState, type Offered, type Snapshots } from "./snapshots.ts"
 import type { StoredStream } from "./read.ts"
 
 /** How much is loaded, and who looks at it. */
@@ -33,47 +33,38 @@ const storedStream = <Type extends string, State, Payload extends Event.Tagged, 
       : Effect.succeed({ tenantId, aggregateType: aggregate.type, aggregateId: encoded.success })
   })
 
-export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) => {
-  /** Folds the events behind a loaded state. `confirm`: the event that state ends with must still be there. */
-  const fold = <Type extends string, State, Payload extends Event.Tagged, Id>(
-    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-    id: Id,
-    known: LoadedState<State>,
-    { inspect, toVersion }: LoadRange<Payload, Type>,
-    confirm?: EventPlace
-  ): Effect.Effect<LoadedState<State>, LoadError | PositionDiverged, CurrentTenant> =>
-    Effect.map(
-      store.fold({
-        aggregate,
-        id,
-        from: known,
-        toVersion,
-        confirm,
-        inspect,
-        // A snapshot is stored with the event that it ends with.
-        withLast: snapshots.areUsed(aggregate.type)
-      }),
-      ({ last, state, version }) => ({
-        ...known,
-        state,
-        version,
-        place: last ?? known.place,
-        read: known.read + version - known.version
-      })
-    )
+const loaded = <State>(
+  known: LoadedState<State>,
+  { last, state, version }: Folded<State>
+): LoadedState<State> => ({
+  ...known,
+  state,
+  version,
+  place: last ?? known.place,
+  read: known.read + version - known.version
+})
 
+export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) => {
   /** Reads on from what is known. */
   const readOn = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
     known: LoadedState<State>,
-    extent: LoadRange<Payload, Type>
+    { inspect, toVersion }: LoadRange<Payload, Type>
   ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> =>
-    Effect.catchIf(
-      fold(aggregate, id, known, extent),
-      (error): error is PositionDiverged => error instanceof PositionDiverged,
-      // Only a fold with an event to confirm fails so.
-      (error) => Effect.die(error)
+    Effect.map(store.fold({ aggregate, id, from: known, toVersion, inspect }), (folded) =>
+      loaded(known, folded)
+    )
+
+  /** Reads on from a snapshot, if the event that it ends with is still there. */
+  const readOnFrom = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    { known, row }: Offered<State>,
+    { inspect, toVersion }: LoadRange<Payload, Type>
+  ): Effect.Effect<LoadedState<State>, LoadError | PositionDiverged, CurrentTenant> =>
+    Effect.map(store.fold({ aggregate, id, from: known, confirm: row, toVersion, inspect }), (folded) =>
+      loaded(known, folded)
     )
 
   /** Loads an aggregate as it is, or as it was at a version. */
@@ -87,11 +78,11 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     return Effect.gen(function* () {
       const found = yield* snapshots.offer(aggregate, yield* storedStream(aggregate, id))
       if (!isOffered(found)) return yield* readOn(aggregate, id, { ...initial, useless: found }, extent)
-      const { known, row } = found
+      const { row } = found
       // It would do for another load.
       if (row.version >= (extent.inspectFrom ?? Infinity))
         return yield* readOn(aggregate, id, initial, extent)
-      return yield* fold(aggregate, id, known, extent, row).pipe(
+      return yield* readOnFrom(aggregate, id, found, extent).pipe(
         Effect.tap(() => snapshots.hit(aggregate.type, row.version)),
         Effect.catchIf(
           (error): error is PositionDiverged => error instanceof PositionDiverged,

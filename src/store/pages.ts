@@ -11,18 +11,18 @@ import { type Decoded, reportSkipped } from "./decode.ts"
  * Who wants a second page probably wants them all: from then on one page is read ahead while the one before it is decoded
  * and the consumer works. A short read, such as an aggregate's, reads nothing in vain.
  */
-export const paged = <Row, Cursor, A, E, E2>(options: {
+export const paged = <Row, More, Cursor, A, E, E2>(options: {
   readonly start: Cursor
   readonly pageSize: number
   readonly limit?: number | undefined
-  readonly read: (cursor: Cursor, limit: number) => Effect.Effect<Page<Row>, E>
+  readonly read: (cursor: Cursor, limit: number) => Effect.Effect<Page<Row> & More, E>
   readonly next: (last: Row) => Cursor
-  readonly decode: (rows: ReadonlyArray<Row>) => Decoded<A, E2>
+  readonly decode: (rows: ReadonlyArray<Row>, page: Page<Row> & More) => Decoded<A, E2>
   /** Read ahead from the first page on: for a caller that has read the page before. Default: false. */
   readonly prefetchFirstPage?: boolean | undefined
 }): Stream.Stream<A, E | E2> => {
   interface State {
-    readonly page: Effect.Effect<Page<Row>, E>
+    readonly page: Effect.Effect<Page<Row> & More, E>
     readonly cursor: Cursor
     readonly left: number
     readonly failure: E2 | undefined
@@ -30,7 +30,7 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
   }
   type Step = readonly [ReadonlyArray<A>, Option.Option<State>]
 
-  const pageAt = (cursor: Cursor, left: number): Effect.Effect<Page<Row>, E> =>
+  const pageAt = (cursor: Cursor, left: number): Effect.Effect<Page<Row> & More, E> =>
     Effect.suspend(() => options.read(cursor, Math.min(options.pageSize, left)))
 
   const step =
@@ -39,13 +39,14 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
       const { cursor, left, first } = state
       if (state.failure !== undefined) return Effect.fail(state.failure)
       if (left <= 0) return Effect.succeed([[], Option.none()])
-      return Effect.flatMap(state.page, ({ rows, complete }) => {
+      return Effect.flatMap(state.page, (page) => {
+        const { rows, complete } = page
         const last = rows.at(-1)
         const next = last === undefined ? cursor : options.next(last)
         // Without a limit all of it is wanted: then the server reads on while this page is decoded.
         const early = !first && left === Infinity && !complete && last !== undefined
         return Effect.flatMap(early ? readAhead(pageAt(next, left)) : Effect.undefined, (ahead) => {
-          const decoded = options.decode(rows)
+          const decoded = options.decode(rows, page)
           const { failure } = decoded
           const events = decoded.events.length > left ? decoded.events.slice(0, left) : decoded.events
           const following = { cursor: next, left: left - events.length, failure, first: false }
@@ -59,7 +60,7 @@ export const paged = <Row, Cursor, A, E, E2>(options: {
               : readAhead(read)
           return Effect.andThen(
             reportSkipped(decoded),
-            Effect.map(reading, (page): Step => [events, Option.some({ ...following, page })])
+            Effect.map(reading, (nextPage): Step => [events, Option.some({ ...following, page: nextPage })])
           )
         })
       })

@@ -18,15 +18,6 @@ export interface ReadOptions {
   readonly limit?: number | undefined
 }
 
-/** Where an event is, and which one it is. */
-export interface EventPlace {
-  readonly version: number
-  readonly position: number
-  readonly eventId: string
-  /** Milliseconds since 1970. */
-  readonly recordedAt: number
-}
-
 /** A range of versions, both ends inclusive. Default: the whole stream. */
 export interface VersionRange {
   readonly fromVersion?: number | undefined
@@ -57,14 +48,11 @@ export interface StoredStream {
 }
 
 /** Ends a fold of contents: the page must be read as full rows. */
-const needsFullRows = { _tag: "NeedsFullRows" } as const
+const givenUp = { _tag: "GivenUp" } as const
 
 type DecodePage<A, E> = (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
 
 export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSize: number) => {
-  const contents: NonNullable<EventStorage.EventStorage["Service"]["readContents"]> =
-    storage.readContents ?? (() => Effect.undefined)
-
   return {
     readStream: <A, E>(
       key: StoredStream,
@@ -73,8 +61,9 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       /** Read ahead from the first page on, not only behind it. */
       prefetchFirstPage = false
     ): Stream.Stream<A, ReadError | E> => {
-      const { fromVersion = 1, toVersion = maxVersion, direction = "forwards", limit } = range
-      checkIntegers({ fromVersion, toVersion, limit })
+      const { direction = "forwards", limit } = range
+      const { fromVersion, toVersion } = versions(range)
+      checkIntegers({ limit })
       return paged({
         start: direction === "forwards" ? fromVersion : toVersion,
         pageSize,
@@ -96,42 +85,37 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
     /** The first page of a stream, forwards. Most streams have no other, and need no `Stream`. */
     readStreamOnce: (
       key: StoredStream,
-      { fromVersion = 1, toVersion = maxVersion }: VersionRange
-    ): Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError> => {
-      checkIntegers({ fromVersion, toVersion })
-      return storage.readStream({ ...key, fromVersion, toVersion, direction: "forwards", limit: pageSize })
-    },
+      range: VersionRange
+    ): Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError> =>
+      storage.readStream({ ...key, ...versions(range), direction: "forwards", limit: pageSize }),
 
-    /** The first page of version, type and payload; undefined if it must be read as full rows. */
-    readContents: (
+    /** The first page of a stream, as it is folded. Most streams have no other, and need no `Stream`. */
+    loadStreamOnce: (
       key: StoredStream,
-      { fromVersion = 1, toVersion = maxVersion }: VersionRange
-    ): Effect.Effect<EventStorage.Page<EventStorage.EventContent> | undefined, ReadError> => {
-      checkIntegers({ fromVersion, toVersion })
-      return contents({ ...key, fromVersion, toVersion, limit: pageSize })
-    },
+      range: VersionRange
+    ): Effect.Effect<EventStorage.StreamPage, ReadError> =>
+      storage.loadStream({ ...key, ...versions(range), limit: pageSize }),
 
-    /** Folds page by page, reading ahead. False if a page needs full rows: the fold ended before it. */
-    readAllContents: (
+    /** Folds the pages behind the first, reading ahead. False if `foldPage` gave up. */
+    loadStreamRest: (
       key: StoredStream,
-      { fromVersion = 1, toVersion = maxVersion }: VersionRange,
-      foldPage: (rows: ReadonlyArray<EventStorage.EventContent>) => boolean
-    ): Effect.Effect<boolean, ReadError> =>
-      paged({
+      range: VersionRange,
+      foldPage: (page: EventStorage.StreamPage) => boolean
+    ): Effect.Effect<boolean, ReadError> => {
+      const { fromVersion, toVersion } = versions(range)
+      return paged({
         start: fromVersion,
         pageSize,
-        read: (cursor, limit) =>
-          Effect.flatMap(contents({ ...key, fromVersion: cursor, toVersion, limit }), (page) =>
-            page === undefined ? Effect.fail(needsFullRows) : Effect.succeed(page)
-          ),
+        read: (cursor, limit) => storage.loadStream({ ...key, fromVersion: cursor, toVersion, limit }),
         next: (last) => last.version + 1,
-        decode: (rows) => ({ events: [], failure: foldPage(rows) ? undefined : needsFullRows }),
+        decode: (_, page) => ({ events: [], failure: foldPage(page) ? undefined : givenUp }),
         prefetchFirstPage: true
       }).pipe(
         Stream.runDrain,
         Effect.as(true),
-        Effect.catchTag("NeedsFullRows", () => Effect.succeed(false))
-      ),
+        Effect.catchTag("GivenUp", () => Effect.succeed(false))
+      )
+    },
 
     readLog: <A, E>(
       tenantId: TenantId,
@@ -142,8 +126,9 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       /** What of it was asked for; default: all. */
       keep?: (event: A) => boolean
     ): Stream.Stream<A, ReadError | E> => {
-      const { fromPosition = 1, toPosition = Number.MAX_SAFE_INTEGER, direction = "forwards", limit } = range
-      checkIntegers({ fromPosition, toPosition, limit })
+      const { direction = "forwards", limit } = range
+      const { fromPosition, toPosition } = positions(range)
+      checkIntegers({ limit })
       const query = range.query === undefined ? undefined : eventQuery.toStorage(range.query)
       const aggregateTypes = eventQuery.aggregateTypes(range.query, types.aggregateTypes)
       return paged({
@@ -176,13 +161,40 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
 /** The reading half of the typed store. */
 export type Reader = ReturnType<typeof makeReader>
 
-/** Drivers would differ about other numbers; infinity does as an end. A wrong one is a defect. */
+/** Ends of ranges and limits are integers; infinity stands for no end. Any other number is a defect. */
 export const checkIntegers = (numbers: Readonly<Record<string, number | undefined>>): void => {
   for (const [name, value] of Object.entries(numbers)) {
     if (value !== undefined && !Number.isInteger(value) && Math.abs(value) !== Infinity)
       throw new RangeError(`${name} must be an integer`)
   }
 }
+
+/** The nearest number of a driver's range: it selects the same. */
+const within = (value: number, highest: number): number => Math.min(Math.max(value, 0), highest)
+
+const versions = ({
+  fromVersion = 1,
+  toVersion = maxVersion
+}: VersionRange): { readonly fromVersion: number; readonly toVersion: number } => {
+  checkIntegers({ fromVersion, toVersion })
+  return { fromVersion: within(fromVersion, maxVersion), toVersion: within(toVersion, maxVersion) }
+}
+
+const positions = ({
+  fromPosition = 1,
+  toPosition = maxPosition
+}: LogRange): { readonly fromPosition: number; readonly toPosition: number } => {
+  checkIntegers({ fromPosition, toPosition })
+  return { fromPosition: within(fromPosition, maxPosition), toPosition: within(toPosition, maxPosition) }
+}
+
+/** The position of a cursor, as a driver takes it. */
+export const wholePosition = (position: number): number => {
+  checkIntegers({ position })
+  return within(position, maxPosition)
+}
+
+const maxPosition = Number.MAX_SAFE_INTEGER
 
 /** Keeps the events that a range selects: an upcaster may have turned one stored type into several. */
 export const eventFilter = ({
@@ -195,9 +207,9 @@ export const eventFilter = ({
         (eventTypes === undefined || eventTypes.includes(envelope.payload._tag)) &&
         (query === undefined || query.matches(envelope))
 
-export const eventRef = ({ eventId, position, recordedAt, version }: EventStorage.EventRow): EventPlace => ({
-  version,
-  position,
+export const placeOf = ({
   eventId,
-  recordedAt
-})
+  position,
+  recordedAt,
+  version
+}: EventStorage.EventRow): EventStorage.EventPlace => ({ version, position, eventId, recordedAt })

@@ -5,11 +5,11 @@ import { EventStorage, type EventRow, type NewEventRow, type Page } from "../../
 import {
   append,
   contentsOf,
-  contentsPage,
   event,
   events,
+  loadAll,
+  loadStream,
   newTenant,
-  readContents,
   readLog,
   readStream,
   stream
@@ -103,25 +103,19 @@ describe.each(sqlBackends)("on $name", (backend) => {
       })
     )
 
-    it.effect("a stream is folded from the same contents, and rows are asked for where they are needed", () =>
+    it.effect("a stream is loaded as it is read, with large events and pages of any size", () =>
       Effect.gen(function* () {
         const tenant = newTenant()
         yield* append(tenant, stream("one", varied(300)))
         yield* append(tenant, stream("large", events(130)))
         const large = { payload: payloadOf(100_000) }
         yield* append(tenant, stream("large", [event(large), event(), event(large)], "any"))
-        for (const [id, needed] of [
-          ["one", 0],
-          ["large", 2]
-        ] as const) {
+        yield* append(tenant, stream("larger", events(40, large)))
+        for (const id of ["one", "large", "larger", "none"]) {
           const expected = contentsOf((yield* readStream(tenant, id, { limit: 1000 })).rows)
           for (const limit of [50, 128, 300, 1000])
-            assert.deepStrictEqual(yield* readContents(tenant, id, { limit }), {
-              found: expected,
-              asked: needed
-            })
+            assert.deepStrictEqual(yield* loadAll(tenant, id, { limit }), expected)
         }
-        assert.deepStrictEqual(yield* readContents(tenant, "none", { limit: 10 }), { found: [], asked: 0 })
       })
     )
   })
@@ -135,11 +129,11 @@ describe.each(sqlBackends)("on $name", (backend) => {
           yield* append(tenant, stream("one", events(3)))
           const found = yield* Effect.forEach(
             ["one", "one", "refused\0", "one", "none"],
-            (id) => Effect.result(readContents(tenant, id)),
+            (id) => Effect.result(loadAll(tenant, id)),
             { concurrency: "unbounded" }
           )
           assert.deepStrictEqual(
-            found.map((read) => (Result.isSuccess(read) ? read.success?.found.length : read.failure._tag)),
+            found.map((read) => (Result.isSuccess(read) ? read.success.length : read.failure._tag)),
             [3, 3, "StorageUnavailable", 3, 0]
           )
         })
@@ -156,13 +150,13 @@ describe.each(sqlBackends)("on $name", (backend) => {
             () =>
               Effect.whileLoop({
                 while: () => !done,
-                body: () => contentsPage(large, "one", { limit: 1 }),
+                body: () => loadStream(large, "one", { limit: 1 }),
                 step: () => {}
               }),
             { concurrency: "unbounded", discard: true }
           ).pipe(Effect.forkChild)
           for (let n = 0; n < 10; n++)
-            assert.lengthOf((yield* contentsPage(small, "one", { limit: 5 }))?.rows ?? [], 3)
+            assert.lengthOf((yield* loadStream(small, "one", { limit: 5 })).rows, 3)
           done = true
           yield* Fiber.join(flood)
         })
@@ -172,11 +166,11 @@ describe.each(sqlBackends)("on $name", (backend) => {
         Effect.gen(function* () {
           const tenant = newTenant()
           yield* append(tenant, stream("one", events(3)))
-          const pages = yield* Effect.forEach([1, 0, 0], (limit) => contentsPage(tenant, "one", { limit }), {
+          const pages = yield* Effect.forEach([1, 0, 0], (limit) => loadStream(tenant, "one", { limit }), {
             concurrency: "unbounded"
           })
           assert.deepStrictEqual(
-            pages.map((one) => [one?.rows.length, one?.complete]),
+            pages.map((one) => [one.rows.length, one.complete]),
             [
               [1, false],
               [0, true],
@@ -190,7 +184,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
         Effect.gen(function* () {
           const [tenant, other] = [newTenant(), newTenant()]
           yield* append(other, stream("one", events(1)))
-          const others = Effect.forEach(Array.from({ length: 20 }), () => readContents(other, "one"), {
+          const others = Effect.forEach(Array.from({ length: 20 }), () => loadAll(other, "one"), {
             concurrency: "unbounded"
           })
           const inTransaction = PgTenant.transaction(
@@ -198,21 +192,21 @@ describe.each(sqlBackends)("on $name", (backend) => {
               yield* append(tenant, stream("one", events(2)))
               return yield* Effect.forEach(
                 [tenant, tenant, tenant],
-                (one) => Effect.result(readContents(one, "one")),
+                (one) => Effect.result(loadAll(one, "one")),
                 { concurrency: "unbounded" }
               )
             })
           ).pipe(Tenant.provide(tenant))
           const [own, theirs] = yield* Effect.all([inTransaction, others], { concurrency: 2 })
           const { tenantId } = yield* mismatches(
-            PgTenant.transaction(readContents(other, "one")).pipe(Tenant.provide(tenant))
+            PgTenant.transaction(loadAll(other, "one")).pipe(Tenant.provide(tenant))
           )
           assert.strictEqual(tenantId, other)
           assert.deepStrictEqual(
-            own.map((read) => (Result.isSuccess(read) ? read.success?.found.length : read.failure._tag)),
+            own.map((read) => (Result.isSuccess(read) ? read.success.length : read.failure._tag)),
             [2, 2, 2]
           )
-          for (const read of theirs) assert.lengthOf(read?.found ?? [], 1)
+          for (const read of theirs) assert.lengthOf(read, 1)
         })
       )
     }
@@ -240,8 +234,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
             (yield* pagesOf(full, 1000)).map(({ rows }) => rows.length),
             [256]
           )
-          const read = yield* readContents(tenant, "one", { limit: 1000 })
-          assert.lengthOf(read?.found ?? [], 300)
+          assert.lengthOf(yield* loadAll(tenant, "one", { limit: 1000 }), 300)
         })
       )
 
@@ -251,12 +244,12 @@ describe.each(sqlBackends)("on $name", (backend) => {
           const ids = Array.from({ length: 12 }, (_, n) => `${n}`)
           for (const [n, id] of ids.entries())
             yield* append(tenant, stream(id, events(40 + n, { payload: payloadOf(8_000) })))
-          const found = yield* Effect.forEach(ids, (id) => readContents(tenant, id, { limit: 1000 }), {
+          const found = yield* Effect.forEach(ids, (id) => loadAll(tenant, id, { limit: 1000 }), {
             concurrency: "unbounded"
           })
           assert.deepStrictEqual(
-            found.map((read) => [read?.found.length, read?.asked]),
-            ids.map((_, n) => [40 + n, 0])
+            found.map((read) => read.length),
+            ids.map((_, n) => 40 + n)
           )
         })
       )

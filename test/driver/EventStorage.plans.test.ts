@@ -8,9 +8,9 @@ import {
   access,
   append,
   batch,
-  contentsPage,
   event,
   events,
+  loadStream,
   newTenant,
   newTenants,
   position,
@@ -95,7 +95,7 @@ const operations = ({
     [
       "what is folded of a long stream",
       15,
-      contentsPage(big, "hot", { fromVersion: 9_000, toVersion: 20_000, limit: 10 })
+      loadStream(big, "hot", { fromVersion: 9_000, toVersion: 20_000, limit: 10 })
     ],
     [
       "what is folded of many streams at once",
@@ -104,8 +104,8 @@ const operations = ({
         Array.from({ length: 20 }, (_, index) => index),
         (index) =>
           index % 2 === 0
-            ? contentsPage(big, "hot", { fromVersion: 9_000 + index, toVersion: 20_000, limit: 10 })
-            : contentsPage(nth(100 + index), "case 5", { fromVersion: 1, toVersion: 20_000, limit: 10 }),
+            ? loadStream(big, "hot", { fromVersion: 9_000 + index, toVersion: 20_000, limit: 10 })
+            : loadStream(nth(100 + index), "case 5", { fromVersion: 1, toVersion: 20_000, limit: 10 }),
         { concurrency: "unbounded" }
       )
     ],

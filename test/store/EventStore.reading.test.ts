@@ -83,18 +83,20 @@ describe.each(backends)("the event store on $name, with pages of three events,",
             const seen: Array<number> = []
             const inspect = (event: Event.Envelope<unknown>) => void seen.push(event.version)
             const all = yield* store.fold({ ...fold, toVersion })
-            assert.deepStrictEqual([all.state, all.version], [state, version])
-            const named = yield* store.fold({ ...fold, toVersion, withLast: true, inspect })
             assert.deepStrictEqual(
-              { ...named, last: named.last?.version ?? 0 },
+              { ...all, last: all.last?.version ?? 0 },
               { state, version, last: version }
             )
+            assert.deepStrictEqual(yield* store.fold({ ...fold, toVersion, inspect }), all)
             assert.deepStrictEqual(seen, range(1, version))
             if (version === 0) continue
             // on from the first event, which is still there
-            const start = yield* store.fold({ ...fold, toVersion: 1, withLast: true })
+            const start = yield* store.fold({ ...fold, toVersion: 1 })
             const on = { ...fold, from: start, confirm: start.last, toVersion }
-            assert.deepStrictEqual(yield* store.fold(on), named)
+            assert.deepStrictEqual(yield* store.fold(on), all)
+            seen.length = 0
+            assert.deepStrictEqual(yield* store.fold({ ...on, inspect }), all)
+            assert.deepStrictEqual(seen, range(2, version))
           }
         }
       }).pipe(asNewTenant)
@@ -105,8 +107,8 @@ describe.each(backends)("the event store on $name, with pages of three events,",
         const store = yield* EventStore.EventStore
         yield* append("short", deposits(1))
         yield* append("long", deposits(4))
-        const from = yield* store.fold({ aggregate: Account, id: "long", toVersion: 2, withLast: true })
-        const other = yield* store.fold({ aggregate: Account, id: "long", toVersion: 3, withLast: true })
+        const from = yield* store.fold({ aggregate: Account, id: "long", toVersion: 2 })
+        const other = yield* store.fold({ aggregate: Account, id: "long", toVersion: 3 })
         const failed = (id: string, confirm: EventStore.EventPlace | undefined) =>
           flipped(store.fold({ aggregate: Account, id, from, confirm }))
         for (const [id, confirm, actual] of [
@@ -148,8 +150,8 @@ describe.each(backends)("the event store on $name, with pages of three events,",
         const store = yield* EventStore.EventStore
         yield* append("0", deposits(2))
         yield* append("1", deposits(7))
-        for (const from of [undefined, -5, 1, 4, 8, Infinity]) {
-          for (const to of [undefined, 0, 3, 7, Infinity]) {
+        for (const from of [undefined, -Infinity, -(2 ** 53), -5, 1, 4, 8, 2 ** 31, Infinity]) {
+          for (const to of [undefined, -Infinity, -1, 0, 3, 7, 2 ** 31, 2 ** 63, Infinity]) {
             const read = { aggregate: Account, id: "1", fromVersion: from, toVersion: to }
             const expected = range(Math.max(1, from ?? 1), Math.min(7, to ?? 7))
             assert.deepStrictEqual(versions(yield* collect(store.readStream(read))), expected)
@@ -194,7 +196,10 @@ describe.each(backends)("the event store on $name, with pages of three events,",
         assert.deepStrictEqual(yield* read({ eventTypes: ["Opened", "Written"] }), [1, 5, 9])
         assert.deepStrictEqual(yield* read({ fromPosition: 4, toPosition: 8 }), [4, 5, 7, 8])
         assert.deepStrictEqual(yield* read({ fromPosition: -3, toPosition: Infinity, limit: 1 }), [1])
+        assert.deepStrictEqual(yield* read({ fromPosition: -Infinity, toPosition: 2 ** 63, limit: 1 }), [1])
         assert.deepStrictEqual(yield* read({ fromPosition: 13 }), [])
+        assert.deepStrictEqual(yield* read({ fromPosition: 2 ** 63 }), [])
+        assert.deepStrictEqual(yield* read({ toPosition: -Infinity }), [])
         assert.deepStrictEqual(yield* read({ fromPosition: 8, toPosition: 4 }), [])
         assert.deepStrictEqual(yield* read({ eventTypes: [] }), [])
         assert.deepStrictEqual(yield* collect(store.readLog({ aggregates: [] })), [])
@@ -344,6 +349,7 @@ describe.each(backends)("the event store on $name, with pages of three events,",
             const read = (part: EventStore.VersionRange & EventStore.ReadOptions) =>
               Stream.runDrain(store.readStream({ aggregate: Account, id: "1", ...part }))
             for (const effect of [
+              store.fold({ aggregate: Account, id: "1", toVersion: wrong }),
               read({ limit: wrong }),
               read({ fromVersion: wrong }),
               read({ toVersion: wrong }),

@@ -152,8 +152,7 @@ export const admitting = (server: TestServer, names: ReadonlyArray<string>) =>
             ...storage,
             append: (request) => Effect.andThen(admitted(request.tenantId), storage.append(request)),
             readStream: (request) => Effect.andThen(admitted(request.tenantId), storage.readStream(request)),
-            readContents: (request) =>
-              Effect.andThen(admitted(request.tenantId), storage.readContents?.(request) ?? Effect.undefined),
+            loadStream: (request) => Effect.andThen(admitted(request.tenantId), storage.loadStream(request)),
             readLog: (request) => Effect.andThen(admitted(request.tenantId), storage.readLog(request)),
             streamVersion: (request) =>
               Effect.andThen(admitted(request.tenantId), storage.streamVersion(request)),

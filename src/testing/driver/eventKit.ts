@@ -8,11 +8,13 @@ import {
   type EventContent,
   EventStorage,
   type EventRow,
+  type LoadStreamRequest,
   type NewEventRow,
   type Page,
   type ReadLogRequest,
   type ReadStreamRequest,
   type StreamAppend,
+  type StreamPage,
   type TenantStatus
 } from "../../driver/EventStorage.ts"
 import type {
@@ -147,7 +149,7 @@ export const readStream = (
     })
   )
 
-/** What of events is folded. */
+/** As much of events as is folded. */
 export const contentsOf = (rows: ReadonlyArray<EventContent>): Array<EventContent> =>
   rows.map(({ eventType, payload, schemaVersion, version: at }) => ({
     eventType,
@@ -156,42 +158,51 @@ export const contentsOf = (rows: ReadonlyArray<EventContent>): Array<EventConten
     version: at
   }))
 
-/** A page of what is folded of a stream, of a driver that reads this apart. */
-export const contentsPage = (
+/** A page of a stream, to be folded; from its beginning unless stated otherwise. */
+export const loadStream = (
   tenantId: TenantId,
   aggregateId: string,
-  { fromVersion = 1, limit = 10_000, toVersion = 1e9 }: Partial<ReadStreamRequest> = {}
-): Effect.Effect<Page<EventContent> | undefined, ReadError, EventStorage> =>
-  EventStorage.use(
-    ({ readContents: read }) =>
-      read?.({ tenantId, aggregateType, aggregateId, fromVersion, toVersion, limit }) ??
-      Effect.die("the driver does not read contents apart")
+  options: Partial<LoadStreamRequest> = {}
+): Effect.Effect<StreamPage, ReadError, EventStorage> =>
+  EventStorage.use((storage) =>
+    storage.loadStream({
+      tenantId,
+      aggregateType,
+      aggregateId,
+      fromVersion: 1,
+      toVersion: 2_147_483_647,
+      limit: 10_000,
+      ...options
+    })
   )
 
-/**
- * What is folded of a range of a stream, page by page, and how often the driver asked for rows instead; undefined if it
- * does not read this apart.
- */
-export const readContents = Effect.fnUntraced(function* (
+/** All pages of a range of a stream, to be folded. */
+export const loadPages = Effect.fnUntraced(function* (
   tenantId: TenantId,
   aggregateId: string,
-  { fromVersion = 1, limit = 10_000, toVersion = 1e9 }: Partial<ReadStreamRequest> = {}
+  options: Partial<LoadStreamRequest> = {}
 ) {
-  const storage = yield* EventStorage
-  if (storage.readContents === undefined) return undefined
-  const found: Array<EventContent> = []
-  let asked = 0
-  while (true) {
-    const range = { fromVersion: fromVersion + found.length, toVersion, limit }
-    const page = yield* contentsPage(tenantId, aggregateId, range)
-    if (page === undefined) asked++
-    const { complete, rows } = page ?? (yield* readStream(tenantId, aggregateId, { ...range, limit: 1 }))
-    assert.isAtMost(rows.length, limit)
-    assert.isTrue(complete || rows.length > 0)
-    found.push(...contentsOf(rows))
-    if (complete) return { found, asked }
+  const pages: Array<StreamPage> = []
+  let { fromVersion = 1 } = options
+  while (pages.at(-1)?.complete !== true) {
+    const page = yield* loadStream(tenantId, aggregateId, { ...options, fromVersion })
+    assert.isAtMost(page.rows.length, options.limit ?? Infinity)
+    assert.isTrue(page.complete || page.last !== undefined)
+    fromVersion = (page.last?.version ?? 0) + 1
+    pages.push(page)
   }
+  return pages
 })
+
+/** The events of a range of a stream as they are folded. */
+export const loadAll = (
+  tenantId: TenantId,
+  aggregateId: string,
+  options: Partial<LoadStreamRequest> = {}
+): Effect.Effect<ReadonlyArray<EventContent>, ReadError, EventStorage> =>
+  Effect.map(loadPages(tenantId, aggregateId, options), (pages) =>
+    pages.flatMap(({ rows }) => contentsOf(rows))
+  )
 
 /** A page of a log; the whole log forwards unless stated otherwise. */
 export const readLog = (

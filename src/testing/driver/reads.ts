@@ -16,9 +16,10 @@ import {
   event,
   eventIds,
   events,
+  loadPages,
+  loadStream,
   newTenant,
   position,
-  readContents,
   readLog,
   readStream,
   stream,
@@ -249,42 +250,31 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("versions and positions outside of every range select what is inside", () =>
+  it.effect("ranges end where the driver's numbers do", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(3)))
       const { rows } = yield* readLog(tenant)
-      const bounds = [
-        -Infinity,
-        -(2 ** 53),
-        -(2 ** 31) - 1,
-        -1,
-        0.5,
-        1.5,
-        2,
-        2.5,
-        2 ** 31,
-        2 ** 32 + 1,
-        2 ** 53,
-        2 ** 63,
-        Infinity
-      ]
+      const bounds = (highest: number): ReadonlyArray<number> => [0, 1, 2, 3, 4, highest - 1, highest]
+      const expected = (direction: Direction, from: number, to: number) =>
+        pageOf(rows, direction, 2, ({ version: at }) => at >= from && at <= to)
+      const [maxVersion, maxPosition] = [2 ** 31 - 1, Number.MAX_SAFE_INTEGER]
       for (const direction of directions) {
-        for (const from of bounds) {
-          for (const to of bounds) {
-            const expected = pageOf(rows, direction, 2, (row) => row.position >= from && row.position <= to)
-            const range = { direction, limit: 2 }
+        for (const from of bounds(maxVersion)) {
+          for (const to of bounds(maxVersion))
             assert.deepStrictEqual(
-              yield* readStream(tenant, "one", { ...range, fromVersion: from, toVersion: to }),
-              expected,
+              yield* readStream(tenant, "one", { direction, limit: 2, fromVersion: from, toVersion: to }),
+              expected(direction, from, to),
               `versions ${from} to ${to}`
             )
+        }
+        for (const from of bounds(maxPosition)) {
+          for (const to of bounds(maxPosition))
             assert.deepStrictEqual(
-              yield* readLog(tenant, { ...range, fromPosition: from, toPosition: to }),
-              expected,
+              yield* readLog(tenant, { direction, limit: 2, fromPosition: from, toPosition: to }),
+              expected(direction, from, to),
               `positions ${from} to ${to}`
             )
-          }
         }
       }
     })
@@ -359,40 +349,55 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect(
-    "a driver that reads apart what is folded gives what the rows have, of this tenant and stream alone",
-    () =>
-      Effect.gen(function* () {
-        const [tenant, other] = [newTenant(), newTenant()]
-        const variety = [
-          ...events(3),
-          event({ eventType: "Other", schemaVersion: 2 }),
-          event({ payload: texts["the order of keys"] }),
-          event({ payload: texts["a long string"] }),
-          ...events(140, { eventType: "Other" })
-        ]
-        yield* append(other, stream("one", events(7, { eventType: "Theirs" })))
-        yield* append(tenant, stream("one", variety), stream("two", events(3)))
-        const { rows } = yield* readStream(tenant, "one")
-        for (const [fromVersion, toVersion, limit] of [
-          [1, 1e9, 1],
-          [1, 1e9, 100],
-          [1, 1e9, 10_000],
-          [2, 145, 40],
-          [147, 1e9, 10],
-          [5, 4, 10]
-        ] as const) {
-          const read = yield* readContents(tenant, "one", { fromVersion, toVersion, limit })
-          if (read === undefined) return
+  it.effect("a stream is loaded as it is read, of this tenant and stream alone", () =>
+    Effect.gen(function* () {
+      const [tenant, other] = [newTenant(), newTenant()]
+      const variety = [
+        ...events(3),
+        event({ eventType: "Other", schemaVersion: 2 }),
+        event({ payload: texts["the order of keys"], eventType: "Separated\u001fand\nbroken" }),
+        event({ payload: texts["a long string"] }),
+        event({ payload: texts["a long string"] }),
+        ...events(140, { eventType: "Other", payload: texts["all of Unicode"] })
+      ]
+      yield* append(other, stream("one", events(7, { eventType: "Theirs" })))
+      yield* append(tenant, stream("two", events(3)), stream("one", variety), stream("three", events(3)))
+      const { rows } = yield* readStream(tenant, "one")
+      for (const [fromVersion, toVersion, limit] of [
+        [1, 2_147_483_647, 1],
+        [1, 2_147_483_647, 100],
+        [0, 2_147_483_647, 10_000],
+        [2, 145, 40],
+        [147, 2_147_483_647, 10],
+        [148, 2_147_483_647, 10],
+        [5, 4, 10]
+      ] as const) {
+        const loaded = yield* loadPages(tenant, "one", { fromVersion, toVersion, limit })
+        const expected = rows.filter((row) => row.version >= fromVersion && row.version <= toVersion)
+        assert.deepStrictEqual(
+          loaded.flatMap((page) => contentsOf(page.rows)),
+          contentsOf(expected)
+        )
+        for (const page of loaded) {
+          const [first, last] = [page.rows[0], page.rows.at(-1)].map((content) =>
+            rows.find((row) => row.version === content?.version)
+          )
+          assert.strictEqual(page.firstEventId, first?.eventId)
           assert.deepStrictEqual(
-            read.found,
-            contentsOf(rows.filter((row) => row.version >= fromVersion && row.version <= toVersion))
+            page.last,
+            last && {
+              version: last.version,
+              position: last.position,
+              eventId: last.eventId,
+              recordedAt: last.recordedAt
+            }
           )
         }
-      })
+      }
+    })
   )
 
-  it.effect("what is read apart at the same time is of each tenant and stream alone", () =>
+  it.effect("streams that are loaded at the same time are of each tenant and stream alone", () =>
     Effect.gen(function* () {
       const tenants = [newTenant(), newTenant(), newTenant()]
       for (const [index, tenant] of tenants.entries()) {
@@ -408,18 +413,19 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
         ["short", "long", "large", "none"].map((id) => ({ tenant, id }))
       )
       const expected = yield* Effect.forEach(streams, ({ id, tenant }) =>
-        Effect.map(readStream(tenant, id), ({ rows }) => contentsOf(rows))
+        Effect.map(readStream(tenant, id), ({ rows }) => [contentsOf(rows), rows.at(-1)?.eventId])
       )
       for (const limit of [1, 100, 10_000]) {
         const found = yield* Effect.forEach(
           streams,
-          ({ id, tenant }) => readContents(tenant, id, { limit: id === "short" ? limit : 10_000 }),
+          ({ id, tenant }) =>
+            Effect.map(loadPages(tenant, id, { limit: id === "short" ? limit : 10_000 }), (loaded) => [
+              loaded.flatMap(({ rows }) => contentsOf(rows)),
+              loaded.findLast(({ last }) => last !== undefined)?.last?.eventId
+            ]),
           { concurrency: "unbounded" }
         )
-        for (const [index, read] of found.entries()) {
-          if (read === undefined) return
-          assert.deepStrictEqual(read.found, expected[index])
-        }
+        assert.deepStrictEqual(found, expected)
       }
     })
   )
@@ -435,6 +441,11 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       ] as const) {
         assert.deepStrictEqual(yield* readStream(tenant, id), nothing)
         assert.deepStrictEqual(yield* readStream(tenant, id, { direction: "backwards", limit: 1 }), nothing)
+        assert.deepStrictEqual(yield* loadStream(tenant, id), {
+          ...nothing,
+          firstEventId: undefined,
+          last: undefined
+        })
         assert.strictEqual(yield* version(tenant, id), 0)
       }
       assert.deepStrictEqual(yield* readStream(known, "one", { aggregateType: "Other" }), nothing)
