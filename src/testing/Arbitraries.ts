@@ -1,6 +1,6 @@
 /**
- * Arbitrary events, envelopes and whole histories of an aggregate, for property tests with Effect's own engine: derived
- * from its schemas, and from its decisions.
+ * Arbitrary events, envelopes and histories of an aggregate, for property tests with Effect's own engine. They are derived
+ * from its schemas and its decisions.
  *
  * **Example**
  *
@@ -37,16 +37,16 @@ import * as Tenant from "../domain/Tenant.ts"
 
 export type { Decisions, DecisionWithInput, History, Step }
 
-/** Levels of nesting that a payload may have. */
+/** Maximum depth of a payload. */
 const depth = 64
 
 /**
- * Arbitrary events of an aggregate, of all its types: what its schemas allow and a store accepts.
+ * Arbitrary events of all types of an aggregate: values that its schemas allow and a store accepts.
  *
  * **Details**
  *
- * `Schema.String` allows texts that no store keeps (U+0000, halves of surrogate pairs), and JSON does not know -0: such an
- * event is replaced by the nearest that can be stored.
+ * `Schema.String` allows texts that no store accepts (U+0000, halves of surrogate pairs), and JSON has no -0. Such an event
+ * is replaced by the nearest one that can be stored.
  *
  * **Gotchas**
  *
@@ -62,7 +62,7 @@ export const event = <Type extends string, State, Payload extends Event.Tagged, 
     Filter.make((payload: Payload) => {
       const codec = events.get(payload._tag)
       const json = codec?.encode(payload)
-      // What cannot be encoded at all is what the laws are there to find.
+      // Values that cannot be encoded stay, because the laws exist to find them.
       if (codec === undefined || json === undefined || Result.isFailure(json)) return Result.succeed(payload)
       if (jsonProblem(json.success, depth) === undefined) return Result.succeed(payload)
       return codec.decode(storableJson(json.success))
@@ -96,8 +96,8 @@ const place = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2_147_483
 const metadata = Schema.Record(name, Schema.Union([name, Schema.Int, Schema.Boolean, Schema.Null]))
 
 /**
- * Arbitrary envelopes of an aggregate's events, as a store could return them: the event type is that of the payload, the
- * tags are those that the aggregate derives, and no version is higher than the position.
+ * Arbitrary envelopes of an aggregate's events, as a store could return them: with the payload's event type and the tags
+ * that the aggregate derives, and no version higher than the position.
  */
 export const envelope = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
@@ -135,7 +135,8 @@ export const envelope = <Type extends string, State, Payload extends Event.Tagge
 }
 
 /**
- * A decision with arbitrary inputs, from their schema (texts among them can be stored) or any other arbitrary.
+ * A decision with arbitrary inputs, derived from their schema (limited to texts that can be stored) or given as an
+ * arbitrary.
  *
  * **Example**
  *
@@ -162,18 +163,19 @@ const storableInput = <Input>(schema: Schema.Schema<Input>) => {
 }
 
 /**
- * Arbitrary valid histories of an aggregate: random commands, one after another, go through its own decisions; what they
- * yield has happened, what they refuse has not. A history shrinks by dropping commands, and by shrinking their inputs.
+ * Arbitrary valid histories of an aggregate. Random commands go through its own decisions one after another: the events
+ * that they yield form the history; refused commands add none. A history shrinks by dropping commands and by shrinking
+ * their inputs.
  *
  * **Details**
  *
- * At the default size of a property check (10), a history comes of at most 30 commands.
+ * At the default size of a property check (10), a history has at most 30 commands.
  *
  * **Gotchas**
  *
- * Decisions are made while values are generated: as plain values, `Result`s, or effects without requirements that are
- * done at once. For these the clock stands still, and what is random follows from the place in the history. A decision
- * or fold that throws an error ends the property check with it; the laws (`Laws.aggregate`) find what leads there.
+ * Decisions run while values are generated: as plain values, `Result`s, or synchronous effects without requirements. For
+ * them the clock stands still, and random values follow from the place in the history. An error thrown by a decision or
+ * fold ends the property check; the laws (`Laws.aggregate`) find the history that leads to it.
  */
 export const history = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,

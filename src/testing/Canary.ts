@@ -1,10 +1,10 @@
 /**
- * Canaries: secrets that are planted in one tenant's data, and looked for in everything that a program says.
+ * Canaries: secrets that are planted in one tenant's data and searched for in all output of a program.
  *
  * **When to use**
  *
- * In tests of your own program, with your handlers, read models and services in it: plant a canary wherever a tenant's
- * data can be, let another tenant try everything, and search what came of it.
+ * In tests of your own program, with its handlers, read models and services: plant a canary wherever a tenant's data can
+ * be, let another tenant try everything, and search the results.
  *
  * **Example** (Nothing of one tenant in what another one sees)
  *
@@ -22,17 +22,17 @@ import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
 
 /** A secret, and texts with it. */
 export interface Canary {
-  /** A random UUID in its canonical form, so that it can stand for an id. */
+  /** A random UUID in canonical form, so that it can serve as an id. */
   readonly secret: string
-  /** A text with the secret that also says where it was planted, for example `canary note 0190…`. */
+  /** A text with the secret and the place where it was planted, for example `canary note 0190…`. */
   readonly in: (place: string) => string
 }
 
 /** A place in which a secret was found. */
 export interface Finding {
-  /** The way from what was searched to the text, for example `logs[2].annotations.tenant`. */
+  /** The path to the text, for example `logs[2].annotations.tenant`. */
   readonly path: string
-  /** The text, from a little before the secret to a little behind it. */
+  /** The secret with some text before and after it. */
   readonly text: string
 }
 
@@ -57,15 +57,15 @@ export interface SpanLine {
   readonly failure: string
 }
 
-/** What a program tells others than its caller. */
+/** Output of a program to others than its caller. */
 export interface Telemetry {
-  /** Of all levels. */
+  /** Log lines of all levels. */
   readonly logs: ReadonlyArray<LogLine>
   readonly spans: ReadonlyArray<SpanLine>
   readonly metrics: ReadonlyArray<Metric.Metric.Snapshot>
 }
 
-/** All that a program says: to its caller, and to others. */
+/** All output of a program, to its caller and to others. */
 export interface Overheard<out A, out E> extends Telemetry {
   readonly exit: Exit.Exit<A, E>
 }
@@ -76,17 +76,16 @@ export const of = (id: string): Canary => {
   return { secret, in: (place) => `canary ${place} ${secret}` }
 }
 
-/** A canary with a secret that nobody else has. */
+/** A canary with a new secret. */
 export const make = (): Canary => of(uuidV4Unsafe())
 
 /**
- * Runs an effect and gives its outcome, with everything that loggers, tracers and metrics were told meanwhile.
+ * Runs an effect and returns its outcome, with everything that loggers, tracers and metrics received meanwhile.
  *
  * **Gotchas**
  *
- * Fibers that were started before, by layers for instance, go on telling the loggers that they were started with:
- * provide the layers within the effect, and fresh, to overhear those as well. What is written to the console or to a file
- * without a logger is not overheard.
+ * Fibers that were started earlier, for example by layers, keep the loggers they were started with. To overhear those as
+ * well, provide fresh layers within the effect. Direct writes to the console or to files are not overheard.
  */
 export const overhear = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Overheard<A, E>, never, R> =>
   Effect.suspend(() => {
@@ -134,19 +133,18 @@ const exported = ({ attributes, events, kind, links, name, status }: Tracer.Nati
 })
 
 /**
- * Where a secret begins in a text, -1 if it is not there: as it is, without hyphens, in hexadecimal digits, or in base64
- * at any offset.
+ * The index of a secret in a text, or -1: plain, without hyphens, in hexadecimal digits, or in base64 at any offset.
  */
 const finder = (secret: string): ((text: string) => number) => {
   const folded = [secret, secret.replaceAll("-", ""), Buffer.from(secret).toString("hex")]
   const base64 = [0, 1, 2].map((offset) =>
-    // The first and the last group of characters depend on what stands around the secret.
+    // The first and the last group of characters depend on the text around the secret.
     Buffer.from("\0".repeat(offset) + secret)
       .toString("base64")
       .slice(4, -4)
   )
   const shortest = Math.min(...[...folded, ...base64].map(({ length }) => length))
-  // The same texts come again and again: statements, names, stacks.
+  // The same texts recur often: statements, names, stacks.
   const known = new Map<string, number>()
   const search = (text: string): number => {
     const lower = text.toLowerCase()
@@ -165,7 +163,7 @@ const finder = (secret: string): ((text: string) => number) => {
 
 const surroundings = 40
 
-/** The values that a value has in it, with their names: all of them, also those that are not enumerable or computed. */
+/** All members of a value with their names, also those that are not enumerable or computed. */
 function* membersOf(value: object): Generator<readonly [name: string, member: unknown]> {
   if (value instanceof Map) {
     let index = 0
@@ -193,15 +191,15 @@ function* membersOf(value: object): Generator<readonly [name: string, member: un
       try {
         yield [name, Reflect.get(value, key)]
       } catch {
-        // a member that cannot be had tells nobody anything
+        // a member that cannot be read leaks nothing
       }
     }
   }
 }
 
 /**
- * The places in which the secret of a canary is found in a value: in texts, names and bytes, however deep, in errors with
- * their stacks and causes, and also in hexadecimal digits or base64.
+ * The places in which a value contains the secret of a canary: in texts, names and bytes at any depth, in errors with their
+ * stacks and causes, and also in hexadecimal digits or base64.
  */
 export const find = (canary: Canary, observed: unknown): ReadonlyArray<Finding> => {
   const indexIn = finder(canary.secret)
@@ -226,8 +224,8 @@ export const find = (canary: Canary, observed: unknown): ReadonlyArray<Finding> 
 }
 
 /**
- * Throws an error that names the places if the secret of a canary, or of any of several, is in what was observed: what
- * {@link overhear} gives, the body of a response, a page of a log, anything.
+ * Throws an error that lists the places if an observed value contains the secret of a canary, or of one of several. The
+ * value may be a result of {@link overhear}, the body of a response, a page of a log, or anything else.
  */
 export const assertAbsent = (canaries: Canary | ReadonlyArray<Canary>, observed: unknown): void => {
   const found = [canaries].flat().flatMap((canary) => find(canary, observed))

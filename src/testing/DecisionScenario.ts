@@ -1,6 +1,6 @@
 /**
- * Given what is in a tenant's log, when somebody decides on a decision model, then this happens: decisions across streams,
- * tested without a store. For the decisions of one aggregate there is `Scenario`.
+ * Tests of decisions across streams, without a store: given a tenant's log, when a decision is made on a decision model, then
+ * these events or this error follow. For the decisions of one aggregate use `Scenario`.
  *
  * **Example**
  *
@@ -27,7 +27,7 @@ import { show } from "./domain/show.ts"
 import type { ErrorOf, RequirementsOf } from "../store/Repository.ts"
 import * as Tenant from "../domain/Tenant.ts"
 
-/** Adds events of one stream to what is in the log. */
+/** Adds events of one stream to the log. */
 export interface Add {
   <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -36,55 +36,55 @@ export interface Add {
   ): Given
 }
 
-/** A decision looks at the state of a decision model: a function as `Decisions.execute` takes it. */
+/** Decides on the state of a decision model, with a function as for `Decisions.execute`. */
 export type When<R> = <State, const D extends Decision<unknown, unknown>>(
   model: DecisionModel.DecisionModel<State>,
   decide: (state: State) => D
 ) => Then<State, ErrorOf<D>, R | RequirementsOf<D>>
 
-/** What is in a tenant's log. */
+/** A tenant's log. */
 export interface Given {
-  /** And this, after it. */
+  /** Adds events after the earlier ones. */
   readonly and: Add
   readonly when: When<never>
 }
 
 /**
- * What a decision led to, and what is expected of it: an effect that fails the test if an expectation is not met. Where the
- * decision is a plain value or a `Result`, it is checked at once, and nothing has to be run.
+ * The outcome of a decision and expectations of it: an effect that fails the test if an expectation is not met. If the
+ * decision is a plain value or a `Result`, expectations are checked at once, without running the effect.
  */
 export interface Then<State, E, R> extends Effect.Effect<void, never, R> {
-  /** Exactly these events were decided, for these streams, in this order. */
+  /** Expects exactly these events, for these streams, in this order. */
   readonly thenEvents: (...decided: ReadonlyArray<AnyDecided>) => Then<State, E, R>
-  /** It was decided that nothing happens. */
+  /** Expects no events. */
   readonly thenNothing: () => Then<State, E, R>
-  /** The decision failed with this error. */
+  /** Expects this error. */
   readonly thenError: (error: E) => Then<State, E, R>
-  /** The decision failed with an error of this tag. */
+  /** Expects an error with this tag. */
   readonly thenErrorTag: (tag: Extract<E, Event.Tagged>["_tag"]) => Then<State, E, R>
-  /** The decision succeeded, and this is the state of its model then. */
+  /** Expects success, and this state of the model afterwards. */
   readonly thenState: (state: State) => Then<State, E, R>
   /**
-   * The next decision looks at the log that this one led to. It must have succeeded, unless its error was expected.
+   * Decides once more, on the log after this decision. This decision must have succeeded, unless its error was expected.
    */
   readonly when: When<R>
 }
 
 type Envelope = Event.Envelope<Event.Tagged>
 
-/** Where a scenario stands: the log, and what the last decision led to. */
+/** The state of a scenario: the log, and the outcome of the last decision. */
 interface Standing<State> {
   readonly log: ReadonlyArray<Envelope>
   readonly model: DecisionModel.DecisionModel<State>
   readonly decided: Result.Result<ReadonlyArray<AnyDecided>, unknown>
-  /** Whether somebody said that the last decision fails. */
+  /** True if the last decision was expected to fail. */
   readonly failureExpected: boolean
 }
 
 const tenantId = Tenant.TenantId.make("018f0000-0000-7000-8000-00000000000a")
 const time = DateTime.makeUnsafe(0)
 
-/** A log with more events at its end. */
+/** The log with more events at its end. */
 const append = (
   log: ReadonlyArray<Envelope>,
   { aggregate, events, id }: AnyDecided
@@ -220,13 +220,13 @@ const look = <State, D extends Decision<unknown, unknown>>(
 
 const listOf = (outcome: Outcome): ReadonlyArray<AnyDecided> => ("events" in outcome ? [outcome] : outcome)
 
-/** Events, each with its stream. */
+/** Events with their streams, as text. */
 const placed = ({ aggregate, events, id }: AnyDecided) =>
   events.map((event) => ({ stream: `${aggregate.type} ${show(id)}`, event }))
 
 const showPlaced = ({ event, stream }: ReturnType<typeof placed>[number]) => ({ stream, event: plain(event) })
 
-/** Fails the test, and says what was given, expected and found. */
+/** Fails the test with the given events, the expectation and the outcome. */
 const refuse = <State>(standing: Standing<State>, kind: string, expected: unknown, found?: unknown): never =>
   unmet({
     given: {
@@ -250,8 +250,8 @@ const make = (log: ReadonlyArray<Envelope>): Given => ({
   ) => new DecisionScenario<State, ErrorOf<D>, RequirementsOf<D>>(look(log, model, decide))
 })
 
-/** What is in the log, to begin with. */
+/** Starts a scenario with events in the log. */
 export const given: Add = (aggregate, id, ...events) => make([]).and(aggregate, id, ...events)
 
-/** A log without events. */
+/** Starts a scenario with an empty log. */
 export const empty: Given = make([])

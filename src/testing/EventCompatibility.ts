@@ -1,6 +1,6 @@
 /**
- * Whether the events that were stored in the past can still be read: sample payloads of every version of every event are kept
- * in files beside the tests, and read with the schemas and upcasters of today. A change that breaks what is stored fails the
+ * Checks that events stored in the past can still be read. Files beside the tests hold sample payloads of every version of
+ * every event, and the tests read them with the present schemas and upcasters. A change that breaks stored events fails the
  * build.
  */
 import { describe, it } from "@effect/vitest"
@@ -12,48 +12,48 @@ import * as eventSamples from "./domain/eventSamples.ts"
 import * as StoredEvents from "../domain/StoredEvents.ts"
 import { flipped } from "./failures.ts"
 
-/** What is checked. */
+/** Options of {@link check} and {@link suite}. */
 export interface Options {
-  /** All aggregates whose samples are in the directory. */
+  /** All aggregates with samples in the directory. */
   readonly aggregates: ReadonlyArray<Aggregate.Any>
-  /** Where the samples are kept: a directory of their own, under version control. */
+  /** The directory of the samples: used for nothing else, and under version control. */
   readonly directory: string | URL
   /**
-   * Whether to write samples of versions that have none, and to note how samples of former versions are read now that there is
-   * a newer one. It never writes over what an event was stored as. Default: whether the environment variable
-   * `UPDATE_EVENT_SAMPLES` is set and not empty.
+   * Writes samples for versions without any, and records how samples of former versions are read after a newer version was
+   * added. Never overwrites a stored payload. Default: true if the environment variable `UPDATE_EVENT_SAMPLES` is set and
+   * not empty.
    */
   readonly update?: boolean | undefined
 }
 
-/** Raised when events of a version are not read as they were, or nothing is known about them. */
+/** Raised when events of a version are read differently than recorded, or have no samples. */
 export class EventsIncompatible extends Schema.TaggedError<EventsIncompatible>()("EventsIncompatible", {
   aggregateType: Schema.String,
   eventType: Schema.String,
   schemaVersion: Schema.Int,
-  /** Where its samples are, or belong. */
+  /** The file of its samples, which may not exist yet. */
   file: Schema.String,
-  /** What is wrong, where, and what to do about it: several lines. */
+  /** The problem, its place and the remedy, in several lines. */
   message: Schema.String
 }) {}
 
 const variable = "UPDATE_EVENT_SAMPLES"
 
-/** A version of an event type, and the samples there are. */
+/** A version of an event type with its samples. */
 interface Subject {
   readonly aggregateType: string
   readonly eventType: string
   readonly schemaVersion: number
   readonly file: string
-  /** Undefined: no file, or one that is none of samples. */
+  /** Undefined if there is no file, or if it does not hold samples. */
   readonly samples: Result.Result<eventSamples.Samples, string> | undefined
-  /** Undefined: not one of the aggregates. */
+  /** Undefined if it is not one of the aggregates. */
   readonly aggregate: Aggregate.Any | undefined
-  /** Undefined: the aggregate does not know the version. */
+  /** Undefined if the aggregate does not know the version. */
   readonly version: StoredEvents.StoredVersion | undefined
 }
 
-/** Every version that is declared or has samples. */
+/** All versions that are declared or have samples. */
 const subjects = ({ aggregates, directory }: Options): ReadonlyArray<Subject> => {
   const root = typeof directory === "string" ? directory : fileURLToPath(directory)
   const files = new Map(eventSamples.readAll(root).map((found) => [found.file, found.samples]))
@@ -87,8 +87,8 @@ const subjects = ({ aggregates, directory }: Options): ReadonlyArray<Subject> =>
 }
 
 /**
- * Checks all samples, and returns what is wrong with each version: for runners of tests other than vitest, and for scripts.
- * See {@link suite}.
+ * Checks all samples and returns the problems of each version, for test runners other than vitest and for scripts. See
+ * {@link suite}.
  */
 export const check = (options: Options): Effect.Effect<ReadonlyArray<EventsIncompatible>> =>
   Effect.gen(function* () {
@@ -99,16 +99,16 @@ export const check = (options: Options): Effect.Effect<ReadonlyArray<EventsIncom
   })
 
 /**
- * Registers a test for every version of every event with vitest: its samples are read, and are what they were.
+ * Registers a vitest test for every version of every event: its samples are still read as recorded.
  *
  * **Details**
  *
- * Samples are derived from the schemas, a few that cover what the schema allows, and written with `UPDATE_EVENT_SAMPLES=1 npx
- * vitest run`; the files belong under version control. A version without samples fails. A sample may also be added by hand, as
- * `{ "stored": … }`: the next update notes what it is read as.
+ * A few samples per version are derived from its schema, so that they cover it, and written with `UPDATE_EVENT_SAMPLES=1 npx
+ * vitest run`; commit the files. A version without samples fails. You can add a sample by hand, as `{ "stored": … }`: the
+ * next update records the events that it is read as.
  *
- * What counts is the JSON that is stored, and the JSON that the events it is read as would be stored as today. A field that
- * comes in addition is compatible; one that is gone, renamed or different is not, and neither is a payload that is refused.
+ * The test compares JSON: each stored payload is read, and the resulting events are encoded as they would be stored today.
+ * An additional field is compatible. A field that is gone, renamed or different is not, nor is a payload that is refused.
  *
  * **Example**
  *
@@ -120,7 +120,7 @@ export const suite = (options: Options): void => {
   describe("stored events", () => {
     for (const subject of subjects(options)) {
       const { aggregateType, eventType, schemaVersion } = subject
-      it.effect(`${aggregateType}: version ${schemaVersion} of ${eventType} is read as it was`, () =>
+      it.effect(`${aggregateType}: version ${schemaVersion} of ${eventType} is read as before`, () =>
         checkOne(subject, isUpdating(options))
       )
     }
@@ -129,7 +129,7 @@ export const suite = (options: Options): void => {
 
 const isUpdating = ({ update }: Options): boolean => update ?? (process.env[variable] ?? "") !== ""
 
-/** What an aggregate reads a payload as, as JSON. */
+/** The events that an aggregate reads a payload as, in JSON. */
 const readAsJson = (
   aggregate: Aggregate.Any,
   { eventType, schemaVersion }: Subject,
@@ -142,7 +142,7 @@ const readAsJson = (
     })
   )
 
-/** The types that events of a version are read as today, with their versions. */
+/** The present types that events of a version are read as, with their versions. */
 const readsAs = (aggregate: Aggregate.Any, eventType: string): ReadonlyArray<string> => {
   const { events, stored } = codecOf(aggregate)
   const types = [...(stored.get(eventType)?.presentTypes ?? [])].toSorted()
@@ -168,7 +168,7 @@ const checkOne = (subject: Subject, update: boolean): Effect.Effect<void, Events
       })
 
     if (subject.samples === undefined) {
-      if (!update) return yield* fail("there are no samples of it yet", [], adviceToWrite)
+      if (!update) return yield* fail("it has no samples yet", [], adviceToWrite)
       const derived =
         version && (yield* eventSamples.derive(version.schema, JSON.stringify([eventType, schemaVersion])))
       const [first, ...rest] = derived ?? []
@@ -188,7 +188,7 @@ const checkOne = (subject: Subject, update: boolean): Effect.Effect<void, Events
 
     function checkSamples(samples: eventSamples.Samples): Effect.Effect<void, EventsIncompatible> {
       if (aggregate === undefined)
-        return Effect.fail(fail("its aggregate is not among those that are checked", [], adviceOnAggregates))
+        return Effect.fail(fail("its aggregate is not one of those that are checked", [], adviceOnAggregates))
       const readAs = readsAs(aggregate, eventType)
       const hasMovedOn = readAs.join() !== samples.readAs.join()
       const unreadable: Array<string> = []
@@ -211,22 +211,16 @@ const checkOne = (subject: Subject, update: boolean): Effect.Effect<void, Events
         return { ...sample, read }
       })
       if (unreadable.length > 0)
-        return Effect.fail(
-          fail("events that are stored cannot be read any more", unreadable, adviceOn(subject))
-        )
+        return Effect.fail(fail("stored events can no longer be read", unreadable, adviceOn(subject)))
       if (different.length > 0 && !(update && hasMovedOn)) {
         return Effect.fail(
           hasMovedOn
-            ? fail(
-                "events that are stored are read as something new",
-                different,
-                adviceToNote(samples.readAs, readAs)
-              )
-            : fail("events that are stored are not read as they were", different, adviceOn(subject))
+            ? fail("stored events are read as something new", different, adviceToNote(samples.readAs, readAs))
+            : fail("stored events are read differently than before", different, adviceOn(subject))
         )
       }
       if (isNew && !update)
-        return Effect.fail(fail("it is not noted what a sample is read as", [], adviceToWrite))
+        return Effect.fail(fail("a sample does not record the events that it is read as", [], adviceToWrite))
       if (update && first !== undefined && (isNew || hasMovedOn))
         eventSamples.write(file, { ...samples, readAs, samples: [first, ...rest] })
       return Effect.void
@@ -244,16 +238,16 @@ const describeDifference = ({
     actual === undefined ? "nothing" : JSON.stringify(actual)
   }`
 
-const adviceToWrite = `What to do: run the test with ${variable}=1, look at what it writes, and commit it.`
+const adviceToWrite = `What to do: run the test with ${variable}=1, review the files that it writes, and commit them.`
 
 const adviceByHand = `What to do: write samples by hand, as { "aggregate", "event", "version", "readAs": [], "samples": [{ "stored": … }] }, and run the test with ${variable}=1.`
 
 const adviceOnAggregates =
-  "What to do: give all aggregates to the suite. Streams keep the name of their aggregate: it cannot be renamed."
+  "What to do: give all aggregates to the suite. An aggregate cannot be renamed, because its streams keep its name."
 
 const adviceToNote = (before: ReadonlyArray<string>, now: ReadonlyArray<string>): string =>
   `It was read as ${inWords(before)}, now as ${inWords(now)}.
-What to do: if all of this is meant, run the test with ${variable}=1, look at what it writes, and commit it.`
+What to do: if all of this is intended, run the test with ${variable}=1, review the files that it writes, and commit them.`
 
 const inWords = (types: ReadonlyArray<string>): string =>
   types.length === 0 ? "nothing" : types.join(" and ")
@@ -262,23 +256,21 @@ const adviceOn = ({ aggregate, eventType, schemaVersion, version }: Subject): st
   const steps =
     version === undefined
       ? [
-          `the type and version must stay known. Either lead it to an event of today:`,
+          `the type and version must stay known. Either upcast it to a present event:`,
           `    upcasters: [Upcaster.from(${eventType}V${schemaVersion}).to(…, (event) => …)]`,
-          `  or, if it means nothing any more, drop it:`,
+          `  or, if it is no longer needed, drop it:`,
           `    upcasters: [Upcaster.dropped(${JSON.stringify(eventType)})]`
         ]
       : version.present
         ? [
-            `leave its schema as it was, under another name in your program, and declare a new version:`,
+            `restore its schema under another name in your program, and declare a new version:`,
             `    upcasters: [Upcaster.from(${eventType}V${schemaVersion}).to(${eventType}, (event) => …)]`,
             `  then run the test with ${variable}=1, which writes samples of version ${schemaVersion + 1}.`
           ]
-        : [
-            `leave its schema and the step behind it as they were; what is to change goes into a step of its own.`
-          ]
+        : [`restore its schema and the step behind it; put the change into a step of its own.`]
   return [
-    `What to do: events of this version are stored in ${aggregate?.type ?? "the log"}, and stay as they are: ${steps[0] ?? ""}`,
+    `What to do: events of this version are stored in ${aggregate?.type ?? "the log"} and never change: ${steps[0] ?? ""}`,
     ...steps.slice(1),
-    "Only if no such event was ever stored: delete the file, and write samples anew."
+    "Only if no such event was ever stored: delete the file and write samples anew."
   ].join("\n")
 }

@@ -1,5 +1,5 @@
 /**
- * The contract of the driver `EventStorage` as tests: a driver that passes them can stand under the event store.
+ * The contract of `EventStorage` as tests: a driver that passes them works under the event store.
  */
 import { describe, layer } from "@effect/vitest"
 import type { Layer } from "effect"
@@ -11,13 +11,13 @@ import * as testingRead from "./driver/reads.ts"
 import * as testingReplay from "./driver/repeatedAppends.ts"
 import * as testingTenants from "./driver/tenants.ts"
 
-/** What {@link suite} tests. */
+/** Options of {@link suite}. */
 export interface Options<E = never, E2 = never> {
-  /** Stands over the tests. */
+  /** The title of the tests. */
   readonly name: string
-  /** The driver, with tenants registered by their first append. */
+  /** The driver, which registers tenants with their first append. */
   readonly layer: Layer.Layer<EventStorage, E>
-  /** The driver with that turned off, if it can be. */
+  /** The driver without such registration, if it has that option. */
   readonly layerWithoutProvisioning?: Layer.Layer<EventStorage, E2> | undefined
 }
 
@@ -30,7 +30,7 @@ export interface Options<E = never, E2 = never> {
  *
  * **Details**
  *
- * The layer is built once. The tests make tenants of their own, so the store need not be empty, and leave them there.
+ * The layer is built once. The tests create tenants of their own and leave them there, so the store need not be empty.
  * They use the real clock.
  *
  * **Example** (Testing a driver)

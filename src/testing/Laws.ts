@@ -1,6 +1,6 @@
 /**
- * What holds for every aggregate that works, tested on a hundred arbitrary histories each. A law that is broken shows the
- * shortest history that breaks it.
+ * Laws that hold for every correct aggregate, each tested on a hundred arbitrary histories. A broken law shows the shortest
+ * history that breaks it.
  *
  * **Example**
  *
@@ -62,57 +62,57 @@ export class LawBroken extends Schema.TaggedError<LawBroken>()("LawBroken", {
   law: Schema.String,
   aggregateType: Schema.String,
   message: Schema.String,
-  /** Given as an option, it tries the same counterexample again. */
+  /** Given as an option, it runs the same counterexample again. */
   replay: Schema.UndefinedOr(Schema.String)
 }) {}
 
-/** What a law is checked with. */
+/** Options of a law. */
 export interface Options<State, Payload> extends CheckOptions {
   /**
-   * The aggregate's decisions: then only histories are tried that they lead to. Default: any events in any order, which
-   * suits a fold that is meant to cope with that.
+   * The aggregate's decisions, to try only histories that they lead to. Default: any events in any order, for a fold that
+   * must cope with that.
    */
   readonly decisions?: Decisions<State, Payload> | undefined
 }
 
-/** What {@link decisionsAreTotal} is checked with. */
+/** Options of {@link decisionsAreTotal}. */
 export interface DecisionOptions<State, Payload> extends CheckOptions {
   readonly decisions: Decisions<State, Payload>
 }
 
-/** What {@link decisionsAreIdempotent} is checked with. */
+/** Options of {@link decisionsAreIdempotent}. */
 export interface IdempotenceOptions<State, Payload> extends DecisionOptions<State, Payload> {
   /** The names of the decisions that must be idempotent. Default: all. */
   readonly idempotent?: ReadonlyArray<string> | undefined
 }
 
-/** What {@link upcastersAreTotal} is checked with. */
+/** Options of {@link upcastersAreTotal}. */
 export interface UpcasterOptions extends CheckOptions {
-  /** Payloads that were stored, in any version, and must be read. Default: none. */
+  /** Stored payloads of any version that must be readable. Default: none. */
   readonly samples?: ReadonlyArray<StoredEvents.StoredPayload> | undefined
 }
 
-/** What {@link tenantsAreIsolated} is checked with. */
+/** Options of {@link tenantsAreIsolated}. */
 export interface IsolationOptions<State, Payload, E = never> extends Options<State, Payload> {
-  /** The driver of the store. Default: in memory. */
+  /** The driver of the store. Default: memory. */
   readonly storage?: Layer.Layer<EventStorage, E> | undefined
 }
 
-/** What {@link aggregate} tests. */
+/** Options of {@link aggregate}. */
 export interface AggregateOptions<State, Payload, Names extends string, E = never>
   extends IsolationOptions<State, Payload, E>, UpcasterOptions {
   readonly decisions?: Readonly<Record<Names, Decisions<State, Payload>[string]>> | undefined
-  /** The decisions that yield nothing when they are made again. Default: none. */
+  /** The decisions that yield no events when they are repeated. Default: none. */
   readonly idempotent?: ReadonlyArray<NoInfer<Names>> | undefined
-  /** Stands over the tests. Default: "laws of" and the aggregate's type. */
+  /** The title of the tests. Default: "laws of" and the aggregate's type. */
   readonly name?: string | undefined
-  /** Milliseconds for one law. Default: that of vitest. */
+  /** Timeout of one law in milliseconds. Default: that of vitest. */
   readonly timeout?: number | undefined
 }
 
 type AnyAggregate<State, Payload extends Event.Tagged> = Aggregate.Aggregate<string, State, Payload, unknown>
 
-/** Arbitrary commands: decisions, or events that just happen. */
+/** Arbitrary commands: decisions, or events without a decision. */
 const anyCommands = <State, Payload extends Event.Tagged>(
   of: AnyAggregate<State, Payload>,
   decisions: Decisions<State, Payload> | undefined
@@ -137,7 +137,7 @@ const check = <State, Payload extends Event.Tagged, A, R = never>(
     checkLaw(law, of.type, { replay, runs, seed, size }, arbitrary(), showInput, property)
   ).pipe(Effect.mapError((report) => new LawBroken({ law, aggregateType: of.type, ...report })))
 
-/** Whether two states are the same, by the equivalence of the state's schema. */
+/** Compares two states by the equivalence of the state's schema. */
 const sameState = <State, Payload extends Event.Tagged>(
   of: AnyAggregate<State, Payload>
 ): ((left: State, right: State) => boolean) => {
@@ -146,8 +146,8 @@ const sameState = <State, Payload extends Event.Tagged>(
 }
 
 /**
- * Folding never throws, leaves its inputs as they are, and gives the same state each time: it depends on nothing but the
- * state and the event, not on the clock, not on chance.
+ * Folding never throws, never changes its inputs, and returns the same state each time: it depends on the state and the
+ * event only, not on the clock or on chance.
  */
 export const foldIsTotal = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -162,7 +162,7 @@ export const foldIsTotal = <Type extends string, State, Payload extends Event.Ta
     showPlayed,
     ({ events, thrown }) => {
       if (thrown?.doing === "folding") return threw(`folding ${thrown.what}`, thrown.error)
-      // From the beginning once more: a fold that changes its state has left none of the former ones as it was.
+      // From the beginning once more, because a fold that changes its state in place has changed the earlier states too.
       let state = initialOf(aggregate)
       for (const event of events) {
         const before = [show(state), show(event)]
@@ -174,7 +174,7 @@ export const foldIsTotal = <Type extends string, State, Payload extends Event.Ta
         }
         const again = elsewhere(() => aggregate.apply(state, event))
         if (!same(next, again)) {
-          const problem = `folding ${show(event)} twice does not give the same state`
+          const problem = `folding ${show(event)} twice gives different states`
           return unequal(problem, ["once", next], ["again, at another time", again])
         }
         state = next
@@ -184,7 +184,7 @@ export const foldIsTotal = <Type extends string, State, Payload extends Event.Ta
   )
 }
 
-/** Folding some events, and from that state on the rest, gives the same state as folding all of them. */
+/** Folding some events and then the rest gives the same state as folding all of them at once. */
 export const foldIsConcatenative = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   options: Options<State, NoInfer<Payload>> = {}
@@ -202,7 +202,7 @@ export const foldIsConcatenative = <Type extends string, State, Payload extends 
       for (let first = 0; first <= events.length; first++) {
         const parts = aggregate.fold(events.slice(first), aggregate.fold(events.slice(0, first)))
         if (same(whole, parts)) continue
-        const problem = `folding the first ${first} of ${events.length} events, and then the rest, gives another state`
+        const problem = `folding the first ${first} of ${events.length} events and then the rest gives another state`
         return unequal(problem, ["all at once", whole], ["in two parts", parts])
       }
       return undefined
@@ -210,7 +210,7 @@ export const foldIsConcatenative = <Type extends string, State, Payload extends 
   )
 }
 
-/** A snapshot changes nothing: after any event, the state may be stored and read back, and the rest is folded onto that. */
+/** A snapshot changes nothing: after any event the state can be stored, read back and folded on, with the same result. */
 export const snapshotsAreEquivalent = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   options: Options<State, NoInfer<Payload>> = {}
@@ -229,7 +229,7 @@ export const snapshotsAreEquivalent = <Type extends string, State, Payload exten
       for (const [version, state] of states.entries()) {
         const stored = throughText(codec, state)
         if (Result.isFailure(stored)) {
-          return { problem: `there can be no snapshot of ${show(state)}`, details: stored.failure }
+          return { problem: `a snapshot of ${show(state)} is impossible`, details: stored.failure }
         }
         const restored = aggregate.fold(events.slice(version), deepFreeze(stored.success))
         if (same(whole, restored)) continue
@@ -241,7 +241,7 @@ export const snapshotsAreEquivalent = <Type extends string, State, Payload exten
   )
 }
 
-/** Every event that the schemas allow survives being stored: encoded to JSON text, and decoded, it is the same. */
+/** Every event that the schemas allow survives storage: encoded to JSON text and decoded, it is the same. */
 export const eventsRoundTrip = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   options: CheckOptions = {}
@@ -255,7 +255,7 @@ export const eventsRoundTrip = <Type extends string, State, Payload extends Even
     (event) => eventProblem(aggregate, event)
   )
 
-/** Every state that a history leads to survives being stored: encoded to JSON text, and decoded, it is the same. */
+/** Every state that a history leads to survives storage: encoded to JSON text and decoded, it is the same. */
 export const statesRoundTrip = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   options: Options<State, NoInfer<Payload>> = {}
@@ -273,16 +273,12 @@ export const statesRoundTrip = <Type extends string, State, Payload extends Even
         const stored = throughText(codec, state)
         if (Result.isFailure(stored)) {
           return {
-            problem: `the state ${show(state)} does not survive being stored`,
+            problem: `the state ${show(state)} does not survive storage`,
             details: stored.failure
           }
         }
         if (!same(state, stored.success)) {
-          return unequal(
-            "a state is another one after it was stored",
-            ["before", state],
-            ["after", stored.success]
-          )
+          return unequal("a state has changed after storage", ["before", state], ["after", stored.success])
         }
       }
       return undefined
@@ -290,7 +286,7 @@ export const statesRoundTrip = <Type extends string, State, Payload extends Even
   )
 }
 
-/** Decisions never throw, leave the state as it is, and yield events that can be stored. */
+/** Decisions never throw, never change the state, and yield events that can be stored. */
 export const decisionsAreTotal = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   options: DecisionOptions<State, NoInfer<Payload>>
@@ -311,7 +307,7 @@ export const decisionsAreTotal = <Type extends string, State, Payload extends Ev
     }
   )
 
-/** Made again, right after it led to events, a decision succeeds and yields none: a command may be sent twice. */
+/** A decision that is repeated right after it yielded events succeeds and yields none: a command may be sent twice. */
 export const decisionsAreIdempotent = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   options: IdempotenceOptions<State, NoInfer<Payload>>
@@ -335,7 +331,7 @@ export const decisionsAreIdempotent = <Type extends string, State, Payload exten
         const after = aggregate.fold(decided.success.map(payloadOf), state)
         if (idempotent.includes(command.decision)) {
           const again = decideNow<Payload>(command.decide(after), index)
-          const problem = `${showCommand(command)} is decided once more, and not to nothing`
+          const problem = `${showCommand(command)} yields events when it is repeated`
           if (Result.isFailure(again)) return unequal(problem, ["expected", []], ["failed", again.failure])
           if (again.success.length > 0) {
             return unequal(problem, ["expected", []], ["decided", again.success.map(payloadOf)])
@@ -349,8 +345,7 @@ export const decisionsAreIdempotent = <Type extends string, State, Payload exten
 }
 
 /**
- * Whatever can have been stored in a former version of an event's schema is read as events of today; and so are samples of
- * what was really stored.
+ * Every payload that a former version of an event's schema allows, and every given sample, is read as present events.
  */
 export const upcastersAreTotal = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -378,12 +373,12 @@ export const upcastersAreTotal = <Type extends string, State, Payload extends Ev
   })
 }
 
-/** Nobody else is there to conflict with: if there is a conflict, it is an outcome. */
+/** No retries: nobody else writes, so a conflict is an outcome. */
 const once = { retry: Schedule.recurs(0) }
 
 /**
- * Two tenants that have aggregates with the same ids, and do the same to them, do not notice each other: see
- * `TenantScenario.isolated`. Commands go through `Repository.execute`.
+ * Two tenants that do the same to aggregates with the same ids do not notice each other. See `TenantScenario.isolated`.
+ * Commands go through `Repository.execute`.
  */
 export const tenantsAreIsolated = <Type extends string, State, Payload extends Event.Tagged, Id, E = never>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -431,12 +426,13 @@ export const tenantsAreIsolated = <Type extends string, State, Payload extends E
  * **Details**
  *
  * The laws: {@link foldIsTotal}, {@link foldIsConcatenative}, {@link snapshotsAreEquivalent}, {@link eventsRoundTrip},
- * {@link statesRoundTrip}, {@link tenantsAreIsolated}; with decisions, {@link decisionsAreTotal}; and for those that are
- * said to be idempotent, {@link decisionsAreIdempotent}; where there are former versions of events, {@link upcastersAreTotal}. Each can be used alone, as an effect in a test.
+ * {@link statesRoundTrip}, {@link tenantsAreIsolated}; with decisions, {@link decisionsAreTotal}; with `idempotent`,
+ * {@link decisionsAreIdempotent}; with former versions of events, {@link upcastersAreTotal}. Each can be used alone, as an
+ * effect in a test.
  *
  * **Gotchas**
  *
- * With a `storage`, that law runs with the real clock, as a database needs it.
+ * With a `storage`, {@link tenantsAreIsolated} runs with the real clock, which a database needs.
  */
 export const aggregate = <
   Type extends string,
@@ -453,22 +449,22 @@ export const aggregate = <
   describe(name, () => {
     const test = (title: string, law: Effect.Effect<void, unknown>) => it.effect(title, () => law, timeout)
     test("folding never throws and always gives the same state", foldIsTotal(of, options))
-    test("folding in two parts is folding all at once", foldIsConcatenative(of, options))
+    test("folding in two parts equals folding all at once", foldIsConcatenative(of, options))
     test("a snapshot changes nothing", snapshotsAreEquivalent(of, options))
-    test("every event survives being stored", eventsRoundTrip(of, options))
-    test("every state survives being stored", statesRoundTrip(of, options))
+    test("every event survives storage", eventsRoundTrip(of, options))
+    test("every state survives storage", statesRoundTrip(of, options))
     if (decisions !== undefined) {
       test(
-        "decisions never throw, and yield what can be stored",
+        "decisions never throw, and yield events that can be stored",
         decisionsAreTotal(of, { ...options, decisions })
       )
       if (idempotent.length > 0) {
-        const title = `made again, these decisions yield nothing: ${idempotent.join(", ")}`
+        const title = `these decisions yield nothing when repeated: ${idempotent.join(", ")}`
         test(title, decisionsAreIdempotent(of, { ...options, decisions, idempotent }))
       }
     }
     if (samples !== undefined || StoredEvents.versions(of).some(({ present }) => !present)) {
-      test("every former version of an event is read as events of today", upcastersAreTotal(of, options))
+      test("every former version of an event is read as present events", upcastersAreTotal(of, options))
     }
     const isolation = "two tenants with the same ids do not notice each other"
     if (storage === undefined) test(isolation, tenantsAreIsolated(of, options))

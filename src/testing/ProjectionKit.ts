@@ -1,6 +1,6 @@
 /**
- * Given events, when a projection handles them, then a read model says this: projections tested without a runner, and with
- * no more of a store than the handlers need. For the decisions of aggregates there is `Scenario`.
+ * Tests of projections without a runner: given events, when a projection handles them, then its read model contains this.
+ * They need no more of a store than the handlers do. For the decisions of aggregates use `Scenario`.
  *
  * **Example**
  *
@@ -28,7 +28,7 @@ import { repeatable } from "../driver/repeatable.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import * as Tenant from "../domain/Tenant.ts"
 
-/** Adds events of one stream to what has happened in a tenant. */
+/** Adds events of one stream of a tenant. */
 export interface Add {
   <Type extends string, State, Payload extends Event.Tagged, Id>(
     tenantId: Tenant.TenantId,
@@ -38,27 +38,27 @@ export interface Add {
   ): Given
 }
 
-/** What has happened. */
+/** The events of a scenario. */
 export interface Given {
-  /** And this, after it. */
+  /** Adds events after the earlier ones. */
   readonly and: Add
   /**
-   * Handles the events as a runner does: tenant by tenant, each tenant's events in their order and in its name. Fails
-   * with what a handler fails with; events that the store does not take are a defect.
+   * Handles the events as a runner does: tenant by tenant, each tenant's events in order and in its name. Fails with the
+   * error of a handler; events that the store would refuse are a defect.
    *
    * **Details**
    *
-   * If there is a `ProjectionStorage`, each tenant's events are handled in one of its transactions: on PostgreSQL, one
-   * that is bound to the tenant. For a projection across tenants there is none.
+   * If a `ProjectionStorage` is provided, each tenant's events are handled in one of its transactions, on PostgreSQL bound
+   * to the tenant. A projection across tenants runs without one.
    */
   readonly when: <E, R>(
     projection: Projection.Projection<E, R>
   ) => Then<E | ReadError, Exclude<R, Tenant.CurrentTenant>>
 }
 
-/** The events, being handled: an effect that fails the test if an expectation is not met. */
+/** Expectations after the events were handled: an effect that fails the test if one is not met. */
 export interface Then<out E, out R> extends Effect.Effect<void, E, R> {
-  /** After that, an effect in the name of a tenant reads what is expected. See {@link expect}. */
+  /** Expects that an effect, run in the name of a tenant, reads this value. See {@link expect}. */
   readonly thenReads: <A, E2, R2>(
     tenantId: Tenant.TenantId,
     read: Effect.Effect<A, E2, R2>,
@@ -70,7 +70,7 @@ type Append = Effect.Effect<unknown, unknown, EventStore.EventStore>
 
 const memory = EventStore.layer.pipe(Layer.provide(MemoryStorage.layer))
 
-/** In the name of a tenant, in its transaction where there are transactions. */
+/** Runs an effect in the name of a tenant, in a transaction if the storage has them. */
 const inTenant = <A, E, R>(
   tenantId: Tenant.TenantId,
   effect: Effect.Effect<A, E, R>
@@ -148,11 +148,11 @@ const handle = Effect.fnUntraced(function* <E, R>(
   }
 })
 
-/** What has happened, to begin with. */
+/** Starts a scenario with events. */
 export const given: Add = (tenantId, aggregate, id, ...events) =>
   make(new Set(), []).and(tenantId, aggregate, id, ...events)
 
-/** Fails the test unless an effect, run in the name of a tenant, reads what is expected. */
+/** Fails the test unless an effect, run in the name of a tenant, reads the expected value. */
 export const expect = <A, E, R>(
   tenantId: Tenant.TenantId,
   read: Effect.Effect<A, E, R>,
@@ -161,6 +161,6 @@ export const expect = <A, E, R>(
   Effect.map(inTenant(tenantId, read), (found) => {
     if (Equal.equals(found, expected)) return
     assert.fail(
-      `the tenant ${tenantId} reads something else\n\n- expected\n+ read\n\n${difference(expected, found)}`
+      `the tenant ${tenantId} reads another value\n\n- expected\n+ read\n\n${difference(expected, found)}`
     )
   })

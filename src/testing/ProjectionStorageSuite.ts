@@ -1,5 +1,5 @@
 /**
- * The contract of the driver `ProjectionStorage` as tests: a driver that passes them can stand under the runner.
+ * The contract of `ProjectionStorage` as tests: a driver that passes them works under the runner.
  */
 import { describe, layer } from "@effect/vitest"
 import type { Layer } from "effect"
@@ -9,17 +9,17 @@ import * as testingFailures from "./driver/failures.ts"
 import * as testingRebuild from "./driver/rebuilds.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 
-/** What {@link suite} tests. */
+/** Options of {@link suite}. */
 export interface Options<E = never> {
-  /** Stands over the tests. */
+  /** The title of the tests. */
   readonly name: string
-  /** The driver, and the one of the events whose projections it keeps. */
+  /** The driver, with the driver of the events that it projects. */
   readonly layer: Layer.Layer<ProjectionStorage | EventStorage, E>
-  /** Whether two transactions can be open at once; PGlite, for one, has a single connection. Default: true. */
+  /** False if only one transaction can be open at a time, as with PGlite's single connection. Default: true. */
   readonly concurrent?: boolean | undefined
   /**
-   * Whether whoever has waited longest comes first among all tenants. In several databases, each of which is served in its
-   * turn, that holds for the tenants of each. Default: true.
+   * True if the longest-waiting tenant is served first among all tenants. With several databases, which are served in turn,
+   * it holds within each database only. Default: true.
    */
   readonly ordered?: boolean | undefined
 }
@@ -33,8 +33,8 @@ export interface Options<E = never> {
  *
  * **Details**
  *
- * The layer is built once. The tests make tenants and projections of their own, so the store need not be empty, and
- * leave them there. They use the real clock.
+ * The layer is built once. The tests create tenants and projections of their own and leave them there, so the store need
+ * not be empty. They use the real clock.
  *
  * **Example** (Testing a driver)
  *

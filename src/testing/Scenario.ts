@@ -1,5 +1,6 @@
 /**
- * Given what has happened, when somebody decides, then this happens: an aggregate's decisions, tested without a store.
+ * Tests of an aggregate's decisions, without a store: given past events, when a decision is made, then these events or this
+ * error follow.
  *
  * **Example**
  *
@@ -25,9 +26,9 @@ import { andThen, decided, now, payloadOf, type Soon, toEffect } from "./domain/
 import { plain, plainLike, sameEvent, unmet } from "./domain/expectation.ts"
 import type { Decision, ErrorOf, RequirementsOf } from "../store/Repository.ts"
 
-/** What has happened to an aggregate. */
+/** The past events of an aggregate. */
 export interface Given<State, Payload extends Event.Tagged> {
-  /** A decision looks at its state: a function as `Repository.execute` takes it. */
+  /** Decides on the state, with a function as for `Repository.execute`. */
   readonly when: <const D extends Decision<Payload, unknown, unknown>>(
     decide: (state: State) => D
   ) => Then<State, Payload, ErrorOf<D>, RequirementsOf<D>>
@@ -35,54 +36,54 @@ export interface Given<State, Payload extends Event.Tagged> {
 
 /** The outcome of a decision that succeeded. */
 export interface Outcome<out State, out Payload> {
-  /** What was decided. */
+  /** The events that were decided. */
   readonly events: ReadonlyArray<Payload>
-  /** The state after that. */
+  /** The state after these events. */
   readonly state: State
 }
 
 /**
- * What a decision led to, and what is expected of it.
+ * The outcome of a decision and expectations of it.
  *
  * **Details**
  *
- * It is an effect that fails the test if an expectation is not met. Where the decision is a plain value or a `Result`, the
- * expectation is checked at once: in an `it` nothing has to be run. A decision that is an `Effect` is made when this is
- * run: return it from an `it.effect`, or yield it there.
+ * It is an effect that fails the test if an expectation is not met. If the decision is a plain value or a `Result`,
+ * expectations are checked at once: use it in a plain `it`. A decision that is an `Effect` runs when this effect runs:
+ * return it from an `it.effect`, or yield it there.
  */
 export interface Then<State, Payload extends Event.Tagged, E, R> extends Effect.Effect<void, never, R> {
   /**
-   * Exactly these events were decided, in this order; of one with options (`Event.make`), these options as well.
+   * Expects exactly these events, in this order. For an event with options (`Event.make`), the options are compared as well.
    */
   readonly thenEvents: (
     ...events: ReadonlyArray<Event.Appendable<NoInfer<Payload>>>
   ) => Then<State, Payload, E, R>
-  /** It was decided that nothing happens. */
+  /** Expects no events. */
   readonly thenNothing: () => Then<State, Payload, E, R>
-  /** The decision failed with this error. */
+  /** Expects this error. */
   readonly thenError: (error: E) => Then<State, Payload, E, R>
-  /** The decision failed with an error of this tag. */
+  /** Expects an error with this tag. */
   readonly thenErrorTag: (tag: Extract<E, Event.Tagged>["_tag"]) => Then<State, Payload, E, R>
-  /** The decision succeeded, and this is the state then, by the equivalence of the aggregate's state schema. */
+  /** Expects success, and this state afterwards, by the equivalence of the aggregate's state schema. */
   readonly thenState: (state: State) => Then<State, Payload, E, R>
   /**
-   * The next decision looks at the state that this one led to. It must have succeeded, unless its error was expected:
-   * then the state is what it was.
+   * Decides once more, on the state after this decision. This decision must have succeeded, unless its error was expected:
+   * then the state is unchanged.
    */
   readonly when: <const D extends Decision<Payload, unknown, unknown>>(
     decide: (state: State) => D
   ) => Then<State, Payload, ErrorOf<D>, R | RequirementsOf<D>>
-  /** What was decided, for any other check. */
+  /** The outcome, for any other check. */
   readonly outcome: Effect.Effect<Outcome<State, Payload>, E, R>
 }
 
-/** Where a scenario stands: all that happened, and what the last decision led to. */
+/** The state of a scenario: all past events, and the outcome of the last decision. */
 interface Standing<State, Payload> {
   readonly happened: ReadonlyArray<Payload>
   /** The state before the last decision. */
   readonly before: State
   readonly decided: Result.Result<ReadonlyArray<Event.Appendable<Payload>>, unknown>
-  /** Whether somebody said that the last decision fails. */
+  /** True if the last decision was expected to fail. */
   readonly failureExpected: boolean
 }
 
@@ -216,7 +217,7 @@ const look = <State, Payload, D extends Decision<Payload, unknown, unknown>>(
   ) as Soon<Standing<State, Payload>, RequirementsOf<D>>
 }
 
-/** Fails the test, and says what was given, expected and found. */
+/** Fails the test with the given events, the expectation and the outcome. */
 const refuse = <State, Payload extends Event.Tagged>(
   { type }: Aggregate.Aggregate<string, State, Payload, unknown>,
   standing: Standing<State, Payload>,
@@ -232,7 +233,7 @@ const refuse = <State, Payload extends Event.Tagged>(
     found
   })
 
-/** An aggregate and what has happened to it; nothing, if no events are given. */
+/** Starts a scenario with past events of an aggregate, or with none. */
 export const given = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   ...events: ReadonlyArray<Event.Appendable<NoInfer<Payload>>>

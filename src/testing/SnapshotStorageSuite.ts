@@ -1,14 +1,14 @@
 /**
- * The contract of the driver `SnapshotStorage` as tests: a driver that passes them can stand under a repository.
+ * The contract of `SnapshotStorage` as tests: a driver that passes them works under a repository.
  */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, type Layer } from "effect"
 import { eventId, kept, load, neverAnothers, newKey, save, snapshot } from "./driver/snapshotKit.ts"
 import { type SnapshotKey, SnapshotStorage } from "../driver/SnapshotStorage.ts"
 
-/** What {@link suite} tests. */
+/** Options of {@link suite}. */
 export interface Options<E = never> {
-  /** Stands over the tests. */
+  /** The title of the tests. */
   readonly name: string
   /** The driver. */
   readonly layer: Layer.Layer<SnapshotStorage, E>
@@ -23,8 +23,8 @@ export interface Options<E = never> {
  *
  * **Details**
  *
- * The layer is built once. The tests make tenants of their own, so the store need not be empty, and leave their
- * snapshots there. They use the real clock.
+ * The layer is built once. The tests create tenants of their own and leave their snapshots there, so the store need not be
+ * empty. They use the real clock.
  *
  * **Example** (Testing a driver)
  *
@@ -37,7 +37,7 @@ export interface Options<E = never> {
 export const suite = <E = never>(options: Options<E>): void => {
   describe(options.name, () => {
     layer(options.layer, { excludeTestServices: true })("a driver of snapshots", (it) => {
-      it.effect("gives back what was saved, exactly, and when it was taken", () =>
+      it.effect("returns a snapshot exactly as it was saved, with the time at which it was taken", () =>
         Effect.gen(function* () {
           const key = newKey()
           assert.isUndefined(yield* load(key))
@@ -58,7 +58,7 @@ export const suite = <E = never>(options: Options<E>): void => {
         })
       )
 
-      it.effect("keeps the newest of each stream, in whatever order they come", () =>
+      it.effect("keeps the newest of each stream, in whatever order they are saved", () =>
         Effect.gen(function* () {
           const key = newKey()
           assert.isTrue(yield* save(key, snapshot(5)))
@@ -74,7 +74,7 @@ export const suite = <E = never>(options: Options<E>): void => {
         })
       )
 
-      it.effect("replaces one of the same version: it may have been of another state, or corrupt", () =>
+      it.effect("replaces a snapshot of the same version, which may be of another state or corrupt", () =>
         Effect.gen(function* () {
           const key = newKey()
           yield* save(key, snapshot(5))
@@ -92,20 +92,22 @@ export const suite = <E = never>(options: Options<E>): void => {
         })
       )
 
-      it.effect("replaces the one that turned out to be of no use, also by an older one, and no other", () =>
-        Effect.gen(function* () {
-          const key = newKey()
-          yield* save(key, snapshot(9))
-          const { checksum } = snapshot(9)
-          assert.isFalse(yield* save(key, snapshot(4), { version: 8, checksum }))
-          assert.isFalse(yield* save(key, snapshot(4), { version: 9, checksum: "a".repeat(64) }))
-          assert.deepStrictEqual(yield* kept(key), snapshot(9))
-          assert.isTrue(yield* save(key, snapshot(4), { version: 9, checksum }))
-          assert.deepStrictEqual(yield* kept(key), snapshot(4))
-        })
+      it.effect(
+        "replaces a snapshot that proved useless, even with an older one, and no other snapshot",
+        () =>
+          Effect.gen(function* () {
+            const key = newKey()
+            yield* save(key, snapshot(9))
+            const { checksum } = snapshot(9)
+            assert.isFalse(yield* save(key, snapshot(4), { version: 8, checksum }))
+            assert.isFalse(yield* save(key, snapshot(4), { version: 9, checksum: "a".repeat(64) }))
+            assert.deepStrictEqual(yield* kept(key), snapshot(9))
+            assert.isTrue(yield* save(key, snapshot(4), { version: 9, checksum }))
+            assert.deepStrictEqual(yield* kept(key), snapshot(4))
+          })
       )
 
-      it.effect("forgets the snapshot of a stream, and says whether there was one", () =>
+      it.effect("removes the snapshot of a stream, and returns true if there was one", () =>
         Effect.gen(function* () {
           const storage = yield* SnapshotStorage
           const key = newKey()
@@ -117,7 +119,7 @@ export const suite = <E = never>(options: Options<E>): void => {
         })
       )
 
-      it.effect("tells streams apart by tenant, type and id, whatever is in them", () =>
+      it.effect("distinguishes streams by tenant, type and id, whatever characters they contain", () =>
         Effect.gen(function* () {
           const storage = yield* SnapshotStorage
           const [one, other] = [newKey(), newKey()]
@@ -134,12 +136,14 @@ export const suite = <E = never>(options: Options<E>): void => {
         })
       )
 
-      it.effect("9: never gives a tenant what is another's under the same names, in both directions", () =>
-        Effect.gen(function* () {
-          const [one, other] = [newKey(), newKey()]
-          yield* neverAnothers(one, other)
-          yield* neverAnothers(other, one)
-        })
+      it.effect(
+        "9: never gives a tenant another tenant's snapshot under the same names, in both directions",
+        () =>
+          Effect.gen(function* () {
+            const [one, other] = [newKey(), newKey()]
+            yield* neverAnothers(one, other)
+            yield* neverAnothers(other, one)
+          })
       )
     })
   })

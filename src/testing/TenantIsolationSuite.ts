@@ -1,18 +1,19 @@
 /**
- * A suite for drivers: two tenants that use the same ids must not notice each other, whatever they try.
+ * A test suite for drivers: two tenants that use the same ids must not notice each other, whatever they try.
  *
  * **Details**
  *
- * The names of the tests begin with the number of a case:
+ * The title of a test begins with the number of its case:
  *
- * - 1 the same ids in two tenants, 2 no tenant, 3 a tenant named in data, 4 what is no tenant id, 5 a tenant inside
- *   another one, 6 interruption, 7 what is left on connections, 8 services used under one tenant and then another
- * - 9 snapshots, 10 a handler's tenant, 12 events that cannot be handled, 13 noisy neighbours, 14 what errors, logs and spans say,
+ * - 1 the same ids in two tenants, 2 no tenant, 3 a tenant named in data, 4 invalid tenant ids, 5 a tenant inside another
+ *   one, 6 interruption, 7 state left on connections, 8 services used under one tenant and then another
+ * - 9 snapshots, 10 a handler's tenant, 12 events that cannot be handled, 13 noisy neighbours, 14 errors, logs and spans,
  *   15 dead letters, 16 another tenant's ids as causes, 17 ids used again, 18 another tenant's positions, 19 hints
- * - 20 what is there and what is not, 21 counters, 22 injection, 23-26 values that cannot be stored, 27 races,
- *   28 clocks, 29 lost answers, 34 suspension
+ * - 20 existence, 21 counters, 22 injection, 23-26 values that cannot be stored, 27 races, 28 clocks, 29 lost answers,
+ *   34 suspension
  *
- * What needs more than a driver, such as crashes and operators, is tested where this library is: `docs/isolation.md`.
+ * Cases that need more than a driver, such as crashes and operators, are tested in this library's repository:
+ * `docs/isolation.md`.
  */
 import { layer as describeWith } from "@effect/vitest"
 import { Layer } from "effect"
@@ -35,35 +36,34 @@ import { snapshots } from "./isolation/snapshots.ts"
 
 export type { Case, Services }
 
-/** What a suite runs on. */
+/** Options of {@link suite}. */
 export interface Options<E, E2 = never, E3 = never, E4 = never> {
   /** The name of the suite, for example that of the driver. */
   readonly name: string
   /**
-   * The driver, on a store of the suite's own, which appends to unknown tenants. Tenants of the store are suspended for
-   * moments.
+   * The driver, on a store that only the suite uses and that registers tenants with their first append. The suite suspends
+   * tenants of the store for short times.
    */
   readonly storage: Layer.Layer<EventStorage, E>
   /**
-   * The client of the PostgreSQL database behind the driver, as the application has it: with it, what row-level
-   * security shows to raw SQL is tested as well. Usually the same layer as `storage`.
+   * The application's client of the PostgreSQL database behind the driver, to test row-level security with raw SQL as well.
+   * Usually the same layer as `storage`.
    */
   readonly database?: Layer.Layer<SqlClient.SqlClient, E2> | undefined
   /**
-   * The driver of projections over the same events: with it, what projections of two tenants have to do with each other
-   * is tested as well. Usually the same layer as `storage`.
+   * The driver of projections over the same events, to test the projections of two tenants as well. Usually the same layer
+   * as `storage`.
    */
   readonly projections?: Layer.Layer<ProjectionStorage, E3> | undefined
   /**
-   * The driver of snapshots: with it, what a repository makes of the snapshots of two tenants is tested as well. Usually
-   * beside `storage`, in the same store.
+   * The driver of snapshots, to test the snapshots of two tenants as well. Usually the same layer as `storage`.
    */
   readonly snapshots?: Layer.Layer<SnapshotStorage, E4> | undefined
-  /** Milliseconds for one test. Default: 20,000. */
+  /** Timeout of one test in milliseconds. Default: 20,000. */
   readonly timeout?: number | undefined
 }
 
-/** All that the cases run on, from a driver. */
+/** The services that the cases need, on a driver. */
 export const layer = <A, E, R>(
   storage: Layer.Layer<EventStorage | A, E, R>
 ): Layer.Layer<Services | A, E, R> =>
@@ -73,8 +73,8 @@ export const layer = <A, E, R>(
   )
 
 /**
- * Cases that are quick and, together, go red if one predicate on the tenant is missing from a driver: for mutation
- * tests, and for checks outside of a test runner. Run them on {@link layer}, in order, on a store of their own.
+ * Quick cases that together fail if a driver lacks a single predicate on the tenant, for mutation tests and for checks
+ * outside of a test runner. Run them on {@link layer}, in order, on a store that nothing else uses.
  */
 export const coreCases: ReadonlyArray<Case> = [...separation, ...queries]
 

@@ -1,5 +1,6 @@
 /**
- * Two tenants do the same, with the same ids: neither may notice the other. One call tests an application's own functions.
+ * Tests that two tenants do not notice each other when both do the same with the same ids. One call tests an application's
+ * own functions.
  *
  * **Example**
  *
@@ -26,15 +27,15 @@ import * as TenantIsolationSuite from "./TenantIsolationSuite.ts"
 /** Named effects that run in the name of one tenant after another. */
 export type Actions<R> = Readonly<Record<string, Effect.Effect<unknown, unknown, R>>>
 
-/** What {@link isolated} tests. */
+/** Options of {@link isolated}. */
 export interface Options<R, Services, E> {
-  /** What both tenants do, in this order. They may fail: then they fail alike. */
+  /** Commands of both tenants, in this order. A command may fail, in both tenants alike. */
   readonly commands: Actions<R>
-  /** What either tenant can see, besides its log. Each must succeed or fail alike in both tenants. */
+  /** Reads of both tenants, beside their logs. Each must succeed or fail alike in both tenants. */
   readonly observe?: Actions<R> | undefined
   /**
-   * All that the commands need besides the tenant: a store of any driver (`TenantScenario.layer(MyStorage)`), read models,
-   * services of the application. Default: a store in memory.
+   * The services that the commands need: a store of any driver (`TenantScenario.layer(MyStorage)`), read models, services of
+   * the application. Default: a store in memory.
    */
   readonly layer?: Layer.Layer<Services, E> | undefined
 }
@@ -45,18 +46,18 @@ export const layer: typeof TenantIsolationSuite.layer = TenantIsolationSuite.lay
 const memory = layer(MemoryStorage.layer)
 
 /**
- * Fails the test if one of two tenants notices the other, while both do the same with the same ids.
+ * Fails the test if one of two tenants notices the other while both do the same with the same ids.
  *
  * **Details**
  *
- * Two new tenants take turns, command by command, each being the first once. After each command of one tenant, the other
- * must see exactly what it saw before: in its log, if there is an `EventStore`, and through `observe`. And both must get
- * the same outcomes and see the same, apart from UUIDs, dates and times.
+ * Two new tenants take turns, command by command; each is the first once. After each command of one tenant, the other must
+ * see exactly what it saw before, in its log (if there is an `EventStore`) and through `observe`. Both must get the same
+ * outcomes and see the same, apart from UUIDs, dates and times.
  *
  * **Gotchas**
  *
- * What the commands make up themselves must be UUIDs or times, or the outcomes differ. Numbers out of a clock are
- * equal under the `TestClock` of `it.effect`.
+ * Values that the commands generate must be UUIDs or times, or the outcomes differ. Numbers from a clock are equal under
+ * the `TestClock` of `it.effect`.
  */
 export const isolated = <R, E = never, Services = TenantIsolationSuite.Services>(
   options: Options<R, Services, E>
@@ -74,7 +75,7 @@ export const isolated = <R, E = never, Services = TenantIsolationSuite.Services>
   return Effect.provide(run, given) as Effect.Effect<void, E, Exclude<R, Tenant.CurrentTenant | Services>>
 }
 
-/** Two tenants do the same by turns. */
+/** Runs the commands in two tenants by turns. */
 const takeTurns = <R>(
   ours: Tenant.TenantId,
   theirs: Tenant.TenantId,
@@ -90,7 +91,7 @@ const takeTurns = <R>(
       const turn = Effect.fnUntraced(function* (actor: Tenant.TenantId, other: Tenant.TenantId) {
         const outcome = viewOf(yield* Effect.exit(Tenant.provide(actor)(command)))
         compare(seen.get(other) ?? {}, yield* look(other), {
-          problem: `what one tenant does ("${name}") is noticed by another`,
+          problem: `another tenant notices "${name}"`,
           labels: ["before", "after"],
           same: (text) => text
         })
@@ -112,13 +113,13 @@ const takeTurns = <R>(
     }
   })
 
-/** Something that is seen: as a text to compare, and as one to read. */
+/** An observation, as a text to compare and as a text to read. */
 interface View {
   readonly text: string
   readonly shown: () => string
 }
 
-/** What a tenant sees, by what it looks at. */
+/** The observations of a tenant, by their names. */
 type Seen = Readonly<Record<string, View>>
 
 const everythingSeen = Effect.fnUntraced(function* <R>(observe: Actions<R>) {
@@ -127,7 +128,7 @@ const everythingSeen = Effect.fnUntraced(function* <R>(observe: Actions<R>) {
   for (const [name, effect] of Object.entries(observe)) seen[name] = viewOf(yield* Effect.exit(effect))
   if (Option.isSome(store)) {
     const log = yield* Effect.exit(Stream.runCollect(store.value.readLogJson({})))
-    // Envelopes do not change any more, and are shown in the rare case only.
+    // Rendered only on a difference; envelopes never change.
     seen["its log"] = Exit.isSuccess(log)
       ? { text: JSON.stringify(log.value), shown: () => showOnLines(log.value) }
       : viewOf(log)
@@ -146,7 +147,7 @@ const showReason = (reason: Cause.Reason<unknown>): string => {
   return Cause.isDieReason(reason) ? `defect: ${showOnLines(reason.defect)}` : "interrupted"
 }
 
-/** A text in which everything that may differ between tenants that do the same is replaced. */
+/** Replaces everything in a text that may differ between two tenants that do the same. */
 const alike = (text: string): string =>
   text
     .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/gi, "<uuid>")

@@ -1,13 +1,13 @@
-/** Looking at failures in the suites. */
+/** Inspects failures in the suites. */
 import { assert } from "@effect/vitest"
 import { Cause, Effect, Exit, Predicate } from "effect"
 import { inspect } from "node:util"
 import { TenantMismatch } from "../driver/StoreError.ts"
 
-/** Errors that group reasons by what a caller does about them. */
+/** Tags of the errors that group reasons. */
 type Group = "Conflict" | "InvalidInput" | "TenantRefused" | "Undecodable"
 
-/** The reason of an error that groups reasons, or else the error itself. */
+/** The reason of an error that groups reasons; any other error itself. */
 export type ReasonIn<E> = E extends { readonly _tag: Group; readonly reason: infer R } ? R : E
 
 const groups: ReadonlySet<unknown> = new Set<Group>([
@@ -17,7 +17,7 @@ const groups: ReadonlySet<unknown> = new Set<Group>([
   "Undecodable"
 ])
 
-/** The reason of an error that groups reasons, or else the error itself. */
+/** The reason of an error that groups reasons; any other error itself. */
 export const reasonOf = <E>(error: E): ReasonIn<E> => {
   const isGroup = Predicate.hasProperty(error, "_tag") && groups.has(error._tag)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the type says the same
@@ -28,7 +28,7 @@ export const reasonOf = <E>(error: E): ReasonIn<E> => {
 export const flipped = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<ReasonIn<E>, A, R> =>
   Effect.map(Effect.flip(effect), reasonOf)
 
-/** Fails unless an effect does work for another tenant than its transaction's, which is a defect; gives the defect. */
+/** Returns the defect of an effect that works for another tenant than that of its transaction; fails if there is none. */
 export const mismatches = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<TenantMismatch, never, R> =>

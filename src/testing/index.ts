@@ -1,5 +1,5 @@
 /**
- * What users test with: suites for drivers, and more to come.
+ * Tools for tests: of domains, projections and tenants, and suites for drivers.
  */
 export * as Canary from "./Canary.ts"
 export * as EventStorageSuite from "./EventStorageSuite.ts"

@@ -108,7 +108,7 @@ given a log
     )
     assert.include(
       failure(() => full.thenError(new Full({ seats: 1 }))),
-      "but it failed otherwise"
+      "but it failed with another error"
     )
     assert.include(
       failure(() => full.thenState({ seats: 0, taken: 0 })),

@@ -55,7 +55,7 @@ const counterexample = (law: Effect.Effect<void, Laws.LawBroken>): Effect.Effect
     const [message = "", found = ""] = error.message.split(/\n\n(?=found in run)/)
     assert.match(
       found,
-      /^found in run \d+, made smaller \d+ times; to try it again: \{ replay: "\w+ \[.*\]" \}$/
+      /^found in run \d+, made smaller \d+ times; to run it again: \{ replay: "\w+ \[.*\]" \}$/
     )
     assert.isTrue(found.includes(JSON.stringify(error.replay)))
     return message
@@ -97,7 +97,7 @@ RangeError: too much`
         const message = yield* counterexample(Laws.foldIsTotal(Impure, options))
         assert.match(
           message,
-          /^after\n {2}add\(1\) -> Added \{ amount: 1 \}\n\nfolding Added \{ amount: 1 \} twice does not give the same state\n\n- once\n\+ again, at another time\n\n {2}\{\n- {3}total: \d+\n\+ {3}total: \d+\n {2}\}$/m
+          /^after\n {2}add\(1\) -> Added \{ amount: 1 \}\n\nfolding Added \{ amount: 1 \} twice gives different states\n\n- once\n\+ again, at another time\n\n {2}\{\n- {3}total: \d+\n\+ {3}total: \d+\n {2}\}$/m
         )
       }
       assert.closeTo(new Date().getTime(), Date.now(), 1000)
@@ -120,7 +120,7 @@ RangeError: too much`
       const message = yield* counterexample(Laws.foldIsTotal(Frozen, options))
       assert.include(message, "add(1) -> Added { amount: 1 }\n\nfolding Added { amount: 1 } threw an error")
       assert.include(message, "Cannot assign to read only property 'total'")
-      assert.include(message, "is frozen: they must not change it")
+      assert.include(message, "are frozen: they must not change them")
 
       const Collecting = Aggregate.make(
         "Collector",
@@ -161,7 +161,7 @@ describe("foldIsConcatenative is broken", () => {
 after
   add(1) -> Added { amount: 1 }
 
-folding the first 1 of 1 events, and then the rest, gives another state
+folding the first 1 of 1 events and then the rest gives another state
 
 - all at once
 + in two parts
@@ -228,7 +228,7 @@ describe("eventsRoundTrip is broken", () => {
 
 with Rounded { value: -1 }
 
-an event is another one after it was stored
+an event has changed after storage
 
 - before
 + after
@@ -273,7 +273,7 @@ describe("statesRoundTrip is broken", () => {
 after
   Added { amount: -1 }
 
-the state { total: -1 } does not survive being stored
+the state { total: -1 } does not survive storage
 
 it cannot be encoded: Expected a value greater than or equal to 0
   at ["total"]`
@@ -299,7 +299,7 @@ it cannot be encoded: Expected a value greater than or equal to 0
   add -> Added { amount: 9 }
   add -> Added { amount: 9 }
 
-a state is another one after it was stored
+a state has changed after storage
 
 - before
 + after
@@ -361,7 +361,7 @@ describe("decisionsAreIdempotent is broken", () => {
 after
   add(1) -> Added { amount: 1 }
 
-add(1) is decided once more, and not to nothing
+add(1) yields events when it is repeated
 
 - expected
 + decided
@@ -382,7 +382,7 @@ add(1) is decided once more, and not to nothing
       const message = yield* counterexample(Laws.decisionsAreIdempotent(Counter, { decisions: { once } }))
       assert.include(
         message,
-        `once is decided once more, and not to nothing\n\n- expected\n+ failed\n\n- []\n+ "done"`
+        `once yields events when it is repeated\n\n- expected\n+ failed\n\n- []\n+ "done"`
       )
     })
   )
@@ -445,7 +445,7 @@ describe("tenantsAreIsolated is broken", () => {
       }))
       assert.match(
         yield* counterexample(Laws.tenantsAreIsolated(Counter, { ...options, storage })),
-        /^Counter breaks the law tenantsAreIsolated\n\nwith\n {2}add\((\d)\)\nto the id "0"\n\nwhat one tenant does \("1. add\(\1\)"\) is noticed by another: the head of its log\n\n- before\n\+ after\n\n- \d\n\+ \d$/
+        /^Counter breaks the law tenantsAreIsolated\n\nwith\n {2}add\((\d)\)\nto the id "0"\n\nanother tenant notices "1. add\(\1\)": the head of its log\n\n- before\n\+ after\n\n- \d\n\+ \d$/
       )
     })
   )

@@ -68,7 +68,7 @@ describe("given, when, expect", () => {
       const wrong = yield* Effect.exit(then.thenReads(acme, total("1"), 13))
       assert.isTrue(Exit.isFailure(wrong))
       const message = Exit.isFailure(wrong) ? String(Cause.squash(wrong.cause)) : ""
-      assert.include(message, `the tenant ${acme} reads something else\n\n- expected\n+ read\n\n- 13\n+ 12`)
+      assert.include(message, `the tenant ${acme} reads another value\n\n- expected\n+ read\n\n- 13\n+ 12`)
     }).pipe(Effect.provideService(Totals, new Map()))
   )
 

@@ -160,7 +160,7 @@ given Account without events
     const refused = Scenario.given(Account, deposited(5)).when(refuse)
     assert.strictEqual(
       failure(() => refused.thenError(new Refused({ balance: 6 }))),
-      `expected an error, but it failed otherwise
+      `expected an error, but it failed with another error
 
 given Account
   Deposited { amount: 5 }

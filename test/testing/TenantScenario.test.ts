@@ -69,7 +69,7 @@ describe("two tenants that notice each other", () => {
             layer: Total.layer
           })
         ),
-        `what one tenant does ("count") is noticed by another: total
+        `another tenant notices "count": total
 
 - before
 + after
@@ -131,7 +131,7 @@ describe("two tenants that notice each other", () => {
       const message = yield* failure(
         TenantScenario.isolated({ commands: { open }, layer: TenantScenario.layer(storage) })
       )
-      assert.include(message, `what one tenant does ("open") is noticed by another: its log\n`)
+      assert.include(message, `another tenant notices "open": its log\n`)
       assert.include(message, `\n+     payload: Opened { owner: "Ada" }\n`)
     })
   )

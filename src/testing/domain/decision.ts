@@ -1,15 +1,15 @@
-/** Decisions in tests: they are made at once where that is possible, and when the effect runs where it is not. */
+/** Decisions in tests: made at once if they are values, and when the effect runs if they are effects. */
 import { Effect, Result } from "effect"
 import * as Event from "../../domain/Event.ts"
 
-/** A value that is there, or will be when an effect has run. */
+/** A value, or an effect that yields it. */
 export type Soon<A, R = never> =
   | { readonly _tag: "Now"; readonly value: A }
   | { readonly _tag: "Later"; readonly effect: Effect.Effect<A, never, R> }
 
 export const now = <A>(value: A): Soon<A> => ({ _tag: "Now", value })
 
-/** What comes of it: at once if it is there, so that what `f` throws is thrown at once. */
+/** Maps a value at once if it is available, so that an error of `f` is thrown at once. */
 export const andThen = <A, R, B, R2>(soon: Soon<A, R>, f: (value: A) => Soon<B, R2>): Soon<B, R | R2> =>
   soon._tag === "Now"
     ? f(soon.value)
@@ -18,7 +18,7 @@ export const andThen = <A, R, B, R2>(soon: Soon<A, R>, f: (value: A) => Soon<B, 
 export const toEffect = <A, R>(soon: Soon<A, R>): Effect.Effect<A, never, R> =>
   soon._tag === "Now" ? Effect.succeed(soon.value) : soon.effect
 
-/** What a decision yields, whatever it decides on. */
+/** Normalises the result of a decision. */
 export const decided = <A>(
   decision: A | Result.Result<A, unknown> | Effect.Effect<A, unknown, unknown>
 ): Soon<Result.Result<A, unknown>, unknown> =>

@@ -1,4 +1,4 @@
-/** Sample payloads of events: derived from schemas, and kept in files. */
+/** Sample payloads of events: derived from schemas and stored in files. */
 import { Arbitrary, Effect, Result, Schema, SchemaIssue, SchemaParser } from "effect"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
@@ -6,7 +6,7 @@ import type { EventSchema } from "../../domain/Event.ts"
 import { jsonProblem } from "../../internal/json.ts"
 import { storableJson } from "./storable.ts"
 
-/** A payload as it is stored, and the events of today that it is read as, if they were noted. */
+/** A stored payload, with the present events that it is read as, if those were recorded. */
 const Sample = Schema.Struct({ stored: Schema.Json, read: Schema.optionalKey(Schema.Array(Schema.Json)) })
 
 /** The samples of a version of an event type. */
@@ -14,7 +14,7 @@ const Samples = Schema.Struct({
   aggregate: Schema.String,
   event: Schema.String,
   version: Schema.Int,
-  /** The types, and their versions, that samples were read as when that was noted. */
+  /** The types and versions that samples were read as when that was recorded. */
   readAs: Schema.Array(Schema.String),
   samples: Schema.NonEmptyArray(Sample)
 })
@@ -24,17 +24,17 @@ const formatIssue = SchemaIssue.makeFormatterDefault()
 
 const decodeSamples = SchemaParser.decodeUnknownResult(Samples)
 
-/** Where samples are kept. */
+/** The file of the samples of a version. */
 export const fileOf = (directory: string, of: Pick<Samples, "aggregate" | "event" | "version">): string =>
   Path.join(directory, encodeURIComponent(of.aggregate), `${encodeURIComponent(of.event)}.${of.version}.json`)
 
-/** A file with samples, or why it is none. */
+/** Samples of a file, or the reason why it holds none. */
 export interface SampleFile {
   readonly file: string
   readonly samples: Result.Result<Samples, string>
 }
 
-/** All files with samples in a directory and the directories in it. */
+/** All files with samples in a directory and its subdirectories. */
 export const readAll = (directory: string): ReadonlyArray<SampleFile> => {
   if (!Fs.existsSync(directory)) return []
   return Fs.readdirSync(directory, { recursive: true, encoding: "utf8" })
@@ -65,16 +65,16 @@ export const throughText = (value: unknown): Schema.Json => JSON.parse(JSON.stri
 
 const isArray = (value: Schema.Json | undefined): value is Schema.JsonArray => Array.isArray(value)
 
-/** How many values are looked at, and how many of them are kept at most. */
+/** Numbers of values that are generated and, at most, kept. */
 const candidates = 200
 const kept = 20
 
-/** Texts that take at most so many values are taken for an enumeration. */
+/** Texts with at most this many different values count as an enumeration. */
 const enumerated = 12
 
 /**
- * Samples of what a schema allows, the same ones each time: few of them, and together every member of a union, every literal, and
- * what is empty, absent or null. Undefined if none can be derived.
+ * A few samples of a schema, the same ones each time. Together they cover every member of a union, every literal, and empty,
+ * absent and null values. Undefined if none can be derived.
  */
 export const derive = (
   schema: EventSchema,
@@ -90,7 +90,7 @@ export const derive = (
     const payloads = [...small, ...large].flatMap((event) => {
       const encoded = encode(event)
       if (Result.isFailure(encoded)) return []
-      // Through text, as what is stored: without keys that are undefined.
+      // Through text, as in storage: without keys that are undefined.
       const payload = throughText(storableJson(encoded.success))
       return jsonProblem(payload, 64) === undefined && Result.isSuccess(isReadable(payload)) ? [payload] : []
     })
@@ -98,7 +98,7 @@ export const derive = (
     return chosen.length === 0 ? undefined : chosen
   }).pipe(Effect.catchCause(() => Effect.undefined))
 
-/** Of some payloads the first ones that, together, have what all of them have. */
+/** The first payloads that together cover all features of the payloads. */
 const covering = (payloads: ReadonlyArray<Schema.Json>): ReadonlyArray<Schema.Json> => {
   const values = new Map<string, Set<string>>()
   for (const payload of payloads) {
@@ -131,19 +131,19 @@ const kindOf = (value: Schema.Json): string => {
   if (typeof value === "number") return `number ${Math.sign(value)} ${Number.isInteger(value)}`
   if (typeof value === "boolean") return String(value)
   if (value === null) return "null"
-  // Which keys there are tells absent ones from others.
+  // The present keys show which are absent.
   return Array.isArray(value) ? `array ${Math.min(value.length, 2)}` : Object.keys(value).toSorted().join()
 }
 
-/** Where something is not as it was noted. */
+/** A difference from a recorded value. */
 export interface Difference {
   readonly path: ReadonlyArray<string | number>
   readonly expected: Schema.Json
-  /** Undefined: it is absent. */
+  /** Undefined if it is absent. */
   readonly actual: Schema.Json | undefined
 }
 
-/** What of a noted value is gone or different. What has come in addition is no difference. */
+/** Parts of a recorded value that are gone or different. Additional parts are no difference. */
 export const differences = (
   expected: Schema.Json,
   actual: Schema.Json | undefined,

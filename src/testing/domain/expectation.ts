@@ -1,4 +1,4 @@
-/** What is expected of a decision, and how it is told that it was not met. */
+/** Expectations of a decision, and the report if one is not met. */
 import { assert } from "@effect/vitest"
 import { Equal, Result } from "effect"
 import * as Event from "../../domain/Event.ts"
@@ -11,11 +11,11 @@ const stated = (
 ): Readonly<Record<string, unknown>> =>
   Object.fromEntries(Object.entries(options).filter(([name]) => names.includes(name)))
 
-/** An event as it is shown: with what its writer states about it, if that is said. */
+/** An event for display, with its options if it has any. */
 export const plain = <Payload>(event: Event.Appendable<Payload>): unknown =>
   event instanceof Event.NewEvent ? { event: event.payload, ...event.options } : event
 
-/** An event with no more of its options than another one has. */
+/** An event with only those of its options that another event has too. */
 export const plainLike = <Payload>(
   event: Event.Appendable<Payload>,
   expected: Event.Appendable<Payload> | undefined
@@ -24,7 +24,7 @@ export const plainLike = <Payload>(
     ? { event: event.payload, ...stated(event.options, Object.keys(expected.options)) }
     : payloadOf(event)
 
-/** Whether an event is the one that is expected, with the options that are expected. */
+/** True if an event is the expected one, with the expected options. */
 export const sameEvent = <Payload>(
   expected: Event.Appendable<Payload>,
   found: Event.Appendable<Payload> | undefined
@@ -40,21 +40,21 @@ export const sameEvent = <Payload>(
 export interface Unmet {
   readonly given: { readonly title: string; readonly events: ReadonlyArray<unknown> }
   readonly decided: Result.Result<ReadonlyArray<unknown>, unknown>
-  /** What was expected, for example "events". */
+  /** The kind of expectation, for example "events". */
   readonly kind: string
   readonly expected: unknown
-  /** What was found instead. Default: what was decided. */
+  /** The outcome instead. Default: the decided events. */
   readonly found?: unknown
 }
 
-/** Fails the test, and says what was given, expected and found. */
+/** Fails the test with the given events, the expectation and the outcome. */
 export const unmet = ({ decided, expected, found, given, kind }: Unmet): never => {
   const outcome = Result.isSuccess(decided)
     ? decided.success.length === 0
       ? "nothing was decided"
       : "events were decided"
     : kind === "an error"
-      ? "it failed otherwise"
+      ? "it failed with another error"
       : "it failed"
   const instead = found ?? (Result.isSuccess(decided) ? decided.success : decided.failure)
   return assert.fail(

@@ -1,4 +1,4 @@
-/** Histories of an aggregate: what comes of commands, one after another, by its own decisions. */
+/** Histories of an aggregate: the events of random commands, decided one after another. */
 import { Arbitrary, Cause, Effect, Exit, Random, Result, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import type * as Aggregate from "../../domain/Aggregate.ts"
@@ -8,15 +8,15 @@ import { payloadOf } from "./decision.ts"
 import { canBeFrozen, deepFreeze } from "./purity.ts"
 import { show } from "./show.ts"
 
-/** A decision and what it is about: `deposit(10)`. */
+/** A decision with its input: `deposit(10)`. */
 export interface Command<in State, out D> {
   readonly decision: string
-  /** What it was called with; undefined if it takes nothing. */
+  /** Its input; undefined if it takes none. */
   readonly input: unknown
   readonly decide: (state: State) => D
 }
 
-/** A decision together with arbitrary inputs for it. See `Arbitraries.decision`. */
+/** A decision with arbitrary inputs. See `Arbitraries.decision`. */
 export class DecisionWithInput<in State, out D> {
   readonly calls: Arbitrary.Arbitrary<Omit<Command<State, D>, "decision">>
   constructor(calls: Arbitrary.Arbitrary<Omit<Command<State, D>, "decision">>) {
@@ -24,7 +24,7 @@ export class DecisionWithInput<in State, out D> {
   }
 }
 
-/** An aggregate's decisions by name: those that take an input with arbitrary ones, the others as they are. */
+/** An aggregate's decisions by name: with arbitrary inputs, or plain if they take none. */
 export type Decisions<State, Payload> = Readonly<
   Record<
     string,
@@ -36,21 +36,21 @@ export type Decisions<State, Payload> = Readonly<
 export interface Step<out Payload> {
   /** The name of the decision. */
   readonly decision: string
-  /** What it was called with; undefined if it takes nothing. */
+  /** Its input; undefined if it takes none. */
   readonly input: unknown
   readonly events: ReadonlyArray<Payload>
 }
 
-/** What may have happened to an aggregate. */
+/** A possible history of an aggregate. */
 export interface History<out State, out Payload> {
   /** The commands that led to events, in their order. */
   readonly steps: ReadonlyArray<Step<Payload>>
   readonly events: ReadonlyArray<Payload>
-  /** The state after all of them. */
+  /** The state after all events. */
   readonly state: State
 }
 
-/** What threw an error that must not. */
+/** An error that a fold or a decision threw. */
 export interface Thrown {
   readonly doing: "deciding" | "folding"
   /** The command, or the event. */
@@ -58,7 +58,7 @@ export interface Thrown {
   readonly error: unknown
 }
 
-/** A history with its states, up to where something threw an error. */
+/** A history with its states, up to the first error that was thrown. */
 export interface Played<out State, out Payload> {
   readonly steps: ReadonlyArray<Step<Payload>>
   readonly events: ReadonlyArray<Payload>
@@ -67,17 +67,17 @@ export interface Played<out State, out Payload> {
   readonly thrown: Thrown | undefined
 }
 
-/** A command as it is shown. */
+/** A command as text. */
 export const showCommand = ({
   decision,
   input
 }: Pick<Command<never, unknown>, "decision" | "input">): string =>
   input === undefined ? decision : `${decision}(${show(input)})`
 
-/** The names of decisions that are none have no place in a history: an event that just happens. */
+/** The name for events without a decision. It is not shown. */
 export const happens = "*"
 
-/** Arbitrary commands, one after another: any of the decisions, with any input. */
+/** Arbitrary sequences of commands: any of the decisions, with any input. */
 export const commandsOf = <State, Payload>(
   decisions: Decisions<State, Payload>
 ): Arbitrary.Arbitrary<ReadonlyArray<Command<State, Decision<Payload, unknown>>>> => {
@@ -102,7 +102,7 @@ export const commandsOf = <State, Payload>(
   )
 }
 
-/** Events that happen, whatever the state is. */
+/** Commands that yield an event whatever the state is. */
 export const eventsOf = <Payload>(
   event: Arbitrary.Arbitrary<Payload>
 ): Arbitrary.Arbitrary<ReadonlyArray<Command<unknown, Decision<Payload, unknown>>>> =>
@@ -116,11 +116,11 @@ export const eventsOf = <Payload>(
     )
   )
 
-/** Longer than a list is: many commands come to nothing, such as those before the first that creates. */
+/** Longer than other lists, because many commands yield nothing, such as those before the first that creates. */
 const inParts = <A>(part: Arbitrary.Arbitrary<ReadonlyArray<A>>): Arbitrary.Arbitrary<ReadonlyArray<A>> =>
   Arbitrary.map(Arbitrary.all([part, part, part]), (parts) => parts.flat())
 
-/** What a decision yields, at once; the clock stands still, and what is random follows from the seed. */
+/** Runs a decision synchronously. The clock stands still, and random values follow from the seed. */
 export const decideNow = <Payload>(
   decision: Decision<Payload, unknown>,
   seed: number
@@ -133,7 +133,7 @@ export const decideNow = <Payload>(
   throw Cause.squash(exit.cause)
 }
 
-/** The initial state: a copy, if it is of a kind that a fold could change in spite of being frozen. */
+/** The initial state; a copy if a fold could change it although it is frozen. */
 export const initialOf = <State, Payload extends Event.Tagged>(
   aggregate: Aggregate.Aggregate<string, State, Payload, unknown>
 ): State => {
@@ -146,7 +146,7 @@ export const initialOf = <State, Payload extends Event.Tagged>(
   }
 }
 
-/** What comes of commands, one after another; those that are refused come to nothing. All inputs are frozen. */
+/** Runs commands one after another. Refused commands yield no events. All inputs are frozen. */
 export const play = <State, Payload extends Event.Tagged>(
   aggregate: Aggregate.Aggregate<string, State, Payload, unknown>,
   commands: ReadonlyArray<Command<State, Decision<Payload, unknown>>>

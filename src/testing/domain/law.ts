@@ -1,22 +1,22 @@
-/** How a law is checked, and how a counterexample is told. */
+/** Checks laws and reports counterexamples. */
 import { Arbitrary, Effect } from "effect"
 import type { Command, Played, Step } from "./history.ts"
 import { happens, showCommand } from "./history.ts"
 import { differenceOfTexts, indent, show, showOnLines } from "./show.ts"
 
-/** How many values are tried, and which. */
+/** The number and choice of values to try. */
 export interface CheckOptions {
-  /** How many values are tried. Default: 100; for the isolation of tenants, where each is a story of its own: 20. */
+  /** Number of values to try. Default: 100; for the isolation of tenants, where each value is a whole scenario, 20. */
   readonly runs?: number | undefined
-  /** How large they become: lists have up to this many elements, a history comes of up to three times as many commands. Default: 10. */
+  /** Size of the values: lists have up to this many elements, histories up to three times as many commands. Default: 10. */
   readonly size?: number | undefined
-  /** What the values follow from. Default: another one each time. */
+  /** The seed of the values. Default: another one each time. */
   readonly seed?: string | number | undefined
-  /** Tries one value again: what the message of a broken law says. Other laws are not affected by it. */
+  /** Runs one value again, as given in the message of a broken law. It does not affect other laws. */
   readonly replay?: string | undefined
 }
 
-/** What is wrong, in words, and a difference that shows it. */
+/** A problem in words, with a difference that shows it. */
 export interface Violation {
   readonly problem: string
   readonly details?: string | undefined
@@ -28,10 +28,10 @@ export interface Report {
   readonly replay: string | undefined
 }
 
-/** How much is tried to make a counterexample smaller. */
+/** Maximum number of attempts to make a counterexample smaller. */
 const maxShrinks = 2000
 
-/** A counterexample, as a message. */
+/** The message of a counterexample. */
 export const tell = (law: string, subject: string, input: string, { details, problem }: Violation): string =>
   [
     `${subject} breaks the law ${law}`,
@@ -81,7 +81,7 @@ export const checkLaw = <A, R>(
         const message = [
           tell(law, subject, showInput(result.shrunkInput), { problem, details }),
           "",
-          `found in run ${result.runs}, made smaller ${result.shrinks} times; to try it again: { replay: ${JSON.stringify(again)} }`
+          `found in run ${result.runs}, made smaller ${result.shrinks} times; to run it again: { replay: ${JSON.stringify(again)} }`
         ].join("\n")
         return yield* Effect.fail<Report>({ message, replay: again })
       }
@@ -108,17 +108,17 @@ const stepLines = ({ decision, events, input }: Step<unknown>): ReadonlyArray<st
 const list = (title: string, lines: ReadonlyArray<string>): string =>
   lines.length === 0 ? "with no events" : [title, ...lines.map(indent)].join("\n")
 
-/** What has happened, step by step. */
+/** A history as text, step by step. */
 export const showPlayed = (played: Played<unknown, unknown>): string =>
   list("after", played.steps.flatMap(stepLines))
 
-/** Commands to be carried out. */
+/** Commands as text. */
 export const showCommands = (commands: ReadonlyArray<Command<never, unknown>>): string =>
   commands.length === 0
     ? "without commands"
     : ["with", ...commands.map((command) => indent(showCommand(command)))].join("\n")
 
-/** Two texts that should be the same. */
+/** The difference of two texts that should be the same. */
 export const unequalTexts = (
   problem: string,
   [expectedLabel, expected]: readonly [string, string],
@@ -128,7 +128,7 @@ export const unequalTexts = (
   details: `- ${expectedLabel}\n+ ${foundLabel}\n\n${differenceOfTexts(expected, found)}`
 })
 
-/** Two values that should be the same. */
+/** The difference of two values that should be the same. */
 export const unequal = (
   problem: string,
   [expectedLabel, expected]: readonly [string, unknown],
@@ -136,12 +136,12 @@ export const unequal = (
 ): Violation =>
   unequalTexts(problem, [expectedLabel, showOnLines(expected)], [foundLabel, showOnLines(found)])
 
-/** What an error that was thrown says. */
+/** A thrown error as a problem. */
 export const threw = (doing: string, error: unknown): Violation => ({
   problem: `${doing} threw an error`,
   details: `${error instanceof Error ? `${error.name}: ${error.message}` : show(error)}${
     error instanceof TypeError && /read only|not extensible|Cannot delete/.test(error.message)
-      ? "\n(what is given to a fold or a decision is frozen: they must not change it)"
+      ? "\n(the inputs of folds and decisions are frozen: they must not change them)"
       : ""
   }`
 })

@@ -1,4 +1,4 @@
-/** What shows that a function is pure: inputs it cannot change, and another world around it. */
+/** Means to show that a function is pure: frozen inputs, and another time and other random numbers. */
 
 const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
@@ -6,8 +6,8 @@ const isPlain = (value: object): boolean => {
 }
 
 /**
- * Freezes plain objects and arrays, all the way down; gives the value. Others are left as they are: some of Effect's data
- * types keep what they have computed in themselves.
+ * Freezes plain objects and arrays at all levels, and returns the value. Other objects stay as they are, because some of
+ * Effect's data types cache what they compute.
  */
 export const deepFreeze = <A>(value: A): A => {
   if (typeof value === "object" && value !== null && isPlain(value) && !Object.isFrozen(value)) {
@@ -17,14 +17,14 @@ export const deepFreeze = <A>(value: A): A => {
   return value
 }
 
-/** Whether {@link deepFreeze} protects all of a value. */
+/** True if {@link deepFreeze} protects all of a value. */
 export const canBeFrozen = (value: unknown): boolean =>
   typeof value !== "object" || value === null || (isPlain(value) && Object.values(value).every(canBeFrozen))
 
-/** Years away from now, in milliseconds. */
+/** Years from now, in milliseconds. */
 const distance = 10 * 365 * 86_400_000
 
-/** Runs a function at another time, with other random numbers: one that depends on neither gives the same result. */
+/** Runs a function at another time, with other random numbers. A pure function returns the same result. */
 export const elsewhere = <A>(run: () => A): A => {
   const { Date: here } = globalThis
   const { random } = Math

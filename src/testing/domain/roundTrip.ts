@@ -1,4 +1,4 @@
-/** What becomes of events and states when they are stored and read back. */
+/** Stores events and states as JSON and reads them back. */
 import { Arbitrary, Filter, Result, Schema } from "effect"
 import type * as Aggregate from "../../domain/Aggregate.ts"
 import type * as Event from "../../domain/Event.ts"
@@ -9,10 +9,10 @@ import { unequal, type Violation } from "./law.ts"
 import { show } from "./show.ts"
 import { storableJson } from "./storable.ts"
 
-/** Levels of nesting that can be stored. */
+/** Maximum depth that can be stored. */
 const depth = 64
 
-/** A value as JSON text and back, or why not. */
+/** A value after a round trip through JSON text, or the reason why it has none. */
 export const throughText = <A>(codec: Schema.Codec<A, unknown>, value: A): Result.Result<A, string> => {
   const encoded = Schema.encodeUnknownResult(codec)(value)
   if (Result.isFailure(encoded)) return Result.fail(`it cannot be encoded: ${encoded.failure.message}`)
@@ -23,10 +23,10 @@ export const throughText = <A>(codec: Schema.Codec<A, unknown>, value: A): Resul
     return Result.fail(`it cannot be stored: ${[...problem.path, problem.reason].join(" ")}`)
   }
   const decoded = Schema.decodeUnknownResult(codec)(json)
-  return Result.mapError(decoded, ({ message }) => `what it was encoded to cannot be decoded: ${message}`)
+  return Result.mapError(decoded, ({ message }) => `its encoded form cannot be decoded: ${message}`)
 }
 
-/** What is wrong with an event that is stored and read back, if anything is. */
+/** The problem of an event that is stored and read back; undefined if there is none. */
 export const eventProblem = <State, Payload extends Event.Tagged>(
   of: Aggregate.Aggregate<string, State, Payload, unknown>,
   event: Payload
@@ -51,22 +51,22 @@ export const eventProblem = <State, Payload extends Event.Tagged>(
   if (Result.isFailure(decoded)) {
     const { path, reason } = decoded.failure
     return {
-      problem: `what is stored for ${show(event)} cannot be decoded: ${text}`,
+      problem: `the stored form of ${show(event)} cannot be decoded: ${text}`,
       details: [...path, reason].join(" ")
     }
   }
   return Schema.toEquivalence(schema)(event, decoded.success)
     ? undefined
-    : unequal("an event is another one after it was stored", ["before", event], ["after", decoded.success])
+    : unequal("an event has changed after storage", ["before", event], ["after", decoded.success])
 }
 
-/** An event, and how it is stored. */
+/** An event with its stored form. */
 export interface Stored {
   readonly event: Event.Tagged
   readonly stored: StoredEvents.StoredPayload
 }
 
-/** Arbitrary events of the former versions, as they are stored; undefined if there are no former versions. */
+/** Arbitrary events of former versions, in their stored form; undefined if there are no former versions. */
 export const formerEvents = (of: Aggregate.Any): Arbitrary.Arbitrary<Stored> | undefined => {
   const former = StoredEvents.versions(of)
     .filter(({ present }) => !present)
@@ -99,7 +99,7 @@ const formerEvent = ({
   )
 }
 
-/** Why a stored payload cannot be read, if it cannot. */
+/** The reason why a stored payload cannot be read; undefined if it can. */
 export const upcastProblem = (
   of: Aggregate.Any,
   stored: StoredEvents.StoredPayload

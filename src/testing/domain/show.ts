@@ -1,11 +1,11 @@
-/** Values as a person reads them in the message of a failed test, and the difference of two of them. */
+/** Values and their differences as readable text, for the messages of failed tests. */
 import { TextDiff } from "effect"
 import { inspect } from "node:util"
 
-/** Columns a value may take before it gets a line for each of its members. */
+/** Maximum width of a value on one line. */
 const width = 90
 
-/** What says more in its own words than by its members: maps, dates, and the data types of Effect. */
+/** Values that are shown by their own `toString` instead of their members: maps, dates, and Effect's data types. */
 const speaksForItself = (value: object): boolean =>
   value instanceof Map ||
   value instanceof Set ||
@@ -31,7 +31,7 @@ const nameOf = (value: object): string => {
 const keyOf = (key: string): string =>
   /^[\p{ID_Start}_$][\p{ID_Continue}$]*$/u.test(key) ? key : JSON.stringify(key)
 
-/** What a value consists of, one part a line: the first and the last are its brackets. */
+/** The lines of a value, a member each. The first and the last are its brackets. */
 const partsOf = (
   value: object,
   seen: ReadonlyArray<object>,
@@ -45,7 +45,7 @@ const partsOf = (
         "}"
       ]
 
-// Without commas: a line that is not the last is then no different from one that is.
+// Without commas, so that the last line does not differ from the others.
 const onLines = ([open, parts, close]: ReturnType<typeof partsOf>): string =>
   parts.length === 0 ? `${open}${close}` : [open, ...parts.map(indent), close].join("\n")
 
@@ -57,7 +57,7 @@ const render = (value: unknown, seen: ReadonlyArray<object>, room: number): stri
   if (seen.includes(value)) return "[circular]"
   const parts = partsOf(value, [...seen, value], room - 2)
   const [open, members, close] = parts
-  // A tag alone says it all.
+  // A value with nothing but a tag is shown as the tag.
   if (members.length === 0) return nameOf(value).trim() || `${open}${close}`
   const blank = close === "}" ? " " : ""
   const line = `${open}${blank}${members.join(", ")}${blank}${close}`
@@ -73,17 +73,17 @@ export const showOnLines = (value: unknown): string =>
     ? show(value)
     : onLines(partsOf(value, [value], width - 2))
 
-/** Every line of a text, two columns to the right. */
+/** Indents every line of a text by two columns. */
 export const indent = (text: string): string => text.replaceAll(/^/gm, "  ")
 
 const marks = { Equal: "  ", Delete: "- ", Insert: "+ " } as const
 
-/** How two texts differ, line by line: `-` is what was expected, `+` what was found. */
+/** The difference of two texts, line by line: `-` was expected, `+` was found. */
 export const differenceOfTexts = (expected: string, found: string): string =>
   TextDiff.diff(expected.split("\n"), found.split("\n"))
     .flatMap(({ _tag, items }) => items.map((item) => `${marks[_tag]}${item}`))
     .join("\n")
 
-/** How two values differ, with a line for each of their members. */
+/** The difference of two values, with a line for each member. */
 export const difference = (expected: unknown, found: unknown): string =>
   differenceOfTexts(showOnLines(expected), showOnLines(found))

@@ -1,10 +1,10 @@
-/** From generated values to values that can be stored. Schemas allow texts and numbers that no store keeps as they are. */
+/** Makes generated values storable, because schemas allow texts and numbers that no store keeps unchanged. */
 
-/** A text that can be stored: without U+0000, and without halves of surrogate pairs. */
+/** A text without the characters that cannot be stored: U+0000 and halves of surrogate pairs. */
 export const storableText = (text: string): string =>
   text.replaceAll("\0", "0").replaceAll(/[\uD800-\uDFFF]/gu, "\uFFFD")
 
-/** A JSON value that can be stored, and is otherwise the same. */
+/** A JSON value with unstorable parts replaced. */
 export const storableJson = (value: unknown): unknown => {
   if (typeof value === "string") return storableText(value)
   if (typeof value === "number") return Object.is(value, -0) || !Number.isFinite(value) ? 0 : value
@@ -19,8 +19,8 @@ export const storableJson = (value: unknown): unknown => {
 }
 
 /**
- * The same for a value of any type: texts and numbers are replaced wherever they stand in plain objects and arrays. What JSON
- * does not know at all is left to those who must deal with it.
+ * A value of any type with unstorable texts and numbers replaced, wherever they are in plain objects and arrays. Values that
+ * JSON does not know stay, for the laws to find.
  */
 export const storableValue = (value: unknown): unknown => {
   if (typeof value === "string") return storableText(value)
