@@ -5,7 +5,7 @@
 import { Array, Effect, Exit, type Fiber } from "effect"
 import type { AppendRequest } from "../driver/EventStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
-import { Queue } from "../internal/fairQueue.ts"
+import { FairQueue } from "../internal/fairQueue.ts"
 
 /** What bounds a batch. */
 export interface Limits {
@@ -21,8 +21,7 @@ export interface Limits {
 interface Waiting<A, E> {
   readonly request: AppendRequest
   readonly characters: number
-  sent: boolean
-  resume: (outcome: Effect.Effect<A, E>) => void
+  readonly resume: (outcome: Effect.Effect<A, E>) => void
 }
 
 const charactersOf = ({ streams }: AppendRequest): number => {
@@ -44,12 +43,11 @@ const minAhead = 32
  *
  * **Details**
  *
- * Tenants take turns, an append each, so that one that floods the queue does not delay the others. A batch does not wait
- * for a tenant that somebody else has locked: `run` gives no outcome for its appends, and they go out again by
- * themselves, to wait where nobody waits with them. A tenant is in one batch at a time; if many of its appends wait
- * meanwhile, a second batch of this tenant alone follows the first one and waits for it in the database. An append that
- * is interrupted while it waits here is not sent; one that is under way is settled behind its caller, who is answered at
- * once.
+ * Tenants take turns. A batch does not wait for a tenant that somebody else has locked: `run` gives no outcome for its
+ * appends, and they go out again by themselves, to wait where nobody waits with them. A tenant is in one batch at a time;
+ * if many of its appends wait meanwhile, a second batch of this tenant alone follows the first one and waits for it in the
+ * database. An append that is interrupted while it waits here is not sent; one that is under way is settled behind its
+ * caller, who is answered at once.
  */
 export const make = <A, E>(
   run: (
@@ -59,16 +57,16 @@ export const make = <A, E>(
   fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
   limits: Limits
 ): ((request: AppendRequest) => Effect.Effect<A, E>) => {
-  type Batch = ReadonlyArray<Waiting<A, E>>
-  /** Waiting appends by tenant; the order of the map is that of the turns. */
-  const queues = new Map<TenantId, Queue<Waiting<A, E>>>()
+  type Append = Waiting<A, E>
+  type Batch = ReadonlyArray<Append>
+  const queue = new FairQueue<TenantId, Append>({
+    keyOf: ({ request }) => request.tenantId,
+    concurrency: limits.concurrency
+  })
+  const weight = { maxWeight: limits.maxCharacters, weightOf: ({ characters }: Append) => characters }
   /** What is under way of a tenant. */
   const served = new Map<TenantId, { batches: number; appends: number }>()
-  let waitingAppends = 0
-  let sentAppends = 0
-  let underWay = 0
   let ahead = 0
-  let handingOut = 0
 
   /** How many appends of each tenant a batch has. */
   const tenantsOf = (batch: Batch): ReadonlyMap<TenantId, number> => {
@@ -99,68 +97,33 @@ export const make = <A, E>(
     }
   }
 
-  const take = (queue: Queue<Waiting<A, E>>, next: Waiting<A, E>, batch: Array<Waiting<A, E>>): void => {
-    queue.take()
-    waitingAppends--
-    next.sent = true
-    batch.push(next)
-  }
-
   /** The half of what waits for one tenant, so that the other half can follow it. */
   const halfOf = (waiting: number): number => (waiting < 2 * minAhead ? waiting : Math.ceil(waiting / 2))
 
   const takeBatch = (): Batch => {
     const candidates: Array<TenantId> = []
-    for (const tenantId of queues.keys()) if (!served.has(tenantId)) candidates.push(tenantId)
-    if (waitingAppends + sentAppends > minShare) {
+    for (const tenantId of queue.keys()) if (!served.has(tenantId)) candidates.push(tenantId)
+    if (queue.waiting + queue.sent > minShare) {
       // the other tenants are for the other batches that may be under way
       const share = Math.ceil((candidates.length + served.size) / limits.concurrency)
       candidates.length = Math.min(candidates.length, share)
     }
-    const batch: Array<Waiting<A, E>> = []
     const [only] = candidates
     const atMost =
       candidates.length === 1 && only !== undefined
-        ? Math.min(limits.maxAppends, halfOf(queues.get(only)?.size ?? 0))
+        ? Math.min(limits.maxAppends, halfOf(queue.sizeOf(only)))
         : limits.maxAppends
-    let characters = 0
-    // Who has had its turn goes to the end of both, and so comes again in this loop.
-    for (const tenantId of candidates) {
-      const queue = queues.get(tenantId)
-      const next = queue?.peek()
-      if (queue !== undefined && next !== undefined) {
-        if (batch.length > 0 && characters + next.characters > limits.maxCharacters) break
-        characters += next.characters
-        take(queue, next, batch)
-      }
-      queues.delete(tenantId)
-      if (queue !== undefined && queue.size > 0) {
-        queues.set(tenantId, queue)
-        candidates.push(tenantId)
-      }
-      if (batch.length >= atMost) break
-    }
-    return batch
+    return queue.take({ atMost, keys: candidates, ...weight })
   }
 
   /** What follows the batch of a tenant that is under way. */
   const takeAhead = (tenantId: TenantId, appends: number): Batch => {
-    const batch: Array<Waiting<A, E>> = []
-    const queue = queues.get(tenantId)
-    if (queue === undefined || queue.size < minAhead) return batch
+    const waiting = queue.sizeOf(tenantId)
+    if (waiting < minAhead) return []
     // about as many as are under way, so that both sides always have something to do
-    const half = Math.ceil((queue.size + appends) / 2)
+    const half = Math.ceil((waiting + appends) / 2)
     const atMost = Math.min(limits.maxAppends, Math.max(minAhead, half))
-    let characters = 0
-    while (batch.length < atMost) {
-      const next = queue.peek()
-      if (next === undefined) break
-      if (batch.length > 0 && characters + next.characters > limits.maxCharacters) break
-      characters += next.characters
-      take(queue, next, batch)
-    }
-    if (queue.size === 0) queues.delete(tenantId)
-    return batch
+    return queue.take({ atMost, keys: [tenantId], ...weight })
   }
 
   /** Runs a batch and hands out its outcomes; what has none is handed to `rest`. */
@@ -172,17 +135,16 @@ export const make = <A, E>(
       Effect.exit(Effect.suspend(() => run(requests, wait))).pipe(
         Effect.flatMap((exit) =>
           Effect.sync(() => {
-            // Who gets an outcome may append again at once: that waits until all have theirs, and goes out together.
-            handingOut++
-            const without = batch.filter((waiting, index) => {
-              const outcome: Effect.Effect<A, E> | undefined = outcomeOf(exit, index)
-              if (outcome === undefined) return true
-              waiting.resume(outcome)
-              return false
+            queue.handOut(() => {
+              const without = batch.filter((waiting, index) => {
+                const outcome: Effect.Effect<A, E> | undefined = outcomeOf(exit, index)
+                if (outcome === undefined) return true
+                waiting.resume(outcome)
+                return false
+              })
+              end(tenants)
+              rest(without)
             })
-            end(tenants)
-            rest(without)
-            handingOut--
             sendAll()
             for (const tenantId of tenants.keys()) sendAhead(tenantId)
           })
@@ -199,14 +161,12 @@ export const make = <A, E>(
     })
 
   const sendAll = (): void => {
-    while (handingOut === 0 && underWay < limits.concurrency) {
+    while (queue.hasPlace) {
       const batch = takeBatch()
       if (batch.length === 0) return
-      underWay++
-      sentAppends += batch.length
+      queue.enter(batch.length)
       send(batch, false, (without) => {
-        underWay--
-        sentAppends -= batch.length
+        queue.leave(batch.length)
         const byTenant = Array.groupBy(without, ({ request }) => request.tenantId)
         for (const ofTenant of Object.values(byTenant)) sendWaiting(ofTenant, () => {})
       })
@@ -215,7 +175,7 @@ export const make = <A, E>(
 
   const sendAhead = (tenantId: TenantId): void => {
     const now = served.get(tenantId)
-    if (handingOut > 0 || ahead >= limits.concurrency || now?.batches !== 1) return
+    if (queue.isHandingOut || ahead >= limits.concurrency || now?.batches !== 1) return
     const batch = takeAhead(tenantId, now.appends)
     if (batch.length === 0) return
     ahead++
@@ -231,26 +191,24 @@ export const make = <A, E>(
     const { tenantId } = request
     const requests = [request]
     const tenants = new Map([[tenantId, 1]])
-    let holdsSlot = true
-    const leaveSlot = (): void => {
-      if (!holdsSlot) return
-      holdsSlot = false
-      underWay--
-      sentAppends--
+    let holdsPlace = true
+    const leavePlace = (): void => {
+      if (!holdsPlace) return
+      holdsPlace = false
+      queue.leave(1)
     }
     begin(tenants)
-    underWay++
-    sentAppends++
+    queue.enter(1)
     return Effect.suspend(() => run(requests, false)).pipe(
       Effect.flatMap(([outcome]) => {
         if (outcome !== undefined) return outcome
-        leaveSlot()
+        leavePlace()
         sendAll()
         return Effect.flatMap(run(requests, true), ([late]) => late ?? noOutcome)
       }),
       Effect.onExit(() =>
         Effect.sync(() => {
-          leaveSlot()
+          leavePlace()
           end(tenants)
           sendAll()
           sendAhead(tenantId)
@@ -262,33 +220,16 @@ export const make = <A, E>(
   const submit = (request: AppendRequest): Effect.Effect<A, E> =>
     Effect.callback<A, E>((resume) => {
       const { tenantId } = request
-      if (
-        waitingAppends === 0 &&
-        handingOut === 0 &&
-        underWay < limits.concurrency &&
-        !served.has(tenantId)
-      ) {
+      if (queue.waiting === 0 && queue.hasPlace && !served.has(tenantId)) {
         fork(Effect.map(Effect.exit(alone(request)), resume))
         return
       }
-      const waiting: Waiting<A, E> = {
-        request,
-        characters: charactersOf(request),
-        sent: false,
-        resume
-      }
-      let queue = queues.get(tenantId)
-      if (queue === undefined) queues.set(tenantId, (queue = new Queue<Waiting<A, E>>()))
+      const waiting: Append = { request, characters: charactersOf(request), resume }
       queue.add(waiting)
-      waitingAppends++
       sendAll()
-      if (queue.size >= minAhead) sendAhead(tenantId)
-      return Effect.sync(() => {
-        // What was sent is settled behind.
-        if (waiting.sent) return
-        queues.get(tenantId)?.remove(waiting)
-        waitingAppends--
-      })
+      if (queue.sizeOf(tenantId) >= minAhead) sendAhead(tenantId)
+      // One that was sent is settled behind its caller.
+      return Effect.sync(() => void queue.remove(waiting))
     })
 
   return submit

@@ -4,7 +4,7 @@
  */
 import { Effect, Exit, type Fiber } from "effect"
 import type { TenantId } from "../domain/Tenant.ts"
-import { Queue } from "../internal/fairQueue.ts"
+import { FairQueue } from "../internal/fairQueue.ts"
 
 /** What bounds a batch. */
 export interface Limits {
@@ -28,104 +28,57 @@ interface Waiting<Request, A, E> {
 const minShare = 8
 
 /**
- * Merges loads into batches for `runAll`, which gives an exit per load, or none for what it did not come to: that goes
- * out again, before all that has come meanwhile.
+ * Merges loads into batches for `runAll`, which gives an exit per load, or none for one that it did not come to: that goes
+ * out again, before all that have come meanwhile.
  *
  * **Details**
  *
- * Tenants take turns, a load each, so that one that floods the queue does not delay the others. A load that is interrupted
- * while it waits is not sent. A batch whose loads are all interrupted is interrupted as well: it must not keep its place.
+ * Tenants take turns. A load that is interrupted while it waits is not sent. A batch whose loads are all interrupted is
+ * interrupted as well: it must not keep its place.
  */
 export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
   run: (request: Request) => Effect.Effect<A, E>,
   runAll: (requests: ReadonlyArray<Request>) => Effect.Effect<ReadonlyArray<Exit.Exit<A, E> | undefined>>,
   fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
-  limits: Limits
+  { concurrency, maxLoads }: Limits
 ): ((request: Request) => Effect.Effect<A, E>) => {
-  /** Waiting loads by tenant; the order of the map is that of the turns. */
-  const queues = new Map<TenantId, Queue<Waiting<Request, A, E>>>()
-  let waitingLoads = 0
-  let sentLoads = 0
-  let underWay = 0
-  let handingOut = 0
+  type Load = Waiting<Request, A, E>
+  const queue = new FairQueue<TenantId, Load>({ keyOf: ({ request }) => request.tenantId, concurrency })
 
-  const add = (waiting: Waiting<Request, A, E>): void => {
-    const { tenantId } = waiting.request
-    let queue = queues.get(tenantId)
-    if (queue === undefined) queues.set(tenantId, (queue = new Queue<Waiting<Request, A, E>>()))
-    queue.add(waiting)
-    waitingLoads++
-  }
-
-  /** Has loads wait before all others: the first of them will be the first to go out. */
-  const putBack = (left: ReadonlyArray<Waiting<Request, A, E>>): void => {
-    const others = [...queues]
-    queues.clear()
-    for (const { request } of left) queues.set(request.tenantId, new Queue<Waiting<Request, A, E>>())
-    for (const [tenantId, queue] of others) queues.set(tenantId, queue)
-    for (const waiting of left.toReversed()) queues.get(waiting.request.tenantId)?.addFirst(waiting)
-    waitingLoads += left.length
-  }
-
-  const remove = (waiting: Waiting<Request, A, E>): void => {
-    const { tenantId } = waiting.request
-    const queue = queues.get(tenantId)
-    if (queue?.remove(waiting) !== true) return
-    waitingLoads--
-    if (queue.size === 0) queues.delete(tenantId)
-  }
-
-  const takeBatch = (): ReadonlyArray<Waiting<Request, A, E>> => {
-    const loads = waitingLoads + sentLoads
+  const takeBatch = (): ReadonlyArray<Load> => {
+    const loads = queue.waiting + queue.sent
     // the others are for the other batches that may be under way
-    const share = loads > minShare ? Math.ceil(loads / limits.concurrency) : loads
-    const atMost = Math.min(limits.maxLoads, share)
-    const batch: Array<Waiting<Request, A, E>> = []
-    // Who has had its turn goes to the end of the map, and so comes again in this loop.
-    for (const [tenantId, queue] of queues) {
-      const next = queue.take()
-      queues.delete(tenantId)
-      if (next !== undefined) {
-        batch.push(next)
-        waitingLoads--
-        if (queue.size > 0) queues.set(tenantId, queue)
-      }
-      if (batch.length >= atMost) break
-    }
-    return batch
+    const share = loads > minShare ? Math.ceil(loads / concurrency) : loads
+    return queue.take({ atMost: Math.min(maxLoads, share) })
   }
 
-  /** Hands out what a batch has given. */
   const finish = (
-    batch: ReadonlyArray<Waiting<Request, A, E>>,
+    batch: ReadonlyArray<Load>,
     exit: Exit.Exit<ReadonlyArray<Exit.Exit<A, E> | undefined>>
   ): void => {
-    underWay--
-    sentLoads -= batch.length
-    const left: Array<Waiting<Request, A, E>> = []
-    // Who gets its outcome may load again at once: that waits until all have theirs, and goes out together.
-    handingOut++
-    for (const [index, waiting] of batch.entries()) {
-      waiting.leave = undefined
-      if (waiting.gone) continue
-      const outcome = Exit.isFailure(exit) ? Exit.failCause(exit.cause) : exit.value[index]
-      if (outcome === undefined) left.push(waiting)
-      else waiting.resume(outcome)
-    }
-    if (left.length > 0) putBack(left)
-    handingOut--
+    queue.leave(batch.length)
+    queue.handOut(() => {
+      const left = batch.filter((load, index) => {
+        load.leave = undefined
+        if (load.gone) return false
+        const outcome = Exit.isFailure(exit) ? Exit.failCause(exit.cause) : exit.value[index]
+        if (outcome === undefined) return true
+        load.resume(outcome)
+        return false
+      })
+      if (left.length > 0) queue.addFirst(left)
+    })
     send()
   }
 
   const send = (): void => {
-    while (handingOut === 0 && underWay < limits.concurrency && waitingLoads > 0) {
+    while (queue.hasPlace && queue.waiting > 0) {
       const batch = takeBatch()
-      underWay++
-      sentLoads += batch.length
+      queue.enter(batch.length)
       const outcomes = Effect.suspend(() => runAll(batch.map(({ request }) => request)))
       const sent: { wanted: number; fiber?: Fiber.Fiber<void> } = { wanted: batch.length }
-      for (const waiting of batch) {
-        waiting.leave = () => {
+      for (const load of batch) {
+        load.leave = () => {
           sent.wanted--
           if (sent.wanted === 0) sent.fiber?.interruptUnsafe()
         }
@@ -138,30 +91,27 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
 
   const queued = (request: Request): Effect.Effect<A, E> =>
     Effect.callback<A, E>((resume) => {
-      const waiting: Waiting<Request, A, E> = { request, resume, gone: false, leave: undefined }
-      add(waiting)
+      const load: Load = { request, resume, gone: false, leave: undefined }
+      queue.add(load)
       send()
       return Effect.sync(() => {
-        waiting.gone = true
-        remove(waiting)
-        waiting.leave?.()
+        load.gone = true
+        queue.remove(load)
+        load.leave?.()
       })
     })
 
   const leavePlace = Effect.sync(() => {
-    underWay--
-    sentLoads--
+    queue.leave(1)
     send()
   })
 
   // A fiber may be interrupted between any two steps: a place is taken in the step that sees to its being left.
   return (request) =>
     Effect.uninterruptibleMask((restore) => {
-      if (waitingLoads > 0 || handingOut > 0 || underWay >= limits.concurrency)
-        return restore(queued(request))
+      if (queue.waiting > 0 || !queue.hasPlace) return restore(queued(request))
       // A load that finds nobody waiting runs in the fiber of its caller.
-      underWay++
-      sentLoads++
+      queue.enter(1)
       return Effect.onExit(restore(run(request)), () => leavePlace)
     })
 }

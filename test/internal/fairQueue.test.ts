@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { Queue } from "../../src/internal/fairQueue.ts"
+import { FairQueue, Queue } from "../../src/internal/fairQueue.ts"
 
 describe("a queue", () => {
   it.prop(
@@ -43,5 +43,61 @@ describe("a queue", () => {
       queue.add(n)
       assert.strictEqual(queue.take(), n - 200)
     }
+  })
+})
+
+describe("a fair queue", () => {
+  const setUp = (...items: ReadonlyArray<string>) => {
+    // the key is the first letter
+    const queue = new FairQueue<string, string>({ keyOf: (item) => item.slice(0, 1), concurrency: 2 })
+    for (const item of items) queue.add(item)
+    return queue
+  }
+
+  it("has the keys take turns, and goes on with the next one", () => {
+    const queue = setUp("a1", "a2", "a3", "a4", "b1", "c1", "c2")
+    assert.deepStrictEqual(queue.take({ atMost: 4 }), ["a1", "b1", "c1", "a2"])
+    queue.add("b2")
+    assert.deepStrictEqual(queue.take({ atMost: 2 }), ["c2", "a3"])
+    assert.deepStrictEqual([queue.waiting, queue.sizeOf("a"), queue.sizeOf("c")], [2, 1, 0])
+    assert.deepStrictEqual(queue.take({ atMost: 9 }), ["b2", "a4"])
+    assert.deepStrictEqual([...queue.keys()], [])
+  })
+
+  it("takes items of the given keys alone", () => {
+    const queue = setUp("a1", "b1", "c1", "a2", "c2")
+    assert.deepStrictEqual(queue.take({ atMost: 3, keys: ["c", "a", "none"] }), ["c1", "a1", "c2"])
+    assert.deepStrictEqual([...queue.keys()], ["b", "a"])
+  })
+
+  it("takes no more weight than it may, but one item of any weight", () => {
+    const queue = setUp("a9", "a1", "b2", "b9")
+    const take = () => queue.take({ atMost: 9, maxWeight: 4, weightOf: (item) => Number(item.slice(1)) })
+    assert.deepStrictEqual([take(), take(), take(), take()], [["a9"], ["b2", "a1"], ["b9"], []])
+  })
+
+  it("puts items before all others, in their order", () => {
+    const queue = setUp("a2", "b2", "c1")
+    queue.addFirst(["b0", "a0", "b1"])
+    assert.strictEqual(queue.waiting, 6)
+    assert.deepStrictEqual(queue.take({ atMost: 9 }), ["b0", "a0", "c1", "b1", "a2", "b2"])
+  })
+
+  it("removes an item that waits, and knows one that does not", () => {
+    const queue = setUp("a1", "b1")
+    assert.isTrue(queue.remove("a1"))
+    assert.isFalse(queue.remove("a1"))
+    assert.deepStrictEqual([queue.waiting, [...queue.keys()]], [1, ["b"]])
+  })
+
+  it("has as many places as it may, and none while outcomes are handed out", () => {
+    const queue = setUp()
+    queue.enter(3)
+    assert.isTrue(queue.hasPlace)
+    queue.enter(1)
+    assert.deepStrictEqual([queue.hasPlace, queue.sent], [false, 4])
+    queue.leave(3)
+    queue.handOut(() => assert.deepStrictEqual([queue.hasPlace, queue.isHandingOut], [false, true]))
+    assert.deepStrictEqual([queue.hasPlace, queue.isHandingOut, queue.sent], [true, false, 1])
   })
 })
