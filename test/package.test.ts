@@ -1,7 +1,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { build } from "esbuild"
 import { execFile } from "node:child_process"
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
@@ -11,6 +11,7 @@ import { brokenLinks } from "./support/snippets.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const fixture = Path.join(root, "test/fixtures/consumer")
+const packageName = "effect-eventsourcing"
 
 interface Manifest {
   readonly name: string
@@ -46,8 +47,26 @@ const snippet = (readme: string, language: string): string | undefined =>
 const banner =
   'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);'
 
+describe("package-lock.json", () => {
+  it("has the hash of every package but those that stand for none", async () => {
+    const { packages } = JSON.parse(await readFile(Path.join(root, "package-lock.json"), "utf8")) as {
+      readonly packages: Readonly<Record<string, { readonly integrity?: string; readonly link?: boolean }>>
+    }
+    assert.deepStrictEqual(
+      Object.entries(packages).flatMap(([path, { integrity, link }]) =>
+        path === "" || link === true || path.endsWith("/absent-platform") || integrity !== undefined
+          ? []
+          : [path]
+      ),
+      []
+    )
+  })
+})
+
 describe("the package, installed from its tarball into an empty project", () => {
   let project = ""
+  /** What npm says while it installs. */
+  let installed = ""
   /** What the README's program says. */
   let expected: string | undefined
   const tsc = createRequire(import.meta.url)
@@ -65,7 +84,15 @@ describe("the package, installed from its tarball into an empty project", () => 
       ...peers.map((name) => `${name}@${manifest.devDependencies[name]}`)
     ]
     // `npm ci` has left everything but the tarball in npm's cache.
-    await succeed(project, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", ...packages)
+    installed = await succeed(
+      project,
+      "npm",
+      "install",
+      "--prefer-offline",
+      "--no-audit",
+      "--no-fund",
+      ...packages
+    )
     await cp(fixture, project, { recursive: true })
     const readme = await readFile(Path.join(root, "README.md"), "utf8").catch(() => "")
     const program = snippet(readme, "ts")
@@ -116,8 +143,55 @@ describe("the package, installed from its tarball into an empty project", () => 
     }
   })
 
-  it("ships AGENTS.md with the pages it links to", () => {
-    assert.deepStrictEqual(brokenLinks(Path.join(project, "node_modules/effect-eventsourcing/AGENTS.md")), [])
+  it("runs a program that keeps its events in memory where @effect/sql-pg is not installed", async () => {
+    const alone = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-memory-"))
+    try {
+      await mkdir(Path.join(alone, "node_modules"))
+      // copied, so that what is beside the original cannot be found; effect finds its own dependencies there
+      await cp(
+        Path.join(project, "node_modules", packageName),
+        Path.join(alone, "node_modules", packageName),
+        {
+          recursive: true
+        }
+      )
+      await symlink(Path.join(project, "node_modules", "effect"), Path.join(alone, "node_modules", "effect"))
+      await cp(Path.join(fixture, "memory.mjs"), Path.join(alone, "memory.mjs"))
+      assert.strictEqual(
+        await succeed(alone, process.execPath, "memory.mjs"),
+        "acme 1 globex AggregateNotFound\n"
+      )
+      const { output } = await run(
+        alone,
+        process.execPath,
+        "--input-type=module",
+        "--eval",
+        `await import("${packageName}/pg")`
+      )
+      assert.include(output, "Cannot find package '@effect/sql-pg'")
+    } finally {
+      await rm(alone, { recursive: true, force: true, maxRetries: 5 })
+    }
+  })
+
+  it("is installed without a warning, but for the Node that it is installed with", () => {
+    const warnings = installed.split("\n").filter((line) => line.startsWith("npm warn"))
+    assert.deepStrictEqual(
+      warnings.filter((line) => !line.startsWith("npm warn EBADENGINE")),
+      []
+    )
+  })
+
+  it("links to files that are in it, and to sections that these have", async () => {
+    const directory = Path.join(project, "node_modules", packageName)
+    const pages = (await readdir(directory, { recursive: true })).filter((file) =>
+      /^(?:[A-Z]+|docs\/.*)\.md$/.test(file)
+    )
+    assert.includeMembers(pages, ["README.md", "AGENTS.md", "CHANGELOG.md", "docs/stability.md"])
+    assert.deepStrictEqual(
+      pages.flatMap((page) => brokenLinks(Path.join(directory, page)).map((link) => `${page}: ${link}`)),
+      []
+    )
   })
 
   it("keeps its internals to itself", async () => {
