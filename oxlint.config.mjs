@@ -35,6 +35,7 @@ export const opened = [
   "store/decode",
   "store/encode",
   "store/importEvents",
+  "store/queryTerms",
   "store/snapshotCodec"
 ]
 

@@ -58,18 +58,18 @@ describe("the public API", () => {
       "Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
       Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed KnowError Known Options Outcome
-      Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Tagged
+      Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Position Tagged
       EventContext: CurrentEventContext derivingIds provide whileHandling | EventContext
       EventQuery: of or | Any EventOf EventQuery Item Options
       EventSourcing: layer | Services
       EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend StreamPage TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
-      InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection LayerOptions Options Running Service StateKey Stored
+      InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
-      ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked RebuildParked ReplayFailed | ReadModelState
+      ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked RebuildParked ReplayFailed | DivergedAt ReadModelState
       ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
       ProjectionRunner: ProjectionRunner failures handledEvents lag layer | Options
       ProjectionStorage: ProjectionStorage | Claim DeadLetter Failure Progress ProjectionKey StartAt TenantProjection WorkRequest

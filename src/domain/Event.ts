@@ -29,6 +29,15 @@ export type EventId = typeof EventId.Type
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The generator yields the canonical form; checking it again would cost more than making it.
 export const generateId = (): EventId => uuidV7() as EventId
 
+/**
+ * A place in a tenant's log that is kept outside of the store: an event's position and its id, which tells when the log has
+ * become another one (restored, or written anew after a failover). An {@link Envelope} is one.
+ */
+export interface Position {
+  readonly position: number
+  readonly eventId: EventId
+}
+
 /** A stored event: its payload and its metadata. */
 export interface Envelope<out Payload, out AggregateType extends string = string> {
   /** Unique within the tenant. */

@@ -13,11 +13,12 @@ import * as inMemory from "./tenantStates.ts"
 import { checkHandlers, eventTags } from "../domain/handlers.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import type { EnvelopeWith } from "./Projection.ts"
-import { ProjectionBehind } from "./ProjectionError.ts"
+import { confirm } from "./keptPosition.ts"
+import { type DivergedAt, ProjectionBehind } from "./ProjectionError.ts"
 import type { Undecodable, ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
 
-export type { Current, StateKey, Stored } from "./tenantStates.ts"
+export type { Current, Kept, StateKey, Stored } from "./tenantStates.ts"
 
 /** One function per event type; types without one leave the state as it is. */
 export type Handlers<As extends ReadonlyArray<Aggregate.Any>, State> = {
@@ -81,13 +82,14 @@ export interface Service<State> {
    */
   readonly get: Effect.Effect<inMemory.Current<State>, Failure, CurrentTenant>
   /**
-   * The current tenant's state, once it contains a position: for reading what one has written. Fails with
-   * `ProjectionBehind` after the timeout.
+   * The current tenant's state, once it contains an event: for reading what one has written. Fails with
+   * `ProjectionBehind` after the timeout, and with `PositionDiverged` if another event is at the position, or none: what
+   * was written is lost. With a position alone nobody can tell.
    */
-  readonly awaitPosition: (
-    position: number,
+  readonly awaitPosition: <At extends number | Event.Position>(
+    position: At,
     options?: AwaitOptions
-  ) => Effect.Effect<inMemory.Current<State>, ProjectionBehind | Failure, CurrentTenant>
+  ) => Effect.Effect<inMemory.Current<State>, ProjectionBehind | DivergedAt<At> | Failure, CurrentTenant>
   /**
    * The current tenant's state, and each that follows. A slow consumer skips states, and always gets to the last one.
    */
@@ -105,7 +107,8 @@ export interface Running<in out Name extends string> {
  * **Details**
  *
  * A state is kept from its first use on, as long as it is used and a while longer. It may be discarded at any time and
- * is then folded from the log again. A tenant whose log has an event that cannot be decoded, or that the fold throws at,
+ * is then folded from the log again: so is one, with a warning, whose last event is not in the log any more, as after a
+ * failover that lost the end of the log. A tenant whose log has an event that cannot be decoded, or that the fold throws at,
  * has no state: `get` fails with the cause, and it is tried again after 1, 2, 4 … and at most 60 seconds, from where it
  * stopped. Other tenants do not notice.
  */
@@ -128,10 +131,14 @@ export interface InMemoryProjection<Name extends string, State, Envelope> {
   /** See {@link Service}. */
   readonly get: Effect.Effect<inMemory.Current<State>, Failure, Running<Name> | CurrentTenant>
   /** See {@link Service}. */
-  awaitPosition(
-    position: number,
+  awaitPosition<At extends number | Event.Position>(
+    position: At,
     options?: AwaitOptions
-  ): Effect.Effect<inMemory.Current<State>, ProjectionBehind | Failure, Running<Name> | CurrentTenant>
+  ): Effect.Effect<
+    inMemory.Current<State>,
+    ProjectionBehind | DivergedAt<At> | Failure,
+    Running<Name> | CurrentTenant
+  >
   /** See {@link Service}. */
   readonly changes: Stream.Stream<inMemory.Current<State>, Failure, Running<Name> | CurrentTenant>
 }
@@ -189,7 +196,7 @@ export const make = <
   const build = <R>(settings: LayerOptions<State, R>) =>
     Effect.gen(function* () {
       const storage = yield* EventStorage.EventStorage
-      const states = yield* inMemory.make<State, Envelope & { readonly position: number }, Undecodable, R>({
+      const states = yield* inMemory.make<State, Envelope & Event.Position, Undecodable, R>({
         storage,
         name,
         version,
@@ -204,7 +211,7 @@ export const make = <
           decode: (tenantId: TenantId, rows: ReadonlyArray<EventStorage.EventRow>) =>
             // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
             decode.mixedEnvelopes(tenantId, byType, rows) as decode.Decoded<
-              Envelope & { readonly position: number },
+              Envelope & Event.Position,
               Undecodable
             >
         },
@@ -216,13 +223,11 @@ export const make = <
 
       return key.of({
         get: Effect.scoped(Effect.flatMap(entry, (found) => found.when(isCurrent))),
-        awaitPosition: Effect.fn("InMemoryProjection.awaitPosition")(function* (
-          wanted: number,
-          { timeout = defaultTimeout }: AwaitOptions = {}
-        ) {
-          if (!Number.isSafeInteger(wanted))
-            return yield* Effect.die(new RangeError("a position is an integer"))
+        awaitPosition: Effect.fn("InMemoryProjection.awaitPosition")(function* <
+          At extends number | Event.Position
+        >(position: At, { timeout = defaultTimeout }: AwaitOptions = {}) {
           const found = yield* entry
+          const wanted = yield* confirm(storage, yield* currentTenant, position)
           return yield* found
             .when(({ current }) => current.position >= wanted)
             .pipe(
@@ -234,10 +239,10 @@ export const make = <
         }, Effect.scoped),
         changes: Stream.unwrap(
           Effect.map(entry, (found) =>
-            Stream.paginate(-1, (seen) =>
+            Stream.paginate(undefined as inMemory.Current<State> | undefined, (seen) =>
               Effect.map(
-                found.when((now) => isCurrent(now) && now.current.position > seen),
-                (current) => [[current], Option.some(current.position)] as const
+                found.when((now) => isCurrent(now) && now.current !== seen),
+                (current) => [[current], Option.some(current)] as const
               )
             )
           )

@@ -3,6 +3,7 @@
  * payload.
  */
 import { Schema } from "effect"
+import type { PositionDiverged } from "../driver/StoreError.ts"
 
 const projection = { tenantId: Schema.String, projection: Schema.String, version: Schema.Int }
 
@@ -43,6 +44,9 @@ export class ProjectionBehind extends Schema.TaggedError<ProjectionBehind>()("Pr
     }): try again later`
   }
 }
+
+/** `PositionDiverged` for a position that comes with the id of its event: a number alone cannot tell. */
+export type DivergedAt<At> = At extends number ? never : PositionDiverged
 
 /** Raised when a read model will not get to a position on its own, because its projection is parked before it. */
 export class ProjectionParked extends Schema.TaggedError<ProjectionParked>()("ProjectionParked", {

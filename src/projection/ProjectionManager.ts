@@ -4,16 +4,19 @@
 import { Context, DateTime, type Duration, Effect, Layer, Option, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
+import type * as Event from "../domain/Event.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import { textProblem } from "../internal/json.ts"
 import * as progress from "./progress.ts"
 import * as rebuilds from "./rebuilds.ts"
 import { replay } from "./deadLetters.ts"
 import { listTenants, recordAccess } from "../store/crossTenant.ts"
+import { confirm } from "./keptPosition.ts"
 import type * as Projection from "./Projection.ts"
 import {
   CannotRebuild,
   DeadLetterNotFound,
+  type DivergedAt,
   InvalidReason,
   type ProjectionBehind,
   type ProjectionParked,
@@ -66,23 +69,24 @@ export class ProjectionManager extends Context.Service<
     /** Where a projection stands with each tenant, ordered by tenant. Every run is written to the audit trail. */
     readonly statusOfAll: (projection: Ref) => Stream.Stream<progress.Status, ReadError, AllTenants>
     /**
-     * Waits until the live read model contains a position of the log: for reading what one has written.
+     * Waits until the live read model contains an event of the log: for reading what one has written.
      *
      * **Details**
      *
      * Fails with `ProjectionParked`, at once, if the projection is parked before the position, and with
-     * `ProjectionBehind` after the timeout; both say where it stands. It looks 5, 10, 20 … and at most 250 milliseconds
+     * `ProjectionBehind` after the timeout; both say where it stands. `PositionDiverged`: another event is at the position,
+     * or none, so that what was written is lost; with a position alone nobody can tell. It looks 5, 10, 20 … and at most 250 milliseconds
      * apart, a little sooner when logs are known to have grown.
      *
      * **Gotchas**
      *
      * An event that was put aside as a dead letter counts as contained.
      */
-    readonly awaitPosition: (
+    readonly awaitPosition: <At extends number | Event.Position>(
       projection: Ref,
-      position: number,
+      position: At,
       options?: AwaitOptions
-    ) => Effect.Effect<void, ProjectionBehind | ProjectionParked | ReadError, CurrentTenant>
+    ) => Effect.Effect<void, ProjectionBehind | ProjectionParked | DivergedAt<At> | ReadError, CurrentTenant>
     /** Lets a parked projection, and a parked rebuild of it, try again. Returns whether anything was parked. */
     readonly resume: (projection: Ref) => Effect.Effect<boolean, ReadError, CurrentTenant>
     /** The events that a projection gave up on, in order. */
@@ -207,9 +211,9 @@ const make = Effect.gen(function* () {
       position,
       { timeout = defaultTimeout } = {}
     ) {
-      yield* requirePosition(position)
       const key = yield* currentKey(projection)
-      return yield* progress.awaitPosition(storages, key, position, timeout)
+      const wanted = yield* confirm(events, key.tenantId, position)
+      return yield* progress.awaitPosition(storages, key, wanted, timeout)
     }),
     resume: (projection) => Effect.flatMap(currentKey(projection), storage.resume),
     deadLetters: (projection) =>

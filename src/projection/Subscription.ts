@@ -10,9 +10,13 @@ import { currentTenant } from "../domain/currentTenant.ts"
 import * as decode from "../store/decode.ts"
 import * as Follow from "./follow.ts"
 import * as Hints from "./hints.ts"
+import { knownOf } from "./keptPosition.ts"
+import * as eventQuery from "../store/queryTerms.ts"
+import type * as Event from "../domain/Event.ts"
+import type * as EventQuery from "../domain/EventQuery.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import { recordAccess } from "../store/crossTenant.ts"
-import { type Undecodable, PositionAhead, type ReadError } from "../driver/StoreError.ts"
+import type { PositionAhead, PositionDiverged, ReadError, Undecodable } from "../driver/StoreError.ts"
 import type { AllTenants, CurrentTenant, TenantId } from "../domain/Tenant.ts"
 
 /** What every subscription may state. */
@@ -21,6 +25,8 @@ export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
   readonly aggregates: As
   /** Event types (`_tag`s). Default: all of the aggregates. An empty list selects nothing. */
   readonly eventTypes?: ReadonlyArray<string> | undefined
+  /** Of those, events that match a query. */
+  readonly query?: EventQuery.Any | undefined
   /**
    * How often the log is looked at without a hint that it has grown. Default: 1 second. Hints make a subscription fast,
    * this makes it sure.
@@ -38,22 +44,28 @@ export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
 /** What a subscription to one tenant's log may state. */
 export interface LogOptions<As extends ReadonlyArray<Aggregate.Any>> extends Options<As> {
   /**
-   * The first position that is given; `"end"`: what is appended from the start of the subscription on. Default: 1.
+   * Behind which event it begins; `"end"`: with what is appended from the start of the subscription on. Default: 0, the
+   * beginning.
    *
-   * To go on where a former subscription was, state the position of its last event plus one. Fails with `PositionAhead`
-   * if the log has not come so far: such a position is not from this log.
+   * To go on where a former subscription was, keep the position of its last event with the id (an envelope has both). Fails
+   * with `PositionDiverged` if another event, or none, is there by now: the log was restored or lost its end in a failover,
+   * and what was handled is not what the log says. A number alone cannot tell: where its position was used again, the new
+   * events up to it are passed over. `PositionAhead` says that the log has not come so far as a number.
    */
-  readonly fromPosition?: number | "end" | undefined
+  readonly after?: number | Event.Position | "end" | undefined
 }
 
-/** How far somebody is with the log of each tenant: the position of the last event. Tenants not in it: at the beginning. */
-export type Cursor = ReadonlyMap<TenantId, number>
+/**
+ * How far somebody is with the log of each tenant: the last event, or its position alone, which cannot tell that another
+ * event is there by now. Tenants not in it: at the beginning.
+ */
+export type Cursor = ReadonlyMap<TenantId, number | Event.Position>
 
 /** What a subscription to all logs may state. */
 export interface AllLogsOptions<As extends ReadonlyArray<Aggregate.Any>> extends Options<As> {
   /**
-   * Behind which position of each tenant it begins; `"end"`: with what is appended from the start of the subscription
-   * on. Default: at the beginning of every log.
+   * Behind which event of each tenant it begins; `"end"`: with what is appended from the start of the subscription on.
+   * Default: at the beginning of every log.
    */
   readonly after?: Cursor | "end" | undefined
 }
@@ -61,22 +73,27 @@ export interface AllLogsOptions<As extends ReadonlyArray<Aggregate.Any>> extends
 /** 0.1, 0.2, 0.4 … seconds apart, at most 5, jittered, without an end. */
 export const defaultRetry: Schedule.Schedule<unknown> = Follow.retryForever
 
+const noCursor: Cursor = new Map()
+
 /** How the events of aggregates are found and decoded. */
 const selection = <As extends ReadonlyArray<Aggregate.Any>>(options: Options<As>) => {
-  const byType = new Map(options.aggregates.map((aggregate) => [aggregate.type, aggregate]))
-  const wanted = options.eventTypes === undefined ? undefined : new Set(options.eventTypes)
+  const { aggregates, eventTypes, query } = options
+  const byType = new Map(aggregates.map((aggregate) => [aggregate.type, aggregate]))
+  const wanted = eventTypes === undefined ? undefined : new Set(eventTypes)
   return {
     aggregateTypes: [...byType.keys()],
-    eventTypes: options.eventTypes && storedTypes(options.aggregates, options.eventTypes),
+    eventTypes: eventTypes && storedTypes(aggregates, eventTypes),
+    query: query && eventQuery.toStorage(query),
     pageSize: options.pageSize,
     pollInterval: options.pollInterval,
     retry: options.retry,
-    decode: (tenantId: TenantId, rows: ReadonlyArray<EventStorage.EventRow>) =>
+    decode: (tenantId: TenantId, rows: ReadonlyArray<EventStorage.EventRow>) => {
+      const page = decode.mixedEnvelopes(tenantId, byType, rows, wanted)
+      // An upcaster may have made several events of a stored one, and not all of them match.
+      const events = query === undefined ? page.events : page.events.filter(query.matches)
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
-      decode.mixedEnvelopes(tenantId, byType, rows, wanted) as decode.Decoded<
-        EnvelopeOf<As[number]>,
-        Undecodable
-      >
+      return { ...page, events } as decode.Decoded<EnvelopeOf<As[number]>, Undecodable>
+    }
   }
 }
 
@@ -106,14 +123,16 @@ const stream = <A, State, E>(
  *
  * **Gotchas**
  *
- * Fails with `Undecodable` at an event that cannot be decoded, after those before it. What is handled is known to the
- * consumer alone: to go on after a restart, keep the position of the last event.
+ * Fails with `Undecodable` at an event that cannot be decoded, after those before it, and with `PositionDiverged` as soon as
+ * the event that it has come to is not in the log any more: after a failover that lost acknowledged events, what it gave out
+ * is not what the log says. What is handled is known to the consumer alone: to go on after a restart, keep the last event's
+ * position and id.
  *
  * **Example**
  *
  * ```ts
- * const placed = Subscription.log({ aggregates: [Order], fromPosition: lastSeen + 1 }).pipe(
- *   Stream.runForEach(({ position, payload }) => Effect.log(`${position} ${payload._tag}`)),
+ * const placed = Subscription.log({ aggregates: [Order], after: lastSeen }).pipe(
+ *   Stream.runForEach(({ eventId, position, payload }) => handle(payload).pipe(Effect.andThen(keep({ position, eventId })))),
  *   Tenant.provide(tenantId)
  * )
  * ```
@@ -122,7 +141,7 @@ export const log = <const As extends ReadonlyArray<Aggregate.Any>>(
   options: LogOptions<As>
 ): Stream.Stream<
   EnvelopeOf<As[number]>,
-  ReadError | Undecodable | PositionAhead,
+  ReadError | Undecodable | PositionAhead | PositionDiverged,
   EventStorage.EventStorage | CurrentTenant
 > =>
   Stream.unwrap(
@@ -130,14 +149,9 @@ export const log = <const As extends ReadonlyArray<Aggregate.Any>>(
       const storage = yield* EventStorage.EventStorage
       const tenantId = yield* currentTenant
       const wait = yield* Hints.listen(storage.changes)
-      const { fromPosition = 1 } = options
-      const after = fromPosition === "end" ? undefined : Follow.startingAt(fromPosition) - 1
-      const head = after === undefined || after <= 0 ? Infinity : (yield* storage.head({ tenantId })).position
-      if (after !== undefined && after > head) {
-        return yield* new PositionAhead({ tenantId, position: after + 1, head })
-      }
+      const { after = 0 } = options
       return stream(
-        Follow.start<Undecodable>(after),
+        Follow.start<Undecodable>(after === "end" ? undefined : knownOf(after)),
         Follow.follow(tenantId, { ...selection(options), storage, wait })
       )
     })
@@ -150,25 +164,31 @@ export const log = <const As extends ReadonlyArray<Aggregate.Any>>(
  * **Details**
  *
  * The events of a tenant come in the order of its log; those of different tenants have no order. Tenants with much to
- * catch up take turns with the others, page by page. To go on after a restart, keep a {@link Cursor}: the tenant and
- * position of each event that was handled. The reserved untenanted tenant is not among all tenants.
+ * catch up take turns with the others, page by page. To go on after a restart, keep a {@link Cursor}: the position and id
+ * of the last event of each tenant that was handled. The reserved untenanted tenant is not among all tenants.
  *
  * **Gotchas**
  *
  * Each look at the logs costs an index look-up per tenant; looks take up at most half of the time. An event that cannot
  * be decoded ends the stream for all tenants, after those before it: the error says where it is, and the stream can be
- * started again with the cursor behind it.
+ * started again with the cursor behind it. So does a log that is not the one any more that the cursor is of
+ * (`PositionAhead`, `PositionDiverged`): take that tenant out of the cursor to begin with it anew. It is noticed when the log
+ * has another end than before.
  */
 export const allLogs = <const As extends ReadonlyArray<Aggregate.Any>>(
   options: AllLogsOptions<As>
-): Stream.Stream<EnvelopeOf<As[number]>, ReadError | Undecodable, EventStorage.EventStorage | AllTenants> =>
+): Stream.Stream<
+  EnvelopeOf<As[number]>,
+  ReadError | Undecodable | PositionAhead | PositionDiverged,
+  EventStorage.EventStorage | AllTenants
+> =>
   Stream.unwrap(
     Effect.gen(function* () {
       const storage = yield* EventStorage.EventStorage
       const accessId = yield* recordAccess(storage, "Subscription.allLogs")
       const wait = yield* Hints.listen(storage.changes)
       return stream(
-        Follow.startAll<Undecodable>(options.after ?? new Map<TenantId, number>()),
+        Follow.startAll<Undecodable>(options.after ?? noCursor),
         Follow.followAll(accessId, { ...selection(options), storage, wait })
       )
     })

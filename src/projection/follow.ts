@@ -1,10 +1,12 @@
 /** Following logs: a step at a time, from what is there to what is appended, with no more in memory than a page. */
 import { Duration, Effect, Schedule } from "effect"
-import type { EventRow, EventStorage } from "../driver/EventStorage.ts"
-import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
+import type * as Event from "../domain/Event.ts"
+import type { EventQuery, EventRow, EventStorage, LogHead, Page } from "../driver/EventStorage.ts"
+import type { PositionAhead, PositionDiverged, ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { type Decoded, reportSkipped } from "../store/decode.ts"
 import type { Wait, Waiting } from "./hints.ts"
+import { broken, type Known, knownOf } from "./keptPosition.ts"
 import { listTenants } from "../store/crossTenant.ts"
 
 /** How logs are followed. */
@@ -27,6 +29,7 @@ export interface Options<A, E extends Undecodable> extends Settings {
   readonly storage: EventStorage["Service"]
   readonly aggregateTypes: ReadonlyArray<string> | undefined
   readonly eventTypes: ReadonlyArray<string> | undefined
+  readonly query?: EventQuery | undefined
   readonly decode: (tenantId: TenantId, rows: ReadonlyArray<EventRow>) => Decoded<A, E>
   readonly wait: Wait
 }
@@ -79,95 +82,118 @@ const waiting = (fruitless: number, pollMillis: number): Waiting => ({
   atMost: pollMillis
 })
 
-/** A position that a caller gave, as one to read from. */
-export const startingAt = (position: number): number => {
-  if (!Number.isSafeInteger(position)) throw new RangeError("a position is an integer")
-  return Math.max(1, position)
-}
-
-/** Up to which position a page has given everything. */
-const endOf = (
-  rows: ReadonlyArray<EventRow>,
-  complete: boolean,
-  head: number,
-  { failure }: Decoded<unknown, Undecodable>
-): number => {
-  if (failure !== undefined) return failure.reason.position - 1
-  return complete ? head : (rows.at(-1)?.position ?? head)
-}
-
 /** Where the follower of a log is. */
 export interface Place<E> {
   /** Everything up to here has been given out. Undefined: at the head of the log, wherever that is. */
-  readonly position: number | undefined
-  /** The last position of the log, as far as it is known. */
-  readonly head: number
+  readonly known: Known | undefined
+  /** The last event of the log, as far as it is known. */
+  readonly head: Known
   /** How often in a row nothing was found at a hint. Undefined: nobody has looked. */
   readonly fruitless: number | undefined
   /** Why it does not go on. */
   readonly failure: E | undefined
 }
 
-export const start = <E>(position: number | undefined): Place<E> => ({
-  position,
-  head: 0,
+const beginning: Known = { position: 0, eventId: undefined }
+
+export const start = <E>(known: Known | undefined): Place<E> => ({
+  known,
+  head: beginning,
   fruitless: undefined,
   failure: undefined
 })
 
+/** Up to which event a page has given everything. Its id is of use to who reads on, and nobody does behind a failure. */
+const endOf = (
+  rows: ReadonlyArray<EventRow>,
+  complete: boolean,
+  head: Known,
+  { failure }: Decoded<unknown, Undecodable>
+): Known => {
+  if (failure !== undefined) return { position: failure.reason.position - 1, eventId: undefined }
+  return complete ? head : (rows.at(-1) ?? head)
+}
+
+/** Why a follower does not go on. */
+export type FollowError = ReadError | PositionAhead | PositionDiverged
+
 /**
  * Follows one log. The head is looked up on its own: that is cheap however rare the events are that are followed, and
- * nothing is scanned twice.
+ * nothing is scanned twice. Each look also tells whether the event is still there up to which everything was given out.
  */
 export const follow = <A, E extends Undecodable>(tenantId: TenantId, options: Options<A, E>) => {
-  const { storage, aggregateTypes, eventTypes, decode, wait } = options
+  const { storage, wait } = options
   const { pageSize, pollMillis, patiently } = settings(options)
 
-  const look = (place: Place<E>): Effect.Effect<Step<A, Place<E>>, ReadError> =>
+  const look = (place: Place<E>): Effect.Effect<Step<A, Place<E>>, FollowError> =>
     Effect.gen(function* () {
       const { fruitless } = place
       const hinted = fruitless !== undefined && (yield* wait(waiting(fruitless, pollMillis)))
-      const { position: head } = yield* patiently(storage.head({ tenantId }))
-      const { position = head } = place
+      const found = yield* patiently(storage.head({ tenantId, at: place.known?.position }))
+      const head = { position: found.position, eventId: found.eventId ?? undefined }
+      const problem = place.known && broken(tenantId, place.known, found)
+      if (problem !== undefined) return yield* problem
+      const known = place.known === undefined ? head : learned(place.known, found)
       return {
         events: [],
-        state: { ...place, position, head, fruitless: hinted && head <= position ? (fruitless ?? 0) + 1 : 0 }
+        state: {
+          ...place,
+          known,
+          head,
+          fruitless: hinted && head.position <= known.position ? (fruitless ?? 0) + 1 : 0
+        }
       }
     })
 
-  return (place: Place<E>): Effect.Effect<Step<A, Place<E>>, ReadError | E> => {
-    const { position, head, failure } = place
+  return (place: Place<E>): Effect.Effect<Step<A, Place<E>>, FollowError | E> => {
+    const { known, head, failure } = place
     if (failure !== undefined) return Effect.fail(failure)
-    if (position === undefined || position >= head) return look(place)
+    if (known === undefined || known.position >= head.position) return look(place)
     return Effect.flatMap(
-      patiently(
-        storage.readLog({
-          ...everything,
-          tenantId,
-          fromPosition: position + 1,
-          toPosition: head,
-          aggregateTypes,
-          eventTypes,
-          limit: pageSize
-        })
-      ),
+      patiently(readOn(options, tenantId, known.position, head.position, pageSize)),
       ({ rows, complete }) => {
-        const page = decode(tenantId, rows)
+        const page = options.decode(tenantId, rows)
         return Effect.as(reportSkipped(page), {
           events: page.events,
-          state: { position: endOf(rows, complete, head, page), head, fruitless: 0, failure: page.failure }
+          state: { known: endOf(rows, complete, head, page), head, fruitless: 0, failure: page.failure }
         })
       }
     )
   }
 }
 
+/** A known position, with the id of the event that is there now, if none was known. */
+const learned = (known: Known, { eventIdAt }: LogHead): Known => ({
+  position: known.position,
+  eventId: known.eventId ?? eventIdAt ?? undefined
+})
+
+const readOn = <A, E extends Undecodable>(
+  { aggregateTypes, eventTypes, query, storage }: Options<A, E>,
+  tenantId: TenantId,
+  after: number,
+  toPosition: number,
+  limit: number
+): Effect.Effect<Page<EventRow>, ReadError> =>
+  storage.readLog({
+    tenantId,
+    fromPosition: after + 1,
+    toPosition,
+    recordedFrom: undefined,
+    recordedBefore: undefined,
+    aggregateTypes,
+    eventTypes,
+    query,
+    direction: "forwards",
+    limit
+  })
+
 /** Where the follower of all logs is. */
 export interface Places<E> {
   /** Everything up to here has been given out, by tenant. */
-  readonly positions: Map<TenantId, number>
-  /** Logs that are known to have more, in the order in which they are read. */
-  readonly grown: ReadonlyArray<{ readonly tenantId: TenantId; readonly head: number }>
+  readonly positions: Map<TenantId, Known>
+  /** Logs whose end is not where it was, in the order in which they are read; with it once a page of them was read. */
+  readonly changed: ReadonlyArray<{ readonly tenantId: TenantId; readonly head: Known | undefined }>
   readonly fruitless: number | undefined
   /** Whether what is there when it starts is passed over. */
   readonly fromEnd: boolean
@@ -176,21 +202,23 @@ export interface Places<E> {
   readonly failure: E | undefined
 }
 
-export const startAll = <E>(after: ReadonlyMap<TenantId, number> | "end"): Places<E> => ({
-  positions: new Map(after === "end" ? [] : after),
-  grown: [],
+export const startAll = <E>(after: ReadonlyMap<TenantId, number | Event.Position> | "end"): Places<E> => ({
+  positions: new Map(
+    after === "end" ? [] : Array.from(after, ([tenantId, position]) => [tenantId, knownOf(position)])
+  ),
+  changed: [],
   fruitless: undefined,
   fromEnd: after === "end",
   cost: 0,
   failure: undefined
 })
 
-/** Follows all logs: a page of each that has grown, in turn, so that none waits for the end of another. */
+/** Follows all logs: a page of each that has changed, in turn, so that none waits for the end of another. */
 export const followAll = <A, E extends Undecodable>(accessId: string, options: Options<A, E>) => {
-  const { storage, aggregateTypes, eventTypes, decode, wait } = options
+  const { storage, wait } = options
   const { pageSize, pollMillis, patiently } = settings(options)
 
-  const look = (places: Places<E>): Effect.Effect<Step<A, Places<E>>, ReadError> =>
+  const look = (places: Places<E>): Effect.Effect<Step<A, Places<E>>, FollowError> =>
     Effect.gen(function* () {
       const { fruitless, positions, fromEnd, cost } = places
       const { atLeast, atMost } = waiting(fruitless ?? 0, pollMillis)
@@ -198,16 +226,18 @@ export const followAll = <A, E extends Undecodable>(accessId: string, options: O
       const pause = { atLeast: Math.max(atLeast, cost), atMost: Math.max(atMost, cost) }
       const hinted = fruitless !== undefined && (yield* wait(pause))
       const [elapsed, tenants] = yield* Effect.timed(patiently(listTenants(storage, accessId)))
-      if (fromEnd) for (const { tenantId, position } of tenants) positions.set(tenantId, position)
-      const grown = tenants.flatMap(({ tenantId, position: head }) =>
-        head > (positions.get(tenantId) ?? 0) ? [{ tenantId, head }] : []
+      if (fromEnd)
+        for (const { tenantId, position } of tenants)
+          positions.set(tenantId, { position, eventId: undefined })
+      const changed = tenants.flatMap(({ tenantId, position }) =>
+        position === (positions.get(tenantId) ?? beginning).position ? [] : [{ tenantId, head: undefined }]
       )
       return {
         events: [],
         state: {
           positions,
-          grown,
-          fruitless: hinted && grown.length === 0 ? (fruitless ?? 0) + 1 : 0,
+          changed,
+          fruitless: hinted && changed.length === 0 ? (fruitless ?? 0) + 1 : 0,
           fromEnd: false,
           cost: Duration.toMillis(elapsed),
           failure: undefined
@@ -215,48 +245,53 @@ export const followAll = <A, E extends Undecodable>(accessId: string, options: O
       }
     })
 
-  return (places: Places<E>): Effect.Effect<Step<A, Places<E>>, ReadError | E> => {
-    const { positions, grown, failure } = places
-    if (failure !== undefined) return Effect.fail(failure)
-    if (grown.length === 0) return look(places)
-    const next = grown.slice(0, concurrency)
-    const read = Effect.forEach(
-      next,
-      ({ tenantId, head }) =>
-        patiently(
-          storage.readLog({
-            ...everything,
-            tenantId,
-            fromPosition: (positions.get(tenantId) ?? 0) + 1,
-            toPosition: head,
-            aggregateTypes,
-            eventTypes,
-            limit: pageSize
-          })
-        ),
-      { concurrency }
+  /** The end of a log that has changed, unless it is another log now. */
+  const lookAt = (tenantId: TenantId, known: Known): Effect.Effect<Known, FollowError> =>
+    Effect.flatMap(
+      patiently(storage.head({ tenantId, at: known.position })),
+      (found): Effect.Effect<Known, FollowError> => {
+        const problem = broken(tenantId, known, found)
+        return problem === undefined
+          ? Effect.succeed({ position: found.position, eventId: found.eventId ?? undefined })
+          : Effect.fail(problem)
+      }
     )
-    return Effect.flatMap(read, (pages) => {
+
+  /** The next page of a log that has changed. Its end stays where it was found: others have their turn. */
+  const read = Effect.fnUntraced(function* (
+    positions: Places<E>["positions"],
+    { head: found, tenantId }: Places<E>["changed"][number]
+  ) {
+    const known = positions.get(tenantId) ?? beginning
+    const head = found ?? (yield* lookAt(tenantId, known))
+    const page = yield* patiently(readOn(options, tenantId, known.position, head.position, pageSize))
+    return { tenantId, head, ...page }
+  })
+
+  return (places: Places<E>): Effect.Effect<Step<A, Places<E>>, FollowError | E> => {
+    const { positions, changed, failure } = places
+    if (failure !== undefined) return Effect.fail(failure)
+    if (changed.length === 0) return look(places)
+    const reading = Effect.forEach(changed.slice(0, concurrency), (log) => read(positions, log), {
+      concurrency
+    })
+    return Effect.flatMap(reading, (pages) => {
       const skipped: Array<Effect.Effect<void>> = []
       const events: Array<A> = []
-      const unfinished: Array<Places<E>["grown"][number]> = []
+      const unfinished: Array<Places<E>["changed"][number]> = []
       let decodeFailure: E | undefined
-      for (const [index, { rows, complete }] of pages.entries()) {
-        const log = next[index]
-        if (log === undefined) continue
-        const page = decode(log.tenantId, rows)
+      for (const { tenantId, head, rows, complete } of pages) {
+        const page = options.decode(tenantId, rows)
         events.push(...page.events)
         skipped.push(reportSkipped(page))
         decodeFailure ??= page.failure
-        positions.set(log.tenantId, endOf(rows, complete, log.head, page))
-        if (!complete) unfinished.push(log)
+        positions.set(tenantId, endOf(rows, complete, head, page))
+        if (!complete) unfinished.push({ tenantId, head })
       }
       return Effect.as(Effect.all(skipped, { discard: true }), {
         events,
-        state: { ...places, grown: [...grown.slice(concurrency), ...unfinished], failure: decodeFailure }
+        state: { ...places, changed: [...changed.slice(concurrency), ...unfinished], failure: decodeFailure }
       })
     })
   }
 }
-
-const everything = { recordedFrom: undefined, recordedBefore: undefined, direction: "forwards" } as const

@@ -1,16 +1,25 @@
 /** A state per tenant, kept up with the tenant's log while somebody wants it. */
-import { Cause, Context, Deferred, Duration, Effect, Option, RcMap, type Scope } from "effect"
+import { Cause, Context, Deferred, Duration, Effect, RcMap, type Scope } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
-import type { ReadError } from "../driver/StoreError.ts"
+import { PositionAhead, PositionDiverged, type ReadError } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as Follow from "./follow.ts"
 import * as Hints from "./hints.ts"
+import type { Known } from "./keptPosition.ts"
 
 /** A state and the position of the log it contains. */
 export interface Current<out State> {
   readonly state: State
   /** Everything up to this position is in the state; 0: nothing is. */
   readonly position: number
+  /** The id of the event there; null if nothing is in the state, or where the id was not kept with it. */
+  readonly eventId: string | null
+}
+
+/** A state that was kept. */
+export interface Kept<out State> extends Omit<Current<State>, "eventId"> {
+  /** Another event there by now, or none: the state is of another log and is not used. Default: nobody can tell. */
+  readonly eventId?: string | null | undefined
 }
 
 /** What a state is about. */
@@ -23,14 +32,20 @@ export interface StateKey {
 /** Where states are kept, so that they need not be folded from the beginning of the log. */
 export interface Stored<State, R> {
   /** The state that was saved last; undefined if there is none. */
-  readonly load: (key: StateKey) => Effect.Effect<Current<State> | undefined, unknown, R>
+  readonly load: (key: StateKey) => Effect.Effect<Kept<State> | undefined, unknown, R>
   readonly save: (key: StateKey, current: Current<State>) => Effect.Effect<void, unknown, R>
   /** Positions of the log between two saves. Default: 1,000. It is saved as well when it is not wanted any more. */
   readonly every?: number | undefined
 }
 
+/** Where an event is in the log. */
+interface Place {
+  readonly position: number
+  readonly eventId: string
+}
+
 /** What is followed with. */
-export interface Options<State, Envelope extends { readonly position: number }, E, R> {
+export interface Options<State, Envelope extends Place, E, R> {
   readonly storage: EventStorage["Service"]
   readonly name: string
   readonly version: number
@@ -65,6 +80,13 @@ export class Entry<State, E> {
     Deferred.doneUnsafe(changed, Effect.void)
   }
 
+  restart(current: Current<State>): void {
+    this.current = current
+    this.ready = false
+    this.failure = undefined
+    this.notify()
+  }
+
   fail(cause: Cause.Cause<E>): void {
     this.failure = cause
     this.notify()
@@ -89,7 +111,7 @@ const longestPause = 60
  * States by tenant, each begun when it is first wanted. A lookup never fails (a failed one would be kept like any other):
  * what goes wrong is the state of the entry, which tries again by itself.
  */
-export const make = <State, Envelope extends { readonly position: number }, E, R>(
+export const make = <State, Envelope extends Place, E, R>(
   options: Options<State, Envelope, E, R>
 ): Effect.Effect<
   RcMap.RcMap<TenantId, Entry<State, E | ReadError>>,
@@ -119,15 +141,13 @@ export const make = <State, Envelope extends { readonly position: number }, E, R
             Effect.as(Effect.logWarning("A stored state could not be loaded", cause), undefined)
           )
         )
-      if (found === undefined) return undefined
-      // A state that is ahead of the log is of another log.
-      const head = yield* Effect.option(storage.head({ tenantId: key.tenantId }))
-      return Option.isSome(head) && found.position <= head.value.position ? found : undefined
+      return found && { ...found, eventId: found.eventId ?? null }
     })
 
     const lookup = Effect.fnUntraced(function* (tenantId: TenantId) {
       const key = { name, version, tenantId }
-      const entry = new Entry<State, E | ReadError>({ state: initial(), position: 0 })
+      const nothing = (): Current<State> => ({ state: initial(), position: 0, eventId: null })
+      const entry = new Entry<State, E | ReadError>(nothing())
       let saved = 0
 
       const save = Effect.suspend(() => {
@@ -140,8 +160,8 @@ export const make = <State, Envelope extends { readonly position: number }, E, R
       })
 
       /** Folds what was read; what was folded before an event that fails stays. */
-      const fold = (envelopes: ReadonlyArray<Envelope>, upTo: number, head: number) => {
-        let { state, position } = entry.current
+      const fold = (envelopes: ReadonlyArray<Envelope>, upTo: Known | undefined, head: number) => {
+        let { state, position, eventId } = entry.current
         let folded = state
         try {
           for (const [index, envelope] of envelopes.entries()) {
@@ -150,11 +170,15 @@ export const make = <State, Envelope extends { readonly position: number }, E, R
             if (envelopes[index + 1]?.position === envelope.position) continue
             state = folded
             position = envelope.position
+            eventId = envelope.eventId
           }
-          position = upTo
+          if (upTo !== undefined) {
+            position = upTo.position
+            eventId = upTo.eventId ?? null
+          }
         } finally {
           const advanced = position > entry.current.position
-          if (advanced) entry.current = { state, position }
+          if (advanced) entry.current = { state, position, eventId }
           // That it looks again does not mean that what failed is over.
           if (advanced || position >= head) entry.failure = undefined
           entry.head = head
@@ -166,16 +190,31 @@ export const make = <State, Envelope extends { readonly position: number }, E, R
       const follow = Effect.gen(function* () {
         const wait = yield* Hints.listen(storage.changes)
         const step = Follow.follow(tenantId, { ...options.follow, storage, wait })
-        let place = Follow.start<E & { readonly reason: { readonly position: number } }>(
-          entry.current.position
-        )
+        const { position, eventId } = entry.current
+        let place = Follow.start<E & { readonly reason: { readonly position: number } }>({
+          position,
+          eventId: eventId ?? undefined
+        })
         while (true) {
           const { events, state: next } = yield* step(place)
-          fold(events, next.position ?? 0, next.head)
+          fold(events, next.known, next.head.position)
           place = next
           if (entry.current.position - saved >= (stored?.every ?? defaultSaveEvery)) yield* save
         }
       }).pipe(Effect.scoped)
+
+      /** A state of events that are not in the log any more, or never were, is folded anew. */
+      const followSameLog: Effect.Effect<never, E | ReadError, R> = Effect.catchIf(
+        follow,
+        (error) => error instanceof PositionDiverged || error instanceof PositionAhead,
+        (error) =>
+          Effect.logWarning(
+            `The state of ${name} is not of this log, and is folded anew: ${error.message}`
+          ).pipe(
+            Effect.andThen(Effect.sync(() => entry.restart(nothing()))),
+            Effect.andThen(Effect.suspend(() => ((saved = 0), followSameLog)))
+          )
+      )
 
       const run = Effect.gen(function* () {
         const found = stored && (yield* load(key, stored))
@@ -186,7 +225,7 @@ export const make = <State, Envelope extends { readonly position: number }, E, R
         let failures = 0
         while (true) {
           const { position } = entry.current
-          const cause = yield* Effect.flip(Effect.sandbox(follow))
+          const cause = yield* Effect.flip(Effect.sandbox(followSameLog))
           entry.fail(cause)
           failures = entry.current.position > position ? 1 : failures + 1
           yield* Effect.sleep(Duration.seconds(Math.min(2 ** (failures - 1), longestPause)))

@@ -2,6 +2,8 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, Latch, Layer, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
+import * as Event from "../../src/domain/Event.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import { ProjectionManager, type Status } from "../../src/projection/ProjectionManager.ts"
@@ -152,6 +154,19 @@ describe.each(backends)("projections on $name", (backend) => {
           assert.deepStrictEqual([behind.position, behind.head, behind.state], [0, 3, "catchingUp"])
           yield* drain
           yield* awaitPosition(projection, 1)
+          const [first] = yield* EventStore.EventStore.use((store) =>
+            Stream.runCollect(store.readLogJson({ limit: 1 }))
+          )
+          if (first === undefined) return assert.fail("no event")
+          yield* awaitPosition(projection, first)
+          // Another event is there: the one that was waited for is lost.
+          const lost = { position: 1, eventId: Event.generateId() }
+          assert.deepInclude(yield* flipped(awaitPosition(projection, lost)), {
+            _tag: "PositionDiverged",
+            position: 1,
+            expected: lost.eventId,
+            actual: first.eventId
+          })
           const parked = yield* flipped(awaitPosition(projection, 3, { timeout: "1 minute" }))
           if (parked._tag !== "ProjectionParked") return assert.fail(parked._tag)
           assert.deepStrictEqual([parked.position, parked.failedPosition, parked.head], [1, 2, 3])

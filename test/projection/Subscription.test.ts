@@ -3,6 +3,7 @@ import { Effect, Fiber, Ref, Schedule, Schema, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
+import * as EventQuery from "../../src/domain/EventQuery.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import type { StorageUnavailable } from "../../src/driver/StoreError.ts"
@@ -55,10 +56,7 @@ describe.each(backends)("a subscription on $name", (backend) => {
           const follow = (after: number) =>
             Effect.andThen(
               Effect.yieldNow,
-              first(
-                total - after,
-                Subscription.log({ aggregates: [Order], fromPosition: after + 1, pageSize: 1 + below(5) })
-              )
+              first(total - after, Subscription.log({ aggregates: [Order], after, pageSize: 1 + below(5) }))
             )
           const starts = [0, below(before + 1), before]
           const [seen] = yield* Effect.all(
@@ -112,17 +110,33 @@ describe.each(backends)("a subscription on $name", (backend) => {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         yield* append("1", orders(5)).pipe(Tenant.provide(a))
         yield* append("1", orders(2)).pipe(Tenant.provide(b))
-        const from = (fromPosition: number) => Subscription.log({ aggregates: [Order], fromPosition })
-        const refused = yield* untilFailure(from(6)).pipe(Tenant.provide(b))
+        const behind = (after: number) => Subscription.log({ aggregates: [Order], after })
+        const refused = yield* untilFailure(behind(6)).pipe(Tenant.provide(b))
         assert.deepInclude(refused, { seen: [] })
         assert.deepInclude(refused.error, { _tag: "PositionAhead", tenantId: b, position: 6, head: 2 })
-        const forged = yield* untilFailure(from(Number.MAX_SAFE_INTEGER)).pipe(Tenant.provide(a))
+        const forged = yield* untilFailure(behind(Number.MAX_SAFE_INTEGER)).pipe(Tenant.provide(a))
         assert.strictEqual(forged.error._tag, "PositionAhead")
         // where b's log ends is not ahead
-        const next = yield* Effect.forkChild(first(1, from(3)).pipe(Tenant.provide(b)))
+        const next = yield* Effect.forkChild(first(1, behind(2)).pipe(Tenant.provide(b)))
         yield* append("1", orders(1)).pipe(Tenant.provide(b))
         assert.deepStrictEqual(positions(yield* Fiber.join(next)), [3])
       })
+    )
+
+    it.effect("gives the events that match a query, of one log and of all", () =>
+      Effect.gen(function* () {
+        const tenantId = yield* Tenant.CurrentTenant
+        yield* append("1", orders(3))
+        yield* append("2", [paid, ...orders(1)])
+        yield* ship("2")
+        const options = {
+          aggregates: [Order, Shipment],
+          query: EventQuery.or(EventQuery.of(Order, { types: ["Paid"] }), EventQuery.of(Shipment))
+        } as const
+        assert.deepStrictEqual(positions(yield* first(2, Subscription.log(options))), [4, 6])
+        const all = Subscription.allLogs(options).pipe(Stream.filter((event) => event.tenantId === tenantId))
+        assert.deepStrictEqual(positions(yield* first(2, all).pipe(Tenant.provideAll(access))), [4, 6])
+      }).pipe(asNewTenant)
     )
 
     it.effect("gives what was asked for alone, and begins at the end when asked to", () =>
@@ -132,7 +146,7 @@ describe.each(backends)("a subscription on $name", (backend) => {
         const aggregates = [Order, Shipment] as const
         const [later, paidOnly] = yield* Effect.all(
           [
-            first(4, Subscription.log({ aggregates, fromPosition: "end" })),
+            first(4, Subscription.log({ aggregates, after: "end" })),
             first(3, Subscription.log({ aggregates, eventTypes: ["Paid"] }))
           ],
           { concurrency: 2 }
@@ -366,23 +380,25 @@ describe("a subscription", () => {
       assert.deepStrictEqual(positions(seen), [1, 2, 3])
       assert.strictEqual(error._tag === "UnknownEventType" && error.position, 4)
       assert.deepStrictEqual(
-        positions(yield* first(2, Subscription.log({ aggregates: [Renamed], fromPosition: 5 }))),
+        positions(yield* first(2, Subscription.log({ aggregates: [Renamed], after: 4 }))),
         [5, 6]
       )
     }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
   })
 
-  it.effect("takes positions below the first for the first, and refuses what is no position", () =>
-    Effect.gen(function* () {
-      yield* append("1", orders(2))
-      const from = (fromPosition: number) =>
-        positionsOf(first(2, Subscription.log({ aggregates: [Order], fromPosition })))
-      const positionsOf = <E, R>(read: Effect.Effect<ReadonlyArray<{ readonly position: number }>, E, R>) =>
-        Effect.map(read, positions)
-      for (const fromPosition of [-7, 0, 1]) assert.deepStrictEqual(yield* from(fromPosition), [1, 2])
-      for (const fromPosition of [NaN, Infinity, 1.5]) {
-        assert.match(String(yield* Effect.exit(from(fromPosition))), /a position is an integer/)
-      }
-    }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
+  it.effect(
+    "takes what is before the first position for the beginning, and refuses what is no position",
+    () =>
+      Effect.gen(function* () {
+        yield* append("1", orders(2))
+        const behind = (after: number) =>
+          positionsOf(first(2, Subscription.log({ aggregates: [Order], after })))
+        const positionsOf = <E, R>(read: Effect.Effect<ReadonlyArray<{ readonly position: number }>, E, R>) =>
+          Effect.map(read, positions)
+        for (const after of [-7, -1, 0]) assert.deepStrictEqual(yield* behind(after), [1, 2])
+        for (const after of [NaN, Infinity, 1.5]) {
+          assert.match(String(yield* Effect.exit(behind(after))), /a position is an integer/)
+        }
+      }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
   )
 })

@@ -39,6 +39,14 @@ const inMemory: Layer.Layer<Tampering | EventStorage.EventStorage> = Layer.effec
           eventIdAt: rows.find(({ position }) => position === request.at)?.eventId ?? null
         })
       },
+      listTenants: (request) =>
+        Effect.map(driver.listTenants(request), (page) => ({
+          ...page,
+          rows: page.rows.map((row) => ({
+            ...row,
+            position: replaced.get(row.tenantId)?.at(-1)?.position ?? row.position
+          }))
+        })),
       hashChainStart: (tenantId) =>
         chained.has(tenantId) ? Effect.succeed(chained.get(tenantId)) : driver.hashChainStart(tenantId),
       readLog: (request) => {

@@ -115,7 +115,7 @@ const life = (text: string, id: string, eventId: Event.EventId) =>
       repository.load(Note, `${id} nobody's`),
       Stream.runCollect(store.readStream({ aggregate: Blind, id })),
       Subscription.log({ aggregates: [Note] }).pipe(Stream.take(2), Stream.runCollect),
-      Subscription.log({ aggregates: [Note], fromPosition: 1000 }).pipe(Stream.runCollect),
+      Subscription.log({ aggregates: [Note], after: 1000 }).pipe(Stream.runCollect),
       rowTwice(id, text),
       drain,
       ...all.map((projection) => projections.status(projection)),

@@ -8,7 +8,7 @@ import type { ProjectionBehind, ReplayFailed } from "../../src/projection/Projec
 import * as ProjectionManager from "../../src/projection/ProjectionManager.ts"
 import type { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import { Repository } from "../../src/store/Repository.ts"
-import type { Undecodable, PositionAhead, ReadError } from "../../src/driver/StoreError.ts"
+import type { Undecodable, PositionAhead, PositionDiverged, ReadError } from "../../src/driver/StoreError.ts"
 import * as Subscription from "../../src/projection/Subscription.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import type { CurrentTenant } from "../../src/domain/Tenant.ts"
@@ -21,7 +21,7 @@ test("a subscription gives envelopes of the aggregates' events, and requires the
   expectTypeOf(log).toEqualTypeOf<
     Stream.Stream<
       Event.Envelope<OrderEvent, "Order"> | Event.Envelope<typeof Requested.Type, "Shipment">,
-      ReadError | Undecodable | PositionAhead,
+      ReadError | Undecodable | PositionAhead | PositionDiverged,
       EventStorage | CurrentTenant
     >
   >()
@@ -66,6 +66,8 @@ interface Totals {
 }
 const initial = (): Totals => ({ count: 0, last: "none" })
 
+declare const place: Event.Position
+
 test("a projection in memory infers its handlers, and passes over what has none", () => {
   const totals = InMemoryProjection.make(
     "totals",
@@ -90,6 +92,10 @@ test("a projection in memory infers its handlers, and passes over what has none"
       ProjectionBehind | ReadError | Undecodable,
       Running | CurrentTenant
     >
+  >()
+  const behind = totals.awaitPosition(place)
+  expectTypeOf<Effect.Error<typeof behind>>().toEqualTypeOf<
+    ProjectionBehind | PositionDiverged | ReadError | Undecodable
   >()
   expectTypeOf(totals.layer).toEqualTypeOf<Layer.Layer<Running, never, EventStorage>>()
 })

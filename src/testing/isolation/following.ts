@@ -4,6 +4,7 @@
  */
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Fiber, Stream } from "effect"
+import type * as Event from "../../domain/Event.ts"
 import { EventStorage } from "../../driver/EventStorage.ts"
 import * as EventStore from "../../store/EventStore.ts"
 import * as Subscription from "../../projection/Subscription.ts"
@@ -16,9 +17,9 @@ const writers = 8
 /** Appends of a noisy writer that another tenant's append waits for, at most: those under way, and some batches. */
 const bound = 8
 
-/** The log of the tenant from a position on, followed as long as it takes to see so many events. */
-const follow = (fromPosition: number, count: number) =>
-  Subscription.log({ aggregates: [Note], fromPosition, pollInterval: "10 millis" }).pipe(
+/** The log of the tenant behind a position, followed as long as it takes to see so many events. */
+const follow = (after: number | Event.Position, count: number) =>
+  Subscription.log({ aggregates: [Note], after, pollInterval: "10 millis" }).pipe(
     Stream.take(count),
     Stream.runCollect
   )
@@ -69,15 +70,22 @@ export const following: ReadonlyArray<Case> = [
         assert.notStrictEqual(ofMine, ofTheirs)
         const [short, long] = ofMine < ofTheirs ? [mine, theirs] : [theirs, mine]
         const head = Math.min(ofMine, ofTheirs)
-        for (const forged of [Math.max(ofMine, ofTheirs), head + 2, Number.MAX_SAFE_INTEGER]) {
+        for (const forged of [Math.max(ofMine, ofTheirs), head + 1, Number.MAX_SAFE_INTEGER]) {
           const error = yield* follow(forged, 1).pipe(failsWith("PositionAhead"), as(short))
           assert.deepInclude(error, { tenantId: short, position: forged, head })
         }
         // A place that both logs have leads to one's own events alone.
         assert.deepStrictEqual(
-          (yield* follow(head, 1).pipe(as(long))).map(({ tenantId }) => tenantId),
+          (yield* follow(head - 1, 1).pipe(as(long))).map(({ tenantId }) => tenantId),
           [long]
         )
+        // With the event's id it leads nowhere in another log, also where that has such a position.
+        const [theirLast] = yield* log({ fromPosition: head, limit: 1 }).pipe(as(long))
+        assert.isDefined(theirLast)
+        if (theirLast !== undefined) {
+          const error = yield* follow(theirLast, 1).pipe(failsWith("PositionDiverged"), as(short))
+          assert.deepInclude(error, { tenantId: short, position: head, expected: theirLast.eventId })
+        }
         assert.deepStrictEqual(yield* log({ fromPosition: ofMine + 1 }).pipe(as(mine)), [])
         assert.deepStrictEqual(yield* log({ toPosition: 0 }).pipe(as(mine)), [])
       })
@@ -102,7 +110,7 @@ export const following: ReadonlyArray<Case> = [
         Effect.fnUntraced(function* (mine, theirs) {
           const storage = yield* EventStorage
           const before = yield* position.pipe(as(mine))
-          const followed = yield* follow(before + 1, 3).pipe(
+          const followed = yield* follow(before, 3).pipe(
             as(mine),
             Effect.provideService(EventStorage, EventStorage.of({ ...storage, changes })),
             Effect.forkChild

@@ -1,0 +1,182 @@
+/** A log that lost its end in a failover and was written anew: positions that were kept outside are of the former log. */
+import { assert, describe, layer } from "@effect/vitest"
+import { Effect, Fiber, Layer, Stream } from "effect"
+import type * as Event from "../../src/domain/Event.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
+import { EventStorage } from "../../src/driver/EventStorage.ts"
+import * as InMemoryProjection from "../../src/projection/InMemoryProjection.ts"
+import * as Subscription from "../../src/projection/Subscription.ts"
+import { flipped } from "../../src/testing/failures.ts"
+import { append, first, orders, positions } from "../support/following.ts"
+import { asNewTenant, Order } from "../support/shop.ts"
+import { type Services, Tampering, tamperable } from "../support/tampering.ts"
+
+const rows = Effect.gen(function* () {
+  const storage = yield* EventStorage
+  const page = yield* storage.readLog({
+    tenantId: yield* Tenant.CurrentTenant,
+    fromPosition: 1,
+    toPosition: Number.MAX_SAFE_INTEGER,
+    recordedFrom: undefined,
+    recordedBefore: undefined,
+    aggregateTypes: undefined,
+    eventTypes: undefined,
+    direction: "forwards",
+    limit: 100
+  })
+  return page.rows
+})
+
+/** Loses the events behind a position, and has others there: the first `count` of those, of orders of 100, 101 … */
+const loseBehind = Effect.fnUntraced(function* (kept: number, count: number) {
+  const { replace } = yield* Tampering
+  const tenantId = yield* Tenant.CurrentTenant
+  const before = yield* rows
+  const other = yield* Tenant.generate
+  yield* append("other", orders(before.length + count, 100)).pipe(Tenant.provide(other))
+  const others = yield* rows.pipe(Tenant.provide(other))
+  yield* replace(tenantId, [...before.slice(0, kept), ...others.slice(kept, kept + count)])
+})
+
+const log = (after: number | Event.Position) =>
+  Subscription.log({ aggregates: [Order], after, pollInterval: "20 millis" })
+
+const orderSums = () =>
+  InMemoryProjection.make(
+    "sums of orders",
+    { aggregates: [Order], initial: () => 0 },
+    { Placed: (sum, { total }) => sum + total }
+  )
+
+describe.each(tamperable)("a log on $name that lost its end", ({ layer: services }) => {
+  layer(services, { excludeTestServices: true })((it) => {
+    it.effect("is not the one that a subscription's position with its event's id is of", () =>
+      Effect.gen(function* () {
+        yield* append("1", orders(6))
+        const seen = yield* first(6, log(0))
+        const last = seen[5] ?? assert.fail("no event")
+        const kept = { position: last.position, eventId: last.eventId }
+        yield* loseBehind(4, 4)
+        const now = (yield* rows)[5]
+        assert.deepInclude(yield* flipped(Stream.runDrain(log(kept))), {
+          _tag: "PositionDiverged",
+          position: 6,
+          expected: kept.eventId,
+          actual: now?.eventId ?? null
+        })
+        // What was kept of it, the log still has.
+        assert.deepStrictEqual(positions(yield* first(4, log(seen[3] ?? 0))), [5, 6, 7, 8])
+        // A number alone cannot tell: two events are passed over.
+        assert.deepStrictEqual(positions(yield* first(2, log(6))), [7, 8])
+      }).pipe(asNewTenant)
+    )
+
+    it.effect(
+      "ends a subscription that has given out what is lost, also where the end is the same or earlier",
+      () =>
+        Effect.forEach([0, 2, 5], (written) =>
+          Effect.gen(function* () {
+            const tenantId = yield* Tenant.CurrentTenant
+            yield* append("1", orders(6))
+            const events: Array<number> = []
+            const listening = yield* log(3).pipe(
+              Stream.runForEach(({ position }) => Effect.sync(() => events.push(position))),
+              flipped,
+              Effect.forkChild
+            )
+            while (events.length < 3) yield* Effect.sleep("5 millis")
+            yield* Effect.sleep("50 millis")
+            yield* loseBehind(4, written)
+            const error = yield* Fiber.join(listening)
+            assert.deepInclude(error, { _tag: "PositionDiverged", tenantId, position: 6 })
+            assert.deepStrictEqual(events, [4, 5, 6])
+          }).pipe(asNewTenant, Effect.timeout("10 seconds"))
+        )
+    )
+
+    it.effect("ends a subscription to all logs, by a cursor and on its way", () =>
+      Effect.gen(function* () {
+        const tenantId = yield* Tenant.CurrentTenant
+        yield* append("1", orders(6))
+        const last = (yield* first(6, log(0)))[5] ?? assert.fail("no event")
+        const cursor = (position: number | Event.Position): Subscription.Cursor =>
+          new Map([[tenantId, position]])
+        const follow = (after: Subscription.Cursor | "end") =>
+          Subscription.allLogs({ aggregates: [Order], after, pollInterval: "20 millis" }).pipe(
+            Stream.filter((event) => event.tenantId === tenantId),
+            Stream.runDrain,
+            flipped,
+            Tenant.provideAll({ actor: "test", reason: "to follow" })
+          )
+        const listening = yield* Effect.forkChild(follow(cursor(5)))
+        yield* Effect.sleep("100 millis")
+        yield* loseBehind(4, 4)
+        const diverged = { _tag: "PositionDiverged" as const, tenantId, position: 6, expected: last.eventId }
+        assert.deepInclude(yield* follow(cursor(last)), diverged)
+        assert.deepInclude(yield* Fiber.join(listening), diverged)
+      }).pipe(asNewTenant, Effect.timeout("10 seconds"))
+    )
+
+    it.effect("has a state in memory folded anew, on its way and from where it was kept", () =>
+      Effect.gen(function* () {
+        const tenantId = yield* Tenant.CurrentTenant
+        const Sums = orderSums()
+        const kept = new Map<string, InMemoryProjection.Current<number>>()
+        const stored: InMemoryProjection.Stored<number, never> = {
+          load: () => Effect.sync(() => kept.get(tenantId)),
+          save: (_key, current) => Effect.sync(() => kept.set(tenantId, current)),
+          every: 1
+        }
+        const running = (
+          use: Effect.Effect<
+            void,
+            unknown,
+            InMemoryProjection.Running<"sums of orders"> | Services | Tenant.CurrentTenant
+          >
+        ) =>
+          use.pipe(
+            Effect.provide(Sums.layerWith({ pollInterval: "20 millis", stored }).pipe(Layer.fresh)),
+            Effect.orDie
+          )
+        yield* append("1", orders(6))
+        const place = (yield* first(6, log(0)))[5] ?? assert.fail("no event")
+        yield* running(
+          Effect.gen(function* () {
+            assert.deepStrictEqual(yield* Sums.awaitPosition(place), {
+              state: 21,
+              position: 6,
+              eventId: place.eventId
+            })
+            const states = yield* Sums.changes.pipe(
+              Stream.takeUntil(({ state }) => state > 100),
+              Stream.runCollect,
+              Effect.forkChild
+            )
+            yield* Effect.sleep("50 millis")
+            yield* loseBehind(4, 1)
+            const seen = yield* Fiber.join(states)
+            assert.deepStrictEqual(
+              seen.map(({ state, position }) => [state, position]),
+              [
+                [21, 6],
+                [114, 5]
+              ]
+            )
+            assert.deepInclude(yield* flipped(Sums.awaitPosition(place)), {
+              _tag: "PositionDiverged",
+              actual: null
+            })
+          })
+        )
+        assert.strictEqual(kept.get(tenantId)?.state, 114)
+        yield* loseBehind(3, 3)
+        yield* running(
+          Effect.gen(function* () {
+            const { state } = yield* Sums.get
+            assert.strictEqual(state, 6 + 103 + 104 + 105)
+          })
+        )
+      }).pipe(asNewTenant, Effect.timeout("10 seconds"))
+    )
+  })
+})
