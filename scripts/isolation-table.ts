@@ -14,12 +14,12 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 
-/** Where a case is tried. `types` are type tests, and tests that need no store. */
+/** The backends of a case. `types` are type tests, and tests that need no store. */
 export const columns = ["memory", "PGlite", "PostgreSQL", "silo", "types"] as const
 /** One of the {@link columns}. */
 export type Column = (typeof columns)[number]
 
-/** Something that must hold, and where there is no test of it, with the reason. */
+/** A guarantee, and the backends without a test of it, with the reason. */
 export interface IsolationCase {
   readonly number: number
   readonly what: string
@@ -34,61 +34,61 @@ const onServer = { ...noStore, ...noDatabase, ...sameStatements }
 /** The cases, in the order of their numbers. */
 export const cases: ReadonlyArray<IsolationCase> = (
   [
-    ["Equal ids in two tenants have nothing to do with each other.", noStore],
+    ["Equal ids in two tenants are independent of each other.", noStore],
     [
-      "Without a tenant nothing compiles, and the database shows and takes nothing.",
+      "Without a tenant nothing compiles, and the database shows and accepts nothing.",
       { memory: "types refuse it; no database" }
     ],
-    ["A tenant that is named in data is data: it decides nothing.", noStore],
-    ["A tenant id has one form; anything else is refused, by types, schema and database.", {}],
-    ["A transaction is one tenant's, nested ones included, until it ends.", noStore],
-    ["Whatever is interrupted is done or not done, and the next one finds a clean connection.", noStore],
+    ["A tenant named in data is data: it decides nothing.", noStore],
+    ["A tenant id has one form. Types, schema and database refuse everything else.", {}],
+    ["A transaction, nested ones included, serves one tenant until it ends.", noStore],
+    ["Interrupted work is done whole or not at all, and leaves a clean connection.", noStore],
     [
-      "What raw SQL leaves on a connection is found and reset, also on shared connections.",
+      "State that raw SQL leaves on a connection, shared or not, is found and reset.",
       { ...noStore, memory: "no connections" }
     ],
-    ["A service that was used under one tenant serves the next one its own.", {}],
-    ["A snapshot is used for its own tenant, stream and schema alone.", noStore],
-    ["A projection handles a batch of one tenant, as that tenant.", noStore],
-    ["A rebuild of one tenant's read model is nothing to another tenant's.", noStore],
-    ["An event that cannot be handled stops its own tenant alone.", noStore],
-    ["A tenant waits for a stated number of a noisy one's events and appends, at most.", noStore],
-    ["What is said to a tenant, or to logs, holds no secret of another.", noStore],
-    ["Dead letters are seen, replayed and discarded by their own tenant alone.", noStore],
-    ["Another tenant's event id as a cause is text that leads nowhere.", noStore],
-    ["An id that is used again is a new one for another tenant, a conflict for the same.", noStore],
-    ["Another tenant's position is refused, and all logs are for who may look at them.", {}],
-    ["Hints that are lost, repeated, forged or overheard change when, not what.", noStore],
-    ["Another tenant's id is answered like one that nobody uses.", noStore],
-    ["Positions are 1, 2, 3 … for each tenant, whatever others do.", noStore],
-    ["Code in any text is text.", noStore],
-    ["Text that cannot be stored is refused by name, before anything is written.", noStore],
-    ["A number comes back as it was, or is refused.", noStore],
-    ["What is too large or too deep is refused before it is written.", noStore],
-    ["Names that reach for prototypes are names.", noStore],
-    ["Of many writers at one version one wins, and the others learn their own tenant's.", noStore],
-    ["Order is by position, whatever clocks say.", noStore],
-    ["An append whose answer was lost can be tried again, and is there once.", noStore],
+    ["A service that was used under one tenant serves the next tenant its own data.", {}],
+    ["A snapshot is used for its own tenant, stream and schema only.", noStore],
+    ["A projection handles batches of one tenant, as that tenant.", noStore],
+    ["Rebuilding one tenant's read model does not affect another's.", noStore],
+    ["An event that cannot be handled stops its own tenant only.", noStore],
+    ["A tenant waits for at most a stated number of a noisy tenant's events and appends.", noStore],
+    ["Answers to a tenant, and logs, contain no secret of another tenant.", noStore],
+    ["Only their own tenant can list, replay and discard dead letters.", noStore],
+    ["Another tenant's event id as a causation id is a text that leads nowhere.", noStore],
+    ["An event id may be used again by another tenant, and conflicts in the same one.", noStore],
+    ["Another tenant's position is refused, and reading all logs takes a capability.", {}],
+    ["Lost, repeated, forged or overheard hints change when events are seen, not which.", noStore],
+    ["Another tenant's id is answered like an unused id.", noStore],
+    ["Positions are 1, 2, 3 … in each tenant, whatever other tenants do.", noStore],
+    ["Code in a text is text.", noStore],
+    ["A text that cannot be stored is refused, with its place, before anything is written.", noStore],
+    ["A number is read back unchanged, or refused.", noStore],
+    ["Values that are too large or too deep are refused before anything is written.", noStore],
+    ["Names such as `__proto__` are plain names.", noStore],
+    ["Of many writers at one version one wins; the others learn the version of their own tenant.", noStore],
+    ["Events are ordered by position, whatever clocks say.", noStore],
+    ["An append whose answer was lost can be repeated, and is stored once.", noStore],
     [
-      "What was acknowledged outlives crashes, once and whole.",
+      "Acknowledged appends survive crashes, once and whole.",
       { ...noStore, memory: "ends with its process", ...sameStatements }
     ],
-    ["With row-level security off, the statements isolate, and the check says it is off.", onServer],
+    ["With row-level security off, the statements isolate, and the check reports it.", onServer],
     [
-      "Without a predicate, row-level security isolates; without both, tests go red.",
+      "Without a predicate, row-level security isolates; without both, tests fail.",
       { ...noStore, ...sameStatements }
     ],
-    ["Whoever is connected, tenant work runs restricted; what impairs that is named at start-up.", onServer],
-    ["A suspension is in order with appends: none after it, none lost before.", noStore],
+    ["Tenant work runs restricted, whoever is connected; impairments are named at start-up.", onServer],
+    ["A suspension is ordered with appends: none succeeds after it, none before it is lost.", noStore],
     [
-      "What a tenant's SQL leaves on a session is not there for the next one.",
+      "The next user of a session does not find what a tenant's SQL left on it.",
       { ...noStore, memory: "no connections", ...sameStatements }
     ],
-    ["Two databases in one program are two stores, and one composed twice is one.", {}]
+    ["Two databases in one program are two stores; one database composed twice is one store.", {}]
   ] as const
 ).map(([what, notThere], index) => ({ number: index + 1, what, notThere }))
 
-/** A test with numbers of cases, and how it went. */
+/** A test with its numbers of cases and its result. */
 export interface Tagged {
   readonly numbers: ReadonlyArray<number>
   readonly column: Column
@@ -132,7 +132,7 @@ export const taggedIn = (results: unknown): ReadonlyArray<Tagged> =>
     })
   )
 
-/** The table, and what is wrong with it. */
+/** The table and its problems. */
 export const tableOf = (
   tests: ReadonlyArray<Tagged>
 ): { readonly markdown: string; readonly problems: ReadonlyArray<string> } => {
@@ -146,7 +146,7 @@ export const tableOf = (
       const reason = notThere[column]
       if (own.length > 0) {
         if (reason !== undefined && reason !== "")
-          problems.push(`case ${number} has tests on ${column}, though: ${reason}`)
+          problems.push(`case ${number} has tests on ${column}, although: ${reason}`)
         return String(own.filter(({ passed }) => passed).length)
       }
       if (reason === undefined) problems.push(`case ${number} has no test: ${column}`)
@@ -155,7 +155,7 @@ export const tableOf = (
     return [String(number), what].concat(cells)
   })
   const line = (cells: ReadonlyArray<string>) => `| ${cells.join(" | ")} |`
-  const head = ["#", "what must hold", ...columns]
+  const head = ["#", "guarantee", ...columns]
   return {
     markdown: [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n"),
     problems
@@ -165,26 +165,26 @@ export const tableOf = (
 /** The page around the table. */
 export const pageOf = (table: string): string => `# Isolation, case by case
 
-What must hold between two tenants, tried with the same ids in both and in both directions, and how many tests of it passed
-on each backend. \`PostgreSQL\` is a real server; \`silo\` is tenants spread over several of its databases; \`types\` are type
-tests, and tests that need no store. An empty cell: types have nothing to do with it.
+Guarantees between two tenants, tested with the same ids in both tenants and in both directions, with the number of passing
+tests on each backend. \`PostgreSQL\` is a real server; \`silo\` spreads the tenants over several of its databases; \`types\` are
+type tests, and tests that need no store. An empty cell means that types do not apply.
 
-\`npx tsx scripts/isolation-table.ts\` runs these tests and writes this page; it fails if one of them does, or if a case has no
-test where it applies. Drivers of your own are tested with \`TenantIsolationSuite\`, and your own programs with \`Canary\`, both
-from \`effect-eventsourcing/testing\`.
+\`npx tsx scripts/isolation-table.ts\` runs these tests and writes this page; it fails if a test fails, or if a case lacks a test
+where it applies. Test your own drivers with \`TenantIsolationSuite\` and your own programs with \`Canary\`, both from
+\`effect-eventsourcing/testing\`.
 
 ${table}
 `
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
-/** Where the page is. */
+/** The path of the page. */
 export const page: string = Path.join(root, "docs", "isolation.md")
 
-/** The test files that have numbered tests, or run a suite that has. */
+/** Test files with numbered tests, or with a suite of such tests. */
 const testFiles = (): ReadonlyArray<string> =>
   Fs.readdirSync(Path.join(root, "test"), { recursive: true, encoding: "utf8" })
-    // but not the one about this page, which is written afterwards
+    // without the test of this page, which is written afterwards
     .filter((file) => /\.test(-d)?\.ts$/.test(file) && file !== "isolationTable.test.ts")
     .map((file) => Path.join("test", file))
     .filter((file) =>

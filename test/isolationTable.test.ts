@@ -62,7 +62,7 @@ describe("the table of isolation cases", () => {
     assert.include(wrong({ numbers: [...(memory?.numbers ?? []), 99] }), "no case 99: all on memory")
     assert.include(
       wrong({ numbers: [...(memory?.numbers ?? []), 7] }),
-      "case 7 has tests on memory, though: no connections"
+      "case 7 has tests on memory, although: no connections"
     )
   })
 

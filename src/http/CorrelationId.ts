@@ -1,6 +1,6 @@
 /**
- * The correlation id of a request: taken from its headers if it is well formed, fresh otherwise, part of the event
- * context while the request is handled, and sent back with the response, whatever that is.
+ * The correlation id of a request: taken from its headers if well formed, otherwise new. It is part of the event context
+ * while the request is handled, and every response carries it.
  */
 import { Context, Effect, type Layer, Option } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
@@ -14,15 +14,15 @@ import {
 } from "effect/http"
 import * as EventContext from "../domain/EventContext.ts"
 
-/** The header that a correlation id is taken from and sent back in. */
+/** The header for the correlation id, in requests and responses. */
 export const header = "x-correlation-id"
 
-/** What a client may choose as a correlation id. It is written to logs and events, so it is one plain word. */
+/** The form of a correlation id that a client may choose: a plain word, because logs and events contain it. */
 const wellFormed = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/
 
 /**
- * The correlation id that the headers of a request state: `x-correlation-id`, if it has 1 to 128 letters, digits and
- * `. _ : -` and begins with a letter or digit; otherwise the trace id of `traceparent` (W3C), if that is valid.
+ * The correlation id in the headers of a request: `x-correlation-id` if it has 1 to 128 letters, digits and `. _ : -` and
+ * begins with a letter or digit; otherwise the trace id of a valid `traceparent` (W3C).
  */
 export const fromHeaders = (headers: Headers.Headers): string | undefined => {
   const stated = headers[header]
@@ -31,14 +31,14 @@ export const fromHeaders = (headers: Headers.Headers): string | undefined => {
     : Option.getOrUndefined(HttpTraceContext.w3c(headers))?.traceId
 }
 
-/** The correlation id of the running request; undefined outside of one. */
+/** The correlation id of the running request; undefined outside of a request. */
 export const CurrentCorrelationId: Context.Reference<string | undefined> = Context.Reference<
   string | undefined
 >("effect-eventsourcing/http/CurrentCorrelationId", { defaultValue: () => undefined })
 
 /**
- * Handles a request under its correlation id: events get it, log entries carry it as `correlation.id`, and so does the
- * span, and the response has it in `x-correlation-id`, also when it is an error. Nested use changes nothing.
+ * Handles a request under its correlation id. Events get it, log entries and the span carry it as `correlation.id`, and the
+ * response, errors included, has it in `x-correlation-id`. Nested use changes nothing.
  */
 export const provide = <A, E, R>(
   handler: Effect.Effect<A, E, R>
@@ -61,11 +61,11 @@ export const provide = <A, E, R>(
   )
 
 /**
- * Gives every request of a router a correlation id, also those that no route is found for.
+ * Gives every request of a router a correlation id, also requests without a route.
  *
  * **When to use**
  *
- * `TenantMiddleware` does it for the endpoints that it guards; this layer is for all the others.
+ * `TenantMiddleware` does so for the endpoints that it guards; use this layer for all others.
  */
 export const layer: Layer.Layer<never, never, HttpRouter.HttpRouter> = HttpRouter.middleware(provide, {
   global: true

@@ -1,5 +1,5 @@
 /**
- * From a request to a verified tenant.
+ * Resolves a request to its verified tenant.
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import type { HttpServerRequest } from "effect/http"
@@ -13,21 +13,21 @@ import {
   type TenantNotKnown
 } from "./TenantAccessError.ts"
 
-/** In whose name a request is made, as far as that has been verified. */
+/** The verified tenant, actor and claims of a request. */
 export interface Principal {
   readonly tenantId: TenantId
-  /** The person or program, 1 to 255 characters; undefined if the credential does not say. */
+  /** The person or program, 1 to 255 characters; undefined if the credential does not name one. */
   readonly actor?: string | undefined
-  /** What else the credential says, for example about roles: the claims of a token. Empty if it says nothing. */
+  /** Other statements of the credential, for example roles: the claims of a token. Empty if there are none. */
   readonly claims: Readonly<Record<string, unknown>>
 }
 
-/** In whose name the running request is made. `CurrentTenant` is its tenant. */
+/** The principal of the running request. `CurrentTenant` is its tenant. */
 export class CurrentPrincipal extends Context.Service<CurrentPrincipal, Principal>()(
   "effect-eventsourcing/http/CurrentPrincipal"
 ) {}
 
-/** Why no principal can be made out. */
+/** Reasons why a request has no principal. */
 export type ResolveError =
   | CredentialMissing
   | CredentialMalformed
@@ -37,28 +37,28 @@ export type ResolveError =
   | TenantCheckUnavailable
 
 /**
- * Says in whose name a request is made.
+ * Resolves a request to its verified principal.
  *
  * **When to use**
  *
- * `JwtResolver`, `SubdomainResolver` and `ProxyHeaderResolver` make one; `TenantResolver.of` takes your own.
+ * `JwtResolver`, `SubdomainResolver` and `ProxyHeaderResolver` make one; `TenantResolver.of` makes your own.
  *
  * **Details**
  *
- * A resolver verifies; it does not ask whether the tenant is registered: `TenantMiddleware` does. It must depend on
- * nothing but the request: it serves all tenants.
+ * A resolver verifies the credential; `TenantMiddleware` checks that the tenant is registered. It must depend on the
+ * request only, because it serves all tenants.
  */
 export class TenantResolver extends Context.Service<
   TenantResolver,
   {
     /** The verified principal of a request. */
     readonly resolve: (request: HttpServerRequest.HttpServerRequest) => Effect.Effect<Principal, ResolveError>
-    /** What a response with status 401 says in `www-authenticate`, for example `Bearer`; nothing if undefined. */
+    /** The header `www-authenticate` of a response with status 401, for example `Bearer`; undefined for none. */
     readonly challenge: string | undefined
   }
 >()("effect-eventsourcing/http/TenantResolver") {}
 
-/** Raised when a resolver cannot be made from its settings. The message says why and never quotes a key. */
+/** Raised when a resolver cannot be made from its settings. The message gives the reason and never quotes a key. */
 export class ResolverConfigError extends Schema.TaggedError<ResolverConfigError>()("ResolverConfigError", {
   problem: Schema.String
 }) {
@@ -70,8 +70,8 @@ export class ResolverConfigError extends Schema.TaggedError<ResolverConfigError>
 type Service = TenantResolver["Service"]
 
 /**
- * A resolver out of two that have to name the same tenant, for example of a token and a subdomain. The actor and the
- * claims are those of the first, and what that does not say, of the second.
+ * Combines two resolvers that must name the same tenant, for example of a token and a subdomain. Actor and claims come from
+ * the first; the second supplies those that the first lacks.
  */
 export const agreeing = <E1, R1, E2, R2>(
   first: Effect.Effect<Service, E1, R1>,
@@ -93,6 +93,6 @@ export const agreeing = <E1, R1, E2, R2>(
       })
   }))
 
-/** The layer of a resolver of your own, or of one that is made by {@link agreeing}. */
+/** The layer of a resolver of your own, or of {@link agreeing}. */
 export const layer = <E, R>(make: Effect.Effect<Service, E, R>): Layer.Layer<TenantResolver, E, R> =>
   Layer.effect(TenantResolver, make)

@@ -1,5 +1,5 @@
 /**
- * Which sender is believed when it says in a header whose request it passes on.
+ * The proxy that is trusted to state in a header the tenant of the requests that it passes on.
  */
 import { Context, Effect, Option, Redacted, Result } from "effect"
 import type { HttpServerRequest } from "effect/http"
@@ -9,15 +9,15 @@ import { ResolverConfigError } from "./TenantResolver.ts"
 
 /** A header that only the proxy can set, because only the proxy knows the value. */
 export interface ProxySecret {
-  /** The name of the header. The proxy must remove what clients send under that name. */
+  /** The name of the header. The proxy must remove headers of this name from the requests of clients. */
   readonly header: string
   /** At least 16 characters. */
   readonly value: Redacted.Redacted
 }
 
 /**
- * A proxy that is believed: by its address, by a secret, or by both, which then must both be right. There is no default:
- * with neither, nobody is believed, and it does not compile.
+ * A trusted proxy, recognised by its address, by a secret, or by both, which must then both match. There is no default;
+ * neither of them does not compile.
  */
 export type TrustedProxy =
   | {
@@ -28,13 +28,13 @@ export type TrustedProxy =
   | { readonly peers?: undefined; readonly secret: ProxySecret }
 
 /**
- * The address of the other end of the connection, for servers that pass requests on without it, as
- * `HttpRouter.toWebHandler` does: provide it with each request. Where it is not provided, the `peerAddress` of the request
- * counts; where there is none either, no address is trusted.
+ * The address of the other end of the connection. Provide it with each request if your server passes requests on without
+ * it, as `HttpRouter.toWebHandler` does. Without it the `peerAddress` of the request counts; without that, no address is
+ * trusted.
  *
  * **Gotchas**
  *
- * It is the address of the socket, never one out of a header such as `x-forwarded-for`.
+ * Use the address of the socket, never one from a header such as `x-forwarded-for`.
  */
 export const PeerAddress: Context.Reference<string | undefined> = Context.Reference<string | undefined>(
   "effect-eventsourcing/http/PeerAddress",
@@ -59,7 +59,7 @@ const networkOf = (text: string): Result.Result<IpNetwork.IpNetwork, ResolverCon
   )
 }
 
-/** In a time that does not depend on where the first difference is. */
+/** Compares in a time that does not depend on the first difference. */
 const isSame = (given: string, expected: string): boolean => {
   let difference = given.length ^ expected.length
   for (let index = 0; index < expected.length; index++)
@@ -68,7 +68,7 @@ const isSame = (given: string, expected: string): boolean => {
 }
 
 /**
- * Whether a request comes from the proxy.
+ * True if a request comes from the proxy.
  *
  * @internal
  */
@@ -82,7 +82,7 @@ export const make = (
     const { secret } = proxy
     const peers =
       proxy.peers === undefined ? undefined : yield* Effect.fromResult(Result.all(proxy.peers.map(networkOf)))
-    // Past the types, an empty list would trust nobody; without a secret either, that is surely not what was meant.
+    // Past the types, an empty list without a secret would trust nobody, which is surely a mistake.
     if (peers?.length === 0 || (peers === undefined && secret === undefined))
       return yield* new ResolverConfigError({
         problem: "the trusted proxy has neither an address nor a secret"

@@ -1,11 +1,11 @@
-/** Headers that may be given once. */
+/** Headers that may be given only once. */
 import { Predicate } from "effect"
 import type { HttpServerRequest } from "effect/http"
 
 /** A header was given more than once. */
 export const Repeated: unique symbol = Symbol.for("effect-eventsourcing/http/Repeated")
 
-/** Node keeps the first of two `authorization` or `host` headers and drops the other; only the raw ones tell. */
+/** The raw headers, because Node keeps only the first of two `authorization` or `host` headers. */
 const rawCount = (source: object, name: string): number => {
   if (!Predicate.hasProperty(source, "rawHeaders") || !Array.isArray(source.rawHeaders)) return 0
   return source.rawHeaders.filter(
@@ -14,8 +14,8 @@ const rawCount = (source: object, name: string): number => {
 }
 
 /**
- * The value of a header that may be given once. Values that were given apart and joined since, by `", "`, are one text
- * here: whoever reads it must not take it for one value.
+ * The value of a header that may be given only once. A proxy may have joined several values with `", "` into one text: the
+ * caller must not mistake that for a single value.
  */
 export const soleHeader = (
   request: HttpServerRequest.HttpServerRequest,

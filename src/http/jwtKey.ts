@@ -1,7 +1,7 @@
-/** The algorithms of JSON Web Tokens, apart from what verifies them: its declarations need `jose`, these do not. */
+/** Algorithms and keys of JSON Web Tokens. Separate from `verifyJwt`, whose declarations need `jose`. */
 import type { Duration, Redacted } from "effect"
 
-/** Algorithms with a shared secret, and how many bytes that needs. */
+/** Algorithms with a shared secret, and its minimum length in bytes. */
 export const secretBytes = { HS256: 32, HS384: 48, HS512: 64 }
 
 export type SecretAlgorithm = keyof typeof secretBytes
@@ -34,12 +34,12 @@ export const isNonEmptyOf = <B extends string>(
 ): items is readonly [B, ...Array<B>] => items.length > 0 && items.every(is)
 
 /**
- * What tokens are verified with, and the algorithms that are accepted. What a token says about its algorithm is compared
- * with them and never believed; none of them can be "none", and a public key cannot be taken for a shared secret.
+ * The key that verifies tokens, and the accepted algorithms. The algorithm that a token names is compared with them and
+ * never trusted; "none" is not among them, and a public key cannot be mistaken for a shared secret.
  */
 export type Key =
   | {
-      /** As many bytes as the algorithm's hash has, or more: 32, 48 or 64. */
+      /** At least as many bytes as the algorithm's hash: 32, 48 or 64. */
       readonly secret: Redacted.Redacted
       readonly algorithms: readonly [SecretAlgorithm, ...Array<SecretAlgorithm>]
     }
@@ -55,13 +55,13 @@ export type Key =
     }
   | {
       /**
-       * Where the issuer publishes its key set: `https:`, or `http:` on this machine. It is fetched when it is first
-       * needed, kept, and fetched again for a key that is not in it, at most every 30 seconds.
+       * The address at which the issuer publishes its key set: `https:`, or `http:` on this machine. It is fetched when it is
+       * first needed, cached, and fetched again for a key that it does not contain, at most every 30 seconds.
        */
       readonly keySetUrl: string | URL
       readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
-      /** How long a key set is kept. Default: 10 minutes. */
+      /** Time for which a key set is cached. Default: 10 minutes. */
       readonly cacheFor?: Duration.Input | undefined
-      /** How long a fetch may take. Default: 5 seconds. */
+      /** Timeout of a fetch. Default: 5 seconds. */
       readonly timeout?: Duration.Input | undefined
     }

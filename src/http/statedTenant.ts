@@ -6,16 +6,16 @@ import { TenantContradicted } from "./TenantAccessError.ts"
 import { TenantId } from "../domain/Tenant.ts"
 import { Repeated, soleHeader } from "./headers.ts"
 
-/** Under which names a request may state a tenant. */
+/** The names under which a request may state a tenant. */
 export interface Names {
   readonly fields: ReadonlyArray<string>
   readonly headers: ReadonlyArray<string>
 }
 
-/** `tenantId`, `tenant_id` and `Tenant-ID` are one name. */
+/** Folds `tenantId`, `tenant_id` and `Tenant-ID` into one name. */
 const folded = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, "")
 
-/** `tenantId[]`, `tenantId[0]` and `filter[tenantId]` are how lists and objects are written in queries and forms. */
+/** The names in `tenantId[]`, `tenantId[0]` and `filter[tenantId]`: lists and objects in queries and forms. */
 const segments = (name: string): ReadonlyArray<string> => [name, ...name.split(/[[\]]/)]
 
 const decodeTenantId = Schema.decodeUnknownResult(TenantId)
@@ -25,14 +25,14 @@ const isTenant = (value: unknown, tenantId: TenantId): boolean => {
   return Result.isSuccess(stated) && stated.success === tenantId
 }
 
-/** The first member with one of the names that is not the tenant, at any depth. */
+/** The name of the first member, at any depth, that states another tenant. */
 const contradictionIn = (
   value: unknown,
   isName: (name: string) => boolean,
   tenantId: TenantId
 ): string | undefined => {
   const left: Array<unknown> = [value]
-  // No recursion: how deep it is, the sender decides.
+  // No recursion, because the sender decides the depth.
   while (left.length > 0) {
     const next = left.pop()
     if (!Predicate.isObjectOrArray(next)) continue
@@ -46,9 +46,9 @@ const contradictionIn = (
 
 type Encoding = "Json" | "FormUrlEncoded" | undefined
 
-/** How the body is encoded, as far as it is read as a whole: as the endpoint says, or else as the media type does. */
+/** The encoding of a body that is read as a whole: that of the endpoint, otherwise that of the media type. */
 const encodingOf = (endpoint: HttpApiEndpoint.Top, contentType: string | undefined): Encoding => {
-  // That is what an endpoint takes a body without a type for.
+  // Endpoints read a body without a type as JSON.
   const type = contentType?.split(";", 1)[0]?.trim().toLowerCase() ?? "application/json"
   const declared = endpoint.payload.get(type)?.encoding._tag
   if (declared !== undefined)
@@ -59,7 +59,7 @@ const encodingOf = (endpoint: HttpApiEndpoint.Top, contentType: string | undefin
 
 const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(text))
 
-/** The body of a request, if it is one of those that can be looked into. It can be read again. */
+/** The body of a request, if it can be checked. The endpoint can read it again. */
 const bodyOf = (
   request: HttpServerRequest.HttpServerRequest,
   endpoint: HttpApiEndpoint.Top
@@ -67,7 +67,7 @@ const bodyOf = (
   if (!HttpMethod.hasBody(request.method)) return Effect.undefined
   switch (encodingOf(endpoint, request.headers["content-type"])) {
     case "Json":
-      // What is not JSON, the endpoint refuses.
+      // The endpoint refuses a body that is not JSON.
       return Effect.map(Effect.orDie(request.text), (text) => Option.getOrUndefined(parseJson(text)))
     case "FormUrlEncoded":
       return Effect.map(Effect.orDie(request.urlParamsBody), UrlParams.toRecord)
@@ -76,7 +76,7 @@ const bodyOf = (
   }
 }
 
-/** Fails if a request states another tenant, or something else than one tenant where a tenant is stated. */
+/** Fails if a request states another tenant, or an invalid tenant id. */
 export const check = (names: Names) => {
   const fields = new Set(names.fields.map(folded))
   const isName = (name: string) => segments(name).some((segment) => fields.has(folded(segment)))

@@ -15,10 +15,10 @@ export const load = async (): Promise<typeof Jose | undefined> => {
   }
 }
 
-/** Why a token is not accepted. */
+/** The reason why a token is not accepted. */
 export type Failure = RejectionReason | "malformed" | "unavailable"
 
-/** What is verified about a token, times in seconds. */
+/** Requirements on a token, with times in seconds. */
 export interface Requirements {
   readonly key: Key
   readonly issuers: ReadonlyArray<string>
@@ -28,7 +28,7 @@ export interface Requirements {
   readonly type: string | undefined
 }
 
-/** What the key for a token is taken from. */
+/** Finds the key for a token. */
 type GetKey = Jose.JWTVerifyGetKey
 
 const readPem = (jose: typeof Jose, pem: string, algorithm: string): Promise<Jose.CryptoKey> =>
@@ -39,7 +39,7 @@ const readPem = (jose: typeof Jose, pem: string, algorithm: string): Promise<Jos
 const isLoopback = (host: string): boolean =>
   host === "localhost" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host)
 
-/** What tokens are verified with; fails with the problem, without quoting a key. */
+/** Reads the key that verifies tokens. Fails with the problem, without quoting the key. */
 const getKeyOf = (jose: typeof Jose, key: Key): Effect.Effect<GetKey, string> => {
   if ("secret" in key) {
     const secret = new TextEncoder().encode(Redacted.value(key.secret))
@@ -100,7 +100,7 @@ const reasonOfClaim: { readonly [claim: string]: RejectionReason | undefined } =
   nbf: "notYetValid"
 }
 
-/** What an error of jose means. An error that is none of them comes from fetching the key set. */
+/** The reason behind an error of jose. Any other error comes from fetching the key set. */
 const failureOf = (jose: typeof Jose, error: unknown): Failure => {
   const { errors } = jose
   if (error instanceof errors.JWTExpired) return "expired"
@@ -117,7 +117,7 @@ const failureOf = (jose: typeof Jose, error: unknown): Failure => {
   return "unavailable"
 }
 
-/** Verifies tokens. Fails with what is wrong about the requirements. */
+/** Verifies tokens. Fails with the problem of the requirements. */
 export const verifier = (
   jose: typeof Jose,
   requirements: Requirements
@@ -129,10 +129,10 @@ export const verifier = (
     const { key, issuers, audiences, clockTolerance, maxTokenAge, type } = requirements
     const blank = (texts: ReadonlyArray<string>) =>
       texts.length === 0 || texts.some((text) => text.trim() === "")
-    // Past the types, each of these would let through what is not meant to be.
+    // Past the types, each of these would accept tokens that must not be accepted.
     const known = "secret" in key ? isSecretAlgorithm : isKeyAlgorithm
     if (key.algorithms.length === 0 || !key.algorithms.every((name: string) => known(name)))
-      return yield* Effect.fail("the algorithms are not ones for this kind of key")
+      return yield* Effect.fail("the algorithms do not fit this kind of key")
     if (blank(issuers)) return yield* Effect.fail("the issuer is missing")
     if (blank(audiences)) return yield* Effect.fail("the audience is missing")
     if (!Number.isFinite(clockTolerance)) return yield* Effect.fail("the clock tolerance is not finite")
@@ -154,7 +154,7 @@ export const verifier = (
         return (await jose.jwtVerify(token, getKey, options(now))).payload
       } catch (error) {
         if (!(error instanceof jose.errors.JWKSMultipleMatchingKeys)) throw error
-        // The token does not say which of several keys it was signed with.
+        // The token does not name its key among several.
         for await (const candidate of error) {
           try {
             return (await jose.jwtVerify(token, candidate, options(now))).payload
@@ -172,7 +172,7 @@ export const verifier = (
       }).pipe(
         Effect.tapError(({ failure, error }) =>
           failure === "unavailable"
-            ? Effect.logWarning("The key set of the tokens cannot be had", error)
+            ? Effect.logWarning("The key set of the tokens cannot be fetched", error)
             : Effect.void
         ),
         Effect.mapError(({ failure }) => failure)

@@ -365,7 +365,7 @@ describe("settings that would let in what is not meant to be", () => {
   it.effect("are refused past the types as well", () =>
     Effect.gen(function* () {
       const unchecked = (key: unknown) => problemOf({ key: key as JwtResolver.Key })
-      const expected = "the algorithms are not ones for this kind of key"
+      const expected = "the algorithms do not fit this kind of key"
       assert.include(yield* unchecked({ publicKey, algorithms: ["HS256"] }), expected)
       assert.include(yield* unchecked({ secret: Redacted.make(secret), algorithms: ["none"] }), expected)
       assert.include(yield* unchecked({ secret: Redacted.make(secret), algorithms: ["RS256"] }), expected)

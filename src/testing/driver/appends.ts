@@ -22,7 +22,7 @@ import {
   version
 } from "./eventKit.ts"
 
-/** Numbers that are no version any stream can have. */
+/** Numbers that no stream can have as its version. */
 const impossible = [-1, -2, -3, 1.5, 0.5, 2 ** 31, 2 ** 53, -(2 ** 53), NaN, Infinity, -Infinity]
 
 const conflict = (tenantId: string, aggregateId: string, expected: string | number, actual: number) => ({
@@ -67,7 +67,7 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a number takes a stream at exactly that version, 0 one without events", () =>
+  it.effect("an expected version matches a stream at exactly that version, 0 a stream without events", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(2), 0))
@@ -81,7 +81,7 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a number that is no version takes no stream", () =>
+  it.effect("a number that is no version matches no stream", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       for (const actual of [0, 1]) {
@@ -96,7 +96,7 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a stream may come several times in an append, which takes effect in the order given", () =>
+  it.effect("a stream may occur several times in one append, which takes effect in the given order", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("two", events(1)))
@@ -132,7 +132,7 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("each stream of an append has an expectation of its own kind", () =>
+  it.effect("each stream of an append has its own kind of expected version", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("two", events(1)))
@@ -166,7 +166,7 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("what was refused can be appended later", () =>
+  it.effect("a refused append can succeed later", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const late = stream("one", events(2), 1)
@@ -178,7 +178,7 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
 }
 
 export const atomicity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("streams of one append are written together, in the order given", () =>
+  it.effect("streams of one append are written together, in the given order", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("two", events(1)))
@@ -206,7 +206,7 @@ export const atomicity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("nothing is written if one of the streams is not as expected", () =>
+  it.effect("nothing is written if one of the streams is not at its expected version", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const good = (id: string) => stream(id, events(1), 0)
@@ -236,7 +236,7 @@ export const atomicity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("the receipt says what is read later", () =>
+  it.effect("the receipt agrees with later reads", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(1)))
@@ -251,7 +251,7 @@ export const atomicity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("times of recording do not go back, whatever the events say", () =>
+  it.effect("recorded times never go back, whatever times the events state", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       for (let at = 10; at > 0; at--) {
@@ -269,7 +269,7 @@ export const atomicity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
 }
 
 export const batches = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("each append of a batch has its own outcome, in the order given", () =>
+  it.effect("each append of a batch has its own outcome, in the given order", () =>
     Effect.gen(function* () {
       const [tenant, suspended, other] = [newTenant(), newTenant(), newTenant()]
       const before = event()
@@ -298,13 +298,13 @@ export const batches = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("an empty batch is done", () =>
+  it.effect("an empty batch succeeds", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* batch(), [])
     })
   )
 
-  it.effect("appends of a batch to one stream see what the earlier ones did", () =>
+  it.effect("appends of a batch to one stream see the earlier ones", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const answers = yield* batch(
@@ -328,7 +328,7 @@ export const batches = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("appends of a batch get their positions in the order given", () =>
+  it.effect("appends of a batch get their positions in the given order", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const answers = yield* batch(
@@ -352,7 +352,7 @@ export const batches = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("tenants of one batch do not touch each other, with the same ids in each", () =>
+  it.effect("tenants of one batch do not affect each other, with the same ids in each", () =>
     Effect.gen(function* () {
       const [one, two, three] = [newTenant(), newTenant(), newTenant()]
       yield* append(two, stream("one", events(1)))

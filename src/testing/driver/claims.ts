@@ -1,4 +1,4 @@
-/** The contract of storages of projections: who works on what, and what is left of work that fails. */
+/** The contract of projection storages: claims, and the rollback of failed work. */
 import { assert } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Option } from "effect"
 import { ProjectionStorage } from "../../driver/ProjectionStorage.ts"
@@ -16,7 +16,7 @@ import {
 import { flipped } from "../failures.ts"
 
 export const claims = (it: It): void => {
-  it.effect("it tells what there is to do until nothing is left, and again when the log has grown", () =>
+  it.effect("it finds work until none is left, and again after new events", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -47,7 +47,7 @@ export const claims = (it: It): void => {
     })
   )
 
-  it.effect("a projection is worked on once it is registered, from the beginning or from then on", () =>
+  it.effect("a registered projection is worked on, from the beginning or from its registration", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const [tenant = newTenant()] = yield* tenantsWith(2)
@@ -56,7 +56,7 @@ export const claims = (it: It): void => {
       const key = { projection, version: 2 }
       const request = { projections: [{ ...key, acrossTenants: false }], accessId: undefined }
       const done = new Map<TenantId, number>()
-      /** Does all there is to do. */
+      /** Does all work. */
       const work = Effect.gen(function* () {
         yield* storage.sweep
         while (true) {
@@ -70,7 +70,7 @@ export const claims = (it: It): void => {
       yield* work
       assert.strictEqual(done.size, 0)
       yield* storage.register([{ ...key, startAt: "beginning" }])
-      // Known is known.
+      // A later registration changes nothing.
       yield* storage.register([{ ...key, startAt: "now" }])
       yield* eventually(
         Effect.andThen(
@@ -85,7 +85,7 @@ export const claims = (it: It): void => {
   )
 
   it.effect(
-    "of many workers, one at a time works on a tenant, and every event is handled once, in order",
+    "only one of many workers works on a tenant at a time, and every event is handled once, in order",
     () =>
       Effect.gen(function* () {
         const storage = yield* ProjectionStorage
@@ -123,10 +123,10 @@ export const claims = (it: It): void => {
   )
 }
 
-/** For storages that can have two transactions open at once. */
+/** For storages that can hold two transactions open at once. */
 /** For a driver that serves all tenants in one order. */
 export const orderedClaims = (it: It): void => {
-  it.effect("who was served least recently comes first, and new tenants before that", () =>
+  it.effect("the tenant served least recently comes first, and new tenants before it", () =>
     Effect.gen(function* () {
       const projected = yield* newProjection()
       const tenants = yield* tenantsWith(5, 5, 5)
@@ -138,7 +138,7 @@ export const orderedClaims = (it: It): void => {
       const [newcomer = newTenant()] = yield* tenantsWith(1)
       yield* projected.firstIs(newcomer)
       yield* projected.step(1)
-      // To fail is to be served: the others do not wait for it.
+      // A failure counts as service, so that the others do not wait for it.
       const [first, second, third] = order
       assert.strictEqual((yield* projected.fail(0)).tenantId, first)
       for (const tenant of [second, third, first]) {
@@ -147,7 +147,7 @@ export const orderedClaims = (it: It): void => {
     })
   )
 
-  it.effect("of several projections, those that come first in the request are looked at first", () =>
+  it.effect("projections are tried in the order of the request", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const [one, two] = [yield* newProjection(), yield* newProjection()]
@@ -170,7 +170,7 @@ export const orderedClaims = (it: It): void => {
 }
 
 export const concurrentClaims = (it: It): void => {
-  it.effect("a tenant that is worked on is passed over, until the work ends in whatever way", () =>
+  it.effect("a tenant that is worked on is skipped until the work ends, however it ends", () =>
     Effect.gen(function* () {
       const projected = yield* newProjection()
       const [one = newTenant(), two = newTenant()] = yield* tenantsWith(1, 1)
@@ -194,7 +194,7 @@ export const concurrentClaims = (it: It): void => {
     })
   )
 
-  it.effect("another projection, and another version, of the same tenant is worked on meanwhile", () =>
+  it.effect("another projection or version of the same tenant can be worked on meanwhile", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const [one, other] = [yield* newProjection(), yield* newProjection()]
@@ -222,42 +222,40 @@ export const concurrentClaims = (it: It): void => {
 }
 
 export const undoing = (it: It): void => {
-  it.effect(
-    "what work did is there when it succeeds, and not there when it fails, dies or is interrupted",
-    () =>
-      Effect.gen(function* () {
-        const storage = yield* ProjectionStorage
-        const projected = yield* newProjection()
-        const [tenant = newTenant()] = yield* tenantsWith(3)
-        const putAside = <E>(end: Effect.Effect<void, E>) =>
-          Effect.exit(
-            projected.work((claim) =>
-              Effect.gen(function* () {
-                const letter = { position: 1, eventId: eventId(1), error: "Error: broken", attempts: 1 }
-                yield* storage.addDeadLetter(claim, letter)
-                yield* storage.advance(claim, 1)
-                // It sees itself what it did.
-                assert.deepInclude((yield* storage.progress(claim))[0], { position: 1 })
-                assert.lengthOf(yield* storage.deadLetters({ ...claim, after: 0, limit: 10 }), 1)
-                yield* end
-              })
-            )
+  it.effect("work commits if it succeeds, and rolls back if it fails, dies or is interrupted", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(3)
+      const putAside = <E>(end: Effect.Effect<void, E>) =>
+        Effect.exit(
+          projected.work((claim) =>
+            Effect.gen(function* () {
+              const letter = { position: 1, eventId: eventId(1), error: "Error: broken", attempts: 1 }
+              yield* storage.addDeadLetter(claim, letter)
+              yield* storage.advance(claim, 1)
+              // Work sees its own changes.
+              assert.deepInclude((yield* storage.progress(claim))[0], { position: 1 })
+              assert.lengthOf(yield* storage.deadLetters({ ...claim, after: 0, limit: 10 }), 1)
+              yield* end
+            })
           )
-        const reasons: Array<string> = []
-        for (const end of [Effect.fail("no"), Effect.die("no"), Effect.interrupt]) {
-          const exit = yield* putAside(end)
-          if (Exit.isFailure(exit)) reasons.push(...exit.cause.reasons.map((reason) => reason._tag))
-          assert.deepInclude(yield* projected.look, { position: 0, attempts: 0 })
-          assert.deepStrictEqual(yield* projected.letters(tenant), [])
-        }
-        assert.deepStrictEqual(reasons, ["Fail", "Die", "Interrupt"])
-        assert.isTrue(Exit.isSuccess(yield* putAside(Effect.void)))
-        assert.deepInclude(yield* projected.look, { position: 1 })
-        assert.deepStrictEqual(yield* projected.letters(tenant), [1])
-      })
+        )
+      const reasons: Array<string> = []
+      for (const end of [Effect.fail("no"), Effect.die("no"), Effect.interrupt]) {
+        const exit = yield* putAside(end)
+        if (Exit.isFailure(exit)) reasons.push(...exit.cause.reasons.map((reason) => reason._tag))
+        assert.deepInclude(yield* projected.look, { position: 0, attempts: 0 })
+        assert.deepStrictEqual(yield* projected.letters(tenant), [])
+      }
+      assert.deepStrictEqual(reasons, ["Fail", "Die", "Interrupt"])
+      assert.isTrue(Exit.isSuccess(yield* putAside(Effect.void)))
+      assert.deepInclude(yield* projected.look, { position: 1 })
+      assert.deepStrictEqual(yield* projected.letters(tenant), [1])
+    })
   )
 
-  it.effect("what an attempt did is undone when it fails, and the rest of the work is not", () =>
+  it.effect("a failed attempt rolls back, and the rest of the work does not", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -290,7 +288,7 @@ export const undoing = (it: It): void => {
 }
 
 export const acrossTenants = (it: It): void => {
-  it.effect("a projection across tenants is worked on under an access that is on record, and only so", () =>
+  it.effect("a projection across tenants is worked on only under a recorded access", () =>
     Effect.gen(function* () {
       const unknown = "00000000-0000-4000-8000-00000000abcd"
       for (const accessId of [undefined, unknown, yield* access]) {
@@ -310,7 +308,7 @@ export const acrossTenants = (it: It): void => {
     })
   )
 
-  it.effect("one version of a projection may be across tenants and another not", () =>
+  it.effect("one version of a projection may be across tenants while another is not", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -325,7 +323,7 @@ export const acrossTenants = (it: It): void => {
         accessId: undefined
       })
       yield* projected.known(tenants)
-      // Without an access, the one that needs none is worked on, and the other is not.
+      // Without an access, only the version that needs none is worked on.
       const one = yield* storage.work(request(false), (claim) => Effect.as(storage.advance(claim, 1), claim))
       assert.deepInclude(Option.getOrThrow(one), { version: 1 })
       yield* flipped(storage.work(request(false), Effect.succeed))

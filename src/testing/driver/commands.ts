@@ -29,7 +29,7 @@ import { reasonOf, flipped } from "../failures.ts"
 const fingerprints = ["a", "b"].map((digit) => digit.repeat(64))
 const [one = "", other = ""] = fingerprints
 
-/** A key that can be forgotten in a very long time. */
+/** A key with a very long time to live. */
 const key = (fields: Partial<CommandKey> = {}): CommandKey => ({
   key: "key",
   fingerprint: one,
@@ -61,7 +61,7 @@ const row = (fields: Partial<CommandRow>): CommandRow => ({
 })
 
 export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("a command that was carried out before gets its first outcome, whatever it would do now", () =>
+  it.effect("a repeated command gets its first outcome, whatever it would do now", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("zero", events(2)), stream("one", events(1)))
@@ -84,7 +84,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
           command
         })
       }
-      // not even a condition that is not met any more
+      // not even with a condition that is no longer met
       const conditional = {
         ...carrying(tenant, key(), stream("one", events(1))),
         condition: { query: [{ eventTypes: undefined, tags: [] }], after: 0 }
@@ -108,7 +108,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a command without events is carried out as well, and known", () =>
+  it.effect("a command without events is recorded as well", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const nothing = yield* receiptOf(carrying(tenant, key(), stream("one", [], "noStream")))
@@ -135,7 +135,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a command that was refused was not carried out, and can be later", () =>
+  it.effect("a refused command is not recorded, and can succeed later", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const late = carrying(tenant, key(), stream("one", events(1), 1))
@@ -150,7 +150,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("an expired key is as one that was never used, and others are kept", () =>
+  it.effect("an expired key counts as never used, and other keys are kept", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* receiptOf(carrying(tenant, key({ key: "kept" }), stream("one", events(1))))
@@ -164,7 +164,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       assert.deepStrictEqual(again.positions, [4])
       const last = row({ fingerprint: other, version: 4, position: 4 })
       assert.deepStrictEqual(yield* outcomeOf(tenant), last)
-      // many that expire do not take others with them
+      // many expired keys do not remove others
       for (let n = 0; n < 20; n++) {
         yield* receiptOf(carrying(tenant, key({ key: `short ${n}`, expiresAt: 1 }), stream("one", [])))
       }
@@ -173,7 +173,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("keys are the tenant's own", () =>
+  it.effect("keys belong to one tenant", () =>
     Effect.gen(function* () {
       const tenants = [newTenant(), newTenant(), newTenant()]
       const [first = newTenant(), second = newTenant(), third = newTenant()] = tenants
@@ -184,7 +184,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
         carrying(second, key({ fingerprint: other }), stream("one", events(2)))
       )
       assert.deepStrictEqual([different.replayed, different.positions], [false, [2, 3]])
-      // what expires of one tenant takes nothing from another
+      // expiry in one tenant removes nothing of another
       yield* receiptOf(carrying(third, key({ expiresAt: 1 }), stream("one", events(1))))
       yield* receiptOf(carrying(third, key({ key: "next", expiresAt: 1 }), stream("one", events(1))))
       assert.deepStrictEqual(yield* outcomeOf(first), row({}))
@@ -218,7 +218,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("of many callers with one key exactly one carries the command out", () =>
+  it.effect("of many callers with one key, exactly one carries out the command", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("zero", events(1)))
@@ -238,7 +238,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a suspended tenant gets no outcome again either, and keeps it", () =>
+  it.effect("a suspended tenant gets no recorded outcome, but keeps it", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const command = carrying(tenant, key(), stream("one", events(1)))
@@ -250,7 +250,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
   )
 }
 
-/** Whether the hashes of a tenant's log are as they must be, from a position on. */
+/** Checks the hashes of a tenant's log from a position on. */
 const assertChained = Effect.fnUntraced(function* (tenant: TenantId, from: number) {
   const { rows } = yield* readLog(tenant)
   let previous = chainStart
@@ -312,7 +312,7 @@ export const hashChains = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a chain can start at the first event, and is the tenant's own", () =>
+  it.effect("a chain can start at the first event, and belongs to one tenant", () =>
     Effect.gen(function* () {
       const [one_, two, three] = [newTenant(), newTenant(), newTenant()]
       yield* EventStorage.use((storage) => storage.provisionTenant(one_))
@@ -363,7 +363,7 @@ export const hashChains = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("appends of many writers at once, and a start amid them, make one chain", () =>
+  it.effect("concurrent appends, with a start among them, make one chain", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("zero", events(1)))
@@ -384,7 +384,7 @@ export const hashChains = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("streams read the same hashes as the log", () =>
+  it.effect("streams and the log have the same hashes", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(1)))

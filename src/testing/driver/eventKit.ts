@@ -1,4 +1,4 @@
-/** What the suites for drivers are written with: tenants, events, and short ways to append and read. */
+/** Helpers of the suites for drivers: tenants, events, and shorthands for appending and reading. */
 import { assert } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
@@ -28,12 +28,12 @@ import type {
 import { TenantId } from "../../domain/Tenant.ts"
 import { flipped, reasonOf } from "../failures.ts"
 
-/** A tenant that nobody else has: tests of one store do not meet. */
+/** A new tenant, so that tests on one store do not meet. */
 export const newTenant = (): TenantId => TenantId.make(uuidV4Unsafe())
 
-/** Tenants in the order of their ids, by a number of up to four digits, with nobody else in between. */
+/** Tenants in the order of their ids, by a number of up to four digits, without other tenants in between. */
 export const newTenants = (): ((nth: number) => TenantId) => {
-  // The last digits make the order; the random rest keeps others out.
+  // The last digits make the order; the random rest excludes other tenants.
   const common = uuidV4Unsafe().slice(0, -4)
   return (nth) => TenantId.make(`${common}${String(nth).padStart(4, "0")}`)
 }
@@ -53,13 +53,13 @@ export const event = (fields: Partial<NewEventRow> = {}): NewEventRow => ({
   ...fields
 })
 
-/** So many events. */
+/** The given number of events. */
 export const events = (
   count: number,
   fields: Partial<Omit<NewEventRow, "eventId">> = {}
 ): Array<NewEventRow> => Array.from({ length: count }, () => event(fields))
 
-/** The type of the streams below, unless another is given. */
+/** The default type of the streams below. */
 export const aggregateType = "Case"
 
 /** Events for the stream of the given id. */
@@ -76,7 +76,7 @@ export const request = (tenantId: TenantId, ...streams: ReadonlyArray<StreamAppe
   streams
 })
 
-/** Something as plain data, to be compared. */
+/** A value as plain data, for comparison. */
 export interface Plain {
   readonly [field: string]: unknown
 }
@@ -88,19 +88,19 @@ export const plain = (outcome: Result.Result<AppendReceipt, AppendError>): Plain
   return { _tag: "Appended", replayed, positions, versions }
 }
 
-/** The outcome of an append, be it done or refused. */
+/** The outcome of an append, successful or refused. */
 export const attempt = (
   sent: AppendRequest
 ): Effect.Effect<Result.Result<AppendReceipt, AppendError>, never, EventStorage> =>
   EventStorage.use((storage) => Effect.result(storage.append(sent)))
 
-/** The outcomes of appends that are sent at the same time, in the order given, as plain data without times. */
+/** The outcomes of concurrent appends in the given order, as plain data without times. */
 export const batch = (
   ...requests: ReadonlyArray<AppendRequest>
 ): Effect.Effect<ReadonlyArray<Plain>, never, EventStorage> =>
   Effect.forEach(requests, (sent) => Effect.map(attempt(sent), plain), { concurrency: "unbounded" })
 
-/** What {@link batch} gives for an append that was done. */
+/** The outcome in {@link batch} of a successful append. */
 export const appended = (positions: ReadonlyArray<number>, versions: ReadonlyArray<number>): Plain => ({
   _tag: "Appended",
   replayed: false,
@@ -108,7 +108,7 @@ export const appended = (positions: ReadonlyArray<number>, versions: ReadonlyArr
   versions
 })
 
-/** What {@link batch} gives for an append that had been done before. */
+/** The outcome in {@link batch} of a repeated append. */
 export const replayed = (positions: ReadonlyArray<number>, versions: ReadonlyArray<number>): Plain => ({
   _tag: "Appended",
   replayed: true,
@@ -123,7 +123,7 @@ export const append = (
 ): Effect.Effect<AppendReceipt, AppendError, EventStorage> =>
   EventStorage.use((storage) => storage.append({ tenantId, streams }))
 
-/** Why an append is refused, as plain data. */
+/** The reason why an append is refused, as plain data. */
 export const refused = (
   tenantId: TenantId,
   ...streams: ReadonlyArray<StreamAppend>
@@ -149,7 +149,7 @@ export const readStream = (
     })
   )
 
-/** As much of events as is folded. */
+/** The parts of events that are folded. */
 export const contentsOf = (rows: ReadonlyArray<EventContent>): Array<EventContent> =>
   rows.map(({ eventType, payload, schemaVersion, version: at }) => ({
     eventType,
@@ -194,7 +194,7 @@ export const loadPages = Effect.fnUntraced(function* (
   return pages
 })
 
-/** The events of a range of a stream as they are folded. */
+/** The events of a range of a stream, to be folded. */
 export const loadAll = (
   tenantId: TenantId,
   aggregateId: string,
@@ -242,7 +242,7 @@ export const position = (tenantId: TenantId): Effect.Effect<number, ReadError, E
     (head) => head.position
   )
 
-/** A recorded access, for what looks across tenants. */
+/** A recorded access, for reads across tenants. */
 export const access: Effect.Effect<string, StorageUnavailable, EventStorage> = EventStorage.use((storage) =>
   storage.recordAccess({ actor: "suite", reason: "contract", operation: "test" })
 )

@@ -1,4 +1,4 @@
-/** The contract of storages of projections: failures, dead letters and progress. */
+/** The contract of projection storages: failures, dead letters and progress. */
 import { assert } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import { ProjectionStorage } from "../../driver/ProjectionStorage.ts"
@@ -6,7 +6,7 @@ import { append, eventId, type It, newProjection, newTenant, tenantsWith } from 
 import { EventStorage } from "../../driver/EventStorage.ts"
 
 export const failures = (it: It): void => {
-  it.effect("after a failure the event is tried again when it is time, not before, and others go on", () =>
+  it.effect("a failed event is tried again when it is due, not before, and other tenants continue", () =>
     Effect.gen(function* () {
       const projected = yield* newProjection()
       const [tenant = newTenant()] = yield* tenantsWith(2)
@@ -16,7 +16,7 @@ export const failures = (it: It): void => {
       const [other = newTenant()] = yield* tenantsWith(1)
       assert.strictEqual((yield* projected.step()).tenantId, other)
       const again = yield* projected.look
-      // Clocks differ by less.
+      // Clocks differ by less than this.
       assert.isAtLeast((yield* Clock.currentTimeMillis) - before, 150)
       assert.deepInclude(again, {
         tenantId: tenant,
@@ -33,7 +33,7 @@ export const failures = (it: It): void => {
     })
   )
 
-  it.effect("the event after a success has not failed, and one further on still has", () =>
+  it.effect("a success clears the failure of the next event, not of one further on", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -45,16 +45,16 @@ export const failures = (it: It): void => {
       const late = yield* projected.step(1)
       const none = { attempts: 0, failedPosition: undefined, error: undefined }
       assert.deepInclude(yield* projected.look, { position: 3, ...none })
-      // Somebody else has gone past it by now.
+      // Another worker has passed it by now.
       yield* storage.fail({ claim: late, ...fails, retryIn: undefined })
       assert.deepInclude(yield* projected.look, { position: 3, ...none })
-      // It is not known which event it was: the next one is tried alone.
+      // The failed event is not known, so the next one is tried alone.
       yield* storage.fail({ claim: late, position: 4, attempts: 0, error: "Error: broken", retryIn: 0 })
       assert.deepInclude(yield* projected.look, { position: 3, attempts: 0, failedPosition: 4 })
     })
   )
 
-  it.effect("what is parked stands still, also when its log grows, until it is resumed", () =>
+  it.effect("a parked projection stands still, also after new events, until it is resumed", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -88,14 +88,14 @@ export const failures = (it: It): void => {
 }
 
 export const deadLetters = (it: It): void => {
-  it.effect("they are listed by position, page by page, as they were put aside", () =>
+  it.effect("they are listed by position, page by page, as they were recorded", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
       const [tenant = newTenant()] = yield* tenantsWith(12)
       const before = yield* Clock.currentTimeMillis
       for (const position of [11, 2, 9]) yield* projected.putAside({ position, error: "Error: ü 🙈" })
-      // The first account is kept.
+      // The first record is kept.
       yield* projected.putAside({ position: 2, error: "Error: later", attempts: 9 })
       assert.deepStrictEqual(yield* projected.letters(tenant), [2, 9, 11])
       const [letter] = yield* storage.deadLetters({ ...projected.of(tenant), after: 0, limit: 1 })
@@ -112,7 +112,7 @@ export const deadLetters = (it: It): void => {
     })
   )
 
-  it.effect("one that is removed is gone, and nothing else; discarding one takes a reason", () =>
+  it.effect("removing one removes nothing else; discarding one takes a reason", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -130,7 +130,7 @@ export const deadLetters = (it: It): void => {
     })
   )
 
-  it.effect("each version of a projection has its own", () =>
+  it.effect("each version of a projection has its own dead letters", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -146,7 +146,7 @@ export const deadLetters = (it: It): void => {
 }
 
 export const progress = (it: It): void => {
-  it.effect("it says how far a projection is, and since when the next event waits", () =>
+  it.effect("it tells the position of a projection, and the time since when the next event waits", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -177,7 +177,7 @@ export const progress = (it: It): void => {
   )
 }
 
-/** When an event was recorded. */
+/** The recorded time of an event. */
 const recordedAt = (tenantId: ReturnType<typeof newTenant>, position: number) =>
   EventStorage.use((storage) =>
     storage.readLog({

@@ -1,4 +1,4 @@
-/** What the suite for storages of projections is written with: tenants with events, and work on them. */
+/** Helpers of the suite for projection storages: tenants with events, and work on them. */
 import { assert, type Vitest } from "@effect/vitest"
 import { Effect, Option, Schedule } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
@@ -14,20 +14,20 @@ import {
 import type { AppendError, ReadError, StorageUnavailable } from "../../driver/StoreError.ts"
 import { TenantId } from "../../domain/Tenant.ts"
 
-/** What the suite runs on. */
+/** The services that the suite needs. */
 export type Storages = EventStorage | ProjectionStorage
 
-/** How the suite's tests are registered. */
+/** Registers the suite's tests. */
 export type It = Vitest.MethodsNonLive<Storages>
 
-/** A tenant that nobody else has. */
+/** A new tenant. */
 export const newTenant = (): TenantId => TenantId.make(uuidV4Unsafe())
 
 /** The ids of events: the same in every tenant. */
 export const eventId = (position: number): string =>
   `00000000-0000-4000-8000-${String(position).padStart(12, "0")}`
 
-/** Appends so many events; the tenants of the suite have the same streams and the same event ids. */
+/** Appends the given number of events. The tenants of the suite have the same streams and event ids. */
 export const append = Effect.fnUntraced(function* (
   tenantId: TenantId,
   count: number
@@ -59,7 +59,7 @@ export const append = Effect.fnUntraced(function* (
   return head + count
 })
 
-/** Tenants with so many events each. */
+/** Tenants with the given numbers of events. */
 export const tenantsWith = (
   ...counts: ReadonlyArray<number>
 ): Effect.Effect<Array<TenantId>, AppendError, EventStorage> =>
@@ -68,7 +68,7 @@ export const tenantsWith = (
     return Effect.as(append(tenantId, count), tenantId)
   })
 
-/** A projection of a test's own, and what is done with it. */
+/** A new projection, with shorthands for work on it. */
 export class Projected {
   readonly projection = `suite ${uuidV4Unsafe()}`
   readonly version: number
@@ -79,7 +79,7 @@ export class Projected {
     this.request = { projections: [{ projection: this.projection, version, acrossTenants }], accessId }
   }
 
-  /** The projection with a tenant. */
+  /** The projection and a tenant. */
   of(tenantId: TenantId): TenantProjection {
     return { projection: this.projection, version: this.version, tenantId }
   }
@@ -90,7 +90,7 @@ export class Projected {
   ): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R | ProjectionStorage> =>
     ProjectionStorage.use((storage) => storage.work(this.request, body))
 
-  /** Claims once, with patience: an announcement that is being made may hold a row for a moment. */
+  /** Claims once, with retries, because an announcement may hold a row for a moment. */
   readonly work = <A, E, R>(
     body: (claim: Claim) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | StorageUnavailable, R | ProjectionStorage> =>
@@ -102,15 +102,15 @@ export class Projected {
         yield* Effect.sleep("5 millis")
         yield* storage.sweep
       }
-      return yield* Effect.die(new Error("there is nothing to claim"))
+      return yield* Effect.die(new Error("nothing to claim"))
     })
 
-  /** Claims, and does nothing. */
+  /** Claims and does nothing. */
   readonly look: Effect.Effect<Claim, StorageUnavailable, ProjectionStorage> = Effect.suspend(() =>
     this.work(Effect.succeed)
   )
 
-  /** Claims until it is the turn of what is meant; the others are served without doing anything. */
+  /** Claims until the wanted row is served; the others are served without work. */
   readonly when = <A, E, R>(
     meant: (claim: Claim) => boolean,
     body: (claim: Claim) => Effect.Effect<A, E, R>
@@ -128,14 +128,14 @@ export class Projected {
       }
     })
 
-  /** Claims until it is a tenant's turn. */
+  /** Claims until a tenant is served. */
   readonly on = <A, E, R>(
     tenantId: TenantId,
     body: (claim: Claim) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | ReadError, R | ProjectionStorage> =>
     this.when((claim) => claim.tenantId === tenantId, body)
 
-  /** Waits until the storage has learned of the events of some tenants, each of which has work. */
+  /** Waits until the storage offers work for each of these tenants. */
   readonly known = (tenants: ReadonlyArray<TenantId>): Effect.Effect<void, ReadError, ProjectionStorage> =>
     Effect.forEach(tenants, (tenantId) => this.on(tenantId, Effect.succeed), { discard: true })
 
@@ -143,7 +143,7 @@ export class Projected {
   readonly firstIs = (tenantId: TenantId): Effect.Effect<void, StorageUnavailable, ProjectionStorage> =>
     eventually(Effect.map(this.look, (claim) => assert.strictEqual(claim.tenantId, tenantId)))
 
-  /** Claims, and moves the checkpoint by so many events, or to the head that the claim tells. */
+  /** Claims and moves the checkpoint by the given number of events, or to the head of the claim. */
   readonly step = (count = Number.MAX_SAFE_INTEGER): Effect.Effect<Claim, ReadError, ProjectionStorage> =>
     this.work((claim) =>
       ProjectionStorage.use((storage) =>
@@ -151,17 +151,17 @@ export class Projected {
       )
     )
 
-  /** Claims, and records a failure of the next event. */
+  /** Claims and records a failure of the next event. */
   readonly fail = (
     retryIn: number | undefined,
     error?: string
   ): Effect.Effect<Claim, ReadError, ProjectionStorage> => this.work(failNext(retryIn, error))
 
-  /** Claims, and puts the next event aside. */
+  /** Claims and records the next event as a dead letter. */
   readonly putAside = (letter?: Partial<DeadLetter>): Effect.Effect<Claim, ReadError, ProjectionStorage> =>
     this.work(putNextAside(letter))
 
-  /** Fails if there is work, also after a look at all logs. */
+  /** Fails if there is work, also after a sweep of all logs. */
   readonly idle: Effect.Effect<void, StorageUnavailable, ProjectionStorage> = Effect.suspend(() =>
     Effect.gen({ self: this }, function* () {
       yield* ProjectionStorage.use((storage) => storage.sweep)
@@ -176,7 +176,7 @@ export class Projected {
       storage.deadLetters({ ...this.of(tenantId), after: 0, limit: 1000 })
     ).pipe(Effect.map((letters) => letters.map(({ position }) => position)))
 
-  /** The progress with a tenant, live and of a rebuild. */
+  /** The progress for a tenant, live and of a rebuild. */
   readonly progress = (
     tenantId: TenantId
   ): Effect.Effect<
@@ -201,7 +201,7 @@ export const failNext =
       return Effect.as(storage.fail({ claim, position: claim.position + 1, attempts, error, retryIn }), claim)
     })
 
-/** In work: puts the next event aside, and goes on behind it. */
+/** In work: records the next event as a dead letter and continues behind it. */
 export const putNextAside =
   (fields: Partial<DeadLetter> = {}) =>
   (claim: Claim): Effect.Effect<Claim, ReadError, ProjectionStorage> =>
@@ -214,7 +214,7 @@ export const putNextAside =
       return claim
     })
 
-/** A projection that nobody has worked on. What the store holds of other tests is not its work. */
+/** A new projection, without work left by other tests. */
 export const newProjection = Effect.fnUntraced(function* (
   ...options: ConstructorParameters<typeof Projected>
 ): Effect.fn.Return<Projected, StorageUnavailable, ProjectionStorage> {
@@ -225,12 +225,12 @@ export const newProjection = Effect.fnUntraced(function* (
   return projected
 })
 
-/** A recorded access, for what looks across tenants. */
+/** A recorded access, for reads across tenants. */
 export const access: Effect.Effect<string, StorageUnavailable, EventStorage> = EventStorage.use((storage) =>
   storage.recordAccess({ actor: "suite", reason: "contract", operation: "test" })
 )
 
-/** Two tenants with the same events, each in the role of the other as well: the order of ids must not matter. */
+/** Two tenants with the same events, in both roles, because the order of ids must not matter. */
 export const withNeighbour = <E, R>(
   run: (mine: TenantId, theirs: TenantId) => Effect.Effect<void, E, R>
 ): Effect.Effect<void, E | AppendError, R | EventStorage> =>

@@ -35,7 +35,7 @@ const item = (
   aggregateType?: string
 ): EventQueryItem => ({ eventTypes, tags, ...(aggregateType === undefined ? {} : { aggregateType }) })
 
-/** Tags that text in any form could be mistaken for. */
+/** Tags that look like other syntax. */
 const strange = [
   " ",
   '"',
@@ -77,7 +77,7 @@ const nine = Effect.gen(function* () {
 })
 
 export const tags = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("tags come back as they were given, wherever events are read", () =>
+  it.effect("tags are read as they were given, by every way of reading", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const written = [event({ tags: ["a", "b"] }), event(), event({ tags: strange })]
@@ -99,7 +99,7 @@ export const tags = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("the same id with other tags is refused", () =>
+  it.effect("an append of the same id with other tags is refused", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const known = event({ tags: ["a", "b"] })
@@ -115,68 +115,70 @@ export const tags = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a query selects events of its aggregate type and its types that have all of its tags", () =>
-    Effect.gen(function* () {
-      const tenant = yield* nine
-      const cases: ReadonlyArray<readonly [EventQuery, ReadonlyArray<number>]> = [
-        [[], []],
-        [[item([])], []],
-        [[item([], ["x"])], []],
-        [[item(undefined)], [1, 2, 3, 4, 5, 6, 7, 8, 9]],
-        [[item(["A"])], [1, 4, 7]],
-        [[item(["A", "C"])], [1, 3, 4, 6, 7, 9]],
-        [[item(["D"])], []],
-        [[item(undefined, ["x"])], [1, 2, 5, 6, 9]],
-        [[item(undefined, ["x", "y"])], [2, 6, 9]],
-        [[item(undefined, ["y", "x"])], [2, 6, 9]],
-        [[item(undefined, ["x", "y", "z"])], [6]],
-        [[item(undefined, ["x", "nothing"])], []],
-        [[item(["B"], ["x"])], [2, 5]],
-        [[item(["B", "C"], ["x", "y"])], [2, 6, 9]],
-        [[item(["A"], ["z"])], []],
-        [[item(undefined, [], "Case")], [1, 2, 3, 4, 5, 6]],
-        [[item(undefined, [], "case")], []],
-        [[item(["A", "B"], [], "Other")], [7, 8]],
-        [[item(undefined, ["x"], "Case")], [1, 2, 5, 6]],
-        [[item(undefined, ["y", "x"], "Other")], [9]],
-        [[item(["C"], ["x", "y"], "Other")], [9]],
-        [[item([], [], "Case")], []],
-        [
-          [item(["A"], [], "Other"), item(undefined, ["y"], "Case")],
-          [2, 4, 6, 7]
-        ],
-        [
-          [item(["A"]), item(undefined, ["z"])],
-          [1, 4, 6, 7, 8]
-        ],
-        [
-          [item(undefined, ["x"]), item(undefined, ["x", "y"]), item(["C"])],
-          [1, 2, 3, 5, 6, 9]
+  it.effect(
+    "a query selects the events of its aggregate type and event types that have all of its tags",
+    () =>
+      Effect.gen(function* () {
+        const tenant = yield* nine
+        const cases: ReadonlyArray<readonly [EventQuery, ReadonlyArray<number>]> = [
+          [[], []],
+          [[item([])], []],
+          [[item([], ["x"])], []],
+          [[item(undefined)], [1, 2, 3, 4, 5, 6, 7, 8, 9]],
+          [[item(["A"])], [1, 4, 7]],
+          [[item(["A", "C"])], [1, 3, 4, 6, 7, 9]],
+          [[item(["D"])], []],
+          [[item(undefined, ["x"])], [1, 2, 5, 6, 9]],
+          [[item(undefined, ["x", "y"])], [2, 6, 9]],
+          [[item(undefined, ["y", "x"])], [2, 6, 9]],
+          [[item(undefined, ["x", "y", "z"])], [6]],
+          [[item(undefined, ["x", "nothing"])], []],
+          [[item(["B"], ["x"])], [2, 5]],
+          [[item(["B", "C"], ["x", "y"])], [2, 6, 9]],
+          [[item(["A"], ["z"])], []],
+          [[item(undefined, [], "Case")], [1, 2, 3, 4, 5, 6]],
+          [[item(undefined, [], "case")], []],
+          [[item(["A", "B"], [], "Other")], [7, 8]],
+          [[item(undefined, ["x"], "Case")], [1, 2, 5, 6]],
+          [[item(undefined, ["y", "x"], "Other")], [9]],
+          [[item(["C"], ["x", "y"], "Other")], [9]],
+          [[item([], [], "Case")], []],
+          [
+            [item(["A"], [], "Other"), item(undefined, ["y"], "Case")],
+            [2, 4, 6, 7]
+          ],
+          [
+            [item(["A"]), item(undefined, ["z"])],
+            [1, 4, 6, 7, 8]
+          ],
+          [
+            [item(undefined, ["x"]), item(undefined, ["x", "y"]), item(["C"])],
+            [1, 2, 3, 5, 6, 9]
+          ]
         ]
-      ]
-      for (const [query, expected] of cases) {
-        const text = JSON.stringify(query)
-        assert.deepStrictEqual(yield* positionsOf(tenant, query), [expected, true], text)
-        assert.deepStrictEqual(
-          yield* positionsOf(tenant, query, { direction: "backwards" }),
-          [expected.toReversed(), true],
-          text
-        )
-        for (const limit of [1, 2, 3]) {
-          for (const direction of ["forwards", "backwards"] as const) {
-            const all = direction === "forwards" ? expected : expected.toReversed()
-            assert.deepStrictEqual(
-              yield* positionsOf(tenant, query, { direction, limit }),
-              [all.slice(0, limit), all.length <= limit],
-              `${text}, ${limit} ${direction}`
-            )
+        for (const [query, expected] of cases) {
+          const text = JSON.stringify(query)
+          assert.deepStrictEqual(yield* positionsOf(tenant, query), [expected, true], text)
+          assert.deepStrictEqual(
+            yield* positionsOf(tenant, query, { direction: "backwards" }),
+            [expected.toReversed(), true],
+            text
+          )
+          for (const limit of [1, 2, 3]) {
+            for (const direction of ["forwards", "backwards"] as const) {
+              const all = direction === "forwards" ? expected : expected.toReversed()
+              assert.deepStrictEqual(
+                yield* positionsOf(tenant, query, { direction, limit }),
+                [all.slice(0, limit), all.length <= limit],
+                `${text}, ${limit} ${direction}`
+              )
+            }
           }
         }
-      }
-    })
+      })
   )
 
-  it.effect("a query selects of what the rest of a request selects", () =>
+  it.effect("a query narrows the rest of a request", () =>
     Effect.gen(function* () {
       const tenant = yield* nine
       const x = [item(undefined, ["x"])]
@@ -204,7 +206,7 @@ export const tags = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("the tags of one tenant are nothing to another", () =>
+  it.effect("the tags of one tenant do not affect another", () =>
     Effect.gen(function* () {
       const [one, two] = [newTenant(), newTenant()]
       yield* append(one, stream("one", [event({ tags: ["x"] }), event(), event({ tags: ["x", "y"] })]))
@@ -242,53 +244,55 @@ const failed = (tenantId: TenantId, after: number, at: number): Plain => ({
 })
 
 export const conditions = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("a condition is met if no event behind its position matches, and else names the first", () =>
-    Effect.gen(function* () {
-      const x = [item(undefined, ["x"])]
-      const cases: ReadonlyArray<readonly [EventQuery, number, number | undefined]> = [
-        [x, 0, 1],
-        [x, 1, 2],
-        [x, 2, 5],
-        [x, 8, 9],
-        [x, 9, undefined],
-        [x, 100, undefined],
-        [x, -5, 1],
-        [x, 1.5, 2],
-        [x, Number.NaN, 1],
-        [x, Infinity, undefined],
-        [[], 0, undefined],
-        [[item([])], 0, undefined],
-        [[item(undefined)], 0, 1],
-        [[item(undefined)], 8, 9],
-        [[item(undefined)], 9, undefined],
-        [[item(["A"])], 0, 1],
-        [[item(["A"])], 4, 7],
-        [[item(["A"])], 7, undefined],
-        [[item(undefined, ["x", "y"])], 2, 6],
-        [[item(["C"], ["x", "y"])], 0, 6],
-        [[item(["A"], ["z"])], 0, undefined],
-        [[item(["A"]), item(undefined, ["z"])], 4, 6],
-        [[item(undefined, ["z"]), item(["A"])], 6, 7],
-        [[item(undefined, ["never"]), item(["D"])], 0, undefined],
-        [[item(undefined, [], "Case")], 0, 1],
-        [[item(undefined, [], "Case")], 6, undefined],
-        [[item(undefined, [], "Other")], 0, 7],
-        [[item(undefined, ["x"], "Other")], 0, 9],
-        [[item(["A"], [], "Other"), item(["C"], ["x", "y"], "Case")], 0, 6],
-        [[item(undefined, [], "Never")], 0, undefined]
-      ]
-      for (const [query, after, expected] of cases) {
-        const tenant = yield* nine
-        const answers = yield* batch(conditional(tenant, { query, after }))
-        const seen = Math.min(after > 0 ? Math.floor(after) : 0, Number.MAX_SAFE_INTEGER)
-        assert.deepStrictEqual(
-          answers,
-          [expected === undefined ? appended([10], [1]) : failed(tenant, seen, expected)],
-          `${JSON.stringify(query)} after ${after}`
-        )
-        assert.strictEqual(yield* position(tenant), expected === undefined ? 10 : 9)
-      }
-    })
+  it.effect(
+    "a condition is met if no event after its position matches; otherwise the first match is named",
+    () =>
+      Effect.gen(function* () {
+        const x = [item(undefined, ["x"])]
+        const cases: ReadonlyArray<readonly [EventQuery, number, number | undefined]> = [
+          [x, 0, 1],
+          [x, 1, 2],
+          [x, 2, 5],
+          [x, 8, 9],
+          [x, 9, undefined],
+          [x, 100, undefined],
+          [x, -5, 1],
+          [x, 1.5, 2],
+          [x, Number.NaN, 1],
+          [x, Infinity, undefined],
+          [[], 0, undefined],
+          [[item([])], 0, undefined],
+          [[item(undefined)], 0, 1],
+          [[item(undefined)], 8, 9],
+          [[item(undefined)], 9, undefined],
+          [[item(["A"])], 0, 1],
+          [[item(["A"])], 4, 7],
+          [[item(["A"])], 7, undefined],
+          [[item(undefined, ["x", "y"])], 2, 6],
+          [[item(["C"], ["x", "y"])], 0, 6],
+          [[item(["A"], ["z"])], 0, undefined],
+          [[item(["A"]), item(undefined, ["z"])], 4, 6],
+          [[item(undefined, ["z"]), item(["A"])], 6, 7],
+          [[item(undefined, ["never"]), item(["D"])], 0, undefined],
+          [[item(undefined, [], "Case")], 0, 1],
+          [[item(undefined, [], "Case")], 6, undefined],
+          [[item(undefined, [], "Other")], 0, 7],
+          [[item(undefined, ["x"], "Other")], 0, 9],
+          [[item(["A"], [], "Other"), item(["C"], ["x", "y"], "Case")], 0, 6],
+          [[item(undefined, [], "Never")], 0, undefined]
+        ]
+        for (const [query, after, expected] of cases) {
+          const tenant = yield* nine
+          const answers = yield* batch(conditional(tenant, { query, after }))
+          const seen = Math.min(after > 0 ? Math.floor(after) : 0, Number.MAX_SAFE_INTEGER)
+          assert.deepStrictEqual(
+            answers,
+            [expected === undefined ? appended([10], [1]) : failed(tenant, seen, expected)],
+            `${JSON.stringify(query)} after ${after}`
+          )
+          assert.strictEqual(yield* position(tenant), expected === undefined ? 10 : 9)
+        }
+      })
   )
 
   it.effect("a condition of an unknown tenant is met", () =>
@@ -299,7 +303,7 @@ export const conditions = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("each append of a batch sees what those before it have written, and its own events not", () =>
+  it.effect("each append of a batch sees the events of earlier ones, and not its own", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const none = { query: [item(["Decided"])], after: 0 }
@@ -324,7 +328,7 @@ export const conditions = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("known events and versions come before conditions", () =>
+  it.effect("repeated events and versions are checked before conditions", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const one = conditional(tenant, { query: [item(undefined)], after: 0 }, "one")
@@ -336,7 +340,7 @@ export const conditions = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("conditions are about the tenant's own events", () =>
+  it.effect("conditions see the tenant's own events only", () =>
     Effect.gen(function* () {
       const [one, two] = [newTenant(), newTenant()]
       const x = { query: [item(["Decided"], ["x"]), item(["Other"]), item(undefined, ["x", "y"])], after: 0 }
@@ -355,7 +359,7 @@ export const conditions = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       const tenant = newTenant()
       const seats = { query: [item(["Taken"], ["room:1"])], after: 0 }
       const capacity = 10
-      // Whoever has seen the last of the seats that are taken takes the next one, as long as there are any.
+      // Each writer takes the next seat after the last one it has seen, while there are seats.
       const writer = (name: number) =>
         Effect.gen(function* () {
           let taken = 0

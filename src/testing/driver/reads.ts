@@ -1,4 +1,4 @@
-/** The contract of drivers: what is read back, and which part of it. */
+/** The contract of drivers: reading. */
 import { assert, type Vitest } from "@effect/vitest"
 import { Effect } from "effect"
 import {
@@ -28,7 +28,7 @@ import {
 
 const directions: ReadonlyArray<Direction> = ["forwards", "backwards"]
 
-/** The page that a read of these rows must give. */
+/** The page that a read of these rows must return. */
 const pageOf = (
   rows: ReadonlyArray<EventRow>,
   direction: Direction,
@@ -40,7 +40,7 @@ const pageOf = (
   return { rows: kept.slice(0, limit), complete: kept.length <= limit }
 }
 
-/** Every page of a log, one after the other. */
+/** All pages of a log, one after another. */
 const pages = Effect.fnUntraced(function* (tenant: ReturnType<typeof newTenant>, direction: Direction) {
   const found: Array<Page<EventRow>> = []
   for (;;) {
@@ -60,7 +60,7 @@ const pages = Effect.fnUntraced(function* (tenant: ReturnType<typeof newTenant>,
   }
 })
 
-/** JSON texts that a driver might be tempted to write in another way. */
+/** JSON texts that a driver might rewrite. */
 const texts = {
   "the order of keys": '{"b":1,"a":{"d":2,"c":3},"10":0,"9":0}',
   "the spelling of numbers":
@@ -71,7 +71,7 @@ const texts = {
     text: "é \u0001\u007f\u2028\u2029\ufeff\ufffe\uffff 😀 e\u0301 \u202e",
     ключ: "値"
   }),
-  "what looks like SQL, arrays and NULL": JSON.stringify({
+  "text that looks like SQL, arrays and NULL": JSON.stringify({
     text: `'; drop table events; -- {a,"b",NULL} \\x00 $1 %s`
   }),
   "a prototype's keys": '{"__proto__":{"admin":true},"constructor":{"prototype":1}}',
@@ -83,7 +83,7 @@ const texts = {
 }
 
 export const fidelity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("every field comes back as it was written", () =>
+  it.effect("every field is read as it was written", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const written = [
@@ -112,7 +112,7 @@ export const fidelity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect.each(Object.entries(texts))("JSON comes back to the letter: %s", ([, text]) =>
+  it.effect.each(Object.entries(texts))("JSON is read to the letter: %s", ([, text]) =>
     Effect.gen(function* () {
       const tenant = newTenant()
       // Metadata is an object, always.
@@ -124,7 +124,7 @@ export const fidelity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("streams are told apart by every character of type and id", () =>
+  it.effect("streams are distinguished by every character of type and id", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const names = [
@@ -144,7 +144,7 @@ export const fidelity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
         "NULL",
         "{}"
       ]
-      // The longest names that a store takes: 255 characters, each of them up to four bytes.
+      // The longest names that a store accepts: 255 characters of up to four bytes each.
       names.push("x".repeat(255), "😀".repeat(127))
       for (const name of names) yield* append(tenant, stream(name, events(1), 0, "a"))
       for (const name of names) yield* append(tenant, stream("a", events(1), name === "a" ? 1 : 0, name))
@@ -250,7 +250,7 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("ranges end where the driver's numbers do", () =>
+  it.effect("ranges may end at the largest number of the driver", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(3)))
@@ -280,11 +280,11 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a log is read by the time of recording, from inclusive, before exclusive", () =>
+  it.effect("a log is read by recorded time: from is inclusive, before is exclusive", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const times = new Set<number>()
-      // Until the clock has moved a few times.
+      // Repeats until the clock has moved a few times.
       while (times.size < 4) {
         const type = times.size % 2 === 0 ? "A" : "B"
         const { recordedAt } = yield* append(tenant, stream("one", events(2), "any", type))
@@ -325,10 +325,10 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("large events are read page by page, none left out", () =>
+  it.effect("large events are read page by page, without gaps", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
-      // 12 MiB in sum, and one event of the largest size that the store can be set to.
+      // 12 MiB in total, and one event of the largest size that the store can be configured for.
       const sizes = [...Array<number>(12).fill(1 << 20), 10, (12 << 20) - 100, 10]
       const large = sizes.map((size) => event({ payload: `"${"x".repeat(size - 2)}"` }))
       for (const one of large) yield* append(tenant, stream("one", [one]))
@@ -349,7 +349,7 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a stream is loaded as it is read, of this tenant and stream alone", () =>
+  it.effect("a load returns the same events as a read, of this tenant and stream only", () =>
     Effect.gen(function* () {
       const [tenant, other] = [newTenant(), newTenant()]
       const variety = [
@@ -397,7 +397,7 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("streams that are loaded at the same time are of each tenant and stream alone", () =>
+  it.effect("concurrent loads return the events of their own tenant and stream only", () =>
     Effect.gen(function* () {
       const tenants = [newTenant(), newTenant(), newTenant()]
       for (const [index, tenant] of tenants.entries()) {
@@ -430,7 +430,7 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("what does not exist is empty, and reading it makes nothing", () =>
+  it.effect("streams and logs that do not exist are empty, and reading creates nothing", () =>
     Effect.gen(function* () {
       const [unknown, known] = [newTenant(), newTenant()]
       yield* append(known, stream("one", events(1)))
@@ -457,7 +457,7 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("version and head are those of the last event, and each position has its own", () =>
+  it.effect("version and head are those of the last event, and every position is unique", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(2)), stream("two", events(3)))

@@ -1,4 +1,4 @@
-/** The contract of storages of projections: rebuilds, and what tenants see of each other. */
+/** The contract of projection storages: rebuilds, and the isolation of tenants. */
 import { assert } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { EventStorage } from "../../driver/EventStorage.ts"
@@ -18,11 +18,11 @@ import {
 } from "./projectionKit.ts"
 import { mismatches, flipped } from "../failures.ts"
 
-/** A projection with no tables of its own. */
+/** A projection without tables. */
 const start = (projected: Projected, tenantId: TenantId) =>
   ProjectionStorage.use((storage) => storage.startRebuild({ ...projected.of(tenantId), tables: [] }))
 
-/** Ends a rebuild, as a runner does. */
+/** Finishes a rebuild as a runner does. */
 const takePlace = Effect.fnUntraced(function* (claim: Claim) {
   const storage = yield* ProjectionStorage
   const head = yield* storage.advance(claim, claim.head)
@@ -32,7 +32,7 @@ const takePlace = Effect.fnUntraced(function* (claim: Claim) {
 })
 
 export const rebuilds = (it: It): void => {
-  it.effect("a rebuild goes from the beginning, beside the live read model, and then takes its place", () =>
+  it.effect("a rebuild starts at the beginning, beside the live read model, and then replaces it", () =>
     Effect.gen(function* () {
       const projected = yield* newProjection()
       const [tenant = newTenant()] = yield* tenantsWith(4)
@@ -64,7 +64,7 @@ export const rebuilds = (it: It): void => {
     })
   )
 
-  it.effect("it has work until it takes its place, and both go on when the log grows", () =>
+  it.effect("it has work until it replaces the live one, and both continue with new events", () =>
     Effect.gen(function* () {
       const projected = yield* newProjection()
       const [tenant = newTenant()] = yield* tenantsWith(2)
@@ -84,7 +84,7 @@ export const rebuilds = (it: It): void => {
     })
   )
 
-  it.effect("a tenant without events has nothing to rebuild, and is done with it", () =>
+  it.effect("a rebuild of a tenant without events is finished at once", () =>
     Effect.gen(function* () {
       const projected = yield* newProjection()
       const tenant = newTenant()
@@ -96,7 +96,7 @@ export const rebuilds = (it: It): void => {
     })
   )
 
-  it.effect("its dead letters take the place of the live ones with it, and are its own before", () =>
+  it.effect("its dead letters are separate, and replace the live ones with it", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -129,34 +129,36 @@ export const rebuilds = (it: It): void => {
     })
   )
 
-  it.effect("one that is started again starts over, and one of a projection never run is the first", () =>
-    Effect.gen(function* () {
-      const projected = yield* newProjection()
-      const [tenant = newTenant()] = yield* tenantsWith(2)
-      yield* projected.step()
-      yield* start(projected, tenant)
-      yield* projected.fail(undefined)
-      yield* projected.idle
-      assert.deepInclude((yield* projected.progress(tenant)).live, { position: 2, parked: false })
-      yield* start(projected, tenant)
-      assert.deepInclude(yield* projected.step(1), { rebuild: true, position: 0, attempts: 0 })
-      yield* start(projected, tenant)
-      assert.deepInclude(yield* projected.step(1), { rebuild: true, position: 0 })
+  it.effect(
+    "a rebuild that is started again starts over, and one of a projection that never ran is the first",
+    () =>
+      Effect.gen(function* () {
+        const projected = yield* newProjection()
+        const [tenant = newTenant()] = yield* tenantsWith(2)
+        yield* projected.step()
+        yield* start(projected, tenant)
+        yield* projected.fail(undefined)
+        yield* projected.idle
+        assert.deepInclude((yield* projected.progress(tenant)).live, { position: 2, parked: false })
+        yield* start(projected, tenant)
+        assert.deepInclude(yield* projected.step(1), { rebuild: true, position: 0, attempts: 0 })
+        yield* start(projected, tenant)
+        assert.deepInclude(yield* projected.step(1), { rebuild: true, position: 0 })
 
-      const never = yield* newProjection(2)
-      const [other = newTenant()] = yield* tenantsWith(2)
-      yield* start(never, other)
-      const first = yield* never.work((claim) => (claim.rebuild ? takePlace(claim) : Effect.undefined))
-      if (first === undefined) {
-        yield* never.step()
-        yield* never.work(takePlace)
-      } else assert.strictEqual(first, 0)
-      assert.deepInclude((yield* never.progress(other)).live, { position: 2 })
-      yield* never.idle
-    })
+        const never = yield* newProjection(2)
+        const [other = newTenant()] = yield* tenantsWith(2)
+        yield* start(never, other)
+        const first = yield* never.work((claim) => (claim.rebuild ? takePlace(claim) : Effect.undefined))
+        if (first === undefined) {
+          yield* never.step()
+          yield* never.work(takePlace)
+        } else assert.strictEqual(first, 0)
+        assert.deepInclude((yield* never.progress(other)).live, { position: 2 })
+        yield* never.idle
+      })
   )
 
-  it.effect("one that stands still is resumed like a live one", () =>
+  it.effect("a parked rebuild is resumed like a live projection", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -170,7 +172,7 @@ export const rebuilds = (it: It): void => {
     })
   )
 
-  it.effect("an end of a rebuild that fails leaves everything as it was", () =>
+  it.effect("a failed finish of a rebuild changes nothing", () =>
     Effect.gen(function* () {
       const projected = yield* newProjection()
       const [tenant = newTenant()] = yield* tenantsWith(3)
@@ -187,7 +189,7 @@ export const rebuilds = (it: It): void => {
 }
 
 export const isolation = (it: It): void => {
-  /** All that a tenant can see of a projection. */
+  /** Everything that a tenant can see of a projection. */
   const observe = (projected: Projected, tenantId: TenantId) =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
@@ -197,7 +199,7 @@ export const isolation = (it: It): void => {
       }
     })
 
-  it.effect("11, 12: a poison event, a rebuild and its end are nothing to another tenant", () =>
+  it.effect("11, 12: a poison event, a rebuild and its end do not affect another tenant", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -221,36 +223,34 @@ export const isolation = (it: It): void => {
     })
   )
 
-  it.effect(
-    "15, 18: dead letters, and being parked, belong to one tenant, whatever another one asks for",
-    () =>
-      Effect.gen(function* () {
-        const storage = yield* ProjectionStorage
-        const projected = yield* newProjection()
-        yield* withNeighbour(
-          Effect.fnUntraced(function* (mine, theirs) {
-            for (const tenant of [mine, theirs]) {
-              yield* projected.on(tenant, putNextAside())
-              yield* projected.on(tenant, failNext(undefined))
-            }
-            const before = yield* observe(projected, theirs)
-            assert.deepInclude(before.letters[0], { position: 1 })
-            const key = projected.of(mine)
-            assert.isTrue(yield* storage.removeDeadLetter({ ...key, position: 1, reason: "mine" }))
-            assert.isFalse(yield* storage.removeDeadLetter({ ...key, position: 1, reason: "theirs?" }))
-            assert.isTrue(yield* storage.resume(key))
-            assert.deepStrictEqual(yield* observe(projected, theirs), before)
-            assert.isEmpty((yield* observe(projected, mine)).letters)
-            assert.isTrue(yield* storage.resume(projected.of(theirs)))
-            yield* projected.step()
-            yield* projected.step()
-            yield* projected.idle
-          })
-        )
-      })
+  it.effect("15, 18: dead letters and parking belong to one tenant, whatever another one asks for", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      yield* withNeighbour(
+        Effect.fnUntraced(function* (mine, theirs) {
+          for (const tenant of [mine, theirs]) {
+            yield* projected.on(tenant, putNextAside())
+            yield* projected.on(tenant, failNext(undefined))
+          }
+          const before = yield* observe(projected, theirs)
+          assert.deepInclude(before.letters[0], { position: 1 })
+          const key = projected.of(mine)
+          assert.isTrue(yield* storage.removeDeadLetter({ ...key, position: 1, reason: "mine" }))
+          assert.isFalse(yield* storage.removeDeadLetter({ ...key, position: 1, reason: "theirs?" }))
+          assert.isTrue(yield* storage.resume(key))
+          assert.deepStrictEqual(yield* observe(projected, theirs), before)
+          assert.isEmpty((yield* observe(projected, mine)).letters)
+          assert.isTrue(yield* storage.resume(projected.of(theirs)))
+          yield* projected.step()
+          yield* projected.step()
+          yield* projected.idle
+        })
+      )
+    })
   )
 
-  it.effect("10: in work for one tenant, nothing is done for another", () =>
+  it.effect("10: work for one tenant does nothing for another", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -272,7 +272,7 @@ export const isolation = (it: It): void => {
           ]
           for (const operation of operations) {
             let other: TenantId | undefined
-            // Whoever catches it, the work it was tried in is undone.
+            // The surrounding work is undone even if the defect is caught.
             const { tenantId } = yield* mismatches(
               projected.work((claim) => {
                 other = claim.tenantId === mine ? theirs : mine
@@ -290,7 +290,7 @@ export const isolation = (it: It): void => {
     })
   )
 
-  it.effect("outside of work, one tenant's transaction is not another's", () =>
+  it.effect("outside of work, a transaction of one tenant refuses work for another", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()

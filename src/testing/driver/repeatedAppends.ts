@@ -26,7 +26,7 @@ const reused = (tenantId: string, { eventId }: NewEventRow) => ({
 })
 
 export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("the same append again gets the first outcome and writes nothing", () =>
+  it.effect("a repeated append gets the first outcome and writes nothing", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("zero", events(1)))
@@ -39,7 +39,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("so does it after the version moved on, and with whatever version it expects", () =>
+  it.effect("so does one after the version has moved on, whatever version it expects", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const one = stream("one", events(1), 0)
@@ -53,7 +53,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("so does an append of several streams", () =>
+  it.effect("so does an append to several streams", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("two", events(1)))
@@ -108,7 +108,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("of several events the first one that is another is named", () =>
+  it.effect("the first of several events with other content is named", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const [one, two, three] = [event(), event(), event()]
@@ -121,7 +121,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("the order of keys and the spelling of JSON are not content", () =>
+  it.effect("the order of keys and the spelling of JSON are no difference", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const written = event({
@@ -135,12 +135,12 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
         metadata: '{"y":2,"x":1}'
       }
       assert.deepStrictEqual(yield* batch(request(tenant, stream("one", [again]))), [replayed([1], [1])])
-      // What was written first stays.
+      // The first text stays.
       assert.deepStrictEqual((yield* readLog(tenant)).rows[0]?.payload, written.payload)
     })
   )
 
-  it.effect("neither are actor, times, correlation and cause", () =>
+  it.effect("neither are actor, times, correlation id and causation id", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const written = event()
@@ -152,7 +152,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("another tenant's events are not known, the same or not", () =>
+  it.effect("another tenant's events do not count, equal or not", () =>
     Effect.gen(function* () {
       const [one, two, three] = [newTenant(), newTenant(), newTenant()]
       const known = event()
@@ -166,7 +166,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("an append is known to the later ones of its batch", () =>
+  it.effect("an append can be repeated later in its batch", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const [known, failed] = [event(), event()]
@@ -196,7 +196,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a suspended tenant gets no replay either", () =>
+  it.effect("a suspended tenant gets no first outcome either", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const one = stream("one", events(1))

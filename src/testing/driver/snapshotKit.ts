@@ -1,4 +1,4 @@
-/** What the tests of snapshots are written with: streams, snapshots, and what a driver has of them. */
+/** Helpers of the tests of snapshots. */
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
@@ -6,7 +6,7 @@ import { type NewSnapshot, type SnapshotKey, SnapshotStorage } from "../../drive
 import type { ReadError } from "../../driver/StoreError.ts"
 import { TenantId } from "../../domain/Tenant.ts"
 
-/** A stream that nobody else has. */
+/** A new stream. */
 export const newKey = (): SnapshotKey => ({
   tenantId: TenantId.make(uuidV4Unsafe()),
   aggregateType: "Case",
@@ -36,7 +36,7 @@ export const save = (
 
 export const load = (key: SnapshotKey) => SnapshotStorage.use((storage) => storage.load(key))
 
-/** What there is of a stream, without the time that the driver adds. */
+/** The snapshot of a stream, without the time that the driver adds. */
 export const kept = (key: SnapshotKey): Effect.Effect<NewSnapshot | undefined, ReadError, SnapshotStorage> =>
   Effect.map(load(key), (row) => {
     if (row === undefined) return undefined
@@ -44,7 +44,7 @@ export const kept = (key: SnapshotKey): Effect.Effect<NewSnapshot | undefined, R
     return rest
   })
 
-/** Whatever a tenant does with its snapshot of a stream, another one's of the same names is what it was. Leaves theirs. */
+/** Checks that nothing a tenant does with its snapshot of a stream changes another tenant's snapshot of the same names. */
 export const neverAnothers = (
   mine: SnapshotKey,
   theirs: SnapshotKey
@@ -57,7 +57,7 @@ export const neverAnothers = (
     yield* save(theirs, other)
     assert.isUndefined(yield* load(mine))
     assert.isFalse(yield* storage.remove(mine))
-    // not in the place of theirs, though theirs is newer, older, or named as of no use
+    // never replaces theirs, though theirs is newer, older, or named as useless
     assert.isTrue(yield* save(mine, snapshot(3), other))
     assert.deepStrictEqual(yield* kept(mine), snapshot(3))
     assert.deepStrictEqual(yield* kept(theirs), other)

@@ -1,4 +1,4 @@
-/** The contract of drivers: the registry of tenants, and what looks across them. */
+/** The contract of drivers: the registry of tenants, and reads across them. */
 import { assert, type Vitest } from "@effect/vitest"
 import { Effect } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
@@ -36,7 +36,7 @@ const status = (tenantId: TenantId) => EventStorage.use((storage) => storage.ten
 const provision = (tenantId: TenantId) => EventStorage.use((storage) => storage.provisionTenant(tenantId))
 
 export const registry = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("a tenant is registered once, and says in which state it is", () =>
+  it.effect("a tenant is registered once and has a status", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       assert.isUndefined(yield* status(tenant))
@@ -57,7 +57,7 @@ export const registry = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a suspended tenant is read and not written, until it is resumed", () =>
+  it.effect("a suspended tenant can be read but not written until it is resumed", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(2)))
@@ -78,7 +78,7 @@ export const registry = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("the state of one tenant is nothing to another", () =>
+  it.effect("the status of one tenant does not affect another", () =>
     Effect.gen(function* () {
       const [one, two] = [newTenant(), newTenant()]
       yield* provision(one)
@@ -102,9 +102,9 @@ export const registry = (it: Vitest.MethodsNonLive<EventStorage>): void => {
   )
 }
 
-/** For a driver that does not register tenants by itself. */
+/** For a driver that does not register tenants with their first append. */
 export const withoutProvisioning = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("an append of an unknown tenant is refused and makes nothing", () =>
+  it.effect("an append of an unknown tenant is refused and creates nothing", () =>
     Effect.gen(function* () {
       const [unknown, known] = [newTenant(), newTenant()]
       yield* provision(known)
@@ -120,7 +120,7 @@ export const withoutProvisioning = (it: Vitest.MethodsNonLive<EventStorage>): vo
     })
   )
 
-  it.effect("once registered it can append", () =>
+  it.effect("a registered tenant can append", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const one = stream("one", events(1), 0)
@@ -131,7 +131,7 @@ export const withoutProvisioning = (it: Vitest.MethodsNonLive<EventStorage>): vo
   )
 }
 
-/** Reads in pages of a size until a row that is not wanted; what is complete must have nothing behind it. */
+/** Reads pages of a size up to the first unwanted row. A complete page must have no successor. */
 const inPages = <Row, Cursor, E>(
   start: Cursor,
   limit: number,
@@ -161,7 +161,7 @@ type UsageAfter = Pick<UsageRow, "tenantId" | "day">
 
 const dayMillis = 86_400_000
 
-/** What of a log was recorded in a time, by day. */
+/** The events of a log that were recorded in a range of time, by day. */
 const usageIn = (
   tenantId: TenantId,
   log: ReadonlyArray<EventRow>,
@@ -184,7 +184,7 @@ const usageIn = (
 }
 
 export const acrossTenants = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("tenants are listed by id, with state and head, page by page", () =>
+  it.effect("tenants are listed by id, with status and head, page by page", () =>
     Effect.gen(function* () {
       const nth = newTenants()
       const [one, two, three, four, five] = [nth(1), nth(2), nth(3), nth(4), nth(5)]
@@ -255,7 +255,7 @@ export const acrossTenants = (it: Vitest.MethodsNonLive<EventStorage>): void => 
     })
   )
 
-  it.effect("what tenants recorded in a time is counted by tenant and day, page by page", () =>
+  it.effect("usage in a range of time is counted by tenant and day, page by page", () =>
     Effect.gen(function* () {
       const nth = newTenants()
       const [one, two, empty, four] = [nth(1), nth(2), nth(3), nth(4)]
@@ -315,7 +315,7 @@ export const acrossTenants = (it: Vitest.MethodsNonLive<EventStorage>): void => 
     })
   )
 
-  it.effect("every access is on record, newest first, page by page", () =>
+  it.effect("every access is recorded and listed, newest first, page by page", () =>
     Effect.gen(function* () {
       const storage = yield* EventStorage
       const record = (reason: string) =>
@@ -340,12 +340,12 @@ export const acrossTenants = (it: Vitest.MethodsNonLive<EventStorage>): void => 
       assert.isFalse((yield* list(accessId, 2)).complete)
       assert.deepStrictEqual((yield* list(ids[1], 1)).rows, rows.slice(2))
       assert.strictEqual((yield* list(undefined, 1)).rows[0]?.accessId, accessId)
-      // Whatever was recorded before: a page is complete if nothing is behind it.
+      // Earlier accesses may exist: a page is complete if it has no successor.
       assert.strictEqual(complete, (yield* list(ids[0], 1)).rows.length === 0)
     })
   )
 
-  it.effect("without a recorded access nobody looks or acts across tenants", () =>
+  it.effect("reads and changes across tenants need a recorded access", () =>
     Effect.gen(function* () {
       const storage = yield* EventStorage
       const tenantId = newTenant()

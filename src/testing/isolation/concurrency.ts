@@ -1,5 +1,5 @@
 /**
- * Cases about what happens at the same time, again, out of time or half-way, and about what is said of it.
+ * Cases about concurrency, repetition, clocks, interruption, and the resulting messages.
  */
 import { assert } from "@effect/vitest"
 import { Clock, DateTime, Effect, Exit, Fiber, Result, Schema, Stream } from "effect"
@@ -52,7 +52,7 @@ const assertGapless = (events: ReadonlyArray<Event.Envelope<unknown>>): void => 
   )
 }
 
-/** A clock that goes back an hour whenever it is looked at. */
+/** A clock that goes back an hour each time it is read. */
 const backwards = (clock: Clock.Clock): Clock.Clock => {
   let time = clock.currentTimeMillisUnsafe()
   const back = () => (time -= 3_600_000)
@@ -68,7 +68,7 @@ const backwards = (clock: Clock.Clock): Clock.Clock => {
 
 /** The cases. */
 export const concurrency: ReadonlyArray<Case> = [
-  test("6: appends that are interrupted are done or not done, and nobody else notices", () =>
+  test("6: an interrupted append is stored whole or not at all, and no other tenant notices", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const before = (yield* log().pipe(as(mine))).length
@@ -98,7 +98,7 @@ export const concurrency: ReadonlyArray<Case> = [
       })
     )),
 
-  test("14: nothing that is said to a tenant contains anything of another", () =>
+  test("14: nothing that a tenant is told contains data of another", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const canary = Canary.make()
@@ -151,7 +151,7 @@ export const concurrency: ReadonlyArray<Case> = [
       })
     )),
 
-  test("27: of many writers at one version one wins, and the others learn their own tenant's version", () =>
+  test("27: of many writers at one version one wins, and the others learn the version of their own tenant", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const stream = "contended"
@@ -226,7 +226,7 @@ export const concurrency: ReadonlyArray<Case> = [
       })
     )),
 
-  test("29: an append that is tried again gives the first outcome, and is written once", () =>
+  test("29: a repeated append returns the first outcome and is stored once", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const eventId = Event.generateId()
@@ -256,7 +256,7 @@ export const concurrency: ReadonlyArray<Case> = [
       })
     )),
 
-  test("34: nothing is acknowledged after a suspension, nothing acknowledged before is lost", () =>
+  test("34: nothing is acknowledged after a suspension, and nothing acknowledged before it is lost", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const registry = yield* TenantRegistry
@@ -276,7 +276,7 @@ export const concurrency: ReadonlyArray<Case> = [
             const eventId = outcome.success.events[0]?.eventId ?? assert.fail("no event")
             acknowledged.push(eventId)
             if (begun) late.push(eventId)
-            // memory answers at once: let the others have their turn
+            // memory answers at once, so yield to the other fibers
             yield* Effect.yieldNow
           }
         }).pipe(as(theirs))

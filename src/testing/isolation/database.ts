@@ -1,6 +1,6 @@
 /**
- * Cases that look at the PostgreSQL database behind a store, with raw SQL on the same client as the store: what
- * row-level security shows, and what raw SQL may leave behind.
+ * Cases on the PostgreSQL database behind a store, with raw SQL on the client of the store: row-level security, and state
+ * that raw SQL leaves behind.
  */
 import { assert } from "@effect/vitest"
 import { Effect, Option, References, Result } from "effect"
@@ -12,7 +12,7 @@ import { hostile } from "./input.ts"
 import { as, type Case, log, observe, type Services, test, texts, withNeighbour, write } from "./kit.ts"
 import { mismatches } from "../failures.ts"
 
-/** The SQLSTATE that a statement is refused with; undefined if it is not refused. */
+/** The SQLSTATE of a refused statement; undefined if it succeeds. */
 const refusal = (statement: string) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     Effect.map(Effect.result(sql.withTransaction(sql.unsafe(statement))), (result) =>
@@ -32,7 +32,7 @@ const asTenantRole = <A, E, R>(tenant: Tenant.TenantId | undefined, body: Effect
     )
   )
 
-/** Runs statements on a clean connection and hands it on as it is then. */
+/** Runs statements on a clean connection and returns it to the pool as they leave it. */
 const leave = (...statements: ReadonlyArray<string>) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     Effect.scoped(
@@ -53,7 +53,7 @@ const insertFor = (tenant: Tenant.TenantId) =>
 
 /** The cases. */
 export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
-  test("35: what a tenant's SQL leaves on a session is not there for the next one", () =>
+  test("35: the next user of a session does not find what a tenant's SQL left on it", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const sql = yield* SqlClient.SqlClient
@@ -81,7 +81,7 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
       })
     )),
 
-  test("2: without a tenant the database shows no row and takes none", () =>
+  test("2: without a tenant the database shows no rows and accepts none", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine) {
         const sql = yield* SqlClient.SqlClient
@@ -93,7 +93,7 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
       })
     )),
 
-  test("1: with a tenant the database shows and takes the rows of that tenant alone", () =>
+  test("1: with a tenant the database shows and accepts the rows of that tenant only", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const sql = yield* SqlClient.SqlClient
@@ -120,7 +120,7 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
       })
     )),
 
-  test("4: the database refuses what is no tenant id", () =>
+  test("4: the database refuses an invalid tenant id", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       for (const text of ["", "*", "%", "' or true --", "0190c5a0"]) {
@@ -131,7 +131,7 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
       assert.isTrue(Result.isFailure(result) && sqlState(result.failure) === "ES002")
     })),
 
-  test("5: a transaction of one's own serves one tenant", () =>
+  test("5: a transaction opened by the program serves one tenant", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const sql = yield* SqlClient.SqlClient
@@ -151,7 +151,7 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
       })
     )),
 
-  test("7: what raw SQL leaves on a connection serves nobody else", () =>
+  test("7: state that raw SQL leaves on a connection affects nobody else", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const written: Array<string> = []
@@ -173,7 +173,7 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
       })
     ).pipe(Effect.provideService(References.CurrentLoggers, new Set()))),
 
-  test("19: an announcement that is forged changes nothing, and tells a tenant nothing of another", () =>
+  test("19: a forged announcement changes nothing, and tells a tenant nothing about another", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const sql = yield* SqlClient.SqlClient
@@ -194,7 +194,7 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
       })
     )),
 
-  test("22: no text has made a table", () =>
+  test("22: no text has created a table", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const tenant = yield* Tenant.generate
@@ -203,7 +203,7 @@ export const database: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = [
       assert.deepStrictEqual(Option.fromNullishOr(found?.pwned), Option.none())
     })),
 
-  test("28: what is recorded never goes back, even if the clock of the database does", () =>
+  test("28: recorded times never go back, even if the clock of the database does", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const tenant = yield* Tenant.generate

@@ -1,6 +1,5 @@
 /**
- * Cases about who is quick and who is slow, about positions that are presented by the wrong tenant, and about hints that
- * logs have grown.
+ * Cases about fairness, about positions presented by the wrong tenant, and about hints of new events.
  */
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Fiber, Stream } from "effect"
@@ -14,10 +13,10 @@ import { as, type Case, failsWith, log, Note, observe, test, texts, withNeighbou
 /** Writers of the noisy tenant, each with one append under way. */
 const writers = 8
 
-/** Appends of a noisy writer that another tenant's append waits for, at most: those under way, and some batches. */
+/** Maximum number of a noisy writer's appends that another tenant's append waits for: those in progress, and some batches. */
 const bound = 8
 
-/** The log of the tenant behind a position, followed as long as it takes to see so many events. */
+/** Follows the log of the tenant behind a position until it has seen the given number of events. */
 const follow = (after: number | Event.Position, count: number) =>
   Subscription.log({ aggregates: [Note], after, pollInterval: "10 millis" }).pipe(
     Stream.take(count),
@@ -26,16 +25,16 @@ const follow = (after: number | Event.Position, count: number) =>
 
 const position = EventStore.EventStore.use((store) => store.position)
 
-/** Hints as they should not be. */
+/** Wrong hints. */
 const hints: Readonly<Record<string, Stream.Stream<void>>> = {
   lost: Stream.never,
   ended: Stream.empty,
-  "repeated without end": Stream.forever(Stream.fromEffect(Effect.andThen(Effect.yieldNow, Effect.void)))
+  "repeated endlessly": Stream.forever(Stream.fromEffect(Effect.andThen(Effect.yieldNow, Effect.void)))
 }
 
 /** The cases. */
 export const following: ReadonlyArray<Case> = [
-  test(`13: an append waits for ${bound} appends of each writer of a noisy tenant at most`, () =>
+  test(`13: an append waits for at most ${bound} appends of each writer of a noisy tenant`, () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         let acknowledged = 0
@@ -44,7 +43,7 @@ export const following: ReadonlyArray<Case> = [
           (stream) =>
             write("noise", { stream }).pipe(
               Effect.tap(() => Effect.sync(() => acknowledged++)),
-              // memory answers at once: let the others have their turn
+              // memory answers at once, so yield to the other fibers
               Effect.andThen(Effect.yieldNow),
               Effect.forever
             ),
@@ -63,7 +62,7 @@ export const following: ReadonlyArray<Case> = [
       })
     )),
 
-  test("18: where another tenant's log ends is no place in one's own", () =>
+  test("18: the end of another tenant's log is no position in one's own", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const [ofMine, ofTheirs] = [yield* position.pipe(as(mine)), yield* position.pipe(as(theirs))]
@@ -74,7 +73,7 @@ export const following: ReadonlyArray<Case> = [
           const error = yield* follow(forged, 1).pipe(failsWith("PositionAhead"), as(short))
           assert.deepInclude(error, { tenantId: short, position: forged, head })
         }
-        // A place that both logs have leads to one's own events alone.
+        // A position that both logs have leads to one's own events only.
         assert.deepStrictEqual(
           (yield* follow(head - 1, 1).pipe(as(long))).map(({ tenantId }) => tenantId),
           [long]
@@ -91,11 +90,11 @@ export const following: ReadonlyArray<Case> = [
       })
     )),
 
-  test("18: a place in the logs of all tenants leads nowhere for who may not look at them", () =>
+  test("18: a cursor of all logs leads nowhere without the capability to read them", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const store = yield* EventStore.EventStore
-        // The types forbid it; whoever casts them away finds that there is no such service.
+        // The types forbid it; casting them away fails for want of the service.
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the types refuse is what is tried
         const feed = Stream.runCollect(
           store.readAllLogsJson({ after: { tenantId: theirs, position: 0 } })
@@ -105,7 +104,7 @@ export const following: ReadonlyArray<Case> = [
     )),
 
   ...Object.entries(hints).map(([what, changes]) =>
-    test(`19: hints that are ${what} change nothing but when something is seen`, () =>
+    test(`19: hints that are ${what} change only the time at which events are seen`, () =>
       withNeighbour(
         Effect.fnUntraced(function* (mine, theirs) {
           const storage = yield* EventStorage
@@ -129,7 +128,7 @@ export const following: ReadonlyArray<Case> = [
       ))
   ),
 
-  test("19: a hint says that some log has grown, and neither whose nor how far", () =>
+  test("19: a hint does not say which log has new events, nor how many", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const storage = yield* EventStorage

@@ -1,6 +1,6 @@
 /**
- * Cases about what comes from outside: tenant ids, texts that are code elsewhere, and values that cannot be stored.
- * Each is refused with a typed error before anything is written, or comes back exactly as it was.
+ * Cases about input: tenant ids, texts that are code elsewhere, and values that cannot be stored. Each is refused with a
+ * typed error before anything is written, or read back exactly.
  */
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Schema, Stream } from "effect"
@@ -31,7 +31,7 @@ import {
 
 const uuid = "0190c5a0-7c1e-7abc-8def-0123456789ab"
 
-/** What is no tenant's id, however it is written. */
+/** Invalid tenant ids in many forms. */
 const notTenants: ReadonlyArray<unknown> = [
   null,
   undefined,
@@ -63,7 +63,7 @@ const notTenants: ReadonlyArray<unknown> = [
   `${uuid}0`
 ]
 
-/** Texts that mean something to SQL, to arrays, to JSON, to patterns, to format strings or to the client. */
+/** Texts with a meaning in SQL, arrays, JSON, patterns, format strings or the client. */
 export const hostile: ReadonlyArray<string> = [
   "'; create table pwned (); --",
   `"; create table pwned (); --`,
@@ -107,7 +107,7 @@ const cursed = hostile.map((name) =>
   )
 )
 
-/** Nothing was written, and the next append works. */
+/** Checks that nothing was written, and that the next append works. */
 const untouched = <A, E, R>(attempt: (tenant: Tenant.TenantId) => Effect.Effect<A, E, R>) =>
   withNeighbour(
     Effect.fnUntraced(function* (mine) {
@@ -135,7 +135,7 @@ export const input: ReadonlyArray<Case> = [
       }
     })),
 
-  test("4: what is no tenant id gets nowhere even if the types are cast away", () =>
+  test("4: an invalid tenant id is refused even if the types are cast away", () =>
     Effect.gen(function* () {
       const store = yield* EventStore.EventStore
       const registry = yield* TenantRegistry
@@ -161,7 +161,7 @@ export const input: ReadonlyArray<Case> = [
       assert.deepStrictEqual(yield* known, before)
     })),
 
-  test("22: texts that are code elsewhere are data, wherever they stand", () =>
+  test("22: texts that are code elsewhere are data in every place", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const store = yield* EventStore.EventStore
@@ -199,7 +199,7 @@ export const input: ReadonlyArray<Case> = [
       })
     )),
 
-  test("22: what looks like a fragment of SQL to the client is data", () =>
+  test("22: a text that looks like a fragment of SQL to the client is data", () =>
     Effect.gen(function* () {
       const tenant = yield* Tenant.generate
       for (const _tag of [
@@ -218,7 +218,7 @@ export const input: ReadonlyArray<Case> = [
     })),
 
   ...["a\0b", "a\uD800b", "\uDC00"].map((text) =>
-    test(`23: ${JSON.stringify(text)} is refused where it stands`, () =>
+    test(`23: ${JSON.stringify(text)} is refused in every place`, () =>
       untouched((tenant) =>
         Effect.gen(function* () {
           const payload = yield* write(text).pipe(failsWith("InvalidEvent"), as(tenant))
@@ -243,7 +243,7 @@ export const input: ReadonlyArray<Case> = [
       ))
   ),
 
-  test("24: a number comes back as it was or is refused, never changed", () =>
+  test("24: a number is read back unchanged or refused", () =>
     Effect.gen(function* () {
       const tenant = yield* Tenant.generate
       const numbers = [2 ** 53, 2 ** 53 + 2, -(2 ** 63), 1e21, 1e308, 5e-324, 0.1 + 0.2, 1 / 3, -1.5e-7]
@@ -268,7 +268,7 @@ export const input: ReadonlyArray<Case> = [
       }
     })),
 
-  test("25: what is too large is refused by name, and what is just not too large can be read again", () =>
+  test("25: a value over a limit is refused with the name of the limit, and one just below it can be read", () =>
     Effect.gen(function* () {
       yield* untouched((tenant) =>
         Effect.gen(function* () {
@@ -320,7 +320,7 @@ export const input: ReadonlyArray<Case> = [
       assert.deepStrictEqual(texts(yield* log().pipe(as(tenant))), [text])
     })),
 
-  test("26: keys that reach for prototypes are data or refused", () =>
+  test("26: keys such as __proto__ are data or refused", () =>
     Effect.gen(function* () {
       const tenant = yield* Tenant.generate
       const storage = yield* EventStorage

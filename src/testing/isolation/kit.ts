@@ -1,6 +1,6 @@
 /**
- * What the isolation cases are written with: a small aggregate, shorthands for appending and reading, and everything a
- * tenant can observe, as one value that can be compared.
+ * Helpers of the isolation cases: a small aggregate, shorthands for appending and reading, and everything that a tenant can
+ * observe as one comparable value.
  */
 import { assert } from "@effect/vitest"
 import { Cause, Effect, Exit, Predicate, Schema, Stream, type Types } from "effect"
@@ -14,10 +14,10 @@ import type { ExpectedVersion } from "../../driver/StoreError.ts"
 import * as Tenant from "../../domain/Tenant.ts"
 import { TenantRegistry } from "../../store/TenantRegistry.ts"
 
-/** What a case runs on. */
+/** The services that a case needs. */
 export type Services = EventStorage | EventStore.EventStore | Repository | TenantRegistry
 
-/** One thing that must hold: it holds if `run` succeeds. */
+/** A guarantee. It holds if `run` succeeds. */
 export interface Case<R = Services> {
   /** Begins with the number of the case, for example `20: …`. */
   readonly name: string
@@ -46,10 +46,10 @@ const parts = {
 const fold = (state: typeof parts.state.Type, event: (typeof parts.events)[number]["Type"]) =>
   event._tag === "Noted" ? { texts: [...state.texts, event.text] } : state
 
-/** An aggregate whose ids are any text: what is wrong with one must be found by the store. */
+/** An aggregate with any text as its id, so that the store must find invalid ids. */
 export const Note = Aggregate.make("Note", parts, fold)
 
-/** The same under another version of its state. */
+/** The same aggregate with another state version. */
 export const NoteV2 = Aggregate.make("Note", { ...parts, stateVersion: 2 }, fold)
 
 /** Any event of {@link Note}. */
@@ -58,9 +58,9 @@ export type NoteEvent = Aggregate.EventOf<typeof Note>
 /** An event with a text. */
 export const noted = (text: string): NoteEvent => ({ _tag: "Noted", text })
 
-/** The ids that all tenants use. */
+/** The ids that all tenants share. */
 export const ids: ReadonlyArray<string> = ["shared-1", "shared-2"]
-/** The first of the ids that all tenants use. */
+/** The first of the shared ids. */
 export const id = "shared-1"
 
 /** Appends one event, by default to the stream that all tenants have. */
@@ -125,7 +125,7 @@ const plain = (event: Event.Envelope<unknown>): Plain => ({
   recordedAt: event.recordedAt.epochMilliseconds
 })
 
-/** Everything the tenant can observe about itself, the streams that all tenants use, and what is read in its name. */
+/** Everything that the tenant can observe: its log, the shared streams, and reads in its name. */
 export const observe = Effect.gen(function* () {
   const store = yield* EventStore.EventStore
   const registry = yield* TenantRegistry
@@ -157,14 +157,14 @@ export const observe = Effect.gen(function* () {
 /** Runs an effect in the name of a tenant. */
 export const as = Tenant.provide
 
-/** Looks across tenants, as a suite may. */
+/** Reads across tenants in the name of the suite. */
 export const acrossTenants = Tenant.provideAll({ actor: "tenant isolation suite", reason: "test" })
 
-/** Two tenants with the same streams and with logs of different length, whose texts begin with the tenant's id. */
+/** Two tenants with the same streams and logs of different lengths, whose texts begin with the tenant's id. */
 export const withNeighbour = <A, E, R>(
   run: (mine: Tenant.TenantId, theirs: Tenant.TenantId) => Effect.Effect<A, E, R>
 ): Effect.Effect<void, unknown, R | EventStore.EventStore> =>
-  // both directions: whoever comes first, in the order of ids and of registration, must not matter
+  // in both directions, because the order of ids and of registration must not matter
   Effect.forEach(
     [false, true],
     Effect.fnUntraced(function* (reversed) {
@@ -183,7 +183,7 @@ export const withNeighbour = <A, E, R>(
     { discard: true }
   )
 
-/** The value or error of an effect as text in which ids, times and tenants are replaced, to compare what is left. */
+/** The value or error of an effect as text, with ids, times and tenants replaced for comparison. */
 export const answer = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   replace: Readonly<Record<string, string>> = {}
@@ -210,7 +210,7 @@ const failureOf = (cause: Cause.Cause<unknown>): unknown =>
 
 const errorOf = (error: Error): unknown => ({ ...error, name: error.name, message: error.message })
 
-/** Everything there is to see in a value, as text. */
+/** Everything visible in a value, as text. */
 export const everythingIn = (value: unknown): string =>
   inspect(value, {
     depth: Infinity,
@@ -220,10 +220,10 @@ export const everythingIn = (value: unknown): string =>
     getters: true
   })
 
-/** An error with a tag, or the reason with it of an error. */
+/** An error with a tag, or the tagged reason of an error. */
 type WithTag<E, Tag extends string> = Extract<E | Types.ReasonOf<E>, { readonly _tag: Tag }>
 
-/** Fails unless an effect fails with the given tag, or with an error whose reason has it; gives that error or reason. */
+/** Returns the error of an effect, or its reason, with the given tag. Fails if the effect does not fail so. */
 export const failsWith =
   <Tag extends string>(tag: Tag) =>
   <A, E extends { readonly _tag: string }, R>(

@@ -1,5 +1,5 @@
 /**
- * Cases about projections of two tenants with the same ids, worked on by one runner.
+ * Cases about projections of two tenants with the same ids, run by one runner.
  */
 import { assert } from "@effect/vitest"
 import { Effect, Layer, References, Schedule, Schema, Stream } from "effect"
@@ -16,7 +16,7 @@ import { as, type Case, failsWith, id, type Services, test } from "./kit.ts"
 
 const Done = Schema.TaggedStruct("Done", { text: Schema.String })
 
-/** Of a type of its own: the projections of these cases pass what other cases have written. */
+/** An aggregate type of its own, so that these projections skip the events of other cases. */
 const Job = Aggregate.make(
   "Job",
   { id: Schema.String, state: Schema.Null, initial: null, events: [Done] },
@@ -33,17 +33,17 @@ const append = (...jobs: ReadonlyArray<string>) =>
     })
   )
 
-/** Its message is kept with the projection's progress, so it says nothing of the event. */
+/** An error whose message contains nothing of the event, because it is stored with the projection's progress. */
 class CannotDo extends Schema.TaggedError<CannotDo>()("CannotDo", {}) {}
 
-/** What a handler was given, and the tenant that it ran as. */
+/** An event that a handler received, and the tenant that it ran as. */
 interface Handled {
   readonly tenant: Tenant.TenantId
   readonly current: Tenant.TenantId
   readonly text: string
 }
 
-/** A projection that notes what it handles, and fails at what it is told to. */
+/** A projection that records the events it handles, and fails on request. */
 const noting = (
   options: Partial<Projection.Options<readonly [typeof Job]>> = {},
   fails: (text: string) => boolean = () => false
@@ -60,7 +60,7 @@ const noting = (
         })
     }
   )
-  // What is not in a database is not undone with the batch: it may be noted again.
+  // Records outside of a database are not undone with the batch, so they may repeat.
   const of = (tenant: Tenant.TenantId) => [
     ...new Set(handled.flatMap((one) => (one.tenant === tenant ? [one.text] : [])))
   ]
@@ -69,7 +69,7 @@ const noting = (
 
 type Running = ProjectionRunner.ProjectionRunner | ProjectionManager.ProjectionManager
 
-/** Runs an effect beside a runner that works when it is told to. */
+/** Runs an effect with a runner that works on request. */
 const beside =
   (projection: Projection.Projection<unknown, Tenant.CurrentTenant>) =>
   <A, E, R>(
@@ -94,7 +94,7 @@ const deadLetters = (projection: ProjectionManager.Ref) =>
     Stream.runCollect(projections.deadLetters(projection))
   )
 
-/** Works until a projection is in a state; an announcement that is being made may hide a tenant for a moment. */
+/** Works until a projection is in a state, with retries, because an announcement may hide a tenant for a moment. */
 const until = (
   projection: ProjectionManager.Ref,
   tenant: Tenant.TenantId,
@@ -110,7 +110,7 @@ const until = (
     as(tenant)
   )
 
-/** Both ways: whoever comes first, in the order of ids and of registration, must not matter. */
+/** Runs in both directions, because the order of ids and of registration must not matter. */
 const twice = <E, R>(
   run: (mine: Tenant.TenantId, theirs: Tenant.TenantId) => Effect.Effect<void, E, R>
 ): Effect.Effect<void, E, R> =>
@@ -124,12 +124,12 @@ const twice = <E, R>(
     Effect.provideService(References.CurrentLoggers, new Set())
   )
 
-/** Events of the noisy tenant that are handled before the other one's only event, at most. */
+/** Maximum number of the noisy tenant's events that are handled before the other tenant's only event. */
 const backlog = { events: 200, batchSize: 5, bound: 20 }
 
 /** The cases. */
 export const projections: ReadonlyArray<Case<Services | ProjectionStorage>> = [
-  test("10: a handler runs as the tenant of its event, and a batch is one tenant's", () =>
+  test("10: a handler runs as the tenant of its event, and a batch has one tenant", () =>
     twice(
       Effect.fnUntraced(function* (mine, theirs) {
         const batches: Array<ReadonlySet<string>> = []
@@ -162,7 +162,7 @@ export const projections: ReadonlyArray<Case<Services | ProjectionStorage>> = [
       })
     )),
 
-  test("12: an event that cannot be handled stops its tenant alone", () =>
+  test("12: an event that cannot be handled stops its own tenant only", () =>
     twice(
       Effect.fnUntraced(function* (mine, theirs) {
         const poison = `poison ${theirs}`
@@ -181,7 +181,7 @@ export const projections: ReadonlyArray<Case<Services | ProjectionStorage>> = [
       })
     )),
 
-  test(`13: behind a backlog of ${backlog.events} events another tenant waits for ${backlog.bound} at most`, () =>
+  test(`13: behind a backlog of ${backlog.events} events another tenant waits for at most ${backlog.bound}`, () =>
     twice(
       Effect.fnUntraced(function* (mine, theirs) {
         const { handled, projection } = noting({ batchSize: backlog.batchSize })
@@ -202,11 +202,11 @@ export const projections: ReadonlyArray<Case<Services | ProjectionStorage>> = [
       })
     )),
 
-  test("14: what is told of one tenant's failed events has nothing of another tenant's", () =>
+  test("14: the report of one tenant's failed events contains nothing of another tenant", () =>
     twice(
       Effect.fnUntraced(function* (mine, theirs) {
         const canary = Canary.make()
-        // Not what other cases have written.
+        // Without the events of other cases.
         const { projection } = noting({ onFailure: "deadLetter" }, (text) =>
           [canary.in("event"), `mine ${mine}`].includes(text)
         )
@@ -241,7 +241,7 @@ export const projections: ReadonlyArray<Case<Services | ProjectionStorage>> = [
       })
     )),
 
-  test("15: dead letters are listed, handled again and discarded by their own tenant alone", () =>
+  test("15: dead letters are listed, replayed and discarded by their own tenant only", () =>
     twice(
       Effect.fnUntraced(function* (mine, theirs) {
         const poison = `poison ${theirs}`

@@ -1,6 +1,6 @@
 /**
- * Cases in which two tenants use the same ids, tags and keys in one driver: quick ones, which go red together if any one
- * predicate on the tenant is missing.
+ * Quick cases in which two tenants use the same ids, tags and keys in one driver. Together they fail if a single predicate
+ * on the tenant is missing.
  */
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
@@ -21,7 +21,7 @@ import {
 import type { TenantId } from "../../domain/Tenant.ts"
 import { type Case, test } from "./kit.ts"
 
-/** Runs with two tenants; whoever comes first, in the order of ids and of registration, must not matter. */
+/** Runs with two tenants in both directions, because the order of ids and of registration must not matter. */
 const withTwo = <A, E, R>(run: (mine: TenantId, theirs: TenantId) => Effect.Effect<A, E, R>) =>
   Effect.forEach(
     [
@@ -42,7 +42,7 @@ const withTwo = <A, E, R>(run: (mine: TenantId, theirs: TenantId) => Effect.Effe
 
 const tagged = (eventType: string, ...tags: ReadonlyArray<string>): NewEventRow => event({ eventType, tags })
 
-/** Alone, and beside the append of another tenant: a driver may do these in different ways. */
+/** Appends alone, and beside an append of another tenant, because a driver may treat these differently. */
 const inBothWays = Effect.fnUntraced(function* (sent: (round: number) => AppendRequest) {
   const [alone] = yield* batch(sent(1))
   const [beside] = yield* batch(sent(2), request(newTenant(), stream("one", events(1))))
@@ -54,7 +54,7 @@ const found = (tenant: TenantId, query: EventQuery, options: Partial<ReadLogRequ
 
 /** The cases. */
 export const queries: ReadonlyArray<Case> = [
-  test("1: the version of a stream of the same name does not let an append through, nor stop one", () =>
+  test("1: the version of another tenant's stream of the same name neither allows nor refuses an append", () =>
     withTwo(
       Effect.fnUntraced(function* (mine, theirs) {
         yield* appendOne(theirs, stream("one", events(3)), stream("two", events(3)))
@@ -75,7 +75,7 @@ export const queries: ReadonlyArray<Case> = [
       })
     )),
 
-  test("21: positions follow the tenant's own log, however an append is made", () =>
+  test("21: positions continue the tenant's own log, by every way of appending", () =>
     withTwo(
       Effect.fnUntraced(function* (mine, theirs) {
         yield* appendOne(theirs, stream("one", events(30)))
@@ -99,7 +99,7 @@ export const queries: ReadonlyArray<Case> = [
           tagged("A", "x", "y"),
           tagged("A", "y")
         ]
-        // the same tags and types elsewhere, stored before the own
+        // the same tags and types in another tenant, stored earlier
         const foreign = [
           tagged("B"),
           tagged("A", "x", "y"),
@@ -156,7 +156,7 @@ export const queries: ReadonlyArray<Case> = [
       })
     )),
 
-  test("17: the same command key in two tenants belongs to two commands", () =>
+  test("17: the same command key in two tenants means two commands", () =>
     withTwo(
       Effect.fnUntraced(function* (mine, theirs) {
         const storage = yield* EventStorage
@@ -173,7 +173,7 @@ export const queries: ReadonlyArray<Case> = [
         assert.deepStrictEqual([first.replayed, first.positions], [false, [1]])
         assert.strictEqual((yield* outcome(mine, "same"))?.fingerprint, "b".repeat(64))
         assert.strictEqual((yield* outcome(theirs, "same"))?.fingerprint, "a".repeat(64))
-        // keys that have expired in one tenant are forgotten there alone
+        // expired keys are removed in their own tenant only
         yield* carry(theirs, "short in mine", "a", kept)
         yield* carry(theirs, "short in theirs", "a", 1)
         yield* carry(mine, "short in theirs", "b", kept)
@@ -189,7 +189,7 @@ export const queries: ReadonlyArray<Case> = [
       })
     )),
 
-  test("1: the hash chain of a tenant is made of its own events", () =>
+  test("1: the hash chain of a tenant covers its own events", () =>
     withTwo(
       Effect.fnUntraced(function* (mine, theirs) {
         const storage = yield* EventStorage

@@ -1,6 +1,6 @@
 /**
- * Cases in which two tenants use the same ids: neither may notice the other. They are quick, and together they go red
- * if any one predicate on the tenant is missing from a driver.
+ * Quick cases in which two tenants with the same ids must not notice each other. Together they fail if a driver lacks a
+ * single predicate on the tenant.
  */
 import { assert } from "@effect/vitest"
 import { DateTime, Effect, Layer, Stream } from "effect"
@@ -63,7 +63,7 @@ export const separation: ReadonlyArray<Case> = [
         for (const stream of ids) yield* write("more", { stream }).pipe(as(theirs))
         yield* write("stale", { expected: 0 }).pipe(failsWith("VersionConflict"), as(theirs))
         assert.deepStrictEqual(yield* observe.pipe(as(mine)), before)
-        // what is read is one's own alone, in every way of reading
+        // every way of reading returns one's own events only
         for (const { backwards, forwards } of before.streams) {
           for (const events of [before.log, before.backwards, before.typed, forwards, backwards]) {
             for (const text of texts(events)) assert.include(String(text), mine)
@@ -72,7 +72,7 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
-  test("1: events that are too large to be read in chunks are read of one's own log alone", () =>
+  test("1: events too large for chunks are read from one's own log only", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         for (const tenant of [mine, theirs, mine])
@@ -83,7 +83,7 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
-  test("1: what a tenant recorded at a time is found whatever others recorded", () =>
+  test("1: events are found by recorded time, whatever other tenants recorded", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const events = yield* log().pipe(as(mine))
@@ -102,7 +102,7 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
-  test("1: a suspended tenant is refused, and nobody else is", () =>
+  test("1: a suspended tenant is refused, and no other one", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const registry = yield* TenantRegistry
@@ -122,7 +122,7 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
-  test("1: a new tenant can write while everybody else is suspended", () =>
+  test("1: a new tenant can write while all others are suspended", () =>
     Effect.gen(function* () {
       const registry = yield* TenantRegistry
       yield* write("one event").pipe(as(yield* Tenant.generate))
@@ -139,7 +139,7 @@ export const separation: ReadonlyArray<Case> = [
       assert.strictEqual(yield* registry.status.pipe(as(tenant)), "active")
     })),
 
-  test("3: a tenant that is named in metadata, payload or ids is data", () =>
+  test("3: a tenant named in metadata, payload or ids is data", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const before = yield* observe.pipe(as(theirs))
@@ -172,11 +172,11 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
-  test("8: services that were built and used under one tenant serve the next one its own", () =>
+  test("8: services built and used under one tenant serve the next tenant its own data", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const storage = yield* EventStorage
-        // afresh: layers are memoised, and those of the suite were built under no tenant
+        // built afresh, because layers are memoised and those of the suite were built without a tenant
         const layer = Layer.fresh(
           Repository.layer.pipe(
             Layer.provideMerge(EventStore.layer),
@@ -200,7 +200,7 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
-  test("8: loads at the same time, of the same ids in several tenants, give each its own", () =>
+  test("8: concurrent loads of the same ids in several tenants return to each its own", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const repository = yield* Repository.Repository
@@ -228,7 +228,7 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
-  test("16: another tenant's event id as causation or correlation id is data, and leads nowhere", () =>
+  test("16: another tenant's event id as causation or correlation id is data that leads nowhere", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const [other] = yield* read().pipe(as(theirs))
@@ -243,7 +243,7 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
-  test("17: an event id is one tenant's: another may use it, the same tenant not for other content", () =>
+  test("17: an event id belongs to one tenant: another may use it too, the same tenant only for the same content", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const eventId = Event.generateId()
@@ -266,7 +266,7 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
-  test("20: a load, an append or a look at another tenant's id is answered like one of an unused id", () =>
+  test("20: loads, appends and reads of another tenant's id are answered as for an unused id", () =>
     withNeighbour(
       Effect.fnUntraced(function* (_mine, theirs) {
         const stream = "secret-1"
@@ -338,7 +338,7 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
-  test("21: what a tenant has used is counted for it alone, and by nobody else", () =>
+  test("21: usage is counted for its own tenant only", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const registry = yield* TenantRegistry

@@ -1,6 +1,6 @@
 /**
- * Cases about snapshots of two tenants with the same streams. What a repository makes of a snapshot is told by what it
- * counts: a load that folded all events is right in any case.
+ * Cases about snapshots of two tenants with the same streams. The metrics of the repository show the use of a snapshot,
+ * because a load that folds all events is correct in any case.
  */
 import { assert } from "@effect/vitest"
 import { Effect, Metric } from "effect"
@@ -34,18 +34,18 @@ import {
 
 const maxBytes = 1 << 20
 
-/** The stream that all tenants have. */
+/** The stream that all tenants share. */
 const keyOf = (tenantId: Tenant.TenantId): SnapshotKey => ({
   tenantId,
   aggregateType: Note.type,
   aggregateId: id
 })
 
-/** The snapshot that a tenant has. */
+/** The snapshot of a tenant. */
 const kept = (tenant: Tenant.TenantId): Effect.Effect<SnapshotRow | undefined, ReadError, SnapshotStorage> =>
   SnapshotStorage.use((storage) => storage.load(keyOf(tenant)))
 
-/** Puts a snapshot in the place of the one that a tenant has. */
+/** Replaces the snapshot of a tenant. */
 const plant = (
   tenant: Tenant.TenantId,
   { checksum, eventId, fingerprint, position, recordedAt, state, stateVersion, version }: NewSnapshot
@@ -67,7 +67,7 @@ const plant = (
     )
   ).pipe(Effect.map((saved) => assert.isTrue(saved)))
 
-/** Runs an effect with a repository of its own, which has done all its work afterwards. */
+/** Runs an effect with a repository of its own, which finishes its background work. */
 const withRepository =
   (snapshots: Repository.SnapshotOptions) =>
   <A, E, R>(
@@ -75,12 +75,12 @@ const withRepository =
   ): Effect.Effect<A, E, Exclude<R, Repository.Repository> | EventStore.EventStore | SnapshotStorage> =>
     Effect.provide(effect, Repository.layerWith({ snapshots }), { local: true })
 
-/** Uses snapshots, and takes none. */
+/** Uses snapshots but takes none. */
 const looking = withRepository({ policy: () => false, taken: "atOnce" })
-/** Takes one of whatever is loaded or changed. */
+/** Takes a snapshot after every load and change. */
 const taking = withRepository({ policy: SnapshotPolicy.every(1), taken: "atOnce" })
 
-/** Loads the stream that all tenants have: its texts, and what its snapshot was good for. */
+/** Loads the shared stream: its texts, and the use of its snapshot. */
 const load = Effect.suspend(() =>
   Effect.gen(function* () {
     const { loadOrInitial } = yield* Repository.Repository
@@ -96,28 +96,28 @@ const load = Effect.suspend(() =>
       .toSorted()
     return { texts: state.texts, found }
   }).pipe(
-    // of its own: others may be loading at the same time
+    // counted separately, because others may load at the same time
     Effect.provideService(Metric.MetricRegistry, new Map())
   )
 )
 
-/** What was loaded is what the tenant's events say, and nothing else. */
+/** Checks that a load returned the state of the tenant's own events. */
 const loads = (...found: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const expected = texts(yield* read())
     assert.deepStrictEqual(yield* load, { texts: expected, found: [...found].toSorted() })
   })
 
-/** The snapshot of a tenant that has one. */
+/** The snapshot of a tenant, which must exist. */
 const ownSnapshot = (tenant: Tenant.TenantId) =>
   Effect.map(kept(tenant), (row) => row ?? assert.fail("there is no snapshot"))
 
 /** The cases. */
 export const snapshots: ReadonlyArray<Case<Services | SnapshotStorage>> = [
-  test("9: a tenant keeps, finds and forgets its own snapshot, never another's of the same names", () =>
+  test("9: a tenant saves, loads and removes its own snapshot, never another tenant's of the same names", () =>
     withNeighbour((mine, theirs) => neverAnothers(keyOf(mine), keyOf(theirs)))),
 
-  test("9: a load goes on from the tenant's own snapshot, whatever another has done or has not", () =>
+  test("9: a load starts from the tenant's own snapshot, whatever another tenant has done", () =>
     withNeighbour((mine, theirs) =>
       Effect.gen(function* () {
         yield* loads("misses: absent", "taken").pipe(as(theirs))
@@ -131,7 +131,7 @@ export const snapshots: ReadonlyArray<Case<Services | SnapshotStorage>> = [
         assert.strictEqual(own.version, (yield* read().pipe(as(mine))).length)
         yield* loads("hits").pipe(as(mine))
         yield* loads("hits").pipe(as(theirs))
-        // what is erased is erased for one of them
+        // erased for one of them only
         yield* SnapshotStorage.use((storage) => storage.remove(keyOf(mine)))
         yield* loads("misses: absent", "taken").pipe(as(mine))
         assert.deepStrictEqual(
@@ -142,7 +142,7 @@ export const snapshots: ReadonlyArray<Case<Services | SnapshotStorage>> = [
       }).pipe(taking)
     )),
 
-  test("9: a snapshot that is taken in the background is that of the tenant whose command it follows", () =>
+  test("9: a snapshot taken in the background belongs to the tenant of its command", () =>
     withNeighbour((mine, theirs) =>
       Effect.gen(function* () {
         for (const tenant of [theirs, mine]) {
@@ -150,7 +150,7 @@ export const snapshots: ReadonlyArray<Case<Services | SnapshotStorage>> = [
         }
       }).pipe(
         withRepository({ policy: SnapshotPolicy.every(1) }),
-        // a layer that is built in the scope of one tenant serves all
+        // a layer built in the scope of one tenant serves all
         as(mine),
         Effect.andThen(
           Effect.gen(function* () {
@@ -166,7 +166,7 @@ export const snapshots: ReadonlyArray<Case<Services | SnapshotStorage>> = [
       )
     )),
 
-  test("9: another tenant's snapshot under one's own name is ignored, sealed again or not, and replaced", () =>
+  test("9: another tenant's snapshot under one's own name is ignored, resealed or not, and replaced", () =>
     withNeighbour((mine, theirs) =>
       Effect.gen(function* () {
         yield* load.pipe(taking, as(theirs))
@@ -189,7 +189,7 @@ export const snapshots: ReadonlyArray<Case<Services | SnapshotStorage>> = [
       })
     )),
 
-  test("9: a snapshot that is ahead of its stream, of another state version or corrupt is ignored and replaced", () =>
+  test("9: a snapshot ahead of its stream, of another state version or corrupt is ignored and replaced", () =>
     withNeighbour((mine, theirs) =>
       Effect.gen(function* () {
         for (const tenant of [mine, theirs]) yield* load.pipe(taking, as(tenant))
