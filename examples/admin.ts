@@ -1,10 +1,10 @@
 /**
- * What an administrator does across tenants: usage for the bills, suspending a tenant that does not pay, and who looked
- * across tenants, when and why. Each of these says who asks and for what reason, and is on record.
+ * Administration across tenants: usage for billing, suspension of a tenant that does not pay, and the record of accesses.
+ * Each command states its actor and reason, and is recorded.
  *
- *     npx tsx examples/admin.ts     # three shops on an embedded database, and all of it
+ *     npx tsx examples/admin.ts     # demonstrates all of it with three shops on an embedded database
  *
- *     export DATABASE_URL=postgres://…    # of a role with `grant eventsourcing_all_tenants to …`, and no other
+ *     export DATABASE_URL=postgres://…    # of a role with `grant eventsourcing_all_tenants to …` and no other grants
  *     npx tsx examples/admin.ts usage 2026-11-01 2026-12-01 --actor ada --reason "bills of November"
  *     npx tsx examples/admin.ts suspend <tenant> --actor ada --reason "bill 17 is overdue"
  *     npx tsx examples/admin.ts resume <tenant> --actor ada --reason "bill 17 was paid"
@@ -13,15 +13,15 @@
 import { PgClient } from "@effect/sql-pg"
 import { Console, DateTime, Effect, Layer, Redacted, Schema, Stream } from "effect"
 import { Aggregate, EventStore, Tenant, TenantRegistry } from "effect-eventsourcing"
-import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgStorage } from "effect-eventsourcing/pg"
 import type { SqlClient } from "effect/sql"
 import { parseArgs } from "node:util"
 
 class WrongUse extends Schema.TaggedError<WrongUse>()("WrongUse", { message: Schema.String }) {}
 
-// What an administrator does
+// Commands
 
-/** What a tenant pays for: added up over the days of a time. */
+/** Usage of a tenant, summed over the days of a range of time. */
 interface Bill {
   readonly tenantId: Tenant.TenantId
   readonly events: number
@@ -29,7 +29,7 @@ interface Bill {
   readonly newStreams: number
 }
 
-/** One bill for each tenant that recorded something. Days come ordered by tenant. */
+/** A bill for each tenant with usage. Days arrive ordered by tenant. */
 const bills = (range: TenantRegistry.UsageRange) =>
   Stream.unwrap(TenantRegistry.TenantRegistry.useSync((registry) => registry.usage(range))).pipe(
     Stream.groupAdjacentBy(({ tenantId }) => tenantId),
@@ -61,14 +61,14 @@ const resume = (tenantId: Tenant.TenantId) =>
     Effect.tap((former) => Console.log(`${tenantId}: ${former} -> active`))
   )
 
-/** Newest first; this look is the first. */
+/** Newest first: this access comes first. */
 const printAccesses = Stream.unwrap(TenantRegistry.TenantRegistry.useSync(({ accesses }) => accesses)).pipe(
   Stream.runForEach(({ accessedAt, actor, operation, reason }) =>
     Console.log(`${DateTime.formatIso(accessedAt)} ${actor}: ${operation} (${reason})`)
   )
 )
 
-// The command line
+// Command line
 
 const decodeTime = Schema.decodeUnknownEffect(Schema.DateTimeUtcFromString)
 const decodeTenant = Schema.decodeUnknownEffect(Tenant.TenantId)
@@ -103,7 +103,7 @@ const { positionals, values } = parseArgs({
 const ordered = Effect.gen(function* () {
   const { actor, reason } = values
   if (actor === undefined || reason === undefined)
-    return yield* new WrongUse({ message: "--actor and --reason are on record, and have no default" })
+    return yield* new WrongUse({ message: "--actor and --reason are recorded and have no default" })
   return yield* command(positionals).pipe(Tenant.provideAll({ actor, reason }))
 })
 
@@ -167,9 +167,7 @@ const databaseUrl = process.env["DATABASE_URL"]
 
 const main: Effect.Effect<unknown, unknown> =
   databaseUrl === undefined
-    ? demonstration.pipe(
-        Effect.provide(onDatabase(PgMigrator.layer.pipe(Layer.provideMerge(PgEmbedded.layer))))
-      )
+    ? demonstration.pipe(Effect.provide(onDatabase(PgEmbedded.layer)))
     : ordered.pipe(
         Effect.provide(onDatabase(PgClient.layer({ url: Redacted.make(databaseUrl) }))),
         Effect.catchTag("WrongUse", ({ message }) =>

@@ -1,6 +1,6 @@
 /**
- * How a user tests a domain: sentences about its decisions, laws about all of its histories, and two tenants that must
- * not notice each other.
+ * Tests of a domain: examples of its decisions, laws for all of its histories, and two tenants that must not notice each
+ * other.
  *
  *     npx vitest run examples/bank.test.ts
  */
@@ -15,7 +15,7 @@ const opened = Bank.Opened.make({ owner: "Ada" })
 const deposited = (amount: number) => Bank.Deposited.make({ amount })
 const withdrawn = (amount: number) => Bank.Withdrawn.make({ amount })
 
-// Given what has happened, when somebody decides, then this happens. No store, no runtime.
+// Given past events, when a decision is made, then these events or this error follow. No store, no runtime.
 
 describe("an account", () => {
   it("pays out what it has", () =>
@@ -51,8 +51,8 @@ describe("an account", () => {
       .thenError(new Bank.AccountNotOpen()))
 })
 
-// Laws that hold whatever has happened: a hundred random histories each, made by the aggregate's own decisions. A law
-// that is broken shows the shortest history that breaks it.
+// Laws that hold after any history, each tested on a hundred random histories of the aggregate's own decisions. A broken law
+// shows the shortest history that breaks it.
 
 const decisions = {
   open: Arbitraries.decision(Schema.NonEmptyString, Bank.open),
@@ -63,7 +63,7 @@ const decisions = {
 
 Laws.aggregate(Account, { decisions, idempotent: ["open", "close"] })
 
-// A law of one's own.
+// A law of your own.
 
 it.effect.prop(
   "nobody takes out more than was put in",
@@ -81,7 +81,7 @@ it.effect.prop(
     })
 )
 
-// Two banks with accounts of the same numbers: nothing that one does is seen by the other.
+// Two banks with accounts of the same numbers: neither sees anything of the other.
 
 it.effect("banks do not notice each other", () =>
   TenantScenario.isolated({
@@ -95,6 +95,6 @@ it.effect("banks do not notice each other", () =>
   })
 )
 
-// A law by itself: tried more often, and with any events in any order instead of valid histories.
+// A single law, tested more often, and with any events in any order instead of valid histories.
 
 it.effect("whatever happens to an account, it can be folded", () => Laws.foldIsTotal(Account, { runs: 500 }))

@@ -1,11 +1,11 @@
 /**
- * Students enrol in courses, 32 at a time: a course has so many seats, a student so much time, and an e-mail address
- * belongs to one student. No stream knows all of that, the tenant's log does.
+ * Students enrol in courses, 32 at a time. A course has a limited number of seats, a student limited time, and an e-mail
+ * address belongs to one student. No single stream holds all of that, but the tenant's log does.
  *
  *     npx tsx examples/enrolment.ts
  *
- * The database is a PostgreSQL inside of this process; with DATABASE_URL it is that server, whose user runs the
- * migrations.
+ * The database is a PostgreSQL inside this process. With DATABASE_URL it is that server; its user must own the database,
+ * because the program applies the migrations.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Array as Arr, Console, Effect, Layer, Redacted, Result, Schema } from "effect"
@@ -13,7 +13,7 @@ import { Aggregate, DecisionModel, Decisions, EventQuery, EventStore, Tenant } f
 import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 import type { SqlClient, SqlError } from "effect/sql"
 
-// Events, and the tags by which decisions find them: an enrolment is about a course and about a student.
+// Events, with the tags by which decisions find them: an enrolment concerns a course and a student.
 
 const CourseOffered = Schema.TaggedStruct("CourseOffered", { seats: Schema.Int })
 const StudentEnrolled = Schema.TaggedStruct("StudentEnrolled", { studentId: Schema.String })
@@ -50,7 +50,7 @@ const Student = Aggregate.make(
   (state) => state
 )
 
-// Decision models: the events that matter for a decision, and what it has to know of them.
+// Decision models: the events that matter for a decision, and the state that they amount to.
 
 const seatsOf = (courseId: string) =>
   DecisionModel.make(
@@ -129,7 +129,7 @@ const enrol = (studentId: string, courseId: string) =>
 const courses = ["algebra", "botany", "chemistry", "dancing"]
 const students = Arr.makeBy(32, (n) => `student-${n + 1}`)
 
-/** A term at a school: everybody registers, and asks for every course at the same time as everybody else. */
+/** A term at a school: all students register, and all ask for every course at the same time. */
 const term = Effect.fnUntraced(function* (school: string, seats: number) {
   const decisions = yield* Decisions.Decisions
   yield* Effect.forEach(courses, (course) => offer(course, seats), { discard: true })
@@ -137,7 +137,7 @@ const term = Effect.fnUntraced(function* (school: string, seats: number) {
   const registered = yield* Effect.forEach(
     students,
     (student, n) =>
-      // The last two want to use the address of the first one.
+      // The last two try to use the address of the first.
       register(student, n < 30 ? `${student}@${school}.example` : `Student-1@${school}.example`).pipe(
         Effect.as("registered"),
         Effect.catchTag("EmailTaken", () => Effect.succeed("refused"))
@@ -167,7 +167,7 @@ const term = Effect.fnUntraced(function* (school: string, seats: number) {
   yield* Console.log(`  ${overdone.length} students have more than ${coursesPerStudent} courses`)
 })
 
-/** How often each answer was given. */
+/** Counts equal answers. */
 const count = (answers: ReadonlyArray<string>): string =>
   Object.entries(Arr.groupBy(answers, (answer) => answer))
     .map(([answer, { length }]) => `${length} ${answer}`)
@@ -176,7 +176,7 @@ const count = (answers: ReadonlyArray<string>): string =>
 
 const program = Effect.gen(function* () {
   const [north, south] = [yield* Tenant.generate, yield* Tenant.generate]
-  // Both schools have the same courses and students, by name.
+  // Both schools have courses and students of the same names.
   yield* term("north-school", 5).pipe(Tenant.provide(north))
   yield* term("south-school", 3).pipe(Tenant.provide(south))
 })

@@ -1,6 +1,6 @@
 /**
- * A shop that has lived for years: three releases of one program, each on the log of the ones before. An event gets new
- * fields, one gets a new name, one becomes two, and one is gone; what is stored is never changed.
+ * Three releases of a shop's program over several years, each on the log of the earlier ones. One event gets new fields, one
+ * is renamed, one is split in two, and one is dropped. Stored events never change.
  *
  *     npx tsx examples/evolution.ts
  */
@@ -35,7 +35,7 @@ const OrderOf2024 = Aggregate.make(
   (state, event) => (event._tag === "OrderPlaced" ? { euros: event.euros } : state)
 )
 
-// The second release: prices in cents. The schema of before stays, with the step from it to the new one.
+// The second release: prices in cents. The former schema stays, with a step to the new one.
 
 const PlacedV2 = Schema.TaggedStruct("OrderPlaced", { customer: Schema.String, cents: Schema.Int })
 
@@ -56,8 +56,8 @@ const OrderOf2025 = Aggregate.make(
   (state, event) => (event._tag === "OrderPlaced" ? { cents: event.cents } : state)
 )
 
-// Today: amounts with a currency, orders are shipped and not sent, an address and a phone change one without the other,
-// and nobody wants to know any more who viewed an order.
+// Today: amounts have a currency, "sent" is called "shipped", address and phone change separately, and views of an order no
+// longer matter.
 
 const Placed = Schema.TaggedStruct("OrderPlaced", {
   customer: Schema.String,
@@ -106,7 +106,7 @@ const Order = Aggregate.make(
   }
 )
 
-/** A read model of today over all that was ever stored. Its handlers know the events of today alone. */
+/** A present read model of all events ever stored. Its handlers know only present events. */
 const Revenue = InMemoryProjection.make(
   "revenue",
   { aggregates: [Order], initial: (): Record<string, number> => ({}) },
@@ -127,16 +127,16 @@ const in2024 = Effect.gen(function* () {
     Viewed.make({}),
     ContactChanged.make({ street: "Main Street 1", phone: "555-0100" })
   ])
-  yield* Console.log("2024: Ada's order is placed in euros, and viewed, and her contact changes")
+  yield* Console.log("2024: Ada's order is placed in euros and viewed, and her contact changes")
 })
 
 const in2025 = Effect.gen(function* () {
   const repository = yield* Repository.Repository
   const { state } = yield* repository.load(OrderOf2025, "1")
-  yield* Console.log(`2025: Ada's order is of ${state.cents} cents`)
+  yield* Console.log(`2025: Ada's order is read as ${state.cents} cents`)
   yield* repository.execute(OrderOf2025, "1", () => [Sent.make({ parcel: "p1" }), Viewed.make({})])
   yield* repository.execute(OrderOf2025, "2", () => [PlacedV2.make({ customer: "Bob", cents: 995 })])
-  yield* Console.log("2025: it is sent, and Bob's is placed in cents")
+  yield* Console.log("2025: her order is sent, and Bob's is placed in cents")
 })
 
 const today = Effect.gen(function* () {
@@ -146,16 +146,16 @@ const today = Effect.gen(function* () {
     Placed.make({ customer: "Ada", total: { cents: 2000, currency: "USD" } })
   ])
 
-  yield* Console.log("Today: what is stored …")
+  yield* Console.log("Today: the stored events …")
   yield* Stream.runForEach(store.readLogJson({}), ({ position, schemaVersion, payload }) =>
     Console.log(`  ${position}. version ${schemaVersion} of ${JSON.stringify(payload)}`)
   )
-  yield* Console.log("… and what is read of it:")
+  yield* Console.log("… and the events that they are read as:")
   yield* Stream.runForEach(store.readLog({ aggregates: [Order] }), ({ position, payload }) =>
     Console.log(`  ${position}. ${JSON.stringify(payload)}`)
   )
 
-  // The last event of Ada's order is not read any more, but counts.
+  // The last event of Ada's order is dropped, but counts as a version.
   const { state, version } = yield* repository.load(Order, "1")
   yield* Console.log(
     `Ada's order, version ${version}: ${state.status}, ${state.total}, ${state.contact.join(", ")}`
@@ -163,7 +163,7 @@ const today = Effect.gen(function* () {
   const revenue = yield* Revenue.get
   yield* Console.log(`Revenue in cents: ${JSON.stringify(revenue.state)}`)
 
-  // A program of before does not guess what a newer one has written: it says what it does not know.
+  // An older program does not guess at newer events: it names the event that it does not know.
   const error = yield* Effect.flip(repository.load(OrderOf2025, "3"))
   yield* Console.log(`The release of 2025 stops: ${error.message}`)
 })

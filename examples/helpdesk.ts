@@ -1,12 +1,12 @@
 /**
- * The log of a help desk, replayed: every customer is a tenant, every case a ticket, every entry an event. What the desk
- * did is counted by a projection, in a table in the database, while the import goes on.
+ * Replays the log of a help desk: every customer is a tenant, every case a ticket, every entry an event. A projection counts
+ * the desk's work in a table while the import runs.
  *
  *     npx tsx examples/helpdesk.ts --help
  */
 import { PgClient } from "@effect/sql-pg"
 import { Console, Duration, Effect, Layer, Redacted, Schema } from "effect"
-import { EventStore, ProjectionRunner, ProjectionManager, Repository } from "effect-eventsourcing"
+import { EventSourcing, ProjectionRunner } from "effect-eventsourcing"
 import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 import type { SqlClient, SqlError } from "effect/sql"
 import { writeFile } from "node:fs/promises"
@@ -18,25 +18,25 @@ import * as Progress from "./helpdesk/Progress.ts"
 import * as Report from "./helpdesk/Report.ts"
 import * as TicketTable from "./helpdesk/TicketTable.ts"
 
-const help = `Imports the log of a help desk, and counts what the desk did for each customer.
+const help = `Imports the log of a help desk and counts the work for each customer.
 
   npm start                                    import the sample, examples/helpdesk/sample.csv
   npx tsx examples/helpdesk.ts [options] FILE  import a log
 
 FILE is CSV with the columns customer, case, activity, resource, timestamp, seriousness, product,
 responsible_section, seriousness_2, service_level, service_type, support_section and workgroup.
-Importing it again adds what is new. The table is kept in the database, in helpdesk_tickets.
+Importing it again adds only new entries. The table in the database is helpdesk_tickets.
 
 Options:
   --data DIR   keep the events in an embedded database in this directory
-  --csv FILE   write the table to a file as well, as CSV
+  --csv FILE   also write the table to a file, as CSV
   --help       print this
 
 Without --data the events go to the PostgreSQL server in the environment variable DATABASE_URL, whose user
-runs the migrations; without that, to an embedded database in memory, which is gone in the end.
+must own the database; without that, to an embedded database in memory, which ends with the program.
 
-Exit status: 0 if every line was imported, now or before; 2 if some were left out, which are listed with
-their number and the reason; 1 if the import failed.`
+Exit status: 0 if every line was imported, now or earlier; 2 if some lines were left out, which are listed
+with their number and the reason; 1 if the import failed.`
 
 /** Raised when the command line is not understood. */
 class UsageError extends Schema.TaggedError<UsageError>()("UsageError", { problem: Schema.String }) {
@@ -69,21 +69,19 @@ const parseCommandLine = Effect.try({
 })
 
 /**
- * Runs the projection while the program runs; an import at the same time shares the work. One worker, so that the import
- * goes first: what has gathered meanwhile is counted in larger batches.
+ * Runs the projection while the program runs; concurrent imports share the work. A single worker leaves the import the
+ * lead, and then counts the waiting events in larger batches.
  */
 const Runner = ProjectionRunner.layer({ projections: [TicketTable.TicketTable], concurrency: 1 })
 
 const App = Runner.pipe(
   Layer.provide(TicketTable.layer),
-  Layer.provideMerge(ProjectionManager.layer),
-  Layer.provideMerge(Repository.layer),
-  Layer.provideMerge(EventStore.layer),
+  Layer.provideMerge(EventSourcing.layer),
   Layer.provide(PgStorage.layer),
   Layer.provide(PgMigrator.layer)
 )
 
-/** The only thing that differs between an embedded database and a server. */
+/** The only difference between an embedded database and a server. */
 const database = (
   dataDirectory: string | undefined
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, PgEmbedded.PgEmbeddedError | SqlError.SqlError> => {
@@ -101,7 +99,7 @@ const writeCsv = (path: string, text: string) =>
 const count = (number: number, noun: string) =>
   `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`
 
-/** Waits until the projection has seen what has been imported. */
+/** Waits until the projection has handled all imported events. */
 const waitForTable = Effect.fn("waitForTable")(function* ({ customers }: DeskLog.DeskLog) {
   const lag = yield* TicketTable.lag(customers)
   if (lag.total === 0) return
@@ -117,7 +115,7 @@ const waitForTable = Effect.fn("waitForTable")(function* ({ customers }: DeskLog
   yield* TicketTable.catchUp(lag, progress)
 })
 
-/** Imports a log, prints the report, and tells whether every line has been imported. */
+/** Imports a log and prints the report. Returns true if every line was imported. */
 const importAndReport = Effect.fn("importAndReport")(function* (
   log: DeskLog.DeskLog,
   csv: string | undefined
@@ -154,7 +152,7 @@ const program = Effect.gen(function* () {
     return 0
   }
   const [path = sample, ...more] = positionals
-  if (more.length > 0) return yield* new UsageError({ problem: `There is no place for ${more.join(" ")}` })
+  if (more.length > 0) return yield* new UsageError({ problem: `Unexpected argument: ${more.join(" ")}` })
   const log = yield* DeskLog.read(path)
   const complete = yield* importAndReport(log, values.csv).pipe(
     Effect.provide(Layer.provideMerge(App, database(values.data)))
@@ -162,7 +160,7 @@ const program = Effect.gen(function* () {
   return complete ? 0 : 2
 }).pipe(Effect.catch((error) => Effect.as(Console.error(error.message), 1)))
 
-// A reader that has seen enough, like `| head`, is no failure.
+// A reader that stops early, like `| head`, is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error
 })

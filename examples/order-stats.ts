@@ -1,16 +1,17 @@
 /**
- * Orders of two shops, and what is counted of them: a table of each shop's orders, and the numbers of all shops, of which
- * each shop sees its own.
+ * Orders of two shops with two read models: a table of each shop's orders, and the numbers of all shops, of which each shop
+ * sees its own.
  *
  *     npx tsx examples/order-stats.ts
  *
- * The database is a PostgreSQL inside of this process; with DATABASE_URL it is that server, whose user runs the
- * migrations.
+ * The database is a PostgreSQL inside this process. With DATABASE_URL it is that server; its user must own the database,
+ * because the program applies the migrations.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Console, Effect, Layer, Redacted, Schema } from "effect"
 import {
   Aggregate,
+  EventSourcing,
   EventStore,
   Projection,
   ProjectionRunner,
@@ -63,7 +64,7 @@ const shipOrder = (id: string) =>
 
 // Projections
 
-/** What the owner of the database does once, in a migration of the application. */
+/** Statements for a migration of the application, which the owner of the database runs once. */
 const tables = [
   `create table if not exists order_summary (
     tenant_id uuid not null,
@@ -73,7 +74,7 @@ const tables = [
     status text not null,
     primary key (tenant_id, order_id)
   )`,
-  // Each tenant sees and changes its own rows alone, whatever the SQL of a handler says.
+  // Each tenant sees and changes only its own rows, whatever the SQL of a handler says.
   "select eventsourcing.register_read_model('order_summary')",
 
   `create table if not exists order_stats (
@@ -82,7 +83,7 @@ const tables = [
     revenue bigint not null default 0,
     shipped bigint not null default 0
   )`,
-  // Each tenant sees its own line. Who may look across tenants sees and changes all of them.
+  // Each tenant sees its own row. The role for access across tenants sees and changes all rows.
   "select eventsourcing.protect_tenant_table('order_stats')",
   "grant select on order_stats to eventsourcing_tenant",
   "drop policy if exists all_tenants on order_stats",
@@ -91,8 +92,8 @@ const tables = [
 ]
 
 /**
- * The orders of a shop. A handler runs in the transaction that also says how far the projection has come: each event is in
- * the table exactly once, also when the process is killed in the middle.
+ * The orders of a shop. A handler runs in the transaction that also moves the projection's checkpoint, so each event counts
+ * exactly once, even if the process is killed in between.
  */
 const OrderSummary = Projection.make(
   "order-summary",
@@ -124,8 +125,8 @@ const count = (tenantId: Tenant.TenantId, { orders = 0, revenue = 0, shipped = 0
   )
 
 /**
- * The numbers of all shops. It looks across tenants, so the program must say who does and why (`AllTenants`), or it does
- * not compile.
+ * The numbers of all shops. It works across tenants, so the program does not compile unless it states an actor and a reason
+ * (`AllTenants`).
  */
 const OrderStats = Projection.makeAcrossTenants(
   "order-stats",
@@ -138,7 +139,7 @@ const OrderStats = Projection.makeAcrossTenants(
 
 // Program
 
-/** In the name of a tenant: row-level security shows its rows alone, so there is no need to ask for them. */
+/** In the name of a tenant: row-level security shows only its rows, so the statement need not filter. */
 const myOrders = PgTenant.transaction(
   SqlClient.SqlClient.use(
     (sql) => sql<{ order: string; customer: string; total: bigint; status: string }>`
@@ -151,7 +152,7 @@ const stats = SqlClient.SqlClient.use(
     select tenant_id as "tenantId", orders, revenue, shipped from order_stats order by orders desc`
 )
 
-/** The same statement, in the name of a tenant, and in the name of somebody who may look at all of them. */
+/** The same statement in the name of a tenant, and with access across tenants. */
 const myStats = PgTenant.transaction(stats)
 const allStats = Effect.gen(function* () {
   yield* Tenant.AllTenants
@@ -159,7 +160,7 @@ const allStats = Effect.gen(function* () {
   return yield* sql.withTransaction(Effect.andThen(sql`set local role eventsourcing_all_tenants`, stats))
 })
 
-/** Waits until the current tenant's events are in the read models: for reading what one has just written. */
+/** Waits until the read models contain the current tenant's events, to read one's own writes. */
 const caughtUp = Effect.gen(function* () {
   const store = yield* EventStore.EventStore
   const projections = yield* ProjectionManager.ProjectionManager
@@ -235,14 +236,12 @@ const Tables = Layer.effectDiscard(
   SqlClient.SqlClient.use((sql) => Effect.forEach(tables, (statement) => sql.unsafe(statement)))
 )
 
-/** Runs the projections while the program runs. Any number of processes may do that: they share the work. */
+/** Runs the projections while the program runs. Any number of processes may do so and share the work. */
 const Runner = ProjectionRunner.layer({ projections: [OrderSummary, OrderStats] })
 
 const App = Runner.pipe(
   Layer.provide(Tables),
-  Layer.provideMerge(ProjectionManager.layer),
-  Layer.provideMerge(Repository.layer),
-  Layer.provideMerge(EventStore.layer),
+  Layer.provideMerge(EventSourcing.layer),
   Layer.provide(PgStorage.layer),
   Layer.provideMerge(Database)
 )

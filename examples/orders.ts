@@ -1,12 +1,12 @@
 /**
- * Orders of two shops, on a PostgreSQL that runs inside of this process: create, ship, refusals, what another tenant
- * sees, and the audit log of a tenant.
+ * Orders of two shops, on a PostgreSQL inside this process: creating, shipping, refusals, the view of another tenant, and the
+ * audit log of a tenant.
  *
  *     npx tsx examples/orders.ts
  */
 import { Console, DateTime, Effect, Layer, Result, Schema, Stream } from "effect"
-import { Aggregate, EventContext, EventStore, Repository, Tenant } from "effect-eventsourcing"
-import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
+import { Aggregate, EventContext, EventSourcing, EventStore, Repository, Tenant } from "effect-eventsourcing"
+import { PgEmbedded, PgStorage } from "effect-eventsourcing/pg"
 
 // Events
 
@@ -21,7 +21,7 @@ type Line = typeof Line.Type
 const OrderCreated = Schema.TaggedStruct("OrderCreated", { lines: Schema.NonEmptyArray(Line) })
 const OrderShipped = Schema.TaggedStruct("OrderShipped", { parcel: Schema.NonEmptyString })
 
-// Fold: a state that cannot be wrong, as only a shipped order has a parcel.
+// Fold: the state cannot be inconsistent, because only a shipped order has a parcel.
 
 const OrderState = Schema.TaggedUnion({
   Unknown: {},
@@ -79,7 +79,7 @@ const create =
     if (first === undefined) return Result.fail(new EmptyOrder())
     const lines = [first, ...others] as const
     if (order._tag === "Unknown") return Result.succeed([OrderCreated.make({ lines })])
-    // The same order again, as from a client that lost the answer, is no news.
+    // A repeated command, as from a client that lost the answer, yields no event.
     return sameLines(order.lines, lines) ? Result.succeed([]) : Result.fail(new OrderExists())
   }
 
@@ -108,7 +108,7 @@ const shipOrder = (id: string, parcel: string) =>
 
 const loadOrder = (id: string) => Repository.Repository.use((repository) => repository.load(Order, id))
 
-/** Everything that happened in the current tenant: who did what, when, and why. */
+/** Prints everything that happened in the current tenant, with actor, time and cause. */
 const printAuditLog = EventStore.EventStore.use((store) =>
   Stream.runForEach(store.readLogJson({}), (event) =>
     Console.log(
@@ -118,7 +118,7 @@ const printAuditLog = EventStore.EventStore.use((store) =>
   )
 )
 
-/** Runs what is expected to be refused, and prints why. */
+/** Runs an effect that must be refused, and prints the reason. */
 const printRefusal = <A, E extends { readonly message: string }, R>(
   what: string,
   effect: Effect.Effect<A, E, R>
@@ -135,7 +135,7 @@ const program = Effect.gen(function* () {
     ]).pipe(EventContext.provide({ actor: "alice" }))
     yield* Console.log("Created an order")
 
-    // The warehouse reacts to each new order. What it does carries the order's correlation id, and names its cause.
+    // The warehouse reacts to each new order. Its events carry the order's correlation id and name their cause.
     for (const created of events) {
       yield* shipOrder(id, "parcel 1").pipe(
         EventContext.provide({ actor: "warehouse" }),
@@ -153,18 +153,13 @@ const program = Effect.gen(function* () {
     yield* Console.log(`The order is ${state._tag}, version ${version}`)
   }).pipe(Tenant.provide(teashop))
 
-  // The bookshop gets the answer that it gets for an order that nobody has.
+  // The bookshop gets the same answer as for an order that does not exist.
   yield* printRefusal("Loading it as the bookshop", loadOrder(id)).pipe(Tenant.provide(bookshop))
 
   yield* Console.log("Audit log of the teashop:")
   yield* printAuditLog.pipe(Tenant.provide(teashop))
 })
 
-const Store = Repository.layer.pipe(
-  Layer.provideMerge(EventStore.layer),
-  Layer.provide(PgStorage.layer),
-  Layer.provide(PgMigrator.layer),
-  Layer.provide(PgEmbedded.layer)
-)
+const Storage = PgStorage.layer.pipe(Layer.provide(PgEmbedded.layer))
 
-Effect.runPromise(program.pipe(Effect.provide(Store)))
+Effect.runPromise(program.pipe(Effect.provide(EventSourcing.layer.pipe(Layer.provide(Storage)))))

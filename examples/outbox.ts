@@ -1,12 +1,13 @@
 /**
- * Events on their way out: a reaction ships what is paid for, and a relay publishes everything that happened to a
- * receiver outside. The receiver refuses the first message once; the relay tries again, and nothing is lost or passed.
+ * Publishing events: a reaction sends a parcel for each paid order, and a relay publishes all events to a receiver outside.
+ * The receiver refuses the first message once; the relay tries again, and loses or skips nothing.
  *
  *     npx tsx examples/outbox.ts
  */
 import { Console, Effect, Layer, Ref, Schedule, Schema } from "effect"
 import {
   Aggregate,
+  EventSourcing,
   EventStore,
   OutboxRelay,
   ProjectionRunner,
@@ -15,7 +16,7 @@ import {
   Repository,
   Tenant
 } from "effect-eventsourcing"
-import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgStorage } from "effect-eventsourcing/pg"
 
 // Events
 
@@ -38,7 +39,7 @@ const Parcel = Aggregate.make(
 
 // Reaction
 
-/** Sends a parcel for each order that is paid: in the order's tenant, and once. */
+/** Sends one parcel for each paid order, in the order's tenant. */
 const Shipping = Reaction.make(
   "shipping",
   { aggregates: [Order], startAt: "beginning" },
@@ -54,7 +55,7 @@ const Shipping = Reaction.make(
 
 // Publisher
 
-/** Where a broker's client or an HTTP client would stand. Its receiver is away for the first message. */
+/** Stands in for the client of a broker or an HTTP client. Its receiver is away for the first message. */
 const Printer = Layer.effect(
   OutboxRelay.Publisher,
   Effect.map(Ref.make(false), (present) =>
@@ -71,7 +72,7 @@ const Printer = Layer.effect(
   )
 )
 
-/** Publishes what happens to orders and parcels, in the order of each tenant's log, at least once. */
+/** Publishes the events of orders and parcels at least once, in the order of each tenant's log. */
 const Outside = OutboxRelay.make("outside", {
   aggregates: [Order, Parcel],
   startAt: "beginning",
@@ -87,7 +88,7 @@ const program = Effect.gen(function* () {
   for (const name of ["Teashop", "Bookshop"]) {
     const tenantId = yield* Tenant.generate
     yield* Effect.gen(function* () {
-      // the same order number in both shops
+      // both shops use the same order number
       yield* repository.execute(Order, "1001", () => [OrderPaid.make({ address: `${name} Lane 1` })])
       yield* projections.awaitPosition(Shipping, yield* store.position)
       yield* projections.awaitPosition(Outside, yield* store.position)
@@ -98,11 +99,8 @@ const program = Effect.gen(function* () {
 
 const App = ProjectionRunner.layer({ projections: [Shipping, Outside] }).pipe(
   Layer.provide(Printer),
-  Layer.provideMerge(ProjectionManager.layer),
-  Layer.provideMerge(Repository.layer),
-  Layer.provideMerge(EventStore.layer),
+  Layer.provideMerge(EventSourcing.layer),
   Layer.provide(PgStorage.layer),
-  Layer.provide(PgMigrator.layer),
   Layer.provide(PgEmbedded.layer)
 )
 

@@ -1,10 +1,10 @@
 /**
- * Notes of three tenants: two share a database, the third has one of its own. The program does not know.
+ * Notes of three tenants: two share a database, the third has its own. The program does not notice.
  *
  *     npx tsx examples/silo.ts
  *
- * The databases are two PostgreSQLs inside of this process; with POOL_URL and ACME_URL they are those, whose users run
- * the migrations.
+ * The databases are two PostgreSQLs inside this process. With POOL_URL and ACME_URL they are those servers; their users must
+ * own the databases, because the program applies the migrations.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Console, Effect, Layer, Redacted, Schema, Stream } from "effect"
@@ -64,7 +64,7 @@ const bob = Tenant.TenantId.make("0190c5a0-0000-7000-8000-000000000b0b")
 const acme = Tenant.TenantId.make("0190c5a0-0000-7000-8000-00000000ac0e")
 
 const program = Effect.gen(function* () {
-  // The same id in all of them.
+  // All of them use the same id.
   for (const [tenant, text] of [
     [ada, "Ada's"],
     [bob, "Bob's"],
@@ -83,15 +83,15 @@ const program = Effect.gen(function* () {
   yield* Console.log(`${tenants.length} tenants in all`)
 })
 
-// Databases. Those who connect are their owners here; the user of a service would only be granted the group roles.
+// Databases. The program connects as their owner here; a service would connect as a user with the group roles only.
 
-/** Which tenant is where. `PgTenantDirectory` keeps this in a table. */
+/** The placement of each tenant. `PgTenantDirectory` keeps it in a table. */
 const Directory = TenantDirectory.layerWith({
   placements: ["pool", "acme"],
   placementOf: (tenantId) => (tenantId === acme ? "acme" : "pool")
 })
 
-/** A client that stays open, as what is in an embedded database would end with it. */
+/** A client that stays open, because an embedded database in memory ends with its client. */
 const connect = (url: string | undefined) =>
   Effect.map(
     Layer.build(
@@ -113,7 +113,7 @@ const main = Effect.gen(function* () {
       Effect.forEach(table, (statement) => sql.unsafe(statement), { discard: true })
     ).pipe(Effect.provide(client, { local: true }))
   }
-  // The silo takes whom its owner has admitted, and nobody else.
+  // The silo accepts only tenants that its owner has admitted.
   yield* PgSilo.admit(acme).pipe(Effect.provide(silo.client, { local: true }))
 
   const Store = Repository.layer.pipe(

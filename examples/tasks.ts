@@ -1,17 +1,17 @@
 /**
- * Tasks of two tenants, in memory: create, complete, and see that each tenant has its own log.
+ * Tasks of two tenants in memory: creating, completing, and a log of its own for each tenant.
  *
  *     npx tsx examples/tasks.ts
  */
 import { Console, Effect, Layer, Result, Schema, Stream } from "effect"
-import { Aggregate, EventStore, MemoryStorage, Repository, Tenant } from "effect-eventsourcing"
+import { Aggregate, EventSourcing, EventStore, MemoryStorage, Repository, Tenant } from "effect-eventsourcing"
 
-// Events: what can happen to a task. Any tagged schema is an event.
+// Events: any tagged schema is one.
 
 const TaskCreated = Schema.TaggedStruct("TaskCreated", { title: Schema.NonEmptyString })
 const TaskCompleted = Schema.TaggedStruct("TaskCompleted", {})
 
-// Fold: what a task is, and how each event changes it.
+// Fold: the state of a task, and its change by each event.
 
 const TaskState = Schema.Struct({
   title: Schema.String,
@@ -28,8 +28,8 @@ const Task = Aggregate.make(
   }
 )
 
-// Decisions: which events a command leads to, given the state. None, if it has been carried out before: a client
-// that lost the answer may just ask again.
+// Decisions: the events of a command, given the state. A repeated command yields none, so a client that lost the answer may
+// simply ask again.
 
 class TaskExists extends Schema.TaggedError<TaskExists>()("TaskExists", { title: Schema.String }) {}
 class TaskMissing extends Schema.TaggedError<TaskMissing>()("TaskMissing", {}) {}
@@ -44,7 +44,7 @@ const complete = (task: TaskState) => {
   return Result.succeed(task.status === "open" ? [TaskCompleted.make({})] : [])
 }
 
-// Program: it has `CurrentTenant` in its requirements, and does not compile until somebody says which tenant.
+// Program: it requires `CurrentTenant`, and does not compile until a tenant is provided.
 
 const createTask = Effect.fn("createTask")(function* (title: string) {
   const repository = yield* Repository.Repository
@@ -83,7 +83,7 @@ const program = Effect.gen(function* () {
   yield* Console.log("Events for Tenant B:")
   for (const event of eventsB) yield* Console.log(`  ${event.eventType}`)
 
-  // Looking across tenants takes another capability, with a name and a reason that are kept in an audit trail.
+  // Reading across tenants takes another capability, whose actor and reason are recorded.
   const store = yield* EventStore.EventStore
   const total = yield* store.tenants.pipe(
     Stream.runFold(
@@ -96,11 +96,9 @@ const program = Effect.gen(function* () {
   yield* Console.log(`Tenant A tasks: ${eventsA.length} events`)
   yield* Console.log(`Tenant B tasks: ${eventsB.length} events`)
 
-  // To Tenant B, a task of Tenant A is one that nobody has: it gets the same answer for an id that does not exist.
+  // To Tenant B, a task of Tenant A does not exist: it gets the same answer as for an unused id.
   const refusal = yield* completeTask(guide).pipe(Tenant.provide(tenantB), Effect.flip)
   if (refusal._tag !== "TaskMissing") return yield* refusal
 })
 
-const Store = Repository.layer.pipe(Layer.provideMerge(EventStore.layer), Layer.provide(MemoryStorage.layer))
-
-Effect.runPromise(program.pipe(Effect.provide(Store)))
+Effect.runPromise(program.pipe(Effect.provide(EventSourcing.layer.pipe(Layer.provide(MemoryStorage.layer)))))

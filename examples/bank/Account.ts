@@ -1,7 +1,7 @@
 /**
- * A bank account: what can happen to one, how that changes it, and what may happen next.
+ * A bank account: its events, its state, and its decisions.
  *
- * What it will not do: convert currencies. Amounts are in cents, and whole.
+ * Not covered: currencies. Amounts are whole cents.
  */
 import { Effect, Result, Schema } from "effect"
 import { Aggregate, EventStore, Repository } from "effect-eventsourcing"
@@ -43,7 +43,7 @@ export const Account = Aggregate.make(
 
 // Decisions
 
-/** Raised when the account belongs to somebody already. */
+/** Raised when the account already belongs to another owner. */
 export class AccountTaken extends Schema.TaggedError<AccountTaken>()("AccountTaken", {
   owner: Schema.String
 }) {}
@@ -51,13 +51,13 @@ export class AccountTaken extends Schema.TaggedError<AccountTaken>()("AccountTak
 /** Raised when money is moved to or from an account that is not open. */
 export class AccountNotOpen extends Schema.TaggedError<AccountNotOpen>()("AccountNotOpen", {}) {}
 
-/** Raised when there is not enough on the account. */
+/** Raised when the balance is too low. */
 export class Overdrawn extends Schema.TaggedError<Overdrawn>()("Overdrawn", {
   balance: Schema.Int,
   amount: Schema.Int
 }) {}
 
-/** Raised when an account is closed that has money on it. */
+/** Raised when an account with money on it is to be closed. */
 export class AccountNotEmpty extends Schema.TaggedError<AccountNotEmpty>()("AccountNotEmpty", {
   balance: Schema.Int
 }) {}
@@ -69,11 +69,11 @@ export const open = (owner: string) => (account: AccountState) => {
   return Result.fail(new AccountTaken({ owner: account.owner ?? "" }))
 }
 
-/** Pays in. */
+/** Pays money in. */
 export const deposit = (amount: number) => (account: AccountState) =>
   account.status === "open" ? Result.succeed([Deposited.make({ amount })]) : Result.fail(new AccountNotOpen())
 
-/** Pays out what is there, and no more. */
+/** Pays money out, up to the balance. */
 export const withdraw =
   (amount: number) =>
   (
@@ -96,7 +96,7 @@ export const close = (account: AccountState) => {
 
 // Service
 
-/** Opens an account with its first money on it. */
+/** Opens an account with a first deposit. */
 export const openWith = Effect.fn("openWith")(function* (id: string, owner: string, amount: number) {
   const repository = yield* Repository.Repository
   yield* repository.execute(Account, id, open(owner))
@@ -104,7 +104,7 @@ export const openWith = Effect.fn("openWith")(function* (id: string, owner: stri
   return state.balance
 })
 
-/** Moves money from one account to another of the same bank: both are changed, or none. */
+/** Moves money between two accounts of the same bank. Both change, or neither. */
 export const transfer = Effect.fn("transfer")(function* (from: string, to: string, amount: number) {
   const repository = yield* Repository.Repository
   const store = yield* EventStore.EventStore
@@ -118,7 +118,7 @@ export const transfer = Effect.fn("transfer")(function* (from: string, to: strin
   ])
 })
 
-/** What is on an account. */
+/** The balance of an account. */
 export const balanceOf = Effect.fn("balanceOf")(function* (id: string) {
   const repository = yield* Repository.Repository
   const { state } = yield* repository.load(Account, id)

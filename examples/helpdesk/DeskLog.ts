@@ -8,34 +8,34 @@ import { readFile } from "node:fs/promises"
 import { eventIdOf, tenantIdOf } from "./ids.ts"
 import type * as Ticket from "./Ticket.ts"
 
-/** An entry, and the line that it stands in. */
+/** An entry with its line number. */
 export interface Entry extends Ticket.Entry {
   readonly line: number
 }
 
-/** A customer, who is a tenant, and the entries about each of its cases, in the order of the log. */
+/** A customer, who is a tenant, with the entries of each of its cases in the order of the log. */
 export interface Customer {
   readonly name: string
   readonly tenantId: Tenant.TenantId
   readonly cases: ReadonlyMap<string, ReadonlyArray<Entry>>
 }
 
-/** A line that is left out, and why. */
+/** A line that is left out, with the reason. */
 export interface Problem {
   readonly line: number
   readonly problem: string
 }
 
-/** What a log contains. */
+/** The contents of a log. */
 export interface DeskLog {
-  /** How many entries there are. */
+  /** Number of entries. */
   readonly entries: number
   readonly customers: ReadonlyArray<Customer>
   /** Lines that are not entries. */
   readonly broken: ReadonlyArray<Problem>
 }
 
-/** Raised when a file is not the log of a help desk, or cannot be read. */
+/** Raised when a file cannot be read or is not the log of a help desk. */
 export class LogUnreadable extends Schema.TaggedError<LogUnreadable>()("LogUnreadable", {
   path: Schema.String,
   problem: Schema.String
@@ -64,7 +64,7 @@ const activities = {
 
 const isActivity = (text: string): text is keyof typeof activities => Object.hasOwn(activities, text)
 
-/** Real times of the years 1 to 9999: `Date` would take a 31st of February for a day in March. */
+/** Real times of the years 1 to 9999: `Date` would read a 31st of February as a day in March. */
 const isTime = (text: string): boolean => {
   const time = new Date(text)
   if (Number.isNaN(time.getTime()) || !/^(?!0000)\d{4}-/.test(text)) return false
@@ -80,7 +80,7 @@ const Text = Schema.String.check(
 const Row = Schema.Struct({
   customer: Text,
   case: Text,
-  activity: Text.pipe(Schema.refine(isActivity, { message: "is none of the activities of the desk" })),
+  activity: Text.pipe(Schema.refine(isActivity, { message: "is not an activity of the desk" })),
   resource: Text,
   timestamp: Text.check(
     Schema.makeFilter(isTime, { message: "is not a time like 2010-01-13T08:40:25Z" })
@@ -97,7 +97,7 @@ const Row = Schema.Struct({
 
 interface Row {
   readonly line: number
-  /** The texts in its columns, in the order of the schema. */
+  /** The texts of its columns, in the order of the schema. */
   readonly texts: ReadonlyArray<string>
   readonly values: typeof Row.Type
 }
@@ -106,13 +106,13 @@ const columns = Object.keys(Row.fields)
 const decodeRow = SchemaParser.decodeUnknownResult(Row)
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
 
-/** Splits a line. An entry has one line: so quotes that do not fit together spoil that line alone. */
+/** Splits a line. An entry has one line, so unbalanced quotes spoil only that line. */
 const split = (line: string): Result.Result<ReadonlyArray<string>, string> =>
   line.includes('"')
-    ? Result.try({ try: () => parse(line)[0] ?? [], catch: () => "its quotes do not fit together" })
+    ? Result.try({ try: () => parse(line)[0] ?? [], catch: () => "its quotes are not balanced" })
     : Result.succeed(line.split(","))
 
-/** The row in a line, or what is wrong with it. */
+/** The row in a line, or its problem. */
 const rowIn = (line: number, text: string, names: ReadonlyArray<string>): Result.Result<Row, string> =>
   Result.gen(function* () {
     const fields = yield* split(text)
@@ -139,7 +139,7 @@ const groupBy = <A>(items: Iterable<A>, keyOf: (item: A) => string): Map<string,
   return groups
 }
 
-/** A customer with its rows. The same rows, read again, are the same entries. */
+/** A customer with its rows. The same rows give the same entries when they are read again. */
 const customerOf = (name: string, rows: ReadonlyArray<Row>): Customer => {
   const tenantId = tenantIdOf(name)
   const occurrences = new Map<string, number>()
@@ -174,7 +174,7 @@ const customerOf = (name: string, rows: ReadonlyArray<Row>): Customer => {
   return { name, tenantId, cases }
 }
 
-/** What is in the text of a log. */
+/** Parses the text of a log. */
 const parseLog = (path: string, text: string): Result.Result<DeskLog, LogUnreadable> => {
   const [header = "", ...lines] = text.replace(/^\uFEFF/, "").split(/\r\n|\n|\r/)
   const names = Result.getOrElse(split(header), (): ReadonlyArray<string> => [])
@@ -203,7 +203,7 @@ const parseLog = (path: string, text: string): Result.Result<DeskLog, LogUnreada
 const problems: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file",
   EISDIR: "it is a directory",
-  EACCES: "it may not be read"
+  EACCES: "it is not readable"
 }
 
 const problemOf = (error: unknown): string => {
@@ -218,7 +218,7 @@ export const read = (path: string): Effect.Effect<DeskLog, LogUnreadable> =>
     catch: (error) => new LogUnreadable({ path, problem: problemOf(error) })
   }).pipe(Effect.flatMap((text) => Effect.fromResult(parseLog(path, text))))
 
-/** Cases that occur under several customers, with these. They have nothing in common but the name. */
+/** Case names that several customers use, with these customers. The cases share nothing but the name. */
 export const sharedNames = (log: DeskLog): ReadonlyMap<string, ReadonlyArray<string>> => {
   const customers = new Map<string, Array<string>>()
   for (const { name, cases } of log.customers) {

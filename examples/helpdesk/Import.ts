@@ -1,17 +1,17 @@
 /**
- * The import of a desk's log: customers are tenants, and side by side; what the entries of their cases mean is decided
- * in memory, and written in bulk.
+ * The import of a desk's log. Customers are tenants and are imported concurrently. The events of their cases are decided in
+ * memory and written in bulk.
  */
 import { Effect, Stream } from "effect"
 import { EventStore, type Repository, Tenant } from "effect-eventsourcing"
 import type { Customer, DeskLog, Problem } from "./DeskLog.ts"
 import * as Ticket from "./Ticket.ts"
 
-/** What became of a log. */
+/** The outcome of an import. */
 export interface Imported {
-  /** Entries that are new. */
+  /** Number of new entries. */
   readonly added: number
-  /** Entries that had been imported before. */
+  /** Number of entries that had been imported before. */
   readonly known: number
   /** Lines that break the rules of the desk. */
   readonly refused: ReadonlyArray<Problem>
@@ -61,17 +61,17 @@ const importCases = Effect.fn("importCases")(function* (cases: Customer["cases"]
   return { added: appended, known: total - appended - refused.length, refused }
 })
 
-/** Everything that can go wrong with the store meanwhile. */
+/** The errors of the store during an import. */
 type Failure = Repository.LoadError | EventStore.ImportError
 
-/** Imports a log, and tells after each customer how many entries it had. */
+/** Imports a log and reports the number of entries after each customer. */
 export const importLog = (
   log: DeskLog,
   onProgress: (entries: number) => Effect.Effect<void>
 ): Effect.Effect<Imported, Failure, EventStore.EventStore> => {
   const importCustomer = ({ cases, tenantId }: Customer) =>
     importCases(cases).pipe(
-      // Somebody else imports the same log: what they have written is known then.
+      // Another process imports the same log: its entries count as imported before.
       Effect.retry({
         while: (error) => error._tag === "ImportFailed" && error.reason._tag === "VersionConflict",
         times: 5

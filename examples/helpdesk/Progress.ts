@@ -1,9 +1,9 @@
 /**
- * A progress bar: one line that is drawn again and again on a terminal, and a few plain lines anywhere else.
+ * A progress bar: one line that is redrawn on a terminal, and a few plain lines elsewhere.
  */
 import { Effect } from "effect"
 
-/** Where it is shown. `process.stderr` is one. */
+/** The output of the bar, for example `process.stderr`. */
 export interface Display {
   readonly isTTY?: boolean | undefined
   readonly write: (text: string) => unknown
@@ -11,13 +11,13 @@ export interface Display {
 
 const width = 30
 
-/** A bar for so many things. It is called with the number of those that have been done since the last time. */
+/** A bar for a total. Call it with the number done since the last call. */
 export const make = (
   display: Display,
   total: number,
   unit: string
 ): ((done: number) => Effect.Effect<void>) => {
-  // On a terminal every percent shows; a log file wants less.
+  // A terminal shows every percent; a log file needs fewer lines.
   const steps = display.isTTY === true ? 100 : 4
   let done = 0
   let shown = 0

@@ -1,5 +1,5 @@
 /**
- * What the desk did for each customer, as the table of tickets has it.
+ * The report of the desk's work for each customer, from the table of tickets.
  */
 import { Effect } from "effect"
 import { type StoreError, Tenant } from "effect-eventsourcing"
@@ -14,7 +14,7 @@ export interface Line extends Numbers {
 
 const { compare } = new Intl.Collator("en", { numeric: true })
 
-/** A line for each customer, ordered by name. */
+/** The lines of all customers, ordered by name. */
 export const report = (
   customers: ReadonlyArray<Customer>
 ): Effect.Effect<
@@ -43,7 +43,7 @@ const total = (lines: ReadonlyArray<Line>): Line => {
   }
 }
 
-/** For people: the lines, and their sums. */
+/** The lines and their sums, for people. */
 export const toTable = (lines: ReadonlyArray<Line>): string => {
   const header = ["Customer", "Tickets", "Events", "Closed", "Open", "Waits"]
   const format = (line: Line) => [
@@ -66,7 +66,7 @@ export const toTable = (lines: ReadonlyArray<Line>): string => {
 
 const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
 
-/** For programs: the lines as CSV, as RFC 4180 has it. */
+/** The lines as CSV (RFC 4180), for programs. */
 export const toCsv = (lines: ReadonlyArray<Line>): string =>
   [
     ["customer", ...columns].join(","),

@@ -1,15 +1,15 @@
 /**
- * A ticket of a help desk: what has been entered about it into the desk's log, and what may be entered next.
+ * A ticket of a help desk: its entries in the desk's log, and the rules for further entries.
  *
- * What it will not do: judge by the clock. Who made an entry and when are the actor and the time of the event; the
- * rules look at the order of the entries alone.
+ * Not covered: rules about time. The author and the time of an entry are the actor and the time of the event; the rules look
+ * at the order of the entries only.
  */
 import { type DateTime, Result, Schema } from "effect"
 import { Aggregate, Event } from "effect-eventsourcing"
 
 // Events: one per activity of the desk.
 
-/** How the desk classifies a ticket. */
+/** The desk's classification of a ticket. */
 export const Classification = Schema.Struct({
   seriousness: Schema.String,
   seriousness2: Schema.String,
@@ -23,9 +23,9 @@ export const Classification = Schema.Struct({
 export type Classification = typeof Classification.Type
 
 const fields = {
-  /** The entry of the desk's log that says so. Its id is the event's id as well. */
+  /** The entry of the desk's log. Its id is also the event's id. */
   entry: Event.EventId,
-  /** The classification from here on, if it is not the one before. */
+  /** The new classification, if it has changed. */
   classification: Schema.optionalKey(Classification)
 }
 
@@ -39,7 +39,7 @@ const AnomalyResolved = Schema.TaggedStruct("AnomalyResolved", fields)
 const InterventionScheduled = Schema.TaggedStruct("InterventionScheduled", fields)
 const TicketResolved = Schema.TaggedStruct("TicketResolved", fields)
 const TicketClosed = Schema.TaggedStruct("TicketClosed", fields)
-// A few tickets come from a bug tracker, and have nothing but its verdicts.
+// A few tickets come from a bug tracker and have only its verdicts.
 const MarkedResolved = Schema.TaggedStruct("MarkedResolved", fields)
 const MarkedInvalid = Schema.TaggedStruct("MarkedInvalid", fields)
 const MarkedVerified = Schema.TaggedStruct("MarkedVerified", fields)
@@ -65,9 +65,9 @@ const events = [
 export type TicketEvent = (typeof events)[number]["Type"]
 export type Activity = TicketEvent["_tag"]
 
-// Fold: where a ticket stands, by the rules of the desk.
+// Fold: the status of a ticket, by the rules of the desk.
 
-/** Tickets are known by the name of their case, which is unique within a customer only. */
+/** Tickets are identified by the name of their case, which is unique within a customer only. */
 const CaseName = Schema.NonEmptyString.check(Schema.isMaxLength(255))
 
 const Status = Schema.Literals([
@@ -86,22 +86,22 @@ type Status = typeof Status.Type
 const TicketState = Schema.Struct({
   status: Status,
   classification: Schema.NullOr(Classification),
-  /** What has been recorded: so it is not recorded twice. */
+  /** The recorded entries, so that none is recorded twice. */
   entries: Schema.Array(Event.EventId)
 })
 export type TicketState = typeof TicketState.Type
 
 interface Rule {
-  /** Where a ticket must stand for an activity. */
+  /** The statuses that allow an activity. */
   readonly from: ReadonlyArray<Status>
-  /** Where it stands then. */
+  /** The status after the activity. */
   readonly to: Status
 }
 
 /**
- * The rules, found in four years of a real desk's log, and obeyed by all of its 4,587 tickets. Nothing is closed that was
- * not resolved right before; a closed ticket has to be taken in charge before anything else happens to it; and verdicts
- * of the bug tracker do not mix with the work of the desk.
+ * The rules, found in four years of a real desk's log and obeyed by all of its 4,587 tickets. A ticket is closed only right
+ * after it was resolved; a closed ticket must be taken in charge before anything else happens to it; and verdicts of the bug
+ * tracker do not mix with the work of the desk.
  */
 const rules: { readonly [A in Activity]: Rule } = {
   TicketInserted: { from: ["new"], to: "waiting" },
@@ -128,7 +128,7 @@ export const Ticket = Aggregate.make(
     initial: { status: "new", classification: null, entries: [] },
     events
   },
-  // One function over all events, as they all do the same. The other examples have a handler per event.
+  // One function over all events, because all have the same effect. The other examples have a handler per event.
   (state, event) => ({
     status: rules[event._tag].to,
     classification: event.classification ?? state.classification,
@@ -160,7 +160,7 @@ export class EntryRefused extends Schema.TaggedError<EntryRefused>()("EntryRefus
 
 const sameClassification = Schema.toEquivalence(Schema.NullOr(Classification))
 
-/** What one entry means for a ticket. */
+/** Decides on one entry of a ticket. */
 const decide = (ticket: TicketState, entry: Entry): Result.Result<TicketEvent, EntryRefused> => {
   const { id, activity, classification } = entry
   if (!rules[activity].from.includes(ticket.status)) {
@@ -173,13 +173,13 @@ const decide = (ticket: TicketState, entry: Entry): Result.Result<TicketEvent, E
   )
 }
 
-/** What entries mean for a ticket. */
+/** The outcome of entries for a ticket. */
 export interface Admitted {
   readonly events: ReadonlyArray<Event.NewEvent<TicketEvent>>
   readonly refused: ReadonlyArray<EntryRefused>
 }
 
-/** Takes entries into a ticket, in their order, all that the rules allow. Those it has already mean nothing new. */
+/** Adds entries to a ticket in their order, as far as the rules allow. Entries that it already has yield no events. */
 export const admit = (entries: ReadonlyArray<Entry>, ticket: TicketState): Admitted => {
   const admitted: Array<Event.NewEvent<TicketEvent>> = []
   const refused: Array<EntryRefused> = []

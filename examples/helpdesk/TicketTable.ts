@@ -1,5 +1,5 @@
 /**
- * A table of the tickets of each customer, which a projection fills from the events.
+ * A table of each customer's tickets, filled by a projection.
  */
 import { Duration, Effect, Layer } from "effect"
 import {
@@ -16,14 +16,14 @@ import { SqlClient, type SqlError } from "effect/sql"
 import type { Customer } from "./DeskLog.ts"
 import * as Ticket from "./Ticket.ts"
 
-/** Customers that are asked about at the same time. */
+/** Number of customers that are queried at the same time. */
 const concurrency = 16
 
 // Table
 
 const migration = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  // Imports may start at the same time: one makes the table, the others wait for it.
+  // Imports may start at the same time: one creates the table, the others wait.
   yield* sql`select pg_advisory_xact_lock(hashtext('examples/helpdesk'))`
   const tables = yield* sql`select where to_regclass('helpdesk_tickets') is not null`
   if (tables.length > 0) return
@@ -40,8 +40,8 @@ const migration = Effect.gen(function* () {
 })
 
 /**
- * Makes the table, once, as the owner of the database. Registered as a read model, it shows and takes the rows of one
- * tenant at a time, whatever the SQL of a handler or of a query says.
+ * Creates the table once, as the owner of the database. As a registered read model it shows and accepts only the rows of the
+ * bound tenant, whatever the SQL of a handler or a query says.
  */
 export const layer: Layer.Layer<never, SqlError.SqlError, SqlClient.SqlClient> = Layer.effectDiscard(
   SqlClient.SqlClient.use((sql) => sql.withTransaction(migration))
@@ -69,8 +69,8 @@ const count =
 const entry = count({})
 
 /**
- * What the desk did about each ticket. A handler runs in the transaction that also says how far the projection has come:
- * so each event is counted once, also when the import is killed in the middle and started again.
+ * Counts the desk's work on each ticket. A handler runs in the transaction that also moves the projection's checkpoint, so each
+ * event counts once, even if the import is killed and started again.
  */
 export const TicketTable = Projection.make(
   "helpdesk-tickets",
@@ -102,12 +102,12 @@ export interface Numbers {
   /** Tickets that have been closed, even if they have been taken in charge again since. */
   readonly closed: number
   readonly open: number
-  /** How often a ticket was put on wait. */
+  /** Number of times a ticket was put on wait. */
   readonly waits: number
 }
 
 const selectNumbers = SqlClient.SqlClient.use(
-  // The rows are those of the current tenant: the database sees to that.
+  // The database shows only the rows of the current tenant.
   (sql) => sql<Numbers>`
     select count(*)::integer as tickets, coalesce(sum(events), 0)::integer as events,
       count(*) filter (where closed)::integer as closed, count(*) filter (where not closed)::integer as open,
@@ -117,7 +117,7 @@ const selectNumbers = SqlClient.SqlClient.use(
 
 const nothing: Numbers = { tickets: 0, events: 0, closed: 0, open: 0, waits: 0 }
 
-/** The numbers of the current tenant, as far as its events are in the table. */
+/** The numbers of the current tenant, from the events that are in the table. */
 export const numbers: Effect.Effect<
   Numbers,
   SqlError.SqlError | StoreError.ReadError | StoreError.OutcomeUnknown,
@@ -126,17 +126,17 @@ export const numbers: Effect.Effect<
 
 // Lag
 
-/** How far the table is behind the logs. */
+/** The lag of the table behind the logs. */
 export interface Lag {
-  /** Events that there are. */
+  /** Number of all events. */
   readonly total: number
-  /** Events that are not in the table yet, by customer. */
+  /** Number of events that are not in the table yet, by customer. */
   readonly behind: ReadonlyMap<Customer, number>
-  /** How long the oldest of them has been waiting. */
+  /** Age of the oldest of them. */
   readonly time: Duration.Duration
 }
 
-/** How far the table is behind the logs of customers. */
+/** The lag of the table behind the logs of customers. */
 export const lag = (
   customers: ReadonlyArray<Customer>
 ): Effect.Effect<Lag, StoreError.ReadError, ProjectionManager.ProjectionManager> =>
@@ -158,7 +158,7 @@ export const lag = (
     }))
   )
 
-/** Waits until everything in the logs of customers is in the table, and tells after each how many events that were. */
+/** Waits until the table contains the logs of customers, and reports the number of events after each customer. */
 export const catchUp = (
   { behind }: Lag,
   onProgress: (events: number) => Effect.Effect<void>

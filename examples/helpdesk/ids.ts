@@ -12,13 +12,13 @@ const uuidOf = (namespace: string, name: string): string => {
   return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")
 }
 
-/** Made up for this program, once. */
+/** A namespace generated for this program. */
 const namespace = "0b7d1c7e-3c0e-4f4b-9d0a-6f3f4c1d2a5e"
 
-/** The tenant of a customer, who is known by name only. */
+/** The tenant of a customer, derived from the customer's name. */
 export const tenantIdOf = (customer: string): Tenant.TenantId =>
   Tenant.TenantId.make(uuidOf(namespace, customer))
 
-/** The id of the event that comes from a row of a tenant's log, when the row occurs for the n-th time. */
+/** The event id of the n-th occurrence of a row in a tenant's log. */
 export const eventIdOf = (tenantId: Tenant.TenantId, row: string, occurrence: number): Event.EventId =>
   Event.EventId.make(uuidOf(tenantId, `${row} ${occurrence}`))

@@ -82,7 +82,7 @@ describe("examples/admin.ts", () => {
         const nobody = yield* admin("audit")
         assert.deepStrictEqual(
           [nobody.status, nobody.errors],
-          [2, "--actor and --reason are on record, and have no default\n"]
+          [2, "--actor and --reason are recorded and have no default\n"]
         )
 
         // The role of the administrator's program is not one for tenants' work.

@@ -7,10 +7,10 @@ describe("examples/evolution.ts", () => {
     assert.strictEqual(errors, "")
     assert.strictEqual(status, 0)
     assert.deepStrictEqual(output.split("\n"), [
-      "2024: Ada's order is placed in euros, and viewed, and her contact changes",
-      "2025: Ada's order is of 1200 cents",
-      "2025: it is sent, and Bob's is placed in cents",
-      "Today: what is stored …",
+      "2024: Ada's order is placed in euros and viewed, and her contact changes",
+      "2025: Ada's order is read as 1200 cents",
+      "2025: her order is sent, and Bob's is placed in cents",
+      "Today: the stored events …",
       '  1. version 1 of {"_tag":"OrderPlaced","customer":"Ada","euros":12}',
       '  2. version 1 of {"_tag":"OrderViewed"}',
       '  3. version 1 of {"_tag":"ContactChanged","street":"Main Street 1","phone":"555-0100"}',
@@ -19,7 +19,7 @@ describe("examples/evolution.ts", () => {
       '  6. version 2 of {"_tag":"OrderPlaced","customer":"Bob","cents":995}',
       '  7. version 1 of {"_tag":"PhoneChanged","phone":"555-0199"}',
       '  8. version 3 of {"_tag":"OrderPlaced","customer":"Ada","total":{"cents":2000,"currency":"USD"}}',
-      "… and what is read of it:",
+      "… and the events that they are read as:",
       '  1. {"_tag":"OrderPlaced","customer":"Ada","total":{"cents":1200,"currency":"EUR"}}',
       '  3. {"_tag":"AddressChanged","street":"Main Street 1"}',
       '  3. {"_tag":"PhoneChanged","phone":"555-0100"}',

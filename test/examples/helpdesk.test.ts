@@ -90,11 +90,11 @@ describe("examples/helpdesk.ts", () => {
       `10 lines left out:
   line 3: timestamp is not a time like 2010-01-13T08:40:25Z
   line 4: timestamp is not a time like 2010-01-13T08:40:25Z
-  line 5: activity is none of the activities of the desk
+  line 5: activity is not an activity of the desk
   line 6: it has 12 columns instead of 13
   line 7: it has 14 columns instead of 13
   line 8: resource is empty
-  line 9: its quotes do not fit together
+  line 9: its quotes are not balanced
   line 11: resource contains U+0000
   line 13: TicketClosed is not possible on a ticket that is waiting
   line 17: SeriousnessAssigned is not possible on a ticket that is closed
