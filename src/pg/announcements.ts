@@ -2,6 +2,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Clock, Context, Effect, Latch, PubSub, Schedule, type Scope, Stream } from "effect"
 import type { SqlClient } from "effect/sql"
+import * as listener from "./listener.ts"
 import { perClient } from "./perClient.ts"
 import * as PgTenant from "./PgTenant.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -61,13 +62,16 @@ const makeShared = Effect.fnUntraced(function* (
   // The embedded database has no second connection to listen on.
   const listen =
     isPgClient(sql) && sql.config.stream === undefined
-      ? Stream.unwrap(Effect.map(sql.listen(channel), Stream.fromQueue)).pipe(
-          // Before and after a lost connection something may have been missed.
-          Stream.onStart(Effect.sync(() => PubSub.publishUnsafe(grown, undefined))),
-          Stream.runForEach(() => Effect.sync(() => PubSub.publishUnsafe(grown, undefined))),
-          Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])),
-          Effect.forkIn(scope)
-        )
+      ? listener
+          .listen(
+            sql,
+            channel,
+            Effect.sync(() => PubSub.publishUnsafe(grown, undefined))
+          )
+          .pipe(
+            Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])),
+            Effect.forkIn(scope)
+          )
       : Effect.void
   const listenOnce = yield* Effect.cached(listen)
 

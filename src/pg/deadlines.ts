@@ -118,3 +118,33 @@ export const onConnection = <A>(
       })
     })
   )
+
+/**
+ * Runs an effect in a fiber of its own, and fails if there is no answer in time. Neither that nor an interruption waits for
+ * the effect to end.
+ */
+export const within = <A>(
+  millis: number,
+  effect: Effect.Effect<A, SqlError.SqlError>
+): Effect.Effect<A, SqlError.SqlError> =>
+  Effect.withFiber(({ context }) =>
+    Effect.callback<A, SqlError.SqlError>((resume) => {
+      const worker = Effect.runForkWith(context)(effect)
+      const leave = (): void => {
+        clearTimeout(timer)
+        worker.interruptUnsafe()
+      }
+      const timer =
+        millis === Infinity
+          ? undefined
+          : setTimeout(() => {
+              resume(Effect.fail(noAnswer(true, millis)))
+              leave()
+            }, millis)
+      worker.addObserver((exit) => {
+        clearTimeout(timer)
+        resume(exit)
+      })
+      return Effect.sync(leave)
+    })
+  )

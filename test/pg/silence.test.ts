@@ -1,8 +1,9 @@
 /** A connection on which packets vanish: whoever waits is answered, and nobody else waits with it. */
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Fiber } from "effect"
+import { Duration, Effect, Fiber, Stream } from "effect"
 import * as Event from "../../src/domain/Event.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
+import { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import { as, log, texts, write } from "../../src/testing/isolation/kit.ts"
 import { servers } from "../support/Databases.ts"
@@ -93,6 +94,49 @@ for (const server of servers) {
           yield* held
         })
       )
+    )
+
+    for (const statement of ["LISTEN", "select 1"]) {
+      it.effect(`for notifications, at ${statement}, is given up, and another one listens`, () =>
+        throughProxy(
+          Effect.fnUntraced(function* (proxy) {
+            const { outside } = yield* TenantDatabase
+            const { changes } = yield* EventStorage
+            const { held } = proxy.hold(statement, "before")
+            let heard = 0
+            const listening = yield* changes.pipe(
+              Stream.runForEach(() => Effect.sync(() => heard++)),
+              Effect.forkChild
+            )
+            yield* held
+            const notified = Effect.gen(function* () {
+              const before = heard
+              yield* outside("select pg_notify('eventsourcing', '')")
+              yield* Effect.sleep("20 millis")
+              return heard > before
+            })
+            yield* Effect.repeat(notified, { until: (done) => done })
+            yield* Fiber.interrupt(listening)
+          }),
+          "150 millis"
+        )
+      )
+    }
+
+    it.effect("for notifications does not keep the store from closing", () =>
+      Effect.gen(function* () {
+        const began = yield* throughProxy(
+          Effect.fnUntraced(function* (proxy) {
+            const { changes } = yield* EventStorage
+            const { held } = proxy.hold("LISTEN", "before")
+            yield* Effect.forkChild(Stream.runDrain(changes))
+            yield* held
+            return Date.now()
+          }),
+          "1 minute"
+        )
+        assert.isBelow(Date.now() - began, 2_000)
+      })
     )
   })
 }

@@ -1,0 +1,42 @@
+/** Hearing notifications: on a connection beside the pool, which is asked now and then if it is still there. */
+import { type PgClient, PgConnection } from "@effect/sql-pg"
+import { Effect, Exit, Queue, Scope } from "effect"
+import type { SqlError } from "effect/sql"
+import { deadlineOf, within } from "./deadlines.ts"
+
+/** From one question to the next, in milliseconds, unless the deadline for silence is shorter. */
+const interval = 30_000
+
+/**
+ * Runs an effect for each notification on a channel, and once when it listens. Fails when the connection is lost, or does
+ * not answer within the deadline for silence.
+ */
+export const listen = (
+  sql: PgClient.PgClient,
+  channel: string,
+  heard: Effect.Effect<void>
+): Effect.Effect<never, SqlError.SqlError> =>
+  Effect.withFiber(({ context }) => {
+    const millis = deadlineOf(context, sql)
+    return Effect.acquireUseRelease(
+      Effect.sync(() => ({ connection: Scope.makeUnsafe(), listening: Scope.makeUnsafe() })),
+      (scopes) =>
+        Effect.gen(function* () {
+          const connection = yield* within(
+            millis,
+            Scope.provide(PgConnection.make({ ...sql.config, multiplex: false }), scopes.connection)
+          )
+          const pinned = yield* Scope.provide(connection.pin, scopes.connection)
+          const queue = yield* within(millis, Scope.provide(pinned.listen(channel), scopes.listening))
+          yield* heard
+          const hearing = Effect.forever(Effect.andThen(Queue.take(queue), heard))
+          const asking = Effect.forever(
+            Effect.andThen(Effect.sleep(Math.min(interval, millis)), within(millis, pinned.query("select 1")))
+          )
+          return yield* Effect.raceFirst(hearing, asking)
+        }),
+      // In this order: on a connection that is closed nobody sends an UNLISTEN, and waits for its answer.
+      (scopes) =>
+        Effect.andThen(Scope.close(scopes.connection, Exit.void), Scope.close(scopes.listening, Exit.void))
+    )
+  })
