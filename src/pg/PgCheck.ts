@@ -4,6 +4,7 @@
  */
 import { Effect, Schedule, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import { guarded } from "./deadlines.ts"
 import * as pgError from "./sqlErrors.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { lowestSchema, schemaNumber } from "./schemaNumber.ts"
@@ -64,8 +65,11 @@ const missing = new Set(["3F000", "42883", "42501"])
 export const schema: Effect.Effect<void, SchemaOutdated | StorageUnavailable, SqlClient.SqlClient> =
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    const rows = yield* sql<{ applied: number; lowestProgram: number }>`
-      select eventsourcing.schema_version() as applied, eventsourcing.lowest_program() as "lowestProgram"`.pipe(
+    const rows = yield* guarded(
+      sql,
+      sql<{ applied: number; lowestProgram: number }>`
+        select eventsourcing.schema_version() as applied, eventsourcing.lowest_program() as "lowestProgram"`
+    ).pipe(
       Effect.catchIf(
         (error) => missing.has(pgError.sqlState(error) ?? ""),
         () => Effect.succeed([])
@@ -84,7 +88,10 @@ export const schema: Effect.Effect<void, SchemaOutdated | StorageUnavailable, Sq
 export const isolation: Effect.Effect<void, IsolationImpaired | StorageUnavailable, SqlClient.SqlClient> =
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    const problems = yield* sql<{ problem: string; remedy: string }>`
-      select problem, remedy from eventsourcing.isolation_problems()`.pipe(Effect.mapError(unavailable))
+    const problems = yield* guarded(
+      sql,
+      sql<{ problem: string; remedy: string }>`
+        select problem, remedy from eventsourcing.isolation_problems()`
+    ).pipe(Effect.mapError(unavailable))
     if (problems.length > 0) return yield* new IsolationImpaired({ problems })
   }).pipe(patiently)

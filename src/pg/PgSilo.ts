@@ -8,6 +8,7 @@ import { layer as reactivity } from "effect/reactivity/Reactivity"
 import { SqlClient, SqlError } from "effect/sql"
 import { layerPer } from "../internal/layerPer.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
+import { guarded } from "./deadlines.ts"
 import * as pgError from "./sqlErrors.ts"
 import * as pgRoutedClient from "./routedClient.ts"
 import * as routedEvents from "../routed/events.ts"
@@ -92,10 +93,11 @@ const checkIdentity = (
 ): Effect.Effect<void, PlacementMismatch | StorageUnavailable, SqlClient.SqlClient> =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    const rows = yield* sql<Identity>`
-      select placement, here, dedicated, closed from eventsourcing.list_placements()`.withoutTransform.pipe(
-      Effect.mapError((error) => pgError.toUnavailable("check the database", error))
-    )
+    const rows = yield* guarded(
+      sql,
+      sql<Identity>`
+        select placement, here, dedicated, closed from eventsourcing.list_placements()`.withoutTransform
+    ).pipe(Effect.mapError((error) => pgError.toUnavailable("check the database", error)))
     const own = rows.find(({ here }) => here)
     const found = own?.placement ?? null
     const refuse = (reason: string) => new PlacementMismatch({ placement, found, reason })
@@ -201,7 +203,7 @@ const owner = (
   operation: string,
   run: (sql: SqlClient.SqlClient) => Effect.Effect<unknown, SqlError.SqlError>
 ): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
-  Effect.flatMap(SqlClient.SqlClient, run).pipe(
+  Effect.flatMap(SqlClient.SqlClient, (sql) => guarded(sql, run(sql))).pipe(
     Effect.mapError((error) => pgError.toUnavailable(operation, error)),
     Effect.asVoid
   )

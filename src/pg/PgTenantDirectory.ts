@@ -5,6 +5,7 @@ import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { layerPer } from "../internal/layerPer.ts"
 import { checkedTenant } from "../domain/currentTenant.ts"
+import { guarded } from "./deadlines.ts"
 import * as pgError from "./sqlErrors.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { AllTenants, type TenantId } from "../domain/Tenant.ts"
@@ -112,7 +113,9 @@ export const layer: Layer.Layer<
 
 /** Makes a database known that tenants can be placed in, as the owner of the database with the directory. */
 export const add = (placement: string): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
-  Effect.flatMap(SqlClient.SqlClient, (sql) => sql`select eventsourcing.add_placement(${placement})`).pipe(
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    guarded(sql, sql`select eventsourcing.add_placement(${placement})`)
+  ).pipe(
     Effect.mapError((error) => pgError.toUnavailable("add a placement", error)),
     Effect.asVoid
   )

@@ -120,6 +120,21 @@ export const onConnection = <A>(
   )
 
 /**
+ * Runs statements of a client: in the open transaction, which has its own deadline, or like {@link onConnection}.
+ */
+export const guarded = <A>(
+  sql: SqlClient.SqlClient,
+  statements: Effect.Effect<A, SqlError.SqlError>
+): Effect.Effect<A, SqlError.SqlError> =>
+  Effect.withFiber(({ context }) =>
+    Context.getOrUndefined(context, sql.transactionService) === undefined
+      ? onConnection(sql, (connection) =>
+          Effect.provideService(statements, sql.transactionService, [connection, 0])
+        )
+      : statements
+  )
+
+/**
  * Runs an effect in a fiber of its own, and fails if there is no answer in time. Neither that nor an interruption waits for
  * the effect to end.
  */

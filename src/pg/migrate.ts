@@ -2,7 +2,9 @@
 import { Cause, Duration, Effect, Result, Schedule, Schema } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { createHash } from "node:crypto"
+import { guarded, Silence } from "./deadlines.ts"
 import type { SqlFile } from "./sqlFiles.ts"
+import { isLostCommit, withTransaction } from "./transactions.ts"
 
 /**
  * Raised when the schema cannot be applied. Nothing has been changed then.
@@ -34,6 +36,11 @@ export interface MigrateOptions {
   readonly lockTimeout?: Duration.Input | undefined
   /** The time for which all is tried again while others hold locks: 5 minutes unless given. */
   readonly retryFor?: Duration.Input | undefined
+  /**
+   * The longest wait for the answer to a statement, after which the connection is closed: 10 minutes more than `retryFor`
+   * unless given. Building an index has to be done by then.
+   */
+  readonly silence?: Duration.Input | undefined
 }
 
 /** The table of the files that have been applied. */
@@ -81,8 +88,18 @@ const advice = (code: string | undefined, hint: string | undefined): string => {
   return "Nothing was changed. Remove the cause and run the migrations again."
 }
 
+/** The SQLSTATE of a transaction that may have been committed. */
+const unknownOutcome = "08007"
+
 const describe = (error: SqlError.SqlError, file?: SqlFile): MigrationError => {
-  const { code, detail, hint, internalPosition, internalQuery, message } = serverError(error)
+  const {
+    code = isLostCommit(error) ? unknownOutcome : undefined,
+    detail,
+    hint,
+    internalPosition,
+    internalQuery,
+    message
+  } = serverError(error)
   const position = Number(internalPosition)
   const line =
     file !== undefined && internalQuery === file.sql && position > 0
@@ -125,27 +142,35 @@ const sha256 = ({ sql }: SqlFile): string => createHash("sha256").update(sql).di
 
 /** The number of the database's schema; 0 if it has none. */
 export const appliedNumber: Effect.Effect<number, MigrationError, SqlClient.SqlClient> =
-  SqlClient.SqlClient.use(
-    Effect.fnUntraced(function* (sql) {
-      const [found] = yield* sql<{ exists: boolean }>`
-        select pg_catalog.to_regprocedure('eventsourcing.schema_version()') is not null as exists`
-        .withoutTransform
-      if (found?.exists !== true) return 0
-      const [row] = yield* sql<{ number: number }>`
-        select eventsourcing.schema_version() as number`.withoutTransform
-      return row?.number ?? 0
-    })
+  SqlClient.SqlClient.use((sql) =>
+    guarded(
+      sql,
+      Effect.gen(function* () {
+        const [found] = yield* sql<{ exists: boolean }>`
+          select pg_catalog.to_regprocedure('eventsourcing.schema_version()') is not null as exists`
+          .withoutTransform
+        if (found?.exists !== true) return 0
+        const [row] = yield* sql<{ number: number }>`
+          select eventsourcing.schema_version() as number`.withoutTransform
+        return row?.number ?? 0
+      })
+    )
   ).pipe(Effect.mapError(toMigrationError))
 
 /** The files that the database lacks or has with another text. */
 const pending = Effect.fnUntraced(function* ({ files }: Target) {
   const sql = yield* SqlClient.SqlClient
-  const [found] = yield* sql<{ exists: boolean }>`
-    select pg_catalog.to_regclass(${table}) is not null as exists`.withoutTransform
-  const rows =
-    found?.exists === true
-      ? yield* sql<{ path: string; sha256: string }>`select path, sha256 from ${sql(table)}`.withoutTransform
-      : []
+  const rows = yield* guarded(
+    sql,
+    Effect.gen(function* () {
+      const [found] = yield* sql<{ exists: boolean }>`
+        select pg_catalog.to_regclass(${table}) is not null as exists`.withoutTransform
+      return found?.exists === true
+        ? yield* sql<{ path: string; sha256: string }>`select path, sha256 from ${sql(table)}`
+            .withoutTransform
+        : []
+    })
+  )
   const recorded = new Map(rows.map((row) => [row.path, row.sha256]))
   return files.filter((file) => {
     const known = recorded.get(file.path)
@@ -166,6 +191,8 @@ export const migrate = (
 ): Effect.Effect<ReadonlyArray<string>, MigrationError, SqlClient.SqlClient> => {
   const lockTimeout = Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "200 millis")))
   const retryFor = Duration.fromInputUnsafe(options.retryFor ?? "5 minutes")
+
+  const silence = Duration.fromInputUnsafe(options.silence ?? Duration.sum(retryFor, Duration.minutes(10)))
 
   const inTransaction = Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
@@ -191,7 +218,7 @@ export const migrate = (
     return changed.map(({ path }) => path)
   })
 
-  const attempt = SqlClient.SqlClient.use((sql) => sql.withTransaction(inTransaction)).pipe(
+  const attempt = SqlClient.SqlClient.use((sql) => withTransaction(sql)(inTransaction)).pipe(
     // Every statement must see what others have committed.
     Effect.provideService(SqlClient.BeginTransaction, "BEGIN ISOLATION LEVEL READ COMMITTED"),
     Effect.catchCause((cause): Effect.Effect<never, MigrationError> => {
@@ -221,6 +248,8 @@ export const migrate = (
       if (changed.length === 0) return []
     }
     return yield* attempt.pipe(
+      // Nobody answered the COMMIT: if it was done, there is nothing to do.
+      Effect.retry({ while: ({ code }) => code === unknownOutcome, times: 1 }),
       Effect.retry({
         while: isRace,
         schedule: Schedule.jittered(Schedule.exponential("20 millis", 1.5)),
@@ -233,7 +262,7 @@ export const migrate = (
         )
       })
     )
-  }).pipe(Effect.withSpan("PgMigrator.run"))
+  }).pipe(Effect.provideService(Silence, silence), Effect.withSpan("PgMigrator.run"))
 }
 
 const isUnexpected = (reason: Cause.Reason<unknown>): reason is Cause.Die | Cause.Interrupt =>

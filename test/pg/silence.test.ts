@@ -1,11 +1,18 @@
 /** A connection on which packets vanish: whoever waits is answered, and nobody else waits with it. */
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Fiber, Stream } from "effect"
+import { PgClient } from "@effect/sql-pg"
+import { Duration, Effect, Fiber, Layer, References, Stream } from "effect"
+import { SqlClient } from "effect/sql"
 import * as Event from "../../src/domain/Event.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
-import { as, log, texts, write } from "../../src/testing/isolation/kit.ts"
+import * as PgCheck from "../../src/pg/PgCheck.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
+import * as PgMigrator from "../../src/pg/PgMigrator.ts"
+import * as Projection from "../../src/projection/Projection.ts"
+import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
+import { as, log, Note, texts, write } from "../../src/testing/isolation/kit.ts"
 import { servers } from "../support/Databases.ts"
 import { make as makeProxy, type TcpProxy } from "../support/TcpProxy.ts"
 import { layerOn, type Store, TenantDatabase } from "../support/tenantDatabase.ts"
@@ -63,7 +70,7 @@ for (const server of servers) {
           yield* write("goes on").pipe(as(other))
           assert.deepStrictEqual(texts(yield* log().pipe(as(other))), ["goes on"])
         }),
-        "1 minute"
+        "1500 millis"
       )
     )
 
@@ -137,6 +144,85 @@ for (const server of servers) {
         )
         assert.isBelow(Date.now() - began, 2_000)
       })
+    )
+
+    it.effect("under a worker of projections does not stop it, and every event is handled once", () =>
+      Effect.forEach(
+        [
+          ["begin_projection", "before"],
+          ["advance_projection", "after"],
+          ["COMMIT", "after"]
+        ] as const,
+        ([statement, moment], at) =>
+          throughProxy(
+            Effect.fnUntraced(function* (proxy) {
+              const { outside } = yield* TenantDatabase
+              const tenant = yield* Tenant.generate
+              yield* write("first").pipe(as(tenant))
+              const { held } = proxy.hold(statement, moment)
+              const projection = Projection.make(
+                // not its name: the proxy would find it in other statements
+                `notes ${at}`,
+                { version: 1, aggregates: [Note] },
+                {
+                  Noted: (_event, { position, tenantId }) =>
+                    SqlClient.SqlClient.use(
+                      (sql) =>
+                        sql`insert into public.read_model values (${tenantId}, ${`${at} ${position}`}, 'handled')`
+                    )
+                }
+              )
+              yield* Layer.build(
+                ProjectionRunner.layer({
+                  projections: [projection],
+                  concurrency: 1,
+                  pollInterval: "10 millis",
+                  sweepInterval: "100 millis"
+                }).pipe(Layer.provide(PgStorage.layerWith({ announce: false })))
+              )
+              yield* held
+              yield* write("second", { expected: 1 }).pipe(as(tenant))
+              const handled = outside<{ id: string }>(
+                "select id from public.read_model where tenant_id = $1 and starts_with(id, $2)",
+                [tenant, `${at} `]
+              )
+              yield* handled.pipe(
+                Effect.tap(Effect.sleep("10 millis")),
+                Effect.repeat({ until: (rows) => rows.length === 2 })
+              )
+            }),
+            "200 millis"
+          ),
+        { concurrency: "unbounded", discard: true }
+      ).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
+    )
+
+    it.effect(
+      "under the check of the schema or the migrator fails instead of keeping the program from starting",
+      () =>
+        Effect.gen(function* () {
+          const { owner } = yield* TenantDatabase
+          const proxy = yield* makeProxy(owner)
+          const client = Layer.fresh(
+            PgClient.layer({ ...owner, host: "127.0.0.1", port: proxy.port, prepare: false })
+          )
+          const check = proxy.hold("lowest_program", "before")
+          // asked again, on another connection
+          yield* Effect.provide(PgCheck.schema, client)
+          yield* check.held
+          const migrator = proxy.hold("to_regclass", "before")
+          const error = yield* PgMigrator.runWith({ silence: "150 millis" }).pipe(
+            Effect.flip,
+            Effect.provide(client)
+          )
+          yield* migrator.held
+          assert.include(error.message, "did not answer for 150 ms")
+          assert.include(error.message, "run the migrations again")
+        }).pipe(
+          Effect.scoped,
+          Effect.provideService(PgTenant.Silence, Duration.millis(150)),
+          Effect.timeout("20 seconds")
+        )
     )
   })
 }
