@@ -4,8 +4,8 @@
 export const rooms = [
   "testing",
   "pg",
-  "projection",
   "http",
+  "projection",
   "routed",
   "memory",
   "store",

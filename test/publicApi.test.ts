@@ -92,6 +92,8 @@ describe("the public API", () => {
     expect(describeEntry(http)).toMatchInlineSnapshot(`
       "CorrelationId: CurrentCorrelationId fromHeaders header layer provide
       JwtResolver: JoseNotInstalled config layer layerConfig make | Key KeyAlgorithm Options SecretAlgorithm
+      Precondition: ETag IfMatch IfNoneMatch Tagged check etag expectedVersion fromRequest headers tagged | Headers
+      Problem: Conflict InternalServerError InvalidInput NotFound PreconditionFailed TooManyRequests Unavailable commandErrors fromError mapErrors queryErrors tooManyRequests unavailable | InternalServerError ProblemOf RetryOptions TooManyRequests Unavailable
       ProxyHeaderResolver: layer make | Options
       SubdomainResolver: layer make | Options
       TenantAccessError: CredentialMalformed CredentialMissing CredentialRejected RejectionReason StatedPlace TenantCheckUnavailable TenantContradicted TenantNotActive TenantNotKnown | RejectionReason TenantAccessError

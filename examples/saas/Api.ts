@@ -2,37 +2,9 @@
  * What the service offers over HTTP. Nothing here takes a tenant: it comes from the token.
  */
 import { Schema } from "effect"
-import { TenantMiddleware } from "effect-eventsourcing/http"
+import { Precondition, Problem, TenantMiddleware } from "effect-eventsourcing/http"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, OpenApi } from "effect/http-api"
 import { Line, OrderNotFound, OrderRefused, OrderState } from "./Order.ts"
-
-// Errors
-
-/** The request is not as described. */
-export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()(
-  "InvalidRequest",
-  { message: Schema.String },
-  { httpApiStatus: 400 }
-) {}
-
-/** Others changed the same order all the time: try again. */
-export class Busy extends Schema.TaggedError<Busy>()(
-  "Busy",
-  { message: Schema.String },
-  { httpApiStatus: 409 }
-) {}
-
-/** The database does not answer, or the table is too far behind. */
-export class Unavailable extends Schema.TaggedError<Unavailable>()(
-  "Unavailable",
-  { message: Schema.String },
-  { httpApiStatus: 503 }
-) {}
-
-/** Says in JSON what is wrong with a request. */
-export class RequestErrors extends HttpApiMiddleware.Service<RequestErrors>()("saas/RequestErrors", {
-  error: InvalidRequest
-}) {}
 
 // Shapes
 
@@ -76,33 +48,33 @@ const Limit = Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1,
 
 // Endpoints
 
-const commandErrors = [OrderRefused, OrderNotFound, Busy, Unavailable, InvalidRequest] as const
+/** A command may state the version that its client has seen, as `If-Match`, and its response carries the new one, as `ETag`. */
+const command = {
+  params: { orderId: OrderId },
+  headers: Precondition.headers,
+  success: Precondition.Tagged(Receipt),
+  error: [OrderRefused, OrderNotFound, Problem.PreconditionFailed, ...Problem.commandErrors]
+} as const
 
 /** Orders of the tenant. */
 class Orders extends HttpApiGroup.make("orders")
   .add(
     HttpApiEndpoint.put("place", "/orders/:orderId", {
-      params: { orderId: OrderId },
-      payload: Schema.Struct({ lines: Schema.NonEmptyArray(Line) }),
-      success: Receipt,
-      error: commandErrors
+      ...command,
+      payload: Schema.Struct({ lines: Schema.NonEmptyArray(Line) })
     }),
     HttpApiEndpoint.post("ship", "/orders/:orderId/ship", {
-      params: { orderId: OrderId },
-      payload: Schema.Struct({ parcel: Schema.NonEmptyString }),
-      success: Receipt,
-      error: commandErrors
+      ...command,
+      payload: Schema.Struct({ parcel: Schema.NonEmptyString })
     }),
     HttpApiEndpoint.post("cancel", "/orders/:orderId/cancel", {
-      params: { orderId: OrderId },
-      payload: Schema.Struct({ reason: Schema.NonEmptyString }),
-      success: Receipt,
-      error: commandErrors
+      ...command,
+      payload: Schema.Struct({ reason: Schema.NonEmptyString })
     }),
     HttpApiEndpoint.get("get", "/orders/:orderId", {
       params: { orderId: OrderId },
-      success: OrderView,
-      error: [OrderNotFound, Unavailable]
+      success: Precondition.Tagged(OrderView),
+      error: Problem.queryErrors
     }),
     HttpApiEndpoint.get("list", "/orders", {
       query: {
@@ -112,12 +84,12 @@ class Orders extends HttpApiGroup.make("orders")
         limit: Limit
       },
       success: Schema.Struct({ orders: Schema.Array(OrderRow) }),
-      error: [InvalidRequest, Unavailable]
+      error: Problem.queryErrors
     })
   )
   // Middleware: without it, the handlers of this group do not compile, as nobody provides them with a tenant.
   .middleware(TenantMiddleware.BearerTenantMiddleware)
-  .middleware(RequestErrors) {}
+  .middleware(HttpApiMiddleware.ProblemDetails) {}
 
 /** What happened in the tenant, and who did it. */
 class Audit extends HttpApiGroup.make("audit")
@@ -129,11 +101,11 @@ class Audit extends HttpApiGroup.make("audit")
         /** Give it as `after` for the next page; null on the last one. */
         next: Schema.NullOr(Schema.Int)
       }),
-      error: Unavailable
+      error: Problem.queryErrors
     })
   )
   .middleware(TenantMiddleware.BearerTenantMiddleware)
-  .middleware(RequestErrors) {}
+  .middleware(HttpApiMiddleware.ProblemDetails) {}
 
 const Readiness = Schema.Struct({
   status: Schema.Literals(["ready", "degraded"]),
@@ -144,7 +116,7 @@ const Readiness = Schema.Struct({
 /** For those who run the service. No tenant, and nothing of one. */
 class System extends HttpApiGroup.make("system").add(
   HttpApiEndpoint.get("health", "/health", { success: Schema.Struct({ status: Schema.Literal("ok") }) }),
-  HttpApiEndpoint.get("ready", "/ready", { success: Readiness, error: Unavailable })
+  HttpApiEndpoint.get("ready", "/ready", { success: Readiness, error: Problem.Unavailable })
 ) {}
 
 export class Api extends HttpApi.make("orders")

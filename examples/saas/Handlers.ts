@@ -3,15 +3,12 @@
  */
 import { Effect, Layer, type Result, Stream } from "effect"
 import { type Aggregate, EventStore, ProjectionManager, Repository, Tenant } from "effect-eventsourcing"
-import { TenantAccessError } from "effect-eventsourcing/http"
+import { Precondition, Problem } from "effect-eventsourcing/http"
 import { PgCheck } from "effect-eventsourcing/pg"
 import { HttpApiBuilder, HttpApiMiddleware } from "effect/http-api"
-import { Api, Busy, InvalidRequest, RequestErrors, Unavailable } from "./Api.ts"
+import { Api } from "./Api.ts"
 import * as Order from "./Order.ts"
 import { list, OrderTable } from "./OrderTable.ts"
-
-const tryLater = () => Effect.fail(new Unavailable({ message: "try again later" }))
-const invalid = ({ message }: { readonly message: string }) => Effect.fail(new InvalidRequest({ message }))
 
 /**
  * Carries out a command on an order.
@@ -21,7 +18,10 @@ const invalid = ({ message }: { readonly message: string }) => Effect.fail(new I
  * (test/types/http.test-d.ts).
  */
 const command = Effect.fn("saas.command")(function* (
-  orderId: string,
+  {
+    headers,
+    params: { orderId }
+  }: { readonly headers: Precondition.Headers; readonly params: { readonly orderId: string } },
   decide: (
     order: Order.OrderState
   ) => Result.Result<
@@ -31,64 +31,38 @@ const command = Effect.fn("saas.command")(function* (
 ) {
   const repository = yield* Repository.Repository
   const store = yield* EventStore.EventStore
-  return yield* Effect.gen(function* () {
-    const { events, version } = yield* repository.execute(Order.Order, orderId, decide)
-    return { orderId, version, position: events.at(-1)?.position ?? (yield* store.position) }
-  }).pipe(
-    Effect.catchTags({
-      StorageUnavailable: tryLater,
-      OutcomeUnknown: tryLater,
-      Conflict: () => Effect.fail(new Busy({ message: "others change this order, try again" })),
-      InvalidInput: invalid,
-      // Suspended or removed since the middleware looked.
-      TenantRefused: ({ reason }) =>
-        Effect.fail(
-          reason._tag === "UnknownTenant"
-            ? new TenantAccessError.TenantNotKnown()
-            : new TenantAccessError.TenantNotActive()
-        ),
-      // Mistakes in this program, which its clients can do nothing about: a 500 that says nothing.
-      Undecodable: Effect.die
-    })
+  const { events, version } = yield* Precondition.check(headers, (expectedVersion) =>
+    repository.execute(Order.Order, orderId, decide, { expectedVersion })
   )
-})
+  const position = events.at(-1)?.position ?? (yield* store.position)
+  return Precondition.tagged(version, { orderId, version, position })
+}, Problem.mapErrors)
 
 /** Waits until the table contains a position of the tenant's log. */
 const awaitTable = Effect.fnUntraced(function* (position: number) {
   const store = yield* EventStore.EventStore
   const projections = yield* ProjectionManager.ProjectionManager
   if (position > (yield* store.position))
-    return yield* new InvalidRequest({ message: "the log does not reach that position" })
+    return yield* new Problem.InvalidInput({ detail: "the log does not reach that position" })
   yield* projections.awaitPosition(OrderTable, position)
 })
 
 const OrdersLive = HttpApiBuilder.group(Api, "orders", (handlers) =>
   handlers
-    .handle("place", ({ params, payload }) => command(params.orderId, Order.place(payload.lines)))
-    .handle("ship", ({ params, payload }) => command(params.orderId, Order.ship(payload.parcel)))
-    .handle("cancel", ({ params, payload }) => command(params.orderId, Order.cancel(payload.reason)))
+    .handle("place", (request) => command(request, Order.place(request.payload.lines)))
+    .handle("ship", (request) => command(request, Order.ship(request.payload.parcel)))
+    .handle("cancel", (request) => command(request, Order.cancel(request.payload.reason)))
     .handle("get", ({ params: { orderId } }) =>
       Repository.Repository.use(({ load }) => load(Order.Order, orderId)).pipe(
-        Effect.map(({ state, version }) => ({ orderId, version, order: state })),
-        Effect.catchTags({
-          AggregateNotFound: () => Effect.fail(Order.notFound()),
-          InvalidInput: () => Effect.fail(Order.notFound()),
-          StorageUnavailable: tryLater,
-          Undecodable: Effect.die
-        })
+        Effect.map(({ state, version }) => Precondition.tagged(version, { orderId, version, order: state })),
+        Problem.mapErrors
       )
     )
     .handle("list", ({ query: { position = 0, after, limit = 100 } }) =>
       awaitTable(position).pipe(
         Effect.andThen(list({ after, limit })),
         Effect.map((orders) => ({ orders })),
-        Effect.catchTags({
-          ProjectionBehind: tryLater,
-          ProjectionParked: tryLater,
-          StorageUnavailable: tryLater,
-          OutcomeUnknown: tryLater,
-          SqlError: tryLater
-        })
+        Problem.mapErrors
       )
     )
 )
@@ -103,7 +77,7 @@ const AuditLive = HttpApiBuilder.group(Api, "audit", (handlers) =>
         const entries = found.slice(0, limit)
         return { entries, next: found.length > limit ? (entries.at(-1)?.position ?? null) : null }
       }),
-      Effect.catchTags({ StorageUnavailable: tryLater })
+      Problem.mapErrors
     )
   )
 )
@@ -132,19 +106,14 @@ const SystemLive = HttpApiBuilder.group(
             projections
           })),
           Effect.tapError((error) => Effect.logError("not ready", error)),
-          Effect.mapError(() => new Unavailable({ message: "not ready" }))
+          Effect.mapError(() => Problem.unavailable({ detail: "not ready" }))
         )
       )
   })
 )
 
-const RequestErrorsLive = HttpApiMiddleware.layerSchemaErrorTransform(RequestErrors, (error) =>
-  error.kind === "Body" || error.kind === "ResponseHeaders"
-    ? Effect.fail(error)
-    : Effect.fail(new InvalidRequest({ message: `${error.kind}: ${error.cause.message}` }))
-)
-
 /** All handlers. */
 export const layer = Layer.mergeAll(OrdersLive, AuditLive, SystemLive).pipe(
-  Layer.provideMerge(RequestErrorsLive)
+  // Requests that are not as described: a problem with the place of each mistake.
+  Layer.provideMerge(HttpApiMiddleware.layerProblemDetails({ includeDetails: true }))
 )

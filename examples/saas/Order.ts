@@ -6,6 +6,7 @@
  */
 import { Result, Schema } from "effect"
 import { Aggregate } from "effect-eventsourcing"
+import { HttpApiError } from "effect/http-api"
 
 // Events
 
@@ -54,25 +55,24 @@ export const totalOf = (lines: ReadonlyArray<Line>): number =>
 // Decisions. Each may be repeated, as by a client that lost the answer: then there is no news, and that is no error.
 
 /** The order does not allow what is asked for. */
-export class OrderRefused extends Schema.TaggedError<OrderRefused>()(
-  "OrderRefused",
-  { message: Schema.String },
-  { httpApiStatus: 409 }
-) {}
+export class OrderRefused extends HttpApiError.Problem<OrderRefused>()("OrderRefused", {
+  type: "urn:problem-type:saas:order-refused",
+  status: 409,
+  title: "The order does not allow this."
+}) {}
 
 /** There is no such order; the same for the id of another tenant's order. */
-export class OrderNotFound extends Schema.TaggedError<OrderNotFound>()(
-  "OrderNotFound",
-  { message: Schema.String },
-  { httpApiStatus: 404 }
-) {}
-
-export const notFound = (): OrderNotFound => new OrderNotFound({ message: "there is no such order" })
+export class OrderNotFound extends HttpApiError.Problem<OrderNotFound>()("OrderNotFound", {
+  type: "urn:problem-type:saas:order-not-found",
+  status: 404,
+  title: "There is no such order."
+}) {}
 
 type Events = ReadonlyArray<Aggregate.EventOf<typeof Order>>
 type Decision<Refusal> = Result.Result<Events, Refusal>
 
-const refuse = (message: string) => Result.fail(new OrderRefused({ message }))
+const refuse = (detail: string) => Result.fail(new OrderRefused({ detail }))
+const notFound = Result.fail(new OrderNotFound())
 const nothing: Result.Result<Events> = Result.succeed([])
 
 const sameLines = Schema.toEquivalence(Schema.Array(Line))
@@ -89,7 +89,7 @@ export const ship =
   (order: OrderState): Decision<OrderRefused | OrderNotFound> => {
     switch (order._tag) {
       case "Unknown":
-        return Result.fail(notFound())
+        return notFound
       case "Placed":
         return Result.succeed([OrderShipped.make({ parcel })])
       case "Shipped":
@@ -104,7 +104,7 @@ export const cancel =
   (order: OrderState): Decision<OrderRefused | OrderNotFound> => {
     switch (order._tag) {
       case "Unknown":
-        return Result.fail(notFound())
+        return notFound
       case "Placed":
         return Result.succeed([OrderCancelled.make({ reason })])
       case "Shipped":

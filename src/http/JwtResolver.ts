@@ -54,10 +54,10 @@ const tokenOf = (
   const header = soleHeader(request, "authorization")
   if (header === undefined) return Result.fail(new CredentialMissing())
   if (header === Repeated)
-    return Result.fail(new CredentialMalformed({ problem: "authorization is given more than once" }))
+    return Result.fail(new CredentialMalformed({ detail: "authorization is given more than once" }))
   const token = bearer.exec(header)?.[1]
   return token === undefined
-    ? Result.fail(new CredentialMalformed({ problem: "authorization is not one bearer token" }))
+    ? Result.fail(new CredentialMalformed({ detail: "authorization is not one bearer token" }))
     : Result.succeed(token)
 }
 
@@ -71,14 +71,14 @@ const principalOf = (
   const own = (claim: string) => (Object.hasOwn(claims, claim) ? claims[claim] : undefined)
   const stated = own(tenantClaim)
   if (stated === undefined)
-    return Result.fail(new CredentialMalformed({ problem: `the token has no claim ${tenantClaim}` }))
+    return Result.fail(new CredentialMalformed({ detail: `the token has no claim ${tenantClaim}` }))
   const tenantId = decodeTenantId(stated)
   if (Result.isFailure(tenantId))
-    return Result.fail(new CredentialMalformed({ problem: `the claim ${tenantClaim} is not a tenant id` }))
+    return Result.fail(new CredentialMalformed({ detail: `the claim ${tenantClaim} is not a tenant id` }))
   const actor = own(actorClaim)
   if (actor !== undefined && (typeof actor !== "string" || nameProblem(actor) !== undefined))
     return Result.fail(
-      new CredentialMalformed({ problem: `the claim ${actorClaim} is not a text of 1 to 255 characters` })
+      new CredentialMalformed({ detail: `the claim ${actorClaim} is not a text of 1 to 255 characters` })
     )
   return Result.succeed({ tenantId: tenantId.success, actor, claims })
 }
@@ -86,7 +86,7 @@ const principalOf = (
 const failureOf = (failure: Jwt.Failure): ResolveError => {
   switch (failure) {
     case "malformed":
-      return new CredentialMalformed({ problem: "the bearer token is not a JSON Web Token" })
+      return new CredentialMalformed({ detail: "the bearer token is not a JSON Web Token" })
     case "unavailable":
       return new TenantCheckUnavailable()
     default:

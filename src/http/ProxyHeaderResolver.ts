@@ -33,11 +33,11 @@ export const make = (options: Options): Effect.Effect<TenantResolver["Service"],
         if (!(yield* isProxy(request))) return yield* new CredentialRejected({ reason: "untrustedSender" })
         const tenantId = decodeTenantId(stated)
         if (Result.isFailure(tenantId))
-          return yield* new CredentialMalformed({ problem: `${tenantHeader} is not one tenant id` })
+          return yield* new CredentialMalformed({ detail: `${tenantHeader} is not one tenant id` })
         const actor = actorHeader === undefined ? undefined : soleHeader(request, actorHeader)
         if (actor === Repeated || (actor !== undefined && nameProblem(actor) !== undefined))
           return yield* new CredentialMalformed({
-            problem: `${actorHeader} is not one text of 1 to 255 characters`
+            detail: `${actorHeader} is not one text of 1 to 255 characters`
           })
         return { tenantId: tenantId.success, actor, claims: {} }
       })

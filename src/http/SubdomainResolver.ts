@@ -68,7 +68,7 @@ export const make = <E, R>(
       if (isProxy !== undefined && !(yield* isProxy(request)))
         return yield* new CredentialRejected({ reason: "untrustedSender" })
       if (host === Repeated)
-        return yield* new CredentialMalformed({ problem: `${name} is given more than once` })
+        return yield* new CredentialMalformed({ detail: `${name} is given more than once` })
       return host
     })
 
@@ -78,7 +78,7 @@ export const make = <E, R>(
         const slug = slugOf(yield* hostOf(request), baseDomain)
         if (slug === undefined) return yield* new CredentialMissing()
         if (slug === false)
-          return yield* new CredentialMalformed({ problem: "the host is not a subdomain of this service" })
+          return yield* new CredentialMalformed({ detail: "the host is not a subdomain of this service" })
         const tenantId = yield* lookup(slug).pipe(
           Effect.provideContext(services),
           Effect.tapError((error) =>

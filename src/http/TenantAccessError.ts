@@ -1,29 +1,29 @@
 /**
- * Why a request is refused before its handler runs. Each is a typed body of the response: `_tag`, `message` and what is
- * said below; none names a tenant, quotes a credential, or tells whether another tenant exists.
+ * The refusals of a request before its handler runs, as problem details (RFC 9457). None names a tenant, quotes a
+ * credential, or tells whether another tenant exists.
  */
-import { Effect, Schema } from "effect"
-
-const says = (message: string) => Schema.String.pipe(Schema.withConstructorDefault(Effect.succeed(message)))
+import { Schema } from "effect"
+import { HttpApiError } from "effect/http-api"
+import { problemType } from "./problemType.ts"
 
 /** Raised when a request carries no credential. Status 401, with the header `www-authenticate` if the resolver has one. */
-export class CredentialMissing extends Schema.TaggedError<CredentialMissing>()(
-  "CredentialMissing",
-  { message: says("the request carries no credential that says whose it is") },
-  { httpApiStatus: 401 }
-) {}
+export class CredentialMissing extends HttpApiError.Problem<CredentialMissing>()("CredentialMissing", {
+  type: problemType("credential-missing"),
+  status: 401,
+  title: "The request carries no credential."
+}) {}
 
 /**
  * Raised when a credential cannot be read: of another scheme, garbled, given more than once, or without a proper tenant.
- * Status 400. `problem` says which.
+ * Status 400. `detail` says which.
  */
-export class CredentialMalformed extends Schema.TaggedError<CredentialMalformed>()(
-  "CredentialMalformed",
-  { problem: Schema.String, message: says("the credential of the request cannot be read") },
-  { httpApiStatus: 400 }
-) {}
+export class CredentialMalformed extends HttpApiError.Problem<CredentialMalformed>()("CredentialMalformed", {
+  type: problemType("credential-malformed"),
+  status: 400,
+  title: "The credential of the request cannot be read."
+}) {}
 
-/** Why a credential that can be read is not accepted. */
+/** The reasons for which a credential that can be read is not accepted. */
 export const RejectionReason: Schema.Literals<
   readonly [
     "algorithm",
@@ -46,7 +46,7 @@ export const RejectionReason: Schema.Literals<
   "untrustedSender"
 ])
 
-/** Why a credential that can be read is not accepted. */
+/** A reason for which a credential that can be read is not accepted. */
 export type RejectionReason = typeof RejectionReason.Type
 
 /**
@@ -58,27 +58,31 @@ export type RejectionReason = typeof RejectionReason.Type
  * was changed since. `issuer`, `audience`, `expired`, `notYetValid`, `claims`: it is genuine, and not for here, not for
  * now, or lacks a claim that is required. `untrustedSender`: the request did not come through the trusted proxy.
  */
-export class CredentialRejected extends Schema.TaggedError<CredentialRejected>()(
+export class CredentialRejected extends HttpApiError.Problem<CredentialRejected>()(
   "CredentialRejected",
-  { reason: RejectionReason, message: says("the credential of the request is not accepted") },
-  { httpApiStatus: 401 }
+  {
+    type: problemType("credential-rejected"),
+    status: 401,
+    title: "The credential of the request is not accepted."
+  },
+  { reason: RejectionReason }
 ) {}
 
 /** Raised when a request is of a verified tenant that is not registered here. Status 403. */
-export class TenantNotKnown extends Schema.TaggedError<TenantNotKnown>()(
-  "TenantNotKnown",
-  { message: says("the tenant of the request is not registered here") },
-  { httpApiStatus: 403 }
-) {}
+export class TenantNotKnown extends HttpApiError.Problem<TenantNotKnown>()("TenantNotKnown", {
+  type: problemType("tenant-not-known"),
+  status: 403,
+  title: "The tenant of the request is not registered here."
+}) {}
 
 /** Raised when a request is of a verified tenant that is suspended. Status 403. */
-export class TenantNotActive extends Schema.TaggedError<TenantNotActive>()(
-  "TenantNotActive",
-  { message: says("the tenant of the request is suspended") },
-  { httpApiStatus: 403 }
-) {}
+export class TenantNotActive extends HttpApiError.Problem<TenantNotActive>()("TenantNotActive", {
+  type: problemType("tenant-not-active"),
+  status: 403,
+  title: "The tenant of the request is suspended."
+}) {}
 
-/** Where in a request a tenant can be stated. */
+/** The places of a request in which a tenant can be stated. */
 export const StatedPlace: Schema.Literals<readonly ["path", "query", "header", "body", "credential"]> =
   Schema.Literals(["path", "query", "header", "body", "credential"])
 
@@ -90,26 +94,29 @@ export const StatedPlace: Schema.Literals<readonly ["path", "query", "header", "
  *
  * `place` and `name` say where, `credential` means that two credentials of the request are of different tenants.
  */
-export class TenantContradicted extends Schema.TaggedError<TenantContradicted>()(
+export class TenantContradicted extends HttpApiError.Problem<TenantContradicted>()(
   "TenantContradicted",
   {
-    place: StatedPlace,
-    name: Schema.String,
-    message: says("the request states another tenant than its credential does")
+    type: problemType("tenant-contradicted"),
+    status: 403,
+    title: "The request states another tenant than its credential does."
   },
-  { httpApiStatus: 403 }
+  { place: StatedPlace, name: Schema.String }
 ) {}
 
 /**
- * Raised when a tenant cannot be verified just now, because the key set or the storage cannot be reached. Status 503.
+ * Raised when a tenant cannot be verified just now, because the key set or the storage cannot be reached. Status 503 with `Retry-After`.
  */
-export class TenantCheckUnavailable extends Schema.TaggedError<TenantCheckUnavailable>()(
+export class TenantCheckUnavailable extends HttpApiError.Problem<TenantCheckUnavailable>()(
   "TenantCheckUnavailable",
-  { message: says("the tenant of the request cannot be verified now, try again later") },
-  { httpApiStatus: 503 }
+  {
+    type: problemType("tenant-check-unavailable"),
+    status: 503,
+    title: "The tenant of the request cannot be verified now."
+  }
 ) {}
 
-/** Why a request is refused before its handler runs. */
+/** A refusal of a request before its handler runs. */
 export type TenantAccessError =
   | CredentialMissing
   | CredentialMalformed

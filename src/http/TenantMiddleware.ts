@@ -22,7 +22,7 @@ import {
 } from "./TenantAccessError.ts"
 import { CurrentPrincipal, TenantResolver } from "./TenantResolver.ts"
 
-/** What a guarded endpoint may answer with before its handler runs: the schemas of `TenantAccessError`. */
+/** The responses of a guarded endpoint before its handler runs: the schemas of `TenantAccessError`. */
 export const errors: readonly [
   typeof CredentialMissing,
   typeof CredentialMalformed,
@@ -131,20 +131,21 @@ const make = (options: Options) =>
       if (status === undefined && options.unregistered !== "accept") return yield* new TenantNotKnown()
     })
 
-    const challenged = (error: TenantAccessError) => {
+    const headersOf = (error: TenantAccessError): Record<string, string> => {
       const { challenge } = resolver
-      if (challenge === undefined) return Effect.void
-      const value =
-        error._tag === "CredentialMissing"
-          ? challenge
-          : error._tag === "CredentialRejected"
-            ? `${challenge} error="invalid_token"`
-            : undefined
-      if (value === undefined) return Effect.void
-      return HttpEffect.appendPreResponseHandler((_request, response) =>
-        Effect.succeed(HttpServerResponse.setHeader(response, "www-authenticate", value))
-      )
+      if (error._tag === "TenantCheckUnavailable") return { "retry-after": "1" }
+      if (challenge === undefined) return {}
+      if (error._tag === "CredentialMissing") return { "www-authenticate": challenge }
+      return error._tag === "CredentialRejected"
+        ? { "www-authenticate": `${challenge} error="invalid_token"` }
+        : {}
     }
+
+    // Not in the schemas: the challenge is the resolver's, and Effect allows one schema with headers for a status.
+    const respondWithHeaders = (error: TenantAccessError) =>
+      HttpEffect.appendPreResponseHandler((_request, response) =>
+        Effect.succeed(HttpServerResponse.setHeaders(response, headersOf(error)))
+      )
 
     /** Lets a request in, or fails with why not. */
     const admit = Effect.fnUntraced(function* (endpoint: HttpApiEndpoint.Top) {
@@ -153,7 +154,7 @@ const make = (options: Options) =>
       yield* checkStatus(principal.tenantId)
       yield* checkStated(endpoint, principal.tenantId)
       return principal
-    }, Effect.tapError(challenged))
+    }, Effect.tapError(respondWithHeaders))
 
     return <E>(
       handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, CurrentTenant | CurrentPrincipal>,

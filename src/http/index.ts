@@ -1,8 +1,10 @@
 /**
- * From an HTTP request to a verified tenant, for `effect/http-api`.
+ * From an HTTP request to a verified tenant, and from the errors of this library to problem details, for `effect/http-api`.
  */
 export * as CorrelationId from "./CorrelationId.ts"
 export * as JwtResolver from "./JwtResolver.ts"
+export * as Precondition from "./Precondition.ts"
+export * as Problem from "./Problem.ts"
 export * as ProxyHeaderResolver from "./ProxyHeaderResolver.ts"
 export * as SubdomainResolver from "./SubdomainResolver.ts"
 export * as TenantAccessError from "./TenantAccessError.ts"

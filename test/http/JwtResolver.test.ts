@@ -39,15 +39,15 @@ const rsaResolver = Layer.orDie(JwtResolver.layer(rsaOptions))
 const refused = (
   { send, executions }: Guarded,
   init: RequestInit,
-  expected: { readonly status: number; readonly tag: string; readonly reason?: string }
+  expected: { readonly status: number; readonly problem: string; readonly reason?: string }
 ) =>
   Effect.gen(function* () {
-    const { status, headers, body, text } = yield* send("/whoami", init)
+    const { status, headers, body, text, problem } = yield* send("/whoami", init)
     assert.deepStrictEqual(
-      { status, tag: body["_tag"], reason: body["reason"] },
+      { status, problem, reason: body["reason"] },
       { ...expected, reason: expected.reason }
     )
-    assert.isString(body["message"])
+    assert.isString(body["title"])
     assert.notInclude(text, tenantA)
     assert.strictEqual(
       headers.get("www-authenticate"),
@@ -61,8 +61,8 @@ const refused = (
     assert.strictEqual(yield* executions, 0)
   })
 
-const malformed = { status: 400, tag: "CredentialMalformed" }
-const rejected = (reason: string) => ({ status: 401, tag: "CredentialRejected", reason })
+const malformed = { status: 400, problem: "credential-malformed" }
+const rejected = (reason: string) => ({ status: 401, problem: "credential-rejected", reason })
 
 describe("a bearer token", () => {
   it.effect("says whose the request is, and who makes it", () =>
@@ -85,7 +85,7 @@ describe("a bearer token", () => {
 
   it.effect("that is missing is a 401", () =>
     Effect.gen(function* () {
-      yield* refused(yield* serve(resolver), {}, { status: 401, tag: "CredentialMissing" })
+      yield* refused(yield* serve(resolver), {}, { status: 401, problem: "credential-missing" })
     })
   )
 
@@ -226,8 +226,8 @@ describe("a bearer token", () => {
       assert.strictEqual((yield* guarded.send("/whoami", withToken(expiring))).status, 200)
       assert.strictEqual((yield* guarded.send("/whoami", withToken(later))).status, 200)
       yield* TestClock.adjust("1 second")
-      const { body } = yield* guarded.send("/whoami", withToken(expiring))
-      assert.deepInclude(body, { _tag: "CredentialRejected", reason: "expired" })
+      const { body, problem } = yield* guarded.send("/whoami", withToken(expiring))
+      assert.deepStrictEqual([problem, body["reason"]], ["credential-rejected", "expired"])
     })
   )
 
@@ -317,7 +317,7 @@ describe("a key set", () => {
       const { send } = yield* serve(Layer.orDie(JwtResolver.layer({ ...rsaOptions, key })))
       const init = withToken(yield* sign({}, { key: rsa.privateKey, alg: "RS256", kid: "1" }))
       const away = yield* send("/whoami", init)
-      assert.deepStrictEqual([away.status, away.body["_tag"]], [503, "TenantCheckUnavailable"])
+      assert.deepStrictEqual([away.status, away.problem], [503, "tenant-check-unavailable"])
       assert.strictEqual(fetched, 1)
       status = 200
       const answers = yield* Effect.forEach([1, 2, 3, 4], () => send("/whoami", init), {

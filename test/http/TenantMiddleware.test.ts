@@ -10,7 +10,7 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import { type Answer, serve, stranger, tenantA, tenantB } from "./support/guarded.ts"
 import { resolver, sign, withToken } from "./support/tokens.ts"
 
-const outcome = ({ status, body }: Answer) => [status, body["_tag"]]
+const outcome = ({ status, problem }: Answer) => [status, problem]
 
 const json = (token: string, body: unknown, type = "application/json"): RequestInit => ({
   method: "POST",
@@ -50,7 +50,7 @@ describe("a verified tenant", () => {
         ["/append", "POST"]
       ] as const) {
         const answer = yield* send(path, { ...withToken(token), method })
-        assert.deepStrictEqual(outcome(answer), [403, "TenantNotKnown"])
+        assert.deepStrictEqual(outcome(answer), [403, "tenant-not-known"])
         assert.notInclude(answer.text, stranger)
       }
       assert.strictEqual(yield* executions, 0)
@@ -85,7 +85,7 @@ describe("a verified tenant", () => {
         const access = Tenant.provideAll({ actor: "test", reason: "test" })
         yield* registry.suspend(tenantA).pipe(access)
         const answer = yield* send("/whoami", withToken(yield* sign()))
-        assert.deepStrictEqual(outcome(answer), [403, "TenantNotActive"])
+        assert.deepStrictEqual(outcome(answer), [403, "tenant-not-active"])
         assert.notInclude(answer.text, tenantA)
         assert.strictEqual(yield* executions, 0)
         assert.strictEqual(
@@ -134,7 +134,7 @@ describe("a verified tenant", () => {
       const token = yield* sign()
       assert.deepStrictEqual(outcome(yield* send("/whoami", withToken(token))), [
         503,
-        "TenantCheckUnavailable"
+        "tenant-check-unavailable"
       ])
       assert.strictEqual(yield* executions, 0)
       yield* Ref.set(failing, false)
@@ -144,7 +144,7 @@ describe("a verified tenant", () => {
 })
 
 describe("a tenant that the request states", () => {
-  const forged = [403, "TenantContradicted"]
+  const forged = [403, "tenant-contradicted"]
 
   for (const stated of [tenantB, stranger, "%", "*", "acme", `${tenantA} `, `${tenantA},${tenantB}`]) {
     it.effect(`is refused in the path, the query and a header, if it is another one: ${stated}`, () =>

@@ -45,25 +45,25 @@ describe("a subdomain", () => {
   }
 
   for (const [what, host, status, tag] of [
-    ["missing", undefined, 401, "CredentialMissing"],
-    ["the base domain", "example.com", 401, "CredentialMissing"],
-    ["of another domain", "acme.example.org", 400, "CredentialMalformed"],
-    ["of a domain that ends alike", "acme.badexample.com", 400, "CredentialMalformed"],
-    ["a domain that ends alike", "acme-example.com", 400, "CredentialMalformed"],
-    ["of a domain that goes on", "acme.example.com.evil.test", 400, "CredentialMalformed"],
-    ["two levels deep", "a.acme.example.com", 400, "CredentialMalformed"],
-    ["empty", ".example.com", 400, "CredentialMalformed"],
-    ["with a user", "acme@globex.example.com", 400, "CredentialMalformed"],
-    ["a wildcard", "*.example.com", 400, "CredentialMalformed"],
-    ["given twice", "acme.example.com, globex.example.com", 400, "CredentialMalformed"],
-    ["with a name of every object", "constructor.example.com", 403, "TenantNotKnown"],
-    ["nobody's", "initech.example.com", 403, "TenantNotKnown"]
+    ["missing", undefined, 401, "credential-missing"],
+    ["the base domain", "example.com", 401, "credential-missing"],
+    ["of another domain", "acme.example.org", 400, "credential-malformed"],
+    ["of a domain that ends alike", "acme.badexample.com", 400, "credential-malformed"],
+    ["a domain that ends alike", "acme-example.com", 400, "credential-malformed"],
+    ["of a domain that goes on", "acme.example.com.evil.test", 400, "credential-malformed"],
+    ["two levels deep", "a.acme.example.com", 400, "credential-malformed"],
+    ["empty", ".example.com", 400, "credential-malformed"],
+    ["with a user", "acme@globex.example.com", 400, "credential-malformed"],
+    ["a wildcard", "*.example.com", 400, "credential-malformed"],
+    ["given twice", "acme.example.com, globex.example.com", 400, "credential-malformed"],
+    ["with a name of every object", "constructor.example.com", 403, "tenant-not-known"],
+    ["nobody's", "initech.example.com", 403, "tenant-not-known"]
   ] as const) {
     it.effect(`is refused if it is ${what}`, () =>
       Effect.gen(function* () {
         const { send, executions } = yield* serve(layerOf(subdomain()))
         const answer = yield* send("/whoami", host === undefined ? {} : { headers: { host } })
-        assert.deepStrictEqual([answer.status, answer.body["_tag"]], [status, tag])
+        assert.deepStrictEqual([answer.status, answer.problem], [status, tag])
         assert.isNull(answer.headers.get("www-authenticate"))
         assert.strictEqual(yield* executions, 0)
       })
@@ -112,8 +112,8 @@ describe("a subdomain", () => {
         lookup: () => Effect.fail("away")
       })
       const { send } = yield* serve(layerOf(resolver))
-      const { status, body } = yield* send("/whoami", { headers: { host: "acme.example.com" } })
-      assert.deepStrictEqual([status, body["_tag"]], [503, "TenantCheckUnavailable"])
+      const { status, problem } = yield* send("/whoami", { headers: { host: "acme.example.com" } })
+      assert.deepStrictEqual([status, problem], [503, "tenant-check-unavailable"])
     })
   )
 
@@ -159,10 +159,14 @@ describe("a header of a proxy", () => {
         Context.empty()
       ]) {
         for (const more of [{}, { "x-forwarded-for": "10.0.0.7", forwarded: "for=10.0.0.7" }, secret]) {
-          const { status, body } = yield* send("/whoami", { headers: { ...headers, ...more } }, context)
+          const { status, body, problem } = yield* send(
+            "/whoami",
+            { headers: { ...headers, ...more } },
+            context
+          )
           assert.deepStrictEqual(
-            [status, body["_tag"], body["reason"]],
-            [401, "CredentialRejected", "untrustedSender"]
+            [status, problem, body["reason"]],
+            [401, "credential-rejected", "untrustedSender"]
           )
         }
       }
@@ -196,8 +200,8 @@ describe("a header of a proxy", () => {
     Effect.gen(function* () {
       const { send } = yield* serve(layerOf(byAddress))
       const answer = (init: RequestInit) =>
-        Effect.map(send("/whoami", init, from("10.0.0.7")), ({ status, body }) => [status, body["_tag"]])
-      assert.deepStrictEqual(yield* answer({}), [401, "CredentialMissing"])
+        Effect.map(send("/whoami", init, from("10.0.0.7")), ({ status, problem }) => [status, problem])
+      assert.deepStrictEqual(yield* answer({}), [401, "credential-missing"])
       for (const text of [
         "",
         "acme",
@@ -207,12 +211,12 @@ describe("a header of a proxy", () => {
       ]) {
         assert.deepStrictEqual(
           yield* answer({ headers: { "x-tenant-id": text } }),
-          [400, "CredentialMalformed"],
+          [400, "credential-malformed"],
           text
         )
       }
       const long = { headers: { ...headers, "x-actor": "a".repeat(256) } }
-      assert.deepStrictEqual(yield* answer(long), [400, "CredentialMalformed"])
+      assert.deepStrictEqual(yield* answer(long), [400, "credential-malformed"])
     })
   )
 
@@ -263,8 +267,11 @@ describe("two resolvers together", () => {
       const token = yield* sign()
       const good = yield* send("/whoami", withToken(token, { host: "acme.example.com" }))
       assert.deepInclude(good.body, { tenantId: tenantA, actor: "ada" })
-      const { status, body, text } = yield* send("/whoami", withToken(token, { host: "globex.example.com" }))
-      assert.deepStrictEqual([status, body["_tag"], body["place"]], [403, "TenantContradicted", "credential"])
+      const { status, body, text, problem } = yield* send(
+        "/whoami",
+        withToken(token, { host: "globex.example.com" })
+      )
+      assert.deepStrictEqual([status, problem, body["place"]], [403, "tenant-contradicted", "credential"])
       assert.notInclude(text, tenantB)
     })
   )

@@ -112,6 +112,8 @@ export interface Answer {
   readonly headers: Headers
   readonly body: Readonly<Record<string, unknown>>
   readonly text: string
+  /** The last part of the problem's type; undefined if it is none. */
+  readonly problem: string | undefined
 }
 
 /** The API as one function. */
@@ -127,7 +129,9 @@ const answerOf = async (response: Response): Promise<Answer> => {
   const text = await response.text()
   const json = response.headers.get("content-type")?.includes("json") === true
   const body = (json ? JSON.parse(text) : {}) as Readonly<Record<string, unknown>>
-  return { status: response.status, headers: response.headers, body, text }
+  const isProblem = response.headers.get("content-type") === "application/problem+json"
+  const problem = isProblem ? String(body["type"]).split(":").at(-1) : undefined
+  return { status: response.status, headers: response.headers, body, text, problem }
 }
 
 /** Serves the API in memory, with tenants A and B registered. */

@@ -1,0 +1,200 @@
+/**
+ * Versions over HTTP: `ETag` in responses, `If-Match` and `If-None-Match` in commands (RFC 9110), so that a client changes
+ * only the version that it has seen.
+ *
+ * **Details**
+ *
+ * The entity tag of version 7 is `"7"`. `If-Match: "7"` expects version 7, `If-Match: *` expects that the stream exists,
+ * `If-None-Match: *` that it does not. If another version is found, {@link check} fails with `Problem.PreconditionFailed`
+ * (status 412), for an id of another tenant exactly as for one that nobody uses.
+ *
+ * A weak tag (`W/"7"`) and a tag of no version (`"abc"`) never match, as RFC 9110 demands: status 412. A list with several
+ * versions is refused with status 400, as a command is decided on one version; so are tags without quotes, and
+ * `If-None-Match` with tags.
+ *
+ * **Gotchas**
+ *
+ * A proxy that compresses may make a strong tag weak, and then it never matches: exempt these responses from compression.
+ *
+ * A version counts events. A new program may show the same version otherwise, so the tag is no reason to answer a GET with
+ * status 304.
+ */
+import { Effect, Schema, SchemaIssue, SchemaTransformation } from "effect"
+import { Etag, HttpServerRequest } from "effect/http"
+import { HttpApiSchema } from "effect/http-api"
+import { Conflict, type ExpectedVersion, VersionConflict } from "../driver/StoreError.ts"
+import { InvalidInput, PreconditionFailed } from "./Problem.ts"
+
+/** The entity tag of a version, for example `"7"`, quotes included. */
+export const etag = (version: number): string => Etag.toString({ _tag: "Strong", value: String(version) })
+
+/** Expects a version that no stream has. */
+const never = Number.NaN
+
+/** An entity tag of RFC 9110 in a list, with what separates it from the next one. */
+const listed = /[ \t]*(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)/y
+
+const isVersion = /^(?:0|[1-9]\d{0,15})$/
+
+/** The versions that the strong tags of a list name; undefined if it is not a list of tags. */
+const versionsOf = (text: string): ReadonlySet<number> | undefined => {
+  const versions = new Set<number>()
+  listed.lastIndex = 0
+  while (listed.lastIndex < text.length) {
+    const tag = listed.exec(text)
+    if (tag === null) return undefined
+    const [, weak, value = ""] = tag
+    // A number that is not exact would name another version.
+    if (weak === undefined && isVersion.test(value) && Number.isSafeInteger(Number(value)))
+      versions.add(Number(value))
+  }
+  return text.trimEnd().endsWith('"') ? versions : undefined
+}
+
+/** A version, or that there is any. */
+type Matching = number | "streamExists"
+
+/** The version that `If-Match` expects; its problem if it is none. */
+const matching = (text: string): { readonly expected: Matching } | { readonly problem: string } => {
+  if (text.trim() === "*") return { expected: "streamExists" }
+  const versions = versionsOf(text)
+  if (versions === undefined) return { problem: 'if-match is not an entity tag, such as "7" with its quotes' }
+  if (versions.size > 1) return { problem: "if-match names several versions: name the one that was seen" }
+  const [version = never] = versions
+  return { expected: version }
+}
+
+/** The header `If-Match`: a version, or `streamExists` for `*`. `NaN` never matches. */
+export const IfMatch: Schema.Codec<Matching, string> = Schema.String.pipe(
+  Schema.decodeTo(
+    // @effect-diagnostics-next-line schemaNumber:off
+    Schema.Union([Schema.Literal("streamExists"), Schema.Number]),
+    SchemaTransformation.transformEffect<Matching, string>({
+      decode: (text, options) => {
+        const found = matching(text)
+        return "problem" in found
+          ? Effect.fail(new SchemaIssue.InvalidValue({ message: found.problem }, text, options))
+          : Effect.succeed(found.expected)
+      },
+      encode: (expected) => Effect.succeed(expected === "streamExists" ? "*" : etag(expected))
+    })
+  )
+)
+
+/** The header `If-None-Match`: `noStream` for `*`. */
+export const IfNoneMatch: Schema.Codec<"noStream", string> = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.Literal("noStream"),
+    SchemaTransformation.transformEffect<"noStream", string>({
+      decode: (text, options) =>
+        text.trim() === "*"
+          ? Effect.succeed("noStream")
+          : Effect.fail(
+              new SchemaIssue.InvalidValue(
+                { message: "if-none-match of a command can only be *" },
+                text,
+                options
+              )
+            ),
+      encode: () => Effect.succeed("*")
+    })
+  )
+)
+
+/** The `headers` of an endpoint whose command may state a version. */
+export const headers: {
+  readonly "if-match": Schema.optionalKey<typeof IfMatch>
+  readonly "if-none-match": Schema.optionalKey<typeof IfNoneMatch>
+} = {
+  "if-match": Schema.optionalKey(IfMatch),
+  "if-none-match": Schema.optionalKey(IfNoneMatch)
+}
+
+/** The decoded {@link headers} of a request. */
+export interface Headers {
+  readonly "if-match"?: Matching
+  readonly "if-none-match"?: "noStream"
+}
+
+const decodeHeaders = HttpServerRequest.schemaHeaders(Schema.Struct(headers))
+
+/** The headers of the running request, in a router without `HttpApi`. Fails with status 400 if they cannot be read. */
+export const fromRequest: Effect.Effect<Headers, InvalidInput, HttpServerRequest.HttpServerRequest> =
+  Effect.mapError(
+    decodeHeaders,
+    () =>
+      new InvalidInput({
+        detail: 'if-match is * or the entity tag of one version, such as "7"; if-none-match is *'
+      })
+  )
+
+/** The version that a request expects; `any` if it states none. */
+export const expectedVersion = ({ "if-match": some, "if-none-match": none }: Headers): ExpectedVersion =>
+  // Both together contradict each other: no stream is at a version and does not exist.
+  some !== undefined && none !== undefined ? never : (some ?? none ?? "any")
+
+const isVersionConflict = (error: unknown): error is Conflict<VersionConflict> =>
+  error instanceof Conflict && error.reason instanceof VersionConflict
+
+/**
+ * Runs a command on the version that the request expects, and fails with `PreconditionFailed` if that is not the version.
+ *
+ * **Example** (A command that honours If-Match)
+ *
+ * ```ts
+ * handlers.handle("ship", ({ headers, params, payload }) =>
+ *   Precondition.check(headers, (expectedVersion) =>
+ *     repository.execute(Order, params.orderId, ship(payload.parcel), { expectedVersion })
+ *   ).pipe(
+ *     Effect.map(({ version }) => Precondition.tagged(version, { version })),
+ *     Problem.mapErrors
+ *   )
+ * )
+ * ```
+ */
+export const check = <A, E, R>(
+  request: Headers,
+  run: (expected: ExpectedVersion) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | PreconditionFailed, R> => {
+  const stated = expectedVersion(request)
+  if (stated === "any") return run(stated)
+  return run(stated).pipe(
+    Effect.catch((error): Effect.Effect<never, E | PreconditionFailed> =>
+      // A conflict with another expectation is one between commands, and not with the request.
+      isVersionConflict(error) && Object.is(error.reason.expected, stated)
+        ? Effect.fail(new PreconditionFailed({ version: error.reason.actual }))
+        : Effect.fail(error)
+    )
+  )
+}
+
+/** The header `ETag`. Clients also read a tag that a proxy has made weak. */
+export const ETag: Schema.Codec<number, string> = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.Int,
+    SchemaTransformation.transformEffect<number, string>({
+      decode: (text, options) => {
+        const value = /^(?:W\/)?"(0|[1-9]\d{0,15})"$/.exec(text)?.[1]
+        return value === undefined
+          ? Effect.fail(
+              new SchemaIssue.InvalidValue({ message: "not the entity tag of a version" }, text, options)
+            )
+          : Effect.succeed(Number(value))
+      },
+      encode: (version) => Effect.succeed(etag(version))
+    })
+  )
+)
+
+/** The `success` of an endpoint whose response carries the version as `ETag`. */
+export const Tagged = <S extends Schema.Top>(
+  body: S
+): HttpApiSchema.WithHeaders<S, Schema.Struct<{ readonly etag: typeof ETag }>> =>
+  HttpApiSchema.WithHeaders(body, { etag: ETag })
+
+/** A response with its version as `ETag`, for an endpoint with {@link Tagged}. */
+export const tagged = <A>(
+  version: number,
+  body: A
+): HttpApiSchema.withHeaders<A, { readonly etag: number }> =>
+  HttpApiSchema.withHeaders({ body, headers: { etag: version } })
