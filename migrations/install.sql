@@ -38,16 +38,18 @@
 \ir append/hash_chain_start.sql
 \ir append/matching_positions.sql
 \ir append/command_outcome.sql
+\ir append/create_committing.sql
 \ir append/append.sql
-\ir append/append_alone.sql
+\ir append/append_committing.sql
 \ir append/append_one.sql
-\ir append/append_one_alone.sql
+\ir append/append_one_committing.sql
 
 \ir read/stored_event.sql
 \ir read/event_chunk.sql
 \ir read/stream_version.sql
 \ir read/log_head.sql
 \ir read/position_at.sql
+\ir read/event_position.sql
 \ir read/read_stream.sql
 \ir read/read_log.sql
 \ir read/read_log_columns.sql
@@ -70,7 +72,7 @@
 \ir projections/finish_rebuild.sql
 \ir projections/switch_rebuild.sql
 \ir append/announce.sql
-\ir append/announce_alone.sql
+\ir append/announce_committing.sql
 
 \ir across_tenants/record_cross_tenant_access.sql
 \ir across_tenants/require_cross_tenant_access.sql

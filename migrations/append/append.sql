@@ -1,3 +1,12 @@
+-- Appends a batch: independent appends, each written as a whole or refused with a reason.
+--
+-- The batch comes in rounds, and in each round in segments, one a tenant, in the order of tenant ids, so that all
+-- writers lock tenants in one order. A segment has appends, an append has streams, a stream has events. The arrays name
+-- streams and events by their numbers over the whole batch, counted from 1.
+--
+-- Answers, for each stream of the batch, the head of its tenant's log and its version before its events, and the time
+-- they are recorded at; head is NULL where the append was refused. refusals (NULL: none) has an object for each append
+-- that was not written: {"append": number, "kind": …}, see the kinds below.
 create or replace function eventsourcing.append(
   in p_provision             boolean,
   in p_wait                  boolean,
@@ -10,9 +19,10 @@ create or replace function eventsourcing.append(
   in p_stream_types          text[],
   in p_stream_ids            text[],
   in p_stream_expected       integer[],
+  in p_stream_expected_ids   uuid[],    -- the event at the expected version; empty array: of no stream
   in p_stream_last_events    integer[],
-  in p_stream_previous       integer[],
-  in p_stream_events_before  integer[],
+  in p_stream_previous       integer[], -- the same stream earlier in the segment; 0: none
+  in p_stream_events_before  integer[], -- how many events it has there
   in p_event_streams         integer[],
   in p_event_ids             uuid[],
   in p_event_types           text[],
@@ -21,12 +31,15 @@ create or replace function eventsourcing.append(
   in p_event_actors          text[],
   in p_event_correlation_ids text[],
   in p_event_causation_ids   text[],
+  in p_event_traceparents    text[],    -- empty array: of no event
   in p_event_metadata        text[],
   in p_event_payloads        text[],
-  in p_event_tags            text[],
-  in p_extras                jsonb,
-  out results                double precision[],
-  out commands               jsonb
+  in p_event_tags            text[],    -- empty array: of no event
+  in p_extras                jsonb,     -- command keys and conditions: [{"append": number, …}]
+  out heads                  double precision[],
+  out versions               integer[],
+  out times                  timestamptz[],
+  out refusals               jsonb
 )
 language plpgsql
 security definer
@@ -41,6 +54,7 @@ declare
   v_chained       bigint;
   statuses        text[] := '{}';   -- of each tenant; NULL: not there, or held
   chains          bigint[] := '{}'; -- the first position with a hash, of each tenant
+  usual           boolean;          -- every tenant is active and without a chain, and no append has extras
   tenant          integer;
   first_segment   integer;
   last_segment    integer := 0;
@@ -50,31 +64,33 @@ declare
   last_of_round   integer := 0;
   -- of each stream of the round:
   actual          integer[];        -- its version
+  last_ids        uuid[];           -- the id of the event with that version
   bases           bigint[];         -- the position before its first event; NULL: not to be written
-  times           timestamptz[];    -- when it is recorded
-  fine            boolean[];        -- whether it is as expected
+  recorded        timestamptz[];    -- when it is recorded
+  fine            boolean[];        -- it is as expected
   hashes          bytea[];          -- of each event, if there is a chain
   previous_hash   bytea;
-  looks           boolean;          -- whether to look for events that are known: only after having met one
-  plain           boolean;          -- no event is known, and every stream as expected
+  looks           boolean;          -- look for events that are stored: only after having met one
+  plain           boolean;          -- every stream of the segment is as expected, and nothing else is to be checked
   head            bigint;
   now_            timestamptz;
-  now_ms          double precision;
   v_position      bigint;
   found_position  bigint;
+  found_id        uuid;
   v_version       integer;
   before          integer;          -- number of the append before the segment
   refused         boolean[];        -- by place of the append in the segment
-  extras          jsonb[];          -- what appends of the segment ask for
+  extras          jsonb[];          -- those of the appends of the segment
   extra           jsonb;
+  condition       jsonb;
   place           integer;
   first_of_append integer;
   previous        integer;
+  events_there    integer;          -- of an entry
   found_row       record;
-  results_before  double precision[];
-  commands_before jsonb;
+  refusal         jsonb[] := '{}';
+  refusals_before jsonb[];
 begin
-  results := '{}';
   if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
     -- within a transaction that is bound: refuses another tenant
     for n in 1 .. cardinality(p_tenants) loop
@@ -109,38 +125,46 @@ begin
       ) t on true
     ) l;
   end if;
+  usual := p_extras is null and coalesce('active' = all (statuses), false)
+    and cardinality(array_remove(chains, null)) = 0;
 
   for round in 1 .. cardinality(p_round_last_segments) loop
     first_segment := last_segment + 1;
     last_segment := p_round_last_segments[round];
     streams_before := last_of_round;
     last_of_round := p_segment_last_streams[last_segment];
-    results_before := results;
-    commands_before := commands;
+    refusals_before := refusal;
     looks := false;
     loop
       begin
         now_ := date_trunc('milliseconds', clock_timestamp());
-        select array_agg(v.version order by v.n), array_agg(v.head + v.events_before order by v.n),
-          array_agg(greatest(now_, v.recorded_at) order by v.n),
+        select array_agg(v.version order by v.n), array_agg(v.last_id order by v.n),
+          array_agg(v.head + v.events_before order by v.n), array_agg(greatest(now_, v.recorded_at) order by v.n),
           array_agg(
-            case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end order by v.n)
-        into actual, bases, times, fine
+            case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end
+              -- behind an entry of the same batch the id is compared below
+              and (v.expected_id is null or v.same_before = 0 and v.last_id = v.expected_id) is true
+            order by v.n)
+        into actual, last_ids, bases, recorded, fine
         from (
-          select s.n, p_stream_expected[s.n] as expected, coalesce(h.position, 0) as head, h.recorded_at,
+          select s.n, p_stream_expected[s.n] as expected, p_stream_expected_ids[s.n] as expected_id,
+            coalesce(h.position, 0) as head, h.recorded_at,
             coalesce(p_stream_last_events[s.n - 1], 0)
               - coalesce(p_stream_last_events[p_segment_last_streams[p_stream_segments[s.n] - 1]], 0) as events_before,
-            coalesce((
-              select e.version from eventsourcing.events e
-              where e.tenant_id = b.tenant_id and e.aggregate_type = p_stream_types[s.n]
-                and e.aggregate_id = p_stream_ids[s.n]
-                and e.version >= greatest(p_stream_expected[s.n] - p_stream_events_before[s.n], 0)
-              order by e.version desc limit 1), 0) + p_stream_events_before[s.n] as version
+            p_stream_events_before[s.n] as same_before,
+            coalesce(l.version, 0) + p_stream_events_before[s.n] as version, l.event_id as last_id
           from generate_series(streams_before + 1, last_of_round) s (n)
           cross join lateral (
             select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
               as tenant_id offset 0
           ) b
+          left join lateral (
+            select e.version, e.event_id from eventsourcing.events e
+            where e.tenant_id = b.tenant_id and e.aggregate_type = p_stream_types[s.n]
+              and e.aggregate_id = p_stream_ids[s.n]
+              and e.version >= greatest(p_stream_expected[s.n] - p_stream_events_before[s.n], 0)
+            order by e.version desc limit 1
+          ) l on true
           left join lateral (
             select e.position, e.recorded_at from eventsourcing.events e
             where e.tenant_id = b.tenant_id order by e.position desc limit 1
@@ -148,16 +172,19 @@ begin
           offset 0
         ) v;
 
-        for segment in first_segment .. last_segment loop
+        for segment in first_segment .. case when usual and not looks and true = all (fine) then 0 else last_segment end
+        loop
           tenant := p_segment_tenants[segment];
           first_stream := coalesce(p_segment_last_streams[segment - 1], 0) + 1;
           last_stream := p_segment_last_streams[segment];
 
           v_status := statuses[tenant];
           if v_status is distinct from 'active' then
-            -- without p_wait, one that is not there may be one that somebody else is just adding: adding it would wait
-            results := results
-              || case when v_status is not null then 3 when p_wait then 2 else 4 end::double precision;
+            -- "held": without p_wait, one that is not there may be one that somebody else is just adding: adding it would wait
+            for append in p_stream_appends[first_stream] .. p_stream_appends[last_stream] loop
+              refusal := refusal || jsonb_build_object('append', append, 'kind',
+                case when v_status is not null then 'suspended' when p_wait then 'unknownTenant' else 'held' end);
+            end loop;
             for s in first_stream .. last_stream loop
               bases[s - streams_before] := null;
             end loop;
@@ -165,8 +192,7 @@ begin
           end if;
 
           head := bases[first_stream - streams_before];
-          now_ := times[first_stream - streams_before];
-          now_ms := round(date_part('epoch', now_) * 1000);
+          now_ := recorded[first_stream - streams_before];
           before := p_stream_appends[first_stream] - 1;
           extras := '{}';
           if p_extras is not null then
@@ -179,17 +205,9 @@ begin
             plain := plain and fine[s - streams_before];
           end loop;
 
-          if plain then
-            results := results || 1::double precision;
-            results := results || head::double precision;
-            results := results || now_ms;
-            for s in first_stream .. last_stream loop
-              results := results || actual[s - streams_before]::double precision;
-            end loop;
-          else
+          if not plain then
             v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
             refused := array_fill(false, array[p_stream_appends[last_stream] - before]);
-            results := results || 5::double precision;
 
             -- A command that was carried out before gets its first outcome again, whatever has become of the stream.
             foreach extra in array extras loop
@@ -201,78 +219,113 @@ begin
               where c.tenant_id = v_tenant and c.key = extra ->> 'key' and c.expires_at > clock_timestamp();
               if found then
                 refused[place] := true;
-                if found_row.fingerprint = extra ->> 'fingerprint' then
-                  results := results || array[11, before + place]::double precision[];
-                  commands := coalesce(commands, '[]') || to_jsonb(found_row);
-                else
-                  results := results || array[12, before + place]::double precision[];
-                end if;
+                refusal := refusal || case when found_row.fingerprint = extra ->> 'fingerprint'
+                  then jsonb_build_object('append', before + place, 'kind', 'commandBefore', 'command', found_row)
+                  else jsonb_build_object('append', before + place, 'kind', 'commandConflict') end;
               end if;
             end loop;
 
             -- So does an append whose events the log has already. This comes before the version check.
             for found_row in
-              select p_stream_appends[s.n] - before as place, i.n as event, e.version, e.position,
-                round(date_part('epoch', e.recorded_at) * 1000) as recorded_at,
-                e.aggregate_type = p_stream_types[s.n] and e.aggregate_id = p_stream_ids[s.n]
-                  and e.event_type = p_event_types[i.n] and e.schema_version = p_event_schema_versions[i.n]
-                  and e.tags is not distinct from nullif(p_event_tags[i.n], '')::text[]
-                  and e.payload::jsonb = p_event_payloads[i.n]::jsonb
-                  and e.metadata::jsonb = p_event_metadata[i.n]::jsonb as same_content
-              from generate_series(first_stream, last_stream) s (n)
-              cross join lateral generate_series(
-                coalesce(p_stream_last_events[s.n - 1], 0) + 1, p_stream_last_events[s.n]) i (n)
-              cross join lateral (
-                select k.* from eventsourcing.events k
-                where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n] and p_event_ids[i.n]
-                order by k.event_id limit 1
-              ) e
-              where not refused[p_stream_appends[s.n] - before]
-              order by i.n
+              select k.append, count(*) as stored,
+                (array_agg(k.event_id order by not k.same_content desc, k.event))[1] as first_id,
+                bool_and(k.same_content) as same_content,
+                jsonb_agg(k.position order by k.event) as positions, jsonb_agg(k.version order by k.event) as versions,
+                jsonb_agg(k.recorded_at order by k.event) as times
+              from (
+                select p_stream_appends[s.n] as append, i.n as event, e.event_id, e.version, e.position,
+                  round(date_part('epoch', e.recorded_at) * 1000) as recorded_at,
+                  e.aggregate_type = p_stream_types[s.n] and e.aggregate_id = p_stream_ids[s.n]
+                    and e.event_type = p_event_types[i.n] and e.schema_version = p_event_schema_versions[i.n]
+                    and e.tags is not distinct from nullif(p_event_tags[i.n], '')::text[]
+                    and e.payload::jsonb = p_event_payloads[i.n]::jsonb
+                    and e.metadata::jsonb = p_event_metadata[i.n]::jsonb as same_content
+                from generate_series(first_stream, last_stream) s (n)
+                cross join lateral generate_series(
+                  coalesce(p_stream_last_events[s.n - 1], 0) + 1, p_stream_last_events[s.n]) i (n)
+                cross join lateral (
+                  select k.* from eventsourcing.events k
+                  where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n] and p_event_ids[i.n]
+                  order by k.event_id limit 1
+                ) e
+                where not refused[p_stream_appends[s.n] - before]
+              ) k
+              group by k.append
             loop
-              refused[found_row.place] := true;
-              results := results || case when found_row.same_content
-                then array[7, found_row.event, found_row.version, found_row.position, found_row.recorded_at]
-                else array[8, found_row.event]
-              end::double precision[];
+              refused[found_row.append - before] := true;
+              refusal := refusal || case
+                when found_row.same_content and found_row.stored = (
+                  select sum(p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0))
+                  from generate_series(first_stream, last_stream) s (n) where p_stream_appends[s.n] = found_row.append)
+                then jsonb_build_object('append', found_row.append, 'kind', 'replayed', 'positions', found_row.positions,
+                  'versions', found_row.versions, 'times', found_row.times)
+                -- also if some of its events are stored and others are not: this is not the append that stored them
+                else jsonb_build_object('append', found_row.append, 'kind', 'eventIdConflict',
+                  'eventId', found_row.first_id) end;
             end loop;
 
-            -- One append after the other: whether it is appended decides on the versions of those behind it.
+            -- One append after the other: an append that is refused changes the versions of those behind it.
             v_position := head;
             first_of_append := first_stream;
             for s in first_stream .. last_stream loop
               place := p_stream_appends[s] - before;
+              -- the last entry of the stream that is written
               previous := p_stream_previous[s];
+              while previous > 0 and refused[p_stream_appends[previous] - before] loop
+                previous := p_stream_previous[previous];
+              end loop;
               if previous > 0 then
-                actual[s - streams_before] := actual[previous - streams_before]
-                  + case when refused[p_stream_appends[previous] - before] then 0
-                      else p_stream_last_events[previous] - coalesce(p_stream_last_events[previous - 1], 0) end;
-              elsif not fine[s - streams_before] then
-                -- only that it is not the expected one is known so far
-                actual[s - streams_before] := coalesce((
-                  select e.version from eventsourcing.events e
-                  where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s]
-                    and e.aggregate_id = p_stream_ids[s]
-                  order by e.version desc limit 1), 0);
+                events_there := p_stream_last_events[previous] - coalesce(p_stream_last_events[previous - 1], 0);
+                actual[s - streams_before] := actual[previous - streams_before] + events_there;
+                last_ids[s - streams_before] := case when events_there > 0
+                  then p_event_ids[p_stream_last_events[previous]] else last_ids[previous - streams_before] end;
+              elsif p_stream_previous[s] > 0 or not fine[s - streams_before] then
+                -- so far the stream is only known not to be as expected, or with events that are not written
+                select e.version, e.event_id into v_version, found_id from eventsourcing.events e
+                where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s] and e.aggregate_id = p_stream_ids[s]
+                order by e.version desc limit 1;
+                actual[s - streams_before] := coalesce(v_version, 0);
+                last_ids[s - streams_before] := found_id;
               end if;
               v_version := actual[s - streams_before];
+              found_id := p_stream_expected_ids[s];
               if not refused[place] and not (case p_stream_expected[s]
                 when -1 then true when -2 then v_version > 0 else v_version = p_stream_expected[s]
-              end) then
+              end and (found_id is null or last_ids[s - streams_before] = found_id) is true) then
                 refused[place] := true;
-                results := results || array[9, s, v_version]::double precision[];
+                refusal := refusal || jsonb_build_object('append', before + place, 'kind', 'versionConflict',
+                  'stream', s, 'actual', v_version, 'eventId', last_ids[s - streams_before]);
               end if;
               continue when s < last_stream and p_stream_appends[s + 1] = p_stream_appends[s];
 
               foreach extra in array extras loop
-                if (extra ->> 'append')::integer = before + place and extra ? 'query' and not refused[place] then
+                continue when (extra ->> 'append')::integer <> before + place or not extra ? 'conditions';
+                for n in 0 .. jsonb_array_length(extra -> 'conditions') - 1 loop
+                  exit when refused[place];
+                  condition := extra -> 'conditions' -> n;
+                  if condition ? 'afterId' then
+                    found_id := (
+                      select e.event_id from eventsourcing.events e
+                      where e.tenant_id = v_tenant and e.position = (condition ->> 'after')::bigint);
+                    if found_id is distinct from (condition ->> 'afterId')::uuid then
+                      refused[place] := true;
+                      refusal := refusal || jsonb_build_object('append', before + place, 'kind', 'positionDiverged',
+                        'condition', n, 'eventId', found_id);
+                      exit;
+                    end if;
+                  end if;
                   found_position := (eventsourcing.matching_positions(
-                    v_tenant, extra -> 'query', (extra ->> 'after')::bigint + 1, head, null, null, false, 1))[1];
+                    v_tenant, condition -> 'query', (condition ->> 'after')::bigint + 1, head, null, null, false, 1))[1];
                   if found_position is not null then
                     refused[place] := true;
-                    results := results || array[10, before + place, found_position]::double precision[];
+                    refusal := refusal || jsonb_build_object('append', before + place, 'kind', 'conditionFailed',
+                      'condition', n, 'position', found_position, 'item', (
+                        select i.n - 1 from jsonb_array_elements(condition -> 'query') with ordinality i (item, n)
+                        where cardinality(eventsourcing.matching_positions(v_tenant, jsonb_build_array(i.item),
+                          found_position, found_position, null, null, false, 1)) > 0
+                        order by i.n limit 1));
                   end if;
-                end if;
+                end loop;
               end loop;
 
               for t in first_of_append .. s loop
@@ -280,13 +333,11 @@ begin
                   bases[t - streams_before] := null;
                 else
                   bases[t - streams_before] := v_position;
-                  results := results || array[6, t, actual[t - streams_before], v_position, now_ms]::double precision[];
                   v_position := v_position + p_stream_last_events[t] - coalesce(p_stream_last_events[t - 1], 0);
                 end if;
               end loop;
               first_of_append := s + 1;
             end loop;
-            results := results || 0::double precision;
 
             foreach extra in array extras loop
               place := (extra ->> 'append')::integer - before;
@@ -304,7 +355,7 @@ begin
                 )
                 select v_tenant, extra ->> 'key', extra ->> 'fingerprint', p_stream_types[s.n], p_stream_ids[s.n],
                   actual[s.n - streams_before] + b.events, bases[s.n - streams_before] + b.events, b.events, now_,
-                  to_timestamp((extra ->> 'expires')::double precision / 1000)
+                  clock_timestamp() + make_interval(secs => (extra ->> 'expiresIn')::double precision / 1000)
                 from generate_series(first_stream, last_stream) s (n)
                 cross join lateral (
                   select p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0) as events
@@ -343,14 +394,14 @@ begin
 
         insert into eventsourcing.events (
           tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
-          occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash
+          occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash, traceparent
         )
         select b.tenant_id, s.position + i.n, p_stream_types[s.n], p_stream_ids[s.n], s.version + i.n,
           p_event_ids[i.n], p_event_types[i.n], p_event_schema_versions[i.n], p_event_occurred_at[i.n],
-          times[s.n - streams_before], nullif(p_event_actors[i.n], ''), p_event_correlation_ids[i.n],
+          recorded[s.n - streams_before], nullif(p_event_actors[i.n], ''), p_event_correlation_ids[i.n],
           nullif(p_event_causation_ids[i.n], ''), p_event_metadata[i.n]::json, p_event_payloads[i.n]::json,
           octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]),
-          nullif(p_event_tags[i.n], '')::text[], hashes[i.n]
+          nullif(p_event_tags[i.n], '')::text[], hashes[i.n], nullif(p_event_traceparents[i.n], '')
         from generate_series(coalesce(p_stream_last_events[streams_before], 0) + 1, p_stream_last_events[last_of_round])
           i (n)
         cross join lateral (
@@ -381,16 +432,21 @@ begin
         end if;
         exit;
       exception when unique_violation then
-        -- Of an event that is known, as the tenants are locked: again, with a look at what is known.
+        -- Of an event that is stored, as the tenants are locked: again, with a look for stored events.
         if looks then
           raise;
         end if;
         looks := true;
-        results := results_before;
-        commands := commands_before;
+        refusal := refusals_before;
       end;
     end loop;
+    heads := heads || bases::double precision[];
+    versions := versions || actual;
+    times := times || recorded;
   end loop;
+  if cardinality(refusal) > 0 then
+    refusals := to_jsonb(refusal);
+  end if;
 end
 $$;
 

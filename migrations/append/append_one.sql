@@ -1,11 +1,11 @@
--- What is usual, with nothing else: one event for one stream of an active tenant without a hash chain that nobody else has
--- locked; not known, not the first of the log, and the stream as expected. Answers NULL if it is not so, and has done
--- nothing then: append waits, or says why.
+-- Fast path for the common case: one new event for one stream, active tenant, no hash chain, lock free, not the first event
+-- of the log, stream as expected. Returns NULL otherwise, and has changed nothing: append then waits or gives the reason.
 create or replace function eventsourcing.append_one(
   in p_tenant         uuid,
   in p_aggregate_type text,
   in p_aggregate_id   text,
   in p_expected       integer,
+  in p_expected_id    uuid,
   in p_event_id       uuid,
   in p_event_type     text,
   in p_schema_version integer,
@@ -13,6 +13,7 @@ create or replace function eventsourcing.append_one(
   in p_actor          text,
   in p_correlation_id text,
   in p_causation_id   text,
+  in p_traceparent    text,
   in p_metadata       text,
   in p_payload        text,
   in p_tags           text[],
@@ -40,21 +41,27 @@ begin
   -- a statement of its own, as in append
   insert into eventsourcing.events (
     tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
-    occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags
+    occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, traceparent
   )
   select p_tenant, n.position + 1, p_aggregate_type, p_aggregate_id, n.version + 1, p_event_id, p_event_type,
     p_schema_version, p_occurred_at, greatest(now_, n.recorded_at), p_actor,
     p_correlation_id, p_causation_id, p_metadata::json, p_payload::json,
-    octet_length(p_metadata) + octet_length(p_payload), p_tags
+    octet_length(p_metadata) + octet_length(p_payload), p_tags, p_traceparent
   from (
-    select h.position, h.recorded_at, coalesce((
-        select e.version from eventsourcing.events e
-        where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
-          and e.version >= greatest(p_expected, 0)
-        order by e.version desc limit 1), 0) as version
-    from eventsourcing.events h where h.tenant_id = p_tenant order by h.position desc limit 1
+    select h.position, h.recorded_at, coalesce(l.version, 0) as version, l.event_id
+    from (
+      select e.position, e.recorded_at from eventsourcing.events e
+      where e.tenant_id = p_tenant order by e.position desc limit 1
+    ) h
+    left join lateral (
+      select e.version, e.event_id from eventsourcing.events e
+      where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
+        and e.version >= greatest(p_expected, 0)
+      order by e.version desc limit 1
+    ) l on true
   ) n
   where case p_expected when -1 then true when -2 then n.version > 0 else n.version = p_expected end
+    and (p_expected_id is null or n.event_id = p_expected_id)
   -- as in append
   on conflict (tenant_id, event_id) do nothing
   returning events.position, events.version, events.recorded_at into "position", version, recorded_at;
@@ -65,4 +72,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.append_one is 'Appends one event, if it is as usual. Locks the row of its tenant.';
+comment on function eventsourcing.append_one is 'Appends one event in the common case; NULL in any other. Locks the row of its tenant.';

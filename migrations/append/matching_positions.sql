@@ -1,5 +1,3 @@
--- Queries by event type and tag, for conditional appends and for reading; commands; hash chains.
-
 -- The positions of the first p_limit events of the tenant's log with p_from <= position <= p_to that match a query, in
 -- ascending or descending order. A query is an array of items {"aggregate_type": … or null, "types": […] or null,
 -- "tags": […]}: an event matches an item if it is of the aggregate type (null: of any) and of one of the types (null: of

@@ -83,7 +83,7 @@ as $$
     -- these change the role or the search path, bind, or work on the application's tables; they name all with its schema
     values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
       ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true),
-      ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
+      ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false), ('create_committing', false),
       ('register_read_model', false), ('isolation_problems', false), ('keys_without_tenant', false),
       ('add_placement', false), ('name_database', false), ('admit_tenant', false)
   ), routine as (

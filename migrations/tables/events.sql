@@ -17,6 +17,7 @@ create table if not exists eventsourcing.events (
   bytes          integer not null,
   tags           text[],
   hash           bytea,
+  traceparent    text,
   constraint events_pkey primary key (tenant_id, position),
   constraint events_stream_key unique (tenant_id, aggregate_type, aggregate_id, version),
   constraint events_event_id_key unique (tenant_id, event_id)
@@ -32,6 +33,8 @@ comment on column eventsourcing.events.bytes is 'UTF-8 bytes of payload and meta
 comment on column eventsourcing.events.tags is 'What the event is about, sorted, each once; NULL: nothing.';
 comment on column eventsourcing.events.hash is
   'SHA-256 over the event and the hash before it, see event_hash; NULL where the log carries none.';
+comment on column eventsourcing.events.traceparent is
+  'The trace that the event was appended in, as W3C Trace Context writes it; NULL: none. Not in the hash: it says nothing of the event.';
 select eventsourcing.protect_tenant_table('eventsourcing.events');
 select eventsourcing.open_table('eventsourcing.events', 'all_tenants_read', 'select', 'eventsourcing_all_tenants_owner');
 select eventsourcing.open_table('eventsourcing.events', 'runner_heads', 'select', 'eventsourcing_runner_owner');

@@ -13,6 +13,8 @@ export interface EventContext {
   /** Default: the id of the first event of the append. */
   readonly correlationId?: string | undefined
   readonly causationId?: string | undefined
+  /** The trace that the events are appended in, as W3C Trace Context writes it. Not part of an event's hash. */
+  readonly traceparent?: string | undefined
   /** Added to the metadata of every event. */
   readonly metadata?: Schema.JsonObject | undefined
 }
@@ -31,6 +33,7 @@ export const provide =
       actor: context.actor ?? inherited.actor,
       correlationId: context.correlationId ?? inherited.correlationId,
       causationId: context.causationId ?? inherited.causationId,
+      traceparent: context.traceparent ?? inherited.traceparent,
       metadata: { ...inherited.metadata, ...context.metadata }
     }))
 

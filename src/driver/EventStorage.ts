@@ -27,12 +27,14 @@ export interface NewEventRow {
   readonly metadata: string
   /** JSON text. */
   readonly payload: string
-  /** What the event is about, for queries: sorted, each once. */
+  /** For queries: sorted, each once; at most 32. */
   readonly tags: ReadonlyArray<string>
+  /** The trace that the event is appended in, as W3C Trace Context writes it. Not in the hash. Default: none. */
+  readonly traceparent?: string | undefined
 }
 
 /** An event as it was written, and where. */
-export interface EventRow extends NewEventRow {
+export interface EventRow extends Omit<NewEventRow, "traceparent"> {
   readonly position: number
   readonly aggregateType: string
   readonly aggregateId: string
@@ -56,6 +58,11 @@ export interface StreamAppend {
   readonly aggregateType: string
   readonly aggregateId: string
   readonly expectedVersion: ExpectedVersion
+  /**
+   * The id of the event with the expected version, which is then a number from 1. Another event there is a
+   * `VersionConflict`: the stream has been replaced by another history. Default: any event may be there.
+   */
+  readonly expectedEventId?: string | undefined
   /** At least one, but for an append with a command. */
   readonly events: ReadonlyArray<NewEventRow>
 }
@@ -76,8 +83,10 @@ export type EventQuery = ReadonlyArray<EventQueryItem>
 /** A condition of an append: no event behind a position matches a query. Checked under the tenant's lock. */
 export interface AppendCondition {
   readonly query: EventQuery
-  /** The last position that was seen; 0 if none. */
+  /** The last position that was seen, an integer; 0 if none. */
   readonly after: number
+  /** The id of the event at `after`. Another event there, or none, is `PositionDiverged`. Default: it is not compared. */
+  readonly afterEventId?: string | undefined
 }
 
 /** The command that an append carries out, so that it is carried out once. */
@@ -86,8 +95,8 @@ export interface CommandKey {
   readonly key: string
   /** Tells commands apart: 64 hexadecimal digits. */
   readonly fingerprint: string
-  /** When the key may be forgotten, in milliseconds since 1970. */
-  readonly expiresAt: number
+  /** In how many milliseconds the key may be forgotten, by the clock of the storage. */
+  readonly expiresInMillis: number
 }
 
 /** The outcome of a command that was carried out under a key. */
@@ -112,7 +121,8 @@ export interface AppendRequest {
    * holds behind the entries before.
    */
   readonly streams: ReadonlyArray<StreamAppend>
-  readonly condition?: AppendCondition | undefined
+  /** All must hold. Checked in the order given; the first that does not hold is raised. */
+  readonly conditions?: ReadonlyArray<AppendCondition> | undefined
   readonly command?: CommandKey | undefined
 }
 
@@ -271,9 +281,14 @@ export class EventStorage extends Context.Service<
       readonly tenantId: TenantId
       readonly at?: number | undefined
     }) => Effect.Effect<LogHead, ReadError>
+    /** The position of the event with an id in a tenant's log; undefined if it has none. */
+    readonly eventPosition: (request: {
+      readonly tenantId: TenantId
+      readonly eventId: string
+    }) => Effect.Effect<number | undefined, ReadError>
     /**
-     * Emits when some log may have grown, in this process or in another one. A hint that may be late, lost or repeated:
-     * it says where to look no more than when, and who relies on it looks now and then without it.
+     * Emits when some log may have grown, in this process or in another one. A hint that may be late, lost or repeated; it
+     * does not say which log grew, so consumers must also poll.
      */
     readonly changes: Stream.Stream<void>
     /** The outcome of the command with a key; undefined if there is none, or it has expired. */

@@ -3,7 +3,7 @@
  * a payload, and none says anything about a tenant other than the caller's.
  */
 import { Schema } from "effect"
-import type { Conflict } from "./conflicts.ts"
+import type { Conflict, PositionDiverged } from "./conflicts.ts"
 import { stream } from "./errorFields.ts"
 import type { OutcomeUnknown, StorageUnavailable } from "./unavailable.ts"
 
@@ -128,7 +128,7 @@ export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionF
 }
 
 /** Why a driver's append is refused or fails. */
-export type AppendError = Conflict | TenantRefused | StorageUnavailable | OutcomeUnknown
+export type AppendError = Conflict | PositionDiverged | TenantRefused | StorageUnavailable | OutcomeUnknown
 
 /** Why a driver fails to read. */
 export type ReadError = StorageUnavailable

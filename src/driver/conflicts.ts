@@ -17,9 +17,15 @@ export class VersionConflict extends Schema.TaggedError<VersionConflict>()("Vers
   ...stream,
   expected: ExpectedVersion,
   /** The stream's version now; 0 if it has no events. */
-  actual: Schema.Int
+  actual: Schema.Int,
+  /** The id that the event with the expected version was to have, if one was stated. */
+  expectedEventId: Schema.optionalKey(Schema.String),
+  /** The id of the stream's last event, if an id was stated; null: it has no events. */
+  actualEventId: Schema.optionalKey(Schema.NullOr(Schema.String))
 }) {
   override get message(): string {
+    if (this.actual === this.expected)
+      return `${this.aggregateType} ${this.aggregateId} has event ${this.actualEventId} at version ${this.actual}, where event ${this.expectedEventId} was expected: it has another history, load it from the beginning and decide again`
     return `${this.aggregateType} ${this.aggregateId} is at version ${this.actual}, expected ${this.expected}: load it again and decide again`
   }
 }
@@ -48,11 +54,15 @@ export class AppendConditionFailed extends Schema.TaggedError<AppendConditionFai
     /** The position behind which no such event was expected. */
     after: Schema.Int,
     /** The position of the first such event. */
-    position: Schema.Int
+    position: Schema.Int,
+    /** The condition that does not hold, by its place among those of the append, from 0. */
+    condition: Schema.Int,
+    /** The first item of its query that the event matches, by its place, from 0. */
+    item: Schema.Int
   }
 ) {
   override get message(): string {
-    return `an event at position ${this.position} matches the condition of the append, which was decided at ${this.after}: read again and decide again`
+    return `the event at position ${this.position} matches item ${this.item} of condition ${this.condition} of the append, which was decided at ${this.after}: read again and decide again`
   }
 }
 

@@ -80,3 +80,10 @@ export const uuidV7 = (): string => {
   }
   return String.fromCharCode(...id)
 }
+
+/** Throws on an event id that is not one: no type lets it through. */
+export const checkEventId = (ids: Readonly<Record<string, string | undefined>>): void => {
+  for (const [name, given] of Object.entries(ids))
+    if (given !== undefined && !isCanonicalUuid(given))
+      throw new RangeError(`${name} must be a UUID in its lower-case, hyphenated form`)
+}

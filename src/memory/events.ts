@@ -7,7 +7,7 @@ import * as EventStorage from "../driver/EventStorage.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
 import { sameJson } from "../internal/json.ts"
 import { dayMillis, TenantLog } from "./tenantLog.ts"
-import { matches, clampPosition } from "../driver/queryMatch.ts"
+import { matches } from "../driver/queryMatch.ts"
 import { currentMillis, wholeMillis } from "../internal/clock.ts"
 import {
   AppendConditionFailed,
@@ -19,6 +19,7 @@ import {
   UnknownTenant,
   VersionConflict,
   OtherFailure,
+  PositionDiverged,
   Conflict,
   TenantRefused
 } from "../driver/StoreError.ts"
@@ -121,23 +122,34 @@ const receiptOf = (
       }
 }
 
-/** Counts the events of each stream in the earlier entries of an append, because a stream may occur several times. */
-class EventsBefore {
-  readonly #byType = new Map<string, Map<string, number>>()
+/** The events of a stream in the entries of an append before one. */
+interface StreamBefore {
+  readonly events: number
+  readonly lastId: string | undefined
+}
 
-  /** Adds an entry. Returns the number of events before it. */
-  add({ aggregateId, aggregateType, events }: EventStorage.StreamAppend): number {
+/** The streams of an append, to find those that come several times. */
+class EventsBefore {
+  readonly #byType = new Map<string, Map<string, StreamBefore>>()
+
+  /** Adds an entry. Returns the events of its stream before it. */
+  add({ aggregateId, aggregateType, events }: EventStorage.StreamAppend): StreamBefore | undefined {
     let byId = this.#byType.get(aggregateType)
-    if (byId === undefined) this.#byType.set(aggregateType, (byId = new Map<string, number>()))
-    const before = byId.get(aggregateId) ?? 0
-    byId.set(aggregateId, before + events.length)
+    if (byId === undefined) this.#byType.set(aggregateType, (byId = new Map<string, StreamBefore>()))
+    const before = byId.get(aggregateId)
+    byId.set(aggregateId, {
+      events: (before?.events ?? 0) + events.length,
+      lastId: events.at(-1)?.eventId ?? before?.lastId
+    })
     return before
   }
 }
 
+const noConditions: ReadonlyArray<EventStorage.AppendCondition> = []
+
 const appendTo = (
   log: TenantLog,
-  { command, condition, streams, tenantId }: EventStorage.AppendRequest,
+  { command, conditions = noConditions, streams, tenantId }: EventStorage.AppendRequest,
   now: number
 ): Exit.Exit<EventStorage.AppendReceipt, AppendError> => {
   if (log.status === "suspended")
@@ -148,9 +160,14 @@ const appendTo = (
   if (before !== undefined) return before
   const earlier = streams.length > 1 ? new EventsBefore() : undefined
   for (const stream of streams) {
-    const { aggregateType, aggregateId, expectedVersion } = stream
-    const actual = log.version(aggregateType, aggregateId) + (earlier?.add(stream) ?? 0)
-    if (!isExpected(expectedVersion, actual)) {
+    const { aggregateType, aggregateId, expectedEventId, expectedVersion } = stream
+    const entries = earlier?.add(stream)
+    const actual = log.version(aggregateType, aggregateId) + (entries?.events ?? 0)
+    const last =
+      expectedEventId === undefined
+        ? undefined
+        : (entries?.lastId ?? log.stream(aggregateType, aggregateId).at(-1)?.eventId)
+    if (!isExpected(expectedVersion, actual) || last !== expectedEventId) {
       return Exit.fail(
         new Conflict({
           reason: new VersionConflict({
@@ -158,18 +175,27 @@ const appendTo = (
             aggregateType,
             aggregateId,
             expected: expectedVersion,
-            actual
+            actual,
+            ...(expectedEventId === undefined ? undefined : { expectedEventId, actualEventId: last ?? null })
           })
         })
       )
     }
   }
-  if (condition !== undefined) {
-    const position = log.conflicting(condition)
-    if (position !== undefined) {
-      const after = clampPosition(condition.after)
-      return Exit.fail(new Conflict({ reason: new AppendConditionFailed({ tenantId, after, position }) }))
-    }
+  let index = 0
+  for (const condition of conditions) {
+    const { after, afterEventId } = condition
+    const actual = afterEventId === undefined ? undefined : (log.events[after - 1]?.eventId ?? null)
+    if (actual !== afterEventId && afterEventId !== undefined)
+      return Exit.fail(
+        new PositionDiverged({ tenantId, position: after, expected: afterEventId, actual: actual ?? null })
+      )
+    const met = log.conflicting(condition)
+    if (met !== undefined)
+      return Exit.fail(
+        new Conflict({ reason: new AppendConditionFailed({ tenantId, after, condition: index, ...met }) })
+      )
+    index++
   }
   const head = log.events.length
   for (const stream of streams) {
@@ -309,6 +335,8 @@ export const make = Effect.fnUntraced(function* (
           eventIdAt: rows[at - 1]?.eventId ?? null
         }
       }),
+    eventPosition: ({ eventId, tenantId }) =>
+      Effect.sync(() => logs.get(tenantId)?.byEventId(eventId)?.position),
     commandOutcome: ({ key, tenantId }) =>
       Effect.map(currentMillis, (now) => {
         const stored = logs.get(tenantId)?.command(key, now)

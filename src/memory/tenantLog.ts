@@ -11,7 +11,7 @@ import type {
 } from "../driver/EventStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { chainStart, eventHash } from "../driver/eventHash.ts"
-import { clampPosition, matches } from "../driver/queryMatch.ts"
+import { matches } from "../driver/queryMatch.ts"
 
 /** The outcome of a command with its expiry. */
 interface StoredCommand extends CommandRow {
@@ -208,15 +208,17 @@ export class TenantLog {
     return low
   }
 
-  /** The position of the first event that a condition excludes. */
-  conflicting({ after, query }: AppendCondition): number | undefined {
-    const seen = clampPosition(after)
-    let first: number | undefined
-    for (const item of query) {
-      const found = this.#firstMatch(item, seen, first ?? Infinity)
-      if (found !== undefined) first = found
-    }
-    return first
+  /** The first event that a condition rules out, and the first item of its query that the event matches. */
+  conflicting({
+    after,
+    query
+  }: AppendCondition): { readonly position: number; readonly item: number } | undefined {
+    let position: number | undefined
+    for (const item of query) position = this.#firstMatch(item, after, position ?? Infinity) ?? position
+    const row = position === undefined ? undefined : this.events[position - 1]
+    return row === undefined
+      ? undefined
+      : { position: row.position, item: query.findIndex((item) => matches([item], row)) }
   }
 
   #firstMatch(item: AppendCondition["query"][number], seen: number, before: number): number | undefined {
@@ -251,7 +253,7 @@ export class TenantLog {
   }
 
   /** Stores the outcome of a command and removes some expired ones. */
-  keepCommand({ expiresAt, fingerprint, key }: CommandKey, stream: StreamAppend, now: number): void {
+  keepCommand({ expiresInMillis, fingerprint, key }: CommandKey, stream: StreamAppend, now: number): void {
     const { aggregateId, aggregateType, events } = stream
     this.#commands.set(key, {
       fingerprint,
@@ -261,7 +263,7 @@ export class TenantLog {
       position: this.events.length,
       events: events.length,
       recordedAt: this.#recordedAt(now),
-      expiresAt
+      expiresAt: now + expiresInMillis
     })
     // continues where the last check ended, so that all keys are checked in turn
     for (let looked = 0; looked < sweep; looked++) {

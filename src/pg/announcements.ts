@@ -12,15 +12,15 @@ const channel = "eventsourcing"
 /** From one statement with announcements to the next, in milliseconds: longer while statements take long. */
 const pause = (lasted: number): number => Math.min(Math.max(5, 8 * lasted), 100)
 
-/** What appends announce, and what is heard of it. */
-export interface Growth {
-  /** Sends, soon and together with others, that these logs have grown. Within a transaction: once it is committed. */
+/** Sends hints that logs have changed, and receives those of other processes. */
+export interface Announcements {
+  /** Sends the tenants whose logs have changed, soon and together with others. Within a transaction: once it is committed. */
   readonly announce: (tenants: ReadonlyArray<TenantId>) => Effect.Effect<void>
   readonly changes: Stream.Stream<void>
 }
 
 /** What the stores of a client have in common. */
-interface Shared extends Pick<Growth, "changes"> {
+interface Shared extends Pick<Announcements, "changes"> {
   readonly announce: (tenants: ReadonlyArray<TenantId>, toOthers: boolean) => Effect.Effect<void>
 }
 
@@ -29,7 +29,7 @@ const isPgClient = (sql: SqlClient.SqlClient): sql is PgClient.PgClient => PgCli
 const makeShared = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient
 ): Effect.fn.Return<Shared, never, Scope.Scope> {
-  const grown = yield* PubSub.sliding<void>(1)
+  const changed = yield* PubSub.sliding<void>(1)
   const pending = new Set<TenantId>()
   const waiting = yield* Latch.make(false)
 
@@ -42,12 +42,12 @@ const makeShared = Effect.fnUntraced(function* (
     if (tenants.length === 0) return
     const began = yield* Clock.currentTimeMillis
     const [row] = yield* PgTenant.statement(sql, (connection) =>
-      connection.executeValues("call eventsourcing.announce_alone($1::uuid[], null)", [tenants])
+      connection.executeValues("call eventsourcing.announce_committing($1::uuid[], null)", [tenants])
     ).pipe(Effect.catch(() => Effect.as(Effect.logDebug("An announcement of grown logs was lost"), [])))
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the function gives back ids that it was given
     for (const tenant of (row?.[0] ?? []) as ReadonlyArray<TenantId>) pending.add(tenant)
     if (pending.size > 0) waiting.openUnsafe()
-    PubSub.publishUnsafe(grown, undefined)
+    PubSub.publishUnsafe(changed, undefined)
     // what comes meanwhile goes out together
     yield* Effect.sleep(pause((yield* Clock.currentTimeMillis) - began))
   })
@@ -66,7 +66,7 @@ const makeShared = Effect.fnUntraced(function* (
           .listen(
             sql,
             channel,
-            Effect.sync(() => PubSub.publishUnsafe(grown, undefined))
+            Effect.sync(() => PubSub.publishUnsafe(changed, undefined))
           )
           .pipe(
             Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])),
@@ -75,8 +75,8 @@ const makeShared = Effect.fnUntraced(function* (
       : Effect.void
   const listenOnce = yield* Effect.cached(listen)
 
-  const grow = (tenants: ReadonlyArray<TenantId>, toOthers: boolean): void => {
-    PubSub.publishUnsafe(grown, undefined)
+  const publish = (tenants: ReadonlyArray<TenantId>, toOthers: boolean): void => {
+    PubSub.publishUnsafe(changed, undefined)
     if (!toOthers) return
     for (const tenant of tenants) pending.add(tenant)
     waiting.openUnsafe()
@@ -88,11 +88,11 @@ const makeShared = Effect.fnUntraced(function* (
         ? Effect.void
         : Effect.withFiber(({ context }) => {
             if (PgTenant.openIn(context, sql) !== undefined)
-              return sql.afterCommit(Effect.sync(() => grow(tenants, toOthers)))
-            grow(tenants, toOthers)
+              return sql.afterCommit(Effect.sync(() => publish(tenants, toOthers)))
+            publish(tenants, toOthers)
             return Effect.void
           }),
-    changes: Stream.unwrap(Effect.as(listenOnce, Stream.fromPubSub(grown)))
+    changes: Stream.unwrap(Effect.as(listenOnce, Stream.fromPubSub(changed)))
   }
 })
 
@@ -105,7 +105,7 @@ const sharedOf = perClient(makeShared, () => "announcements")
 export const make = (
   sql: SqlClient.SqlClient,
   toOthers: boolean
-): Effect.Effect<Growth, never, Scope.Scope> =>
+): Effect.Effect<Announcements, never, Scope.Scope> =>
   Effect.map(sharedOf(sql), ({ announce, changes }) => ({
     announce: (tenants) => announce(tenants, toOthers),
     changes

@@ -10,16 +10,15 @@ import * as groupCommit from "./groupCommit.ts"
 import * as pgAppend from "./appendBatch.ts"
 import * as pgAppendResults from "./appendOutcomes.ts"
 import * as pgError from "./sqlErrors.ts"
-import type { Growth } from "./announcements.ts"
+import type { Announcements } from "./announcements.ts"
 
-/** How appends are done. */
 export interface Options {
   /** Whether the first append of an unknown tenant registers it. */
   readonly provision: boolean
   /** What bounds the batches of those that wait; undefined: everyone goes alone. */
   readonly batches: groupCommit.Limits | undefined
   /** Where appends are announced. */
-  readonly growth: Growth
+  readonly announcements: Announcements
   /** Runs batches, outside of every transaction. */
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 }
@@ -66,17 +65,20 @@ const run = (
   })
 }
 
-/** The tenants whose logs have grown. */
-const grownBy = (requests: ReadonlyArray<AppendRequest>, outcomes: Outcomes): ReadonlyArray<TenantId> => {
-  const grown: Array<TenantId> = []
+/** The tenants whose logs a batch changed. */
+const tenantsAppendedTo = (
+  requests: ReadonlyArray<AppendRequest>,
+  outcomes: Outcomes
+): ReadonlyArray<TenantId> => {
+  const changed: Array<TenantId> = []
   let index = 0
   for (const { tenantId } of requests) {
     const outcome = outcomes[index++]
     if (outcome === undefined || Exit.isFailure(outcome)) continue
     const { positions, replayed } = outcome.value
-    if (!replayed && positions.length > 0) grown.push(tenantId)
+    if (!replayed && positions.length > 0) changed.push(tenantId)
   }
-  return grown
+  return changed
 }
 
 const eventIdsOf = ({ streams }: AppendRequest): ReadonlyArray<string> =>
@@ -88,7 +90,7 @@ const outcomeUnknown = (request: AppendRequest): OutcomeUnknown =>
 /** `EventStorage.append` on a client. */
 export const make = (
   sql: SqlClient.SqlClient,
-  { batches, fork, growth, provision }: Options
+  { announcements, batches, fork, provision }: Options
 ): ((request: AppendRequest) => Effect.Effect<AppendReceipt, AppendError>) => {
   /**
    * Runs a batch; a failure that only one append can have caused is not spread over the others. Without `wait`, appends
@@ -98,7 +100,8 @@ export const make = (
     Effect.matchEffect(
       PgTenant.statement(sql, (connection, alone) => run(connection, alone, requests, { provision, wait })),
       {
-        onSuccess: (outcomes) => Effect.as(growth.announce(grownBy(requests, outcomes)), outcomes),
+        onSuccess: (outcomes) =>
+          Effect.as(announcements.announce(tenantsAppendedTo(requests, outcomes)), outcomes),
         onFailure: (error) =>
           requests.length > 1 && !pgError.isTransient(error)
             ? Effect.map(

@@ -1,51 +1,66 @@
-/** From appends to what `eventsourcing.append` and `eventsourcing.append_one` take. */
+/** From appends to the parameters of `append.sql` and `append_one.sql`. */
 import { PgTypes } from "@effect/sql-pg"
-import { Result } from "effect"
-import type { AppendRequest, CommandKey, EventQuery, StreamAppend } from "../driver/EventStorage.ts"
-import { clampPosition } from "../driver/queryMatch.ts"
+import { Result, Struct } from "effect"
+import type {
+  AppendCondition,
+  AppendRequest,
+  CommandKey,
+  EventQuery,
+  StreamAppend
+} from "../driver/EventStorage.ts"
 
-/** The types of parameters, as `migrations/0004_append.sql` has them. */
-const parameterTypes = [
+/** The arrays of a batch and the types of their elements, in the order of the parameters of `append.sql`. */
+const elements = {
+  tenants: "text",
+  roundLastSegments: "int4",
+  segmentTenants: "int4",
+  segmentLastStreams: "int4",
+  streamAppends: "int4",
+  streamSegments: "int4",
+  streamTypes: "text",
+  streamIds: "text",
+  streamExpected: "int4",
+  streamExpectedIds: "uuid",
+  streamLastEvents: "int4",
+  streamPrevious: "int4",
+  streamEventsBefore: "int4",
+  eventStreams: "int4",
+  eventIds: "uuid",
+  eventTypes: "text",
+  eventSchemaVersions: "int4",
+  eventOccurredAt: "timestamptz",
+  eventActors: "text",
+  eventCorrelationIds: "text",
+  eventCausationIds: "text",
+  eventTraceparents: "text",
+  eventMetadata: "text",
+  eventPayloads: "text",
+  eventTags: "text"
+} as const
+type ArrayName = keyof typeof elements
+
+const arrayNames = Struct.keys(elements)
+const placeholdersOf = (types: ReadonlyArray<string>): string =>
+  types.map((type, index) => `$${index + 1}::${type}`).join(", ")
+const placeholders = placeholdersOf([
   "boolean",
   "boolean",
-  "text[]",
-  "integer[]",
-  "integer[]",
-  "integer[]",
-  "integer[]",
-  "integer[]",
-  "text[]",
-  "text[]",
-  "integer[]",
-  "integer[]",
-  "integer[]",
-  "integer[]",
-  "integer[]",
-  "uuid[]",
-  "text[]",
-  "integer[]",
-  "timestamptz[]",
-  "text[]",
-  "text[]",
-  "text[]",
-  "text[]",
-  "text[]",
-  "text[]",
+  ...arrayNames.map((name) => `${elements[name]}[]`),
   "jsonb"
-]
-const placeholders = parameterTypes.map((type, index) => `$${index + 1}::${type}`).join(", ")
+])
 
 /** Within a transaction of the application. */
-export const selectSql = `select results, commands from eventsourcing.append(${placeholders})`
+export const selectSql = `select heads, versions, times, refusals from eventsourcing.append(${placeholders})`
 
 /** As a transaction of its own. */
-export const callSql = `call eventsourcing.append_alone(${placeholders}, null, null)`
+export const callSql = `call eventsourcing.append_committing(${placeholders}, null, null, null, null)`
 
-const oneTypes = [
+const onePlaceholders = placeholdersOf([
   "uuid",
   "text",
   "text",
   "integer",
+  "uuid",
   "uuid",
   "text",
   "integer",
@@ -55,17 +70,17 @@ const oneTypes = [
   "text",
   "text",
   "text",
+  "text",
   "text[]"
-]
-const onePlaceholders = oneTypes.map((type, index) => `$${index + 1}::${type}`).join(", ")
+])
 
 /** One event, as a transaction of its own. */
-export const callOneSql = `call eventsourcing.append_one_alone(${onePlaceholders}, null, null, null)`
+export const callOneSql = `call eventsourcing.append_one_committing(${onePlaceholders}, null, null, null)`
 
-/** What `eventsourcing.append_one` takes; undefined if it does not take an append like this one. */
+/** The parameters of `append_one.sql`; undefined if the append is not of one event without command and condition. */
 export const encodeOne = ({
   command,
-  condition,
+  conditions,
   streams,
   tenantId
 }: AppendRequest): ReadonlyArray<unknown> | undefined => {
@@ -73,12 +88,13 @@ export const encodeOne = ({
   const [event] = stream?.events ?? []
   if (stream === undefined || event === undefined || streams.length > 1 || stream.events.length > 1)
     return undefined
-  if (command !== undefined || condition !== undefined) return undefined
+  if (command !== undefined || (conditions !== undefined && conditions.length > 0)) return undefined
   return [
     tenantId,
     stream.aggregateType,
     stream.aggregateId,
     expectedVersion(stream.expectedVersion),
+    stream.expectedEventId ?? null,
     event.eventId,
     event.eventType,
     event.schemaVersion,
@@ -86,6 +102,7 @@ export const encodeOne = ({
     event.actor,
     event.correlationId,
     event.causationId,
+    event.traceparent ?? null,
     event.metadata,
     event.payload,
     event.tags.length === 0 ? null : event.tags
@@ -99,20 +116,11 @@ export interface Entry {
   readonly round: number
 }
 
-/** A stream of an append, in the order of the arrays. */
-export interface Placed {
-  readonly entry: Entry
-  readonly stream: StreamAppend
-}
-
 /** A batch as the function takes it. */
 export interface Batch {
   readonly parameters: ReadonlyArray<unknown>
   /** In the order of the arrays. */
   readonly entries: ReadonlyArray<Entry>
-  readonly streams: ReadonlyArray<Placed>
-  /** The number of the last stream of each segment. */
-  readonly lastStreams: ReadonlyArray<number>
 }
 
 const any = -1
@@ -141,9 +149,9 @@ class Round {
   readonly #commands = new Set<string>()
 
   /** The round of a further append. */
-  add({ command, condition, streams }: AppendRequest): number {
+  add({ command, conditions, streams }: AppendRequest): number {
     const first = this.#events.size + this.#commands.size === 0
-    if (!first && (condition !== undefined || this.#clash(streams, command))) {
+    if (!first && (conditions !== undefined || this.#clash(streams, command))) {
       this.number++
       this.#events.clear()
       this.#commands.clear()
@@ -227,23 +235,27 @@ export const queryJson = (query: EventQuery): ReadonlyArray<unknown> =>
     tags
   }))
 
-/** The last time that PostgreSQL and JavaScript both know. */
-const maxTime = 253_402_300_799_999
+const conditionJson = ({ after, afterEventId, query }: AppendCondition): object => ({
+  query: queryJson(query),
+  after,
+  ...(afterEventId === undefined ? undefined : { afterId: afterEventId })
+})
 
-const extraOf = ({ command, condition }: AppendRequest, append: number): object | undefined =>
-  command === undefined && condition === undefined
+/** Some 8,000 years: a time that far from now is one for PostgreSQL and for JavaScript. */
+const maxExpiry = 250_000_000_000_000
+
+const extraOf = ({ command, conditions }: AppendRequest, append: number): object | undefined =>
+  command === undefined && (conditions === undefined || conditions.length === 0)
     ? undefined
     : {
         append,
-        ...(condition === undefined
-          ? {}
-          : { query: queryJson(condition.query), after: clampPosition(condition.after) }),
+        ...(conditions === undefined ? undefined : { conditions: conditions.map(conditionJson) }),
         ...(command === undefined
-          ? {}
+          ? undefined
           : {
               key: command.key,
               fingerprint: command.fingerprint,
-              expires: Math.min(Math.max(command.expiresAt, 0), maxTime)
+              expiresIn: Math.min(command.expiresInMillis, maxExpiry)
             })
       }
 
@@ -264,33 +276,39 @@ export const encode = (
         left.index - right.index
     )
   }
-  const tenants: Array<string> = []
   const tenantNumbers = new Map<string, number>()
-  const roundLastSegments: Array<number> = []
-  const segmentTenants: Array<number> = []
-  const lastStreams: Array<number> = []
-  const streams: Array<Placed> = []
-  const streamAppends: Array<number> = []
-  const streamSegments: Array<number> = []
-  const streamTypes: Array<string> = []
-  const streamIds: Array<string> = []
-  const streamExpected: Array<number> = []
-  const streamLastEvents: Array<number> = []
-  const streamPrevious: Array<number> = []
-  const streamEventsBefore: Array<number> = []
-  const eventStreams: Array<number> = []
-  const eventIds: Array<string> = []
-  const eventTypes: Array<string> = []
-  const eventSchemaVersions: Array<number> = []
-  const eventOccurredAt: Array<number> = []
-  const eventActors: Array<string> = []
-  const eventCorrelationIds: Array<string> = []
-  const eventCausationIds: Array<string> = []
-  const eventMetadata: Array<string> = []
-  const eventPayloads: Array<string> = []
-  const eventTags: Array<string> = []
+  const arrays = {
+    tenants: texts(),
+    roundLastSegments: numbers(),
+    segmentTenants: numbers(),
+    segmentLastStreams: numbers(),
+    streamAppends: numbers(),
+    streamSegments: numbers(),
+    streamTypes: texts(),
+    streamIds: texts(),
+    streamExpected: numbers(),
+    streamExpectedIds: new Array<string | null>(),
+    streamLastEvents: numbers(),
+    streamPrevious: numbers(),
+    streamEventsBefore: numbers(),
+    eventStreams: numbers(),
+    eventIds: texts(),
+    eventTypes: texts(),
+    eventSchemaVersions: numbers(),
+    eventOccurredAt: numbers(),
+    eventActors: texts(),
+    eventCorrelationIds: texts(),
+    eventCausationIds: texts(),
+    eventTraceparents: texts(),
+    eventMetadata: texts(),
+    eventPayloads: texts(),
+    eventTags: texts()
+  } satisfies Record<ArrayName, ReadonlyArray<unknown>>
   const extras: Array<object> = []
+  /** What no stream or event of the batch has goes as an empty array. */
+  let expectIds = false
   let tagged = false
+  let traced = false
   const streamsOfSegment = new Streams()
   let previous: Entry | undefined
   let append = 0
@@ -299,73 +317,55 @@ export const encode = (
     append++
     if (previous?.request.tenantId !== request.tenantId || previous.round !== round) {
       let tenant = tenantNumbers.get(request.tenantId)
-      if (tenant === undefined) tenantNumbers.set(request.tenantId, (tenant = tenants.push(request.tenantId)))
-      segmentTenants.push(tenant)
-      roundLastSegments[round] = segmentTenants.length
+      if (tenant === undefined)
+        tenantNumbers.set(request.tenantId, (tenant = arrays.tenants.push(request.tenantId)))
+      arrays.segmentTenants.push(tenant)
+      arrays.roundLastSegments[round] = arrays.segmentTenants.length
       streamsOfSegment.clear()
     }
     previous = entry
+    const segment = arrays.segmentTenants.length
     const extra = extraOf(request, append)
     if (extra !== undefined) extras.push(extra)
     for (const stream of request.streams) {
-      streams.push({ entry, stream })
-      streamAppends.push(append)
-      streamSegments.push(segmentTenants.length)
-      streamTypes.push(stream.aggregateType)
-      streamIds.push(stream.aggregateId)
-      streamExpected.push(expectedVersion(stream.expectedVersion))
-      const before = streamsOfSegment.add(stream, streams.length)
-      streamPrevious.push(before.stream)
-      streamEventsBefore.push(before.events)
+      const number = arrays.streamAppends.push(append)
+      arrays.streamSegments.push(segment)
+      arrays.streamTypes.push(stream.aggregateType)
+      arrays.streamIds.push(stream.aggregateId)
+      arrays.streamExpected.push(expectedVersion(stream.expectedVersion))
+      arrays.streamExpectedIds.push(stream.expectedEventId ?? null)
+      expectIds ||= stream.expectedEventId !== undefined
+      const before = streamsOfSegment.add(stream, number)
+      arrays.streamPrevious.push(before.stream)
+      arrays.streamEventsBefore.push(before.events)
       for (const event of stream.events) {
-        eventStreams.push(streams.length)
-        eventIds.push(event.eventId)
-        eventTypes.push(event.eventType)
-        eventSchemaVersions.push(event.schemaVersion)
-        eventOccurredAt.push(event.occurredAt)
-        eventActors.push(event.actor ?? "")
-        eventCorrelationIds.push(event.correlationId)
-        eventCausationIds.push(event.causationId ?? "")
-        eventMetadata.push(event.metadata)
-        eventPayloads.push(event.payload)
-        eventTags.push(arrayText(event.tags))
+        arrays.eventStreams.push(number)
+        arrays.eventIds.push(event.eventId)
+        arrays.eventTypes.push(event.eventType)
+        arrays.eventSchemaVersions.push(event.schemaVersion)
+        arrays.eventOccurredAt.push(event.occurredAt)
+        arrays.eventActors.push(event.actor ?? "")
+        arrays.eventCorrelationIds.push(event.correlationId)
+        arrays.eventCausationIds.push(event.causationId ?? "")
+        arrays.eventTraceparents.push(event.traceparent ?? "")
+        arrays.eventMetadata.push(event.metadata)
+        arrays.eventPayloads.push(event.payload)
+        arrays.eventTags.push(arrayText(event.tags))
         tagged ||= event.tags.length > 0
+        traced ||= event.traceparent !== undefined
       }
-      streamLastEvents.push(eventIds.length)
+      arrays.streamLastEvents.push(arrays.eventIds.length)
     }
-    lastStreams[segmentTenants.length - 1] = streams.length
+    arrays.segmentLastStreams[segment - 1] = arrays.streamAppends.length
   }
-  return {
-    parameters: [
-      provision,
-      wait,
-      array(tenants, PgTypes.OID.text),
-      array(roundLastSegments, PgTypes.OID.int4),
-      array(segmentTenants, PgTypes.OID.int4),
-      array(lastStreams, PgTypes.OID.int4),
-      array(streamAppends, PgTypes.OID.int4),
-      array(streamSegments, PgTypes.OID.int4),
-      array(streamTypes, PgTypes.OID.text),
-      array(streamIds, PgTypes.OID.text),
-      array(streamExpected, PgTypes.OID.int4),
-      array(streamLastEvents, PgTypes.OID.int4),
-      array(streamPrevious, PgTypes.OID.int4),
-      array(streamEventsBefore, PgTypes.OID.int4),
-      array(eventStreams, PgTypes.OID.int4),
-      array(eventIds, PgTypes.OID.uuid),
-      array(eventTypes, PgTypes.OID.text),
-      array(eventSchemaVersions, PgTypes.OID.int4),
-      array(eventOccurredAt, PgTypes.OID.timestamptz),
-      array(eventActors, PgTypes.OID.text),
-      array(eventCorrelationIds, PgTypes.OID.text),
-      array(eventCausationIds, PgTypes.OID.text),
-      array(eventMetadata, PgTypes.OID.text),
-      array(eventPayloads, PgTypes.OID.text),
-      array(tagged ? eventTags : [], PgTypes.OID.text),
-      extras.length === 0 ? null : JSON.stringify(extras)
-    ],
-    entries,
-    streams,
-    lastStreams
-  }
+  if (!expectIds) arrays.streamExpectedIds.length = 0
+  if (!tagged) arrays.eventTags.length = 0
+  if (!traced) arrays.eventTraceparents.length = 0
+  const parameters: Array<unknown> = [provision, wait]
+  for (const name of arrayNames) parameters.push(array(arrays[name], PgTypes.OID[elements[name]]))
+  parameters.push(extras.length === 0 ? null : JSON.stringify(extras))
+  return { parameters, entries }
 }
+
+const texts = (): Array<string> => []
+const numbers = (): Array<number> => []

@@ -1,4 +1,4 @@
-/** From what `eventsourcing.append` and `eventsourcing.append_one` give to the outcomes of appends. */
+/** From the columns of `append.sql` and `append_one.sql` to the outcomes of appends. */
 import { Exit } from "effect"
 import type { AppendReceipt, AppendRequest, CommandRow } from "../driver/EventStorage.ts"
 import {
@@ -10,15 +10,15 @@ import {
   UnknownTenant,
   VersionConflict,
   Conflict,
+  PositionDiverged,
   TenantRefused
 } from "../driver/StoreError.ts"
-import { clampPosition } from "../driver/queryMatch.ts"
-import type { Batch, Entry, Placed } from "./appendBatch.ts"
+import type { Batch } from "./appendBatch.ts"
 
 /** The outcome of one append. */
 export type Outcome = Exit.Exit<AppendReceipt, AppendError>
 
-/** What the function knows of a command that was carried out before. */
+/** A command that was carried out before. */
 interface StoredCommand {
   readonly fingerprint: string
   readonly aggregate_type: string
@@ -29,16 +29,45 @@ interface StoredCommand {
   readonly recorded_at: number
 }
 
-/** The columns of the one row that `eventsourcing.append` gives. */
+/** Why one append of a batch was not written: `append` is its number in the order of the arrays. */
+type Refusal = { readonly append: number } & (
+  | { readonly kind: "held" | "suspended" | "unknownTenant" | "commandConflict" }
+  | { readonly kind: "commandBefore"; readonly command: StoredCommand }
+  | { readonly kind: "eventIdConflict"; readonly eventId: string }
+  | {
+      readonly kind: "replayed"
+      readonly positions: ReadonlyArray<number>
+      readonly versions: ReadonlyArray<number>
+      readonly times: ReadonlyArray<number>
+    }
+  | {
+      readonly kind: "versionConflict"
+      /** The number of the stream in the arrays. */
+      readonly stream: number
+      readonly actual: number
+      readonly eventId: string | null
+    }
+  | {
+      readonly kind: "conditionFailed"
+      readonly condition: number
+      readonly item: number
+      readonly position: number
+    }
+  | { readonly kind: "positionDiverged"; readonly condition: number; readonly eventId: string | null }
+)
+
+/** The columns of the one row of `append.sql`, by stream in the order of the arrays. */
 export type ResultColumns = readonly [
-  results: ReadonlyArray<number> | null,
-  commands: ReadonlyArray<StoredCommand> | null
+  heads: ReadonlyArray<number | null>,
+  versions: ReadonlyArray<number>,
+  times: ReadonlyArray<Date>,
+  refusals: ReadonlyArray<Refusal> | null
 ]
 
-/** The columns of the one row that `eventsourcing.append_one` gives: NULL if the append is not as usual. */
+/** The columns of the one row of `append_one.sql`: NULL if the append was not the common case. */
 export type OneColumns = readonly [position: number | null, version: number | null, recordedAt: Date | null]
 
-/** What `eventsourcing.append_one` has done; undefined if nothing. */
+/** The outcome of `append_one.sql`; undefined if it has done nothing. */
 export const decodeOne = ([position, version, recordedAt]: OneColumns): Outcome | undefined =>
   position === null || version === null || recordedAt === null
     ? undefined
@@ -49,211 +78,114 @@ export const decodeOne = ([position, version, recordedAt]: OneColumns): Outcome 
         recordedAt: [recordedAt.getTime()]
       })
 
-/** The kinds of results, as in `migrations/0004_append.sql`. */
-const kind = {
-  end: 0,
-  allAppended: 1,
-  unknownTenant: 2,
-  suspended: 3,
-  held: 4,
-  each: 5,
-  appended: 6,
-  replayed: 7,
-  eventIdConflict: 8,
-  versionConflict: 9,
-  conditionFailed: 10,
-  commandBefore: 11,
-  commandConflict: 12
-} as const
+/** The numbers of some events that follow each other, the last of which is given. */
+const upTo = (last: number, events: number): ReadonlyArray<number> =>
+  Array.from({ length: events }, (_, index) => last - events + 1 + index)
 
-/** What was said about one append. */
-interface Answer {
-  held: boolean
-  failure: AppendError | undefined
-  /** The id of the first event that is stored already. */
-  known: string | undefined
-  command: CommandRow | undefined
-  readonly versions: Array<number>
-  readonly positions: Array<number>
-  readonly recordedAt: Array<number>
-}
+const conflict = (reason: Conflict["reason"]): Outcome => Exit.fail(new Conflict({ reason }))
 
-/** Where an event is, by its number in the arrays. */
-const eventAt = (
-  streams: ReadonlyArray<Placed>,
-  number: number
-): { readonly entry: Entry; readonly eventId: string } | undefined => {
-  let before = 0
-  for (const { entry, stream } of streams) {
-    const event = stream.events[number - before - 1]
-    if (event !== undefined) return { entry, eventId: event.eventId }
-    before += stream.events.length
-  }
-  return undefined
-}
-
-const addEvents = (answer: Answer, count: number, version: number, position: number, time: number): void => {
-  for (let place = 1; place <= count; place++) {
-    answer.versions.push(version + place)
-    answer.positions.push(position + place)
-    answer.recordedAt.push(time)
+/** The outcome of an append that was not written; undefined: somebody else had locked the tenant. */
+const outcomeOf = (request: AppendRequest, firstStream: number, refusal: Refusal): Outcome | undefined => {
+  const { command, conditions, streams, tenantId } = request
+  switch (refusal.kind) {
+    case "held":
+      return undefined
+    case "suspended":
+      return Exit.fail(new TenantRefused({ reason: new TenantSuspended({ tenantId }) }))
+    case "unknownTenant":
+      return Exit.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
+    case "commandConflict":
+      return conflict(new CommandKeyConflict({ tenantId, key: command?.key ?? "" }))
+    case "eventIdConflict":
+      return conflict(new EventIdConflict({ tenantId, eventId: refusal.eventId }))
+    case "replayed": {
+      const { positions, times, versions } = refusal
+      return Exit.succeed({ replayed: true, positions, versions, recordedAt: times })
+    }
+    case "commandBefore": {
+      const { aggregate_id, aggregate_type, events, fingerprint, position, recorded_at, version } =
+        refusal.command
+      const row: CommandRow = {
+        fingerprint,
+        aggregateType: aggregate_type,
+        aggregateId: aggregate_id,
+        version,
+        position,
+        events
+      }
+      return Exit.succeed({
+        replayed: true,
+        positions: upTo(position, events),
+        versions: upTo(version, events),
+        recordedAt: upTo(0, events).map(() => recorded_at),
+        command: row
+      })
+    }
+    case "versionConflict": {
+      const stream = streams[refusal.stream - firstStream]
+      const expectedEventId = stream?.expectedEventId
+      return conflict(
+        new VersionConflict({
+          tenantId,
+          aggregateType: stream?.aggregateType ?? "",
+          aggregateId: stream?.aggregateId ?? "",
+          expected: stream?.expectedVersion ?? "any",
+          actual: refusal.actual,
+          ...(expectedEventId === undefined ? undefined : { expectedEventId, actualEventId: refusal.eventId })
+        })
+      )
+    }
+    case "conditionFailed": {
+      const { condition, item, position } = refusal
+      const after = conditions?.[condition]?.after ?? 0
+      return conflict(new AppendConditionFailed({ tenantId, after, condition, item, position }))
+    }
+    case "positionDiverged": {
+      const { after = 0, afterEventId = "" } = conditions?.[refusal.condition] ?? {}
+      return Exit.fail(
+        new PositionDiverged({ tenantId, position: after, expected: afterEventId, actual: refusal.eventId })
+      )
+    }
   }
 }
 
 /** The outcomes of a batch, in the order of its requests; undefined where somebody else had locked the tenant. */
 export const decode = (
   requests: ReadonlyArray<AppendRequest>,
-  batch: Batch,
-  [numbers, commands]: ResultColumns
+  { entries }: Batch,
+  [heads, versions, times, refusals]: ResultColumns
 ): ReadonlyArray<Outcome | undefined> => {
-  const { entries, lastStreams, streams } = batch
-  const answers = requests.map((): Answer => ({
-    held: false,
-    failure: undefined,
-    known: undefined,
-    command: undefined,
-    versions: [],
-    positions: [],
-    recordedAt: []
-  }))
-  const answerOf = (entry: Entry | undefined): Answer => {
-    const answer = entry === undefined ? undefined : answers[entry.index]
-    if (answer === undefined) throw new Error("eventsourcing.append gave a result of no append")
-    return answer
-  }
-  let at = 0
-  const next = (): number => {
-    const number = numbers?.[at++]
-    if (number === undefined) throw new Error("eventsourcing.append gave too few results")
-    return number
-  }
-  let commandsBefore = 0
-
-  /** The results of a segment of which not all was appended, one after the other. */
-  const each = (): void => {
-    for (let what = next(); what !== kind.end; what = next()) {
-      switch (what) {
-        case kind.appended: {
-          const placed = streams[next() - 1]
-          const [version, position, time] = [next(), next(), next()]
-          addEvents(answerOf(placed?.entry), placed?.stream.events.length ?? 0, version, position, time)
-          break
-        }
-        case kind.replayed: {
-          const event = eventAt(streams, next())
-          const answer = answerOf(event?.entry)
-          answer.known ??= event?.eventId
-          addEvents(answer, 1, next() - 1, next() - 1, next())
-          break
-        }
-        case kind.eventIdConflict: {
-          const event = eventAt(streams, next())
-          const tenantId = event?.entry.request.tenantId ?? ""
-          answerOf(event?.entry).failure ??= new Conflict({
-            reason: new EventIdConflict({ tenantId, eventId: event?.eventId ?? "" })
-          })
-          break
-        }
-        case kind.versionConflict: {
-          const placed = streams[next() - 1]
-          const actual = next()
-          const answer = answerOf(placed?.entry)
-          if (placed === undefined) break
-          const { aggregateId, aggregateType, expectedVersion: expected } = placed.stream
-          const { tenantId } = placed.entry.request
-          answer.failure ??= new Conflict({
-            reason: new VersionConflict({ tenantId, aggregateType, aggregateId, expected, actual })
-          })
-          break
-        }
-        case kind.conditionFailed: {
-          const entry = entries[next() - 1]
-          const { condition, tenantId } = entry?.request ?? {}
-          const [after, position] = [clampPosition(condition?.after ?? 0), next()]
-          answerOf(entry).failure ??= new Conflict({
-            reason: new AppendConditionFailed({ tenantId: tenantId ?? "", after, position })
-          })
-          break
-        }
-        case kind.commandBefore: {
-          const answer = answerOf(entries[next() - 1])
-          const stored = commands?.[commandsBefore++]
-          if (stored === undefined) throw new Error("eventsourcing.append gave no command")
-          const { events, fingerprint, position, version } = stored
-          answer.command = {
-            fingerprint,
-            aggregateType: stored.aggregate_type,
-            aggregateId: stored.aggregate_id,
-            version,
-            position,
-            events
-          }
-          addEvents(answer, events, version - events, position - events, stored.recorded_at)
-          break
-        }
-        case kind.commandConflict: {
-          const entry = entries[next() - 1]
-          const { command, tenantId } = entry?.request ?? {}
-          answerOf(entry).failure ??= new Conflict({
-            reason: new CommandKeyConflict({
-              tenantId: tenantId ?? "",
-              key: command?.key ?? ""
-            })
-          })
-          break
-        }
-        default:
-          throw new Error(`eventsourcing.append gave the unknown result ${what}`)
+  const refused = new Map<number, Refusal>()
+  for (const refusal of refusals ?? []) refused.set(refusal.append, refusal)
+  const outcomes = Array.from({ length: requests.length }, (): Outcome | undefined => undefined)
+  let append = 0
+  let place = 0
+  for (const { index, request } of entries) {
+    const refusal = refused.get(++append)
+    if (refusal !== undefined) {
+      outcomes[index] = outcomeOf(request, place + 1, refusal)
+      place += request.streams.length
+      continue
+    }
+    const receipt = {
+      replayed: false,
+      positions: new Array<number>(),
+      versions: new Array<number>(),
+      recordedAt: new Array<number>()
+    }
+    for (const { events } of request.streams) {
+      const head = heads[place]
+      const version = versions[place]
+      const time = times[place++]?.getTime()
+      if (head === undefined || head === null || version === undefined || time === undefined)
+        throw new Error("eventsourcing.append gave no place for a stream")
+      for (let event = 1; event <= events.length; event++) {
+        receipt.positions.push(head + event)
+        receipt.versions.push(version + event)
+        receipt.recordedAt.push(time)
       }
     }
+    outcomes[index] = Exit.succeed(receipt)
   }
-
-  let first = 0
-  for (const last of lastStreams) {
-    const what = next()
-    if (what === kind.allAppended) {
-      let position = next()
-      const time = next()
-      for (let place = first; place < last; place++) {
-        const placed = streams[place]
-        const count = placed?.stream.events.length ?? 0
-        addEvents(answerOf(placed?.entry), count, next(), position, time)
-        position += count
-      }
-    } else if (what === kind.each) {
-      each()
-    } else {
-      for (let place = first; place < last; place++) {
-        const entry = streams[place]?.entry
-        const answer = answerOf(entry)
-        const tenantId = entry?.request.tenantId ?? ""
-        if (what === kind.held) answer.held = true
-        else if (what === kind.suspended)
-          answer.failure ??= new TenantRefused({ reason: new TenantSuspended({ tenantId }) })
-        else if (what === kind.unknownTenant)
-          answer.failure ??= new TenantRefused({ reason: new UnknownTenant({ tenantId }) })
-        else throw new Error(`eventsourcing.append gave the unknown result ${what}`)
-      }
-    }
-    first = last
-  }
-  return answers.map((answer, index): Outcome | undefined => {
-    if (answer.held) return undefined
-    if (answer.failure !== undefined) return Exit.fail(answer.failure)
-    const { command, known, positions, recordedAt, versions } = answer
-    if (command !== undefined) {
-      return Exit.succeed({ replayed: true, positions, versions, recordedAt, command })
-    }
-    const request = requests[index]
-    if (known !== undefined) {
-      const events = request?.streams.reduce((sum, stream) => sum + stream.events.length, 0)
-      if (versions.length !== events) {
-        // Some of the events are stored, others not: this is not the append that stored them.
-        return Exit.fail(
-          new Conflict({ reason: new EventIdConflict({ tenantId: request?.tenantId ?? "", eventId: known }) })
-        )
-      }
-    }
-    return Exit.succeed({ replayed: known !== undefined, positions, versions, recordedAt })
-  })
+  return outcomes
 }

@@ -10,7 +10,7 @@ import type * as groupCommit from "./groupCommit.ts"
 import type * as groupLoads from "./groupLoads.ts"
 import * as pgAppending from "./append.ts"
 import * as pgError from "./sqlErrors.ts"
-import * as PgGrowth from "./announcements.ts"
+import * as PgAnnouncements from "./announcements.ts"
 import * as pgLoading from "./load.ts"
 import * as pgRead from "./read.ts"
 import { type StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
@@ -114,7 +114,7 @@ export const make = (
       ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))
       : isolation
     const provision = options.provisionOnAppend ?? true
-    const growth = yield* PgGrowth.make(sql, options.announce ?? true)
+    const announcements = yield* PgAnnouncements.make(sql, options.announce ?? true)
     const pageBytes = BigInt(options.pageBytes ?? 4 << 20)
 
     /** The rows of a query; `Row` is what its columns decode to, by the types they have in `migrations/`. */
@@ -158,7 +158,7 @@ export const make = (
         { maxAppends: 512, maxCharacters: 1_000_000, concurrency: 2 },
         options.groupCommit
       ),
-      growth,
+      announcements,
       fork
     })
     const loads = limitsOf("groupLoads", { maxLoads: 64, concurrency: 2 }, options.groupLoads)
@@ -167,7 +167,7 @@ export const make = (
     return EventStorage.EventStorage.of({
       ...reading,
       loadStream: pgLoading.make(sql, { limits: loads, pageBytes, fork }),
-      changes: growth.changes,
+      changes: announcements.changes,
       append,
       streamVersion: ({ tenantId, aggregateType, aggregateId }) =>
         Effect.map(
@@ -188,6 +188,16 @@ export const make = (
             [at === undefined ? null : BigInt(clampPosition(at))]
           ),
           ([row]) => ({ position: row?.[0] ?? 0, eventId: row?.[1] ?? null, eventIdAt: row?.[2] ?? null })
+        ),
+      eventPosition: ({ eventId, tenantId }) =>
+        Effect.map(
+          ofTenant<[number | null]>(
+            "find an event",
+            tenantId,
+            "select eventsourcing.event_position($1::uuid, $2::uuid)",
+            [eventId]
+          ),
+          ([row]) => row?.[0] ?? undefined
         ),
       commandOutcome: ({ key, tenantId }) =>
         Effect.map(

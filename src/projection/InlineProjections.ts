@@ -206,7 +206,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
           : store.append(stream),
       appendAll: <
         const As extends ReadonlyArray<Aggregate.Any>,
-        Condition extends EventStore.AppendCondition | undefined = undefined
+        Condition extends EventStore.AppendConditions | undefined = undefined
       >(
         streams: { readonly [K in keyof As]: EventStore.StreamEventsOf<As[K]> },
         options?: EventStore.AppendOptions<Condition>

@@ -64,6 +64,8 @@ export const make = <M extends Backend>(
     streamVersion: (request) =>
       read("read a version", request.tenantId, (events) => events.streamVersion(request)),
     head: (request) => read("read the head of a log", request.tenantId, (events) => events.head(request)),
+    eventPosition: (request) =>
+      read("find an event", request.tenantId, (events) => events.eventPosition(request)),
     changes: hints,
     commandOutcome: (request) =>
       read("read the outcome of a command", request.tenantId, (events) => events.commandOutcome(request)),

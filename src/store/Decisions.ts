@@ -16,6 +16,7 @@ import { aggregateId as encodeId } from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
 import {
   AppendConditionFailed,
+  type PositionDiverged,
   type Undecodable,
   type InvalidInput,
   type ReadError,
@@ -142,7 +143,7 @@ export class Decisions extends Context.Service<
       options?: ExecuteOptions
     ) => Effect.Effect<
       Executed<State, EnvelopeOf<D>>,
-      ErrorOf<D> | EventStore.AppendFailure<EventStore.AppendCondition>,
+      ErrorOf<D> | Exclude<EventStore.AppendFailure<EventStore.AppendCondition>, PositionDiverged>,
       RequirementsOf<D> | CurrentTenant
     >
   }
@@ -321,6 +322,8 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
           .appendAll(streams, { condition: { query: model.query, after: known.position } })
           .pipe(
             Effect.catchIf(isOutdated, (failure) => Effect.fail(new Outdated(failure))),
+            // only a condition with an event id raises it
+            Effect.catchTag("PositionDiverged", Effect.die),
             Effect.result
           )
         if (Result.isFailure(appended)) {

@@ -6,6 +6,7 @@ import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
+import { checkEventId } from "../internal/uuid.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import * as decode from "./decode.ts"
 import * as encode from "./encode.ts"
@@ -28,7 +29,7 @@ import type { AllTenants, CurrentTenant, TenantId } from "../domain/Tenant.ts"
 import type {
   StreamEvents,
   StreamEventsOf,
-  AppendCondition,
+  AppendConditions,
   AppendFailure,
   AppendOptions,
   CommandOptions,
@@ -43,6 +44,7 @@ export type {
   StreamEvents,
   StreamEventsOf,
   AppendCondition,
+  AppendConditions,
   AppendConflict,
   AppendFailure,
   AppendOptions,
@@ -106,7 +108,7 @@ export class EventStore extends Context.Service<
       State,
       Payload extends Event.Tagged,
       Id,
-      Condition extends AppendCondition | undefined = undefined,
+      Condition extends AppendConditions | undefined = undefined,
       Command extends EventStorage.CommandKey | undefined = undefined
     >(
       events: StreamEvents<Type, State, Payload, Id> & CommandOptions<Condition, Command>
@@ -114,7 +116,7 @@ export class EventStore extends Context.Service<
     /** Appends events to several streams of the tenant, in the order given. All are written, or none. */
     readonly appendAll: <
       const As extends ReadonlyArray<Aggregate.Any>,
-      Condition extends AppendCondition | undefined = undefined
+      Condition extends AppendConditions | undefined = undefined
     >(
       streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
       options?: AppendOptions<Condition>
@@ -186,6 +188,10 @@ export class EventStore extends Context.Service<
     readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
       key: StreamKey<Type, State, Payload, Id>
     ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
+    /** The position of the event with an id in the tenant's log; undefined if it has none. */
+    readonly eventPosition: (
+      eventId: Event.EventId
+    ) => Effect.Effect<number | undefined, ReadError, CurrentTenant>
     /** The last position of the tenant's log; 0 if it is empty. */
     readonly position: Effect.Effect<number, ReadError, CurrentTenant>
     /** All tenants with the heads of their logs, ordered by id. Every run is written to the audit trail. */
@@ -236,7 +242,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         State,
         Payload extends Event.Tagged,
         Id,
-        Condition extends AppendCondition | undefined,
+        Condition extends AppendConditions | undefined,
         Command extends EventStorage.CommandKey | undefined
       >(
         request: StreamEvents<Type, State, Payload, Id> & CommandOptions<Condition, Command>
@@ -247,7 +253,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         ) as Effect.Effect<Appended<Payload, Type>, AppendFailure<Condition, Command>, CurrentTenant>,
       appendAll: <
         const As extends ReadonlyArray<Aggregate.Any>,
-        Condition extends AppendCondition | undefined = undefined
+        Condition extends AppendConditions | undefined = undefined
       >(
         streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
         { condition }: AppendOptions<Condition> = {}
@@ -318,6 +324,11 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         ),
       version: streamVersion,
       exists: (key) => Effect.map(streamVersion(key), (version) => version > 0),
+      eventPosition: (eventId) =>
+        Effect.flatMap(currentTenant, (tenantId) => {
+          checkEventId({ eventId })
+          return storage.eventPosition({ tenantId, eventId })
+        }),
       position: Effect.flatMap(currentTenant, (tenantId) =>
         Effect.map(storage.head({ tenantId }), ({ position }) => position)
       ),

@@ -18,7 +18,8 @@ import {
   type ReadError,
   VersionConflict,
   Conflict,
-  type ExpectedVersion
+  type ExpectedVersion,
+  PositionDiverged
 } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { tenantOf } from "../domain/currentTenant.ts"
@@ -27,9 +28,11 @@ import { CurrentDerivedIds, deriveIds } from "../domain/derivedIds.ts"
 import * as encode from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
+import { clampPosition, matches } from "../driver/queryMatch.ts"
 import { maxNameLength, nameProblem } from "../internal/json.ts"
 import { checkIntegers, type Reader, type StoredStream } from "./read.ts"
 import { wholeMillis } from "../internal/clock.ts"
+import { checkEventId } from "../internal/uuid.ts"
 import type * as EventQuery from "../domain/EventQuery.ts"
 
 /** Events for one stream. */
@@ -38,6 +41,11 @@ export interface StreamEvents<Type extends string, State, Payload extends Event.
   readonly id: NoInfer<Id>
   /** The version the stream must have; `"any"` to append whatever it is. */
   readonly expectedVersion: ExpectedVersion
+  /**
+   * The id of the event with the expected version, which is then a number from 1; another event there is a
+   * `VersionConflict`, as the stream then has another history (restored, or written anew after a failover). Default: any.
+   */
+  readonly expectedEventId?: Event.EventId | undefined
   // NoInfer around it all: inside of the union it would refuse literals with a field of several types.
   readonly events: ReadonlyArray<NoInfer<Event.Appendable<Payload>>>
 }
@@ -46,6 +54,7 @@ export interface StreamEventsOf<A extends Aggregate.Any> {
   readonly aggregate: A
   readonly id: Aggregate.IdOf<A>
   readonly expectedVersion: ExpectedVersion
+  readonly expectedEventId?: Event.EventId | undefined
   readonly events: ReadonlyArray<Event.Appendable<Aggregate.EventOf<A>>>
 }
 
@@ -59,20 +68,28 @@ export type AppendConflict<Condition = undefined, Command = undefined> =
 /** Errors of a typed append, narrowed by whether it has a condition and a command key. */
 export type AppendFailure<Condition = undefined, Command = undefined> =
   | Conflict<AppendConflict<Condition, Command>>
-  | Exclude<AppendError, Conflict>
+  | Exclude<AppendError, Conflict | PositionDiverged>
+  | (Condition extends undefined ? never : PositionDiverged)
   | InvalidInput
   | Undecodable
 
 /** A condition of an append: no event of the tenant's log that matches a query lies behind a position. */
 export interface AppendCondition {
   readonly query: EventQuery.Any
-  /** The last position that was considered. Default: 0, so that no event of the log may match. */
-  readonly after?: number | undefined
+  /**
+   * The last position that was considered, or the last event: with its id, another event there raises `PositionDiverged`.
+   * A number alone cannot tell that the log has become another one (restored, or written anew after a failover). Default:
+   * 0, so that no event of the log may match.
+   */
+  readonly after?: number | Event.Position | undefined
 }
+
+/** Conditions of an append: one, or several that must all hold, each with its own position. */
+export type AppendConditions = AppendCondition | ReadonlyArray<AppendCondition>
 
 /** What an append to several streams may be made conditional on, besides their versions. */
 export interface AppendOptions<
-  out Condition extends AppendCondition | undefined = AppendCondition | undefined
+  out Condition extends AppendConditions | undefined = AppendConditions | undefined
 > {
   /** Checked with the versions, under the tenant's lock: else nothing is written, and `AppendConditionFailed` raised. */
   readonly condition?: Condition | undefined
@@ -80,7 +97,7 @@ export interface AppendOptions<
 
 /** The same of an append to one stream, and which command it carries out. */
 export interface CommandOptions<
-  out Condition extends AppendCondition | undefined = AppendCondition | undefined,
+  out Condition extends AppendConditions | undefined = AppendConditions | undefined,
   out Command extends EventStorage.CommandKey | undefined = EventStorage.CommandKey | undefined
 > extends AppendOptions<Condition> {
   /**
@@ -122,7 +139,7 @@ export interface StreamKey<Type extends string, State, Payload extends Event.Tag
 
 /** Under which condition events are appended, and as the outcome of which command (then to one stream). */
 export interface Terms {
-  readonly condition?: AppendCondition | undefined
+  readonly condition?: AppendConditions | undefined
   readonly command?: EventStorage.CommandKey | undefined
 }
 
@@ -132,7 +149,7 @@ interface Plan {
   readonly prepared: ReadonlyArray<encode.Prepared>
   /** The versions that streams without events were found at, by the index of the stream. */
   readonly versions: ReadonlyArray<number>
-  readonly condition: EventStorage.AppendCondition | undefined
+  readonly conditions: ReadonlyArray<EventStorage.AppendCondition> | undefined
   readonly command: EventStorage.CommandKey | undefined
 }
 
@@ -203,40 +220,81 @@ export const makeWriter = (
     return [appended]
   })
 
-  /** What a stream without events is refused for. Nothing is written to it, so no lock is needed. */
+  /** The id of the event of a stream with a version. */
+  const lastEventId = (stream: StoredStream, version: number): Effect.Effect<string | undefined, ReadError> =>
+    Effect.map(
+      storage.readStream({
+        ...stream,
+        fromVersion: version,
+        toVersion: version,
+        direction: "forwards",
+        limit: 1
+      }),
+      ({ rows }) => rows[0]?.eventId
+    )
+
+  /** Checks a stream without events. Nothing is written to it, so no lock is needed. */
   const checkOnly = Effect.fnUntraced(function* (
     tenantId: TenantId,
-    { aggregateType, aggregateId, expectedVersion: expected }: EventStorage.StreamAppend
+    { aggregateType, aggregateId, expectedEventId, expectedVersion: expected }: EventStorage.StreamAppend
   ) {
-    const actual = yield* storage.streamVersion({ tenantId, aggregateType, aggregateId })
-    if (isExpected(expected, actual)) return actual
+    const stream = { tenantId, aggregateType, aggregateId }
+    const actual = yield* storage.streamVersion(stream)
+    const actualEventId = expectedEventId === undefined ? undefined : yield* lastEventId(stream, actual)
+    if (isExpected(expected, actual) && actualEventId === expectedEventId) return actual
     return yield* new Conflict({
-      reason: new VersionConflict({ tenantId, aggregateType, aggregateId, expected, actual })
+      reason: new VersionConflict({
+        ...stream,
+        expected,
+        actual,
+        ...(expectedEventId === undefined
+          ? undefined
+          : { expectedEventId, actualEventId: actualEventId ?? null })
+      })
     })
   })
 
-  /** The same for the condition of an append without events. */
+  /** The first event of a log from one position to another that matches a query. */
+  const firstEvent = (
+    tenantId: TenantId,
+    fromPosition: number,
+    toPosition: number,
+    query: EventStorage.EventQuery | undefined
+  ): Effect.Effect<EventStorage.EventRow | undefined, ReadError> =>
+    Effect.map(
+      storage.readLog({
+        tenantId,
+        fromPosition,
+        toPosition,
+        recordedFrom: undefined,
+        recordedBefore: undefined,
+        aggregateTypes: undefined,
+        eventTypes: undefined,
+        query,
+        direction: "forwards",
+        limit: 1
+      }),
+      ({ rows }) => rows[0]
+    )
+
+  /** The same for a condition of an append without events, by its place. */
   const checkCondition = Effect.fnUntraced(function* (
     tenantId: TenantId,
-    { query, after }: EventStorage.AppendCondition
+    { afterEventId, after, query }: EventStorage.AppendCondition,
+    condition: number
   ) {
-    const { rows } = yield* storage.readLog({
-      tenantId,
-      fromPosition: after + 1,
-      toPosition: Number.MAX_SAFE_INTEGER,
-      recordedFrom: undefined,
-      recordedBefore: undefined,
-      aggregateTypes: undefined,
-      eventTypes: undefined,
-      query,
-      direction: "forwards",
-      limit: 1
+    if (afterEventId !== undefined) {
+      const actual = (yield* firstEvent(tenantId, after, after, undefined))?.eventId ?? null
+      if (actual !== afterEventId)
+        return yield* new PositionDiverged({ tenantId, position: after, expected: afterEventId, actual })
+    }
+    const first = yield* firstEvent(tenantId, after + 1, Number.MAX_SAFE_INTEGER, query)
+    if (first === undefined) return
+    const { position } = first
+    const item = query.findIndex((one) => matches([one], first))
+    return yield* new Conflict({
+      reason: new AppendConditionFailed({ tenantId, after, position, condition, item })
     })
-    const [first] = rows
-    if (first !== undefined)
-      return yield* new Conflict({
-        reason: new AppendConditionFailed({ tenantId, after, position: first.position })
-      })
   })
 
   /** The outcome of a command without events. */
@@ -298,15 +356,15 @@ export const makeWriter = (
     streams: ReadonlyArray<EventStorage.StreamAppend>,
     give: Give<A>
   ): Effect.Effect<A, WriteError> => {
-    const { command, condition, tenantId } = plan
-    return Effect.flatMap(storage.append({ tenantId, streams, condition, command }), (receipt) =>
+    const { command, conditions, tenantId } = plan
+    return Effect.flatMap(storage.append({ tenantId, streams, conditions, command }), (receipt) =>
       outcomeOf(plan, receipt, give)
     )
   }
 
   /** Streams without events are looked at, not written. */
   const sendSome = Effect.fnUntraced(function* <A>(plan: Plan, give: Give<A>) {
-    const { condition, prepared, tenantId } = plan
+    const { conditions = [], prepared, tenantId } = plan
     const versions: Array<number> = []
     const written: Array<EventStorage.StreamAppend> = []
     for (const { append } of prepared) {
@@ -314,7 +372,9 @@ export const makeWriter = (
       versions.push(append.events.length > 0 ? 0 : yield* checkOnly(tenantId, append))
     }
     if (written.length > 0) return yield* send({ ...plan, versions }, written, give)
-    if (condition !== undefined) yield* checkCondition(tenantId, condition)
+    yield* Effect.forEach(conditions, (condition, index) => checkCondition(tenantId, condition, index), {
+      discard: true
+    })
     const { position } = yield* storage.head({ tenantId })
     return give(versions.map((version) => ({ version, position, events: [], replayed: false })))
   })
@@ -333,8 +393,8 @@ export const makeWriter = (
     const key = command === undefined ? Result.void : checkCommandKey(command.key)
     if (Result.isFailure(key)) return Effect.fail(key.failure)
     const prepared = encoded.success
-    const condition = given === undefined ? undefined : storageCondition(given)
-    const plan: Plan = { tenantId, prepared, versions: noVersions, condition, command }
+    const conditions = given === undefined ? undefined : storageConditions(given)
+    const plan: Plan = { tenantId, prepared, versions: noVersions, conditions, command }
     const written = prepared.map(appendOf)
     // A command is recorded, whatever it led to.
     return command !== undefined || (written.length > 0 && written.every(hasEvents))
@@ -365,9 +425,16 @@ export const makeWriter = (
   }
 }
 
+const storageConditions = (given: AppendConditions): ReadonlyArray<EventStorage.AppendCondition> =>
+  isList(given) ? given.map(storageCondition) : [storageCondition(given)]
+
+const isList = (given: AppendConditions): given is ReadonlyArray<AppendCondition> => Array.isArray(given)
+
 const storageCondition = ({ query, after = 0 }: AppendCondition): EventStorage.AppendCondition => {
-  checkIntegers({ after })
-  return { query: eventQuery.toStorage(query), after }
+  const { eventId, position } = typeof after === "number" ? { position: after, eventId: undefined } : after
+  checkIntegers({ after: position })
+  checkEventId({ after: eventId })
+  return { query: eventQuery.toStorage(query), after: clampPosition(position), afterEventId: eventId }
 }
 
 /** Refuses a key that cannot be stored; the type is that of the aggregate the command is for, if it is known. */

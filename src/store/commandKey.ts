@@ -6,7 +6,6 @@ import { canonicalJson } from "../internal/canonicalJson.ts"
 import { sha256Hex } from "../internal/digest.ts"
 import { jsonProblem } from "../internal/json.ts"
 import { checkCommandKey } from "./append.ts"
-import { currentMillis } from "../internal/clock.ts"
 
 /** A command as it is given. */
 interface Given {
@@ -16,9 +15,6 @@ interface Given {
 
 /** Levels of nesting that the content of a command may have. */
 const maxDepth = 64
-
-/** The last moment of the year 9999: as far as PostgreSQL and ISO 8601 agree on times. */
-const maxTime = 253_402_300_799_999
 
 /** Checks how long keys are kept. Throws on what is no positive time. */
 export const makeTimeToLive = (given: Duration.Input): number => {
@@ -61,7 +57,6 @@ export const make = (
     const { content, key } = command
     const wrong = problem(aggregateType, command)
     if (wrong !== undefined) return yield* wrong
-    const now = yield* currentMillis
     return {
       key,
       fingerprint: yield* sha256Hex(
@@ -69,6 +64,6 @@ export const make = (
           content === undefined ? [aggregateType, aggregateId] : [aggregateType, aggregateId, content]
         )
       ),
-      expiresAt: Math.min(Math.floor(now + timeToLive), maxTime)
+      expiresInMillis: timeToLive
     }
   })

@@ -13,7 +13,7 @@ import {
 } from "../driver/StoreError.ts"
 import { type AggregateCodec, codecOf, type EventCodec } from "../domain/codec/aggregateCodec.ts"
 import { jsonText, maxNameLength, nameProblem, type Problem } from "../internal/json.ts"
-import { isCanonicalUuid } from "../internal/uuid.ts"
+import { checkEventId, isCanonicalUuid } from "../internal/uuid.ts"
 
 /** What is refused before anything is written. */
 export interface Limits {
@@ -107,6 +107,7 @@ interface StreamOfEvents {
   readonly aggregate: Aggregate.Any
   readonly id: unknown
   readonly expectedVersion: StreamAppend["expectedVersion"]
+  readonly expectedEventId?: Event.EventId | undefined
   readonly events: ReadonlyArray<Event.Appendable<Event.Tagged>>
 }
 
@@ -141,7 +142,8 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
   let bytes = 0
   let { correlationId } = shared.context
   const prepared: Array<Prepared> = []
-  for (const { aggregate, id, expectedVersion, events } of given) {
+  for (const { aggregate, id, expectedEventId, expectedVersion, events } of given) {
+    if (expectedEventId !== undefined) checkEventId({ expectedEventId })
     const aggregateType = aggregate.type
     const codec = codecOf(aggregate)
     const encodedId = storedId(aggregateType, codec, id)
@@ -178,7 +180,13 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
     }
     prepared.push({
       aggregate,
-      append: { aggregateType, aggregateId: encodedId, expectedVersion, events: ready.map(rowOf) },
+      append: {
+        aggregateType,
+        aggregateId: encodedId,
+        expectedVersion,
+        expectedEventId,
+        events: ready.map(rowOf)
+      },
       events: ready
     })
   }
@@ -246,7 +254,8 @@ const encodeEvent = (
       causationId: context.causationId ?? null,
       metadata: metadataText,
       payload: payloadText,
-      tags
+      tags,
+      traceparent: context.traceparent
     },
     payload,
     metadata,
@@ -332,10 +341,15 @@ const contextProblem = (aggregateType: string, context: EventContext): InvalidIn
     const problem = text === undefined ? undefined : named(aggregateType, "event context", name, text)
     if (problem !== undefined) return problem
   }
-  return undefined
+  return context.traceparent === undefined || traceparent.test(context.traceparent)
+    ? undefined
+    : invalid(aggregateType, "event context", ["traceparent"], "is not a traceparent of W3C Trace Context")
 }
 
 const contextNames = ["actor", "correlationId", "causationId"] as const
+
+/** https://www.w3.org/TR/trace-context/#traceparent-header */
+const traceparent = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
 const invalid = (
   aggregateType: string,

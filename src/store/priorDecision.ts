@@ -1,13 +1,9 @@
 /** What a decision with derived ids came to when it was made before, wherever in the log that is. */
-import { Effect, Option, Schema, Stream } from "effect"
-import * as Aggregate from "../domain/Aggregate.ts"
-import type { AppendFailure } from "./append.ts"
+import { Effect, Stream } from "effect"
 import type { EventStore } from "./EventStore.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
-import * as Event from "../domain/Event.ts"
 import type { Ids } from "../domain/derivedIds.ts"
-import { maxVersion } from "./encode.ts"
 
 /** The events of a decision: they follow each other, as they were appended together. */
 export interface Place {
@@ -19,48 +15,11 @@ export interface Place {
   readonly aggregateTypes: ReadonlySet<string>
 }
 
-/** No event of it is ever stored. */
-const Sought = Schema.TaggedStruct("Sought", {})
-const Seeker = Aggregate.make(
-  "decision",
-  { id: Schema.String, state: Schema.Null, initial: null, events: [Sought] },
-  (state) => state
-)
-
 export const makeFinder = (store: EventStore["Service"]) => {
-  /**
-   * Whether an event id is in the log. The index of the ids is looked into by appends alone: so here is one that is refused
-   * in any case, for its id or for the version that no stream has.
-   */
-  const isStored = (eventId: Event.EventId): Effect.Effect<boolean, AppendFailure, CurrentTenant> =>
-    store
-      .append({
-        aggregate: Seeker,
-        id: "sought",
-        expectedVersion: maxVersion,
-        events: [Event.make(Sought.make({}), { eventId })]
-      })
-      .pipe(
-        Effect.as(false),
-        Effect.catchReasons("Conflict", {
-          EventIdConflict: () => Effect.succeed(true),
-          VersionConflict: () => Effect.succeed(false)
-        })
-      )
-
   return {
-    /**
-     * The position of an event with one of the ids; undefined if there is none. The log is only read if there is one,
-     * backwards, as it rarely lies far behind.
-     */
-    find: Effect.fnUntraced(function* (ids: Ids) {
-      if ((yield* store.position) === 0 || !(yield* isStored(ids.at(0)))) return undefined
-      const found = yield* store.readLogJson({ direction: "backwards" }).pipe(
-        Stream.filter(({ eventId }) => ids.indexOf(eventId) !== undefined),
-        Stream.runHead
-      )
-      return Option.getOrUndefined(found)?.position
-    }),
+    /** The position of the first event of a decision; undefined if it was not stored. */
+    find: (ids: Ids): Effect.Effect<number | undefined, ReadError, CurrentTenant> =>
+      store.eventPosition(ids.at(0)),
 
     /** All that was appended together, from the first of the ids to the last, around the position of one. */
     around: (ids: Ids, position: number): Effect.Effect<Place, ReadError, CurrentTenant> =>

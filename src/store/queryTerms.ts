@@ -10,18 +10,14 @@ import { nameProblem } from "../internal/json.ts"
  * types that this program does not know: in a read such a one is an error, as in a stream, and a condition it fails.
  */
 export const toStorage = (query: EventQuery.Any): EventStorage.EventQuery =>
-  query.items.flatMap(({ aggregate, tags, types }) =>
-    // No event has a tag that cannot be stored, and the database would not take it.
-    tags.some((tag) => nameProblem(tag) !== undefined)
-      ? []
-      : [
-          {
-            aggregateType: aggregate.type,
-            eventTypes: types && storedTypes([aggregate], types),
-            tags: [...new Set(tags)].toSorted()
-          }
-        ]
-  )
+  query.items.map(({ aggregate, tags, types }) => ({
+    aggregateType: aggregate.type,
+    // No event has a tag that cannot be stored, and the database would not take it. The item stays, so that the place of an
+    // item is the same here and there.
+    ...(tags.some((tag) => nameProblem(tag) !== undefined)
+      ? { eventTypes: [], tags: [] }
+      : { eventTypes: types && storedTypes([aggregate], types), tags: [...new Set(tags)].toSorted() })
+  }))
 
 /** The aggregates whose events a query matches, each type once: the one that passes over the least, if there are several. */
 export const aggregatesOf = (query: EventQuery.Any): ReadonlyArray<Aggregate.Any> => {

@@ -4,6 +4,7 @@
 import { describe, layer } from "@effect/vitest"
 import type { Layer } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
+import { identities } from "./driver/identities.ts"
 import * as testingAppend from "./driver/appends.ts"
 import * as testingCommands from "./driver/commands.ts"
 import * as testingQueries from "./driver/queries.ts"
@@ -50,6 +51,7 @@ export const suite = <E = never, E2 = never>(options: Options<E, E2>): void => {
       describe("appending again", () => testingReplay.replays(it))
       describe("tags", () => testingQueries.tags(it))
       describe("a condition", () => testingQueries.conditions(it))
+      describe("ids of events", () => identities(it))
       describe("a command key", () => testingCommands.commands(it))
       describe("a hash chain", () => testingCommands.hashChains(it))
       describe("what is read", () => testingRead.fidelity(it))

@@ -13,7 +13,14 @@ const conflicts = [
   new StoreError.VersionConflict({ ...stream, expected: Number.NaN, actual: 2 }),
   new StoreError.EventIdConflict({ tenantId, eventId: "0197a000-0000-7000-8000-0000000000e1" }),
   new StoreError.CommandKeyConflict({ tenantId, key: "pay" }),
-  new StoreError.AppendConditionFailed({ tenantId, after: 3, position: 4 }),
+  new StoreError.AppendConditionFailed({ tenantId, after: 3, position: 4, condition: 0, item: 1 }),
+  new StoreError.VersionConflict({
+    ...stream,
+    expected: 2,
+    actual: 2,
+    expectedEventId: "e1",
+    actualEventId: "e2"
+  }),
   new StoreError.PositionDiverged({ tenantId, position: 3, expected: "e1", actual: "e2" }),
   new StoreError.PositionDiverged({ tenantId, position: 3, expected: "e1", actual: null })
 ]

@@ -79,9 +79,9 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
           const made = new Set(
             [
               ...sql.matchAll(
-                /^ *create (?:or replace (?:function|procedure)|table if not exists|type) eventsourcing\.(\w+)/gm
+                /^ *create (?:or replace (?:function|procedure)|table if not exists|type) eventsourcing\.(\w+)|create_committing\('(\w+)'\)/gm
               )
-            ].map(([, name]) => name)
+            ].map(([, name, committing]) => name ?? `${committing}_committing`)
           )
           assert.deepStrictEqual([...made], [Path.posix.basename(path, ".sql")], path)
         }

@@ -186,13 +186,13 @@ const rules: Readonly<Record<string, Rule>> = {
       "alter function eventsourcing.stream_version(uuid, text, text) security invoker"
     ],
     exceptions: {
-      announce_alone:
+      announce_committing:
         "ends a transaction, which neither security definer nor a set clause allows; calls announce",
       add_placement: "of the owner of the database; has a fixed search path",
       admit_tenant: "grants and revokes, as the owner of the database; has a fixed search path",
-      append_alone:
+      append_committing:
         "ends a transaction, which neither security definer nor a set clause allows; calls append",
-      append_one_alone:
+      append_one_committing:
         "ends a transaction, which neither security definer nor a set clause allows; calls append_one",
       begin_across_tenants: "changes the role of the transaction, which security definer does not allow",
       begin_projection:
@@ -203,6 +203,7 @@ const rules: Readonly<Record<string, Rule>> = {
         "resets the settings of the session, which a set clause would restore; names everything with its schema",
       clear_rebuild:
         "works on the application's tables, whose triggers may need the search path; names everything with its schema",
+      create_committing: "makes procedures, as the owner of the database; has a fixed search path",
       keys_without_tenant: "reads the catalogue, as whoever asks; has a fixed search path",
       isolation_problems: "reads the catalogue, as whoever asks; has a fixed search path",
       name_database: "grants and revokes, as the owner of the database; has a fixed search path",

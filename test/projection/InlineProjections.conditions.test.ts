@@ -1,5 +1,5 @@
 import { assert, describe, layer } from "@effect/vitest"
-import { Clock, Effect, Layer, Stream } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import * as Decisions from "../../src/store/Decisions.ts"
 import * as DecisionModel from "../../src/domain/DecisionModel.ts"
 import * as EventQuery from "../../src/domain/EventQuery.ts"
@@ -82,7 +82,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
         const command = {
           key: "1",
           fingerprint: "a".repeat(64),
-          expiresAt: Math.floor(yield* Clock.currentTimeMillis) + 3_600_000
+          expiresInMillis: 3_600_000
         }
         const place = store.append({
           aggregate: Order,

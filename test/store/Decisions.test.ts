@@ -268,7 +268,7 @@ describe("a decision that somebody else comes before", () => {
         },
         append: (request) =>
           Effect.suspend(() => {
-            if (others === 0 || request.condition === undefined) return driver.append(request)
+            if (others === 0 || request.conditions === undefined) return driver.append(request)
             others--
             return Effect.andThen(
               byAnother(driver, request.tenantId, `other ${others}`),
@@ -296,9 +296,9 @@ describe("a decision that somebody else comes before", () => {
       const Disturbed = disturbed((driver) => ({
         append: (request) =>
           Effect.suspend(() => {
-            if (request.condition === undefined) return driver.append(request)
+            if (request.conditions === undefined) return driver.append(request)
             appends++
-            const other = { ...request, condition: undefined, streams: request.streams.map(toAnother) }
+            const other = { ...request, conditions: undefined, streams: request.streams.map(toAnother) }
             return Effect.andThen(driver.append(other), driver.append(request))
           })
       }))
@@ -313,7 +313,7 @@ describe("a decision that somebody else comes before", () => {
   const alwaysOutdated = disturbed((driver) => ({
     append: (request) =>
       Effect.suspend(() => {
-        return request.condition === undefined
+        return request.conditions === undefined
           ? driver.append(request)
           : Effect.andThen(byAnother(driver, request.tenantId, "bob"), driver.append(request))
       })
@@ -350,7 +350,7 @@ describe("a decision that somebody else comes before", () => {
           (driver) => ({
             append: (request) =>
               Effect.suspend(() => {
-                return request.condition === undefined
+                return request.conditions === undefined
                   ? driver.append(request)
                   : Effect.andThen(byAnother(driver, request.tenantId, "bob"), driver.append(request))
               })
@@ -392,7 +392,7 @@ describe("a decision that somebody else comes before", () => {
       const Lost = disturbed((driver) => ({
         append: (request) =>
           Effect.suspend(() => {
-            const isLost = failing && request.condition !== undefined
+            const isLost = failing && request.conditions !== undefined
             if (isLost) failing = false
             return isLost
               ? Effect.andThen(

@@ -1,5 +1,5 @@
 import { assert, describe, layer } from "@effect/vitest"
-import { Clock, Effect, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import * as Event from "../../src/domain/Event.ts"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
@@ -34,11 +34,11 @@ const head = EventStore.EventStore.use(({ position }) => position)
 
 /** A command that is known for an hour. */
 const command = (key: string, fingerprint = "a", millis = 3_600_000) =>
-  Effect.map(Clock.currentTimeMillis, (now): EventStorage.CommandKey => ({
+  Effect.succeed<EventStorage.CommandKey>({
     key,
     fingerprint: fingerprint.repeat(64),
-    expiresAt: Math.floor(now) + millis
-  }))
+    expiresInMillis: millis
+  })
 
 const asCommand = (
   given: EventStorage.CommandKey,

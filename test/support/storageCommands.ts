@@ -20,6 +20,8 @@ const streamKey = { type: Schema.Literals(["A", "B"]), id: Schema.Literals(["x",
 const AnyDirection: Schema.Codec<Direction> = Schema.Literals(["forwards", "backwards"])
 const Limit = Schema.Literals([1, 2, 3, 5, 100])
 const From = often(1, 2, 3, 5, 8, 0, -1, 100, 3_000_000_000)
+/** Positions as a condition names them: integers from 0. */
+const After = often(0, 1, 2, 3, 5, 8, 100, 3_000_000_000)
 const To = often(100, 1, 2, 3, 5, 8, 0, -1, 3_000_000_000)
 const part = { from: From, to: To, direction: AnyDirection, limit: Limit }
 const namesOf = (...names: ReadonlyArray<string>) =>
@@ -42,11 +44,13 @@ const Event = Schema.Struct({
   metadata: often("{}", '{"m":1}')
 })
 const Expected = often("any", "noStream", "streamExists", 0, 1, 2, 3, -1, 1.5)
-const Stream = Schema.Struct({ ...streamKey, expected: Expected, events: some(Event, 3) })
+/** Mostly no id, now and then one that may be right. */
+const AnyId = Schema.UndefinedOr(Event.fields.event)
+const Stream = Schema.Struct({ ...streamKey, expected: Expected, expectedId: AnyId, events: some(Event, 3) })
 const Append = Schema.Struct({
   tenant: Tenant,
   streams: some(Stream, 3),
-  condition: Schema.UndefinedOr(Schema.Struct({ query: Query, after: From })),
+  conditions: Schema.UndefinedOr(some(Schema.Struct({ query: Query, after: After, afterId: AnyId }), 2)),
   command: Schema.UndefinedOr(
     Schema.Struct({
       key: Schema.Literals(["k1", "k2", "k3"]),
@@ -90,8 +94,8 @@ type Appends = Extract<Command, { readonly _tag: "append" }>
 type TenantName = typeof Tenant.Type
 
 /**
- * In an append a stream stands once, and so does an event: others of the same name are left out. With a command there is
- * one stream, and perhaps no event.
+ * In an append an event stands once: others of the same name are left out. With a command there is one stream, and perhaps
+ * no event.
  */
 const withoutRepetition = ({ requests, ...rest }: Appends): Appends => ({
   ...rest,
@@ -102,10 +106,9 @@ const withoutRepetition = ({ requests, ...rest }: Appends): Appends => ({
       ...others,
       command,
       streams: (command === undefined ? streams : streams.slice(0, 1))
-        .filter(({ id, type }) => isNew(`${type}/${id}`))
-        .map(({ events, expected, id, type }) => {
+        .map(({ events, expected, expectedId, id, type }) => {
           const newOnes = events.filter(({ event }) => isNew(event))
-          return { type, id, expected, events: command?.without === true ? [] : newOnes }
+          return { type, id, expected, expectedId, events: command?.without === true ? [] : newOnes }
         })
         .filter(({ events }) => events.length > 0 || command !== undefined)
     }
@@ -194,6 +197,10 @@ const streamOf = (stream: typeof Stream.Type): StreamAppend => ({
   aggregateType: stream.type,
   aggregateId: stream.id,
   expectedVersion: stream.expected,
+  expectedEventId:
+    typeof stream.expected === "number" && stream.expectedId !== undefined
+      ? eventIdOf(stream.expectedId)
+      : undefined,
   events: stream.events.map(({ event, metadata, payload, tags, type }) =>
     newEvent({
       eventId: eventIdOf(event),
@@ -239,14 +246,18 @@ export const answers = Effect.fnUntraced(function* (
   const run = Effect.fnUntraced(function* (command: Command) {
     switch (command._tag) {
       case "append": {
-        const requests = command.requests.map(({ command: key, condition, streams, tenant }) => ({
+        const requests = command.requests.map(({ command: key, conditions, streams, tenant }) => ({
           tenantId: ids[tenant],
           streams: streams.map(streamOf),
-          condition,
+          conditions: conditions?.map(({ after, afterId, query }) => ({
+            query,
+            after,
+            afterEventId: afterId === undefined ? undefined : eventIdOf(afterId)
+          })),
           command: key && {
             key: key.key,
             fingerprint: key.fingerprint.repeat(64),
-            expiresAt: key.expired ? 1 : Date.UTC(2200, 0)
+            expiresInMillis: key.expired ? 0 : 3_600_000
           }
         }))
         const outcomes = yield* Effect.forEach(requests, (sent) => Effect.result(storage.append(sent)), {

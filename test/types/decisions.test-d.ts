@@ -27,6 +27,8 @@ import {
   Student
 } from "../support/enrolment.ts"
 
+declare const eventId: Event.EventId
+declare const stored: Event.Envelope<Event.Tagged>
 declare const decisions: Decisions.Decisions["Service"]
 declare const store: EventStore.EventStore["Service"]
 declare const command: EventStorage.CommandKey
@@ -111,7 +113,7 @@ describe("a decision model", () => {
 describe("a decision", () => {
   class Clerk extends Context.Service<Clerk, string>()("test/Clerk") {}
   class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
-  type Failure = EventStore.AppendFailure<EventStore.AppendCondition>
+  type Failure = Exclude<EventStore.AppendFailure<EventStore.AppendCondition>, StoreError.PositionDiverged>
 
   test("needs the tenant, and nothing else", () => {
     const read = decisions.read(seatsOf("a"))
@@ -190,6 +192,12 @@ describe("a conditional append", () => {
     >().toEqualTypeOf<Tenant.CurrentTenant>()
     const stream = { aggregate: Course, id: "a", events: [offered(1)], expectedVersion: "any" } as const
     void store.appendAll([stream], { condition: { query: EventQuery.of(Course) } })
+    void store.appendAll([stream], {
+      condition: [
+        { query: EventQuery.of(Course), after: { position: 3, eventId } },
+        { query: EventQuery.of(Course), after: stored }
+      ]
+    })
     // @ts-expect-error A command goes to one stream.
     void store.appendAll([stream], { command })
     // @ts-expect-error A position alone is no condition.

@@ -73,6 +73,8 @@ describe("the errors of a method are those that it can meet", () => {
     const all = store.appendAll([stream], { condition })
     expectTypeOf<TagsOf<typeof saved>>().toEqualTypeOf<Append>()
     expectTypeOf<TagsOf<typeof plain>>().toEqualTypeOf<Append>()
+    expectTypeOf<TagsOf<typeof conditional>>().toEqualTypeOf<Append | "PositionDiverged">()
+    expectTypeOf<TagsOf<typeof perhaps>>().toEqualTypeOf<Append | "PositionDiverged">()
     expectTypeOf<ConflictsOf<typeof saved>>().toEqualTypeOf<"VersionConflict" | "EventIdConflict">()
     expectTypeOf<ConflictsOf<typeof plain>>().toEqualTypeOf<"VersionConflict" | "EventIdConflict">()
     type Conditional = "VersionConflict" | "EventIdConflict" | "AppendConditionFailed"

@@ -33,7 +33,7 @@ const [one = "", other = ""] = fingerprints
 const key = (fields: Partial<CommandKey> = {}): CommandKey => ({
   key: "key",
   fingerprint: one,
-  expiresAt: Date.UTC(2200, 0),
+  expiresInMillis: 3_600_000,
   ...fields
 })
 
@@ -87,7 +87,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       // not even with a condition that is no longer met
       const conditional = {
         ...carrying(tenant, key(), stream("one", events(1))),
-        condition: { query: [{ eventTypes: undefined, tags: [] }], after: 0 }
+        conditions: [{ query: [{ eventTypes: undefined, tags: [] }], after: 0 }]
       }
       assert.isTrue((yield* receiptOf(conditional)).replayed)
       assert.deepStrictEqual(yield* readLog(tenant), before)
@@ -154,7 +154,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* receiptOf(carrying(tenant, key({ key: "kept" }), stream("one", events(1))))
-      const expired = key({ expiresAt: 1 })
+      const expired = key({ expiresInMillis: 0 })
       for (const round of [2, 3]) {
         const receipt = yield* receiptOf(carrying(tenant, expired, stream("one", events(1))))
         assert.deepStrictEqual(receipt.positions, [round])
@@ -166,7 +166,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       assert.deepStrictEqual(yield* outcomeOf(tenant), last)
       // many expired keys do not remove others
       for (let n = 0; n < 20; n++) {
-        yield* receiptOf(carrying(tenant, key({ key: `short ${n}`, expiresAt: 1 }), stream("one", [])))
+        yield* receiptOf(carrying(tenant, key({ key: `short ${n}`, expiresInMillis: 0 }), stream("one", [])))
       }
       assert.deepStrictEqual(yield* outcomeOf(tenant), last)
       assert.deepStrictEqual(yield* outcomeOf(tenant, "kept"), row({}))
@@ -185,8 +185,8 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       )
       assert.deepStrictEqual([different.replayed, different.positions], [false, [2, 3]])
       // expiry in one tenant removes nothing of another
-      yield* receiptOf(carrying(third, key({ expiresAt: 1 }), stream("one", events(1))))
-      yield* receiptOf(carrying(third, key({ key: "next", expiresAt: 1 }), stream("one", events(1))))
+      yield* receiptOf(carrying(third, key({ expiresInMillis: 0 }), stream("one", events(1))))
+      yield* receiptOf(carrying(third, key({ key: "next", expiresInMillis: 0 }), stream("one", events(1))))
       assert.deepStrictEqual(yield* outcomeOf(first), row({}))
       assert.deepStrictEqual(
         yield* outcomeOf(second),
@@ -349,8 +349,8 @@ export const hashChains = (it: Vitest.MethodsNonLive<EventStorage>): void => {
         request(tenant, stream("two", events(1), 5)),
         request(tenant, stream("three", events(2))),
         again,
-        { ...request(tenant, stream("four", tagged())), condition: none },
-        { ...request(tenant, stream("five", tagged())), condition: none },
+        { ...request(tenant, stream("four", tagged())), conditions: [none] },
+        { ...request(tenant, stream("five", tagged())), conditions: [none] },
         carrying(tenant, key(), stream("six", events(2))),
         carrying(tenant, key(), stream("seven", events(2))),
         request(tenant, stream("three", events(1)))

@@ -54,6 +54,33 @@ const found = (tenant: TenantId, query: EventQuery, options: Partial<ReadLogRequ
 
 /** The cases. */
 export const queries: ReadonlyArray<Case> = [
+  test("1: the id of another tenant's event is at no version, at no position and nowhere in the log", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const storage = yield* EventStorage
+        const [one, two] = events(2)
+        if (one === undefined || two === undefined) return assert.fail()
+        yield* appendOne(theirs, stream("one", [one]))
+        yield* appendOne(mine, stream("one", [two]))
+        const [expected, behind] = [{ expectedEventId: one.eventId }, { after: 1, afterEventId: one.eventId }]
+        for (const outcome of yield* inBothWays(() =>
+          request(mine, { ...stream("one", events(1), 1), ...expected })
+        ))
+          assert.deepInclude(outcome, { _tag: "VersionConflict", tenantId: mine, actualEventId: two.eventId })
+        for (const outcome of yield* inBothWays(() => ({
+          ...request(mine, stream("one", events(1))),
+          conditions: [{ query: [], ...behind }]
+        })))
+          assert.deepInclude(outcome, { _tag: "PositionDiverged", tenantId: mine, actual: two.eventId })
+        const find = (tenantId: TenantId) => storage.eventPosition({ tenantId, eventId: one.eventId })
+        assert.strictEqual(yield* find(theirs), 1)
+        assert.isUndefined(yield* find(mine))
+        // and that other tenants have other events there is no reason to refuse
+        const own = { ...stream("one", events(1), 1), expectedEventId: two.eventId }
+        assert.deepInclude((yield* batch(request(mine, own)))[0], { _tag: "Appended", positions: [2] })
+      })
+    )),
+
   test("1: the version of another tenant's stream of the same name neither allows nor refuses an append", () =>
     withTwo(
       Effect.fnUntraced(function* (mine, theirs) {
@@ -146,13 +173,19 @@ export const queries: ReadonlyArray<Case> = [
           { eventTypes: undefined, tags: ["x"] },
           { eventTypes: undefined, tags: ["y", "z"] }
         ]
-        const condition = { query, after: 0 }
+        const conditions = [{ query, after: 0 }]
         yield* appendOne(theirs, stream("one", [tagged("A"), tagged("B", "x"), tagged("B", "y", "z")]))
         yield* appendOne(mine, stream("one", [tagged("B"), tagged("B", "y"), tagged("B", "z")]))
-        const [met] = yield* batch({ ...request(mine, stream("one", [tagged("B", "x")])), condition })
+        const [met] = yield* batch({ ...request(mine, stream("one", [tagged("B", "x")])), conditions })
         assert.deepInclude(met, { _tag: "Appended", positions: [4] })
-        const [failed] = yield* batch({ ...request(mine, stream("one", events(1))), condition })
-        assert.deepInclude(failed, { _tag: "AppendConditionFailed", tenantId: mine, position: 4 })
+        const [failed] = yield* batch({ ...request(mine, stream("one", events(1))), conditions })
+        assert.deepInclude(failed, {
+          _tag: "AppendConditionFailed",
+          tenantId: mine,
+          position: 4,
+          condition: 0,
+          item: 1
+        })
       })
     )),
 
@@ -160,11 +193,11 @@ export const queries: ReadonlyArray<Case> = [
     withTwo(
       Effect.fnUntraced(function* (mine, theirs) {
         const storage = yield* EventStorage
-        const kept = Date.UTC(2200, 0)
-        const carry = (tenantId: TenantId, key: string, digit: string, expiresAt: number) =>
+        const kept = 3_600_000
+        const carry = (tenantId: TenantId, key: string, digit: string, expiresInMillis: number) =>
           storage.append({
             ...request(tenantId, stream(`${key} ${digit}`, events(1))),
-            command: { key, fingerprint: digit.repeat(64), expiresAt }
+            command: { key, fingerprint: digit.repeat(64), expiresInMillis }
           })
         const outcome = (tenantId: TenantId, key: string) => storage.commandOutcome({ tenantId, key })
         yield* carry(theirs, "same", "a", kept)
@@ -175,9 +208,9 @@ export const queries: ReadonlyArray<Case> = [
         assert.strictEqual((yield* outcome(theirs, "same"))?.fingerprint, "a".repeat(64))
         // expired keys are removed in their own tenant only
         yield* carry(theirs, "short in mine", "a", kept)
-        yield* carry(theirs, "short in theirs", "a", 1)
+        yield* carry(theirs, "short in theirs", "a", 0)
         yield* carry(mine, "short in theirs", "b", kept)
-        yield* carry(mine, "short in mine", "b", 1)
+        yield* carry(mine, "short in mine", "b", 0)
         for (const tenant of [mine, theirs, mine, theirs]) {
           const next = `next ${yield* position(tenant)}`
           yield* carry(tenant, next, "c", kept)

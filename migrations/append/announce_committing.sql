@@ -1,0 +1,15 @@
+-- An announcement as a transaction of its own, see create_committing. Nobody waits until it is on disk: losing it costs only
+-- time, and appends would wait for it on their way to the disk.
+create or replace procedure eventsourcing.announce_committing(in p_tenants uuid[], out held text[])
+language plpgsql
+as $$
+declare
+  setting pg_catalog.text;
+begin
+  rollback;
+  setting := pg_catalog.set_config('synchronous_commit', 'off', true);
+  held := eventsourcing.announce(p_tenants)::pg_catalog.text[];
+end
+$$;
+
+comment on procedure eventsourcing.announce_committing is 'eventsourcing.announce as a transaction of its own.';

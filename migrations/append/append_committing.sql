@@ -1,0 +1,1 @@
+select eventsourcing.create_committing('append');
