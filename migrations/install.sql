@@ -56,7 +56,10 @@
 \ir read/load_streams.sql
 
 \ir projections/register_projection.sql
+\ir projections/retire_projection.sql
+\ir projections/clear_retired_projections.sql
 \ir projections/claim_projection.sql
+\ir projections/live_writes.sql
 \ir projections/begin_projection.sql
 \ir projections/advance_projection.sql
 \ir projections/fail_projection.sql
@@ -65,9 +68,12 @@
 \ir projections/remove_dead_letter.sql
 \ir projections/projection_status.sql
 \ir projections/resume_projection.sql
+\ir projections/projection_retired.sql
+\ir projections/rebuild_problem.sql
 \ir projections/start_rebuild.sql
 \ir projections/lock_live_projection.sql
 \ir projections/register_read_model.sql
+\ir projections/unregister_read_model.sql
 \ir projections/clear_rebuild.sql
 \ir projections/finish_rebuild.sql
 \ir projections/switch_rebuild.sql

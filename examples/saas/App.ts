@@ -5,6 +5,7 @@ import type { PgClient } from "@effect/sql-pg"
 import { Effect, Layer } from "effect"
 import {
   EventStore,
+  type ProjectionError,
   ProjectionRunner,
   ProjectionManager,
   Repository,
@@ -59,7 +60,13 @@ export const layer = <E1, E2>(options: {
   readonly resolver: Layer.Layer<TenantResolver.TenantResolver, E2>
 }): Layer.Layer<
   Server.Server | TenantRegistry.TenantRegistry | EventStore.EventStore,
-  E1 | E2 | Server.CannotListen | PgMigrator.MigrationError | PgStorage.PgStorageError | SqlError.SqlError
+  | E1
+  | E2
+  | Server.CannotListen
+  | PgMigrator.MigrationError
+  | PgStorage.PgStorageError
+  | ProjectionError.ProjectionRefused
+  | SqlError.SqlError
 > =>
   Server.layer(HttpRouter.toHttpEffect(Routes), options).pipe(
     Layer.merge(Runner),

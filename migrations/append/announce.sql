@@ -15,10 +15,13 @@ begin
   if bound is not null and p_tenants is distinct from array[bound::uuid] then
     raise exception 'the transaction is bound to another tenant' using errcode = 'ES001';
   end if;
+  if p_tenants is null then
+    perform eventsourcing.clear_retired_projections();
+  end if;
   insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
   select t.tenant_id, v.projection, v.version, false
   from eventsourcing.tenants t cross join eventsourcing.projection_versions v
-  where p_tenants is null or t.tenant_id = any (p_tenants)
+  where (p_tenants is null or t.tenant_id = any (p_tenants)) and v.retired_at is null
   order by 1, 2, 3
   on conflict do nothing;
 

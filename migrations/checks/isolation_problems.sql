@@ -83,8 +83,9 @@ as $$
     -- these change the role or the search path, bind, or work on the application's tables; they name all with its schema
     values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
       ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true),
-      ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false), ('create_committing', false),
-      ('register_read_model', false), ('isolation_problems', false), ('keys_without_tenant', false),
+      ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
+      ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),
+      ('isolation_problems', false), ('keys_without_tenant', false),
       ('add_placement', false), ('name_database', false), ('admit_tenant', false)
   ), routine as (
     -- what runs with the rights of its owner
@@ -93,7 +94,10 @@ as $$
         'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
         'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant'
       ) then 'eventsourcing_all_tenants_owner'
-      when p.proname in ('announce', 'register_projection', 'claim_projection') then 'eventsourcing_runner_owner'
+      when p.proname in (
+        'announce', 'register_projection', 'claim_projection', 'retire_projection', 'clear_retired_projections',
+        'projection_retired'
+      ) then 'eventsourcing_runner_owner'
       else 'eventsourcing_tenant' end as owner
     from pg_proc p
     where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
@@ -242,8 +246,8 @@ as $$
   select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
     format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
   from routine r
-  -- an announcement tells its caller nothing but that it must be made again
-  where r.owner <> 'eventsourcing_tenant' and r.proname <> 'announce'
+  -- an announcement tells its caller nothing but that it must be made again; projections are the application's
+  where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired')
     and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
   union all
   select format('function %s may be called by eventsourcing_runner, which is to see no events', p.oid::regprocedure),

@@ -43,6 +43,11 @@ begin
   end if;
   perform pg_catalog.set_config('role',
     case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);
+  if claim.rebuild then
+    -- compared with the number at the end: see live_writes
+    perform pg_catalog.set_config('eventsourcing.live_writes',
+      eventsourcing.live_writes(claim.tables)::pg_catalog.text, true);
+  end if;
   return query select claim.tenant_id, claim.projection, claim.version, claim.rebuild,
     claim.position::double precision, claim.head::double precision, claim.attempts,
     claim.failed_position::double precision, claim.error;

@@ -6,7 +6,7 @@
 create or replace function eventsourcing.claim_projection(p_projections text[], p_versions integer[])
 returns table (
   tenant_id uuid, projection text, version integer, rebuild boolean, "position" bigint, head bigint, attempts integer,
-  failed_position bigint, error text
+  failed_position bigint, error text, tables text[]
 )
 language plpgsql
 security definer
@@ -17,11 +17,16 @@ declare
   moment constant timestamptz := clock_timestamp();
   -- others may have been served since this began
   ahead  constant timestamptz := moment + interval '1 second';
+  filled text[];
 begin
   for i in 1 .. cardinality(p_projections) loop
+    filled := (
+      select v.tables from eventsourcing.projection_versions v
+      where v.projection = p_projections[i] and v.version = p_versions[i] and v.retired_at is null);
+    continue when filled is null;
     return query
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error
+        p.failed_position, p.error, filled
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
         and p.served_at > ahead
@@ -33,7 +38,7 @@ begin
     end if;
     return query
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error
+        p.failed_position, p.error, filled
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
         and (p.retry_at is null or p.retry_at <= moment)

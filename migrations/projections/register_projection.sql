@@ -1,17 +1,45 @@
+-- Makes a projection known, unless it is retired or fills a table that another projection or version fills. No row:
+-- it is known.
+--
 -- With p_from_now, what is in the logs when the projection is first made known is taken as seen. An announcement makes
 -- rows only once this has committed, so no row of a tenant that is in here can be made at position 0 before.
 create or replace function eventsourcing.register_projection(
-  p_projection text, p_version integer, p_from_now boolean default false
+  p_projection text, p_version integer, p_tables text[], p_from_now boolean default false
 )
-returns void
+returns table (reason text, read_model text, filled_by text, filled_by_version integer, filled_by_retired boolean)
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off
 as $$
+declare
+  known eventsourcing.projection_versions;
 begin
-  insert into eventsourcing.projection_versions (projection, version) values (p_projection, p_version)
-  on conflict do nothing;
-  if found and p_from_now then
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version;
+  if known.retired_at is null and known.tables = p_tables then
+    return;
+  end if;
+  -- of two versions that come at the same time, one sees the other
+  lock table eventsourcing.projection_versions in share row exclusive mode;
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version;
+  if known.retired_at is not null then
+    return query select 'Retired', null::text, null::text, null::integer, null::boolean;
+    return;
+  end if;
+  return query
+    select 'TableTaken', t.name, v.projection::text, v.version, v.retired_at is not null
+    from eventsourcing.projection_versions v
+    cross join lateral unnest(v.tables) t (name)
+    where t.name = any (p_tables) and (v.projection, v.version) <> (p_projection, p_version)
+    order by v.retired_at is not null, v.version desc
+    limit 1;
+  if found then
+    return;
+  end if;
+  insert into eventsourcing.projection_versions (projection, version, tables) values (p_projection, p_version, p_tables)
+  on conflict (projection, version) do update set tables = excluded.tables;
+  if known.projection is null and p_from_now then
     insert into eventsourcing.projections (tenant_id, projection, version, rebuild, position, head)
     select t.tenant_id, p_projection, p_version, false, log.head, log.head
     from eventsourcing.tenants t
@@ -26,4 +54,5 @@ begin
 end
 $$;
 
-comment on function eventsourcing.register_projection is 'Makes a projection known, so that announcements reach it.';
+comment on function eventsourcing.register_projection is
+  'Makes a projection known, so that announcements reach it; a row says why it is refused.';

@@ -1,5 +1,6 @@
 -- Ends a rebuild: its rows take the place of the live ones, all in one transaction. Generated and identity columns are
--- made anew. Runs with the caller's rights, under row-level security: only the tenant's rows are touched.
+-- made anew. Its caller has asked rebuild_problem. Runs with the caller's rights, under row-level security: only the
+-- tenant's rows are touched.
 create or replace function eventsourcing.switch_rebuild(
   p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint
 )
@@ -15,10 +16,6 @@ begin
   perform eventsourcing.bind_tenant(p_tenant);
   foreach read_model in array p_tables loop
     live := (select m.live_table::pg_catalog.regclass from eventsourcing.read_models m where m.name operator(pg_catalog.=) read_model);
-    if live is null then
-      raise exception 'no read model named % is registered', read_model
-        using hint = 'call eventsourcing.register_read_model for it as its owner';
-    end if;
     twin := pg_catalog.format('eventsourcing_rebuild.%I', read_model);
     execute pg_catalog.format('delete from %s where tenant_id operator(pg_catalog.=) $1', live) using p_tenant;
     columns := (

@@ -1,7 +1,7 @@
 /**
  * The driver tier of projections: how far each one is with each tenant, who works on it, and what was put aside.
  */
-import { Context, type Effect, type Option } from "effect"
+import { Context, type Effect, type Option, Schema } from "effect"
 import type { OutcomeUnknown, ReadError, StorageUnavailable } from "./StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
@@ -16,6 +16,53 @@ export type StartAt =
 export interface ProjectionKey {
   readonly projection: string
   readonly version: number
+}
+
+/** A projection that is to be known. */
+export interface Registration extends ProjectionKey {
+  readonly startAt: StartAt
+  /** The read models that it fills. */
+  readonly tables: ReadonlyArray<string>
+}
+
+/**
+ * Raised when a projection cannot be run: its version is retired, or it names a table that another version or projection
+ * fills, where every event would be counted twice. Nothing has changed.
+ */
+export class ProjectionRefused extends Schema.TaggedError<ProjectionRefused>()("ProjectionRefused", {
+  projection: Schema.String,
+  version: Schema.Int,
+  /** The table, and what fills it; null: the version is retired. */
+  taken: Schema.NullOr(
+    Schema.Struct({
+      table: Schema.String,
+      projection: Schema.String,
+      version: Schema.Int,
+      retired: Schema.Boolean
+    })
+  )
+}) {
+  override get message(): string {
+    const { projection, version, taken } = this
+    const subject = `${projection}, version ${version}, is not run`
+    if (taken === null) return `${subject}: it is retired. Give it a higher version and tables of its own`
+    const other = `table ${taken.table}, which ${taken.projection}, version ${taken.version}, fills`
+    return taken.retired
+      ? `${subject}: it names ${other.replace(/fills$/, "filled until it was retired")}, and would count every event twice. Name another table, or empty this one and run select eventsourcing.unregister_read_model('${taken.table}') as its owner`
+      : `${subject}: it names ${other}, and would count every event twice. Name a table of its own and retire the other version once nobody reads it, or keep the version and rebuild`
+  }
+}
+
+/** Raised when a rebuild cannot start or must not go on. The live read model is as it was. */
+export class RebuildRefused extends Schema.TaggedError<RebuildRefused>()("RebuildRefused", {
+  projection: Schema.String,
+  version: Schema.Int,
+  /** A sentence with a remedy. */
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return this.problem
+  }
 }
 
 /** A projection with a tenant. */
@@ -102,12 +149,22 @@ export class ProjectionStorage extends Context.Service<
      * progress with every tenant there is, at the head of the tenant's log at that moment: what is appended after
      * `register` has returned is handled, what was there before is not. In one step: if it fails, the projection is as
      * unknown as before. Everything else starts at position 0: a projection with `startAt: "beginning"`, and a tenant
-     * whose first event comes after the registration. Once a projection is known, registering it again changes nothing,
-     * whatever its `startAt`.
+     * whose first event comes after the registration. Once a projection is known, registering it again changes nothing
+     * but its tables, whatever its `startAt`.
+     *
+     * Fails with `ProjectionRefused` for a version that is retired, and for one that names a table of another version or
+     * projection. Those before it in the list are known then.
      */
     readonly register: (
-      projections: ReadonlyArray<ProjectionKey & { readonly startAt: StartAt }>
-    ) => Effect.Effect<void, StorageUnavailable>
+      projections: ReadonlyArray<Registration>
+    ) => Effect.Effect<void, ProjectionRefused | StorageUnavailable>
+    /**
+     * Takes a version of a projection out of use for all tenants, under a recorded access: it has no work any more, its
+     * progress is removed, and it cannot be registered again. Returns false if it was not known, or retired before.
+     */
+    readonly retire: (
+      key: ProjectionKey & { readonly accessId: string }
+    ) => Effect.Effect<boolean, StorageUnavailable>
     /** Looks at all logs for work: what announcements may have missed. */
     readonly sweep: Effect.Effect<void, StorageUnavailable>
     /**
@@ -145,7 +202,15 @@ export class ProjectionStorage extends Context.Service<
     /** Starts a rebuild from the beginning of the tenant's log, beside the live read model. */
     readonly startRebuild: (
       key: TenantProjection & { readonly tables: ReadonlyArray<string> }
-    ) => Effect.Effect<void, ReadError>
+    ) => Effect.Effect<void, RebuildRefused | ReadError>
+    /**
+     * In `work` on a rebuild, after events were handled: fails if what was done in this claim changed the live read model
+     * instead of what is being rebuilt.
+     */
+    readonly checkRebuild: (
+      claim: Claim,
+      tables: ReadonlyArray<string>
+    ) => Effect.Effect<void, RebuildRefused | ReadError>
     /** In `work` on a rebuild: makes the live read model stand still. Returns its position. */
     readonly lockLive: (claim: Claim) => Effect.Effect<number, ReadError>
     /**
@@ -155,7 +220,7 @@ export class ProjectionStorage extends Context.Service<
     readonly switchRebuild: (
       claim: Claim,
       options: { readonly tables: ReadonlyArray<string>; readonly position: number }
-    ) => Effect.Effect<void, ReadError>
+    ) => Effect.Effect<void, RebuildRefused | ReadError>
     /**
      * Runs an effect on a tenant's read model outside of `work`: where the driver has transactions, in one that is bound
      * to the tenant. With a recorded access, it works as a projection across tenants does. Fails with `OutcomeUnknown` if

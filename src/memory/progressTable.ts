@@ -30,6 +30,10 @@ export const noFailure = {
   failedAt: 0
 }
 
+/** Identifies a version of a projection. */
+export const versionKey = ({ projection, version }: ProjectionStorage.ProjectionKey): string =>
+  JSON.stringify([projection, version])
+
 /** Identifies a row. */
 export const rowKey = (key: ProjectionStorage.TenantProjection, rebuild: boolean): string =>
   JSON.stringify([key.tenantId, key.projection, key.version, rebuild])
@@ -76,6 +80,7 @@ export class Store {
   readonly #rows = new Map<string, Row>()
   readonly #letters = new Map<string, Letter>()
   readonly #locks = new Map<string, Latch.Latch>()
+  readonly #forgotten = new Set<string>()
   #services = 0
 
   isLocked(key: string): boolean {
@@ -102,7 +107,7 @@ export class Store {
   end(work: Work, commit: boolean): void {
     work.ended = true
     if (commit) {
-      apply(this.#rows, work.rows)
+      apply(this.#rows, work.rows, this.#forgotten)
       apply(this.#letters, work.letters)
     }
     for (const key of work.held) {
@@ -117,6 +122,12 @@ export class Store {
 
   put(row: Row): void {
     this.#rows.set(rowKey(row, row.rebuild), row)
+  }
+
+  /** Removes the rows of a version, of all tenants, and those that claims under way would leave. */
+  forget(version: ProjectionStorage.ProjectionKey): void {
+    this.#forgotten.add(versionKey(version))
+    for (const [key, row] of this.#rows) if (versionKey(row) === versionKey(version)) this.#rows.delete(key)
   }
 
   letters(work: Work): ReadonlyMap<string, Letter> {
@@ -148,9 +159,13 @@ export class Store {
   }
 }
 
-const apply = <Value>(to: Map<string, Value>, changes: ReadonlyMap<string, Value | undefined>): void => {
+const apply = <Value extends ProjectionStorage.ProjectionKey>(
+  to: Map<string, Value>,
+  changes: ReadonlyMap<string, Value | undefined>,
+  forgotten?: ReadonlySet<string>
+): void => {
   for (const [key, value] of changes) {
-    if (value === undefined) to.delete(key)
+    if (value === undefined || forgotten?.has(versionKey(value)) === true) to.delete(key)
     else to.set(key, value)
   }
 }

@@ -4,10 +4,16 @@
 import { Clock, Context, Effect, Exit } from "effect"
 import type * as EventStorage from "../driver/EventStorage.ts"
 import type { Heads } from "./events.ts"
-import { letterKey, newRow, noFailure, type Row, rowKey, Store, Work } from "./progressTable.ts"
+import { letterKey, newRow, noFailure, type Row, rowKey, Store, versionKey, Work } from "./progressTable.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { StorageUnavailable, TenantMismatch, OtherFailure } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
+
+/** A projection that was registered. */
+interface Known extends ProjectionStorage.ProjectionKey {
+  readonly tables: ReadonlyArray<string>
+  readonly retired: boolean
+}
 
 /** The next row to work on. */
 interface Next {
@@ -24,7 +30,8 @@ export const make = (
   heads: Heads
 ): ProjectionStorage.ProjectionStorage["Service"] => {
   const store = new Store()
-  const registered = new Set<string>()
+  const known = new Map<string, Known>()
+  const isRetired = (key: ProjectionStorage.ProjectionKey) => known.get(versionKey(key))?.retired === true
   const CurrentWork = Context.Reference<Work | undefined>(
     `effect-eventsourcing/memory/projections/${++stores}`,
     { defaultValue: () => undefined }
@@ -76,7 +83,7 @@ export const make = (
   /** Of the first projection with work: the row that was served least recently. */
   const nextRow = ({ projections }: ProjectionStorage.WorkRequest, now: number): Next | undefined => {
     for (const { projection, version, acrossTenants } of projections) {
-      if (!registered.has(JSON.stringify([projection, version]))) continue
+      if (known.get(versionKey({ projection, version }))?.retired !== false) continue
       let first: Next | undefined
       for (const [tenantId, head] of heads()) {
         const key = { tenantId, projection, version }
@@ -102,14 +109,33 @@ export const make = (
 
   return ProjectionStorage.ProjectionStorage.of({
     register: (projections) =>
-      Effect.sync(() => {
-        for (const { projection, version, startAt } of projections) {
-          if (registered.has(JSON.stringify([projection, version]))) continue
-          registered.add(JSON.stringify([projection, version]))
-          for (const [tenantId, head] of startAt === "now" ? heads() : [])
-            store.put({ ...newRow({ tenantId, projection, version }, false), position: head })
-        }
-      }),
+      Effect.forEach(
+        projections,
+        ({ projection, version, tables, startAt }) =>
+          Effect.suspend(() => {
+            const at = versionKey({ projection, version })
+            const refused = refusal({ projection, version, tables }, known)
+            if (refused !== undefined) return Effect.fail(refused)
+            if (!known.has(at)) {
+              for (const [tenantId, head] of startAt === "now" ? heads() : [])
+                store.put({ ...newRow({ tenantId, projection, version }, false), position: head })
+            }
+            known.set(at, { projection, version, tables, retired: false })
+            return Effect.void
+          }),
+        { discard: true }
+      ),
+    retire: ({ accessId, ...key }) =>
+      Effect.andThen(
+        requireAccess(accessId),
+        Effect.sync(() => {
+          const found = known.get(versionKey(key))
+          if (found === undefined || found.retired) return false
+          known.set(versionKey(key), { ...found, retired: true })
+          store.forget(key)
+          return true
+        })
+      ),
     // Work is found in the logs themselves, so there is nothing to sweep.
     sweep: Effect.void,
     work: (request, body) =>
@@ -261,14 +287,21 @@ export const make = (
       ),
     startRebuild: (key) =>
       Effect.andThen(
-        change(key, true, (row) => ({ ...newRow(key, true), servedAt: row?.servedAt ?? 0 })),
-        atomically(key.tenantId, (work) =>
-          Effect.sync(() => {
-            for (const { position } of store.lettersOf(key, true, work))
-              work.letters.set(letterKey(key, true, position), undefined)
-          })
+        isRetired(key)
+          ? Effect.fail(new ProjectionStorage.RebuildRefused({ ...key, problem: "this version is retired" }))
+          : Effect.void,
+        Effect.andThen(
+          change(key, true, (row) => ({ ...newRow(key, true), servedAt: row?.servedAt ?? 0 })),
+          atomically(key.tenantId, (work) =>
+            Effect.sync(() => {
+              for (const { position } of store.lettersOf(key, true, work))
+                work.letters.set(letterKey(key, true, position), undefined)
+            })
+          )
         )
       ),
+    // Handlers write wherever they do: there are no tables.
+    checkRebuild: () => Effect.void,
     lockLive: (claim) =>
       Effect.map(
         change(claim, false, (row) => row ?? newRow(claim, false)),
@@ -299,4 +332,21 @@ export const make = (
           : Effect.andThen(accessId === undefined ? Effect.void : requireAccess(accessId), effect)
       )
   })
+}
+
+const refusal = (
+  { projection, version, tables }: Omit<Known, "retired">,
+  known: ReadonlyMap<string, Known>
+): ProjectionStorage.ProjectionRefused | undefined => {
+  let taken: ProjectionStorage.ProjectionRefused["taken"] = null
+  for (const other of known.values()) {
+    if (other.projection === projection && other.version === version) {
+      if (other.retired) return new ProjectionStorage.ProjectionRefused({ projection, version, taken: null })
+      continue
+    }
+    const table = tables.find((name) => other.tables.includes(name))
+    if (table === undefined || (taken !== null && other.retired)) continue
+    taken = { table, projection: other.projection, version: other.version, retired: other.retired }
+  }
+  return taken === null ? undefined : new ProjectionStorage.ProjectionRefused({ projection, version, taken })
 }

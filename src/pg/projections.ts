@@ -7,7 +7,7 @@ import { SqlClient, type SqlError } from "effect/sql"
 import * as pgError from "./sqlErrors.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { repeatable } from "../driver/repeatable.ts"
-import type { OutcomeUnknown, ReadError } from "../driver/StoreError.ts"
+import type { OutcomeUnknown, ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as PgTenant from "./PgTenant.ts"
 
@@ -38,6 +38,31 @@ const claimSql =
   'select tenant_id::text, projection, version, rebuild, "position", head, attempts, failed_position, error' +
   " from eventsourcing.begin_projection($1::text[], $2::integer[], $3::boolean[], $4::uuid)"
 
+type RefusalColumns = readonly [
+  reason: string,
+  table: string | null,
+  projection: string | null,
+  version: number | null,
+  retired: boolean | null
+]
+
+const takenOf = ([
+  _reason,
+  table,
+  projection,
+  version,
+  retired
+]: RefusalColumns): ProjectionStorage.ProjectionRefused["taken"] =>
+  table === null || projection === null || version === null
+    ? null
+    : { table, projection, version, retired: retired === true }
+
+const refusal = ({ projection, version }: ProjectionStorage.ProjectionKey, problem: string) =>
+  new ProjectionStorage.RebuildRefused({ projection, version, problem })
+
+const wroteLive = (tables: ReadonlyArray<string>): string =>
+  `its handlers write the live tables (${tables.join(", ")}) instead of those that are being rebuilt: name tables without a schema in them, then rebuild again`
+
 /** The progress of projections in a database, which must be migrated. */
 export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never, SqlClient.SqlClient> =
   Effect.map(SqlClient.SqlClient, (sql) => {
@@ -60,10 +85,39 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ]) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
       ).pipe(Effect.catch((error) => PgTenant.failFor(sql, operation, key.tenantId, error)))
 
+    /** The rows of a query on no tenant. */
+    const rowsOf = <Row>(
+      operation: string,
+      text: string,
+      parameters: ReadonlyArray<unknown>
+    ): Effect.Effect<ReadonlyArray<Row>, StorageUnavailable> =>
+      PgTenant.statement(
+        sql,
+        (connection) =>
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
+          connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+      ).pipe(Effect.mapError((error) => pgError.toUnavailable(operation, error)))
+
     const run = (operation: string, text: string, parameters: ReadonlyArray<unknown>) =>
-      PgTenant.statement(sql, (connection) => connection.executeValues(text, parameters)).pipe(
-        Effect.mapError((error) => pgError.toUnavailable(operation, error)),
-        Effect.asVoid
+      Effect.asVoid(rowsOf(operation, text, parameters))
+
+    const sweep = run("look for work", "select eventsourcing.announce(null)", [])
+
+    /** Fails if the tables of a projection cannot be rebuilt. */
+    const requireRebuildable = (
+      key: ProjectionStorage.TenantProjection,
+      tables: ReadonlyArray<string>
+    ): Effect.Effect<void, ProjectionStorage.RebuildRefused | ReadError> =>
+      Effect.flatMap(
+        rowsOf<[string | null]>(
+          "look for what hinders a rebuild",
+          "select eventsourcing.rebuild_problem($1::text, $2::integer, $3::text[])",
+          [key.projection, key.version, tables]
+        ),
+        ([row]) => {
+          const problem = row?.[0] ?? undefined
+          return problem === undefined ? Effect.void : Effect.fail(refusal(key, problem))
+        }
       )
 
     const transaction = <A, E, R>(
@@ -98,15 +152,32 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       register: (projections) =>
         Effect.forEach(
           projections,
-          ({ projection, version, startAt }) =>
-            run(
+          ({ projection, version, tables, startAt }) =>
+            rowsOf<RefusalColumns>(
               "register a projection",
-              "select eventsourcing.register_projection($1::text, $2::integer, $3::boolean)",
-              [projection, version, startAt === "now"]
+              "select reason, read_model, filled_by, filled_by_version, filled_by_retired from eventsourcing.register_projection($1::text, $2::integer, $3::text[], $4::boolean)",
+              [projection, version, tables, startAt === "now"]
+            ).pipe(
+              Effect.flatMap(([row]) =>
+                row === undefined
+                  ? Effect.void
+                  : Effect.fail(
+                      new ProjectionStorage.ProjectionRefused({ projection, version, taken: takenOf(row) })
+                    )
+              )
             ),
           { discard: true }
         ),
-      sweep: run("look for work", "select eventsourcing.announce(null)", []),
+      retire: ({ accessId, projection, version }) =>
+        rowsOf<[boolean]>(
+          "retire a projection",
+          "select eventsourcing.retire_projection($1::uuid, $2::text, $3::integer)",
+          [accessId, projection, version]
+        ).pipe(
+          Effect.tap(sweep),
+          Effect.map(([row]) => row?.[0] === true)
+        ),
+      sweep,
       work: ({ projections, accessId }, body) =>
         PgTenant.boundTransaction(
           sql,
@@ -225,21 +296,36 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           "start a rebuild",
           transaction(
             key.tenantId,
-            Effect.andThen(
-              // Who works on a rebuild has ended then, and what it left is seen.
-              ofTenant(
-                "start a rebuild",
-                key,
-                "select eventsourcing.start_rebuild($1::uuid, $2::text, $3::integer)"
-              ),
-              run(
-                "empty the tables of a rebuild",
-                "select eventsourcing.clear_rebuild($1::uuid, $2::text[])",
-                [key.tenantId, key.tables]
-              )
+            Effect.all(
+              [
+                requireRebuildable(key, key.tables),
+                // Whoever works on a rebuild has ended then, and its rows are seen.
+                ofTenant(
+                  "start a rebuild",
+                  key,
+                  "select eventsourcing.start_rebuild($1::uuid, $2::text, $3::integer)"
+                ),
+                run(
+                  "empty the tables of a rebuild",
+                  "select eventsourcing.clear_rebuild($1::uuid, $2::text[])",
+                  [key.tenantId, key.tables]
+                )
+              ],
+              { discard: true }
             )
           )
-        ).pipe(Effect.asVoid),
+        ),
+      checkRebuild: (claim, tables) =>
+        tables.length === 0
+          ? Effect.void
+          : Effect.flatMap(
+              rowsOf<[boolean]>(
+                "look at the work of a rebuild",
+                "select eventsourcing.live_writes($1::text[]) > coalesce(nullif(current_setting('eventsourcing.live_writes', true), ''), '0')::bigint",
+                [tables]
+              ),
+              ([row]) => (row?.[0] === true ? Effect.fail(refusal(claim, wroteLive(tables))) : Effect.void)
+            ),
       lockLive: (claim) =>
         Effect.map(
           ofTenant<[number]>(
@@ -250,11 +336,14 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ([row]) => row?.[0] ?? 0
         ),
       switchRebuild: (claim, { tables, position }) =>
-        ofTenant(
-          "put a rebuilt read model in place",
-          claim,
-          "select eventsourcing.switch_rebuild($1::uuid, $2::text, $3::integer, $4::text[], $5::bigint)",
-          [tables, BigInt(position)]
+        Effect.andThen(
+          requireRebuildable(claim, tables),
+          ofTenant(
+            "put a rebuilt read model in place",
+            claim,
+            "select eventsourcing.switch_rebuild($1::uuid, $2::text, $3::integer, $4::text[], $5::bigint)",
+            [tables, BigInt(position)]
+          )
         ).pipe(Effect.asVoid),
       transaction
     })

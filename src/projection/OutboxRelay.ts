@@ -238,7 +238,7 @@ export const layer = <const As extends ReadonlyArray<Aggregate.Any>>(
   options: LayerOptions<As>
 ): Layer.Layer<
   never,
-  StorageUnavailable,
+  ProjectionStorage.ProjectionRefused | StorageUnavailable,
   EventStorage.EventStorage | ProjectionStorage.ProjectionStorage | Publisher
 > => {
   const { concurrency, pollInterval, sweepInterval } = options

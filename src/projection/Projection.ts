@@ -43,13 +43,17 @@ export type EnvelopeWith<Envelope, Tag extends string> =
 
 /** What all projections have. */
 export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
-  /** Default: 1. A new version starts at the beginning of every log, beside the old one. */
+  /**
+   * Default: 1. A new version starts at the beginning of every log, beside the old one, and fills tables of its own: give
+   * it others, let readers follow, then `ProjectionManager.retire` the old version. To fill the same tables anew, keep the
+   * version and rebuild.
+   */
   readonly version?: number | undefined
   /** Whose events are read. */
   readonly aggregates: As
   /**
-   * The tables it fills, registered with `eventsourcing.register_read_model`: so that it can be rebuilt beside the live
-   * read model. Handlers name them without a schema.
+   * The tables that it alone fills, registered with `eventsourcing.register_read_model`: so that it can be rebuilt beside
+   * the live read model, and that no other version or projection fills them as well. Handlers name them without a schema.
    */
   readonly tables?: ReadonlyArray<string> | undefined
   /** When a failed event is tried again. Default: {@link defaultRetry}. */

@@ -5,6 +5,8 @@
 import { Schema } from "effect"
 import type { PositionDiverged } from "../driver/StoreError.ts"
 
+export { ProjectionRefused } from "../driver/ProjectionStorage.ts"
+
 const projection = { tenantId: Schema.String, projection: Schema.String, version: Schema.Int }
 
 /** How a read model stands to the log of its tenant. */

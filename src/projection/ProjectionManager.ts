@@ -136,6 +136,21 @@ export class ProjectionManager extends Context.Service<
       options?: RebuildOptions
     ) => Stream.Stream<rebuilds.RebuildProgress, CannotRebuild | RebuildParked | ReadError, AllTenants>
     /**
+     * Takes a version of a projection out of use, for all tenants: for one that no program runs any more. From then on it
+     * costs nothing. Returns false if it was not known, or retired before.
+     *
+     * **Details**
+     *
+     * Runners that still have it get no work of it. Its progress with all tenants is removed. Its dead letters stay, and
+     * so do its tables, for their owner to drop. The retirement is written to the audit trail.
+     *
+     * **Gotchas**
+     *
+     * It cannot be taken back: a runner with this version does not start any more (`ProjectionRefused`), as it would
+     * count every event twice.
+     */
+    readonly retire: (projection: Ref) => Effect.Effect<boolean, ReadError, AllTenants>
+    /**
      * How far the rebuilds are that are under way, for any tenants; starts none. For going on to watch after a restart.
      * Every run is written to the audit trail.
      */
@@ -273,6 +288,10 @@ const make = Effect.gen(function* () {
           rebuildOf(projection, tenants, options)
         )
       ),
+    retire: Effect.fn("ProjectionManager.retire")(function* ({ name, version }) {
+      const accessId = yield* recordAccess(events, `ProjectionManager.retire ${name}, version ${version}`)
+      return yield* storage.retire({ projection: name, version, accessId })
+    }),
     watchRebuilds: (projection) =>
       Stream.unwrap(
         Effect.gen(function* () {

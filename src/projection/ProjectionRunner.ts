@@ -89,6 +89,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       projection: projection.name,
       version: projection.version,
       startAt: projection.startAt,
+      tables: projection.tables,
       acrossTenants: projection.kind === "acrossTenants"
     }))
     const across = keys.flatMap((key) => (key.acrossTenants ? [key.projection] : []))
@@ -132,7 +133,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       after: number,
       upTo: number,
       readAhead?: ReadAhead
-    ): Effect.fn.Return<number, HandlerFailed | ReadError> {
+    ): Effect.fn.Return<number, HandlerFailed | ProjectionStorage.RebuildRefused | ReadError> {
       const byType = new Map(projection.aggregates.map((aggregate) => [aggregate.type, aggregate]))
       const batch = { projection, tenantId: claim.tenantId, after, upTo }
       const { rows, complete } = readAhead?.take(batch) ?? (yield* readBatch(batch))
@@ -153,6 +154,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         const { position } = page.failure.reason
         return yield* Effect.fail(new HandlerFailed(failed(position, Cause.fail(page.failure.reason), true)))
       }
+      if (claim.rebuild) yield* storage.checkRebuild(claim, projection.tables)
       yield* Metric.update(Metric.withAttributes(handledEvents, { projection: projection.name }), rows.length)
       return complete ? upTo : (rows.at(-1)?.position ?? upTo)
     })
@@ -178,16 +180,30 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       yield* storage.fail({ claim, position, attempts, error, retryIn: retryIn ?? (parks ? undefined : 0) })
     })
 
+    /** Parks a rebuild that must not go on as it is; whatever is done about events. */
+    const refuseRebuild = Effect.fnUntraced(function* (
+      claim: ProjectionStorage.Claim,
+      { problem }: ProjectionStorage.RebuildRefused
+    ) {
+      yield* Effect.logError(`A rebuild does not go on: ${problem}`).pipe(
+        Effect.annotateLogs({ projection: claim.projection, tenantId: claim.tenantId })
+      )
+      const position = claim.position + 1
+      yield* storage.fail({ claim, position, attempts: 1, error: problem, retryIn: undefined })
+    })
+
     /** Runs an effect in a savepoint. Records a failure of a handler and returns undefined. */
     const attemptOrRecord = Effect.fnUntraced(function* <A>(
       projection: Projection.Any,
       claim: ProjectionStorage.Claim,
-      effect: Effect.Effect<A, HandlerFailed | ReadError>
+      effect: Effect.Effect<A, HandlerFailed | ProjectionStorage.RebuildRefused | ReadError>
     ) {
       const attempted = yield* Effect.result(storage.attempt(effect))
       if (Result.isSuccess(attempted)) return attempted.success
-      if (!(attempted.failure instanceof HandlerFailed)) return yield* attempted.failure
-      yield* recordFailure(projection, claim, attempted.failure.failed)
+      const { failure } = attempted
+      if (failure instanceof HandlerFailed) yield* recordFailure(projection, claim, failure.failed)
+      else if (failure instanceof ProjectionStorage.RebuildRefused) yield* refuseRebuild(claim, failure)
+      else return yield* failure
       return undefined
     })
 
@@ -225,7 +241,12 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     /** A reaction has nothing to rebuild, and what it did must not be done again. */
     const endRebuild = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim) {
       const position = yield* storage.lockLive(claim)
-      yield* storage.switchRebuild(claim, { tables: [], position })
+      // Without tables nothing is refused.
+      yield* Effect.catchTag(
+        storage.switchRebuild(claim, { tables: [], position }),
+        "RebuildRefused",
+        Effect.die
+      )
     })
 
     /** One claim's worth of work. */
@@ -380,12 +401,17 @@ const wholeLog = {
 /**
  * Runs projections while the layer's scope is open. It requires what the handlers require, except the tenant: that is
  * provided per event.
+ *
+ * **Details**
+ *
+ * Fails with `ProjectionRefused` if the version of a projection is retired, or names a table that another version or
+ * projection fills: there it would count every event twice. A version that states no `tables` is not protected.
  */
 export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
   options: Options<Ps>
 ): Layer.Layer<
   ProjectionRunner,
-  StorageUnavailable,
+  ProjectionStorage.ProjectionRefused | StorageUnavailable,
   | EventStorage.EventStorage
   | ProjectionStorage.ProjectionStorage
   | Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>

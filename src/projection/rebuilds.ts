@@ -18,9 +18,6 @@ export interface RebuildProgress {
 /** Tenants that are looked at or started at the same time. */
 const concurrency = 8
 
-/** SQLSTATE of a table that is not there. */
-const undefinedTable = "42P01"
-
 const rebuildOf = (progress: ReadonlyArray<Progress>): Progress | undefined =>
   progress.find(({ rebuild }) => rebuild)
 
@@ -39,14 +36,8 @@ export const start = (
     }),
     { concurrency, discard: true }
   ).pipe(
-    Effect.mapError((error) =>
-      error._tag === "StorageUnavailable" && error.code === undefinedTable
-        ? new CannotRebuild({
-            projection: key.projection,
-            version: key.version,
-            reason: `its tables (${key.tables.join(", ")}) are not all registered with eventsourcing.register_read_model`
-          })
-        : error
+    Effect.catchTag("RebuildRefused", ({ problem, projection, version }) =>
+      Effect.fail(new CannotRebuild({ projection, version, reason: problem }))
     )
   )
 

@@ -27,8 +27,6 @@ interface Resting {
   readonly error: StorageUnavailable
 }
 
-type Registration = ProjectionStorage.ProjectionKey & { readonly startAt: "beginning" | "now" }
-
 /** Marks an effect as running in an open transaction of a storage. */
 export type InTransactionOf<M> = (
   backend: M,
@@ -41,7 +39,7 @@ export const make = <M extends Backend>(
 ): ProjectionStorage.ProjectionStorage["Service"] => {
   const resting = new Map<string, Resting>()
   /** Projections to register in a storage that is used for the first time, or again after an outage. */
-  const registrations = new Map<string, Registration>()
+  const registrations = new Map<string, ProjectionStorage.Registration>()
   const registered = new Map<string, Set<string>>()
   const registering = Semaphore.makeUnsafe(1)
   let turn = 0
@@ -49,18 +47,24 @@ export const make = <M extends Backend>(
   const keyOf = ({ projection, version }: ProjectionStorage.ProjectionKey) =>
     JSON.stringify([projection, version])
 
-  const register = (backend: M, wanted: ReadonlyArray<Registration>) =>
-    Effect.suspend(() => {
+  /** Registers what is missing in a storage, one by one. Returns the first that is refused there; the others go on. */
+  const register = (
+    backend: M,
+    wanted: ReadonlyArray<ProjectionStorage.Registration>
+  ): Effect.Effect<ProjectionStorage.ProjectionRefused | undefined, StorageUnavailable> =>
+    Effect.gen(function* () {
       const done = registered.get(backend.placement) ?? new Set<string>()
       registered.set(backend.placement, done)
-      const missing = wanted.filter((one) => !done.has(keyOf(one)))
-      if (missing.length === 0) return Effect.void
-      return Effect.andThen(
-        backend.projections.register(missing),
-        Effect.sync(() => {
-          for (const one of missing) done.add(keyOf(one))
-        })
-      )
+      let refused: ProjectionStorage.ProjectionRefused | undefined
+      for (const one of wanted) {
+        if (done.has(keyOf(one))) continue
+        const refusal = yield* Effect.as(backend.projections.register([one]), undefined).pipe(
+          Effect.catchTag("ProjectionRefused", (error) => Effect.succeed(error))
+        )
+        refused ??= refusal
+        done.add(keyOf(one))
+      }
+      return refused
     })
 
   /**
@@ -70,18 +74,20 @@ export const make = <M extends Backend>(
   const registerLate = (backend: M) =>
     Effect.suspend(() => {
       const done = registered.get(backend.placement)
-      return registrations.size === (done?.size ?? 0)
-        ? Effect.void
-        : registering.withPermit(
-            register(
-              backend,
-              [...registrations.values()].map(({ projection, version }) => ({
-                projection,
-                version,
-                startAt: "beginning" as const
-              }))
+      if (registrations.size === (done?.size ?? 0)) return Effect.void
+      const late = [...registrations.values()].map(({ projection, version, tables }) => ({
+        projection,
+        version,
+        tables,
+        startAt: "beginning" as const
+      }))
+      return Effect.flatMap(registering.withPermit(register(backend, late)), (refused) =>
+        refused === undefined
+          ? Effect.void
+          : Effect.logError("A database refuses a projection").pipe(
+              Effect.annotateLogs({ database: backend.placement, problem: refused.message })
             )
-          )
+      )
     })
 
   /** Logs a warning if some storages fail, and fails if all of them do. */
@@ -163,21 +169,39 @@ export const make = <M extends Backend>(
   return ProjectionStorage.ProjectionStorage.of({
     register: (projections) =>
       registering.withPermit(
-        Effect.suspend(() => {
+        Effect.gen(function* () {
+          const answers = yield* router.ofAll((backend) => register(backend, projections))
+          for (const { exit } of answers) {
+            if (Exit.isSuccess(exit) && exit.value !== undefined) {
+              // Another try asks every database again.
+              for (const done of registered.values())
+                for (const one of projections) if (!registrations.has(keyOf(one))) done.delete(keyOf(one))
+              return yield* exit.value
+            }
+          }
           for (const one of projections) {
             if (!registrations.has(keyOf(one))) registrations.set(keyOf(one), one)
           }
-          return Effect.flatMap(
-            router.ofAll((backend) => register(backend, projections)),
-            (answers) => {
-              const cause = firstFailure(answers)
-              // A later registration would not start at "now".
-              return cause !== undefined && projections.some(({ startAt }) => startAt === "now")
-                ? Effect.failCause(cause)
-                : unlessAll("register projections", answers)
-            }
-          )
+          const cause = firstFailure(answers)
+          // A later registration would not start at "now".
+          if (cause !== undefined && projections.some(({ startAt }) => startAt === "now"))
+            return yield* Effect.failCause(cause)
+          return yield* unlessAll("register projections", answers)
         })
+      ),
+    retire: ({ accessId, ...key }) =>
+      Effect.map(
+        router.onEvery((backend) =>
+          Effect.andThen(
+            router.requireAccess(backend, accessId),
+            backend.projections.retire({ ...key, accessId })
+          )
+        ),
+        (answers) => {
+          registrations.delete(keyOf(key))
+          for (const done of registered.values()) done.delete(keyOf(key))
+          return answers.some(({ value }) => value)
+        }
       ),
     sweep: Effect.flatMap(
       router.ofAll((backend) => Effect.andThen(registerLate(backend), backend.projections.sweep)),
@@ -255,6 +279,10 @@ export const make = <M extends Backend>(
       ofTenant("read the progress of a projection", key.tenantId, (storage) => storage.progress(key)),
     resume: (key) => ofTenant("resume a projection", key.tenantId, (storage) => storage.resume(key)),
     startRebuild: (key) => ofTenant("start a rebuild", key.tenantId, (storage) => storage.startRebuild(key)),
+    checkRebuild: (claim, tables) =>
+      ofTenant("look at the work of a rebuild", claim.tenantId, (storage) =>
+        storage.checkRebuild(claim, tables)
+      ),
     lockLive: (claim) => ofTenant("lock a read model", claim.tenantId, (storage) => storage.lockLive(claim)),
     switchRebuild: (claim, options) =>
       ofTenant("put a rebuilt read model in place", claim.tenantId, (storage) =>

@@ -7,6 +7,7 @@ import type { EventStorage } from "../driver/EventStorage.ts"
 import * as testingClaims from "./driver/claims.ts"
 import * as testingFailures from "./driver/failures.ts"
 import * as testingRebuild from "./driver/rebuilds.ts"
+import * as testingVersions from "./driver/versions.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 
 /** Options of {@link suite}. */
@@ -53,6 +54,7 @@ export const suite = <E = never>(options: Options<E>): void => {
         if (options.concurrent !== false) testingClaims.concurrentClaims(it)
       })
       describe("work that fails", () => testingClaims.undoing(it))
+      describe("versions", () => testingVersions.versions(it))
       describe("across tenants", () => testingClaims.acrossTenants(it))
       describe("failures", () => testingFailures.failures(it))
       describe("dead letters", () => testingFailures.deadLetters(it))

@@ -210,6 +210,7 @@ const rules: Readonly<Record<string, Rule>> = {
       protect_tenant_table: "changes tables, as their owner; has a fixed search path",
       register_read_model: "makes and changes tables, as their owner; has a fixed search path",
       lowest_program: "a constant; has a fixed search path",
+      unregister_read_model: "drops a table, as its owner; has a fixed search path",
       open_table: "changes tables, as their owner; has a fixed search path",
       schema_version: "a constant; has a fixed search path",
       switch_rebuild:
@@ -300,6 +301,7 @@ const rules: Readonly<Record<string, Rule>> = {
     ],
     exceptions: {
       "command_keys: eventsourcing_tenant DELETE": "keys that have expired",
+      "projections: eventsourcing_runner_owner DELETE": "the progress of a version that is retired",
       "projections: eventsourcing_tenant DELETE": "the progress of a rebuild that has taken its place",
       "dead_letters: eventsourcing_tenant DELETE": "one that was handled again, or discarded with a reason",
       "snapshots: eventsourcing_tenant DELETE": "one that is to be forgotten: the events are still there"

@@ -246,7 +246,7 @@ describe.each(backends)("projections on $name", (backend) => {
 describe.each(databases)("projections into tables on $name", (backend) => {
   layer(on(backend.layer), { excludeTestServices: true })((it) => {
     it.effect("replay a dead letter and remove it together, or not at all", () => {
-      const { projection, broken } = table({ onFailure: "deadLetter" })
+      const { projection, broken } = table({ onFailure: "deadLetter", tables: [] })
       for (const total of [1, 3]) broken.add(total)
       return Effect.gen(function* () {
         const { replayDeadLetters } = yield* ProjectionManager
@@ -304,7 +304,7 @@ describe.each(databases)("projections into tables on $name", (backend) => {
     it.effect("stand still for a tenant while a dead letter of it is replayed", () => {
       // On PGlite, two transactions cannot be open at the same time.
       if (backend.name === "PGlite") return Effect.void
-      const { projection, broken } = table({ onFailure: "deadLetter" })
+      const { projection, broken } = table({ onFailure: "deadLetter", tables: [] })
       broken.add(1)
       return Effect.gen(function* () {
         const { replayDeadLetters } = yield* ProjectionManager

@@ -79,7 +79,7 @@ describe("a place that is away", () => {
     const { absent, comesBack, layer, opened } = setup()
     return Effect.gen(function* () {
       const storage = yield* ProjectionStorage
-      yield* storage.register([{ ...key, startAt: "beginning" }])
+      yield* storage.register([{ ...key, startAt: "beginning", tables: [] }])
       yield* storage.sweep
       const [tenant] = yield* tenantsWith(6)
       const before = opened()
@@ -101,7 +101,7 @@ describe("a place that is away", () => {
     const { layer } = setup()
     return Effect.gen(function* () {
       const storage = yield* ProjectionStorage
-      const error = yield* flipped(storage.register([{ ...key, startAt: "now" }]))
+      const error = yield* flipped(storage.register([{ ...key, startAt: "now", tables: [] }]))
       assert.strictEqual(error._tag, "StorageUnavailable")
     }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
   })

@@ -45,6 +45,10 @@ export const databases = backendsWith([
   `create table booked (tenant_id uuid not null, projection text not null, position int not null, total int not null,
      primary key (tenant_id, projection, position))`,
   "select eventsourcing.register_read_model('booked')",
+  ...Array.from({ length: 5 }, (_, n) => [
+    `create table booked_${n} (tenant_id uuid primary key)`,
+    `select eventsourcing.register_read_model('booked_${n}')`
+  ]).flat(),
   "create table grand_total (projection text primary key, total int not null)",
   "grant select, insert, update on grand_total to eventsourcing_all_tenants"
 ])
@@ -55,7 +59,7 @@ export const book = (options: Partial<Projection.Options<[typeof Order]>> = {}) 
   const broken = new Set<number>()
   const projection = Projection.make(
     unique("book"),
-    { aggregates: [Order], retry: Schedule.recurs(0), tables: ["booked"], ...options },
+    { aggregates: [Order], retry: Schedule.recurs(0), ...options },
     {
       Placed: ({ total }, { tenantId }) =>
         Effect.suspend(() => {

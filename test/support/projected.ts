@@ -180,14 +180,18 @@ export const eventually = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   )
 
 /** Fails unless the live read model is at a position, and no rebuild is under way. */
-export const isLive = (tenantId: Tenant.TenantId, position: number, projection?: string) =>
-  Effect.map(progressOf(tenantId, projection), ({ live, rebuild }) =>
+export const isLive = (tenantId: Tenant.TenantId, position: number, projection?: string, version?: number) =>
+  Effect.map(progressOf(tenantId, projection, version), ({ live, rebuild }) =>
     assert.deepStrictEqual([live?.position, live?.parked, rebuild], [position, false, undefined])
   )
 
 /** Works until that is so: an announcement that is being made may hide a tenant for a moment. */
-export const drainUntilLive = (tenantId: Tenant.TenantId, position: number, projection?: string) =>
-  eventually(Effect.andThen(drain, isLive(tenantId, position, projection)))
+export const drainUntilLive = (
+  tenantId: Tenant.TenantId,
+  position: number,
+  projection?: string,
+  version?: number
+) => eventually(Effect.andThen(drain, isLive(tenantId, position, projection, version)))
 
 /** Starts a rebuild. */
 export const startRebuild = (tenantId: Tenant.TenantId, projection: "orders" | "journal" = "orders") =>

@@ -106,7 +106,7 @@ export const withRunner =
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<
     A,
-    E | StorageUnavailable,
+    E | ProjectionStorage.ProjectionRefused | StorageUnavailable,
     | Exclude<R, ProjectionRunner.ProjectionRunner>
     | EventStorage.EventStorage
     | ProjectionStorage.ProjectionStorage

@@ -69,9 +69,9 @@ export const claims = (it: It): void => {
       })
       yield* work
       assert.strictEqual(done.size, 0)
-      yield* storage.register([{ ...key, startAt: "beginning" }])
+      yield* storage.register([{ ...key, startAt: "beginning", tables: [] }])
       // A later registration changes nothing.
-      yield* storage.register([{ ...key, startAt: "now" }])
+      yield* storage.register([{ ...key, startAt: "now", tables: [] }])
       yield* eventually(
         Effect.andThen(
           work,
@@ -199,7 +199,7 @@ export const concurrentClaims = (it: It): void => {
       const storage = yield* ProjectionStorage
       const [one, other] = [yield* newProjection(), yield* newProjection()]
       const key = { projection: one.projection, version: 2 }
-      yield* storage.register([{ ...key, startAt: "now" }])
+      yield* storage.register([{ ...key, startAt: "now", tables: [] }])
       yield* tenantsWith(1)
       const started = yield* Deferred.make<void>()
       const holding = yield* Effect.forkChild(
@@ -313,7 +313,7 @@ export const acrossTenants = (it: It): void => {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
       const { projection } = projected
-      yield* storage.register([{ projection, version: 2, startAt: "now" }])
+      yield* storage.register([{ projection, version: 2, startAt: "now", tables: [] }])
       const tenants = yield* tenantsWith(1)
       const request = (first: boolean) => ({
         projections: [

@@ -221,7 +221,9 @@ export const newProjection = Effect.fnUntraced(function* (
   const projected = new Projected(...options)
   const storage = yield* ProjectionStorage
   const { projection, version } = projected
-  yield* storage.register([{ projection, version, startAt: "now" }])
+  yield* storage
+    .register([{ projection, version, startAt: "now", tables: [] }])
+    .pipe(Effect.catchTag("ProjectionRefused", Effect.die))
   return projected
 })
 

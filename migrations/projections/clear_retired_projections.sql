@@ -1,0 +1,30 @@
+-- Removes the progress of retired versions. An announcement that began before a version was retired
+-- may still make a row of it, so a version is done with only when it has been without rows a minute later.
+create or replace function eventsourcing.clear_retired_projections()
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp set jit = off
+as $$
+declare
+  gone eventsourcing.projection_versions;
+begin
+  for gone in
+    select * from eventsourcing.projection_versions v where v.retired_at is not null and not v.cleared
+    for update skip locked
+  loop
+    -- a row that a worker holds is left to the next time
+    delete from eventsourcing.projections p
+    where (p.tenant_id, p.projection, p.version, p.rebuild) in (
+      select q.tenant_id, q.projection, q.version, q.rebuild from eventsourcing.projections q
+      where q.projection = gone.projection and q.version = gone.version for update skip locked);
+    update eventsourcing.projection_versions v set cleared = true
+    where v.projection = gone.projection and v.version = gone.version
+      and v.retired_at < clock_timestamp() - interval '1 minute'
+      and not exists (
+        select from eventsourcing.projections p where p.projection = gone.projection and p.version = gone.version);
+  end loop;
+end
+$$;
+
+comment on function eventsourcing.clear_retired_projections is 'Removes the progress of retired versions.';

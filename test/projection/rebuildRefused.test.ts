@@ -1,0 +1,155 @@
+/** Rebuilds that would harm the live read model, or fill a twin of before: refused, with a sentence. */
+import { assert, describe, layer } from "@effect/vitest"
+import { Effect, Layer, Stream } from "effect"
+import { SqlClient } from "effect/sql"
+import * as PgTenant from "../../src/pg/PgTenant.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as Projection from "../../src/projection/Projection.ts"
+import * as ProjectionManager from "../../src/projection/ProjectionManager.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
+import {
+  append,
+  beside,
+  drain,
+  drainUntilLive,
+  Order,
+  placed,
+  progressOf,
+  tenants
+} from "../support/projected.ts"
+import { backendsWith, Owner } from "../support/readModels.ts"
+
+const names = ["named", "emptied", "altered", "keyed", "dropped"] as const
+const statements = names.flatMap((name) => [
+  `create table ${name} (tenant_id uuid not null, order_id text not null, total integer not null,
+    primary key (tenant_id, order_id))`,
+  `select eventsourcing.register_read_model('${name}')`
+])
+
+/** The totals of orders, in the table that has the name of the projection; `write` may say otherwise. */
+const totals = (
+  name: string,
+  write: (row: {
+    readonly tenantId: string
+    readonly id: string
+    readonly total: number
+  }) => Effect.Effect<unknown, unknown, SqlClient.SqlClient> = ({ tenantId, id, total }) =>
+    SqlClient.SqlClient.use(
+      (sql) =>
+        sql`insert into ${sql(name)} (tenant_id, order_id, total) values (${tenantId}::uuid, ${id}, ${total})`
+    )
+) =>
+  Projection.make(
+    name,
+    { aggregates: [Order], tables: [name] },
+    { Placed: ({ total }, { tenantId, aggregateId }) => write({ tenantId, id: aggregateId, total }) }
+  )
+
+const rowsOf = (tenantId: Tenant.TenantId, name: string) =>
+  PgTenant.transaction(
+    SqlClient.SqlClient.use(
+      (sql) => sql<{ order_id: string; total: number }>`select order_id, total from ${sql(name)} order by 1`
+    )
+  ).pipe(
+    Tenant.provide(tenantId),
+    Effect.map((found) => found.map(({ order_id, total }) => [order_id, total]))
+  )
+
+/** Rebuilds for a tenant, with a runner of the same projection beside. */
+const rebuild = (projection: ReturnType<typeof totals>, tenantId: Tenant.TenantId) =>
+  ProjectionManager.ProjectionManager.use((manager) =>
+    Stream.runDrain(Stream.tap(manager.rebuild(projection), () => drain))
+  ).pipe(Tenant.provide(tenantId), beside([projection]))
+
+const manager = ProjectionManager.layer.pipe(Layer.provideMerge(EventStore.layer))
+
+describe.each(backendsWith(statements))("on $name", (backend) => {
+  layer(manager.pipe(Layer.provideMerge(backend.layer)), { excludeTestServices: true })((it) => {
+    /** A tenant with two orders in a read model. */
+    const filled = Effect.fnUntraced(function* (name: string) {
+      const [tenant = Tenant.untenanted] = yield* tenants(1)
+      yield* append(tenant, "a", placed(1))
+      yield* append(tenant, "b", placed(2))
+      yield* beside([totals(name)])(drainUntilLive(tenant, 2, name))
+      return tenant
+    })
+    const both = [
+      ["a", 1],
+      ["b", 2]
+    ]
+
+    for (const [name, statement] of [
+      [
+        "named",
+        "insert into public.named (tenant_id, order_id, total) values ($1::uuid, $2 || ' again', $3)"
+      ],
+      [
+        "emptied",
+        "delete from public.emptied where tenant_id = $1::uuid and order_id <> $2 and total <> $3 + 10"
+      ]
+    ] as const) {
+      it.effect(`handlers that name the table with its schema do not change what is live: ${name}`, () =>
+        Effect.gen(function* () {
+          const tenant = yield* filled(name)
+          const broken = totals(name, ({ tenantId, id, total }) =>
+            SqlClient.SqlClient.use((sql) => sql.unsafe(statement, [tenantId, id, total]))
+          )
+          const error = yield* Effect.flip(rebuild(broken, tenant))
+          assert.include(String(error), `write the live tables (${name})`)
+          assert.deepInclude((yield* progressOf(tenant, name)).rebuild, { parked: true, position: 0 })
+          assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
+          // Mended, it is rebuilt from the beginning.
+          yield* rebuild(totals(name), tenant)
+          assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
+        })
+      )
+    }
+
+    for (const [name, change, difference] of [
+      [
+        "altered",
+        "add column label text not null default 'x'",
+        /column label text not null default 'x'::text/
+      ],
+      ["keyed", "add unique (tenant_id, total)", /UNIQUE \(tenant_id, total\)/]
+    ] as const) {
+      it.effect(`after the table has changed, a rebuild says what is to be done first: ${name}`, () =>
+        Effect.gen(function* () {
+          const owner = yield* Owner
+          const tenant = yield* filled(name)
+          yield* owner.unsafe(`alter table ${name} ${change}`)
+          const problem = String(yield* Effect.flip(rebuild(totals(name), tenant)))
+          assert.match(problem, difference)
+          const [, remedy = ""] = /run (select .*), then rebuild again/.exec(problem) ?? []
+          assert.isUndefined((yield* progressOf(tenant, name)).rebuild)
+          yield* owner.unsafe(remedy)
+          yield* rebuild(totals(name), tenant)
+          assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
+        })
+      )
+    }
+
+    it.effect("a table is given up by its owner once the version that fills it is retired", () =>
+      Effect.gen(function* () {
+        const owner = yield* Owner
+        const name = "dropped"
+        const tenant = yield* filled(name)
+        const giveUp = owner.unsafe(`select eventsourcing.unregister_read_model('${name}')`)
+        const refused = yield* Effect.flip(giveUp)
+        assert.include(String(refused.reason.cause), "is filled by projection dropped, version 1")
+        const second = { ...totals(name), version: 2 }
+        const start = Effect.flip(beside([second])(Effect.void))
+        assert.include(String(yield* start), "which dropped, version 1, fills")
+        yield* ProjectionManager.ProjectionManager.use((service) => service.retire(totals(name))).pipe(
+          Tenant.provideAll({ actor: "test", reason: "retired" })
+        )
+        assert.include(String(yield* start), "filled until it was retired")
+        yield* giveUp
+        yield* owner.unsafe(`truncate ${name}`)
+        yield* owner.unsafe(`select eventsourcing.register_read_model('${name}')`)
+        yield* beside([second])(drainUntilLive(tenant, 2, name, 2))
+        assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
+      })
+    )
+  })
+})
