@@ -44,7 +44,6 @@ export const knowPostgres = [
   "memory/projections",
   "projection/InlineProjections",
   "projection/handlerFailure",
-  "projection/rebuilds",
   "routed/openStorages"
 ]
 

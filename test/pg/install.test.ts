@@ -172,7 +172,9 @@ describe.each(servers)("install.sql on $name", (server) => {
           assert.deepStrictEqual(
             yield* as(
               one,
-              SqlClient.SqlClient.use((sql) => sql`select * from eventsourcing.projection_versions`)
+              SqlClient.SqlClient.use(
+                (sql) => sql`select projection, version from eventsourcing.projection_versions`
+              )
             ),
             [{ projection: "example", version: 0 }]
           )
