@@ -20,20 +20,20 @@ import type { Key } from "./jwtKey.ts"
 
 export type { Key, KeyAlgorithm, SecretAlgorithm } from "./jwtKey.ts"
 
-/** Which tokens are accepted. */
+/** Requirements on tokens. */
 export interface Options {
   readonly key: Key
-  /** Who issues the tokens (`iss`): one of these. */
+  /** The accepted issuers (`iss`). */
   readonly issuer: string | readonly [string, ...Array<string>]
-  /** Whom the tokens are for (`aud`): one of these. */
+  /** The accepted audiences (`aud`). */
   readonly audience: string | readonly [string, ...Array<string>]
   /** The claim that holds the tenant's id. Default: `tenant_id`. */
   readonly tenantClaim?: string | undefined
-  /** The claim that holds the actor; it may be missing. Default: `sub`. */
+  /** The claim that holds the actor; a token may lack it. Default: `sub`. */
   readonly actorClaim?: string | undefined
-  /** By how much clocks may differ, in whole seconds. Default: none. */
+  /** Tolerated difference between clocks, in whole seconds. Default: none. */
   readonly clockTolerance?: Duration.Input | undefined
-  /** How old a token may be, by the time it was issued at (`iat`). Default: until it expires. */
+  /** Maximum age of a token since it was issued (`iat`). Default: no limit but its expiry. */
   readonly maxTokenAge?: Duration.Input | undefined
   /** The type that the token's header must state (`typ`), for example `at+jwt`. Default: any. */
   readonly type?: string | undefined
@@ -154,7 +154,7 @@ const keyOf = ({ algorithms, secret, publicKey, keySetUrl }: KeySettings): Resul
   if (!Algorithms.isNonEmptyOf(algorithms, Algorithms.isKeyAlgorithm))
     return Result.fail(`ALGORITHMS must be a list of ${Algorithms.keyAlgorithms.join(", ")}`)
   if (keySetUrl !== undefined) return Result.succeed({ keySetUrl, algorithms })
-  // A line break cannot stand in the environment variables of every tool.
+  // Environment variables of some tools cannot contain line breaks.
   return Result.succeed({ publicKey: (publicKey ?? "").replaceAll("\\n", "\n"), algorithms })
 }
 
@@ -168,7 +168,7 @@ const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
  * - `JWT_SECRET`, `JWT_PUBLIC_KEY` (PEM, with `\n` for line breaks if need be) or `JWT_KEY_SET_URL`: exactly one.
  * - `JWT_TENANT_CLAIM`, `JWT_ACTOR_CLAIM`, `JWT_CLOCK_TOLERANCE`, `JWT_MAX_TOKEN_AGE` (`30 seconds`), `JWT_TYPE`: optional.
  *
- * `Config.nested` puts another name in front of them.
+ * `Config.nested` adds a prefix to these names.
  */
 export const config: Config.Config<Options> = Config.all({
   algorithms: Config.map(Config.NonEmptyString("JWT_ALGORITHMS"), list),

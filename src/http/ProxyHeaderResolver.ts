@@ -1,5 +1,5 @@
 /**
- * Tenants from a header, for services behind a proxy that has verified whose the request is: `x-tenant-id`.
+ * Tenants from a header such as `x-tenant-id`, for services behind a proxy that verifies the tenant of each request.
  */
 import { Effect, Layer, Result, Schema } from "effect"
 import { Repeated, soleHeader } from "./headers.ts"
@@ -9,19 +9,19 @@ import { CredentialMalformed, CredentialMissing, CredentialRejected } from "./Te
 import { type ResolverConfigError, TenantResolver } from "./TenantResolver.ts"
 import * as TrustedProxy from "./TrustedProxy.ts"
 
-/** Which headers are believed, and from whom. */
+/** The headers to trust, and the proxy that may set them. */
 export interface Options {
-  /** Who is believed. The proxy must remove these headers from what clients send. */
+  /** The trusted proxy. It must remove these headers from the requests of clients. */
   readonly proxy: TrustedProxy.TrustedProxy
   /** The header with the tenant's id. Default: `x-tenant-id`. */
   readonly tenantHeader?: string | undefined
-  /** The header with the actor; it may be missing. Default: none, and so no actor. */
+  /** The header with the actor; a request may lack it. Default: none, and no actor. */
   readonly actorHeader?: string | undefined
 }
 
 const decodeTenantId = Schema.decodeUnknownResult(TenantId)
 
-/** A resolver that believes a header, if and only if it comes from the trusted proxy. */
+/** A resolver that trusts a header if and only if it comes from the trusted proxy. */
 export const make = (options: Options): Effect.Effect<TenantResolver["Service"], ResolverConfigError> =>
   Effect.map(TrustedProxy.make(options.proxy), (isProxy) => {
     const { tenantHeader = "x-tenant-id", actorHeader } = options
@@ -44,6 +44,6 @@ export const make = (options: Options): Effect.Effect<TenantResolver["Service"],
     }
   })
 
-/** A resolver that believes a header, if and only if it comes from the trusted proxy. */
+/** A resolver that trusts a header if and only if it comes from the trusted proxy. */
 export const layer = (options: Options): Layer.Layer<TenantResolver, ResolverConfigError> =>
   Layer.effect(TenantResolver, make(options))

@@ -15,15 +15,15 @@ import {
 import { ResolverConfigError, TenantResolver } from "./TenantResolver.ts"
 import * as TrustedProxy from "./TrustedProxy.ts"
 
-/** Which subdomains there are. */
+/** The base domain and the tenants of its subdomains. */
 export interface Options<E, R> {
-  /** The domain that tenants are subdomains of, for example `example.com`; exactly one level above them. */
+  /** The domain exactly one level above the tenants' subdomains, for example `example.com`. */
   readonly baseDomain: string
   /** The tenant of a subdomain (`acme`, in lower case); undefined if there is none. If it fails, the answer is 503. */
   readonly lookup: (slug: string) => Effect.Effect<TenantId | undefined, E, R>
   /**
-   * Take the host that the client asked for from this header, set by a proxy that is trusted to set it, for example
-   * `x-forwarded-host`. Default: from `host`, and from nothing else.
+   * The header with the host that the client asked for, for example `x-forwarded-host`, and the proxy that may set it.
+   * Default: `host`.
    */
   readonly forwarded?: { readonly header: string; readonly proxy: TrustedProxy.TrustedProxy } | undefined
 }
@@ -32,7 +32,7 @@ const label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 const domain = new RegExp(`^${label}(?:\\.${label})*$`)
 const port = /:\d{1,5}$/
 
-/** The tenant's part of a host; undefined if it is the base domain itself, false if it is neither. */
+/** The tenant's part of a host; undefined for the base domain itself, false for any other host. */
 const slugOf = (host: string, baseDomain: string): string | undefined | false => {
   const name = host.toLowerCase().replace(port, "").replace(/\.$/, "")
   if (name === baseDomain) return undefined
@@ -42,12 +42,12 @@ const slugOf = (host: string, baseDomain: string): string | undefined | false =>
 }
 
 /**
- * A resolver that takes the tenant from the host that the request is for.
+ * A resolver that takes the tenant from the host of the request.
  *
  * **Gotchas**
  *
- * A subdomain says which tenant's pages are asked for, and not who asks: it is no credential. Use it alone for what
- * everybody may see and do, and otherwise together with a token, by `TenantResolver.agreeing`.
+ * A subdomain is no credential: it names the tenant whose pages are requested, not the person who requests them. Use it
+ * alone for public pages only, otherwise together with a token, by `TenantResolver.agreeing`.
  */
 export const make = <E, R>(
   options: Options<E, R>
@@ -64,7 +64,7 @@ export const make = <E, R>(
       const name = forwarded?.header ?? "host"
       const host = soleHeader(request, name)
       if (host === undefined) return yield* new CredentialMissing()
-      // Not even the host of the request itself would be right then: it is the proxy's.
+      // The host of the request itself is no substitute: it is the proxy's.
       if (isProxy !== undefined && !(yield* isProxy(request)))
         return yield* new CredentialRejected({ reason: "untrustedSender" })
       if (host === Repeated)
@@ -92,6 +92,6 @@ export const make = <E, R>(
     }
   })
 
-/** A resolver that takes the tenant from the host that the request is for, as {@link make} does. */
+/** The layer of {@link make}. */
 export const layer = <E, R>(options: Options<E, R>): Layer.Layer<TenantResolver, ResolverConfigError, R> =>
   Layer.effect(TenantResolver, make(options))

@@ -54,9 +54,12 @@ export type RejectionReason = typeof RejectionReason.Type
  *
  * **Details**
  *
- * `algorithm`: its algorithm is not one of those that are configured. `signature`: it was not signed with a known key, or
- * was changed since. `issuer`, `audience`, `expired`, `notYetValid`, `claims`: it is genuine, and not for here, not for
- * now, or lacks a claim that is required. `untrustedSender`: the request did not come through the trusted proxy.
+ * - `algorithm`: its algorithm is not one of the configured ones.
+ * - `signature`: it was not signed with a known key, or was changed afterwards.
+ * - `issuer`, `audience`: it is genuine, but from another issuer or for another service.
+ * - `expired`, `notYetValid`: it is genuine, but not valid now.
+ * - `claims`: it is genuine, but lacks a required claim.
+ * - `untrustedSender`: the request did not come through the trusted proxy.
  */
 export class CredentialRejected extends HttpApiError.Problem<CredentialRejected>()(
   "CredentialRejected",
@@ -68,14 +71,14 @@ export class CredentialRejected extends HttpApiError.Problem<CredentialRejected>
   { reason: RejectionReason }
 ) {}
 
-/** Raised when a request is of a verified tenant that is not registered here. Status 403. */
+/** Raised when the verified tenant of a request is not registered here. Status 403. */
 export class TenantNotKnown extends HttpApiError.Problem<TenantNotKnown>()("TenantNotKnown", {
   type: problemType("tenant-not-known"),
   status: 403,
   title: "The tenant of the request is not registered here."
 }) {}
 
-/** Raised when a request is of a verified tenant that is suspended. Status 403. */
+/** Raised when the verified tenant of a request is suspended. Status 403. */
 export class TenantNotActive extends HttpApiError.Problem<TenantNotActive>()("TenantNotActive", {
   type: problemType("tenant-not-active"),
   status: 403,
@@ -87,12 +90,12 @@ export const StatedPlace: Schema.Literals<readonly ["path", "query", "header", "
   Schema.Literals(["path", "query", "header", "body", "credential"])
 
 /**
- * Raised when a request states a tenant that is not the verified one, or something that is no tenant where one is stated.
- * Status 403: the credential does not entitle to it. Nothing was executed.
+ * Raised when a request states another tenant than the verified one, or an invalid tenant id. Status 403: the credential
+ * does not give access to it. Nothing was executed.
  *
  * **Details**
  *
- * `place` and `name` say where, `credential` means that two credentials of the request are of different tenants.
+ * `place` and `name` locate it; `credential` means that two credentials of the request name different tenants.
  */
 export class TenantContradicted extends HttpApiError.Problem<TenantContradicted>()(
   "TenantContradicted",

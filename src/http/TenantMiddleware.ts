@@ -41,7 +41,7 @@ export const errors: readonly [
   TenantCheckUnavailable
 ]
 
-/** What a guard provides to handlers. */
+/** Services that a guard provides to handlers. */
 interface Provides {
   readonly provides: CurrentTenant | CurrentPrincipal
 }
@@ -52,9 +52,9 @@ interface Provides {
  *
  * **Details**
  *
- * Before the payload is decoded, it has the request resolved by `TenantResolver`, asks the storage whether the tenant is
- * registered and active, and compares it with every tenant that the request states elsewhere. A refusal is a typed
- * response, see `TenantAccessError`; nothing was executed.
+ * Before the payload is decoded, it resolves the request with `TenantResolver`, checks in the storage that the tenant is
+ * registered and active, and compares it with every other tenant that the request states. A refusal is a typed response
+ * (`TenantAccessError`), and nothing was executed.
  *
  * Handlers have `CurrentTenant`, `CurrentPrincipal`, and an event context with the actor and the correlation id of the
  * request, which the response carries in `x-correlation-id`. Spans and log entries carry `tenant.id`; metrics do not.
@@ -64,7 +64,7 @@ export class TenantMiddleware extends HttpApiMiddleware.Service<TenantMiddleware
   { error: errors }
 ) {}
 
-/** {@link TenantMiddleware} for bearer tokens: the same, and the OpenAPI description says that it takes one. */
+/** {@link TenantMiddleware} for bearer tokens, which the OpenAPI description also mentions. */
 export class BearerTenantMiddleware extends HttpApiMiddleware.Service<BearerTenantMiddleware, Provides>()(
   "effect-eventsourcing/http/BearerTenantMiddleware",
   {
@@ -76,25 +76,25 @@ export class BearerTenantMiddleware extends HttpApiMiddleware.Service<BearerTena
 /** Settings of {@link layerWith}. */
 export interface Options {
   /**
-   * For how long an active tenant is taken to be active without asking the storage again; zero to ask with every request.
-   * The storage itself refuses the appends of a suspended tenant at once. Default: 1 second.
+   * Time for which an active tenant counts as active without asking the storage again; zero to ask with every request. The
+   * storage itself refuses appends of a suspended tenant at once. Default: 1 second.
    */
   readonly statusTimeToLive?: Duration.Input | undefined
-  /** For how many tenants that is remembered. Default: 10,000. */
+  /** Maximum number of tenants whose status is cached. Default: 10,000. */
   readonly statusCapacity?: number | undefined
   /**
-   * What to do with a verified tenant that is not registered: refuse it, or let it in, for issuers that decide who is a
-   * tenant, and a storage that registers tenants with their first append. Default: refuse.
+   * Treatment of a verified tenant that is not registered. `accept` is for issuers that decide who is a tenant, with a
+   * storage that registers tenants with their first append. Default: `refuse`.
    */
   readonly unregistered?: "refuse" | "accept" | undefined
   /**
-   * Names under which a request may state a tenant in path, query and body, there at any depth. Case, `-` and `_` do not
-   * matter. Default: `tenantId`. An empty list looks into none of them.
+   * Names under which a request may state a tenant in path, query and body (at any depth). Case, `-` and `_` do not matter.
+   * Default: `tenantId`. An empty list turns this check off.
    *
    * **Gotchas**
    *
-   * Bodies are looked into that are JSON or a form; not multipart ones, streams, and other media types: there, a handler
-   * that reads a tenant must compare it with `CurrentTenant`.
+   * Only JSON and form bodies are checked. In multipart bodies, streams and other media types a handler that reads a tenant
+   * must compare it with `CurrentTenant`.
    */
   readonly tenantFields?: ReadonlyArray<string> | undefined
   /** Headers in which a request may state a tenant. Default: `x-tenant-id`. */
@@ -113,7 +113,7 @@ const make = (options: Options) =>
       headers: options.tenantHeaders ?? ["x-tenant-id"]
     })
 
-    // Keyed by the verified tenant. Whoever is not let in is asked about anew, and takes no place.
+    // Keyed by the verified tenant. Refused tenants are not cached.
     const statuses = yield* Cache.makeWith((tenantId: TenantId) => storage.tenantStatus(tenantId), {
       capacity: options.statusCapacity ?? defaultStatusCapacity,
       timeToLive: (exit) =>
@@ -147,7 +147,7 @@ const make = (options: Options) =>
         Effect.succeed(HttpServerResponse.setHeaders(response, headersOf(error)))
       )
 
-    /** Lets a request in, or fails with why not. */
+    /** Admits a request or fails with the reason. */
     const admit = Effect.fnUntraced(function* (endpoint: HttpApiEndpoint.Top) {
       const request = yield* HttpServerRequest.HttpServerRequest
       const principal = yield* resolver.resolve(request)
@@ -174,7 +174,7 @@ const make = (options: Options) =>
       }).pipe(CorrelationId.provide)
   })
 
-/** Both guards, on the tenants of an event storage. */
+/** Both guards, for the tenants of an event storage, with settings. */
 export const layerWith = (
   options: Options
 ): Layer.Layer<
@@ -187,14 +187,14 @@ export const layerWith = (
       Effect.map(make(options), (guard) =>
         Layer.mergeAll(
           Layer.succeed(TenantMiddleware, guard),
-          // The resolver reads the header itself, and tells what is wrong with it.
+          // The resolver reads the header itself and reports its problems.
           Layer.succeed(BearerTenantMiddleware, { bearer: guard })
         )
       )
     )
   )
 
-/** Both guards, on the tenants of an event storage, with default settings. */
+/** Both guards, for the tenants of an event storage. */
 export const layer: Layer.Layer<
   TenantMiddleware | BearerTenantMiddleware,
   never,

@@ -10,16 +10,16 @@ import { type SqlFile, sqlFiles } from "./sqlFiles.ts"
 
 export { MigrationError } from "./migrate.ts"
 
-/** One file of `migrations/`: its path below that folder, and its text. */
+/** A file of `migrations/`: its path below that folder, and its text. */
 export type File = SqlFile
 
-/** How long locks are waited for. */
+/** Limits on waiting for locks. */
 export type Options = Migrate.MigrateOptions
 
 /** The files that come with this version of the library, in the order in which they are applied. */
 export const files: ReadonlyArray<File> = sqlFiles
 
-/** The number of the schema that these files make. */
+/** The schema number of these files. */
 export const latest: number = schemaNumber
 
 /**
@@ -27,27 +27,26 @@ export const latest: number = schemaNumber
  *
  * **When to use**
  *
- * For a check when the program starts: less than {@link latest}, and the database should be migrated; more, and it was
- * migrated by a newer version of the library. Any role that may use the schema `eventsourcing` can ask.
+ * For a check when the program starts. If it is less than {@link latest}, migrate the database; if it is more, a newer
+ * version of the library has migrated it. Any role that may use the schema `eventsourcing` can ask.
  */
 export const applied: Effect.Effect<number, Migrate.MigrationError, SqlClient.SqlClient> =
   Migrate.appliedNumber
 
 /**
- * Applies the files that the database does not have as they are, and returns their paths, such as `append/append.sql`.
+ * Applies the files that the database lacks or has with another text. Returns their paths, such as `append/append.sql`.
  *
  * **When to use**
  *
- * In a program of its own or when the application starts, with a client that is connected as the owner of the
- * database. A database administrator can run `psql -1 -v ON_ERROR_STOP=1 -f migrations/install.sql` instead; running this
- * afterwards only records it.
+ * In a separate program or when the application starts, with a client that is connected as the owner of the database. A
+ * database administrator can run `psql -1 -v ON_ERROR_STOP=1 -f migrations/install.sql` instead; running this afterwards only
+ * records it.
  *
  * **Details**
  *
- * All in one transaction: either everything is applied, or nothing has changed. Any number of processes may do it at
- * once; one does the work, the others wait for it and return an empty list. A database with a newer schema is left as it
- * is. No statement waits for a lock longer than `lockTimeout`: then all is undone, and tried again for `retryFor`, so that
- * appends are never held up for long behind somebody's report.
+ * Everything is applied in one transaction, or nothing is. Any number of processes may run it at once: one does the work, the
+ * others wait and return an empty list. A database with a newer schema is left unchanged. No statement waits for a lock longer
+ * than `lockTimeout`: it then rolls back and tries again, for `retryFor`, so that appends never wait long behind a slow report.
  *
  * Raised errors: {@link Migrate.MigrationError}.
  */
@@ -56,7 +55,7 @@ export const runWith = (
 ): Effect.Effect<ReadonlyArray<string>, Migrate.MigrationError, SqlClient.SqlClient> =>
   Migrate.migrate({ files, number: latest }, options)
 
-/** {@link runWith} with the usual times. */
+/** {@link runWith} with the default options. */
 export const run: Effect.Effect<ReadonlyArray<string>, Migrate.MigrationError, SqlClient.SqlClient> = runWith(
   {}
 )

@@ -1,6 +1,6 @@
 /**
- * Tenants in databases of their own, beside others that share one: each operation, and each statement of the program's
- * own, goes to the database that the directory says.
+ * Tenants in several databases, alone or shared: each operation, and each statement of the program, goes to the database that
+ * the directory names.
  */
 import type { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
@@ -23,41 +23,40 @@ import { TenantDirectory } from "../routed/TenantDirectory.ts"
 import * as PgMigrator from "./PgMigrator.ts"
 import * as PgStorage from "./PgStorage.ts"
 
-/** A database, and how it is used. */
+/** A database and its use. */
 export interface Database<E = never> {
-  /** A client of the database: `PgClient.layer` or `PgEmbedded.layer`. It is built when the database is wanted. */
+  /** A client of the database: `PgClient.layer` or `PgEmbedded.layer`. It is built when the database is first used. */
   readonly client: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, E>
   /**
-   * Whether it is a silo: a database that takes the tenants alone that its owner admitted. Everybody else is refused
-   * there, by the database itself, so that a wrong directory cannot mix tenants up. Such a database must have been named
-   * ({@link migrateAll}, {@link name}). Default: false.
+   * True for a silo: a database that accepts only tenants that its owner has admitted. The database itself refuses all others,
+   * so a wrong directory cannot mix tenants up. A silo must have a name ({@link migrateAll}, {@link name}). Default: false.
    */
   readonly dedicated?: boolean | undefined
-  /** Settings of the store in this database. In a dedicated one, appends register no tenants whatever they say. */
+  /** Settings of the store in this database. In a dedicated one, appends never register tenants. */
   readonly store?: PgStorage.Options | undefined
 }
 
 /** Settings of {@link layer}. */
 export interface Options<E> extends RoutedStorage.Limits {
-  /** The database of a placement; undefined if it is not known. */
+  /** The database of a placement; undefined if the placement is unknown. */
   readonly database: (placement: string) => Database<E> | undefined
   /**
-   * Whether a database is migrated when it is opened, as its owner, or only checked as `PgStorage` does.
-   * Default: "check".
+   * `"migrate"` migrates a database when it is opened, as its owner; `"check"` only checks it, as `PgStorage` does. Default:
+   * `"check"`.
    */
   readonly migrations?: "check" | "run" | undefined
 }
 
-/** Raised when a database is not the one that its placement says, or is not closed to other tenants as it should be. */
+/** Raised when a database belongs to another placement, or is not closed to other tenants although it must be. */
 export class PlacementMismatch extends Schema.TaggedError<PlacementMismatch>()("PlacementMismatch", {
   /** The placement that the database was opened for. */
   placement: Schema.String,
-  /** What the database calls itself; null if it has no name. */
+  /** The name that the database has; null if it has none. */
   found: Schema.NullOr(Schema.String),
   reason: Schema.String
 }) {
   override get message(): string {
-    return `the database that was opened as ${this.placement} ${this.reason}: check how it is connected to, or name it with PgSilo.migrateAll`
+    return `the database that was opened as ${this.placement} ${this.reason}: check the connection settings, or name it with PgSilo.migrateAll`
   }
 }
 
@@ -66,15 +65,15 @@ export class PgSilo extends Context.Service<
   PgSilo,
   {
     /**
-     * Sends the statements of an effect to a database, without a tenant: for reports, health checks and what
-     * `AllTenants` may do. What is done for a tenant of another database meanwhile is refused, by the store as well
-     * (`TenantMismatch`; a statement fails with SQLSTATE ES001), and in an open transaction of another database everything
-     * is. What looks across tenants, and the runner of projections, go to all databases as ever.
+     * Sends the statements of an effect to a database, without a tenant: for reports, health checks and work with `AllTenants`.
+     * Work for a tenant of another database is refused inside it (in the store the defect `TenantMismatch`; a statement fails
+     * with SQLSTATE ES001), and so is everything in an open transaction of another database. Reads across tenants and the runner
+     * of projections still go to all databases.
      */
     readonly on: (placement: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** The placements whose databases are open. */
     readonly open: Effect.Effect<ReadonlyArray<string>>
-    /** Closes the connections to a database, once nobody uses them; whoever comes next opens it anew. */
+    /** Closes the connections to a database once they are unused. The next use opens it again. */
     readonly close: (placement: string) => Effect.Effect<void>
   }
 >()("effect-eventsourcing/pg/PgSilo") {}
@@ -86,7 +85,7 @@ interface Identity {
   readonly closed: boolean
 }
 
-/** What a database knows of itself must fit what it is used for. */
+/** Checks that a database is named for its placement and its use. */
 const checkIdentity = (
   placement: string,
   dedicated: boolean
@@ -102,14 +101,14 @@ const checkIdentity = (
     const found = own?.placement ?? null
     const refuse = (reason: string) => new PlacementMismatch({ placement, found, reason })
     if (own === undefined) {
-      if (dedicated) return yield* refuse("has no name, and so is no silo")
+      if (dedicated) return yield* refuse("has no name, so it is not a silo")
       return
     }
     if (own.placement !== placement) return yield* refuse(`is the placement ${own.placement}`)
     if (own.dedicated !== dedicated)
-      return yield* refuse(own.dedicated ? "is a silo, and used as a pool" : "is a pool, and used as a silo")
+      return yield* refuse(own.dedicated ? "is a silo but used as a pool" : "is a pool but used as a silo")
     if (own.dedicated && !own.closed)
-      return yield* refuse("lets tenants register themselves, though it is a silo")
+      return yield* refuse("lets tenants register themselves although it is a silo")
   })
 
 const stores = <E>(
@@ -133,23 +132,23 @@ const isRetryable = (error: unknown): boolean => SqlError.isSqlError(error) && p
  *
  * **When to use**
  *
- * Use it in the place of `PgStorage.layer` and the program's client. The program is the same; what differs is this layer.
+ * Use it in place of `PgStorage.layer` and the program's client. The rest of the program stays the same.
  *
  * **Details**
  *
- * - One pool of connections per database, opened with its first use and closed when it has been idle; see
- *   `RoutedStorage.Limits`. A running statement or transaction keeps its pool open.
- * - `SqlClient` goes to the current tenant's database, in `PgTenant.transaction`, in the handlers of projections and
- *   everywhere else. Without a current tenant a statement is refused (SQLSTATE 08003), unless a database was chosen with
- *   `PgSilo.on`. A transaction stays in its database: a tenant of another one is refused there (`TenantMismatch`; a
- *   statement, or a transaction within, fails with SQLSTATE ES001), and the transaction can go on.
+ * - Each database has one pool of connections, opened at its first use and closed when idle; see `RoutedStorage.Limits`. A
+ *   running statement or transaction keeps its pool open.
+ * - `SqlClient` goes to the current tenant's database, in `PgTenant.transaction`, in handlers of projections and everywhere
+ *   else. Without a current tenant a statement is refused (SQLSTATE 08003), unless a database was chosen with `PgSilo.on`. A
+ *   transaction stays in its database: work for a tenant of another one is refused (the defect `TenantMismatch`; a statement,
+ *   or a transaction within, fails with SQLSTATE ES001).
  * - Cross-tenant reads and projections: see `RoutedStorage.layerWith`.
  *
  * **Gotchas**
  *
- * The client has no name transforms, and there is no `PgClient` (`listen`, `notify`), as there is no one database.
- * `SqlResolver` outside of transactions answers a batch with the database of whoever came first: put the tenant into a
- * transaction, or do without.
+ * The client has no name transforms, and there is no `PgClient` (`listen`, `notify`), because there are several databases.
+ * `SqlResolver` outside of transactions answers a batch from the database of the first caller: use it inside a transaction, or
+ * not at all.
  */
 export const layer = <E>(
   options: Options<E>
@@ -209,8 +208,8 @@ const owner = (
   )
 
 /**
- * Tells a database which placement it is, as its owner. Whoever connects to it as another placement by mistake is refused
- * from then on. A dedicated one is closed to every tenant that {@link admit} has not let in.
+ * Names a database after its placement, as its owner. From then on, a program that opens it for another placement by mistake is
+ * refused. A dedicated database is closed to every tenant that was not admitted ({@link admit}).
  */
 export const name = (
   placement: string,
@@ -222,16 +221,16 @@ export const name = (
 export const admit = (tenantId: TenantId): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
   owner("admit a tenant", (sql) => sql`select eventsourcing.admit_tenant(${tenantId}::uuid)`)
 
-/** What became of a database. */
+/** The result for one database. */
 export interface Migrated<E> {
   readonly placement: string
-  /** The paths of the files that were applied, or the error for which none was: the others go on. */
+  /** The paths of the applied files, or the error; other databases are migrated all the same. */
   readonly result: Effect.Effect<ReadonlyArray<string>, E | PgMigrator.MigrationError | StorageUnavailable>
 }
 
 /**
- * Migrates and names all databases of the directory, one after the other, as their owners. One that fails does not keep
- * the others from it.
+ * Migrates and names all databases of the directory, one after another, as their owners. A failure does not stop the
+ * others.
  */
 export const migrateAll = <E>({
   database

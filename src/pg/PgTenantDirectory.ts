@@ -1,5 +1,5 @@
 /**
- * The directory of tenants as a table, in a database that all processes of the program reach.
+ * The directory of tenants as a table, in a database that all processes of the program can reach.
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
@@ -15,7 +15,7 @@ import * as PgStorage from "./PgStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import * as PgTenant from "./PgTenant.ts"
 
-/** Raised when a tenant is to be placed where nobody added a database; see {@link add}. */
+/** Raised when a tenant is to be placed in an unknown placement; see {@link add}. */
 export class UnknownPlacement extends Schema.TaggedError<UnknownPlacement>()("UnknownPlacement", {
   placement: Schema.String
 }) {
@@ -24,14 +24,14 @@ export class UnknownPlacement extends Schema.TaggedError<UnknownPlacement>()("Un
   }
 }
 
-/** Placing tenants. */
+/** Places tenants in databases. */
 export class PgTenantDirectory extends Context.Service<
   PgTenantDirectory,
   {
     /**
-     * Says which database a tenant is in from now on. This process follows at once, others when what they keep has
-     * expired. Nothing is copied: a tenant that has data is moved first, while it is suspended. Every use is written to
-     * the audit trail of the directory's database.
+     * Sets the database of a tenant. This process follows at once, others when their cached placement expires. It copies no
+     * data: move the data of a tenant first, while the tenant is suspended. Every use is written to the audit trail of the
+     * directory's database.
      */
     readonly place: (
       tenantId: TenantId,
@@ -91,8 +91,8 @@ type Checked = PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnava
  *
  * **Details**
  *
- * It may be one of the databases that tenants are in. While it cannot be reached, tenants are found as long as their
- * placement is kept; see `timeToLive`.
+ * It may be one of the tenants' databases. While it cannot be reached, tenants are found as long as their placement is cached;
+ * see `timeToLive`.
  */
 export const layerWith = (
   options: TenantDirectory.CacheOptions
@@ -111,7 +111,7 @@ export const layer: Layer.Layer<
   SqlClient.SqlClient
 > = layerWith({})
 
-/** Makes a database known that tenants can be placed in, as the owner of the database with the directory. */
+/** Adds a placement for tenants, as the owner of the database with the directory. */
 export const add = (placement: string): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     guarded(sql, sql`select eventsourcing.add_placement(${placement})`)

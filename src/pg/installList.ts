@@ -1,8 +1,8 @@
-/** Reading `install.sql`, which psql runs and PgMigrator takes its order from: both must understand the same list. */
+/** Reads `install.sql`, which psql runs and PgMigrator takes its order from. Both must understand it in the same way. */
 
 const include = /^\\ir ((?:\w+\/)*\w+\.sql)$/
 
-/** The lines around a change of data: psql applies it unless it has been applied before, as PgMigrator does. */
+/** The lines around a change of data, by which psql applies it only once, as PgMigrator does. */
 const guarded = (path: string): ReadonlyArray<string> => [
   `select not exists (select from eventsourcing.schema_files where path = '${path}') as pending \\gset`,
   "\\if :pending",
@@ -16,8 +16,8 @@ const guarded = (path: string): ReadonlyArray<string> => [
  *
  * **Details**
  *
- * Besides comments and empty lines, the list holds lines `\ir folder/object.sql`, and for each change of data the five
- * lines of `guarded`. Everything else throws: psql would run it, and PgMigrator would not.
+ * The list consists of comments, empty lines, lines `\ir folder/object.sql`, and for each change of data the five lines of
+ * `guarded`. Everything else throws, because psql would run it and PgMigrator would not.
  */
 export const includes = (list: string): ReadonlyArray<string> => {
   const lines = list.split("\n").filter((line) => line !== "" && !line.startsWith("--"))
@@ -34,7 +34,7 @@ export const includes = (list: string): ReadonlyArray<string> => {
         : isChange && guarded(change).every((expected, n) => lines[at + n] === expected)
     if (path === undefined || !fits)
       throw new Error(
-        `install.sql: "${line}" is not understood. A file is included by \\ir folder/object.sql, a change of data by:\n${guarded("changes/0001_name.sql").join("\n")}`
+        `install.sql: "${line}" is not understood. Include a file by \\ir folder/object.sql, a change of data by:\n${guarded("changes/0001_name.sql").join("\n")}`
       )
     if (change !== undefined) at += guarded(change).length - 1
     paths.push(path)

@@ -1,4 +1,4 @@
-/** Applying SQL files to a database: only those whose text has changed, in one transaction, never to a newer schema. */
+/** Applies SQL files to a database: those whose text has changed, in one transaction, never to a newer schema. */
 import { Cause, Duration, Effect, Result, Schedule, Schema } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { createHash } from "node:crypto"
@@ -7,11 +7,11 @@ import type { SqlFile } from "./sqlFiles.ts"
 import { isLostCommit, withTransaction } from "./transactions.ts"
 
 /**
- * Raised when the schema cannot be applied. Nothing has been changed then.
+ * Raised when the schema cannot be applied. Nothing was changed.
  *
  * **Details**
  *
- * `file` and `line` say where, `code` is the SQLSTATE, and the message contains what PostgreSQL said and what to do.
+ * `file` and `line` give the place, `code` is the SQLSTATE, and the message contains PostgreSQL's message and the remedy.
  */
 export class MigrationError extends Schema.TaggedError<MigrationError>()("MigrationError", {
   message: Schema.String,
@@ -21,7 +21,7 @@ export class MigrationError extends Schema.TaggedError<MigrationError>()("Migrat
   cause: Schema.optionalKey(Schema.Defect())
 }) {}
 
-/** The schema to apply: the files in their order, and the number of the schema that they make. */
+/** The schema to apply: the files in order, and their schema number. */
 export interface Target {
   readonly files: ReadonlyArray<SqlFile>
   readonly number: number
@@ -30,32 +30,32 @@ export interface Target {
 /** Limits on waiting for locks. */
 export interface MigrateOptions {
   /**
-   * How long a statement waits for a lock: 200 ms unless given. Whoever waits for a table's lock holds up the appends that
-   * come after it, so a wait is short, and all is undone and tried again.
+   * Maximum wait of a statement for a lock. Default: 200 ms. A statement that waits for a table's lock holds up later appends,
+   * so it gives up soon, and everything is rolled back and tried again.
    */
   readonly lockTimeout?: Duration.Input | undefined
-  /** The time for which all is tried again while others hold locks: 5 minutes unless given. */
+  /** Time for which it tries again while others hold locks. Default: 5 minutes. */
   readonly retryFor?: Duration.Input | undefined
   /**
-   * The longest wait for the answer to a statement, after which the connection is closed: 10 minutes more than `retryFor`
-   * unless given. Building an index has to be done by then.
+   * Maximum wait for the answer to a statement, after which the connection is closed. An index must be built within this time.
+   * Default: 10 minutes more than `retryFor`.
    */
   readonly silence?: Duration.Input | undefined
 }
 
-/** The table of the files that have been applied. */
+/** The table of applied files. */
 const table = "eventsourcing.schema_files"
 
 /**
- * Applied whenever another file is: the first finds out whether this role has the rights to go on, the last gives rights on
- * what the files in between have made.
+ * Files that are applied whenever any other is: the first checks the rights of this role, the last grants rights on the
+ * objects of the files in between.
  */
 const always = ["roles.sql", "privileges.sql"]
 
 /** Changes of data are applied once. */
 const once = /^changes\//
 
-/** An error as the server reports it, as far as the client passes it on. */
+/** The part of a server error that the client passes on. */
 const ServerError = Schema.Struct({
   code: Schema.optional(Schema.String),
   message: Schema.String,
@@ -70,7 +70,7 @@ const serverError = (error: SqlError.SqlError): typeof ServerError.Type =>
   Result.getOrElse(decodeServerError(error.reason.cause), () => ({ message: String(error.reason.cause) }))
 
 const advice = (code: string | undefined, hint: string | undefined): string => {
-  // roles.sql knows which right is missing, and gives the statement
+  // roles.sql names the missing right and the statement that grants it
   if (code === "42501" && hint !== undefined) return "Nothing was changed."
   if (code === "42501") {
     return (
@@ -157,7 +157,7 @@ export const appliedNumber: Effect.Effect<number, MigrationError, SqlClient.SqlC
     )
   ).pipe(Effect.mapError(toMigrationError))
 
-/** The files that the database lacks or has with another text. */
+/** Files that the database lacks or has with another text. */
 const pending = Effect.fnUntraced(function* ({ files }: Target) {
   const sql = yield* SqlClient.SqlClient
   const rows = yield* guarded(
@@ -178,12 +178,12 @@ const pending = Effect.fnUntraced(function* ({ files }: Target) {
   })
 })
 
-/** A number of our own for the lock that migrators of one database take. */
+/** The number of the lock that migrators of one database take. */
 const lock = 7_305_214
 
 /**
- * Applies the files that the database does not have as they are, and returns their paths. A database with a newer schema is
- * left as it is.
+ * Applies the files that the database lacks or has with another text, and returns their paths. A database with a newer schema
+ * is left unchanged.
  */
 export const migrate = (
   target: Target,
@@ -198,9 +198,9 @@ export const migrate = (
     const sql = yield* SqlClient.SqlClient
     const set = (name: string, millis: number) =>
       sql`select pg_catalog.set_config(${name}, ${`${millis}ms`}, true)`
-    // The deadline that the client or the role has for statements is not meant for building an index.
+    // The statement timeout of the client or the role is too short for building an index.
     yield* set("statement_timeout", 0)
-    // One migrator at a time; the others then find nothing to do. Nobody else takes this lock, so waiting for it holds
+    // One migrator at a time; the others then find nothing to do. Only migrators take this lock, so waiting for it holds
     // nobody up.
     yield* set("lock_timeout", Math.max(1, Math.round(Duration.toMillis(retryFor))))
     yield* sql`select pg_catalog.pg_advisory_xact_lock(${lock})`
@@ -222,7 +222,7 @@ export const migrate = (
     // Every statement must see what others have committed.
     Effect.provideService(SqlClient.BeginTransaction, "BEGIN ISOLATION LEVEL READ COMMITTED"),
     Effect.catchCause((cause): Effect.Effect<never, MigrationError> => {
-      // With a connection lost, the roll back fails as well, and turns the errors before it into defects.
+      // If the connection is lost, the rollback fails as well and turns earlier errors into defects.
       const errors = cause.reasons.flatMap((reason) => {
         const error = Cause.isFailReason(reason)
           ? reason.error
@@ -232,7 +232,7 @@ export const migrate = (
         return error instanceof MigrationError || SqlError.isSqlError(error) ? [toMigrationError(error)] : []
       })
       const error = errors.find(({ file }) => file !== undefined) ?? errors[0]
-      // What is left are defects and interruption.
+      // Only defects and interruption are left.
       return error === undefined || Cause.hasInterrupts(cause)
         ? Effect.failCause(Cause.fromReasons(cause.reasons.filter(isUnexpected)))
         : Effect.fail(error)
@@ -240,7 +240,7 @@ export const migrate = (
   )
 
   return Effect.gen(function* () {
-    // Nothing to do is found without a lock: that is the start of every process but the first.
+    // Checked without a lock first, because most processes start with nothing to apply.
     const applied = yield* appliedNumber
     if (applied > target.number) return []
     if (applied === target.number) {
@@ -248,7 +248,7 @@ export const migrate = (
       if (changed.length === 0) return []
     }
     return yield* attempt.pipe(
-      // Nobody answered the COMMIT: if it was done, there is nothing to do.
+      // The COMMIT was not answered. If it succeeded, there is nothing left to apply.
       Effect.retry({ while: ({ code }) => code === unknownOutcome, times: 1 }),
       Effect.retry({
         while: isRace,
@@ -269,8 +269,8 @@ const isUnexpected = (reason: Cause.Reason<unknown>): reason is Cause.Die | Caus
   !Cause.isFailReason(reason)
 
 /**
- * Others make the same things at the same time: another process in this database, or one in another database of the
- * same cluster, as roles belong to the whole cluster. Once theirs are committed, ours are not needed.
+ * True if another process creates the same objects at the same time, in this database or (roles belong to the whole cluster) in
+ * another one. After its commit they exist.
  */
 const isRace = (error: MigrationError): boolean =>
   error.code !== undefined &&

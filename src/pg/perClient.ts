@@ -1,8 +1,8 @@
-/** Parts of a store that exist once per client, however often and wherever in a program the store is built. */
+/** Parts of a store that exist once per client, however often and wherever a program builds the store. */
 import { Effect, Exit, Scope, Semaphore } from "effect"
 import type { SqlClient } from "effect/sql"
 
-/** A part of a client: its users, and what was made for them while there are any. */
+/** A part of a client with its number of users. */
 interface Part<A> {
   readonly turn: Semaphore.Semaphore
   users: number
@@ -10,9 +10,8 @@ interface Part<A> {
 }
 
 /**
- * Finds the part of a client with a key, which is made by the first who asks, with the services of that one. It ends when
- * the scopes of all who asked have ended. Whoever asks while it is being made or ended waits; if making it fails, the next
- * one makes it anew.
+ * Returns the part of a client with a key. The first caller creates it, with its own services. It ends when the scopes of all
+ * callers have ended. A caller waits while it is being created or ended; if creation fails, the next caller tries again.
  */
 export const perClient = <A, Args extends ReadonlyArray<unknown>, E, R>(
   make: (client: SqlClient.SqlClient, ...args: Args) => Effect.Effect<A, E, R>,

@@ -13,36 +13,36 @@ export interface PgBackend extends Backend {
   readonly sql: SqlClient.SqlClient
 }
 
-/** The client, and how effects are sent to a database that is not the current tenant's. */
+/** The client, and functions that send effects to another database than the current tenant's. */
 export interface RoutedClient {
   readonly sql: SqlClient.SqlClient
-  /** Says that an effect runs in a transaction of a database, which has been opened by its own client. */
+  /** Marks an effect as running in a transaction that the client of a database has opened. */
   readonly inTransactionOf: (
     backend: PgBackend,
     tenantId: TenantId | undefined
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Sends what an effect does to a database; a tenant of another one is refused, and another one's transaction. */
+  /** Sends the statements of an effect to a database. Tenants of other databases are refused, and so are their transactions. */
   readonly on: (placement: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
-/** No tenant, and so no database: SQLSTATE of a missing connection. */
+/** Without a tenant there is no database: SQLSTATE of a missing connection. */
 const noTenant = new SqlError.SqlError({
   reason: new SqlError.AuthorizationError({
     cause: { code: "08003" },
     message:
-      "there is no current tenant, and so no database for this statement: provide a tenant, or choose a database with PgSilo"
+      "this statement has no current tenant, and so no database: provide a tenant, or choose a database with PgSilo"
   })
 })
 
-/** The code is that of a tenant who is refused in the transaction of another one. */
+/** Has the code of a tenant that is refused in the transaction of another one. */
 const otherDatabase = new SqlError.SqlError({
   reason: new SqlError.AuthorizationError({
     cause: { code: "ES001" },
-    message: "the open transaction is in another database than the one that was chosen: start another one"
+    message: "the open transaction is in another database than the chosen one: start another transaction"
   })
 })
 
-/** The codes are those of `migrations/`, so that the errors are taken for what they are. */
+/** Errors with the codes of `migrations/`, so that they are recognised. */
 const toSqlError = (error: TenantRefused<UnknownTenant> | StorageUnavailable): SqlError.SqlError => {
   const { message } = error
   switch (error._tag) {
@@ -65,7 +65,7 @@ export const make = (
   router: Router<PgBackend>
 ): Effect.Effect<RoutedClient, never, Scope.Scope | Reactivity.Reactivity> =>
   Effect.gen(function* () {
-    /** The database that statements of the fiber go to, and the tenant whose database it is. */
+    /** The database for the statements of the fiber, with its tenant. */
     const current: Effect.Effect<
       { readonly backend: PgBackend; readonly tenantId: TenantId | undefined },
       SqlError.SqlError,
@@ -76,7 +76,7 @@ export const make = (
       const tenantId = Option.getOrUndefined(yield* Effect.serviceOption(CurrentTenant))
       if (transaction !== undefined) {
         if (chosen !== undefined && chosen !== transaction.backend.placement) return yield* otherDatabase
-        // Of the tenants of one database, which of them sees what is for the database to say.
+        // Between tenants of one database, the database itself decides.
         if (tenantId !== undefined) yield* router.placementOf(tenantId)
         return transaction
       }
@@ -95,7 +95,7 @@ export const make = (
     })
     const Transaction = client.transactionService
 
-    /** For one statement: that of the open transaction, if it may be used. */
+    /** The connection for one statement: that of the open transaction, if it is allowed. */
     const connection: SqlConnection.Acquirer = Effect.flatMap(current, ({ backend }) =>
       Effect.flatMap(
         Effect.serviceOption(Transaction),
@@ -106,7 +106,7 @@ export const make = (
       )
     )
 
-    /** The transaction that the database's own client has opened is that of the routed one, too. */
+    /** The transaction of the database's client is that of the routed client too. */
     const adopt =
       (backend: PgBackend) =>
       <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -124,7 +124,7 @@ export const make = (
         transactions.withTransaction(backend.sql)(inTransactionOf(backend, tenantId)(effect))
       )
 
-    /** Runs after the transaction, and so without it. */
+    /** Runs after the transaction, outside of it. */
     const afterCommit = <R>(effect: Effect.Effect<void, never, R>): Effect.Effect<void, never, R> =>
       Effect.flatMap(router.current, (transaction) =>
         transaction === undefined
@@ -139,7 +139,7 @@ export const make = (
             )
       )
 
-    /** Those of the client would take the open transaction as it is, whoever they are for. */
+    /** The methods of the client would use the open transaction for any tenant. */
     const statement = Statement.make(connection, compiler, spanAttributes, undefined)
     const routed = Object.assign(statement, { ...client, ...statement, withTransaction, afterCommit })
     const sql: SqlClient.SqlClient = Object.assign(routed, { safe: routed })

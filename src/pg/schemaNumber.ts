@@ -1,5 +1,5 @@
 /**
- * The number of the schema that this version of the library brings. It only grows: raise it here and in
+ * The schema number of this version of the library. It only grows: raise it here and in
  * `migrations/checks/schema_version.sql` with every change of a shipped SQL file, then run `npx tsx scripts/record-schema.ts`.
  */
 export const schemaNumber: number = 1

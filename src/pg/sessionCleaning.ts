@@ -1,7 +1,7 @@
 /**
- * Nothing of a tenant's SQL stays on a pooled session. Before COMMIT the session is cleaned if a statement may have left
- * something (`sessionEffects`), after a failure always; and the first statement of the next bound transaction cleans it of
- * what could not be seen here. A session that cannot be cleaned is ended, so that the pool opens another one.
+ * Keeps a pooled session free of leftovers of a tenant's SQL. Before COMMIT the session is cleaned if a statement may have left
+ * something (`sessionEffects`), and after a failure always. The first statement of the next bound transaction removes hidden
+ * leftovers. A session that cannot be cleaned is ended, so that the pool opens another one.
  */
 import { Effect, Exit } from "effect"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
@@ -16,13 +16,13 @@ const run = (connection: SqlConnection.Connection, text: string): Effect.Effect<
 
 const noTransaction = "25P01"
 
-/** Ends the session. The embedded database has one, which is the database. */
+/** Ends the session, except in the embedded database, which has only one. */
 const retire = (sql: SqlClient.SqlClient, connection: SqlConnection.Connection): Effect.Effect<void> =>
   Effect.andThen(
     Effect.logWarning(
       sql.driver === "pglite"
-        ? "The session of the embedded database could not be cleaned of what a transaction left on it"
-        : "A database connection could not be cleaned of what a transaction left on it; it was closed"
+        ? "The session of the embedded database could not be cleaned of a transaction's leftovers"
+        : "A database connection could not be cleaned of a transaction's leftovers and was closed"
     ),
     sql.driver === "pglite"
       ? Effect.void
@@ -30,8 +30,8 @@ const retire = (sql: SqlClient.SqlClient, connection: SqlConnection.Connection):
   )
 
 /**
- * Rolls back and cleans. The transaction is chained, so that behind a pooler of transactions the statements meet the same
- * session; the last one is left to whoever rolls back.
+ * Rolls back and cleans. The transaction is chained, so that behind a transaction pooler the statements reach the same session;
+ * the caller rolls back the last one.
  */
 const undo = (
   sql: SqlClient.SqlClient,
@@ -55,11 +55,11 @@ const loadRefused = new SqlError.SqlError({
   reason: new SqlError.AuthorizationError({
     cause: { code: "42501" },
     message:
-      "a tenant's transaction must not LOAD a library: the session keeps it. Use session_preload_libraries"
+      "a tenant's transaction must not LOAD a library, because the session keeps it: use session_preload_libraries"
   })
 })
 
-/** Runs the body of a transaction on a connection, and leaves nothing on the session. */
+/** Runs the body of a transaction on a connection without leaving anything on the session. */
 export const leavingNothing = <A, E, R, E2>(
   sql: SqlClient.SqlClient,
   connection: SqlConnection.Connection,

@@ -1,13 +1,13 @@
 /**
- * Statements that may leave something on the session, by their text. The answer is yes unless it is certain to be no as far as
- * the text goes: a yes costs a round trip. Functions, triggers and operators that a statement calls without naming them are
- * not seen here; the next transaction that is bound to a tenant cleans the session of what they left.
+ * Recognises statements that may leave something on the session, by their text. The answer is yes unless the text makes it
+ * certainly no; a yes costs a round trip. Functions, triggers and operators that a statement calls without naming them are not
+ * visible here; the next transaction of a tenant removes their leftovers.
  */
 
 const harmlessStart =
   /^\s*(?:select|insert|update|delete|merge|with|values|table|savepoint|release|rollback\s+to)\b/i
 
-/** Temporary objects; comments, which might hide anything. */
+/** Temporary objects, and comments, which might hide anything. */
 const suspicious = /\btemp|pg_temp|--|\/\*/i
 
 /** A name before a parenthesis, with its schema. */
@@ -44,11 +44,11 @@ const examine = (text: string): boolean => {
   return false
 }
 
-/** Most programs have few texts, and each of them many times. */
+/** A cache, because most programs repeat a few texts many times. */
 const known = new Map<string, boolean>()
 const maxKnown = 2000
 
-/** Whether a statement may leave something on the session for whoever comes after its transaction. */
+/** True if a statement may leave something on the session after its transaction. */
 export const mayOutlive = (text: string): boolean => {
   let answer = known.get(text)
   if (answer === undefined) {
@@ -58,5 +58,5 @@ export const mayOutlive = (text: string): boolean => {
   return answer
 }
 
-/** Whether a statement loads a library, which nothing takes out of the session again. */
+/** True if a statement loads a library, which cannot be removed from the session. */
 export const loads = (text: string): boolean => /\bload\b/i.test(text) && !harmlessStart.test(text)

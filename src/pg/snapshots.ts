@@ -1,5 +1,5 @@
 /**
- * Snapshots in PostgreSQL: one round trip each, to functions of `migrations/` that bind the tenant and run under
+ * Snapshots in PostgreSQL: one round trip per operation, to functions of `migrations/` that bind the tenant and run under
  * row-level security.
  */
 import { Effect } from "effect"
@@ -56,7 +56,7 @@ export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], nev
         ).pipe(Effect.catch((error) => PgTenant.failFor(sql, operation, tenantId, error)))
       )
 
-    /** In a transaction of the program's, which must not fail with it. */
+    /** Runs inside a transaction of the program, which must not fail because of a snapshot. */
     const apart = <A>(effect: Effect.Effect<A, ReadError>, operation: string): Effect.Effect<A, ReadError> =>
       Effect.flatMap(PgTenant.inTransaction(sql), (inTransaction) =>
         inTransaction

@@ -1,4 +1,4 @@
-/** What an error of the PostgreSQL client means. Its text stays inside: it may quote rows, keys and parameters. */
+/** Classifies errors of the PostgreSQL client. Their texts are not passed on, because they may quote rows, keys and parameters. */
 import { Predicate } from "effect"
 import { SqlError } from "effect/sql"
 import { isNoAnswer } from "./deadlines.ts"
@@ -30,7 +30,7 @@ export const sqlState = (error: SqlError.SqlError): string | undefined => {
   return Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code) ? cause.code : undefined
 }
 
-/** What the classes and codes of SQLSTATE mean for a caller; the longest beginning counts. */
+/** Kinds of failure by class or code of SQLSTATE; the longest matching prefix counts. */
 const kinds: Readonly<Record<string, (fields: Coded) => UnavailableReason>> = {
   "08": (fields) => new ConnectionFailed({ ...fields, retryable: true }),
   "28": (fields) => new ConnectionFailed({ ...fields, retryable: false }),
@@ -56,7 +56,7 @@ interface Coded {
 
 const beginnings = Object.keys(kinds).toSorted((one, other) => other.length - one.length)
 
-/** Node's codes of certificates that are not trusted, expired or of another host. */
+/** Node's codes for certificates that are untrusted, expired or of another host. */
 const certificate = /CERT|SELF_SIGNED|ALTNAME|UNABLE_TO_VERIFY|ERR_TLS/
 
 const reasonOf = (operation: string, error: SqlError.SqlError): UnavailableReason => {
@@ -81,12 +81,12 @@ const reasonOf = (operation: string, error: SqlError.SqlError): UnavailableReaso
   }
 }
 
-/** Whether the same statement may succeed later. */
+/** True if the same statement may succeed later. */
 export const isTransient = (error: SqlError.SqlError): boolean => reasonOf("", error).retryable
 
 /**
- * What fails if somebody left something on the connection: a tenant, an open or aborted transaction, or (the last two,
- * which may have other reasons) a role, read-only transactions, row security switched off.
+ * Codes of failures caused by leftovers on the connection: a tenant, an open or aborted transaction, or (the last two codes,
+ * which may have other causes) a role, read-only transactions, row security switched off.
  */
 const leftOver = new Set<string>([
   code.boundToAnother,
@@ -97,22 +97,21 @@ const leftOver = new Set<string>([
   "25006"
 ])
 
-/** Whether it may help to clean the connection. */
+/** True if cleaning the connection may help. */
 export const isLeftOver = (error: SqlError.SqlError): boolean => leftOver.has(sqlState(error) ?? "")
 
-/** Whether the transaction of the connection had failed before. */
+/** True if the transaction of the connection had failed before. */
 export const isAborted = (error: SqlError.SqlError): boolean => sqlState(error) === code.abortedTransaction
 
 export const toUnavailable = (operation: string, error: SqlError.SqlError): StorageUnavailable =>
   new StorageUnavailable({ reason: reasonOf(operation, error) })
 
-/** Whether the transaction is bound to another tenant. */
+/** True if the transaction is bound to another tenant. */
 export const isBoundToAnother = (error: SqlError.SqlError): boolean => sqlState(error) === code.boundToAnother
 
 /**
- * An append in a transaction of the application that is not READ COMMITTED does not see what was appended after the
- * transaction began, so its positions are taken: the transaction has to be tried again, as after any serialization
- * failure.
+ * True for an append in a transaction that is not READ COMMITTED and does not see newer events, so that its positions are
+ * taken. Run the transaction again, as after any serialization failure.
  */
 export const toAppendError = (error: SqlError.SqlError): StorageUnavailable =>
   sqlState(error) === code.positionTaken

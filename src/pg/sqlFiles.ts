@@ -1,11 +1,11 @@
 /**
- * The SQL files of `migrations/`, in the order of `install.sql`. Here they are read from their folder; `npm run build`
- * puts a module with their texts in this one's place, so that a bundled program needs no folder.
+ * The SQL files of `migrations/`, in the order of `install.sql`. This module reads them from their folder; `npm run build`
+ * replaces it with a module that contains their texts, so that a bundled program needs no folder.
  */
 import { readFileSync } from "node:fs"
 import { includes } from "./installList.ts"
 
-/** One file of `migrations/`. */
+/** A file of `migrations/`. */
 export interface SqlFile {
   /** The path below `migrations/`, such as `append/append.sql`. */
   readonly path: string

@@ -1,5 +1,5 @@
 /**
- * A lock file that says which process uses a directory, and that the death of its holder cannot leave behind for good.
+ * A lock file that names the process that uses a directory. The lock of a dead process does not block others.
  */
 import * as ChildProcess from "node:child_process"
 import * as Crypto from "node:crypto"
@@ -10,18 +10,18 @@ import * as Path from "node:path"
 /** The name of the lock file; files that begin with it belong to the lock as well. */
 export const lockName = "effect-eventsourcing.lock"
 
-/** Who holds a lock, as written into the lock file. */
+/** The holder of a lock, as written into the lock file. */
 export interface Holder {
   readonly pid: number
   readonly host: string
-  /** Changes when the machine starts anew; empty where the system does not tell. */
+  /** Changes with every start of the machine; empty if the system does not provide it. */
   readonly boot: string
-  /** When the process started, in the system's own terms: tells a process from a later one with the same id. */
+  /** The start of the process in the system's own unit. It distinguishes a process from a later one with the same id. */
   readonly started: string
   readonly token: string
 }
 
-/** What came of an attempt to take a lock. */
+/** The outcome of an attempt to take a lock. */
 export type Attempt =
   | { readonly _tag: "Acquired"; readonly release: () => void }
   | { readonly _tag: "Held"; readonly holder: Holder | undefined }
@@ -30,7 +30,7 @@ const quietly = (f: () => void): void => {
   try {
     f()
   } catch {
-    // best effort: whatever is left behind is a file nobody takes for a lock
+    // best effort: a file that stays behind is not mistaken for a lock
   }
 }
 
@@ -45,19 +45,19 @@ const tryRead = (path: string): string => {
   }
 }
 
-/** The start of a process, `""` where the system does not tell, `undefined` when there is no such process. */
+/** The start of a process; `""` if the system does not provide it, `undefined` if there is no such process. */
 const startOf = (pid: number): string | undefined => {
   try {
     process.kill(pid, 0)
   } catch (error) {
-    // EPERM: it exists and belongs to somebody else
+    // EPERM: it exists and belongs to another user
     if (codeOf(error) !== "EPERM") return undefined
   }
   if (process.platform === "linux") {
     const stat = tryRead(`/proc/${pid}/stat`)
-    // the name of the program, in parentheses, may contain anything: fields are counted from behind it
+    // the name of the program, in parentheses, may contain anything, so fields are counted after it
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-    // a zombie has died, only its parent has not noticed yet
+    // a zombie has died, but its parent has not noticed yet
     return fields[0] === "Z" || fields[0] === "X" ? undefined : (fields[19] ?? "")
   }
   if (process.platform === "win32") return ""
@@ -68,8 +68,8 @@ const startOf = (pid: number): string | undefined => {
 }
 
 /**
- * The machine, as far as process ids mean the same thing: a container that borrows the host's name still counts
- * its own processes.
+ * The machine within which process ids are comparable: a container that uses the host's name still has process ids of its
+ * own.
  */
 const hostName = (): string => {
   let namespace = ""
@@ -90,7 +90,7 @@ const self = (): Holder => ({
   token: Crypto.randomUUID()
 })
 
-/** Only a holder that has certainly ended is dead. Another machine's processes cannot be seen. */
+/** True if the holder has certainly ended. Processes of other machines are not visible. */
 const isDead = (holder: Holder, here: Holder): boolean => {
   if (holder.host !== here.host) return false
   if (holder.boot !== here.boot) return true
@@ -128,14 +128,14 @@ const read = (path: string): Reading => {
 }
 
 /**
- * Takes the lock of a directory, or says who holds it.
+ * Takes the lock of a directory, or returns its holder.
  *
  * **Details**
  *
- * The file is made complete under another name and then linked, so that nobody reads half of it. A lock whose holder
- * is dead is replaced, never removed: whoever wants to replace it first makes the claim file of that dead holder
- * (exclusively, so there is one), then looks whether the dead holder's lock is still there, and renames its own lock
- * over it. A claim whose maker died is claimed in turn in the same way.
+ * The file is written under another name and then linked, so that it is never read half-written. The lock of a dead holder is
+ * replaced, never removed: a process first creates the claim file of that dead holder (exclusively, so there is only one), then
+ * checks that the dead holder's lock still exists, and renames its own lock over it. A claim of a dead process is claimed in
+ * the same way.
  */
 export const acquire = (directory: string): Attempt => {
   const lock = Path.join(directory, lockName)
@@ -165,7 +165,7 @@ export const acquire = (directory: string): Attempt => {
     if (reading._tag === "Held" && reading.holder.token === mine.token) quietly(() => Fs.unlinkSync(lock))
   }
 
-  /** Replaces the lock of a dead holder: `true` if done, `false` if things have changed, or who was quicker. */
+  /** Replaces the lock of a dead holder. Returns `true` on success, `false` if the files have changed, or a faster claimant. */
   const takeOver = (dead: Holder): boolean | Attempt => {
     let owner = dead
     while (!createExclusive(claimOf(owner))) {
@@ -191,7 +191,7 @@ export const acquire = (directory: string): Attempt => {
 
   Fs.writeFileSync(prepared, JSON.stringify(mine), { flag: "wx", mode: 0o600 })
   try {
-    // things change only when others come and go in between
+    // the files change only while other processes come and go
     for (let attempt = 0; attempt < 100; attempt++) {
       if (createExclusive(lock)) return { _tag: "Acquired", release }
       const current = read(lock)

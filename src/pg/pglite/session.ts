@@ -1,10 +1,10 @@
 /**
- * PGlite's one backend as a stream of the wire protocol, to put behind a client that expects a server.
+ * PGlite's only backend as a stream of the wire protocol, for a client that expects a server.
  */
 import { Buffer } from "node:buffer"
 import { Duplex } from "node:stream"
 
-/** What is used of PGlite, spelled out so that our declarations do not need those of an optional package. */
+/** The part of PGlite that is used, declared here so that our declarations do not need those of an optional package. */
 export interface Pglite {
   readonly execProtocolRawStream: (
     message: Uint8Array,
@@ -14,10 +14,10 @@ export interface Pglite {
   readonly close: () => Promise<void>
 }
 
-/** The backend, shared by the connections that follow one another. */
+/** The backend, used by one connection after another. */
 export interface PgliteSession {
   readonly pglite: Pglite
-  /** A new connection, which begins with a clean session. The one before is cut off. */
+  /** A new connection with a clean session. It cuts off the previous one. */
   readonly connect: () => Duplex
   /** Calls back for each notification on a channel, until the returned function is called. */
   readonly listen: (channel: string, callback: (payload: string) => void) => Promise<() => Promise<void>>
@@ -36,8 +36,8 @@ const boundaries = new Set([0x51, 0x53, 0x48, 0x46])
 const TERMINATE = 0x58
 
 /**
- * Nothing in the process checkpoints on its own, so the write-ahead log would grow for ever. Asked every so many
- * statements or bytes, when no transaction is open.
+ * Requests a checkpoint, because nothing in the process does, and the write-ahead log would grow forever. Runs after a number
+ * of statements or bytes, while no transaction is open.
  */
 const checkpoint =
   "do $$ begin if pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn()," +
@@ -56,7 +56,7 @@ const encodeQuery = (sql: string): Uint8Array => {
 
 const quote = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`
 
-/** Wraps a PGlite that nobody else uses. */
+/** Wraps a PGlite that nothing else uses. */
 export const makeSession = (pglite: Pglite): PgliteSession => {
   let current: Duplex | undefined
   let idle = true
@@ -85,7 +85,7 @@ export const makeSession = (pglite: Pglite): PgliteSession => {
   const exchange = async (message: Uint8Array): Promise<Buffer> => {
     const chunks: Array<Buffer> = []
     await pglite.execProtocolRawStream(message, {
-      // neither of the file systems we use keeps anything back
+      // neither of our file systems buffers anything
       syncToFs: false,
       // the bytes are only lent
       onRawData: (data) => chunks.push(Buffer.from(data))
@@ -107,7 +107,7 @@ export const makeSession = (pglite: Pglite): PgliteSession => {
     for (const channel of subscriptions.keys()) await execute(`LISTEN ${quote(channel)}`)
   }
 
-  /** What waits for the end of the open transaction. */
+  /** SQL that waits for the end of the open transaction. */
   const maintain = async (): Promise<void> => {
     if (!idle) return
     if (subscriptionsChanged) await subscribe()
@@ -134,7 +134,7 @@ export const makeSession = (pglite: Pglite): PgliteSession => {
       return head
     }
 
-    /** The next group of complete messages that wants an answer. */
+    /** The next group of complete messages that ends with a request for an answer. */
     const nextGroup = (): Buffer | undefined => {
       let end = 0
       while (pending.length >= end + 5) {
@@ -199,7 +199,7 @@ export const makeSession = (pglite: Pglite): PgliteSession => {
         // answers are pushed as they come
       },
       write(chunk: Buffer, _encoding, callback) {
-        // A statement blocks the event loop while it runs: let others have their turn in between.
+        // A statement blocks the event loop while it runs, so yield between statements.
         setImmediate(() => {
           exclusively(() => receive(chunk)).then(() => callback(), callback)
         })

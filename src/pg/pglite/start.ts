@@ -9,7 +9,7 @@ import * as Zlib from "node:zlib"
 import { lockName } from "./lock.ts"
 import type { Pglite, PgliteSession } from "./session.ts"
 
-/** What is used of the package `@electric-sql/pglite`. */
+/** The part of the package `@electric-sql/pglite` that is used. */
 export interface PgliteModule {
   readonly start: (options: {
     readonly dataDir?: string
@@ -37,7 +37,7 @@ export const load = async (): Promise<PgliteModule | undefined> => {
 
 const sessions = new WeakMap<object, PgliteSession>()
 
-/** The embedded database behind a client, if that is what it has. */
+/** The embedded database behind a client; undefined if it is a server. */
 export const sessionOf = (client: object): PgliteSession | undefined => sessions.get(client)
 
 /** Remembers the embedded database behind a client. */
@@ -45,7 +45,7 @@ export const registerSession = (client: object, session: PgliteSession): void =>
   sessions.set(client, session)
 }
 
-/** PGlite did not start; `log` is what PostgreSQL had to say. */
+/** PGlite did not start; `log` holds PostgreSQL's messages. */
 export class StartFailure extends Error {
   readonly log: string
   constructor(cause: unknown, log: string) {
@@ -59,7 +59,7 @@ const settings = (values: Readonly<Record<string, string>>): ReadonlyArray<strin
   Object.entries(values).flatMap(([name, value]) => ["-c", `${name}=${value}`])
 
 const common = { shared_buffers: "32MB", min_wal_size: "32MB", max_wal_size: "32MB" }
-/** What is in memory is lost with the process, whatever is written to the log. */
+/** Settings for a database in memory, which is lost with the process whatever its log contains. */
 const inMemory = { ...common, synchronous_commit: "off", full_page_writes: "off" }
 
 const create = async (
@@ -86,8 +86,8 @@ const create = async (
 }
 
 /**
- * A file that keeps a newly made, empty database, because making one takes seconds and loading one does not.
- * It lives where tools keep such things, beside the package it comes from: `node_modules/.cache`.
+ * A file with a new, empty database, because creating one takes seconds and loading one does not. It is in
+ * `node_modules/.cache`, where tools keep such files, beside the package that it comes from.
  */
 const templateFile = (): string | undefined => {
   try {
@@ -128,12 +128,12 @@ const saveTemplate = async (file: string | undefined, template: Blob): Promise<v
     await Fs.promises.writeFile(temporary, content, { mode: 0o600, flag: "wx" })
     await Fs.promises.rename(temporary, file)
   } catch {
-    // a read-only installation: every start makes its own database
+    // a read-only installation: every start creates its own database
     await Fs.promises.rm(temporary, { force: true }).catch(() => undefined)
   }
 }
 
-/** Starts from the template, or from nothing when there is none or it is of no use. */
+/** Starts from the template, or without it if it is missing or unusable. */
 const startWith = async (
   pglite: PgliteModule,
   template: Blob | undefined,
@@ -154,12 +154,12 @@ export const startInMemory = async (pglite: PgliteModule): Promise<Pglite> => {
   const file = templateFile()
   const template = await loadTemplate(file)
   const database = await startWith(pglite, template, undefined)
-  // now, while nobody has written anything
+  // now, before anything is written
   if (template === undefined) await saveTemplate(file, await database.dumpDataDir("none"))
   return database
 }
 
-/** While this file exists, the database beside it is not finished. */
+/** While this file exists, the database beside it is incomplete. */
 const markerName = "effect-eventsourcing.creating"
 
 const isOurs = (name: string): boolean =>
@@ -171,7 +171,7 @@ const empty = (directory: string): void => {
   }
 }
 
-/** What is in a directory, as far as it can be told from the names. */
+/** The kind of content of a directory, judged by the names of its files. */
 export const inspect = (directory: string): "empty" | "unfinished" | "database" | "foreign" => {
   const names = Fs.readdirSync(directory)
   if (names.includes(markerName)) return "unfinished"
@@ -181,7 +181,7 @@ export const inspect = (directory: string): "empty" | "unfinished" | "database" 
     : "foreign"
 }
 
-/** Opens the database in a directory that is locked, or makes it there. */
+/** Opens the database in a locked directory, or creates it there. */
 export const startInDirectory = async (pglite: PgliteModule, directory: string): Promise<Pglite> => {
   const found = inspect(directory)
   if (found === "database") return create(pglite, { dataDir: directory })
