@@ -44,7 +44,6 @@
 \ir append/append_one.sql
 \ir append/append_one_committing.sql
 
-\ir read/stored_event.sql
 \ir read/event_chunk.sql
 \ir read/stream_version.sql
 \ir read/log_head.sql
@@ -52,7 +51,6 @@
 \ir read/event_position.sql
 \ir read/read_stream.sql
 \ir read/read_log.sql
-\ir read/read_log_columns.sql
 \ir read/load_streams.sql
 
 \ir projections/register_projection.sql

@@ -67,7 +67,6 @@ begin
       ('provision_tenant', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('read_all_logs', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('read_log', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
-      ('read_log_columns', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('read_stream', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('projection_retired', 'eventsourcing_runner_owner', '{eventsourcing_tenant}'),
       ('rebuild_problem', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),

@@ -12,7 +12,7 @@ returns bigint[]
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
--- as in read_stream
+-- as in load_streams
 set enable_sort = off
 as $$
 declare

@@ -1,5 +1,5 @@
 -- Events are read in chunks, each a row with its events as columns. That costs the server as much as a row an event does,
--- and the client a third.
+-- and the client a third. Positions are doubles: exact up to 2^53, and cheap to decode.
 do $$
 begin
   create type eventsourcing.event_chunk as (
@@ -35,4 +35,4 @@ end
 $$;
 
 comment on type eventsourcing.event_chunk is
-  'Events as columns. Texts are joined by U+001F, which no JSON text contains; event ids by nothing; raw event ids and times are as PostgreSQL sends them, 16 and 8 bytes each. positions, versions, aggregate types and schema versions: one an event, or the first alone if the others follow it (the same one, if they do not count). Rare columns have the values that are not NULL (of metadata: not {}) with the positions of their events. request: the number of the stream, of load_streams. complete: nothing in range is behind the chunk.';
+  'Events as columns, an element or text each, ascending. Texts are joined by U+001F, which no JSON text contains; event ids by nothing; raw event ids and times are as PostgreSQL sends them, 16 and 8 bytes each. Rare columns have the values that are not NULL (of metadata: not {}), with the positions of their events. request: the number of the stream, of load_streams. complete: nothing in range is behind the chunk.';

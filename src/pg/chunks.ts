@@ -1,24 +1,30 @@
 /** Pages of events that come in chunks, each a row with its events as columns: see `migrations/read/event_chunk.sql`. */
-import type { EventContent, EventPlace, EventRow, Page, StreamPage } from "../driver/EventStorage.ts"
+import type {
+  Direction,
+  EventContent,
+  EventPlace,
+  EventRow,
+  Page,
+  StreamPage
+} from "../driver/EventStorage.ts"
 
 type Sparse = readonly [values: ReadonlyArray<string> | null, positions: ReadonlyArray<number> | null]
 
-/** The columns of {@link readLogColumnsSql}. */
-export type LogChunk = readonly [
-  beyond: boolean,
+/** The columns that {@link readLogSql} and {@link readStreamSql} select: those of events are null if there are none. */
+export type EventChunk = readonly [
   events: number,
-  firstPosition: number,
+  complete: boolean,
   positions: ReadonlyArray<number> | null,
-  aggregateTypes: ReadonlyArray<string>,
-  aggregateIds: string,
-  versions: ReadonlyArray<number>,
-  eventIds: string,
-  eventTypes: string,
-  schemaVersions: ReadonlyArray<number>,
-  occurredAt: Uint8Array,
-  recordedAt: Uint8Array,
-  correlationIds: string,
-  payloads: ReadonlyArray<string | null>,
+  aggregateTypes: string | null,
+  aggregateIds: string | null,
+  versions: ReadonlyArray<number> | null,
+  eventIds: string | null,
+  eventTypes: string | null,
+  schemaVersions: ReadonlyArray<number> | null,
+  occurredAt: Uint8Array | null,
+  recordedAt: Uint8Array | null,
+  correlationIds: string | null,
+  payloads: string | null,
   ...actors: Sparse,
   ...causationIds: Sparse,
   ...metadata: Sparse,
@@ -26,11 +32,18 @@ export type LogChunk = readonly [
   ...hashes: Sparse
 ]
 
-export const readLogColumnsSql: string =
-  "select beyond, events, first_position, positions, aggregate_types, aggregate_ids, versions, event_ids, event_types, " +
-  "schema_versions, occurred_at, recorded_at, correlation_ids, payloads, actors, actors_at, causation_ids, " +
-  "causation_ids_at, metadata, metadata_at, tags, tags_at, hashes, hashes_at " +
-  "from eventsourcing.read_log_columns($1::uuid, $2::bigint, $3::bigint, $4::text[], $5::text[], $6::integer, $7::bigint)"
+const columns =
+  "events, complete, positions, aggregate_types, aggregate_ids, versions, event_ids, event_types, schema_versions, " +
+  "occurred_at, recorded_at, correlation_ids, payloads, actors, actors_at, causation_ids, causation_ids_at, " +
+  "metadata, metadata_at, tags, tags_at, hashes, hashes_at"
+
+export const readLogSql: string =
+  `select ${columns} from eventsourcing.read_log($1::uuid, $2::bigint, $3::bigint, $4::timestamptz, $5::timestamptz, ` +
+  "$6::text[], $7::text[], $8::jsonb, $9::boolean, $10::integer, $11::bigint)"
+
+export const readStreamSql: string =
+  `select ${columns} from eventsourcing.read_stream($1::uuid, $2::text, $3::text, $4::integer, $5::integer, ` +
+  "$6::boolean, $7::integer, $8::bigint)"
 
 /** The columns of {@link loadStreamsSql}: those of events are null if there are none. */
 export type StreamChunk = readonly [
@@ -50,14 +63,18 @@ export const loadStreamsSql: string =
   "select request, events, complete, versions[1], positions[1], raw_event_ids, recorded_at, event_types, schema_versions, payloads " +
   "from eventsourcing.load_streams($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint)"
 
+/** What joins the texts of a column. */
+const separator = "\u001f"
+
+/** The texts of a column; undefined if one of them contains what joins them. A chunk of one event has its text as it is. */
+const split = (column: string, events: number): ReadonlyArray<string> | undefined => {
+  if (events === 1) return [column]
+  const texts = column.split(separator)
+  return texts.length === events ? texts : undefined
+}
+
 const uuidLength = 36
 const noTags: ReadonlyArray<string> = Object.freeze([])
-
-/** A column that may have one element for all. */
-const at = <A>(column: ReadonlyArray<A>): ((index: number) => A | undefined) => {
-  const [only] = column
-  return column.length === 1 ? () => only : (index) => column[index]
-}
 
 /** A column without its NULLs, gone through in order. */
 const sparse = (
@@ -87,50 +104,47 @@ const times = ({ buffer, byteLength, byteOffset }: Uint8Array): ((index: number)
   }
 }
 
-/**
- * The events of a chunk, up to the first whose payload is too large for one. Undefined: a text contains what joins the
- * texts of its column.
- */
-const logRows = (chunk: LogChunk): ReadonlyArray<EventRow> | undefined => {
-  const [, events, firstPosition, positions] = chunk
-  const aggregateType = at(chunk[4])
-  const aggregateIds = chunk[5].split("\n")
-  const versions = chunk[6]
-  const eventIds = chunk[7]
-  const eventTypes = chunk[8].split("\n")
-  const schemaVersion = at(chunk[9])
-  const occurredAt = times(chunk[10])
-  const recordedAt = times(chunk[11])
-  const correlationIds = chunk[12].split("\n")
-  const payloads = chunk[13]
-  const actor = sparse(chunk[14], chunk[15])
-  const causationId = sparse(chunk[16], chunk[17])
-  const metadata = sparse(chunk[18], chunk[19])
-  const tags = sparse(chunk[20], chunk[21])
-  const hash = sparse(chunk[22], chunk[23])
-  if (aggregateIds.length !== events || eventTypes.length !== events || correlationIds.length !== events)
-    return undefined
+/** The stream that is read, where chunks do not say it. */
+type Stream = Pick<EventRow, "aggregateType" | "aggregateId">
+
+const noTexts: ReadonlyArray<string> = []
+
+/** The events of a chunk, ascending. Undefined: a text contains what joins the texts of its column. */
+const rowsOf = (chunk: EventChunk, stream: Stream | undefined): ReadonlyArray<EventRow> | undefined => {
+  const [events, , positions, , , versions, eventIds, , schemaVersions, occurred, recorded] = chunk
+  if (positions === null || versions === null || eventIds === null || schemaVersions === null) return []
+  if (occurred === null || recorded === null) return []
+  const texts = (column: string | null) => split(column ?? "", events)
+  const aggregateTypes = stream === undefined ? texts(chunk[3]) : noTexts
+  const aggregateIds = stream === undefined ? texts(chunk[4]) : noTexts
+  const [eventTypes, correlationIds, payloads] = [texts(chunk[7]), texts(chunk[11]), texts(chunk[12])]
+  if (aggregateTypes === undefined || aggregateIds === undefined) return undefined
+  if (eventTypes === undefined || correlationIds === undefined || payloads === undefined) return undefined
+  const [occurredAt, recordedAt] = [times(occurred), times(recorded)]
+  const actor = sparse(chunk[13], chunk[14])
+  const causationId = sparse(chunk[15], chunk[16])
+  const metadata = sparse(chunk[17], chunk[18])
+  const tags = sparse(chunk[19], chunk[20])
+  const hash = sparse(chunk[21], chunk[22])
   const rows: Array<EventRow> = []
   for (let index = 0; index < events; index++) {
-    const payload = payloads[index]
-    if (payload === null || payload === undefined) break
-    const position = positions?.[index] ?? firstPosition + index
+    const position = positions[index] ?? 0
     const tagged = tags(position)
     rows.push({
       position,
-      aggregateType: aggregateType(index) ?? "",
-      aggregateId: aggregateIds[index] ?? "",
+      aggregateType: stream?.aggregateType ?? aggregateTypes[index] ?? "",
+      aggregateId: stream?.aggregateId ?? aggregateIds[index] ?? "",
       version: versions[index] ?? 0,
       eventId: eventIds.slice(index * uuidLength, (index + 1) * uuidLength),
       eventType: eventTypes[index] ?? "",
-      schemaVersion: schemaVersion(index) ?? 0,
+      schemaVersion: schemaVersions[index] ?? 0,
       occurredAt: occurredAt(index),
       recordedAt: recordedAt(index),
       actor: actor(position) ?? null,
       correlationId: correlationIds[index] ?? "",
       causationId: causationId(position) ?? null,
       metadata: metadata(position) ?? "{}",
-      payload,
+      payload: payloads[index] ?? "",
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the server makes it of an array of texts
       tags: tagged === undefined ? noTags : (JSON.parse(tagged) as ReadonlyArray<string>),
       hash: hash(position) ?? null
@@ -140,30 +154,27 @@ const logRows = (chunk: LogChunk): ReadonlyArray<EventRow> | undefined => {
 }
 
 /**
- * A page of a log, which was read with one event more than the limit. Undefined if it does not begin with an event that
- * chunks can carry: rows can.
+ * A page, which was read with one event more than the limit. Ends before a chunk that has a text which contains what joins
+ * them; undefined if that is the first one: then the events are to be read one by one.
  */
-export const logPage = (chunks: ReadonlyArray<LogChunk>, limit: number): Page<EventRow> | undefined => {
+export const eventPage = (
+  chunks: ReadonlyArray<EventChunk>,
+  { direction, limit }: { readonly direction: Direction; readonly limit: number },
+  stream?: Stream
+): Page<EventRow> | undefined => {
   const rows: Array<EventRow> = []
+  let complete = true
   for (const chunk of chunks) {
-    const [beyond, events] = chunk
-    if (beyond) return { rows, complete: false }
-    const some = logRows(chunk)
-    for (const row of some ?? []) rows.push(row)
-    if (some?.length === events) continue
-    return rows.length === 0 ? undefined : { rows: rows.slice(0, limit), complete: false }
+    const found = rowsOf(chunk, stream)
+    if (found === undefined) {
+      if (rows.length === 0) return undefined
+      complete = false
+      break
+    }
+    complete = chunk[1]
+    for (const row of direction === "forwards" ? found : found.toReversed()) rows.push(row)
   }
-  return rows.length > limit ? { rows: rows.slice(0, limit), complete: false } : { rows, complete: true }
-}
-
-/** What joins the texts of a column. */
-const separator = "\u001f"
-
-/** The texts of a column; undefined if one of them contains what joins them. A chunk of one event has its text as it is. */
-const split = (column: string, events: number): ReadonlyArray<string> | undefined => {
-  if (events === 1) return [column]
-  const texts = column.split(separator)
-  return texts.length === events ? texts : undefined
+  return rows.length > limit ? { rows: rows.slice(0, limit), complete: false } : { rows, complete }
 }
 
 const hexadecimal = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))

@@ -3,6 +3,7 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer, Result } from "effect"
 import { EventStorage, type EventRow, type NewEventRow, type Page } from "../../src/driver/EventStorage.ts"
 import {
+  access,
   append,
   contentsOf,
   event,
@@ -59,11 +60,19 @@ const pagesOf = Effect.fnUntraced(function* (
 const rowsOf = (pages: ReadonlyArray<Page<EventRow>>): ReadonlyArray<EventRow> =>
   pages.flatMap(({ rows }) => rows)
 
-/** The same as rows: what is read backwards is. */
-const asRows = (tenant: Tenant.TenantId, eventTypes?: ReadonlyArray<string>) =>
-  Effect.map(readLog(tenant, { direction: "backwards", limit: 10_000, eventTypes }), ({ rows }) =>
-    rows.toReversed()
+/** The same as rows: the logs of all tenants are read so. */
+const asRows = Effect.fnUntraced(function* (tenant: Tenant.TenantId, eventTypes?: ReadonlyArray<string>) {
+  const storage = yield* EventStorage
+  const accessId = yield* access
+  const { rows } = yield* storage.readAllLogs({
+    accessId,
+    after: { tenantId: tenant, position: 0 },
+    limit: 1000
+  })
+  return rows.flatMap(({ tenantId, ...row }) =>
+    tenantId === tenant && (eventTypes?.includes(row.eventType) ?? true) ? [row] : []
   )
+})
 
 describe.each(sqlBackends)("on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
@@ -83,24 +92,46 @@ describe.each(sqlBackends)("on $name", (backend) => {
             rowsOf(yield* pagesOf(tenant, 30, eventTypes)),
             yield* asRows(tenant, eventTypes)
           )
+        const backwards = yield* readLog(tenant, { direction: "backwards" })
+        assert.deepStrictEqual(backwards, { rows: expected.toReversed(), complete: true })
+        for (const [id, from, to] of [
+          ["one", 0, 150],
+          ["two", 150, 300]
+        ] as const) {
+          const rows = expected.slice(from, to)
+          assert.deepStrictEqual(yield* readStream(tenant, id), { rows, complete: true })
+          assert.deepStrictEqual(yield* readStream(tenant, id, { direction: "backwards", limit: 140 }), {
+            rows: rows.slice(10).toReversed(),
+            complete: false
+          })
+        }
         assert.deepStrictEqual(yield* readLog(newTenant()), { rows: [], complete: true })
       })
     )
 
-    it.effect("names with line feeds, and payloads that are too large for a chunk, are read as rows", () =>
-      Effect.gen(function* () {
-        const tenant = newTenant()
-        yield* append(tenant, stream("one", events(140)))
-        yield* append(tenant, stream("two\nlines", events(3)))
-        yield* append(
-          tenant,
-          stream("one", [...events(2, { payload: payloadOf(100_000) }), ...events(5)], "any")
-        )
-        yield* append(tenant, stream("one", [event({ correlationId: "two\nlines" }), ...events(5)], "any"))
-        const expected = yield* asRows(tenant)
-        assert.lengthOf(expected, 156)
-        assert.deepStrictEqual(rowsOf(yield* pagesOf(tenant, 1000)), expected)
-      })
+    it.effect(
+      "names with what joins them, and payloads that are too large for a chunk, are read as they are",
+      () =>
+        Effect.gen(function* () {
+          const tenant = newTenant()
+          yield* append(tenant, stream("one", events(140)))
+          yield* append(tenant, stream("two\u001fparts", events(3)))
+          yield* append(
+            tenant,
+            stream("one", [...events(2, { payload: payloadOf(100_000) }), ...events(5)], "any")
+          )
+          yield* append(
+            tenant,
+            stream("one", [event({ correlationId: "two\u001fparts\n" }), ...events(5)], "any")
+          )
+          const expected = yield* asRows(tenant)
+          assert.lengthOf(expected, 156)
+          assert.deepStrictEqual(rowsOf(yield* pagesOf(tenant, 1000)), expected)
+          const backwards = yield* readLog(tenant, { toPosition: 140, direction: "backwards" })
+          assert.deepStrictEqual(backwards.rows.toReversed(), expected.slice(0, 140))
+          const two = yield* readStream(tenant, "two\u001fparts")
+          assert.deepStrictEqual(two.rows, expected.slice(140, 143))
+        })
     )
 
     it.effect("a stream is loaded as it is read, with large events and pages of any size", () =>

@@ -110,8 +110,14 @@ const operations = ({
       )
     ],
     ["a page within a long log", 15, readLog(big, { fromPosition: 30_000, limit: 10 })],
-    ["the same backwards", 15, readLog(big, { toPosition: 30_000, ...backwards })],
-    ["the end of a long log", 15, readLog(big, backwards)],
+    // The positions, and then the events.
+    ["the same backwards", 30, readLog(big, { toPosition: 30_000, ...backwards })],
+    ["the end of a long log", 30, readLog(big, backwards)],
+    [
+      "a page of a long log that matches a query",
+      30,
+      readLog(big, { query: [{ eventTypes: ["Happened"], tags: [] }], limit: 10 })
+    ],
     // Two binary searches of 16 steps.
     ["a page of a time", 60, readLog(big, { ...time, limit: 10 })],
     ["the rare types of a short log", 120, readLog(nth(200), rare)],

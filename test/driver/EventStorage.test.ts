@@ -77,7 +77,8 @@ const sized = (sizes: ReadonlyArray<number>): ReadonlyArray<NewEventRow> =>
     })
   )
 
-const sizes = [400, 400, 200, 999, 5, 6, 5000, 300, 600, 1000]
+// Of more than the 128th part of a page, so that none shares its chunk: a page ends with a chunk.
+const sizes = [400, 400, 200, 999, 8, 9, 5000, 300, 600, 1000]
 
 /** The sizes of pages that end with the event that fills them, in events. */
 const pageSizes = (inOrder: ReadonlyArray<number>, limit: number): ReadonlyArray<number> => {

@@ -134,6 +134,7 @@ export const observe = Effect.gen(function* () {
     readonly exists: boolean
     readonly forwards: ReadonlyArray<Plain>
     readonly backwards: ReadonlyArray<Plain>
+    readonly newest: ReadonlyArray<Plain>
   }> = []
   for (const stream of ids) {
     const key = { aggregate: Note, id: stream }
@@ -141,7 +142,10 @@ export const observe = Effect.gen(function* () {
       version: yield* store.version(key),
       exists: yield* store.exists(key),
       forwards: (yield* read(stream)).map(plain),
-      backwards: (yield* Stream.runCollect(store.readStream({ ...key, direction: "backwards" }))).map(plain)
+      backwards: (yield* Stream.runCollect(store.readStream({ ...key, direction: "backwards" }))).map(plain),
+      newest: (yield* Stream.runCollect(store.readStream({ ...key, direction: "backwards", limit: 1 }))).map(
+        plain
+      )
     })
   }
   return {
