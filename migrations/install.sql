@@ -2,7 +2,7 @@
 --
 --   psql -1 -v ON_ERROR_STOP=1 -f migrations/install.sql
 --
--- This is the one list of the files and their order, for psql and for PgMigrator. Every file holds one object, is named
+-- This is the only list of the files and their order, for psql and for PgMigrator. Every file holds one object, is named
 -- after it, and may be applied again.
 
 \ir roles.sql

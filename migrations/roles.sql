@@ -1,14 +1,14 @@
 -- The schemas and the group roles of effect-eventsourcing.
 --
 -- Roles to grant to the login role of the application:
---   eventsourcing_tenant       the work of one tenant: it owns nothing but functions, may read and add events, and
---                              row-level security shows it the bound tenant alone.
---   eventsourcing_runner       finds work for projections: it may call the functions that claim, and read nothing itself.
---   eventsourcing_all_tenants  looks across tenants: it may call the functions that do, each of which asks for a recorded
---                              access, and read nothing itself. Only for programs that may look across tenants.
+--   eventsourcing_tenant       does the work of one tenant: it owns only functions, may read and add events, and row-level
+--                              security shows it only the bound tenant.
+--   eventsourcing_runner       finds work for projections: it may call the functions that claim work, and reads nothing itself.
+--   eventsourcing_all_tenants  reads across tenants: it may call the functions that do so, each of which requires a recorded
+--                              access, and reads nothing itself. Only for programs that may read across tenants.
 --
--- Roles to grant to nobody: they own the functions that look at all tenants, and their rights are used through them.
---   eventsourcing_runner_owner       sees which tenants have events that a projection has not seen.
+-- Roles to grant to nobody: they own the functions that read all tenants, and lend them their rights.
+--   eventsourcing_runner_owner       sees the tenants with events that a projection has not handled.
 --   eventsourcing_all_tenants_owner  sees all events.
 --
 -- No role can log in, and none is a superuser, an owner of tables or exempt from row-level security.
@@ -17,7 +17,7 @@ do $$
 declare
   group_role text;
   purpose text;
-  -- since PostgreSQL 16 the maker of a role is its administrator, and a member only if it says so
+  -- since PostgreSQL 16 the creator of a role is its administrator, but a member only on request
   graded constant boolean := pg_catalog.current_setting('server_version_num')::integer >= 160000;
   options constant text := case when graded then ' with inherit true, set true' else '' end;
   missing text[] := '{}';
@@ -34,7 +34,7 @@ begin
         execute pg_catalog.format('create role %I nologin', group_role);
         execute pg_catalog.format('comment on role %I is %L', group_role, purpose);
       exception
-        -- roles belong to the whole cluster: another database of it may be migrated at the same moment
+        -- roles belong to the whole cluster, and another of its databases may be migrated at the same time
         when duplicate_object or unique_violation then null;
       end;
     end if;
@@ -55,7 +55,7 @@ begin
     end if;
   end loop;
   if missing <> '{}' then
-    raise exception 'the group roles were made by another role, and % is no member of: %', current_user,
+    raise exception 'another role created the group roles, and % is not a member of: %', current_user,
       pg_catalog.array_to_string(missing, ', ')
       using errcode = 'insufficient_privilege', hint = pg_catalog.format(
         'As a superuser, or as a role with the admin option on them, run: grant %s to %I%s; %sthen run the migrations again',
@@ -74,7 +74,7 @@ revoke all on schema eventsourcing from public;
 grant usage on schema eventsourcing to eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants,
   eventsourcing_runner_owner, eventsourcing_all_tenants_owner;
 
--- Read models that can be rebuilt beside themselves: each has a twin of the same name in eventsourcing_rebuild.
+-- A read model is rebuilt in a twin of the same name in eventsourcing_rebuild.
 create schema if not exists eventsourcing_rebuild;
 
 comment on schema eventsourcing_rebuild is 'Twins of the read models, filled during a rebuild.';

@@ -1,12 +1,12 @@
--- The start of a transaction for a projection across tenants that is not a worker's: binds the tenant and switches to
--- eventsourcing_all_tenants, under an access that is on record. Runs with the caller's rights, because it changes the
--- role of the transaction.
+-- Starts a transaction for a projection across tenants outside of a worker: binds the tenant and switches to
+-- eventsourcing_all_tenants, under a recorded access. Runs with the caller's rights, because it changes the role of the
+-- transaction.
 create or replace function eventsourcing.begin_across_tenants(p_tenant uuid, p_access uuid)
 returns void
 language plpgsql
 as $$
 declare
-  cleaned pg_catalog.text; -- no path is set for the function: its end would undo the cleaning of the session's
+  cleaned pg_catalog.text; -- the function sets no path, because its end would undo the cleaning of the session's path
 begin
   if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null

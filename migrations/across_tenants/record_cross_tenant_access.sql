@@ -1,4 +1,4 @@
--- Looking across tenants. Every function takes the id of an access that was recorded before: no record, no rows.
+-- Every function that reads across tenants takes the id of a recorded access: no record, no rows.
 
 create or replace function eventsourcing.record_cross_tenant_access(
   p_access uuid, p_actor text, p_reason text, p_operation text
@@ -11,13 +11,13 @@ as $$
 declare
   recorded eventsourcing.cross_tenant_accesses;
 begin
-  -- The trail is read in the order of ids, so an id is of the time of its record: nobody hides an access in the past.
+  -- The trail is read in the order of ids, so an id must be of the time of its record: nobody can hide an access in the past.
   if pg_catalog.substr(p_access::text, 15, 1) <> '7' or pg_catalog.abs(
     ('x' || pg_catalog.substr(pg_catalog.replace(p_access::text, '-', ''), 1, 12))::bit(48)::bigint
       - extract(epoch from clock_timestamp()) * 1000
   ) > 3600000 then
     raise exception 'access id % is not a UUID of version 7 made within an hour of the database''s clock', p_access
-      using errcode = 'ES004', hint = 'let the store make the id, and set the clocks of both machines';
+      using errcode = 'ES004', hint = 'let the store create the id, and set the clocks of both machines';
   end if;
   insert into eventsourcing.cross_tenant_accesses (access_id, actor, reason, operation, login)
   values (p_access, p_actor, p_reason, p_operation, session_user)
@@ -28,9 +28,9 @@ begin
     select from eventsourcing.cross_tenant_accesses a
     where a.access_id = p_access and a.actor = p_actor and a.reason = p_reason and a.operation = p_operation
   ) then
-    raise exception 'access id % is on record for another access', p_access using errcode = 'ES004';
+    raise exception 'access id % is recorded for another access', p_access using errcode = 'ES004';
   end if;
 end
 $$;
 
-comment on function eventsourcing.record_cross_tenant_access is 'Writes who looks across tenants, why, and at what.';
+comment on function eventsourcing.record_cross_tenant_access is 'Records an access across tenants: actor, reason and operation.';

@@ -1,4 +1,4 @@
--- Refuses (SQLSTATE ES004) an access that is not on record.
+-- Refuses (SQLSTATE ES004) an access that is not recorded.
 create or replace function eventsourcing.require_cross_tenant_access(p_access uuid)
 returns void
 language plpgsql
@@ -12,4 +12,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.require_cross_tenant_access is 'Refuses a cross-tenant access that is not on record.';
+comment on function eventsourcing.require_cross_tenant_access is 'Refuses a cross-tenant access that is not recorded.';

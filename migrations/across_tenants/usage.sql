@@ -1,7 +1,7 @@
--- Events, bytes and streams of each tenant and day (UTC) recorded in [p_from, p_before), behind (p_after_tenant,
--- p_after_day), by tenant and day. Costs a look at the head of each tenant's log, two binary searches for each day with
--- events, and reading the events of these days by the primary key: a page ends after p_limit days, or with the day that
--- brings its events to 250,000. more: whether there are days behind it.
+-- Events, bytes and streams of each tenant and day (UTC) recorded in [p_from, p_before), after (p_after_tenant,
+-- p_after_day), by tenant and day. Reads the head of each tenant's log, makes two binary searches for each day with events,
+-- and reads the events of these days by the primary key. A page ends after p_limit days, or with the day that brings its
+-- events to 250,000. more is true if there are further days.
 create or replace function eventsourcing.usage(
   p_access uuid, p_from timestamptz, p_before timestamptz, p_after_tenant uuid, p_after_day timestamptz, p_limit integer
 )
@@ -71,4 +71,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.usage is 'One page of what tenants recorded, by tenant and day.';
+comment on function eventsourcing.usage is 'One page of the usage of tenants, by tenant and day.';

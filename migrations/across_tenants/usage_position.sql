@@ -1,7 +1,7 @@
--- What tenants have recorded, for billing. Under a recorded access, as everything that looks across tenants.
+-- For the usage of tenants, under a recorded access, like everything that reads across tenants.
 
--- The first position of a tenant's log recorded at or after p_time, up to p_head + 1: position_at for who looks across
--- tenants, and is bound to none of them.
+-- The first position of a tenant's log recorded at or after p_time, up to p_head + 1: position_at for readers across tenants,
+-- who are bound to none.
 create or replace function eventsourcing.usage_position(p_tenant uuid, p_head bigint, p_time timestamptz)
 returns bigint
 language plpgsql

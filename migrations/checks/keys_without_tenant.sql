@@ -1,6 +1,7 @@
--- Keys and foreign keys of some tables that leave out the tenant. A key without it tells one tenant that another uses a
--- value; a foreign key without it refers to another tenant's row, and deletes with it. Foreign keys come first, since a key
--- that one refers to cannot be changed before it. Tables without a tenant may be referred to: they hold no tenant's rows.
+-- Keys and foreign keys of some tables that leave out the tenant. A key without it reveals to one tenant that another uses a
+-- value; a foreign key without it may refer to another tenant's row, and cascade with it. Foreign keys come first, because the
+-- key that one refers to cannot change before it. References to tables without a tenant are allowed: they hold no tenant's
+-- rows.
 create or replace function eventsourcing.keys_without_tenant(p_tables oid[])
 returns table (of_table oid, problem text, remedy text)
 language sql
@@ -42,4 +43,4 @@ as $$
     and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
 $$;
 comment on function eventsourcing.keys_without_tenant(oid[]) is
-  'Keys and foreign keys of tables that leave out the tenant, and how to mend them.';
+  'Keys and foreign keys of tables that leave out the tenant, with the statements that repair them.';

@@ -1,7 +1,7 @@
--- The number of this schema, and the lowest number of a program that may use it: a program brings the number of the
--- schema it came with. Both only grow.
+-- The number of this schema, and the lowest number of a program that may use it. The number of a program is that of the schema
+-- it came with. Both only grow.
 
--- The first file but for the roles: an older program, or older files, never put old functions in the place of newer ones.
+-- The first file after the roles, so that an older program, or older files, never replace newer functions.
 do $$
 declare
   recorded integer;

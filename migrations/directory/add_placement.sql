@@ -9,4 +9,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.add_placement(text) is 'Makes a database known that tenants can be placed in.';
+comment on function eventsourcing.add_placement(text) is 'Adds a database to the directory, so that tenants can be placed in it.';

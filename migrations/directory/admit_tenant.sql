@@ -1,5 +1,5 @@
--- To be called by the owner: registers a tenant in a dedicated database. The right to do so is there for this statement
--- alone.
+-- To be called by the owner: registers a tenant in a dedicated database. It has the right to do so for this statement
+-- only.
 create or replace function eventsourcing.admit_tenant(p_tenant uuid)
 returns void
 language plpgsql
@@ -8,7 +8,7 @@ as $$
 declare
   dedicated boolean;
 begin
-  lock table eventsourcing.placements in share row exclusive mode; -- as name_database does
+  lock table eventsourcing.placements in share row exclusive mode; -- like name_database
   dedicated := exists (select from eventsourcing.placements p where p.here and p.dedicated);
   if dedicated then
     grant insert (tenant_id) on eventsourcing.tenants to eventsourcing_tenant;

@@ -1,5 +1,5 @@
--- To be called by the owner, in the database itself: tells it its name. A dedicated one takes no tenant from then on that
--- its owner has not admitted, whatever the application does: nobody else may add one.
+-- To be called by the owner, in the database itself: names it. From then on, a dedicated database accepts only tenants that
+-- its owner has admitted, whatever the application does, because nobody else may add one.
 create or replace function eventsourcing.name_database(p_placement text, p_dedicated boolean)
 returns void
 language plpgsql
@@ -13,7 +13,7 @@ begin
   known := (select p.placement from eventsourcing.placements p where p.here);
   if known <> p_placement then
     raise exception 'this database is the placement %, not %', known, p_placement
-      using hint = 'check how the placement is connected to';
+      using hint = 'check the connection settings of the placement';
   end if;
   insert into eventsourcing.placements as p (placement, here, dedicated) values (p_placement, true, p_dedicated)
   on conflict (placement) do update set here = true, dedicated = excluded.dedicated;
@@ -26,4 +26,4 @@ end
 $$;
 
 comment on function eventsourcing.name_database(text, boolean) is
-  'Tells a database which placement it is, and whether it takes admitted tenants alone.';
+  'Names a database after its placement. A dedicated one accepts only admitted tenants.';

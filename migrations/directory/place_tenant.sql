@@ -1,5 +1,5 @@
--- Places a tenant, or moves it: the directory says so from now on, and nothing is copied. Under an access that is on
--- record. Refuses (SQLSTATE ES005) a placement that nobody added.
+-- Places or moves a tenant in the directory, under a recorded access. It copies no data. Refuses (SQLSTATE ES005) an unknown
+-- placement.
 create or replace function eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text)
 returns void
 language plpgsql
@@ -17,4 +17,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.place_tenant is 'Says which database a tenant is in from now on.';
+comment on function eventsourcing.place_tenant is 'Sets the database of a tenant in the directory.';

@@ -1,4 +1,4 @@
--- The placement of the tenant; NULL if the directory does not have it.
+-- The placement of the tenant; NULL if the directory does not know the tenant.
 create or replace function eventsourcing.tenant_placement(p_tenant uuid)
 returns text
 language plpgsql
@@ -11,4 +11,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.tenant_placement(uuid) is 'Which database the tenant is in.';
+comment on function eventsourcing.tenant_placement(uuid) is 'The placement of the tenant.';

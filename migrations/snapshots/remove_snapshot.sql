@@ -12,4 +12,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.remove_snapshot is 'Forgets the snapshot of a stream of the tenant.';
+comment on function eventsourcing.remove_snapshot is 'Removes the snapshot of a stream of the tenant.';

@@ -1,5 +1,5 @@
--- Keeps a snapshot unless there is one of a higher version. One that turned out to be of no use (p_useless_version,
--- p_useless_checksum; NULL if there is none) gives way to any. Returns whether it was kept.
+-- Saves a snapshot unless there is one of a higher version. A snapshot that proved useless (p_useless_version,
+-- p_useless_checksum; NULL if there is none) is replaced by any other. Returns true if it was saved.
 create or replace function eventsourcing.save_snapshot(
   p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid,
   p_recorded_at timestamptz, p_state_version integer, p_fingerprint text, p_checksum text, p_state text,
@@ -29,4 +29,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.save_snapshot is 'Keeps a snapshot of a stream of the tenant, unless there is a newer one.';
+comment on function eventsourcing.save_snapshot is 'Saves a snapshot of a stream of the tenant, unless there is a newer one.';

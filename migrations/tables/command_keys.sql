@@ -12,7 +12,7 @@ create table if not exists eventsourcing.command_keys (
   constraint command_keys_pkey primary key (tenant_id, key)
 );
 
--- Not "if not exists": that locks the table even where the index is there.
+-- Not "if not exists", which locks the table even if the index exists.
 do $$
 begin
   if pg_catalog.to_regclass('eventsourcing.command_keys_expiry') is null then
@@ -21,7 +21,7 @@ begin
 end
 $$;
 comment on table eventsourcing.command_keys is
-  'Commands that were carried out under a key, and their outcomes: the stream''s version and the log''s head afterwards, and how many events there were.';
-comment on column eventsourcing.command_keys.fingerprint is 'Tells the command from others.';
-comment on column eventsourcing.command_keys.expires_at is 'From then on the key is as one that was never used.';
+  'Commands that were carried out under a key, with their outcomes: the version of the stream and the head of the log afterwards, and the number of events.';
+comment on column eventsourcing.command_keys.fingerprint is 'Distinguishes the command from others with the same key.';
+comment on column eventsourcing.command_keys.expires_at is 'After this time the key counts as never used.';
 select eventsourcing.protect_tenant_table('eventsourcing.command_keys');

@@ -6,6 +6,6 @@ create table if not exists eventsourcing.cross_tenant_accesses (
   operation   text not null,
   login       text not null
 );
-comment on table eventsourcing.cross_tenant_accesses is 'Audit trail: who looked across tenants, why, and at what.';
-comment on column eventsourcing.cross_tenant_accesses.login is 'The role that was logged in, whoever it gave as the actor.';
+comment on table eventsourcing.cross_tenant_accesses is 'Audit trail of accesses across tenants: actor, reason and operation.';
+comment on column eventsourcing.cross_tenant_accesses.login is 'The role that was logged in, whatever actor it stated.';
 select eventsourcing.open_table('eventsourcing.cross_tenant_accesses', 'all_tenants_audit', 'all', 'eventsourcing_all_tenants_owner');

@@ -11,5 +11,5 @@ create table if not exists eventsourcing.discarded_dead_letters (
   reason       text not null check (reason <> ''),
   constraint discarded_dead_letters_pkey primary key (tenant_id, projection, version, position, discarded_at)
 );
-comment on table eventsourcing.discarded_dead_letters is 'Dead letters that somebody discarded, and why.';
+comment on table eventsourcing.discarded_dead_letters is 'Discarded dead letters, with the reason.';
 select eventsourcing.protect_tenant_table('eventsourcing.discarded_dead_letters');

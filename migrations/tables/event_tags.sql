@@ -5,5 +5,5 @@ create table if not exists eventsourcing.event_tags (
   event_type text collate "C" not null,
   constraint event_tags_pkey primary key (tenant_id, tag, position)
 );
-comment on table eventsourcing.event_tags is 'Where the events with a tag are. Written with the event, and never changed.';
+comment on table eventsourcing.event_tags is 'Positions of the events with a tag. Written with the event and never changed.';
 select eventsourcing.protect_tenant_table('eventsourcing.event_tags');

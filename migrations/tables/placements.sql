@@ -1,4 +1,4 @@
--- Tenants in databases of their own: the directory that says which tenant is where, and what a database knows of itself.
+-- Tenants in several databases: the directory of placements, and the name of each database.
 
 create table if not exists eventsourcing.placements (
   placement text collate "C" primary key check (placement <> ''),
@@ -6,9 +6,9 @@ create table if not exists eventsourcing.placements (
   dedicated boolean not null default false
 );
 comment on table eventsourcing.placements is
-  'Databases that tenants can be placed in, in the database that has the directory; in every database, its own name.';
-comment on column eventsourcing.placements.here is 'Whether it is this database: a store that was sent here by mistake finds out.';
+  'In the database with the directory: the databases that tenants can be placed in. In every database: its own name.';
+comment on column eventsourcing.placements.here is 'True for this database, so that a store that was sent here by mistake notices.';
 comment on column eventsourcing.placements.dedicated is
-  'Whether this database takes the tenants alone that its owner admitted (admit_tenant).';
+  'True if this database accepts only tenants that its owner has admitted (admit_tenant).';
 select eventsourcing.open_table('eventsourcing.placements', 'anyone_reads', 'select', 'public');
 select eventsourcing.open_table('eventsourcing.placements', 'owner_registers', 'all', current_user);

@@ -2,6 +2,6 @@ create table if not exists eventsourcing.read_models (
   name       text collate "C" primary key,
   live_table text not null
 );
-comment on table eventsourcing.read_models is 'Tables registered with register_read_model. Of the application, not of a tenant.';
+comment on table eventsourcing.read_models is 'Tables registered with register_read_model. They belong to the application, not to a tenant.';
 select eventsourcing.open_table('eventsourcing.read_models', 'anyone_reads', 'select', 'public');
 select eventsourcing.open_table('eventsourcing.read_models', 'owner_registers', 'all', current_user);

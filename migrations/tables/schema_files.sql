@@ -1,7 +1,7 @@
--- The files that the migrator has applied. It applies those again whose text has changed.
+-- Files that the migrator has applied. It applies a file again if its text has changed.
 create table if not exists eventsourcing.schema_files (
   path       text collate "C" primary key,
   sha256     text not null,
   applied_at timestamptz not null default pg_catalog.now()
 );
-comment on table eventsourcing.schema_files is 'Files of migrations/ that PgMigrator has applied, and the SHA-256 of their text.';
+comment on table eventsourcing.schema_files is 'Files of migrations/ that PgMigrator has applied, with the SHA-256 of their text.';

@@ -1,5 +1,4 @@
--- Tables. tenant_id is the first column of every key: nothing is shared between tenants, and the schema can be
--- distributed by tenant_id.
+-- tenant_id is the first column of every key, so tenants share nothing and the schema can be distributed by tenant_id.
 
 create table if not exists eventsourcing.tenants (
   tenant_id  uuid primary key,
@@ -8,10 +7,10 @@ create table if not exists eventsourcing.tenants (
   lockable   boolean not null default true,
   chained_from bigint
 );
-comment on table eventsourcing.tenants is 'Every tenant that has a log. Appends lock the row of their tenant, so the row orders them.';
+comment on table eventsourcing.tenants is 'Every tenant with a log. Appends lock the row of their tenant, which puts them in order.';
 comment on column eventsourcing.tenants.lockable is
-  'Never read or written. PostgreSQL lets a role lock a row only if it may update some column of it: this one is for that.';
-comment on column eventsourcing.tenants.chained_from is 'The first position of its log that carries a hash; NULL: none does.';
+  'Never read or written. PostgreSQL lets a role lock a row only if it may update one of its columns: this one.';
+comment on column eventsourcing.tenants.chained_from is 'The first position of its log that carries a hash; NULL if none does.';
 select eventsourcing.protect_tenant_table('eventsourcing.tenants');
 select eventsourcing.open_table('eventsourcing.tenants', 'all_tenants_read', 'select', 'eventsourcing_all_tenants_owner');
 select eventsourcing.open_table('eventsourcing.tenants', 'all_tenants_status', 'update', 'eventsourcing_all_tenants_owner');

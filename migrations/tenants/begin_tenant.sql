@@ -1,12 +1,12 @@
--- The start of a transaction for the application's own SQL: binds the tenant and gives up every other right.
+-- Starts a transaction for the application's own SQL: binds the tenant and gives up all other rights.
 -- Runs with the caller's rights, because it changes the role of the transaction.
--- Refuses (SQLSTATE ES003) on a connection on which somebody left a tenant or an open transaction.
+-- Refuses (SQLSTATE ES003) a connection on which a tenant or an open transaction was left.
 create or replace function eventsourcing.begin_tenant(p_tenant uuid)
 returns void
 language plpgsql
 as $$
 declare
-  cleaned pg_catalog.text; -- no path is set for the function: its end would undo the cleaning of the session's
+  cleaned pg_catalog.text; -- the function sets no path, because its end would undo the cleaning of the session's path
 begin
   if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null

@@ -1,9 +1,8 @@
--- Binding a tenant. These are the only places that bind one, with eventsourcing.append and
--- eventsourcing.load_streams for the rows of each tenant of a batch: always for the transaction, never for the
--- session.
+-- Binds a tenant, always for the transaction, never for the session. Only this function, eventsourcing.append and
+-- eventsourcing.load_streams do so (the latter two for the rows of each tenant of a batch).
 
--- Types are qualified wherever a function runs with the search path of its caller: a type of that name in pg_temp, where
--- everybody may make some, comes before those of pg_catalog.
+-- Types are qualified in functions that run with the search path of their caller: a type of the same name in pg_temp, where
+-- everybody may create some, would come before that of pg_catalog.
 
 -- Refuses (SQLSTATE ES001) if the transaction is already bound to another tenant: one transaction, one tenant.
 create or replace function eventsourcing.bind_tenant(p_tenant uuid)
@@ -24,4 +23,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.bind_tenant(uuid) is 'Binds the tenant for the rest of the transaction; another one is refused.';
+comment on function eventsourcing.bind_tenant(uuid) is 'Binds the tenant for the rest of the transaction and refuses another one.';

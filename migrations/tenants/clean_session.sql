@@ -1,14 +1,14 @@
--- Takes off a session everything that SQL may have left there and that the next user of a pooled connection would find:
+-- Removes everything that SQL may have left on a session and that the next user of a pooled connection would find:
 -- settings, cursors, temporary objects, values of sequences, advisory locks. With p_ending also listens, the role, and
--- statements prepared in SQL, by name, because the client's own stay. DISCARD ALL would drop those of the client, and is
--- not allowed in a transaction. Each step takes about a microsecond if there is nothing; looking at the prepared statements
--- takes 70. Runs with the caller's rights, on the caller's own session.
+-- statements prepared in SQL, by name, because the client's own must stay. DISCARD ALL would drop those of the client, and
+-- is not allowed in a transaction. Each step takes about a microsecond if there is nothing to remove; reading the prepared
+-- statements takes 70. Runs with the caller's rights, on the caller's own session.
 create or replace function eventsourcing.clean_session(p_ending boolean)
 returns void
 language plpgsql
 as $$
 declare
-  -- qualified: a temporary type named text would be found first
+  -- qualified, because a temporary type named text would be found first
   prepared pg_catalog.text;
   released pg_catalog.text;
 begin
@@ -25,7 +25,7 @@ begin
   -- assigned, because a PERFORM would take longer
   released := pg_catalog.pg_advisory_unlock_all();
   if p_ending then
-    -- a standby takes no LISTEN
+    -- a standby does not accept LISTEN
     if not pg_catalog.pg_is_in_recovery() then
       unlisten *;
     end if;

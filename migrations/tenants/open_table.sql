@@ -1,5 +1,5 @@
--- Row-level security on a table, with a policy that lets a role at all of its rows. For the store's own tables, and only
--- where roles look across tenants or rows belong to no tenant. Changes only what differs: DDL locks the table.
+-- Row-level security on a table, with a policy that shows a role all of its rows. Only for the store's own tables that roles
+-- read across tenants, or whose rows belong to no tenant. Changes only differences, because DDL locks the table.
 create or replace function eventsourcing.open_table(target regclass, policy text, command text, grantee text)
 returns void
 language plpgsql

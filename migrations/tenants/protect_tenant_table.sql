@@ -1,8 +1,8 @@
--- jit is off in all functions: a planner that takes an array for a thousand rows would have their statements compiled,
--- which takes a tenth of a second, each time.
+-- jit is off in all functions: a planner that expects a thousand rows of an array would compile their statements, which takes
+-- a tenth of a second each time.
 
 -- Binds a table with a tenant_id column to the current tenant. Run it again to repair the policies of a table.
--- The restrictive policy holds even if somebody adds a permissive one.
+-- The restrictive policy holds even if a permissive one is added.
 create or replace function eventsourcing.protect_tenant_table(target regclass)
 returns void
 language plpgsql
@@ -11,7 +11,7 @@ as $$
 declare
   wanted  record;
   refused record;
-  -- the condition as PostgreSQL shows it
+  -- the condition as PostgreSQL prints it
   stored constant text :=
     '(tenant_id = (NULLIF(current_setting(''eventsourcing.tenant_id''::text, true), ''''::text))::uuid)';
 begin
@@ -27,7 +27,7 @@ begin
   if found then
     raise exception '%', refused.problem using hint = 'first run: ' || refused.remedy;
   end if;
-  -- Only what differs: DDL locks the table.
+  -- Only differences, because DDL locks the table.
   if exists (select from pg_class where oid = target and not (relrowsecurity and relforcerowsecurity)) then
     execute format('alter table %s enable row level security', target);
     execute format('alter table %s force row level security', target);

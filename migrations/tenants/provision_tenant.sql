@@ -1,4 +1,4 @@
--- Provisions the tenant: one row, and nothing happens if it is there. Returns its status.
+-- Adds the row of the tenant if it does not exist. Returns the status.
 create or replace function eventsourcing.provision_tenant(p_tenant uuid)
 returns text
 language plpgsql

@@ -41,7 +41,7 @@ export interface Options<E> extends RoutedStorage.Limits {
   /** The database of a placement; undefined if the placement is unknown. */
   readonly database: (placement: string) => Database<E> | undefined
   /**
-   * `"migrate"` migrates a database when it is opened, as its owner; `"check"` only checks it, as `PgStorage` does. Default:
+   * `"run"` migrates a database when it is opened, as its owner; `"check"` only checks it, as `PgStorage` does. Default:
    * `"check"`.
    */
   readonly migrations?: "check" | "run" | undefined

@@ -102,7 +102,7 @@ describe.each(sqlBackends)("in the database on $name", (backend) => {
           yield* record(id, "one")
           // a reply that was lost
           yield* record(id, "one")
-          assert.include(yield* said(record(id, "another")), "on record for another access")
+          assert.include(yield* said(record(id, "another")), "recorded for another access")
           assert.include(yield* said(record(randomUUID(), "one")), "not a UUID of version 7")
           assert.include(yield* said(record(at(Date.now() - 86_400_000), "one")), "within an hour")
         })
