@@ -193,5 +193,5 @@ export default {
       rules: { "no-console": "off", "typescript/no-floating-promises": "off" }
     }
   ],
-  ignorePatterns: ["dist", "test/fixtures/consumer"]
+  ignorePatterns: ["dist", "test/fixtures/consumer", "test/released"]
 }

@@ -15,6 +15,7 @@ import type { Case, Outcome } from "./cases/Case.ts"
 import { commandCases } from "./cases/commands.ts"
 import { cpuCases } from "./cases/cpu.ts"
 import { followCases } from "./cases/follow.ts"
+import { importCases } from "./cases/import.ts"
 import { loadCases } from "./cases/load.ts"
 import { inMemory, memoryCases } from "./cases/memory.ts"
 import { neighbourCases } from "./cases/neighbour.ts"
@@ -44,6 +45,7 @@ const all: ReadonlyArray<Case> = [
   ...followCases,
   ...neighbourCases,
   ...memoryCases,
+  ...importCases,
   ...cpuCases,
   ...(values.full ? fullAppendCases : [])
 ]

@@ -1,9 +1,6 @@
-/** The backends in memory, imports, and how much memory a long scan takes. */
-import { Layer, ManagedRuntime, Stream } from "effect"
-import { spawn } from "node:child_process"
+/** The backends in memory, and how much memory a long scan takes. */
+import { Layer, ManagedRuntime } from "effect"
 import { randomUUID } from "node:crypto"
-import { fileURLToPath } from "node:url"
-import * as Event from "../../src/domain/Event.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
@@ -13,8 +10,8 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import { Cart, itemAdded } from "../internal/domain.ts"
 import { type Contender, interleave, loops } from "../internal/measure.ts"
 import { fibers, newTenants, onDriver, startOn } from "../internal/ours.ts"
+import { apart } from "../internal/apart.ts"
 import { table } from "../internal/report.ts"
-import { execute } from "../internal/server.ts"
 import { loadPeer } from "../peers/load.ts"
 import { atLeast, type Case, ratioOf } from "./Case.ts"
 import { fill } from "./follow.ts"
@@ -173,83 +170,6 @@ const embedded: Case = {
   }
 }
 
-const importing: Case = {
-  name: "import",
-  run: async ({ server, rounds, quick }) => {
-    const events = quick ? 5000 : 50_000
-    const database = await server.newDatabase()
-    const runtime = startOn(database)
-    const measured = await interleave(
-      [
-        {
-          name: "importEvents, streams of 10 events",
-          run: async () => {
-            const [tenantId = Tenant.untenanted] = newTenants(1)
-            const streams = Array.from({ length: events / 10 }, () => ({
-              aggregate: Cart,
-              id: randomUUID(),
-              expectedVersion: "noStream" as const,
-              events: Array.from({ length: 10 }, (_, n) =>
-                Event.make(itemAdded(n), { eventId: Event.generateId() })
-              )
-            }))
-            const began = performance.now()
-            const { appended } = await runtime.runPromise(
-              EventStore.EventStore.use((store) => store.importEvents(Stream.fromIterable(streams))).pipe(
-                Tenant.provide(tenantId)
-              )
-            )
-            if (appended !== events) throw new Error(`imported ${appended} of ${events}`)
-            return (events * 1000) / (performance.now() - began)
-          }
-        },
-        {
-          name: "raw insert of 1,000 rows a statement, made by the server",
-          run: async () => {
-            const tenantId = randomUUID()
-            const payload = JSON.stringify(itemAdded(1))
-            const insert = (from: number, to: number): string =>
-              `insert into eventsourcing.events (tenant_id, position, aggregate_type, aggregate_id, version, event_id,
-                event_type, schema_version, occurred_at, recorded_at, correlation_id, metadata, payload, bytes)
-              select '${tenantId}', n, 'Cart', 'c' || n / 10, n % 10 + 1, gen_random_uuid(), 'ItemAdded', 1, now(), now(),
-                'c', '{}', '${payload}', 202 from generate_series(${from}, ${to}) n`
-            const began = performance.now()
-            const statements = Array.from({ length: events / 1000 }, (_, n) =>
-              insert(n * 1000 + 1, (n + 1) * 1000)
-            )
-            await execute(database.owner, ...statements)
-            return (events * 1000) / (performance.now() - began)
-          }
-        }
-      ],
-      { rounds, seconds: 0 }
-    )
-    await runtime.dispose()
-    await database.close()
-    return {
-      tables: [table(`Import ${events.toLocaleString("en")} events`, "events/s", measured)],
-      targets: []
-    }
-  }
-}
-
-const scanner = fileURLToPath(new URL("../internal/scan.ts", import.meta.url))
-
-/** Scans a log in a process of its own. Returns its resident memory, idle and at most, in MB. */
-const scanApart = (url: string, tenantId: string) =>
-  new Promise<{ idle: number; peak: number; seen: number }>((resolve, reject) => {
-    const child = spawn(process.execPath, ["--expose-gc", "--import", "tsx", scanner, url, tenantId], {
-      stdio: ["ignore", "pipe", "inherit"]
-    })
-    let output = ""
-    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()))
-    child.on("error", reject)
-    child.on("close", (code) => {
-      if (code === 0) resolve(JSON.parse(output) as { idle: number; peak: number; seen: number })
-      else reject(new Error(`the scan ended with ${code}`))
-    })
-  })
-
 const scan: Case = {
   name: "memory of a long scan",
   run: async ({ server, quick }) => {
@@ -261,7 +181,7 @@ const scan: Case = {
     await runtime.runPromise(fill(tenantId, events))
     const filled = (events * 1000) / (performance.now() - began)
     await runtime.dispose()
-    const { idle, peak, seen } = await scanApart(database.url, tenantId)
+    const { idle, peak, seen } = await apart("scan", database.url, tenantId)
     await database.close()
     if (seen !== events) throw new Error(`the scan saw ${seen} of ${events}`)
     return {
@@ -287,4 +207,4 @@ const scan: Case = {
   }
 }
 
-export const memoryCases: ReadonlyArray<Case> = [embedded, importing, scan]
+export const memoryCases: ReadonlyArray<Case> = [embedded, scan]

@@ -37,7 +37,7 @@ const child = (
   Effect.acquireRelease(
     Effect.promise(async () => {
       const urlOf = async (path: string) =>
-        JSON.stringify(Url.pathToFileURL(await bundled(path, "external")).href)
+        JSON.stringify(Url.pathToFileURL(await bundled(path, { packages: "external" })).href)
       const program = `
         import { Effect } from "effect"
         import { SqlClient } from "effect/sql"

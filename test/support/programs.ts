@@ -3,7 +3,7 @@
  * a second instead of two, and the tests start about a hundred.
  */
 import { build } from "esbuild"
-import { randomUUID } from "node:crypto"
+import { createHash, randomUUID } from "node:crypto"
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises"
 import * as Path from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
@@ -18,7 +18,15 @@ const banner =
 
 const bundles = new Map<string, Promise<string>>()
 
-const make = async (file: string, packages: "bundle" | "external"): Promise<string> => {
+/** How a module is bundled. */
+interface Options {
+  /** Packages are put into the file, or left `external`, for a program that imports those as well. */
+  readonly packages?: "bundle" | "external"
+  /** Texts that stand in for modules, by their paths in this repository. */
+  readonly replaced?: Readonly<Record<string, string>>
+}
+
+const make = async (file: string, { packages = "bundle", replaced = {} }: Options): Promise<string> => {
   const { outputFiles } = await build({
     entryPoints: [Path.join(root, file)],
     bundle: true,
@@ -36,14 +44,19 @@ const make = async (file: string, packages: "bundle" | "external"): Promise<stri
         setup: (bundler) =>
           bundler.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
             if (!path.startsWith(root) || path.includes("node_modules")) return null
-            const text = await readFile(path, "utf8")
+            const text =
+              replaced[Path.relative(root, path).replaceAll("\\", "/")] ?? (await readFile(path, "utf8"))
             const url = JSON.stringify(pathToFileURL(path).href)
             return { contents: text.replaceAll(/import\.meta\.url/g, url), loader: "ts" }
           })
       }
     ]
   })
-  const target = Path.join(directory, `${file.replaceAll(/[/\\]/g, "-")}-${packages}.mjs`)
+  const variant = createHash("sha256")
+    .update(JSON.stringify([packages, replaced]))
+    .digest("hex")
+    .slice(0, 8)
+  const target = Path.join(directory, `${file.replaceAll(/[/\\]/g, "-")}-${variant}.mjs`)
   const temporary = `${target}.${randomUUID()}`
   await mkdir(directory, { recursive: true })
   // Several workers may be at it.
@@ -52,13 +65,10 @@ const make = async (file: string, packages: "bundle" | "external"): Promise<stri
   return target
 }
 
-/**
- * The path of a module of this repository as one file for `node`; with the packages it imports inside of it, or
- * `external`, for a program that imports those as well.
- */
-export const bundled = (file: string, packages: "bundle" | "external" = "bundle"): Promise<string> => {
-  const key = `${packages} ${file}`
-  const found = bundles.get(key) ?? make(file, packages)
+/** The path of a module of this repository as one file for `node`. */
+export const bundled = (file: string, options: Options = {}): Promise<string> => {
+  const key = JSON.stringify([file, options])
+  const found = bundles.get(key) ?? make(file, options)
   bundles.set(key, found)
   return found
 }

@@ -1,0 +1,88 @@
+/**
+ * `npx tsx scripts/keep-release.ts`: keeps what is about to be released under `test/released/<schema number>/`, for the test
+ * that runs it beside newer schemas: the package as `npm pack` makes it, a dump of its schema, and the program of the test,
+ * written for its API. The same number is replaced, as long as nobody has it.
+ *
+ * The dump needs `pg_dump` with its server, as Debian installs them; `PG_NATIVE` names another folder that has them in `bin`.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { Effect } from "effect"
+import { build } from "esbuild"
+import { execFileSync } from "node:child_process"
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
+import * as PgMigrator from "../src/pg/PgMigrator.ts"
+import { schemaNumber } from "../src/pg/schemaNumber.ts"
+import { configOf } from "../test/support/Databases.ts"
+import { type Connection, start } from "../test/support/PgServer.ts"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+/** A folder with a `bin` that has both the server and `pg_dump`. */
+const native = (): string => {
+  const debian = "/usr/lib/postgresql"
+  const versions = existsSync(debian) ? readdirSync(debian).toSorted((a, b) => Number(b) - Number(a)) : []
+  const named = process.env["PG_NATIVE"]
+  const folders = named === undefined ? versions.map((version) => Path.join(debian, version)) : [named]
+  const found = folders.find((folder) =>
+    ["initdb", "postgres", "pg_dump"].every((program) => existsSync(Path.join(folder, "bin", program)))
+  )
+  if (found === undefined)
+    throw new Error(
+      "A dump needs PostgreSQL's server and pg_dump: install them, or name their folder in PG_NATIVE"
+    )
+  return found
+}
+
+/** The schema as `pg_dump` writes it, without what only its own psql understands. */
+const dump = (folder: string, { host, password, port, user }: Connection): string =>
+  execFileSync(
+    Path.join(folder, "bin", "pg_dump"),
+    ["--schema-only", "--schema=eventsourcing*", "postgres"],
+    {
+      env: { ...process.env, PGHOST: host, PGPORT: String(port), PGUSER: user, PGPASSWORD: password },
+      encoding: "utf8",
+      maxBuffer: 1 << 26
+    }
+  )
+    .split("\n")
+    .filter((line) => !line.startsWith("\\"))
+    .join("\n")
+    .replaceAll(/\n{3,}/g, "\n\n")
+
+const main = async (): Promise<void> => {
+  const folder = native()
+  const target = Path.join(root, "test/released", String(schemaNumber))
+  const packing = mkdtempSync(Path.join(tmpdir(), "effect-eventsourcing-release-"))
+  try {
+    // Its prepack builds.
+    execFileSync("npm", ["pack", "--silent", "--pack-destination", packing], { cwd: root, stdio: "inherit" })
+    const [tarball = ""] = readdirSync(packing)
+    const server = await start({ native: folder, settings: { fsync: "off" } })
+    let schema: string
+    try {
+      await Effect.runPromise(Effect.provide(PgMigrator.run, PgClient.layer(configOf(server))))
+      schema = dump(folder, server)
+    } finally {
+      await server.stop()
+    }
+    rmSync(target, { recursive: true, force: true })
+    mkdirSync(target, { recursive: true })
+    copyFileSync(Path.join(packing, tarball), Path.join(target, "package.tgz"))
+    await build({
+      entryPoints: [Path.join(root, "test/support/rollingProgram.ts")],
+      outfile: Path.join(target, "program.mjs"),
+      platform: "node",
+      format: "esm",
+      target: "node20"
+    })
+    writeFileSync(Path.join(target, "schema.sql"), schema)
+    console.log(`schema ${schemaNumber} is kept in ${Path.relative(root, target)}`)
+  } finally {
+    rmSync(packing, { recursive: true, force: true })
+  }
+}
+
+await main()

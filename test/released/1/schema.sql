@@ -1,0 +1,4560 @@
+--
+-- PostgreSQL database dump
+--
+
+-- Dumped from database version 15.18 (Debian 15.18-0+deb12u1)
+-- Dumped by pg_dump version 15.18 (Debian 15.18-0+deb12u1)
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: eventsourcing; Type: SCHEMA; Schema: -; Owner: postgres
+--
+
+CREATE SCHEMA eventsourcing;
+
+ALTER SCHEMA eventsourcing OWNER TO postgres;
+
+--
+-- Name: SCHEMA eventsourcing; Type: COMMENT; Schema: -; Owner: postgres
+--
+
+COMMENT ON SCHEMA eventsourcing IS 'Event store of effect-eventsourcing: one ordered, gapless log per tenant.';
+
+--
+-- Name: eventsourcing_rebuild; Type: SCHEMA; Schema: -; Owner: postgres
+--
+
+CREATE SCHEMA eventsourcing_rebuild;
+
+ALTER SCHEMA eventsourcing_rebuild OWNER TO postgres;
+
+--
+-- Name: SCHEMA eventsourcing_rebuild; Type: COMMENT; Schema: -; Owner: postgres
+--
+
+COMMENT ON SCHEMA eventsourcing_rebuild IS 'Twins of the read models, filled during a rebuild.';
+
+--
+-- Name: event_chunk; Type: TYPE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TYPE eventsourcing.event_chunk AS (
+	request integer,
+	events integer,
+	complete boolean,
+	positions double precision[],
+	aggregate_types text,
+	aggregate_ids text,
+	versions integer[],
+	event_ids text,
+	raw_event_ids bytea,
+	event_types text,
+	schema_versions integer[],
+	occurred_at bytea,
+	recorded_at bytea,
+	correlation_ids text,
+	payloads text,
+	actors text[],
+	actors_at double precision[],
+	causation_ids text[],
+	causation_ids_at double precision[],
+	metadata text[],
+	metadata_at double precision[],
+	tags text[],
+	tags_at double precision[],
+	hashes text[],
+	hashes_at double precision[]
+);
+
+ALTER TYPE eventsourcing.event_chunk OWNER TO postgres;
+
+--
+-- Name: TYPE event_chunk; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TYPE eventsourcing.event_chunk IS 'Events as columns. Texts are joined by U+001F, which no JSON text contains; event ids by nothing; raw event ids and times are as PostgreSQL sends them, 16 and 8 bytes each. positions, versions, aggregate types and schema versions: one an event, or the first alone if the others follow it (the same one, if they do not count). Rare columns have the values that are not NULL (of metadata: not {}) with the positions of their events. request: the number of the stream, of load_streams. complete: nothing in range is behind the chunk.';
+
+--
+-- Name: stored_event; Type: TYPE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TYPE eventsourcing.stored_event AS (
+	"position" double precision,
+	aggregate_type text,
+	aggregate_id text,
+	version integer,
+	event_id uuid,
+	event_type text,
+	schema_version integer,
+	occurred_at timestamp with time zone,
+	recorded_at timestamp with time zone,
+	actor text,
+	correlation_id text,
+	causation_id text,
+	metadata text,
+	payload text,
+	more boolean,
+	tags text[],
+	hash text
+);
+
+ALTER TYPE eventsourcing.stored_event OWNER TO postgres;
+
+--
+-- Name: TYPE stored_event; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TYPE eventsourcing.stored_event IS 'An event as the functions return it. position is a double: exact up to 2^53, and cheap to decode. more: whether something in range is behind it.';
+
+--
+-- Name: add_dead_letter(uuid, text, integer, boolean, bigint, uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.add_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text, p_attempts integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  insert into eventsourcing.dead_letters
+    (tenant_id, projection, version, rebuild, position, event_id, error, attempts, failed_at)
+  values (p_tenant, p_projection, p_version, p_rebuild, p_position, p_event, p_error, p_attempts, clock_timestamp())
+  on conflict (tenant_id, projection, version, rebuild, position)
+    do nothing;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.add_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text, p_attempts integer) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION add_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text, p_attempts integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.add_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text, p_attempts integer) IS 'Puts an event aside that a projection gave up on.';
+
+--
+-- Name: add_placement(text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.add_placement(p_placement text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  insert into eventsourcing.placements (placement) values (p_placement) on conflict do nothing;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.add_placement(p_placement text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION add_placement(p_placement text); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.add_placement(p_placement text) IS 'Makes a database known that tenants can be placed in.';
+
+--
+-- Name: admit_tenant(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.admit_tenant(p_tenant uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  dedicated boolean;
+begin
+  lock table eventsourcing.placements in share row exclusive mode; -- as name_database does
+  dedicated := exists (select from eventsourcing.placements p where p.here and p.dedicated);
+  if dedicated then
+    grant insert (tenant_id) on eventsourcing.tenants to eventsourcing_tenant;
+  end if;
+  perform eventsourcing.provision_tenant(p_tenant);
+  if dedicated then
+    revoke insert (tenant_id) on eventsourcing.tenants from eventsourcing_tenant;
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.admit_tenant(p_tenant uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION admit_tenant(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.admit_tenant(p_tenant uuid) IS 'Registers a tenant in a dedicated database, as its owner.';
+
+--
+-- Name: advance_projection(uuid, text, integer, boolean, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.advance_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint) RETURNS double precision
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  log_head bigint;
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  log_head := coalesce(
+    (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0);
+  update eventsourcing.projections p
+  set position = p_position, head = greatest(p_position, log_head), served_at = clock_timestamp(),
+    attempts = case when p.failed_position > p_position then p.attempts else 0 end,
+    error = case when p.failed_position > p_position then p.error end,
+    retry_at = case when p.failed_position > p_position then p.retry_at end,
+    failed_position = case when p.failed_position > p_position then p.failed_position end
+  where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild = p_rebuild;
+  return log_head;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.advance_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION advance_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.advance_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint) IS 'Moves the checkpoint of a projection; returns the head of the log.';
+
+--
+-- Name: announce(uuid[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.announce(p_tenants uuid[]) RETURNS uuid[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+  bound constant text := nullif(current_setting('eventsourcing.tenant_id', true), '');
+  held  uuid[];
+begin
+  -- what is held of others is no business of a tenant's transaction
+  if bound is not null and p_tenants is distinct from array[bound::uuid] then
+    raise exception 'the transaction is bound to another tenant' using errcode = 'ES001';
+  end if;
+  insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
+  select t.tenant_id, v.projection, v.version, false
+  from eventsourcing.tenants t cross join eventsourcing.projection_versions v
+  where p_tenants is null or t.tenant_id = any (p_tenants)
+  order by 1, 2, 3
+  on conflict do nothing;
+
+  update eventsourcing.projections p set head = grown.head
+  from (
+    select q.tenant_id, q.projection, q.version, q.rebuild, h.head
+    from eventsourcing.projections q
+    cross join lateral (
+      select e.position as head from eventsourcing.events e where e.tenant_id = q.tenant_id
+      order by e.position desc limit 1
+    ) h
+    where (p_tenants is null or q.tenant_id = any (p_tenants)) and q.head < h.head
+    for update of q skip locked
+  ) grown
+  where p.tenant_id = grown.tenant_id and p.projection = grown.projection and p.version = grown.version
+    and p.rebuild = grown.rebuild;
+
+  if p_tenants is not null then
+    select array_agg(distinct q.tenant_id) into held
+    from eventsourcing.projections q
+    cross join lateral (
+      select e.position as head from eventsourcing.events e where e.tenant_id = q.tenant_id
+      order by e.position desc limit 1
+    ) h
+    where q.tenant_id = any (p_tenants) and q.head < h.head;
+  end if;
+
+  -- no tenant, no number: who overhears it learns that something happened
+  perform pg_notify('eventsourcing', '');
+  return coalesce(held, '{}');
+end
+$$;
+
+ALTER FUNCTION eventsourcing.announce(p_tenants uuid[]) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION announce(p_tenants uuid[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.announce(p_tenants uuid[]) IS 'Says that the logs of tenants have grown. A hint: losing it costs only time.';
+
+--
+-- Name: announce_alone(uuid[]); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE PROCEDURE eventsourcing.announce_alone(IN p_tenants uuid[], OUT held text[])
+    LANGUAGE plpgsql
+    AS $$
+declare
+  setting pg_catalog.text;
+begin
+  rollback;
+  setting := pg_catalog.set_config('synchronous_commit', 'off', true);
+  held := eventsourcing.announce(p_tenants)::pg_catalog.text[];
+end
+$$;
+
+ALTER PROCEDURE eventsourcing.announce_alone(IN p_tenants uuid[], OUT held text[]) OWNER TO postgres;
+
+--
+-- Name: PROCEDURE announce_alone(IN p_tenants uuid[], OUT held text[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON PROCEDURE eventsourcing.announce_alone(IN p_tenants uuid[], OUT held text[]) IS 'eventsourcing.announce as a transaction of its own.';
+
+--
+-- Name: append(boolean, boolean, text[], integer[], integer[], integer[], integer[], integer[], text[], text[], integer[], integer[], integer[], integer[], integer[], uuid[], text[], integer[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  v_tenant        uuid;
+  v_status        text;
+  v_chained       bigint;
+  statuses        text[] := '{}';   -- of each tenant; NULL: not there, or held
+  chains          bigint[] := '{}'; -- the first position with a hash, of each tenant
+  tenant          integer;
+  first_segment   integer;
+  last_segment    integer := 0;
+  first_stream    integer;
+  last_stream     integer;
+  streams_before  integer;          -- those of the rounds before
+  last_of_round   integer := 0;
+  -- of each stream of the round:
+  actual          integer[];        -- its version
+  bases           bigint[];         -- the position before its first event; NULL: not to be written
+  times           timestamptz[];    -- when it is recorded
+  fine            boolean[];        -- whether it is as expected
+  hashes          bytea[];          -- of each event, if there is a chain
+  previous_hash   bytea;
+  looks           boolean;          -- whether to look for events that are known: only after having met one
+  plain           boolean;          -- no event is known, and every stream as expected
+  head            bigint;
+  now_            timestamptz;
+  now_ms          double precision;
+  v_position      bigint;
+  found_position  bigint;
+  v_version       integer;
+  before          integer;          -- number of the append before the segment
+  refused         boolean[];        -- by place of the append in the segment
+  extras          jsonb[];          -- what appends of the segment ask for
+  extra           jsonb;
+  place           integer;
+  first_of_append integer;
+  previous        integer;
+  found_row       record;
+  results_before  double precision[];
+  commands_before jsonb;
+begin
+  results := '{}';
+  if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
+    -- within a transaction that is bound: refuses another tenant
+    for n in 1 .. cardinality(p_tenants) loop
+      v_status := eventsourcing.bind_tenant(p_tenants[n]::uuid)::text;
+    end loop;
+  end if;
+
+  if p_wait then
+    for n in 1 .. cardinality(p_tenants) loop
+      v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
+      select t.status, t.chained_from into v_status, v_chained
+      from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
+      if v_status is null and p_provision then
+        insert into eventsourcing.tenants (tenant_id) values (v_tenant) on conflict do nothing;
+        select t.status, t.chained_from into v_status, v_chained
+        from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
+      end if;
+      statuses[n] := v_status;
+      chains[n] := v_chained;
+    end loop;
+  else
+    select array_agg(l.status order by l.n), array_agg(l.chained_from order by l.n) into statuses, chains
+    from (
+      select n.n, t.status, t.chained_from
+      from generate_series(1, cardinality(p_tenants)) n (n)
+      cross join lateral (
+        select set_config('eventsourcing.tenant_id', p_tenants[n.n], true)::uuid as tenant_id offset 0
+      ) b
+      left join lateral (
+        select t.status, t.chained_from from eventsourcing.tenants t
+        where t.tenant_id = b.tenant_id for no key update skip locked
+      ) t on true
+    ) l;
+  end if;
+
+  for round in 1 .. cardinality(p_round_last_segments) loop
+    first_segment := last_segment + 1;
+    last_segment := p_round_last_segments[round];
+    streams_before := last_of_round;
+    last_of_round := p_segment_last_streams[last_segment];
+    results_before := results;
+    commands_before := commands;
+    looks := false;
+    loop
+      begin
+        now_ := date_trunc('milliseconds', clock_timestamp());
+        select array_agg(v.version order by v.n), array_agg(v.head + v.events_before order by v.n),
+          array_agg(greatest(now_, v.recorded_at) order by v.n),
+          array_agg(
+            case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end order by v.n)
+        into actual, bases, times, fine
+        from (
+          select s.n, p_stream_expected[s.n] as expected, coalesce(h.position, 0) as head, h.recorded_at,
+            coalesce(p_stream_last_events[s.n - 1], 0)
+              - coalesce(p_stream_last_events[p_segment_last_streams[p_stream_segments[s.n] - 1]], 0) as events_before,
+            coalesce((
+              select e.version from eventsourcing.events e
+              where e.tenant_id = b.tenant_id and e.aggregate_type = p_stream_types[s.n]
+                and e.aggregate_id = p_stream_ids[s.n]
+                and e.version >= greatest(p_stream_expected[s.n] - p_stream_events_before[s.n], 0)
+              order by e.version desc limit 1), 0) + p_stream_events_before[s.n] as version
+          from generate_series(streams_before + 1, last_of_round) s (n)
+          cross join lateral (
+            select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
+              as tenant_id offset 0
+          ) b
+          left join lateral (
+            select e.position, e.recorded_at from eventsourcing.events e
+            where e.tenant_id = b.tenant_id order by e.position desc limit 1
+          ) h on true
+          offset 0
+        ) v;
+
+        for segment in first_segment .. last_segment loop
+          tenant := p_segment_tenants[segment];
+          first_stream := coalesce(p_segment_last_streams[segment - 1], 0) + 1;
+          last_stream := p_segment_last_streams[segment];
+
+          v_status := statuses[tenant];
+          if v_status is distinct from 'active' then
+            -- without p_wait, one that is not there may be one that somebody else is just adding: adding it would wait
+            results := results
+              || case when v_status is not null then 3 when p_wait then 2 else 4 end::double precision;
+            for s in first_stream .. last_stream loop
+              bases[s - streams_before] := null;
+            end loop;
+            continue;
+          end if;
+
+          head := bases[first_stream - streams_before];
+          now_ := times[first_stream - streams_before];
+          now_ms := round(date_part('epoch', now_) * 1000);
+          before := p_stream_appends[first_stream] - 1;
+          extras := '{}';
+          if p_extras is not null then
+            extras := array(
+              select x.value from jsonb_array_elements(p_extras) x
+              where (x.value ->> 'append')::integer between before + 1 and p_stream_appends[last_stream]);
+          end if;
+          plain := not looks and cardinality(extras) = 0;
+          for s in first_stream .. last_stream loop
+            plain := plain and fine[s - streams_before];
+          end loop;
+
+          if plain then
+            results := results || 1::double precision;
+            results := results || head::double precision;
+            results := results || now_ms;
+            for s in first_stream .. last_stream loop
+              results := results || actual[s - streams_before]::double precision;
+            end loop;
+          else
+            v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
+            refused := array_fill(false, array[p_stream_appends[last_stream] - before]);
+            results := results || 5::double precision;
+
+            -- A command that was carried out before gets its first outcome again, whatever has become of the stream.
+            foreach extra in array extras loop
+              place := (extra ->> 'append')::integer - before;
+              select c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position, c.events,
+                round(date_part('epoch', c.recorded_at) * 1000) as recorded_at
+              into found_row
+              from eventsourcing.command_keys c
+              where c.tenant_id = v_tenant and c.key = extra ->> 'key' and c.expires_at > clock_timestamp();
+              if found then
+                refused[place] := true;
+                if found_row.fingerprint = extra ->> 'fingerprint' then
+                  results := results || array[11, before + place]::double precision[];
+                  commands := coalesce(commands, '[]') || to_jsonb(found_row);
+                else
+                  results := results || array[12, before + place]::double precision[];
+                end if;
+              end if;
+            end loop;
+
+            -- So does an append whose events the log has already. This comes before the version check.
+            for found_row in
+              select p_stream_appends[s.n] - before as place, i.n as event, e.version, e.position,
+                round(date_part('epoch', e.recorded_at) * 1000) as recorded_at,
+                e.aggregate_type = p_stream_types[s.n] and e.aggregate_id = p_stream_ids[s.n]
+                  and e.event_type = p_event_types[i.n] and e.schema_version = p_event_schema_versions[i.n]
+                  and e.tags is not distinct from nullif(p_event_tags[i.n], '')::text[]
+                  and e.payload::jsonb = p_event_payloads[i.n]::jsonb
+                  and e.metadata::jsonb = p_event_metadata[i.n]::jsonb as same_content
+              from generate_series(first_stream, last_stream) s (n)
+              cross join lateral generate_series(
+                coalesce(p_stream_last_events[s.n - 1], 0) + 1, p_stream_last_events[s.n]) i (n)
+              cross join lateral (
+                select k.* from eventsourcing.events k
+                where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n] and p_event_ids[i.n]
+                order by k.event_id limit 1
+              ) e
+              where not refused[p_stream_appends[s.n] - before]
+              order by i.n
+            loop
+              refused[found_row.place] := true;
+              results := results || case when found_row.same_content
+                then array[7, found_row.event, found_row.version, found_row.position, found_row.recorded_at]
+                else array[8, found_row.event]
+              end::double precision[];
+            end loop;
+
+            -- One append after the other: whether it is appended decides on the versions of those behind it.
+            v_position := head;
+            first_of_append := first_stream;
+            for s in first_stream .. last_stream loop
+              place := p_stream_appends[s] - before;
+              previous := p_stream_previous[s];
+              if previous > 0 then
+                actual[s - streams_before] := actual[previous - streams_before]
+                  + case when refused[p_stream_appends[previous] - before] then 0
+                      else p_stream_last_events[previous] - coalesce(p_stream_last_events[previous - 1], 0) end;
+              elsif not fine[s - streams_before] then
+                -- only that it is not the expected one is known so far
+                actual[s - streams_before] := coalesce((
+                  select e.version from eventsourcing.events e
+                  where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s]
+                    and e.aggregate_id = p_stream_ids[s]
+                  order by e.version desc limit 1), 0);
+              end if;
+              v_version := actual[s - streams_before];
+              if not refused[place] and not (case p_stream_expected[s]
+                when -1 then true when -2 then v_version > 0 else v_version = p_stream_expected[s]
+              end) then
+                refused[place] := true;
+                results := results || array[9, s, v_version]::double precision[];
+              end if;
+              continue when s < last_stream and p_stream_appends[s + 1] = p_stream_appends[s];
+
+              foreach extra in array extras loop
+                if (extra ->> 'append')::integer = before + place and extra ? 'query' and not refused[place] then
+                  found_position := (eventsourcing.matching_positions(
+                    v_tenant, extra -> 'query', (extra ->> 'after')::bigint + 1, head, null, null, false, 1))[1];
+                  if found_position is not null then
+                    refused[place] := true;
+                    results := results || array[10, before + place, found_position]::double precision[];
+                  end if;
+                end if;
+              end loop;
+
+              for t in first_of_append .. s loop
+                if refused[place] then
+                  bases[t - streams_before] := null;
+                else
+                  bases[t - streams_before] := v_position;
+                  results := results || array[6, t, actual[t - streams_before], v_position, now_ms]::double precision[];
+                  v_position := v_position + p_stream_last_events[t] - coalesce(p_stream_last_events[t - 1], 0);
+                end if;
+              end loop;
+              first_of_append := s + 1;
+            end loop;
+            results := results || 0::double precision;
+
+            foreach extra in array extras loop
+              place := (extra ->> 'append')::integer - before;
+              if extra ? 'key' and not refused[place] then
+                -- some that have expired go with every new one, so that they do not pile up
+                delete from eventsourcing.command_keys c
+                where c.tenant_id = v_tenant and c.key in (
+                  select k.key from eventsourcing.command_keys k
+                  where k.tenant_id = v_tenant and k.expires_at <= clock_timestamp()
+                  order by k.expires_at limit 4);
+                -- an append with a command has one stream
+                insert into eventsourcing.command_keys (
+                  tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at,
+                  expires_at
+                )
+                select v_tenant, extra ->> 'key', extra ->> 'fingerprint', p_stream_types[s.n], p_stream_ids[s.n],
+                  actual[s.n - streams_before] + b.events, bases[s.n - streams_before] + b.events, b.events, now_,
+                  to_timestamp((extra ->> 'expires')::double precision / 1000)
+                from generate_series(first_stream, last_stream) s (n)
+                cross join lateral (
+                  select p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0) as events
+                ) b
+                where p_stream_appends[s.n] = before + place
+                on conflict (tenant_id, key) do update set
+                  fingerprint = excluded.fingerprint, aggregate_type = excluded.aggregate_type,
+                  aggregate_id = excluded.aggregate_id, version = excluded.version, position = excluded.position,
+                  events = excluded.events, recorded_at = excluded.recorded_at, expires_at = excluded.expires_at;
+              end if;
+            end loop;
+          end if;
+
+          if chains[tenant] is not null then
+            v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
+            previous_hash := coalesce(
+              (select e.hash from eventsourcing.events e where e.tenant_id = v_tenant and e.position = head),
+              decode(repeat('00', 32), 'hex'));
+            for s in first_stream .. last_stream loop
+              v_position := bases[s - streams_before];
+              v_version := actual[s - streams_before];
+              continue when v_position is null;
+              for i in coalesce(p_stream_last_events[s - 1], 0) + 1 .. p_stream_last_events[s] loop
+                v_position := v_position + 1;
+                v_version := v_version + 1;
+                previous_hash := eventsourcing.event_hash(
+                  previous_hash, v_tenant, v_position, p_stream_types[s], p_stream_ids[s], v_version,
+                  p_event_ids[i], p_event_types[i], p_event_schema_versions[i], p_event_occurred_at[i], now_,
+                  nullif(p_event_actors[i], ''), p_event_correlation_ids[i], nullif(p_event_causation_ids[i], ''),
+                  p_event_metadata[i], p_event_payloads[i], nullif(p_event_tags[i], '')::text[]);
+                hashes[i] := previous_hash;
+              end loop;
+            end loop;
+          end if;
+        end loop;
+
+        insert into eventsourcing.events (
+          tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
+          occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash
+        )
+        select b.tenant_id, s.position + i.n, p_stream_types[s.n], p_stream_ids[s.n], s.version + i.n,
+          p_event_ids[i.n], p_event_types[i.n], p_event_schema_versions[i.n], p_event_occurred_at[i.n],
+          times[s.n - streams_before], nullif(p_event_actors[i.n], ''), p_event_correlation_ids[i.n],
+          nullif(p_event_causation_ids[i.n], ''), p_event_metadata[i.n]::json, p_event_payloads[i.n]::json,
+          octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]),
+          nullif(p_event_tags[i.n], '')::text[], hashes[i.n]
+        from generate_series(coalesce(p_stream_last_events[streams_before], 0) + 1, p_stream_last_events[last_of_round])
+          i (n)
+        cross join lateral (
+          select s.n, bases[s.n - streams_before] - coalesce(p_stream_last_events[s.n - 1], 0) as position,
+            actual[s.n - streams_before] - coalesce(p_stream_last_events[s.n - 1], 0) as version
+          from (values (p_event_streams[i.n])) s (n)
+        ) s
+        cross join lateral (
+          select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
+              as tenant_id offset 0
+        ) b
+        where s.position is not null;
+
+        if cardinality(p_event_tags) > 0 then
+          insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
+          select b.tenant_id, t.tag,
+            bases[p_event_streams[i.n] - streams_before] + i.n - coalesce(p_stream_last_events[p_event_streams[i.n] - 1], 0),
+            p_event_types[i.n]
+          from generate_series(
+            coalesce(p_stream_last_events[streams_before], 0) + 1, p_stream_last_events[last_of_round]) i (n)
+          cross join lateral (
+            select set_config(
+              'eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[p_event_streams[i.n]]]], true)::uuid
+              as tenant_id offset 0
+          ) b
+          cross join lateral unnest(nullif(p_event_tags[i.n], '')::text[]) t (tag)
+          where bases[p_event_streams[i.n] - streams_before] is not null;
+        end if;
+        exit;
+      exception when unique_violation then
+        -- Of an event that is known, as the tenants are locked: again, with a look at what is known.
+        if looks then
+          raise;
+        end if;
+        looks := true;
+        results := results_before;
+        commands := commands_before;
+      end;
+    end loop;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb) IS 'Appends a batch of independent appends, each with its own outcome. Locks the rows of its tenants, in order.';
+
+--
+-- Name: append_alone(boolean, boolean, text[], integer[], integer[], integer[], integer[], integer[], text[], text[], integer[], integer[], integer[], integer[], integer[], uuid[], text[], integer[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], jsonb); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE PROCEDURE eventsourcing.append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb)
+    LANGUAGE plpgsql
+    AS $$
+declare
+  answer pg_catalog.record;
+begin
+  rollback;
+  -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
+  set transaction isolation level read committed;
+  answer := eventsourcing.append(
+    p_provision, p_wait, p_tenants, p_round_last_segments, p_segment_tenants, p_segment_last_streams, p_stream_appends,
+    p_stream_segments, p_stream_types, p_stream_ids, p_stream_expected, p_stream_last_events, p_stream_previous,
+    p_stream_events_before, p_event_streams, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids,
+    p_event_causation_ids, p_event_metadata, p_event_payloads, p_event_tags, p_extras
+  );
+  results := answer.results;
+  commands := answer.commands;
+end
+$$;
+
+ALTER PROCEDURE eventsourcing.append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb) OWNER TO postgres;
+
+--
+-- Name: PROCEDURE append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON PROCEDURE eventsourcing.append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb) IS 'eventsourcing.append as a transaction of its own.';
+
+--
+-- Name: append_one(uuid, text, text, integer, uuid, text, integer, timestamp with time zone, text, text, text, text, text, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  bound text := eventsourcing.bind_tenant(p_tenant)::text;
+  now_  timestamptz;
+begin
+  perform from eventsourcing.tenants t
+  where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  now_ := date_trunc('milliseconds', clock_timestamp());
+  -- a statement of its own, as in append
+  insert into eventsourcing.events (
+    tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
+    occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags
+  )
+  select p_tenant, n.position + 1, p_aggregate_type, p_aggregate_id, n.version + 1, p_event_id, p_event_type,
+    p_schema_version, p_occurred_at, greatest(now_, n.recorded_at), p_actor,
+    p_correlation_id, p_causation_id, p_metadata::json, p_payload::json,
+    octet_length(p_metadata) + octet_length(p_payload), p_tags
+  from (
+    select h.position, h.recorded_at, coalesce((
+        select e.version from eventsourcing.events e
+        where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
+          and e.version >= greatest(p_expected, 0)
+        order by e.version desc limit 1), 0) as version
+    from eventsourcing.events h where h.tenant_id = p_tenant order by h.position desc limit 1
+  ) n
+  where case p_expected when -1 then true when -2 then n.version > 0 else n.version = p_expected end
+  -- as in append
+  on conflict (tenant_id, event_id) do nothing
+  returning events.position, events.version, events.recorded_at into "position", version, recorded_at;
+  if p_tags is not null and found then
+    insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
+    select p_tenant, t.tag, append_one."position", p_event_type from unnest(p_tags) t (tag);
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) IS 'Appends one event, if it is as usual. Locks the row of its tenant.';
+
+--
+-- Name: append_one_alone(uuid, text, text, integer, uuid, text, integer, timestamp with time zone, text, text, text, text, text, text[]); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE PROCEDURE eventsourcing.append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone)
+    LANGUAGE plpgsql
+    AS $$
+declare
+  answer pg_catalog.record;
+begin
+  rollback;
+  set transaction isolation level read committed;
+  answer := eventsourcing.append_one(
+    p_tenant, p_aggregate_type, p_aggregate_id, p_expected, p_event_id, p_event_type, p_schema_version, p_occurred_at, p_actor, p_correlation_id, p_causation_id, p_metadata, p_payload, p_tags
+  );
+  "position" := answer."position";
+  version := answer.version;
+  recorded_at := answer.recorded_at;
+end
+$$;
+
+ALTER PROCEDURE eventsourcing.append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: PROCEDURE append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON PROCEDURE eventsourcing.append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) IS 'eventsourcing.append_one as a transaction of its own.';
+
+--
+-- Name: begin_across_tenants(uuid, uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.begin_across_tenants(p_tenant uuid, p_access uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+  cleaned pg_catalog.text; -- no path is set for the function: its end would undo the cleaning of the session's
+begin
+  if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
+    or pg_catalog.pg_current_xact_id_if_assigned() is not null
+  then
+    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+  end if;
+  -- assigned, because a PERFORM would take longer
+  cleaned := eventsourcing.clean_session(false);
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  perform eventsourcing.bind_tenant(p_tenant);
+  perform pg_catalog.set_config('role', 'eventsourcing_all_tenants', true);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.begin_across_tenants(p_tenant uuid, p_access uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION begin_across_tenants(p_tenant uuid, p_access uuid); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.begin_across_tenants(p_tenant uuid, p_access uuid) IS 'First statement of a transaction across tenants on behalf of one: binds it, under a recorded access.';
+
+--
+-- Name: begin_projection(text[], integer[], boolean[], uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid) RETURNS TABLE(tenant_id uuid, projection text, version integer, rebuild boolean, "position" double precision, head double precision, attempts integer, failed_position double precision, error text)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+declare
+  claim   pg_catalog.record;
+  across  boolean;
+  cleaned pg_catalog.text;
+begin
+  if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
+    or pg_catalog.pg_current_xact_id_if_assigned() is not null
+  then
+    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+  end if;
+  -- assigned, because a PERFORM would take longer
+  cleaned := eventsourcing.clean_session(false);
+  select * into claim from eventsourcing.claim_projection(p_projections, p_versions);
+  if not found then
+    return;
+  end if;
+  across := (
+    select p_across[i] from pg_catalog.generate_subscripts(p_projections, 1) i
+    where p_projections[i] operator(pg_catalog.=) claim.projection and p_versions[i] operator(pg_catalog.=) claim.version
+    limit 1);
+  if across then
+    perform eventsourcing.require_cross_tenant_access(p_access);
+  end if;
+  perform eventsourcing.bind_tenant(claim.tenant_id);
+  if claim.rebuild then
+    -- the handler's tables are those beside the live ones
+    perform pg_catalog.set_config('search_path',
+      case when pg_catalog.current_setting('search_path') operator(pg_catalog.=) '' then 'eventsourcing_rebuild'
+        else pg_catalog.concat_ws(', ', 'eventsourcing_rebuild', pg_catalog.current_setting('search_path')) end, true);
+  end if;
+  perform pg_catalog.set_config('role',
+    case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);
+  return query select claim.tenant_id, claim.projection, claim.version, claim.rebuild,
+    claim.position::double precision, claim.head::double precision, claim.attempts,
+    claim.failed_position::double precision, claim.error;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid) IS 'First statement of a worker''s transaction: claims work and binds its tenant.';
+
+--
+-- Name: begin_tenant(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.begin_tenant(p_tenant uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+  cleaned pg_catalog.text; -- no path is set for the function: its end would undo the cleaning of the session's
+begin
+  if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
+    or pg_catalog.pg_current_xact_id_if_assigned() is not null
+  then
+    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+  end if;
+  -- assigned, because a PERFORM would take longer
+  cleaned := eventsourcing.clean_session(false);
+  perform eventsourcing.bind_tenant(p_tenant);
+  perform pg_catalog.set_config('role', 'eventsourcing_tenant', true);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.begin_tenant(p_tenant uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION begin_tenant(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.begin_tenant(p_tenant uuid) IS 'First statement of a tenant-bound transaction: binds the tenant and switches to the role eventsourcing_tenant.';
+
+--
+-- Name: bind_tenant(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.bind_tenant(p_tenant uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+  bound pg_catalog.text := pg_catalog.current_setting('eventsourcing.tenant_id', true);
+begin
+  if p_tenant is null then
+    raise exception 'no tenant given' using errcode = 'ES002';
+  elsif bound is null or bound operator(pg_catalog.=) '' then
+    -- assigned, because a PERFORM would take longer
+    bound := pg_catalog.set_config('eventsourcing.tenant_id', p_tenant::pg_catalog.text, true);
+  elsif bound operator(pg_catalog.<>) p_tenant::pg_catalog.text then
+    raise exception 'the transaction is bound to another tenant' using errcode = 'ES001';
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.bind_tenant(p_tenant uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION bind_tenant(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) IS 'Binds the tenant for the rest of the transaction; another one is refused.';
+
+--
+-- Name: claim_projection(text[], integer[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) RETURNS TABLE(tenant_id uuid, projection text, version integer, rebuild boolean, "position" bigint, head bigint, attempts integer, failed_position bigint, error text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+  moment constant timestamptz := clock_timestamp();
+  -- others may have been served since this began
+  ahead  constant timestamptz := moment + interval '1 second';
+begin
+  for i in 1 .. cardinality(p_projections) loop
+    return query
+      select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
+        p.failed_position, p.error
+      from eventsourcing.projections p
+      where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
+        and p.served_at > ahead
+      order by p.served_at
+      limit 1
+      for update skip locked;
+    if found then
+      return;
+    end if;
+    return query
+      select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
+        p.failed_position, p.error
+      from eventsourcing.projections p
+      where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
+        and (p.retry_at is null or p.retry_at <= moment)
+      order by p.served_at
+      limit 1
+      for update skip locked;
+    if found then
+      return;
+    end if;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION claim_projection(p_projections text[], p_versions integer[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) IS 'Claims the (projection, tenant) that has waited longest.';
+
+--
+-- Name: clean_session(boolean); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.clean_session(p_ending boolean) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+  -- qualified: a temporary type named text would be found first
+  prepared pg_catalog.text;
+  released pg_catalog.text;
+begin
+  if p_ending then
+    -- deferred checks need the tenant and the settings of the transaction
+    set constraints all immediate;
+  end if;
+  reset all;
+  execute 'close all';
+  if pg_catalog.pg_my_temp_schema() operator(pg_catalog.<>) 0 then
+    discard temp;
+  end if;
+  discard sequences;
+  -- assigned, because a PERFORM would take longer
+  released := pg_catalog.pg_advisory_unlock_all();
+  if p_ending then
+    -- a standby takes no LISTEN
+    if not pg_catalog.pg_is_in_recovery() then
+      unlisten *;
+    end if;
+    for prepared in select p.name from pg_catalog.pg_prepared_statement() p where p.from_sql loop
+      execute pg_catalog.format('deallocate %I', prepared);
+    end loop;
+    reset session authorization;
+    reset role;
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.clean_session(p_ending boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION clean_session(p_ending boolean); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.clean_session(p_ending boolean) IS 'Removes settings, cursors, temporary objects, locks, listens and SQL-level prepared statements from the session.';
+
+--
+-- Name: clear_rebuild(uuid, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+declare
+  read_model pg_catalog.text;
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  foreach read_model in array p_tables loop
+    execute pg_catalog.format('delete from eventsourcing_rebuild.%I where tenant_id operator(pg_catalog.=) $1', read_model) using p_tenant;
+  end loop;
+end
+$_$;
+
+ALTER FUNCTION eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION clear_rebuild(p_tenant uuid, p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[]) IS 'Empties the twins of read models for the tenant.';
+
+--
+-- Name: command_outcome(uuid, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) RETURNS TABLE(fingerprint text, aggregate_type text, aggregate_id text, version integer, "position" double precision, events integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  return query
+    select c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position::double precision, c.events
+    from eventsourcing.command_keys c
+    where c.tenant_id = p_tenant and c.key = p_key and c.expires_at > clock_timestamp();
+end
+$$;
+
+ALTER FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION command_outcome(p_tenant uuid, p_key text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) IS 'The outcome of the tenant''s command with a key.';
+
+--
+-- Name: event_hash(bytea, uuid, bigint, text, text, integer, uuid, text, integer, timestamp with time zone, timestamp with time zone, text, text, text, text, text, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]) RETURNS bytea
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  return sha256(p_previous || (
+    select string_agg(
+      coalesce(octet_length(f.bytes) || ':', '-')::bytea || coalesce(f.bytes, ''), '' order by f.place)
+    from (
+      select convert_to(u.field, 'UTF8') as bytes, u.place
+      from unnest(array[
+        p_tenant::text, p_position::text, p_aggregate_type, p_aggregate_id, p_version::text, p_event_id::text,
+        p_event_type, p_schema_version::text, (extract(epoch from p_occurred_at) * 1000)::bigint::text,
+        (extract(epoch from p_recorded_at) * 1000)::bigint::text, p_actor, p_correlation_id, p_causation_id, p_metadata,
+        p_payload, coalesce(cardinality(p_tags), 0)::text
+      ] || p_tags) with ordinality u (field, place)
+    ) f));
+end
+$$;
+
+ALTER FUNCTION eventsourcing.event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]) IS 'The hash of an event in the chain of its tenant.';
+
+--
+-- Name: fail_projection(uuid, text, integer, boolean, bigint, integer, text, double precision); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  update eventsourcing.projections p
+  set attempts = p_attempts, failed_position = p_failed_position, error = p_error, served_at = clock_timestamp(),
+    parked = p_retry_in is null,
+    retry_at = clock_timestamp() + p_retry_in * interval '1 millisecond'
+  where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild = p_rebuild
+    and p.position < p_failed_position;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision) IS 'Records a failure: try again later, or park.';
+
+--
+-- Name: finish_rebuild(uuid, text, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  delete from eventsourcing.projections p
+  where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild;
+  update eventsourcing.projections p set parked = false, attempts = 0, failed_position = null, error = null, retry_at = null
+  where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and not p.rebuild;
+  perform eventsourcing.advance_projection(p_tenant, p_projection, p_version, false, p_position);
+  delete from eventsourcing.dead_letters d
+  where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and not d.rebuild;
+  update eventsourcing.dead_letters d set rebuild = false
+  where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.rebuild;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint) IS 'Ends a rebuild: its checkpoint and its dead letters take the place of the live ones.';
+
+--
+-- Name: hash_chain_start(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.hash_chain_start(p_tenant uuid) RETURNS double precision
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  return (select t.chained_from from eventsourcing.tenants t where t.tenant_id = p_tenant);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.hash_chain_start(p_tenant uuid) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION hash_chain_start(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.hash_chain_start(p_tenant uuid) IS 'The first position of the tenant''s log that carries a hash; NULL if none does.';
+
+--
+-- Name: isolation_problems(); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, remedy text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $_$
+  with recursive tenants_role (oid) as (
+    select 'eventsourcing_tenant'::regrole::oid
+  ), of_users as materialized (
+    -- relations of the application that tenant work has any right on: its own, by membership, by column, or as public
+    select c.oid, c.relkind, a.atttypid
+    from pg_class c
+    cross join tenants_role t
+    left join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
+    where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'
+      and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+      and c.relnamespace not in (select n.oid from pg_namespace n where n.nspname in ('eventsourcing', 'eventsourcing_rebuild'))
+      and (has_any_column_privilege(t.oid, c.oid, 'select, insert, update, references')
+        or has_table_privilege(t.oid, c.oid, 'delete, truncate, trigger'))
+  ), tenant_table (oid) as (
+    select c.oid from pg_class c
+    where c.relkind in ('r', 'p') and (
+      c.relnamespace = 'eventsourcing'::regnamespace and c.relname <> 'schema_files'
+      or c.relnamespace in (select n.oid from pg_namespace n where n.nspname = 'eventsourcing_rebuild'))
+    union
+    select p.polrelid from pg_policy p where p.polname in ('tenant_access', 'tenant_isolation')
+    union
+    select u.oid from of_users u where u.relkind <> 'f' and u.atttypid = 'uuid'::regtype
+    union
+    select i.inhrelid from tenant_table t join pg_inherits i on i.inhparent = t.oid join pg_class c on c.oid = i.inhrelid
+    where c.relkind in ('r', 'p')
+  ), protected as materialized (
+    select c.oid, c.oid::regclass::text as name, c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.relacl
+    from tenant_table t join pg_class c on c.oid = t.oid
+  ), of_tenants as materialized (
+    select p.* from protected p
+    where exists (select from pg_attribute a where a.attrelid = p.oid and a.attname = 'tenant_id' and not a.attisdropped)
+  ), policy as materialized (
+    select p.polrelid, p.polname, p.polpermissive, p.polcmd, p.polroles,
+      pg_get_expr(p.polqual, p.polrelid) as qual, pg_get_expr(p.polwithcheck, p.polrelid) as with_check
+    from pg_policy p
+  ), bound as (
+    select '(tenant_id = (NULLIF(current_setting(''eventsourcing.tenant_id''::text, true), ''''::text))::uuid)'::text as expression
+  ), expected (name, permissive) as (
+    values ('tenant_access', true), ('tenant_isolation', false)
+  ), group_role (name, oid) as (
+    select r.rolname, r.oid from pg_roles r
+    where r.rolname in ('eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants',
+      'eventsourcing_runner_owner', 'eventsourcing_all_tenants_owner')
+  ), sees_all (oid) as (
+    -- roles for which row-level security shows the rows of more than the bound tenant
+    select r.oid from pg_roles r
+    where r.rolsuper or r.rolbypassrls or pg_has_role(r.oid, 'eventsourcing_all_tenants_owner', 'usage')
+      or pg_has_role(r.oid, 'eventsourcing_runner_owner', 'usage')
+  ), view_on (oid, relkind, relowner, invoker, source) as materialized (
+    select distinct v.oid, v.relkind, v.relowner, exists (
+        select from pg_options_to_table(v.reloptions) x
+        where x.option_name = 'security_invoker' and x.option_value::boolean), d.refobjid
+    from pg_depend d
+    join pg_rewrite w on w.oid = d.objid
+    join pg_class v on v.oid = w.ev_class and v.relkind in ('v', 'm')
+    where d.refclassid = 'pg_class'::regclass and d.classid = 'pg_rewrite'::regclass and d.refobjid <> v.oid
+      and v.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+  ), reading (oid, relkind, of_table, shows_all, below) as (
+    -- shows_all: whoever may read it sees all rows; below: a view that it is built on shows all rows to its owner
+    select v.oid, v.relkind, p.name, v.shows, v.shows
+    from of_tenants p
+    join view_on w on w.source = p.oid
+    cross join lateral (
+      select w.oid, w.relkind, w.relkind = 'm' or not w.invoker and w.relowner in (select s.oid from sees_all s)
+    ) v (oid, relkind, shows)
+    union
+    select w.oid, w.relkind, r.of_table,
+      w.relkind = 'm' or not w.invoker and (r.below or w.relowner in (select s.oid from sees_all s)),
+      w.relkind = 'm' or r.below or not w.invoker and w.relowner in (select s.oid from sees_all s)
+    from reading r
+    join view_on w on w.source = r.oid
+  ), at_callers_rights (name, searches) as (
+    -- what runs with the rights of its caller, on purpose, and whether it may do so with the caller's search path, too:
+    -- these change the role or the search path, bind, or work on the application's tables; they name all with its schema
+    values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
+      ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true),
+      ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
+      ('register_read_model', false), ('isolation_problems', false), ('keys_without_tenant', false),
+      ('add_placement', false), ('name_database', false), ('admit_tenant', false)
+  ), routine as (
+    -- what runs with the rights of its owner
+    select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
+      case when p.proname in (
+        'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
+        'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant'
+      ) then 'eventsourcing_all_tenants_owner'
+      when p.proname in ('announce', 'register_projection', 'claim_projection') then 'eventsourcing_runner_owner'
+      else 'eventsourcing_tenant' end as owner
+    from pg_proc p
+    where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
+      and p.proname not in (select c.name from at_callers_rights c)
+  )
+  -- first, as a table with such a key cannot be protected
+  select k.problem, k.remedy
+  from eventsourcing.keys_without_tenant((select array_agg(p.oid) from of_tenants p)) k
+  union all
+  select format('row-level security of %s is off', p.name), format('alter table %s enable row level security', p.name)
+  from protected p where not p.relrowsecurity
+  union all
+  select format('row-level security of %s is not forced on its owner', p.name),
+    format('alter table %s force row level security', p.name)
+  from protected p where not p.relforcerowsecurity
+  union all
+  select format('policy %s of %s is missing or changed', e.name, p.name),
+    format('select eventsourcing.protect_tenant_table(%L)', p.name)
+  from of_tenants p cross join expected e cross join bound b
+  where not exists (
+    select from policy y
+    where y.polrelid = p.oid and y.polname = e.name and y.polpermissive = e.permissive and y.polcmd = '*'
+      and y.polroles = array['eventsourcing_tenant'::regrole::oid]
+      and y.qual = b.expression and y.with_check = b.expression
+  )
+  union all
+  select format('policy %s of %s lets more rows through', y.polname, p.name), format('drop policy %I on %s', y.polname, p.name)
+  from of_tenants p join policy y on y.polrelid = p.oid
+  where y.polpermissive and y.polname <> 'tenant_access'
+    and not coalesce((
+      select bool_and(g.name in ('eventsourcing_all_tenants', 'eventsourcing_all_tenants_owner')
+        -- work is looked for in these, and in nothing else; the columns that may be read of them are checked below
+        or g.name = 'eventsourcing_runner_owner'
+          and p.name in ('eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections'))
+      from unnest(y.polroles) r (role) left join group_role g on g.oid = r.role
+    ), false)
+  union all
+  -- truncate knows no rows, and so no row-level security
+  select distinct format('%s may be truncated by %s', p.name, r.name),
+    format('revoke truncate on %s from %I, public', p.name, r.name)
+  from protected p, aclexplode(p.relacl) g, group_role r
+  where g.privilege_type = 'TRUNCATE' and g.grantee in (0, r.oid) 
+  union all
+  select distinct format('view %s shows all rows of %s, whoever asks', r.oid::regclass, r.of_table),
+    case r.relkind when 'v' then format('alter view %s set (security_invoker = true)', r.oid::regclass)
+      else format('revoke all on %s from eventsourcing_tenant, eventsourcing_runner, public', r.oid::regclass) end
+  from reading r
+  where r.shows_all and (has_any_column_privilege('eventsourcing_tenant', r.oid, 'select')
+    or has_any_column_privilege('eventsourcing_runner', r.oid, 'select'))
+  union all
+  select format('function %s runs with the rights of %s, which sees the rows of all tenants, and tenant work may call it',
+      f.oid::regprocedure, f.proowner::regrole),
+    format('revoke execute on routine %s from eventsourcing_tenant, public', f.oid::regprocedure)
+  from pg_proc f
+  cross join tenants_role t
+  where f.prosecdef and f.proowner in (select s.oid from sees_all s)
+    and f.pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'eventsourcing'::regnamespace)
+    and has_function_privilege(t.oid, f.oid, 'execute') and has_schema_privilege(t.oid, f.pronamespace, 'usage')
+    -- an extension knows no tables of ours
+    and not exists (
+      select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = f.oid and d.deptype = 'e')
+  union all
+  select format('tenant_id of %s is %s: row-level security compares uuid', u.oid::regclass, format_type(u.atttypid, null)),
+    format('do $do$ begin alter table %s alter column tenant_id type uuid using tenant_id::uuid; '
+      'perform eventsourcing.protect_tenant_table(%L); end $do$', u.oid::regclass, u.oid::regclass)
+  from of_users u where u.atttypid is not null and u.atttypid <> 'uuid'::regtype and u.relkind <> 'f'
+  union all
+  select format('foreign table %s has rows of tenants and no row-level security', u.oid::regclass),
+    format('revoke all on %s from eventsourcing_tenant, public', u.oid::regclass)
+  from of_users u where u.atttypid is not null and u.relkind = 'f'
+  union all
+  select format('role %s is %s', r.rolname, concat_ws(' and ',
+      case when r.rolsuper then 'a superuser' end, case when r.rolbypassrls then 'exempt from row-level security' end,
+      case when r.rolcanlogin then 'able to log in' end)),
+    format('alter role %I nosuperuser nobypassrls nologin', r.rolname)
+  from pg_roles r
+  where r.oid in (select g.oid from group_role g) and (r.rolsuper or r.rolbypassrls or r.rolcanlogin)
+  union all
+  select format('role %s owns table %s', c.relowner::regrole, c.oid::regclass),
+    format('alter table %s owner to %s', c.oid::regclass, n.nspowner::regrole)
+  from pg_class c join pg_namespace n on n.nspname = 'eventsourcing'
+  where c.relkind in ('r', 'p', 'f', 'v', 'm') and c.relpersistence <> 't' and c.relowner in (select g.oid from group_role g)
+  union all
+  select format('role %s is a member of %s', m.member::regrole, m.roleid::regrole),
+    format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
+  from pg_auth_members m where m.member in (select g.oid from group_role g)
+  union all
+  -- who may create in one of these schemas can put something in the place of what is looked for there
+  select format('role %s may create in schema %s', g.name, n.nspname),
+    format('revoke create on schema %I from %I, public', n.nspname, g.name)
+  from group_role g cross join pg_namespace n
+  where n.nspname in ('eventsourcing', 'eventsourcing_rebuild') and has_schema_privilege(g.oid, n.oid, 'create')
+  union all
+  -- rights are used through functions: the runner itself reads nothing, and what owns its functions no more than it needs
+  select format('role %s may read %s of %s', r.name, string_agg(a.attname, ', ' order by a.attnum), p.name),
+    format('do $do$ begin revoke select on %s from %I, public;%s end $do$', p.name, r.name, case
+      when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.events'
+        then ' grant select (tenant_id, position) on eventsourcing.events to eventsourcing_runner_owner;'
+      when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.tenants'
+        then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner_owner;' end)
+  from protected p
+  join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
+  cross join (values ('eventsourcing_runner'), ('eventsourcing_all_tenants'), ('eventsourcing_runner_owner')) r (name)
+  where p.name like 'eventsourcing.%' and p.name <> 'eventsourcing.placements' and p.name <> 'eventsourcing.read_models'
+    and not (r.name = 'eventsourcing_runner_owner' and (
+      p.name in ('eventsourcing.projections', 'eventsourcing.projection_versions')
+      or p.name in ('eventsourcing.events', 'eventsourcing.tenants') and a.attname = 'tenant_id'
+      or p.name = 'eventsourcing.events' and a.attname = 'position'))
+    and has_column_privilege(r.name, p.oid, a.attnum, 'select')
+  group by p.name, r.name
+  union all
+  select distinct format('%s can be changed or removed by %s', case c.relname when 'events' then 'events' else 'tags' end, g.name),
+    format('revoke update, delete, truncate on eventsourcing.%I from %s', c.relname, g.name)
+  from pg_class c
+  cross join lateral (
+    select a.grantee, a.privilege_type from aclexplode(c.relacl) a
+    union all
+    select a.grantee, a.privilege_type from pg_attribute t, aclexplode(t.attacl) a where t.attrelid = c.oid
+  ) a
+  cross join lateral (select case a.grantee when 0 then 'public' else a.grantee::regrole::text end as name) g
+  where c.oid in ('eventsourcing.events'::regclass, 'eventsourcing.event_tags'::regclass) and a.grantee <> c.relowner
+    and a.privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE')
+  union all
+  select format('function %s runs with the rights of its caller', r.name), format('alter function %s security definer', r.name)
+  from routine r where not r.prosecdef
+  union all
+  select format('function %s is owned by %s', r.name, r.proowner::regrole),
+    format('alter function %s owner to %I', r.name, r.owner)
+  from routine r where r.proowner <> r.owner::regrole
+  union all
+  select format('function %s has no fixed search path', r.name),
+    format('alter function %s set search_path = pg_catalog, pg_temp', r.name)
+  from routine r where not coalesce(r.proconfig @> array['search_path=pg_catalog, pg_temp'], false)
+  union all
+  select format('function %s runs with the rights of its owner', p.oid::regprocedure),
+    format('alter function %s security invoker', p.oid::regprocedure)
+  from pg_proc p join at_callers_rights c on c.name = p.proname
+  where p.pronamespace = 'eventsourcing'::regnamespace and p.prosecdef
+  union all
+  select format('function %s has no fixed search path', p.oid::regprocedure),
+    format('alter function %s set search_path = pg_catalog, pg_temp', p.oid::regprocedure)
+  from pg_proc p join at_callers_rights c on c.name = p.proname
+  where p.pronamespace = 'eventsourcing'::regnamespace and not c.searches
+    and not coalesce(p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)
+  union all
+  select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
+    format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
+  from routine r
+  -- an announcement tells its caller nothing but that it must be made again
+  where r.owner <> 'eventsourcing_tenant' and r.proname <> 'announce'
+    and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
+  union all
+  select format('function %s may be called by eventsourcing_runner, which is to see no events', p.oid::regprocedure),
+    format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
+  from pg_proc p
+  where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
+      'announce', 'register_projection', 'claim_projection', 'begin_projection', 'bind_tenant', 'schema_version',
+      'lowest_program', 'clean_session')
+    and has_function_privilege('eventsourcing_runner', p.oid, 'execute')
+$_$;
+
+ALTER FUNCTION eventsourcing.isolation_problems() OWNER TO postgres;
+
+--
+-- Name: FUNCTION isolation_problems(); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.isolation_problems() IS 'What is wrong with the isolation of tenants, and what to do about it.';
+
+--
+-- Name: keys_without_tenant(oid[]); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) RETURNS TABLE(of_table oid, problem text, remedy text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $_$
+  with tenant_column (relid, attnum) as materialized (
+    select a.attrelid, a.attnum from pg_attribute a where a.attname = 'tenant_id' and not a.attisdropped
+  ), foreign_key as (
+    select c.conname, c.conrelid, c.confrelid, c.conkey, c.confkey, pg_get_constraintdef(c.oid) as definition
+    from pg_constraint c
+    where c.contype = 'f' and c.conparentid = 0 and (c.conrelid = any (p_tables) or c.confrelid = any (p_tables))
+  )
+  select f.conrelid, format('foreign key %I of %s refers to %s without the tenant', f.conname, f.conrelid::regclass,
+      f.confrelid::regclass),
+    case when r.attnum is null then format('alter table %s drop constraint %I', f.conrelid::regclass, f.conname)
+    else format('alter table %s drop constraint %I, add constraint %I %s', f.conrelid::regclass, f.conname, f.conname,
+      regexp_replace(regexp_replace(f.definition, 'FOREIGN KEY \(', 'FOREIGN KEY (tenant_id, '),
+        '(REFERENCES [^(]+)\(', '\1(tenant_id, ')) end
+  from foreign_key f
+  left join tenant_column r on r.relid = f.conrelid
+  join tenant_column t on t.relid = f.confrelid
+  where not exists (
+    select from generate_subscripts(f.conkey, 1) i where f.conkey[i] = r.attnum and f.confkey[i] = t.attnum
+  )
+  union all
+  select i.indrelid, format('key %s of %s leaves out the tenant', i.indexrelid::regclass, i.indrelid::regclass),
+    case when c.conname is null
+      then format('do $do$ begin drop index %s; %s; end $do$', i.indexrelid::regclass,
+        regexp_replace(pg_get_indexdef(i.indexrelid), 'USING (\w+) \(', 'USING \1 (tenant_id, '))
+      else format('alter table %s drop constraint %I, add constraint %I %s', i.indrelid::regclass, c.conname, c.conname,
+        regexp_replace(pg_get_constraintdef(c.oid), '\(', case when i.indisexclusion then '(tenant_id WITH =, '
+          else '(tenant_id, ' end)) end
+  from pg_index i
+  join tenant_column t on t.relid = i.indrelid
+  left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid and c.contype in ('p', 'u', 'x')
+  where i.indrelid = any (p_tables) and (i.indisunique or i.indisexclusion)
+    and t.attnum <> all ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+    and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
+$_$;
+
+ALTER FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION keys_without_tenant(p_tables oid[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) IS 'Keys and foreign keys of tables that leave out the tenant, and how to mend them.';
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: cross_tenant_accesses; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.cross_tenant_accesses (
+    access_id uuid NOT NULL,
+    accessed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    operation text NOT NULL,
+    login text NOT NULL,
+    CONSTRAINT cross_tenant_accesses_actor_check CHECK ((actor <> ''::text)),
+    CONSTRAINT cross_tenant_accesses_reason_check CHECK ((reason <> ''::text))
+);
+
+ALTER TABLE ONLY eventsourcing.cross_tenant_accesses FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.cross_tenant_accesses OWNER TO postgres;
+
+--
+-- Name: TABLE cross_tenant_accesses; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.cross_tenant_accesses IS 'Audit trail: who looked across tenants, why, and at what.';
+
+--
+-- Name: COLUMN cross_tenant_accesses.login; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.cross_tenant_accesses.login IS 'The role that was logged in, whoever it gave as the actor.';
+
+--
+-- Name: list_cross_tenant_accesses(uuid, uuid, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.list_cross_tenant_accesses(p_access uuid, p_before uuid, p_limit integer) RETURNS SETOF eventsourcing.cross_tenant_accesses
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  return query
+    select a.access_id, a.accessed_at, a.actor, a.reason, a.operation, a.login
+    from eventsourcing.cross_tenant_accesses a
+    where a.access_id < coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    order by a.access_id desc
+    limit p_limit;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.list_cross_tenant_accesses(p_access uuid, p_before uuid, p_limit integer) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION list_cross_tenant_accesses(p_access uuid, p_before uuid, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.list_cross_tenant_accesses(p_access uuid, p_before uuid, p_limit integer) IS 'The audit trail of cross-tenant accesses, newest first.';
+
+--
+-- Name: list_dead_letters(uuid, text, integer, bigint, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.list_dead_letters(p_tenant uuid, p_projection text, p_version integer, p_after bigint, p_limit integer) RETURNS TABLE("position" double precision, event_id uuid, error text, attempts integer, failed_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  return query
+    select d.position::double precision, d.event_id, d.error, d.attempts, d.failed_at
+    from eventsourcing.dead_letters d
+    where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and not d.rebuild
+      and d.position > p_after
+    order by d.position
+    limit p_limit;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.list_dead_letters(p_tenant uuid, p_projection text, p_version integer, p_after bigint, p_limit integer) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION list_dead_letters(p_tenant uuid, p_projection text, p_version integer, p_after bigint, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.list_dead_letters(p_tenant uuid, p_projection text, p_version integer, p_after bigint, p_limit integer) IS 'One page of the dead letters of a projection and tenant.';
+
+--
+-- Name: list_placements(); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.list_placements() RETURNS TABLE(placement text, here boolean, dedicated boolean, closed boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+  select p.placement, p.here, p.dedicated,
+    not has_column_privilege('eventsourcing_tenant', 'eventsourcing.tenants', 'tenant_id', 'insert')
+  from eventsourcing.placements p order by p.placement
+$$;
+
+ALTER FUNCTION eventsourcing.list_placements() OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION list_placements(); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.list_placements() IS 'The databases that tenants can be placed in, and which of them is this one.';
+
+--
+-- Name: list_tenants(uuid, uuid, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) RETURNS TABLE(tenant_id uuid, status text, created_at timestamp with time zone, "position" double precision)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  return query
+    select t.tenant_id, t.status, t.created_at,
+      coalesce((select e.position from eventsourcing.events e where e.tenant_id = t.tenant_id
+                order by e.position desc limit 1), 0)::double precision
+    from eventsourcing.tenants t
+    where t.tenant_id >= coalesce(p_after, '00000000-0000-0000-0000-000000000000') and t.tenant_id is distinct from p_after
+    order by t.tenant_id
+    limit p_limit;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION list_tenants(p_access uuid, p_after uuid, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) IS 'One page of the tenants with the heads of their logs.';
+
+--
+-- Name: load_snapshot(uuid, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.load_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) RETURNS TABLE(version integer, "position" double precision, event_id uuid, recorded_at timestamp with time zone, state_version integer, fingerprint text, checksum text, state text, taken_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  return query
+    select s.version, s.position::double precision, s.event_id, s.recorded_at, s.state_version, s.fingerprint, s.checksum,
+      s.state, s.taken_at
+    from eventsourcing.snapshots s
+    where s.tenant_id = p_tenant and s.aggregate_type = p_aggregate_type and s.aggregate_id = p_aggregate_id;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.load_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION load_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.load_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) IS 'The snapshot of a stream of the tenant; no row if there is none.';
+
+--
+-- Name: load_streams(text[], text[], text[], integer[], integer[], integer[], bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.load_streams(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_from integer[], p_to integer[], p_limits integer[], p_max_bytes bigint) RETURNS SETOF eventsourcing.event_chunk
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
+    AS $$
+declare
+  largest  constant integer := 128;
+  share    constant bigint := least(p_max_bytes, 4194304) / largest;
+  chunk    eventsourcing.event_chunk;
+  v_tenant uuid;
+  first    integer;
+  left_    integer;
+  size     integer;
+  wanted   integer;
+  fitting  bigint;
+  payloads integer;
+  bytes_   bigint;
+  total    bigint := 0;
+begin
+  if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
+    -- within a transaction that is bound: refuses another tenant
+    for n in 1 .. cardinality(p_tenants) loop
+      perform eventsourcing.bind_tenant(p_tenants[n]::uuid);
+    end loop;
+  end if;
+  for n in 1 .. cardinality(p_tenants) loop
+    if p_tenants[n] is null then
+      raise exception 'no tenant given' using errcode = 'ES002';
+    end if;
+    v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
+    chunk.request := n;
+    first := p_from[n];
+    left_ := p_limits[n];
+    size := largest;
+    loop
+      wanted := least(size, left_);
+      fitting := case when wanted > 1 then share else 2147483647 end;
+      -- Each aggregate costs as much as an event: the rest follows from the first version and the number of events.
+      select count(*), count(e.payload), sum(e.bytes), array[min(e.version)], array[max(e.position)::double precision],
+        string_agg(uuid_send(e.event_id), ''), timestamptz_send(max(e.recorded_at)),
+        string_agg(e.event_type, U&'\001F'), array_agg(e.schema_version), string_agg(e.payload, U&'\001F')
+      into chunk.events, payloads, bytes_, chunk.versions, chunk.positions,
+        chunk.raw_event_ids, chunk.recorded_at,
+        chunk.event_types, chunk.schema_versions, chunk.payloads
+      from (
+        select k.position, k.version, k.event_id, k.event_type, k.schema_version, k.recorded_at, k.bytes,
+          case when k.bytes <= fitting then k.payload::text end as payload
+        from eventsourcing.events k
+        where k.tenant_id = v_tenant and k.aggregate_type = p_aggregate_types[n]
+          and k.aggregate_id = p_aggregate_ids[n] and k.version between first and p_to[n]
+        order by k.version
+        limit wanted
+      ) e;
+      if payloads < chunk.events then
+        size := greatest(chunk.events / 2, 1);
+        continue;
+      end if;
+      chunk.complete := chunk.events < wanted or chunk.events = 0;
+      return next chunk;
+      total := total + coalesce(bytes_, 0);
+      left_ := left_ - chunk.events;
+      exit when chunk.complete or left_ <= 0 or total >= p_max_bytes or cardinality(p_tenants) > 1;
+      first := chunk.versions[1] + chunk.events;
+      size := least(size * 2, largest);
+    end loop;
+    exit when total >= p_max_bytes;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.load_streams(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_from integer[], p_to integer[], p_limits integer[], p_max_bytes bigint) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION load_streams(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_from integer[], p_to integer[], p_limits integer[], p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.load_streams(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_from integer[], p_to integer[], p_limits integer[], p_max_bytes bigint) IS 'As much of streams as is folded, each of a tenant, in chunks.';
+
+--
+-- Name: lock_live_projection(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.lock_live_projection(p_tenant uuid, p_projection text, p_version integer) RETURNS double precision
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
+  values (p_tenant, p_projection, p_version, false) on conflict do nothing;
+  return (
+    select p.position::double precision from eventsourcing.projections p
+    where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and not p.rebuild
+    for update);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.lock_live_projection(p_tenant uuid, p_projection text, p_version integer) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION lock_live_projection(p_tenant uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.lock_live_projection(p_tenant uuid, p_projection text, p_version integer) IS 'Makes the live read model stand still before a rebuild takes its place.';
+
+--
+-- Name: log_head(uuid, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.log_head(p_tenant uuid, p_at bigint, OUT "position" double precision, OUT event_id text, OUT event_id_at text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  select e.position, e.event_id into "position", event_id
+  from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1;
+  "position" := coalesce("position", 0);
+  if p_at is not null then
+    event_id_at := (select e.event_id from eventsourcing.events e where e.tenant_id = p_tenant and e.position = p_at);
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.log_head(p_tenant uuid, p_at bigint, OUT "position" double precision, OUT event_id text, OUT event_id_at text) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION log_head(p_tenant uuid, p_at bigint, OUT "position" double precision, OUT event_id text, OUT event_id_at text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.log_head(p_tenant uuid, p_at bigint, OUT "position" double precision, OUT event_id text, OUT event_id_at text) IS 'The end of the tenant''s log, and the id of the event at a position.';
+
+--
+-- Name: lowest_program(); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.lowest_program() RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$select 1$$;
+
+ALTER FUNCTION eventsourcing.lowest_program() OWNER TO postgres;
+
+--
+-- Name: FUNCTION lowest_program(); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.lowest_program() IS 'The lowest schema number of a program that may use this schema.';
+
+--
+-- Name: matching_positions(uuid, jsonb, bigint, bigint, text[], text[], boolean, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer) RETURNS bigint[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
+    AS $$
+declare
+  item   jsonb;
+  owners text[]; -- aggregate types
+  types_ text[];
+  tags_  text[];
+  other  text;
+  rarest text;
+  count_ bigint;
+  least_ bigint;
+  found_ bigint[];
+  all_   bigint[] := '{}';
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  for item in select q.value from jsonb_array_elements(p_query) q loop
+    types_ := case when jsonb_typeof(item -> 'types') = 'array'
+      then array(select t.value from jsonb_array_elements_text(item -> 'types') t) end;
+    if types_ is null then
+      types_ := p_event_types;
+    elsif p_event_types is not null then
+      types_ := array(select t from unnest(types_) t where t = any (p_event_types));
+    end if;
+    owners := p_aggregate_types;
+    if item ->> 'aggregate_type' is not null then
+      continue when item ->> 'aggregate_type' <> all (p_aggregate_types);
+      owners := array[item ->> 'aggregate_type'];
+    end if;
+    tags_ := array(select t.value from jsonb_array_elements_text(item -> 'tags') t);
+    continue when cardinality(types_) = 0;
+
+    if cardinality(tags_) = 0 then
+      if p_backwards then
+        found_ := array(
+          select e.position from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position between p_from and p_to
+            and (types_ is null or e.event_type = any (types_))
+            and (owners is null or e.aggregate_type = any (owners))
+          order by e.position desc limit p_limit);
+      else
+        found_ := array(
+          select e.position from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position between p_from and p_to
+            and (types_ is null or e.event_type = any (types_))
+            and (owners is null or e.aggregate_type = any (owners))
+          order by e.position limit p_limit);
+      end if;
+    else
+      rarest := tags_[1];
+      if cardinality(tags_) > 1 then
+        least_ := null;
+        foreach other in array tags_ loop
+          -- counting further would cost more than it saves
+          count_ := (
+            select count(*) from (
+              select from eventsourcing.event_tags t
+              where t.tenant_id = p_tenant and t.tag = other and t.position between p_from and p_to
+              limit 1000
+            ) counted);
+          if least_ is null or count_ < least_ then
+            least_ := count_;
+            rarest := other;
+          end if;
+        end loop;
+        continue when least_ = 0;
+      end if;
+      if p_backwards then
+        found_ := array(
+          select t.position from eventsourcing.event_tags t
+          where t.tenant_id = p_tenant and t.tag = rarest and t.position between p_from and p_to
+            and (types_ is null or t.event_type = any (types_))
+            and (cardinality(tags_) = 1 and owners is null or (
+              select e.tags @> tags_ and (owners is null or e.aggregate_type = any (owners))
+              from eventsourcing.events e
+              where e.tenant_id = p_tenant and e.position between t.position and t.position
+              order by e.position limit 1))
+          order by t.position desc limit p_limit);
+      else
+        found_ := array(
+          select t.position from eventsourcing.event_tags t
+          where t.tenant_id = p_tenant and t.tag = rarest and t.position between p_from and p_to
+            and (types_ is null or t.event_type = any (types_))
+            and (cardinality(tags_) = 1 and owners is null or (
+              select e.tags @> tags_ and (owners is null or e.aggregate_type = any (owners))
+              from eventsourcing.events e
+              where e.tenant_id = p_tenant and e.position between t.position and t.position
+              order by e.position limit 1))
+          order by t.position limit p_limit);
+      end if;
+    end if;
+    all_ := all_ || found_;
+  end loop;
+  if p_backwards then
+    return array(select distinct u.position from unnest(all_) u (position) order by u.position desc limit p_limit);
+  else
+    return array(select distinct u.position from unnest(all_) u (position) order by u.position limit p_limit);
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer) IS 'Where the first events of the tenant''s log are that match a query.';
+
+--
+-- Name: name_database(text, boolean); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.name_database(p_placement text, p_dedicated boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  known text;
+begin
+  -- Two sessions that grant and revoke at once fail: "tuple concurrently updated".
+  lock table eventsourcing.placements in share row exclusive mode;
+  known := (select p.placement from eventsourcing.placements p where p.here);
+  if known <> p_placement then
+    raise exception 'this database is the placement %, not %', known, p_placement
+      using hint = 'check how the placement is connected to';
+  end if;
+  insert into eventsourcing.placements as p (placement, here, dedicated) values (p_placement, true, p_dedicated)
+  on conflict (placement) do update set here = true, dedicated = excluded.dedicated;
+  if p_dedicated then
+    revoke insert (tenant_id) on eventsourcing.tenants from eventsourcing_tenant;
+  else
+    grant insert (tenant_id) on eventsourcing.tenants to eventsourcing_tenant;
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.name_database(p_placement text, p_dedicated boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION name_database(p_placement text, p_dedicated boolean); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.name_database(p_placement text, p_dedicated boolean) IS 'Tells a database which placement it is, and whether it takes admitted tenants alone.';
+
+--
+-- Name: open_table(regclass, text, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.open_table(target regclass, policy text, command text, grantee text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  if exists (select from pg_class where oid = target and not (relrowsecurity and relforcerowsecurity)) then
+    execute format('alter table %s enable row level security', target);
+    execute format('alter table %s force row level security', target);
+  end if;
+  if not exists (
+    select from pg_policy p
+    where p.polrelid = target and p.polname = policy and p.polpermissive
+      and p.polcmd = case command when 'all' then '*' when 'select' then 'r' when 'update' then 'w' end
+      and p.polroles = array[case grantee when 'public' then 0 else grantee::regrole::oid end]
+      and pg_get_expr(p.polqual, target) = 'true'
+      and pg_get_expr(p.polwithcheck, target) is not distinct from case command when 'all' then 'true' end
+  ) then
+    execute format('drop policy if exists %I on %s', policy, target);
+    execute format('create policy %I on %s for %s to %s using (true)%s', policy, target, command,
+      case grantee when 'public' then 'public' else quote_ident(grantee) end,
+      case command when 'all' then ' with check (true)' else '' end);
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.open_table(target regclass, policy text, command text, grantee text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION open_table(target regclass, policy text, command text, grantee text); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.open_table(target regclass, policy text, command text, grantee text) IS 'Creates or repairs a policy that shows all rows of a table to a role.';
+
+--
+-- Name: place_tenant(uuid, uuid, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  if not exists (select from eventsourcing.placements p where p.placement = p_placement) then
+    raise exception 'no placement of that name' using errcode = 'ES005',
+      hint = 'call eventsourcing.add_placement as the owner of the database with the directory';
+  end if;
+  insert into eventsourcing.tenant_directory (tenant_id, placement) values (p_tenant, p_placement)
+  on conflict (tenant_id) do update set placement = excluded.placement;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION place_tenant(p_access uuid, p_tenant uuid, p_placement text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text) IS 'Says which database a tenant is in from now on.';
+
+--
+-- Name: position_at(uuid, timestamp with time zone); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  low    bigint := 1;
+  high   bigint;
+  middle bigint;
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  high := coalesce(
+    (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0) + 1;
+  while low < high loop
+    middle := (low + high) / 2;
+    if (select e.recorded_at from eventsourcing.events e where e.tenant_id = p_tenant and e.position = middle) >= p_time then
+      high := middle;
+    else
+      low := middle + 1;
+    end if;
+  end loop;
+  return low;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with time zone) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION position_at(p_tenant uuid, p_time timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with time zone) IS 'First position of the tenant''s log recorded at or after a time.';
+
+--
+-- Name: projection_status(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) RETURNS TABLE(rebuild boolean, "position" double precision, head double precision, parked boolean, attempts integer, failed_position double precision, error text, retry_at timestamp with time zone, oldest_unprocessed timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  return query
+    select p.rebuild, p.position::double precision,
+      coalesce((select e.position from eventsourcing.events e where e.tenant_id = p_tenant
+                order by e.position desc limit 1), 0)::double precision,
+      p.parked, p.attempts, p.failed_position::double precision, p.error, p.retry_at,
+      (select e.recorded_at from eventsourcing.events e where e.tenant_id = p_tenant and e.position = p.position + 1)
+    from eventsourcing.projections p
+    where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION projection_status(p_tenant uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) IS 'Progress, head and last failure of a projection with the tenant.';
+
+--
+-- Name: protect_tenant_table(regclass); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.protect_tenant_table(target regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $_$
+declare
+  wanted  record;
+  refused record;
+  -- the condition as PostgreSQL shows it
+  stored constant text :=
+    '(tenant_id = (NULLIF(current_setting(''eventsourcing.tenant_id''::text, true), ''''::text))::uuid)';
+begin
+  if not exists (
+    select from pg_attribute
+    where attrelid = target and attname = 'tenant_id' and atttypid = 'uuid'::regtype and attnotnull and not attisdropped
+  ) then
+    raise exception 'table % has no column "tenant_id uuid not null"', target
+      using hint = 'add the column, then call eventsourcing.protect_tenant_table again';
+  end if;
+  select k.problem, k.remedy into refused
+  from eventsourcing.keys_without_tenant(array[target::oid]) k where k.of_table = target limit 1;
+  if found then
+    raise exception '%', refused.problem using hint = 'first run: ' || refused.remedy;
+  end if;
+  -- Only what differs: DDL locks the table.
+  if exists (select from pg_class where oid = target and not (relrowsecurity and relforcerowsecurity)) then
+    execute format('alter table %s enable row level security', target);
+    execute format('alter table %s force row level security', target);
+  end if;
+  for wanted in values ('tenant_access', true), ('tenant_isolation', false) loop
+    if not exists (
+      select from pg_policy p
+      where p.polrelid = target and p.polname = wanted.column1 and p.polpermissive = wanted.column2 and p.polcmd = '*'
+        and p.polroles = array['eventsourcing_tenant'::regrole::oid]
+        and pg_get_expr(p.polqual, target) = stored and pg_get_expr(p.polwithcheck, target) = stored
+    ) then
+      execute format('drop policy if exists %I on %s', wanted.column1, target);
+      execute format($policy$
+        create policy %I on %s as %s for all to eventsourcing_tenant
+          using (tenant_id = nullif(current_setting('eventsourcing.tenant_id', true), '')::uuid)
+          with check (tenant_id = nullif(current_setting('eventsourcing.tenant_id', true), '')::uuid)
+        $policy$, wanted.column1, target, case when wanted.column2 then 'permissive' else 'restrictive' end);
+    end if;
+  end loop;
+end
+$_$;
+
+ALTER FUNCTION eventsourcing.protect_tenant_table(target regclass) OWNER TO postgres;
+
+--
+-- Name: FUNCTION protect_tenant_table(target regclass); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.protect_tenant_table(target regclass) IS 'Creates or repairs the row-level security of a table with a tenant_id column.';
+
+--
+-- Name: provision_tenant(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.provision_tenant(p_tenant uuid) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  insert into eventsourcing.tenants (tenant_id) values (p_tenant) on conflict do nothing;
+  return (select t.status from eventsourcing.tenants t where t.tenant_id = p_tenant);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.provision_tenant(p_tenant uuid) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION provision_tenant(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.provision_tenant(p_tenant uuid) IS 'Adds the tenant if it is unknown; returns its status.';
+
+--
+-- Name: read_all_logs(uuid, uuid, bigint, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint) RETURNS TABLE(tenant_id uuid, event eventsourcing.stored_event)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  return query
+    select e.tenant_id, row(
+      e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
+      e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
+      e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex'))::eventsourcing.stored_event
+    from (
+      select e.*, sum(e.bytes) over (order by e.tenant_id, e.position rows unbounded preceding) as total,
+        lead(true, 1, false) over (order by e.tenant_id, e.position) as more
+      from eventsourcing.events e
+      where (e.tenant_id, e.position) > (coalesce(p_after_tenant, '00000000-0000-0000-0000-000000000000'), coalesce(p_after_position, 0))
+      order by e.tenant_id, e.position
+      limit p_limit
+    ) e
+    where e.total - e.bytes < p_max_bytes
+    order by e.tenant_id, e.position;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint) IS 'One page of the logs of all tenants, in each tenant''s order.';
+
+--
+-- Name: read_log(uuid, bigint, bigint, timestamp with time zone, timestamp with time zone, text[], text[], jsonb, boolean, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) RETURNS SETOF eventsourcing.stored_event
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
+    AS $$
+declare
+  first     bigint := p_from;
+  last      bigint := p_to;
+  positions bigint[];
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  if p_recorded_from is not null then
+    first := greatest(first, eventsourcing.position_at(p_tenant, p_recorded_from));
+  end if;
+  if p_recorded_before is not null then
+    last := least(last, eventsourcing.position_at(p_tenant, p_recorded_before) - 1);
+  end if;
+  if p_query is not null then
+    -- with one more, which says whether there are more
+    positions := eventsourcing.matching_positions(
+      p_tenant, p_query, first, last, p_aggregate_types, p_event_types, p_backwards, least(p_limit, 2147483646) + 1);
+    return query
+      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
+        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
+        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
+      from (
+        select m.*, p.place, sum(m.bytes) over page as total, lead(true, 1, false) over page as more
+        from unnest(positions) with ordinality p (position, place)
+        -- one index lookup per event, whatever the planner knows of the log
+        cross join lateral (
+          select k.* from eventsourcing.events k
+          where k.tenant_id = p_tenant and k.position between p.position and p.position order by k.position limit 1
+        ) m
+        window page as (order by p.place rows unbounded preceding)
+        order by p.place
+        limit p_limit
+      ) e
+      where e.total - e.bytes < p_max_bytes
+      order by e.place;
+  elsif p_backwards then
+    return query
+      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
+        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
+        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
+      from (
+        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
+        from eventsourcing.events e
+        where e.tenant_id = p_tenant and e.position between first and last
+          and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+          and (p_event_types is null or e.event_type = any (p_event_types))
+        window page as (order by e.position desc rows unbounded preceding)
+        order by e.position desc
+        limit p_limit
+      ) e
+      where e.total - e.bytes < p_max_bytes
+      order by e.position desc;
+  else
+    return query
+      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
+        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
+        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
+      from (
+        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
+        from eventsourcing.events e
+        where e.tenant_id = p_tenant and e.position between first and last
+          and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+          and (p_event_types is null or e.event_type = any (p_event_types))
+        window page as (order by e.position rows unbounded preceding)
+        order by e.position
+        limit p_limit
+      ) e
+      where e.total - e.bytes < p_max_bytes
+      order by e.position;
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) IS 'One page of the log of the tenant.';
+
+--
+-- Name: read_log_columns(uuid, bigint, bigint, text[], text[], integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint) RETURNS TABLE(beyond boolean, events integer, first_position double precision, positions double precision[], aggregate_types text[], aggregate_ids text, versions integer[], event_ids text, event_types text, schema_versions integer[], occurred_at bytea, recorded_at bytea, actors text[], actors_at double precision[], correlation_ids text, causation_ids text[], causation_ids_at double precision[], metadata text[], metadata_at double precision[], payloads text[], tags text[], tags_at double precision[], hashes text[], hashes_at double precision[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
+    AS $$
+declare
+  chunk   constant integer := 128;
+  largest constant bigint := least(p_max_bytes, 4194304) / chunk;
+  first   bigint := p_from;
+  last    bigint;
+  wanted  integer;
+  left_   integer := p_limit;
+  size    bigint;
+  total   bigint := 0;
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  loop
+    beyond := total >= p_max_bytes;
+    wanted := case when beyond then 1 else least(chunk, left_) end;
+    select count(*), max(e.position), sum(e.bytes), min(e.position),
+      case when max(e.position) - min(e.position) >= count(*) then array_agg(e.position::double precision) end,
+      case when min(e.aggregate_type) = max(e.aggregate_type) then array[min(e.aggregate_type)]
+        else array_agg(e.aggregate_type) end,
+      string_agg(e.aggregate_id, E'\n'), array_agg(e.version), string_agg(e.event_id::text, ''),
+      string_agg(e.event_type, E'\n'),
+      case when min(e.schema_version) = max(e.schema_version) then array[min(e.schema_version)]
+        else array_agg(e.schema_version) end,
+      string_agg(timestamptz_send(e.occurred_at), ''), string_agg(timestamptz_send(e.recorded_at), ''),
+      array_agg(e.actor) filter (where e.actor is not null),
+      array_agg(e.position::double precision) filter (where e.actor is not null),
+      string_agg(e.correlation_id, E'\n'),
+      array_agg(e.causation_id) filter (where e.causation_id is not null),
+      array_agg(e.position::double precision) filter (where e.causation_id is not null),
+      array_agg(e.metadata) filter (where e.metadata is not null),
+      array_agg(e.position::double precision) filter (where e.metadata is not null),
+      array_agg(e.payload),
+      array_agg(to_json(e.tags)::text) filter (where e.tags is not null),
+      array_agg(e.position::double precision) filter (where e.tags is not null),
+      array_agg(encode(e.hash, 'hex')) filter (where e.hash is not null),
+      array_agg(e.position::double precision) filter (where e.hash is not null)
+    into events, last, size, first_position, positions, aggregate_types, aggregate_ids, versions, event_ids, event_types,
+      schema_versions, occurred_at, recorded_at, actors, actors_at, correlation_ids, causation_ids, causation_ids_at,
+      metadata, metadata_at, payloads, tags, tags_at, hashes, hashes_at
+    from (
+      select k.position, k.aggregate_type, k.aggregate_id, k.version, k.event_id, k.event_type, k.schema_version,
+        k.occurred_at, k.recorded_at, k.actor, k.correlation_id, k.causation_id, k.bytes, k.tags, k.hash,
+        case when k.bytes <= largest then k.payload::text end as payload,
+        -- two bytes and their length: nothing but {}
+        case when k.bytes <= largest and pg_column_size(k.metadata) > 3 then k.metadata::text end as metadata
+      from eventsourcing.events k
+      where k.tenant_id = p_tenant and k.position between first and p_to
+        and (p_aggregate_types is null or k.aggregate_type = any (p_aggregate_types))
+        and (p_event_types is null or k.event_type = any (p_event_types))
+      order by k.position
+      limit wanted
+    ) e;
+    exit when events = 0;
+    return next;
+    exit when beyond or events < wanted or events = left_;
+    first := last + 1;
+    left_ := left_ - events;
+    total := total + size;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint) IS 'One page of the log of the tenant, in chunks.';
+
+--
+-- Name: read_stream(uuid, text, text, integer, integer, boolean, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) RETURNS SETOF eventsourcing.stored_event
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  if p_backwards then
+    return query
+      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
+        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
+        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
+      from (
+        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
+        from eventsourcing.events e
+        where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
+          and e.version between p_from and p_to
+        window page as (order by e.version desc rows unbounded preceding)
+        order by e.version desc
+        limit p_limit
+      ) e
+      where e.total - e.bytes < p_max_bytes
+      order by e.version desc;
+  else
+    return query
+      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
+        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
+        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
+      from (
+        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
+        from eventsourcing.events e
+        where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
+          and e.version between p_from and p_to
+        window page as (order by e.version rows unbounded preceding)
+        order by e.version
+        limit p_limit
+      ) e
+      where e.total - e.bytes < p_max_bytes
+      order by e.version;
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) IS 'One page of a stream of the tenant.';
+
+--
+-- Name: record_cross_tenant_access(uuid, text, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  recorded eventsourcing.cross_tenant_accesses;
+begin
+  -- The trail is read in the order of ids, so an id is of the time of its record: nobody hides an access in the past.
+  if pg_catalog.substr(p_access::text, 15, 1) <> '7' or pg_catalog.abs(
+    ('x' || pg_catalog.substr(pg_catalog.replace(p_access::text, '-', ''), 1, 12))::bit(48)::bigint
+      - extract(epoch from clock_timestamp()) * 1000
+  ) > 3600000 then
+    raise exception 'access id % is not a UUID of version 7 made within an hour of the database''s clock', p_access
+      using errcode = 'ES004', hint = 'let the store make the id, and set the clocks of both machines';
+  end if;
+  insert into eventsourcing.cross_tenant_accesses (access_id, actor, reason, operation, login)
+  values (p_access, p_actor, p_reason, p_operation, session_user)
+  on conflict (access_id) do nothing
+  returning * into recorded;
+  if recorded.access_id is null and not exists (
+    -- recorded again after a lost reply
+    select from eventsourcing.cross_tenant_accesses a
+    where a.access_id = p_access and a.actor = p_actor and a.reason = p_reason and a.operation = p_operation
+  ) then
+    raise exception 'access id % is on record for another access', p_access using errcode = 'ES004';
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) IS 'Writes who looks across tenants, why, and at what.';
+
+--
+-- Name: register_projection(text, integer, boolean); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  insert into eventsourcing.projection_versions (projection, version) values (p_projection, p_version)
+  on conflict do nothing;
+  if found and p_from_now then
+    insert into eventsourcing.projections (tenant_id, projection, version, rebuild, position, head)
+    select t.tenant_id, p_projection, p_version, false, log.head, log.head
+    from eventsourcing.tenants t
+    cross join lateral (
+      select coalesce(
+        (select e.position from eventsourcing.events e where e.tenant_id = t.tenant_id order by e.position desc limit 1),
+        0) as head
+    ) log
+    order by 1
+    on conflict do nothing;
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION register_projection(p_projection text, p_version integer, p_from_now boolean); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean) IS 'Makes a projection known, so that announcements reach it.';
+
+--
+-- Name: register_read_model(regclass); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.register_read_model(target regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  table_name constant text := (select c.relname from pg_class c where c.oid = target);
+  twin       constant text := format('eventsourcing_rebuild.%I', table_name);
+begin
+  -- its name would be another session's, or nobody's, when it is looked up
+  if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
+    raise exception 'temporary table % cannot be a read model', table_name;
+  end if;
+  if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
+    raise exception 'a read model named % is registered already, as %', table_name,
+      (select m.live_table from eventsourcing.read_models m where m.name = table_name)
+      using hint = 'read models need names of their own, whatever schema they are in';
+  end if;
+  perform eventsourcing.protect_tenant_table(target);
+  execute format('grant select, insert, update, delete on %s to eventsourcing_tenant', target);
+  execute format('drop table if exists %s', twin);
+  execute format('create table %s (like %s including all)', twin, target);
+  perform eventsourcing.protect_tenant_table(twin::regclass);
+  execute format('grant select, insert, update, delete on %s to eventsourcing_tenant', twin);
+  execute format('comment on table %s is %L', twin, 'Twin of ' || target::text || ', filled during a rebuild.');
+  delete from eventsourcing.read_models m where m.name = table_name;
+  insert into eventsourcing.read_models (name, live_table) values (table_name, target::text);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.register_read_model(target regclass) OWNER TO postgres;
+
+--
+-- Name: FUNCTION register_read_model(target regclass); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.register_read_model(target regclass) IS 'Protects a read model and makes its twin for rebuilds.';
+
+--
+-- Name: remove_dead_letter(uuid, text, integer, bigint, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.remove_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  if p_reason is not null then
+    insert into eventsourcing.discarded_dead_letters
+      (tenant_id, projection, version, position, event_id, error, attempts, failed_at, discarded_at, reason)
+    select d.tenant_id, d.projection, d.version, d.position, d.event_id, d.error, d.attempts, d.failed_at,
+      clock_timestamp(), p_reason
+    from eventsourcing.dead_letters d
+    where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and not d.rebuild
+      and d.position = p_position;
+  end if;
+  delete from eventsourcing.dead_letters d
+  where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and not d.rebuild
+    and d.position = p_position;
+  return found;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.remove_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION remove_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.remove_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text) IS 'Removes a dead letter that was replayed or discarded.';
+
+--
+-- Name: remove_snapshot(uuid, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  delete from eventsourcing.snapshots s
+  where s.tenant_id = p_tenant and s.aggregate_type = p_aggregate_type and s.aggregate_id = p_aggregate_id;
+  return found;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) IS 'Forgets the snapshot of a stream of the tenant.';
+
+--
+-- Name: require_cross_tenant_access(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  if not exists (select from eventsourcing.cross_tenant_accesses a where a.access_id = p_access) then
+    raise exception 'no recorded cross-tenant access %', p_access using errcode = 'ES004';
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION require_cross_tenant_access(p_access uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) IS 'Refuses a cross-tenant access that is not on record.';
+
+--
+-- Name: resume_projection(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.resume_projection(p_tenant uuid, p_projection text, p_version integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  update eventsourcing.projections p
+  set parked = false, attempts = 0, retry_at = null
+  where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.parked;
+  return found;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.resume_projection(p_tenant uuid, p_projection text, p_version integer) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION resume_projection(p_tenant uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.resume_projection(p_tenant uuid, p_projection text, p_version integer) IS 'Lets a parked projection try again.';
+
+--
+-- Name: save_snapshot(uuid, text, text, integer, bigint, uuid, timestamp with time zone, integer, text, text, text, integer, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  insert into eventsourcing.snapshots as s (
+    tenant_id, aggregate_type, aggregate_id, version, position, event_id, recorded_at, state_version, fingerprint,
+    checksum, state, taken_at
+  )
+  values (
+    p_tenant, p_aggregate_type, p_aggregate_id, p_version, p_position, p_event_id, p_recorded_at, p_state_version,
+    p_fingerprint, p_checksum, p_state, date_trunc('milliseconds', clock_timestamp())
+  )
+  on conflict (tenant_id, aggregate_type, aggregate_id) do update
+  set version = excluded.version, position = excluded.position, event_id = excluded.event_id,
+    recorded_at = excluded.recorded_at, state_version = excluded.state_version, fingerprint = excluded.fingerprint,
+    checksum = excluded.checksum, state = excluded.state, taken_at = excluded.taken_at
+  where s.version <= excluded.version or s.version = p_useless_version and s.checksum = p_useless_checksum;
+  return found;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text) IS 'Keeps a snapshot of a stream of the tenant, unless there is a newer one.';
+
+--
+-- Name: schema_version(); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.schema_version() RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$select 1$$;
+
+ALTER FUNCTION eventsourcing.schema_version() OWNER TO postgres;
+
+--
+-- Name: FUNCTION schema_version(); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.schema_version() IS 'Number of the schema.';
+
+--
+-- Name: set_tenant_status(uuid, uuid, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  former text;
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  select t.status into former from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
+  update eventsourcing.tenants t set status = p_status where t.tenant_id = p_tenant and t.status <> p_status;
+  return former;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION set_tenant_status(p_access uuid, p_tenant uuid, p_status text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text) IS 'Suspends or resumes a tenant, in order with its appends.';
+
+--
+-- Name: start_hash_chain(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.start_hash_chain(p_tenant uuid) RETURNS double precision
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  chained bigint;
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  chained := (select t.chained_from from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update);
+  if chained is null then
+    -- a statement of its own, which sees what the previous holder of the lock has committed
+    update eventsourcing.tenants t
+    set chained_from = coalesce(
+      (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0) + 1
+    where t.tenant_id = p_tenant and t.chained_from is null
+    returning t.chained_from into chained;
+  end if;
+  return chained;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.start_hash_chain(p_tenant uuid) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION start_hash_chain(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.start_hash_chain(p_tenant uuid) IS 'Starts the hash chain of the tenant; returns its first position.';
+
+--
+-- Name: start_rebuild(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.start_rebuild(p_tenant uuid, p_projection text, p_version integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  insert into eventsourcing.projections (tenant_id, projection, version, rebuild, head)
+  values (p_tenant, p_projection, p_version, true, coalesce(
+    (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0))
+  on conflict (tenant_id, projection, version, rebuild) do update
+    set position = 0, head = excluded.head, parked = false, attempts = 0, failed_position = null, error = null,
+      retry_at = null;
+  delete from eventsourcing.dead_letters d
+  where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.rebuild;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.start_rebuild(p_tenant uuid, p_projection text, p_version integer) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION start_rebuild(p_tenant uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.start_rebuild(p_tenant uuid, p_projection text, p_version integer) IS 'Starts a rebuild of a projection for the tenant, beside the live read model.';
+
+--
+-- Name: stream_version(uuid, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.stream_version(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  return coalesce((
+    select e.version from eventsourcing.events e
+    where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
+    order by e.version desc limit 1
+  ), 0);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.stream_version(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION stream_version(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.stream_version(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) IS 'The version of a stream of the tenant; 0 if it has no events.';
+
+--
+-- Name: switch_rebuild(uuid, text, integer, text[], bigint); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+declare
+  read_model pg_catalog.text;
+  live       pg_catalog.regclass; -- not text: whatever is in the table, what is executed is the quoted name of a relation
+  twin       pg_catalog.text;
+  columns    pg_catalog.text;
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  foreach read_model in array p_tables loop
+    live := (select m.live_table::pg_catalog.regclass from eventsourcing.read_models m where m.name operator(pg_catalog.=) read_model);
+    if live is null then
+      raise exception 'no read model named % is registered', read_model
+        using hint = 'call eventsourcing.register_read_model for it as its owner';
+    end if;
+    twin := pg_catalog.format('eventsourcing_rebuild.%I', read_model);
+    execute pg_catalog.format('delete from %s where tenant_id operator(pg_catalog.=) $1', live) using p_tenant;
+    columns := (
+      select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' order by a.attnum)
+      from pg_catalog.pg_attribute a
+      where a.attrelid operator(pg_catalog.=) live and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
+        and a.attgenerated operator(pg_catalog.=) '' and a.attidentity operator(pg_catalog.=) '');
+    execute pg_catalog.format('insert into %s (%s) select %2$s from %s where tenant_id operator(pg_catalog.=) $1', live, columns, twin)
+      using p_tenant;
+    execute pg_catalog.format('delete from %s where tenant_id operator(pg_catalog.=) $1', twin) using p_tenant;
+  end loop;
+  perform eventsourcing.finish_rebuild(p_tenant, p_projection, p_version, p_position);
+end
+$_$;
+
+ALTER FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint) OWNER TO postgres;
+
+--
+-- Name: FUNCTION switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint) IS 'Puts the rebuilt rows in the place of the live ones.';
+
+--
+-- Name: tenant_placement(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.tenant_placement(p_tenant uuid) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  return (select d.placement from eventsourcing.tenant_directory d where d.tenant_id = p_tenant);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.tenant_placement(p_tenant uuid) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION tenant_placement(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.tenant_placement(p_tenant uuid) IS 'Which database the tenant is in.';
+
+--
+-- Name: tenant_status(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.tenant_status(p_tenant uuid) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  return (select t.status from eventsourcing.tenants t where t.tenant_id = p_tenant);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.tenant_status(p_tenant uuid) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION tenant_status(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) IS 'active, suspended, or NULL for an unknown tenant.';
+
+--
+-- Name: usage(uuid, timestamp with time zone, timestamp with time zone, uuid, timestamp with time zone, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer) RETURNS TABLE(tenant_id uuid, day timestamp with time zone, events double precision, bytes double precision, streams double precision, new_streams double precision, more boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+  v_tenant    uuid;
+  v_head      bigint;
+  v_head_time timestamptz;
+  v_first     bigint;
+  v_next      bigint;
+  v_time      timestamptz;
+  found_days  integer := 0;
+  read_events bigint := 0;
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  for v_tenant in
+    select t.tenant_id from eventsourcing.tenants t
+    where t.tenant_id >= coalesce(p_after_tenant, '00000000-0000-0000-0000-000000000000')
+    order by t.tenant_id
+  loop
+    v_time := p_from;
+    if v_tenant = p_after_tenant then
+      v_time := greatest(v_time, p_after_day + interval '24 hours');
+    end if;
+    v_head := null;
+    select e.position, e.recorded_at into v_head, v_head_time from eventsourcing.events e
+    where e.tenant_id = v_tenant order by e.position desc limit 1;
+    continue when v_head is null or v_head_time < v_time;
+    v_first := eventsourcing.usage_position(v_tenant, v_head, v_time);
+    while v_first <= v_head loop
+      v_time := (
+        select e.recorded_at from eventsourcing.events e where e.tenant_id = v_tenant and e.position = v_first);
+      exit when v_time >= p_before;
+      -- the day before this one is returned now that it is known whether it is the last
+      if found_days > 0 then
+        more := found_days >= p_limit or read_events >= 250000;
+        return next;
+        if more then
+          return;
+        end if;
+      end if;
+      tenant_id := v_tenant;
+      day := date_trunc('day', v_time, 'UTC');
+      v_next := eventsourcing.usage_position(v_tenant, v_head, least(day + interval '24 hours', p_before));
+      -- positions have no gaps
+      events := v_next - v_first;
+      select sum(e.bytes), count(distinct (e.aggregate_type, e.aggregate_id)), count(*) filter (where e.version = 1)
+      into bytes, streams, new_streams
+      from eventsourcing.events e where e.tenant_id = v_tenant and e.position between v_first and v_next - 1;
+      found_days := found_days + 1;
+      read_events := read_events + v_next - v_first;
+      v_first := v_next;
+    end loop;
+  end loop;
+  if found_days > 0 then
+    more := false;
+    return next;
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer) IS 'One page of what tenants recorded, by tenant and day.';
+
+--
+-- Name: usage_position(uuid, bigint, timestamp with time zone); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.usage_position(p_tenant uuid, p_head bigint, p_time timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  low    bigint := 1;
+  high   bigint := p_head + 1;
+  middle bigint;
+begin
+  while low < high loop
+    middle := (low + high) / 2;
+    if (select e.recorded_at from eventsourcing.events e where e.tenant_id = p_tenant and e.position = middle) >= p_time then
+      high := middle;
+    else
+      low := middle + 1;
+    end if;
+  end loop;
+  return low;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.usage_position(p_tenant uuid, p_head bigint, p_time timestamp with time zone) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION usage_position(p_tenant uuid, p_head bigint, p_time timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.usage_position(p_tenant uuid, p_head bigint, p_time timestamp with time zone) IS 'First position of a tenant''s log recorded at or after a time.';
+
+--
+-- Name: command_keys; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.command_keys (
+    tenant_id uuid NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    fingerprint text NOT NULL,
+    aggregate_type text NOT NULL,
+    aggregate_id text NOT NULL,
+    version integer NOT NULL,
+    "position" bigint NOT NULL,
+    events integer NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY eventsourcing.command_keys FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.command_keys OWNER TO postgres;
+
+--
+-- Name: TABLE command_keys; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.command_keys IS 'Commands that were carried out under a key, and their outcomes: the stream''s version and the log''s head afterwards, and how many events there were.';
+
+--
+-- Name: COLUMN command_keys.fingerprint; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.command_keys.fingerprint IS 'Tells the command from others.';
+
+--
+-- Name: COLUMN command_keys.expires_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.command_keys.expires_at IS 'From then on the key is as one that was never used.';
+
+--
+-- Name: dead_letters; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.dead_letters (
+    tenant_id uuid NOT NULL,
+    projection text NOT NULL COLLATE pg_catalog."C",
+    version integer NOT NULL,
+    rebuild boolean NOT NULL,
+    "position" bigint NOT NULL,
+    event_id uuid NOT NULL,
+    error text NOT NULL,
+    attempts integer NOT NULL,
+    failed_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY eventsourcing.dead_letters FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.dead_letters OWNER TO postgres;
+
+--
+-- Name: TABLE dead_letters; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.dead_letters IS 'Events that a projection gave up on and went past. The event itself is in the log.';
+
+--
+-- Name: COLUMN dead_letters.rebuild; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.dead_letters.rebuild IS 'Whether a rebuild gave up on it: it counts once the rebuild has taken the place of the live read model.';
+
+--
+-- Name: discarded_dead_letters; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.discarded_dead_letters (
+    tenant_id uuid NOT NULL,
+    projection text NOT NULL COLLATE pg_catalog."C",
+    version integer NOT NULL,
+    "position" bigint NOT NULL,
+    event_id uuid NOT NULL,
+    error text NOT NULL,
+    attempts integer NOT NULL,
+    failed_at timestamp with time zone NOT NULL,
+    discarded_at timestamp with time zone NOT NULL,
+    reason text NOT NULL,
+    CONSTRAINT discarded_dead_letters_reason_check CHECK ((reason <> ''::text))
+);
+
+ALTER TABLE ONLY eventsourcing.discarded_dead_letters FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.discarded_dead_letters OWNER TO postgres;
+
+--
+-- Name: TABLE discarded_dead_letters; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.discarded_dead_letters IS 'Dead letters that somebody discarded, and why.';
+
+--
+-- Name: event_tags; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.event_tags (
+    tenant_id uuid NOT NULL,
+    tag text NOT NULL COLLATE pg_catalog."C",
+    "position" bigint NOT NULL,
+    event_type text NOT NULL COLLATE pg_catalog."C"
+);
+
+ALTER TABLE ONLY eventsourcing.event_tags FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.event_tags OWNER TO postgres;
+
+--
+-- Name: TABLE event_tags; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.event_tags IS 'Where the events with a tag are. Written with the event, and never changed.';
+
+--
+-- Name: events; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.events (
+    tenant_id uuid NOT NULL,
+    "position" bigint NOT NULL,
+    aggregate_type text NOT NULL COLLATE pg_catalog."C",
+    aggregate_id text NOT NULL COLLATE pg_catalog."C",
+    version integer NOT NULL,
+    event_id uuid NOT NULL,
+    event_type text NOT NULL COLLATE pg_catalog."C",
+    schema_version integer NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    actor text,
+    correlation_id text NOT NULL,
+    causation_id text,
+    metadata json NOT NULL,
+    payload json NOT NULL,
+    bytes integer NOT NULL,
+    tags text[],
+    hash bytea,
+    CONSTRAINT events_position_check CHECK (("position" > 0)),
+    CONSTRAINT events_version_check CHECK ((version > 0))
+);
+
+ALTER TABLE ONLY eventsourcing.events FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.events OWNER TO postgres;
+
+--
+-- Name: TABLE events; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.events IS 'Append-only. position is 1..n without gaps per tenant, version 1..n per stream.';
+
+--
+-- Name: COLUMN events.recorded_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.events.recorded_at IS 'Milliseconds; never goes back within a tenant, whatever the clock does.';
+
+--
+-- Name: COLUMN events.payload; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.events.payload IS 'json, not jsonb: the text comes back exactly as it was written (key order, numbers).';
+
+--
+-- Name: COLUMN events.bytes; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.events.bytes IS 'UTF-8 bytes of payload and metadata, for page sizes and billing.';
+
+--
+-- Name: COLUMN events.tags; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.events.tags IS 'What the event is about, sorted, each once; NULL: nothing.';
+
+--
+-- Name: COLUMN events.hash; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.events.hash IS 'SHA-256 over the event and the hash before it, see event_hash; NULL where the log carries none.';
+
+--
+-- Name: placements; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.placements (
+    placement text NOT NULL COLLATE pg_catalog."C",
+    here boolean DEFAULT false NOT NULL,
+    dedicated boolean DEFAULT false NOT NULL,
+    CONSTRAINT placements_placement_check CHECK ((placement <> ''::text))
+);
+
+ALTER TABLE ONLY eventsourcing.placements FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.placements OWNER TO postgres;
+
+--
+-- Name: TABLE placements; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.placements IS 'Databases that tenants can be placed in, in the database that has the directory; in every database, its own name.';
+
+--
+-- Name: COLUMN placements.here; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.placements.here IS 'Whether it is this database: a store that was sent here by mistake finds out.';
+
+--
+-- Name: COLUMN placements.dedicated; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.placements.dedicated IS 'Whether this database takes the tenants alone that its owner admitted (admit_tenant).';
+
+--
+-- Name: projection_versions; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.projection_versions (
+    projection text NOT NULL COLLATE pg_catalog."C",
+    version integer NOT NULL
+);
+
+ALTER TABLE ONLY eventsourcing.projection_versions FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.projection_versions OWNER TO postgres;
+
+--
+-- Name: TABLE projection_versions; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.projection_versions IS 'Projections that are run. Of the application, not of a tenant: names only.';
+
+--
+-- Name: projections; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.projections (
+    tenant_id uuid NOT NULL,
+    projection text NOT NULL COLLATE pg_catalog."C",
+    version integer NOT NULL,
+    rebuild boolean NOT NULL,
+    "position" bigint DEFAULT 0 NOT NULL,
+    head bigint DEFAULT 0 NOT NULL,
+    parked boolean DEFAULT false NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    failed_position bigint,
+    error text,
+    retry_at timestamp with time zone,
+    served_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY eventsourcing.projections FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.projections OWNER TO postgres;
+
+--
+-- Name: TABLE projections; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.projections IS 'Progress of each projection with each tenant. A worker locks the row while it works on it.';
+
+--
+-- Name: COLUMN projections.rebuild; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.rebuild IS 'Whether this is the progress of a rebuild beside the live read model.';
+
+--
+-- Name: COLUMN projections."position"; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections."position" IS 'The last position that is in the read model.';
+
+--
+-- Name: COLUMN projections.head; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.head IS 'A position the log is known to have reached: a hint that there is work.';
+
+--
+-- Name: COLUMN projections.parked; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.parked IS 'Stopped by a failure until somebody resumes it.';
+
+--
+-- Name: COLUMN projections.error; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.error IS 'What failed, without any payload.';
+
+--
+-- Name: COLUMN projections.retry_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.retry_at IS 'Tried again from then on, or at once where served_at is later than now: the clock has gone back.';
+
+--
+-- Name: COLUMN projections.served_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.served_at IS 'The last time that a worker recorded progress or a failure.';
+
+--
+-- Name: read_models; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.read_models (
+    name text NOT NULL COLLATE pg_catalog."C",
+    live_table text NOT NULL
+);
+
+ALTER TABLE ONLY eventsourcing.read_models FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.read_models OWNER TO postgres;
+
+--
+-- Name: TABLE read_models; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.read_models IS 'Tables registered with register_read_model. Of the application, not of a tenant.';
+
+--
+-- Name: schema_files; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.schema_files (
+    path text NOT NULL COLLATE pg_catalog."C",
+    sha256 text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE eventsourcing.schema_files OWNER TO postgres;
+
+--
+-- Name: TABLE schema_files; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.schema_files IS 'Files of migrations/ that PgMigrator has applied, and the SHA-256 of their text.';
+
+--
+-- Name: snapshots; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.snapshots (
+    tenant_id uuid NOT NULL,
+    aggregate_type text NOT NULL COLLATE pg_catalog."C",
+    aggregate_id text NOT NULL COLLATE pg_catalog."C",
+    version integer NOT NULL,
+    "position" bigint NOT NULL,
+    event_id uuid NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    state_version integer NOT NULL,
+    fingerprint text NOT NULL,
+    checksum text NOT NULL,
+    state text NOT NULL,
+    taken_at timestamp with time zone NOT NULL,
+    CONSTRAINT snapshots_position_check CHECK (("position" > 0)),
+    CONSTRAINT snapshots_version_check CHECK ((version > 0))
+);
+
+ALTER TABLE ONLY eventsourcing.snapshots FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.snapshots OWNER TO postgres;
+
+--
+-- Name: TABLE snapshots; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.snapshots IS 'The newest snapshot of a stream. Whoever reads one checks it, and folds the events if it is of no use.';
+
+--
+-- Name: COLUMN snapshots.version; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.snapshots.version IS 'The events of the stream up to this version are in the state.';
+
+--
+-- Name: COLUMN snapshots."position"; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.snapshots."position" IS 'Of the event with that version, as event_id and recorded_at are.';
+
+--
+-- Name: COLUMN snapshots.state_version; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.snapshots.state_version IS 'The version that the aggregate gives its state.';
+
+--
+-- Name: COLUMN snapshots.fingerprint; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.snapshots.fingerprint IS 'Tells what the state depends on besides its events.';
+
+--
+-- Name: COLUMN snapshots.checksum; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.snapshots.checksum IS 'SHA-256 over the key, the other columns and the state.';
+
+--
+-- Name: COLUMN snapshots.state; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.snapshots.state IS 'JSON as it was written.';
+
+--
+-- Name: tenant_directory; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.tenant_directory (
+    tenant_id uuid NOT NULL,
+    placement text NOT NULL COLLATE pg_catalog."C"
+);
+
+ALTER TABLE ONLY eventsourcing.tenant_directory FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.tenant_directory OWNER TO postgres;
+
+--
+-- Name: TABLE tenant_directory; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.tenant_directory IS 'Which tenant is in which database.';
+
+--
+-- Name: tenants; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.tenants (
+    tenant_id uuid NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT date_trunc('milliseconds'::text, clock_timestamp()) NOT NULL,
+    lockable boolean DEFAULT true NOT NULL,
+    chained_from bigint,
+    CONSTRAINT tenants_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text])))
+);
+
+ALTER TABLE ONLY eventsourcing.tenants FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.tenants OWNER TO postgres;
+
+--
+-- Name: TABLE tenants; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.tenants IS 'Every tenant that has a log. Appends lock the row of their tenant, so the row orders them.';
+
+--
+-- Name: COLUMN tenants.lockable; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.tenants.lockable IS 'Never read or written. PostgreSQL lets a role lock a row only if it may update some column of it: this one is for that.';
+
+--
+-- Name: COLUMN tenants.chained_from; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.tenants.chained_from IS 'The first position of its log that carries a hash; NULL: none does.';
+
+--
+-- Name: command_keys command_keys_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.command_keys
+    ADD CONSTRAINT command_keys_pkey PRIMARY KEY (tenant_id, key);
+
+--
+-- Name: cross_tenant_accesses cross_tenant_accesses_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.cross_tenant_accesses
+    ADD CONSTRAINT cross_tenant_accesses_pkey PRIMARY KEY (access_id);
+
+--
+-- Name: dead_letters dead_letters_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.dead_letters
+    ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (tenant_id, projection, version, rebuild, "position");
+
+--
+-- Name: discarded_dead_letters discarded_dead_letters_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.discarded_dead_letters
+    ADD CONSTRAINT discarded_dead_letters_pkey PRIMARY KEY (tenant_id, projection, version, "position", discarded_at);
+
+--
+-- Name: event_tags event_tags_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.event_tags
+    ADD CONSTRAINT event_tags_pkey PRIMARY KEY (tenant_id, tag, "position");
+
+--
+-- Name: events events_event_id_key; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.events
+    ADD CONSTRAINT events_event_id_key UNIQUE (tenant_id, event_id);
+
+--
+-- Name: events events_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY (tenant_id, "position");
+
+--
+-- Name: events events_stream_key; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.events
+    ADD CONSTRAINT events_stream_key UNIQUE (tenant_id, aggregate_type, aggregate_id, version);
+
+--
+-- Name: placements placements_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.placements
+    ADD CONSTRAINT placements_pkey PRIMARY KEY (placement);
+
+--
+-- Name: projection_versions projection_versions_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.projection_versions
+    ADD CONSTRAINT projection_versions_pkey PRIMARY KEY (projection, version);
+
+--
+-- Name: projections projections_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.projections
+    ADD CONSTRAINT projections_pkey PRIMARY KEY (tenant_id, projection, version, rebuild);
+
+--
+-- Name: read_models read_models_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.read_models
+    ADD CONSTRAINT read_models_pkey PRIMARY KEY (name);
+
+--
+-- Name: schema_files schema_files_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.schema_files
+    ADD CONSTRAINT schema_files_pkey PRIMARY KEY (path);
+
+--
+-- Name: snapshots snapshots_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.snapshots
+    ADD CONSTRAINT snapshots_pkey PRIMARY KEY (tenant_id, aggregate_type, aggregate_id);
+
+--
+-- Name: tenant_directory tenant_directory_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.tenant_directory
+    ADD CONSTRAINT tenant_directory_pkey PRIMARY KEY (tenant_id);
+
+--
+-- Name: tenants tenants_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.tenants
+    ADD CONSTRAINT tenants_pkey PRIMARY KEY (tenant_id);
+
+--
+-- Name: command_keys_expiry; Type: INDEX; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE INDEX command_keys_expiry ON eventsourcing.command_keys USING btree (tenant_id, expires_at);
+
+--
+-- Name: projections_due; Type: INDEX; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE INDEX projections_due ON eventsourcing.projections USING btree (projection, version, served_at) WHERE ((NOT parked) AND (("position" < head) OR rebuild));
+
+--
+-- Name: cross_tenant_accesses all_tenants_audit; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY all_tenants_audit ON eventsourcing.cross_tenant_accesses TO eventsourcing_all_tenants_owner USING (true) WITH CHECK (true);
+
+--
+-- Name: tenant_directory all_tenants_place; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY all_tenants_place ON eventsourcing.tenant_directory TO eventsourcing_all_tenants_owner USING (true) WITH CHECK (true);
+
+--
+-- Name: events all_tenants_read; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY all_tenants_read ON eventsourcing.events FOR SELECT TO eventsourcing_all_tenants_owner USING (true);
+
+--
+-- Name: projections all_tenants_read; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY all_tenants_read ON eventsourcing.projections FOR SELECT TO eventsourcing_all_tenants_owner USING (true);
+
+--
+-- Name: tenants all_tenants_read; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY all_tenants_read ON eventsourcing.tenants FOR SELECT TO eventsourcing_all_tenants_owner USING (true);
+
+--
+-- Name: tenants all_tenants_status; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY all_tenants_status ON eventsourcing.tenants FOR UPDATE TO eventsourcing_all_tenants_owner USING (true);
+
+--
+-- Name: placements anyone_reads; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY anyone_reads ON eventsourcing.placements FOR SELECT USING (true);
+
+--
+-- Name: read_models anyone_reads; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY anyone_reads ON eventsourcing.read_models FOR SELECT USING (true);
+
+--
+-- Name: command_keys; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.command_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: cross_tenant_accesses; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.cross_tenant_accesses ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: dead_letters; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.dead_letters ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: discarded_dead_letters; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.discarded_dead_letters ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_tags; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.event_tags ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: events; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: placements owner_registers; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY owner_registers ON eventsourcing.placements TO postgres USING (true) WITH CHECK (true);
+
+--
+-- Name: read_models owner_registers; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY owner_registers ON eventsourcing.read_models TO postgres USING (true) WITH CHECK (true);
+
+--
+-- Name: placements; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.placements ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: projection_versions; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.projection_versions ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: projections; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.projections ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: read_models; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.read_models ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: events runner_heads; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY runner_heads ON eventsourcing.events FOR SELECT TO eventsourcing_runner_owner USING (true);
+
+--
+-- Name: tenants runner_heads; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY runner_heads ON eventsourcing.tenants FOR SELECT TO eventsourcing_runner_owner USING (true);
+
+--
+-- Name: projection_versions runner_work; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY runner_work ON eventsourcing.projection_versions TO eventsourcing_runner_owner USING (true) WITH CHECK (true);
+
+--
+-- Name: projections runner_work; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY runner_work ON eventsourcing.projections TO eventsourcing_runner_owner USING (true) WITH CHECK (true);
+
+--
+-- Name: snapshots; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.snapshots ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: command_keys tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.command_keys TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: dead_letters tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.dead_letters TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: discarded_dead_letters tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.discarded_dead_letters TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: event_tags tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.event_tags TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: events tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.events TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: projections tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.projections TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: snapshots tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.snapshots TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: tenant_directory tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.tenant_directory TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: tenants tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.tenants TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: tenant_directory; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.tenant_directory ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: command_keys tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.command_keys AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: dead_letters tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.dead_letters AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: discarded_dead_letters tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.discarded_dead_letters AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: event_tags tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.event_tags AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: events tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.events AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: projections tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.projections AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: snapshots tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.snapshots AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: tenant_directory tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.tenant_directory AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: tenants tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.tenants AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: tenants; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.tenants ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: SCHEMA eventsourcing; Type: ACL; Schema: -; Owner: postgres
+--
+
+GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_tenant;
+GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_runner;
+GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_all_tenants;
+GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_runner_owner;
+GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: SCHEMA eventsourcing_rebuild; Type: ACL; Schema: -; Owner: postgres
+--
+
+GRANT USAGE ON SCHEMA eventsourcing_rebuild TO eventsourcing_tenant;
+GRANT USAGE ON SCHEMA eventsourcing_rebuild TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION add_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text, p_attempts integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.add_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text, p_attempts integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.add_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text, p_attempts integer) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION add_placement(p_placement text); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.add_placement(p_placement text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION admit_tenant(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.admit_tenant(p_tenant uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION advance_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.advance_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.advance_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION announce(p_tenants uuid[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.announce(p_tenants uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.announce(p_tenants uuid[]) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.announce(p_tenants uuid[]) TO eventsourcing_tenant;
+
+--
+-- Name: PROCEDURE announce_alone(IN p_tenants uuid[], OUT held text[]); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON PROCEDURE eventsourcing.announce_alone(IN p_tenants uuid[], OUT held text[]) FROM PUBLIC;
+GRANT ALL ON PROCEDURE eventsourcing.announce_alone(IN p_tenants uuid[], OUT held text[]) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb) FROM PUBLIC;
+
+--
+-- Name: PROCEDURE append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON PROCEDURE eventsourcing.append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb) FROM PUBLIC;
+GRANT ALL ON PROCEDURE eventsourcing.append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: PROCEDURE append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON PROCEDURE eventsourcing.append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON PROCEDURE eventsourcing.append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION begin_across_tenants(p_tenant uuid, p_access uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.begin_across_tenants(p_tenant uuid, p_access uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.begin_across_tenants(p_tenant uuid, p_access uuid) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid) TO eventsourcing_runner;
+
+--
+-- Name: FUNCTION begin_tenant(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.begin_tenant(p_tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.begin_tenant(p_tenant uuid) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION bind_tenant(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) TO eventsourcing_all_tenants;
+GRANT ALL ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) TO eventsourcing_runner;
+GRANT ALL ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION claim_projection(p_projections text[], p_versions integer[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) TO eventsourcing_runner;
+
+--
+-- Name: FUNCTION clean_session(p_ending boolean); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.clean_session(p_ending boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.clean_session(p_ending boolean) TO eventsourcing_all_tenants;
+GRANT ALL ON FUNCTION eventsourcing.clean_session(p_ending boolean) TO eventsourcing_runner;
+GRANT ALL ON FUNCTION eventsourcing.clean_session(p_ending boolean) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION clear_rebuild(p_tenant uuid, p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[]) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION command_outcome(p_tenant uuid, p_key text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hash_chain_start(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.hash_chain_start(p_tenant uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION isolation_problems(); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.isolation_problems() FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.isolation_problems() TO eventsourcing_all_tenants;
+GRANT ALL ON FUNCTION eventsourcing.isolation_problems() TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION keys_without_tenant(p_tables oid[]); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) TO eventsourcing_all_tenants;
+GRANT ALL ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) TO eventsourcing_tenant;
+
+--
+-- Name: TABLE cross_tenant_accesses; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE eventsourcing.cross_tenant_accesses TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION list_cross_tenant_accesses(p_access uuid, p_before uuid, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.list_cross_tenant_accesses(p_access uuid, p_before uuid, p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.list_cross_tenant_accesses(p_access uuid, p_before uuid, p_limit integer) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.list_cross_tenant_accesses(p_access uuid, p_before uuid, p_limit integer) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION list_dead_letters(p_tenant uuid, p_projection text, p_version integer, p_after bigint, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.list_dead_letters(p_tenant uuid, p_projection text, p_version integer, p_after bigint, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.list_dead_letters(p_tenant uuid, p_projection text, p_version integer, p_after bigint, p_limit integer) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION list_placements(); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.list_placements() FROM PUBLIC;
+
+--
+-- Name: FUNCTION list_tenants(p_access uuid, p_after uuid, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION load_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.load_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION load_streams(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_from integer[], p_to integer[], p_limits integer[], p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.load_streams(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_from integer[], p_to integer[], p_limits integer[], p_max_bytes bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION lock_live_projection(p_tenant uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.lock_live_projection(p_tenant uuid, p_projection text, p_version integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.lock_live_projection(p_tenant uuid, p_projection text, p_version integer) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION log_head(p_tenant uuid, p_at bigint, OUT "position" double precision, OUT event_id text, OUT event_id_at text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.log_head(p_tenant uuid, p_at bigint, OUT "position" double precision, OUT event_id text, OUT event_id_at text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION name_database(p_placement text, p_dedicated boolean); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.name_database(p_placement text, p_dedicated boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION open_table(target regclass, policy text, command text, grantee text); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.open_table(target regclass, policy text, command text, grantee text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_tenant(p_access uuid, p_tenant uuid, p_placement text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION position_at(p_tenant uuid, p_time timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION projection_status(p_tenant uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION protect_tenant_table(target regclass); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.protect_tenant_table(target regclass) FROM PUBLIC;
+
+--
+-- Name: FUNCTION provision_tenant(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.provision_tenant(p_tenant uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION register_projection(p_projection text, p_version integer, p_from_now boolean); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean) TO eventsourcing_runner;
+
+--
+-- Name: FUNCTION register_read_model(target regclass); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.register_read_model(target regclass) FROM PUBLIC;
+
+--
+-- Name: FUNCTION remove_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.remove_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.remove_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_cross_tenant_access(p_access uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION resume_projection(p_tenant uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.resume_projection(p_tenant uuid, p_projection text, p_version integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION set_tenant_status(p_access uuid, p_tenant uuid, p_status text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION start_hash_chain(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.start_hash_chain(p_tenant uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION start_rebuild(p_tenant uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.start_rebuild(p_tenant uuid, p_projection text, p_version integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION stream_version(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.stream_version(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION tenant_placement(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.tenant_placement(p_tenant uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION tenant_status(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION usage_position(p_tenant uuid, p_head bigint, p_time timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.usage_position(p_tenant uuid, p_head bigint, p_time timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: TABLE command_keys; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE eventsourcing.command_keys TO eventsourcing_tenant;
+
+--
+-- Name: TABLE dead_letters; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT,INSERT,DELETE ON TABLE eventsourcing.dead_letters TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN dead_letters.rebuild; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(rebuild) ON TABLE eventsourcing.dead_letters TO eventsourcing_tenant;
+
+--
+-- Name: TABLE discarded_dead_letters; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE eventsourcing.discarded_dead_letters TO eventsourcing_tenant;
+
+--
+-- Name: TABLE event_tags; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE eventsourcing.event_tags TO eventsourcing_tenant;
+
+--
+-- Name: TABLE events; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE eventsourcing.events TO eventsourcing_tenant;
+GRANT SELECT ON TABLE eventsourcing.events TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: COLUMN events.tenant_id; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(tenant_id) ON TABLE eventsourcing.events TO eventsourcing_runner_owner;
+
+--
+-- Name: COLUMN events."position"; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT("position") ON TABLE eventsourcing.events TO eventsourcing_runner_owner;
+
+--
+-- Name: TABLE placements; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT ON TABLE eventsourcing.placements TO eventsourcing_tenant;
+GRANT SELECT ON TABLE eventsourcing.placements TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: TABLE projection_versions; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE eventsourcing.projection_versions TO eventsourcing_runner_owner;
+
+--
+-- Name: TABLE projections; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE eventsourcing.projections TO eventsourcing_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE eventsourcing.projections TO eventsourcing_runner_owner;
+GRANT SELECT ON TABLE eventsourcing.projections TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: TABLE read_models; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT ON TABLE eventsourcing.read_models TO eventsourcing_tenant;
+GRANT SELECT ON TABLE eventsourcing.read_models TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: TABLE snapshots; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE eventsourcing.snapshots TO eventsourcing_tenant;
+
+--
+-- Name: TABLE tenant_directory; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT ON TABLE eventsourcing.tenant_directory TO eventsourcing_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE eventsourcing.tenant_directory TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: TABLE tenants; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT ON TABLE eventsourcing.tenants TO eventsourcing_tenant;
+GRANT SELECT ON TABLE eventsourcing.tenants TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: COLUMN tenants.tenant_id; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE eventsourcing.tenants TO eventsourcing_tenant;
+GRANT SELECT(tenant_id) ON TABLE eventsourcing.tenants TO eventsourcing_runner_owner;
+
+--
+-- Name: COLUMN tenants.status; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(status) ON TABLE eventsourcing.tenants TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: COLUMN tenants.lockable; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(lockable) ON TABLE eventsourcing.tenants TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN tenants.chained_from; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(chained_from) ON TABLE eventsourcing.tenants TO eventsourcing_tenant;
+
+--
+-- PostgreSQL database dump complete
+--
+
