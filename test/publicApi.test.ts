@@ -105,10 +105,11 @@ describe("the public API", () => {
 
   it("of ./pg is this", () => {
     expect(describeEntry(pg)).toMatchInlineSnapshot(`
-      "PgCheck: IsolationImpaired SchemaOutdated isolation schema
+      "PgCheck: IsolationImpaired SchemaOutdated SettingsIncomplete isolation schema settings
       PgEmbedded: DataDirectoryInUse DataDirectoryUnusable PgliteNotInstalled PgliteStartFailed layer layerWith make | Options PgEmbeddedError
       PgInlineProjections: failures layer rebuild | Options
       PgMigrator: MigrationError applied files latest layer layerWith run runWith | File Options
+      PgServer: config deadlines layer | Options
       PgSilo: PgSilo PlacementMismatch admit layer migrateAll name | Database Migrated Options
       PgStorage: layer layerWith | Options PgStorageError
       PgTenant: Silence transaction

@@ -7,7 +7,10 @@ import { SqlClient, type SqlError } from "effect/sql"
 import { guarded } from "./deadlines.ts"
 import * as pgError from "./sqlErrors.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
+import { problemsOf, SettingsIncomplete } from "./settings.ts"
 import { lowestSchema, schemaNumber } from "./schemaNumber.ts"
+
+export { SettingsIncomplete } from "./settings.ts"
 
 /**
  * Raised when this version of the library and the schema of the database are too far apart. Nothing has been read or
@@ -95,3 +98,22 @@ export const isolation: Effect.Effect<void, IsolationImpaired | StorageUnavailab
     ).pipe(Effect.mapError(unavailable))
     if (problems.length > 0) return yield* new IsolationImpaired({ problems })
   }).pipe(patiently)
+
+/**
+ * Fails with `SettingsIncomplete` if a setting lets a program hang on a connection, or keeps the announcements of other
+ * processes from it: deadlines of the server, `keepAlive`, `multiplex`, and settings for a pooler such as PgBouncer.
+ *
+ * **When to use**
+ *
+ * When a program starts, or from an operator's tool. The store does not ask by itself. `PgServer.layer` has the settings.
+ *
+ * **Details**
+ *
+ * A pooler is found by its sessions. Behind one, as many connections as the client may have are opened for a moment, to
+ * see if all get to the server at once: programs that run meanwhile may wait up to 3 seconds.
+ */
+export const settings: Effect.Effect<void, SettingsIncomplete | StorageUnavailable, SqlClient.SqlClient> =
+  Effect.gen(function* () {
+    const problems = yield* Effect.mapError(problemsOf(yield* SqlClient.SqlClient), unavailable)
+    if (problems.length > 0) return yield* new SettingsIncomplete({ problems })
+  })

@@ -9,6 +9,7 @@ import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import type * as PgCheck from "./PgCheck.ts"
+import * as announcements from "./announcements.ts"
 import * as events from "./events.ts"
 import { perClient } from "./perClient.ts"
 import * as projections from "./projections.ts"
@@ -31,9 +32,10 @@ const storeOf = perClient(
           Context.add(SnapshotStorage, ofSnapshots)
         )
     ),
-  ({ announce = true, onImpairedIsolation = "refuse", provisionOnAppend = true, ...sizes }) =>
+  ({ announce = true, listen, onImpairedIsolation = "refuse", provisionOnAppend = true, ...sizes }) =>
     JSON.stringify([
       announce,
+      announcements.keyOf(listen),
       onImpairedIsolation,
       provisionOnAppend,
       sizes.pageBytes,

@@ -1,6 +1,6 @@
 /** How processes tell each other that logs have grown: hints, sent outside of appends and at most every few milliseconds. */
-import { PgClient } from "@effect/sql-pg"
-import { Clock, Context, Effect, Latch, PubSub, Schedule, type Scope, Stream } from "effect"
+import { PgClient, type PgConnection } from "@effect/sql-pg"
+import { Clock, Context, Effect, Latch, PubSub, Redacted, Schedule, type Scope, Stream } from "effect"
 import type { SqlClient } from "effect/sql"
 import * as listener from "./listener.ts"
 import { perClient } from "./perClient.ts"
@@ -27,7 +27,8 @@ interface Shared extends Pick<Announcements, "changes"> {
 const isPgClient = (sql: SqlClient.SqlClient): sql is PgClient.PgClient => PgClient.TypeId in sql
 
 const makeShared = Effect.fnUntraced(function* (
-  sql: SqlClient.SqlClient
+  sql: SqlClient.SqlClient,
+  over: PgConnection.Config | undefined
 ): Effect.fn.Return<Shared, never, Scope.Scope> {
   const changed = yield* PubSub.sliding<void>(1)
   const pending = new Set<TenantId>()
@@ -60,15 +61,31 @@ const makeShared = Effect.fnUntraced(function* (
   // One connection listens for all who listen in this process, from the first of them on.
   const scope = yield* Effect.scope
   // The embedded database has no second connection to listen on.
+  let deaf = false
   const listen =
     isPgClient(sql) && sql.config.stream === undefined
       ? listener
           .listen(
             sql,
             channel,
-            Effect.sync(() => PubSub.publishUnsafe(changed, undefined))
+            Effect.sync(() => {
+              deaf = false
+              PubSub.publishUnsafe(changed, undefined)
+            }),
+            over
           )
           .pipe(
+            // Once, until somebody listens again.
+            Effect.tapError((error) => {
+              const logged = deaf
+              deaf = true
+              return logged
+                ? Effect.void
+                : Effect.logWarning(
+                    "Nobody listens for appends of other processes; it is tried again",
+                    error.reason.message
+                  )
+            }),
             Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])),
             Effect.forkIn(scope)
           )
@@ -96,17 +113,29 @@ const makeShared = Effect.fnUntraced(function* (
   }
 })
 
-const sharedOf = perClient(makeShared, () => "announcements")
+/** Names a way to the server. */
+export const keyOf = (over: PgConnection.Config | undefined): string =>
+  JSON.stringify([
+    over?.host,
+    over?.port,
+    over?.path,
+    over?.database,
+    over?.username,
+    over?.url && Redacted.value(over.url)
+  ])
+
+const sharedOf = perClient(makeShared, keyOf)
 
 /**
- * The announcements of a store. All stores of a client have one sender and one listener; `toOthers` says whether this store
+ * The announcements of a store. All stores of a client that listen in the same way have one sender and one listener; `toOthers` says whether this store
  * announces to other processes as well.
  */
 export const make = (
   sql: SqlClient.SqlClient,
-  toOthers: boolean
+  toOthers: boolean,
+  over?: PgConnection.Config
 ): Effect.Effect<Announcements, never, Scope.Scope> =>
-  Effect.map(sharedOf(sql), ({ announce, changes }) => ({
+  Effect.map(sharedOf(sql, over), ({ announce, changes }) => ({
     announce: (tenants) => announce(tenants, toOthers),
     changes
   }))

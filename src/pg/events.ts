@@ -2,6 +2,7 @@
  * The driver for PostgreSQL, on any `PgClient`: every append and every page of a read is one round trip to a function
  * of `migrations/`, which binds the tenant and runs under row-level security.
  */
+import type { PgConnection } from "@effect/sql-pg"
 import { Context, Effect, type Scope } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { SqlClient, type SqlError } from "effect/sql"
@@ -42,6 +43,11 @@ export interface Options {
    * few milliseconds while there are any. Default: true. Without, they find what is new when they look by themselves.
    */
   readonly announce?: boolean | undefined
+  /**
+   * How the connection is made that listens for the announcements of other processes, where it differs from the client's:
+   * behind a pooler such as PgBouncer, whose connections hear nothing, the host and port of the server itself.
+   */
+  readonly listen?: PgConnection.Config | undefined
   /**
    * What to do at start-up if the isolation of tenants is impaired in the database: refuse to start, or log a warning.
    * Default: refuse.
@@ -114,7 +120,7 @@ export const make = (
       ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))
       : isolation
     const provision = options.provisionOnAppend ?? true
-    const announcements = yield* PgAnnouncements.make(sql, options.announce ?? true)
+    const announcements = yield* PgAnnouncements.make(sql, options.announce ?? true, options.listen)
     const pageBytes = BigInt(options.pageBytes ?? 4 << 20)
 
     /** The rows of a query; `Row` is what its columns decode to, by the types they have in `migrations/`. */

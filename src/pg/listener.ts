@@ -1,30 +1,38 @@
 /** Hearing notifications: on a connection beside the pool, which is asked now and then if it is still there. */
 import { type PgClient, PgConnection } from "@effect/sql-pg"
 import { Effect, Exit, Queue, Scope } from "effect"
-import type { SqlError } from "effect/sql"
+import type { SqlClient, SqlError } from "effect/sql"
 import { deadlineOf, within } from "./deadlines.ts"
 
 /** From one question to the next, in milliseconds, unless the deadline for silence is shorter. */
 const interval = 30_000
 
+/** Clients whose store listens elsewhere: their own way to the server may be through a pooler. */
+const elsewhere = new WeakSet<SqlClient.SqlClient>()
+
+/** Whether a store on the client listens on another way to the server. */
+export const listensElsewhere = (sql: SqlClient.SqlClient): boolean => elsewhere.has(sql)
+
 /**
  * Runs an effect for each notification on a channel, and once when it listens. Fails when the connection is lost, or does
- * not answer within the deadline for silence.
+ * not answer within the deadline for silence. The connection is one of the client's settings, and of those given over them.
  */
 export const listen = (
   sql: PgClient.PgClient,
   channel: string,
-  heard: Effect.Effect<void>
+  heard: Effect.Effect<void>,
+  over?: PgConnection.Config
 ): Effect.Effect<never, SqlError.SqlError> =>
   Effect.withFiber(({ context }) => {
     const millis = deadlineOf(context, sql)
+    if (over !== undefined) elsewhere.add(sql)
     return Effect.acquireUseRelease(
       Effect.sync(() => ({ connection: Scope.makeUnsafe(), listening: Scope.makeUnsafe() })),
       (scopes) =>
         Effect.gen(function* () {
           const connection = yield* within(
             millis,
-            Scope.provide(PgConnection.make({ ...sql.config, multiplex: false }), scopes.connection)
+            Scope.provide(PgConnection.make({ ...sql.config, ...over, multiplex: false }), scopes.connection)
           )
           const pinned = yield* Scope.provide(connection.pin, scopes.connection)
           const queue = yield* within(millis, Scope.provide(pinned.listen(channel), scopes.listening))
