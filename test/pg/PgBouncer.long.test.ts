@@ -93,7 +93,6 @@ const found = (words: ReadonlyArray<string>) =>
   )
 
 if (!installed) {
-  // oxlint-disable-next-line no-console -- whoever runs the tests has to know
   console.warn(
     "\n!!! The tests behind PgBouncer are SKIPPED: it is not installed (apt-get install pgbouncer, or set PGBOUNCER)\n"
   )
