@@ -7,7 +7,7 @@ import { root } from "./support/snippets.ts"
 const page = readFileSync(Path.join(root, "docs/architecture.md"), "utf8")
 
 describe("docs/architecture.md", () => {
-  it("names files that there are", () => {
+  it("names files that exist", () => {
     const files = [...page.matchAll(/`([\w/.]+\.(?:ts|sql|mjs))`/g)].map(([, file = ""]) => file)
     assert.isAbove(files.length, 20)
     assert.deepStrictEqual(

@@ -23,7 +23,7 @@ const complete: ReadonlyArray<Tagged> = columns.map((column) => ({
 }))
 
 describe("the table of isolation cases", () => {
-  it("has the 36 cases, each in a sentence of its own", () => {
+  it("has 36 cases, each with its own sentence", () => {
     assert.deepStrictEqual(
       cases.map(({ number }) => number),
       Array.from({ length: 36 }, (_, index) => index + 1)
@@ -31,7 +31,7 @@ describe("the table of isolation cases", () => {
     assert.strictEqual(new Set(cases.map(({ what }) => what)).size, 36)
   })
 
-  it("is in docs/isolation.md as the script has it, without a hole", () => {
+  it("is in docs/isolation.md as in the script, without gaps", () => {
     const rows = rowsOf(readFileSync(page, "utf8"))
     assert.deepStrictEqual(
       rows.map(([number, what]) => [number, what]),
@@ -51,7 +51,7 @@ describe("the table of isolation cases", () => {
     assert.deepStrictEqual(tableOf(complete).problems, [])
   })
 
-  it("finds holes, failures, cases that do not exist, and reasons that are none any more", () => {
+  it("finds gaps, failures, unknown cases, and reasons that no longer apply", () => {
     const [memory, ...others] = complete
     const wrong = (change: Partial<Tagged>) =>
       tableOf([...others, { ...(memory ?? assert.fail("no column")), ...change }]).problems

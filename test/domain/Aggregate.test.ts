@@ -18,7 +18,7 @@ describe("an aggregate", () => {
     })
   })
 
-  it("folds on from a given state, over any iterable, and changes neither the state nor its initial one", () => {
+  it("folds from a given state, over any iterable, and changes neither that state nor the initial one", () => {
     const from = Object.freeze({ status: "open", balance: 10 } as const)
     const events = function* () {
       yield deposited(1)
@@ -38,7 +38,7 @@ describe("an aggregate", () => {
     assert.deepStrictEqual(Counter.fold([opened(), deposited(2), deposited(3)]), { count: 5 })
   })
 
-  it("tells a state that is undefined or null from none", () => {
+  it("distinguishes a state that is undefined or null from a missing one", () => {
     const Flag = Aggregate.make(
       "Flag",
       { state: Schema.NullOr(Schema.String), initial: "initial", events: [Opened] },
@@ -49,7 +49,7 @@ describe("an aggregate", () => {
     assert.strictEqual(Flag.fold([], null), null)
   })
 
-  it("has UUIDs as ids unless it says otherwise; upper-case letters are folded", () => {
+  it("has UUIDs as ids by default, and folds upper-case letters", () => {
     const Counter = Aggregate.make("Counter", { state, initial: { count: 0 }, events: [] }, {})
     const decode = Schema.decodeUnknownResult(Counter.id)
     const id = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"
@@ -57,7 +57,7 @@ describe("an aggregate", () => {
     for (const wrong of ["", "1", `{${id}}`, `${id}\n`]) assert.isTrue(Result.isFailure(decode(wrong)))
   })
 
-  it("finds handlers by their own tag alone", () => {
+  it("finds handlers by their own tag only", () => {
     const Odd = Aggregate.make(
       "Odd",
       { state: Schema.String, initial: "", events: [Schema.TaggedStruct("constructor", {}), Opened] },
@@ -69,7 +69,7 @@ describe("an aggregate", () => {
     }
   })
 
-  it("takes instances of classes as events", () => {
+  it("accepts class instances as events", () => {
     assert.deepInclude(Account.events, Closed)
   })
 
@@ -85,7 +85,7 @@ describe("an aggregate", () => {
     assert.throws(() => Aggregate.make("Fine", { ...options, events: [Named] }, (s) => s), reason)
   })
 
-  it("cannot be made with two events of the same tag", () => {
+  it("refuses two events with the same tag", () => {
     const Again = Schema.TaggedStruct("Opened", { other: Schema.Int })
     assert.throws(
       () =>
@@ -98,7 +98,7 @@ describe("an aggregate", () => {
     )
   })
 
-  it("has an initial state that no fold can change in place, at any depth", () => {
+  it("freezes its initial state at every depth", () => {
     const lists = Schema.Struct({ lists: Schema.mutable(Schema.Array(Schema.String)) })
     const Pushing = Aggregate.make(
       "Pushing",
@@ -114,7 +114,7 @@ describe("an aggregate", () => {
     assert.deepStrictEqual(Pushing.initial, { lists: [] })
   })
 
-  it("cannot be made with a handler for a tag that none of its events has, nor with an event without one", () => {
+  it("refuses a handler without an event, and an event without a handler", () => {
     const options = { state, initial: { count: 0 }, events: [Opened] }
     const handle = (before: { readonly count: number }) => before
     const misspelt = { Opened: handle, Opend: handle }
@@ -129,7 +129,7 @@ describe("an aggregate", () => {
     )
   })
 
-  it("takes a name of 255 characters", () => {
+  it("accepts a name of 255 characters", () => {
     const name = "🎉".repeat(127) + "!"
     assert.strictEqual(Aggregate.make(name, { state, initial: { count: 0 }, events: [] }, {}).type, name)
   })

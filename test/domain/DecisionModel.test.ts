@@ -54,7 +54,7 @@ const log = [
 ]
 
 describe("a decision model", () => {
-  it("is the fold of the events that match its query, and of no others", () => {
+  it("folds only the events that match its query", () => {
     assert.deepStrictEqual(DecisionModel.fold(seatsOf("a"), log), { seats: 2, students: ["bob"] })
     assert.deepStrictEqual(DecisionModel.fold(seatsOf("b"), log), { seats: 3, students: ["ada"] })
     assert.deepStrictEqual(DecisionModel.fold(coursesOf("ada"), log), ["b"])
@@ -67,7 +67,7 @@ describe("a decision model", () => {
     assert.deepStrictEqual(DecisionModel.fold(model, log.slice(3), half), DecisionModel.fold(model, log))
   })
 
-  it("of several has the state of each, which sees its own events alone", () => {
+  it("of several has the state of each, which sees only its own events", () => {
     const model = enrolment("a", "ada")
     assert.deepStrictEqual(model.initial, { course: { seats: 0, students: [] }, student: [] })
     assert.deepStrictEqual(DecisionModel.fold(model, log), {
@@ -87,7 +87,7 @@ describe("a decision model", () => {
     assert.isFalse(log.some(model.query.matches))
   })
 
-  it("takes one function over all events, with what is known about each", () => {
+  it("accepts one function over all events, with their envelopes", () => {
     const places = DecisionModel.make(
       { query: EventQuery.of(Course, { tags: [ofStudent("ada")] }), initial: "" },
       (state, event, { aggregateId }) => `${state} ${event._tag} ${aggregateId}`
@@ -95,7 +95,7 @@ describe("a decision model", () => {
     assert.strictEqual(DecisionModel.fold(places, log), " Enrolled a Enrolled b Left a")
   })
 
-  it("cannot be made if a handler is missing that the types were told was there, nor with one for what it does not match", () => {
+  it("refuses a missing handler even past the types, and a handler without a matching event", () => {
     const query = EventQuery.of(Course, { tags: [ofCourse("a")] })
     const handlers = { Offered: () => 1 } as unknown as DecisionModel.Handlers<
       number,
@@ -107,14 +107,14 @@ describe("a decision model", () => {
     assert.throws(() => DecisionModel.make({ query: offers, initial: 0 }, other), 'a handler for "Enrolled"')
   })
 
-  it("keeps a name that is a word of JavaScript's own", () => {
+  it("keeps a name that JavaScript reserves", () => {
     const names = { constructor: seatsOf("a"), ["__proto__"]: coursesOf("ada") }
     const state = DecisionModel.fold(DecisionModel.combine(names), log)
     assert.deepStrictEqual(Object.keys(state).toSorted(), ["__proto__", "constructor"])
     assert.notProperty({}, "b")
   })
 
-  it.effect("has any state, also one that no schema describes", () =>
+  it.effect("may have a state that no schema describes", () =>
     Effect.gen(function* () {
       const Counted = Schema.TaggedStruct("Counted", {})
       const Counter = Aggregate.make(

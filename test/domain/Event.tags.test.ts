@@ -63,7 +63,7 @@ const refused = (tags: ReadonlyArray<string>) =>
   )
 
 it.layer(inMemory())("the tags of an event", (it) => {
-  it.effect("follow from its payload and the id of its aggregate, one function per event type", () =>
+  it.effect("are derived from its payload and the id of its aggregate, by one function per event type", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* tagsOf(Enrolment, [enrolled("c1"), Renamed.make({ name: "n" })]), [
         ["course:c1", "enrolment:e1", "student:s1"],
@@ -72,7 +72,7 @@ it.layer(inMemory())("the tags of an event", (it) => {
     })
   )
 
-  it.effect("follow from one function over all events as well", () =>
+  it.effect("are derived by one function over all events", () =>
     Effect.gen(function* () {
       const All = tagged(({ _tag }) => [_tag])
       assert.deepStrictEqual(yield* tagsOf(All, [enrolled("c1"), Renamed.make({ name: "n" })]), [
@@ -82,7 +82,7 @@ it.layer(inMemory())("the tags of an event", (it) => {
     })
   )
 
-  it.effect("are those its writer states beside, sorted and each once", () =>
+  it.effect("include those that its writer states, sorted and without duplicates", () =>
     Effect.gen(function* () {
       const Plain = Aggregate.make("Plain", parts, (count) => count)
       const tags = ["z", "course:c1", "a", "z"]
@@ -96,7 +96,7 @@ it.layer(inMemory())("the tags of an event", (it) => {
     })
   )
 
-  it.effect("are 32 at most, after each is counted once", () =>
+  it.effect("are at most 32, without duplicates", () =>
     Effect.gen(function* () {
       const tags = Array.from({ length: 32 }, (_, n) => `t${n}`)
       const [stored] = yield* tagsOf(

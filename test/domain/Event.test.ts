@@ -13,7 +13,7 @@ describe("an event id", () => {
       assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
   })
 
-  it("is taken in its canonical form alone", () => {
+  it("is accepted in canonical form only", () => {
     const decode = Schema.decodeUnknownResult(Event.EventId)
     const id = Event.generateId()
     assert.deepStrictEqual(decode(id), Result.succeed(id))
@@ -24,7 +24,7 @@ describe("an event id", () => {
 })
 
 describe("an event with options", () => {
-  it.effect("is stored with them, a plain payload with what is known anyway", () =>
+  it.effect("is stored with them, and a plain payload with defaults", () =>
     Effect.gen(function* () {
       const occurredAt = DateTime.makeUnsafe("2001-02-03T04:05:06.789Z")
       const eventId = Event.generateId()
@@ -68,7 +68,7 @@ describe("an event with options", () => {
     }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
-  it.effect("is the same as its payload to whoever folds or reads", () =>
+  it.effect("is folded and read like its payload", () =>
     Effect.gen(function* () {
       const store = yield* EventStore.EventStore
       const event = Event.make(opened(), {})

@@ -36,7 +36,7 @@ const ids = Effect.map(log, (events) => events.map(({ eventId }) => eventId))
 const seeded = EventContext.derivingIds(["test", "1"])
 
 describe("derived ids", () => {
-  it.effect("are the same for ever: what was appended once must be found again by every later version", () =>
+  it.effect("never change, because every later version must find earlier appends", () =>
     run(
       Effect.gen(function* () {
         yield* place("1", [placed(), placed()])
@@ -53,7 +53,7 @@ describe("derived ids", () => {
     )
   )
 
-  it.effect("are UUIDs in canonical form, of version 8, and differ wherever the seed or the place does", () =>
+  it.effect("are canonical UUIDs of version 8 that differ by seed and place", () =>
     run(
       Effect.gen(function* () {
         const places = Effect.gen(function* () {
@@ -81,7 +81,7 @@ describe("derived ids", () => {
     )
   )
 
-  it.effect("make a request with an idempotency key take effect once", () =>
+  it.effect("let a request with an idempotency key take effect once", () =>
     run(
       Effect.gen(function* () {
         const request = Effect.andThen(count("1"), count("1")).pipe(seeded)
@@ -94,7 +94,7 @@ describe("derived ids", () => {
     )
   )
 
-  it.effect("are refused for content that differs, and left alone where an event has its own", () =>
+  it.effect("are refused for different content, and not used for events with an id of their own", () =>
     run(
       Effect.gen(function* () {
         const own = Event.generateId()
@@ -115,7 +115,7 @@ describe("derived ids", () => {
     )
   )
 
-  it.effect("count a refused command, and not one that the store failed", () =>
+  it.effect("count a refused command, but not one that failed in the store", () =>
     run(
       Effect.gen(function* () {
         const repository = yield* Repository
@@ -139,7 +139,7 @@ describe("derived ids", () => {
     )
   )
 
-  it.effect("end with the effect, and where an event is handled", () =>
+  it.effect("end with the effect, and do not apply while an event is handled", () =>
     run(
       Effect.gen(function* () {
         yield* place("1").pipe(seeded)
@@ -157,7 +157,7 @@ describe("derived ids", () => {
     )
   )
 
-  it.effect("are those of each stream of an append to several", () =>
+  it.effect("are separate for each stream of an append to several", () =>
     run(
       Effect.gen(function* () {
         const store = yield* EventStore

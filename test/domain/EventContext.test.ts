@@ -33,7 +33,7 @@ const handled: Event.Envelope<unknown> = {
 }
 
 describe("the event context", () => {
-  it.effect("is empty by default: every append is a root of its own", () =>
+  it.effect("is empty by default, so every append starts a correlation of its own", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* EventContext.CurrentEventContext, {})
       const { events } = yield* append("1", [opened(), deposited(1), deposited(2)])
@@ -68,7 +68,7 @@ describe("the event context", () => {
     }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
-  it.effect("is added to the events; what is not given is inherited; the event's own options win", () =>
+  it.effect("is added to the events: missing fields are inherited, and the event's own options win", () =>
     Effect.gen(function* () {
       const inner = EventContext.provide({
         causationId: "command 5",
@@ -90,7 +90,7 @@ describe("the event context", () => {
     }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
-  it.effect("is inherited by fibers that are forked in it, also when they outlive it", () =>
+  it.effect("is inherited by forked fibers, also if they outlive it", () =>
     Effect.gen(function* () {
       const provided = EventContext.provide({ actor: "ada" })
       const [first, second, third] = yield* Effect.gen(function* () {
@@ -122,7 +122,7 @@ describe("the event context", () => {
     }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
-  it.effect("takes texts of 255 characters", () =>
+  it.effect("accepts texts of 255 characters", () =>
     Effect.gen(function* () {
       const text = "x".repeat(255)
       const context = { actor: text, correlationId: text, causationId: text }
@@ -132,7 +132,7 @@ describe("the event context", () => {
 })
 
 describe("while an event is being handled", () => {
-  it.effect("what is appended goes to its tenant, continues its correlation and names it as cause", () =>
+  it.effect("appends go to its tenant, continue its correlation and name it as their cause", () =>
     Effect.gen(function* () {
       const caused = yield* appendOne().pipe(EventContext.whileHandling(handled))
       assert.deepInclude(caused, {
@@ -147,7 +147,7 @@ describe("while an event is being handled", () => {
     }).pipe(Effect.provide(inMemory()))
   )
 
-  it.effect("nothing is left of the context around it, or of it afterwards", () =>
+  it.effect("the surrounding context does not apply, and is restored afterwards", () =>
     Effect.gen(function* () {
       const anonymous = { ...handled, actor: null }
       const { after, caused } = yield* Effect.gen(function* () {

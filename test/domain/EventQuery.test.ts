@@ -66,7 +66,7 @@ describe.each(backends)("a query on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("finds what any of several does, each event once", () =>
+    it.effect("combines several queries, and finds each event once", () =>
       Effect.gen(function* () {
         yield* history
         const query = EventQuery.or(
@@ -100,7 +100,7 @@ describe.each(backends)("a query on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("gives as many events as are asked for, though events of other aggregates look alike", () =>
+    it.effect("returns the requested number of events among similar events of other aggregates", () =>
       Effect.gen(function* () {
         yield* history
         const query = EventQuery.of(Course, { types: ["Enrolled"], tags: [ofStudent("ada")] })
@@ -184,7 +184,7 @@ describe.each(backends)("a query on $name", (backend) => {
         }).pipe(asNewTenant)
     )
 
-    it.effect("finds events by tags that their writer states", () =>
+    it.effect("finds events by tags stated by their writer", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         yield* store.append({
@@ -199,66 +199,64 @@ describe.each(backends)("a query on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect(
-      "finds events that were stored under a former name, and of a split one the part that was meant",
-      () =>
-        Effect.gen(function* () {
-          const V1 = Schema.TaggedStruct("Started", { by: Schema.String })
-          const Opened = Schema.TaggedStruct("Opened", {})
-          const Staffed = Schema.TaggedStruct("Staffed", { by: Schema.String })
-          const parts = { id: Schema.String, state: Schema.Null, initial: null } as const
-          const tags = () => ["t"]
-          const Before = Aggregate.make("Shop", { ...parts, events: [V1], tags }, (state) => state)
-          const After = Aggregate.make(
-            "Shop",
-            {
-              ...parts,
-              events: [Opened, Staffed],
-              tags,
-              upcasters: [
-                Upcaster.from(V1).into([Opened, Staffed], ({ by }) => [Opened.make({}), Staffed.make({ by })])
-              ]
-            },
-            (state) => state
-          )
-          const store = yield* EventStore.EventStore
-          yield* store.append({
-            aggregate: Before,
-            id: "1",
-            events: [{ _tag: "Started", by: "ada" }],
-            expectedVersion: 0
-          })
-          yield* store.append({
-            aggregate: After,
-            id: "1",
-            events: [Staffed.make({ by: "bob" })],
-            expectedVersion: 1
-          })
-          const query = EventQuery.of(After, { types: ["Staffed"], tags: ["t"] })
-          const read = yield* Stream.runCollect(store.readLog({ aggregates: [After], query }))
-          assert.deepStrictEqual(
-            read.map(({ payload, position }) => [position, payload._tag === "Staffed" && payload.by]),
-            [
-              [1, "ada"],
-              [2, "bob"]
+    it.effect("finds events stored under a former name, and the wanted part of a split one", () =>
+      Effect.gen(function* () {
+        const V1 = Schema.TaggedStruct("Started", { by: Schema.String })
+        const Opened = Schema.TaggedStruct("Opened", {})
+        const Staffed = Schema.TaggedStruct("Staffed", { by: Schema.String })
+        const parts = { id: Schema.String, state: Schema.Null, initial: null } as const
+        const tags = () => ["t"]
+        const Before = Aggregate.make("Shop", { ...parts, events: [V1], tags }, (state) => state)
+        const After = Aggregate.make(
+          "Shop",
+          {
+            ...parts,
+            events: [Opened, Staffed],
+            tags,
+            upcasters: [
+              Upcaster.from(V1).into([Opened, Staffed], ({ by }) => [Opened.make({}), Staffed.make({ by })])
             ]
-          )
-          const json = yield* Stream.runCollect(store.readLogJson({ query }))
-          assert.deepStrictEqual(
-            json.map(({ eventType }) => eventType),
-            ["Started", "Staffed"]
-          )
-          const failed = yield* store
-            .append({
-              aggregate: After,
-              id: "2",
-              events: [Opened.make({})],
-              expectedVersion: 0,
-              condition: { query }
-            })
-            .pipe(flipped)
-          assert.deepInclude(failed, { _tag: "AppendConditionFailed", position: 1 })
-        }).pipe(asNewTenant)
+          },
+          (state) => state
+        )
+        const store = yield* EventStore.EventStore
+        yield* store.append({
+          aggregate: Before,
+          id: "1",
+          events: [{ _tag: "Started", by: "ada" }],
+          expectedVersion: 0
+        })
+        yield* store.append({
+          aggregate: After,
+          id: "1",
+          events: [Staffed.make({ by: "bob" })],
+          expectedVersion: 1
+        })
+        const query = EventQuery.of(After, { types: ["Staffed"], tags: ["t"] })
+        const read = yield* Stream.runCollect(store.readLog({ aggregates: [After], query }))
+        assert.deepStrictEqual(
+          read.map(({ payload, position }) => [position, payload._tag === "Staffed" && payload.by]),
+          [
+            [1, "ada"],
+            [2, "bob"]
+          ]
+        )
+        const json = yield* Stream.runCollect(store.readLogJson({ query }))
+        assert.deepStrictEqual(
+          json.map(({ eventType }) => eventType),
+          ["Started", "Staffed"]
+        )
+        const failed = yield* store
+          .append({
+            aggregate: After,
+            id: "2",
+            events: [Opened.make({})],
+            expectedVersion: 0,
+            condition: { query }
+          })
+          .pipe(flipped)
+        assert.deepInclude(failed, { _tag: "AppendConditionFailed", position: 1 })
+      }).pipe(asNewTenant)
     )
 
     it.effect("finds nothing of another tenant that uses the same tags", () =>

@@ -100,7 +100,7 @@ describe.each(backends)("former events on $name", (backend) => {
         }).pipe(asNewTenant)
     )
 
-    it.effect("are found by the type they are today", () =>
+    it.effect("are found by their present type", () =>
       Effect.gen(function* () {
         const { Person, log } = programs()
         yield* log
@@ -124,7 +124,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("are counted by limits as the events they are today, in both directions", () =>
+    it.effect("count towards limits as present events, in both directions", () =>
       Effect.gen(function* () {
         const { Person, log } = programs()
         yield* log
@@ -144,7 +144,7 @@ describe.each(backends)("former events on $name", (backend) => {
     )
 
     it.effect(
-      "leave the version of a stream as it is: the next command is appended behind a dropped event",
+      "do not change the version of a stream: the next command is appended behind a dropped event",
       () =>
         Effect.gen(function* () {
           const { Person, log } = programs()
@@ -158,7 +158,7 @@ describe.each(backends)("former events on $name", (backend) => {
         }).pipe(asNewTenant)
     )
 
-    it.effect("are handled by projections part by part, which move on past those that are dropped", () =>
+    it.effect("are handled by projections part by part, and dropped ones are passed", () =>
       Effect.gen(function* () {
         const { Person, log } = programs()
         const seen: Array<string> = []
@@ -186,7 +186,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("are handled in full or put aside in full, and replayed in full", () =>
+    it.effect("are handled, put aside and replayed as a whole", () =>
       Effect.gen(function* () {
         const { Person, written } = programs()
         const seen: Array<string> = []
@@ -215,7 +215,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("give up a split event that a batch handler always fails at", () =>
+    it.effect("put aside a split event that a batch handler always fails at", () =>
       Effect.gen(function* () {
         const { Person, written } = programs()
         const handled: Array<number> = []
@@ -238,7 +238,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("are reacted to part by part, with ids of their own for what each leads to", () =>
+    it.effect("trigger reactions part by part, with separate ids for the resulting events", () =>
       Effect.gen(function* () {
         const { Person, written } = programs()
         const Greeted = Schema.TaggedStruct("Greeted", { what: Schema.String })
@@ -269,7 +269,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("come through subscriptions and states in memory", () =>
+    it.effect("pass through subscriptions and in-memory projections", () =>
       Effect.gen(function* () {
         const { Person, log } = programs()
         yield* log
@@ -294,7 +294,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("are relayed as the events they are today, each part a message with an id of its own", () =>
+    it.effect("are relayed as present events, each part as a message with its own id", () =>
       Effect.gen(function* () {
         const { Person, append, written } = programs()
         const sent: Array<OutboxRelay.Message> = []
@@ -329,7 +329,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("cannot be appended again in another version under the same id", () =>
+    it.effect("cannot be appended again under the same id in another version", () =>
       Effect.gen(function* () {
         const { append, written } = programs()
         const eventId = Event.generateId()
@@ -339,7 +339,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("are written in the version that their history ends with", () =>
+    it.effect("are written in the last version of their history", () =>
       Effect.gen(function* () {
         const NamedV1 = Schema.TaggedStruct("Named", { first: Schema.String })
         const Later = Aggregate.make(
@@ -393,7 +393,7 @@ describe.each(backends)("former events on $name", (backend) => {
 })
 
 layer(inMemory())("a state in memory", (it) => {
-  it.effect("has all parts of a split event, or none, where the fold fails in between", () =>
+  it.effect("has all parts of a split event or none if the fold fails between them", () =>
     Effect.gen(function* () {
       const { Person, written } = programs()
       let fails = true
@@ -431,7 +431,7 @@ layer(inMemory())("a tolerant aggregate", (it) => {
   )
 
   it.effect(
-    "passes over events of unknown types, counts them and notes them in the span, and keeps the version",
+    "passes over events of unknown types, counts them, notes them in the span, and keeps the version",
     () =>
       Effect.gen(function* () {
         yield* append([Named.make({ name: "ada" }), MailChanged.make({ mail: "m" })])
@@ -462,7 +462,7 @@ layer(inMemory())("a tolerant aggregate", (it) => {
   )
 
   it.effect(
-    "fails at what it knows and cannot decode, and at newer versions, unless asked to pass over them",
+    "fails at undecodable events of known types and at newer versions, unless told to pass over them",
     () =>
       Effect.gen(function* () {
         const Other = Aggregate.make(
@@ -494,7 +494,7 @@ layer(inMemory())("a tolerant aggregate", (it) => {
       }).pipe(asNewTenant)
   )
 
-  it("is the same each time, so that its codecs are compiled once", () => {
+  it("is created once, so that its codecs are compiled once", () => {
     assert.strictEqual(Aggregate.tolerant(Names), Aggregate.tolerant(Names, { skip: ["UnknownEventType"] }))
     assert.notStrictEqual(Aggregate.tolerant(Names), Aggregate.tolerant(Names, { skip: [] }))
   })

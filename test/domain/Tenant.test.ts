@@ -10,7 +10,7 @@ const decode = Schema.decodeUnknownResult(Tenant.TenantId)
 const accepted = (text: string) => Result.getOrUndefined(decode(text))
 
 describe("a tenant id", () => {
-  it("4: is a UUID in its one canonical form; upper-case letters are folded", () => {
+  it("4: is a UUID in canonical form, with upper-case letters folded", () => {
     for (const text of [canonical, canonical.toUpperCase(), "0190A1b2-c3D4-7e5f-8a9B-0c1d2E3f4a5b"]) {
       assert.strictEqual(accepted(text), canonical)
     }
@@ -53,7 +53,7 @@ describe("a tenant id", () => {
     assert.isTrue(Result.isFailure(decode(input)))
   })
 
-  it("is not made of characters that only folding turns into digits of it", () => {
+  it("contains no characters that become digits only by folding", () => {
     for (let code = 0x80; code <= 0xffff; code++) {
       const character = String.fromCharCode(code)
       if (/[0-9a-f-]/.test(character.toLowerCase())) {
@@ -62,7 +62,7 @@ describe("a tenant id", () => {
     }
   })
 
-  it("can be made from the canonical form alone", () => {
+  it("can be made only from the canonical form", () => {
     assert.strictEqual(Tenant.TenantId.make(canonical), canonical)
     for (const text of [canonical.toUpperCase(), "", "acme", Tenant.untenanted]) {
       assert.throws(() => Tenant.TenantId.make(text))
@@ -82,7 +82,7 @@ describe("a tenant id", () => {
 })
 
 describe("the tenant of an effect", () => {
-  it.effect("is the innermost that is provided, also in fibers and after an inner one", () =>
+  it.effect("is the innermost one provided, also in fibers and after an inner one ends", () =>
     Effect.gen(function* () {
       const [outer, inner] = [yield* Tenant.generate, yield* Tenant.generate]
       const seen = yield* Effect.gen(function* () {
@@ -100,7 +100,7 @@ describe("the tenant of an effect", () => {
     })
   )
 
-  it.effect("is provided to a stream as to an effect, for as long as it runs", () =>
+  it.effect("can be provided to a stream for as long as it runs", () =>
     Effect.gen(function* () {
       const [outer, inner] = [yield* Tenant.generate, yield* Tenant.generate]
       const seen = yield* Stream.range(1, 2).pipe(
@@ -114,7 +114,7 @@ describe("the tenant of an effect", () => {
     })
   )
 
-  it.effect("4: that is not a tenant id reaches no driver, whatever the types were told", () =>
+  it.effect("4: that is invalid reaches no driver even if types are cast away", () =>
     Effect.gen(function* () {
       const forged = "*" as Tenant.TenantId
       const store = yield* EventStore.EventStore
@@ -132,7 +132,7 @@ describe("the tenant of an effect", () => {
 })
 
 describe("the untenanted tenant", () => {
-  it.effect("has a log of its own, which it alone sees", () =>
+  it.effect("has a log that only it sees", () =>
     Effect.gen(function* () {
       const store = yield* EventStore.EventStore
       const tenant = yield* Tenant.generate
@@ -151,7 +151,7 @@ describe("the untenanted tenant", () => {
 })
 
 describe("a layer without a tenant", () => {
-  it("is given back as it is", () => {
+  it("is returned unchanged", () => {
     const layer = inMemory()
     assert.strictEqual(Tenant.withoutTenant(layer), layer)
   })
@@ -160,7 +160,7 @@ describe("a layer without a tenant", () => {
 describe("looking across tenants", () => {
   const access = { actor: "ada@example.com", reason: "audit 2026" }
 
-  it.effect("has the actor and the reason it was provided with", () =>
+  it.effect("has the provided actor and reason", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* Tenant.AllTenants.pipe(Tenant.provideAll(access)), access)
       const longest = { actor: "a".repeat(255), reason: "r".repeat(1000) }

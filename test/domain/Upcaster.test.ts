@@ -84,7 +84,7 @@ const read = (eventType: string, schemaVersion: number, fields: object, aggregat
 const ada = new Placed({ customer: { name: "Ada" }, cents: 300n, currency: "EUR" })
 
 describe("an event that is read", () => {
-  it("becomes one of today, from each version it was stored in, under each of its names", () => {
+  it("becomes a present event from every stored version and name", () => {
     assert.deepStrictEqual(read("Created", 1, { customer: "Ada", euros: 3 }), Result.succeed([ada]))
     assert.deepStrictEqual(read("Created", 2, { customer: "Ada", cents: 300 }), Result.succeed([ada]))
     const v1 = { customer: "Ada", cents: "300", currency: "EUR" }
@@ -94,7 +94,7 @@ describe("an event that is read", () => {
     assert.instanceOf(event, Placed)
   })
 
-  it("becomes several, in order, and those go on to be of today", () => {
+  it("becomes several events, in order, which are upcast further", () => {
     assert.deepStrictEqual(
       read("ContactChanged", 1, { mail: "a@b.c", phone: "1" }),
       Result.succeed([
@@ -105,7 +105,7 @@ describe("an event that is read", () => {
     assert.deepStrictEqual(read("ContactChanged", 1, { mail: null, phone: null }), Result.succeed([]))
   })
 
-  it("becomes the same as others that were merged with it", () => {
+  it("becomes the same event as others that were merged with it", () => {
     assert.deepStrictEqual(
       read("ByPost", 1, { parcel: "p" }),
       Result.succeed([Shipped.make({ by: "post", code: "p" })])
@@ -116,7 +116,7 @@ describe("an event that is read", () => {
     )
   })
 
-  it("is dropped with its type, in any version and without a look at its payload", () => {
+  it("is dropped with its type, in any version and without reading its payload", () => {
     assert.deepStrictEqual(read("Viewed", 1, {}), Result.succeed([]))
     assert.deepStrictEqual(
       StoredEvents.read(Order, { eventType: "Printed", schemaVersion: 7, payload: null }),
@@ -124,7 +124,7 @@ describe("an event that is read", () => {
     )
   })
 
-  it("is refused if its type is unknown, its version is newer than known, or older than told", () => {
+  it("is refused if its type is unknown, or its version newer or older than the known ones", () => {
     const error = (...args: Parameters<typeof read>) => Result.getOrThrow(Result.flip(read(...args))).error
     assert.strictEqual(error("Cancelled", 1, {}), "UnknownEventType")
     assert.strictEqual(error("toString", 1, {}), "UnknownEventType")
@@ -145,7 +145,7 @@ describe("an event that is read", () => {
     assert.deepStrictEqual(read("Placed", 4, v4, Pruned), Result.succeed([ada]))
   })
 
-  it("is refused where it does not fit the version it was stored in", () => {
+  it("is refused if it does not fit its stored version", () => {
     assert.deepStrictEqual(
       Result.getOrThrow(Result.flip(read("Created", 1, { customer: "Ada", euros: "3" }))),
       {
@@ -156,7 +156,7 @@ describe("an event that is read", () => {
     )
   })
 
-  it("is refused where a step makes of it what does not fit, with the step it was", () => {
+  it("is refused if the result of a step does not fit, with the name of the step", () => {
     const failure = Result.getOrThrow(
       Result.flip(read("Placed", 1, { customer: "", cents: "1", currency: "EUR" }))
     )
@@ -164,7 +164,7 @@ describe("an event that is read", () => {
     assert.match(failure.reason, /^upcast to version 2 of Placed: /)
   })
 
-  it("is refused where a step throws, or fails with an issue", () => {
+  it("is refused if a step throws or fails with an issue", () => {
     const Old = Schema.TaggedStruct("Moved", { to: Schema.String })
     const Moved = Schema.TaggedStruct("Moved", { to: Schema.Int })
     const moved = (history: Upcaster.Upcaster<typeof Moved.Type>) =>
@@ -197,7 +197,7 @@ describe("an event that is read", () => {
     assert.deepInclude(Result.getOrThrow(moved(wrong)), { error, path: ["to"] })
   })
 
-  it("gives events of its own: what it was given is neither handed on nor changed", () => {
+  it("yields new events, and neither passes on nor changes its input", () => {
     const V1 = Schema.TaggedStruct("Counted", { list: Schema.mutable(Schema.Array(Schema.Int)) })
     const V2 = Schema.TaggedStruct("Counted", { list: Schema.Array(Schema.Int), sum: Schema.Int })
     const Count = Aggregate.make(
@@ -223,7 +223,7 @@ describe("an event that is read", () => {
     }
   })
 
-  it.effect.prop("becomes what its steps make of it, one after the other", [CreatedV1], ([event]) =>
+  it.effect.prop("is upcast by its steps in order", [CreatedV1], ([event]) =>
     Effect.sync(() => {
       if (event.customer === "") return
       assert.deepStrictEqual(
@@ -254,7 +254,7 @@ const make = (
 describe("the upcasters of an aggregate", () => {
   const step = (event: typeof Newer.Type): typeof Opened.Type => ({ ...event, in: "" })
 
-  it("tell which versions and types are stored, and which are written today", () => {
+  it("list the stored versions and types, and those that are written today", () => {
     const stored = StoredEvents.versions(Order).map(
       ({ eventType, schemaVersion, present }) => `${eventType} ${schemaVersion}${present ? " today" : ""}`
     )
@@ -273,7 +273,7 @@ describe("the upcasters of an aggregate", () => {
     ])
   })
 
-  it("are refused with a history that does not come to an event of today", () => {
+  it("are refused if a history does not end in a present event", () => {
     assert.throws(
       () => make([Opened], Upcaster.from(Old).to(Newer, at)),
       "the upcasters of Door: the history ends with version 2 of Opened, which is not the schema of Opened in its events: add the step to it"
@@ -292,7 +292,7 @@ describe("the upcasters of an aggregate", () => {
     )
   })
 
-  it("are refused if they tell a version twice", () => {
+  it("are refused if they declare a version twice", () => {
     const twice = /version 1 of Opened is declared twice/
     assert.throws(
       () =>
@@ -327,7 +327,7 @@ describe("the upcasters of an aggregate", () => {
     )
   })
 
-  it("take a name that is used again, behind the versions it had", () => {
+  it("accept a reused name, behind its former versions", () => {
     const Again = make(
       [Opened, Closed],
       Upcaster.from(Old).into([Closed], () => [Closed.make({})]),
@@ -338,11 +338,11 @@ describe("the upcasters of an aggregate", () => {
     assert.deepStrictEqual(read("Opened", 2, opened, Again), Result.succeed([opened]))
   })
 
-  it("are refused if they drop what they declare, or what is an event", () => {
+  it("are refused if they drop a declared or present type", () => {
     assert.throws(() => make([Opened], Upcaster.dropped("Opened")), "Opened is both dropped and declared")
   })
 
-  it("are refused if they go in a circle, or into two versions of one type", () => {
+  it("are refused if they form a cycle, or lead to two versions of one type", () => {
     const There = Schema.TaggedStruct("There", {})
     const Back = Schema.TaggedStruct("Back", {})
     assert.throws(
@@ -365,7 +365,7 @@ describe("the upcasters of an aggregate", () => {
     )
   })
 
-  it("are refused with a version that is none, or a name that cannot be stored", () => {
+  it("are refused with an invalid version, or a name that cannot be stored", () => {
     for (const version of [0, -1, 1.5, Number.NaN, 2 ** 31])
       assert.throws(() => Upcaster.from(Old, { version }), RangeError)
     const Nameless = Schema.TaggedStruct("", {})
@@ -379,7 +379,7 @@ describe("the upcasters of an aggregate", () => {
     )
   })
 
-  it("go on to count where a type gets back a name it had", () => {
+  it("continue counting when a type returns to a former name", () => {
     const Ended = Schema.TaggedStruct("Ended", {})
     const history = Upcaster.from(Old)
       .to(Ended, () => Ended.make({}))

@@ -12,7 +12,7 @@ const display = (isTTY: boolean) =>
   })
 
 describe("the progress bar", () => {
-  it.effect("is a few plain lines where there is no terminal", () =>
+  it.effect("is a few plain lines without a terminal", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* display(false), [
         " 25%  250 of 1,000 things\n",
@@ -23,7 +23,7 @@ describe("the progress bar", () => {
     })
   )
 
-  it.effect("is one line that is drawn again and again on a terminal", () =>
+  it.effect("is one line that is redrawn on a terminal", () =>
     Effect.gen(function* () {
       const writes = yield* display(true)
       assert.strictEqual(writes.length, 100)

@@ -119,7 +119,7 @@ const allActivities: ReadonlyArray<Activity> = [
 
 describe("a ticket of the help desk", () => {
   for (const [status, way] of Object.entries(ways)) {
-    it(`that is ${status} takes what the rules allow, and refuses the rest`, () => {
+    it(`that is ${status} accepts the entries that the rules allow, and refuses all others`, () => {
       const ticket = ticketWith(...way.map((activity) => entry(activity)))
       assert.strictEqual(ticket.status, status)
       const allowed = allActivities.filter((activity) => Result.isSuccess(record([entry(activity)])(ticket)))
@@ -127,7 +127,7 @@ describe("a ticket of the help desk", () => {
     })
   }
 
-  it("is worked on again when it is taken in charge after it was closed", () => {
+  it("is reopened when it is taken in charge after it was closed", () => {
     const reopened = ticketWith(
       ...ways.closed.map((activity) => entry(activity)),
       entry("TicketTakenInCharge")
@@ -137,14 +137,14 @@ describe("a ticket of the help desk", () => {
     assert.isTrue(Result.isSuccess(decide([entry("TicketResolved"), entry("TicketClosed")], reopened)))
   })
 
-  it("takes all of several entries or none, and says which one it refuses", () => {
+  it("accepts all of several entries or none, and names the refused one", () => {
     const closing = entry("TicketClosed")
     const refusal = Result.getOrThrow(Result.flip(decide([entry("TicketInserted"), closing])))
     assert.strictEqual(refusal.entry, closing.id)
     assert.strictEqual(refusal.message, "TicketClosed is not possible on a ticket that is waiting")
   })
 
-  it("takes an entry once", () => {
+  it("accepts an entry once", () => {
     const [first, second] = [entry("TicketResolved"), entry("TicketClosed")]
     const ticket = ticketWith(first, second)
     assert.deepStrictEqual(decide([first, second], ticket), Result.succeed([]))
@@ -156,7 +156,7 @@ describe("a ticket of the help desk", () => {
     )
   })
 
-  it("records who made an entry and when, under the id of the entry", () => {
+  it("records actor and time of an entry, under the id of the entry", () => {
     const resolved = entry("TicketResolved")
     const [event] = Result.getOrThrow(record([resolved])(Ticket.initial))
     assert.deepStrictEqual(event?.options, {
@@ -166,7 +166,7 @@ describe("a ticket of the help desk", () => {
     })
   })
 
-  it("records a classification when it is a new one", () => {
+  it("records a classification if it is new", () => {
     const entries = [
       entry("TicketInserted"),
       entry("SeriousnessAssigned"),

@@ -13,7 +13,7 @@ import { flipped } from "../../src/testing/failures.ts"
 const uuid = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g
 
 describe("examples/admin.ts", () => {
-  it("prints what three shops used, suspends one, and says who looked across tenants", async () => {
+  it("prints the usage of three shops, suspends one, and lists the accesses across tenants", async () => {
     const { status, output, errors } = await run("admin")
     assert.strictEqual(errors, "")
     assert.strictEqual(status, 0)

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { run } from "./run.ts"
 
 describe("examples/evolution.ts", () => {
-  it("reads what three releases wrote as the events of today, and changes nothing that is stored", async () => {
+  it("reads the events of three releases as present events, and changes no stored event", async () => {
     const { status, output, errors } = await run("evolution")
     assert.strictEqual(errors, "")
     assert.strictEqual(status, 0)

@@ -40,7 +40,7 @@ describe("examples/helpdesk.ts", () => {
     )
   })
 
-  it("goes on with the log and the table after it was killed, and adds nothing when run again", async () => {
+  it("continues with the log and the table after it was killed, and adds nothing when run again", async () => {
     const args = [sample, "--data", Path.join(directory, "data")]
     const killed = await runUntil(/^ 25%/m, "helpdesk", args)
     assert.strictEqual(killed.output, "")
@@ -106,7 +106,7 @@ describe("examples/helpdesk.ts", () => {
     )
   })
 
-  it("says how it is used, and what is wrong with how it was used", async () => {
+  it("explains its usage, and wrong usage", async () => {
     const other = Path.join(directory, "other.csv")
     await writeFile(other, "customer,case,activity,resource\nValue 1,Case 1,Closed,Value 2\n")
     const [help, unknown, missing, folder, table] = await Promise.all([

@@ -80,7 +80,7 @@ const everything = (
 
 describe.each(databases)("examples/saas on $name", ({ database }) => {
   it.live(
-    "3, 14, 20: answers a shop with nothing of another one, and its logs, spans and metrics hold no orders",
+    "3, 14, 20: tells a shop nothing of another one, and no order appears in logs, spans and metrics",
     () =>
       Effect.gen(function* () {
         const [content, actor, order, correlation] = [

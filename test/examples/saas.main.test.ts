@@ -74,7 +74,7 @@ const isListening = (url: string) =>
 
 describe("examples/saas/main.ts", () => {
   it.live(
-    "prints how to call it, answers that, and ends on SIGTERM",
+    "prints curl commands, answers them, and ends on SIGTERM",
     () =>
       Effect.gen(function* () {
         const { child, started, ended, errors } = yield* running()
@@ -112,7 +112,7 @@ describe("examples/saas/main.ts", () => {
   )
 
   it.live(
-    "refuses the development key in production, with a sentence",
+    "refuses the development key in production, with an explanation",
     () =>
       Effect.gen(function* () {
         const { ended, errors, output } = yield* runningWith({ NODE_ENV: "production" })
@@ -127,7 +127,7 @@ describe("examples/saas/main.ts", () => {
   )
 
   it.live(
-    "takes a key of one's own, and then prints no token",
+    "accepts a configured key, and then prints no token",
     () =>
       Effect.gen(function* () {
         const { child, started, ended, errors } = yield* runningWith({
@@ -148,7 +148,7 @@ describe("examples/saas/main.ts", () => {
   )
 
   it.live(
-    "says in a sentence what it cannot do",
+    "explains wrong settings",
     () =>
       Effect.gen(function* () {
         const taken = yield* Effect.acquireRelease(

@@ -79,7 +79,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
 
   it.layer(Service, { excludeTestServices: true, timeout: "1 minute" })((it) => {
     it.effect(
-      "serves fifty tenants at the same time, and every answer is of the tenant that asked",
+      "serves fifty tenants at the same time, each with its own answers",
       () =>
         Effect.gen(function* () {
           const { url } = yield* Server.Server
@@ -167,7 +167,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
       180_000
     )
 
-    it.effect("answers about another tenant's order as about one that nobody has", () =>
+    it.effect("answers for another tenant's order as for an unknown one", () =>
       Effect.gen(function* () {
         const { url } = yield* Server.Server
         const [one, two] = [yield* newTenant("ada"), yield* newTenant("bob")]
@@ -212,7 +212,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
       })
     )
 
-    it.effect("takes commands twice, and refuses what an order does not allow", () =>
+    it.effect("accepts repeated commands, and refuses those that an order does not allow", () =>
       Effect.gen(function* () {
         const { url } = yield* Server.Server
         const { token } = yield* newTenant("ada")
@@ -257,7 +257,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
       })
     )
 
-    it.effect("says in JSON what is wrong with a request, and does nothing", () =>
+    it.effect("reports a wrong request in JSON, and does nothing", () =>
       Effect.gen(function* () {
         const { url } = yield* Server.Server
         const { token } = yield* newTenant("ada")
@@ -284,7 +284,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
       })
     )
 
-    it.effect("refuses whoever has no good token, states another tenant, or is suspended", () =>
+    it.effect("refuses requests with a bad token, another tenant, or a suspended tenant", () =>
       Effect.gen(function* () {
         const { url } = yield* Server.Server
         const { token, tenantId } = yield* newTenant("ada")
@@ -335,7 +335,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
       })
     )
 
-    it.effect("refuses a body that is too large, and lives on", () =>
+    it.effect("refuses a body that is too large, and stays up", () =>
       Effect.gen(function* () {
         const { url } = yield* Server.Server
         const { token } = yield* newTenant("ada")
@@ -346,7 +346,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
       })
     )
 
-    it.effect("tells whether it is alive and ready, without a token and without a word about tenants", () =>
+    it.effect("reports health and readiness without a token, and nothing about tenants", () =>
       Effect.gen(function* () {
         const { url } = yield* Server.Server
         assert.deepStrictEqual((yield* call(url, "/health")).json, { status: "ok" })
@@ -357,7 +357,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
       })
     )
 
-    it.effect("puts it on record when readiness looks across tenants, and not with every probe", () =>
+    it.effect("records an access across tenants for readiness, but not with every probe", () =>
       Effect.gen(function* () {
         const { url } = yield* Server.Server
         yield* Effect.forEach([1, 2, 3], () => call(url, "/ready"), { concurrency: "unbounded" })
@@ -375,7 +375,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
       })
     )
 
-    it.effect("describes itself, with the token it takes and the errors it answers with", () =>
+    it.effect("describes its API, with the token and the errors", () =>
       Effect.gen(function* () {
         const { url } = yield* Server.Server
         const { text } = yield* call(url, "/openapi.json")

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { run } from "./run.ts"
 
 describe("examples/silo.ts", () => {
-  it("keeps a tenant in a database of its own, and the others in one", async () => {
+  it("keeps one tenant in its own database, and the others in a shared one", async () => {
     const { errors, output, status } = await run("silo")
     assert.strictEqual(status, 0, errors)
     assert.deepStrictEqual(output.split("\n"), [

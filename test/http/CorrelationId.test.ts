@@ -18,7 +18,7 @@ describe("a correlation id", () => {
       return answer.body["correlationId"]
     })
 
-  it.effect("of the client is that of its events, and is sent back", () =>
+  it.effect("of the client is used for its events and returned", () =>
     Effect.gen(function* () {
       for (const id of ["a", "order-4711", "A.b_c:d-1", "x".repeat(128)]) {
         assert.strictEqual(yield* sent({ "x-correlation-id": id }), id)
@@ -26,7 +26,7 @@ describe("a correlation id", () => {
     })
   )
 
-  it.effect("is the trace id where the client has none of its own", () =>
+  it.effect("is the trace id if the client states none", () =>
     Effect.gen(function* () {
       const traceparent = `00-${trace}-00f067aa0ba902b7-01`
       assert.strictEqual(yield* sent({ traceparent }), trace)
@@ -50,7 +50,7 @@ describe("a correlation id", () => {
     "is a trace id of another version": { traceparent: `ff-${trace}-00f067aa0ba902b7-01` },
     "is half a trace id": { traceparent: `00-${trace.slice(16)}-00f067aa0ba902b7-01` }
   })) {
-    it.effect(`is a fresh one if the client's ${what}`, () =>
+    it.effect(`is a new one if the client's ${what}`, () =>
       Effect.gen(function* () {
         const [one, two] = [yield* sent(headers), yield* sent(headers)]
         assert.match(String(one), uuid)
@@ -59,28 +59,26 @@ describe("a correlation id", () => {
     )
   }
 
-  it.effect(
-    "comes with every answer: refusals, defects, endpoints without a guard, and paths that there are not",
-    () =>
-      Effect.gen(function* () {
-        const { send } = yield* serve(resolver)
-        const headers = { "x-correlation-id": "c1" }
-        const authorization = `Bearer ${yield* sign()}`
-        const answers = [
-          yield* send("/whoami", { headers }),
-          yield* send("/broken", { headers: { ...headers, authorization } }),
-          yield* send("/health", { headers }),
-          yield* send("/nowhere", { headers })
-        ]
-        assert.deepStrictEqual(
-          answers.map(({ status }) => status),
-          [401, 500, 200, 404]
-        )
-        for (const answer of answers) assert.strictEqual(answer.headers.get("x-correlation-id"), "c1")
-      })
+  it.effect("is in every response: refusals, defects, unguarded endpoints, and unknown paths", () =>
+    Effect.gen(function* () {
+      const { send } = yield* serve(resolver)
+      const headers = { "x-correlation-id": "c1" }
+      const authorization = `Bearer ${yield* sign()}`
+      const answers = [
+        yield* send("/whoami", { headers }),
+        yield* send("/broken", { headers: { ...headers, authorization } }),
+        yield* send("/health", { headers }),
+        yield* send("/nowhere", { headers })
+      ]
+      assert.deepStrictEqual(
+        answers.map(({ status }) => status),
+        [401, 500, 200, 404]
+      )
+      for (const answer of answers) assert.strictEqual(answer.headers.get("x-correlation-id"), "c1")
+    })
   )
 
-  it.effect("is one for the whole request, however many ask for it", () =>
+  it.effect("is the same throughout a request", () =>
     Effect.gen(function* () {
       const handler = HttpEffect.toWebHandler(
         CorrelationId.provide(

@@ -65,7 +65,7 @@ const malformed = { status: 400, problem: "credential-malformed" }
 const rejected = (reason: string) => ({ status: 401, problem: "credential-rejected", reason })
 
 describe("a bearer token", () => {
-  it.effect("says whose the request is, and who makes it", () =>
+  it.effect("identifies the tenant and the actor of the request", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(resolver)
       const { status, body } = yield* send("/whoami", withToken(yield* sign({ role: "clerk" })))
@@ -74,7 +74,7 @@ describe("a bearer token", () => {
     })
   )
 
-  it.effect("may leave the actor out, write the tenant in upper case, and the scheme in any", () =>
+  it.effect("may omit the actor, and write the tenant and the scheme in upper case", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(resolver)
       const token = yield* sign({ tenant_id: tenantA.toUpperCase() }, {}, ["sub"])
@@ -167,7 +167,7 @@ describe("a bearer token", () => {
     })
   )
 
-  it.effect("that says it needs no signature is refused", () =>
+  it.effect("that claims to need no signature is refused", () =>
     Effect.gen(function* () {
       for (const alg of ["none", "None", "nOnE"]) {
         const unsigned = `${base64url({ alg })}.${base64url(yield* claims)}.`
@@ -178,7 +178,7 @@ describe("a bearer token", () => {
     })
   )
 
-  it.effect("that takes the public key for a shared secret is refused", () =>
+  it.effect("that uses the public key as a shared secret is refused", () =>
     Effect.gen(function* () {
       const signed = `${base64url({ alg: "HS256", typ: "JWT" })}.${base64url(yield* claims)}`
       for (const key of [publicKey, publicKey.trim()]) {
@@ -231,7 +231,7 @@ describe("a bearer token", () => {
     })
   )
 
-  it.effect("is accepted a little longer where clocks may differ, and no longer than it may be old", () =>
+  it.effect("is accepted within the clock tolerance, and up to its maximum age", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(
         Layer.orDie(JwtResolver.layer({ ...options, clockTolerance: "5 seconds", maxTokenAge: "5 minutes" }))
@@ -247,7 +247,7 @@ describe("a bearer token", () => {
     })
   )
 
-  it.effect("may name the tenant in another claim, and must then", () =>
+  it.effect("must name the tenant in the configured claim", () =>
     Effect.gen(function* () {
       const guarded = yield* serve(
         Layer.orDie(
@@ -263,7 +263,7 @@ describe("a bearer token", () => {
 })
 
 describe("a key set", () => {
-  it.effect("verifies tokens of each of its keys, also if they do not say which", () =>
+  it.effect("verifies tokens of each of its keys, also without a key id", () =>
     Effect.gen(function* () {
       const jwks = yield* Effect.promise(async () => [
         { ...(await exportJWK(otherRsa.publicKey)), kid: "1", alg: "RS256" },
@@ -286,7 +286,7 @@ describe("a key set", () => {
     })
   )
 
-  it.live("is fetched once, kept, and answered with a 503 where it cannot be had", () =>
+  it.live("is fetched once and cached, and answered with 503 if it cannot be fetched", () =>
     Effect.gen(function* () {
       let fetched = 0
       let status = 500
@@ -332,7 +332,7 @@ describe("a key set", () => {
   )
 })
 
-describe("settings that would let in what is not meant to be", () => {
+describe("settings that would accept wrong tokens", () => {
   const problemOf = (changed: Partial<JwtResolver.Options>) =>
     Effect.map(flipped(JwtResolver.make({ ...options, ...changed })), ({ message }) => message)
 
@@ -375,7 +375,7 @@ describe("settings that would let in what is not meant to be", () => {
 })
 
 describe("without jose", () => {
-  it.live("the layer says what to install, and the rest of the module works", () =>
+  it.live("the layer names the missing package, and the rest of the module works", () =>
     Effect.gen(function* () {
       const hook =
         "export const resolve = async (name, context, next) => {" +
@@ -441,7 +441,7 @@ describe("settings from the environment", () => {
     })
   )
 
-  it.effect("have to be complete, of one key, and of algorithms for it", () =>
+  it.effect("must be complete, with one key and algorithms that fit it", () =>
     Effect.gen(function* () {
       const good = { ...needed, JWT_SECRET: secret }
       assert.isTrue(Exit.isSuccess(yield* build(good)))
@@ -460,7 +460,7 @@ describe("settings from the environment", () => {
     })
   )
 
-  it.effect("may have another name in front", () =>
+  it.effect("may have a prefix", () =>
     Effect.gen(function* () {
       const env = {
         SHOP_JWT_ALGORITHMS: "HS256",

@@ -58,7 +58,7 @@ describe("a verified tenant", () => {
     })
   )
 
-  it.effect("that is not registered is let in where the issuer decides who is a tenant", () =>
+  it.effect("that is not registered is admitted if the issuer decides who is a tenant", () =>
     Effect.gen(function* () {
       const { send, storage } = yield* serve(resolver, { unregistered: "accept" })
       const token = yield* sign({ tenant_id: stranger })
@@ -67,7 +67,7 @@ describe("a verified tenant", () => {
     })
   )
 
-  it.effect("is let in as soon as it is registered", () =>
+  it.effect("is admitted as soon as it is registered", () =>
     Effect.gen(function* () {
       const { send, registry } = yield* serve(resolver)
       const token = yield* sign({ tenant_id: stranger })
@@ -77,27 +77,22 @@ describe("a verified tenant", () => {
     })
   )
 
-  it.effect(
-    "that is suspended is refused, with an error of its own, and let in again when it is resumed",
-    () =>
-      Effect.gen(function* () {
-        const { send, registry, executions } = yield* serve(resolver)
-        const access = Tenant.provideAll({ actor: "test", reason: "test" })
-        yield* registry.suspend(tenantA).pipe(access)
-        const answer = yield* send("/whoami", withToken(yield* sign()))
-        assert.deepStrictEqual(outcome(answer), [403, "tenant-not-active"])
-        assert.notInclude(answer.text, tenantA)
-        assert.strictEqual(yield* executions, 0)
-        assert.strictEqual(
-          (yield* send("/whoami", withToken(yield* sign({ tenant_id: tenantB })))).status,
-          200
-        )
-        yield* registry.resume(tenantA).pipe(access)
-        assert.strictEqual((yield* send("/whoami", withToken(yield* sign()))).status, 200)
-      })
+  it.effect("that is suspended is refused with a separate error, and admitted again when it is resumed", () =>
+    Effect.gen(function* () {
+      const { send, registry, executions } = yield* serve(resolver)
+      const access = Tenant.provideAll({ actor: "test", reason: "test" })
+      yield* registry.suspend(tenantA).pipe(access)
+      const answer = yield* send("/whoami", withToken(yield* sign()))
+      assert.deepStrictEqual(outcome(answer), [403, "tenant-not-active"])
+      assert.notInclude(answer.text, tenantA)
+      assert.strictEqual(yield* executions, 0)
+      assert.strictEqual((yield* send("/whoami", withToken(yield* sign({ tenant_id: tenantB })))).status, 200)
+      yield* registry.resume(tenantA).pipe(access)
+      assert.strictEqual((yield* send("/whoami", withToken(yield* sign()))).status, 200)
+    })
   )
 
-  it.effect("that was active a moment ago is not asked about again for a second, the others are", () =>
+  it.effect("that was active a moment ago is not checked again for a second, unlike others", () =>
     Effect.gen(function* () {
       const asked = yield* Ref.make(0)
       const failing = yield* Ref.make(false)
@@ -115,7 +110,7 @@ describe("a verified tenant", () => {
     })
   )
 
-  it.effect("is asked about with every request where that is wished", () =>
+  it.effect("is checked with every request if configured so", () =>
     Effect.gen(function* () {
       const asked = yield* Ref.make(0)
       const failing = yield* Ref.make(false)
@@ -126,7 +121,7 @@ describe("a verified tenant", () => {
     })
   )
 
-  it.effect("whose status cannot be read is a 503, until it can", () =>
+  it.effect("whose status cannot be read is answered with 503", () =>
     Effect.gen(function* () {
       const asked = yield* Ref.make(0)
       const failing = yield* Ref.make(true)
@@ -240,7 +235,7 @@ describe("a tenant that the request states", () => {
     })
   )
 
-  it.effect("is let through if it is the verified one, also in upper case", () =>
+  it.effect("is accepted if it is the verified one, also in upper case", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(resolver)
       const token = yield* sign()
@@ -268,7 +263,7 @@ describe("a tenant that the request states", () => {
     })
   )
 
-  it.effect("is looked for under the names that are configured, and under no others", () =>
+  it.effect("is checked under the configured names only", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(resolver, {
         tenantFields: ["organisation"],
@@ -294,7 +289,7 @@ describe("a tenant that the request states", () => {
 })
 
 describe("a header that is given twice", () => {
-  it("is seen in the raw headers of Node, which keeps the first and drops the others", () => {
+  it("is found in the raw headers, because Node keeps only the first", () => {
     const request = (rawHeaders: ReadonlyArray<string>) =>
       HttpServerRequest.fromWeb(
         Object.assign(new Request("http://localhost/", { headers: { authorization: "Bearer a" } }), {
@@ -384,7 +379,7 @@ describe("many requests of two tenants at the same time", () => {
 })
 
 describe("an endpoint that is not guarded", () => {
-  it.effect("answers without a credential, and looks at none", () =>
+  it.effect("answers without a credential", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(resolver)
       assert.strictEqual((yield* send("/health", {}, Context.empty())).status, 200)

@@ -70,7 +70,7 @@ describe("a subdomain", () => {
     )
   }
 
-  it.effect("is not taken from what a client says it was forwarded from", () =>
+  it.effect("is not taken from a forwarded header of a client", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(layerOf(subdomain()))
       const headers = {
@@ -84,7 +84,7 @@ describe("a subdomain", () => {
     })
   )
 
-  it.effect("is taken from a forwarded host if and only if the proxy sent it", () =>
+  it.effect("is taken from a forwarded host only if the proxy sent it", () =>
     Effect.gen(function* () {
       const forwarded = {
         header: "x-forwarded-host",
@@ -105,7 +105,7 @@ describe("a subdomain", () => {
     })
   )
 
-  it.effect("whose tenant cannot be looked up is a 503", () =>
+  it.effect("whose tenant cannot be looked up is answered with 503", () =>
     Effect.gen(function* () {
       const resolver = SubdomainResolver.make({
         baseDomain: "example.com",
@@ -137,7 +137,7 @@ describe("a header of a proxy", () => {
   const headers = { "x-tenant-id": tenantA }
   const secret = { "x-proxy-secret": "a secret of the proxy" }
 
-  it.effect("says whose the request is", () =>
+  it.effect("identifies the tenant of the request", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(layerOf(byAddress))
       for (const address of ["10.0.0.7", "::ffff:10.0.0.7", "192.168.4.5", "::1"]) {
@@ -148,7 +148,7 @@ describe("a header of a proxy", () => {
     })
   )
 
-  it.effect("is refused from anybody else, and from nobody knows whom", () =>
+  it.effect("is refused from other senders, known or unknown", () =>
     Effect.gen(function* () {
       const { send, executions } = yield* serve(layerOf(byAddress))
       for (const context of [
@@ -174,7 +174,7 @@ describe("a header of a proxy", () => {
     })
   )
 
-  it.effect("is believed with the proxy's secret, or with its secret and its address", () =>
+  it.effect("is trusted with the proxy's secret, or with its secret and its address", () =>
     Effect.gen(function* () {
       const withSecret = yield* serve(layerOf(bySecret))
       const withBoth = yield* serve(layerOf(byBoth))
@@ -220,7 +220,7 @@ describe("a header of a proxy", () => {
     })
   )
 
-  it.effect("needs a proxy that can be told from others", () =>
+  it.effect("needs a proxy that can be recognised", () =>
     Effect.gen(function* () {
       const problem = (proxy: TrustedProxy.TrustedProxy) =>
         Effect.map(flipped(ProxyHeaderResolver.make({ proxy })), (error) => error.problem)
@@ -239,7 +239,7 @@ describe("a header of a proxy", () => {
 })
 
 describe("the address of the peer", () => {
-  it.effect("is that of the server's request where nobody says otherwise", () =>
+  it.effect("is that of the server's request by default", () =>
     Effect.gen(function* () {
       const { HttpServerRequest } = yield* Effect.promise(() => import("effect/http"))
       const isProxy = yield* TrustedProxy.make({ peers: ["10.0.0.7"] })
@@ -261,7 +261,7 @@ describe("the address of the peer", () => {
 describe("two resolvers together", () => {
   const both = layerOf(TenantResolver.agreeing(JwtResolver.make(options), subdomain()))
 
-  it.effect("have to name the same tenant", () =>
+  it.effect("must name the same tenant", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(both)
       const token = yield* sign()

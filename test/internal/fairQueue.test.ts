@@ -4,7 +4,7 @@ import { FairQueue, Queue } from "../../src/internal/fairQueue.ts"
 
 describe("a queue", () => {
   it.prop(
-    "is an array, whatever is put in, taken out and removed",
+    "behaves like an array for all insertions and removals",
     [Arbitrary.schema(Schema.Array(Schema.Literals([0, 1, 2, 3, 4, 5])))],
     ([steps]) => {
       const queue = new Queue<object>()
@@ -36,7 +36,7 @@ describe("a queue", () => {
     { arbitrary: { size: 60 } }
   )
 
-  it("keeps the order of many, of which some always wait", () => {
+  it("keeps the order of many items while some always wait", () => {
     const queue = new Queue<number>()
     for (let n = 0; n < 200; n++) queue.add(n)
     for (let n = 200; n < 20_000; n++) {
@@ -54,7 +54,7 @@ describe("a fair queue", () => {
     return queue
   }
 
-  it("has the keys take turns, and goes on with the next one", () => {
+  it("serves the keys in turn, and continues with the next one", () => {
     const queue = setUp("a1", "a2", "a3", "a4", "b1", "c1", "c2")
     assert.deepStrictEqual(queue.take({ atMost: 4 }), ["a1", "b1", "c1", "a2"])
     queue.add("b2")
@@ -64,13 +64,13 @@ describe("a fair queue", () => {
     assert.deepStrictEqual([...queue.keys()], [])
   })
 
-  it("takes items of the given keys alone", () => {
+  it("takes items of the given keys only", () => {
     const queue = setUp("a1", "b1", "c1", "a2", "c2")
     assert.deepStrictEqual(queue.take({ atMost: 3, keys: ["c", "a", "none"] }), ["c1", "a1", "c2"])
     assert.deepStrictEqual([...queue.keys()], ["b", "a"])
   })
 
-  it("takes no more weight than it may, but one item of any weight", () => {
+  it("takes no more than the maximum weight, except a single item of any weight", () => {
     const queue = setUp("a9", "a1", "b2", "b9")
     const take = () => queue.take({ atMost: 9, maxWeight: 4, weightOf: (item) => Number(item.slice(1)) })
     assert.deepStrictEqual([take(), take(), take(), take()], [["a9"], ["b2", "a1"], ["b9"], []])
@@ -83,14 +83,14 @@ describe("a fair queue", () => {
     assert.deepStrictEqual(queue.take({ atMost: 9 }), ["b0", "a0", "c1", "b1", "a2", "b2"])
   })
 
-  it("removes an item that waits, and knows one that does not", () => {
+  it("removes a waiting item, and reports one that does not wait", () => {
     const queue = setUp("a1", "b1")
     assert.isTrue(queue.remove("a1"))
     assert.isFalse(queue.remove("a1"))
     assert.deepStrictEqual([queue.waiting, [...queue.keys()]], [1, ["b"]])
   })
 
-  it("has as many places as it may, and none while outcomes are handed out", () => {
+  it("has the maximum number of places, and none while outcomes are handed out", () => {
     const queue = setUp()
     queue.enter(3)
     assert.isTrue(queue.hasPlace)

@@ -150,9 +150,9 @@ const reversedKeys = (value: unknown): unknown =>
 
 const runs = { arbitrary: { runs: 1500, size: 6 } }
 
-describe("what can be stored", () => {
+describe("a storable value", () => {
   it.prop(
-    "is what JSON gives back as it was",
+    "survives a JSON round trip",
     [anything],
     ([value]) => {
       assert.strictEqual(jsonProblem(value, 1000) === undefined, isStorable(value))
@@ -161,7 +161,7 @@ describe("what can be stored", () => {
   )
 
   it.prop(
-    "is everything that JSON can say, without U+0000 and halves of surrogate pairs",
+    "is any JSON without U+0000 and halves of surrogate pairs",
     [json],
     ([value]) => {
       assert.isUndefined(jsonProblem(value, 1000))
@@ -171,7 +171,7 @@ describe("what can be stored", () => {
   )
 
   it.prop(
-    "is not what a path is given for, and the path leads to it",
+    "has no problem path; the path of another value leads to its problem",
     [anything],
     ([value]) => {
       const found = jsonProblem(value, 1000)
@@ -184,7 +184,7 @@ describe("what can be stored", () => {
   )
 
   it.prop(
-    "goes down to the given number of levels and no further",
+    "has at most the given depth",
     [json],
     ([value]) => {
       const depth = (inner: unknown): number =>
@@ -197,7 +197,7 @@ describe("what can be stored", () => {
   )
 
   it.prop(
-    "is written as JSON writes it, and else refused for its first problem",
+    "is written as JSON writes it; another value is refused for its first problem",
     [anything],
     ([value]) => {
       const found = jsonProblem(value, 1000)
@@ -206,7 +206,7 @@ describe("what can be stored", () => {
     runs
   )
 
-  it("may have what looks like an escape, in texts and in keys", () => {
+  it("may contain text that looks like an escape, also in keys", () => {
     for (const value of [{ a: "\\u0000" }, { "\\ud800": 1 }, ["\u0001"]])
       assert.strictEqual(jsonText(value, 9), JSON.stringify(value))
     for (const value of [{ a: "\0" }, { a: { "\ud800": 1 } }, ["\\u0000", "\udfff"]])
@@ -259,7 +259,7 @@ describe("the same JSON", () => {
   )
 
   it.prop(
-    "is what is deeply equal, and nothing else",
+    "is deep equality",
     [json, json, json],
     ([a, b, c]) => {
       // Random values are seldom the same; small parts of them often are.

@@ -9,7 +9,7 @@ describe("uuidV7", () => {
     vi.restoreAllMocks()
   })
 
-  it("gives UUIDs of version 7 in their canonical form, with the time", () => {
+  it("returns canonical UUIDs of version 7 with the time", () => {
     const before = Date.now()
     const id = uuidV7()
     assert.isTrue(isCanonicalUuid(id))
@@ -18,7 +18,7 @@ describe("uuidV7", () => {
     assert.isAtMost(millisOf(id), Date.now() + 1)
   })
 
-  it("gives each after the one before, more of them than fit a millisecond and with a clock that goes back", () => {
+  it("returns ascending ids, even more than fit a millisecond and with a clock that goes back", () => {
     const start = Date.now() + 60_000
     const clock = vi.spyOn(Date, "now").mockReturnValue(start)
     const ids = Array.from({ length: 10_000 }, uuidV7)
@@ -28,7 +28,7 @@ describe("uuidV7", () => {
     assert.strictEqual(new Set(ids).size, ids.length)
   })
 
-  it("gives ids of which nobody can guess the next", () => {
+  it("returns ids whose successor cannot be guessed", () => {
     const tails = Array.from({ length: 1000 }, () => uuidV7().slice(19))
     assert.strictEqual(new Set(tails).size, tails.length)
   })

@@ -29,7 +29,7 @@ const eventOf = (eventId: string) => ({
 
 describe("the log of a tenant in memory", () => {
   it.prop(
-    "finds events by their ids, in whatever order these came",
+    "finds events by their ids, in whatever order they arrived",
     [ids],
     ([given]) => {
       const log = new TenantLog(untenanted, 0)

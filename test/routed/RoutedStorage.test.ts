@@ -37,7 +37,7 @@ TenantIsolationSuite.suite({
   snapshots: threePlaces
 })
 
-describe("a place that is away", () => {
+describe("a placement that is down", () => {
   /** One place that is away until it is not, and one that is there. */
   const setup = () => {
     let opened = 0
@@ -75,7 +75,7 @@ describe("a place that is away", () => {
     storage.work(request, (claim) => Effect.as(storage.advance(claim, claim.position + 1), claim.tenantId))
   )
 
-  it.effect("keeps nobody else from their work, is left alone for a while, and then looked for", () => {
+  it.effect("does not stop the work of others, is skipped for a while, and then tried again", () => {
     const { absent, comesBack, layer, opened } = setup()
     return Effect.gen(function* () {
       const storage = yield* ProjectionStorage
@@ -97,7 +97,7 @@ describe("a place that is away", () => {
     }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
   })
 
-  it.effect("makes a registration from now on fail, as later would not be now", () => {
+  it.effect("lets a registration from now on fail, because it cannot be made later", () => {
     const { layer } = setup()
     return Effect.gen(function* () {
       const storage = yield* ProjectionStorage

@@ -29,27 +29,25 @@ const changing = Effect.fnUntraced(function* (options: TenantDirectory.CacheOpti
 })
 
 describe("a directory", () => {
-  it.effect(
-    "keeps the placement of each tenant for a time, and follows a tenant that has moved after it",
-    () =>
-      Effect.gen(function* () {
-        const { directory, entries, asked } = yield* changing({ timeToLive: "1 minute" })
-        entries.set(one, "a").set(two, "b")
-        for (const _ of [1, 2]) {
-          assert.strictEqual(yield* directory.placement(one), "a")
-          assert.strictEqual(yield* directory.placement(two), "b")
-        }
-        assert.deepStrictEqual(asked, [one, two])
-        entries.set(one, "b")
-        yield* TestClock.adjust("59 seconds")
+  it.effect("caches the placement of each tenant for a time, and then follows a tenant that has moved", () =>
+    Effect.gen(function* () {
+      const { directory, entries, asked } = yield* changing({ timeToLive: "1 minute" })
+      entries.set(one, "a").set(two, "b")
+      for (const _ of [1, 2]) {
         assert.strictEqual(yield* directory.placement(one), "a")
-        yield* TestClock.adjust("2 seconds")
-        assert.strictEqual(yield* directory.placement(one), "b")
         assert.strictEqual(yield* directory.placement(two), "b")
-      })
+      }
+      assert.deepStrictEqual(asked, [one, two])
+      entries.set(one, "b")
+      yield* TestClock.adjust("59 seconds")
+      assert.strictEqual(yield* directory.placement(one), "a")
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(yield* directory.placement(one), "b")
+      assert.strictEqual(yield* directory.placement(two), "b")
+    })
   )
 
-  it.effect("asks again at once for a tenant that was invalidated, and for nobody else", () =>
+  it.effect("asks again at once for an invalidated tenant only", () =>
     Effect.gen(function* () {
       const { directory, entries, asked } = yield* changing()
       entries.set(one, "a").set(two, "a")
@@ -62,7 +60,7 @@ describe("a directory", () => {
     })
   )
 
-  it.effect("knows a tenant as soon as it is entered: that it was unknown is not kept", () =>
+  it.effect("knows a tenant as soon as it is added, because unknown tenants are not cached", () =>
     Effect.gen(function* () {
       const { directory, entries } = yield* changing()
       const error = yield* flipped(directory.placement(one))
@@ -72,7 +70,7 @@ describe("a directory", () => {
     })
   )
 
-  it.effect("refuses a placement that is not in its list, until it is", () =>
+  it.effect("refuses a placement until it is in the list", () =>
     Effect.gen(function* () {
       const { directory, entries, placements } = yield* changing()
       entries.set(one, "c")
@@ -84,7 +82,7 @@ describe("a directory", () => {
     })
   )
 
-  it.effect("is asked once by all who want to know at the same time, and a failure is not kept", () =>
+  it.effect("is asked once by concurrent callers, and does not cache failures", () =>
     Effect.gen(function* () {
       const answer = yield* Deferred.make<string, StorageUnavailable>()
       let asked = 0
@@ -107,7 +105,7 @@ describe("a directory", () => {
     })
   )
 
-  it.effect("asks in nobody's name: who comes first leaves nothing in the answer of others", () =>
+  it.effect("asks in nobody's name, so the first caller leaves nothing in the answers of others", () =>
     Effect.gen(function* () {
       const seen: Array<Option.Option<string>> = []
       const directory = yield* TenantDirectory.make({

@@ -59,7 +59,7 @@ const recorded = Effect.fnUntraced(function* (
 })
 
 describe("open storages", () => {
-  it.effect("all who come first at once get the same one", () =>
+  it.effect("concurrent first callers get the same storage", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       const { log, touch } = yield* recorded(Deferred.await(gate))
@@ -70,7 +70,7 @@ describe("open storages", () => {
     })
   )
 
-  it.effect("one that nobody uses is closed after a while, and not before", () =>
+  it.effect("an unused storage is closed after its idle time, and not before", () =>
     Effect.gen(function* () {
       const { log, touch } = yield* recorded()
       yield* touch("a")
@@ -85,7 +85,7 @@ describe("open storages", () => {
     })
   )
 
-  it.effect("one that is in use stays open, however long, and though it was closed for others", () =>
+  it.effect("a storage in use stays open, however long, even after it was closed for others", () =>
     Effect.gen(function* () {
       const { hold, log, storages, touch } = yield* recorded()
       const { end } = yield* hold("a")
@@ -98,7 +98,7 @@ describe("open storages", () => {
     })
   )
 
-  it.effect("at the limit, the one that has been idle longest makes room", () =>
+  it.effect("at the limit, the storage that has been idle longest is closed", () =>
     Effect.gen(function* () {
       const { log, storages, touch } = yield* recorded()
       for (const placement of ["a", "b", "a"]) {
@@ -111,23 +111,21 @@ describe("open storages", () => {
     })
   )
 
-  it.effect(
-    "at the limit, with all in use, whoever wants another one waits for the first that gets idle",
-    () =>
-      Effect.gen(function* () {
-        const { hold, log, touch } = yield* recorded()
-        const [{ end: endA }, { end: endB }] = [yield* hold("a"), yield* hold("b")]
-        const waiting = yield* Effect.forkChild(touch("c"), { startImmediately: true })
-        yield* TestClock.adjust("4 seconds")
-        assert.deepStrictEqual([waiting.pollUnsafe(), log], [undefined, ["+a", "+b"]])
-        assert.isTrue(yield* endB)
-        assert.isFalse(yield* Fiber.join(waiting))
-        assert.deepStrictEqual(log, ["+a", "+b", "-b", "+c"])
-        assert.isTrue(yield* endA)
-      })
+  it.effect("at the limit, with all in use, a caller waits for the first storage that becomes idle", () =>
+    Effect.gen(function* () {
+      const { hold, log, touch } = yield* recorded()
+      const [{ end: endA }, { end: endB }] = [yield* hold("a"), yield* hold("b")]
+      const waiting = yield* Effect.forkChild(touch("c"), { startImmediately: true })
+      yield* TestClock.adjust("4 seconds")
+      assert.deepStrictEqual([waiting.pollUnsafe(), log], [undefined, ["+a", "+b"]])
+      assert.isTrue(yield* endB)
+      assert.isFalse(yield* Fiber.join(waiting))
+      assert.deepStrictEqual(log, ["+a", "+b", "-b", "+c"])
+      assert.isTrue(yield* endA)
+    })
   )
 
-  it.effect("and fails after a time, so that it can be tried again; those that are open go on", () =>
+  it.effect("and fails with a retryable error after a timeout; the open ones continue", () =>
     Effect.gen(function* () {
       const { hold, log, touch } = yield* recorded()
       const [{ end: endA }, { end: endB }] = [yield* hold("a"), yield* hold("b")]
@@ -144,7 +142,7 @@ describe("open storages", () => {
     })
   )
 
-  it.effect("an opening that fails is tried again by whoever comes next", () =>
+  it.effect("a failed opening is tried again by the next caller", () =>
     Effect.gen(function* () {
       let attempts = 0
       const { log, touch } = yield* recorded(
@@ -164,7 +162,7 @@ describe("open storages", () => {
     })
   )
 
-  it.effect("opening goes on when whoever wanted it first is interrupted", () =>
+  it.effect("opening continues if the first caller is interrupted", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       const { log, touch } = yield* recorded(Deferred.await(gate))
@@ -177,7 +175,7 @@ describe("open storages", () => {
     })
   )
 
-  it.effect("8: a storage keeps nothing of who came first", () =>
+  it.effect("8: a storage keeps nothing of its first caller", () =>
     Effect.gen(function* () {
       const seen: Array<Option.Option<string>> = []
       const { touch } = yield* recorded(

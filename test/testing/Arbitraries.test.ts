@@ -69,7 +69,7 @@ describe("arbitrary events", () => {
     }).pipe(Effect.provide(inMemory()))
   )
 
-  it.effect("are instances where the schema is that of a class", () =>
+  it.effect("are instances if the schema is a class", () =>
     Effect.gen(function* () {
       const events = yield* sample(Arbitraries.event(Account), 50)
       assert.isTrue(events.some((event) => event instanceof Closed))
@@ -78,7 +78,7 @@ describe("arbitrary events", () => {
 })
 
 describe("arbitrary ids", () => {
-  it.effect("are UUIDs where these are the ids", () =>
+  it.effect("are UUIDs if the id schema is a UUID", () =>
     Effect.gen(function* () {
       const ids = yield* sample(Arbitraries.id(ById), 50)
       assert.strictEqual(new Set(ids).size, 50)
@@ -107,7 +107,7 @@ describe("arbitrary envelopes", () => {
 })
 
 describe("arbitrary histories", () => {
-  it.effect("are what the decisions lead to", () =>
+  it.effect("consist of events that the decisions yield", () =>
     Effect.gen(function* () {
       const histories = yield* sample(Arbitraries.history(Account, decisions))
       for (const { events, state, steps } of histories) {
@@ -142,7 +142,7 @@ describe("arbitrary histories", () => {
     })
   )
 
-  it.effect("do not depend on the clock, or on chance, where decisions do", () =>
+  it.effect("do not depend on the clock or on chance even if decisions do", () =>
     Effect.gen(function* () {
       const unsure = () =>
         Effect.gen(function* () {

@@ -169,7 +169,7 @@ const running = Layer.merge(
 
 describe.each([memory, ...databases])("a whole program on $name", ({ layer }) => {
   it.live(
-    "14, 19: tells nothing that one tenant has, neither another tenant nor in logs, spans, metrics and notifications",
+    "14, 19: reveals nothing of one tenant to another, nor in logs, spans, metrics and notifications",
     () =>
       Effect.gen(function* () {
         const [content, ofStream, ofEvent] = [Canary.make(), Canary.make(), Canary.make()]

@@ -46,7 +46,7 @@ const hiding: Readonly<Record<string, (text: string) => unknown>> = {
 
 describe("a canary", () => {
   for (const [where, hide] of Object.entries(hiding)) {
-    it(`is found in ${where}, and nothing where there is none`, () => {
+    it(`is found in ${where}, and only there`, () => {
       assert.isNotEmpty(Canary.find(canary, hide(secret)))
       assert.throws(() => Canary.assertAbsent(canary, { body: hide(secret) }), /the canary is in what was/)
       Canary.assertAbsent(canary, hide(Canary.make().in("test")))
@@ -54,13 +54,13 @@ describe("a canary", () => {
     })
   }
 
-  it("is found once in what refers to itself, with the way there", () => {
+  it("is found once in a cyclic value, with its path", () => {
     const circle: { self?: unknown; readonly list: ReadonlyArray<unknown> } = { list: [{ note: secret }] }
     circle.self = circle
     assert.deepStrictEqual(Canary.find(canary, circle), [{ path: "list[0].note", text: secret }])
   })
 
-  it("is shown with a little of what stands around it", () => {
+  it("is shown with some surrounding text", () => {
     const [found] = Canary.find(canary, `${"a".repeat(1000)}${canary.secret}${"b".repeat(1000)}`)
     assert.strictEqual(found?.text, `${"a".repeat(40)}${canary.secret}${"b".repeat(40)}`)
   })
@@ -102,7 +102,7 @@ describe("a program that is overheard", () => {
     )
   }
 
-  it.effect("tells nothing of another program, nor that one's metrics", () =>
+  it.effect("contains nothing of another program, nor its metrics", () =>
     Effect.gen(function* () {
       yield* Metric.update(Metric.withAttributes(requests, { secret }), 1)
       const heard = yield* Canary.overhear(

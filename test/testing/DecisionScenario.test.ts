@@ -55,8 +55,8 @@ const failure = (run: () => unknown): string => {
   return assert.fail("it did not fail")
 }
 
-describe("given a log, when somebody decides, then", () => {
-  it("this happens: events of these streams, or an error", () => {
+describe("given a log, when a decision is made, then", () => {
+  it("these events or this error follow", () => {
     const log = DecisionScenario.given(Course, "maths", offered(1)).and(
       Course,
       "arts",
@@ -75,13 +75,13 @@ describe("given a log, when somebody decides, then", () => {
     DecisionScenario.empty.when(seats("maths"), () => []).thenNothing()
   })
 
-  it("tags that a writer states are looked for as well", () => {
+  it("tags stated by a writer count as well", () => {
     DecisionScenario.given(Course, "arts", Event.make(offered(5), { tags: ["course:maths"] }))
       .when(seats("maths"), () => [])
       .thenState({ seats: 5, taken: 0 })
   })
 
-  it("what is not so is told", () => {
+  it("an unmet expectation is reported", () => {
     assert.strictEqual(
       failure(() =>
         DecisionScenario.given(Course, "maths", offered(1))
@@ -136,7 +136,7 @@ given a log
     )
   })
 
-  it.effect("a decision that is an effect is made when it is run", () =>
+  it.effect("a decision that is an effect runs with the scenario", () =>
     Effect.gen(function* () {
       const later = DecisionScenario.given(Course, "maths", offered(1))
         .when(seats("maths"), (state) =>

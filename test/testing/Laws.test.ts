@@ -89,7 +89,7 @@ RangeError: too much`
     })
   )
 
-  it.effect("by a fold that looks at the clock, or at chance", () =>
+  it.effect("by a fold that depends on the clock or on chance", () =>
     Effect.gen(function* () {
       const folds = [() => Date.now(), () => new Date().getFullYear(), () => Math.floor(Math.random() * 1e9)]
       for (const read of folds) {
@@ -151,7 +151,7 @@ folding Added { amount: 1 } changes what it is given
 })
 
 describe("foldIsConcatenative is broken", () => {
-  it.effect("by a fold that begins elsewhere", () =>
+  it.effect("by a fold that does not start at the given state", () =>
     Effect.gen(function* () {
       const Forgetful: typeof Counter = { ...Counter, fold: (events) => Counter.fold(events) }
       assert.strictEqual(
@@ -176,7 +176,7 @@ folding the first 1 of 1 events and then the rest gives another state
 })
 
 describe("snapshotsAreEquivalent is broken", () => {
-  it.effect("by a state with something in it that is not stored, but matters later", () =>
+  it.effect("by a state with a part that is not stored but matters later", () =>
     Effect.gen(function* () {
       const last = stored(() => 0)
       const Doubling = Aggregate.make(
@@ -314,7 +314,7 @@ a state has changed after storage
 })
 
 describe("decisionsAreTotal is broken", () => {
-  it.effect("by a decision that yields what cannot be stored", () =>
+  it.effect("by a decision that yields an event that cannot be stored", () =>
     Effect.gen(function* () {
       const half = ({ total }: State) => [{ _tag: "Added", amount: total === 0 ? 1 : total / 2 } as const]
       assert.strictEqual(
@@ -332,7 +332,7 @@ amount Expected an integer`
     })
   )
 
-  it.effect("by a decision that throws, and by one that takes its time", () =>
+  it.effect("by a decision that throws, and by an asynchronous one", () =>
     Effect.gen(function* () {
       const throwing = ({ total }: State) => {
         if (total > 0) throw new RangeError("too much")
@@ -352,7 +352,7 @@ amount Expected an integer`
 })
 
 describe("decisionsAreIdempotent is broken", () => {
-  it.effect("by a decision that yields the same once more", () =>
+  it.effect("by a decision that yields the same events again", () =>
     Effect.gen(function* () {
       assert.strictEqual(
         yield* counterexample(Laws.decisionsAreIdempotent(Counter, options)),
@@ -393,7 +393,7 @@ describe("upcastersAreTotal is broken", () => {
   const upcast = Upcaster.from(AddedV1).to(Added, ({ cents }) => ({ _tag: "Added", amount: cents / 100 }))
   const Upcast = Aggregate.make("Counter", { ...parts, upcasters: [upcast] }, handlers)
 
-  it.effect("by an upcaster that does not cope with all that its schema allows", () =>
+  it.effect("by an upcaster that fails for values that its schema allows", () =>
     Effect.gen(function* () {
       assert.match(
         yield* counterexample(Laws.upcastersAreTotal(Upcast, { seed: 1 })),
@@ -473,7 +473,7 @@ describe("laws on a store of one's own", () => {
 })
 
 describe("a counterexample", () => {
-  it.effect("is tried again with its replay, by its own law alone", () =>
+  it.effect("runs again with its replay, in its own law only", () =>
     Effect.gen(function* () {
       const first = yield* flipped(Laws.decisionsAreIdempotent(Counter, { decisions }))
       const { replay } = first

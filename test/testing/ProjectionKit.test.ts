@@ -41,7 +41,7 @@ const total = (id: string) =>
   )
 
 describe("given, when, expect", () => {
-  it.effect("handlers get each tenant's events in their order, and the tenant", () =>
+  it.effect("handlers get each tenant's events in order, and the tenant", () =>
     Effect.gen(function* () {
       yield* ProjectionKit.given(acme, Order, "1", placed(1), noted, changed(2))
         .and(globex, Order, "1", placed(5))
@@ -57,7 +57,7 @@ describe("given, when, expect", () => {
     }).pipe(Effect.provideService(Totals, new Map()))
   )
 
-  it.effect("expectations follow each other, and what is not so is told", () =>
+  it.effect("expectations can be chained, and an unmet one is reported", () =>
     Effect.gen(function* () {
       const then = ProjectionKit.given(acme, Order, "1", placed(1), changed(2))
         .and(globex, Order, "1", placed(5))
@@ -72,7 +72,7 @@ describe("given, when, expect", () => {
     }).pipe(Effect.provideService(Totals, new Map()))
   )
 
-  it.effect("what a handler fails with comes out, and given events again are new ones", () =>
+  it.effect("the error of a handler is returned, and repeated events are new ones", () =>
     Effect.gen(function* () {
       const events = ProjectionKit.given(acme, Order, "1", placed(1), changed(2))
       yield* events.when(Total)

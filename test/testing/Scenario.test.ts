@@ -36,7 +36,7 @@ const failure = (run: () => unknown): string => {
 }
 
 describe("given, when, then", () => {
-  it("holds for what was decided, as a plain value or a Result", () => {
+  it("holds for a decision that is a plain value or a Result", () => {
     Scenario.given(Account, opened()).when(deposit(1)).thenEvents(deposited(1))
     Scenario.given(Account)
       .when(() => Result.succeed([opened(), deposited(1)]))
@@ -49,7 +49,7 @@ describe("given, when, then", () => {
       .thenErrorTag("Refused")
   })
 
-  it("says what was given, expected and decided", () => {
+  it("reports the given, expected and decided events", () => {
     assert.strictEqual(
       failure(() =>
         Scenario.given(Account, opened(), Event.make(deposited(5), { actor: "Ada" }))
@@ -114,7 +114,7 @@ given Account without events
     )
   })
 
-  it("compares the options of events where they are expected", () => {
+  it("compares the options of expected events", () => {
     const decided = Scenario.given(Account).when(() => [
       Event.make(opened(), { actor: "Ada", metadata: { a: 1 } })
     ])
@@ -228,7 +228,7 @@ given Account
     )
   })
 
-  it("lets through what a decision throws", () => {
+  it("passes on an error that a decision throws", () => {
     const throwing = () => {
       throw new RangeError("too much")
     }
@@ -240,7 +240,7 @@ given Account
 })
 
 describe("with decisions that are effects", () => {
-  it.effect("it is an effect, with what they require", () =>
+  it.effect("it is an effect with their requirements", () =>
     Effect.gen(function* () {
       const { when } = Scenario.given(Account, opened())
       yield* when(limited(1)).thenEvents(deposited(1))
@@ -266,7 +266,7 @@ describe("with decisions that are effects", () => {
     })
   )
 
-  it.effect("what was decided can be had, for other checks", () =>
+  it.effect("the outcome is available for other checks", () =>
     Effect.gen(function* () {
       const { when } = Scenario.given(Account, opened())
       assert.deepStrictEqual(yield* when(limited(1)).outcome, {

@@ -99,7 +99,7 @@ const red = <R>(cases: ReadonlyArray<TenantIsolationSuite.Case<R>>, services: Co
 describe("the suite, on a driver in memory", () => {
   for (const [name, leak] of Object.entries(leaks)) {
     // on the real clock, as the suite itself: a repository that is misled waits before it tries again
-    it.live(`32: goes red for a driver with a leak in ${name}`, () =>
+    it.live(`32: fails for a driver with a leak in ${name}`, () =>
       Effect.gen(function* () {
         const leaky = Layer.effect(
           EventStorage,
@@ -112,7 +112,7 @@ describe("the suite, on a driver in memory", () => {
   }
 
   for (const [name, leak] of Object.entries(snapshotLeaks)) {
-    it.live(`32: goes red for a driver of snapshots with a leak in ${name}`, () =>
+    it.live(`32: fails for a driver of snapshots with a leak in ${name}`, () =>
       Effect.gen(function* () {
         const leaky = Layer.effect(
           SnapshotStorage,

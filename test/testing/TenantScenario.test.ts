@@ -36,7 +36,7 @@ const failure = <E, R>(effect: Effect.Effect<void, E, R>): Effect.Effect<string,
   })
 
 describe("two tenants that do not notice each other", () => {
-  it.effect("pass in memory, with failures, ids and times of their own", () =>
+  it.effect("pass in memory, with different failures, ids and times", () =>
     TenantScenario.isolated({
       commands: {
         ...commands,
@@ -59,7 +59,7 @@ describe("two tenants that do not notice each other", () => {
 })
 
 describe("two tenants that notice each other", () => {
-  it.effect("fail where one sees what the other did", () =>
+  it.effect("fail if one sees something that the other did", () =>
     Effect.gen(function* () {
       assert.strictEqual(
         yield* failure(
@@ -83,7 +83,7 @@ describe("two tenants that notice each other", () => {
     })
   )
 
-  it.effect("fail where the second gets another answer than the first", () =>
+  it.effect("fail if the second gets another answer than the first", () =>
     Effect.gen(function* () {
       assert.strictEqual(
         yield* failure(TenantScenario.isolated({ commands: { count: count(5) }, layer: Total.layer })),
@@ -98,7 +98,7 @@ describe("two tenants that notice each other", () => {
     })
   )
 
-  it.effect("fail where the second sees something else after the same", () =>
+  it.effect("fail if the second sees something else after the same commands", () =>
     Effect.gen(function* () {
       const tenants: Array<Tenant.TenantId> = []
       const arrive = Effect.map(Tenant.CurrentTenant, (tenant) => void tenants.push(tenant))
@@ -118,7 +118,7 @@ describe("two tenants that notice each other", () => {
     })
   )
 
-  it.effect("fail where a log shows another tenant's events", () =>
+  it.effect("fail if a log shows another tenant's events", () =>
     Effect.gen(function* () {
       let shown: Tenant.TenantId | undefined
       const storage = changedDriver((driver) => ({

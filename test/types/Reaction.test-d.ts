@@ -29,7 +29,7 @@ test("a command in a handler requires what it requires, and the runner provides 
   expectTypeOf<Layer.Services<typeof layer>>().toEqualTypeOf<Driver | Repository>()
 })
 
-test("a handler gets the event that it is for, and its envelope", () => {
+test("a handler gets its event and the envelope", () => {
   Reaction.make(
     "typed",
     { aggregates: [Order] },

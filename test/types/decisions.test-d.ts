@@ -52,7 +52,7 @@ describe("a query", () => {
     }
   })
 
-  test("takes types of the aggregate's events alone", () => {
+  test("accepts only types of the aggregate's events", () => {
     // @ts-expect-error A course is not registered.
     EventQuery.of(Course, { types: ["Registered"] })
     // @ts-expect-error Nor is a tag one of several.

@@ -104,7 +104,7 @@ describe("unsafe creation", () => {
     void (() => Effect.runPromise(unsafe.pipe(Tenant.provide(tenantId))))
   })
 
-  test("of an aggregate under a tenant out of a request's body does not compile", () => {
+  test("of an aggregate under a tenant from a request's body does not compile", () => {
     HttpApiBuilder.group(Guarded, "orders", (handlers) =>
       handlers.handle("place", ({ params, payload }) =>
         place(params.id, payload.lines).pipe(
@@ -126,7 +126,7 @@ type NeedsOf<Module> = {
 }[keyof Module]
 
 describe("a layer of this module", () => {
-  test("never needs a tenant to be built, nor who makes a request", () => {
+  test("needs neither a tenant nor a principal to be built", () => {
     // The other two need what their users' functions do.
     type Needs = {
       [Module in Exclude<keyof typeof Http, "SubdomainResolver" | "TenantResolver">]: NeedsOf<
@@ -164,7 +164,7 @@ describe("a resolver", () => {
     void JwtResolver.layer({ key: { secret: "secret", algorithms: ["HS256"] }, issuer, audience })
   })
 
-  test("of a header takes a proxy that can be told from others", () => {
+  test("of a header needs a proxy that can be recognised", () => {
     void ProxyHeaderResolver.layer({ proxy: { peers: ["10.0.0.7"] } })
     void ProxyHeaderResolver.layer({ proxy: { secret: { header: "x-secret", value: secret } } })
     // @ts-expect-error Nobody is trusted by default.

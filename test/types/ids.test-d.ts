@@ -77,7 +77,7 @@ describe("a plain string is no branded id", () => {
     void repository.save(Door, text, { events: [open], expectedVersion: 0 })
   })
 
-  test("in decisions, and in what tests them", () => {
+  test("in decisions and their tests", () => {
     Decisions.to(Door, id, open)
     // @ts-expect-error a plain string
     Decisions.to(Door, text, open)

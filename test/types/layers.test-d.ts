@@ -30,7 +30,7 @@ type OfRoot = NeedsOfAll<Omit<typeof Root, General>>
 type OfPg = NeedsOfAll<Omit<typeof Pg, General>>
 
 describe("a layer of the library", () => {
-  test("8: never needs a tenant to be built, as it would keep it for the next one", () => {
+  test("8: never needs a tenant to be built, because it would keep it for the next one", () => {
     // One whose needs are not known would say nothing about the others.
     expectTypeOf<OfRoot>().not.toBeUnknown()
     expectTypeOf<OfPg>().not.toBeUnknown()
@@ -51,7 +51,7 @@ describe("a layer of the library", () => {
     expectTypeOf<OfPg>().toEqualTypeOf<SqlClient.SqlClient | Root.TenantDirectory.TenantDirectory>()
   })
 
-  test("that runs handlers needs what they do, except the tenant, which it provides to each", () => {
+  test("that runs handlers has their requirements, except the tenant, which it provides", () => {
     type Handled = readonly [
       Root.Projection.Projection<never, Root.Tenant.CurrentTenant | Root.Repository.Repository>
     ]
@@ -65,7 +65,7 @@ describe("a layer of the library", () => {
     >()
   })
 
-  test("is found out if it does", () => {
+  test("is reported if it does", () => {
     type Bad = {
       readonly layer: Layer.Layer<never, never, Root.Tenant.CurrentTenant>
       readonly layerWith: (options: { readonly a: 1 }) => Layer.Layer<never, string, Root.Tenant.AllTenants>

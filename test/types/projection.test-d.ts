@@ -87,7 +87,7 @@ test("a runner provides the tenant, and no layer requires one", () => {
   expectTypeOf<Layer.Services<typeof PgStorage.layer>>().toEqualTypeOf<SqlClient.SqlClient>()
 })
 
-test("a projection across tenants runs only where somebody may look across tenants", () => {
+test("a projection across tenants runs only with access across tenants", () => {
   const layer = ProjectionRunner.layer({ projections: [ofTenant, ofAll] })
   expectTypeOf<Layer.Services<typeof layer>>().toEqualTypeOf<
     Driver | SqlClient.SqlClient | Tenant.AllTenants

@@ -22,7 +22,7 @@ declare const tenantId: Tenant.TenantId
 const silo = PgSilo.layer({ database: () => ({ client }) })
 
 describe("the layer over several databases", () => {
-  test("gives what the drivers and the client of one database give, and needs the directory alone", () => {
+  test("provides the drivers and the client of one database, and needs only the directory", () => {
     expectTypeOf<Layer.Success<typeof silo>>().toEqualTypeOf<
       | EventStorage.EventStorage
       | ProjectionStorage.ProjectionStorage
@@ -33,7 +33,7 @@ describe("the layer over several databases", () => {
     expectTypeOf<Layer.Services<typeof silo>>().toEqualTypeOf<TenantDirectory.TenantDirectory>()
   })
 
-  test("never fails to be built: a database is opened when it is wanted", () => {
+  test("never fails to be built, because databases are opened at their first use", () => {
     expectTypeOf<Layer.Error<typeof silo>>().toEqualTypeOf<never>()
     const routed = RoutedStorage.layerWith({
       storage: () =>
@@ -75,7 +75,7 @@ describe("the directory", () => {
     >()
   })
 
-  test("is changed by those who may look across tenants alone", () => {
+  test("can be changed only with access across tenants", () => {
     const place = PgTenantDirectory.PgTenantDirectory.use((directory) => directory.place(tenantId, "a"))
     expectTypeOf<Effect.Services<typeof place>>().toEqualTypeOf<
       PgTenantDirectory.PgTenantDirectory | Tenant.AllTenants

@@ -144,7 +144,7 @@ describe("a command", () => {
     expectTypeOf<Effect.Error<typeof executed>>().toEqualTypeOf<StoreFailure>()
   })
 
-  test("fails as its decision does, and needs what it needs", () => {
+  test("has the errors and requirements of its decision", () => {
     const byResult = repository.execute(Account, "1", ({ status }) =>
       status === "open" ? Result.fail(new Refused()) : Result.succeed([opened()])
     )

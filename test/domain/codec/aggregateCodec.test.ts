@@ -62,10 +62,10 @@ const roundTrip = (event: OrderEvent): void => {
 const runs = { arbitrary: { runs: 500 } }
 
 describe("the codec of an aggregate", () => {
-  it.prop("gives back every struct that it takes", [Placed], ([event]) => roundTrip(event), runs)
-  it.prop("gives back every instance that it takes", [Shipped], ([event]) => roundTrip(event), runs)
+  it.prop("returns every struct that it accepts", [Placed], ([event]) => roundTrip(event), runs)
+  it.prop("returns every instance that it accepts", [Shipped], ([event]) => roundTrip(event), runs)
 
-  it("gives back an instance as one", () => {
+  it("returns an instance as an instance", () => {
     const encoded = {
       _tag: "Shipped",
       at: "2026-01-02T03:04:05.006Z",
@@ -82,12 +82,12 @@ describe("the codec of an aggregate", () => {
     assert.notStrictEqual(codecOf({ ...Order }), codec)
   })
 
-  it("knows the events by their own tags alone", () => {
+  it("recognises events by their own tags only", () => {
     assert.deepStrictEqual([...codec.events.keys()], ["Placed", "Shipped"])
     for (const tag of ["__proto__", "constructor", "placed", ""]) assert.isUndefined(codec.events.get(tag))
   })
 
-  it("says where an event does not fit, and not what is there", () => {
+  it("reports the place at which an event does not fit, and not the value", () => {
     const line = { sku: "canary", count: "canary" }
     for (const [json, path] of [
       [{ _tag: "Placed", total: { currency: "canary", cents: "1" } }, ["total", "currency"]],
@@ -104,7 +104,7 @@ describe("the codec of an aggregate", () => {
     }
   })
 
-  it("does not let an error of a schema through, which may quote what it was given", () => {
+  it("hides errors that a schema throws, which may quote the value", () => {
     const Picky = Schema.TaggedStruct("Picky", {
       text: Schema.String.check(
         Schema.makeFilter((text: string) => {

@@ -69,7 +69,7 @@ const odd = [
 
 describe("the reader of simple JSON", () => {
   it.prop(
-    "takes what decoding leaves as it is, in any order of members",
+    "accepts values that decoding leaves unchanged, in any order of members",
     [Arbitrary.schema(simple)],
     ([value]) => {
       assert.isTrue(assertSame(simple, parsed(value)))
@@ -79,7 +79,7 @@ describe("the reader of simple JSON", () => {
   )
 
   it.prop(
-    "takes nothing else: what decoding refuses or changes",
+    "accepts nothing that decoding refuses or changes",
     [Arbitrary.schema(simple)],
     ([value]) => {
       for (const name of Object.keys(simple.fields)) {
@@ -97,7 +97,7 @@ describe("the reader of simple JSON", () => {
     { arbitrary: { runs: 50, size: 4 } }
   )
 
-  it("is not deceived by what objects inherit", () => {
+  it("ignores inherited properties", () => {
     const schema = Schema.TaggedStruct("Two", {
       text: Schema.String,
       more: Schema.optionalKey(Schema.String)
@@ -125,7 +125,7 @@ describe("the reader of simple JSON", () => {
     )
   })
 
-  it("looks at members before it runs checks, and at each place of a list", () => {
+  it("examines members before it runs checks, and every element of a list", () => {
     let checked = 0
     const text = Schema.String.check(
       Schema.makeFilter(() => {
@@ -144,7 +144,7 @@ describe("the reader of simple JSON", () => {
     assert.isTrue(fits?.({ _tag: "Four", text: "a", list: ["a", "b"] }))
   })
 
-  it("looks once at a part that a schema has many times", () => {
+  it("examines a repeated part of a schema once", () => {
     let part: Schema.Codec<unknown> = Schema.Struct({ text: Schema.String })
     for (let depth = 0; depth < 60; depth++)
       part = Schema.Struct({ one: part, two: Schema.optionalKey(part) })
@@ -153,7 +153,7 @@ describe("the reader of simple JSON", () => {
     assert.isDefined(jsonWriter(ast))
   })
 
-  it("leaves to others what decoding changes, or what is not simple", () => {
+  it("declines schemas that change values or are not simple", () => {
     class Klass extends Schema.TaggedClass<Klass>()("Klass", { a: Schema.String }) {}
     interface Tree {
       readonly children: ReadonlyArray<Tree>

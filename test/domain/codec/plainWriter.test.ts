@@ -61,7 +61,7 @@ describe("the writer of simple JSON", () => {
   const runs = { arbitrary: { runs: 800, size: 8 } }
 
   it.prop(
-    "writes what encoding and JSON.stringify write",
+    "writes the same text as encoding and JSON.stringify",
     [Arbitrary.schema(simple)],
     ([value]) => {
       const text = encodeText(simple, value)
@@ -93,7 +93,7 @@ describe("the writer of simple JSON", () => {
     { arbitrary: { runs: 50, size: 4 } }
   )
 
-  it("takes instances for what they have, inherited or not", () => {
+  it("reads the properties of instances, inherited or not", () => {
     class Base {
       get text() {
         return "inherited"
@@ -109,12 +109,12 @@ describe("the writer of simple JSON", () => {
       assert.isUndefined(write(schema, value))
   })
 
-  it("knows how deep its values are", () => {
+  it("knows the depth of its values", () => {
     assert.strictEqual(writerOf(simple)?.depth, 4)
     assert.strictEqual(writerOf(Schema.TaggedStruct("A", {}))?.depth, 1)
   })
 
-  it("leaves to others what changes, or what is not simple", () => {
+  it("declines schemas that change values or are not simple", () => {
     class Klass extends Schema.TaggedClass<Klass>()("Klass", { a: Schema.String }) {}
     interface Tree {
       readonly children: ReadonlyArray<Tree>
