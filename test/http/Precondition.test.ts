@@ -1,0 +1,325 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer, Schema, type Scope } from "effect"
+import { HttpEffect, HttpRouter, HttpServer, type HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup, HttpApiTest } from "effect/http-api"
+import * as EventContext from "../../src/domain/EventContext.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
+import * as Precondition from "../../src/http/Precondition.ts"
+import * as Problem from "../../src/http/Problem.ts"
+import * as Repository from "../../src/store/Repository.ts"
+import * as StoreError from "../../src/driver/StoreError.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
+import { Account, deposited } from "../support/bank.ts"
+import { tenantA, tenantB } from "./support/guarded.ts"
+
+const account = { tenant: Tenant.TenantId, id: Schema.String }
+const Balance = Schema.Struct({ balance: Schema.Int })
+
+const Api = HttpApi.make("test").add(
+  HttpApiGroup.make("accounts").add(
+    HttpApiEndpoint.post("deposit", "/:tenant/accounts/:id", {
+      params: account,
+      headers: Precondition.headers,
+      success: Precondition.Tagged(Balance),
+      error: [Problem.PreconditionFailed, ...Problem.commandErrors]
+    }),
+    HttpApiEndpoint.get("get", "/:tenant/accounts/:id", {
+      params: account,
+      success: Precondition.Tagged(Balance),
+      error: Problem.queryErrors
+    })
+  )
+)
+
+const deposit = (id: string, headers: Precondition.Headers) =>
+  Precondition.check(headers, (expectedVersion) =>
+    Repository.Repository.use(({ execute }) =>
+      execute(Account, id, () => [deposited(1)], { expectedVersion })
+    )
+  )
+
+const Handlers = HttpApiBuilder.group(Api, "accounts", (handlers) =>
+  handlers
+    .handle("deposit", ({ headers, params: { id, tenant } }) =>
+      deposit(id, headers).pipe(
+        Effect.map(({ state, version }) => Precondition.tagged(version, { balance: state.balance })),
+        Problem.mapErrors,
+        Tenant.provide(tenant)
+      )
+    )
+    .handle("get", ({ params: { id, tenant } }) =>
+      Repository.Repository.use(({ load }) => load(Account, id)).pipe(
+        Effect.map(({ state, version }) => Precondition.tagged(version, { balance: state.balance })),
+        Problem.mapErrors,
+        Tenant.provide(tenant)
+      )
+    )
+)
+
+/** The same without `HttpApi`. */
+const Plain = HttpRouter.add(
+  "POST",
+  "/plain/:id",
+  Effect.gen(function* () {
+    const { id = "" } = yield* HttpRouter.params
+    const { version } = yield* deposit(id, yield* Precondition.fromRequest)
+    return HttpServerResponse.empty({ status: 204, headers: { etag: Precondition.etag(version) } })
+  }).pipe(Problem.mapErrors, Tenant.provide(tenantA))
+)
+
+const Store = Repository.layer.pipe(Layer.provideMerge(EventStore.layer), Layer.provide(MemoryStorage.layer))
+
+const serve = Effect.gen(function* () {
+  const services = yield* Layer.build(Store)
+  const app = yield* HttpRouter.toHttpEffect(
+    Layer.merge(HttpApiBuilder.layer(Api), Plain).pipe(
+      Layer.provide(Handlers),
+      HttpRouter.provideRequest(Layer.succeedContext(services)),
+      Layer.provide(HttpServer.layerServices)
+    )
+  )
+  const handler = HttpEffect.toWebHandlerWith<never, HttpServerRequest.HttpServerRequest | Scope.Scope>(
+    yield* Effect.context()
+  )(app)
+  return (path: string, headers: Record<string, string> = {}, method = "POST") =>
+    Effect.promise(async () => {
+      const response = await handler(
+        new Request(`http://localhost${path}`, { method, headers }),
+        Context.empty()
+      )
+      const text = await response.text()
+      return {
+        status: response.status,
+        etag: response.headers.get("etag"),
+        text,
+        version: /"version":(\d+)/.exec(text)?.[1]
+      }
+    })
+}).pipe(Effect.orDie)
+
+const one = `/${tenantA}/accounts/1`
+const other = `/${tenantB}/accounts/1`
+
+describe("If-Match", () => {
+  it.effect("of the version that was seen lets a command through, of any other one it does not", () =>
+    Effect.gen(function* () {
+      const send = yield* serve
+      const first = yield* send(one)
+      assert.deepStrictEqual([first.status, first.etag, first.text], [200, '"1"', '{"balance":1}'])
+      const second = yield* send(one, { "if-match": '"1"' })
+      assert.deepStrictEqual([second.status, second.etag], [200, '"2"'])
+      for (const stale of ['"1"', '"0"', '"3"', '"9007199254740991"']) {
+        const { status, etag, version } = yield* send(one, { "if-match": stale })
+        assert.deepStrictEqual([status, etag, version], [412, null, "2"], stale)
+      }
+      const shown = yield* send(one, {}, "GET")
+      assert.deepStrictEqual([shown.etag, shown.text], ['"2"', '{"balance":2}'])
+    })
+  )
+
+  it.effect("never matches by a weak tag, or by one of no version", () =>
+    Effect.gen(function* () {
+      const send = yield* serve
+      yield* send(one)
+      for (const tag of [
+        'W/"1"',
+        '"abc"',
+        '""',
+        '"*"',
+        '"01"',
+        '"1.0"',
+        '"+1"',
+        '"-1"',
+        '"1e0"',
+        '"9007199254740993"',
+        '"99999999999999999999"',
+        'W/"1", W/"2"',
+        '"NaN"',
+        '"a,b"'
+      ]) {
+        const { status, version } = yield* send(one, { "if-match": tag })
+        assert.deepStrictEqual([status, version], [412, "1"], tag)
+      }
+      assert.strictEqual((yield* send(one, {}, "GET")).etag, '"1"')
+    })
+  )
+
+  it.effect("is refused if it cannot be read, or names several versions", () =>
+    Effect.gen(function* () {
+      const send = yield* serve
+      yield* send(one)
+      for (const text of [
+        "1",
+        "",
+        '"1',
+        '1"',
+        '"1""2"',
+        '"1" "2"',
+        '"1", "2"',
+        "*, *",
+        '"1", *',
+        '"1",',
+        ',"1"',
+        'w/"1"',
+        "'1'",
+        '" 1"',
+        '"1\u0001"'
+      ]) {
+        // `Request` refuses control characters itself, as a server does.
+        const { status } = yield* send(one, { "if-match": text }).pipe(
+          Effect.catchDefect(() => Effect.succeed({ status: 400 }))
+        )
+        assert.strictEqual(status, 400, text)
+      }
+      assert.strictEqual((yield* send(one, {}, "GET")).etag, '"1"')
+      // One version is one version, however often it is named, with tags beside it that cannot match.
+      assert.strictEqual((yield* send(one, { "if-match": ' "1" ,"1", W/"7" ,"x"' })).status, 200)
+    })
+  )
+
+  it.effect("of * wants that there is something, If-None-Match of * that there is nothing", () =>
+    Effect.gen(function* () {
+      const send = yield* serve
+      const away = yield* send(one, { "if-match": "*" })
+      assert.deepStrictEqual([away.status, away.version], [412, "0"])
+      assert.strictEqual((yield* send(one, { "if-none-match": "*" })).etag, '"1"')
+      const there = yield* send(one, { "if-none-match": "*" })
+      assert.deepStrictEqual([there.status, there.version], [412, "1"])
+      assert.strictEqual((yield* send(one, { "if-match": "*" })).etag, '"2"')
+      // Both at once hold for no stream.
+      assert.strictEqual((yield* send(one, { "if-match": '"2"', "if-none-match": "*" })).status, 412)
+      assert.strictEqual(
+        (yield* send(`/${tenantA}/accounts/2`, { "if-match": '"0"', "if-none-match": "*" })).status,
+        412
+      )
+      for (const text of ['"2"', 'W/"2"', "", "**"])
+        assert.strictEqual((yield* send(one, { "if-none-match": text })).status, 400, text)
+    })
+  )
+
+  it.effect("is about the tenant's own stream, and tells nothing of another tenant's with the same id", () =>
+    Effect.gen(function* () {
+      const send = yield* serve
+      yield* send(one)
+      yield* send(one)
+      const [foreign, nobody] = [
+        yield* send(other, { "if-match": '"2"' }),
+        yield* send(`/${tenantB}/accounts/nobody`, { "if-match": '"2"' })
+      ]
+      assert.deepStrictEqual(foreign, nobody)
+      assert.deepStrictEqual([foreign.status, foreign.version], [412, "0"])
+      assert.strictEqual((yield* send(other, { "if-none-match": "*" })).etag, '"1"')
+      assert.strictEqual((yield* send(one, { "if-match": '"2"' })).etag, '"3"')
+      assert.strictEqual((yield* send(other, { "if-match": '"3"' })).status, 412)
+      assert.strictEqual((yield* send(other, { "if-match": '"1"' })).etag, '"2"')
+    })
+  )
+
+  it.effect("lets one of many win that have seen the same version", () =>
+    Effect.gen(function* () {
+      const send = yield* serve
+      yield* send(one)
+      const answers = yield* Effect.forEach(
+        Array.from({ length: 20 }),
+        () => send(one, { "if-match": '"1"' }),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(
+        answers.map(({ status }) => status).toSorted((a, b) => a - b),
+        [200, ...Array.from({ length: 19 }, () => 412)]
+      )
+      assert.strictEqual((yield* send(one, {}, "GET")).etag, '"2"')
+    })
+  )
+
+  it.effect("works in a router without HttpApi", () =>
+    Effect.gen(function* () {
+      const send = yield* serve
+      assert.strictEqual((yield* send("/plain/1", { "if-none-match": "*" })).etag, '"1"')
+      const { status, etag } = yield* send("/plain/1", { "if-match": '"1"' })
+      assert.deepStrictEqual([status, etag], [204, '"2"'])
+      const stale = yield* send("/plain/1", { "if-match": '"1"' })
+      assert.deepStrictEqual([stale.status, stale.version], [412, "2"])
+      const malformed = yield* send("/plain/1", { "if-match": "1" })
+      assert.deepStrictEqual([malformed.status, malformed.text.includes("invalid-input")], [400, true])
+    })
+  )
+
+  it.effect("is a version for a typed client, as the ETag is", () =>
+    Effect.gen(function* () {
+      const client = yield* HttpApiTest.groups(Api, ["accounts"])
+      const params = { tenant: tenantA, id: "1" }
+      const { headers } = yield* client.accounts.deposit({ params, headers: { "if-none-match": "noStream" } })
+      assert.deepStrictEqual(headers, { etag: 1 })
+      const version = headers.etag
+      const second = yield* client.accounts.deposit({ params, headers: { "if-match": version } })
+      assert.deepStrictEqual([second.body, second.headers], [{ balance: 2 }, { etag: 2 }])
+      const caught = yield* client.accounts
+        .deposit({ params, headers: { "if-match": version } })
+        .pipe(Effect.catchTag("PreconditionFailedProblem", (problem) => Effect.succeed(problem.version)))
+      assert.strictEqual(caught, 2)
+      yield* client.accounts.deposit({ params, headers: { "if-match": "streamExists" } })
+      const shown = yield* client.accounts.get({ params })
+      assert.deepStrictEqual(shown.headers, { etag: 3 })
+    }).pipe(
+      Effect.provide(
+        Layer.mergeAll(Handlers.pipe(HttpRouter.provideRequest(Store)), HttpServer.layerServices, Store)
+      )
+    )
+  )
+
+  it("reads back what it writes, and a tag that a proxy has made weak", () => {
+    const { decodeUnknownSync: decode, encodeSync: encode } = Schema
+    for (const expected of [0, 7, Number.MAX_SAFE_INTEGER, Number.NaN, "streamExists"] as const)
+      assert.deepStrictEqual(decode(Precondition.IfMatch)(encode(Precondition.IfMatch)(expected)), expected)
+    assert.strictEqual(decode(Precondition.ETag)('W/"7"'), 7)
+    for (const text of ["7", '"07"', '"-7"', '"x"', 'w/"7"', '"9007199254740993"'])
+      assert.throws(() => decode(Precondition.ETag)(text), /entity tag|integer/)
+  })
+})
+
+describe("a conflict that is not with the request's version", () => {
+  const stated = { "if-match": "streamExists" } as const
+  const conflict = (expected: StoreError.ExpectedVersion) =>
+    new StoreError.Conflict({
+      reason: new StoreError.VersionConflict({
+        tenantId: tenantA,
+        aggregateType: "Account",
+        aggregateId: "1",
+        expected,
+        actual: 2
+      })
+    })
+
+  it.effect("stays a conflict", () =>
+    Effect.gen(function* () {
+      const check = (headers: Precondition.Headers, error: StoreError.Conflict) =>
+        Effect.map(Effect.flip(Precondition.check(headers, () => Effect.fail(error))), ({ _tag }) => _tag)
+      assert.strictEqual(yield* check(stated, conflict(1)), "Conflict")
+      assert.strictEqual(yield* check(stated, conflict("streamExists")), "PreconditionFailedProblem")
+      assert.strictEqual(yield* check({}, conflict("any")), "Conflict")
+      assert.strictEqual(
+        yield* check({ "if-match": Number.NaN }, conflict(Number.NaN)),
+        "PreconditionFailedProblem"
+      )
+      const reused = new StoreError.Conflict({
+        reason: new StoreError.CommandKeyConflict({ tenantId: tenantA, key: "k" })
+      })
+      assert.strictEqual(yield* check({ "if-match": 1 }, reused), "Conflict")
+    })
+  )
+
+  it.effect("is not raised for a request that was carried out before", () =>
+    Effect.gen(function* () {
+      const { execute } = yield* Repository.Repository
+      const pay = (headers: Precondition.Headers) =>
+        Precondition.check(headers, (expectedVersion) =>
+          execute(Account, "1", () => [deposited(1)], { command: { key: "pay" }, expectedVersion })
+        )
+      const first = yield* pay({ "if-none-match": "noStream" })
+      const again = yield* pay({ "if-none-match": "noStream" })
+      assert.deepStrictEqual([first.version, again.version, again.replayed], [1, 1, true])
+    }).pipe(EventContext.provide({ actor: "ada" }), Tenant.provide(tenantA), Effect.provide(Store))
+  )
+})
