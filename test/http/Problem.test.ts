@@ -67,7 +67,7 @@ const errors = [
   conflict(versionConflict),
   conflict(eventIdConflict),
   conflict(new StoreError.CommandKeyConflict({ tenantId, key: "secret-key" })),
-  conflict(new StoreError.AppendConditionFailed({ tenantId, after: 3, position: 4 })),
+  conflict(new StoreError.AppendConditionFailed({ tenantId, after: 3, position: 4, condition: 0, item: 0 })),
   conflict(diverged),
   diverged,
   invalid(invalidEvent),
