@@ -10,6 +10,7 @@ const long = "test/**/*.long.test.ts"
 /** Tests whose number of rounds is a variable; the long run repeats them with larger ones. */
 const repeated = [
   "test/pg/crash.test.ts",
+  "test/pg/projectionCrash.test.ts",
   "test/driver/EventStorage.differential.test.ts",
   "test/driver/EventStorage.noninterference.test.ts"
 ]

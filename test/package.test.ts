@@ -1,6 +1,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { build } from "esbuild"
 import { execFile } from "node:child_process"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
@@ -13,7 +14,29 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const fixture = Path.join(root, "test/fixtures/consumer")
 const packageName = "effect-eventsourcing"
 
+/** The tarball that `npm test` has checked before, if nothing in it has changed since. */
+const tarball = Path.join(root, ".cache/package.tgz")
+const newest = (path: string): number => {
+  const stats = statSync(path)
+  return stats.isDirectory()
+    ? Math.max(...readdirSync(path).map((name) => newest(Path.join(path, name))))
+    : stats.mtimeMs
+}
+const contents = [
+  "package.json",
+  "README.md",
+  ...(JSON.parse(readFileSync(Path.join(root, "package.json"), "utf8")) as Manifest).files
+]
+const isUpToDate =
+  existsSync(tarball) &&
+  contents.every(
+    (name) => existsSync(Path.join(root, name)) && newest(Path.join(root, name)) <= statSync(tarball).mtimeMs
+  ) &&
+  // It holds what was built of the sources as they are.
+  newest(Path.join(root, "src")) <= newest(Path.join(root, "dist"))
+
 interface Manifest {
+  readonly files: ReadonlyArray<string>
   readonly name: string
   readonly version: string
   readonly devDependencies: Readonly<Record<string, string>>
@@ -76,13 +99,12 @@ describe("the package, installed from its tarball into an empty project", () => 
   beforeAll(async () => {
     project = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-consumer-"))
     const manifest = JSON.parse(await readFile(Path.join(root, "package.json"), "utf8")) as Manifest
-    await succeed(root, "npm", "pack", "--silent", "--pack-destination", project)
+    const packed = `${manifest.name}-${manifest.version}.tgz`
+    if (isUpToDate) await cp(tarball, Path.join(project, packed))
+    else await succeed(root, "npm", "pack", "--silent", "--pack-destination", project)
     await writeFile(Path.join(project, "package.json"), `{ "type": "module", "private": true }`)
     const peers = ["effect", "@effect/sql-pg", "@electric-sql/pglite", "@types/node"]
-    const packages = [
-      `./${manifest.name}-${manifest.version}.tgz`,
-      ...peers.map((name) => `${name}@${manifest.devDependencies[name]}`)
-    ]
+    const packages = [`./${packed}`, ...peers.map((name) => `${name}@${manifest.devDependencies[name]}`)]
     // `npm ci` has left everything but the tarball in npm's cache.
     installed = await succeed(
       project,

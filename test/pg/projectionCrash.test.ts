@@ -1,7 +1,7 @@
 /**
  * Read models survive what becomes of the processes that fill them: workers are killed under load, the database is, and
  * several workers share the tenants. `EVENTSOURCING_PROJECTION_CRASH_ROUNDS` sets how many workers are killed (default:
- * `EVENTSOURCING_CRASH_ROUNDS`, or else 4), `EVENTSOURCING_PROJECTION_TENANTS` among how many tenants they share the work
+ * `EVENTSOURCING_CRASH_ROUNDS`, or else 2), `EVENTSOURCING_PROJECTION_TENANTS` among how many tenants they share the work
  * (default: 60).
  */
 import { PgClient } from "@effect/sql-pg"
@@ -17,7 +17,7 @@ import { type PgServer, start } from "../support/PgServer.ts"
 import { type Options, startWorker, tables } from "../support/projectionWorker.ts"
 
 const { env } = process
-const rounds = Number(env["EVENTSOURCING_PROJECTION_CRASH_ROUNDS"] ?? env["EVENTSOURCING_CRASH_ROUNDS"] ?? 4)
+const rounds = Number(env["EVENTSOURCING_PROJECTION_CRASH_ROUNDS"] ?? env["EVENTSOURCING_CRASH_ROUNDS"] ?? 2)
 const sharedTenants = Number(env["EVENTSOURCING_PROJECTION_TENANTS"] ?? 60)
 
 /** They look soon, and are in the middle of a batch most of the time, without wearing out the machine. */
