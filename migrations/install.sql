@@ -56,6 +56,7 @@
 \ir projections/register_projection.sql
 \ir projections/retire_projection.sql
 \ir projections/clear_retired_projections.sql
+\ir projections/projection_backlog.sql
 \ir projections/claim_projection.sql
 \ir projections/live_writes.sql
 \ir projections/begin_projection.sql

@@ -71,8 +71,8 @@ describe("the public API", () => {
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked ProjectionRefused RebuildParked ReplayFailed | DivergedAt ReadModelState
       ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
-      ProjectionRunner: ProjectionRunner failures handledEvents lag layer | Options
-      ProjectionStorage: ProjectionRefused ProjectionStorage RebuildRefused | Claim DeadLetter Failure Progress ProjectionKey Registration StartAt TenantProjection WorkRequest
+      ProjectionRunner: ProjectionRunner failures handledEvents layer oldestPending parked pending | Options
+      ProjectionStorage: ProjectionRefused ProjectionStorage RebuildRefused | Backlog Claim DeadLetter Failure Progress ProjectionKey Registration StartAt TenantProjection WorkRequest
       Reaction: make | Options Reaction
       Repository: Repository defaultRetry layer layerWith snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
       RoutedStorage: layerWith | Limits Options

@@ -96,7 +96,7 @@ as $$
       ) then 'eventsourcing_all_tenants_owner'
       when p.proname in (
         'announce', 'register_projection', 'claim_projection', 'retire_projection', 'clear_retired_projections',
-        'projection_retired'
+        'projection_retired', 'projection_backlog'
       ) then 'eventsourcing_runner_owner'
       else 'eventsourcing_tenant' end as owner
     from pg_proc p
@@ -195,7 +195,7 @@ as $$
   select format('role %s may read %s of %s', r.name, string_agg(a.attname, ', ' order by a.attnum), p.name),
     format('do $do$ begin revoke select on %s from %I, public;%s end $do$', p.name, r.name, case
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.events'
-        then ' grant select (tenant_id, position) on eventsourcing.events to eventsourcing_runner_owner;'
+        then ' grant select (tenant_id, position, recorded_at) on eventsourcing.events to eventsourcing_runner_owner;'
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.tenants'
         then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner_owner;' end)
   from protected p
@@ -205,7 +205,7 @@ as $$
     and not (r.name = 'eventsourcing_runner_owner' and (
       p.name in ('eventsourcing.projections', 'eventsourcing.projection_versions')
       or p.name in ('eventsourcing.events', 'eventsourcing.tenants') and a.attname = 'tenant_id'
-      or p.name = 'eventsourcing.events' and a.attname = 'position'))
+      or p.name = 'eventsourcing.events' and a.attname in ('position', 'recorded_at')))
     and has_column_privilege(r.name, p.oid, a.attnum, 'select')
   group by p.name, r.name
   union all
@@ -254,8 +254,8 @@ as $$
     format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
   from pg_proc p
   where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
-      'announce', 'register_projection', 'claim_projection', 'begin_projection', 'bind_tenant', 'schema_version',
-      'lowest_program', 'clean_session')
+      'announce', 'register_projection', 'claim_projection', 'projection_backlog', 'begin_projection', 'bind_tenant',
+      'schema_version', 'lowest_program', 'clean_session')
     and has_function_privilege('eventsourcing_runner', p.oid, 'execute')
 $$;
 

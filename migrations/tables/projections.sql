@@ -32,6 +32,9 @@ begin
     create index projections_due on eventsourcing.projections (projection, version, served_at)
   where not parked and (position < head or rebuild);
   end if;
+  if pg_catalog.to_regclass('eventsourcing.projections_parked') is null then
+    create index projections_parked on eventsourcing.projections (projection, version) where parked;
+  end if;
 end
 $$;
 select eventsourcing.protect_tenant_table('eventsourcing.projections');

@@ -129,6 +129,16 @@ export interface Progress {
   readonly oldestUnprocessed: number | undefined
 }
 
+/** The work that is left of a projection, over all tenants. */
+export interface Backlog extends ProjectionKey {
+  /** Events that are not in the live read models, those of parked tenants among them. */
+  readonly pending: number
+  /** Milliseconds since the oldest of them was recorded; 0 if there is none. */
+  readonly oldestAge: number
+  /** Tenants for which the projection, or a rebuild of it, is parked. */
+  readonly parked: number
+}
+
 /**
  * Storage of the progress of projections.
  *
@@ -167,6 +177,10 @@ export class ProjectionStorage extends Context.Service<
     ) => Effect.Effect<boolean, StorageUnavailable>
     /** Looks at all logs for work: what announcements may have missed. */
     readonly sweep: Effect.Effect<void, StorageUnavailable>
+    /** The work that is left of projections, as the last sweep found it. */
+    readonly backlog: (
+      projections: ReadonlyArray<ProjectionKey>
+    ) => Effect.Effect<ReadonlyArray<Backlog>, StorageUnavailable>
     /**
      * Claims the projection and tenant that have waited longest, among those with events that are not handled and
      * rebuilds that have not taken their place, and runs the body. What the body does through the

@@ -107,6 +107,23 @@ export const make = (
   const requireAccess = (accessId: string | undefined) =>
     events.listAccesses({ accessId: accessId ?? "", before: undefined, limit: 1 })
 
+  /** The time at which the event behind a position was recorded. */
+  const recordedAfter = (tenantId: TenantId, position: number) =>
+    Effect.map(
+      events.readLog({
+        tenantId,
+        fromPosition: position + 1,
+        toPosition: position + 1,
+        recordedFrom: undefined,
+        recordedBefore: undefined,
+        aggregateTypes: undefined,
+        eventTypes: undefined,
+        direction: "forwards",
+        limit: 1
+      }),
+      ({ rows }) => rows[0]?.recordedAt
+    )
+
   return ProjectionStorage.ProjectionStorage.of({
     register: (projections) =>
       Effect.forEach(
@@ -138,6 +155,26 @@ export const make = (
       ),
     // Work is found in the logs themselves, so there is nothing to sweep.
     sweep: Effect.void,
+    backlog: (projections) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Effect.forEach(
+          projections,
+          Effect.fnUntraced(function* (key) {
+            let [pending, oldestAge, parked] = [0, 0, 0]
+            for (const [tenantId, head] of heads()) {
+              const at = { ...key, tenantId }
+              const live = store.row(rowKey(at, false), undefined)
+              const position = live?.position ?? 0
+              if (live?.parked === true || store.row(rowKey(at, true), undefined)?.parked === true) parked++
+              if (position >= head) continue
+              pending += head - position
+              const recordedAt = yield* recordedAfter(tenantId, position)
+              oldestAge = Math.max(oldestAge, now - (recordedAt ?? now))
+            }
+            return { projection: key.projection, version: key.version, pending, oldestAge, parked }
+          })
+        )
+      ),
     work: (request, body) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -252,17 +289,6 @@ export const make = (
         Effect.forEach(
           [false, true].flatMap((rebuild) => store.row(rowKey(key, rebuild), work) ?? []),
           Effect.fnUntraced(function* ({ rebuild, position, parked, attempts, failedPosition, error }) {
-            const { rows } = yield* events.readLog({
-              tenantId: key.tenantId,
-              fromPosition: position + 1,
-              toPosition: position + 1,
-              recordedFrom: undefined,
-              recordedBefore: undefined,
-              aggregateTypes: undefined,
-              eventTypes: undefined,
-              direction: "forwards",
-              limit: 1
-            })
             return {
               rebuild,
               position,
@@ -271,7 +297,7 @@ export const make = (
               attempts,
               failedPosition,
               error,
-              oldestUnprocessed: rows[0]?.recordedAt
+              oldestUnprocessed: yield* recordedAfter(key.tenantId, position)
             }
           })
         )

@@ -38,6 +38,14 @@ const claimSql =
   'select tenant_id::text, projection, version, rebuild, "position", head, attempts, failed_position, error' +
   " from eventsourcing.begin_projection($1::text[], $2::integer[], $3::boolean[], $4::uuid)"
 
+type BacklogColumns = readonly [
+  projection: string,
+  version: number,
+  pending: number,
+  oldestMillis: number | null,
+  parked: number
+]
+
 type RefusalColumns = readonly [
   reason: string,
   table: string | null,
@@ -178,6 +186,23 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           Effect.map(([row]) => row?.[0] === true)
         ),
       sweep,
+      backlog: (projections) =>
+        Effect.map(
+          rowsOf<BacklogColumns>(
+            "measure the work of projections",
+            "select projection, version, pending, oldest_millis, parked from eventsourcing.projection_backlog($1::text[], $2::integer[])",
+            [projections.map(({ projection }) => projection), projections.map(({ version }) => version)]
+          ),
+          (rows) =>
+            rows.map(([projection, version, pending, oldestMillis, parked]) => ({
+              projection,
+              version,
+              pending,
+              // The clock may have gone back.
+              oldestAge: Math.max(0, oldestMillis ?? 0),
+              parked
+            }))
+        ),
       work: ({ projections, accessId }, body) =>
         PgTenant.boundTransaction(
           sql,

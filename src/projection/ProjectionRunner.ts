@@ -52,9 +52,26 @@ export const failures: Metric.Counter<number> = Metric.counter("eventsourcing.pr
   incremental: true
 })
 
-/** Events between the checkpoint and the head of the log, when a worker last left it, by projection. */
-export const lag: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.lag", {
-  description: "Events that are still to be handled for the tenant that was worked on last"
+/**
+ * Events that are not in the read models, over all tenants, by projection and version; those of parked tenants among them.
+ *
+ * **Details**
+ *
+ * This and the two gauges below are measured with every sweep. Each process that runs the projection reports the same
+ * numbers: take the largest, not the sum.
+ */
+export const pending: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.pending", {
+  description: "Events that are still to be handled, over all tenants"
+})
+
+/** Milliseconds since the oldest of the {@link pending} events was recorded, by projection and version; 0: there is none. */
+export const oldestPending: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.oldest_pending", {
+  description: "Age in milliseconds of the oldest event that is still to be handled, over all tenants"
+})
+
+/** Tenants for which the projection, or a rebuild of it, is parked, by projection and version. */
+export const parked: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.parked", {
+  description: "Tenants for which the projection stands still until somebody resumes it"
 })
 
 /** A handler failed at an event, or the event could not be decoded. */
@@ -273,11 +290,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         handleRange(projection, claim, claim.position, upTo, readAhead)
       )
       if (position === undefined) return
-      const head = yield* storage.advance(claim, position)
-      yield* Metric.update(
-        Metric.withAttributes(lag, { projection: projection.name }),
-        Math.max(0, head - position)
-      )
+      yield* storage.advance(claim, position)
     })
 
     /**
@@ -319,6 +332,15 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
           )
       })
 
+    const measure = Effect.gen(function* () {
+      for (const backlog of yield* storage.backlog(keys)) {
+        const attributes = { projection: backlog.projection, version: String(backlog.version) }
+        yield* Metric.update(Metric.withAttributes(pending, attributes), backlog.pending)
+        yield* Metric.update(Metric.withAttributes(oldestPending, attributes), backlog.oldestAge)
+        yield* Metric.update(Metric.withAttributes(parked, attributes), backlog.parked)
+      }
+    }).pipe(Effect.ignore({ log: "Debug", message: "Projections could not be measured" }))
+
     yield* storage.register(keys)
     yield* storage.sweep
 
@@ -340,6 +362,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
           worked ||= idle === 0
         }
       }
+      yield* measure
     }).pipe(Effect.scoped)
 
     // Hints come through one subscription; every worker waits for the next one or for the poll.
@@ -372,6 +395,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     yield* storage.sweep.pipe(
       Effect.ignore({ log: "Debug", message: "Projections could not look for missed work" }),
       Effect.andThen(PubSub.publish(hints, undefined)),
+      Effect.andThen(measure),
       Effect.delay(options.sweepInterval ?? "15 seconds"),
       Effect.forever,
       Effect.forkScoped

@@ -203,6 +203,24 @@ export const make = <M extends Backend>(
           return answers.some(({ value }) => value)
         }
       ),
+    backlog: (projections) =>
+      Effect.gen(function* () {
+        const answers = yield* router.ofAll((backend) => backend.projections.backlog(projections))
+        // Numbers without those of a database would be wrong.
+        const cause = firstFailure(answers)
+        if (cause !== undefined) return yield* Effect.failCause(cause)
+        const all = answers.flatMap(({ exit }) => (Exit.isSuccess(exit) ? exit.value : []))
+        return projections.map(({ projection, version }) => {
+          const found = all.filter((one) => one.projection === projection && one.version === version)
+          return {
+            projection,
+            version,
+            pending: found.reduce((sum, { pending }) => sum + pending, 0),
+            oldestAge: Math.max(0, ...found.map(({ oldestAge }) => oldestAge)),
+            parked: found.reduce((sum, { parked }) => sum + parked, 0)
+          }
+        })
+      }),
     sweep: Effect.flatMap(
       router.ofAll((backend) => Effect.andThen(registerLate(backend), backend.projections.sweep)),
       (answers) => unlessAll("look for work", answers)

@@ -56,7 +56,8 @@ const rules: Readonly<Record<string, Rule>> = {
     planted: ["create unique index planted on eventsourcing.events (event_id, tenant_id)"],
     exceptions: {
       "eventsourcing.projections_due":
-        "no key, and no tenant goes by it: the runner's, who looks for work of all tenants"
+        "no key, and no tenant goes by it: the runner's, who looks for work of all tenants",
+      "eventsourcing.projections_parked": "the same, who counts those that are parked"
     }
   },
   "every table of tenants has a primary key": {
@@ -254,6 +255,7 @@ const rules: Readonly<Record<string, Rule>> = {
       clean_session: "answers nothing, and changes the caller's own session alone",
       claim_projection: "answers progress: positions, and what failed without any payload",
       lowest_program: "a constant",
+      projection_backlog: "answers sums over all tenants",
       register_projection: "answers nothing",
       schema_version: "a constant"
     }
@@ -281,7 +283,8 @@ const rules: Readonly<Record<string, Rule>> = {
     exceptions: {
       "tenants.tenant_id": "who has a log",
       "events.tenant_id": "whose events",
-      "events.position": "how far the log is"
+      "events.position": "how far the log is",
+      "events.recorded_at": "the age of the oldest that is not handled"
     }
   },
   "nobody but the group roles has rights on tables, and events can only be added": {

@@ -296,12 +296,34 @@ describe("the workers", () => {
         yield* append(tenant, 1, 2, 3, 4)
         yield* drain
         const attributes = { projection: name }
-        const { handledEvents, failures, lag } = ProjectionRunner
+        const { handledEvents, failures } = ProjectionRunner
         assert.deepInclude(yield* Metric.value(Metric.withAttributes(handledEvents, attributes)), {
           count: 2
         })
         assert.deepInclude(yield* Metric.value(Metric.withAttributes(failures, attributes)), { count: 1 })
-        assert.deepInclude(yield* Metric.value(Metric.withAttributes(lag, attributes)), { value: 2 })
+      }).pipe(drained(projection))
+    })
+  )
+
+  it.effect("measure pending events, the oldest of them and parked tenants, over all tenants", () =>
+    Effect.gen(function* () {
+      const name = "measured"
+      const projection = watching(new Seen(), (n) => (n === 3 ? Effect.fail("no") : Effect.void), { name })
+      yield* Effect.gen(function* () {
+        const [stuck = Tenant.untenanted, other = Tenant.untenanted] = yield* tenants(2)
+        yield* append(stuck, 1, 2, 3, 4)
+        yield* TestClock.adjust("1 minute")
+        // This one is worked on last, and has nothing left.
+        yield* append(other, 1)
+        yield* drain
+        const attributes = { projection: name, version: "1" }
+        const { pending, oldestPending, parked } = ProjectionRunner
+        for (const [gauge, value] of [
+          [pending, 2],
+          [oldestPending, 60_000],
+          [parked, 1]
+        ] as const)
+          assert.deepInclude(yield* Metric.value(Metric.withAttributes(gauge, attributes)), { value })
       }).pipe(drained(projection))
     })
   )

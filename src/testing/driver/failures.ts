@@ -2,7 +2,7 @@
 import { assert } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import { ProjectionStorage } from "../../driver/ProjectionStorage.ts"
-import { append, eventId, type It, newProjection, newTenant, tenantsWith } from "./projectionKit.ts"
+import { append, eventId, failNext, type It, newProjection, newTenant, tenantsWith } from "./projectionKit.ts"
 import { EventStorage } from "../../driver/EventStorage.ts"
 
 export const failures = (it: It): void => {
@@ -146,6 +146,31 @@ export const deadLetters = (it: It): void => {
 }
 
 export const progress = (it: It): void => {
+  it.effect("the work that is left is told over all tenants, those that are parked among them", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const { projection, version } = projected
+      const measure = Effect.andThen(
+        storage.sweep,
+        Effect.map(storage.backlog([{ projection, version }]), ([backlog]) => backlog)
+      )
+      assert.deepStrictEqual(yield* measure, { projection, version, pending: 0, oldestAge: 0, parked: 0 })
+      const [stuck = newTenant(), done = newTenant()] = yield* tenantsWith(3, 2, 4)
+      yield* projected.on(stuck, failNext(undefined))
+      yield* projected.on(done, (claim) => storage.advance(claim, claim.head))
+      const left = yield* measure
+      assert.deepInclude(left, { pending: 7, parked: 1 })
+      assert.isAtLeast(left?.oldestAge ?? -1, 0)
+      yield* projected.step()
+      yield* storage.startRebuild({ ...projected.of(done), tables: [] })
+      // A rebuild is not behind: what is read is the live read model.
+      assert.deepInclude(yield* measure, { pending: 3, parked: 1 })
+      yield* projected.when(({ rebuild }) => rebuild, failNext(undefined))
+      assert.deepInclude(yield* measure, { pending: 3, parked: 2 })
+    })
+  )
+
   it.effect("it tells the position of a projection, and the time since when the next event waits", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
