@@ -65,6 +65,7 @@ describe("the public API", () => {
       EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend StreamPage TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
+      Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
