@@ -13,7 +13,7 @@ import type {
 } from "./StoreError.ts"
 import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
 
-/** An event to be written. Texts are well formed, without U+0000, and within the limits. */
+/** An event to write. Texts are well formed, without U+0000, and within the limits. */
 export interface NewEventRow {
   readonly eventId: string
   readonly eventType: string
@@ -27,13 +27,13 @@ export interface NewEventRow {
   readonly metadata: string
   /** JSON text. */
   readonly payload: string
-  /** For queries: sorted, each once; at most 32. */
+  /** Tags by which queries find it: sorted, without duplicates, at most 32. */
   readonly tags: ReadonlyArray<string>
   /** The trace that the event is appended in, as W3C Trace Context writes it. Not in the hash. Default: none. */
   readonly traceparent?: string | undefined
 }
 
-/** An event as it was written, and where. */
+/** A stored event with its place. */
 export interface EventRow extends Omit<NewEventRow, "traceparent"> {
   readonly position: number
   readonly aggregateType: string
@@ -41,11 +41,11 @@ export interface EventRow extends Omit<NewEventRow, "traceparent"> {
   readonly version: number
   /** Milliseconds since 1970. */
   readonly recordedAt: number
-  /** SHA-256 over the event and the hash of its predecessor, 64 hexadecimal digits; null where there is no hash chain. */
+  /** SHA-256 over the event and the hash of its predecessor, 64 hexadecimal digits; null without a hash chain. */
   readonly hash: string | null
 }
 
-/** As much of an event as a fold needs. */
+/** The part of an event that a fold needs. */
 export type EventContent = Pick<EventRow, "version" | "eventType" | "schemaVersion" | "payload">
 
 /** An event of some tenant. */
@@ -60,20 +60,20 @@ export interface StreamAppend {
   readonly expectedVersion: ExpectedVersion
   /**
    * The id of the event with the expected version, which is then a number from 1. Another event there is a
-   * `VersionConflict`: the stream has been replaced by another history. Default: any event may be there.
+   * `VersionConflict`: another history has replaced the stream. Default: any event.
    */
   readonly expectedEventId?: string | undefined
-  /** At least one, but for an append with a command. */
+  /** At least one, except in an append with a command. */
   readonly events: ReadonlyArray<NewEventRow>
 }
 
 /** Events of an aggregate type that are of one of these types and have all of these tags. */
 export interface EventQueryItem {
-  /** Default: events of aggregates of any type. */
+  /** Default: aggregates of all types. */
   readonly aggregateType?: string | undefined
-  /** An empty list matches nothing; undefined: whatever type they are. */
+  /** An empty list matches nothing. Default: all types. */
   readonly eventTypes: ReadonlyArray<string> | undefined
-  /** An empty list is no condition. */
+  /** An empty list restricts nothing. */
   readonly tags: ReadonlyArray<string>
 }
 
@@ -83,19 +83,19 @@ export type EventQuery = ReadonlyArray<EventQueryItem>
 /** A condition of an append: no event behind a position matches a query. Checked under the tenant's lock. */
 export interface AppendCondition {
   readonly query: EventQuery
-  /** The last position that was seen, an integer; 0 if none. */
+  /** The last position that was considered, an integer; 0 if none. */
   readonly after: number
   /** The id of the event at `after`. Another event there, or none, is `PositionDiverged`. Default: it is not compared. */
   readonly afterEventId?: string | undefined
 }
 
-/** The command that an append carries out, so that it is carried out once. */
+/** The command of an append, which is carried out once. */
 export interface CommandKey {
   /** Unique within the tenant, 1 to 255 characters. */
   readonly key: string
-  /** Tells commands apart: 64 hexadecimal digits. */
+  /** Distinguishes commands: 64 hexadecimal digits. */
   readonly fingerprint: string
-  /** In how many milliseconds the key may be forgotten, by the clock of the storage. */
+  /** Time to live of the key in milliseconds, by the clock of the storage. */
   readonly expiresInMillis: number
 }
 
@@ -108,7 +108,7 @@ export interface CommandRow {
   readonly version: number
   /** The head of the tenant's log after the command: the last of its events, if it has any. */
   readonly position: number
-  /** How many events it appended: the last ones up to `version` and `position`. */
+  /** Number of events that it appended: the last ones up to `version` and `position`. */
   readonly events: number
 }
 
@@ -116,27 +116,27 @@ export interface CommandRow {
 export interface AppendRequest {
   readonly tenantId: TenantId
   /**
-   * At least one; every event id once. With a command exactly one, which may be without events. They take effect in the
-   * order given, which is that of positions as well: a stream may come several times, and what is expected of its version
-   * holds behind the entries before.
+   * At least one stream, and every event id once. With a command exactly one stream, which may be without events. They take
+   * effect in the given order, which is also that of positions. A stream may occur several times; its expected version applies
+   * after the entries before it.
    */
   readonly streams: ReadonlyArray<StreamAppend>
-  /** All must hold. Checked in the order given; the first that does not hold is raised. */
+  /** All must hold. They are checked in order; the first that does not hold is raised. */
   readonly conditions?: ReadonlyArray<AppendCondition> | undefined
   readonly command?: CommandKey | undefined
 }
 
-/** Where the events of an append are, one entry per event, in the order they were given. */
+/** The places of the events of an append, one entry per event, in the given order. */
 export interface AppendReceipt {
-  /** Whether the events had been appended before, and this append changed nothing. */
+  /** True if the events had been appended before, and this append changed nothing. */
   readonly replayed: boolean
   readonly positions: ReadonlyArray<number>
   readonly versions: ReadonlyArray<number>
   /** Milliseconds since 1970. */
   readonly recordedAt: ReadonlyArray<number>
   /**
-   * Set if the append's command had been carried out before: then nothing was written, and positions, versions and
-   * times are those of the events of that time, which may be other ones.
+   * Set if the command had been carried out before. Then nothing was written, and positions, versions and times are those of the
+   * events of that time, which may be other events.
    */
   readonly command?: CommandRow | undefined
 }
@@ -144,7 +144,7 @@ export interface AppendReceipt {
 /** Part of a stream or log. */
 export interface Page<Row> {
   readonly rows: ReadonlyArray<Row>
-  /** Whether nothing in range was left out behind the last row. Pages end early when they get too large. */
+  /** True if the range has no rows behind the last one. Pages end early when they get too large. */
   readonly complete: boolean
 }
 
@@ -154,11 +154,11 @@ export interface LogHead {
   readonly position: number
   /** The id of the event there; null if the log is empty. */
   readonly eventId: string | null
-  /** The id of the event at the position that was asked about; null if no event is there, or nothing was asked. */
+  /** The id of the event at the requested position; null if it has no event, or none was requested. */
   readonly eventIdAt: string | null
 }
 
-/** In which order events are read. */
+/** The direction of a read. */
 export type Direction = "forwards" | "backwards"
 
 /** A range of one stream. */
@@ -171,7 +171,7 @@ export interface ReadStreamRequest {
   /** Highest version, inclusive: an integer from 0 to 2,147,483,647. */
   readonly toVersion: number
   readonly direction: Direction
-  /** At most this many rows; 1 or more. */
+  /** Maximum number of rows, at least 1. */
   readonly limit: number
 }
 
@@ -181,7 +181,7 @@ export type EventPlace = Pick<EventRow, "version" | "position" | "eventId" | "re
 /** A range of one stream, forwards, to be folded. */
 export type LoadStreamRequest = Omit<ReadStreamRequest, "direction">
 
-/** Part of a stream, to be folded. `complete` may be false though nothing is behind it. */
+/** Part of a stream, to be folded. `complete` may be false although no events follow. */
 export interface StreamPage extends Page<EventContent> {
   /** The id of the first event; undefined if there is none. */
   readonly firstEventId: string | undefined
@@ -189,7 +189,7 @@ export interface StreamPage extends Page<EventContent> {
   readonly last: EventPlace | undefined
 }
 
-/** A range of a tenant's log, and what of it. An empty list of types selects nothing. */
+/** A selection of a tenant's log. An empty list of types selects nothing. */
 export interface ReadLogRequest {
   readonly tenantId: TenantId
   /** Lowest position, inclusive: an integer from 0 to `Number.MAX_SAFE_INTEGER`. */
@@ -202,14 +202,14 @@ export interface ReadLogRequest {
   readonly recordedBefore: number | undefined
   readonly aggregateTypes: ReadonlyArray<string> | undefined
   readonly eventTypes: ReadonlyArray<string> | undefined
-  /** Of those, what matches a query. */
+  /** Selects, of those, the events that match a query. */
   readonly query?: EventQuery | undefined
   readonly direction: Direction
-  /** At most this many rows; 1 or more. */
+  /** Maximum number of rows, at least 1. */
   readonly limit: number
 }
 
-/** Whether a tenant can be written. */
+/** The status of a tenant. */
 export type TenantStatus = "active" | "suspended"
 
 /** A registered tenant and the head of its log. */
@@ -222,17 +222,17 @@ export interface TenantRow {
   readonly position: number
 }
 
-/** What a tenant recorded on a day. */
+/** Usage of a tenant on a day. */
 export interface UsageRow {
   readonly tenantId: TenantId
-  /** When the day begins in UTC, in milliseconds since 1970. */
+  /** The start of the day in UTC, in milliseconds since 1970. */
   readonly day: number
   readonly events: number
   /** UTF-8 bytes of the payloads and metadata of these events. */
   readonly bytes: number
-  /** Streams that these events are in. */
+  /** Number of streams with these events. */
   readonly streams: number
-  /** Streams that begin with one of these events. */
+  /** Number of streams that begin with one of these events. */
   readonly newStreams: number
 }
 
@@ -249,23 +249,23 @@ export interface CrossTenantAccessRow extends CrossTenantAccess {
  *
  * **Details**
  *
- * Every operation is about the tenant it is given; what exists in another tenant changes nothing about its answer.
- * Appends of one tenant happen one after the other: positions are 1, 2, 3 … without gaps and become visible in order.
+ * Every operation concerns the given tenant; nothing in another tenant changes its answer. Appends of one tenant happen one after
+ * another: positions are 1, 2, 3 … without gaps and become visible in order.
  * Operations across tenants take the id of a recorded access and fail without one.
  */
 export class EventStorage extends Context.Service<
   EventStorage,
   {
     /**
-     * Appends the events of a request, all of them or none. Events that were appended before in the same way are not
-     * appended again ("replayed").
+     * Appends the events of a request, all or none. Events that an earlier request appended in the same way are not appended again
+     * ("replayed").
      */
     readonly append: (request: AppendRequest) => Effect.Effect<AppendReceipt, AppendError>
     /** One page of a stream. */
     readonly readStream: (request: ReadStreamRequest) => Effect.Effect<Page<EventRow>, ReadError>
     /**
-     * One page of a stream, forwards, with as much of its events as a fold needs: every load of an aggregate goes here.
-     * A page without events is complete.
+     * One page of a stream, forwards, with the parts of events that a fold needs. Every load of an aggregate uses it. A page
+     * without events is complete.
      */
     readonly loadStream: (request: LoadStreamRequest) => Effect.Effect<StreamPage, ReadError>
     /** One page of a tenant's log. */
@@ -276,7 +276,7 @@ export class EventStorage extends Context.Service<
       readonly aggregateType: string
       readonly aggregateId: string
     }) => Effect.Effect<number, ReadError>
-    /** The end of a tenant's log, and the id of the event at another position (any integer): both of one moment. */
+    /** The end of a tenant's log, and the id of the event at another position (any integer), in one snapshot. */
     readonly head: (request: {
       readonly tenantId: TenantId
       readonly at?: number | undefined
@@ -287,8 +287,8 @@ export class EventStorage extends Context.Service<
       readonly eventId: string
     }) => Effect.Effect<number | undefined, ReadError>
     /**
-     * Emits when some log may have grown, in this process or in another one. A hint that may be late, lost or repeated; it
-     * does not say which log grew, so consumers must also poll.
+     * Emits when some log may have new events, appended by this process or another. The hint may be late, lost or repeated, and
+     * does not say which log grew; consumers must also poll.
      */
     readonly changes: Stream.Stream<void>
     /** The outcome of the command with a key; undefined if there is none, or it has expired. */
@@ -297,8 +297,8 @@ export class EventStorage extends Context.Service<
       readonly key: string
     }) => Effect.Effect<CommandRow | undefined, ReadError>
     /**
-     * Has every further event of a tenant carry a hash over itself and its predecessor; does nothing if they do. Returns
-     * the first position that has one.
+     * Starts the hash chain of a tenant: every further event carries a hash over itself and its predecessor. Does nothing if it
+     * has started. Returns the first position with a hash.
      */
     readonly startHashChain: (
       tenantId: TenantId
@@ -310,8 +310,8 @@ export class EventStorage extends Context.Service<
     /** The status of a tenant; undefined if it is not registered. */
     readonly tenantStatus: (tenantId: TenantId) => Effect.Effect<TenantStatus | undefined, ReadError>
     /**
-     * Records that somebody looks across tenants. Returns the id of the record: the given one, for an access that is on
-     * record elsewhere as well, or a new one, greater than those before (a UUID of version 7).
+     * Records an access across tenants. Returns the id of the record: the given one, for an access that is also recorded
+     * elsewhere, or a new one, greater than those before (a UUID of version 7).
      */
     readonly recordAccess: (
       access: CrossTenantAccess & { readonly operation: string; readonly accessId?: string | undefined }
@@ -335,8 +335,8 @@ export class EventStorage extends Context.Service<
       readonly limit: number
     }) => Effect.Effect<Page<TenantEventRow>, StorageUnavailable>
     /**
-     * What tenants recorded in a time, by tenant and day, after a given tenant and day. Days without events are left out;
-     * of the first and the last day only what is in the time counts. Reads the events of the days that it answers with.
+     * Usage in a range of time, by tenant and day, after a given tenant and day. Days without events are left out; of the first
+     * and the last day only the part in the range counts. Reads the events of the days that it returns.
      */
     readonly usage: (request: {
       readonly accessId: string

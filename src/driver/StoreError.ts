@@ -1,6 +1,6 @@
 /**
- * Everything that can go wrong with the store, one error per thing a caller would do differently. None of them carries
- * a payload, and none says anything about a tenant other than the caller's.
+ * The errors of the store, grouped by what a caller can do about them. None carries a payload, and none reveals anything about
+ * another tenant than the caller's.
  */
 import { Schema } from "effect"
 import type { Conflict, PositionDiverged } from "./conflicts.ts"
@@ -43,12 +43,12 @@ export class UnknownTenant extends Schema.TaggedError<UnknownTenant>()("UnknownT
   }
 }
 
-/** Raised when the tenant is suspended: it can be read, not written. */
+/** Raised when the tenant is suspended: it can be read but not written. */
 export class TenantSuspended extends Schema.TaggedError<TenantSuspended>()("TenantSuspended", {
   tenantId: Schema.String
 }) {
   override get message(): string {
-    return `tenant ${this.tenantId} is suspended: it can be read, not written`
+    return `tenant ${this.tenantId} is suspended: it can be read but not written`
   }
 }
 
@@ -72,8 +72,8 @@ export class TenantRefused<
 }
 
 /**
- * The defect of a program that does work for one tenant inside a transaction that is bound to another, or to none. It
- * stands in nobody's error channel, and the transaction that it was met in rolls back, whoever catches it.
+ * The defect of a program that works for one tenant inside a transaction that is bound to another, or to none. It is in no error
+ * channel, and the transaction rolls back even if the defect is caught.
  */
 export class TenantMismatch extends Schema.TaggedError<TenantMismatch>()("TenantMismatch", {
   /** The tenant that was refused. */
@@ -85,12 +85,12 @@ export class TenantMismatch extends Schema.TaggedError<TenantMismatch>()("Tenant
 }
 
 /**
- * Raised when a subscription is to go on behind a position that the tenant's log has not reached: it was kept for another
- * tenant or another database, or made up.
+ * Raised when a subscription is to start behind a position that the tenant's log has not reached. The position is of another tenant
+ * or database, or invented.
  */
 export class PositionAhead extends Schema.TaggedError<PositionAhead>()("PositionAhead", {
   tenantId: Schema.String,
-  /** The position that was given, whatever it is. */
+  /** The given position. */
   // @effect-diagnostics-next-line schemaNumber:off
   position: Schema.Number,
   /** The last position of the tenant's log. */
@@ -101,7 +101,7 @@ export class PositionAhead extends Schema.TaggedError<PositionAhead>()("Position
   }
 }
 
-/** Raised when an aggregate has no events. The same for an id that another tenant uses. */
+/** Raised when an aggregate has no events, also for an id that only another tenant uses. */
 export class AggregateNotFound extends Schema.TaggedError<AggregateNotFound>()("AggregateNotFound", stream) {
   override get message(): string {
     return `${this.aggregateType} ${this.aggregateId} not found`
@@ -109,8 +109,8 @@ export class AggregateNotFound extends Schema.TaggedError<AggregateNotFound>()("
 }
 
 /**
- * The defect of an append whose inline projection fails at one of its events. Nothing was written: neither the events,
- * nor the rows of the projection. `InlineProjections.failures` moves it to the error channel.
+ * The defect of an append whose inline projection fails at one of its events. Neither the events nor rows of the projection were
+ * written. `InlineProjections.failures` moves it to the error channel.
  */
 export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionFailed>()(
   "InlineProjectionFailed",
@@ -127,8 +127,8 @@ export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionF
   }
 }
 
-/** Why a driver's append is refused or fails. */
+/** Errors of a driver's append. */
 export type AppendError = Conflict | PositionDiverged | TenantRefused | StorageUnavailable | OutcomeUnknown
 
-/** Why a driver fails to read. */
+/** Errors of a driver's reads. */
 export type ReadError = StorageUnavailable

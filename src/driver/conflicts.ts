@@ -2,17 +2,17 @@
 import { Schema } from "effect"
 import { stream } from "./errorFields.ts"
 
-/** The version a stream must have for an append: exactly `n` (0 = no events yet), or one of the named conditions. */
+/** The version that a stream must have for an append: exactly `n` (0 without events), or one of the named conditions. */
 export type ExpectedVersion = "any" | "noStream" | "streamExists" | number
 
 const ExpectedVersion: Schema.Codec<ExpectedVersion> = Schema.Union([
   Schema.Literals(["any", "noStream", "streamExists"]),
-  // Also of numbers that no stream can have, such as NaN: they meet a conflict.
+  // Includes numbers that no stream can have, such as NaN, which meet a conflict.
   // @effect-diagnostics-next-line schemaNumber:off
   Schema.Number
 ])
 
-/** Raised when a stream is not at the version an append expects. Nothing was written: load again and decide again. */
+/** Raised when a stream is not at the expected version of an append. Nothing was written: load again and decide again. */
 export class VersionConflict extends Schema.TaggedError<VersionConflict>()("VersionConflict", {
   ...stream,
   expected: ExpectedVersion,
@@ -31,7 +31,7 @@ export class VersionConflict extends Schema.TaggedError<VersionConflict>()("Vers
 }
 
 /**
- * Raised when an event id was used before for other content, or for a part of the append only. Nothing was written:
+ * Raised when an event id was used before for other content, or when only a part of the append is stored. Nothing was written:
  * use a new id for a new event.
  */
 export class EventIdConflict extends Schema.TaggedError<EventIdConflict>()("EventIdConflict", {
@@ -44,7 +44,7 @@ export class EventIdConflict extends Schema.TaggedError<EventIdConflict>()("Even
 }
 
 /**
- * Raised when an event that an append's condition rules out is in the tenant's log. Nothing was written: read again and
+ * Raised when the tenant's log contains an event that the condition of an append excludes. Nothing was written: read again and
  * decide again.
  */
 export class AppendConditionFailed extends Schema.TaggedError<AppendConditionFailed>()(
@@ -67,8 +67,8 @@ export class AppendConditionFailed extends Schema.TaggedError<AppendConditionFai
 }
 
 /**
- * Raised when another event stands at a position than the one that was kept with it: the log lost its end in a failover
- * and was written anew, or the position is of another log. Read anew from the beginning.
+ * Raised when a position has another event than the one that was stored with it: the log lost its end in a failover and was
+ * rewritten, or the position is of another log. Read anew from the beginning.
  */
 export class PositionDiverged extends Schema.TaggedError<PositionDiverged>()("PositionDiverged", {
   tenantId: Schema.String,
@@ -104,8 +104,8 @@ export type ConflictReason =
   | PositionDiverged
 
 /**
- * Raised when an append does not fit the events that are stored. Nothing was written: load again and decide again, or
- * answer 409. `R` is what a method can meet.
+ * Raised when an append does not fit the stored events. Nothing was written: load again and decide again, or answer 409. `R` lists
+ * the reasons that a method can have.
  */
 export class Conflict<R extends ConflictReason = ConflictReason> extends Schema.TaggedError<Conflict>()(
   "Conflict",

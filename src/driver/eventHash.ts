@@ -5,24 +5,24 @@ import { sha256 } from "../internal/sha256.ts"
 
 const utf8 = new TextEncoder()
 
-/** Stands for the hash of the predecessor of the first event of a chain. */
+/** The predecessor's hash for the first event of a chain. */
 export const chainStart: string = "0".repeat(64)
 
-/** What of an event its hash covers: everything but the hash. */
+/** The part of an event that its hash covers: everything but the hash. */
 export type HashedEvent = Omit<EventRow, "hash">
 
 const isAscii = /^[\0-\x7f]*$/
 
 const byteLength = (text: string): number => (isAscii.test(text) ? text.length : utf8.encode(text).length)
 
-/** Netstrings, so that no two events have the same text; null is none. */
+/** A netstring, so that no two events have the same text; empty for null. */
 const field = (value: string | number | null): string => {
   if (value === null) return "-"
   const text = typeof value === "number" ? String(value) : value
   return `${byteLength(text)}:${text}`
 }
 
-/** The text that stands for an event in its hash; `eventsourcing.event_hash` of `migrations/` makes the same. */
+/** The text of an event for its hash. `eventsourcing.event_hash` in `migrations/` builds the same text. */
 export const canonicalText = (tenantId: string, row: HashedEvent): string => {
   let text =
     field(tenantId) +

@@ -1,11 +1,11 @@
-/** The inputs that cannot be stored. */
+/** Errors of inputs that cannot be stored. */
 import { Schema } from "effect"
 
-/** Raised when an event, its metadata or what is stated about it cannot be stored exactly as it is. */
+/** Raised when an event, its metadata or its options cannot be stored exactly. */
 export class InvalidEvent extends Schema.TaggedError<InvalidEvent>()("InvalidEvent", {
   aggregateType: Schema.String,
   eventType: Schema.String,
-  /** Where in the event, for example `["payload", "lines", 0, "amount"]`. */
+  /** The path in the event, for example `["payload", "lines", 0, "amount"]`. */
   path: Schema.Array(Schema.Union([Schema.String, Schema.Int])),
   reason: Schema.String
 }) {
@@ -24,10 +24,10 @@ export class InvalidAggregateId extends Schema.TaggedError<InvalidAggregateId>()
   }
 }
 
-/** Raised when something is larger than the store takes. Nothing was written. */
+/** Raised when an input exceeds a limit of the store. Nothing was written. */
 export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExceeded", {
   limit: Schema.Literals(["eventBytes", "appendBytes", "appendEvents", "idLength", "depth"]),
-  /** What is too large, for example `payload of OrderPlaced`. */
+  /** The part that is too large, for example `payload of OrderPlaced`. */
   subject: Schema.String,
   maximum: Schema.Int
 }) {
@@ -39,7 +39,7 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExc
 /** The reasons for which an input cannot be stored. */
 export type InvalidReason = InvalidEvent | InvalidAggregateId | LimitExceeded
 
-/** Raised when an input cannot be stored as it is. Nothing was written: correct it, or answer 400. */
+/** Raised when an input cannot be stored. Nothing was written: correct it, or answer 400. */
 export class InvalidInput<R extends InvalidReason = InvalidReason> extends Schema.TaggedError<InvalidInput>()(
   "InvalidInput",
   { reason: Schema.Union([InvalidEvent, InvalidAggregateId, LimitExceeded]) }
@@ -54,8 +54,8 @@ export class InvalidInput<R extends InvalidReason = InvalidReason> extends Schem
   }
 }
 
-/** The invalid input of a method that is given nothing but an aggregate's id. */
+/** The invalid input of a method that takes only an aggregate's id. */
 export type InvalidId = InvalidInput<InvalidAggregateId | LimitExceeded>
 
-/** The invalid input of a method that is given a command key. */
+/** The invalid input of a method that takes a command key. */
 export type InvalidCommand = InvalidInput<InvalidEvent | LimitExceeded>

@@ -1,7 +1,7 @@
-/** Queries of the driver tier in memory, for drivers that match themselves and for suites. */
+/** Evaluates queries of the driver tier in memory, for drivers and suites. */
 import type { EventQuery, EventRow } from "./EventStorage.ts"
 
-/** Whether an event matches any item of a query. */
+/** True if an event matches any item of a query. */
 export const matches = (
   query: EventQuery,
   { aggregateType, eventType, tags }: Pick<EventRow, "aggregateType" | "eventType" | "tags">
@@ -13,6 +13,6 @@ export const matches = (
       item.tags.every((tag) => tags.includes(tag))
   )
 
-/** The last position that was seen: what is no position is before the first. */
+/** The last position that was considered; an invalid position counts as 0. */
 export const clampPosition = (after: number): number =>
   after > 0 ? Math.min(Math.floor(after), Number.MAX_SAFE_INTEGER) : 0

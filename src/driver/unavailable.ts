@@ -1,4 +1,4 @@
-/** The failures of the storage itself: what it did not write, and what it may have written. */
+/** Failures of the storage itself: nothing was written, or the outcome is unknown. */
 import { Schema } from "effect"
 
 const operation = { operation: Schema.String }
@@ -8,7 +8,7 @@ const coded = {
   code: Schema.NullOr(Schema.String)
 }
 
-/** The connection to the storage was refused, lost, or none was to be had. */
+/** The connection to the storage was refused or lost, or none was available. */
 export class ConnectionFailed extends Schema.TaggedError<ConnectionFailed>()("ConnectionFailed", {
   ...coded,
   retryable: Schema.Boolean
@@ -22,7 +22,7 @@ export class ConnectionFailed extends Schema.TaggedError<ConnectionFailed>()("Co
   }
 }
 
-/** The storage, or the wait for its lock or for a connection, took longer than its deadline. The work was ended. */
+/** The storage, or the wait for a lock or a connection, exceeded its deadline. The work was ended. */
 export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", coded) {
   readonly retryable = true
   override get message(): string {
@@ -38,19 +38,19 @@ export class ShuttingDown extends Schema.TaggedError<ShuttingDown>()("ShuttingDo
   }
 }
 
-/** Others wrote at the same time, and this work was rolled back for them. */
+/** Concurrent work had precedence, and this work was rolled back. */
 export class Contended extends Schema.TaggedError<Contended>()("Contended", coded) {
   readonly retryable = true
   override get message(): string {
-    return `others worked on the same at the same time, it was rolled back to ${this.operation} (${this.code ?? "no code"}): try again`
+    return `concurrent work had precedence, the attempt to ${this.operation} was rolled back (${this.code ?? "no code"}): try again`
   }
 }
 
-/** The database takes no writes: it is a standby, or was told so. During a failover this passes. */
+/** The database accepts no writes: it is a standby or set to read-only. During a failover this passes. */
 export class ReadOnly extends Schema.TaggedError<ReadOnly>()("ReadOnly", coded) {
   readonly retryable = true
   override get message(): string {
-    return `the database takes no writes, it cannot ${this.operation} (${this.code ?? "no code"}): connect to the primary, or wait for the failover`
+    return `the database accepts no writes, it cannot ${this.operation} (${this.code ?? "no code"}): connect to the primary, or wait for the failover`
   }
 }
 
@@ -94,7 +94,7 @@ export type UnavailableReason =
   | OtherFailure
 
 /**
- * Raised when the storage does not answer or answers with an error that is not the caller's. Nothing was written. Bounded
+ * Raised when the storage does not answer, or answers with an error that the caller did not cause. Nothing was written. Bounded
  * retries have been made already.
  */
 export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
@@ -127,8 +127,8 @@ export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()
 }
 
 /**
- * Raised when the answer to an append was lost: its events may be stored, or not. Repeat it with the same event ids or the
- * same command key: then what was stored is answered and nothing is stored twice.
+ * Raised when the answer to an append was lost: its events may or may not be stored. Repeat it with the same event ids or the same
+ * command key: nothing is stored twice, and the stored outcome is returned.
  */
 export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>()("OutcomeUnknown", {
   tenantId: Schema.String,
@@ -137,7 +137,7 @@ export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>()("Outcom
 }) {
   override get message(): string {
     return this.eventIds.length === 0
-      ? "the answer to the commit of a transaction was lost: it may be stored or not"
-      : `the answer to an append of ${this.eventIds.length} events was lost, they may be stored or not: repeat it with the same event ids or command key`
+      ? "the answer to the commit of a transaction was lost: it may or may not be stored"
+      : `the answer to an append of ${this.eventIds.length} events was lost, they may or may not be stored: repeat it with the same event ids or command key`
   }
 }

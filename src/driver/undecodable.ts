@@ -1,4 +1,4 @@
-/** The stored events that cannot be given to their reader. */
+/** Errors of stored events that cannot be decoded. */
 import { Schema } from "effect"
 import { stream } from "./errorFields.ts"
 
@@ -8,14 +8,14 @@ const storedEvent = {
   position: Schema.Int,
   /** The type it is stored under. */
   eventType: Schema.String,
-  /** The version of that type's schema it was written with. */
+  /** The schema version of that type under which it is stored. */
   schemaVersion: Schema.Int
 }
 
-/** Raised when a stored event does not fit the schema it is read with, or an upcaster cannot make it one of today. */
+/** Raised when a stored event does not fit the schema it is read with, or cannot be upcast. */
 export class EventDecodeError extends Schema.TaggedError<EventDecodeError>()("EventDecodeError", {
   ...storedEvent,
-  /** Where in the payload, or in what an upcaster made of it: the reason says so. */
+  /** The path in the payload, or in the value that an upcaster made of it, as the reason says. */
   path: Schema.Array(Schema.Union([Schema.String, Schema.Int])),
   reason: Schema.String
 }) {
@@ -26,7 +26,7 @@ export class EventDecodeError extends Schema.TaggedError<EventDecodeError>()("Ev
   }
 }
 
-/** Raised when a stored event has a type that the aggregate it is read with does not have, and never had. */
+/** Raised when a stored event has a type that its aggregate neither has nor had. */
 export class UnknownEventType extends Schema.TaggedError<UnknownEventType>()(
   "UnknownEventType",
   storedEvent
@@ -37,8 +37,8 @@ export class UnknownEventType extends Schema.TaggedError<UnknownEventType>()(
 }
 
 /**
- * Raised when a stored event is of a type that the aggregate has, but of another version than those it knows. A newer one
- * was written by a newer program: deploy that first where events are read. An older one needs its upcaster back.
+ * Raised when a stored event has a known type but an unknown version. A newer version was written by a newer program: deploy that
+ * first where events are read. An older one needs its upcaster back.
  */
 export class UnknownSchemaVersion extends Schema.TaggedError<UnknownSchemaVersion>()("UnknownSchemaVersion", {
   ...storedEvent,
@@ -61,7 +61,7 @@ export class UnknownSchemaVersion extends Schema.TaggedError<UnknownSchemaVersio
 /** The reasons for which a stored event cannot be decoded. */
 export type UndecodableReason = EventDecodeError | UnknownEventType | UnknownSchemaVersion
 
-/** Raised when a stored event cannot be given to the reader: deploy a program that knows it, or answer 500. */
+/** Raised when a stored event cannot be decoded: deploy a program that knows it, or answer 500. */
 export class Undecodable<
   R extends UndecodableReason = UndecodableReason
 > extends Schema.TaggedError<Undecodable>()("Undecodable", {

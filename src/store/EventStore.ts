@@ -1,5 +1,5 @@
 /**
- * The event store: typed events in, typed events out, always of the current tenant.
+ * The event store: typed events in and out, always of the current tenant.
  */
 import { Context, type DateTime, Effect, Layer, type Schema, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -59,8 +59,6 @@ export type { FoldedState, FoldRequest, Folded, FoldError } from "./fold.ts"
 export { ImportFailed } from "./importEvents.ts"
 export type { ImportedEvents, ImportError, ImportOptions, Imported } from "./importEvents.ts"
 
-/** {@link StreamEvents} of an aggregate. */
-// Not in terms of StreamEvents: from a conditional type, aggregates could not be inferred.
 /** Envelopes of the events of an aggregate. */
 export type EnvelopeOf<A> =
   A extends Aggregate.Aggregate<infer Type, infer _State, infer Payload, infer _Id>
@@ -76,7 +74,7 @@ export interface TenantHead {
   readonly position: number
 }
 
-/** A place in the logs of all tenants: behind this position of this tenant. */
+/** A place in the logs of all tenants: behind a position of a tenant. */
 export interface AllLogsCursor {
   readonly tenantId: TenantId
   readonly position: number
@@ -87,8 +85,8 @@ export interface AllLogsCursor {
  *
  * **Details**
  *
- * Every method on a tenant's data has `CurrentTenant` in its requirements. Streams page through with bounded memory and
- * read on only as fast as they are consumed.
+ * Every method on a tenant's data has `CurrentTenant` in its requirements. Streams read page by page with bounded memory, as
+ * fast as they are consumed.
  */
 export class EventStore extends Context.Service<
   EventStore,
@@ -98,10 +96,10 @@ export class EventStore extends Context.Service<
      *
      * **Details**
      *
-     * Appending the same events (by event id) with the same content again yields the first outcome again, whatever
-     * version is expected: a retry after a lost answer is safe. Content is stream, type, schema version, payload, tags and
-     * metadata. With no events, only the expected version and the condition are checked. Where there is a tracer, every
-     * append is a span.
+     * Appending the same events (by event id) with the same content again returns the first outcome, whatever version is
+     * expected, so a retry after a lost answer is safe. The content is stream, type, schema version, payload, tags and
+     * metadata. Without events, only the expected version and the condition are checked. With a tracer, every append is a
+     * span.
      */
     readonly append: <
       Type extends string,
@@ -113,7 +111,7 @@ export class EventStore extends Context.Service<
     >(
       events: StreamEvents<Type, State, Payload, Id> & CommandOptions<Condition, Command>
     ) => Effect.Effect<Appended<Payload, Type>, AppendFailure<Condition, Command>, CurrentTenant>
-    /** Appends events to several streams of the tenant, in the order given. All are written, or none. */
+    /** Appends events to several streams of the tenant, in the given order. All are written, or none. */
     readonly appendAll: <
       const As extends ReadonlyArray<Aggregate.Any>,
       Condition extends AppendConditions | undefined = undefined
@@ -125,7 +123,7 @@ export class EventStore extends Context.Service<
       AppendFailure<Condition>,
       CurrentTenant
     >
-    /** The outcome of the command that was carried out under a key; undefined if there is none, or it has expired. */
+    /** The outcome of the command with a key; undefined if there is none, or if it has expired. */
     readonly commandOutcome: (
       key: string
     ) => Effect.Effect<EventStorage.CommandRow | undefined, ReadError | InvalidCommand, CurrentTenant>
@@ -135,13 +133,13 @@ export class EventStore extends Context.Service<
      *
      * **Details**
      *
-     * Every event needs an id of its own (`Event.make`). So the import can be run again, from the beginning, after
-     * whatever stopped it: events that are there already are passed over. Positions are in the order of the input. A stream
-     * may come as often as it likes, so that a log in the order of time is imported as it is; what is expected of its
-     * version is checked with the items before applied, for the first event of the item, and moves on with the others.
+     * Every event needs an id of its own (`Event.make`). So an import that was stopped can be run again from the beginning:
+     * events that are stored already are passed over. Positions follow the order of the input. A stream may occur any number
+     * of times, so a log in the order of time is imported as it is. The expected version of an item is checked after the
+     * items before it, for the first event of the item, and increases with the others.
      *
-     * An item that is refused ends the import with `ImportFailed`, which says which one it is; all that is before it is
-     * written by then, and nothing behind it. With `setAsideAtMost` such items are listed instead, and the others imported.
+     * A refused item ends the import with `ImportFailed`, which names it; everything before it is written by then, and
+     * nothing behind it. With `setAsideAtMost` refused items are listed instead, and the others imported.
      */
     readonly importEvents: <A extends Aggregate.Any, E, R>(
       events: Stream.Stream<ImportedEvents<A>, E, R>,
@@ -152,7 +150,7 @@ export class EventStore extends Context.Service<
       request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions
     ) => Stream.Stream<Event.Envelope<Payload, Type>, ReadError | Undecodable | InvalidId, CurrentTenant>
     /**
-     * The state of an aggregate: its events, folded, from the beginning or from a state that is known.
+     * Folds the events of an aggregate into its state, from the beginning or from a known state.
      *
      * **Details**
      *
@@ -161,7 +159,7 @@ export class EventStore extends Context.Service<
      *
      * **Gotchas**
      *
-     * `from` is taken as it is given: without `confirm` nothing tells that it is a state of this stream.
+     * `from` is not checked: only with `confirm` is it certain to be a state of this stream.
      */
     readonly fold: <
       Type extends string,
@@ -172,11 +170,11 @@ export class EventStore extends Context.Service<
     >(
       request: FoldRequest<Type, State, Payload, Id, Confirm>
     ) => Effect.Effect<Folded<State>, FoldError<Confirm>, CurrentTenant>
-    /** The events of the given aggregates in the tenant's log, in its order. */
+    /** The events of the given aggregates in the tenant's log, in order. */
     readonly readLog: <const As extends ReadonlyArray<Aggregate.Any>>(
       request: { readonly aggregates: As } & LogRange & ReadOptions
     ) => Stream.Stream<EnvelopeOf<As[number]>, ReadError | Undecodable, CurrentTenant>
-    /** The tenant's log with payloads as the JSON they are stored in: for audits, exports and tools. */
+    /** The tenant's log with payloads as stored JSON: for audits, exports and tools. */
     readonly readLogJson: (
       request: { readonly aggregateTypes?: ReadonlyArray<string> | undefined } & LogRange & ReadOptions
     ) => Stream.Stream<Event.Envelope<Schema.Json>, ReadError, CurrentTenant>
@@ -184,7 +182,7 @@ export class EventStore extends Context.Service<
     readonly version: <Type extends string, State, Payload extends Event.Tagged, Id>(
       key: StreamKey<Type, State, Payload, Id>
     ) => Effect.Effect<number, ReadError | InvalidId, CurrentTenant>
-    /** Whether a stream has events. */
+    /** True if a stream has events. */
     readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
       key: StreamKey<Type, State, Payload, Id>
     ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
@@ -201,7 +199,7 @@ export class EventStore extends Context.Service<
      * audit trail.
      */
     readonly readAllLogsJson: (request?: {
-      /** Read on behind this place. */
+      /** Read the events behind this place. */
       readonly after?: AllLogsCursor | undefined
     }) => Stream.Stream<Event.Envelope<Schema.Json>, StorageUnavailable, AllTenants>
   }
@@ -209,15 +207,15 @@ export class EventStore extends Context.Service<
 
 /** Settings of {@link layerWith}. */
 export interface Options {
-  /** What is refused before anything is written. */
+  /** Limits that are checked before anything is written. */
   readonly limits?: Partial<encode.Limits> | undefined
-  /** Events a page of a read has at most. Default: 500. */
+  /** Maximum number of events per page of a read. Default: 500. */
   readonly pageSize?: number | undefined
 }
 
 const defaultPageSize = 500
 
-/** Of the results of an append that of its first stream, or all: each has the events of its stream. */
+/** The results of an append, one per stream, or that of its first stream. */
 const firstOf = (results: ReadonlyArray<unknown>): unknown => results[0]
 const allOf = (results: ReadonlyArray<unknown>): unknown => results
 
@@ -303,7 +301,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
                 eventTypes: eventTypes === undefined ? undefined : storedTypes(aggregates, eventTypes)
               },
               range,
-              // Each event is decoded by the aggregate whose type it has.
+              // Each event is decoded by the aggregate of its type.
               (rows) =>
                 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
                 decode.mixedEnvelopes(tenantId, byType, rows, wanted, range.direction) as decode.Decoded<

@@ -1,7 +1,7 @@
 /**
- * Tamper evidence: every event of a tenant's log carries a hash over itself and its predecessor, written in the append.
- * Who changes, removes, adds or reorders rows behind the library's back must rewrite all that follow, and cannot do even
- * that where a hash is kept elsewhere.
+ * Tamper evidence: every event of a tenant's log carries a hash of itself and its predecessor, written in the append. An
+ * attacker who changes, removes, adds or reorders rows must rewrite all rows that follow, and is found even then if a hash is
+ * kept elsewhere.
  */
 import { Effect, Schema } from "effect"
 import * as EventStorage from "../driver/EventStorage.ts"
@@ -11,14 +11,14 @@ import { checkIntegers } from "./read.ts"
 import type { ReadError, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 
-/** A position of a tenant's log and the hash of the event there: kept elsewhere, it vouches for all before it. */
+/** A position of a tenant's log with the hash of its event. Kept elsewhere, it proves all events up to it. */
 export interface Anchor {
   readonly position: number
   /** 64 lower-case hexadecimal digits. */
   readonly hash: string
 }
 
-/** An {@link Anchor}, as JSON to be kept elsewhere. */
+/** Schema of an {@link Anchor}, to keep it elsewhere as JSON. */
 export const Anchor: Schema.Codec<Anchor, { readonly position: number; readonly hash: string }> =
   Schema.Struct({
     position: Schema.Int.check(Schema.isGreaterThan(0)),
@@ -30,12 +30,12 @@ export const Anchor: Schema.Codec<Anchor, { readonly position: number; readonly 
  *
  * **Details**
  *
- * `position` is the first that is broken, and `reason` is how:
- * - `missing`: there is no event at this position, though there are some behind it.
- * - `changed`: the event is not the one that its hash was made of, or does not follow the one before it.
- * - `unlinked`: the event has no hash though it must have one; or has one though it lies before the start of the chain, as
- *   after the chain was switched off and on again.
- * - `anchor`: the event has not the hash of the anchor, or the log ends before it.
+ * `position` is the first broken position, with one of these reasons:
+ * - `missing`: it has no event, although later positions have.
+ * - `changed`: the event does not match its hash, or does not follow the event before it.
+ * - `unlinked`: the event lacks a required hash, or has one although it lies before the start of the chain, as after the chain
+ *   was switched off and on again.
+ * - `anchor`: the event does not have the hash of the anchor, or the log ends before it.
  */
 export class HashChainBroken extends Schema.TaggedError<HashChainBroken>()("HashChainBroken", {
   tenantId: Schema.String,
@@ -47,7 +47,7 @@ export class HashChainBroken extends Schema.TaggedError<HashChainBroken>()("Hash
   }
 }
 
-/** Raised when a log is to be verified none of whose events carries a hash: start the chain first. */
+/** Raised when no event of a log to be verified carries a hash. Start the chain first. */
 export class NoHashChain extends Schema.TaggedError<NoHashChain>()("NoHashChain", {
   tenantId: Schema.String
 }) {
@@ -57,16 +57,16 @@ export class NoHashChain extends Schema.TaggedError<NoHashChain>()("NoHashChain"
 }
 
 /**
- * Has every further event of the current tenant carry a hash: from now on, or from the first event for a tenant without
- * one: `TenantRegistry.provision` it first. Does nothing if they do. Returns the first position with a hash.
+ * Starts the hash chain of the current tenant: every further event carries a hash. Does nothing if the chain has started.
+ * Returns the first position with a hash. To start with the first event, call `TenantRegistry.provision` first.
  *
  * **Gotchas**
  *
- * There is no way back in this library. Events from before the start are not covered.
+ * The library cannot stop a chain again. Events before the start are not covered.
  *
- * Start and hashes are rows like any others. In PostgreSQL even the tenant's own SQL (`PgTenant.transaction`) could switch
- * the chain off: an append locks the tenant's row, and who may lock it may update it. {@link verify} without `from` finds
- * that afterwards, and so does an anchor.
+ * The start and the hashes are stored in rows like any others. In PostgreSQL even the tenant's own SQL
+ * (`PgTenant.transaction`) could switch the chain off, because the right to lock the tenant's row includes the right to update
+ * it. {@link verify} without `from`, or with an anchor, finds that afterwards.
  */
 export const start: Effect.Effect<
   number,
@@ -82,8 +82,8 @@ export const start: Effect.Effect<
  *
  * **When to use**
  *
- * Keep it now and then where nobody who can write to the database can: the removal of the last events, and a chain that
- * was made anew from some event on, are only found with it.
+ * Store it regularly in a place that nobody with access to the database can change. Only with it can {@link verify} find the
+ * removal of the last events, and a chain that was rewritten from some event on.
  */
 export const head: Effect.Effect<Anchor | undefined, ReadError, EventStorage.EventStorage | CurrentTenant> =
   Effect.gen(function* () {
@@ -101,40 +101,40 @@ export const head: Effect.Effect<Anchor | undefined, ReadError, EventStorage.Eve
     return last === undefined || last.hash === null ? undefined : { position: last.position, hash: last.hash }
   })
 
-/** What is verified, and against what. */
+/** The range to verify, and the anchor to verify it against. */
 export interface VerifyOptions {
   /**
-   * The first position that is verified; the hash before it is trusted, and what lies before that is not looked at. A
-   * position before the start of the chain stands for the start, one behind the anchor's next one stands for that. Default:
-   * the start of the chain, and all that is before it must be there, without hashes.
+   * The first position to verify. The hash before it is trusted, and earlier events are not read. It is limited to the range
+   * from the start of the chain to the position after the anchor. Default: the start of the chain; all earlier events must
+   * exist, without hashes.
    */
   readonly from?: number | undefined
-  /** What the chain must lead to or on from: what {@link head} gave at an earlier time. */
+  /** An earlier {@link head}, which the chain must contain or continue. */
   readonly anchor?: Anchor | undefined
 }
 
-/** What was verified. */
+/** The result of a verification. */
 export interface Verified {
   /** The first position that was verified. */
   readonly from: number
-  /** How many events. */
+  /** Number of verified events. */
   readonly events: number
   /** The end of the chain when the verification began; undefined if no event carries a hash yet. */
   readonly head: Anchor | undefined
 }
 
 /**
- * Verifies the current tenant's log: reads it page by page, makes each hash again from what is stored, and compares.
+ * Verifies the current tenant's log: reads it page by page, computes each hash again, and compares.
  *
  * **Details**
  *
- * Fails at the first position that is broken. What is appended meanwhile is left to the next time; to go on then, give the
- * head of this time as the anchor, and the position behind it as `from`.
+ * Fails at the first broken position. Events appended meanwhile are left to the next verification; to continue then, pass this
+ * head as the anchor and the position after it as `from`.
  *
- * Without `from` it reads the whole log from position 1, also what lies before the start of the chain, and also where no
- * start is recorded any more: only so it finds that the chain was switched off for a while, or for good. That costs one read
- * of all events of the tenant, 500 at a time, and a SHA-256 of each that has a hash. With an anchor and `from` it reads only
- * what is new, and finds the same from the anchor on; with `from` alone, it takes what lies before on trust.
+ * Without `from` it reads the whole log from position 1, even before the start of the chain and even if no start is recorded:
+ * only that shows that the chain was switched off for a while, or for good. It costs one read of all events of the tenant, 500
+ * at a time, and a SHA-256 of each event with a hash. With an anchor and `from` it reads only new events, and finds the same
+ * from the anchor on; with `from` alone it trusts all earlier events.
  *
  * **Example**
  *
@@ -162,7 +162,7 @@ export const verify = (
     const started = yield* storage.hashChainStart(tenantId)
     if (anchor !== undefined && anchor.position < (started ?? Infinity))
       return yield* broken(anchor.position, "anchor")
-    // Where no start is recorded, no event may have a hash.
+    // Without a recorded start, no event may have a hash.
     const chainedFrom = started ?? Infinity
     const { position: end } = yield* storage.head({ tenantId })
     checkIntegers({ from: options.from })
@@ -170,9 +170,9 @@ export const verify = (
       1,
       Math.min(
         Math.max(options.from ?? chainedFrom, chainedFrom),
-        // What lies between the anchor and what is verified would be vouched for by nobody.
+        // Otherwise nothing would prove the events between the anchor and this position.
         (anchor?.position ?? Infinity) + 1,
-        // The start of a chain may have been changed as well: the last event is looked at in any case.
+        // The start of the chain may have been changed too, so the last event is checked in any case.
         end + 1
       )
     )

@@ -1,5 +1,5 @@
 /**
- * The registry of tenants: who has a log, who may write to it, what each has used, and who looked across tenants.
+ * The registry of tenants: provisioning, suspension, usage, and the record of accesses across tenants.
  */
 import { Context, DateTime, Effect, Layer, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -15,17 +15,17 @@ import type { AllTenants, CrossTenantAccess, CurrentTenant, TenantId } from "../
 export interface RecordedAccess extends CrossTenantAccess {
   readonly accessId: string
   readonly accessedAt: DateTime.Utc
-  /** What was done, for example `EventStore.tenants`. */
+  /** The operation, for example `EventStore.tenants`. */
   readonly operation: string
 }
 
-/** What a tenant recorded on a day: events, their bytes, and the streams they are in. */
+/** Usage of a tenant on a day: events, their bytes, and their streams. */
 export interface Usage extends Omit<EventStorage.UsageRow, "day"> {
-  /** When the day begins, in UTC. */
+  /** The start of the day in UTC. */
   readonly day: DateTime.Utc
 }
 
-/** A time, by when events were recorded. */
+/** A range of recorded times. */
 export interface UsageRange {
   /** Recorded at this time or later. */
   readonly recordedFrom: DateTime.Utc
@@ -44,8 +44,8 @@ export class TenantRegistry extends Context.Service<
     /** The status of the current tenant; undefined if it is not registered. */
     readonly status: Effect.Effect<EventStorage.TenantStatus | undefined, ReadError, CurrentTenant>
     /**
-     * Lets no more appends of a tenant through; it can still be read. Appends that were acknowledged stay; none is
-     * acknowledged afterwards. Returns the former status.
+     * Suspends a tenant: it can be read but not written. Acknowledged appends stay; none is acknowledged afterwards. Returns
+     * the former status.
      */
     readonly suspend: (
       tenantId: TenantId
@@ -54,7 +54,7 @@ export class TenantRegistry extends Context.Service<
       TenantRefused<UnknownTenant> | StorageUnavailable,
       AllTenants
     >
-    /** Lets appends of a suspended tenant through again. Returns the former status. */
+    /** Resumes a suspended tenant. Returns the former status. */
     readonly resume: (
       tenantId: TenantId
     ) => Effect.Effect<
@@ -63,23 +63,21 @@ export class TenantRegistry extends Context.Service<
       AllTenants
     >
     /**
-     * What tenants recorded in a time, for billing: by tenant and day (UTC), ordered by both, without days on which
-     * nothing was recorded. Every run is written to the audit trail.
+     * Usage in a range of time, for billing: by tenant and day (UTC), ordered by both, without days without events. Every run
+     * is written to the audit trail.
      *
      * **Details**
      *
-     * A first or last day that is only partly in the time counts with that part. Bytes are those of payloads and metadata
-     * in UTF-8, not what the database needs to store them. The sum of a tenant's `newStreams` over all days is the number
-     * of its streams.
+     * A first or last day that is partly in the range counts with that part. Bytes are those of payloads and metadata in UTF-8,
+     * not the space in the database. The sum of a tenant's `newStreams` over all days is the number of its streams.
      *
      * **Gotchas**
      *
-     * Nothing is counted beforehand: the database reads all events of the time, page by page, and answers with the
-     * counts. A tenant that recorded nothing in it costs an index look-up. Days that are over do not change: ask for each
-     * once, and keep the answer.
+     * There are no counters: the database reads all events of the range, page by page, and counts them. A tenant without events
+     * in it costs an index look-up. Past days do not change, so ask for each day once and store the answer.
      */
     readonly usage: (range: UsageRange) => Stream.Stream<Usage, StorageUnavailable, AllTenants>
-    /** Every use of `AllTenants`, newest first; this one is the first. */
+    /** Every use of `AllTenants`, newest first; this one comes first. */
     readonly accesses: Stream.Stream<RecordedAccess, StorageUnavailable, AllTenants>
   }
 >()("effect-eventsourcing/TenantRegistry") {}

@@ -1,4 +1,4 @@
-/** The write path of the typed store: events are encoded, appended under their conditions, and given back as stored. */
+/** The write path of the typed store: encodes events, appends them under their conditions, and returns them as stored. */
 import { Context, Effect, Result, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -39,14 +39,14 @@ import type * as EventQuery from "../domain/EventQuery.ts"
 export interface StreamEvents<Type extends string, State, Payload extends Event.Tagged, Id> {
   readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
   readonly id: NoInfer<Id>
-  /** The version the stream must have; `"any"` to append whatever it is. */
+  /** The version that the stream must have; `"any"` to append at any version. */
   readonly expectedVersion: ExpectedVersion
   /**
    * The id of the event with the expected version, which is then a number from 1; another event there is a
    * `VersionConflict`, as the stream then has another history (restored, or written anew after a failover). Default: any.
    */
   readonly expectedEventId?: Event.EventId | undefined
-  // NoInfer around it all: inside of the union it would refuse literals with a field of several types.
+  // NoInfer around the whole union: inside it would refuse literals with a field of several types.
   readonly events: ReadonlyArray<NoInfer<Event.Appendable<Payload>>>
 }
 
@@ -58,14 +58,14 @@ export interface StreamEventsOf<A extends Aggregate.Any> {
   readonly events: ReadonlyArray<Event.Appendable<Aggregate.EventOf<A>>>
 }
 
-/** Conflicts that an append can meet: with stored events, and with its condition and its command key if it has them. */
+/** Conflicts of an append: with stored events, and with its condition and its command key if it has them. */
 export type AppendConflict<Condition = undefined, Command = undefined> =
   | VersionConflict
   | EventIdConflict
   | (Condition extends undefined ? never : AppendConditionFailed)
   | (Command extends undefined ? never : CommandKeyConflict)
 
-/** Errors of a typed append, narrowed by whether it has a condition and a command key. */
+/** Errors of a typed append. Those of a condition and of a command key are included only if it has one. */
 export type AppendFailure<Condition = undefined, Command = undefined> =
   | Conflict<AppendConflict<Condition, Command>>
   | Exclude<AppendError, Conflict | PositionDiverged>
@@ -77,9 +77,9 @@ export type AppendFailure<Condition = undefined, Command = undefined> =
 export interface AppendCondition {
   readonly query: EventQuery.Any
   /**
-   * The last position that was considered, or the last event: with its id, another event there raises `PositionDiverged`.
-   * A number alone cannot tell that the log has become another one (restored, or written anew after a failover). Default:
-   * 0, so that no event of the log may match.
+   * The last position that was considered, or the last event. With the event's id, another event there raises
+   * `PositionDiverged`; a number alone cannot show that the log has been replaced (restored, or rewritten after a failover).
+   * Default: 0, so that no event of the log may match.
    */
   readonly after?: number | Event.Position | undefined
 }
@@ -87,23 +87,22 @@ export interface AppendCondition {
 /** Conditions of an append: one, or several that must all hold, each with its own position. */
 export type AppendConditions = AppendCondition | ReadonlyArray<AppendCondition>
 
-/** What an append to several streams may be made conditional on, besides their versions. */
+/** Conditions of an append to several streams, besides their versions. */
 export interface AppendOptions<
   out Condition extends AppendConditions | undefined = AppendConditions | undefined
 > {
-  /** Checked with the versions, under the tenant's lock: else nothing is written, and `AppendConditionFailed` raised. */
+  /** Checked with the versions, under the tenant's lock. If it does not hold, nothing is written and `AppendConditionFailed` raised. */
   readonly condition?: Condition | undefined
 }
 
-/** The same of an append to one stream, and which command it carries out. */
+/** Conditions of an append to one stream, and its command. */
 export interface CommandOptions<
   out Condition extends AppendConditions | undefined = AppendConditions | undefined,
   out Command extends EventStorage.CommandKey | undefined = EventStorage.CommandKey | undefined
 > extends AppendOptions<Condition> {
   /**
-   * Has the append take effect once per key: a second one with the same key and fingerprint writes nothing and has the
-   * first outcome; one with another fingerprint fails with `CommandKeyConflict`. The command is recorded also if it has no
-   * events.
+   * Lets the append take effect once per key: a second one with the same key and fingerprint writes nothing and returns the
+   * first outcome; another fingerprint fails with `CommandKeyConflict`. A command without events is recorded too.
    */
   readonly command?: Command | undefined
 }
@@ -112,15 +111,15 @@ export interface CommandOptions<
 export interface Appended<out Payload, out Type extends string = string> {
   /** The stream's version after the append. */
   readonly version: number
-  /** The position of the last of the events in the tenant's log; the log's head if there was nothing to append. */
+  /** The position of the last event; the head of the tenant's log if nothing was appended. */
   readonly position: number
-  /** The events as they are stored. */
+  /** The events, as stored. */
   readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
-  /** Whether the same events had been appended before: then this is the first outcome, and nothing was written. */
+  /** True if the same events had been appended before. Then this is the first outcome, and nothing was written. */
   readonly replayed: boolean
   /**
-   * Set if the command had been carried out before, whatever events are given now: then version, position and events are
-   * those of that time, and nothing was written.
+   * Set if the command had been carried out before, whatever events are given now. Then version, position and events are those
+   * of that time, and nothing was written.
    */
   readonly command?: EventStorage.CommandRow | undefined
 }
@@ -137,7 +136,7 @@ export interface StreamKey<Type extends string, State, Payload extends Event.Tag
   readonly id: NoInfer<Id>
 }
 
-/** Under which condition events are appended, and as the outcome of which command (then to one stream). */
+/** The condition of an append, and its command (then for one stream). */
 export interface Terms {
   readonly condition?: AppendConditions | undefined
   readonly command?: EventStorage.CommandKey | undefined
@@ -147,7 +146,7 @@ export interface Terms {
 interface Plan {
   readonly tenantId: TenantId
   readonly prepared: ReadonlyArray<encode.Prepared>
-  /** The versions that streams without events were found at, by the index of the stream. */
+  /** The present versions of streams without events, by the index of the stream. */
   readonly versions: ReadonlyArray<number>
   readonly conditions: ReadonlyArray<EventStorage.AppendCondition> | undefined
   readonly command: EventStorage.CommandKey | undefined
@@ -176,7 +175,7 @@ export const makeWriter = (
   { readStream }: Reader,
   limits: encode.Limits
 ) => {
-  /** Events that had been appended before, as they were stored then. */
+  /** Events of an earlier append, as stored. */
   const storedBefore = (
     { tenantId, aggregateId }: StoredStream,
     aggregate: Aggregate.Any,
@@ -199,7 +198,7 @@ export const makeWriter = (
     )
   }
 
-  /** The outcome of a command that had been carried out before. */
+  /** The outcome of an earlier command. */
   const firstOutcome = Effect.fnUntraced(function* (
     stream: StoredStream,
     aggregate: Aggregate.Any,
@@ -233,7 +232,7 @@ export const makeWriter = (
       ({ rows }) => rows[0]?.eventId
     )
 
-  /** Checks a stream without events. Nothing is written to it, so no lock is needed. */
+  /** Checks a stream without events. It is not written, so it needs no lock. */
   const checkOnly = Effect.fnUntraced(function* (
     tenantId: TenantId,
     { aggregateType, aggregateId, expectedEventId, expectedVersion: expected }: EventStorage.StreamAppend
@@ -277,7 +276,7 @@ export const makeWriter = (
       ({ rows }) => rows[0]
     )
 
-  /** The same for a condition of an append without events, by its place. */
+  /** Checks a condition of an append without events, by its index. */
   const checkCondition = Effect.fnUntraced(function* (
     tenantId: TenantId,
     { afterEventId, after, query }: EventStorage.AppendCondition,
@@ -300,7 +299,7 @@ export const makeWriter = (
   /** The outcome of a command without events. */
   const commandAlone = Effect.fnUntraced(function* (stream: StoredStream, key: string) {
     const { tenantId } = stream
-    // A receipt tells of events only; where the stream was is in the record of the command, unless that is over.
+    // A receipt covers events only; the version of the stream is in the record of the command, unless that has expired.
     const recorded = yield* storage.commandOutcome({ tenantId, key })
     const { version, position } = recorded ?? {
       version: yield* storage.streamVersion(stream),
@@ -310,7 +309,7 @@ export const makeWriter = (
     return [appended]
   })
 
-  /** The first outcome of events that had been appended before. */
+  /** The first outcome of an earlier append. */
   const replayed = Effect.fnUntraced(function* (
     { prepared, tenantId, versions }: Plan,
     receipt: EventStorage.AppendReceipt
@@ -327,7 +326,7 @@ export const makeWriter = (
     return results
   })
 
-  /** What came of an append. */
+  /** The outcome of an append. */
   const outcomeOf = <A>(plan: Plan, receipt: Receipt, give: Give<A>): Effect.Effect<A, WriteError> => {
     const { command, prepared, tenantId, versions } = plan
     const [only] = prepared
@@ -362,7 +361,7 @@ export const makeWriter = (
     )
   }
 
-  /** Streams without events are looked at, not written. */
+  /** Streams without events are read, not written. */
   const sendSome = Effect.fnUntraced(function* <A>(plan: Plan, give: Give<A>) {
     const { conditions = [], prepared, tenantId } = plan
     const versions: Array<number> = []
@@ -396,15 +395,15 @@ export const makeWriter = (
     const conditions = given === undefined ? undefined : storageConditions(given)
     const plan: Plan = { tenantId, prepared, versions: noVersions, conditions, command }
     const written = prepared.map(appendOf)
-    // A command is recorded, whatever it led to.
+    // A command is recorded even without events.
     return command !== undefined || (written.length > 0 && written.every(hasEvents))
       ? send(plan, written, give)
       : sendSome(plan, give)
   }
 
   /**
-   * Appends to streams of the current tenant, and gives of the results what `give` makes of them. Events without an id get
-   * theirs here, where ids are derived. No generators: a small append would spend most of its time in them.
+   * Appends to streams of the current tenant and maps the results with `give`. Gives derived ids to events without an id, if
+   * there is a seed. It uses no generators, in which a small append would spend most of its time.
    */
   return <A>(
     services: Context.Context<never>,
@@ -418,7 +417,7 @@ export const makeWriter = (
     return deriveIds(
       derivedIds,
       streams,
-      // An id that is not one is refused further on.
+      // An invalid id is refused later.
       (stream) => Result.getOrUndefined(storedStream(tenantId, stream)),
       (named) => write(tenantId, services, named, terms, give)
     )
@@ -437,7 +436,7 @@ const storageCondition = ({ query, after = 0 }: AppendCondition): EventStorage.A
   return { query: eventQuery.toStorage(query), after: clampPosition(position), afterEventId: eventId }
 }
 
-/** Refuses a key that cannot be stored; the type is that of the aggregate the command is for, if it is known. */
+/** Refuses a key that cannot be stored. The type is that of the command's aggregate, if known. */
 export const checkCommandKey = (key: string, aggregateType = ""): Result.Result<void, InvalidCommand> => {
   if (key.length > maxNameLength)
     return Result.fail(
@@ -466,7 +465,7 @@ const highest = (numbers: ReadonlyArray<number>, from: number, to: number, least
   return found
 }
 
-// not where they are used: functions that are made for every append take their time
+// not created for every append, which would take time
 const appendOf = ({ append }: encode.Prepared): EventStorage.StreamAppend => append
 const hasEvents = ({ events }: EventStorage.StreamAppend): boolean => events.length > 0
 
@@ -479,7 +478,7 @@ const appendedOf = (
   /** The version of a stream without events. */
   version = 0
 ): Appended<Event.Tagged> => ({
-  // The highest: events that had been appended before may be given in another order now.
+  // The highest, because events of an earlier append may be given in another order now.
   version: highest(versions, first, end, version),
   // without events: that of the whole append
   position: first === end ? highest(positions, 0, positions.length, 0) : highest(positions, first, end, 0),

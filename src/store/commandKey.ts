@@ -1,4 +1,4 @@
-/** Commands that are carried out once: what tells them apart, and until when their keys are kept. */
+/** Commands that are carried out once: their fingerprints, and the time to live of their keys. */
 import { Duration, Effect, Result, type Schema } from "effect"
 import type { CommandKey } from "../driver/EventStorage.ts"
 import { type InvalidCommand, InvalidEvent, InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
@@ -7,16 +7,16 @@ import { sha256Hex } from "../internal/digest.ts"
 import { jsonProblem } from "../internal/json.ts"
 import { checkCommandKey } from "./append.ts"
 
-/** A command as it is given. */
+/** A command of the caller. */
 interface Given {
   readonly key: string
   readonly content?: Schema.Json | undefined
 }
 
-/** Levels of nesting that the content of a command may have. */
+/** Maximum depth of the content of a command. */
 const maxDepth = 64
 
-/** Checks how long keys are kept. Throws on what is no positive time. */
+/** Checks a time to live. Throws if it is not positive. */
 export const makeTimeToLive = (given: Duration.Input): number => {
   const millis = Duration.toMillis(given)
   if (!(millis >= 1)) throw new RangeError("the time to live of a command must be at least a millisecond")
@@ -46,7 +46,7 @@ const problem = (aggregateType: string, { content, key }: Given): InvalidCommand
       })
 }
 
-/** A command as the store knows it. Fails with what is wrong with its key or content. */
+/** Encodes a command for the store. Fails if its key or content cannot be stored. */
 export const make = (
   command: Given,
   aggregateType: string,

@@ -5,14 +5,14 @@ import { AllTenants, type TenantId, untenanted } from "../domain/Tenant.ts"
 
 const pageSize = 1000
 
-/** Records that somebody looks across tenants. Returns the id of the record. */
+/** Records an access across tenants. Returns the id of the record. */
 export const recordAccess = (
   storage: EventStorage["Service"],
   operation: string
 ): Effect.Effect<string, StorageUnavailable, AllTenants> =>
   Effect.flatMap(AllTenants, (access) => storage.recordAccess({ ...access, operation }))
 
-/** Every tenant with the head of its log. The untenanted is not among them: it is visible to itself alone. */
+/** Every tenant with the head of its log, except the untenanted, which is visible to itself only. */
 export const listTenants = (
   storage: EventStorage["Service"],
   accessId: string

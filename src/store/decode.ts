@@ -1,10 +1,9 @@
 /**
- * From rows to typed events, a page at a time and without an Effect per event.
+ * Decodes rows into typed events, a page at a time and without an Effect per event.
  *
  * A row is not always one event: upcasters split and drop events, and a tolerant aggregate (`Aggregate.tolerant`) passes over
- * what it cannot read. So whoever needs to know how far a page reaches looks at its rows, never at its last event; whoever
- * filters by event type asks the driver for `storedTypes`, and then for the `wanted` ones here; and whoever decodes reports
- * `skipped`.
+ * unreadable ones. So take the end of a page from its rows, never from its last event; to filter by event type, ask the driver
+ * for `storedTypes`, and then for the `wanted` ones here; and report `skipped` events.
  */
 import { DateTime, Effect, Metric, Option, Result, type Schema } from "effect"
 import * as Aggregate from "../domain/Aggregate.ts"
@@ -30,11 +29,11 @@ import type { TenantId } from "../domain/Tenant.ts"
 import { type AggregateCodec, codecOf, type Mismatch } from "../domain/codec/aggregateCodec.ts"
 import type { PreparedEvent } from "./encode.ts"
 
-/** The events of a page up to the first that cannot be decoded, and why it cannot. */
+/** The events of a page up to the first undecodable one, with the reason. */
 export interface Decoded<A, E> {
   readonly events: ReadonlyArray<A>
   readonly failure: E | undefined
-  /** What was passed over, as the aggregate asks for; see {@link reportSkipped}. */
+  /** Events that a tolerant aggregate passed over; see {@link reportSkipped}. */
   readonly skipped?: ReadonlyArray<Undecodable>
 }
 
@@ -67,33 +66,33 @@ const envelope = <Payload, Type extends string>(
   payload
 })
 
-/** Times cost a third of all decoding, and those of one append are the same: it is made once, as it cannot be changed. */
+/** A cache of times, which are immutable: they cost a third of all decoding, and those of one append are equal. */
 const makeTimes = (): ((milliseconds: number) => DateTime.Utc) => {
   let last = DateTime.makeUnsafe(0)
   return (milliseconds) =>
     last.epochMilliseconds === milliseconds ? last : (last = DateTime.makeUnsafe(milliseconds))
 }
 
-// apart, because they take turns
+// separate caches, because the two alternate
 const [occurred, recorded] = [makeTimes(), makeTimes()]
 
 const parseMetadata = (row: EventRow): Schema.JsonObject =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only texts made from JSON objects are stored
   row.metadata === "{}" ? {} : (JSON.parse(row.metadata) as Schema.JsonObject)
 
-/** Where a row is, for errors. */
+/** The place of a row, for errors. */
 const storedEvent = (tenantId: TenantId, row: EventRow) => {
   const { aggregateType, aggregateId, version, position, eventType, schemaVersion } = row
   return { tenantId, aggregateType, aggregateId, version, position, eventType, schemaVersion }
 }
 
-/** Gets an event of a row; `part`: the how manieth, if its row was split. */
+/** Receives an event of a row; `part` numbers the events of a split row. */
 type Emit<Row, Payload> = (row: Row, payload: Payload, part: number) => unknown
 
-/** Why a row cannot be read, as the error about it. */
+/** The error of an unreadable row. */
 type Refusal = (event: ReturnType<typeof storedEvent>) => Undecodable
 
-/** Hands on the events of a row, in the direction in which rows are read. Returns why it cannot; then it has handed on none. */
+/** Passes on the events of a row, in reading direction. If it cannot, it passes on none and returns the reason. */
 const decodeRow = <Row extends EventContent, Payload extends Event.Tagged>(
   codec: Pick<AggregateCodec<Payload, never>, "stored" | "dropped">,
   row: Row,
@@ -144,7 +143,7 @@ const unfit =
   (event) =>
     new Undecodable({ reason: new EventDecodeError({ ...event, path, reason }) })
 
-/** Decodes the rows of one aggregate, and hands on its events. */
+/** Decodes the rows of one aggregate and passes on its events. */
 const decodeRows = <State, Payload extends Event.Tagged, Id>(
   tenantId: TenantId,
   aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
@@ -178,7 +177,7 @@ export const envelopes = <Type extends string, State, Payload extends Event.Tagg
   return { events, ...decoded }
 }
 
-/** One aggregate's events as they are decoded, without envelopes: for who only folds them. */
+/** One aggregate's decoded events without envelopes, to be folded. */
 export const eachPayload = <State, Payload extends Event.Tagged, Id>(
   tenantId: TenantId,
   aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
@@ -190,8 +189,8 @@ export const eachPayload = <State, Payload extends Event.Tagged, Id>(
 })
 
 /**
- * The state behind some events. Undefined if one of them cannot be decoded, or is to be passed over: whole rows tell more
- * about it.
+ * The state after some events. Undefined if one of them cannot be decoded or must be passed over, for which full rows are
+ * needed.
  */
 export const foldContents = <State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
@@ -234,7 +233,7 @@ export const mixedEnvelopes = (
   return { events, failure: undefined, skipped }
 }
 
-/** Makes visible what was passed over: counted, in the current span, and in the log for who wants to know. */
+/** Reports events that were passed over: in a metric, in the current span, and in the log at debug level. */
 export const reportSkipped = ({ skipped }: Decoded<unknown, unknown>): Effect.Effect<void> =>
   skipped === undefined || skipped.length === 0 ? Effect.void : report(skipped)
 
@@ -299,7 +298,7 @@ export const appended = (
   { row, payload, metadata }: PreparedEvent,
   receipt: AppendReceipt,
   index: number
-  // of what it is made of, without a row between: this is done for every event that is written
+  // from its parts, without a row in between, because this runs for every event that is written
 ): Event.Envelope<Event.Tagged> => ({
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- checked, or made, where it was encoded
   eventId: row.eventId as Event.EventId,

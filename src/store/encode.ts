@@ -1,4 +1,4 @@
-/** From typed events to rows: everything that is refused is refused here, before anything is written. */
+/** Encodes typed events as rows. All refusals happen here, before anything is written. */
 import { Result, type Schema } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
@@ -15,15 +15,15 @@ import { type AggregateCodec, codecOf, type EventCodec } from "../domain/codec/a
 import { jsonText, maxNameLength, nameProblem, type Problem } from "../internal/json.ts"
 import { checkEventId, isCanonicalUuid } from "../internal/uuid.ts"
 
-/** What is refused before anything is written. */
+/** Limits that are checked before anything is written. */
 export interface Limits {
-  /** UTF-8 bytes of one event's payload and metadata as JSON. Default: 1 MiB. At most 12 MiB: more could be written, but not read back. */
+  /** Maximum size of one event's payload and metadata as JSON, in UTF-8 bytes. Default: 1 MiB. At most 12 MiB: more could be written but not read. */
   readonly eventBytes: number
-  /** Bytes of all events of one append. Default: 16 MiB. */
+  /** Maximum size of all events of one append. Default: 16 MiB. */
   readonly appendBytes: number
-  /** Events of one append. Default: 10,000. */
+  /** Maximum number of events in one append. Default: 10,000. */
   readonly appendEvents: number
-  /** Levels of nesting of a payload or of metadata. Default: 64. */
+  /** Maximum depth of a payload or of metadata. Default: 64. */
   readonly depth: number
 }
 
@@ -53,7 +53,7 @@ export const makeLimits = (given: Partial<Limits> | undefined): Limits => {
   return limits
 }
 
-/** An aggregate's id as it is stored. */
+/** An aggregate's id in stored form. */
 export const aggregateId = <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   id: Id
@@ -62,7 +62,7 @@ export const aggregateId = <Type extends string, State, Payload extends Event.Ta
   return isRefused(stored) ? Result.fail(stored) : Result.succeed(stored)
 }
 
-/** Values that are not errors or the error that they were refused with: this runs for every event, so nothing is wrapped. */
+/** Either a value or the error that refuses it. It is not wrapped, because this runs for every event. */
 type OrRefused<A> = A | InvalidInput
 
 const isRefused = (outcome: unknown): outcome is InvalidInput => outcome instanceof Error
@@ -88,21 +88,21 @@ const storedId = <Id>(
 const tooLong = (subject: string): InvalidInput<LimitExceeded> =>
   new InvalidInput({ reason: new LimitExceeded({ limit: "idLength", subject, maximum: maxNameLength }) })
 
-/** Events for one stream, ready for the driver, with the payloads they were made from. */
+/** Encoded events for one stream, with their payloads. */
 export interface Prepared {
   readonly aggregate: Aggregate.Any
   readonly append: StreamAppend
   readonly events: ReadonlyArray<PreparedEvent>
 }
 
-/** An event as it goes to the driver, and as it came. */
+/** An encoded event with its payload. */
 export interface PreparedEvent {
   readonly row: NewEventRow
   readonly payload: Event.Tagged
   readonly metadata: Schema.JsonObject
 }
 
-/** What {@link streams} needs of events for one stream, whatever their aggregate. */
+/** Events for one stream of any aggregate, as {@link streams} takes them. */
 interface StreamOfEvents {
   readonly aggregate: Aggregate.Any
   readonly id: unknown
@@ -111,14 +111,14 @@ interface StreamOfEvents {
   readonly events: ReadonlyArray<Event.Appendable<Event.Tagged>>
 }
 
-/** What all events of an append share. */
+/** Values that all events of an append share. */
 interface Shared {
   readonly context: EventContext
   readonly now: number
   readonly limits: Limits
 }
 
-/** Encodes and checks the events of one append. Without generators: this runs for every event that is written. */
+/** Encodes and checks the events of one append. It uses no generators, because it runs for every event that is written. */
 export const streams = (
   given: ReadonlyArray<StreamOfEvents>,
   shared: Shared
@@ -136,7 +136,7 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
   }
   const problem = contextProblem(given[0]?.aggregate.type ?? "", shared.context)
   if (problem !== undefined) return problem
-  // what occurs twice can only do so where there are several
+  // duplicates need several streams
   const seenStreams = given.length > 1 ? new Map<string, Map<string, number>>() : undefined
   const seenEvents = count > 1 ? new Set<string>() : undefined
   let bytes = 0
@@ -151,12 +151,12 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
     if (seenStreams !== undefined) {
       const counts = seenStreams.get(aggregateType) ?? new Map<string, number>()
       const before = counts.get(encodedId)
-      // without events only the version is checked, and that of what is stored: it would be another one here
+      // without events only the stored version is checked, which would differ from the version here
       if (before !== undefined && (before === 0 || events.length === 0)) {
         return new InvalidInput({
           reason: new InvalidAggregateId({
             aggregateType,
-            reason: `${encodedId} occurs twice in one append, once without events: leave that out`
+            reason: `${encodedId} occurs twice in one append, once without events: leave that one out`
           })
         })
       }
@@ -286,10 +286,10 @@ const payloadJson = (
     : exceeded(limit, `nesting of the payload of ${eventType}`, limits)
 }
 
-/** Tags of one event: more cost more in the index than they can be worth. */
+/** Maximum number of tags of one event, because each costs space in the index. */
 const maxTags = 32
 
-/** The tags that an aggregate derives from an event, and those its writer states: sorted, each once. */
+/** The tags that an aggregate derives from an event and those that its writer states: sorted, without duplicates. */
 const tagsOf = (
   aggregate: Aggregate.Any,
   id: unknown,
@@ -323,7 +323,7 @@ const unstorable = (
     ? invalid(aggregateType, eventType, [part, ...path], reason)
     : exceeded(limit, `nesting of the ${part} of ${eventType}`, limits)
 
-/** What is wrong with a text of at most 255 characters, if anything is. */
+/** The problem of a text of at most 255 characters; undefined if there is none. */
 const named = (
   aggregateType: string,
   eventType: string,

@@ -1,4 +1,4 @@
-/** The load path: folds a stream page by page, from its beginning or from a state of it that is known. */
+/** The load path: folds a stream page by page, from its beginning or from a known state. */
 import { Effect, Result, Stream } from "effect"
 import { currentTenant } from "../domain/currentTenant.ts"
 import type * as Event from "../domain/Event.ts"
@@ -9,7 +9,7 @@ import { type StreamKey, storedStream } from "./append.ts"
 import * as decode from "./decode.ts"
 import { placeOf, type Reader, type StoredStream, type VersionRange } from "./read.ts"
 
-/** A state of an aggregate, and the version of its stream that it is of. */
+/** A state of an aggregate with the version of its stream. */
 export interface FoldedState<out State> {
   readonly state: State
   /** 0 stands for the initial state. */
@@ -40,7 +40,7 @@ export interface Folded<out State> extends FoldedState<State> {
   readonly last: EventPlace | undefined
 }
 
-/** The failures of a fold, with an event to confirm or without. */
+/** The errors of a fold, with or without an event to confirm. */
 export type FoldError<Confirm = EventPlace> =
   | ReadError
   | Undecodable
@@ -56,7 +56,7 @@ const diverged = (tenantId: TenantId, expected: EventPlace, actual: string | und
   })
 
 export const makeFolder = (reader: Reader) => {
-  /** Folds full rows: for callers that see the events, and from one on that cannot be decoded, for its error. */
+  /** Folds full rows: for callers that inspect the events, and from an undecodable event on, for its error. */
   const foldRows = <Type extends string, State, Payload extends Event.Tagged, Id>(
     { aggregate, confirm, inspect, toVersion }: FoldRequest<Type, State, Payload, Id>,
     key: StoredStream,
@@ -107,7 +107,7 @@ export const makeFolder = (reader: Reader) => {
     })
   }
 
-  /** Folds version, type and payload, which is all that is read. Most streams have one page, and need no `Stream`. */
+  /** Folds version, type and payload, and reads nothing else. Most streams have one page and need no `Stream`. */
   const foldContents = <Type extends string, State, Payload extends Event.Tagged, Id>(
     request: FoldRequest<Type, State, Payload, Id>,
     key: StoredStream,
@@ -117,7 +117,7 @@ export const makeFolder = (reader: Reader) => {
     let reached = from
     const foldPage = ({ last, rows }: StreamPage): boolean => {
       if (last === undefined) return true
-      // the event that was confirmed is in the state
+      // the confirmed event is already in the state
       const events = rows[0]?.version === reached.version ? rows.slice(1) : rows
       const folded = decode.foldContents(aggregate, events, reached.state)
       if (folded !== undefined) reached = { state: folded.state, version: last.version, last }

@@ -1,4 +1,4 @@
-/** Many events at once: in order, in chunks that are written whole or not at all, and safe to run again. */
+/** Imports many events in order, in chunks that are written whole or not at all. It is safe to run again. */
 import { Effect, Result, Schema, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
@@ -22,43 +22,43 @@ import * as encode from "./encode.ts"
 import { currentMillis } from "../internal/clock.ts"
 import type { Appended, StreamEventsOf } from "./append.ts"
 
-/** {@link StreamEventsOf} any of some aggregates; the expected version is `"any"` if it is left out. */
+/** {@link StreamEventsOf} any of some aggregates. Default of the expected version: `"any"`. */
 export type ImportedEvents<A extends Aggregate.Any> = A extends Aggregate.Any
   ? Omit<StreamEventsOf<A>, "expectedVersion"> & { readonly expectedVersion?: ExpectedVersion | undefined }
   : never
 
 /** Settings of an import. */
 export interface ImportOptions {
-  /** Events that are written together at most. Default: 1,000. */
+  /** Maximum number of events that are written together. Default: 1,000. */
   readonly chunkEvents?: number | undefined
   /**
-   * Items that may be refused: they are set aside and listed in {@link Imported.setAside}, and the import goes on with the
-   * others. It fails at the first one more. Default: 0.
+   * Maximum number of refused items. They are listed in {@link Imported.setAside}, and the import continues with the others. It
+   * fails at the next one. Default: 0.
    */
   readonly setAsideAtMost?: number | undefined
   /** Runs after each chunk. */
   readonly onProgress?: ((soFar: Imported) => Effect.Effect<void>) | undefined
 }
 
-/** What an import has done. */
+/** The result of an import. */
 export interface Imported {
-  /** Events that were written now. */
+  /** Number of events that were written now. */
   readonly appended: number
-  /** Events that had been written before. */
+  /** Number of events that had been written before. */
   readonly known: number
   /** The highest position of these events in the tenant's log; 0 if there are none. */
   readonly position: number
-  /** The items that were refused, in the order of the input as far as their chunks go. */
+  /** The refused items, in the order of their chunks in the input. */
   readonly setAside: ReadonlyArray<ImportFailed>
 }
 
-/** Raised when an item of an import is refused. All that is before it is written, and nothing behind it. */
+/** Raised when an item of an import is refused. All items before it are written, and none behind it. */
 export class ImportFailed extends Schema.TaggedError<ImportFailed>()("ImportFailed", {
-  /** The item's place in the input: 1, 2, 3 … */
+  /** The item's number in the input: 1, 2, 3 … */
   item: Schema.Int,
   aggregateType: Schema.String,
   aggregateId: Schema.String,
-  /** The id of the event that was refused, or of the first of those that go together; null if it has none. */
+  /** The id of the refused event, or of the first of several that were refused together; null if it has none. */
   eventId: Schema.NullOr(Schema.String),
   reason: Schema.Union([InvalidEvent, InvalidAggregateId, LimitExceeded, VersionConflict, EventIdConflict])
 }) {
@@ -68,36 +68,36 @@ export class ImportFailed extends Schema.TaggedError<ImportFailed>()("ImportFail
   }
 }
 
-/** Everything that can go wrong with an import, besides its input. Conflicts are about items. */
+/** Errors of an import, besides those of its input. Conflicts concern items. */
 export type ImportError = ImportFailed | Exclude<AppendError, Conflict> | Undecodable
 
 const defaultChunkEvents = 1000
-/** Large enough to cost little a byte, small enough not to keep the tenant's lock for long. */
+/** Large enough for a low cost per byte, small enough not to hold the tenant's lock for long. */
 const chunkCharacters = 4 << 20
 
-/** Events as they were given, with what is expected of their stream. */
+/** An item of the input: events with the expected version of their stream. */
 type Given = StreamEventsOf<Aggregate.Any>
 
-/** Successive events of an item: as they were given, and ready for the driver. */
+/** Successive events of an item, plain and encoded. */
 interface Piece {
   readonly item: number
   readonly given: Given
   readonly encoded: EventStorage.StreamAppend
 }
 
-/** Pieces that are written together, and the items that were refused among them. */
+/** Pieces that are written together, and the refused items among them. */
 interface Chunk {
   readonly pieces: ReadonlyArray<Piece>
   readonly refused: ReadonlyArray<ImportFailed>
 }
 
-/** What became of a chunk. */
+/** The result of a chunk. */
 interface Written {
   readonly replayed: boolean
   readonly positions: ReadonlyArray<number>
 }
 
-/** Settings of an import, and how its chunks are appended if not by the driver alone. */
+/** Settings of an import, with a custom append of its chunks. */
 export interface ImportThrough extends ImportOptions {
   readonly appendAll?:
     | ((
@@ -113,7 +113,7 @@ export interface ImportThrough extends ImportOptions {
 const charactersOf = ({ encoded: { events } }: Piece): number =>
   events.reduce((sum, { payload, metadata }) => sum + payload.length + metadata.length, 0)
 
-/** What is expected of a stream holds for the first event that is given with it, and moves on with the others. */
+/** The expected version applies to the first event of an item and increases with the others. */
 const expectedAt = (expected: ExpectedVersion, from: number): ExpectedVersion =>
   from === 0
     ? expected
@@ -153,7 +153,7 @@ const halves = (pieces: ReadonlyArray<Piece>): readonly [ReadonlyArray<Piece>, R
   return [before, behind]
 }
 
-/** The first piece that a conflict about its version may be about; -1 if it is another conflict. */
+/** The index of the first piece that a version conflict may concern; -1 for another conflict. */
 const refusedPiece = (pieces: ReadonlyArray<Piece>, reason: VersionConflict | EventIdConflict): number =>
   reason instanceof VersionConflict
     ? pieces.findIndex(
@@ -167,15 +167,15 @@ const refusedPiece = (pieces: ReadonlyArray<Piece>, reason: VersionConflict | Ev
 const eventIdOf = (event: Event.Appendable<Event.Tagged> | undefined): string | null =>
   event instanceof Event.NewEvent ? (event.options.eventId ?? null) : null
 
-/** An item's id as it is shown, also if it is none. */
+/** An item's id for display, valid or not. */
 const shownId = ({ aggregate, id }: Pick<Given, "aggregate" | "id">): string =>
   Result.getOrElse(encode.aggregateId(aggregate, id), () => String(id))
 
 const isNamed = (event: Event.Appendable<Event.Tagged>): boolean => eventIdOf(event) !== null
 
 /**
- * Collects pieces, in order. An event id that comes again begins a new chunk, so that it is found to be known, or another
- * event's. Where no item may be set aside, a refused one ends its chunk: what is before it is written.
+ * Collects pieces in order. A repeated event id begins a new chunk, so that the store recognises it or reports a conflict. If no
+ * item may be set aside, a refused one ends its chunk, and everything before it is written.
  */
 class Chunker {
   readonly #chunkEvents: number
@@ -191,7 +191,7 @@ class Chunker {
     this.#refusedEnds = refusedEnds
   }
 
-  /** Adds a piece, or an item that is none. Returns the chunks that are complete by that. */
+  /** Adds a piece or a refused item. Returns the chunks that are now complete. */
   add(piece: Piece | ImportFailed): ReadonlyArray<Chunk> {
     if (piece instanceof ImportFailed) {
       this.#refused.push(piece)
@@ -211,7 +211,7 @@ class Chunker {
     return complete
   }
 
-  /** What has been collected, if there is anything. */
+  /** The collected chunk, if it is not empty. */
   take(): ReadonlyArray<Chunk> {
     const chunk: Chunk = { pieces: this.#pieces, refused: this.#refused }
     this.#pieces = []
@@ -239,7 +239,7 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
   const context = yield* CurrentEventContext
   const setAside: Array<ImportFailed> = []
   let imported: Imported = { appended: 0, known: 0, position: 0, setAside }
-  /** The last item that was refused: what is left of it is passed over. */
+  /** The last refused item, whose remaining events are passed over. */
   let refusedItem = 0
 
   const toPieces = (
@@ -273,7 +273,7 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
       const events = given.events.slice(from, from + most)
       const prepared = encoded(events, expectedVersion)
       if (Result.isFailure(prepared)) {
-        // which of them it is about: the first one that is refused alone, if any is
+        // finds the refused piece: the first one that is refused alone
         const bad = events.find((event) => Result.isFailure(encoded([event], expectedVersion)))
         return [fail(prepared.failure.reason, bad ?? events[0])]
       }
@@ -317,8 +317,8 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
     )
 
   /**
-   * Appends pieces, in order. If one is refused, those before it and those behind it are appended apart. If only some of
-   * the events had been appended before, the chunks were others then: it goes by halves.
+   * Appends pieces in order. If one is refused, those before and behind it are appended separately. If only some of the events
+   * had been appended before, an earlier run used other chunks, and the pieces are appended by halves.
    */
   const append = (given: ReadonlyArray<Piece>): Effect.Effect<void, ImportError> =>
     Effect.suspend(() => {
@@ -365,7 +365,7 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
       (chunker, piece) => [chunker, chunker.add(piece)] as const,
       { onHalt: (chunker) => chunker.take() }
     ),
-    // The next chunk is encoded while one is under way.
+    // The next chunk is encoded while one is being written.
     Stream.buffer({ capacity: 1 }),
     Stream.runForEach(({ pieces, refused }) =>
       append(pieces).pipe(

@@ -1,4 +1,4 @@
-/** How a repository loads aggregates: from the newest snapshot that fits, and from there on event by event. */
+/** Loads aggregates for a repository: from the newest usable snapshot, and from there on event by event. */
 import { Effect, Result } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -10,13 +10,13 @@ import { aggregateId as encodeId } from "./encode.ts"
 import { initially, isOffered, type LoadedState, type Offered, type Snapshots } from "./snapshots.ts"
 import type { StoredStream } from "./read.ts"
 
-/** How much is loaded, and who looks at it. */
+/** The range of a load, and its observer. */
 export interface LoadRange<Payload, Type extends string> {
-  /** Up to which version; default: all. Then `inspectFrom` is not more than one above it. */
+  /** The last version to load. Default: all. `inspectFrom` must be at most one above it. */
   readonly toVersion?: number | undefined
-  /** The lowest version that is to be looked at: no snapshot that contains it is used. Default: none. */
+  /** The lowest version to inspect: no snapshot that contains it is used. Default: none. */
   readonly inspectFrom?: number | undefined
-  /** Sees the events that are read. */
+  /** Receives the events that are read. */
   readonly inspect?: ((envelope: Event.Envelope<Payload, Type>) => void) | undefined
 }
 
@@ -45,7 +45,7 @@ const loaded = <State>(
 })
 
 export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) => {
-  /** Reads on from what is known. */
+  /** Reads on from a known state. */
   const readOn = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
@@ -56,7 +56,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
       loaded(known, folded)
     )
 
-  /** Reads on from a snapshot, if the event that it ends with is still there. */
+  /** Reads on from a snapshot, if its last event still exists. */
   const readOnFrom = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
@@ -67,7 +67,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
       loaded(known, folded)
     )
 
-  /** Loads an aggregate as it is, or as it was at a version. */
+  /** Loads an aggregate, in its present state or at a version. */
   const load = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
@@ -79,7 +79,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
       const found = yield* snapshots.offer(aggregate, yield* storedStream(aggregate, id))
       if (!isOffered(found)) return yield* readOn(aggregate, id, { ...initial, useless: found }, extent)
       const { row } = found
-      // It would do for another load.
+      // It may be usable for another load.
       if (row.version >= (extent.inspectFrom ?? Infinity))
         return yield* readOn(aggregate, id, initial, extent)
       return yield* readOnFrom(aggregate, id, found, extent).pipe(
@@ -101,7 +101,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     })
   }
 
-  /** Takes a snapshot of what was loaded, or of what a command made of it, if it is due. */
+  /** Takes a snapshot of a loaded state, or of the state after a command, if it is due. */
   const consider = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
@@ -117,5 +117,5 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
   return { load, readOn, consider }
 }
 
-/** How a repository loads. */
+/** The load functions of a repository. */
 export type Loader = ReturnType<typeof makeLoader>

@@ -1,17 +1,17 @@
-/** What a decision with derived ids came to when it was made before, wherever in the log that is. */
+/** The events of an earlier run of a decision with derived ids, wherever they are in the log. */
 import { Effect, Stream } from "effect"
 import type { EventStore } from "./EventStore.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import type { Ids } from "../domain/derivedIds.ts"
 
-/** The events of a decision: they follow each other, as they were appended together. */
+/** The events of a decision, which are consecutive because they were appended together. */
 export interface Place {
   /** The position of the first. */
   readonly first: number
   /** The position of the last. */
   readonly last: number
-  /** Whose events they are. */
+  /** The aggregates of these events. */
   readonly aggregateTypes: ReadonlySet<string>
 }
 
@@ -21,7 +21,7 @@ export const makeFinder = (store: EventStore["Service"]) => {
     find: (ids: Ids): Effect.Effect<number | undefined, ReadError, CurrentTenant> =>
       store.eventPosition(ids.at(0)),
 
-    /** All that was appended together, from the first of the ids to the last, around the position of one. */
+    /** All events that were appended together, from the first id to the last, around the position of one. */
     around: (ids: Ids, position: number): Effect.Effect<Place, ReadError, CurrentTenant> =>
       Effect.gen(function* () {
         const before = yield* store.readLogJson({ toPosition: position, direction: "backwards" }).pipe(
@@ -30,7 +30,7 @@ export const makeFinder = (store: EventStore["Service"]) => {
         )
         const first = before.findLast(({ eventId }) => ids.indexOf(eventId) !== undefined)
         const behind = yield* store.readLogJson({ fromPosition: first?.position ?? position }).pipe(
-          // What was appended together was recorded at the same time.
+          // Events that were appended together have the same recorded time.
           Stream.takeWhile(
             ({ recordedAt }) => recordedAt.epochMilliseconds === first?.recordedAt.epochMilliseconds
           ),

@@ -1,4 +1,4 @@
-/** From typed queries to those of the driver. */
+/** Translates typed queries into those of the driver. */
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as EventQuery from "../domain/EventQuery.ts"
 import type * as EventStorage from "../driver/EventStorage.ts"
@@ -6,8 +6,8 @@ import { storedTypes } from "../domain/storedTypes.ts"
 import { nameProblem } from "../internal/json.ts"
 
 /**
- * The driver's query. Where no types are stated, an item is about the aggregate's events of whatever type they are, also of
- * types that this program does not know: in a read such a one is an error, as in a stream, and a condition it fails.
+ * The driver's query. An item without types matches all events of the aggregate, including types that this program does not
+ * know: in a read such an event is an error, as in a stream, and it fails a condition.
  */
 export const toStorage = (query: EventQuery.Any): EventStorage.EventQuery =>
   query.items.map(({ aggregate, tags, types }) => ({
@@ -19,7 +19,7 @@ export const toStorage = (query: EventQuery.Any): EventStorage.EventQuery =>
       : { eventTypes: types && storedTypes([aggregate], types), tags: [...new Set(tags)].toSorted() })
   }))
 
-/** The aggregates whose events a query matches, each type once: the one that passes over the least, if there are several. */
+/** The aggregates of a query, one per type: the strictest, if there are several. */
 export const aggregatesOf = (query: EventQuery.Any): ReadonlyArray<Aggregate.Any> => {
   const byType = new Map<string, Aggregate.Any>()
   for (const { aggregate } of query.items) {
@@ -29,7 +29,7 @@ export const aggregatesOf = (query: EventQuery.Any): ReadonlyArray<Aggregate.Any
   return [...byType.values()]
 }
 
-/** The types of aggregates that a query finds events of, among given ones (undefined: all). */
+/** The aggregate types of a query, among the given ones (undefined for all). */
 export const aggregateTypes = (
   query: EventQuery.Any | undefined,
   given: ReadonlyArray<string> | undefined

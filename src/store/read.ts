@@ -10,11 +10,11 @@ import * as eventQuery from "./queryTerms.ts"
 import { paged } from "./pages.ts"
 import type * as EventQuery from "../domain/EventQuery.ts"
 
-/** How much is read, and in which direction. */
+/** The limit and direction of a read. */
 export interface ReadOptions {
   /** Default: forwards. */
   readonly direction?: EventStorage.Direction | undefined
-  /** At most this many events. Default: all. */
+  /** Maximum number of events. Default: all. */
   readonly limit?: number | undefined
 }
 
@@ -24,7 +24,7 @@ export interface VersionRange {
   readonly toVersion?: number | undefined
 }
 
-/** What of a tenant's log is read. Everything that is given must hold; an empty list of types selects nothing. */
+/** A selection of a tenant's log. All given criteria must hold; an empty list of types selects nothing. */
 export interface LogRange {
   /** Lowest position, inclusive. Default: 1. */
   readonly fromPosition?: number | undefined
@@ -47,7 +47,7 @@ export interface StoredStream {
   readonly aggregateId: string
 }
 
-/** Ends a fold of contents: the page must be read as full rows. */
+/** Ends a fold of contents, because the page must be read as full rows. */
 const givenUp = { _tag: "GivenUp" } as const
 
 type DecodePage<A, E> = (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
@@ -58,7 +58,7 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       key: StoredStream,
       range: VersionRange & ReadOptions,
       decodePage: DecodePage<A, E>,
-      /** Read ahead from the first page on, not only behind it. */
+      /** Reads ahead from the first page on, not only after it. */
       prefetchFirstPage = false
     ): Stream.Stream<A, ReadError | E> => {
       const { direction = "forwards", limit } = range
@@ -82,21 +82,21 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       })
     },
 
-    /** The first page of a stream, forwards. Most streams have no other, and need no `Stream`. */
+    /** The first page of a stream, forwards. Most streams have only one and need no `Stream`. */
     readStreamOnce: (
       key: StoredStream,
       range: VersionRange
     ): Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError> =>
       storage.readStream({ ...key, ...versions(range), direction: "forwards", limit: pageSize }),
 
-    /** The first page of a stream, as it is folded. Most streams have no other, and need no `Stream`. */
+    /** The first page of a stream, to be folded. Most streams have only one and need no `Stream`. */
     loadStreamOnce: (
       key: StoredStream,
       range: VersionRange
     ): Effect.Effect<EventStorage.StreamPage, ReadError> =>
       storage.loadStream({ ...key, ...versions(range), limit: pageSize }),
 
-    /** Folds the pages behind the first, reading ahead. False if `foldPage` gave up. */
+    /** Folds the pages after the first, reading ahead. Returns false if `foldPage` gave up. */
     loadStreamRest: (
       key: StoredStream,
       range: VersionRange,
@@ -123,7 +123,7 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       types: Pick<EventStorage.ReadLogRequest, "aggregateTypes" | "eventTypes">,
       range: LogRange & ReadOptions,
       decodePage: DecodePage<A, E>,
-      /** What of it was asked for; default: all. */
+      /** The requested event types. Default: all. */
       keep?: (event: A) => boolean
     ): Stream.Stream<A, ReadError | E> => {
       const { direction = "forwards", limit } = range
@@ -161,7 +161,7 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
 /** The reading half of the typed store. */
 export type Reader = ReturnType<typeof makeReader>
 
-/** Ends of ranges and limits are integers; infinity stands for no end. Any other number is a defect. */
+/** Checks ends of ranges and limits: integers, or infinity for no end. Any other number is a defect. */
 export const checkIntegers = (numbers: Readonly<Record<string, number | undefined>>): void => {
   for (const [name, value] of Object.entries(numbers)) {
     if (value !== undefined && !Number.isInteger(value) && Math.abs(value) !== Infinity)
@@ -169,7 +169,7 @@ export const checkIntegers = (numbers: Readonly<Record<string, number | undefine
   }
 }
 
-/** The nearest number of a driver's range: it selects the same. */
+/** The nearest number in a driver's range, which selects the same events. */
 const within = (value: number, highest: number): number => Math.min(Math.max(value, 0), highest)
 
 const versions = ({
@@ -188,7 +188,7 @@ const positions = ({
   return { fromPosition: within(fromPosition, maxPosition), toPosition: within(toPosition, maxPosition) }
 }
 
-/** The position of a cursor, as a driver takes it. */
+/** The position of a cursor for a driver. */
 export const wholePosition = (position: number): number => {
   checkIntegers({ position })
   return within(position, maxPosition)
@@ -196,7 +196,7 @@ export const wholePosition = (position: number): number => {
 
 const maxPosition = Number.MAX_SAFE_INTEGER
 
-/** Keeps the events that a range selects: an upcaster may have turned one stored type into several. */
+/** Keeps the selected events, because an upcaster may turn one stored type into several. */
 export const eventFilter = ({
   eventTypes,
   query

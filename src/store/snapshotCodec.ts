@@ -1,4 +1,4 @@
-/** From states to snapshots and back: what is kept can be told from what was changed, and from what is outdated. */
+/** Encodes states as snapshots and decodes them, and recognises changed and outdated ones. */
 import { Effect, Result, Schema, SchemaParser } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type { Tagged } from "../domain/Event.ts"
@@ -8,21 +8,21 @@ import { sha256Hex } from "../internal/digest.ts"
 import { history, outline } from "../domain/eventHistory.ts"
 import { jsonProblem } from "../internal/json.ts"
 
-/** Levels of nesting that a state may have. */
+/** Maximum depth of a state. */
 const maxDepth = 1000
 
-/** The event that a state was reached with: where it is, and which one. */
+/** The last event of a state: its place and id. */
 export type Place = Pick<NewSnapshot, "version" | "position" | "eventId" | "recordedAt">
 
-/** Between an aggregate's states and their JSON. */
+/** Converts between an aggregate's states and their JSON. */
 interface StateCodec<State> {
   readonly encode: (state: State) => Result.Result<unknown, unknown>
   readonly decode: (json: unknown) => Result.Result<State, unknown>
-  /** Kept once it is known. */
+  /** Computed once. */
   fingerprint: string | undefined
 }
 
-/** A schema may throw, and user code runs inside. */
+/** Schemas may throw, and user code runs inside them. */
 const guarded =
   <A, B>(run: (input: A) => Result.Result<B, unknown>) =>
   (input: A): Result.Result<B, unknown> => {
@@ -33,7 +33,7 @@ const guarded =
     }
   }
 
-/** Codecs are compiled once per aggregate. The key is the aggregate alone: nothing in here depends on a tenant. */
+/** Codecs, compiled once per aggregate. The aggregate alone is the key, because no codec depends on a tenant. */
 const compiled = new WeakMap<object, unknown>()
 
 const stateCodec = <State, Event extends Tagged, Id>(
@@ -52,7 +52,7 @@ const stateCodec = <State, Event extends Tagged, Id>(
   return codec
 }
 
-/** What JSON of a state looks like; nothing for schemas that cannot say it. */
+/** The JSON schema of a state; undefined for schemas without one. */
 const shapeOf = (schema: Schema.Constraint): unknown => {
   try {
     return JSON.parse(JSON.stringify(Schema.toJsonSchemaDocument(schema)))
@@ -62,9 +62,9 @@ const shapeOf = (schema: Schema.Constraint): unknown => {
 }
 
 /**
- * Tells what a state depends on besides its events, as far as it shows: the schema of the state, its initial value, the
- * types and versions of events there are, where each of them leads, and which ones are passed over. The fold and the steps of
- * upcasters do not show: for them, there is the version of the state.
+ * The fingerprint of everything visible that a state depends on besides its events: the schema and initial value of the state, the
+ * types and versions of events with their targets, and the types that are passed over. The fold and the steps of upcasters are
+ * not visible; the version of the state covers them.
  */
 const fingerprint = <State, Event extends Tagged, Id>(
   aggregate: Aggregate.Aggregate<string, State, Event, Id>
@@ -101,7 +101,7 @@ const checksum = (key: SnapshotKey, snapshot: Omit<NewSnapshot, "checksum">): Ef
     ])
   )
 
-/** Why a state cannot be kept. */
+/** The reason why a state cannot be stored. */
 export type Unfit = "notStorable" | "tooLarge"
 
 /** A snapshot of a state, ready for the driver. */
@@ -130,7 +130,7 @@ export const encode = <State, Event extends Tagged, Id>(
     return { ...snapshot, checksum: yield* checksum(key, snapshot) }
   })
 
-/** Why a snapshot cannot be used, whatever is in the stream. */
+/** The reason why a snapshot cannot be used, whatever its stream contains. */
 export type Useless = "stateVersion" | "dependencies" | "corrupt"
 
 /** The state of a snapshot. */

@@ -1,4 +1,4 @@
-/** Snapshots behind a repository: which ones are used, and when and how new ones are taken. */
+/** Snapshots of a repository: checks existing ones and takes new ones. */
 import {
   Cause,
   Clock,
@@ -22,74 +22,74 @@ import * as snapshotCodec from "./snapshotCodec.ts"
 
 /** Settings of a repository about snapshots. */
 export interface SnapshotOptions {
-  /** When a snapshot is taken. */
+  /** The policy that decides when a snapshot is taken. */
   readonly policy: SnapshotPolicy
-  /** Policies of single aggregates. */
+  /** Policies for single aggregates. */
   readonly aggregates?: ReadonlyArray<readonly [Aggregate.Any, SnapshotPolicy]> | undefined
   /**
-   * Whether snapshots are taken by the layer, in the background, or by the command or load that they are due after,
-   * which then takes longer. Neither fails with them. Default: in the background.
+   * Takes snapshots in the background, by the layer, or in the foreground, by the command or load after which they are due,
+   * which then takes longer. A failed snapshot fails neither. Default: in the background.
    */
   readonly taken?: "inBackground" | "atOnce" | undefined
-  /** UTF-8 bytes of a state as JSON: of a larger one, none is taken. Default: 1 MiB. At most 12 MiB. */
+  /** Maximum size of a state as JSON, in UTF-8 bytes; larger states get no snapshot. Default: 1 MiB. At most 12 MiB. */
   readonly maxStateBytes?: number | undefined
-  /** How many snapshots may wait to be taken in the background; one more is not taken. Default: 1,000. */
+  /** Maximum number of snapshots that wait in the background; further ones are not taken. Default: 1,000. */
   readonly capacity?: number | undefined
-  /** How many are taken at the same time in the background. Default: 2. */
+  /** Number of snapshots taken at the same time in the background. Default: 2. */
   readonly concurrency?: number | undefined
-  /** How long the end of the layer waits for those that are to be taken. Default: 10 seconds. */
+  /** Time for which the end of the layer waits for pending snapshots. Default: 10 seconds. */
   readonly drainFor?: Duration.Input | undefined
 }
 
-/** Loads that went on from a snapshot, by `aggregate`. */
+/** Loads that started from a snapshot, by `aggregate`. */
 export const hits: Metric.Counter<number> = Metric.counter("eventsourcing.snapshot.hits", {
-  description: "Loads that went on from a snapshot",
+  description: "Loads that started from a snapshot",
   incremental: true
 })
 
-/** Loads that found no snapshot of use, by `aggregate` and `reason`. */
+/** Loads that found no usable snapshot, by `aggregate` and `reason`. */
 export const misses: Metric.Counter<number> = Metric.counter("eventsourcing.snapshot.misses", {
-  description: "Loads that found no snapshot of use and folded all events",
+  description: "Loads that found no usable snapshot and folded all events",
   incremental: true
 })
 
-/** Snapshots that were kept, by `aggregate`. */
+/** Snapshots taken, by `aggregate`. */
 export const taken: Metric.Counter<number> = Metric.counter("eventsourcing.snapshot.taken", {
   description: "Snapshots that were taken",
   incremental: true
 })
 
-/** Snapshots that were due and not kept, by `aggregate` and `reason`. */
+/** Snapshots that were due but not taken, by `aggregate` and `reason`. */
 export const notTaken: Metric.Counter<number> = Metric.counter("eventsourcing.snapshot.not_taken", {
-  description: "Snapshots that were due and not taken",
+  description: "Snapshots that were due but not taken",
   incremental: true
 })
 
 /**
- * Why a snapshot is of no use: there is none; it is of another state version, or of another state schema, initial value or
- * set of events; it was changed or does not decode; its stream does not reach that far; its stream has another event
- * there; it could not be read.
+ * The reason why a snapshot is not usable: there is none; it is of another state version, or of another state schema, initial value
+ * or set of events; it was changed or does not decode; it is beyond the end of its stream; its stream has another event there;
+ * it could not be read.
  */
 export type Miss = "absent" | snapshotCodec.Useless | "ahead" | "otherHistory" | "unavailable"
 
 /**
- * Why a snapshot that was due was not kept: the state is no JSON that can be stored, or too much of it; too many were
- * waiting; there is a newer one; the storage failed; the policy threw.
+ * The reason why a due snapshot was not taken: the state cannot be stored as JSON, or is too large; too many were waiting; there is
+ * a newer one; the storage failed; the policy threw.
  */
 export type NotTaken = snapshotCodec.Unfit | "overflow" | "outdated" | "unavailable" | "policy"
 
-/** A state and what it was loaded from. */
+/** A state with its origin. */
 export interface LoadedState<State> {
   readonly state: State
-  /** The version of the stream up to which its events are in the state. */
+  /** The version of the stream up to which the state contains its events. */
   readonly version: number
-  /** The event with that version; undefined at version 0, and where no snapshots are used. */
+  /** The event with that version; undefined at version 0, and without snapshots. */
   readonly place: snapshotCodec.Place | undefined
-  /** The version of the snapshot that it was begun with; 0 if there was none. */
+  /** The version of the snapshot that the load started from; 0 if there was none. */
   readonly snapshotVersion: number
-  /** How many events were read. */
+  /** Number of events that were read. */
   readonly read: number
-  /** A snapshot that turned out to be of no use. */
+  /** A snapshot that proved unusable. */
   readonly useless: SaveSnapshot["replaces"]
 }
 
@@ -103,24 +103,24 @@ export const initially = <State>(initial: State, useless?: SaveSnapshot["replace
   useless
 })
 
-/** A snapshot that is as it was taken; whether its stream is so is seen when the stream is read on. */
+/** An unchanged snapshot. Its stream is checked when it is read on. */
 export interface Offered<State> {
   readonly row: SnapshotRow
   readonly known: LoadedState<State>
 }
 
-/** What a repository does about snapshots. */
+/** The snapshot functions of a repository. */
 export interface Snapshots {
-  /** Whether there are snapshots of an aggregate. */
+  /** True if an aggregate has snapshots. */
   readonly areUsed: (aggregateType: string) => boolean
-  /** The snapshot of a stream, or what is to be said about the one there is. */
+  /** The snapshot of a stream, or the reason why it has no usable one. */
   readonly offer: <State, Event extends Tagged, Id>(
     aggregate: Aggregate.Aggregate<string, State, Event, Id>,
     key: SnapshotKey
   ) => Effect.Effect<Offered<State> | SaveSnapshot["replaces"]>
-  /** A load went on from a snapshot. */
+  /** Reports a load that started from a snapshot. */
   readonly hit: (aggregateType: string, version: number) => Effect.Effect<void>
-  /** A load could not use a snapshot. */
+  /** Reports a load that could not use a snapshot. */
   readonly miss: (aggregateType: string, reason: Miss) => Effect.Effect<void>
   /** Takes a snapshot of a state if it is due. */
   readonly consider: <State, Event extends Tagged, Id>(
@@ -131,7 +131,7 @@ export interface Snapshots {
   ) => Effect.Effect<void>
 }
 
-/** Nothing is taken, nothing is used. */
+/** Takes no snapshots and uses none. */
 export const none: Snapshots = {
   areUsed: () => false,
   offer: () => Effect.undefined,
@@ -178,7 +178,7 @@ export const make = (
     const offer: Snapshots["offer"] = Effect.fnUntraced(function* (aggregate, key) {
       const loaded = yield* Effect.exit(storage.load(key))
       if (loaded._tag === "Failure") {
-        // A mistake of the program, which the snapshot has nothing to do with.
+        // A mistake of the program that is unrelated to the snapshot.
         const defect = loaded.cause.reasons.find(Cause.isDieReason)?.defect
         if (defect instanceof TenantMismatch) return yield* Effect.die(defect)
         yield* Effect.annotateLogs(Effect.logWarning("A snapshot could not be read", loaded.cause), {
@@ -245,7 +245,7 @@ export const make = (
             count(notTaken, key.aggregateType, reason)
           )
         ),
-        // Whatever it is: when this fiber is interrupted, nothing is caught.
+        // Catches every failure, but not the interruption of this fiber.
         Effect.catchCause((cause) =>
           Effect.andThen(
             Effect.logWarning("A snapshot could not be taken", cause),
@@ -255,7 +255,7 @@ export const make = (
         Effect.annotateLogs({ ...key })
       )
 
-    /** The streams of which a snapshot is waiting or being taken: another one of them would not be worth much. */
+    /** Streams with a pending snapshot, for which another one would be of little use. */
     const pending = new Set<string>()
     const queue = yield* Queue.dropping<
       { readonly stream: string; readonly run: Effect.Effect<void> },
@@ -272,7 +272,7 @@ export const make = (
         Effect.forever,
         Effect.ignoreCause
       )
-      // The layer may be built in a transaction, which is not that of the snapshots.
+      // The layer may be built in a transaction, which must not be used for the snapshots.
       const context = Context.pick(
         Clock.Clock,
         Tracer.Tracer,
@@ -314,7 +314,7 @@ export const make = (
       consider: Effect.fnUntraced(function* (aggregate, key, known, appended) {
         const { place, read, snapshotVersion, version } = known
         const { aggregateType } = key
-        // A snapshot of that version is there.
+        // A snapshot of that version exists.
         if (place === undefined || version === snapshotVersion) return
         if (!(yield* isDue({ aggregateType, version, snapshotVersion, read, appended }))) return
         const run = take(aggregate, key, known, place)
@@ -325,6 +325,6 @@ export const make = (
     } satisfies Snapshots
   })
 
-/** What was read instead of a snapshot that fits. */
+/** Reports the reason why a load used no snapshot. */
 export const isOffered = <State>(found: Offered<State> | SaveSnapshot["replaces"]): found is Offered<State> =>
   found !== undefined && "row" in found

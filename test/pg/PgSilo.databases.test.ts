@@ -60,7 +60,7 @@ for (const server of servers) {
           yield* Effect.gen(function* () {
             for (const tenant of tenants) yield* append(tenant, "1", placed(1))
             yield* wire.cut
-            // One that was on the wire when it was cut may be stored or not; the next finds no connection.
+            // One that was on the wire when it was cut may or may not be stored; the next finds no connection.
             const cut = yield* Effect.flip(append(a, "2", placed(1)))
             assert.include(["OutcomeUnknown", "StorageUnavailable"], cut._tag)
             const error = yield* append(a, "2", placed(1)).pipe(failsWith("StorageUnavailable"))
