@@ -26,6 +26,7 @@ export const opened = [
   "driver/expectedVersion",
   "driver/queryMatch",
   "driver/repeatable",
+  "driver/storageFailure",
   "pg/sqlErrors",
   "routed/events",
   "routed/projections",
@@ -40,12 +41,7 @@ export const opened = [
 ]
 
 /** Files that still know PostgreSQL though they stand above it or beside it. The list only gets shorter. */
-export const knowPostgres = [
-  "memory/projections",
-  "projection/InlineProjections",
-  "projection/handlerFailure",
-  "routed/openStorages"
-]
+export const knowPostgres = ["projection/InlineProjections", "routed/openStorages"]
 
 const barrel = {
   regex: "(^|/)index\\.ts$",
@@ -102,7 +98,7 @@ const roomOverrides = rooms.flatMap((room) => [
 ])
 
 const exceptions = {
-  files: ["projection/InlineProjections", "projection/handlerFailure"].map((file) => `src/${file}.ts`),
+  files: ["src/projection/InlineProjections.ts"],
   rules: { "no-restricted-imports": ["error", { patterns: [barrel] }] }
 }
 

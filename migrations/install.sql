@@ -20,6 +20,7 @@
 \ir tables/cross_tenant_accesses.sql
 \ir tables/projection_versions.sql
 \ir tables/projections.sql
+\ir tables/projection_failures.sql
 \ir tables/dead_letters.sql
 \ir tables/discarded_dead_letters.sql
 \ir tables/read_models.sql
@@ -61,6 +62,7 @@
 \ir projections/live_writes.sql
 \ir projections/begin_projection.sql
 \ir projections/advance_projection.sql
+\ir projections/keep_failure_cause.sql
 \ir projections/fail_projection.sql
 \ir projections/add_dead_letter.sql
 \ir projections/list_dead_letters.sql
@@ -85,6 +87,8 @@
 \ir across_tenants/list_tenants.sql
 \ir across_tenants/read_all_logs.sql
 \ir across_tenants/set_tenant_status.sql
+\ir across_tenants/list_projection_failures.sql
+\ir across_tenants/resume_projections.sql
 \ir across_tenants/list_cross_tenant_accesses.sql
 \ir across_tenants/usage_position.sql
 \ir across_tenants/usage.sql

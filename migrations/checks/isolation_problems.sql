@@ -92,7 +92,8 @@ as $$
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
-        'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant'
+        'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
+        'list_projection_failures', 'resume_projections'
       ) then 'eventsourcing_all_tenants_owner'
       when p.proname in (
         'announce', 'register_projection', 'claim_projection', 'retire_projection', 'clear_retired_projections',
@@ -208,6 +209,17 @@ as $$
       or p.name = 'eventsourcing.events' and a.attname in ('position', 'recorded_at')))
     and has_column_privilege(r.name, p.oid, a.attnum, 'select')
   group by p.name, r.name
+  union all
+  -- causes of failures may quote what a handler works with
+  select format('role eventsourcing_tenant may read %s of eventsourcing.projection_failures',
+      string_agg(a.attname, ', ' order by a.attnum)),
+    'do $do$ begin revoke select on eventsourcing.projection_failures from eventsourcing_tenant, public; '
+      'grant select (tenant_id, projection, version, rebuild, position, times, last_at) on eventsourcing.projection_failures '
+      'to eventsourcing_tenant; end $do$'
+  from pg_attribute a
+  where a.attrelid = 'eventsourcing.projection_failures'::regclass and a.attname in ('code', 'message', 'stack')
+    and has_column_privilege('eventsourcing_tenant', a.attrelid, a.attnum, 'select')
+  having count(*) > 0
   union all
   select distinct format('%s can be changed or removed by %s', case c.relname when 'events' then 'events' else 'tags' end, g.name),
     format('revoke update, delete, truncate on eventsourcing.%I from %s', c.relname, g.name)

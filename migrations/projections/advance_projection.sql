@@ -14,9 +14,11 @@ begin
   log_head := coalesce(
     (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0);
   update eventsourcing.projections p
-  set position = p_position, head = greatest(p_position, log_head), served_at = clock_timestamp(),
+  set position = p_position, head = greatest(p_position, log_head), served_at = clock_timestamp(), parked = false,
     attempts = case when p.failed_position > p_position then p.attempts else 0 end,
     error = case when p.failed_position > p_position then p.error end,
+    failure_kind = case when p.failed_position > p_position then p.failure_kind end,
+    waited_ms = case when p.failed_position > p_position then p.waited_ms else 0 end,
     retry_at = case when p.failed_position > p_position then p.retry_at end,
     failed_position = case when p.failed_position > p_position then p.failed_position end
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild = p_rebuild;

@@ -6,7 +6,8 @@ create or replace function eventsourcing.begin_projection(
 )
 returns table (
   tenant_id uuid, projection text, version integer, rebuild boolean, "position" double precision,
-  head double precision, attempts integer, failed_position double precision, error text
+  head double precision, attempts integer, failed_position double precision, error text,
+  failure_kind text, waited_ms double precision
 )
 language plpgsql
 as $$
@@ -50,7 +51,7 @@ begin
   end if;
   return query select claim.tenant_id, claim.projection, claim.version, claim.rebuild,
     claim.position::double precision, claim.head::double precision, claim.attempts,
-    claim.failed_position::double precision, claim.error;
+    claim.failed_position::double precision, claim.error, claim.failure_kind, claim.waited_ms;
 end
 $$;
 

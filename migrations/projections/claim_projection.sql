@@ -6,7 +6,7 @@
 create or replace function eventsourcing.claim_projection(p_projections text[], p_versions integer[])
 returns table (
   tenant_id uuid, projection text, version integer, rebuild boolean, "position" bigint, head bigint, attempts integer,
-  failed_position bigint, error text, tables text[]
+  failed_position bigint, error text, failure_kind text, waited_ms double precision, tables text[]
 )
 language plpgsql
 security definer
@@ -26,9 +26,10 @@ begin
     continue when filled is null;
     return query
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error, filled
+        p.failed_position, p.error, p.failure_kind, p.waited_ms, filled
       from eventsourcing.projections p
-      where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
+      where p.projection = p_projections[i] and p.version = p_versions[i]
+        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild)
         and p.served_at > ahead
       order by p.served_at
       limit 1
@@ -38,9 +39,10 @@ begin
     end if;
     return query
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error, filled
+        p.failed_position, p.error, p.failure_kind, p.waited_ms, filled
       from eventsourcing.projections p
-      where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
+      where p.projection = p_projections[i] and p.version = p_versions[i]
+        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild)
         and (p.retry_at is null or p.retry_at <= moment)
       order by p.served_at
       limit 1

@@ -1,8 +1,10 @@
--- A handler failed at p_failed_position. Tries again after p_retry_in milliseconds; NULL: parks the projection for this
--- tenant. Does nothing if somebody else has gone past that position since.
+-- An event at p_failed_position failed. Tries again after p_retry_in milliseconds; NULL: not by itself. Parked, it counts as
+-- stopped meanwhile. Does nothing if somebody else has gone past that position since. The cause goes where operators alone
+-- look; p_error is for the tenant.
 create or replace function eventsourcing.fail_projection(
-  p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint,
-  p_attempts integer, p_error text, p_retry_in double precision
+  p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer,
+  p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text,
+  p_message text, p_stack text
 )
 returns void
 language plpgsql
@@ -12,11 +14,15 @@ as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   update eventsourcing.projections p
-  set attempts = p_attempts, failed_position = p_failed_position, error = p_error, served_at = clock_timestamp(),
-    parked = p_retry_in is null,
+  set attempts = p_attempts, failed_position = p_failed_position, error = p_error, failure_kind = p_kind,
+    waited_ms = p_waited_ms, served_at = clock_timestamp(), parked = p_parked,
     retry_at = clock_timestamp() + p_retry_in * interval '1 millisecond'
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild = p_rebuild
     and p.position < p_failed_position;
+  if p_message is not null then
+    perform eventsourcing.keep_failure_cause(
+      p_tenant, p_projection, p_version, p_rebuild, p_failed_position, p_kind, p_code, p_message, p_stack);
+  end if;
 end
 $$;
 

@@ -10,7 +10,8 @@ begin
   perform eventsourcing.bind_tenant(p_tenant);
   delete from eventsourcing.projections p
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild;
-  update eventsourcing.projections p set parked = false, attempts = 0, failed_position = null, error = null, retry_at = null
+  update eventsourcing.projections p set parked = false, attempts = 0, failed_position = null, error = null, failure_kind = null,
+    waited_ms = 0, retry_at = null
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and not p.rebuild;
   perform eventsourcing.advance_projection(p_tenant, p_projection, p_version, false, p_position);
   delete from eventsourcing.dead_letters d

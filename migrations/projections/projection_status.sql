@@ -2,7 +2,8 @@
 create or replace function eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer)
 returns table (
   rebuild boolean, "position" double precision, head double precision, parked boolean, attempts integer,
-  failed_position double precision, error text, retry_at timestamptz, oldest_unprocessed timestamptz
+  failed_position double precision, error text, failure_kind text, retry_at timestamptz,
+  oldest_unprocessed timestamptz
 )
 language plpgsql
 security definer
@@ -15,7 +16,7 @@ begin
     select p.rebuild, p.position::double precision,
       coalesce((select e.position from eventsourcing.events e where e.tenant_id = p_tenant
                 order by e.position desc limit 1), 0)::double precision,
-      p.parked, p.attempts, p.failed_position::double precision, p.error, p.retry_at,
+      p.parked, p.attempts, p.failed_position::double precision, p.error, p.failure_kind, p.retry_at,
       (select e.recorded_at from eventsourcing.events e where e.tenant_id = p_tenant and e.position = p.position + 1)
     from eventsourcing.projections p
     where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version;

@@ -3,6 +3,9 @@
 --
 -- With p_from_now, what is in the logs when the projection is first made known is taken as seen. An announcement makes
 -- rows only once this has committed, so no row of a tenant that is in here can be made at position 0 before.
+--
+-- What is parked because the schema does not fit is due now: the process that registers the projection may be the one that
+-- was deployed to mend it. A row that a worker holds is being tried as it is.
 create or replace function eventsourcing.register_projection(
   p_projection text, p_version integer, p_tables text[], p_from_now boolean default false
 )
@@ -14,6 +17,12 @@ as $$
 declare
   known eventsourcing.projection_versions;
 begin
+  update eventsourcing.projections p set retry_at = clock_timestamp()
+  where (p.tenant_id, p.projection, p.version, p.rebuild) in (
+    select q.tenant_id, q.projection, q.version, q.rebuild from eventsourcing.projections q
+    where q.projection = p_projection and q.version = p_version and q.parked
+      and (not q.parked or q.retry_at is not null) and (q.position < q.head or q.rebuild)
+    for update skip locked);
   select * into known from eventsourcing.projection_versions v
   where v.projection = p_projection and v.version = p_version;
   if known.retired_at is null and known.tables = p_tables then

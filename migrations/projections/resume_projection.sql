@@ -7,7 +7,7 @@ as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   update eventsourcing.projections p
-  set parked = false, attempts = 0, retry_at = null
+  set parked = false, attempts = 0, waited_ms = 0, retry_at = null
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.parked;
   return found;
 end

@@ -9,6 +9,8 @@ create table if not exists eventsourcing.projections (
   attempts        integer not null default 0,
   failed_position bigint,
   error           text,
+  failure_kind    text,
+  waited_ms       double precision not null default 0,
   retry_at        timestamptz,
   served_at       timestamptz not null default '1970-01-01T00:00:00Z',
   constraint projections_pkey primary key (tenant_id, projection, version, rebuild)
@@ -18,19 +20,25 @@ comment on table eventsourcing.projections is
 comment on column eventsourcing.projections.rebuild is 'Whether this is the progress of a rebuild beside the live read model.';
 comment on column eventsourcing.projections.position is 'The last position that is in the read model.';
 comment on column eventsourcing.projections.head is 'A position the log is known to have reached: a hint that there is work.';
-comment on column eventsourcing.projections.parked is 'Stopped by a failure until somebody resumes it.';
+comment on column eventsourcing.projections.parked is
+  'Stopped by a failure until somebody resumes it, or until retry_at if there is one.';
 comment on column eventsourcing.projections.error is 'What failed, without any payload.';
 comment on column eventsourcing.projections.retry_at is
   'Tried again from then on, or at once where served_at is later than now: the clock has gone back.';
 comment on column eventsourcing.projections.served_at is 'The last time that a worker recorded progress or a failure.';
+comment on column eventsourcing.projections.failure_kind is
+  'handler: the event or its handler; storage: the database is in trouble; schema: it does not fit the handler.';
+comment on column eventsourcing.projections.waited_ms is
+  'How long the failed event has been made to wait for the database, in milliseconds. A sum of durations: no clock is compared.';
 
--- Only what has work to do is in here: tenants that are idle cost nothing. A rebuild has until it takes its place.
+-- Only what has work to do is in here: tenants that are idle cost nothing. A rebuild has until it takes its place. What is
+-- parked with a retry_at is tried again by itself.
 -- Not "if not exists": that locks the table even where the index is there.
 do $$
 begin
   if pg_catalog.to_regclass('eventsourcing.projections_due') is null then
     create index projections_due on eventsourcing.projections (projection, version, served_at)
-  where not parked and (position < head or rebuild);
+  where (not parked or retry_at is not null) and (position < head or rebuild);
   end if;
   if pg_catalog.to_regclass('eventsourcing.projections_parked') is null then
     create index projections_parked on eventsourcing.projections (projection, version) where parked;
@@ -42,3 +50,4 @@ select eventsourcing.protect_tenant_table('eventsourcing.projections');
 -- The runner sees which tenants have events a projection has not seen, and of events their numbers only.
 select eventsourcing.open_table('eventsourcing.projections', 'runner_work', 'all', 'eventsourcing_runner_owner');
 select eventsourcing.open_table('eventsourcing.projections', 'all_tenants_read', 'select', 'eventsourcing_all_tenants_owner');
+select eventsourcing.open_table('eventsourcing.projections', 'all_tenants_resume', 'update', 'eventsourcing_all_tenants_owner');

@@ -70,6 +70,54 @@ export interface TenantProjection extends ProjectionKey {
   readonly tenantId: TenantId
 }
 
+/** The origin of a failure at an event. */
+export type FailureKind =
+  /** The event or its handler. It is tried again as the projection's `retry` says. */
+  | "handler"
+  /** The storage is away, full, read-only, or others were in the way. The event waits without end. */
+  | "storage"
+  /**
+   * The schema or the rights of the storage do not fit the handler, as during a deployment. The event waits for a time,
+   * then it is parked, and is tried again by itself now and then.
+   */
+  | "schema"
+
+/** A failure inside a handler, as the storage understands it. */
+export interface FailureDescription {
+  readonly kind: FailureKind
+  /** One line without values, at most 1,000 characters: the tenant may see it. It names the remedy if there is one. */
+  readonly summary: string
+  /** The SQLSTATE or a like code. */
+  readonly code: string | null
+  /** The text of the error, for the operator. It may quote values. */
+  readonly message: string
+  /** What to do about it. */
+  readonly remedy: string | undefined
+  /** The failure of the storage; undefined if it is the handler's own. */
+  readonly unavailable: StorageUnavailable | undefined
+}
+
+/** The cause of a failure, for operators: nothing of it is shown to tenants. Values of the event are masked. */
+export interface FailureCause {
+  readonly code: string | null
+  readonly message: string
+  readonly stack: string
+}
+
+/** The failures at an event, for operators. */
+export interface FailureRecord extends FailureCause {
+  /** Whether it was in a rebuild. */
+  readonly rebuild: boolean
+  readonly position: number
+  readonly kind: FailureKind
+  /** How often the event has failed. Cause and kind are those of the last time. */
+  readonly times: number
+  /** Milliseconds since 1970. */
+  readonly firstAt: number
+  /** Milliseconds since 1970. */
+  readonly lastAt: number
+}
+
 /** What a worker has claimed. */
 export interface Claim extends TenantProjection {
   /** Whether this fills the twins of the tables, beside the live ones. */
@@ -78,11 +126,14 @@ export interface Claim extends TenantProjection {
   readonly position: number
   /** A position that the log has reached. */
   readonly head: number
-  /** How often the event at `failedPosition` has failed. */
+  /** How often the event at `failedPosition` has failed for a reason of its own or its handler's. */
   readonly attempts: number
   readonly failedPosition: number | undefined
   /** What failed last. */
   readonly error: string | undefined
+  readonly failureKind: FailureKind | undefined
+  /** Milliseconds that the event has been made to wait for the storage, in failures of this kind in a row. */
+  readonly waited: number
 }
 
 /** What a worker looks for. */
@@ -101,8 +152,15 @@ export interface Failure {
   readonly attempts: number
   /** What failed, without any payload, at most 1,000 characters. */
   readonly error: string
-  /** Milliseconds until it is tried again; undefined to park the projection for this tenant. */
+  readonly kind: FailureKind
+  /** Milliseconds that the event has been made to wait for the storage, the wait that begins now included. */
+  readonly waited: number
+  /** Whether the projection counts as parked for this tenant from now on. */
+  readonly parked: boolean
+  /** Milliseconds until it is tried again; undefined: not by itself, which must be parked. */
   readonly retryIn: number | undefined
+  /** For operators. */
+  readonly cause: FailureCause | undefined
 }
 
 /** An event that a projection gave up on. */
@@ -125,6 +183,7 @@ export interface Progress {
   readonly attempts: number
   readonly failedPosition: number | undefined
   readonly error: string | undefined
+  readonly failureKind: FailureKind | undefined
   /** When the oldest event that is not in the read model was recorded, in milliseconds since 1970. */
   readonly oldestUnprocessed: number | undefined
 }
@@ -160,7 +219,8 @@ export class ProjectionStorage extends Context.Service<
      * `register` has returned is handled, what was there before is not. In one step: if it fails, the projection is as
      * unknown as before. Everything else starts at position 0: a projection with `startAt: "beginning"`, and a tenant
      * whose first event comes after the registration. Once a projection is known, registering it again changes nothing
-     * but its tables, whatever its `startAt`.
+     * but its tables, whatever its `startAt`. It lets those try again now that are parked and tried by themselves: the
+     * process that registers may be the one that was deployed to mend the cause.
      *
      * Fails with `ProjectionRefused` for a version that is retired, and for one that names a table of another version or
      * projection. Those before it in the list are known then.
@@ -190,6 +250,8 @@ export class ProjectionStorage extends Context.Service<
       request: WorkRequest,
       body: (claim: Claim) => Effect.Effect<A, E, R>
     ) => Effect.Effect<Option.Option<A>, E | StorageUnavailable, R>
+    /** The meaning of a failure that came out of a handler, or of `attempt` or `work` around it. */
+    readonly describeFailure: (error: unknown) => Effect.Effect<FailureDescription>
     /** In `work`: runs an effect; if it fails, what it did to the database is undone and the claim's work goes on. */
     readonly attempt: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageUnavailable, R>
     /** In `work`: everything up to the position is in the read model. Returns the last position of the log. */
@@ -213,6 +275,21 @@ export class ProjectionStorage extends Context.Service<
     readonly progress: (key: TenantProjection) => Effect.Effect<ReadonlyArray<Progress>, ReadError>
     /** Lets a parked projection try again. Returns whether it was parked. */
     readonly resume: (key: TenantProjection) => Effect.Effect<boolean, ReadError>
+    /**
+     * Lets all parked projections try again, of one projection or of every one, for all tenants, under a recorded access.
+     * Returns how many tenants, each of them per projection and rebuild.
+     */
+    readonly resumeAll: (options: {
+      readonly accessId: string
+      readonly projection: ProjectionKey | undefined
+    }) => Effect.Effect<number, ReadError>
+    /**
+     * Why a projection failed with a tenant, under a recorded access, the last failure first. At least the last 100
+     * positions are kept.
+     */
+    readonly failures: (
+      key: TenantProjection & { readonly accessId: string }
+    ) => Effect.Effect<ReadonlyArray<FailureRecord>, ReadError>
     /** Starts a rebuild from the beginning of the tenant's log, beside the live read model. */
     readonly startRebuild: (
       key: TenantProjection & { readonly tables: ReadonlyArray<string> }

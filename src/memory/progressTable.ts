@@ -12,7 +12,12 @@ export interface Row extends ProjectionStorage.TenantProjection {
   readonly attempts: number
   readonly failedPosition: number | undefined
   readonly error: string | undefined
-  /** Not before this time, in milliseconds since 1970, unless the clock went back behind `failedAt`. */
+  readonly failureKind: ProjectionStorage.FailureKind | undefined
+  readonly waited: number
+  /**
+   * Not before this time, in milliseconds since 1970, unless the clock went back behind `failedAt`. Infinity: not by
+   * itself.
+   */
   readonly retryAt: number
   /** The time of the last failure, in milliseconds since 1970. */
   readonly failedAt: number
@@ -26,9 +31,14 @@ export const noFailure = {
   attempts: 0,
   failedPosition: undefined,
   error: undefined,
+  failureKind: undefined,
+  waited: 0,
   retryAt: 0,
   failedAt: 0
 }
+
+/** What a row that was parked has once it is resumed. */
+export const resumed = { parked: false, attempts: 0, waited: 0, retryAt: 0 }
 
 /** Identifies a version of a projection. */
 export const versionKey = ({ projection, version }: ProjectionStorage.ProjectionKey): string =>
@@ -128,6 +138,21 @@ export class Store {
   forget(version: ProjectionStorage.ProjectionKey): void {
     this.#forgotten.add(versionKey(version))
     for (const [key, row] of this.#rows) if (versionKey(row) === versionKey(version)) this.#rows.delete(key)
+  }
+
+  /** Lets the rows try again that are parked and tried by themselves. One that is worked on is being tried. */
+  retry(version: ProjectionStorage.ProjectionKey): void {
+    for (const [key, row] of this.#rows) {
+      if (versionKey(row) !== versionKey(version) || !row.parked || row.retryAt === Infinity) continue
+      if (!this.isLocked(key)) this.#rows.set(key, { ...row, retryAt: 0 })
+    }
+  }
+
+  /** The rows that are parked, of one projection or of every one. */
+  parked(of: ProjectionStorage.ProjectionKey | undefined): ReadonlyArray<Row> {
+    return [...this.#rows.values()].filter(
+      (row) => row.parked && (of === undefined || versionKey(of) === versionKey(row))
+    )
   }
 
   letters(work: Work): ReadonlyMap<string, Letter> {

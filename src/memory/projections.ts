@@ -4,7 +4,19 @@
 import { Clock, Context, Effect, Exit } from "effect"
 import type * as EventStorage from "../driver/EventStorage.ts"
 import type { Heads } from "./events.ts"
-import { letterKey, newRow, noFailure, type Row, rowKey, Store, versionKey, Work } from "./progressTable.ts"
+import { FailureCauses } from "./failureCauses.ts"
+import {
+  letterKey,
+  newRow,
+  noFailure,
+  resumed,
+  type Row,
+  rowKey,
+  Store,
+  versionKey,
+  Work
+} from "./progressTable.ts"
+import { describeFailure } from "../driver/storageFailure.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { StorageUnavailable, TenantMismatch, OtherFailure } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -30,6 +42,7 @@ export const make = (
   heads: Heads
 ): ProjectionStorage.ProjectionStorage["Service"] => {
   const store = new Store()
+  const causes = new FailureCauses()
   const known = new Map<string, Known>()
   const isRetired = (key: ProjectionStorage.ProjectionKey) => known.get(versionKey(key))?.retired === true
   const CurrentWork = Context.Reference<Work | undefined>(
@@ -90,7 +103,7 @@ export const make = (
         for (const rebuild of [false, true]) {
           const at = rowKey(key, rebuild)
           const row = store.row(at, undefined) ?? (rebuild ? undefined : newRow(key, false))
-          if (row === undefined || row.parked) continue
+          if (row === undefined || row.retryAt === Infinity) continue
           if (now < row.retryAt && now >= row.failedAt) continue
           // A rebuild has work until it replaces the live read model.
           if (row.position >= head && !rebuild) continue
@@ -137,6 +150,7 @@ export const make = (
               for (const [tenantId, head] of startAt === "now" ? heads() : [])
                 store.put({ ...newRow({ tenantId, projection, version }, false), position: head })
             }
+            store.retry({ projection, version })
             known.set(at, { projection, version, tables, retired: false })
             return Effect.void
           }),
@@ -217,6 +231,7 @@ export const make = (
           const { failedPosition = 0 } = row
           return {
             ...row,
+            parked: false,
             ...(failedPosition > position ? undefined : noFailure),
             ...store.served(),
             position
@@ -224,9 +239,11 @@ export const make = (
         }),
         Effect.map(events.head({ tenantId: claim.tenantId }), (head) => head.position)
       ),
-    fail: ({ claim, position, attempts, error, retryIn }) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        change(claim, claim.rebuild, (row) =>
+    describeFailure: (error) => Effect.succeed(describeFailure(error)),
+    fail: ({ claim, position, attempts, cause, error, kind, parked, retryIn, waited }) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        if (cause !== undefined) causes.keep(claim, { ...cause, rebuild: claim.rebuild, position, kind }, now)
+        return change(claim, claim.rebuild, (row) =>
           row === undefined || row.position >= position
             ? row
             : {
@@ -235,12 +252,14 @@ export const make = (
                 attempts,
                 failedPosition: position,
                 error,
-                parked: retryIn === undefined,
-                retryAt: now + (retryIn ?? 0),
+                failureKind: kind,
+                waited,
+                parked,
+                retryAt: now + (retryIn ?? Infinity),
                 failedAt: now
               }
         )
-      ).pipe(Effect.asVoid),
+      }).pipe(Effect.asVoid),
     addDeadLetter: ({ tenantId, projection, version, rebuild }, letter) =>
       Effect.flatMap(Clock.currentTimeMillis, (failedAt) =>
         atomically(tenantId, (work) =>
@@ -274,7 +293,7 @@ export const make = (
             const operation = "remove a dead letter"
             return Effect.fail(
               new StorageUnavailable({
-                reason: new OtherFailure({ operation, retryable: false, code: "23514" })
+                reason: new OtherFailure({ operation, retryable: false, code: null })
               })
             )
           }
@@ -288,7 +307,15 @@ export const make = (
       atomically(key.tenantId, (work) =>
         Effect.forEach(
           [false, true].flatMap((rebuild) => store.row(rowKey(key, rebuild), work) ?? []),
-          Effect.fnUntraced(function* ({ rebuild, position, parked, attempts, failedPosition, error }) {
+          Effect.fnUntraced(function* ({
+            rebuild,
+            position,
+            parked,
+            attempts,
+            failedPosition,
+            error,
+            failureKind
+          }) {
             return {
               rebuild,
               position,
@@ -297,6 +324,7 @@ export const make = (
               attempts,
               failedPosition,
               error,
+              failureKind,
               oldestUnprocessed: yield* recordedAfter(key.tenantId, position)
             }
           })
@@ -305,12 +333,21 @@ export const make = (
     resume: (key) =>
       Effect.map(
         Effect.forEach([false, true], (rebuild) =>
-          change(key, rebuild, (row) =>
-            row?.parked === true ? { ...row, parked: false, attempts: 0, retryAt: 0 } : row
-          )
+          change(key, rebuild, (row) => (row?.parked === true ? { ...row, ...resumed } : row))
         ),
         (changes) => changes.some(({ row }) => row?.parked === true)
       ),
+    resumeAll: ({ accessId, projection }) =>
+      Effect.andThen(
+        requireAccess(accessId),
+        Effect.map(
+          Effect.forEach(store.parked(projection), (key) =>
+            change(key, key.rebuild, (row) => (row?.parked === true ? { ...row, ...resumed } : row))
+          ),
+          (changes) => changes.filter(({ row }) => row?.parked === true).length
+        )
+      ),
+    failures: ({ accessId, ...key }) => Effect.as(requireAccess(accessId), causes.of(key)),
     startRebuild: (key) =>
       Effect.andThen(
         isRetired(key)

@@ -4,6 +4,7 @@
  */
 import { type Context, Effect, Option } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import { describe } from "./failures.ts"
 import * as pgError from "./sqlErrors.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { repeatable } from "../driver/repeatable.ts"
@@ -20,7 +21,9 @@ type ClaimColumns = readonly [
   head: number,
   attempts: number,
   failedPosition: number | null,
-  error: string | null
+  error: string | null,
+  failureKind: ProjectionStorage.FailureKind | null,
+  waited: number
 ]
 
 type ProgressColumns = readonly [
@@ -31,11 +34,24 @@ type ProgressColumns = readonly [
   attempts: number,
   failedPosition: number | null,
   error: string | null,
+  failureKind: ProjectionStorage.FailureKind | null,
   oldestUnprocessed: Date | null
 ]
 
+type FailureColumns = readonly [
+  rebuild: boolean,
+  position: number,
+  kind: ProjectionStorage.FailureKind,
+  code: string | null,
+  message: string,
+  stack: string,
+  times: number,
+  firstAt: Date,
+  lastAt: Date
+]
+
 const claimSql =
-  'select tenant_id::text, projection, version, rebuild, "position", head, attempts, failed_position, error' +
+  'select tenant_id::text, projection, version, rebuild, "position", head, attempts, failed_position, error, failure_kind, waited_ms' +
   " from eventsourcing.begin_projection($1::text[], $2::integer[], $3::boolean[], $4::uuid)"
 
 type BacklogColumns = readonly [
@@ -217,9 +233,20 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           },
           (row, bound) => {
             if (row === undefined) return Effect.succeedNone
-            const [tenantId, projection, version, rebuild, position, head, attempts, failedPosition, error] =
+            const [
+              tenantId,
+              projection,
+              version,
+              rebuild,
+              position,
+              head,
+              attempts,
+              failedPosition,
+              error,
+              failureKind,
+              waited
               // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the columns of the claim decode to
-              row as ClaimColumns
+            ] = row as ClaimColumns
             return body({
               tenantId,
               projection,
@@ -229,7 +256,9 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
               head,
               attempts,
               failedPosition: failedPosition ?? undefined,
-              error: error ?? undefined
+              error: error ?? undefined,
+              failureKind: failureKind ?? undefined,
+              waited
             }).pipe(bound(tenantId), Effect.asSome)
           },
           (error) => pgError.toUnavailable("work on a projection", error)
@@ -245,12 +274,25 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ),
           ([row]) => row?.[0] ?? position
         ),
-      fail: ({ claim, position, attempts, error, retryIn }) =>
+      describeFailure: (error) => Effect.succeed(describe(error)),
+      fail: ({ claim, position, attempts, cause, error, kind, parked, retryIn, waited }) =>
         ofTenant(
           "record a failure",
           claim,
-          "select eventsourcing.fail_projection($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint, $6::integer, $7::text, $8::float8)",
-          [claim.rebuild, BigInt(position), attempts, error, retryIn ?? null]
+          "select eventsourcing.fail_projection($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint, $6::integer, $7::text, $8::text, $9::float8, $10::boolean, $11::float8, $12::text, $13::text, $14::text)",
+          [
+            claim.rebuild,
+            BigInt(position),
+            attempts,
+            error,
+            kind,
+            waited,
+            parked,
+            retryIn ?? null,
+            cause?.code ?? null,
+            cause?.message ?? null,
+            cause?.stack ?? ""
+          ]
         ).pipe(Effect.asVoid),
       addDeadLetter: (claim, { position, eventId, error, attempts }) =>
         ofTenant(
@@ -291,11 +333,21 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ofTenant<ProgressColumns>(
             "read the progress of a projection",
             key,
-            'select rebuild, "position", head, parked, attempts, failed_position, error, oldest_unprocessed from eventsourcing.projection_status($1::uuid, $2::text, $3::integer)'
+            'select rebuild, "position", head, parked, attempts, failed_position, error, failure_kind, oldest_unprocessed from eventsourcing.projection_status($1::uuid, $2::text, $3::integer)'
           ),
           (rows) =>
             rows.map(
-              ([rebuild, position, head, parked, attempts, failedPosition, error, oldestUnprocessed]) => ({
+              ([
+                rebuild,
+                position,
+                head,
+                parked,
+                attempts,
+                failedPosition,
+                error,
+                failureKind,
+                oldestUnprocessed
+              ]) => ({
                 rebuild,
                 position,
                 head,
@@ -303,6 +355,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
                 attempts,
                 failedPosition: failedPosition ?? undefined,
                 error: error ?? undefined,
+                failureKind: failureKind ?? undefined,
                 oldestUnprocessed: oldestUnprocessed?.getTime()
               })
             )
@@ -315,6 +368,41 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
             "select eventsourcing.resume_projection($1::uuid, $2::text, $3::integer)"
           ),
           ([row]) => row?.[0] === true
+        ),
+      resumeAll: ({ accessId, projection }) =>
+        PgTenant.statement(sql, (connection) =>
+          connection.executeValues(
+            "select eventsourcing.resume_projections($1::uuid, $2::text, $3::integer)",
+            [accessId, projection?.projection ?? null, projection?.version ?? null]
+          )
+        ).pipe(
+          Effect.mapError((error) => pgError.toUnavailable("resume projections", error)),
+          Effect.map(([row]) => Number(row?.[0] ?? 0))
+        ),
+      failures: ({ accessId, ...key }) =>
+        PgTenant.statement(
+          sql,
+          (connection) =>
+            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the columns decode to
+            connection.executeValues(
+              'select rebuild, "position", kind, code, message, stack, times, first_at, last_at from eventsourcing.list_projection_failures($1::uuid, $2::uuid, $3::text, $4::integer)',
+              [accessId, key.tenantId, key.projection, key.version]
+            ) as Effect.Effect<ReadonlyArray<FailureColumns>, SqlError.SqlError>
+        ).pipe(
+          Effect.mapError((error) => pgError.toUnavailable("list the failures of a projection", error)),
+          Effect.map((rows) =>
+            rows.map(([rebuild, position, kind, code, message, stack, times, firstAt, lastAt]) => ({
+              rebuild,
+              position,
+              kind,
+              code,
+              message,
+              stack,
+              times,
+              firstAt: firstAt.getTime(),
+              lastAt: lastAt.getTime()
+            }))
+          )
         ),
       startRebuild: (key) =>
         repeatable(

@@ -53,6 +53,13 @@ export interface DeadLetter extends Omit<ProjectionStorage.DeadLetter, "failedAt
   readonly failedAt: DateTime.Utc
 }
 
+/** The failures of a projection at an event, for operators. Values of the event are masked in message and stack. */
+export interface FailureReport extends Omit<ProjectionStorage.FailureRecord, "firstAt" | "lastAt"> {
+  readonly tenantId: TenantId
+  readonly firstAt: DateTime.Utc
+  readonly lastAt: DateTime.Utc
+}
+
 /**
  * Where projections stand with the current tenant, and what can be done about it.
  *
@@ -89,6 +96,23 @@ export class ProjectionManager extends Context.Service<
     ) => Effect.Effect<void, ProjectionBehind | ProjectionParked | DivergedAt<At> | ReadError, CurrentTenant>
     /** Lets a parked projection, and a parked rebuild of it, try again. Returns whether anything was parked. */
     readonly resume: (projection: Ref) => Effect.Effect<boolean, ReadError, CurrentTenant>
+    /**
+     * Lets parked projections of all tenants, and parked rebuilds of them, try again: those of a projection, or without
+     * one everything that is parked. Returns how many were. Every run is written to the audit trail.
+     */
+    readonly resumeAll: (projection?: Ref) => Effect.Effect<number, ReadError, AllTenants>
+    /**
+     * Why a projection failed: message, code and stack, of all tenants, by tenant, the last failure first. Every run is
+     * written to the audit trail.
+     *
+     * **Details**
+     *
+     * Of each tenant the last 100 positions that failed are kept, also when they have been handled since. Tenants see the
+     * summary alone that `status` has. Values of the event's payload and metadata are masked, and of what a database says
+     * the quoted rows and values are left out; a handler that puts other secrets into its errors puts them here and into
+     * the log.
+     */
+    readonly failures: (projection: Ref) => Stream.Stream<FailureReport, ReadError, AllTenants>
     /** The events that a projection gave up on, in order. */
     readonly deadLetters: (projection: Ref) => Stream.Stream<DeadLetter, ReadError, CurrentTenant>
     /**
@@ -231,6 +255,37 @@ const make = Effect.gen(function* () {
       return yield* progress.awaitPosition(storages, key, wanted, timeout)
     }),
     resume: (projection) => Effect.flatMap(currentKey(projection), storage.resume),
+    resumeAll: (projection) =>
+      recordAccess(events, `ProjectionManager.resumeAll ${projection?.name ?? "of every projection"}`).pipe(
+        Effect.flatMap((accessId) =>
+          storage.resumeAll({
+            accessId,
+            projection: projection && { projection: projection.name, version: projection.version }
+          })
+        )
+      ),
+    failures: (projection) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const accessId = yield* recordAccess(events, `ProjectionManager.failures ${projection.name}`)
+          const tenants = yield* listTenants(events, accessId)
+          return Stream.fromIterable(tenants).pipe(
+            Stream.mapEffect(
+              ({ tenantId }) =>
+                Effect.map(storage.failures({ ...keyOf(projection, tenantId), accessId }), (records) =>
+                  records.map((record) => ({
+                    ...record,
+                    tenantId,
+                    firstAt: DateTime.makeUnsafe(record.firstAt),
+                    lastAt: DateTime.makeUnsafe(record.lastAt)
+                  }))
+                ),
+              { concurrency: tenantConcurrency }
+            ),
+            Stream.flattenIterable
+          )
+        })
+      ),
     deadLetters: (projection) =>
       Stream.unwrap(
         Effect.map(currentKey(projection), (key) =>

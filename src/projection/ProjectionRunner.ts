@@ -2,13 +2,13 @@
  * The runner of projections: workers that claim a projection with a tenant, handle its next events, and go on to the one
  * that has waited longest. There is no leader; any number of processes share the work.
  */
-import { Cause, Context, type Duration, Effect, Layer, Metric, Option, PubSub, Result, Stream } from "effect"
+import { Cause, Context, Duration, Effect, Layer, Metric, Option, PubSub, Result, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Event from "../domain/Event.ts"
 import * as EventContext from "../domain/EventContext.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { mixedEnvelopes, reportSkipped } from "../store/decode.ts"
-import { type Failed, failed } from "./handlerFailure.ts"
+import * as handlerFailure from "./handlerFailure.ts"
 import { type Batch, ReadAhead, type Rows } from "./readAhead.ts"
 import { retryDelay } from "./retryDelay.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
@@ -29,6 +29,12 @@ export interface Options<Ps extends ReadonlyArray<Projection.Any>> {
    * look-up per tenant.
    */
   readonly sweepInterval?: Duration.Input | undefined
+  /**
+   * How long an event waits whose handler meets a schema or rights that do not fit it, as during a deployment: a table or
+   * function is missing, a right was not granted. Default: 10 minutes. Then the projection is parked for the tenant, and
+   * tried again by itself every hour and when a process starts.
+   */
+  readonly schemaWait?: Duration.Input | undefined
 }
 
 /** Runs projections. Its layer starts the workers. */
@@ -47,10 +53,7 @@ export const handledEvents: Metric.Counter<number> = Metric.counter("eventsourci
 })
 
 /** Failures of handlers, by projection. */
-export const failures: Metric.Counter<number> = Metric.counter("eventsourcing.projection.failures", {
-  description: "Events that projections have failed to handle",
-  incremental: true
-})
+export const failures: Metric.Counter<number> = handlerFailure.failures
 
 /**
  * Events that are not in the read models, over all tenants, by projection and version; those of parked tenants among them.
@@ -76,14 +79,35 @@ export const parked: Metric.Gauge<number> = Metric.gauge("eventsourcing.projecti
 
 /** A handler failed at an event, or the event could not be decoded. */
 class HandlerFailed {
-  readonly failed: Failed
-  constructor(failure: Failed) {
+  readonly failed: handlerFailure.Failed
+  constructor(failure: handlerFailure.Failed) {
     this.failed = failure
   }
 }
 
-/** How long a tenant waits after a failure of the storage, in milliseconds: others come first. */
-const storageDownDelay = 1000
+/** A statement of the runner's own failed: no event is to blame. */
+class StatementFailed {
+  readonly error: StorageUnavailable
+  constructor(error: StorageUnavailable) {
+    this.error = error
+  }
+}
+
+/** Tells the failures of the runner's own statements from those of what handlers did. */
+const own = <A, R>(statement: Effect.Effect<A, ReadError, R>): Effect.Effect<A, StatementFailed, R> =>
+  Effect.mapError(statement, (error) => new StatementFailed(error))
+
+/** Parked until somebody resumes it. */
+const parkedForGood = {
+  kind: "handler",
+  waited: 0,
+  parked: true,
+  retryIn: undefined,
+  cause: undefined
+} as const
+
+/** How long a worker waits for a storage that is away, in milliseconds: double each time. */
+const pauses = { first: 1000, longest: 5000 }
 
 const keyOf = ({ name, version }: Projection.Any): string => JSON.stringify([name, version])
 
@@ -93,7 +117,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     const storage = yield* ProjectionStorage.ProjectionStorage
     // Handlers get the services that are there when the runner is built, the tenant excepted.
     const services = yield* Effect.context<Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>>()
-    const { projections } = options
+    const { projections, schemaWait = "10 minutes" } = options
     const byKey = new Map(projections.map((projection) => [keyOf(projection), projection]))
     if (byKey.size !== projections.length)
       throw new TypeError("two projections have the same name and version")
@@ -120,16 +144,21 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
 
     /** Runs what a projection does about an event, or about several from this one on, in the event's name. */
     const handling = (
-      envelope: Event.Envelope<Event.Tagged>,
+      envelopes: readonly [Event.Envelope<Event.Tagged>, ...ReadonlyArray<Event.Envelope<Event.Tagged>>],
       alone: boolean,
       handler: () => Effect.Effect<unknown, unknown, unknown>
     ): Effect.Effect<unknown, HandlerFailed> =>
       Effect.suspend(handler).pipe(
-        EventContext.whileHandling(envelope),
+        EventContext.whileHandling(envelopes[0]),
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires what handlers do
         Effect.provideContext(services as Context.Context<unknown>),
         // An interruption that comes here is one of the handler's own; the runner's goes past it.
-        Effect.catchCause((cause) => Effect.fail(new HandlerFailed(failed(envelope.position, cause, alone))))
+        Effect.catchCause((cause) =>
+          Effect.flatMap(
+            handlerFailure.failed(storage, envelopes[0].position, cause, alone, envelopes),
+            (failure) => Effect.fail(new HandlerFailed(failure))
+          )
+        )
       )
 
     const readBatch = ({ projection, tenantId, after, upTo }: Batch): Effect.Effect<Rows, ReadError> =>
@@ -150,52 +179,44 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       after: number,
       upTo: number,
       readAhead?: ReadAhead
-    ): Effect.fn.Return<number, HandlerFailed | ProjectionStorage.RebuildRefused | ReadError> {
+    ): Effect.fn.Return<number, HandlerFailed | StatementFailed | ProjectionStorage.RebuildRefused> {
       const byType = new Map(projection.aggregates.map((aggregate) => [aggregate.type, aggregate]))
       const batch = { projection, tenantId: claim.tenantId, after, upTo }
-      const { rows, complete } = readAhead?.take(batch) ?? (yield* readBatch(batch))
+      const { rows, complete } = readAhead?.take(batch) ?? (yield* own(readBatch(batch)))
       const last = rows.at(-1)
       if (!complete && last !== undefined) readAhead?.start({ ...batch, after: last.position })
       const page = mixedEnvelopes(claim.tenantId, byType, rows, new Set(projection.eventTypes))
       yield* reportSkipped(page)
-      const [first] = page.events
+      const [first, ...others] = page.events
       if (first !== undefined && projection.handleAll !== undefined) {
         const { events: envelopes } = page
         // If it is not known which of them failed, the first is tried alone next time, then those behind it.
         const alone = envelopes.every(({ position }) => position === first.position)
-        yield* handling(first, alone, () => projection.handleAll?.(envelopes) ?? Effect.void)
+        yield* handling([first, ...others], alone, () => projection.handleAll?.(envelopes) ?? Effect.void)
       } else {
-        for (const envelope of page.events) yield* handling(envelope, true, () => projection.handle(envelope))
+        for (const envelope of page.events)
+          yield* handling([envelope], true, () => projection.handle(envelope))
       }
       if (page.failure !== undefined) {
-        const { position } = page.failure.reason
-        return yield* Effect.fail(new HandlerFailed(failed(position, Cause.fail(page.failure.reason), true)))
+        const { reason } = page.failure
+        const failure = yield* handlerFailure.failed(storage, reason.position, Cause.fail(reason), true)
+        return yield* Effect.fail(new HandlerFailed(failure))
       }
-      if (claim.rebuild) yield* storage.checkRebuild(claim, projection.tables)
+      if (claim.rebuild)
+        yield* Effect.catchTag(
+          storage.checkRebuild(claim, projection.tables),
+          "StorageUnavailable",
+          (error) => Effect.fail(new StatementFailed(error))
+        )
       yield* Metric.update(Metric.withAttributes(handledEvents, { projection: projection.name }), rows.length)
       return complete ? upTo : (rows.at(-1)?.position ?? upTo)
     })
 
-    /**
-     * Records a failure: the event is tried again later, or given up once the events before it are done. An event that is
-     * not known to be the cause is tried alone first.
-     */
-    const recordFailure = Effect.fnUntraced(function* (
+    const recordFailure = (
       projection: Projection.Any,
       claim: ProjectionStorage.Claim,
-      { position, error, storageDown, blamed }: Failed
-    ) {
-      const counts = blamed && !storageDown
-      const attempts = (claim.failedPosition === position ? claim.attempts : 0) + (counts ? 1 : 0)
-      const again = storageDown ? storageDownDelay : 0
-      const retryIn = counts ? yield* retryDelay(projection.retry, attempts) : again
-      const parks = projection.onFailure === "park" && position === claim.position + 1
-      yield* Metric.update(Metric.withAttributes(failures, { projection: projection.name }), 1)
-      yield* Effect.logWarning("A projection failed to handle an event").pipe(
-        Effect.annotateLogs({ projection: claim.projection, tenantId: claim.tenantId, position, attempts })
-      )
-      yield* storage.fail({ claim, position, attempts, error, retryIn: retryIn ?? (parks ? undefined : 0) })
-    })
+      failure: handlerFailure.Failed
+    ) => handlerFailure.recordFailure(storage, projection, claim, failure, schemaWait)
 
     /** Parks a rebuild that must not go on as it is; whatever is done about events. */
     const refuseRebuild = Effect.fnUntraced(function* (
@@ -206,21 +227,21 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         Effect.annotateLogs({ projection: claim.projection, tenantId: claim.tenantId })
       )
       const position = claim.position + 1
-      yield* storage.fail({ claim, position, attempts: 1, error: problem, retryIn: undefined })
+      yield* storage.fail({ claim, position, attempts: 1, error: problem, ...parkedForGood })
     })
 
     /** Runs an effect in a savepoint. Records a failure of a handler and returns undefined. */
     const attemptOrRecord = Effect.fnUntraced(function* <A>(
       projection: Projection.Any,
       claim: ProjectionStorage.Claim,
-      effect: Effect.Effect<A, HandlerFailed | ProjectionStorage.RebuildRefused | ReadError>
+      effect: Effect.Effect<A, HandlerFailed | StatementFailed | ProjectionStorage.RebuildRefused | ReadError>
     ) {
       const attempted = yield* Effect.result(storage.attempt(effect))
       if (Result.isSuccess(attempted)) return attempted.success
       const { failure } = attempted
-      if (failure instanceof HandlerFailed) yield* recordFailure(projection, claim, failure.failed)
-      else if (failure instanceof ProjectionStorage.RebuildRefused) yield* refuseRebuild(claim, failure)
-      else return yield* failure
+      if (failure instanceof HandlerFailed) yield* own(recordFailure(projection, claim, failure.failed))
+      else if (failure instanceof ProjectionStorage.RebuildRefused) yield* own(refuseRebuild(claim, failure))
+      else return yield* Effect.fail(failure)
       return undefined
     })
 
@@ -230,26 +251,24 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       claim: ProjectionStorage.Claim,
       position: number
     ) {
-      const { attempts, error = "" } = claim
-      const { rows } = yield* events.readLog({
-        ...wholeLog,
-        tenantId: claim.tenantId,
-        fromPosition: position,
-        toPosition: position,
-        limit: 1
-      })
+      const { attempts, error = "", tenantId } = claim
+      const range = { fromPosition: position, toPosition: position, limit: 1 }
+      const { rows } = yield* events.readLog({ ...wholeLog, ...range, tenantId })
       const eventId = rows[0]?.eventId
       // Behind the log's end it is the end of a rebuild that has failed.
       if (projection.onFailure === "park" || eventId === undefined) {
-        return yield* storage.fail({ claim, position, attempts, error, retryIn: undefined })
+        return yield* storage.fail({ claim, position, attempts, error, ...parkedForGood })
       }
+      yield* Effect.logError("A projection put an event aside as a dead letter").pipe(
+        Effect.annotateLogs({ projection: claim.projection, tenantId, position, attempts, error })
+      )
       yield* storage.addDeadLetter(claim, { position, eventId, error, attempts })
       yield* storage.advance(claim, position)
     })
 
     /** Swaps the rebuilt read model in for the live one, which stands still while the rest is handled. */
     const swapIn = Effect.fnUntraced(function* (projection: Projection.Any, claim: ProjectionStorage.Claim) {
-      const live = yield* storage.lockLive(claim)
+      const live = yield* own(storage.lockLive(claim))
       let { position } = claim
       while (position < live) position = yield* handleRange(projection, claim, position, live)
       yield* storage.switchRebuild(claim, { tables: projection.tables, position })
@@ -269,12 +288,12 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     /** One claim's worth of work. */
     const workOn = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim, readAhead: ReadAhead) {
       const projection = projectionOf(claim)
-      if (claim.rebuild && projection.kind === "reaction") return yield* endRebuild(claim)
+      if (claim.rebuild && projection.kind === "reaction") return yield* own(endRebuild(claim))
       const { failedPosition } = claim
       const next = claim.position + 1
       if (failedPosition === next) {
         const retryIn = yield* retryDelay(projection.retry, claim.attempts)
-        if (retryIn === undefined) return yield* giveUp(projection, claim, next)
+        if (retryIn === undefined) return yield* own(giveUp(projection, claim, next))
       }
       const failedEventIsNext = failedPosition !== undefined && failedPosition <= claim.head
       // Close enough: a log that keeps growing must not put it off for ever.
@@ -290,7 +309,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         handleRange(projection, claim, claim.position, upTo, readAhead)
       )
       if (position === undefined) return
-      yield* storage.advance(claim, position)
+      yield* own(storage.advance(claim, position))
     })
 
     /**
@@ -302,12 +321,14 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       cause: Cause.Cause<unknown>
     ): Effect.Effect<true, StorageUnavailable> => {
       const next = claim.position + 1
-      return recordFailure(
-        projectionOf(claim),
-        claim,
-        failed(next, cause, claim.failedPosition === next)
-      ).pipe(
-        Effect.mapError(() => unavailable(Cause.squash(cause))),
+      const error = Cause.squash(cause)
+      // A handler may break the whole of its transaction: by a constraint that is checked at its end, for one.
+      const failure =
+        error instanceof StatementFailed
+          ? handlerFailure.statementFailed(storage, next, error.error)
+          : handlerFailure.failed(storage, next, cause, claim.failedPosition === next)
+      return Effect.flatMap(failure, (found) => recordFailure(projectionOf(claim), claim, found)).pipe(
+        Effect.mapError(() => unavailable(error)),
         Effect.as(true)
       )
     }
@@ -371,22 +392,31 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       Stream.runForEach(() => PubSub.publish(hints, undefined)),
       Effect.forkScoped
     )
-    const pollInterval = options.pollInterval ?? "1 second"
+    const pollMillis = Duration.toMillis(options.pollInterval ?? "1 second")
     const worker = (index: number) =>
       Effect.gen(function* () {
         const hinted = yield* PubSub.subscribe(hints)
         const readAhead = yield* makeReadAhead
         let first = index % keys.length
+        let pause = pauses.first
         while (true) {
-          const worked = yield* workOnce(first, readAhead).pipe(
-            Effect.catch((error) =>
-              Effect.as(Effect.logWarning(`Projections wait for the storage: ${error.message}`), false)
-            )
-          )
+          const worked = yield* Effect.result(workOnce(first, readAhead))
           first = (first + 1) % keys.length
-          if (worked) continue
+          if (Result.isSuccess(worked) && worked.success) continue
           readAhead.drop()
-          yield* Effect.timeoutOption(PubSub.take(hinted), pollInterval)
+          if (Result.isSuccess(worked)) {
+            pause = pauses.first
+            yield* Effect.timeoutOption(PubSub.take(hinted), pollMillis)
+          } else {
+            const { failure } = worked
+            yield* Effect.logWarning(
+              `Projections wait for the storage: ${failure.message}`,
+              Cause.fail(failure)
+            )
+            // Hints say that logs grow, not that the storage is back.
+            yield* Effect.sleep(pause)
+            pause = Math.min(pause * 2, pauses.longest)
+          }
         }
       }).pipe(Effect.scoped)
     if (keys.length > 0) {
@@ -407,9 +437,11 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
 const unavailable = (error: unknown): StorageUnavailable =>
   error instanceof StorageUnavailable
     ? error
-    : new StorageUnavailable({
-        reason: new OtherFailure({ operation: "work on a projection", retryable: true, code: null })
-      })
+    : error instanceof StatementFailed
+      ? error.error
+      : new StorageUnavailable({
+          reason: new OtherFailure({ operation: "work on a projection", retryable: true, code: null })
+        })
 
 /** Everything in a log. */
 const wholeLog = {

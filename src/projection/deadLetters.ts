@@ -2,13 +2,14 @@
 import { Cause, Effect } from "effect"
 import type * as Event from "../domain/Event.ts"
 import * as EventContext from "../domain/EventContext.ts"
-import { type Any, FailedAt } from "./Projection.ts"
+import type { Any } from "./Projection.ts"
 import { ReplayFailed } from "./ProjectionError.ts"
 import type { DeadLetter, TenantProjection } from "../driver/ProjectionStorage.ts"
 import { repeatable } from "../driver/repeatable.ts"
 import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import { mixedEnvelopes, reportSkipped } from "../store/decode.ts"
-import { summary, unavailability } from "./handlerFailure.ts"
+import { failed as describe } from "./handlerFailure.ts"
+import { toError } from "./maskedCause.ts"
 import type { Storages } from "./progress.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 
@@ -36,12 +37,18 @@ export const replay = (
     ): Effect.Effect<unknown, ReplayFailed | StorageUnavailable, unknown> =>
       Effect.suspend(() => projection.handleAll?.([envelope]) ?? projection.handle(envelope)).pipe(
         EventContext.whileHandling(envelope),
-        Effect.catchCause((cause) => {
-          // An interruption that comes here is one of the handler's own; the caller's goes past it.
-          const failure = Cause.squash(cause)
-          const error: unknown = failure instanceof FailedAt ? failure.error : failure
-          return Effect.fail(unavailability(error) ?? failed(envelope.position, summary(error)))
-        })
+        // An interruption that comes here is one of the handler's own; the caller's goes past it.
+        Effect.catchCause((cause) =>
+          Effect.gen(function* () {
+            const found = yield* describe(storage, envelope.position, cause, true, [envelope])
+            yield* Effect.logWarning("A dead letter failed again", Cause.die(toError(found.cause))).pipe(
+              Effect.annotateLogs({ ...key, position: envelope.position, kind: found.kind })
+            )
+            return yield* found.kind === "storage" && found.unavailable !== undefined
+              ? found.unavailable
+              : failed(envelope.position, found.error)
+          })
+        )
       )
 
     const replayOne = Effect.fnUntraced(function* ({ position }: DeadLetter) {
@@ -53,7 +60,9 @@ export const replay = (
         head: 0,
         attempts: 0,
         failedPosition: undefined,
-        error: undefined
+        error: undefined,
+        failureKind: undefined,
+        waited: 0
       })
       const [letter] = yield* storage.deadLetters({ ...key, after: position - 1, limit: 1 })
       if (letter?.position !== position) return false

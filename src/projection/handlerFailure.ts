@@ -1,50 +1,152 @@
 /** What is made of a handler that failed. */
-import { Cause } from "effect"
-import { SqlError } from "effect/sql"
-import { FailedAt } from "./Projection.ts"
-import { StorageUnavailable } from "../driver/StoreError.ts"
-import * as pgError from "../pg/sqlErrors.ts"
+import { Cause, Duration, Effect, Metric } from "effect"
+import type * as Event from "../domain/Event.ts"
+import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
+import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
+import { maskedCause, toError } from "./maskedCause.ts"
+import { type Any, FailedAt } from "./Projection.ts"
+import { retryDelay } from "./retryDelay.ts"
 
-const maxLength = 1000
+/** Failures of handlers, by projection. `ProjectionRunner.failures` is this. */
+export const failures: Metric.Counter<number> = Metric.counter("eventsourcing.projection.failures", {
+  description: "Events that projections have failed to handle",
+  incremental: true
+})
 
-/** What failed, in one line that can be stored. What a database says may quote values: it is told by its code. */
-export const summary = (error: unknown): string => {
-  const text = SqlError.isSqlError(error)
-    ? `SqlError: ${error.reason._tag} (${pgError.sqlState(error) ?? "no code"})`
-    : error instanceof Error
-      ? `${error.name}: ${error.message}`
-      : `a failure of type ${typeof error}`
-  return text.replaceAll("\0", "").slice(0, maxLength)
-}
-
-/** Conflicts and timeouts: they may pass, but the storage is there, and they may come again with the same event. */
-const ofStatement = new Set(["40001", "40P01", "55P03", "57014"])
-
-/** A handler that fails because the storage is away has not failed at the event: why it is away then. */
-export const unavailability = (error: unknown): StorageUnavailable | undefined => {
-  if (error instanceof StorageUnavailable) {
-    return error.retryable && !ofStatement.has(error.code ?? "") ? error : undefined
-  }
-  return SqlError.isSqlError(error) &&
-    pgError.isTransient(error) &&
-    !ofStatement.has(pgError.sqlState(error) ?? "")
-    ? pgError.toUnavailable("handle an event", error)
-    : undefined
-}
+type Storage = ProjectionStorage.ProjectionStorage["Service"]
 
 /** Work that failed, at an event. */
 export interface Failed {
   readonly position: number
-  readonly error: string
-  /** The storage is away: nothing is said about the event. */
-  readonly storageDown: boolean
   /** Whether it is known to be this event, and not one behind it. */
   readonly blamed: boolean
+  readonly kind: ProjectionStorage.FailureKind
+  /** One line that the tenant may see. */
+  readonly error: string
+  readonly remedy: string | undefined
+  /** The failure of the storage, if that is what it is. */
+  readonly unavailable: StorageUnavailable | undefined
+  /** For operators. */
+  readonly cause: ProjectionStorage.FailureCause
 }
 
 /** What a failure says, of an event or of the first of several. */
-export const failed = (position: number, cause: Cause.Cause<unknown>, blamed: boolean): Failed => {
-  const error = Cause.squash(cause)
-  if (error instanceof FailedAt) return failed(error.position, Cause.fail(error.error), true)
-  return { position, error: summary(error), storageDown: unavailability(error) !== undefined, blamed }
+export const failed = (
+  storage: Storage,
+  position: number,
+  cause: Cause.Cause<unknown>,
+  blamed: boolean,
+  events: ReadonlyArray<Event.Envelope<Event.Tagged>> = []
+): Effect.Effect<Failed> =>
+  Effect.suspend(() => {
+    const error = Cause.squash(cause)
+    if (error instanceof FailedAt)
+      return failed(storage, error.position, Cause.fail(error.error), true, events)
+    return Effect.map(storage.describeFailure(error), (description) => ({
+      position,
+      blamed,
+      kind: description.kind,
+      error: description.summary,
+      remedy: description.remedy,
+      unavailable: description.unavailable,
+      cause: maskedCause(cause, error, description, events)
+    }))
+  })
+
+/** A statement of the library's own failed: that is never the event's fault, and passes or is mended. */
+export const statementFailed = (
+  storage: Storage,
+  position: number,
+  error: StorageUnavailable
+): Effect.Effect<Failed> =>
+  Effect.map(failed(storage, position, Cause.fail(error), false), (found) => ({ ...found, kind: "storage" }))
+
+/** Waits for the storage double, from a moment to a minute. In milliseconds. */
+const wait = { shortest: 100, longest: 60_000 }
+
+/** How often what is parked for the schema is tried again by itself, in milliseconds. */
+const parkedRetry = 3_600_000
+
+type Plan = Pick<ProjectionStorage.Failure, "attempts" | "waited" | "parked" | "retryIn">
+
+/** The handler's own failures are counted, and tried again as the projection says. */
+const planRetry = (
+  projection: Any,
+  claim: ProjectionStorage.Claim,
+  { blamed, position }: Failed,
+  before: number
+): Effect.Effect<Plan> => {
+  const attempts = before + (blamed ? 1 : 0)
+  const parks = projection.onFailure === "park" && position === claim.position + 1
+  return Effect.map(blamed ? retryDelay(projection.retry, attempts) : Effect.succeed(0), (delay) => {
+    const retryIn = delay ?? (parks ? undefined : 0)
+    return { attempts, waited: 0, parked: retryIn === undefined, retryIn }
+  })
 }
+
+/** Waiting is not counted: the event has not been handled at all. */
+const planWait = (
+  claim: ProjectionStorage.Claim,
+  { kind, position }: Failed,
+  attempts: number,
+  schemaWait: number
+): Plan => {
+  const waited = claim.failedPosition === position && claim.failureKind === kind ? claim.waited : 0
+  const doubled = Math.min(Math.max(waited, wait.shortest), wait.longest)
+  // The events before it come first.
+  if (kind === "schema" && position === claim.position + 1) {
+    if (waited >= schemaWait) return { attempts, waited, parked: true, retryIn: parkedRetry }
+    const retryIn = Math.min(doubled, schemaWait - waited)
+    return { attempts, waited: waited + retryIn, parked: false, retryIn }
+  }
+  return { attempts, waited: waited + doubled, parked: false, retryIn: doubled }
+}
+
+const sentenceOf = ({ kind }: Failed, { parked, retryIn }: Plan): string => {
+  if (kind === "storage") return "A projection waits for the storage"
+  if (kind === "schema") {
+    return parked
+      ? "A projection is parked, because the schema or the rights of the storage do not fit it: it is tried again every hour, when a process starts, and when it is resumed"
+      : "A projection waits for the schema or the rights of the storage"
+  }
+  return retryIn === undefined
+    ? "A projection is parked until it is resumed: it failed to handle an event"
+    : "A projection failed to handle an event"
+}
+
+/** Records a failure, and says it in the log: the event is tried again later, or the projection is parked for the tenant. */
+export const recordFailure: (
+  storage: Storage,
+  projection: Any,
+  claim: ProjectionStorage.Claim,
+  failure: Failed,
+  schemaWait: Duration.Input
+) => Effect.Effect<void, ReadError> = Effect.fnUntraced(
+  function* (storage, projection, claim, failure, schemaWait) {
+    const { cause, error, kind, position, remedy } = failure
+    const before = claim.failedPosition === position ? claim.attempts : 0
+    const plan =
+      kind === "handler"
+        ? yield* planRetry(projection, claim, failure, before)
+        : planWait(claim, failure, before, Duration.toMillis(schemaWait))
+    yield* Metric.update(Metric.withAttributes(failures, { projection: projection.name }), 1)
+    yield* (plan.parked ? Effect.logError : Effect.logWarning)(
+      sentenceOf(failure, plan),
+      Cause.die(toError(cause))
+    ).pipe(
+      Effect.annotateLogs({
+        projection: claim.projection,
+        version: claim.version,
+        tenantId: claim.tenantId,
+        rebuild: claim.rebuild,
+        position,
+        attempts: plan.attempts,
+        kind,
+        code: cause.code ?? "none",
+        ...(remedy === undefined ? undefined : { remedy }),
+        ...(plan.retryIn === undefined ? undefined : { retryInMillis: Math.round(plan.retryIn) })
+      })
+    )
+    yield* storage.fail({ claim, position, error, kind, cause, ...plan })
+  }
+)

@@ -2,7 +2,12 @@
 import { Clock, Duration, Effect } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import { ProjectionBehind, ProjectionParked, type ReadModelState } from "./ProjectionError.ts"
-import type { Progress, ProjectionStorage, TenantProjection } from "../driver/ProjectionStorage.ts"
+import type {
+  FailureKind,
+  Progress,
+  ProjectionStorage,
+  TenantProjection
+} from "../driver/ProjectionStorage.ts"
 import { type ReadError, StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import * as Hints from "./hints.ts"
@@ -17,10 +22,16 @@ export interface Storages {
 export interface Failure {
   /** The position of the event that failed. */
   readonly position: number
-  /** How often it has failed since the projection was last resumed. */
+  /** How often the handler has failed at it since the projection was last resumed. */
   readonly attempts: number
-  /** What failed, without any payload. */
+  /** What failed, without any payload, with the remedy if one is known. `ProjectionManager.failures` has the cause. */
   readonly error: string
+  /**
+   * `"handler"`: tried again as the projection's `retry` says. `"storage"`: tried again until the storage is there.
+   * `"schema"`: tried again while the runner's `schemaWait` lasts; then it is parked, and tried again every hour and when
+   * a process starts.
+   */
+  readonly kind: FailureKind
 }
 
 /** How far a rebuild is. */
@@ -54,8 +65,10 @@ export interface Status {
   readonly rebuild: Rebuild | undefined
 }
 
-const failureOf = ({ failedPosition, attempts, error }: Progress): Failure | undefined =>
-  failedPosition === undefined ? undefined : { position: failedPosition, attempts, error: error ?? "" }
+const failureOf = ({ failedPosition, attempts, error, failureKind }: Progress): Failure | undefined =>
+  failedPosition === undefined
+    ? undefined
+    : { position: failedPosition, attempts, error: error ?? "", kind: failureKind ?? "handler" }
 
 const stateOf = (parked: boolean, rebuilding: boolean, lag: number): ReadModelState => {
   if (parked) return "parked"

@@ -2,6 +2,7 @@
 import { Cause, Clock, Effect, Exit, Option, Semaphore } from "effect"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
+import { describeFailure } from "../driver/storageFailure.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import {
   type Answer,
@@ -57,7 +58,6 @@ export const make = <M extends Backend>(
       registered.set(backend.placement, done)
       let refused: ProjectionStorage.ProjectionRefused | undefined
       for (const one of wanted) {
-        if (done.has(keyOf(one))) continue
         const refusal = yield* Effect.as(backend.projections.register([one]), undefined).pipe(
           Effect.catchTag("ProjectionRefused", (error) => Effect.succeed(error))
         )
@@ -73,15 +73,15 @@ export const make = <M extends Backend>(
    */
   const registerLate = (backend: M) =>
     Effect.suspend(() => {
-      const done = registered.get(backend.placement)
-      if (registrations.size === (done?.size ?? 0)) return Effect.void
-      const late = [...registrations.values()].map(({ projection, version, tables }) => ({
-        projection,
-        version,
-        tables,
-        startAt: "beginning" as const
-      }))
-      return Effect.flatMap(registering.withPermit(register(backend, late)), (refused) =>
+      const missing = () => {
+        const done = registered.get(backend.placement)
+        return [...registrations.values()].flatMap((one): ReadonlyArray<ProjectionStorage.Registration> =>
+          done?.has(keyOf(one)) === true ? [] : [{ ...one, startAt: "beginning" }]
+        )
+      }
+      if (missing().length === 0) return Effect.void
+      const late = Effect.suspend(() => register(backend, missing()))
+      return Effect.flatMap(registering.withPermit(late), (refused) =>
         refused === undefined
           ? Effect.void
           : Effect.logError("A database refuses a projection").pipe(
@@ -128,7 +128,11 @@ export const make = <M extends Backend>(
             position: claim.position + 1,
             attempts: claim.failedPosition === claim.position + 1 ? claim.attempts : 0,
             error: "the directory places the tenant in another database",
-            retryIn: awayFor
+            kind: "storage",
+            waited: claim.waited,
+            parked: false,
+            retryIn: awayFor,
+            cause: undefined
           })
           .pipe(
             Effect.andThen(
@@ -278,6 +282,12 @@ export const make = <M extends Backend>(
         }
         return error === undefined ? Option.none<A>() : yield* error
       }),
+    describeFailure: (error) =>
+      Effect.flatMap(router.current, (transaction) =>
+        transaction === undefined
+          ? Effect.succeed(describeFailure(error))
+          : transaction.backend.projections.describeFailure(error)
+      ),
     attempt: (effect) =>
       Effect.flatMap(router.current, (transaction) => {
         if (transaction === undefined) return effect
@@ -296,6 +306,25 @@ export const make = <M extends Backend>(
     progress: (key) =>
       ofTenant("read the progress of a projection", key.tenantId, (storage) => storage.progress(key)),
     resume: (key) => ofTenant("resume a projection", key.tenantId, (storage) => storage.resume(key)),
+    resumeAll: (request) =>
+      Effect.map(
+        router.onEvery((backend) =>
+          Effect.andThen(
+            router.requireAccess(backend, request.accessId),
+            backend.projections.resumeAll(request)
+          )
+        ),
+        (answers) => answers.reduce((total, { value }) => total + value, 0)
+      ),
+    failures: (request) =>
+      unknownAsUnavailable("list the failures of a projection")(
+        router.ofRegistered(request.tenantId, (backend) =>
+          Effect.andThen(
+            router.requireAccess(backend, request.accessId),
+            backend.projections.failures(request)
+          )
+        )
+      ),
     startRebuild: (key) => ofTenant("start a rebuild", key.tenantId, (storage) => storage.startRebuild(key)),
     checkRebuild: (claim, tables) =>
       ofTenant("look at the work of a rebuild", claim.tenantId, (storage) =>

@@ -57,6 +57,7 @@ export const suite = <E = never>(options: Options<E>): void => {
       describe("versions", () => testingVersions.versions(it))
       describe("across tenants", () => testingClaims.acrossTenants(it))
       describe("failures", () => testingFailures.failures(it))
+      describe("waiting", () => testingFailures.waiting(it))
       describe("dead letters", () => testingFailures.deadLetters(it))
       describe("progress", () => testingFailures.progress(it))
       describe("rebuilds", () => testingRebuild.rebuilds(it))

@@ -307,6 +307,7 @@ const rules: Readonly<Record<string, Rule>> = {
       "projections: eventsourcing_runner_owner DELETE": "the progress of a version that is retired",
       "projections: eventsourcing_tenant DELETE": "the progress of a rebuild that has taken its place",
       "dead_letters: eventsourcing_tenant DELETE": "one that was handled again, or discarded with a reason",
+      "projection_failures: eventsourcing_tenant DELETE": "causes before the last hundred",
       "snapshots: eventsourcing_tenant DELETE": "one that is to be forgotten: the events are still there"
     }
   },

@@ -69,7 +69,7 @@ const again = Effect.retry({ times: 10 })
 const judge = Effect.fnUntraced(function* (mutant: Mutant, store: Context.Context<Store>) {
   const sql = yield* SqlClient.SqlClient
   yield* sql`truncate eventsourcing.events, eventsourcing.event_tags, eventsourcing.command_keys, eventsourcing.tenants,
-    eventsourcing.projections,
+    eventsourcing.projections, eventsourcing.projection_failures,
     eventsourcing.projection_versions, eventsourcing.dead_letters, eventsourcing.discarded_dead_letters,
     eventsourcing.snapshots`.pipe(again)
   yield* sql.unsafe(mutant.sql)

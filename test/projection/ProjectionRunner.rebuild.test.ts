@@ -138,7 +138,7 @@ describe.each(backendsWith(tables))("on $name", (backend) => {
         yield* append(tenant, "b", placed(2), changed(1))
         yield* append(other, "a", placed(1))
         const projection = orders({ onFailure: "deadLetter" })
-        yield* beside([projection])(
+        yield* beside([projection], { schemaWait: 0 })(
           Effect.gen(function* () {
             yield* drainUntilLive(tenant, 3)
             yield* startRebuild(tenant)

@@ -201,6 +201,12 @@ const runner: Readonly<Record<string, Impairment>> = {
     ],
     problems: [/^view public.everything shows all rows of eventsourcing.events, whoever asks$/]
   },
+  "tenants able to read the causes of failures": {
+    statements: [
+      "grant select (message, stack) on eventsourcing.projection_failures to eventsourcing_tenant"
+    ],
+    problems: [/^role eventsourcing_tenant may read message, stack of eventsourcing.projection_failures$/]
+  },
   "tenants able to claim": {
     statements: [
       "grant execute on function eventsourcing.claim_projection(text[], integer[]) to eventsourcing_tenant"

@@ -41,8 +41,10 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
   ["usage", 1],
   // the row that has waited longest, of all tenants, and the one served before the clock went back
   ["claim_projection", 2],
-  // the tenants themselves; the head of each tenant's log has one
-  ["register_projection", 1]
+  // the tenants themselves, the head of each tenant's log has one; what is parked of all tenants, and its update
+  ["register_projection", 3],
+  // the parked projections of all tenants
+  ["resume_projections", 1]
 ])
 
 /**

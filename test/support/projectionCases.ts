@@ -5,6 +5,7 @@
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { randomUUID } from "node:crypto"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import { type Case, test } from "../../src/testing/isolation/kit.ts"
@@ -139,7 +140,44 @@ export const projectionCases: ReadonlyArray<Sql> = [
     })
   ),
   alone("a failure is recorded", ({ key }) =>
-    Effect.asVoid(call(`select eventsourcing.fail_projection(${key}, false, 3, 7, 'broken', null)`))
+    Effect.asVoid(
+      call(
+        `select eventsourcing.fail_projection(${key}, false, 3, 7, 'broken', 'handler', 0, true, null, null, null, null)`
+      )
+    )
+  ),
+  alone(
+    "the causes of a tenant are its own, and a hundred of them are kept",
+    Effect.fnUntraced(function* ({ key, mine, projection, theirs }) {
+      const keep = (tenant: Tenant.TenantId, rebuild: boolean, from: number, to: number) =>
+        call(`select eventsourcing.keep_failure_cause('${tenant}', '${projection}', 1, ${rebuild}, n, 'handler', null,
+          '${tenant}', '') from generate_series(${from}, ${to}) n`)
+      const access = uuidV7Unsafe()
+      yield* call(`select eventsourcing.record_cross_tenant_access('${access}', 'test', 'test', 'test')`)
+      const kept = Effect.forEach([mine, theirs], (tenant) =>
+        Effect.map(
+          call<{ n: number; live: number; found: boolean }>(
+            `select count(*)::int as n, count(*) filter (where not rebuild)::int as live, bool_and(message = '${tenant}') as found
+            from eventsourcing.list_projection_failures('${access}', '${tenant}', '${projection}', 1)`
+          ),
+          ([row]) => row
+        )
+      )
+      for (const tenant of [mine, theirs]) yield* keep(tenant, false, 1, 60)
+      yield* keep(mine, true, 1, 60)
+      yield* call(
+        `select eventsourcing.fail_projection(${key}, false, 61, 7, 'x', 'handler', 0, true, null, null, '${mine}', '')`
+      )
+      assert.deepStrictEqual(yield* kept, [
+        { n: 121, live: 61, found: true },
+        { n: 60, live: 60, found: true }
+      ])
+      yield* keep(mine, false, 62, 140)
+      assert.deepStrictEqual(yield* kept, [
+        { n: 160, live: 100, found: true },
+        { n: 60, live: 60, found: true }
+      ])
+    })
   ),
   alone("an event is put aside", ({ key }) =>
     Effect.asVoid(

@@ -29,7 +29,9 @@ export const claims = (it: It): void => {
         head: 3,
         attempts: 0,
         failedPosition: undefined,
-        error: undefined
+        error: undefined,
+        failureKind: undefined,
+        waited: 0
       }
       assert.deepStrictEqual(yield* projected.step(2), expected)
       assert.deepStrictEqual(yield* projected.step(), { ...expected, position: 2 })

@@ -1,8 +1,30 @@
 /** The contract of projection storages: failures, dead letters and progress. */
 import { assert } from "@effect/vitest"
 import { Clock, Effect } from "effect"
-import { ProjectionStorage } from "../../driver/ProjectionStorage.ts"
-import { append, eventId, failNext, type It, newProjection, newTenant, tenantsWith } from "./projectionKit.ts"
+import { type Failure, ProjectionStorage } from "../../driver/ProjectionStorage.ts"
+import {
+  ConnectionFailed,
+  Contended,
+  OtherFailure,
+  ReadOnly,
+  SchemaMismatch,
+  ShuttingDown,
+  StorageFull,
+  StorageUnavailable,
+  TimedOut,
+  type UnavailableReason
+} from "../../driver/StoreError.ts"
+import {
+  access,
+  append,
+  eventId,
+  failNext,
+  failing,
+  type It,
+  newProjection,
+  newTenant,
+  tenantsWith
+} from "./projectionKit.ts"
 import { EventStorage } from "../../driver/EventStorage.ts"
 
 export const failures = (it: It): void => {
@@ -38,7 +60,7 @@ export const failures = (it: It): void => {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
       yield* tenantsWith(5)
-      const fails = { position: 3, attempts: 2, error: "Error: broken", retryIn: 0 }
+      const fails = { position: 3, attempts: 2, error: "Error: broken", ...failing(0) }
       yield* projected.work((claim) => storage.fail({ claim, ...fails }))
       yield* projected.step(2)
       assert.deepInclude(yield* projected.look, { position: 2, attempts: 2, failedPosition: 3 })
@@ -46,10 +68,10 @@ export const failures = (it: It): void => {
       const none = { attempts: 0, failedPosition: undefined, error: undefined }
       assert.deepInclude(yield* projected.look, { position: 3, ...none })
       // Another worker has passed it by now.
-      yield* storage.fail({ claim: late, ...fails, retryIn: undefined })
+      yield* storage.fail({ claim: late, ...fails, ...failing(undefined) })
       assert.deepInclude(yield* projected.look, { position: 3, ...none })
       // The failed event is not known, so the next one is tried alone.
-      yield* storage.fail({ claim: late, position: 4, attempts: 0, error: "Error: broken", retryIn: 0 })
+      yield* storage.fail({ claim: late, ...fails, position: 4, attempts: 0 })
       assert.deepInclude(yield* projected.look, { position: 3, attempts: 0, failedPosition: 4 })
     })
   )
@@ -72,6 +94,7 @@ export const failures = (it: It): void => {
         attempts: 1,
         failedPosition: 2,
         error: "Error: broken",
+        failureKind: "handler",
         oldestUnprocessed: yield* recordedAt(tenant, 2)
       })
       assert.isTrue(yield* storage.resume(projected.of(tenant)))
@@ -86,6 +109,167 @@ export const failures = (it: It): void => {
     })
   )
 }
+
+/** Failures that are the storage's, or its schema's. */
+export const waiting = (it: It): void => {
+  it.effect(
+    "what an event waits for, and for how long, is there for the next claim, until it is handled",
+    () =>
+      Effect.gen(function* () {
+        const storage = yield* ProjectionStorage
+        const projected = yield* newProjection()
+        const [tenant = newTenant()] = yield* tenantsWith(2)
+        yield* projected.work((claim) =>
+          storage.fail({ claim, ...failure(1), kind: "storage", waited: 12.5, parked: false, retryIn: 0 })
+        )
+        assert.deepInclude((yield* projected.progress(tenant)).live, {
+          failureKind: "storage",
+          parked: false
+        })
+        assert.deepInclude(yield* projected.step(1), { failureKind: "storage", waited: 12.5, attempts: 1 })
+        assert.deepInclude(yield* projected.look, { position: 1, failureKind: undefined, waited: 0 })
+      })
+  )
+
+  it.effect("what is parked and tried by itself comes again when it is time, and success ends it", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const [tenant = newTenant()] = yield* tenantsWith(2)
+      const before = yield* Clock.currentTimeMillis
+      yield* projected.work((claim) => storage.fail({ claim, ...failure(1), ...parkedFor(200) }))
+      assert.deepInclude((yield* projected.progress(tenant)).live, { failureKind: "schema", parked: true })
+      assert.deepInclude(yield* projected.look, { position: 0, failureKind: "schema", waited: 7 })
+      // Clocks differ by less.
+      assert.isAtLeast((yield* Clock.currentTimeMillis) - before, 150)
+      assert.deepInclude((yield* projected.progress(tenant)).live, { parked: true })
+      yield* projected.step(1)
+      assert.deepInclude((yield* projected.progress(tenant)).live, { position: 1, parked: false })
+    })
+  )
+
+  it.effect("and when a process registers the projection; what is not tried by itself stays parked", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const [trying, parked] = [yield* newProjection(), yield* newProjection()]
+      const [tenant = newTenant()] = yield* tenantsWith(1)
+      for (const [projected, retryIn] of [
+        [trying, 3_600_000],
+        [parked, undefined]
+      ] as const) {
+        yield* projected.work((claim) => storage.fail({ claim, ...failure(1), ...parkedFor(retryIn) }))
+        yield* projected.idle
+      }
+      for (const { projection, version } of [trying, parked])
+        yield* storage.register([{ projection, version, startAt: "beginning", tables: [] }])
+      assert.deepInclude(yield* trying.look, { tenantId: tenant, failureKind: "schema" })
+      yield* parked.idle
+      assert.isTrue(yield* storage.resume(trying.of(tenant)))
+      assert.deepInclude(yield* trying.look, { waited: 0, attempts: 0 })
+    })
+  )
+
+  it.effect("all tenants of a projection are resumed under a recorded access, and nobody else", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const accessId = yield* access
+      const [mine, other] = [yield* newProjection(), yield* newProjection()]
+      const tenants = yield* tenantsWith(1, 1, 1)
+      yield* mine.fail(undefined)
+      yield* mine.work((claim) => storage.fail({ claim, ...failure(1), ...parkedFor(3_600_000) }))
+      yield* other.fail(undefined)
+      const { projection, version } = mine
+      const unknown = { accessId: eventId(1), projection: { projection, version } }
+      assert.deepInclude(
+        { ...(yield* Effect.flip(storage.resumeAll(unknown))) },
+        { _tag: "StorageUnavailable" }
+      )
+      assert.strictEqual(yield* storage.resumeAll({ accessId, projection: { projection, version: 2 } }), 0)
+      assert.strictEqual(yield* storage.resumeAll({ accessId, projection: { projection, version } }), 2)
+      assert.strictEqual(yield* storage.resumeAll({ accessId, projection: { projection, version } }), 0)
+      const worked = [yield* mine.step(), yield* mine.step(), yield* mine.step()]
+      assert.sameMembers(
+        worked.map(({ tenantId }) => tenantId),
+        tenants
+      )
+      const parkedOf = Effect.map(
+        Effect.forEach(tenants, (tenant) => other.progress(tenant)),
+        (found) => found.filter(({ live }) => live?.parked === true).length
+      )
+      assert.strictEqual(yield* parkedOf, 1)
+      assert.isAtLeast(yield* storage.resumeAll({ accessId, projection: undefined }), 1)
+      assert.strictEqual(yield* parkedOf, 0)
+    })
+  )
+
+  it.effect("causes are kept per position, for those with a recorded access, the last one first", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const accessId = yield* access
+      const projected = yield* newProjection()
+      const [tenant = newTenant(), other = newTenant()] = yield* tenantsWith(3, 3)
+      const cause = { code: null, message: "it is ü broken 🙈", stack: "Error: it\n    at there" }
+      const failAt = (position: number, more: Partial<Failure> = {}) =>
+        projected.on(tenant, (claim) =>
+          storage.fail({ claim, ...failure(position), ...parkedFor(0), cause, ...more })
+        )
+      yield* failAt(1)
+      yield* failAt(2)
+      yield* failAt(1, { kind: "handler", cause: { ...cause, code: "22012" } })
+      const found = yield* storage.failures({ ...projected.of(tenant), accessId })
+      assert.isTrue(found.every(({ firstAt, lastAt }) => lastAt >= firstAt))
+      assert.deepStrictEqual(
+        found.map(({ code, kind, message, position, rebuild, stack, times }) => [
+          { code, message, stack },
+          [rebuild, position, kind, times]
+        ]),
+        [
+          [{ ...cause, code: "22012" }, [false, 1, "handler", 2]],
+          [cause, [false, 2, "schema", 1]]
+        ]
+      )
+      assert.isEmpty(yield* storage.failures({ ...projected.of(other), accessId }))
+      assert.isEmpty(yield* storage.failures({ ...projected.of(tenant), version: 2, accessId }))
+      const refused = yield* Effect.flip(storage.failures({ ...projected.of(tenant), accessId: eventId(1) }))
+      assert.strictEqual(refused._tag, "StorageUnavailable")
+    })
+  )
+
+  it.effect("a failure of the storage is told from one of its schema, and from a handler's own", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const kindOf = (error: unknown) =>
+        Effect.map(storage.describeFailure(error), ({ kind, unavailable }) => {
+          assert.strictEqual(unavailable === undefined, kind === "handler")
+          return kind
+        })
+      const coded = { operation: "test", code: null }
+      const unavailable = (reason: UnavailableReason) => kindOf(new StorageUnavailable({ reason }))
+      for (const reason of [
+        new ConnectionFailed({ ...coded, retryable: true }),
+        new TimedOut(coded),
+        new ShuttingDown(coded),
+        new Contended(coded),
+        new ReadOnly(coded),
+        new StorageFull(coded),
+        new OtherFailure({ ...coded, retryable: true })
+      ]) {
+        assert.strictEqual(yield* unavailable(reason), "storage", reason._tag)
+      }
+      assert.strictEqual(yield* unavailable(new SchemaMismatch(coded)), "schema")
+      assert.strictEqual(yield* unavailable(new OtherFailure({ ...coded, retryable: false })), "handler")
+      for (const error of [new Error("no"), "no", { _tag: "No" }, undefined])
+        assert.strictEqual(yield* kindOf(error), "handler")
+      const { message, summary } = yield* storage.describeFailure(new RangeError("x".repeat(5000)))
+      assert.deepStrictEqual([summary.length, message.length], [1000, 5000])
+    })
+  )
+}
+
+const failure = (position: number) => ({ position, attempts: 1, error: "Error: broken", cause: undefined })
+
+const parkedFor = (retryIn: number | undefined) =>
+  ({ kind: "schema", waited: 7, parked: true, retryIn }) as const
 
 export const deadLetters = (it: It): void => {
   it.effect("they are listed by position, page by page, as they were recorded", () =>
@@ -184,7 +368,8 @@ export const progress = (it: It): void => {
         parked: false,
         attempts: 0,
         failedPosition: undefined,
-        error: undefined
+        error: undefined,
+        failureKind: undefined
       }
       yield* projected.step(1)
       assert.deepStrictEqual(yield* storage.progress(projected.of(tenant)), [

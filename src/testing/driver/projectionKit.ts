@@ -6,6 +6,7 @@ import { EventStorage } from "../../driver/EventStorage.ts"
 import {
   type Claim,
   type DeadLetter,
+  type Failure,
   type Progress,
   ProjectionStorage,
   type TenantProjection,
@@ -192,13 +193,25 @@ export class Projected {
     )
 }
 
+/** A failure of a handler, without a cause. */
+export const failing = (
+  retryIn: number | undefined
+): Pick<Failure, "kind" | "waited" | "parked" | "retryIn" | "cause"> => ({
+  kind: "handler",
+  waited: 0,
+  parked: retryIn === undefined,
+  retryIn,
+  cause: undefined
+})
+
 /** In work: records a failure of the next event. */
 export const failNext =
   (retryIn: number | undefined, error = "Error: broken") =>
   (claim: Claim): Effect.Effect<Claim, ReadError, ProjectionStorage> =>
     ProjectionStorage.use((storage) => {
       const attempts = claim.attempts + 1
-      return Effect.as(storage.fail({ claim, position: claim.position + 1, attempts, error, retryIn }), claim)
+      const failure = { position: claim.position + 1, attempts, error, ...failing(retryIn) }
+      return Effect.as(storage.fail({ claim, ...failure }), claim)
     })
 
 /** In work: records the next event as a dead letter and continues behind it. */

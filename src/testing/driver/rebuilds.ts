@@ -5,6 +5,7 @@ import { EventStorage } from "../../driver/EventStorage.ts"
 import { type Claim, ProjectionStorage } from "../../driver/ProjectionStorage.ts"
 import type { TenantId } from "../../domain/Tenant.ts"
 import {
+  failing,
   append,
   eventId,
   failNext,
@@ -54,6 +55,7 @@ export const rebuilds = (it: It): void => {
           attempts: 0,
           failedPosition: undefined,
           error: undefined,
+          failureKind: undefined,
           oldestUnprocessed: undefined
         },
         rebuild: undefined
@@ -259,7 +261,7 @@ export const isolation = (it: It): void => {
           const operations: ReadonlyArray<(other: Claim) => Effect.Effect<unknown, unknown>> = [
             (other) => storage.advance(other, 3),
             (other) =>
-              storage.fail({ claim: other, position: 1, attempts: 1, error: "x", retryIn: undefined }),
+              storage.fail({ claim: other, position: 1, attempts: 1, error: "x", ...failing(undefined) }),
             (other) =>
               storage.addDeadLetter(other, { position: 1, eventId: eventId(1), error: "x", attempts: 1 }),
             (other) => storage.deadLetters({ ...other, after: 0, limit: 10 }),

@@ -1,0 +1,38 @@
+/** What a failure of the storage says of the event at which it came. */
+import { StorageUnavailable, type UnavailableReason } from "./StoreError.ts"
+import type { FailureDescription, FailureKind } from "./ProjectionStorage.ts"
+
+const kindOf = (reason: UnavailableReason): FailureKind => {
+  if (reason._tag === "SchemaMismatch") return "schema"
+  return reason.retryable || reason._tag === "ConnectionFailed" ? "storage" : "handler"
+}
+
+const maxSummary = 1000
+
+/** A line that can be stored. */
+export const summaryOf = (text: string): string => text.replaceAll("\0", "").slice(0, maxSummary)
+
+/** A failure of the storage that a handler met in a call of the store. */
+export const describeUnavailable = (error: StorageUnavailable): FailureDescription => ({
+  kind: kindOf(error.reason),
+  summary: summaryOf(`${error.name}: ${error.message}`),
+  code: error.code,
+  message: error.message,
+  remedy: undefined,
+  unavailable: kindOf(error.reason) === "handler" ? undefined : error
+})
+
+/** Any failure, for a storage that has no errors of its own beside those of the contracts. */
+export const describeFailure = (error: unknown): FailureDescription => {
+  if (error instanceof StorageUnavailable) return describeUnavailable(error)
+  const message =
+    error instanceof Error ? `${error.name}: ${error.message}` : `a failure of type ${typeof error}`
+  return {
+    kind: "handler",
+    summary: summaryOf(message),
+    code: null,
+    message: error instanceof Error ? error.message : message,
+    remedy: undefined,
+    unavailable: undefined
+  }
+}

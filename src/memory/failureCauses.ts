@@ -1,0 +1,37 @@
+/** Why projections failed, for operators. What is kept here outlives the work that failed. */
+import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
+import { rowKey } from "./progressTable.ts"
+
+/** Positions whose causes are kept, per projection and tenant. */
+const maxPositions = 100
+
+type Cause = Omit<ProjectionStorage.FailureRecord, "times" | "firstAt" | "lastAt">
+
+export class FailureCauses {
+  readonly #records = new Map<string, Map<number, ProjectionStorage.FailureRecord>>()
+
+  keep(key: ProjectionStorage.TenantProjection, cause: Cause, now: number): void {
+    const at = rowKey(key, cause.rebuild)
+    let records = this.#records.get(at)
+    if (records === undefined)
+      this.#records.set(at, (records = new Map<number, ProjectionStorage.FailureRecord>()))
+    const before = records.get(cause.position)
+    // a map keeps the order of insertion: the oldest failure comes first
+    records.delete(cause.position)
+    records.set(cause.position, {
+      ...cause,
+      times: (before?.times ?? 0) + 1,
+      firstAt: before?.firstAt ?? now,
+      lastAt: now
+    })
+    const [oldest] = records.keys()
+    if (records.size > maxPositions && oldest !== undefined) records.delete(oldest)
+  }
+
+  /** The last failure first. */
+  of(key: ProjectionStorage.TenantProjection): ReadonlyArray<ProjectionStorage.FailureRecord> {
+    return [false, true]
+      .flatMap((rebuild) => [...(this.#records.get(rowKey(key, rebuild))?.values() ?? [])].toReversed())
+      .toSorted((one, other) => other.lastAt - one.lastAt)
+  }
+}

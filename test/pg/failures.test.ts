@@ -1,0 +1,75 @@
+/** The meaning of SQLSTATEs that come out of a handler. */
+import { assert, describe, it } from "@effect/vitest"
+import { SqlError } from "effect/sql"
+import { describe as describeFailure } from "../../src/pg/failures.ts"
+
+const withCode = (code: string, fields: object = {}, message = 'the trouble with "canary"') =>
+  new SqlError.SqlError({
+    reason: new SqlError.UnknownError({ cause: { code, message, ...fields }, message: "Query failed" })
+  })
+
+/** Everything else is the handler's. */
+const kinds = {
+  storage: [
+    "08000",
+    "08006",
+    "25006",
+    "25P03",
+    "40001",
+    "40P01",
+    "53100",
+    "53200",
+    "53300",
+    "55P03",
+    "57000",
+    "57014",
+    "57P01",
+    "57P03",
+    "58030",
+    "58P01",
+    "XX000",
+    "XX002"
+  ],
+  schema: ["42883", "42P01", "42703", "42501", "42601", "26000", "3F000", "0A000"],
+  handler: [
+    "22012",
+    "23505",
+    "23514",
+    "P0001",
+    "54000",
+    "55000",
+    "25P02",
+    "28000",
+    "2F004",
+    "0L000",
+    "ES001",
+    "01000"
+  ]
+}
+
+describe("a failure on PostgreSQL", () => {
+  it.each(Object.entries(kinds).flatMap(([kind, codes]) => codes.map((code) => [code, kind] as const)))(
+    "with SQLSTATE %s is one of the %s",
+    (code, kind) => {
+      const found = describeFailure(withCode(code))
+      assert.deepStrictEqual([found.kind, found.code], [kind, code])
+      assert.strictEqual(found.unavailable === undefined, kind === "handler")
+      assert.strictEqual(found.remedy === undefined, kind === "handler")
+      assert.strictEqual(
+        found.summary,
+        `SqlError: UnknownError (${code})${found.remedy === undefined ? "" : `: ${found.remedy}`}`
+      )
+      assert.notInclude(found.summary, "canary")
+    }
+  )
+
+  it("tells operators the names that it is about, and no rows and values", () => {
+    const fields = { table: "orders", constraint: "orders_pkey", detail: "Key (id)=(canary) already exists." }
+    assert.strictEqual(
+      describeFailure(withCode("23505", fields, "duplicate key")).message,
+      "duplicate key (table orders, constraint orders_pkey)"
+    )
+    assert.strictEqual(describeFailure(withCode("22P02")).message, 'the trouble with "…"')
+    assert.strictEqual(describeFailure(withCode("42P01")).message, 'the trouble with "canary"')
+  })
+})
