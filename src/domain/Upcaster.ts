@@ -90,7 +90,8 @@ export interface History<out Event extends Tagged> extends Upcaster<Event> {
  * step at the end. The version of new events follows from the history; it is 1 for an event without a history.
  *
  * Steps are pure functions. Their results are checked against the schema they lead to; a result that does not fit is an
- * `EventDecodeError`.
+ * `EventDecodeError`, and so is a step that throws: the text of its error (at most 500 characters) stands in the reason, for
+ * developers and logs, and should not quote the event.
  *
  * **Gotchas**
  *

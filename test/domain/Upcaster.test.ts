@@ -177,7 +177,7 @@ describe("an event that is read", () => {
         )
       )
     const throwing = Upcaster.from(Old).to(Moved, () => {
-      throw new Error("secret")
+      throw new TypeError("no such unit")
     })
     const issue = new SchemaIssue.InvalidValue({ message: "not a number" })
     const failing = Upcaster.from(Old).to(Moved, {
@@ -188,8 +188,39 @@ describe("an event that is read", () => {
     const step = "upcast to version 2 of Moved"
     assert.deepStrictEqual(
       moved(throwing),
-      Result.succeed({ error, path: [], reason: `${step}: its schema threw an error` })
+      Result.succeed({
+        error,
+        path: [],
+        reason: `${step}: the upcaster's step threw TypeError: no such unit`
+      })
     )
+    const getter = Upcaster.from(Old).to(Moved, {
+      decode: SchemaGetter.transform(() => {
+        throw new Error("no such place")
+      })
+    })
+    assert.deepInclude(Result.getOrThrow(moved(getter)), {
+      reason: `${step}: the upcaster's step threw Error: no such place`
+    })
+    const Picky = Schema.TaggedStruct("Moved", {
+      to: Schema.Int.check(
+        Schema.makeFilter(() => {
+          throw new Error("secret")
+        })
+      )
+    })
+    const ThePicky = Aggregate.make(
+      "Thing",
+      {
+        ...parts,
+        events: [Picky],
+        upcasters: [Upcaster.from(Old).to(Picky, () => ({ _tag: "Moved", to: 1 }))]
+      },
+      fold
+    )
+    assert.deepInclude(Result.getOrThrow(Result.flip(read("Moved", 1, { to: "x" }, ThePicky))), {
+      reason: `${step}: its schema threw an error`
+    })
     assert.deepStrictEqual(
       moved(failing),
       Result.succeed({ error, path: [], reason: `${step}: not a number` })

@@ -65,27 +65,39 @@ const mismatch = (issue: SchemaIssue.Issue): Mismatch => {
   }
 }
 
-/** True if the stack was too small for the depth of a value. The parser wraps errors that are thrown inside it. */
+/** An error that was thrown inside the parser, which wraps it. */
+const unwrapped = (defect: unknown): unknown => {
+  const inner =
+    defect instanceof Error && Cause.isCause(defect.cause)
+      ? defect.cause.reasons.find(Cause.isDieReason)
+      : undefined
+  return inner === undefined ? defect : unwrapped(inner.defect)
+}
+
+/** True if the stack was too small for the depth of a value. */
 const isOverflow = (defect: unknown): boolean =>
-  defect instanceof RangeError
-    ? /call stack/.test(defect.message)
-    : defect instanceof Error &&
-      Cause.isCause(defect.cause) &&
-      defect.cause.reasons.some((reason) => Cause.isDieReason(reason) && isOverflow(reason.defect))
+  defect instanceof RangeError && /call stack/.test(defect.message)
+
+/** The text of a schema's own error may quote the value that it checks. */
+const schemaThrew = (): string => "its schema threw an error"
 
 /** Schemas may throw: deep recursion overflows the stack, and user code runs inside them. */
 const guarded =
-  <A, B>(run: (input: A) => Result.Result<B, SchemaIssue.Issue>) =>
+  <A, B>(
+    run: (input: A) => Result.Result<B, SchemaIssue.Issue>,
+    describe: (thrown: unknown) => string = schemaThrew
+  ) =>
   (input: A): Result.Result<B, Mismatch> => {
     try {
       const result = run(input)
       // not mapError, which allocates another result for a success
       return Result.isFailure(result) ? Result.fail(mismatch(result.failure)) : Result.succeed(result.success)
     } catch (defect) {
+      const thrown = unwrapped(defect)
       return Result.fail(
-        isOverflow(defect)
+        isOverflow(thrown)
           ? { path: [], reason: "is nested too deeply", limit: "depth" }
-          : { path: [], reason: "its schema threw an error", limit: undefined }
+          : { path: [], reason: describe(thrown), limit: undefined }
       )
     }
   }
@@ -136,20 +148,31 @@ const eventCodec = <Event extends Tagged>(
   }
 }
 
-/** A step as a schema transformation whose result is checked. */
+/** The longest text of an upcaster's own error that is given on, in characters. */
+const maxThrownLength = 500
+
+const stepThrew = (thrown: unknown): string =>
+  `the upcaster's step threw ${String(thrown).slice(0, maxThrownLength)}`
+
+/** A step, and a check that its result is what it leads to. */
 const stepping = (
   step: Step<never, unknown>,
   to: Schema.ConstraintDecoder<unknown>,
   where: string
 ): ((event: Tagged) => Result.Result<unknown, Mismatch>) => {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- A step gets events of the schema before it only; Upcaster.from and `to` see to that.
-  const decode = (
-    typeof step === "function" ? SchemaGetter.transform(step) : step.decode
-  ) as SchemaGetter.Getter<unknown, unknown>
-  const schema = Schema.Unknown.pipe(Schema.decodeTo(to, { decode, encode: SchemaGetter.forbiddenEncoding }))
-  const run = guarded(SchemaParser.decodeUnknownResult(schema))
+  const given = step as Step<unknown, unknown>
+  const decode = typeof given === "function" ? SchemaGetter.transform<unknown, unknown>(given) : given.decode
+  const schema = Schema.Unknown.pipe(
+    Schema.decodeTo(Schema.Unknown, { decode, encode: SchemaGetter.forbiddenEncoding })
+  )
+  const run = guarded(SchemaParser.decodeUnknownResult(schema), stepThrew)
+  const check = guarded(SchemaParser.decodeUnknownResult(to))
   return (event) =>
-    Result.mapError(run(event), (unfit) => ({ ...unfit, reason: `upcast to ${where}: ${unfit.reason}` }))
+    Result.mapError(Result.flatMap(run(event), check), (unfit) => ({
+      ...unfit,
+      reason: `upcast to ${where}: ${unfit.reason}`
+    }))
 }
 
 const nameOf = ({ eventType, schemaVersion }: Node): string => `version ${schemaVersion} of ${eventType}`
