@@ -2,7 +2,7 @@
  * Events: any tagged schema is one. The payload holds domain data only; the envelope holds everything else.
  */
 import { type DateTime, Schema } from "effect"
-import { CanonicalUuid, uuidV7 } from "../internal/uuid.ts"
+import { CanonicalUuid, uuidV5, uuidV7 } from "../internal/uuid.ts"
 import type { TenantId } from "./Tenant.ts"
 
 /** A payload of an event, with its type under `_tag`. */
@@ -19,11 +19,32 @@ export interface Tagged {
  */
 export type EventSchema = Schema.ConstraintCodec<Tagged, unknown>
 
-/** An event's id: a UUID in canonical form, unique within its tenant. */
-export const EventId = CanonicalUuid.pipe(Schema.brand("EventId"))
+const EventIdSchema = CanonicalUuid.pipe(Schema.brand("EventId"))
+
+/**
+ * An event's id: a UUID in canonical form, unique within its tenant.
+ *
+ * **Details**
+ *
+ * `EventId.fromKey(namespace, key)` is the id of a key in a namespace, which is a UUID such as the tenant's id (UUID version
+ * 5): the same for the same key, so that what comes twice is stored once. For what comes from outside with a key of its own:
+ * a row of a file, a message, the number of an event in another system. Throws if the namespace is no UUID, and on a key
+ * that is not well-formed text.
+ *
+ * **Example**
+ *
+ * ```ts
+ * Event.make(payload, { eventId: Event.EventId.fromKey(tenantId, `invoice ${row.number}`) })
+ * ```
+ */
+export const EventId: typeof EventIdSchema & {
+  readonly fromKey: (namespace: string, key: string) => EventId
+} = Object.assign(EventIdSchema, {
+  fromKey: (namespace: string, key: string): EventId => EventIdSchema.make(uuidV5(namespace, key))
+})
 
 /** An event's id: a UUID in canonical form, unique within its tenant. */
-export type EventId = typeof EventId.Type
+export type EventId = typeof EventIdSchema.Type
 
 /** A new event id (UUID version 7). Ids made by one process sort in the order they were made. */
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The generator yields the canonical form; checking it again would cost more than making it.

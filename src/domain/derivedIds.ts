@@ -1,8 +1,8 @@
 /** Event ids derived from a seed, so that a repeated run gives its events the same ids. */
 import { Context, Effect } from "effect"
-import * as Hex from "effect/encoding/Hex"
 import * as Event from "./Event.ts"
 import { sha256 } from "../internal/sha256.ts"
+import { hyphenated } from "../internal/uuid.ts"
 
 /** The stream of an append. */
 interface Stream {
@@ -74,9 +74,8 @@ const eventId = (base: Uint8Array, n: number): Event.EventId => {
   view.setUint32(12, view.getUint32(12) + n)
   view.setUint8(6, (view.getUint8(6) & 0x0f) | 0x80)
   view.setUint8(8, (view.getUint8(8) & 0x3f) | 0x80)
-  const hex = Hex.encode(bytes)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- this is the canonical form
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5") as Event.EventId
+  return hyphenated(bytes) as Event.EventId
 }
 
 /** All bytes but the last four, as text. */

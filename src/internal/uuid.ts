@@ -1,4 +1,6 @@
 import { Schema, SchemaTransformation } from "effect"
+import * as Hex from "effect/encoding/Hex"
+import { sha1 } from "./sha1.ts"
 
 /** The one form in which UUIDs are compared and stored: lower case, hyphenated, without braces. */
 const canonicalForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -87,3 +89,23 @@ export const checkEventId = (ids: Readonly<Record<string, string | undefined>>):
     if (given !== undefined && !isCanonicalUuid(given))
       throw new RangeError(`${name} must be a UUID in its lower-case, hyphenated form`)
 }
+
+/** The UUID of version 5 (RFC 9562) of a name in a namespace, which is a UUID. Throws on what has none. */
+export const uuidV5 = (namespace: string, name: string): string => {
+  const space = namespace.toLowerCase()
+  if (!isCanonicalUuid(space))
+    throw new TypeError("a namespace is a UUID, such as one made up once for the purpose")
+  // Halves of surrogate pairs are encoded alike: different names would have one id.
+  if (/\p{Surrogate}/u.test(name)) throw new TypeError("a name that is no well-formed text has no UUID")
+  const bytes = sha1(Uint8Array.from([...bytesOf(space), ...new TextEncoder().encode(name)]))
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x50
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
+  return hyphenated(bytes)
+}
+
+const bytesOf = (uuid: string): ReadonlyArray<number> =>
+  (uuid.replaceAll("-", "").match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16))
+
+/** The canonical form of the first 16 bytes. */
+export const hyphenated = (bytes: Uint8Array): string =>
+  Hex.encode(bytes.subarray(0, 16)).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5")
