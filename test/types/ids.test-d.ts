@@ -57,6 +57,9 @@ describe("a plain string is no branded id", () => {
     void store.exists({ aggregate: Door, id })
     // @ts-expect-error a plain string
     void store.exists({ aggregate: Door, id: text })
+    void store.fold({ aggregate: Door, id })
+    // @ts-expect-error a plain string
+    void store.fold({ aggregate: Door, id: text })
   })
 
   test("in the repository", () => {
@@ -121,6 +124,51 @@ describe("a single event is no list of events", () => {
     // @ts-expect-error one event
     void repository.save(Door, id, { events: open, expectedVersion: 0 })
     expectTypeOf(open).not.toExtend<Repository.Decision<typeof open, unknown, unknown>>()
+  })
+})
+
+describe("an event of another aggregate is refused where it stands", () => {
+  const placed = { _tag: "Placed", total: 1 } as const
+
+  test("in the store", () => {
+    void store.append({
+      ...door,
+      id,
+      events: [
+        open,
+        // @ts-expect-error no event of doors
+        placed
+      ]
+    })
+    void store.appendAll([
+      { ...door, id, events: [open] },
+      {
+        ...door,
+        id,
+        // @ts-expect-error no event of doors
+        events: [placed]
+      }
+    ])
+    const foreign = Event.make(placed, { eventId: Event.generateId() })
+    // @ts-expect-error no event of doors
+    void store.importEvents(Stream.make({ aggregate: Door, id, events: [foreign] }))
+  })
+
+  test("in a decision, in any form", () => {
+    // @ts-expect-error no event of doors
+    void repository.execute(Door, id, () => [placed])
+    // @ts-expect-error no event of doors, beside one
+    void repository.execute(Door, id, () => [open, placed])
+    // @ts-expect-error no event of doors, with options
+    void repository.execute(Door, id, () => [Event.make(placed, {})])
+    // @ts-expect-error no event of doors, in an effect
+    void repository.execute(Door, id, () => Effect.succeed([placed]))
+    // @ts-expect-error no event of doors
+    void repository.save(Door, id, { events: [placed], expectedVersion: 0 })
+    // @ts-expect-error no event of doors
+    Decisions.to(Door, id, placed)
+    // @ts-expect-error no event of doors
+    Door.fold([placed])
   })
 })
 
