@@ -84,7 +84,8 @@ export const cases: ReadonlyArray<IsolationCase> = (
       "The next user of a session does not find what a tenant's SQL left on it.",
       { ...noStore, memory: "no connections", ...sameStatements }
     ],
-    ["Two databases in one program are two stores; one database composed twice is one store.", {}]
+    ["Two databases in one program are two stores; one database composed twice is one store.", {}],
+    ["Values that a program changes in place are frozen or its own; a law finds folds that change them.", {}]
   ] as const
 ).map(([what, notThere], index) => ({ number: index + 1, what, notThere }))
 

@@ -82,7 +82,7 @@ describe("the public API", () => {
       StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged ReadOnly SchemaMismatch ShuttingDown StorageFull StorageUnavailable TenantMismatch TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidCommand InvalidId InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
       StoredEvents: read versions | StoredPayload StoredVersion Unreadable
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
-      Tenant: AllTenants CurrentTenant TenantId generate provide provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
+      Tenant: AllTenants CurrentTenant TenantId fromName generate provide provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
       TenantDirectory: TenantDirectory layerWith make | CacheOptions Options
       TenantRegistry: TenantRegistry layer | RecordedAccess Usage UsageRange
       Upcaster: dropped from | Any History Into PresentSchema Step Upcaster Version"
@@ -125,7 +125,7 @@ describe("the public API", () => {
       DecisionScenario: empty given | Add Given Then When
       EventCompatibility: EventsIncompatible check suite | Options
       EventStorageSuite: suite | Options
-      Laws: LawBroken aggregate decisionsAreIdempotent decisionsAreTotal eventsRoundTrip foldIsConcatenative foldIsTotal snapshotsAreEquivalent statesRoundTrip tenantsAreIsolated upcastersAreTotal | AggregateOptions DecisionOptions IdempotenceOptions IsolationOptions Options UpcasterOptions
+      Laws: LawBroken aggregate decisionsAreIdempotent decisionsAreTotal eventsRoundTrip foldChangesNothing foldIsConcatenative foldIsTotal snapshotsAreEquivalent statesRoundTrip tenantsAreIsolated upcastersAreTotal | AggregateOptions DecisionOptions IdempotenceOptions IsolationOptions Options UpcasterOptions
       ProjectionKit: expect given | Add Given Then
       ProjectionStorageSuite: suite | Options
       Scenario: given | Given Outcome Then

@@ -309,7 +309,10 @@ const tagsOf = (
     if (reason !== undefined) return fail(["tags", index], reason)
   }
   const tags = given.length > 1 ? [...new Set(given)].toSorted() : given
-  return tags.length > maxTags ? fail(["tags"], `are ${tags.length}, more than ${maxTags}`) : tags
+  // The log in memory keeps this list, and what is appended is given back with it.
+  return tags.length > maxTags
+    ? fail(["tags"], `are ${tags.length}, more than ${maxTags}`)
+    : Object.freeze(tags)
 }
 
 const unstorable = (

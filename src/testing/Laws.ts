@@ -46,6 +46,7 @@ import {
   type Violation
 } from "./domain/law.ts"
 import { deepFreeze, elsewhere } from "./domain/purity.ts"
+import { mutation } from "./domain/mutation.ts"
 import { show } from "./domain/show.ts"
 import { eventProblem, formerEvents, throughText, upcastProblem } from "./domain/roundTrip.ts"
 import * as MemoryStorage from "../memory/MemoryStorage.ts"
@@ -183,6 +184,23 @@ export const foldIsTotal = <Type extends string, State, Payload extends Event.Ta
     }
   )
 }
+
+/**
+ * Folding changes neither the state nor the event that it is given. A fold that changes them changes what others hold: the
+ * state that was loaded before, events that are appended next, and what is shared between tenants.
+ */
+export const foldChangesNothing = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  of: Aggregate.Aggregate<Type, State, Payload, Id>,
+  options: Options<State, NoInfer<Payload>> = {}
+): Effect.Effect<void, LawBroken> =>
+  check(
+    "foldChangesNothing",
+    of,
+    options,
+    () => anyHistory(of, options.decisions),
+    showPlayed,
+    ({ events }) => mutation(of, events)
+  )
 
 /** Folding some events and then the rest gives the same state as folding all of them at once. */
 export const foldIsConcatenative = <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -425,8 +443,8 @@ export const tenantsAreIsolated = <Type extends string, State, Payload extends E
  *
  * **Details**
  *
- * The laws: {@link foldIsTotal}, {@link foldIsConcatenative}, {@link snapshotsAreEquivalent}, {@link eventsRoundTrip},
- * {@link statesRoundTrip}, {@link tenantsAreIsolated}; with decisions, {@link decisionsAreTotal}; with `idempotent`,
+ * The laws: {@link foldIsTotal}, {@link foldChangesNothing}, {@link foldIsConcatenative}, {@link snapshotsAreEquivalent},
+ * {@link eventsRoundTrip}, {@link statesRoundTrip}, {@link tenantsAreIsolated}; with decisions, {@link decisionsAreTotal}; with `idempotent`,
  * {@link decisionsAreIdempotent}; with former versions of events, {@link upcastersAreTotal}. Each can be used alone, as an
  * effect in a test.
  *
@@ -449,6 +467,7 @@ export const aggregate = <
   describe(name, () => {
     const test = (title: string, law: Effect.Effect<void, unknown>) => it.effect(title, () => law, timeout)
     test("folding never throws and always gives the same state", foldIsTotal(of, options))
+    test("folding changes neither the state nor the event that it is given", foldChangesNothing(of, options))
     test("folding in two parts equals folding all at once", foldIsConcatenative(of, options))
     test("a snapshot changes nothing", snapshotsAreEquivalent(of, options))
     test("every event survives storage", eventsRoundTrip(of, options))

@@ -10,7 +10,7 @@
  * - 9 snapshots, 10 a handler's tenant, 12 events that cannot be handled, 13 noisy neighbours, 14 errors, logs and spans,
  *   15 dead letters, 16 another tenant's ids as causes, 17 ids used again, 18 another tenant's positions, 19 hints
  * - 20 existence, 21 counters, 22 injection, 23-26 values that cannot be stored, 27 races, 28 clocks, 29 lost answers,
- *   34 suspension
+ *   34 suspension, 37 values that are changed in place
  *
  * Cases that need more than a driver, such as crashes and operators, are tested in this library's repository:
  * `docs/isolation.md`.
@@ -32,6 +32,7 @@ import type { Case, Services } from "./isolation/kit.ts"
 import { projections } from "./isolation/projections.ts"
 import { queries } from "./isolation/queries.ts"
 import { separation } from "./isolation/separation.ts"
+import { sharedValues } from "./isolation/sharedValues.ts"
 import { snapshots } from "./isolation/snapshots.ts"
 
 export type { Case, Services }
@@ -79,7 +80,13 @@ export const layer = <A, E, R>(
 export const coreCases: ReadonlyArray<Case> = [...separation, ...queries]
 
 /** All cases that need no database. */
-export const cases: ReadonlyArray<Case> = [...coreCases, ...input, ...concurrency, ...following]
+export const cases: ReadonlyArray<Case> = [
+  ...coreCases,
+  ...input,
+  ...concurrency,
+  ...following,
+  ...sharedValues
+]
 
 /** The cases about projections, with their storage. */
 export const projectionCases: ReadonlyArray<Case<Services | ProjectionStorage>> = projections

@@ -150,6 +150,77 @@ folding Added { amount: 1 } changes what it is given
   )
 })
 
+describe("foldChangesNothing is broken", () => {
+  const Mutable = { total: Schema.mutableKey(Schema.Int) }
+
+  it.effect("37: by a fold that changes the state, frozen or not", () =>
+    Effect.gen(function* () {
+      const OfState = Aggregate.make(
+        "Counter",
+        { ...parts, state: Schema.Struct(Mutable) },
+        {
+          Added: (state, { amount }) => {
+            state.total += amount
+            return state
+          },
+          Cleared: (state) => state
+        }
+      )
+      const message = yield* counterexample(Laws.foldChangesNothing(OfState, options))
+      assert.include(
+        message,
+        "folding Added { amount: 1 } changes the state that it is given\n\nTypeError: Cannot assign"
+      )
+      const Collecting = Aggregate.make(
+        "Collector",
+        { ...parts, state: Schema.ReadonlySet(Schema.Int), initial: new Set<number>() },
+        {
+          Added: (state, { amount }) => (state instanceof Set ? state.add(amount) : state),
+          Cleared: (state) => state
+        }
+      )
+      assert.include(
+        yield* counterexample(
+          Laws.foldChangesNothing(Collecting, { ...options, decisions: { one: add(1) } })
+        ),
+        "folding Added { amount: 1 } changes the state that it is given\n\n- before\n+ after\n\n- Set(0) {}\n+ Set(1) { 1 }"
+      )
+    })
+  )
+
+  it.effect("37: by a fold that changes the event, frozen or not", () =>
+    Effect.gen(function* () {
+      const Listed = Schema.TaggedStruct("Listed", { items: Schema.mutable(Schema.Array(Schema.Int)) })
+      const OfEvent = Aggregate.make(
+        "List",
+        { state: Schema.Array(Schema.Int), initial: [], events: [Listed] },
+        { Listed: (state, { items }) => [...state, ...items.sort((left, right) => left - right)] }
+      )
+      assert.include(
+        yield* counterexample(Laws.foldChangesNothing(OfEvent, { size: 4 })),
+        "changes the event that it is given\n\nTypeError: Cannot assign"
+      )
+      class Renamed extends Schema.TaggedClass<Renamed>()("Renamed", {
+        name: Schema.mutableKey(Schema.String)
+      }) {}
+      const OfInstance = Aggregate.make(
+        "Named",
+        { state: Schema.String, initial: "", events: [Renamed] },
+        {
+          Renamed: (_state, event) => {
+            event.name += "!"
+            return event.name
+          }
+        }
+      )
+      assert.include(
+        yield* counterexample(Laws.foldChangesNothing(OfInstance)),
+        "changes the event that it is given\n\n- before\n+ after"
+      )
+    })
+  )
+})
+
 describe("foldIsConcatenative is broken", () => {
   it.effect("by a fold that does not start at the given state", () =>
     Effect.gen(function* () {

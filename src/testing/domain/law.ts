@@ -2,6 +2,7 @@
 import { Arbitrary, Effect } from "effect"
 import type { Command, Played, Step } from "./history.ts"
 import { happens, showCommand } from "./history.ts"
+import { isFrozenError } from "./purity.ts"
 import { differenceOfTexts, indent, show, showOnLines } from "./show.ts"
 
 /** The number and choice of values to try. */
@@ -139,9 +140,13 @@ export const unequal = (
 /** A thrown error as a problem. */
 export const threw = (doing: string, error: unknown): Violation => ({
   problem: `${doing} threw an error`,
-  details: `${error instanceof Error ? `${error.name}: ${error.message}` : show(error)}${
-    error instanceof TypeError && /read only|not extensible|Cannot delete/.test(error.message)
-      ? "\n(the inputs of folds and decisions are frozen: they must not change them)"
-      : ""
-  }`
+  details: isFrozenError(error)
+    ? showFrozen(error)
+    : error instanceof Error
+      ? `${error.name}: ${error.message}`
+      : show(error)
 })
+
+/** The error of a change to a frozen object, with its reason. */
+export const showFrozen = ({ message, name }: TypeError): string =>
+  `${name}: ${message}\n(the inputs of folds and decisions are frozen: they must not change them)`

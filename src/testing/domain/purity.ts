@@ -21,6 +21,10 @@ export const deepFreeze = <A>(value: A): A => {
 export const canBeFrozen = (value: unknown): boolean =>
   typeof value !== "object" || value === null || (isPlain(value) && Object.values(value).every(canBeFrozen))
 
+/** True for the error of a change to a frozen object. */
+export const isFrozenError = (error: unknown): error is TypeError =>
+  error instanceof TypeError && /read.?only|not extensible|delete property|redefine/i.test(error.message)
+
 /** Years from now, in milliseconds. */
 const distance = 10 * 365 * 86_400_000
 
