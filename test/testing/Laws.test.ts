@@ -194,7 +194,7 @@ describe("foldChangesNothing is broken", () => {
       const OfEvent = Aggregate.make(
         "List",
         { state: Schema.Array(Schema.Int), initial: [], events: [Listed] },
-        { Listed: (state, { items }) => [...state, ...items.sort((left, right) => left - right)] }
+        { Listed: (state, { items }) => items.splice(0) }
       )
       assert.include(
         yield* counterexample(Laws.foldChangesNothing(OfEvent, { size: 4 })),
