@@ -82,7 +82,7 @@ export const cases: ReadonlyArray<IsolationCase> = (
     ["A suspension is ordered with appends: none succeeds after it, none before it is lost.", noStore],
     [
       "The next user of a session does not find what a tenant's SQL left on it.",
-      { ...noStore, memory: "no connections", ...sameStatements }
+      { ...noStore, memory: "no connections" }
     ],
     ["Two databases in one program are two stores; one database composed twice is one store.", {}],
     ["Values that a program changes in place are frozen or its own; a law finds folds that change them.", {}]

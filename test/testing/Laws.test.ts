@@ -194,7 +194,7 @@ describe("foldChangesNothing is broken", () => {
       const OfEvent = Aggregate.make(
         "List",
         { state: Schema.Array(Schema.Int), initial: [], events: [Listed] },
-        { Listed: (state, { items }) => items.splice(0) }
+        { Listed: (_state, { items }) => items.splice(0) }
       )
       assert.include(
         yield* counterexample(Laws.foldChangesNothing(OfEvent, { size: 4 })),

@@ -55,6 +55,20 @@ export const separation: ReadonlyArray<Case> = [
       })
     )),
 
+  test("18: positions of one's own log lead to one's own events, and another tenant's to none", () =>
+    withNeighbour(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const storage = yield* EventStorage
+        const own = yield* log().pipe(as(mine))
+        for (let n = 0; n <= own.length; n++) yield* write(`more ${n}`).pipe(as(theirs))
+        for (const { position } of yield* log().pipe(as(theirs))) {
+          const { eventId, eventIdAt } = yield* storage.head({ tenantId: mine, at: position })
+          assert.strictEqual(eventId, own.at(-1)?.eventId)
+          assert.strictEqual(eventIdAt, own[position - 1]?.eventId ?? null)
+        }
+      })
+    )),
+
   test("1: an append in one tenant changes nothing that another can observe", () =>
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
