@@ -17,9 +17,9 @@ import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import * as EventStore from "./EventStore.ts"
 import * as commands from "./commandKey.ts"
-import * as decisions from "./decision.ts"
 import { aggregateId as encodeId } from "./encode.ts"
-import { makeExecutor, nextIds, Outdated } from "./decide.ts"
+import * as loop from "./decide.ts"
+import { makeStreamDecisions } from "./decideOnStream.ts"
 import { makeLoader } from "./load.ts"
 import * as internal from "./snapshots.ts"
 import { make as makeSnapshots, none, type SnapshotOptions, type Snapshots } from "./snapshots.ts"
@@ -48,10 +48,10 @@ export type Decision<Payload, E = never, R = never> =
   | Effect.Effect<ReadonlyArray<NoInfer<Event.Appendable<Payload>>>, E, R>
 
 /** What a decision may fail with. */
-export type ErrorOf<D> = decisions.ErrorOf<D>
+export type ErrorOf<D> = loop.ErrorOf<D>
 
 /** What a decision requires. */
-export type RequirementsOf<D> = decisions.RequirementsOf<D>
+export type RequirementsOf<D> = loop.RequirementsOf<D>
 
 /** The outcome of a command. */
 export interface Executed<out State, out Payload, out Type extends string = string> extends Loaded<State> {
@@ -209,20 +209,7 @@ export const snapshotsNotTaken: Metric.Counter<number> = internal.notTaken
  * Four times at once, then up to 16 times after 5, 10, 20 … milliseconds, jittered and at most a quarter of a second
  * apart.
  */
-export const defaultRetry: Schedule.Schedule<unknown> = decisions.defaultRetry
-
-const toEffect = <Payload, D extends Decision<Payload, unknown, unknown>>(
-  decision: D
-): Effect.Effect<ReadonlyArray<Event.Appendable<Payload>>, ErrorOf<D>, RequirementsOf<D>> => {
-  const yielded: Decision<Payload, unknown, unknown> = decision
-  const effect = Effect.isEffect(yielded)
-    ? yielded
-    : Result.isResult(yielded)
-      ? Effect.fromResult(yielded)
-      : Effect.succeed(yielded)
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
-  return effect as Effect.Effect<ReadonlyArray<Event.Appendable<Payload>>, ErrorOf<D>, RequirementsOf<D>>
-}
+export const defaultRetry: Schedule.Schedule<unknown> = loop.defaultRetry
 
 const make = (
   options: Pick<Options, "retry" | "commandTimeToLive">,
@@ -230,7 +217,7 @@ const make = (
 ): Effect.Effect<Repository["Service"], never, EventStore.EventStore> =>
   Effect.map(EventStore.EventStore, (store) => {
     const loader = makeLoader(store, snapshots)
-    const executor = makeExecutor(store, loader)
+    const decisions = makeStreamDecisions(store, loader)
     const commandTimeToLive = commands.makeTimeToLive(options.commandTimeToLive ?? "24 hours")
 
     const loadOrInitial = <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -289,29 +276,34 @@ const make = (
         }: ExecuteOptions<C> = {}
       ) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Without a command key, none is in conflict.
-        Effect.gen(function* () {
-          // Also of a command that was carried out before: what comes after it has the ids it had then.
-          const ids = yield* nextIds(aggregate, id)
-          // What the store refused is tried again under the same ids, what was decided against is settled.
-          let refused = false
-          const decideAndTell = (state: State) =>
-            Effect.tapError(toEffect<Payload, D>(decide(state)), () =>
-              Effect.sync(() => void (refused = true))
-            )
-          return yield* Effect.gen(function* () {
-            const command = yield* commandOf(aggregate, id, given)
-            const before = command && (yield* executor.carriedOut(aggregate, id, command))
-            if (before !== undefined) return before
-            return yield* executor
-              .attempts({ aggregate, id, decide: decideAndTell, ids, command, expectedVersion })
-              .pipe(
-                Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
-                Effect.mapError((error) => (error instanceof Outdated ? error.conflict : error))
-              )
-          }).pipe(Effect.onError(() => Effect.sync(() => (refused ? undefined : ids?.release()))))
-        }).pipe(
-          Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })
-        ) as Effect.Effect<
+        loop
+          .withIds(
+            // Also of a command that was carried out before: what comes after it has the ids it had then.
+            () =>
+              Result.map(encodeId(aggregate, id), (aggregateId) => ({
+                aggregateType: aggregate.type,
+                aggregateId
+              })),
+            (derived) =>
+              Effect.flatMap(commandOf(aggregate, id, given), (command) => {
+                const attempts = Effect.suspend(() =>
+                  loop.run(
+                    decisions.subject({ aggregate, id, ids: derived.ids, command, expectedVersion }),
+                    (state) => loop.toEffect<ReadonlyArray<Event.Appendable<Payload>>, D>(decide(state)),
+                    derived,
+                    retry
+                  )
+                )
+                return command === undefined
+                  ? attempts
+                  : Effect.flatMap(decisions.carriedOut(aggregate, id, command), (before) =>
+                      before === undefined ? attempts : Effect.succeed(before)
+                    )
+              })
+          )
+          .pipe(
+            Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })
+          ) as Effect.Effect<
           Executed<State, Payload, Type>,
           ErrorOf<D> | EventStore.AppendFailure<undefined, C>,
           RequirementsOf<D> | CurrentTenant

@@ -4,7 +4,7 @@ import { Effect, Layer, Result, Schedule, Schema, Tracer } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
-import type { ReadStreamRequest } from "../../src/driver/EventStorage.ts"
+import type { LoadStreamRequest } from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as SnapshotPolicy from "../../src/domain/SnapshotPolicy.ts"
@@ -35,10 +35,15 @@ import { flipped, mismatches } from "../../src/testing/failures.ts"
 
 /** Every range of a stream that is read. */
 const watched = () => {
-  const read: Array<Pick<ReadStreamRequest, "fromVersion" | "toVersion">> = []
+  const read: Array<Pick<LoadStreamRequest, "fromVersion" | "toVersion">> = []
+  const watch = ({ fromVersion, toVersion }: LoadStreamRequest) => void read.push({ fromVersion, toVersion })
   const driver = changedDriver((storage) => ({
+    loadStream: (request) => {
+      watch(request)
+      return storage.loadStream(request)
+    },
     readStream: (request) => {
-      read.push({ fromVersion: request.fromVersion, toVersion: request.toVersion })
+      watch(request)
       return storage.readStream(request)
     }
   }))

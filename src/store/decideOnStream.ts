@@ -1,0 +1,232 @@
+/** Decisions on one stream: what a repository carries out. */
+import { Effect } from "effect"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import type * as Event from "../domain/Event.ts"
+import type { CommandKey, CommandRow } from "../driver/EventStorage.ts"
+import type { Appended, AppendFailure, EventStore } from "./EventStore.ts"
+import { type ExpectedVersion, VersionConflict, Conflict, CommandKeyConflict } from "../driver/StoreError.ts"
+import { CurrentTenant } from "../domain/Tenant.ts"
+import { type Ids, isNamed, named } from "../domain/derivedIds.ts"
+import { isExpected } from "../driver/expectedVersion.ts"
+import { aggregateId as encodeId } from "./encode.ts"
+import type { Subject } from "./decide.ts"
+import type { Loader } from "./load.ts"
+import { initially, type LoadedState } from "./snapshots.ts"
+
+const isOutdated = (error: unknown): error is Conflict<VersionConflict> =>
+  error instanceof Conflict && error.reason instanceof VersionConflict
+
+/** The outcome of a command. */
+export interface Outcome<State, Payload, Type extends string> {
+  readonly state: State
+  readonly version: number
+  readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
+  readonly replayed: boolean
+}
+
+/** A command to an aggregate. */
+export interface StreamCommand<Type extends string, State, Payload extends Event.Tagged, Id> {
+  readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
+  readonly id: Id
+  /** The ids of its events, where ids are derived. */
+  readonly ids: Ids | undefined
+  /** Under which key it is carried out once. */
+  readonly command: CommandKey | undefined
+  /** The version that the stream must have to be decided on. */
+  readonly expectedVersion: ExpectedVersion
+}
+
+type Failure = AppendFailure<undefined, CommandKey>
+
+export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader) => {
+  /** The outcome of a command that was carried out before, whatever has happened since. */
+  const firstOutcome = Effect.fnUntraced(function* <
+    Type extends string,
+    State,
+    Payload extends Event.Tagged,
+    Id
+  >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, row: CommandRow) {
+    const events: Array<Event.Envelope<Payload, Type>> = []
+    const first = row.version - row.events + 1
+    const { state, version } = yield* loader.load(aggregate, id, {
+      toVersion: row.version,
+      inspectFrom: first,
+      inspect: (envelope) => void (envelope.version >= first && events.push(envelope))
+    })
+    return { state, version, events, replayed: true }
+  })
+
+  /** The outcome of the command with the same key, if it was carried out before. */
+  const carriedOut = Effect.fnUntraced(function* <
+    Type extends string,
+    State,
+    Payload extends Event.Tagged,
+    Id
+  >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, { fingerprint, key }: CommandKey) {
+    const row = yield* store.commandOutcome(key)
+    if (row === undefined) return undefined
+    if (row.fingerprint === fingerprint) return yield* firstOutcome(aggregate, id, row)
+    return yield* new Conflict({ reason: new CommandKeyConflict({ tenantId: yield* CurrentTenant, key }) })
+  })
+
+  /** What a command comes to that found the stream as it is known. */
+  const settle = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    known: LoadedState<State>,
+    appended: Appended<Payload, Type>
+  ) {
+    const { events, replayed } = appended
+    const last = events.at(-1)
+    if (appended.command !== undefined) {
+      // Somebody else has just carried it out: no less is known than what that was decided on.
+      return known.version > appended.command.version
+        ? yield* firstOutcome(aggregate, id, appended.command)
+        : {
+            ...stateOf(yield* loader.readOn(aggregate, id, known, { toVersion: appended.command.version })),
+            events,
+            replayed: true
+          }
+    }
+    // Events that had been appended before may lie anywhere in the stream.
+    if (replayed) return { ...stateOf(yield* loader.readOn(aggregate, id, known, {})), events, replayed }
+    const next: LoadedState<State> =
+      last === undefined
+        ? known
+        : {
+            ...known,
+            state: aggregate.fold(
+              events.map(({ payload }) => payload),
+              known.state
+            ),
+            version: last.version,
+            place: {
+              version: last.version,
+              position: last.position,
+              eventId: last.eventId,
+              recordedAt: last.recordedAt.epochMilliseconds
+            }
+          }
+    yield* loader.consider(aggregate, id, next, events.length)
+    return { ...stateOf(next), events, replayed }
+  })
+
+  /** The stream of one command. */
+  const subject = <Type extends string, State, Payload extends Event.Tagged, Id>({
+    aggregate,
+    command,
+    expectedVersion,
+    id,
+    ids
+  }: StreamCommand<Type, State, Payload, Id>): Subject<
+    State,
+    ReadonlyArray<Event.Appendable<Payload>>,
+    Appended<Payload, Type>,
+    Outcome<State, Payload, Type>,
+    Failure,
+    Conflict<VersionConflict>
+  > => {
+    /** The state that is decided on. */
+    let basis: LoadedState<State> | undefined
+    /** The newest state that was read. */
+    let known = initially(aggregate.initial)
+    /** The events that this command appended when it was carried out before, by their derived ids. */
+    let done: Array<Event.Envelope<Payload, Type>> = []
+    let wanted = ids?.at(0)
+    let found = 0
+    const inspect = (envelope: Event.Envelope<Payload, Type>): void => {
+      if (envelope.eventId === wanted) wanted = ids?.at(++found)
+      // another part of the one before
+      else if (done.at(-1)?.eventId !== envelope.eventId) return
+      done.push(envelope)
+    }
+    const range = ids === undefined ? {} : { inspect }
+    const isBehindSnapshot = (): boolean => (basis?.snapshotVersion ?? 0) > 0
+
+    /** Looks for those events before the snapshot that was begun with, too. */
+    const search = Effect.suspend(() => {
+      done = []
+      found = 0
+      wanted = ids?.at(0)
+      return Effect.map(loader.load(aggregate, id, { inspectFrom: 1, inspect }), (all) => {
+        known = all
+        return done.length === 0 ? undefined : { ...stateOf(all), events: done, replayed: true }
+      })
+    })
+
+    return {
+      read: Effect.suspend(() =>
+        Effect.map(
+          basis === undefined
+            ? loader.load(aggregate, id, range)
+            : loader.readOn(aggregate, id, known, range),
+          (read) => {
+            basis = known = read
+            return read.state
+          }
+        )
+      ),
+      found: () =>
+        done.length === 0 ? undefined : Effect.succeed({ ...stateOf(known), events: done, replayed: true }),
+      check:
+        expectedVersion === "any"
+          ? undefined
+          : () =>
+              isExpected(expectedVersion, known.version)
+                ? Effect.void
+                : unexpected(aggregate, id, expectedVersion, known.version),
+      mayBeHidden: isBehindSnapshot,
+      search: () => search,
+      hasDerivedId: (events) => !events.every(isNamed),
+      append: (events) =>
+        events.length === 0 && command === undefined
+          ? undefined
+          : store.append({
+              aggregate,
+              id,
+              events: ids === undefined ? events : named(events, ids),
+              expectedVersion: basis?.version ?? 0,
+              command
+            }),
+      unchanged: () => {
+        const { state, version } = basis ?? known
+        return Effect.as(loader.consider(aggregate, id, known, 0), {
+          state,
+          version,
+          events: [],
+          replayed: false
+        })
+      },
+      settle: (appended) => {
+        const settled = Effect.suspend(() => settle(aggregate, id, known, appended))
+        // It was carried out before, and has decided otherwise now, or less.
+        return ids !== undefined && isBehindSnapshot() && appended.replayed && appended.command === undefined
+          ? Effect.flatMap(search, (before) => (before === undefined ? settled : Effect.succeed(before)))
+          : settled
+      },
+      isOutdated
+    }
+  }
+
+  return { subject, carriedOut }
+}
+
+/** Fails as an append with that expectation would. */
+const unexpected = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  id: Id,
+  expected: ExpectedVersion,
+  actual: number
+) {
+  return yield* new Conflict({
+    reason: new VersionConflict({
+      tenantId: yield* CurrentTenant,
+      aggregateType: aggregate.type,
+      aggregateId: yield* Effect.fromResult(encodeId(aggregate, id)),
+      expected,
+      actual
+    })
+  })
+})
+
+const stateOf = <State>({ state, version }: LoadedState<State>) => ({ state, version })
