@@ -207,14 +207,16 @@ export const statement = <A>(
       let failed: SqlError.SqlError | undefined = error
       let unanswered: SqlError.SqlError | undefined
       let silences = 0
+      let attempt = once
       const again = (found: SqlError.SqlError): boolean => {
         if (deadlines.isUnanswered(found)) unanswered = found
         // A second silence would be the caller's third deadline.
         if (deadlines.isNoAnswer(found)) silences++
+        if (deadlines.isSilence(found)) attempt = deadlines.afresh(once)
         return silences < 2 && pgError.isTransient(found)
       }
       const next = Effect.suspend(() => {
-        if (failed === undefined) return once
+        if (failed === undefined) return attempt
         const first = Effect.fail(failed)
         failed = undefined
         return first
@@ -390,7 +392,7 @@ const findOutcome = (
       }),
     (error) => error
   )
-  return Effect.retry(found, {
+  return Effect.retry(deadlines.afresh(found), {
     while: (error) => pgError.isTransient(error) && !deadlines.isNoAnswer(error),
     schedule: retryTransient
   }).pipe(

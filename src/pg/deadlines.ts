@@ -1,5 +1,7 @@
 /** Silence of the database: whoever waits for an answer is answered after a time, and the connection is given up. */
+import { PgClient } from "@effect/sql-pg"
 import { Context, Duration, Effect, Exit, Scope } from "effect"
+import { layer as reactivity } from "effect/reactivity/Reactivity"
 import { type SqlClient, type SqlConnection, SqlError } from "effect/sql"
 
 /** The longest wait for a connection, and for the answer to a statement. */
@@ -43,6 +45,29 @@ const maxMillis = 2_147_483_647
 /** In milliseconds. The embedded database answers on the thread of the program: a deadline would only be late. */
 export const deadlineOf = (context: Context.Context<never>, sql: SqlClient.SqlClient): number =>
   sql.driver === "pglite" ? Infinity : Math.min(Duration.toMillis(Context.get(context, Silence)), maxMillis)
+
+/** Whether an error is that of a connection which did not answer, so that the pool may have more of the kind. */
+export const isSilence = (error: SqlError.SqlError): boolean =>
+  error.reason.cause instanceof NoAnswer && error.reason.cause.sent
+
+const Fresh = Context.Reference<boolean>("effect-eventsourcing/pg/Fresh", { defaultValue: () => false })
+
+/** Has an effect take connections beside the pool: those of the pool may be as silent as the one that was given up. */
+export const afresh: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> =
+  Effect.provideService(Fresh, true)
+
+const isPgClient = (sql: SqlClient.SqlClient): sql is PgClient.PgClient => PgClient.TypeId in sql
+
+/** A connection for oneself, until the scope closes. */
+export const reserve = (sql: SqlClient.SqlClient): SqlConnection.Acquirer =>
+  Effect.withFiber(({ context }) =>
+    Context.get(context, Fresh) && isPgClient(sql) && sql.config.stream === undefined
+      ? Effect.flatMap(
+          PgClient.makeClient({ ...sql.config, multiplex: false }),
+          (client) => client.reserve
+        ).pipe(Effect.provide(reactivity))
+      : sql.reserve
+  )
 
 /** How connections that are in use are given up, by client. */
 const inUse = new WeakMap<SqlClient.SqlClient, Set<() => void>>()
@@ -99,7 +124,7 @@ export const onConnection = <A>(
       const timer = millis === Infinity ? undefined : setTimeout(giveUp, millis)
       const worker = Effect.runForkWith(context)(
         Effect.onExit(
-          Effect.flatMap(Scope.provide(sql.reserve, scope), (connection) => {
+          Effect.flatMap(Scope.provide(reserve(sql), scope), (connection) => {
             sent = true
             timer?.refresh()
             return use(connection)

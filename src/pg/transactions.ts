@@ -6,7 +6,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { type Cause, Context, Effect, Exit, type Fiber, Predicate, Scope, Semaphore, Stream } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
-import { deadlineOf, grace, noAnswer, usesOf } from "./deadlines.ts"
+import { deadlineOf, grace, noAnswer, reserve, usesOf } from "./deadlines.ts"
 
 /** Runs an effect in a transaction, or in a savepoint of the open one. */
 type WithTransaction = SqlClient.SqlClient["withTransaction"]
@@ -75,7 +75,7 @@ export class Lease implements SqlConnection.Connection {
   readonly acquire: Effect.Effect<void, SqlError.SqlError> = Effect.withFiber(({ context }) =>
     Effect.callback<void, SqlError.SqlError>((resume) => {
       const wait = this.#wait(resume)
-      const worker = Effect.runForkWith(context)(Scope.provide(this.#sql.reserve, this.#scope))
+      const worker = Effect.runForkWith(context)(Scope.provide(reserve(this.#sql), this.#scope))
       this.#reserving = worker
       worker.addObserver((exit) => {
         if (Exit.isSuccess(exit)) this.#connection = exit.value
