@@ -1,5 +1,5 @@
 /**
- * Read models in memory: a pure fold over a tenant's log, kept per tenant in the process and up to date with the log.
+ * Read models in memory: a pure fold over each tenant's log, kept up to date in the process.
  */
 import { Context, type Duration, Effect, Layer, Option, RcMap, type Schedule, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -20,7 +20,7 @@ import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
 
 export type { Current, Kept, StateKey, Stored } from "./tenantStates.ts"
 
-/** One function per event type; types without one leave the state as it is. */
+/** One function per event type. Types without a function leave the state unchanged. */
 export type Handlers<As extends ReadonlyArray<Aggregate.Any>, State> = {
   readonly [Tag in Aggregate.EventOf<As[number]>["_tag"]]?: (
     state: State,
@@ -36,30 +36,30 @@ export type Apply<As extends ReadonlyArray<Aggregate.Any>, State> = (
   envelope: EnvelopeOf<As[number]>
 ) => State
 
-/** What a projection in memory consists of, besides its name and fold. */
+/** The parts of a projection in memory besides its name and fold. */
 export interface Options<As extends ReadonlyArray<Aggregate.Any>, State> {
-  /** Part of the key of stored states: another version begins anew. Default: 1. */
+  /** Part of the key of stored states: another version starts anew. Default: 1. */
   readonly version?: number | undefined
-  /** Whose events are folded. */
+  /** The aggregates whose events are folded. */
   readonly aggregates: As
-  /** Makes the state before the first event, anew for every tenant: nothing is shared between tenants. */
+  /** Creates the state before the first event, separately for each tenant, so that tenants share nothing. */
   readonly initial: () => State
 }
 
 /** Settings of a projection's `layerWith`. */
 export interface LayerOptions<State, R = never> {
-  /** How long a tenant's state is kept, and kept up to date, when nobody uses it. Default: 5 minutes. */
+  /** Time for which an unused state is kept up to date. Default: 5 minutes. */
   readonly idleTimeToLive?: Duration.Input | undefined
-  /** How often the log of a tenant whose state is kept is looked at without a hint. Default: 1 second. */
+  /** Interval at which the log of a kept state is polled without a hint. Default: 1 second. */
   readonly pollInterval?: Duration.Input | undefined
-  /** When a storage that fails in a passing way is asked again. Default: without end, at most 5 seconds apart. */
+  /** Schedule of retries after a transient failure of the storage. Default: endless, at most 5 seconds apart. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
-  /** Events that are read at once. Default: 500. */
+  /** Number of events per read. Default: 500. */
   readonly pageSize?: number | undefined
   /**
-   * Where states are kept, so that they need not be folded from the beginning of the log. It works in the name of the
-   * tenant; when it fails, there is a warning in the log, and the state is folded from the events. States belong to a
-   * fold: give a changed one another version.
+   * Storage of states, so that they need not be folded from the beginning of the log. It runs in the name of the tenant. If
+   * it fails, a warning is logged and the state is folded from the events. States belong to a fold: give a changed fold
+   * another version.
    */
   readonly stored?: inMemory.Stored<State, R> | undefined
 }
@@ -70,33 +70,32 @@ export interface AwaitOptions {
   readonly timeout?: Duration.Input | undefined
 }
 
-/** Why there is no current state. */
+/** Reasons why there is no current state. */
 export type Failure = ReadError | Undecodable
 
-/** A projection in memory, as it runs. */
+/** A running projection in memory. */
 export interface Service<State> {
   /**
-   * The current tenant's state. The first time, it waits until the log has been folded; from then on it answers from
-   * memory, a moment behind the log. While the storage is away in a passing way, the first `get` waits, and later ones
-   * answer with what there is.
+   * The current tenant's state. The first call waits until the log has been folded; later calls answer from memory, a moment
+   * behind the log. During a transient failure of the storage the first call waits, and later ones return the known state.
    */
   readonly get: Effect.Effect<inMemory.Current<State>, Failure, CurrentTenant>
   /**
-   * The current tenant's state, once it contains an event: for reading what one has written. Fails with
-   * `ProjectionBehind` after the timeout, and with `PositionDiverged` if another event is at the position, or none: what
-   * was written is lost. With a position alone nobody can tell.
+   * The current tenant's state, once it contains an event, to read one's own writes. Fails with `ProjectionBehind` after the
+   * timeout, and with `PositionDiverged` if the position has another event or none, because the write was lost. A position
+   * without the event's id cannot show that.
    */
   readonly awaitPosition: <At extends number | Event.Position>(
     position: At,
     options?: AwaitOptions
   ) => Effect.Effect<inMemory.Current<State>, ProjectionBehind | DivergedAt<At> | Failure, CurrentTenant>
   /**
-   * The current tenant's state, and each that follows. A slow consumer skips states, and always gets to the last one.
+   * The current tenant's state, and each later one. A slow consumer skips states but always receives the last one.
    */
   readonly changes: Stream.Stream<inMemory.Current<State>, Failure, CurrentTenant>
 }
 
-/** Stands in the requirements of programs for the projection of that name that runs. */
+/** The requirement of programs for the running projection of that name. */
 export interface Running<in out Name extends string> {
   readonly "~effect-eventsourcing/InMemoryProjection": (name: Name) => Name
 }
@@ -106,11 +105,11 @@ export interface Running<in out Name extends string> {
  *
  * **Details**
  *
- * A state is kept from its first use on, as long as it is used and a while longer. It may be discarded at any time and
- * is then folded from the log again: so is one, with a warning, whose last event is not in the log any more, as after a
- * failover that lost the end of the log. A tenant whose log has an event that cannot be decoded, or that the fold throws at,
- * has no state: `get` fails with the cause, and it is tried again after 1, 2, 4 … and at most 60 seconds, from where it
- * stopped. Other tenants do not notice.
+ * A state is kept from its first use, while it is used and some time longer. It may be discarded at any time and is then folded
+ * from the log again. That also happens, with a warning, if its last event is no longer in the log, as after a failover that
+ * lost the end of the log. A tenant whose log has an undecodable event, or one at which the fold throws, has no state: `get`
+ * fails with the cause, and the fold continues from there after 1, 2, 4 … and at most 60 seconds. Other tenants are not
+ * affected.
  */
 export interface InMemoryProjection<Name extends string, State, Envelope> {
   readonly name: Name
@@ -120,9 +119,9 @@ export interface InMemoryProjection<Name extends string, State, Envelope> {
   apply(state: State, envelope: Envelope): State
   /** The state after events, from the initial state or a given one. */
   fold(envelopes: Iterable<Envelope>, from?: State): State
-  /** The key of the service. The properties below use the service that is provided. */
+  /** The key of the service. The properties below use the provided service. */
   readonly Service: Context.Service<Running<Name>, Service<State>>
-  /** Runs the projection, for every tenant that is asked for. */
+  /** Runs the projection for every requested tenant. */
   readonly layer: Layer.Layer<Running<Name>, never, EventStorage.EventStorage>
   /** Runs the projection, with settings. */
   layerWith<R = never>(
@@ -150,10 +149,10 @@ const defaultTimeout = "5 seconds"
  *
  * **Gotchas**
  *
- * Throws on a handler for a tag that no event of the aggregates has.
+ * Throws if a handler has no event.
  *
- * Two projections of the same name and version are the same service: give each a name of its own. A fold that changes a
- * state in place shows the change to those who got the state before.
+ * Two projections of the same name and version are the same service: give each its own name. A fold that changes a state in
+ * place also changes the states that were returned before.
  *
  * **Example**
  *
@@ -171,7 +170,7 @@ export const make = <
   const Name extends string,
   State,
   const As extends ReadonlyArray<Aggregate.Any>,
-  // A parameter of its own, and an argument of its own: so the literals in the returned states are inferred as such.
+  // As a type parameter and a separate argument, so that literals in the returned states are inferred as literals.
   Fold extends Handlers<As, State> | Apply<As, State>
 >(
   name: Name,
@@ -287,7 +286,7 @@ export const make = <
   }
 }
 
-/** A fold, and of which events. */
+/** A fold with its event types. */
 interface Folding<As extends ReadonlyArray<Aggregate.Any>, State> {
   readonly apply: (state: State, envelope: EnvelopeOf<As[number]>) => State
   readonly eventTypes: ReadonlyArray<string> | undefined

@@ -1,6 +1,5 @@
 /**
- * Inline projections: read models that change in the append's own transaction, so that whoever reads after an append
- * finds it in them.
+ * Inline projections: read models that change in the transaction of the append, so that every later read contains the append.
  */
 import { Cause, Context, Effect, Layer, Option, Predicate, Result, Stream } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
@@ -27,13 +26,13 @@ import * as PgTenant from "../pg/PgTenant.ts"
 
 /** Settings of {@link layer}. */
 export interface Options<Ps extends ReadonlyArray<Projection.Any>> {
-  /** They run in this order for each event. Those of kind `"tenant"` only. */
+  /** Projections of kind `"tenant"`, run in this order for each event. */
   readonly projections: Ps
   /** Settings of the event store. */
   readonly store?: EventStore.Options | undefined
 }
 
-/** A handler fails for good; or the database did, which may pass. */
+/** A handler failed for good, or the database failed, perhaps transiently. */
 const failureOf = (
   projection: Projection.Any,
   { tenantId, aggregateType, aggregateId, eventType }: Event.Envelope<Event.Tagged>,
@@ -61,14 +60,14 @@ const failureOf = (
   })
 }
 
-/** Events for one stream, whatever their aggregate. */
+/** Events for one stream of any aggregate. */
 interface AnyStream {
   readonly aggregate: Aggregate.Any
   readonly id: unknown
   readonly events: ReadonlyArray<Event.Appendable<Event.Tagged>>
 }
 
-/** Runs the handler of an event, in the event's name. */
+/** Runs the handler of an event in the event's context. */
 const handle = <E, R>(
   projection: Projection.Projection<E, R>,
   envelope: Event.Envelope<Event.Tagged>
@@ -85,7 +84,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const store = yield* EventStore.EventStore
-    // Handlers get the services that are there when the store is built, the tenant excepted.
+    // Handlers get the services that exist when the store is built, except the tenant.
     const services = yield* Effect.context<Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>>()
     const names = new Set<string>()
     for (const { name, kind } of projections) {
@@ -127,8 +126,8 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
       ).pipe(Effect.provideContext(services as Context.Context<unknown>))
 
     /**
-     * Appends and handles what was appended in one transaction. `append` is run again after a passing failure of the
-     * database, and must append the same events then.
+     * Appends events and handles them in one transaction. `append` runs again after a transient failure of the database, and
+     * must append the same events then.
      */
     const inTransaction = <A, E, R>(
       append: Effect.Effect<A, E, R>,
@@ -140,7 +139,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
           PgTenant.transaction,
           Effect.provideService(SqlClient.SqlClient, sql)
         )
-        // Within a transaction of the application, it is for the application to run all of that again.
+        // Inside a transaction of the application, the application must run all of it again.
         if (Option.isSome(yield* PgTenant.openTransaction(sql))) return yield* transaction
         let unknown: OutcomeUnknown | undefined
         const attempt = Effect.tapError(transaction, (error) => {
@@ -148,19 +147,19 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
           return Effect.void
         })
         return yield* Effect.retry(attempt, {
-          // A commit without an answer: the events have their ids, and are found if they are stored.
+          // A commit without an answer: the events are found by their ids if they are stored.
           while: (error) =>
             error instanceof OutcomeUnknown || (error instanceof StorageUnavailable && error.retryable),
           schedule: PgTenant.retryTransient
         }).pipe(
-          // A later attempt that was refused says nothing of an earlier one.
+          // The refusal of a later attempt says nothing about an earlier one.
           Effect.mapError((error) =>
             unknown !== undefined && error instanceof StorageUnavailable ? unknown : error
           )
         )
       })
 
-    /** Gives the events their ids before the first attempt, so that a later one replays what the first one wrote. */
+    /** Gives the events their ids before the first attempt, so that a later attempt finds the events of an earlier one. */
     const withIds = <S extends AnyStream, A, E, R>(
       streams: ReadonlyArray<S>,
       append: (named: ReadonlyArray<S>) => Effect.Effect<A, E, R>
@@ -182,7 +181,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
         return yield* deriveIds(derivedIds, streams, streamOf, append)
       })
 
-    /** As a chunk of an import: its events have ids. */
+    /** Appends a chunk of an import, whose events have ids. */
     const appendChunk: ImportThrough["appendAll"] = (streams) => {
       const append = store.appendAll(streams)
       return streams.some(concerns)
@@ -230,8 +229,8 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
  *
  * **When to use**
  *
- * Use it where a failing projection is an answer to the caller, such as a name that is taken. Elsewhere it is a defect, so
- * that programs without inline projections have no such error.
+ * Use it where a failing projection is an answer to the caller, such as a name that is taken. Elsewhere it is a defect, so that
+ * programs without inline projections need not handle it.
  */
 export const failures = <A, E, R>(
   effect: Effect.Effect<A, E, R>
@@ -241,28 +240,27 @@ export const failures = <A, E, R>(
   )
 
 /**
- * The event store with projections that run inline: `append` and `appendAll` write the events, run the handlers of the
- * projections concerned, and commit all of it together.
+ * The event store with inline projections: `append` and `appendAll` write the events, run the handlers for them, and commit
+ * everything together.
  *
  * **When to use**
  *
- * Use it for read models that must not lag, such as the uniqueness of a name. It makes every append that is concerned as
- * slow as its handlers, and the tenant's other appends wait for it; where a read model may lag a moment, leave the
- * projection to the `ProjectionRunner`.
+ * Use it for read models that must not lag, such as one for unique names. It makes every append with a handler as slow as the
+ * handler, and the tenant's other appends wait. If a read model may lag a moment, run the projection with `ProjectionRunner`.
  *
  * **Details**
  *
- * Handlers run with `SqlClient` under row-level security of the tenant, in the order of the events. If one fails, nothing
- * was written and the append dies with `InlineProjectionFailed`; {@link failures} makes it an error. A conflict is a `VersionConflict` as ever; events that
- * had been appended before are not handled again. A passing failure of the database is tried again, a bounded number of
- * times. Within a `PgTenant.transaction` of the application, everything joins that transaction.
+ * Handlers run with `SqlClient` under the tenant's row-level security, in the order of the events. If one fails, nothing is
+ * written and the append dies with `InlineProjectionFailed`; {@link failures} makes it an error. Conflicts are as without
+ * projections; events that had been appended before are not handled again. Transient failures of the database are retried a
+ * bounded number of times. Inside a `PgTenant.transaction` of the application, everything joins that transaction.
  *
- * The layer takes the place of `EventStore.layer`; `EventStorage` must be on the same database client.
+ * The layer replaces `EventStore.layer`; `EventStorage` must use the same database client.
  *
  * **Gotchas**
  *
- * There is no checkpoint: a projection sees what is appended through this layer from now on. {@link rebuild} fills its
- * tables from the log. Do not give it to a runner as well.
+ * There is no checkpoint: a projection sees only events that are appended through this layer. {@link rebuild} fills its tables from
+ * the log. Do not also give the projection to a runner.
  */
 export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
   options: Options<Ps>
@@ -280,8 +278,7 @@ export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
   )
 
 /**
- * Fills the tables of an inline projection from the current tenant's log: empties its `tables`, and handles all events
- * again.
+ * Fills the tables of an inline projection from the current tenant's log: empties its `tables` and handles all events again.
  *
  * **When to use**
  *
@@ -289,7 +286,7 @@ export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
  *
  * **Details**
  *
- * All of it is one transaction: readers see the rows of before until it is done, and the tenant's appends wait for it.
+ * It is one transaction: readers see the former rows until it commits, and the tenant's appends wait for it.
  */
 export const rebuild = <E, R>(
   projection: Projection.Projection<E, R>
@@ -302,7 +299,7 @@ export const rebuild = <E, R>(
     const sql = yield* SqlClient.SqlClient
     const store = yield* EventStore.EventStore
     const tenantId = yield* CurrentTenant
-    // What an append does first: the log stands still from here on.
+    // Takes the lock of an append, so that the log does not grow from here on.
     yield* sql`select 1 from eventsourcing.tenants where tenant_id = ${tenantId}::uuid for no key update`
     for (const table of projection.tables)
       yield* sql`delete from ${sql(table)} where tenant_id = ${tenantId}::uuid`

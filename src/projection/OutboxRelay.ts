@@ -1,6 +1,6 @@
 /**
- * The outbox relay: publishes the events of every tenant. The log itself is the outbox, so nothing is written twice, and
- * nothing is published that was not committed.
+ * The outbox relay: publishes the events of every tenant. The log itself is the outbox, so nothing is written twice, and only
+ * committed events are published.
  */
 import { Context, DateTime, Duration, Effect, Layer, Result, Schedule, Schema } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -18,26 +18,26 @@ import type { TenantId } from "../domain/Tenant.ts"
 
 /** An event, ready to be sent. */
 export interface Message {
-  /** The event's id, or one that follows from it. A message may come twice: whoever receives it drops what it has seen of that tenant. */
+  /** The event's id, or one derived from it. A message may arrive twice, so receivers must drop ids that they have seen of that tenant. */
   readonly id: Event.EventId
   readonly tenantId: TenantId
-  /** Tenant and stream, as JSON: messages of one key are in order, and must stay so (the key of a partition). */
+  /** Tenant and stream as JSON. Messages of one key are in order and must stay so: use it as the key of a partition. */
   readonly key: string
   readonly eventType: string
   /**
-   * `message-id`, `tenant-id`, `event-type`, `correlation-id` and, if there is one, `causation-id`. What is not visible
-   * ASCII in them is percent-encoded, and so is `%`.
+   * `message-id`, `tenant-id`, `event-type`, `correlation-id` and, if there is one, `causation-id`. All characters but visible
+   * ASCII are percent-encoded, and so is `%`.
    */
   readonly headers: Readonly<Record<string, string>>
-  /** The event's envelope as JSON text: all of its members, times in ISO 8601. */
+  /** The event's whole envelope as JSON text, with times in ISO 8601. */
   readonly body: string
 }
 
-/** Raised by a publisher that could not get rid of a message. The relay tries again, by its schedule. */
+/** Raised by a publisher that could not deliver a message. The relay tries again on its schedule. */
 export class PublishFailed extends Schema.TaggedError<PublishFailed>()("PublishFailed", {
-  /** Why, without anything of the message's body: it is kept with the progress of the relay. */
+  /** The reason, without parts of the message's body, because it is stored with the progress of the relay. */
   reason: Schema.String,
-  /** Which message of several was refused; those before it were taken. If it is not known, leave it out. */
+  /** The index of the refused message among several; earlier ones were accepted. Omit it if it is unknown. */
   messageId: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
@@ -50,52 +50,52 @@ export class PublishFailed extends Schema.TaggedError<PublishFailed>()("PublishF
  *
  * **Details**
  *
- * An effect succeeds when the messages are safe where they go to: they are not offered again then. Of one tenant, the
- * next messages come only after that.
+ * Succeed only when the receiver has stored the messages: they are not offered again. The next messages of the tenant follow only
+ * after that.
  */
 export class Publisher extends Context.Service<
   Publisher,
   {
     readonly publish: (message: Message) => Effect.Effect<void, PublishFailed>
-    /** Publishes messages of one tenant, in this order. Without it they are published one by one. */
+    /** Publishes messages of one tenant in this order. Without it they are published one by one. */
     readonly publishAll?: (messages: ReadonlyArray<Message>) => Effect.Effect<void, PublishFailed>
   }
 >()("effect-eventsourcing/Publisher") {}
 
-/** What is published, and how. */
+/** Options of a relay. */
 export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
-  /** Whose events are published. */
+  /** The aggregates whose events are published. */
   readonly aggregates: As
-  /** Which of their events. Default: all. */
+  /** Event types to publish. Default: all. */
   readonly eventTypes?: ReadonlyArray<Aggregate.EventOf<As[number]>["_tag"]> | undefined
-  /** Where a relay that is new to the database begins. Default: `"now"`. See {@link Reaction.Options}. */
+  /** The start of a relay that is new to the database. Default: `"now"`. See {@link Reaction.Options}. */
   readonly startAt?: Projection.StartAt | undefined
-  /** When messages are tried again that were not published. Default: {@link defaultRetry}. */
+  /** Schedule of retries of a failed message. Default: {@link defaultRetry}. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
-  /** What to do when the schedule has come to its end. Default: `"park"`. */
+  /** The action after the last retry. Default: `"park"`. */
   readonly onFailure?: Projection.OnFailure | undefined
-  /** Messages of one tenant that are published at once, between two checkpoints. Default: 100. */
+  /** Number of messages of one tenant that are published between two checkpoints. Default: 100. */
   readonly batchSize?: number | undefined
-  /** How long publishing a message, or `publishAll`, may take before it counts as failed. Default: 10 seconds. */
+  /** Timeout of publishing a message, or of `publishAll`. Default: 10 seconds. */
   readonly timeout?: Duration.Input | undefined
 }
 
 /**
- * After 0.1, 0.2, 0.4 … seconds, jittered and at most half a minute apart, without end: a broker that is down is no
- * reason to stop.
+ * After 0.1, 0.2, 0.4 … seconds, jittered and at most half a minute apart, endlessly, because a broker that is down is no reason
+ * to stop.
  */
 export const defaultRetry: Schedule.Schedule<unknown> = Schedule.min([
   Schedule.exponential("100 millis"),
   Schedule.spaced("30 seconds")
 ]).pipe(Schedule.jittered)
 
-/** What a header can carry everywhere: visible ASCII. */
+/** Characters that every header can carry: visible ASCII. */
 const headerValue = (text: string): string =>
   text.replaceAll(/[^\x21-\x24\x26-\x7e]/gu, (character) =>
     character === "%" ? "%25" : encodeURIComponent(character)
   )
 
-/** The parts of an event that is read as several are messages of their own, and the same ones each time. */
+/** The message id of a part of a split event, the same each time. */
 const messageId = ({ eventId, part }: Event.Envelope<unknown>): Event.EventId =>
   part === undefined ? eventId : partId(eventId, part)
 
@@ -138,27 +138,25 @@ const messageOf = (
 }
 
 /**
- * A relay as a projection, to be run by a `ProjectionRunner` together with others. {@link layer} gives it workers of its
- * own.
+ * A relay as a projection, for a `ProjectionRunner` with others. {@link layer} gives it workers of its own.
  *
  * **Details**
  *
- * The messages of a tenant are published in the order of its log, so those of a stream are in order; tenants do not wait
- * for each other. At least once: what was published when a worker died, or before the message that failed, is published
- * again. A message that cannot be published holds up its tenant until it can, unless `retry` ends and `onFailure` is
+ * The messages of a tenant are published in the order of its log, so those of a stream are in order; tenants do not wait for each
+ * other. Delivery is at least once: messages that were published before a worker died, or before a failed message, may be
+ * published again. A message that cannot be published holds up its tenant, unless `retry` ends and `onFailure` is
  * `"deadLetter"`.
  *
- * The payload in a message is what the event's schema makes of it now, and `schemaVersion` the version of that. Each part
- * of an event that is read as several is a message; the ids of the second and later ones follow from the event's id.
+ * A message carries the payload as the event's present schema encodes it, with the version of that schema. Each part of a split event
+ * is a message; the ids of the second and later parts are derived from the event's id.
  *
  * **Gotchas**
  *
- * On PostgreSQL a worker keeps its transaction, and with it one connection, while it publishes: the row lock in there is
- * what makes sure that no other worker publishes the same tenant's messages at the same time, and it is free at once when
- * the process dies, which no lease is. Appends do not wait for it. But connections are as many as `concurrency`, and
- * vacuum waits for the oldest transaction: keep `batchSize` times the time of a message, or the time of a `publishAll`,
- * in the seconds; `timeout` sees to it. On the embedded database there is one connection: everything else waits while
- * something is published, so publish to what is quick there, such as a queue in the process.
+ * On PostgreSQL a worker holds a transaction, and so a connection, while it publishes. Its row lock keeps other workers from
+ * publishing the same tenant's messages at the same time, and unlike a lease is released at once when the process dies. Appends
+ * do not wait for it. But the relay uses `concurrency` connections, and vacuum waits for the oldest transaction: keep the time for
+ * `batchSize` messages, or for one `publishAll`, within seconds; `timeout` enforces it. The embedded database has one
+ * connection, so everything waits while the relay publishes: publish to a fast target there, such as a queue in the process.
  */
 export const make = <const As extends ReadonlyArray<Aggregate.Any>>(
   name: string,
@@ -225,13 +223,13 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>>(
 
 const inWords = (duration: Duration.Input): string => Duration.format(Duration.fromInputUnsafe(duration))
 
-/** Settings of {@link layer}: of the relay and of its workers. */
+/** Settings of {@link layer}, for the relay and its workers. */
 export interface LayerOptions<As extends ReadonlyArray<Aggregate.Any>>
   extends Options<As>, Omit<ProjectionRunner.Options<[]>, "projections"> {}
 
 /**
- * Runs a relay with workers of its own while the layer's scope is open, so that a slow broker does not hold up the
- * projections. See {@link make}.
+ * Runs a relay with workers of its own while the layer's scope is open, so that a slow broker does not delay the projections. See
+ * {@link make}.
  */
 export const layer = <const As extends ReadonlyArray<Aggregate.Any>>(
   name: string,

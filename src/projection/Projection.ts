@@ -1,5 +1,5 @@
 /**
- * Projections: what is read from a tenant's events. A value with a name, a version, and handlers per event type.
+ * Projections: read models of a tenant's events. A value with a name, a version, and handlers per event type.
  */
 import { type Effect, Schedule } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
@@ -12,16 +12,16 @@ import type { StartAt } from "../driver/ProjectionStorage.ts"
 
 export type { StartAt } from "../driver/ProjectionStorage.ts"
 
-/** What to do with an event when its handler has failed as often as the schedule allows. */
+/** The action after the last retry of a failed event. */
 export type OnFailure =
-  /** Stop this projection for this tenant, until somebody resumes it. Nothing is skipped. */
+  /** Stop this projection for this tenant until it is resumed. Nothing is skipped. */
   | "park"
-  /** Put the event aside as a dead letter, and go on behind it. */
+  /** Put the event aside as a dead letter and continue behind it. */
   | "deadLetter"
 
 /**
- * Any effect. Said like this because `Effect<unknown, unknown, unknown>`, as what a handler is expected to return, would
- * be taken for what a generic call in it requires.
+ * Any effect. `Effect<unknown, unknown, unknown>` as the expected result of a handler would be inferred as the requirements of a
+ * generic call in it.
  */
 export type AnyEffect = { readonly [Id in Effect.TypeId]: unknown }
 
@@ -33,7 +33,7 @@ export type Handlers<As extends ReadonlyArray<Aggregate.Any>> = {
   ) => AnyEffect
 }
 
-/** The envelopes among some whose payload has a tag. */
+/** The envelopes, among the given ones, whose payload has a tag. */
 export type EnvelopeWith<Envelope, Tag extends string> =
   Envelope extends Event.Envelope<infer Payload, infer Type>
     ? [Extract<Payload, { readonly _tag: Tag }>] extends [never]
@@ -41,26 +41,26 @@ export type EnvelopeWith<Envelope, Tag extends string> =
       : Event.Envelope<Extract<Payload, { readonly _tag: Tag }>, Type>
     : never
 
-/** What all projections have. */
+/** Options of all projections. */
 export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
   /**
-   * Default: 1. A new version starts at the beginning of every log, beside the old one, and fills tables of its own: give
-   * it others, let readers follow, then `ProjectionManager.retire` the old version. To fill the same tables anew, keep the
-   * version and rebuild.
+   * The version. A new one starts at the beginning of every log, beside the old one, and fills other tables: name them, switch
+   * the readers, then `ProjectionManager.retire` the old version. To fill the same tables anew, keep the version and rebuild.
+   * Default: 1.
    */
   readonly version?: number | undefined
-  /** Whose events are read. */
+  /** The aggregates whose events are handled. */
   readonly aggregates: As
   /**
-   * The tables that it alone fills, registered with `eventsourcing.register_read_model`: so that it can be rebuilt beside
-   * the live read model, and that no other version or projection fills them as well. Handlers name them without a schema.
+   * The tables that only this projection fills, registered with `eventsourcing.register_read_model`. They allow a rebuild beside
+   * the live read model, and no other version or projection may fill them. Handlers name them without a schema.
    */
   readonly tables?: ReadonlyArray<string> | undefined
-  /** When a failed event is tried again. Default: {@link defaultRetry}. */
+  /** Schedule of retries of a failed event. Default: {@link defaultRetry}. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /** Default: `"park"`. */
   readonly onFailure?: OnFailure | undefined
-  /** Events of one tenant that are handled in one transaction at most. Default: 100. */
+  /** Maximum number of events of one tenant per transaction. Default: 100. */
   readonly batchSize?: number | undefined
 }
 
@@ -69,17 +69,17 @@ export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
  *
  * **Details**
  *
- * On PostgreSQL, handlers run with `SqlClient` in a transaction that is bound to the event's tenant and that moves the
- * checkpoint as well: the effect of an event on the database is there exactly once. In the event's order, one tenant at
- * a time; other effects than SQL happen at least once.
+ * On PostgreSQL, handlers run with `SqlClient` in a transaction that is bound to the event's tenant and also moves the checkpoint,
+ * so each event changes the database exactly once. Events are handled in order, one tenant at a time. Effects other than SQL
+ * happen at least once.
  */
 export interface Projection<out E, out R> {
   /** Unique in the application, 1 to 255 characters. */
   readonly name: string
   readonly version: number
   /**
-   * A `"reaction"` works on a tenant as `"tenant"` does, but for effects and not for a read model: it cannot be rebuilt,
-   * and its handlers never run for a rebuild.
+   * A `"reaction"` works on one tenant like `"tenant"`, but for effects instead of a read model: it cannot be rebuilt, and its
+   * handlers never run for a rebuild.
    */
   readonly kind: "tenant" | "acrossTenants" | "reaction"
   readonly startAt: StartAt
@@ -93,13 +93,13 @@ export interface Projection<out E, out R> {
   /** Runs the handler of an event. */
   handle(envelope: Event.Envelope<Event.Tagged>): Effect.Effect<unknown, E, R>
   /**
-   * Handles the events of a batch at once, instead of `handle` one by one. At least one event, all of one tenant. It may
-   * fail with {@link FailedAt}; after any other failure the first event is tried alone, and then those behind it.
+   * Handles the events of a batch at once, instead of `handle` one by one: at least one event, all of one tenant. It may fail with
+   * {@link FailedAt}; after any other failure the first event is tried alone, and then those behind it.
    */
   handleAll?(envelopes: ReadonlyArray<Event.Envelope<Event.Tagged>>): Effect.Effect<unknown, E, R>
 }
 
-/** Says at which of its events {@link Projection.handleAll} failed, if that is known. */
+/** The failure of {@link Projection.handleAll} at a known event. */
 export class FailedAt<out E> {
   readonly position: number
   readonly error: E
@@ -121,9 +121,9 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("10
   Schedule.upTo({ times: 5 })
 )
 
-/** What a handler fails with. */
+/** The errors of a handler. */
 export type ErrorOf<H> = H extends (...args: never) => Effect.Effect<unknown, infer E, infer _R> ? E : never
-/** What a handler requires. */
+/** The requirements of a handler. */
 export type RequirementsOf<H> = H extends (...args: never) => Effect.Effect<unknown, infer _E, infer R>
   ? R
   : never
@@ -167,8 +167,7 @@ const build = <E, R>(
 }
 
 /**
- * A projection of each tenant's events into what belongs to that tenant. Throws on a handler for a tag that no event of
- * its aggregates has.
+ * A projection of each tenant's events into a read model of that tenant. Throws if a handler has no event.
  *
  * **Example**
  *
@@ -187,8 +186,8 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>, H extends Ha
 ): Projection<ErrorOf<H[keyof H]>, RequirementsOf<H[keyof H]>> => build("tenant", name, options, handlers)
 
 /**
- * A projection of all tenants' events into what belongs to no tenant, such as totals. It works as the role
- * `eventsourcing_all_tenants` and needs `AllTenants`; the order of events is kept within each tenant.
+ * A projection of all tenants' events into a common read model, such as totals. It works as the role `eventsourcing_all_tenants`
+ * and needs `AllTenants`. Events are in order within each tenant.
  */
 export const makeAcrossTenants = <const As extends ReadonlyArray<Aggregate.Any>, H extends Handlers<As>>(
   name: string,
@@ -197,12 +196,12 @@ export const makeAcrossTenants = <const As extends ReadonlyArray<Aggregate.Any>,
 ): Projection<ErrorOf<H[keyof H]>, RequirementsOf<H[keyof H]> | AllTenants> =>
   build("acrossTenants", name, options, handlers)
 
-/** What {@link makeBatched} needs besides what all projections have. */
+/** Options of {@link makeBatched}. */
 export interface BatchOptions<
   As extends ReadonlyArray<Aggregate.Any>,
   Tag extends string
 > extends Options<As> {
-  /** Which events it handles. Default: all of its aggregates. */
+  /** Event types to handle. Default: all of its aggregates. */
   readonly eventTypes?: ReadonlyArray<Tag> | undefined
 }
 
@@ -212,9 +211,9 @@ export interface BatchOptions<
  *
  * **Details**
  *
- * The handler gets at least one event and at most `batchSize`, all of one tenant and in the order of its log, and runs
- * in the tenant's transaction as other handlers do; the event context is that of the first. If it fails, the events are
- * tried again one by one, unless it fails with {@link FailedAt}, which says at which event.
+ * The handler gets at least one event and at most `batchSize`, all of one tenant in the order of its log, and runs in the tenant's
+ * transaction like other handlers, with the event context of the first event. If it fails, the events are tried again one by
+ * one, unless it fails with {@link FailedAt}, which names the event.
  *
  * **Example**
  *

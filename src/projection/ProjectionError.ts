@@ -1,6 +1,5 @@
 /**
- * What can go wrong around projections, one error per thing a caller would do differently. None of them carries a
- * payload.
+ * The errors of projections, one per reaction of a caller. None carries a payload.
  */
 import { Schema } from "effect"
 import type { PositionDiverged } from "../driver/StoreError.ts"
@@ -9,15 +8,15 @@ export { ProjectionRefused } from "../driver/ProjectionStorage.ts"
 
 const projection = { tenantId: Schema.String, projection: Schema.String, version: Schema.Int }
 
-/** How a read model stands to the log of its tenant. */
+/** The state of a read model relative to the log of its tenant. */
 export type ReadModelState =
-  /** It contains all of the log. */
+  /** It contains the whole log. */
   | "live"
-  /** There are events it does not contain yet. */
+  /** It lacks some events. */
   | "catchingUp"
-  /** It does not go on: an event failed, and somebody must resume the projection, or rebuild the read model. */
+  /** It has stopped because an event failed. Resume the projection or rebuild the read model. */
   | "parked"
-  /** It is being rebuilt; what is read meanwhile is the former one, which goes on as well. */
+  /** It is being rebuilt. The former read model is used and updated meanwhile. */
   | "rebuilding"
 
 const ReadModelState: Schema.Codec<ReadModelState> = Schema.Literals([
@@ -27,7 +26,7 @@ const ReadModelState: Schema.Codec<ReadModelState> = Schema.Literals([
   "rebuilding"
 ])
 
-/** Raised when a read model does not contain a position in time. Try again later, or do without. */
+/** Raised when a read model does not contain a position within the timeout. Try again later, or proceed without. */
 export class ProjectionBehind extends Schema.TaggedError<ProjectionBehind>()("ProjectionBehind", {
   ...projection,
   /** The position that was waited for. */
@@ -37,7 +36,7 @@ export class ProjectionBehind extends Schema.TaggedError<ProjectionBehind>()("Pr
   /** The last position of the tenant's log. */
   head: Schema.Int,
   state: ReadModelState,
-  /** What failed last, if anything did. */
+  /** The last failure, if any. */
   error: Schema.NullOr(Schema.String)
 }) {
   override get message(): string {
@@ -47,10 +46,10 @@ export class ProjectionBehind extends Schema.TaggedError<ProjectionBehind>()("Pr
   }
 }
 
-/** `PositionDiverged` for a position that comes with the id of its event: a number alone cannot tell. */
+/** `PositionDiverged` for a position with the id of its event, because a number alone cannot show it. */
 export type DivergedAt<At> = At extends number ? never : PositionDiverged
 
-/** Raised when a read model will not get to a position on its own, because its projection is parked before it. */
+/** Raised when a read model cannot reach a position because its projection is parked before it. */
 export class ProjectionParked extends Schema.TaggedError<ProjectionParked>()("ProjectionParked", {
   ...projection,
   wanted: Schema.Int,
@@ -63,11 +62,11 @@ export class ProjectionParked extends Schema.TaggedError<ProjectionParked>()("Pr
   override get message(): string {
     return `${this.projection} is parked at position ${this.position}, before ${this.wanted} (${
       this.error ?? "no error"
-    }): resume it once the cause is mended`
+    }): resume it after you have removed the cause`
   }
 }
 
-/** Raised when there is no dead letter at a position. The same for one that another tenant has. */
+/** Raised when a position has no dead letter, also for one that only another tenant has. */
 export class DeadLetterNotFound extends Schema.TaggedError<DeadLetterNotFound>()("DeadLetterNotFound", {
   ...projection,
   position: Schema.Int
@@ -86,13 +85,13 @@ export class InvalidReason extends Schema.TaggedError<InvalidReason>()("InvalidR
   }
 }
 
-/** Raised when a dead letter fails again. It and those behind it are still there. */
+/** Raised when a dead letter fails again. It and later ones remain. */
 export class ReplayFailed extends Schema.TaggedError<ReplayFailed>()("ReplayFailed", {
   ...projection,
   /** The position of the event that failed. */
   position: Schema.Int,
   error: Schema.String,
-  /** How many were replayed before it. */
+  /** Number of dead letters that were replayed before it. */
   replayed: Schema.Int
 }) {
   override get message(): string {
@@ -100,7 +99,7 @@ export class ReplayFailed extends Schema.TaggedError<ReplayFailed>()("ReplayFail
   }
 }
 
-/** Raised when a projection has nothing that could be rebuilt beside the live read model. */
+/** Raised when a projection has no read model that could be rebuilt. */
 export class CannotRebuild extends Schema.TaggedError<CannotRebuild>()("CannotRebuild", {
   projection: Schema.String,
   version: Schema.Int,
@@ -111,19 +110,19 @@ export class CannotRebuild extends Schema.TaggedError<CannotRebuild>()("CannotRe
   }
 }
 
-/** Raised when a rebuild does not go on because an event failed in it. The live read model is as it was. */
+/** Raised when a rebuild has stopped because an event failed in it. The live read model is unchanged. */
 export class RebuildParked extends Schema.TaggedError<RebuildParked>()("RebuildParked", {
   ...projection,
-  /** How far the rebuild is. */
+  /** The position of the rebuild. */
   position: Schema.Int,
   failedPosition: Schema.NullOr(Schema.Int),
   error: Schema.NullOr(Schema.String),
-  /** How many tenants are parked; `tenantId` is one of them. */
+  /** Number of parked tenants; `tenantId` is one of them. */
   tenants: Schema.Int
 }) {
   override get message(): string {
     return `the rebuild of ${this.projection} is parked at position ${this.position} (${
       this.error ?? "no error"
-    }), for ${this.tenants} tenants: mend the cause and rebuild again, or resume it`
+    }), for ${this.tenants} tenants: remove the cause, then rebuild again or resume it`
   }
 }

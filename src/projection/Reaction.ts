@@ -1,28 +1,27 @@
 /**
- * Reactions: what is done about a tenant's events, such as sending commands to other aggregates.
+ * Reactions: effects in response to a tenant's events, such as commands to other aggregates.
  */
 import type { Schedule } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import * as EventContext from "../domain/EventContext.ts"
 import * as Projection from "./Projection.ts"
 
-/** What a reaction consists of, besides its name and handlers. */
+/** Options of a reaction. */
 export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
-  /** To whose events it reacts. */
+  /** The aggregates whose events it handles. */
   readonly aggregates: As
   /**
-   * Where a reaction that is new to the database begins: at what is appended from now on, or at the beginning of every
-   * log. Default: `"now"`, as it must not do again today what was due in the past years. It counts when the first runner
-   * makes the reaction known; later it changes nothing.
+   * The start of a reaction that is new to the database: new events only, or the beginning of every log. Default: `"now"`, so that
+   * it does not react today to events of past years. It applies when the first runner registers the reaction, and never later.
    */
   readonly startAt?: Projection.StartAt | undefined
-  /** When a failed event is tried again. Default: {@link Projection.defaultRetry}. */
+  /** Schedule of retries of a failed event. Default: {@link Projection.defaultRetry}. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /** Default: `"park"`. */
   readonly onFailure?: Projection.OnFailure | undefined
   /**
-   * Events of one tenant that are handled in one transaction at most. Default: 1, as a transaction that has appended
-   * makes the other appends of the tenant wait until it ends.
+   * Maximum number of events of one tenant per transaction. Default: 1, because a transaction that has appended makes the tenant's
+   * other appends wait until it ends.
    */
   readonly batchSize?: number | undefined
 }
@@ -33,24 +32,24 @@ export interface Reaction<out E, out R> extends Projection.Projection<E, R> {
 }
 
 /**
- * A reaction to the events of aggregates: handlers that send commands (`Repository.execute`), append, or do something
- * outside of the store.
+ * A reaction to the events of aggregates: handlers that run commands (`Repository.execute`), append, or do something outside of the
+ * store.
  *
  * **Details**
  *
- * Handlers run in the event's tenant, in the order of its log. What they append has the event as its cause and continues
- * its correlation. They run at least once for each event; what they append is there exactly once, because its ids follow
- * from the reaction's name and the event (`EventContext.derivingIds`). On PostgreSQL the appends are also in the
- * transaction that moves the checkpoint: all of what a handler did to the database is there, or nothing. The tenant's
- * other appends wait from a handler's first append to the end of that transaction, so do slow things before it.
+ * Handlers run in the event's tenant, in the order of its log. Their appends have the event as their cause and continue its
+ * correlation. Handlers run at least once per event; their appends are stored exactly once, because the ids are derived from the
+ * reaction's name and the event (`EventContext.derivingIds`). On PostgreSQL the appends are also in the transaction that moves
+ * the checkpoint, so all database changes of a handler commit together. The tenant's other appends wait from a handler's first
+ * append to the end of that transaction, so do slow work before it.
  *
- * A reaction has no version and no tables, and cannot be rebuilt: changed handlers go on where the old ones came to. To
- * start over, give it another name.
+ * A reaction has no version and no tables, and cannot be rebuilt: changed handlers continue where the old ones stopped. To start
+ * over, give it another name.
  *
  * **Gotchas**
  *
- * Nobody but the handler makes other effects idempotent, such as a mail or a request: pass on the event's id. The name is
- * part of all ids: after a change, events that were handled and are handled again count as new.
+ * Other effects, such as a mail or a request, are idempotent only if the handler makes them so: pass on the event's id. The name is
+ * part of all ids: after a change of name, the appends for events that are handled again are new ones.
  *
  * **Example**
  *

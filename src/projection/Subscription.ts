@@ -1,6 +1,6 @@
 /**
- * Subscriptions: a tenant's log as a stream that has no end. It begins with what is there and goes on with what is
- * appended, in order, without a gap and without a repetition where the one passes into the other.
+ * Subscriptions: a tenant's log as an endless stream of the stored events, followed by the new ones, in order, without gaps and
+ * repetitions.
  */
 import { type Duration, Effect, Option, type Schedule, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
@@ -19,63 +19,62 @@ import { recordAccess } from "../store/crossTenant.ts"
 import type { PositionAhead, PositionDiverged, ReadError, Undecodable } from "../driver/StoreError.ts"
 import type { AllTenants, CurrentTenant, TenantId } from "../domain/Tenant.ts"
 
-/** What every subscription may state. */
+/** Options of all subscriptions. */
 export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
-  /** Whose events are given. */
+  /** The aggregates whose events are emitted. */
   readonly aggregates: As
   /** Event types (`_tag`s). Default: all of the aggregates. An empty list selects nothing. */
   readonly eventTypes?: ReadonlyArray<string> | undefined
-  /** Of those, events that match a query. */
+  /** Emit, of those, only events that match a query. */
   readonly query?: EventQuery.Any | undefined
   /**
-   * How often the log is looked at without a hint that it has grown. Default: 1 second. Hints make a subscription fast,
-   * this makes it sure.
+   * Interval at which the log is polled without a hint. Hints make a subscription fast, polling makes it reliable. Default: 1
+   * second.
    */
   readonly pollInterval?: Duration.Input | undefined
   /**
-   * When a storage that fails in a passing way is asked again. The subscription goes on where it was; it fails with
+   * Schedule of retries after a transient failure of the storage. The subscription continues where it was; it fails with
    * `StorageUnavailable` when the schedule ends. Default: {@link defaultRetry}.
    */
   readonly retry?: Schedule.Schedule<unknown> | undefined
-  /** Events that are read, and held in memory, at once. Default: 500. */
+  /** Number of events that are read, and held in memory, at once. Default: 500. */
   readonly pageSize?: number | undefined
 }
 
-/** What a subscription to one tenant's log may state. */
+/** Options of a subscription to one tenant's log. */
 export interface LogOptions<As extends ReadonlyArray<Aggregate.Any>> extends Options<As> {
   /**
-   * Behind which event it begins; `"end"`: with what is appended from the start of the subscription on. Default: 0, the
-   * beginning.
+   * The event behind which it starts; `"end"` for events that are appended after its start. Default: 0, the beginning.
    *
-   * To go on where a former subscription was, keep the position of its last event with the id (an envelope has both). Fails
-   * with `PositionDiverged` if another event, or none, is there by now: the log was restored or lost its end in a failover,
-   * and what was handled is not what the log says. A number alone cannot tell: where its position was used again, the new
-   * events up to it are passed over. `PositionAhead` says that the log has not come so far as a number.
+   * To continue a former subscription, store the position and the id of its last event (an envelope has both). It fails with
+   * `PositionDiverged` if the position has another event by now, or none: the log was restored or lost its end in a failover, and
+   * the handled events are not those of the log. A number alone cannot show that: if its position was used again, the new events
+   * up to it are skipped. `PositionAhead` means that the log ends before the position.
    */
   readonly after?: number | Event.Position | "end" | undefined
 }
 
 /**
- * How far somebody is with the log of each tenant: the last event, or its position alone, which cannot tell that another
- * event is there by now. Tenants not in it: at the beginning.
+ * The last event that was handled in each tenant's log, or its position alone, which cannot show that the log was replaced. Tenants
+ * that are not in it start at the beginning.
  */
 export type Cursor = ReadonlyMap<TenantId, number | Event.Position>
 
-/** What a subscription to all logs may state. */
+/** Options of a subscription to all logs. */
 export interface AllLogsOptions<As extends ReadonlyArray<Aggregate.Any>> extends Options<As> {
   /**
-   * Behind which event of each tenant it begins; `"end"`: with what is appended from the start of the subscription on.
-   * Default: at the beginning of every log.
+   * The event of each tenant behind which it starts; `"end"` for events that are appended after its start. Default: the beginning
+   * of every log.
    */
   readonly after?: Cursor | "end" | undefined
 }
 
-/** 0.1, 0.2, 0.4 … seconds apart, at most 5, jittered, without an end. */
+/** Endless retries, 0.1, 0.2, 0.4 … and at most 5 seconds apart, jittered. */
 export const defaultRetry: Schedule.Schedule<unknown> = Follow.retryForever
 
 const noCursor: Cursor = new Map()
 
-/** How the events of aggregates are found and decoded. */
+/** Finds and decodes the events of aggregates. */
 const selection = <As extends ReadonlyArray<Aggregate.Any>>(options: Options<As>) => {
   const { aggregates, eventTypes, query } = options
   const byType = new Map(aggregates.map((aggregate) => [aggregate.type, aggregate]))
@@ -89,7 +88,7 @@ const selection = <As extends ReadonlyArray<Aggregate.Any>>(options: Options<As>
     retry: options.retry,
     decode: (tenantId: TenantId, rows: ReadonlyArray<EventStorage.EventRow>) => {
       const page = decode.mixedEnvelopes(tenantId, byType, rows, wanted)
-      // An upcaster may have made several events of a stored one, and not all of them match.
+      // An upcaster may turn a stored event into several, not all of which match.
       const events = query === undefined ? page.events : page.events.filter(query.matches)
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
       return { ...page, events } as decode.Decoded<EnvelopeOf<As[number]>, Undecodable>
@@ -97,7 +96,7 @@ const selection = <As extends ReadonlyArray<Aggregate.Any>>(options: Options<As>
   }
 }
 
-/** Steps are taken one at a time, when somebody wants the next events. */
+/** Takes one step at a time, when the consumer wants more events. */
 const stream = <A, State, E>(
   start: State,
   step: (state: State) => Effect.Effect<Follow.Step<A, State>, E>
@@ -107,26 +106,24 @@ const stream = <A, State, E>(
   )
 
 /**
- * The events of the given aggregates in the current tenant's log, from a position on, for as long as somebody listens.
+ * The events of the given aggregates in the current tenant's log, from a position on, as an endless stream.
  *
  * **When to use**
  *
- * Use it for what need not be remembered: feeds, notifications, tests. A read model that must hold every event exactly
- * once is a `Projection`.
+ * Use it where no progress must be stored: feeds, notifications, tests. For a read model that must count every event exactly once,
+ * use a `Projection`.
  *
  * **Details**
  *
- * Events come in the order of the log. A page is read when its first event is wanted: a slow consumer holds one page in
- * memory, and nothing is lost to it. Any number may follow the same log; each costs an index look-up per poll, and per
- * hint. Hints concern all tenants, so a log that is quiet while others are busy is looked at after at most a quarter of
- * the poll interval.
+ * Events are in the order of the log. A page is read when its first event is wanted, so a slow consumer holds one page in memory and
+ * misses nothing. Each subscription costs an index look-up per poll and per hint. Hints concern all tenants: while others are
+ * busy, a quiet log is checked at most a quarter of the poll interval later.
  *
  * **Gotchas**
  *
- * Fails with `Undecodable` at an event that cannot be decoded, after those before it, and with `PositionDiverged` as soon as
- * the event that it has come to is not in the log any more: after a failover that lost acknowledged events, what it gave out
- * is not what the log says. What is handled is known to the consumer alone: to go on after a restart, keep the last event's
- * position and id.
+ * Fails with `Undecodable` at an undecodable event, after emitting those before it, and with `PositionDiverged` as soon as its last
+ * event is no longer in the log: after a failover that lost acknowledged events, the emitted events are not those of the log.
+ * Only the consumer knows the events it has handled: to continue after a restart, store the last event's position and id.
  *
  * **Example**
  *
@@ -158,22 +155,20 @@ export const log = <const As extends ReadonlyArray<Aggregate.Any>>(
   )
 
 /**
- * The events of the given aggregates in the logs of all tenants, for as long as somebody listens. Each run is written to
- * the audit trail.
+ * The events of the given aggregates in the logs of all tenants, as an endless stream. Each run is written to the audit trail.
  *
  * **Details**
  *
- * The events of a tenant come in the order of its log; those of different tenants have no order. Tenants with much to
- * catch up take turns with the others, page by page. To go on after a restart, keep a {@link Cursor}: the position and id
- * of the last event of each tenant that was handled. The reserved untenanted tenant is not among all tenants.
+ * The events of a tenant are in the order of its log; those of different tenants have no common order. Tenants with a backlog take
+ * turns with the others, page by page. To continue after a restart, store a {@link Cursor}: the position and id of the last
+ * handled event of each tenant. The reserved untenanted tenant is not included.
  *
  * **Gotchas**
  *
- * Each look at the logs costs an index look-up per tenant; looks take up at most half of the time. An event that cannot
- * be decoded ends the stream for all tenants, after those before it: the error says where it is, and the stream can be
- * started again with the cursor behind it. So does a log that is not the one any more that the cursor is of
- * (`PositionAhead`, `PositionDiverged`): take that tenant out of the cursor to begin with it anew. It is noticed when the log
- * has another end than before.
+ * Each poll of the logs costs an index look-up per tenant; polls take at most half of the time. An undecodable event ends the stream
+ * for all tenants, after the events before it; the error tells its place, and the stream can be started again with the cursor
+ * behind it. A log that is no longer the one of the cursor ends it too (`PositionAhead`, `PositionDiverged`): remove that tenant
+ * from the cursor to start it anew. This is noticed when the end of the log has changed.
  */
 export const allLogs = <const As extends ReadonlyArray<Aggregate.Any>>(
   options: AllLogsOptions<As>

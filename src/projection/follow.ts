@@ -1,4 +1,4 @@
-/** Following logs: a step at a time, from what is there to what is appended, with no more in memory than a page. */
+/** Follows logs step by step, from stored events to new ones, with at most a page in memory. */
 import { Duration, Effect, Schedule } from "effect"
 import type * as Event from "../domain/Event.ts"
 import type { EventQuery, EventRow, EventStorage, LogHead, Page } from "../driver/EventStorage.ts"
@@ -9,22 +9,22 @@ import type { Wait, Waiting } from "./hints.ts"
 import { broken, type Known, knownOf } from "./keptPosition.ts"
 import { listTenants } from "../store/crossTenant.ts"
 
-/** How logs are followed. */
+/** Options of following logs. */
 export interface Settings {
-  /** Events a page has at most. */
+  /** Maximum number of events per page. */
   readonly pageSize?: number | undefined
-  /** How often is looked without a hint. */
+  /** Interval of polls without a hint. */
   readonly pollInterval?: Duration.Input | undefined
-  /** When a storage that is unavailable for a while is asked again. */
+  /** Schedule of retries after a transient failure of the storage. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
 }
 
-/** An event that cannot be decoded, and its position. */
+/** An undecodable event with its position. */
 interface Undecodable {
   readonly reason: { readonly position: number }
 }
 
-/** What is followed, and how it is read. */
+/** The source of a followed log. */
 export interface Options<A, E extends Undecodable> extends Settings {
   readonly storage: EventStorage["Service"]
   readonly aggregateTypes: ReadonlyArray<string> | undefined
@@ -34,13 +34,13 @@ export interface Options<A, E extends Undecodable> extends Settings {
   readonly wait: Wait
 }
 
-/** What a step has found. */
+/** The result of a step. */
 export interface Step<A, State> {
   readonly events: ReadonlyArray<A>
   readonly state: State
 }
 
-/** 0.1, 0.2, 0.4 … up to 5 seconds apart, jittered, without an end. */
+/** Endless retries, 0.1, 0.2, 0.4 … and at most 5 seconds apart, jittered. */
 export const retryForever: Schedule.Schedule<unknown> = Schedule.min([
   Schedule.exponential("100 millis"),
   Schedule.spaced("5 seconds")
@@ -48,7 +48,7 @@ export const retryForever: Schedule.Schedule<unknown> = Schedule.min([
 
 const defaultPageSize = 500
 
-/** At most as many logs are read at the same time when all tenants are followed. */
+/** Maximum number of logs that are read at the same time when all tenants are followed. */
 const concurrency = 4
 
 const settings = (options: Settings) => {
@@ -56,7 +56,7 @@ const settings = (options: Settings) => {
   if (!Number.isSafeInteger(pageSize) || pageSize < 1)
     throw new RangeError("pageSize must be a positive integer")
   const pollMillis = Duration.toMillis(pollInterval)
-  if (!(pollMillis > 0)) throw new RangeError("pollInterval must be longer than nothing")
+  if (!(pollMillis > 0)) throw new RangeError("pollInterval must be longer than zero")
   return {
     pageSize,
     pollMillis,
@@ -74,23 +74,23 @@ const isPassing = (error: ReadError): error is StorageUnavailable =>
   error._tag === "StorageUnavailable" && error.retryable
 
 /**
- * How long to wait after `fruitless` hints in a row at which nothing was found. They were about other tenants and cost a
- * look each; the more of them there are, the longer the next is put off, up to a quarter of the poll interval.
+ * The delay after a number of consecutive `fruitless` hints. Such hints concern other tenants and cost a poll each; the more there
+ * are, the longer the next poll is delayed, up to a quarter of the poll interval.
  */
 const waiting = (fruitless: number, pollMillis: number): Waiting => ({
   atLeast: fruitless < 2 ? 0 : Math.min(2 ** Math.min(fruitless, 20), pollMillis / 4),
   atMost: pollMillis
 })
 
-/** Where the follower of a log is. */
+/** The state of a follower of one log. */
 export interface Place<E> {
-  /** Everything up to here has been given out. Undefined: at the head of the log, wherever that is. */
+  /** The position up to which everything was emitted. Undefined for the head of the log. */
   readonly known: Known | undefined
-  /** The last event of the log, as far as it is known. */
+  /** The last known event of the log. */
   readonly head: Known
-  /** How often in a row nothing was found at a hint. Undefined: nobody has looked. */
+  /** Number of consecutive fruitless hints. Undefined before the first poll. */
   readonly fruitless: number | undefined
-  /** Why it does not go on. */
+  /** The reason why it has stopped. */
   readonly failure: E | undefined
 }
 
@@ -103,7 +103,7 @@ export const start = <E>(known: Known | undefined): Place<E> => ({
   failure: undefined
 })
 
-/** Up to which event a page has given everything. Its id is of use to who reads on, and nobody does behind a failure. */
+/** The event up to which a page has emitted everything. Its id is needed only to read on, which nobody does after a failure. */
 const endOf = (
   rows: ReadonlyArray<EventRow>,
   complete: boolean,
@@ -114,12 +114,12 @@ const endOf = (
   return complete ? head : (rows.at(-1) ?? head)
 }
 
-/** Why a follower does not go on. */
+/** The reason why a follower has stopped. */
 export type FollowError = ReadError | PositionAhead | PositionDiverged
 
 /**
- * Follows one log. The head is looked up on its own: that is cheap however rare the events are that are followed, and
- * nothing is scanned twice. Each look also tells whether the event is still there up to which everything was given out.
+ * Follows one log. It looks up the head separately, which is cheap however rare the followed events are, and scans nothing twice.
+ * Each look-up also checks that the last emitted event is still in the log.
  */
 export const follow = <A, E extends Undecodable>(tenantId: TenantId, options: Options<A, E>) => {
   const { storage, wait } = options
@@ -162,7 +162,7 @@ export const follow = <A, E extends Undecodable>(tenantId: TenantId, options: Op
   }
 }
 
-/** A known position, with the id of the event that is there now, if none was known. */
+/** A known position, with the id of its present event if none was known. */
 const learned = (known: Known, { eventIdAt }: LogHead): Known => ({
   position: known.position,
   eventId: known.eventId ?? eventIdAt ?? undefined
@@ -188,16 +188,16 @@ const readOn = <A, E extends Undecodable>(
     limit
   })
 
-/** Where the follower of all logs is. */
+/** The state of a follower of all logs. */
 export interface Places<E> {
-  /** Everything up to here has been given out, by tenant. */
+  /** The position up to which everything was emitted, by tenant. */
   readonly positions: Map<TenantId, Known>
-  /** Logs whose end is not where it was, in the order in which they are read; with it once a page of them was read. */
+  /** Logs whose end has changed, in the order in which they are read, with the end once a page was read. */
   readonly changed: ReadonlyArray<{ readonly tenantId: TenantId; readonly head: Known | undefined }>
   readonly fruitless: number | undefined
-  /** Whether what is there when it starts is passed over. */
+  /** True if events that exist at the start are skipped. */
   readonly fromEnd: boolean
-  /** How long it took to look at all heads, in milliseconds. */
+  /** Duration of the last look-up of all heads, in milliseconds. */
   readonly cost: number
   readonly failure: E | undefined
 }
@@ -213,7 +213,7 @@ export const startAll = <E>(after: ReadonlyMap<TenantId, number | Event.Position
   failure: undefined
 })
 
-/** Follows all logs: a page of each that has changed, in turn, so that none waits for the end of another. */
+/** Follows all logs: reads a page of each changed one in turn, so that none waits for the end of another. */
 export const followAll = <A, E extends Undecodable>(accessId: string, options: Options<A, E>) => {
   const { storage, wait } = options
   const { pageSize, pollMillis, patiently } = settings(options)
@@ -222,7 +222,7 @@ export const followAll = <A, E extends Undecodable>(accessId: string, options: O
     Effect.gen(function* () {
       const { fruitless, positions, fromEnd, cost } = places
       const { atLeast, atMost } = waiting(fruitless ?? 0, pollMillis)
-      // Looking at all tenants must not become all that the database does.
+      // Look-ups of all tenants must not take up the whole database.
       const pause = { atLeast: Math.max(atLeast, cost), atMost: Math.max(atMost, cost) }
       const hinted = fruitless !== undefined && (yield* wait(pause))
       const [elapsed, tenants] = yield* Effect.timed(patiently(listTenants(storage, accessId)))
@@ -245,7 +245,7 @@ export const followAll = <A, E extends Undecodable>(accessId: string, options: O
       }
     })
 
-  /** The end of a log that has changed, unless it is another log now. */
+  /** The end of a changed log, unless the log was replaced. */
   const lookAt = (tenantId: TenantId, known: Known): Effect.Effect<Known, FollowError> =>
     Effect.flatMap(
       patiently(storage.head({ tenantId, at: known.position })),
@@ -257,7 +257,7 @@ export const followAll = <A, E extends Undecodable>(accessId: string, options: O
       }
     )
 
-  /** The next page of a log that has changed. Its end stays where it was found: others have their turn. */
+  /** The next page of a changed log. Its end stays as it was found, so that others have their turn. */
   const read = Effect.fnUntraced(function* (
     positions: Places<E>["positions"],
     { head: found, tenantId }: Places<E>["changed"][number]

@@ -1,24 +1,24 @@
-/** Waiting until it is worth looking again: hints say so early, and without any of them time does. */
+/** Waits until the next poll is due: after a hint, or after the poll interval. */
 import { Duration, Effect, Option, Queue, type Scope, Stream } from "effect"
 
-/** How long to wait. */
+/** Limits of a wait. */
 export interface Waiting {
-  /** Milliseconds that are waited in any case: hints concern all tenants, so most of them are about others. */
+  /** Minimum wait in milliseconds, because hints concern all tenants and most are about others. */
   readonly atLeast: number
-  /** Milliseconds after which it is worth looking without a hint. */
+  /** Maximum wait in milliseconds, without a hint. */
   readonly atMost: number
 }
 
-/** Waits. Returns whether a hint ended it. */
+/** Waits. Returns true if a hint ended it. */
 export type Wait = (waiting: Waiting) => Effect.Effect<boolean>
 
-/** Listens while the scope is open. A hint that comes while nobody waits ends the next waiting. */
+/** Listens while the scope is open. A hint that arrives while nobody waits ends the next wait. */
 export const listen = (changes: Stream.Stream<void>): Effect.Effect<Wait, never, Scope.Scope> =>
   Effect.gen(function* () {
     const hinted = yield* Queue.sliding<void>(1)
     yield* changes.pipe(
       Stream.runForEach(() => Queue.offer(hinted, undefined)),
-      // Listening has begun when this returns: what is looked at from then on is hinted at.
+      // Listening has started when this returns, so later events are announced.
       Effect.forkScoped({ startImmediately: true })
     )
     return ({ atLeast, atMost }) => {

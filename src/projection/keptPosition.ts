@@ -1,4 +1,4 @@
-/** Positions that were kept outside of the store: is the event there still the one that was seen? */
+/** Checks positions that were stored outside of the store: they must still have the same event. */
 import { Effect } from "effect"
 import type * as Event from "../domain/Event.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -6,14 +6,14 @@ import type { EventStorage, LogHead } from "../driver/EventStorage.ts"
 import type { DivergedAt } from "./ProjectionError.ts"
 import { PositionAhead, PositionDiverged, type ReadError } from "../driver/StoreError.ts"
 
-/** A position up to which a log is known, and the id of the event there, if that is known. */
+/** A position up to which a log is known, with the id of its event if known. */
 export interface Known {
   readonly position: number
-  /** Undefined: not known, so that another event there is not noticed. */
+  /** Undefined if unknown; another event there is then not noticed. */
   readonly eventId: string | undefined
 }
 
-/** A position as one that is known. What is before the log's beginning is its beginning. */
+/** A given position as a known one. A number below 0 counts as 0. */
 export const knownOf = (position: number | Event.Position): Known => {
   const known =
     typeof position === "number"
@@ -23,7 +23,7 @@ export const knownOf = (position: number | Event.Position): Known => {
   return known
 }
 
-/** The reason for which a log cannot be read on from a position, if there is one; `head` was asked `at` that position. */
+/** The reason why a log cannot be read on from a position; undefined if it can. `head` was looked up `at` that position. */
 export const broken = (
   tenantId: TenantId,
   { position, eventId }: Known,
@@ -34,7 +34,7 @@ export const broken = (
   return position > head.position ? new PositionAhead({ tenantId, position, head: head.position }) : undefined
 }
 
-/** The number of a position, once the event that was kept with it is found there. */
+/** The number of a position, after checking that its event is still there. */
 export const confirm = <At extends number | Event.Position>(
   storage: EventStorage["Service"],
   tenantId: TenantId,

@@ -1,14 +1,14 @@
-/** What the workers of projections read before they need it. */
+/** Pages that the workers of projections read ahead. */
 import { Effect, Exit, Fiber } from "effect"
 import type { EventRow, Page } from "../driver/EventStorage.ts"
 import type { Any } from "./Projection.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
-/** Events as they are stored. */
+/** Stored events. */
 export type Rows = Page<EventRow>
 
-/** The events behind a position, up to another one, that a projection handles. */
+/** The events of a projection behind a position, up to another one. */
 export interface Batch {
   readonly projection: Any
   readonly tenantId: TenantId
@@ -17,20 +17,20 @@ export interface Batch {
 }
 
 /**
- * What a worker that catches up reads while it handles what it has. It never waits for it: the connection that this may
- * wait for can be its own, or that of another worker that waits as well.
+ * The page that a worker reads ahead while it handles the current one. The worker never waits for it, because the read may wait for
+ * the worker's own connection, or for that of another waiting worker.
  */
 export class ReadAhead {
   readonly #read: (batch: Batch) => Fiber.Fiber<Rows, ReadError>
   #reading: { readonly batch: Batch; readonly fiber: Fiber.Fiber<Rows, ReadError> } | undefined
-  /** What was handled last: who handles two batches in a row of the same log may well handle a third one. */
+  /** The last handled log: after two consecutive batches of the same log, a third one is likely. */
   #last: Batch | undefined
 
   constructor(read: (batch: Batch) => Fiber.Fiber<Rows, ReadError>) {
     this.#read = read
   }
 
-  /** The batch, if it is there. */
+  /** The batch, if it is available. */
   take(batch: Batch): Rows | undefined {
     const reading = this.#reading
     this.#reading = undefined
@@ -45,18 +45,18 @@ export class ReadAhead {
     )
       return undefined
     const { rows, complete } = exit.value
-    // Since then the log may have grown.
+    // The log may have new events since then.
     return rows.length === 0 ? undefined : { rows, complete: complete && reading.batch.upTo === batch.upTo }
   }
 
-  /** Begins to read a batch, if it is likely to be wanted. */
+  /** Starts to read a batch if it is likely to be wanted. */
   start(batch: Batch): void {
     const inARow = this.#last !== undefined && isSame(this.#last, batch)
     this.#last = batch
     if (inARow) this.#reading = { batch, fiber: this.#read(batch) }
   }
 
-  /** Lets go of what it has: there is nothing to do. */
+  /** Discards its page, because there is no work. */
   drop(): void {
     this.#reading?.fiber.interruptUnsafe()
     this.#reading = undefined

@@ -1,27 +1,27 @@
-/** Rebuilds: starting them and watching them. The work is done by the runners, and all that is known is in storage. */
+/** Starts and watches rebuilds. The runners do the work, and all state is in storage. */
 import { Duration, Effect, Option, Stream } from "effect"
 import { CannotRebuild, RebuildParked } from "./ProjectionError.ts"
 import type { Progress, ProjectionKey, ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
-/** How far rebuilds are. */
+/** The progress of rebuilds. */
 export interface RebuildProgress {
-  /** Positions that are in what is being rebuilt. */
+  /** Number of positions that the rebuilds contain. */
   readonly done: number
-  /** Positions there are. It grows with the logs. */
+  /** Number of all positions. It grows with the logs. */
   readonly total: number
-  /** Tenants whose read model has not been switched yet. */
+  /** Number of tenants whose read model has not been swapped yet. */
   readonly tenants: number
 }
 
-/** Tenants that are looked at or started at the same time. */
+/** Number of tenants that are polled or started at the same time. */
 const concurrency = 8
 
 const rebuildOf = (progress: ReadonlyArray<Progress>): Progress | undefined =>
   progress.find(({ rebuild }) => rebuild)
 
-/** Starts rebuilds. One that is under way is left to go on, unless it is parked or is to start over. */
+/** Starts rebuilds. One in progress continues, unless it is parked or must start over. */
 export const start = (
   storage: ProjectionStorage["Service"],
   key: ProjectionKey & { readonly tables: ReadonlyArray<string> },
@@ -42,19 +42,19 @@ export const start = (
   )
 
 interface Watch {
-  /** How far each was when it was last looked at. */
+  /** The progress of each at the last poll. */
   readonly pending: ReadonlyMap<TenantId, Progress | undefined>
-  /** Positions of the tenants that are finished. */
+  /** Number of positions of the finished tenants. */
   readonly finished: number
   readonly last: RebuildProgress | undefined
-  /** Milliseconds until the next look. */
+  /** Milliseconds until the next poll. */
   readonly delay: number
 }
 
 const shortest = 50
 const longest = 1000
 
-/** The progress of rebuilds, whenever it has changed, until all of them are finished. */
+/** Emits the progress of rebuilds when it changes, until all are finished. */
 export const watch = (
   storage: ProjectionStorage["Service"],
   key: ProjectionKey,
@@ -116,7 +116,7 @@ export const watch = (
 const same = (one: RebuildProgress, other: RebuildProgress | undefined): boolean =>
   one.done === other?.done && one.total === other.total && one.tenants === other.tenants
 
-/** Whether all that is left is parked. */
+/** True if only parked ones are left. */
 const isStuck = ({ pending }: Watch): boolean =>
   [...pending.values()].every((progress) => progress?.parked === true)
 

@@ -1,9 +1,9 @@
 import { Duration, Effect, Pull, Schedule } from "effect"
 
 /**
- * How long a schedule waits before the n-th retry (1, 2, …), in milliseconds; undefined when it has come to its end. The
- * number of attempts is all that is kept between them, so that any process can make the next one: for the schedule, the
- * retries before were made at the times it gave. One that fails has come to its end.
+ * The delay of a schedule before the n-th retry (1, 2, …), in milliseconds; undefined at its end. Only the number of attempts is
+ * stored between them, so that any process can make the next one; the schedule assumes that earlier retries were made on time. A
+ * schedule that fails has ended.
  */
 export const retryDelay = (
   schedule: Schedule.Schedule<unknown>,

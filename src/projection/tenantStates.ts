@@ -1,4 +1,4 @@
-/** A state per tenant, kept up with the tenant's log while somebody wants it. */
+/** A state per tenant, kept up to date with the tenant's log while it is used. */
 import { Cause, Context, Deferred, Duration, Effect, RcMap, type Scope } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import { PositionAhead, PositionDiverged, type ReadError } from "../driver/StoreError.ts"
@@ -7,44 +7,44 @@ import * as Follow from "./follow.ts"
 import * as Hints from "./hints.ts"
 import type { Known } from "./keptPosition.ts"
 
-/** A state and the position of the log it contains. */
+/** A state with the position of the log that it contains. */
 export interface Current<out State> {
   readonly state: State
-  /** Everything up to this position is in the state; 0: nothing is. */
+  /** The position up to which the state contains everything; 0 for nothing. */
   readonly position: number
-  /** The id of the event there; null if nothing is in the state, or where the id was not kept with it. */
+  /** The id of the event there; null if the state is empty, or if the id was not stored with it. */
   readonly eventId: string | null
 }
 
-/** A state that was kept. */
+/** A stored state. */
 export interface Kept<out State> extends Omit<Current<State>, "eventId"> {
-  /** Another event there by now, or none: the state is of another log and is not used. Default: nobody can tell. */
+  /** The id of the event at its position. If the position has another event by now, or none, the state is of another log and not used. Default: not checked. */
   readonly eventId?: string | null | undefined
 }
 
-/** What a state is about. */
+/** The tenant and projection of a state. */
 export interface StateKey {
   readonly name: string
   readonly version: number
   readonly tenantId: TenantId
 }
 
-/** Where states are kept, so that they need not be folded from the beginning of the log. */
+/** Storage of states, so that they need not be folded from the beginning of the log. */
 export interface Stored<State, R> {
-  /** The state that was saved last; undefined if there is none. */
+  /** The last saved state; undefined if there is none. */
   readonly load: (key: StateKey) => Effect.Effect<Kept<State> | undefined, unknown, R>
   readonly save: (key: StateKey, current: Current<State>) => Effect.Effect<void, unknown, R>
-  /** Positions of the log between two saves. Default: 1,000. It is saved as well when it is not wanted any more. */
+  /** Number of positions between two saves. A state is also saved when it is no longer used. Default: 1,000. */
   readonly every?: number | undefined
 }
 
-/** Where an event is in the log. */
+/** The place of an event in the log. */
 interface Place {
   readonly position: number
   readonly eventId: string
 }
 
-/** What is followed with. */
+/** The storages for following logs. */
 export interface Options<State, Envelope extends Place, E, R> {
   readonly storage: EventStorage["Service"]
   readonly name: string
@@ -62,11 +62,11 @@ export interface Options<State, Envelope extends Place, E, R> {
 /** The state of one tenant. */
 export class Entry<State, E> {
   current: Current<State>
-  /** The last position of the log, as far as it is known. */
+  /** The last known position of the log. */
   head = 0
-  /** Whether the state has once contained all of the log. */
+  /** True after the state has contained the whole log once. */
   ready = false
-  /** Why it does not go on, for the time being. */
+  /** The reason why it has stopped for now. */
   failure: Cause.Cause<E> | undefined
   #changed = Deferred.makeUnsafe<void>()
 
@@ -92,7 +92,7 @@ export class Entry<State, E> {
     this.notify()
   }
 
-  /** The state as soon as a condition holds. Fails while the entry does, unless the condition holds all the same. */
+  /** The state as soon as a condition holds. Fails while the entry fails, unless the condition holds anyway. */
   when(there: (entry: Entry<State, E>) => boolean): Effect.Effect<Current<State>, E> {
     return Effect.suspend((): Effect.Effect<Current<State>, E> => {
       if (there(this)) return Effect.succeed(this.current)
@@ -104,12 +104,12 @@ export class Entry<State, E> {
 
 const defaultSaveEvery = 1000
 
-/** Seconds after which a state that failed is tried again at the latest. */
+/** Maximum number of seconds before a failed state is tried again. */
 const longestPause = 60
 
 /**
- * States by tenant, each begun when it is first wanted. A lookup never fails (a failed one would be kept like any other):
- * what goes wrong is the state of the entry, which tries again by itself.
+ * States by tenant, each started at its first use. A look-up never fails, because the map would keep the failure; an error is part of
+ * the entry, which tries again by itself.
  */
 export const make = <State, Envelope extends Place, E, R>(
   options: Options<State, Envelope, E, R>
@@ -120,7 +120,7 @@ export const make = <State, Envelope extends Place, E, R>(
 > =>
   Effect.gen(function* () {
     const { storage, name, version, initial, apply, stored } = options
-    // What follows a log must not run with what belongs to the first caller: an open transaction, a span, a tenant.
+    // The follower must not inherit services of the first caller: an open transaction, a span, a tenant.
     const services = yield* Effect.context<Exclude<R, CurrentTenant>>()
 
     const ofLayer =
@@ -132,7 +132,7 @@ export const make = <State, Envelope extends Place, E, R>(
           return context as Context.Context<R>
         })
 
-    /** A hook may fail: then the log has it all. */
+    /** Runs a hook, which may fail: the log has everything. */
     const load = Effect.fnUntraced(function* (key: StateKey, hook: Stored<State, R>) {
       const found = yield* hook
         .load(key)
@@ -159,14 +159,14 @@ export const make = <State, Envelope extends Place, E, R>(
           .pipe(Effect.catchCause((cause) => Effect.logWarning("A state could not be saved", cause)))
       })
 
-      /** Folds what was read; what was folded before an event that fails stays. */
+      /** Folds the events of a page. The state before a failing event stays. */
       const fold = (envelopes: ReadonlyArray<Envelope>, upTo: Known | undefined, head: number) => {
         let { state, position, eventId } = entry.current
         let folded = state
         try {
           for (const [index, envelope] of envelopes.entries()) {
             folded = apply(folded, envelope)
-            // A stored event that is read as several is in the state when all of them are.
+            // A split event counts once all of its parts are folded.
             if (envelopes[index + 1]?.position === envelope.position) continue
             state = folded
             position = envelope.position
@@ -179,7 +179,7 @@ export const make = <State, Envelope extends Place, E, R>(
         } finally {
           const advanced = position > entry.current.position
           if (advanced) entry.current = { state, position, eventId }
-          // That it looks again does not mean that what failed is over.
+          // Another poll does not mean that the failure is over.
           if (advanced || position >= head) entry.failure = undefined
           entry.head = head
           if (position >= head) entry.ready = true
@@ -203,13 +203,13 @@ export const make = <State, Envelope extends Place, E, R>(
         }
       }).pipe(Effect.scoped)
 
-      /** A state of events that are not in the log any more, or never were, is folded anew. */
+      /** Folds a state anew if its events are no longer in the log, or never were. */
       const followSameLog: Effect.Effect<never, E | ReadError, R> = Effect.catchIf(
         follow,
         (error) => error instanceof PositionDiverged || error instanceof PositionAhead,
         (error) =>
           Effect.logWarning(
-            `The state of ${name} is not of this log, and is folded anew: ${error.message}`
+            `The state of ${name} is of another log and is folded anew: ${error.message}`
           ).pipe(
             Effect.andThen(Effect.sync(() => entry.restart(nothing()))),
             Effect.andThen(Effect.suspend(() => ((saved = 0), followSameLog)))
