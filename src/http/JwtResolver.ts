@@ -5,7 +5,7 @@
 import { Clock, Config, ConfigProvider, Duration, Effect, Layer, Redacted, Result, Schema } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import { Repeated, soleHeader } from "./headers.ts"
-import { nameProblem } from "../internal/json.ts"
+import { isActor } from "./actor.ts"
 import * as Jwt from "./verifyJwt.ts"
 import * as Algorithms from "./jwtKey.ts"
 import { TenantId } from "../domain/Tenant.ts"
@@ -31,7 +31,10 @@ export interface Options {
   readonly tenantClaim?: string | undefined
   /** The claim that holds the actor; a token may lack it. Default: `sub`. */
   readonly actorClaim?: string | undefined
-  /** Tolerated difference between clocks, in whole seconds. Default: none. */
+  /**
+   * Tolerated difference between clocks, in whole seconds: for `exp`, `nbf`, and `iat`, which must not lie in the future.
+   * Set a few seconds if the issuer's clock may be ahead of this machine's. Default: none.
+   */
   readonly clockTolerance?: Duration.Input | undefined
   /** Maximum age of a token since it was issued (`iat`). Default: no limit but its expiry. */
   readonly maxTokenAge?: Duration.Input | undefined
@@ -76,9 +79,11 @@ const principalOf = (
   if (Result.isFailure(tenantId))
     return Result.fail(new CredentialMalformed({ detail: `the claim ${tenantClaim} is not a tenant id` }))
   const actor = own(actorClaim)
-  if (actor !== undefined && (typeof actor !== "string" || nameProblem(actor) !== undefined))
+  if (actor !== undefined && (typeof actor !== "string" || !isActor(actor)))
     return Result.fail(
-      new CredentialMalformed({ detail: `the claim ${actorClaim} is not a text of 1 to 255 characters` })
+      new CredentialMalformed({
+        detail: `the claim ${actorClaim} is not a text of 1 to 255 characters without control characters`
+      })
     )
   return Result.succeed({ tenantId: tenantId.success, actor, claims })
 }

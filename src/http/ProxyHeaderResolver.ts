@@ -3,7 +3,7 @@
  */
 import { Effect, Layer, Result, Schema } from "effect"
 import { Repeated, soleHeader } from "./headers.ts"
-import { nameProblem } from "../internal/json.ts"
+import { isActor } from "./actor.ts"
 import { TenantId } from "../domain/Tenant.ts"
 import { CredentialMalformed, CredentialMissing, CredentialRejected } from "./TenantAccessError.ts"
 import { type ResolverConfigError, TenantResolver } from "./TenantResolver.ts"
@@ -35,9 +35,9 @@ export const make = (options: Options): Effect.Effect<TenantResolver["Service"],
         if (Result.isFailure(tenantId))
           return yield* new CredentialMalformed({ detail: `${tenantHeader} is not one tenant id` })
         const actor = actorHeader === undefined ? undefined : soleHeader(request, actorHeader)
-        if (actor === Repeated || (actor !== undefined && nameProblem(actor) !== undefined))
+        if (actor === Repeated || (actor !== undefined && !isActor(actor)))
           return yield* new CredentialMalformed({
-            detail: `${actorHeader} is not one text of 1 to 255 characters`
+            detail: `${actorHeader} is not one text of 1 to 255 characters without control characters`
           })
         return { tenantId: tenantId.success, actor, claims: {} }
       })

@@ -62,6 +62,12 @@ export type Key =
       readonly algorithms: readonly [KeyAlgorithm, ...Array<KeyAlgorithm>]
       /** Time for which a key set is cached. Default: 10 minutes. */
       readonly cacheFor?: Duration.Input | undefined
+      /**
+       * Time for which the last key set is used after that, while the issuer cannot be reached: each failed fetch is logged,
+       * at most every 30 seconds. A key that the issuer has withdrawn since is accepted for as long. Finite; zero: not at
+       * all. Default: 1 hour.
+       */
+      readonly keepFor?: Duration.Input | undefined
       /** Timeout of a fetch. Default: 5 seconds. */
       readonly timeout?: Duration.Input | undefined
     }

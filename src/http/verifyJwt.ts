@@ -2,6 +2,7 @@
 import { Duration, Effect, Redacted } from "effect"
 import type * as Jose from "jose"
 import type { RejectionReason } from "./TenantAccessError.ts"
+import { remoteKeySet } from "./remoteKeySet.ts"
 import { type Key, isKeyAlgorithm, isSecretAlgorithm, secretBytes } from "./jwtKey.ts"
 
 /** Loads jose; `undefined` if it is not installed. */
@@ -40,7 +41,11 @@ const isLoopback = (host: string): boolean =>
   host === "localhost" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host)
 
 /** Reads the key that verifies tokens. Fails with the problem, without quoting the key. */
-const getKeyOf = (jose: typeof Jose, key: Key): Effect.Effect<GetKey, string> => {
+const getKeyOf = (
+  jose: typeof Jose,
+  key: Key,
+  onKept: (error: unknown) => void
+): Effect.Effect<GetKey, string> => {
   if ("secret" in key) {
     const secret = new TextEncoder().encode(Redacted.value(key.secret))
     const needed = Math.max(...key.algorithms.map((algorithm) => secretBytes[algorithm]))
@@ -76,7 +81,9 @@ const getKeyOf = (jose: typeof Jose, key: Key): Effect.Effect<GetKey, string> =>
       catch: () => "the key set is not a JSON Web Key Set"
     })
   }
-  const { keySetUrl, cacheFor = "10 minutes", timeout = "5 seconds" } = key
+  const { keySetUrl, cacheFor = "10 minutes", keepFor = "1 hour", timeout = "5 seconds" } = key
+  if (!Duration.isFinite(Duration.fromInputUnsafe(keepFor)))
+    return Effect.fail("the time for which the last key set is kept is not finite")
   return Effect.try({
     try: () => new URL(keySetUrl),
     catch: () => "the address of the key set is not a URL"
@@ -86,9 +93,11 @@ const getKeyOf = (jose: typeof Jose, key: Key): Effect.Effect<GetKey, string> =>
       () => "the key set must be fetched by https"
     ),
     Effect.map((url) =>
-      jose.createRemoteJWKSet(url, {
-        cacheMaxAge: Duration.toMillis(cacheFor),
-        timeoutDuration: Math.ceil(Duration.toMillis(timeout))
+      remoteKeySet(jose, url, {
+        cacheFor: Duration.toMillis(cacheFor),
+        keepFor: Duration.toMillis(keepFor),
+        timeout: Math.ceil(Duration.toMillis(timeout)),
+        onKept
       })
     )
   )
@@ -104,7 +113,11 @@ const reasonOfClaim: { readonly [claim: string]: RejectionReason | undefined } =
 const failureOf = (jose: typeof Jose, error: unknown): Failure => {
   const { errors } = jose
   if (error instanceof errors.JWTExpired) return "expired"
-  if (error instanceof errors.JWTClaimValidationFailed) return reasonOfClaim[error.claim] ?? "claims"
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    // A token of the future, and not one without a time.
+    if (error.claim === "iat") return error.reason === "check_failed" ? "notYetValid" : "claims"
+    return reasonOfClaim[error.claim] ?? "claims"
+  }
   if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported)
     return "algorithm"
   if (
@@ -136,7 +149,15 @@ export const verifier = (
     if (blank(issuers)) return yield* Effect.fail("the issuer is missing")
     if (blank(audiences)) return yield* Effect.fail("the audience is missing")
     if (!Number.isFinite(clockTolerance)) return yield* Effect.fail("the clock tolerance is not finite")
-    const getKey = yield* getKeyOf(jose, key)
+    let kept: { readonly error: unknown } | undefined
+    const getKey = yield* getKeyOf(jose, key, (error) => void (kept = { error }))
+    const reportKept = Effect.suspend(() => {
+      const found = kept
+      kept = undefined
+      return found === undefined
+        ? Effect.void
+        : Effect.logWarning("The key set of the tokens cannot be fetched, the last one is used", found.error)
+    })
 
     const options = (now: number): Jose.JWTVerifyOptions => ({
       algorithms: [...key.algorithms],
@@ -165,11 +186,20 @@ export const verifier = (
         throw error
       }
     }
+    /** Without `maxTokenAge`, `jose` takes a token that was issued in the future. */
+    const isIssued = ({ iat }: Jose.JWTPayload, now: number) =>
+      iat === undefined || iat <= Math.floor(now / 1000) + clockTolerance
+
     return (token, now) =>
       Effect.tryPromise({
         try: () => verify(token, now),
         catch: (error) => ({ failure: failureOf(jose, error), error })
       }).pipe(
+        Effect.filterOrFail(
+          (payload) => isIssued(payload, now),
+          () => ({ failure: "notYetValid" as const, error: undefined })
+        ),
+        Effect.ensuring(reportKept),
         Effect.tapError(({ failure, error }) =>
           failure === "unavailable"
             ? Effect.logWarning("The key set of the tokens cannot be fetched", error)

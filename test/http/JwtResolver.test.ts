@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Effect, Exit, Layer, Redacted } from "effect"
+import { Config, ConfigProvider, type Duration, Effect, Exit, Layer, Logger, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { exportJWK, exportSPKI, generateKeyPair } from "jose"
 import { createHmac } from "node:crypto"
@@ -139,7 +139,13 @@ describe("a bearer token", () => {
   for (const [what, sub] of Object.entries({
     "too long": "a".repeat(256),
     empty: "",
-    "with U+0000": "a\0"
+    "with U+0000": "a\0",
+    "with a second line": "ada\r\nlevel=ERROR forged",
+    "with a line feed": "ada\n",
+    "with a tab": "a\tb",
+    "with an escape": "\u001b[31mada",
+    "with a control character of Latin 1": "a\u0085b",
+    "with a separator of lines": "a\u2028b"
   })) {
     it.effect(`with an actor that cannot be stored is a 400: ${what}`, () =>
       Effect.gen(function* () {
@@ -231,6 +237,23 @@ describe("a bearer token", () => {
     })
   )
 
+  it.effect("that was issued in the future is refused, but for what clocks may differ", () =>
+    Effect.gen(function* () {
+      const guarded = yield* serve(resolver)
+      const aged = yield* serve(Layer.orDie(JwtResolver.layer({ ...options, maxTokenAge: "5 minutes" })))
+      const tolerant = yield* serve(
+        Layer.orDie(JwtResolver.layer({ ...options, clockTolerance: "5 seconds" }))
+      )
+      for (const iat of [1, 5, 3600]) {
+        yield* refused(guarded, withToken(yield* sign({ iat })), rejected("notYetValid"))
+        yield* refused(aged, withToken(yield* sign({ iat })), rejected("notYetValid"))
+      }
+      yield* refused(tolerant, withToken(yield* sign({ iat: 6 })), rejected("notYetValid"))
+      assert.strictEqual((yield* tolerant.send("/whoami", withToken(yield* sign({ iat: 5 })))).status, 200)
+      assert.strictEqual((yield* guarded.send("/whoami", withToken(yield* sign({ iat: 0 })))).status, 200)
+    })
+  )
+
   it.effect("is accepted within the clock tolerance, and up to its maximum age", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(
@@ -286,40 +309,47 @@ describe("a key set", () => {
     })
   )
 
+  /** An issuer, and how it answers. */
+  const issuing = Effect.gen(function* () {
+    const jwk = yield* Effect.promise(() => exportJWK(rsa.publicKey))
+    const state = { fetched: 0, status: 200, keys: [{ ...jwk, kid: "1", alg: "RS256" }] }
+    const { port } = yield* Effect.acquireRelease(
+      Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
+        const server = createServer((_request, response) => {
+          state.fetched++
+          response.writeHead(state.status, { "content-type": "application/json" })
+          response.end(JSON.stringify({ keys: state.keys }))
+        })
+        server.listen(0, "127.0.0.1", () => {
+          const address = server.address()
+          resume(
+            Effect.succeed({
+              port: typeof address === "object" && address !== null ? address.port : 0,
+              close: () => {
+                server.close()
+                server.closeAllConnections()
+              }
+            })
+          )
+        })
+      }),
+      ({ close }) => Effect.sync(close)
+    )
+    const key = { keySetUrl: `http://127.0.0.1:${port}/jwks`, algorithms: ["RS256"] } as const
+    return { state, key }
+  })
+
   it.live("is fetched once and cached, and answered with 503 if it cannot be fetched", () =>
     Effect.gen(function* () {
-      let fetched = 0
-      let status = 500
-      const jwk = yield* Effect.promise(() => exportJWK(rsa.publicKey))
-      const port = yield* Effect.acquireRelease(
-        Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
-          const server = createServer((_request, response) => {
-            fetched++
-            response.writeHead(status, { "content-type": "application/json" })
-            response.end(JSON.stringify({ keys: [{ ...jwk, kid: "1", alg: "RS256" }] }))
-          })
-          server.listen(0, "127.0.0.1", () => {
-            const address = server.address()
-            resume(
-              Effect.succeed({
-                port: typeof address === "object" && address !== null ? address.port : 0,
-                close: () => {
-                  server.close()
-                  server.closeAllConnections()
-                }
-              })
-            )
-          })
-        }),
-        ({ close }) => Effect.sync(close)
-      )
-      const key = { keySetUrl: `http://127.0.0.1:${port.port}/jwks`, algorithms: ["RS256"] } as const
+      const { state, key } = yield* issuing
+      state.status = 500
       const { send } = yield* serve(Layer.orDie(JwtResolver.layer({ ...rsaOptions, key })))
       const init = withToken(yield* sign({}, { key: rsa.privateKey, alg: "RS256", kid: "1" }))
       const away = yield* send("/whoami", init)
       assert.deepStrictEqual([away.status, away.problem], [503, "tenant-check-unavailable"])
-      assert.strictEqual(fetched, 1)
-      status = 200
+      assert.strictEqual(away.headers.get("retry-after"), "1")
+      assert.strictEqual(state.fetched, 1)
+      state.status = 200
       const answers = yield* Effect.forEach([1, 2, 3, 4], () => send("/whoami", init), {
         concurrency: "unbounded"
       })
@@ -327,7 +357,65 @@ describe("a key set", () => {
         answers.map((answer) => answer.status),
         [200, 200, 200, 200]
       )
-      assert.strictEqual(fetched, 2)
+      assert.strictEqual(state.fetched, 2)
+    })
+  )
+
+  it.live("is used for a while after the issuer has gone, with a log, and no longer than is set", () =>
+    Effect.gen(function* () {
+      const { state, key } = yield* issuing
+      const logged: Array<unknown> = []
+      const logger = Logger.make(({ message }) => void logged.push(message))
+      const warnings = () =>
+        logged.filter((message) => String(message).includes("the last one is used")).length
+      const resolverOf = (keepFor: Duration.Input) =>
+        Layer.orDie(
+          JwtResolver.layer({
+            ...rsaOptions,
+            key: { ...key, cacheFor: "20 millis", timeout: "1 second", keepFor }
+          })
+        )
+      yield* Effect.gen(function* () {
+        const kept = yield* serve(resolverOf("1 minute"))
+        const brief = yield* serve(resolverOf("20 millis"))
+        const none = yield* serve(resolverOf(0))
+        const init = withToken(yield* sign({}, { key: rsa.privateKey, alg: "RS256", kid: "1" }))
+        const other = withToken(yield* sign({}, { key: otherRsa.privateKey, alg: "RS256", kid: "2" }))
+        const forged = withToken(yield* sign({}, { key: otherRsa.privateKey, alg: "RS256", kid: "1" }))
+        const all = [kept, brief, none]
+        for (const { send } of all) assert.strictEqual((yield* send("/whoami", init)).status, 200)
+        state.status = 500
+        yield* Effect.sleep("60 millis")
+        const statuses = yield* Effect.forEach(all, ({ send }) =>
+          Effect.map(send("/whoami", init), ({ status }) => status)
+        )
+        assert.deepStrictEqual(statuses, [200, 503, 503])
+        assert.strictEqual(warnings(), 1)
+        // Asked once, and not again for each token.
+        const { fetched } = state
+        for (let count = 0; count < 5; count++)
+          assert.strictEqual((yield* kept.send("/whoami", init)).status, 200)
+        assert.deepStrictEqual([state.fetched - fetched, warnings()], [0, 1])
+        assert.strictEqual((yield* kept.send("/whoami", forged)).body["reason"], "signature")
+        // It may be of a key that the issuer has made since.
+        assert.strictEqual((yield* kept.send("/whoami", other)).status, 503)
+        state.status = 200
+        for (const { send } of [brief, none]) assert.strictEqual((yield* send("/whoami", init)).status, 200)
+      }).pipe(Effect.provide(Logger.layer([logger])))
+    })
+  )
+
+  it.live("that is fetched again replaces the last one", () =>
+    Effect.gen(function* () {
+      const { state, key } = yield* issuing
+      const { send } = yield* serve(
+        Layer.orDie(JwtResolver.layer({ ...rsaOptions, key: { ...key, cacheFor: "20 millis" } }))
+      )
+      const init = withToken(yield* sign({}, { key: rsa.privateKey, alg: "RS256", kid: "1" }))
+      assert.strictEqual((yield* send("/whoami", init)).status, 200)
+      state.keys = []
+      yield* Effect.sleep("40 millis")
+      assert.strictEqual((yield* send("/whoami", init)).body["reason"], "signature")
     })
   )
 })
@@ -358,6 +446,10 @@ describe("settings that would accept wrong tokens", () => {
       const remote = { algorithms: ["RS256"] } as const
       assert.include(yield* problemOf({ key: { ...remote, keySetUrl: "http://issuer.test" } }), "https")
       assert.include(yield* problemOf({ key: { ...remote, keySetUrl: "nowhere" } }), "not a URL")
+      assert.include(
+        yield* problemOf({ key: { ...remote, keySetUrl: "https://issuer.test", keepFor: Infinity } }),
+        "is not finite"
+      )
       assert.include(yield* problemOf({ clockTolerance: Infinity }), "the clock tolerance is not finite")
     })
   )
