@@ -48,6 +48,7 @@
 \ir read/event_chunk.sql
 \ir read/stream_version.sql
 \ir read/log_head.sql
+\ir read/list_streams.sql
 \ir read/position_at.sql
 \ir read/event_position.sql
 \ir read/read_stream.sql

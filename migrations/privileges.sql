@@ -58,6 +58,7 @@ begin
       ('load_streams', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('lock_live_projection', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('lowest_program', null, '{public}'),
+      ('list_streams', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('log_head', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('matching_positions', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('name_database', null, '{}'),

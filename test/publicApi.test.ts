@@ -62,7 +62,7 @@ describe("the public API", () => {
       EventContext: CurrentEventContext derivingIds provide whileHandling | EventContext
       EventQuery: of or | Any EventOf EventQuery Item Options
       EventSourcing: layer | Services
-      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend StreamPage TenantEventRow TenantRow TenantStatus UsageRow
+      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options

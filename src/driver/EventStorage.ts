@@ -148,6 +148,14 @@ export interface Page<Row> {
   readonly complete: boolean
 }
 
+/** A stream and its version. */
+export interface StreamRow {
+  readonly aggregateType: string
+  readonly aggregateId: string
+  /** 1 or more: streams without events are nowhere. */
+  readonly version: number
+}
+
 /** The end of a tenant's log. */
 export interface LogHead {
   /** The last position; 0 if the log is empty. */
@@ -276,6 +284,15 @@ export class EventStorage extends Context.Service<
       readonly aggregateType: string
       readonly aggregateId: string
     }) => Effect.Effect<number, ReadError>
+    /** Streams of a tenant, ordered by type and id (by code points), behind a given one. */
+    readonly listStreams: (request: {
+      readonly tenantId: TenantId
+      /** Default: of all types. */
+      readonly aggregateType?: string | undefined
+      readonly after?: Omit<StreamRow, "version"> | undefined
+      /** At most this many; 1 or more. */
+      readonly limit: number
+    }) => Effect.Effect<Page<StreamRow>, ReadError>
     /** The end of a tenant's log, and the id of the event at another position (any integer), in one snapshot. */
     readonly head: (request: {
       readonly tenantId: TenantId

@@ -145,6 +145,13 @@ class EventsBefore {
   }
 }
 
+type StreamKey = Pick<EventStorage.StreamRow, "aggregateType" | "aggregateId">
+
+/** In the order of code points, which is not that of JavaScript's strings. */
+const compareStreams = (one: StreamKey, other: StreamKey): number =>
+  Buffer.compare(Buffer.from(one.aggregateType), Buffer.from(other.aggregateType)) ||
+  Buffer.compare(Buffer.from(one.aggregateId), Buffer.from(other.aggregateId))
+
 const noConditions: ReadonlyArray<EventStorage.AppendCondition> = []
 
 const appendTo = (
@@ -326,6 +333,17 @@ export const make = Effect.fnUntraced(function* (
       }),
     streamVersion: (request) =>
       Effect.sync(() => logs.get(request.tenantId)?.version(request.aggregateType, request.aggregateId) ?? 0),
+    listStreams: ({ after, aggregateType, limit, tenantId }) =>
+      Effect.sync(() => {
+        const behind = (logs.get(tenantId)?.streams() ?? [])
+          .filter(
+            (stream) =>
+              (aggregateType === undefined || stream.aggregateType === aggregateType) &&
+              (after === undefined || compareStreams(stream, after) > 0)
+          )
+          .toSorted(compareStreams)
+        return { rows: behind.slice(0, limit), complete: behind.length <= limit }
+      }),
     head: ({ at = 0, tenantId }) =>
       Effect.sync(() => {
         const rows = logs.get(tenantId)?.events ?? []

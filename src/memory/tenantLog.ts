@@ -6,6 +6,7 @@ import type {
   EventRow,
   NewEventRow,
   StreamAppend,
+  StreamRow,
   TenantStatus,
   UsageRow
 } from "../driver/EventStorage.ts"
@@ -101,6 +102,13 @@ export class TenantLog {
 
   version(aggregateType: string, aggregateId: string): number {
     return this.#streams.get(aggregateType)?.get(aggregateId)?.length ?? 0
+  }
+
+  /** All streams, in no order. */
+  streams(): Array<StreamRow> {
+    return Array.from(this.#streams, ([aggregateType, byId]) =>
+      Array.from(byId, ([aggregateId, { length: version }]) => ({ aggregateType, aggregateId, version }))
+    ).flat()
   }
 
   byEventId(eventId: string): EventRow | undefined {

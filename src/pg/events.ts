@@ -185,6 +185,27 @@ export const make = (
           ),
           ([row]) => row?.[0] ?? 0
         ),
+      listStreams: ({ after, aggregateType, limit, tenantId }) =>
+        Effect.map(
+          ofTenant<[string, string, number]>(
+            "list streams",
+            tenantId,
+            "select aggregate_type, aggregate_id, version from eventsourcing.list_streams($1::uuid, $2::text, $3::text, $4::text, $5::integer)",
+            [
+              aggregateType ?? null,
+              after?.aggregateType ?? null,
+              after?.aggregateId ?? null,
+              // One more tells that there are more.
+              Math.min(limit + 1, 2_147_483_647)
+            ]
+          ),
+          (rows) => ({
+            rows: rows
+              .slice(0, limit)
+              .map(([type, aggregateId, version]) => ({ aggregateType: type, aggregateId, version })),
+            complete: rows.length <= limit
+          })
+        ),
       head: ({ at, tenantId }) =>
         Effect.map(
           ofTenant<[number, string | null, string | null]>(

@@ -63,6 +63,7 @@ export const make = <M extends Backend>(
     readLog: (request) => read("read a log", request.tenantId, (events) => events.readLog(request)),
     streamVersion: (request) =>
       read("read a version", request.tenantId, (events) => events.streamVersion(request)),
+    listStreams: (request) => read("list streams", request.tenantId, (events) => events.listStreams(request)),
     head: (request) => read("read the head of a log", request.tenantId, (events) => events.head(request)),
     eventPosition: (request) =>
       read("find an event", request.tenantId, (events) => events.eventPosition(request)),

@@ -15,7 +15,7 @@ import { importEvents } from "./importEvents.ts"
 import { paged } from "./pages.ts"
 import { spanned } from "./spanned.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
-import { eventFilter, makeReader, wholePosition } from "./read.ts"
+import { checkIntegers, eventFilter, makeReader, wholePosition } from "./read.ts"
 import { checkCommandKey, makeWriter, storedStream } from "./append.ts"
 import { recordAccess } from "./crossTenant.ts"
 import type {
@@ -192,6 +192,20 @@ export class EventStore extends Context.Service<
     ) => Effect.Effect<number | undefined, ReadError, CurrentTenant>
     /** The last position of the tenant's log; 0 if it is empty. */
     readonly position: Effect.Effect<number, ReadError, CurrentTenant>
+    /** The last event of the tenant's log, as a place that can be kept; undefined if the log is empty. */
+    readonly head: Effect.Effect<Event.Position | undefined, ReadError, CurrentTenant>
+    /**
+     * The tenant's streams with their versions, ordered by type and id: for tools. A page is read when its first stream is
+     * wanted; streams that begin meanwhile may be in it or not.
+     */
+    readonly streams: (request?: {
+      /** Default: of all types. */
+      readonly aggregateType?: string | undefined
+      /** Read on behind this stream. */
+      readonly after?: Omit<EventStorage.StreamRow, "version"> | undefined
+      /** At most this many. Default: all. */
+      readonly limit?: number | undefined
+    }) => Stream.Stream<EventStorage.StreamRow, ReadError, CurrentTenant>
     /** All tenants with the heads of their logs, ordered by id. Every run is written to the audit trail. */
     readonly tenants: Stream.Stream<TenantHead, StorageUnavailable, AllTenants>
     /**
@@ -327,6 +341,27 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
           checkEventId({ eventId })
           return storage.eventPosition({ tenantId, eventId })
         }),
+      head: Effect.flatMap(currentTenant, (tenantId) =>
+        Effect.map(storage.head({ tenantId }), ({ eventId, position }) =>
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is stored as the id of an event is one
+          eventId === null ? undefined : { position, eventId: eventId as Event.EventId }
+        )
+      ),
+      streams: ({ after, aggregateType, limit } = {}) =>
+        Stream.unwrap(
+          Effect.map(currentTenant, (tenantId) => {
+            checkIntegers({ limit })
+            return paged({
+              start: after,
+              pageSize,
+              limit,
+              read: (cursor, size) =>
+                storage.listStreams({ tenantId, aggregateType, after: cursor, limit: size }),
+              next: (last): Omit<EventStorage.StreamRow, "version"> | undefined => last,
+              decode: decode.streams
+            })
+          })
+        ),
       position: Effect.flatMap(currentTenant, (tenantId) =>
         Effect.map(storage.head({ tenantId }), ({ position }) => position)
       ),

@@ -15,6 +15,7 @@ import type {
   EventContent,
   EventRow,
   StreamAppend,
+  StreamRow,
   TenantEventRow,
   TenantRow,
   UsageRow
@@ -287,6 +288,8 @@ export const tenantHeads = (rows: ReadonlyArray<TenantRow>) =>
 
 export const accesses = (rows: ReadonlyArray<CrossTenantAccessRow>) =>
   all(rows.map((row) => ({ ...row, accessedAt: DateTime.makeUnsafe(row.accessedAt) })))
+
+export const streams = (rows: ReadonlyArray<StreamRow>): Decoded<StreamRow, never> => all(rows)
 
 export const usage = (rows: ReadonlyArray<UsageRow>) =>
   all(rows.map((row) => ({ ...row, day: DateTime.makeUnsafe(row.day) })))

@@ -103,6 +103,8 @@ describe("the errors of a method are those that it can meet", () => {
     expectTypeOf<TagsOf<Returned<Method<"exists">>>>().toEqualTypeOf<Read | "InvalidInput">()
     expectTypeOf<TagsOf<Returned<Method<"commandOutcome">>>>().toEqualTypeOf<Read | "InvalidInput">()
     expectTypeOf<TagsOf<Method<"position">>>().toEqualTypeOf<Read>()
+    expectTypeOf<TagsOf<Method<"head">>>().toEqualTypeOf<Read>()
+    expectTypeOf<TagsOf<Returned<Method<"streams">>>>().toEqualTypeOf<Read>()
     expectTypeOf<TagsOf<Method<"tenants">>>().toEqualTypeOf<Read>()
     expectTypeOf<TagsOf<Returned<Method<"readAllLogsJson">>>>().toEqualTypeOf<Read>()
   })

@@ -6,7 +6,8 @@ import {
   EventStorage,
   type EventRow,
   type Page,
-  type ReadLogRequest
+  type ReadLogRequest,
+  type StreamRow
 } from "../../driver/EventStorage.ts"
 import type { TenantId } from "../../domain/Tenant.ts"
 import {
@@ -454,6 +455,47 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       assert.strictEqual(yield* position(unknown), 0)
       const status = yield* EventStorage.use((storage) => storage.tenantStatus(unknown))
       assert.isUndefined(status)
+    })
+  )
+
+  it.effect("streams are listed with their versions by type and id, page by page", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const list = (options: { readonly aggregateType?: string; readonly limit?: number } = {}) =>
+        Effect.gen(function* () {
+          const storage = yield* EventStorage
+          const rows: Array<StreamRow> = []
+          while (true) {
+            const after = rows.at(-1)
+            const page = yield* storage.listStreams({ tenantId: tenant, limit: 100, ...options, after })
+            assert.isAtMost(page.rows.length, options.limit ?? 100)
+            rows.push(...page.rows)
+            if (page.complete) return rows.map((row) => [row.aggregateType, row.aggregateId, row.version])
+          }
+        })
+      assert.deepStrictEqual(yield* list(), [])
+      yield* append(tenant, stream("b", events(2)), stream("a", events(1)), stream("\uFF5E", events(1)))
+      yield* append(
+        tenant,
+        stream("😀", events(1)),
+        stream("b", events(1)),
+        stream("b", events(1), "any", "A")
+      )
+      yield* append(tenant, stream("x", events(1), "any", "é"))
+      yield* append(newTenant(), stream("c", events(1)))
+      const own = [
+        [aggregateType, "a", 1],
+        [aggregateType, "b", 3],
+        [aggregateType, "\uFF5E", 1],
+        [aggregateType, "😀", 1]
+      ]
+      const all = [["A", "b", 1], ...own, ["é", "x", 1]]
+      for (const limit of [1, 2, 3, 6, 100]) {
+        assert.deepStrictEqual(yield* list({ limit }), all)
+        assert.deepStrictEqual(yield* list({ limit, aggregateType }), own)
+        assert.deepStrictEqual(yield* list({ limit, aggregateType: "A" }), [["A", "b", 1]])
+        assert.deepStrictEqual(yield* list({ limit, aggregateType: "Never" }), [])
+      }
     })
   )
 

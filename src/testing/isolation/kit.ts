@@ -150,6 +150,8 @@ export const observe = Effect.gen(function* () {
   }
   return {
     position: yield* store.position,
+    head: (yield* store.head) ?? null,
+    all: yield* Stream.runCollect(store.streams()),
     status: yield* registry.status,
     streams,
     log: (yield* log()).map(plain),
