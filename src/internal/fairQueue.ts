@@ -1,10 +1,10 @@
-/** Waiting in turns: what is batched waits here by key (the tenant), and goes out in batches, of which so many are under way. */
+/** A fair queue of items by key (the tenant), which are sent in batches, a limited number at a time. */
 
-/** First in, first out; taking costs the same however many wait. */
+/** First in, first out, with constant cost of taking. */
 export class Queue<A> {
   #items: Array<A | undefined> = []
   #first = 0
-  /** How many wait. */
+  /** Number of waiting items. */
   size = 0
 
   add(item: A): void {
@@ -12,7 +12,7 @@ export class Queue<A> {
     this.size++
   }
 
-  /** Has an item wait before all others. */
+  /** Puts an item before all others. */
   addFirst(item: A): void {
     if (this.#first > 0) this.#items[--this.#first] = item
     else this.#items.unshift(item)
@@ -38,7 +38,7 @@ export class Queue<A> {
     this.#items[this.#first] = undefined
     this.#first++
     this.size--
-    // also if it is never empty, it must not grow
+    // it must not grow even if it is never empty
     if (this.#first >= 1024 && this.#first * 2 > this.#items.length) {
       this.#items.splice(0, this.#first)
       this.#first = 0
@@ -46,7 +46,7 @@ export class Queue<A> {
     return item
   }
 
-  /** Returns whether the item waited here. */
+  /** Removes an item. Returns true if it waited here. */
   remove(item: A): boolean {
     const at = this.#items.indexOf(item, this.#first)
     if (at < 0) return false
@@ -56,31 +56,31 @@ export class Queue<A> {
   }
 }
 
-/** How items wait. */
+/** Options of a queue. */
 export interface Options<Key, Item> {
   /** Items with the same key wait in order; keys take turns. */
   readonly keyOf: (item: Item) => Key
-  /** Batches under way at the same time. */
+  /** Maximum number of batches in progress. */
   readonly concurrency: number
 }
 
-/** What bounds a batch. */
+/** Limits of a batch. */
 export interface Bounds<Key, Item> {
   readonly atMost: number
-  /** The keys whose turn it is, in order. Default: all, the one that had its turn last at the end. */
+  /** The keys to serve, in order. Default: all, the most recently served last. */
   readonly keys?: ReadonlyArray<Key> | undefined
-  /** The weight of all items together; one item alone may have more. Default: no bound. */
+  /** Maximum weight of all items together; a single item may exceed it. Default: no limit. */
   readonly maxWeight?: number | undefined
   readonly weightOf?: ((item: Item) => number) | undefined
 }
 
 /**
- * Items that wait, and the places of batches under way.
+ * Waiting items, and the places of batches in progress.
  *
  * **Details**
  *
- * Keys take turns, an item each, so that one that floods the queue does not delay the others. While outcomes are handed out
- * there is no place: who gets one may come back at once, and waits until all have theirs, to go out together.
+ * Keys take turns, an item each, so that one key that floods the queue does not delay the others. While outcomes are handed out there
+ * is no free place: a caller may return at once with a new item, which then waits for the others, to be sent together.
  */
 export class FairQueue<Key, Item> {
   readonly #queues = new Map<Key, Queue<Item>>()
@@ -88,9 +88,9 @@ export class FairQueue<Key, Item> {
   readonly #concurrency: number
   #underWay = 0
   #handingOut = 0
-  /** Items that wait. */
+  /** Waiting items. */
   waiting = 0
-  /** Items of the batches under way. */
+  /** Items of the batches in progress. */
   sent = 0
 
   constructor({ concurrency, keyOf }: Options<Key, Item>) {
@@ -98,12 +98,12 @@ export class FairQueue<Key, Item> {
     this.#concurrency = concurrency
   }
 
-  /** Whether outcomes are being handed out: nothing new is sent meanwhile. */
+  /** True while outcomes are handed out. Nothing new is sent meanwhile. */
   get isHandingOut(): boolean {
     return this.#handingOut > 0
   }
 
-  /** Whether a batch may go out. */
+  /** True if a batch may be sent. */
   get hasPlace(): boolean {
     return this.#handingOut === 0 && this.#underWay < this.#concurrency
   }
@@ -114,7 +114,7 @@ export class FairQueue<Key, Item> {
     this.sent += items
   }
 
-  /** Leaves the place of a batch. */
+  /** Frees the place of a batch. */
   leave(items: number): void {
     this.#underWay--
     this.sent -= items
@@ -135,7 +135,7 @@ export class FairQueue<Key, Item> {
     this.waiting++
   }
 
-  /** Has items wait before all others: the first of them will be the first to go out. */
+  /** Puts items before all others, in their order. */
   addFirst(items: ReadonlyArray<Item>): void {
     const others = [...this.#queues]
     this.#queues.clear()
@@ -145,7 +145,7 @@ export class FairQueue<Key, Item> {
     this.waiting += items.length
   }
 
-  /** Returns whether the item waited. */
+  /** Removes an item. Returns true if it waited. */
   remove(item: Item): boolean {
     const key = this.#keyOf(item)
     const queue = this.#queues.get(key)
@@ -155,12 +155,12 @@ export class FairQueue<Key, Item> {
     return true
   }
 
-  /** The keys of which items wait, in the order of their turns. */
+  /** The keys with waiting items, in the order of their turns. */
   keys(): IterableIterator<Key> {
     return this.#queues.keys()
   }
 
-  /** How many items of a key wait. */
+  /** Number of waiting items of a key. */
   sizeOf(key: Key): number {
     return this.#queues.get(key)?.size ?? 0
   }
@@ -185,7 +185,7 @@ export class FairQueue<Key, Item> {
       batch.push(next)
       queue.take()
       this.waiting--
-      // A key that has had its turn goes to the end of both, and so comes again in this loop.
+      // A served key moves to the end of both, and so comes again in this loop.
       this.#queues.delete(key)
       if (queue.size === 0) continue
       this.#queues.set(key, queue)

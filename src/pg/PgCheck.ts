@@ -1,6 +1,6 @@
 /**
- * Checks of a database: whether it is migrated, and whether its isolation of tenants is as it should be. The store runs
- * both when it starts; health checks may run them at any time.
+ * Checks that a database is migrated and isolates tenants. The store runs both checks when it starts; health checks may run them at
+ * any time.
  */
 import { Effect, Schedule, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
@@ -13,11 +13,10 @@ import { lowestSchema, schemaNumber } from "./schemaNumber.ts"
 export { SettingsIncomplete } from "./settings.ts"
 
 /**
- * Raised when this version of the library and the schema of the database are too far apart. Nothing has been read or
- * written then.
+ * Raised when this version of the library and the schema of the database are too far apart. Nothing was read or written.
  */
 export class SchemaOutdated extends Schema.TaggedError<SchemaOutdated>()("SchemaOutdated", {
-  /** The number of the database's schema; 0 if it has none, or the role may not see it. */
+  /** The number of the database's schema; 0 if it has none, or if the role may not see it. */
   applied: Schema.Int,
   /** The lowest schema number of a program that may use the database. */
   lowestProgram: Schema.Int,
@@ -34,7 +33,7 @@ export class SchemaOutdated extends Schema.TaggedError<SchemaOutdated>()("Schema
   }
 }
 
-/** Raised when something in the database impairs the isolation of tenants: what it is, and how to repair it. */
+/** Raised when something in the database impairs the isolation of tenants. Lists each problem with its remedy. */
 export class IsolationImpaired extends Schema.TaggedError<IsolationImpaired>()("IsolationImpaired", {
   problems: Schema.Array(Schema.Struct({ problem: Schema.String, remedy: Schema.String }))
 }) {
@@ -48,7 +47,7 @@ export class IsolationImpaired extends Schema.TaggedError<IsolationImpaired>()("
 const unavailable = (error: SqlError.SqlError): StorageUnavailable =>
   pgError.toUnavailable("check the database", error)
 
-/** A database that is starting or fails over answers a little later; what is wrong with it does not pass. */
+/** Retries while a database starts or fails over. Other problems are not retried. */
 const patiently = <A, E extends SchemaOutdated | IsolationImpaired, R>(
   check: Effect.Effect<A, E | StorageUnavailable, R>
 ): Effect.Effect<A, E | StorageUnavailable, R> =>
@@ -58,12 +57,12 @@ const patiently = <A, E extends SchemaOutdated | IsolationImpaired, R>(
     times: 5
   })
 
-/** No such schema, no such function, no right to use them. */
+/** The schema or function is missing, or the role may not use it. */
 const missing = new Set(["3F000", "42883", "42501"])
 
 /**
- * Fails with `SchemaOutdated` unless the database's schema is one that this version of the library works on. A newer one
- * is, as long as it says so: during a deployment, processes of the version before go on.
+ * Fails with `SchemaOutdated` unless this version of the library works on the database's schema. A newer schema is accepted as long
+ * as it allows this version: during a deployment, processes of the previous version keep running.
  */
 export const schema: Effect.Effect<void, SchemaOutdated | StorageUnavailable, SqlClient.SqlClient> =
   Effect.gen(function* () {
@@ -85,8 +84,8 @@ export const schema: Effect.Effect<void, SchemaOutdated | StorageUnavailable, Sq
   }).pipe(patiently)
 
 /**
- * Fails with `IsolationImpaired` if row-level security, a policy, a role or a grant is not as the migrations made it, on
- * the store's tables or on any that `eventsourcing.protect_tenant_table` was called for.
+ * Fails with `IsolationImpaired` if row-level security, a policy, a role or a grant differs from that of the migrations, on the
+ * store's tables or on any table protected with `eventsourcing.protect_tenant_table`.
  */
 export const isolation: Effect.Effect<void, IsolationImpaired | StorageUnavailable, SqlClient.SqlClient> =
   Effect.gen(function* () {
@@ -105,12 +104,12 @@ export const isolation: Effect.Effect<void, IsolationImpaired | StorageUnavailab
  *
  * **When to use**
  *
- * When a program starts, or from an operator's tool. The store does not ask by itself. `PgServer.layer` has the settings.
+ * When a program starts, or from an operator's tool. The store does not run it. `PgServer.layer` has the right settings.
  *
  * **Details**
  *
- * A pooler is found by its sessions. Behind one, as many connections as the client may have are opened for a moment, to
- * see if all get to the server at once: programs that run meanwhile may wait up to 3 seconds.
+ * A pooler is recognised by its sessions. Behind one, the check briefly opens as many connections as the client may have, to see if
+ * all reach the server at once: programs that run meanwhile may wait up to 3 seconds.
  */
 export const settings: Effect.Effect<void, SettingsIncomplete | StorageUnavailable, SqlClient.SqlClient> =
   Effect.gen(function* () {

@@ -1,5 +1,5 @@
 /**
- * A client of a PostgreSQL server with deadlines: `PgClient.layer`, with settings that end work that hangs.
+ * A client of a PostgreSQL server with deadlines: `PgClient.layer` with settings that end hanging work.
  */
 import { PgClient } from "@effect/sql-pg"
 import type { Layer } from "effect"
@@ -8,14 +8,13 @@ import type { SqlClient, SqlError } from "effect/sql"
 /** Settings of {@link layer}: those of `PgClient.layer`, and the pooler. */
 export interface Options extends PgClient.PgPoolConfig {
   /**
-   * Whether a pooler that lends a connection for a transaction, such as PgBouncer with `pool_mode = transaction`, stands
-   * between. Statements are not prepared then, and the deadlines have to be those of the role
-   * (`alter role … set statement_timeout = …`). Default: false.
+   * True behind a pooler that lends a connection per transaction, such as PgBouncer with `pool_mode = transaction`. Statements are
+   * not prepared then, and the deadlines must be set on the role (`alter role … set statement_timeout = …`). Default: false.
    */
   readonly pooled?: boolean | undefined
 }
 
-/** The server's own deadlines, for a session of {@link layer}. Each can be set otherwise in `startupParameters`. */
+/** The server's own deadlines for sessions of {@link layer}. `startupParameters` can override each. */
 export const deadlines = {
   /** Ends a statement, frees its locks, and says so. */
   statement_timeout: "30s",
@@ -25,7 +24,7 @@ export const deadlines = {
   idle_in_transaction_session_timeout: "30s"
 } as const
 
-/** The settings of a client: those that are given, and the deadlines that are not. */
+/** The given settings of a client, completed with deadlines. */
 export const config = ({ pooled = false, ...given }: Options): PgClient.PgPoolConfig =>
   pooled
     ? { keepAlive: "15 seconds", ...given, prepare: false }
@@ -40,17 +39,16 @@ export const config = ({ pooled = false, ...given }: Options): PgClient.PgPoolCo
  *
  * **When to use**
  *
- * Use it in the place of `PgClient.layer`, whose sessions have no deadlines: a statement that waits for a lock, or a
- * connection whose other end has gone, holds its place in the pool until somebody notices.
+ * Use it in place of `PgClient.layer`, whose sessions have no deadlines: a statement that waits for a lock, or a connection whose
+ * other end is gone, keeps its place in the pool.
  *
  * **Details**
  *
- * The server ends a statement after 30 seconds, a wait for a lock after 10, and a transaction in which the program does
- * nothing after 30. TCP asks an idle connection after 15 seconds if its other end is there. These are shorter than
- * `PgTenant.Silence`, so that the server says what became of the work.
+ * The server ends a statement after 30 seconds, a wait for a lock after 10, and an idle transaction after 30. TCP probes an idle
+ * connection after 15 seconds. These are shorter than `PgTenant.Silence`, so that the server reports the outcome of the work.
  *
  * Behind a pooler set `pooled`, and give the store the server's own address for its notifications
- * (`PgStorage.layerWith({ listen })`). `PgCheck.settings` finds what is missing.
+ * (`PgStorage.layerWith({ listen })`). `PgCheck.settings` reports missing settings.
  */
 export const layer = (
   options: Options

@@ -1,4 +1,4 @@
-/** From appends to the parameters of `append.sql` and `append_one.sql`. */
+/** Encodes appends as the parameters of `append.sql` and `append_one.sql`. */
 import { PgTypes } from "@effect/sql-pg"
 import { Result, Struct } from "effect"
 import type {
@@ -49,10 +49,10 @@ const placeholders = placeholdersOf([
   "jsonb"
 ])
 
-/** Within a transaction of the application. */
+/** Runs inside a transaction of the application. */
 export const selectSql = `select heads, versions, times, refusals from eventsourcing.append(${placeholders})`
 
-/** As a transaction of its own. */
+/** Runs as a transaction of its own. */
 export const callSql = `call eventsourcing.append_committing(${placeholders}, null, null, null, null)`
 
 const onePlaceholders = placeholdersOf([
@@ -77,7 +77,7 @@ const onePlaceholders = placeholdersOf([
 /** One event, as a transaction of its own. */
 export const callOneSql = `call eventsourcing.append_one_committing(${onePlaceholders}, null, null, null)`
 
-/** The parameters of `append_one.sql`; undefined if the append is not of one event without command and condition. */
+/** The parameters of `append_one.sql`; undefined unless the append is one event without command and condition. */
 export const encodeOne = ({
   command,
   conditions,
@@ -109,14 +109,14 @@ export const encodeOne = ({
   ]
 }
 
-/** One append, and where its streams and events are in the arrays. */
+/** An append with the indexes of its streams and events in the arrays. */
 export interface Entry {
   readonly request: AppendRequest
   readonly index: number
   readonly round: number
 }
 
-/** A batch as the function takes it. */
+/** A batch as the parameters of the function. */
 export interface Batch {
   readonly parameters: ReadonlyArray<unknown>
   /** In the order of the arrays. */
@@ -125,7 +125,7 @@ export interface Batch {
 
 const any = -1
 const mustExist = -2
-/** No stream has this version: what is expected in vain, like -1 or 1.5, meets a conflict. */
+/** A version that no stream has, for impossible expectations such as -1 or 1.5, which meet a conflict. */
 const impossible = -3
 const maxVersion = 2_147_483_647
 
@@ -171,9 +171,9 @@ class Round {
 }
 
 /**
- * Appends of one tenant that share an event id or a command key must be done one after the other: the later one starts a
- * new round. So does one with a condition, which must see what those before it have written. Those behind it go into
- * that round or later ones, so that positions follow the order of the batch.
+ * Appends of one tenant that share an event id or a command key must run one after another: the later one starts a new round. So
+ * does an append with a condition, which must see the events of earlier ones. Later appends go into that round or later ones, so
+ * that positions follow the order of the batch.
  */
 const inRounds = (requests: ReadonlyArray<AppendRequest>): Array<Entry> => {
   if (requests.length === 1) return requests.map((request, index) => ({ request, index, round: 0 }))
@@ -185,13 +185,13 @@ const inRounds = (requests: ReadonlyArray<AppendRequest>): Array<Entry> => {
   })
 }
 
-/** Where a stream was last in a segment, and how many events it has there. */
+/** The last index of a stream in a segment, and its number of events there. */
 interface Seen {
   stream: number
   events: number
 }
 
-/** The streams of a segment, to find those that several appends have. */
+/** The streams of a segment, to find those that several appends share. */
 class Streams {
   readonly #byType = new Map<string, Map<string, Seen>>()
 
@@ -199,7 +199,7 @@ class Streams {
     this.#byType.clear()
   }
 
-  /** Adds a stream by its number. Returns where it was before. */
+  /** Adds a stream by its index. Returns its previous place. */
   add({ aggregateId, aggregateType, events }: StreamAppend, stream: number): Readonly<Seen> {
     let byId = this.#byType.get(aggregateType)
     if (byId === undefined) this.#byType.set(aggregateType, (byId = new Map<string, Seen>()))
@@ -219,11 +219,11 @@ const unseen: Readonly<Seen> = { stream: 0, events: 0 }
 
 const compare = (left: string, right: string): number => (left < right ? -1 : left > right ? 1 : 0)
 
-/** The text of an array of texts, as PostgreSQL reads it. */
+/** An array of texts in PostgreSQL syntax. */
 const arrayText = (texts: ReadonlyArray<string>): string =>
   texts.length === 0 ? "" : `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`).join()}}`
 
-/** An array as a parameter of a known type: the client need not look at each element to find one. */
+/** An array as a parameter of a known type, so that the client need not infer it from the elements. */
 export const array = (values: ReadonlyArray<unknown>, elementOid: number): PgTypes.Parameter =>
   Result.getOrThrow(PgTypes.array(values, elementOid))
 
@@ -241,7 +241,7 @@ const conditionJson = ({ after, afterEventId, query }: AppendCondition): object 
   ...(afterEventId === undefined ? undefined : { afterId: afterEventId })
 })
 
-/** Some 8,000 years: a time that far from now is one for PostgreSQL and for JavaScript. */
+/** Some 8,000 years: PostgreSQL and JavaScript can represent a time that far from now. */
 const maxExpiry = 250_000_000_000_000
 
 const extraOf = ({ command, conditions }: AppendRequest, append: number): object | undefined =>
@@ -260,8 +260,8 @@ const extraOf = ({ command, conditions }: AppendRequest, append: number): object
       }
 
 /**
- * Lays a batch out in arrays: in rounds, and in each by tenant, so that all writers lock tenants in one order. The first
- * round has a segment of every tenant.
+ * Lays out a batch in arrays: by rounds, and in each round by tenant, so that all writers lock tenants in the same order. The first
+ * round has a segment for every tenant.
  */
 export const encode = (
   requests: ReadonlyArray<AppendRequest>,
@@ -305,7 +305,7 @@ export const encode = (
     eventTags: texts()
   } satisfies Record<ArrayName, ReadonlyArray<unknown>>
   const extras: Array<object> = []
-  /** What no stream or event of the batch has goes as an empty array. */
+  /** A column without any value in the batch is sent as an empty array. */
   let expectIds = false
   let tagged = false
   let traced = false

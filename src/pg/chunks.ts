@@ -1,4 +1,4 @@
-/** Pages of events that come in chunks, each a row with its events as columns: see `migrations/read/event_chunk.sql`. */
+/** Pages of events in chunks: rows with the fields of several events as columns. See `migrations/read/event_chunk.sql`. */
 import type {
   Direction,
   EventContent,
@@ -10,7 +10,7 @@ import type {
 
 type Sparse = readonly [values: ReadonlyArray<string> | null, positions: ReadonlyArray<number> | null]
 
-/** The columns that {@link readLogSql} and {@link readStreamSql} select: those of events are null if there are none. */
+/** The columns of {@link readLogSql} and {@link readStreamSql}. Those of events are null if there are none. */
 export type EventChunk = readonly [
   events: number,
   complete: boolean,
@@ -45,7 +45,7 @@ export const readStreamSql: string =
   `select ${columns} from eventsourcing.read_stream($1::uuid, $2::text, $3::text, $4::integer, $5::integer, ` +
   "$6::boolean, $7::integer, $8::bigint)"
 
-/** The columns of {@link loadStreamsSql}: those of events are null if there are none. */
+/** The columns of {@link loadStreamsSql}. Those of events are null if there are none. */
 export type StreamChunk = readonly [
   request: number,
   events: number,
@@ -63,10 +63,10 @@ export const loadStreamsSql: string =
   "select request, events, complete, versions[1], positions[1], raw_event_ids, recorded_at, event_types, schema_versions, payloads " +
   "from eventsourcing.load_streams($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint)"
 
-/** What joins the texts of a column. */
+/** The separator of the texts of a column. */
 const separator = "\u001f"
 
-/** The texts of a column; undefined if one of them contains what joins them. A chunk of one event has its text as it is. */
+/** The texts of a column; undefined if one of them contains the separator. A chunk of one event has its plain text. */
 const split = (column: string, events: number): ReadonlyArray<string> | undefined => {
   if (events === 1) return [column]
   const texts = column.split(separator)
@@ -76,7 +76,7 @@ const split = (column: string, events: number): ReadonlyArray<string> | undefine
 const uuidLength = 36
 const noTags: ReadonlyArray<string> = Object.freeze([])
 
-/** A column without its NULLs, gone through in order. */
+/** Iterates a column without its NULLs. */
 const sparse = (
   values: ReadonlyArray<string> | null,
   positions: ReadonlyArray<number> | null
@@ -92,24 +92,24 @@ const epoch = 946_684_800_000
 /** The upper half of 2^53. */
 const exactHigh = 2 ** 21
 
-/** Times as they are sent, in milliseconds since 1970. */
+/** Converts binary times to milliseconds since 1970. */
 const times = ({ buffer, byteLength, byteOffset }: Uint8Array): ((index: number) => number) => {
   const view = new DataView(buffer, byteOffset, byteLength)
   return (index) => {
     const high = view.getInt32(index * 8)
-    // from the year 2285 on they are more than a double can tell apart
+    // from the year 2285 on they exceed the precision of a double
     if (high < -exactHigh || high >= exactHigh) return Number(view.getBigInt64(index * 8) / 1000n) + epoch
     const micros = high * 2 ** 32 + view.getUint32(index * 8 + 4)
     return (micros - (micros % 1000)) / 1000 + epoch
   }
 }
 
-/** The stream that is read, where chunks do not say it. */
+/** The stream of the read, if the chunks do not contain it. */
 type Stream = Pick<EventRow, "aggregateType" | "aggregateId">
 
 const noTexts: ReadonlyArray<string> = []
 
-/** The events of a chunk, ascending. Undefined: a text contains what joins the texts of its column. */
+/** The events of a chunk, ascending. Undefined if a text contains the separator of its column. */
 const rowsOf = (chunk: EventChunk, stream: Stream | undefined): ReadonlyArray<EventRow> | undefined => {
   const [events, , positions, , , versions, eventIds, , schemaVersions, occurred, recorded] = chunk
   if (positions === null || versions === null || eventIds === null || schemaVersions === null) return []
@@ -154,8 +154,8 @@ const rowsOf = (chunk: EventChunk, stream: Stream | undefined): ReadonlyArray<Ev
 }
 
 /**
- * A page, which was read with one event more than the limit. Ends before a chunk that has a text which contains what joins
- * them; undefined if that is the first one: then the events are to be read one by one.
+ * A page from a read of one event more than the limit. It ends before a chunk with a text that contains the separator; undefined if
+ * that is the first chunk, whose events must then be read one by one.
  */
 export const eventPage = (
   chunks: ReadonlyArray<EventChunk>,
@@ -179,7 +179,7 @@ export const eventPage = (
 
 const hexadecimal = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
 
-/** The id of an event, of the ids as they are sent. */
+/** The id of an event, from binary ids. */
 const eventIdAt = (ids: Uint8Array, index: number): string => {
   let id = ""
   for (let byte = 0; byte < 16; byte++) {
@@ -190,8 +190,8 @@ const eventIdAt = (ids: Uint8Array, index: number): string => {
 }
 
 /**
- * The page of a stream that its chunks make. Undefined if an event type contains what joins them: then the events are to be
- * loaded one by one.
+ * The page of a stream from its chunks. Undefined if an event type contains the separator; then the events must be loaded one by
+ * one.
  */
 export const streamPage = (chunks: ReadonlyArray<StreamChunk>): StreamPage | undefined => {
   const rows: Array<EventContent> = []

@@ -1,4 +1,4 @@
-/** Silence of the database: whoever waits for an answer is answered after a time, and the connection is given up. */
+/** Deadlines for a silent database: the caller is answered after a time, and the connection is closed. */
 import { PgClient } from "@effect/sql-pg"
 import { Context, Duration, Effect, Exit, Scope } from "effect"
 import { layer as reactivity } from "effect/reactivity/Reactivity"
@@ -10,7 +10,7 @@ export const Silence: Context.Reference<Duration.Duration> = Context.Reference<D
   { defaultValue: () => Duration.minutes(1) }
 )
 
-/** The cause of an error that a silent connection, or a pool without a free one, is answered with. */
+/** The cause of the error for a silent connection, or for a pool without a free one. */
 class NoAnswer extends Error {
   readonly sent: boolean
   constructor(sent: boolean, millis: number) {
@@ -23,7 +23,7 @@ class NoAnswer extends Error {
   }
 }
 
-/** The error of a deadline: the wait was for an answer, or for a connection. */
+/** The error of a deadline, for an answer or for a connection. */
 export const noAnswer = (sent: boolean, millis: number): SqlError.SqlError => {
   const cause = new NoAnswer(sent, millis)
   const operation = sent ? "query" : "connect"
@@ -32,33 +32,33 @@ export const noAnswer = (sent: boolean, millis: number): SqlError.SqlError => {
   })
 }
 
-/** Whether an error is that of a deadline. */
+/** True for the error of a deadline. */
 export const isNoAnswer = (error: SqlError.SqlError): boolean => error.reason.cause instanceof NoAnswer
 
-/** Whether what failed was sent, and nobody knows whether it was done. */
+/** True if a statement was sent and its outcome is unknown. */
 export const isUnanswered = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "ConnectionError" && error.reason.operation === "query"
 
-/** Timers take 31 bits of milliseconds. */
+/** The longest timer: 31 bits of milliseconds. */
 const maxMillis = 2_147_483_647
 
-/** In milliseconds. The embedded database answers on the thread of the program: a deadline would only be late. */
+/** The deadline in milliseconds. None for the embedded database, which blocks the thread of the program. */
 export const deadlineOf = (context: Context.Context<never>, sql: SqlClient.SqlClient): number =>
   sql.driver === "pglite" ? Infinity : Math.min(Duration.toMillis(Context.get(context, Silence)), maxMillis)
 
-/** Whether an error is that of a connection which did not answer, so that the pool may have more of the kind. */
+/** True for the error of a silent connection, of which the pool may have more. */
 export const isSilence = (error: SqlError.SqlError): boolean =>
   error.reason.cause instanceof NoAnswer && error.reason.cause.sent
 
 const Fresh = Context.Reference<boolean>("effect-eventsourcing/pg/Fresh", { defaultValue: () => false })
 
-/** Has an effect take connections beside the pool: those of the pool may be as silent as the one that was given up. */
+/** Lets an effect use connections beside the pool, whose connections may be silent as well. */
 export const afresh: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> =
   Effect.provideService(Fresh, true)
 
 const isPgClient = (sql: SqlClient.SqlClient): sql is PgClient.PgClient => PgClient.TypeId in sql
 
-/** A connection for oneself, until the scope closes. */
+/** An exclusive connection until the scope closes. */
 export const reserve = (sql: SqlClient.SqlClient): SqlConnection.Acquirer =>
   Effect.withFiber(({ context }) =>
     Context.get(context, Fresh) && isPgClient(sql) && sql.config.stream === undefined
@@ -69,20 +69,20 @@ export const reserve = (sql: SqlClient.SqlClient): SqlConnection.Acquirer =>
       : sql.reserve
   )
 
-/** How connections that are in use are given up, by client. */
+/** Functions that close connections in use, by client. */
 const inUse = new WeakMap<SqlClient.SqlClient, Set<() => void>>()
 
-/** The connections in use that closing the store waits for: calling one gives it up. */
+/** Connections in use, for which closing the store waits. Calling one closes the connection. */
 export const usesOf = (sql: SqlClient.SqlClient): Set<() => void> => {
   let uses = inUse.get(sql)
   if (uses === undefined) inUse.set(sql, (uses = new Set()))
   return uses
 }
 
-/** The time that statements have to end when the store closes, or when nobody waits for them any more; in milliseconds. */
+/** Time for statements to end when the store closes, or when nobody waits for them any more, in milliseconds. */
 export const grace = 5_000
 
-/** Waits for the statements under way, and after 5 seconds closes their connections. */
+/** Waits for running statements, and closes their connections after 5 seconds. */
 export const settle = (sql: SqlClient.SqlClient): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     const uses = usesOf(sql)
@@ -99,11 +99,11 @@ export const settle = (sql: SqlClient.SqlClient): Effect.Effect<void> =>
   })
 
 /**
- * Runs an effect on a connection of its own, in a fiber of its own: an interruption returns at once, and the client
- * cancels the statement and returns or closes the connection behind it, within 5 seconds.
+ * Runs an effect on a connection and in a fiber of its own. An interruption returns at once; the client then cancels the statement and
+ * returns or closes the connection in the background, within 5 seconds.
  *
- * After {@link Silence} without a connection, or without an answer on it, fails. Closing a reserved connection while a
- * statement is under way closes its socket: so the statement ends as well, and the pool has its place back.
+ * Fails after {@link Silence} without a connection, or without an answer on it. Closing a reserved connection with a running statement
+ * closes its socket, which also ends the statement and frees the place in the pool.
  */
 export const onConnection = <A>(
   sql: SqlClient.SqlClient,
@@ -145,7 +145,7 @@ export const onConnection = <A>(
   )
 
 /**
- * Runs statements of a client: in the open transaction, which has its own deadline, or like {@link onConnection}.
+ * Runs statements of a client in the open transaction, which has its own deadline, otherwise like {@link onConnection}.
  */
 export const guarded = <A>(
   sql: SqlClient.SqlClient,
@@ -160,8 +160,8 @@ export const guarded = <A>(
   )
 
 /**
- * Runs an effect in a fiber of its own, and fails if there is no answer in time. Neither that nor an interruption waits for
- * the effect to end.
+ * Runs an effect in a fiber of its own, and fails without an answer in time. Neither the failure nor an interruption waits for the
+ * effect to end.
  */
 export const within = <A>(
   millis: number,

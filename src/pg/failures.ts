@@ -1,4 +1,4 @@
-/** What an SQL error of a handler says of the event, and what to do about it. */
+/** Classifies SQL errors of handlers, with remedies. */
 import { Predicate } from "effect"
 import { SqlError } from "effect/sql"
 import * as pgError from "./sqlErrors.ts"
@@ -6,7 +6,7 @@ import type { FailureDescription, FailureKind } from "../driver/ProjectionStorag
 import { describeFailure, describeUnavailable, summaryOf } from "../driver/storageFailure.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
 
-/** Beginnings of the SQLSTATEs for which an event waits. Everything else is the handler's. */
+/** Prefixes of the SQLSTATEs for which an event waits. All others are failures of the handler. */
 const kinds: ReadonlyArray<readonly [beginning: string, kind: FailureKind]> = [
   ["08", "storage"],
   ["25006", "storage"],
@@ -27,9 +27,9 @@ const kinds: ReadonlyArray<readonly [beginning: string, kind: FailureKind]> = [
 const migrate =
   "run the migrations of the application, or correct the handler: the schema of the database is not the one that it uses"
 
-/** Remedies by SQLSTATE, the longest beginning first. */
+/** Remedies by prefix of SQLSTATE, the longest first. */
 const remedies: ReadonlyArray<readonly [beginning: string, remedy: string]> = [
-  ["25006", "the database takes no writes: connect to the primary, or wait for the failover"],
+  ["25006", "the database accepts no writes: connect to the primary, or wait for the failover"],
   ["25P03", "the transaction was idle for longer than idle_in_transaction_session_timeout"],
   [
     "26000",
@@ -54,7 +54,7 @@ const remedies: ReadonlyArray<readonly [beginning: string, remedy: string]> = [
   ["0A000", migrate],
   ["08", "the connection was lost: look at the network, the pooler and the server"],
   ["3F000", migrate],
-  ["40", "others worked on the same rows: it is tried again"],
+  ["40", "concurrent work changed the same rows: it is tried again"],
   ["42", migrate],
   ["53", "the database has no resources left: give it more memory, disk or connections"],
   ["57", "the database is starting, stopping or was told to stop the work"],
@@ -68,20 +68,20 @@ const remedies: ReadonlyArray<readonly [beginning: string, remedy: string]> = [
 const by = <A>(list: ReadonlyArray<readonly [string, A]>, code: string): A | undefined =>
   list.find(([beginning]) => code.startsWith(beginning))?.[1]
 
-/** SQLSTATEs have five characters; other codes are of the operating system. */
+/** True for SQLSTATEs, which have five characters; other codes are of the operating system. */
 const isSqlState = (code: string): boolean => /^[0-9A-Z]{5}$/.test(code)
 
-/** The kind of failure that a SQLSTATE says. */
+/** The kind of failure of a SQLSTATE. */
 const kindOf = (error: SqlError.SqlError, code: string | undefined): FailureKind => {
   if (code !== undefined && isSqlState(code)) return by(kinds, code) ?? "handler"
   return pgError.isTransient(error) ? "storage" : "handler"
 }
 
-/** Class 22 quotes what could not be read or computed with; others quote names. */
+/** Class 22 quotes invalid values; other classes quote names only. */
 const withoutValues = (code: string, text: string): string =>
   code.startsWith("22") ? text.replaceAll(/"[^"]*"/g, '"…"') : text
 
-/** The server's own text, with the names of what it is about, and without the details, which quote rows. */
+/** The server's own text with the names of the objects, and without the details, which quote rows. */
 const textOf = (error: SqlError.SqlError, code: string): string => {
   const { cause } = error.reason
   if (!Predicate.isObject(cause)) return error.message
@@ -96,7 +96,7 @@ const textOf = (error: SqlError.SqlError, code: string): string => {
   return withoutValues(code, message) + (names.length === 0 ? "" : ` (${names.join(", ")})`)
 }
 
-/** The meaning of whatever comes out of a handler on PostgreSQL. */
+/** Classifies every failure of a handler on PostgreSQL. */
 export const describe = (error: unknown): FailureDescription => {
   if (error instanceof StorageUnavailable) {
     const described = describeUnavailable(error)

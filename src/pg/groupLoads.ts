@@ -1,40 +1,40 @@
 /**
- * Loading together: loads that wait while others are under way go out in one statement. There is no timer: a load that
- * finds a free place goes out at once and alone.
+ * Grouped loads: loads that wait while others are in progress are sent in one statement. There is no timer: a load is sent at once and
+ * alone if there is a free place.
  */
 import { Effect, Exit, type Fiber } from "effect"
 import type { TenantId } from "../domain/Tenant.ts"
 import { FairQueue } from "../internal/fairQueue.ts"
 
-/** What bounds a batch. */
+/** Limits of a batch. */
 export interface Limits {
-  /** Loads that go out together at most. */
+  /** Maximum number of loads in a batch. */
   readonly maxLoads: number
-  /** Batches that are under way at the same time. */
+  /** Maximum number of batches in progress. */
   readonly concurrency: number
 }
 
-/** A load that waits or is under way. */
+/** A load that waits or is in progress. */
 interface Waiting<Request, A, E> {
   readonly request: Request
   readonly resume: (outcome: Effect.Effect<A, E>) => void
-  /** Whether its caller was interrupted. */
+  /** True if its caller was interrupted. */
   gone: boolean
-  /** Tells the batch that it is in that its caller was interrupted. */
+  /** Tells its batch that its caller was interrupted. */
   leave: (() => void) | undefined
 }
 
-/** So many loads are not spread over several batches: each is a statement. */
+/** Up to this number, loads are not spread over several batches, because each batch is a statement. */
 const minShare = 8
 
 /**
- * Merges loads into batches for `runAll`, which gives an exit per load, or none for one that it did not come to: that goes
- * out again, before all that have come meanwhile.
+ * Merges loads into batches for `runAll`, which returns an exit per load, or none for a load that it did not reach. Such a load is sent
+ * again before all that arrived meanwhile.
  *
  * **Details**
  *
- * Tenants take turns. A load that is interrupted while it waits is not sent. A batch whose loads are all interrupted is
- * interrupted as well: it must not keep its place.
+ * Tenants take turns. A load that is interrupted while it waits is not sent. A batch whose loads are all interrupted is interrupted as
+ * well, to free its place.
  */
 export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
   run: (request: Request) => Effect.Effect<A, E>,
@@ -47,7 +47,7 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
 
   const takeBatch = (): ReadonlyArray<Load> => {
     const loads = queue.waiting + queue.sent
-    // the others are for the other batches that may be under way
+    // the others are left to the other batches that may be in progress
     const share = loads > minShare ? Math.ceil(loads / concurrency) : loads
     return queue.take({ atMost: Math.min(maxLoads, share) })
   }
@@ -106,11 +106,11 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
     send()
   })
 
-  // A fiber may be interrupted between any two steps: a place is taken in the step that sees to its being left.
+  // A fiber may be interrupted between any two steps, so the place is taken in the step that also ensures its release.
   return (request) =>
     Effect.uninterruptibleMask((restore) => {
       if (queue.waiting > 0 || !queue.hasPlace) return restore(queued(request))
-      // A load that finds nobody waiting runs in the fiber of its caller.
+      // Without other waiting loads, a load runs in the fiber of its caller.
       queue.enter(1)
       return Effect.onExit(restore(run(request)), () => leavePlace)
     })

@@ -1,21 +1,21 @@
-/** Hearing notifications: on a connection beside the pool, which is asked now and then if it is still there. */
+/** Receives notifications on a connection beside the pool, which is probed regularly. */
 import { type PgClient, PgConnection } from "@effect/sql-pg"
 import { Effect, Exit, Queue, Scope } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import { deadlineOf, within } from "./deadlines.ts"
 
-/** From one question to the next, in milliseconds, unless the deadline for silence is shorter. */
+/** Interval between two probes in milliseconds, unless the deadline for silence is shorter. */
 const interval = 30_000
 
-/** Clients whose store listens elsewhere: their own way to the server may be through a pooler. */
+/** Clients whose store listens with other connection settings, because the client may use a pooler. */
 const elsewhere = new WeakSet<SqlClient.SqlClient>()
 
-/** Whether a store on the client listens on another way to the server. */
+/** True if a store on the client listens with other connection settings. */
 export const listensElsewhere = (sql: SqlClient.SqlClient): boolean => elsewhere.has(sql)
 
 /**
- * Runs an effect for each notification on a channel, and once when it listens. Fails when the connection is lost, or does
- * not answer within the deadline for silence. The connection is one of the client's settings, and of those given over them.
+ * Runs an effect for each notification on a channel, and once when listening starts. Fails when the connection is lost, or does not
+ * answer within the deadline for silence. The connection has the client's settings, overridden by the given ones.
  */
 export const listen = (
   sql: PgClient.PgClient,
@@ -43,7 +43,7 @@ export const listen = (
           )
           return yield* Effect.raceFirst(hearing, asking)
         }),
-      // In this order: on a connection that is closed nobody sends an UNLISTEN, and waits for its answer.
+      // In this order, so that no UNLISTEN is sent on the closed connection, whose answer would never come.
       (scopes) =>
         Effect.andThen(Scope.close(scopes.connection, Exit.void), Scope.close(scopes.listening, Exit.void))
     )

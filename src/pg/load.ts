@@ -1,4 +1,4 @@
-/** Loading from PostgreSQL: one stream by the shortest way, those that wait together in one statement. */
+/** Loads from PostgreSQL: a single stream directly, waiting ones together in one statement. */
 import { PgTypes } from "@effect/sql-pg"
 import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
@@ -10,19 +10,19 @@ import { array } from "./appendBatch.ts"
 import * as chunks from "./chunks.ts"
 import * as pgError from "./sqlErrors.ts"
 
-/** Undefined: an event type contains what joins the texts of a chunk. */
+/** Undefined if an event type contains the separator of a chunk. */
 type Loaded = StreamPage | undefined
 
-/** Undefined: the statement did not come to it. */
+/** Undefined if the statement did not reach it. */
 type Exits = ReadonlyArray<Exit.Exit<Loaded, ReadError> | undefined>
 
-/** How loads are done. */
+/** Options of loads. */
 export interface Options {
-  /** What bounds the loads that go out together; undefined: each goes out alone. */
+  /** Limits of grouped loads; undefined to send each load alone. */
   readonly limits: groupLoads.Limits | undefined
-  /** About how many bytes of payload and metadata a statement reads at most. */
+  /** Approximate maximum of payload and metadata that a statement reads, in bytes. */
   readonly pageBytes: bigint
-  /** Runs batches, outside of every transaction. */
+  /** Runs batches outside of all transactions. */
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 }
 
@@ -67,7 +67,7 @@ export const make = (
       Effect.catch((error) => PgTenant.failFor(sql, "load a stream", request.tenantId, error))
     )
 
-  /** A failure that only one of them can have caused is not spread over the others. */
+  /** Limits a failure that a single load may have caused to that load. */
   const loadAll = (requests: ReadonlyArray<LoadStreamRequest>): Effect.Effect<Exits> => {
     const [first] = requests
     if (first !== undefined && requests.length === 1)
@@ -90,7 +90,7 @@ export const make = (
 
   const load = limits === undefined ? loadOne : groupLoads.make(loadOne, loadAll, fork, limits)
 
-  /** A chunk of one event is not joined. */
+  /** The text of a chunk with one event, which needs no separator. */
   const loadOneEvent = (request: LoadStreamRequest): Effect.Effect<StreamPage, ReadError> =>
     Effect.flatMap(loadOne({ ...request, limit: 1 }), (page) =>
       page === undefined ? Effect.die(new Error("a chunk of one event was joined")) : Effect.succeed(page)

@@ -1,4 +1,4 @@
-/** Reading events from PostgreSQL: a page is one round trip. */
+/** Reads events from PostgreSQL, a page per round trip. */
 import { Effect } from "effect"
 import type { EventRow, EventStorage, Page } from "../driver/EventStorage.ts"
 import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
@@ -34,7 +34,7 @@ type TenantEventColumns = readonly [
 
 const noTags: ReadonlyArray<string> = Object.freeze([])
 
-/** Runs a query on one tenant, which is its first parameter; `Row` is what its columns decode to. */
+/** Runs a query on one tenant, its first parameter. `Row` is the type of its decoded columns. */
 type OfTenant = <Row>(
   operation: string,
   tenantId: TenantId,
@@ -49,10 +49,10 @@ type AcrossTenants = <Row>(
   parameters: ReadonlyArray<unknown>
 ) => Effect.Effect<ReadonlyArray<Row>, StorageUnavailable>
 
-/** The reading of events of a driver. */
+/** The read methods of the driver. */
 type Reading = Pick<EventStorage["Service"], "readStream" | "readLog" | "readAllLogs">
 
-/** A page in chunks; event by event if they cannot be told apart: a chunk of one event is not joined. */
+/** A page in chunks; event by event if texts contain the separator, because a chunk of one event has none. */
 const pageOf = (
   read: (limit: number) => Effect.Effect<Page<EventRow> | undefined, ReadError>,
   limit: number
@@ -130,7 +130,7 @@ export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes
           tags: row[15] ?? noTags,
           hash: row[16]
         })),
-        // the last row says whether there are more
+        // the last row tells if there are more
         complete: rows.at(-1)?.[17] !== true
       })
     )
@@ -138,7 +138,7 @@ export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes
 
 const maxInteger = 2_147_483_647
 
-/** A page is read with one more, which says whether there are more. */
+/** A page is read with one extra row, which shows if there are more. */
 export const oneMore = (limit: number): number => Math.min(limit + 1, maxInteger)
 
 export const toDate = (time: number | undefined): Date | null => (time === undefined ? null : new Date(time))

@@ -1,11 +1,11 @@
-/** Settings of a client, of the server and of a pooler between them, with which a program hangs or hears nothing. */
+/** Checks settings of a client, a server and a pooler between them that let a program hang or miss announcements. */
 import { PgClient, PgConnection } from "@effect/sql-pg"
 import { Deferred, Effect, Exit, Schema, Scope } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import { deadlineOf, guarded, within } from "./deadlines.ts"
 import { listensElsewhere } from "./listener.ts"
 
-/** Raised when a setting lets a program hang, or keeps news from it; each problem comes with its remedy. */
+/** Raised when a setting lets a program hang or miss announcements. Each problem has its remedy. */
 export class SettingsIncomplete extends Schema.TaggedError<SettingsIncomplete>()("SettingsIncomplete", {
   problems: Schema.Array(Schema.Struct({ problem: Schema.String, remedy: Schema.String }))
 }) {
@@ -32,14 +32,14 @@ const ofServer = (sql: SqlClient.SqlClient): Found =>
         if (millis === 0)
           return [
             {
-              problem: `${name} is not set: work that hangs holds its connection and its locks`,
+              problem: `${name} is not set: hanging work holds its connection and its locks`,
               remedy: `use PgServer.layer, or run: alter role … set ${name} = '30s'`
             }
           ]
         return name !== "idle_in_transaction_session_timeout" && millis >= silence
           ? [
               {
-                problem: `${name} is ${millis} ms, and PgTenant.Silence ${silence} ms: the connection is closed before the server says what became of the work`,
+                problem: `${name} is ${millis} ms, and PgTenant.Silence ${silence} ms: the connection is closed before the server reports the outcome of the work`,
                 remedy: `set ${name} lower than PgTenant.Silence`
               }
             ]
@@ -59,7 +59,7 @@ const ofClient = ({
   const tcp = stream === undefined && path === undefined && host?.startsWith("/") !== true
   if (tcp && keepAlive === undefined)
     problems.push({
-      problem: "keepAlive is not set: nobody notices that an idle connection is gone",
+      problem: "keepAlive is not set: the loss of an idle connection goes unnoticed",
       remedy: 'use PgServer.layer, or set keepAlive: "15 seconds"'
     })
   if (multiplex === true)
@@ -71,7 +71,7 @@ const ofClient = ({
   return problems
 }
 
-/** Makes connections beside the pool, until the effect has ended. */
+/** Opens connections beside the pool for the duration of an effect. */
 const beside = <A>(
   config: PgClient.PgClientConfig,
   use: (
@@ -87,10 +87,10 @@ const beside = <A>(
 const pidOf = (connection: PgConnection.PgConnection): Effect.Effect<number, SqlError.SqlError> =>
   Effect.map(connection.queryValues("select pg_catalog.pg_backend_pid()"), ([row]) => Number(row?.[0]))
 
-/** The time that a pooler has to let transactions at the server. */
+/** Time for a pooler to start transactions on the server. */
 const patience = 3_000
 
-/** Finds a pooler: its sessions are others than it says. */
+/** Recognises a pooler, which reports other session ids than the server. */
 const poolerOf = (
   config: PgClient.PgClientConfig
 ): Effect.Effect<"none" | "session" | "transaction", SqlError.SqlError> =>
@@ -100,7 +100,7 @@ const poolerOf = (
       const before = yield* pidOf(first)
       if (before === first.processId) return "none"
       const second = yield* connect
-      // If the second one gets the server's connection of the first one, the first one has to take another.
+      // If the second transaction gets the first one's server connection, the first must take another.
       yield* second.query("begin")
       yield* pidOf(second)
       const after = yield* Effect.option(within(patience, pidOf(first)))
@@ -108,7 +108,7 @@ const poolerOf = (
     })
   )
 
-/** Counts the transactions that a pooler lets at the server at once, up to a number. */
+/** Counts the transactions that a pooler runs on the server at once, up to a number. */
 const transactionsAtOnce = (
   config: PgClient.PgClientConfig,
   wanted: number
@@ -140,20 +140,20 @@ const ofPooler = (sql: SqlClient.SqlClient, config: PgClient.PgPoolConfig): Foun
     if (pooler === "transaction" && config.prepare !== false)
       problems.push({
         problem:
-          "a pooler lends a connection for a transaction, and statements are prepared: another connection does not have them",
+          "a pooler lends a connection per transaction, but statements are prepared, which other connections do not have",
         remedy: "use PgServer.layer with pooled: true, or set prepare: false"
       })
     if (pooler === "transaction" && !listensElsewhere(sql))
       problems.push({
         problem:
-          "a pooler lends a connection for a transaction: announcements of other processes are not heard through it, and projections wait until they look by themselves",
-        remedy: "give the server's own address: PgStorage.layerWith({ listen: { host, port } })"
+          "a pooler lends a connection per transaction: announcements of other processes do not pass through it, and projections wait for their next poll",
+        remedy: "set the server's own address: PgStorage.layerWith({ listen: { host, port } })"
       })
     const wanted = config.maxConnections ?? 10
     const open = yield* transactionsAtOnce(config, wanted)
     if (open < wanted)
       problems.push({
-        problem: `the client may open ${wanted} connections, and the pooler let ${open} at the server at once: the rest waits for these`,
+        problem: `the client may open ${wanted} connections, but the pooler ran only ${open} on the server at once: the others wait for these`,
         remedy: "set maxConnections of the client no higher than the pool of the pooler"
       })
     return problems

@@ -1,7 +1,7 @@
 /**
- * Transactions that end. Every statement of one, BEGIN, COMMIT and ROLLBACK among them, has the deadline of `deadlines`: then
- * its connection is given up, and whoever waits is answered. An interruption returns at once; what it leaves is rolled back
- * behind.
+ * Transactions with deadlines. Every statement, including BEGIN, COMMIT and ROLLBACK, has the deadline of `deadlines`: after it the
+ * connection is closed and the caller answered. An interruption returns at once, and the transaction is rolled back in the
+ * background.
  */
 import { PgClient } from "@effect/sql-pg"
 import { type Cause, Context, Effect, Exit, type Fiber, Predicate, Scope, Semaphore, Stream } from "effect"
@@ -11,7 +11,7 @@ import { deadlineOf, grace, noAnswer, reserve, usesOf } from "./deadlines.ts"
 /** Runs an effect in a transaction, or in a savepoint of the open one. */
 type WithTransaction = SqlClient.SqlClient["withTransaction"]
 
-/** An interrupted caller waits so long for the end of its transaction, in milliseconds: usually it comes at once. */
+/** Time for which an interrupted caller waits for the end of its transaction, in milliseconds. Usually it ends at once. */
 const patience = 250
 
 /** An error whose transaction may have been committed. */
@@ -19,16 +19,16 @@ const lostCommit = (cause: unknown): SqlError.SqlError =>
   new SqlError.SqlError({
     reason: new SqlError.ConnectionError({
       cause,
-      message: "the answer to COMMIT was lost: the transaction may be stored or not",
+      message: "the answer to COMMIT was lost: the transaction may or may not be stored",
       operation: "commit"
     })
   })
 
-/** Whether the answer to a COMMIT was lost, and nobody knows whether it was done. */
+/** True if the answer to a COMMIT was lost and its outcome is unknown. */
 export const isLostCommit = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "ConnectionError" && error.reason.operation === "commit"
 
-/** A COMMIT that the server did not answer, or answered with its own end. */
+/** A COMMIT that the server did not answer, or answered by shutting down. */
 const mayBeCommitted = ({ reason }: SqlError.SqlError): boolean =>
   reason._tag === "ConnectionError" ||
   (Predicate.hasProperty(reason.cause, "code") &&
@@ -46,16 +46,16 @@ const rolledBack = new SqlError.SqlError({
 
 type Wait = (error: SqlError.SqlError) => void
 
-/** The connection of a transaction. Its statements run in fibers of their own, so that nobody waits for their end. */
+/** The connection of a transaction. Its statements run in fibers of their own, so that callers need not wait for their end. */
 export class Lease implements SqlConnection.Connection {
   /** Runs before the ROLLBACK, on this connection. */
   beforeRollback: Effect.Effect<void> = Effect.void
-  /** Finds out what became of a COMMIT whose answer was lost: succeeds if it was done. */
+  /** Determines the outcome of a COMMIT whose answer was lost: succeeds if it was committed. */
   onLostCommit: (error: SqlError.SqlError) => Effect.Effect<void, SqlError.SqlError> = Effect.fail
 
   readonly #sql: SqlClient.SqlClient
   readonly #scope = Scope.makeUnsafe()
-  /** Those who wait for an answer, or for the connection. */
+  /** Callers that wait for an answer, or for the connection. */
   readonly #waits = new Set<Wait>()
   #millis: number
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -124,7 +124,7 @@ export class Lease implements SqlConnection.Connection {
   readonly control = (statement: string): Effect.Effect<void, SqlError.SqlError> =>
     Effect.asVoid(this.execute(statement, [], undefined))
 
-  /** Returns the connection; behind the caller, if it is not known to be as it was. */
+  /** Returns the connection; in the background, if it may not be clean. */
   readonly release: Effect.Effect<void> = Effect.suspend(() => {
     const ending = this.#ending
     if (this.#waits.size === 0 && !this.#open && (ending === undefined || ending.pollUnsafe() !== undefined))
@@ -140,13 +140,13 @@ export class Lease implements SqlConnection.Connection {
     return Effect.void
   })
 
-  /** Answers all who wait, and closes the connection. */
+  /** Answers all waiting callers and closes the connection. */
   readonly giveUp = (): void => {
     if (this.#lost !== undefined) return
     const lost = (this.#lost = noAnswer(this.#connection !== undefined, this.#millis))
     for (const wait of this.#waits) wait(lost)
     if (this.#connection === undefined) this.#reserving?.interruptUnsafe()
-    // Closing the scope of a connection with a statement under way closes its socket.
+    // Closing the scope of a connection with a running statement closes its socket.
     else Effect.runFork(Scope.close(this.#scope, Exit.void))
   }
 
@@ -170,7 +170,7 @@ export class Lease implements SqlConnection.Connection {
     })
   }
 
-  /** Ends the transaction in a fiber of its own; an interrupted caller waits a moment only. */
+  /** Ends the transaction in a fiber of its own. An interrupted caller waits only a moment. */
   #end(
     end: Effect.Effect<void, SqlError.SqlError>,
     left: Effect.Effect<void>
@@ -197,7 +197,7 @@ export class Lease implements SqlConnection.Connection {
     this.#touch()
   }
 
-  /** The time starts anew. */
+  /** Restarts the deadline. */
   #touch(): void {
     if (this.#millis === Infinity || this.#closed) return
     if (this.#timer !== undefined) this.#timer.refresh()
@@ -245,7 +245,7 @@ export class Lease implements SqlConnection.Connection {
   readonly executeUnprepared: SqlConnection.Connection["executeUnprepared"] = (text, parameters, transform) =>
     this.#send((connection) => connection.executeUnprepared(text, parameters, transform))
 
-  /** Its consumer may be slow: the time counts while the stream waits for rows. */
+  /** The deadline counts only while the stream waits for rows, because its consumer may be slow. */
   readonly executeStream: SqlConnection.Connection["executeStream"] = (text, parameters, transform) =>
     Stream.suspend(() => {
       const connection = this.#connection
@@ -262,7 +262,7 @@ export class Lease implements SqlConnection.Connection {
     })
 }
 
-/** Waits for a fiber, which goes on if the wait is interrupted. */
+/** Waits for a fiber, which continues if the wait is interrupted. */
 const awaited = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<A, E> =>
   Effect.callback<A, E>((resume) => Effect.sync(fiber.addObserver(resume)))
 
@@ -287,8 +287,8 @@ const nowhere: SqlConnection.Connection = {
 }
 
 /**
- * The service by which a client lets the savepoints of a transaction take turns. It is private to the client; one that is
- * missing names itself.
+ * The service by which a client runs the savepoints of a transaction in turn. It is private to the client; the error for its absence
+ * contains its name.
  */
 const turnsOf = (
   sql: SqlClient.SqlClient
@@ -322,11 +322,11 @@ const on = <A>(
   connection: SqlConnection.Connection,
   use: (lease: Lease) => Effect.Effect<A, SqlError.SqlError>
 ): Effect.Effect<A, SqlError.SqlError> =>
-  connection instanceof Lease ? use(connection) : Effect.die(new Error("a transaction of somebody else"))
+  connection instanceof Lease ? use(connection) : Effect.die(new Error("another caller's transaction"))
 
 const make = (sql: SqlClient.SqlClient): WithTransaction => {
   const turns = turnsOf(sql)
-  // A client that keeps its savepoints in order in another way: it goes without deadlines rather than not at all.
+  // A client that orders savepoints in another way: better without deadlines than not at all.
   if (turns === undefined) return sql.withTransaction
   const guarded = SqlClient.makeWithTransaction({
     transactionService: sql.transactionService,
@@ -354,7 +354,7 @@ const make = (sql: SqlClient.SqlClient): WithTransaction => {
 
 const byClient = new WeakMap<SqlClient.SqlClient, WithTransaction>()
 
-/** Says how transactions of a client begin that leads to other clients. */
+/** Sets the start of transactions for a client that routes to other clients. */
 export const register = (sql: SqlClient.SqlClient, withTransaction: WithTransaction): void => {
   byClient.set(sql, withTransaction)
 }
