@@ -99,6 +99,10 @@ begin
   end if;
 
   if p_wait then
+    if current_setting('lock_timeout') = '0' then
+      -- a transaction of the application that has appended may do nothing for long
+      v_status := set_config('lock_timeout', '10s', true);
+    end if;
     for n in 1 .. cardinality(p_tenants) loop
       v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
       select t.status, t.chained_from into v_status, v_chained

@@ -15,6 +15,10 @@ begin
   end if;
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);
+  if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
+    -- an append of another transaction may have locked the tenant, and then do nothing for long
+    cleaned := pg_catalog.set_config('lock_timeout', '10s', true);
+  end if;
   perform eventsourcing.bind_tenant(p_tenant);
   perform pg_catalog.set_config('role', 'eventsourcing_tenant', true);
 end

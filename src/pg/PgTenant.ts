@@ -206,14 +206,14 @@ export const statement = <A>(
     return Effect.catchIf(once, pgError.isTransient, (error) => {
       let failed: SqlError.SqlError | undefined = error
       let unanswered: SqlError.SqlError | undefined
-      let silences = 0
+      let waits = 0
       let attempt = once
       const again = (found: SqlError.SqlError): boolean => {
         if (deadlines.isUnanswered(found)) unanswered = found
-        // A second silence would be the caller's third deadline.
-        if (deadlines.isNoAnswer(found)) silences++
+        // A second deadline that passes, of the library or of a lock, would not be the caller's last.
+        if (deadlines.isNoAnswer(found) || found.reason._tag === "LockTimeoutError") waits++
         if (deadlines.isSilence(found)) attempt = deadlines.afresh(once)
-        return silences < 2 && pgError.isTransient(found)
+        return waits < 2 && pgError.isTransient(found)
       }
       const next = Effect.suspend(() => {
         if (failed === undefined) return attempt
@@ -445,6 +445,9 @@ export const failedTransaction = (
  * A statement that may leave some costs one more round trip at the end; `LOAD` is refused. Nested use for the same tenant is a savepoint.
  * Another tenant inside it, and a tenant inside a transaction that was started without one, are mistakes of the program:
  * defects (`TenantMismatch`), after which the outer transaction rolls back even if they are caught.
+ *
+ * An append inside it locks the tenant to its end, and the tenant's other appends wait for 10 seconds (or `lock_timeout` of the
+ * session), twice, before they fail with `TimedOut`: append last. The wait of this transaction for that lock has the same bound.
  *
  * Each statement, BEGIN and COMMIT among them, is answered within {@link Silence}: after that its connection is closed. If
  * a COMMIT was not answered, the transaction's events are looked for on another connection.

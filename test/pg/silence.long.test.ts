@@ -54,7 +54,8 @@ for (const server of servers.filter(({ name }) => name !== "DATABASE_URL")) {
     const test = <A, E>(
       name: string,
       config: Partial<Config>,
-      body: Effect.Effect<A, E, Store | TenantDatabase | Scope.Scope>
+      body: Effect.Effect<A, E, Store | TenantDatabase | Scope.Scope>,
+      within = silence
     ) =>
       it.live(
         name,
@@ -67,11 +68,11 @@ for (const server of servers.filter(({ name }) => name !== "DATABASE_URL")) {
               )
             )
             // Closing the store and the client is bounded, too.
-            assert.isBelow(millis, 20_000)
+            assert.isBelow(millis, 40_000)
           }).pipe(
             Effect.scoped,
             Effect.provide(layerOn(server)),
-            Effect.provideService(PgTenant.Silence, silence),
+            Effect.provideService(PgTenant.Silence, within),
             Effect.provideService(References.MinimumLogLevel, "None")
           ),
         60_000
@@ -134,6 +135,28 @@ for (const server of servers.filter(({ name }) => name !== "DATABASE_URL")) {
         })
       )
     }
+
+    test(
+      "a transaction that has appended and does nothing keeps its tenant's appends waiting for 20 seconds at most",
+      { maxConnections: 4 },
+      Effect.gen(function* () {
+        const tenant = yield* Tenant.generate
+        const inside = yield* Deferred.make<void>()
+        const open = yield* write("open").pipe(
+          Effect.andThen(Deferred.succeed(inside, undefined)),
+          Effect.andThen(Effect.never),
+          PgTenant.transaction,
+          as(tenant),
+          Effect.forkChild
+        )
+        yield* Deferred.await(inside)
+        const { millis } = yield* timed(write("waits").pipe(as(tenant), failsWith("TimedOut")))
+        assert.isBelow(millis, 25_000)
+        yield* Fiber.interrupt(open)
+        yield* write("goes on").pipe(as(tenant))
+      }),
+      Duration.minutes(1)
+    )
 
     test(
       "the program is not ready while it is live",

@@ -1,6 +1,6 @@
 /** A transaction on a connection on which packets vanish: whoever waits is answered, and its place in the pool is free. */
 import { assert, layer } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Event from "../../src/domain/Event.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -184,6 +184,42 @@ for (const server of servers) {
           yield* Fiber.join(open)
         })
       )
+    )
+
+    it.effect("that has appended keeps the appends of its tenant waiting for a bounded time", () =>
+      Effect.gen(function* () {
+        const { store } = yield* TenantDatabase
+        const lockTimeout = SqlClient.SqlClient.use((sql) =>
+          Effect.map(
+            sql<{ lock: string }>`select current_setting('lock_timeout') as lock`,
+            ([row]) => row?.lock
+          )
+        )
+        const tenant = yield* Tenant.generate
+        const usual = yield* store({ startupParameters: {} })
+        assert.strictEqual(
+          yield* PgTenant.transaction(lockTimeout).pipe(as(tenant), Effect.provideContext(usual)),
+          "10s"
+        )
+        assert.strictEqual(yield* Effect.provideContext(lockTimeout, usual), "0")
+        yield* Effect.gen(function* () {
+          assert.strictEqual(yield* PgTenant.transaction(lockTimeout).pipe(as(tenant)), "200ms")
+          const [inside, leave] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          const open = yield* write("open").pipe(
+            Effect.andThen(Deferred.succeed(inside, undefined)),
+            Effect.andThen(Deferred.await(leave)),
+            PgTenant.transaction,
+            as(tenant),
+            Effect.forkChild
+          )
+          yield* Deferred.await(inside)
+          yield* write("waits").pipe(as(tenant), failsWith("TimedOut"))
+          yield* PgTenant.transaction(write("waits")).pipe(as(tenant), failsWith("TimedOut"))
+          yield* Deferred.succeed(leave, undefined)
+          yield* Fiber.join(open)
+          assert.deepStrictEqual(texts(yield* log().pipe(as(tenant))), ["open"])
+        }).pipe(Effect.provide(Layer.effectContext(store({ startupParameters: { lock_timeout: "200ms" } }))))
+      }).pipe(Effect.scoped, Effect.timeout("20 seconds"))
     )
   })
 }
