@@ -184,10 +184,18 @@ begin
 
           v_status := statuses[tenant];
           if v_status is distinct from 'active' then
-            -- "held": without p_wait, one that is not there may be one that somebody else is just adding: adding it would wait
+            if v_status is not null then
+              v_status := 'suspended';
+            elsif p_wait then
+              v_status := 'unknownTenant';
+            else
+              -- adding it could wait for somebody else who is just adding it
+              v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
+              v_status := case when exists (select from eventsourcing.tenants t where t.tenant_id = v_tenant)
+                then 'held' else 'absent' end;
+            end if;
             for append in p_stream_appends[first_stream] .. p_stream_appends[last_stream] loop
-              refusal := refusal || jsonb_build_object('append', append, 'kind',
-                case when v_status is not null then 'suspended' when p_wait then 'unknownTenant' else 'held' end);
+              refusal := refusal || jsonb_build_object('append', append, 'kind', v_status);
             end loop;
             for s in first_stream .. last_stream loop
               bases[s - streams_before] := null;

@@ -24,7 +24,7 @@ interface Shared extends Pick<Announcements, "changes"> {
   readonly announce: (tenants: ReadonlyArray<TenantId>, toOthers: boolean) => Effect.Effect<void>
 }
 
-const isPgClient = (sql: SqlClient.SqlClient): sql is PgClient.PgClient => PgClient.TypeId in sql
+export const isPgClient = (sql: SqlClient.SqlClient): sql is PgClient.PgClient => PgClient.TypeId in sql
 
 const makeShared = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,

@@ -25,8 +25,7 @@ export interface Options {
 
 type Outcome = pgAppendResults.Outcome
 
-/** Undefined: somebody else had locked the tenant. */
-type Outcomes = ReadonlyArray<Outcome | undefined>
+type Outcomes = ReadonlyArray<Outcome>
 
 /** Runs a batch in one statement. */
 const runBatch = (
@@ -74,7 +73,7 @@ const tenantsAppendedTo = (
   let index = 0
   for (const { tenantId } of requests) {
     const outcome = outcomes[index++]
-    if (outcome === undefined || Exit.isFailure(outcome)) continue
+    if (outcome === undefined || typeof outcome === "string" || Exit.isFailure(outcome)) continue
     const { positions, replayed } = outcome.value
     if (!replayed && positions.length > 0) changed.push(tenantId)
   }
@@ -93,21 +92,18 @@ export const make = (
   { announcements, batches, fork, provision }: Options
 ): ((request: AppendRequest) => Effect.Effect<AppendReceipt, AppendError>) => {
   /**
-   * Runs a batch; a failure that only one append can have caused is not spread over the others. Without `wait`, appends
-   * of a tenant that somebody else has locked have no outcome.
+   * Runs a batch. A failure that one append can have caused is not spread over the others, which have no outcome then, nor
+   * have appends of a tenant that somebody else has locked, without `wait`.
    */
   const attempt = (requests: ReadonlyArray<AppendRequest>, wait: boolean): Effect.Effect<Outcomes> =>
     Effect.matchEffect(
       PgTenant.statement(sql, (connection, alone) => run(connection, alone, requests, { provision, wait })),
       {
-        onSuccess: (outcomes) =>
+        onSuccess: (outcomes): Effect.Effect<Outcomes> =>
           Effect.as(announcements.announce(tenantsAppendedTo(requests, outcomes)), outcomes),
-        onFailure: (error) =>
-          requests.length > 1 && !pgError.isTransient(error)
-            ? Effect.map(
-                Effect.forEach(requests, (request) => attempt([request], wait)),
-                (outcomes) => outcomes.flat()
-              )
+        onFailure: (error): Effect.Effect<Outcomes> =>
+          requests.length > 1 && !pgError.isOfConnection(error)
+            ? Effect.succeed(requests.map(() => "failedTogether" as const))
             : pgError.isBoundToAnother(error)
               ? PgTenant.refuse(sql, requests[0]?.tenantId ?? "")
               : Effect.withFiber(({ context }) => {
@@ -123,7 +119,9 @@ export const make = (
     )
 
   const append = (request: AppendRequest): Effect.Effect<AppendReceipt, AppendError> =>
-    Effect.flatMap(attempt([request], true), ([outcome]) => outcome ?? groupCommit.noOutcome)
+    Effect.flatMap(attempt([request], true), ([outcome]) =>
+      Exit.isExit(outcome) ? outcome : groupCommit.noOutcome
+    )
 
   const submit = batches === undefined ? append : groupCommit.make(attempt, fork, batches)
 

@@ -14,9 +14,10 @@ import {
   TenantRefused
 } from "../driver/StoreError.ts"
 import type { Batch } from "./appendBatch.ts"
+import type { Answer } from "./groupCommit.ts"
 
 /** The outcome of one append. */
-export type Outcome = Exit.Exit<AppendReceipt, AppendError>
+export type Outcome = Answer<AppendReceipt, AppendError>
 
 /** A command that was carried out before. */
 interface StoredCommand {
@@ -31,7 +32,7 @@ interface StoredCommand {
 
 /** Why one append of a batch was not written: `append` is its number in the order of the arrays. */
 type Refusal = { readonly append: number } & (
-  | { readonly kind: "held" | "suspended" | "unknownTenant" | "commandConflict" }
+  | { readonly kind: "held" | "absent" | "suspended" | "unknownTenant" | "commandConflict" }
   | { readonly kind: "commandBefore"; readonly command: StoredCommand }
   | { readonly kind: "eventIdConflict"; readonly eventId: string }
   | {
@@ -84,12 +85,13 @@ const upTo = (last: number, events: number): ReadonlyArray<number> =>
 
 const conflict = (reason: Conflict["reason"]): Outcome => Exit.fail(new Conflict({ reason }))
 
-/** The outcome of an append that was not written; undefined: somebody else had locked the tenant. */
-const outcomeOf = (request: AppendRequest, firstStream: number, refusal: Refusal): Outcome | undefined => {
+/** The outcome of an append that was not written. */
+const outcomeOf = (request: AppendRequest, firstStream: number, refusal: Refusal): Outcome => {
   const { command, conditions, streams, tenantId } = request
   switch (refusal.kind) {
     case "held":
-      return undefined
+    case "absent":
+      return refusal.kind
     case "suspended":
       return Exit.fail(new TenantRefused({ reason: new TenantSuspended({ tenantId }) }))
     case "unknownTenant":
@@ -149,15 +151,15 @@ const outcomeOf = (request: AppendRequest, firstStream: number, refusal: Refusal
   }
 }
 
-/** The outcomes of a batch, in the order of its requests; undefined where somebody else had locked the tenant. */
+/** The outcomes of a batch, in the order of its requests. */
 export const decode = (
   requests: ReadonlyArray<AppendRequest>,
   { entries }: Batch,
   [heads, versions, times, refusals]: ResultColumns
-): ReadonlyArray<Outcome | undefined> => {
+): ReadonlyArray<Outcome> => {
   const refused = new Map<number, Refusal>()
   for (const refusal of refusals ?? []) refused.set(refusal.append, refusal)
-  const outcomes = Array.from({ length: requests.length }, (): Outcome | undefined => undefined)
+  const outcomes: Array<Outcome> = requests.map(() => "held")
   let append = 0
   let place = 0
   for (const { index, request } of entries) {

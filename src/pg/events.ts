@@ -2,7 +2,7 @@
  * The driver for PostgreSQL, on any `PgClient`: every append and every page of a read is one round trip to a function
  * of `migrations/`, which binds the tenant and runs under row-level security.
  */
-import type { PgConnection } from "@effect/sql-pg"
+import type { PgClient, PgConnection } from "@effect/sql-pg"
 import { Context, Effect, type Scope } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { SqlClient, type SqlError } from "effect/sql"
@@ -29,7 +29,8 @@ export interface Options {
   readonly pageBytes?: number | undefined
   /**
    * Whether appends that wait while others are under way go out together, in one statement and one commit. Default: on,
-   * with up to 512 appends and a million characters a batch, and 2 batches under way. Appends in a transaction of the
+   * with up to 512 appends and a million characters a batch, 2 batches of each kind under way, and a fifth of the
+   * pool's connections for statements that wait for a tenant's lock. Appends in a transaction of the
    * program always go out alone.
    */
   readonly groupCommit?: Partial<groupCommit.Limits> | false | undefined
@@ -98,9 +99,17 @@ const limitsOf = <Limits extends Readonly<Record<keyof Limits, number>>>(
     ...defaults,
     ...Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined))
   }
-  for (const [bound, value] of Object.entries<number>(limits))
-    if (!(value >= 1)) throw new RangeError(`${name}.${bound} must be at least 1`)
+  for (const [bound, value] of Object.entries<number>(limits)) {
+    const least = bound === "lockWaiters" ? 0 : 1
+    if (!(value >= least)) throw new RangeError(`${name}.${bound} must be at least ${least}`)
+  }
   return limits
+}
+
+/** Connections that a pool spares for statements that wait for the lock of a tenant: a fifth of them. */
+const lockWaitersOf = (sql: SqlClient.SqlClient): number => {
+  const config: PgClient.PgPoolConfig = PgAnnouncements.isPgClient(sql) ? sql.config : {}
+  return Math.floor((config.maxConnections ?? 10) / 5)
 }
 
 /** The events of a database, which must be migrated. */
@@ -161,7 +170,7 @@ export const make = (
       provision,
       batches: limitsOf(
         "groupCommit",
-        { maxAppends: 512, maxCharacters: 1_000_000, concurrency: 2 },
+        { maxAppends: 512, maxCharacters: 1_000_000, concurrency: 2, lockWaiters: lockWaitersOf(sql) },
         options.groupCommit
       ),
       announcements,

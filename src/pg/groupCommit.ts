@@ -7,15 +7,29 @@ import type { AppendRequest } from "../driver/EventStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { FairQueue } from "../internal/fairQueue.ts"
 
-/** What bounds a batch. */
+/** Bounds of batches. */
 export interface Limits {
   /** Appends that go out together at most. */
   readonly maxAppends: number
   /** Characters of payload and metadata that go out together at most; a larger append goes out alone. */
   readonly maxCharacters: number
-  /** Batches that are under way at the same time. */
+  /** Batches that are under way at the same time, of each kind: without conditions, with conditions, with slow ones. */
   readonly concurrency: number
+  /**
+   * Statements that may wait for the lock of a tenant at the same time, each on a connection of its own. The appends of
+   * further locked tenants are tried again every few milliseconds, and hold no connection.
+   */
+  readonly lockWaiters: number
 }
+
+/**
+ * The reason why an append of a batch has no outcome: somebody else has locked its tenant; its tenant is not registered, and
+ * registering it could wait for somebody else who does so; or the statement failed, perhaps because of another append.
+ */
+export type Unsettled = "held" | "absent" | "failedTogether"
+
+/** The outcome of an append of a batch. */
+export type Answer<A, E> = Exit.Exit<A, E> | Unsettled
 
 /** An append that waits or is under way. */
 interface Waiting<A, E> {
@@ -38,37 +52,82 @@ const minShare = 16
 /** So many of one tenant are sent while its lock is still held by the batch before: the server goes on at once. */
 const minAhead = 32
 
+/** A batch with conditions that takes longer has a tenant with a slow one; in milliseconds. */
+const slowMillis = 100
+
+/** How long a locked tenant is left alone before its appends are tried again; in milliseconds, the longer the more often. */
+const restMillis = (times: number): number => Math.min(5 * 2 ** times, 100)
+
+const isConditional = ({ conditions }: AppendRequest): boolean =>
+  conditions !== undefined && conditions.length > 0
+
 /**
  * Merges appends into batches for `run`, which gives the outcome of each.
  *
  * **Details**
  *
- * Tenants take turns. A batch does not wait for a tenant that somebody else has locked: `run` gives no outcome for its
- * appends, and they go out again by themselves, to wait where nobody waits with them. A tenant is in one batch at a time;
- * if many of its appends wait meanwhile, a second batch of this tenant alone follows the first one and waits for it in the
- * database. An append that is interrupted while it waits here is not sent; one that is under way is settled behind its
- * caller, who is answered at once.
+ * Tenants take turns, and a tenant is in one batch at a time. If many of its appends wait meanwhile, a second batch of this
+ * tenant alone follows the first one and waits for it in the database.
+ *
+ * Nobody waits for another tenant's work:
+ * - A batch does not wait for a tenant that somebody else has locked. Its appends go out again by themselves: up to
+ *   `lockWaiters` statements wait in the database, the others are tried again after a few milliseconds.
+ * - Appends with conditions, which may read much, share no statement with those without. A tenant whose conditions were slow
+ *   goes alone, in places for such tenants, until they are fast again.
+ * - A tenant that is not registered yet is registered by a statement of its own.
+ * - If a statement fails for a reason that one of its appends may have caused, each of them goes out alone.
+ *
+ * An append that is interrupted while it waits here is not sent; one that is under way is settled behind its caller, who is
+ * answered at once.
  */
 export const make = <A, E>(
-  run: (
-    requests: ReadonlyArray<AppendRequest>,
-    wait: boolean
-  ) => Effect.Effect<ReadonlyArray<Exit.Exit<A, E> | undefined>>,
+  run: (requests: ReadonlyArray<AppendRequest>, wait: boolean) => Effect.Effect<ReadonlyArray<Answer<A, E>>>,
   fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
   limits: Limits
 ): ((request: AppendRequest) => Effect.Effect<A, E>) => {
   type Append = Waiting<A, E>
   type Batch = ReadonlyArray<Append>
-  const queue = new FairQueue<TenantId, Append>({
-    keyOf: ({ request }) => request.tenantId,
-    concurrency: limits.concurrency
+  type Outcomes = Exit.Exit<ReadonlyArray<Answer<A, E>>>
+  /** Appends of one kind: they wait for, and share, statements with each other alone. */
+  interface Lane {
+    readonly queue: FairQueue<TenantId, Append>
+    /** Tenants of a batch at most. */
+    readonly maxTenants: number
+    /** Appends of a batch at most. */
+    readonly maxAppends: number
+    /** Whether its batches wait for the locks of their tenants. */
+    readonly waits: boolean
+    /** Batches that follow another one of their tenant. */
+    ahead: number
+  }
+  const makeLane = (bounds: Partial<Pick<Lane, "maxTenants" | "maxAppends" | "waits">> = {}): Lane => ({
+    queue: new FairQueue({ keyOf: ({ request }) => request.tenantId, concurrency: limits.concurrency }),
+    maxTenants: Infinity,
+    maxAppends: limits.maxAppends,
+    waits: false,
+    ahead: 0,
+    ...bounds
   })
+  const unconditional = makeLane()
+  const conditional = makeLane()
+  const slow = makeLane({ maxTenants: 1 })
+  const single = makeLane({ maxTenants: 1, maxAppends: 1 })
+  const adding = makeLane({ maxTenants: 1, waits: true })
+  const lanes = [unconditional, conditional, slow, single, adding]
   const weight = { maxWeight: limits.maxCharacters, weightOf: ({ characters }: Append) => characters }
-  /** What is under way of a tenant. */
+  /** Tenants under way, with the number of their batches and appends. */
   const served = new Map<TenantId, { batches: number; appends: number }>()
-  let ahead = 0
+  /** Tenants with slow conditions. */
+  const slowTenants = new Set<TenantId>()
+  /** Locked tenants that are left alone for a moment. */
+  const resting = new Set<TenantId>()
+  /** How often a tenant was found locked, one time after the other. */
+  const timesHeld = new Map<TenantId, number>()
+  let lockWaiters = 0
 
-  /** How many appends of each tenant a batch has. */
+  const laneOf = (request: AppendRequest): Lane =>
+    !isConditional(request) ? unconditional : slowTenants.has(request.tenantId) ? slow : conditional
+
   const tenantsOf = (batch: Batch): ReadonlyMap<TenantId, number> => {
     const tenants = new Map<TenantId, number>()
     for (const { request } of batch) tenants.set(request.tenantId, (tenants.get(request.tenantId) ?? 0) + 1)
@@ -100,147 +159,169 @@ export const make = <A, E>(
   /** The half of what waits for one tenant, so that the other half can follow it. */
   const halfOf = (waiting: number): number => (waiting < 2 * minAhead ? waiting : Math.ceil(waiting / 2))
 
-  const takeBatch = (): Batch => {
+  const takeBatch = ({ maxAppends, maxTenants, queue }: Lane): Batch => {
     const candidates: Array<TenantId> = []
-    for (const tenantId of queue.keys()) if (!served.has(tenantId)) candidates.push(tenantId)
-    if (queue.waiting + queue.sent > minShare) {
-      // the other tenants are for the other batches that may be under way
-      const share = Math.ceil((candidates.length + served.size) / limits.concurrency)
-      candidates.length = Math.min(candidates.length, share)
-    }
+    for (const tenantId of queue.keys())
+      if (!served.has(tenantId) && !resting.has(tenantId)) candidates.push(tenantId)
+    // the other tenants are for the other batches that may be under way
+    const isShared = queue.waiting + queue.sent > minShare
+    const share = isShared ? Math.ceil((candidates.length + served.size) / limits.concurrency) : Infinity
+    candidates.length = Math.min(candidates.length, share, maxTenants)
     const [only] = candidates
     const atMost =
       candidates.length === 1 && only !== undefined
-        ? Math.min(limits.maxAppends, halfOf(queue.sizeOf(only)))
-        : limits.maxAppends
+        ? Math.min(maxAppends, halfOf(queue.sizeOf(only)))
+        : maxAppends
     return queue.take({ atMost, keys: candidates, ...weight })
   }
 
-  /** What follows the batch of a tenant that is under way. */
-  const takeAhead = (tenantId: TenantId, appends: number): Batch => {
+  /** The batch that follows the one of its tenant that is under way. */
+  const takeAhead = ({ maxAppends, queue }: Lane, tenantId: TenantId, appends: number): Batch => {
     const waiting = queue.sizeOf(tenantId)
-    if (waiting < minAhead) return []
+    if (waiting < minAhead || maxAppends < minAhead) return []
     // about as many as are under way, so that both sides always have something to do
     const half = Math.ceil((waiting + appends) / 2)
-    const atMost = Math.min(limits.maxAppends, Math.max(minAhead, half))
+    const atMost = Math.min(maxAppends, Math.max(minAhead, half))
     return queue.take({ atMost, keys: [tenantId], ...weight })
   }
 
-  /** Runs a batch and hands out its outcomes; what has none is handed to `rest`. */
-  const send = (batch: Batch, wait: boolean, rest: (without: Batch) => void): void => {
-    const tenants = tenantsOf(batch)
+  /** Runs a batch and hands out its outcomes; `leave` gives back its place. Notes the tenants whose conditions are slow. */
+  const start = (
+    lane: Lane,
+    batch: Batch,
+    tenants: ReadonlyMap<TenantId, number>,
+    wait: boolean,
+    leave: () => void
+  ): void => {
     begin(tenants)
-    const requests = batch.map(({ request }) => request)
     fork(
-      Effect.exit(Effect.suspend(() => run(requests, wait))).pipe(
-        Effect.flatMap((exit) =>
+      Effect.suspend(() => {
+        const requests = batch.map(requestOf)
+        // a statement that waits for a lock says nothing of its conditions
+        const isTimed = !wait && lane !== unconditional && requests.every(isConditional)
+        const began = isTimed ? performance.now() : 0
+        return Effect.onExit(run(requests, wait), (outcomes) =>
           Effect.sync(() => {
-            queue.handOut(() => {
-              const without = batch.filter((waiting, index) => {
-                const outcome: Effect.Effect<A, E> | undefined = outcomeOf(exit, index)
-                if (outcome === undefined) return true
-                waiting.resume(outcome)
-                return false
-              })
-              end(tenants)
-              rest(without)
-            })
-            sendAll()
-            for (const tenantId of tenants.keys()) sendAhead(tenantId)
+            if (isTimed) noteSpeed(tenants, performance.now() - began)
+            end(tenants)
+            leave()
+            // Several who append again at once do so together; a single one finds its place free.
+            if (batch.length > 1) lane.queue.handOut(() => settle(lane, batch, outcomes))
+            for (const one of lanes) if (one !== lane) sendAll(one)
+            sendAll(lane)
+            for (const tenantId of tenants.keys()) sendAhead(lane, tenantId)
+            if (batch.length === 1) settle(lane, batch, outcomes)
           })
         )
-      )
+      }).pipe(Effect.exit, Effect.asVoid)
     )
   }
 
-  /** Runs a batch that waits for whoever holds the locks. */
-  const sendWaiting = (batch: Batch, then: () => void): void =>
-    send(batch, true, (without) => {
-      for (const { resume } of without) resume(noOutcome)
-      then()
-    })
+  const noteSpeed = (tenants: ReadonlyMap<TenantId, number>, millis: number): void => {
+    for (const tenantId of tenants.keys()) {
+      if (millis > slowMillis) {
+        slowTenants.add(tenantId)
+        for (const append of conditional.queue.take({ atMost: Infinity, keys: [tenantId] }))
+          slow.queue.add(append)
+      } else {
+        slowTenants.delete(tenantId)
+      }
+    }
+  }
 
-  const sendAll = (): void => {
+  /** Hands out the outcomes of a batch. Appends without one go out again. */
+  const settle = (lane: Lane, batch: Batch, outcomes: Outcomes): void => {
+    const unsettled: Record<Unsettled, Array<Append>> = { held: [], absent: [], failedTogether: [] }
+    batch.forEach((append, index) => {
+      const answer = answerOf(outcomes, index)
+      if (typeof answer === "string") {
+        unsettled[answer].push(append)
+      } else {
+        if (timesHeld.size > 0) timesHeld.delete(append.request.tenantId)
+        append.resume(answer)
+      }
+    })
+    if (unsettled.held.length + unsettled.absent.length + unsettled.failedTogether.length === 0) return
+    const { absent, failedTogether, held } = unsettled
+    for (const append of failedTogether) single.queue.add(append)
+    if (failedTogether.length > 0) sendAll(single)
+    for (const append of absent) adding.queue.add(append)
+    if (absent.length > 0) sendAll(adding)
+    for (const ofTenant of Object.values(Array.groupBy(held, ({ request }) => request.tenantId)))
+      sendHeld(lane, ofTenant)
+  }
+
+  /** Sends the appends of a tenant that somebody else has locked. */
+  const sendHeld = (lane: Lane, batch: Array.NonEmptyReadonlyArray<Append>): void => {
+    const [{ request }] = batch
+    const { tenantId } = request
+    if (lockWaiters < limits.lockWaiters) {
+      lockWaiters++
+      start(lane, batch, tenantsOf(batch), true, () => lockWaiters--)
+      return
+    }
+    const times = timesHeld.get(tenantId) ?? 0
+    timesHeld.set(tenantId, times + 1)
+    resting.add(tenantId)
+    lane.queue.addFirst(batch)
+    setTimeout(() => {
+      resting.delete(tenantId)
+      lanes.forEach(sendAll)
+    }, restMillis(times))
+  }
+
+  const sendAll = (lane: Lane): void => {
+    const { queue } = lane
     while (queue.hasPlace) {
-      const batch = takeBatch()
+      const batch = takeBatch(lane)
       if (batch.length === 0) return
       queue.enter(batch.length)
-      send(batch, false, (without) => {
-        queue.leave(batch.length)
-        const byTenant = Array.groupBy(without, ({ request }) => request.tenantId)
-        for (const ofTenant of Object.values(byTenant)) sendWaiting(ofTenant, () => {})
-      })
+      start(lane, batch, tenantsOf(batch), lane.waits, () => queue.leave(batch.length))
     }
   }
 
-  const sendAhead = (tenantId: TenantId): void => {
+  const sendAhead = (lane: Lane, tenantId: TenantId): void => {
     const now = served.get(tenantId)
-    if (queue.isHandingOut || ahead >= limits.concurrency || now?.batches !== 1) return
-    const batch = takeAhead(tenantId, now.appends)
+    if (lane.queue.isHandingOut || lane.ahead >= limits.concurrency || now?.batches !== 1) return
+    const batch = takeAhead(lane, tenantId, now.appends)
     if (batch.length === 0) return
-    ahead++
-    sendWaiting(batch, () => {
-      ahead--
-    })
+    lane.ahead++
+    start(lane, batch, tenantsOf(batch), true, () => lane.ahead--)
   }
 
-  /**
-   * An append that finds nobody waiting: a batch of one without what it takes to merge.
-   */
-  const alone = (request: AppendRequest): Effect.Effect<A, E> => {
-    const { tenantId } = request
-    const requests = [request]
-    const tenants = new Map([[tenantId, 1]])
-    let holdsPlace = true
-    const leavePlace = (): void => {
-      if (!holdsPlace) return
-      holdsPlace = false
-      queue.leave(1)
-    }
-    begin(tenants)
-    queue.enter(1)
-    return Effect.suspend(() => run(requests, false)).pipe(
-      Effect.flatMap(([outcome]) => {
-        if (outcome !== undefined) return outcome
-        leavePlace()
-        sendAll()
-        return Effect.flatMap(run(requests, true), ([late]) => late ?? noOutcome)
-      }),
-      Effect.onExit(() =>
-        Effect.sync(() => {
-          leavePlace()
-          end(tenants)
-          sendAll()
-          sendAhead(tenantId)
-        })
-      )
-    )
+  /** Runs an append that finds nobody waiting: a batch of one without the work of merging. */
+  const sendAlone = (lane: Lane, append: Append): void => {
+    lane.queue.enter(1)
+    start(lane, [append], new Map([[append.request.tenantId, 1]]), false, () => lane.queue.leave(1))
   }
 
-  const submit = (request: AppendRequest): Effect.Effect<A, E> =>
+  return (request) =>
     Effect.callback<A, E>((resume) => {
       const { tenantId } = request
+      const lane = laneOf(request)
+      const { queue } = lane
+      const append: Append = { request, characters: charactersOf(request), resume }
       if (queue.waiting === 0 && queue.hasPlace && !served.has(tenantId)) {
-        fork(Effect.map(Effect.exit(alone(request)), resume))
-        return
+        sendAlone(lane, append)
+      } else {
+        queue.add(append)
+        sendAll(lane)
+        if (queue.sizeOf(tenantId) >= minAhead) sendAhead(lane, tenantId)
       }
-      const waiting: Append = { request, characters: charactersOf(request), resume }
-      queue.add(waiting)
-      sendAll()
-      if (queue.sizeOf(tenantId) >= minAhead) sendAhead(tenantId)
       // One that was sent is settled behind its caller.
-      return Effect.sync(() => void queue.remove(waiting))
+      return Effect.sync(() => void lanes.some((one) => one.queue.remove(append)))
     })
-
-  return submit
 }
 
-const outcomeOf = <A, E>(
-  exit: Exit.Exit<ReadonlyArray<Exit.Exit<A, E> | undefined>>,
-  index: number
-): Effect.Effect<A, E> | undefined => (Exit.isFailure(exit) ? Exit.failCause(exit.cause) : exit.value[index])
+const requestOf = <A, E>({ request }: Waiting<A, E>): AppendRequest => request
 
-/** A batch that waits has an outcome for each of its appends. */
+const answerOf = <A, E>(
+  outcomes: Exit.Exit<ReadonlyArray<Answer<A, E>>>,
+  index: number
+): Effect.Effect<A, E> | Unsettled =>
+  Exit.isFailure(outcomes) ? Exit.failCause(outcomes.cause) : (outcomes.value[index] ?? noOutcome)
+
+/** A batch has an answer for each of its appends. */
 export const noOutcome: Effect.Effect<never> = Effect.die(
   new Error("a batch of appends gave no outcome for one of them")
 )

@@ -84,6 +84,17 @@ const reasonOf = (operation: string, error: SqlError.SqlError): UnavailableReaso
 /** True if the same statement may succeed later. */
 export const isTransient = (error: SqlError.SqlError): boolean => reasonOf("", error).retryable
 
+/** Whether the server or the way to it is at fault, whatever the statement was. */
+export const isOfConnection = (error: SqlError.SqlError): boolean => {
+  const reason = reasonOf("", error)
+  return (
+    isNoAnswer(error) ||
+    reason._tag === "ConnectionFailed" ||
+    reason._tag === "ShuttingDown" ||
+    reason._tag === "ReadOnly"
+  )
+}
+
 /**
  * Codes of failures caused by leftovers on the connection: a tenant, an open or aborted transaction, or (the last two codes,
  * which may have other causes) a role, read-only transactions, row security switched off.

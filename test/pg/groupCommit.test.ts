@@ -41,19 +41,32 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupCommit.Limits> =
   const batches: Array<ReadonlyArray<string>> = []
   const gates: Array<Deferred.Deferred<void, Error>> = []
   const held = new Set<TenantId>()
-  const submit = groupCommit.make<string, never>(
+  const absent = new Set<TenantId>()
+  const bad = new Set<string>()
+  const submit = groupCommit.make<string, string>(
     (requests, wait) =>
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void, Error>()
         batches.push(requests.map(idOf))
         gates.push(gate)
         yield* Effect.orDie(Deferred.await(gate))
-        return requests.map((one) => (held.has(one.tenantId) && !wait ? undefined : Exit.succeed(idOf(one))))
+        const isBad = requests.some((one) => bad.has(idOf(one)))
+        return requests.map((one) =>
+          held.has(one.tenantId) && !wait
+            ? "held"
+            : absent.has(one.tenantId) && !wait
+              ? "absent"
+              : !isBad
+                ? Exit.succeed(idOf(one))
+                : requests.length > 1
+                  ? "failedTogether"
+                  : Exit.fail("bad")
+        )
       }),
     Effect.runForkWith(yield* Effect.context()),
-    { maxAppends: 100, maxCharacters: 1000, concurrency: 1, ...limits }
+    { maxAppends: 100, maxCharacters: 1000, concurrency: 1, lockWaiters: 1, ...limits }
   )
-  const settle = Effect.forEach([1, 2, 3, 4, 5], () => Effect.yieldNow, { discard: true })
+  const settle = Effect.forEach(Array.from({ length: 10 }), () => Effect.yieldNow, { discard: true })
   // Detached: what is still under way when a test ends would be awaited.
   const start = (...requests: ReadonlyArray<AppendRequest>) =>
     Effect.forEach(requests, (one) => Effect.forkDetach(submit(one), { startImmediately: true })).pipe(
@@ -65,8 +78,18 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupCommit.Limits> =
     )
   const letDie = (index: number) =>
     Effect.suspend(() => Deferred.fail(gates[index] ?? assert.fail("no such batch"), new Error("broken")))
-  return { batches, held, start, letGo, letDie, settle, submit }
+  return { absent, bad, batches, held, start, letGo, letDie, settle, submit }
 })
+
+const sorted = (batches: ReadonlyArray<ReadonlyArray<string>>) =>
+  batches.toSorted((one, other) => (String(one) < String(other) ? -1 : 1))
+
+/** Waits, in real time, until a batch is sent. */
+const untilSent = (batches: ReadonlyArray<unknown>, at: number) =>
+  Effect.promise(async () => {
+    for (let n = 0; n < 1000 && batches.length <= at; n++)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+  })
 
 describe("group commit", () => {
   it.effect("sends a lone append at once, and those that come meanwhile together", () =>
@@ -116,6 +139,124 @@ describe("group commit", () => {
       yield* letGo(2)
       assert.deepStrictEqual(yield* Fiber.joinAll([a1 ?? assert.fail(), a2 ?? assert.fail()]), ["a1", "a2"])
       assert.deepStrictEqual(batches[4], ["a3"])
+    })
+  )
+
+  it.effect("has no more statements wait for locks than it may; other locked tenants are tried again", () =>
+    Effect.gen(function* () {
+      const { batches, held, start, letGo, settle } = yield* setUp({ lockWaiters: 1 })
+      held.add(a).add(b)
+      const [first, a1, b1, a2] = yield* start(
+        request(c, "first"),
+        request(a, "a1"),
+        request(b, "b1"),
+        request(a, "a2")
+      )
+      yield* letGo(0)
+      yield* letGo(1)
+      // a's waits in the database, b's are tried again, and hold nothing meanwhile
+      assert.deepStrictEqual(batches.slice(1), [
+        ["a1", "b1", "a2"],
+        ["a1", "a2"]
+      ])
+      const [c1] = yield* start(request(c, "c1"))
+      yield* letGo(3)
+      assert.deepStrictEqual(yield* Fiber.joinAll([first, c1].map((one) => one ?? assert.fail())), [
+        "first",
+        "c1"
+      ])
+      for (const at of [4, 5]) {
+        yield* untilSent(batches, at)
+        assert.deepStrictEqual(batches[at], ["b1"])
+        if (at === 5) held.delete(b)
+        yield* letGo(at)
+      }
+      yield* settle
+      assert.strictEqual(yield* Fiber.join(b1 ?? assert.fail()), "b1")
+      yield* letGo(2)
+      assert.deepStrictEqual(yield* Fiber.joinAll([a1, a2].map((one) => one ?? assert.fail())), ["a1", "a2"])
+    })
+  )
+
+  it.effect("does not send what was interrupted while its tenant was left alone", () =>
+    Effect.gen(function* () {
+      const { batches, held, start, letGo } = yield* setUp({ lockWaiters: 0 })
+      held.add(a)
+      const [a1, a2] = yield* start(request(a, "a1"), request(a, "a2"))
+      yield* letGo(0)
+      yield* Fiber.interrupt(a1 ?? assert.fail())
+      yield* untilSent(batches, 1)
+      assert.deepStrictEqual(batches[1], ["a2"])
+      held.delete(a)
+      yield* letGo(1)
+      assert.strictEqual(yield* Fiber.join(a2 ?? assert.fail()), "a2")
+    })
+  )
+
+  it.effect("registers a new tenant in a statement of its own", () =>
+    Effect.gen(function* () {
+      const { absent, batches, start, letGo } = yield* setUp({ concurrency: 2 })
+      absent.add(a).add(b)
+      const fibers = yield* start(request(c, "1"), request(c, "2"), request(a, "3"), request(b, "4"))
+      assert.deepStrictEqual(batches, [["1"], ["3"]])
+      yield* letGo(0)
+      yield* letGo(1)
+      assert.deepStrictEqual(
+        batches
+          .slice(2)
+          .flat()
+          .toSorted((one, other) => (one < other ? -1 : 1)),
+        ["2", "3", "4"]
+      )
+      for (const at of [2, 3, 4, 5]) if (at < batches.length) yield* letGo(at)
+      assert.deepStrictEqual(sorted(batches.slice(2)), [["2", "4"], ["3"], ["4"]])
+      assert.deepStrictEqual(yield* Fiber.joinAll(fibers), ["1", "2", "3", "4"])
+    })
+  )
+
+  it.effect("has appends with conditions share no statement with others, and slow ones with nobody", () =>
+    Effect.gen(function* () {
+      const { batches, start, letGo } = yield* setUp()
+      const on = (tenantId: TenantId, id: string) => ({
+        ...request(tenantId, id),
+        conditions: [{ query: [], after: 0 }]
+      })
+      yield* start(request(a, "1"), on(b, "b1"), request(c, "2"), on(a, "a1"), on(c, "c1"), on(c, "c2"))
+      assert.deepStrictEqual(batches, [["1"], ["b1"]])
+      yield* letGo(0)
+      assert.deepStrictEqual(batches.slice(2), [["2"]])
+      yield* letGo(2)
+      yield* letGo(1)
+      assert.deepStrictEqual(batches.slice(3), [["a1", "c1", "c2"]])
+      yield* start(on(a, "a2"), on(c, "c3"), on(b, "b2"))
+      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 150)))
+      yield* letGo(3)
+      // a and c were slow together: each is found out by itself, and b waits for neither
+      assert.deepStrictEqual(batches.slice(4), [["a2"], ["b2"]])
+      yield* letGo(4)
+      assert.deepStrictEqual(batches.slice(6), [["c3"]])
+      yield* letGo(5)
+      yield* start(on(a, "a3"), on(b, "b3"), on(a, "a4"))
+      assert.deepStrictEqual(batches.slice(7), [["a3"]])
+      yield* letGo(7)
+      assert.deepStrictEqual(batches.slice(8), [["b3", "a4"]])
+    })
+  )
+
+  it.effect("has each append of a statement that failed go out by itself", () =>
+    Effect.gen(function* () {
+      const { batches, bad, start, letGo } = yield* setUp()
+      bad.add("3")
+      const fibers = yield* start(request(a, "1"), request(b, "2"), request(b, "3"), request(c, "4"))
+      yield* letGo(0)
+      assert.deepStrictEqual(batches.slice(1), [["2", "4", "3"]])
+      for (const at of [1, 2, 3, 4]) yield* letGo(at)
+      assert.deepStrictEqual(sorted(batches.slice(2)), [["2"], ["3"], ["4"]])
+      const exits = yield* Effect.forEach(fibers, Fiber.await)
+      assert.deepStrictEqual(
+        exits.map(({ _tag }) => _tag),
+        ["Success", "Success", "Failure", "Success"]
+      )
     })
   )
 
@@ -265,7 +406,7 @@ describe("group commit", () => {
             requests.map((one) => Exit.succeed(idOf(one)))
           ),
         Effect.runForkWith(yield* Effect.context()),
-        { maxAppends: 10, maxCharacters: 1000, concurrency: 1 }
+        { maxAppends: 10, maxCharacters: 1000, concurrency: 1, lockWaiters: 1 }
       )
       for (let operations = 3; operations < 40; operations++) {
         const fiber = yield* Effect.forkDetach(
