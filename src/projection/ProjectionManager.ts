@@ -33,7 +33,7 @@ export type { RebuildProgress } from "./rebuilds.ts"
 /** A projection, or its name and version. */
 export type Ref = Pick<Projection.Any, "name" | "version">
 
-/** What of a projection says whether and how it can be rebuilt. */
+/** The parts of a projection that a rebuild needs. */
 export type Rebuildable = Pick<Projection.Any, "name" | "version" | "kind" | "tables">
 
 /** Settings of `awaitPosition`. */
@@ -44,7 +44,7 @@ export interface AwaitOptions {
 
 /** Settings of a rebuild. */
 export interface RebuildOptions {
-  /** Start over, even if a rebuild is under way. Default: false. */
+  /** Start over, even if a rebuild is in progress. Default: false. */
   readonly restart?: boolean | undefined
 }
 
@@ -61,29 +61,29 @@ export interface FailureReport extends Omit<ProjectionStorage.FailureRecord, "fi
 }
 
 /**
- * Where projections stand with the current tenant, and what can be done about it.
+ * Operates the projections of the current tenant.
  *
  * **Details**
  *
- * Any process may ask and act; the handling of events, rebuilds included, is done by the processes that run
- * `ProjectionRunner`. Everything is in storage: nothing is lost with the process that asked.
+ * Any process may call it; processes with a `ProjectionRunner` handle the events, rebuilds included. All state is in storage, so
+ * nothing is lost with the calling process.
  */
 export class ProjectionManager extends Context.Service<
   ProjectionManager,
   {
-    /** Where a projection stands. One that has never seen the tenant is at position 0. */
+    /** The status of a projection. One that has never seen the tenant is at position 0. */
     readonly status: (projection: Ref) => Effect.Effect<progress.Status, ReadError, CurrentTenant>
-    /** Where a projection stands with each tenant, ordered by tenant. Every run is written to the audit trail. */
+    /** The status of a projection for each tenant, ordered by tenant. Every run is written to the audit trail. */
     readonly statusOfAll: (projection: Ref) => Stream.Stream<progress.Status, ReadError, AllTenants>
     /**
-     * Waits until the live read model contains an event of the log: for reading what one has written.
+     * Waits until the live read model contains an event of the log, to read one's own writes.
      *
      * **Details**
      *
-     * Fails with `ProjectionParked`, at once, if the projection is parked before the position, and with
-     * `ProjectionBehind` after the timeout; both say where it stands. `PositionDiverged`: another event is at the position,
-     * or none, so that what was written is lost; with a position alone nobody can tell. It looks 5, 10, 20 … and at most 250 milliseconds
-     * apart, a little sooner when logs are known to have grown.
+     * Fails with `ProjectionParked` at once if the projection is parked before the position, and with `ProjectionBehind` after the
+     * timeout; both tell its position. Fails with `PositionDiverged` if the position has another event or none, because the
+     * write was lost; a position without the event's id cannot show that. It polls 5, 10, 20 … and at most 250 milliseconds
+     * apart, a little sooner after a hint.
      *
      * **Gotchas**
      *
@@ -94,7 +94,7 @@ export class ProjectionManager extends Context.Service<
       position: At,
       options?: AwaitOptions
     ) => Effect.Effect<void, ProjectionBehind | ProjectionParked | DivergedAt<At> | ReadError, CurrentTenant>
-    /** Lets a parked projection, and a parked rebuild of it, try again. Returns whether anything was parked. */
+    /** Lets a parked projection, and a parked rebuild of it, try again. Returns true if anything was parked. */
     readonly resume: (projection: Ref) => Effect.Effect<boolean, ReadError, CurrentTenant>
     /**
      * Lets parked projections of all tenants, and parked rebuilds of them, try again: those of a projection, or without
@@ -116,13 +116,13 @@ export class ProjectionManager extends Context.Service<
     /** The events that a projection gave up on, in order. */
     readonly deadLetters: (projection: Ref) => Stream.Stream<DeadLetter, ReadError, CurrentTenant>
     /**
-     * Handles the dead letters again, in order. Returns how many there were. Each is handled in a transaction of its own,
-     * which removes it as well; the first that fails ends it with `ReplayFailed`, and stays.
+     * Handles the dead letters again, in order. Returns their number. Each is handled in a transaction of its own, which also
+     * removes it; the first that fails ends the replay with `ReplayFailed` and remains.
      *
      * **Details**
      *
-     * The handlers run here, with the services of the caller. While one does, the projection stands still for the
-     * tenant. A rebuild that is under way handles all events anyway, and has dead letters of its own.
+     * The handlers run here, with the services of the caller. The projection waits for them in the tenant. A rebuild in progress
+     * handles all events anyway, and has dead letters of its own.
      *
      * **Gotchas**
      *
@@ -131,52 +131,51 @@ export class ProjectionManager extends Context.Service<
     readonly replayDeadLetters: <P extends Projection.Any>(
       projection: P
     ) => Effect.Effect<number, ReplayFailed | ReadError, Projection.Requirements<P> | CurrentTenant>
-    /** Removes a dead letter for a reason of 1 to 1,000 characters. Both are kept on record. */
+    /** Removes a dead letter for a reason of 1 to 1,000 characters. Both are recorded. */
     readonly discardDeadLetter: (
       projection: Ref,
       position: number,
       reason: string
     ) => Effect.Effect<void, DeadLetterNotFound | InvalidReason | ReadError, CurrentTenant>
     /**
-     * Rebuilds the read model of the tenant from its whole log, beside the live one, which is switched at the end. Emits
-     * how far it is, and ends when the switch is done.
+     * Rebuilds the read model of the tenant from its whole log, beside the live one, and swaps the two at the end. Emits its
+     * progress, and ends after the swap.
      *
      * **Details**
      *
-     * Running the stream starts the rebuild, or joins the one that is under way; one that is parked starts over. The
-     * work goes on when nobody watches. Fails with `RebuildParked` when an event failed in it: the live read model is
-     * unharmed.
+     * Running the stream starts the rebuild or joins one in progress; a parked one starts over. The work continues without the
+     * stream. Fails with `RebuildParked` when an event failed in it; the live read model is unchanged.
      */
     readonly rebuild: (
       projection: Rebuildable,
       options?: RebuildOptions
     ) => Stream.Stream<rebuilds.RebuildProgress, CannotRebuild | RebuildParked | ReadError, CurrentTenant>
     /**
-     * Rebuilds the read models of all tenants that have events, as `rebuild` does. Every run is written to the audit
-     * trail. Fails with `RebuildParked` once nothing is left but what is parked.
+     * Rebuilds the read models of all tenants with events, like `rebuild`. Every run is written to the audit trail. Fails with
+     * `RebuildParked` once only parked ones are left.
      */
     readonly rebuildAll: (
       projection: Rebuildable,
       options?: RebuildOptions
     ) => Stream.Stream<rebuilds.RebuildProgress, CannotRebuild | RebuildParked | ReadError, AllTenants>
     /**
-     * Takes a version of a projection out of use, for all tenants: for one that no program runs any more. From then on it
-     * costs nothing. Returns false if it was not known, or retired before.
+     * Retires a version of a projection for all tenants, once no program runs it any more. From then on it costs nothing. Returns
+     * false if it was unknown or already retired.
      *
      * **Details**
      *
-     * Runners that still have it get no work of it. Its progress with all tenants is removed. Its dead letters stay, and
-     * so do its tables, for their owner to drop. The retirement is written to the audit trail.
+     * Runners that still have it get no work for it. Its progress with all tenants is removed. Its dead letters and its tables
+     * stay; the owner may drop the tables. The retirement is written to the audit trail.
      *
      * **Gotchas**
      *
-     * It cannot be taken back: a runner with this version does not start any more (`ProjectionRefused`), as it would
-     * count every event twice.
+     * It cannot be undone: a runner with this version no longer starts (`ProjectionRefused`), because it would count every event
+     * twice.
      */
     readonly retire: (projection: Ref) => Effect.Effect<boolean, ReadError, AllTenants>
     /**
-     * How far the rebuilds are that are under way, for any tenants; starts none. For going on to watch after a restart.
-     * Every run is written to the audit trail.
+     * The progress of all rebuilds in progress; it starts none. Use it to watch again after a restart. Every run is written to the
+     * audit trail.
      */
     readonly watchRebuilds: (
       projection: Ref
@@ -226,7 +225,7 @@ const make = Effect.gen(function* () {
     const key = { projection: name, version, tables }
     const refuse = (reason: string) => new CannotRebuild({ projection: name, version, reason })
     if (kind !== "tenant") return Effect.fail(refuse("it has no read model of each tenant"))
-    if (tables.length === 0) return Effect.fail(refuse("it states no tables"))
+    if (tables.length === 0) return Effect.fail(refuse("it names no tables"))
     return Effect.as(rebuilds.start(storage, key, tenants, restart), rebuilds.watch(storage, key, tenants))
   }
 

@@ -1,4 +1,4 @@
-/** Handling dead letters again. */
+/** Replays dead letters. */
 import { Cause, Effect } from "effect"
 import type * as Event from "../domain/Event.ts"
 import * as EventContext from "../domain/EventContext.ts"
@@ -37,7 +37,7 @@ export const replay = (
     ): Effect.Effect<unknown, ReplayFailed | StorageUnavailable, unknown> =>
       Effect.suspend(() => projection.handleAll?.([envelope]) ?? projection.handle(envelope)).pipe(
         EventContext.whileHandling(envelope),
-        // An interruption that comes here is one of the handler's own; the caller's goes past it.
+        // An interruption that arrives here is the handler's own; that of the caller passes it by.
         Effect.catchCause((cause) =>
           Effect.gen(function* () {
             const found = yield* describe(storage, envelope.position, cause, true, [envelope])
@@ -52,7 +52,7 @@ export const replay = (
       )
 
     const replayOne = Effect.fnUntraced(function* ({ position }: DeadLetter) {
-      // No worker and no other replay comes in between: handlers run one at a time.
+      // The lock keeps workers and other replays out: handlers run one at a time.
       yield* storage.lockLive({
         ...key,
         rebuild: false,
@@ -73,7 +73,7 @@ export const replay = (
         recordedFrom: undefined,
         recordedBefore: undefined,
         aggregateTypes: [...byType.keys()],
-        // An event that is not handled any more has nothing to be done about.
+        // An event without a handler needs no work.
         eventTypes: storedTypes(projection.aggregates, projection.eventTypes),
         direction: "forwards",
         limit: 1
@@ -91,7 +91,7 @@ export const replay = (
       if (letters.length === 0) return replayed
       for (const letter of letters) {
         const replaying = storage.transaction(key.tenantId, replayOne(letter), accessId)
-        // What was committed is not among the dead letters any more.
+        // Committed dead letters are removed already.
         if (yield* repeatable("replay a dead letter", replaying)) replayed++
         after = letter.position
       }

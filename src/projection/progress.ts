@@ -1,4 +1,4 @@
-/** Where a read model stands, and waiting until it stands further. */
+/** The progress of read models, and waiting for a position. */
 import { Clock, Duration, Effect } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import { ProjectionBehind, ProjectionParked, type ReadModelState } from "./ProjectionError.ts"
@@ -12,13 +12,13 @@ import { type ReadError, StorageUnavailable, OtherFailure } from "../driver/Stor
 import type { TenantId } from "../domain/Tenant.ts"
 import * as Hints from "./hints.ts"
 
-/** What is asked about progress. */
+/** The storages that know the progress. */
 export interface Storages {
   readonly events: EventStorage["Service"]
   readonly projections: ProjectionStorage["Service"]
 }
 
-/** What failed last. */
+/** The last failure. */
 export interface Failure {
   /** The position of the event that failed. */
   readonly position: number
@@ -34,34 +34,34 @@ export interface Failure {
   readonly kind: FailureKind
 }
 
-/** How far a rebuild is. */
+/** The progress of a rebuild. */
 export interface Rebuild {
-  /** Positions that are in what is being rebuilt. */
+  /** Number of positions that the rebuild contains. */
   readonly done: number
-  /** Positions there are: the head of the log. */
+  /** Number of all positions: the head of the log. */
   readonly total: number
-  /** Whether it stands still because an event failed in it. */
+  /** True if it stands still because an event failed in it. */
   readonly parked: boolean
   readonly failure: Failure | undefined
 }
 
-/** Where a projection stands with a tenant. */
+/** The status of a projection for a tenant. */
 export interface Status {
   readonly projection: string
   readonly version: number
   readonly tenantId: TenantId
   readonly state: ReadModelState
-  /** The last position that is in the read model; 0: none is. */
+  /** The last position that the read model contains; 0 if none. */
   readonly position: number
   /** The last position of the tenant's log. */
   readonly head: number
-  /** Events of the log that are not in the read model, whether it handles them or not. */
+  /** Number of events of the log after that position, whether it handles them or not. */
   readonly lagEvents: number
-  /** How long ago the oldest of them was recorded; zero if there is none. */
+  /** Age of the oldest of them; zero if there is none. */
   readonly lagTime: Duration.Duration
-  /** What failed last, unless it has been handled since. */
+  /** The last failure, unless its event has been handled since. */
   readonly failure: Failure | undefined
-  /** The rebuild that is under way. */
+  /** The rebuild in progress. */
   readonly rebuild: Rebuild | undefined
 }
 
@@ -96,7 +96,7 @@ export const status = (
       position,
       head,
       lagEvents,
-      // The clock that events were recorded by may be ahead of this one.
+      // The clock of the recorded times may be ahead of this one.
       lagTime: Duration.millis(oldest === undefined ? 0 : Math.max(0, now - oldest)),
       failure: live && failureOf(live),
       rebuild: rebuild && {
@@ -108,7 +108,7 @@ export const status = (
     }
   })
 
-/** When the first event of a log was recorded. */
+/** The recorded time of the first event of a log. */
 const firstRecorded = (events: EventStorage["Service"], tenantId: TenantId) =>
   Effect.map(
     events.readLog({
@@ -125,7 +125,7 @@ const firstRecorded = (events: EventStorage["Service"], tenantId: TenantId) =>
     ({ rows }) => rows[0]?.recordedAt
   )
 
-/** The first wait, and the longest one between two looks, in milliseconds. */
+/** The first and the longest wait between two polls, in milliseconds. */
 const shortest = 5
 const longest = 250
 
@@ -139,7 +139,7 @@ export const awaitPosition = (
   Effect.suspend(() => {
     let seen: Status | undefined
 
-    /** Whether it is there. */
+    /** True if the read model contains the position. */
     const look = Effect.gen(function* () {
       seen = yield* status(storages, key)
       const { position, head, state, failure } = seen
@@ -159,7 +159,7 @@ export const awaitPosition = (
       const wait = yield* Hints.listen(storages.events.changes)
       let atMost = shortest
       do {
-        // A hint says that some log has grown; the projection comes a little later, if it was this log at all.
+        // A hint means new events in some log; if it is this log, the projection follows a little later.
         yield* wait({ atLeast: atMost / 4, atMost })
         atMost = Math.min(atMost * 2, longest)
       } while (!(yield* look))

@@ -1,6 +1,6 @@
 /**
- * Decisions on what a tenant's log says, whichever streams it says it in: read by query, decide, and append under the
- * condition that nothing that matters has been appended since (a dynamic consistency boundary).
+ * Decisions on events of any streams of a tenant's log: read by query, decide, and append on the condition that no further
+ * event matches the query (a dynamic consistency boundary).
  */
 import { Context, Effect, Layer, Result, type Schedule } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -17,8 +17,7 @@ import type { CurrentTenant } from "../domain/Tenant.ts"
 export type { AnyDecided, Decided, Known, Outcome } from "./decideOnModel.ts"
 
 /**
- * Events for a stream, as a decision yields them: to the end of it, whatever its version is. The condition is that of the
- * decision model.
+ * Events for the end of a stream, whatever its version is. The condition of the append is that of the decision model.
  *
  * **Example**
  *
@@ -32,7 +31,7 @@ export const to = <Type extends string, State, Payload extends Event.Tagged, Id>
   ...events: ReadonlyArray<NoInfer<Event.Appendable<Payload>>>
 ): Decided<Type, Payload> => ({ aggregate, id, events })
 
-/** What a decision may yield: its outcome as a plain value, a `Result`, or an `Effect`. */
+/** The result of a decision: its outcome as a plain value, a `Result`, or an `Effect`. */
 export type Decision<E = never, R = never> =
   | Outcome
   | Result.Result<Outcome, E>
@@ -52,62 +51,62 @@ type EnvelopeOfOutcome<A> =
 type EnvelopeOfDecided<A> =
   A extends Decided<infer Type, infer Payload> ? Event.Envelope<Payload, Type> : never
 
-/** The outcome of a decision: what is known with it, and its events. */
+/** The result of a decision: the new state and position, and the events. */
 export interface Executed<out State, out Envelope> extends Known<State> {
   /** The new events in the order of the log, as they are stored. Empty if nothing was decided. */
   readonly events: ReadonlyArray<Envelope>
-  /** Whether the same events (by id) had been appended before: then nothing was written now. */
+  /** True if the same events (by id) had been appended before. Then nothing was written now. */
   readonly replayed: boolean
 }
 
-/** Everything that can go wrong while a decision model is read. */
+/** Errors of reading a decision model. */
 export type KnowError = ReadError | Undecodable
 
 /** Settings of one decision. */
 export interface ExecuteOptions {
-  /** When to read on and decide again after an event that matters came in between. Default: that of the layer. */
+  /** Schedule for deciding again after a relevant event was appended meanwhile. Default: that of the layer. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
 }
 
 /**
- * Decides on what the current tenant's log says.
+ * Decides on events of the current tenant's log.
  *
  * **When to use**
  *
- * Use it for rules that no single stream can keep: a limit on both sides of a relation, a name that is unique. Where the
- * state of one aggregate is enough, `Repository.execute` is simpler, and has snapshots.
+ * Use it for rules that no single stream can enforce: a limit on both sides of a relation, a unique name. If the state of one
+ * aggregate is enough, `Repository.execute` is simpler and has snapshots.
  */
 export class Decisions extends Context.Service<
   Decisions,
   {
-    /** The state of a decision model, and the position that it is of. */
+    /** The state of a decision model, with its position. */
     readonly read: <State>(
       model: DecisionModel.DecisionModel<State>
     ) => Effect.Effect<Known<State>, KnowError, CurrentTenant>
     /**
-     * Reads what matters, lets `decide` look at it, and appends the events it yields, provided that nothing that matters
-     * was appended in between; if it was, it reads on and decides again, on a bounded schedule. All events are written, or
-     * none.
+     * Reads the relevant events, calls `decide` with the state, and appends the decided events if no relevant event was
+     * appended meanwhile; otherwise it reads on and decides again, on a bounded schedule. All events are written, or none.
      *
      * **Details**
      *
-     * Decisions on models whose queries match none of each other's events never wait for a retry because of each other,
-     * also if they append to the same streams. When the schedule ends, the last `AppendConditionFailed` is given on.
+     * Decisions never cause each other's retries if their queries match none of each other's events, even if they append to
+     * the same streams. When the schedule ends, it fails with the last `AppendConditionFailed`.
      *
      * **Gotchas**
      *
-     * A rule holds among those who decide with a model that covers it: events that make it broken must match the query,
-     * so give them the tags that it asks for. `decide` may run several times: effects in it should not be visible
-     * outside. Where ids are derived (`EventContext.derivingIds`, reactions) and its events are in the log already, all of
-     * them are returned as they are stored, in the order of the log, with the state as it is now, whatever `decide` comes to
-     * now. It does not run then if some of them match the query, and all are of the query's aggregates; else it may run in
-     * vain, also on the state from before its events, for the aggregates that it names. Events with ids of their own, before
-     * the first and behind the last of the others, are only known if it yields them again; those of an aggregate that
+     * A rule holds only among decisions with a model that covers it: every event that could break the rule must match the
+     * query, so give it the tags of the query. `decide` may run several times, so keep its effects invisible outside.
+     *
+     * With derived ids (`EventContext.derivingIds`, reactions), a repeated decision returns the events of its first run as
+     * they are stored, in the order of the log, with the present state, whatever `decide` would yield now. `decide` does not
+     * run if some of these events match the query and all are of its aggregates. Otherwise it may run once more, even on the
+     * state before its events, and its result only tells which aggregates to look for. Events with ids of their own before
+     * the first and behind the last derived one are found only if `decide` yields them again; events of an aggregate that
      * neither the query nor `decide` names any more are left out.
      */
     readonly execute: <
       State,
-      // What `decide` yields, whatever mix of values, results and effects with errors of their own.
+      // The type of the result of `decide`: any mix of values, results and effects with their errors.
       const D extends Decision<unknown, unknown>
     >(
       model: DecisionModel.DecisionModel<State>,
@@ -123,7 +122,7 @@ export class Decisions extends Context.Service<
 
 /** Settings of {@link layerWith}. */
 export interface Options {
-  /** When a decision is made again after an event that matters came in between. Default: `Repository.defaultRetry`. */
+  /** Schedule for deciding again after a relevant event was appended meanwhile. Default: `Repository.defaultRetry`. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
 }
 

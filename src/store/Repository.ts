@@ -1,6 +1,6 @@
 /**
- * The repository: loads aggregates, lets them decide, and appends what they decided. On request it keeps snapshots, so that
- * long streams load fast, and carries out commands once.
+ * The repository: loads aggregates, decides, and appends the decided events. Optionally it keeps snapshots, so that long streams
+ * load fast, and carries out commands once.
  */
 import {
   Context,
@@ -35,33 +35,33 @@ import { CurrentTenant } from "../domain/Tenant.ts"
 
 export type { SnapshotOptions }
 
-/** An aggregate as it is: its state, and the version of its stream (0: no events yet). */
+/** A loaded aggregate: its state, and the version of its stream (0 without events). */
 export interface Loaded<out State> {
   readonly state: State
   readonly version: number
 }
 
-/** What a decision may yield: events, as a plain value, a `Result`, or an `Effect`. No events: nothing is appended. */
+/** The result of a decision: events, as a plain value, a `Result`, or an `Effect`. Without events nothing is appended. */
 export type Decision<Payload, E = never, R = never> =
   | ReadonlyArray<NoInfer<Event.Appendable<Payload>>>
   | Result.Result<ReadonlyArray<NoInfer<Event.Appendable<Payload>>>, E>
   | Effect.Effect<ReadonlyArray<NoInfer<Event.Appendable<Payload>>>, E, R>
 
-/** What a decision may fail with. */
+/** The errors of a decision. */
 export type ErrorOf<D> = loop.ErrorOf<D>
 
-/** What a decision requires. */
+/** The requirements of a decision. */
 export type RequirementsOf<D> = loop.RequirementsOf<D>
 
 /** The outcome of a command. */
 export interface Executed<out State, out Payload, out Type extends string = string> extends Loaded<State> {
-  /** The new events, as they are stored. Empty if nothing was decided. */
+  /** The new events, as stored. Empty if nothing was decided. */
   readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
-  /** Whether the same events (by id), or the command with the same key, were there before: nothing was written now. */
+  /** True if the same events (by id), or the command with the same key, existed before. Then nothing was written now. */
   readonly replayed: boolean
 }
 
-/** Events decided elsewhere, to be appended under the version they were decided at. */
+/** Events that were decided elsewhere, with the version they were decided at. */
 export interface SaveOptions<Payload> {
   readonly events: ReadonlyArray<Event.Appendable<Payload>>
   readonly expectedVersion: ExpectedVersion
@@ -72,38 +72,37 @@ export interface SaveOptions<Payload> {
  *
  * **Details**
  *
- * What comes of it is kept under its key, in one step with its events, also if there are none: who gives it again gets the
- * same events, with the state as it was then, and `decide` does not run. Of several who give it at the same time, all may
- * decide, but one appends, and the others get what that one has. A command that fails leaves nothing behind: given again,
- * it is decided anew.
+ * The outcome is stored under the key in the same transaction as the events, even if there are none. Running the command again
+ * returns that outcome, with the state of that time, without calling `decide`. Concurrent callers may each call `decide`; one
+ * appends, and the others receive its outcome. A command that fails is not recorded, and is decided anew when it runs again.
  */
 export interface Command {
-  /** Unique within the tenant, 1 to 255 characters: the id of a message, or what a client sent as its idempotency key. */
+  /** Unique within the tenant, 1 to 255 characters: the id of a message, or the idempotency key of a client. */
   readonly key: string
   /**
-   * What tells it apart from others to the same aggregate, usually its arguments. The same key with other content, or to
-   * another aggregate, is refused with `CommandKeyConflict`. The order of keys does not matter.
+   * The content that distinguishes the command from others, usually its arguments. The same key with other content, or for
+   * another aggregate, is refused with `CommandKeyConflict`. The order of object keys does not matter.
    */
   readonly content?: Schema.Json | undefined
-  /** How long the key is kept; then it is as one never used. At least a millisecond. Default: that of the layer. */
+  /** Time after which the key counts as never used. At least a millisecond. Default: that of the layer. */
   readonly timeToLive?: Duration.Input | undefined
 }
 
 /** Settings of one {@link Repository} command. */
 export interface ExecuteOptions<out C extends Command | undefined = Command | undefined> {
-  /** Has it carried out once. Default: as often as it is given. */
+  /** Carries the command out once. Default: each call carries it out. */
   readonly command?: C | undefined
-  /** When to load and decide again after a version conflict. Default: that of the layer. It should be bounded. */
+  /** Schedule for deciding again after a version conflict. It should be bounded. Default: that of the layer. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /**
-   * The version that the aggregate must have to be decided on, for example the one that a client has seen. Another version
-   * is a `VersionConflict` with this expectation, and is not tried again. A command that was carried out before has its
-   * first outcome, whatever the version is now. Default: `"any"`.
+   * The version that the aggregate must have, for example the one that a client has seen. Another version is a
+   * `VersionConflict` with this expectation, without a retry. A repeated command returns its first outcome, whatever the
+   * version is now. Default: `"any"`.
    */
   readonly expectedVersion?: ExpectedVersion | undefined
 }
 
-/** Everything that can go wrong while an aggregate is loaded. */
+/** Errors of loading an aggregate. */
 export type LoadError = ReadError | Undecodable | InvalidId
 
 /**
@@ -111,7 +110,7 @@ export type LoadError = ReadError | Undecodable | InvalidId
  *
  * **Gotchas**
  *
- * An aggregate of another tenant is not found, exactly like one that nobody has.
+ * An aggregate of another tenant is not found, exactly like one that does not exist.
  */
 export class Repository extends Context.Service<
   Repository,
@@ -126,27 +125,27 @@ export class Repository extends Context.Service<
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: NoInfer<Id>
     ) => Effect.Effect<Loaded<State>, LoadError, CurrentTenant>
-    /** Whether the aggregate has events. */
+    /** True if the aggregate has events. */
     readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: NoInfer<Id>
     ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
     /**
-     * Loads the aggregate, lets `decide` look at its state, and appends the events it yields, provided that nobody
-     * appended in between; if somebody did, it reads on and decides again, on a bounded schedule.
+     * Loads the aggregate, calls `decide` with its state, and appends the decided events if no other event was appended to the
+     * stream meanwhile; otherwise it reads on and decides again, on a bounded schedule.
      *
      * **Gotchas**
      *
-     * `decide` may run several times: effects in it should not be visible outside. Where ids are derived
-     * (`EventContext.derivingIds`, reactions) its events are returned if they are in the stream already, with the state
-     * as it is now; it does not run then, or, behind a snapshot, runs in vain.
+     * `decide` may run several times, so keep its effects invisible outside. With derived ids (`EventContext.derivingIds`,
+     * reactions), a repeated command returns the events of its first run with the present state. `decide` does not run then,
+     * or, if the events lie before a snapshot, runs without effect.
      */
     readonly execute: <
       Type extends string,
       State,
       Payload extends Event.Tagged,
       Id,
-      // What `decide` yields, whatever mix of values, results and effects with errors of their own.
+      // The type of the result of `decide`: any mix of values, results and effects with their errors.
       const D extends Decision<Payload, unknown, unknown>,
       C extends Command | undefined = undefined
     >(
@@ -170,38 +169,38 @@ export class Repository extends Context.Service<
 
 /** Settings of {@link layerWith}. */
 export interface Options {
-  /** When a command reads on and decides again after a version conflict. Default: {@link defaultRetry}. */
+  /** Schedule for deciding again after a version conflict. Default: {@link defaultRetry}. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
-  /** How long the keys of commands are kept. At least a millisecond. Default: 24 hours. */
+  /** Time for which the keys of commands are kept. At least a millisecond. Default: 24 hours. */
   readonly commandTimeToLive?: Duration.Input | undefined
-  /** None are used and none are taken. */
+  /** Without this option, snapshots are neither used nor taken. */
   readonly snapshots?: undefined
 }
 
 /** Settings of {@link layerWith}, with snapshots. */
 export interface OptionsWithSnapshots extends Omit<Options, "snapshots"> {
-  /** Which snapshots are taken, and how. Those that are there are used, but for aggregates with `SnapshotPolicy.never`. */
+  /** Settings of snapshots. Existing snapshots are used, except for aggregates with `SnapshotPolicy.never`. */
   readonly snapshots: SnapshotOptions
 }
 
-/** Counts the loads that went on from a snapshot, by `aggregate`. */
+/** Counts the loads that started from a snapshot, by `aggregate`. */
 export const snapshotHits: Metric.Counter<number> = internal.hits
 
 /**
- * Counts the loads that found no snapshot of use, and folded all events, by `aggregate` and `reason`: `absent` (there is
- * none), `stateVersion` (of another one), `dependencies` (of another state schema, initial value or set of events),
- * `corrupt` (changed, or does not decode), `ahead` (the stream does not reach that far), `otherHistory` (the stream has
- * another event there), `unavailable` (the storage failed).
+ * Counts the loads that found no usable snapshot and folded all events, by `aggregate` and `reason`: `absent` (there is none),
+ * `stateVersion` (of another state version), `dependencies` (of another state schema, initial value or set of events),
+ * `corrupt` (changed, or undecodable), `ahead` (beyond the end of the stream), `otherHistory` (the stream has another event
+ * there), `unavailable` (the storage failed).
  */
 export const snapshotMisses: Metric.Counter<number> = internal.misses
 
-/** Counts the snapshots that were taken, by `aggregate`. */
+/** Counts the snapshots taken, by `aggregate`. */
 export const snapshotsTaken: Metric.Counter<number> = internal.taken
 
 /**
- * Counts the snapshots that were due and not taken, by `aggregate` and `reason`: `notStorable` (the state cannot be stored
- * as JSON), `tooLarge`, `overflow` (too many are waiting), `outdated` (there is a newer one), `unavailable` (the storage
- * failed), `policy` (the policy threw).
+ * Counts the snapshots that were due but not taken, by `aggregate` and `reason`: `notStorable` (the state cannot be stored as
+ * JSON), `tooLarge`, `overflow` (too many are waiting), `outdated` (there is a newer one), `unavailable` (the storage failed),
+ * `policy` (the policy threw).
  */
 export const snapshotsNotTaken: Metric.Counter<number> = internal.notTaken
 
@@ -278,7 +277,7 @@ const make = (
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Without a command key, none is in conflict.
         loop
           .withIds(
-            // Also of a command that was carried out before: what comes after it has the ids it had then.
+            // Also for a repeated command, so that later commands get the same ids as in the first run.
             () =>
               Result.map(encodeId(aggregate, id), (aggregateId) => ({
                 aggregateType: aggregate.type,

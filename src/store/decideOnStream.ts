@@ -1,4 +1,4 @@
-/** Decisions on one stream: what a repository carries out. */
+/** Commands of a repository: decisions on one stream. */
 import { Effect } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -28,18 +28,18 @@ export interface Outcome<State, Payload, Type extends string> {
 export interface StreamCommand<Type extends string, State, Payload extends Event.Tagged, Id> {
   readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
   readonly id: Id
-  /** The ids of its events, where ids are derived. */
+  /** The derived ids of its events, if there is a seed. */
   readonly ids: Ids | undefined
-  /** Under which key it is carried out once. */
+  /** The key under which it is carried out once. */
   readonly command: CommandKey | undefined
-  /** The version that the stream must have to be decided on. */
+  /** The version that the stream must have. */
   readonly expectedVersion: ExpectedVersion
 }
 
 type Failure = AppendFailure<undefined, CommandKey>
 
 export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader) => {
-  /** The outcome of a command that was carried out before, whatever has happened since. */
+  /** The outcome of an earlier command, whatever has happened since. */
   const firstOutcome = Effect.fnUntraced(function* <
     Type extends string,
     State,
@@ -69,7 +69,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     return yield* new Conflict({ reason: new CommandKeyConflict({ tenantId: yield* CurrentTenant, key }) })
   })
 
-  /** What a command comes to that found the stream as it is known. */
+  /** The outcome of a command that found the stream at the known version. */
   const settle = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
@@ -79,7 +79,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     const { events, replayed } = appended
     const last = events.at(-1)
     if (appended.command !== undefined) {
-      // Somebody else has just carried it out: no less is known than what that was decided on.
+      // Another caller has just carried it out, on no more than the known state.
       return known.version > appended.command.version
         ? yield* firstOutcome(aggregate, id, appended.command)
         : {
@@ -88,7 +88,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
             replayed: true
           }
     }
-    // Events that had been appended before may lie anywhere in the stream.
+    // Events of an earlier append may be anywhere in the stream.
     if (replayed) return { ...stateOf(yield* loader.readOn(aggregate, id, known, {})), events, replayed }
     const next: LoadedState<State> =
       last === undefined
@@ -126,24 +126,24 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     Failure,
     Conflict<VersionConflict>
   > => {
-    /** The state that is decided on. */
+    /** The state to decide on. */
     let basis: LoadedState<State> | undefined
     /** The newest state that was read. */
     let known = initially(aggregate.initial)
-    /** The events that this command appended when it was carried out before, by their derived ids. */
+    /** The events of an earlier run of this command, found by their derived ids. */
     let done: Array<Event.Envelope<Payload, Type>> = []
     let wanted = ids?.at(0)
     let found = 0
     const inspect = (envelope: Event.Envelope<Payload, Type>): void => {
       if (envelope.eventId === wanted) wanted = ids?.at(++found)
-      // another part of the one before
+      // another part of the event before
       else if (done.at(-1)?.eventId !== envelope.eventId) return
       done.push(envelope)
     }
     const range = ids === undefined ? {} : { inspect }
     const isBehindSnapshot = (): boolean => (basis?.snapshotVersion ?? 0) > 0
 
-    /** Looks for those events before the snapshot that was begun with, too. */
+    /** Also searches for those events before the snapshot that the load started from. */
     const search = Effect.suspend(() => {
       done = []
       found = 0
@@ -199,7 +199,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
       },
       settle: (appended) => {
         const settled = Effect.suspend(() => settle(aggregate, id, known, appended))
-        // It was carried out before, and has decided otherwise now, or less.
+        // An earlier run decided otherwise, or more.
         return ids !== undefined && isBehindSnapshot() && appended.replayed && appended.command === undefined
           ? Effect.flatMap(search, (before) => (before === undefined ? settled : Effect.succeed(before)))
           : settled
@@ -211,7 +211,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
   return { subject, carriedOut }
 }
 
-/** Fails as an append with that expectation would. */
+/** Fails like an append with that expectation. */
 const unexpected = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   id: Id,
