@@ -1,70 +1,12 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { build } from "esbuild"
-import { execFile } from "node:child_process"
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises"
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
-import { fileURLToPath } from "node:url"
 import * as PgMigrator from "../src/pg/PgMigrator.ts"
+import { fixture, installPackage, packageName, root, run, succeed } from "./support/consumer.ts"
 import { brokenLinks } from "./support/snippets.ts"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
-const fixture = Path.join(root, "test/fixtures/consumer")
-const packageName = "effect-eventsourcing"
-
-/** The tarball that `npm test` has checked before, if nothing in it has changed since. */
-const tarball = Path.join(root, ".cache/package.tgz")
-const newest = (path: string): number => {
-  const stats = statSync(path)
-  return stats.isDirectory()
-    ? Math.max(...readdirSync(path).map((name) => newest(Path.join(path, name))))
-    : stats.mtimeMs
-}
-const contents = [
-  "package.json",
-  "README.md",
-  ...(JSON.parse(readFileSync(Path.join(root, "package.json"), "utf8")) as Manifest).files
-]
-const isUpToDate =
-  existsSync(tarball) &&
-  contents.every(
-    (name) => existsSync(Path.join(root, name)) && newest(Path.join(root, name)) <= statSync(tarball).mtimeMs
-  ) &&
-  // It holds what was built of the sources as they are.
-  newest(Path.join(root, "src")) <= newest(Path.join(root, "dist"))
-
-interface Manifest {
-  readonly files: ReadonlyArray<string>
-  readonly name: string
-  readonly version: string
-  readonly devDependencies: Readonly<Record<string, string>>
-}
-
-interface Outcome {
-  readonly status: number
-  readonly output: string
-}
-
-const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): Promise<Outcome> =>
-  new Promise((resolve) => {
-    // What `npm test` sets would tie an npm inside of it to this package.
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name)))
-    const child = execFile(command, args, { cwd, env }, (_error, stdout, stderr) =>
-      resolve({ status: child.exitCode ?? 1, output: `${stdout}${stderr}` })
-    )
-  })
-
-const succeed = async (cwd: string, command: string, ...args: ReadonlyArray<string>): Promise<string> => {
-  const { output, status } = await run(cwd, command, ...args)
-  assert.strictEqual(status, 0, `${[command, ...args].join(" ")} failed:\n${output}`)
-  return output
-}
-
-/** The first snippet of the README in the given language. */
-const snippet = (readme: string, language: string): string | undefined =>
-  new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, "ms").exec(readme)?.[1]
 
 /** Of Node's own modules, and of CommonJS ones that a bundle of modules contains. */
 const banner =
@@ -97,29 +39,7 @@ describe("the package, installed from its tarball into an empty project", () => 
     .replace("package.json", "bin/tsc")
 
   beforeAll(async () => {
-    project = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-consumer-"))
-    const manifest = JSON.parse(await readFile(Path.join(root, "package.json"), "utf8")) as Manifest
-    const packed = `${manifest.name}-${manifest.version}.tgz`
-    if (isUpToDate) await cp(tarball, Path.join(project, packed))
-    else await succeed(root, "npm", "pack", "--silent", "--pack-destination", project)
-    await writeFile(Path.join(project, "package.json"), `{ "type": "module", "private": true }`)
-    const peers = ["effect", "@effect/sql-pg", "@electric-sql/pglite", "@types/node"]
-    const packages = [`./${packed}`, ...peers.map((name) => `${name}@${manifest.devDependencies[name]}`)]
-    // `npm ci` has left everything but the tarball in npm's cache.
-    installed = await succeed(
-      project,
-      "npm",
-      "install",
-      "--prefer-offline",
-      "--no-audit",
-      "--no-fund",
-      ...packages
-    )
-    await cp(fixture, project, { recursive: true })
-    const readme = await readFile(Path.join(root, "README.md"), "utf8").catch(() => "")
-    const program = snippet(readme, "ts")
-    if (program !== undefined) await writeFile(Path.join(project, "program.ts"), program)
-    expected = snippet(readme, "text")
+    ;({ directory: project, expected, installed } = await installPackage())
   }, 120_000)
 
   afterAll(() => rm(project, { recursive: true, force: true, maxRetries: 5 }))

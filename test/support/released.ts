@@ -101,12 +101,13 @@ export interface Running {
   readonly ended: Effect.Effect<void>
 }
 
-/** Starts a program, which is killed with the scope. */
+/** Starts a program, which is killed with the scope, with Node or another runtime and its arguments. */
 export const started = (
   program: string,
   name: string,
   config: Config,
-  tenants: ReadonlyArray<string>
+  tenants: ReadonlyArray<string>,
+  [runtime, ...runtimeArguments]: readonly [string, ...ReadonlyArray<string>] = [process.execPath]
 ): Effect.Effect<Running, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -117,7 +118,7 @@ export const started = (
         tenants,
         password: Redacted.isRedacted(password) ? Redacted.value(password) : password
       }
-      const child = spawn(process.execPath, [program], {
+      const child = spawn(runtime, [...runtimeArguments, program], {
         cwd: Path.dirname(program),
         env: { ...process.env, EVENTSOURCING_ROLLING: JSON.stringify(settings) },
         stdio: ["pipe", "pipe", "inherit"]
