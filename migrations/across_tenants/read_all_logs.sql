@@ -6,7 +6,8 @@ create or replace function eventsourcing.read_all_logs(
 returns table (
   tenant_id uuid, "position" double precision, aggregate_type text, aggregate_id text, version integer, event_id uuid,
   event_type text, schema_version integer, occurred_at timestamptz, recorded_at timestamptz, actor text,
-  correlation_id text, causation_id text, metadata text, payload text, tags text[], hash text, more boolean
+  correlation_id text, causation_id text, metadata text, payload text, tags text[], hash text, traceparent text,
+  more boolean
 )
 language plpgsql
 security definer
@@ -20,7 +21,8 @@ begin
   return query
     select e.tenant_id, e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id,
       e.event_type, e.schema_version, e.occurred_at, e.recorded_at, e.actor,
-      e.correlation_id, e.causation_id, e.metadata::text, e.payload::text, e.tags, encode(e.hash, 'hex'), e.more
+      e.correlation_id, e.causation_id, e.metadata::text, e.payload::text, e.tags, encode(e.hash, 'hex'), e.traceparent,
+      e.more
     from (
       select e.*, sum(e.bytes) over (order by e.tenant_id, e.position rows unbounded preceding) as total,
         lead(true, 1, false) over (order by e.tenant_id, e.position) as more

@@ -27,7 +27,9 @@ begin
     tags             text[],
     tags_at          double precision[],
     hashes           text[],
-    hashes_at        double precision[]
+    hashes_at        double precision[],
+    traceparents     text[],
+    traceparents_at  double precision[]
   );
 exception
   when duplicate_object then null;

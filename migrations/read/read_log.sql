@@ -63,7 +63,9 @@ begin
       array_agg(to_json(e.tags)::text) filter (where e.tags is not null),
       array_agg(e.position::double precision) filter (where e.tags is not null),
       array_agg(encode(e.hash, 'hex')) filter (where e.hash is not null),
-      array_agg(e.position::double precision) filter (where e.hash is not null)
+      array_agg(e.position::double precision) filter (where e.hash is not null),
+      array_agg(e.traceparent) filter (where e.traceparent is not null),
+      array_agg(e.position::double precision) filter (where e.traceparent is not null)
     into chunk.events, larger, bytes_,
       chunk.positions, chunk.aggregate_types,
       chunk.aggregate_ids, chunk.versions, chunk.event_ids,
@@ -75,7 +77,8 @@ begin
       chunk.causation_ids, chunk.causation_ids_at,
       chunk.metadata, chunk.metadata_at,
       chunk.tags, chunk.tags_at,
-      chunk.hashes, chunk.hashes_at
+      chunk.hashes, chunk.hashes_at,
+      chunk.traceparents, chunk.traceparents_at
     from (
       (select k.* from eventsourcing.events k
         where not searched and k.tenant_id = p_tenant and k.position between first and last

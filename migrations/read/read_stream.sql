@@ -57,7 +57,9 @@ begin
       array_agg(to_json(e.tags)::text) filter (where e.tags is not null),
       array_agg(e.position::double precision) filter (where e.tags is not null),
       array_agg(encode(e.hash, 'hex')) filter (where e.hash is not null),
-      array_agg(e.position::double precision) filter (where e.hash is not null)
+      array_agg(e.position::double precision) filter (where e.hash is not null),
+      array_agg(e.traceparent) filter (where e.traceparent is not null),
+      array_agg(e.position::double precision) filter (where e.traceparent is not null)
     into chunk.events, larger, bytes_,
       chunk.positions, chunk.versions, chunk.event_ids,
       chunk.event_types, chunk.schema_versions,
@@ -68,7 +70,8 @@ begin
       chunk.causation_ids, chunk.causation_ids_at,
       chunk.metadata, chunk.metadata_at,
       chunk.tags, chunk.tags_at,
-      chunk.hashes, chunk.hashes_at
+      chunk.hashes, chunk.hashes_at,
+      chunk.traceparents, chunk.traceparents_at
     from (
       select k.* from eventsourcing.events k
       where k.tenant_id = p_tenant and k.aggregate_type = p_aggregate_type and k.aggregate_id = p_aggregate_id

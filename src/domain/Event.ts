@@ -89,6 +89,8 @@ export interface Envelope<out Payload, out AggregateType extends string = string
   readonly correlationId: string
   /** The event or command that caused it, if known. An opaque text that is never looked up. */
   readonly causationId: string | null
+  /** The trace that it was appended in, as W3C Trace Context writes it; null without one. No part of the event's content. */
+  readonly traceparent: string | null
   readonly metadata: Schema.JsonObject
   /** Tags by which queries find it: sorted, without duplicates. */
   readonly tags: ReadonlyArray<string>

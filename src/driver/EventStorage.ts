@@ -43,6 +43,8 @@ export interface EventRow extends Omit<NewEventRow, "traceparent"> {
   readonly recordedAt: number
   /** SHA-256 over the event and the hash of its predecessor, 64 hexadecimal digits; null without a hash chain. */
   readonly hash: string | null
+  /** The trace that it was appended in, as W3C Trace Context writes it; null without one. Not in the hash. */
+  readonly traceparent: string | null
 }
 
 /** The part of an event that a fold needs. */

@@ -9,7 +9,7 @@ const utf8 = new TextEncoder()
 export const chainStart: string = "0".repeat(64)
 
 /** The part of an event that its hash covers: everything but the hash. */
-export type HashedEvent = Omit<EventRow, "hash">
+export type HashedEvent = Omit<EventRow, "hash" | "traceparent">
 
 const isAscii = /^[\0-\x7f]*$/
 

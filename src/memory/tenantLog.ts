@@ -165,7 +165,8 @@ export class TenantLog {
       aggregateId,
       version,
       recordedAt,
-      hash: null
+      hash: null,
+      traceparent: event.traceparent ?? null
     }
     return this.chainedFrom === undefined
       ? row

@@ -29,13 +29,14 @@ export type EventChunk = readonly [
   ...causationIds: Sparse,
   ...metadata: Sparse,
   ...tags: Sparse,
-  ...hashes: Sparse
+  ...hashes: Sparse,
+  ...traceparents: Sparse
 ]
 
 const columns =
   "events, complete, positions, aggregate_types, aggregate_ids, versions, event_ids, event_types, schema_versions, " +
   "occurred_at, recorded_at, correlation_ids, payloads, actors, actors_at, causation_ids, causation_ids_at, " +
-  "metadata, metadata_at, tags, tags_at, hashes, hashes_at"
+  "metadata, metadata_at, tags, tags_at, hashes, hashes_at, traceparents, traceparents_at"
 
 export const readLogSql: string =
   `select ${columns} from eventsourcing.read_log($1::uuid, $2::bigint, $3::bigint, $4::timestamptz, $5::timestamptz, ` +
@@ -126,6 +127,7 @@ const rowsOf = (chunk: EventChunk, stream: Stream | undefined): ReadonlyArray<Ev
   const metadata = sparse(chunk[17], chunk[18])
   const tags = sparse(chunk[19], chunk[20])
   const hash = sparse(chunk[21], chunk[22])
+  const traceparent = sparse(chunk[23], chunk[24])
   const rows: Array<EventRow> = []
   for (let index = 0; index < events; index++) {
     const position = positions[index] ?? 0
@@ -147,7 +149,8 @@ const rowsOf = (chunk: EventChunk, stream: Stream | undefined): ReadonlyArray<Ev
       payload: payloads[index] ?? "",
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the server makes it of an array of texts
       tags: tagged === undefined ? noTags : (JSON.parse(tagged) as ReadonlyArray<string>),
-      hash: hash(position) ?? null
+      hash: hash(position) ?? null,
+      traceparent: traceparent(position) ?? null
     })
   }
   return rows

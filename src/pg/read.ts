@@ -8,7 +8,7 @@ import * as chunks from "./chunks.ts"
 
 const readAllLogsSql =
   'select tenant_id::text, "position", aggregate_type, aggregate_id, version, event_id::text, event_type, ' +
-  "schema_version, occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, tags, hash, more " +
+  "schema_version, occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, tags, hash, traceparent, more " +
   "from eventsourcing.read_all_logs($1::uuid, $2::uuid, $3::bigint, $4::integer, $5::bigint)"
 
 type TenantEventColumns = readonly [
@@ -29,6 +29,7 @@ type TenantEventColumns = readonly [
   payload: string,
   tags: ReadonlyArray<string> | null,
   hash: string | null,
+  traceparent: string | null,
   more: boolean
 ]
 
@@ -128,10 +129,11 @@ export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes
           metadata: row[13],
           payload: row[14],
           tags: row[15] ?? noTags,
-          hash: row[16]
+          hash: row[16],
+          traceparent: row[17]
         })),
         // the last row tells if there are more
-        complete: rows.at(-1)?.[17] !== true
+        complete: rows.at(-1)?.[18] !== true
       })
     )
 })

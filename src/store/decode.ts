@@ -62,6 +62,7 @@ const envelope = <Payload, Type extends string>(
   actor: row.actor,
   correlationId: row.correlationId,
   causationId: row.causationId,
+  traceparent: row.traceparent,
   metadata,
   tags: row.tags,
   payload
@@ -317,6 +318,7 @@ export const appended = (
   actor: row.actor,
   correlationId: row.correlationId,
   causationId: row.causationId,
+  traceparent: row.traceparent ?? null,
   metadata,
   tags: row.tags,
   payload

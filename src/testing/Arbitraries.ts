@@ -92,6 +92,9 @@ const name = Schema.String.check(Schema.isPattern(/^[\p{L}\p{N} ._:@/-]+$/u), Sc
 const time = Schema.Int.check(
   Schema.isBetween({ minimum: -62_135_596_800_000, maximum: 253_402_300_799_999 })
 )
+/** The example of W3C Trace Context. */
+const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 const place = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2_147_483_647 }))
 const metadata = Schema.Record(name, Schema.Union([name, Schema.Int, Schema.Boolean, Schema.Null]))
 
@@ -115,6 +118,7 @@ export const envelope = <Type extends string, State, Payload extends Event.Tagge
       actor: Arbitrary.schema(Schema.NullOr(name)),
       correlationId: Arbitrary.schema(CanonicalUuid),
       causationId: Arbitrary.schema(Schema.NullOr(CanonicalUuid)),
+      traceparent: Arbitrary.schema(Schema.NullOr(Schema.Literals([trace]))),
       metadata: Arbitrary.schema(metadata)
     }),
     ({ id: aggregateId, payload, places, times, ...given }) => ({

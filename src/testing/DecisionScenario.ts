@@ -112,6 +112,7 @@ const append = (
       actor: options.actor ?? null,
       correlationId: eventId,
       causationId: null,
+      traceparent: null,
       metadata: options.metadata ?? {},
       tags: [...new Set([...(aggregate.tagsOf?.(payload, id) ?? []), ...(options.tags ?? [])])].toSorted(),
       payload

@@ -38,6 +38,7 @@ const stored = (
   actor: null,
   correlationId: "",
   causationId: null,
+  traceparent: null,
   metadata: {},
   tags: aggregate.tagsOf?.(payload, aggregateId) ?? [],
   payload

@@ -50,6 +50,7 @@ describe("an event with options", () => {
           actor: "ada",
           correlationId: eventId,
           causationId: null,
+          traceparent: null,
           metadata: { ip: "::1", tags: [1, null] },
           tags: [],
           payload: opened()

@@ -27,6 +27,7 @@ const handled: Event.Envelope<unknown> = {
   actor: "grace",
   correlationId: "the root of it all",
   causationId: "not this one",
+  traceparent: null,
   metadata: { not: "inherited" },
   tags: [],
   payload: {}

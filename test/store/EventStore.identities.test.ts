@@ -1,6 +1,6 @@
 /** Versions and positions that a program keeps together with the ids of their events. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import * as EventQuery from "../../src/domain/EventQuery.ts"
@@ -104,6 +104,34 @@ describe.each(backends)("on $name", ({ layer: driver }) => {
           assert.deepInclude(yield* flipped(traced(none)), { _tag: "InvalidEvent", path: ["traceparent"] })
         yield* traced(`00-${"a".repeat(32)}-${"1".repeat(16)}-01`)
         assert.strictEqual(yield* EventStore.EventStore.use((store) => store.position), 1)
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("an event shows the trace that it was appended in, beside its metadata", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        const traceparent = `00-${"a".repeat(32)}-${"1".repeat(16)}-01`
+        const { events } = yield* toCourse("a", enrolled("ada")).pipe(EventContext.provide({ traceparent }))
+        yield* toCourse("a", enrolled("grace"))
+        const stream = { aggregate: Course, id: "a" }
+        for (const read of [
+          store.readStream(stream),
+          store.readLog({ aggregates: [Course] }),
+          store.readLogJson({}),
+          store.readLogJson({ direction: "backwards" })
+        ]) {
+          const found = (yield* Stream.runCollect(read)).toSorted(
+            (one, other) => one.position - other.position
+          )
+          assert.deepStrictEqual(
+            found.map((event) => event.traceparent),
+            [traceparent, null]
+          )
+        }
+        assert.deepStrictEqual(
+          events.map((event) => [event.traceparent, event.metadata]),
+          [[traceparent, {}]]
+        )
       }).pipe(asNewTenant)
     )
   })
