@@ -91,6 +91,8 @@
 \ir across_tenants/list_projection_failures.sql
 \ir across_tenants/resume_projections.sql
 \ir across_tenants/list_cross_tenant_accesses.sql
+\ir across_tenants/remove_old_accesses.sql
+\ir tenants/remove_expired_keys.sql
 \ir across_tenants/usage_position.sql
 \ir across_tenants/usage.sql
 

@@ -78,6 +78,8 @@ begin
       ('register_projection', 'eventsourcing_runner_owner', '{eventsourcing_runner}'),
       ('register_read_model', null, '{}'),
       ('remove_dead_letter', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('remove_expired_keys', 'eventsourcing_runner_owner', '{eventsourcing_runner}'),
+      ('remove_old_accesses', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('remove_snapshot', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('require_cross_tenant_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants,eventsourcing_all_tenants_owner,eventsourcing_runner_owner}'),
       ('resume_projection', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
@@ -157,7 +159,11 @@ begin
     with list (name, role, privilege, columns) as (
       values
       ('command_keys', 'eventsourcing_tenant', 'select, insert, update, delete', ''),
-      ('cross_tenant_accesses', 'eventsourcing_all_tenants_owner', 'select, insert', ''),
+      ('command_keys', 'eventsourcing_runner_owner', 'delete', ''),
+      ('command_keys', 'eventsourcing_runner_owner', 'select', 'tenant_id, key, expires_at'),
+      -- locks the row
+      ('command_keys', 'eventsourcing_runner_owner', 'update', 'expires_at'),
+      ('cross_tenant_accesses', 'eventsourcing_all_tenants_owner', 'select, insert, delete', ''),
       ('dead_letters', 'eventsourcing_tenant', 'select, insert, delete', ''),
       ('dead_letters', 'eventsourcing_tenant', 'update', 'rebuild'),
       ('discarded_dead_letters', 'eventsourcing_tenant', 'select, insert', ''),

@@ -93,11 +93,12 @@ as $$
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
         'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
-        'list_projection_failures', 'resume_projections'
+        'list_projection_failures', 'resume_projections',
+        'remove_old_accesses'
       ) then 'eventsourcing_all_tenants_owner'
       when p.proname in (
         'announce', 'register_projection', 'claim_projection', 'retire_projection', 'clear_retired_projections',
-        'projection_retired', 'projection_backlog'
+        'projection_retired', 'projection_backlog', 'remove_expired_keys'
       ) then 'eventsourcing_runner_owner'
       else 'eventsourcing_tenant' end as owner
     from pg_proc p
@@ -131,8 +132,8 @@ as $$
     and not coalesce((
       select bool_and(g.name in ('eventsourcing_all_tenants', 'eventsourcing_all_tenants_owner')
         -- work is looked for in these, and in nothing else; the columns that may be read of them are checked below
-        or g.name = 'eventsourcing_runner_owner'
-          and p.name in ('eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections'))
+        or g.name = 'eventsourcing_runner_owner' and p.name in (
+          'eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections', 'eventsourcing.command_keys'))
       from unnest(y.polroles) r (role) left join group_role g on g.oid = r.role
     ), false)
   union all
@@ -198,7 +199,9 @@ as $$
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.events'
         then ' grant select (tenant_id, position, recorded_at) on eventsourcing.events to eventsourcing_runner_owner;'
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.tenants'
-        then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner_owner;' end)
+        then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner_owner;'
+      when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.command_keys'
+        then ' grant select (tenant_id, key, expires_at) on eventsourcing.command_keys to eventsourcing_runner_owner;' end)
   from protected p
   join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
   cross join (values ('eventsourcing_runner'), ('eventsourcing_all_tenants'), ('eventsourcing_runner_owner')) r (name)
@@ -206,7 +209,8 @@ as $$
     and not (r.name = 'eventsourcing_runner_owner' and (
       p.name in ('eventsourcing.projections', 'eventsourcing.projection_versions')
       or p.name in ('eventsourcing.events', 'eventsourcing.tenants') and a.attname = 'tenant_id'
-      or p.name = 'eventsourcing.events' and a.attname in ('position', 'recorded_at')))
+      or p.name = 'eventsourcing.events' and a.attname in ('position', 'recorded_at')
+      or p.name = 'eventsourcing.command_keys' and a.attname in ('tenant_id', 'key', 'expires_at')))
     and has_column_privilege(r.name, p.oid, a.attnum, 'select')
   group by p.name, r.name
   union all
@@ -266,7 +270,8 @@ as $$
     format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
   from pg_proc p
   where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
-      'announce', 'register_projection', 'claim_projection', 'projection_backlog', 'begin_projection', 'bind_tenant',
+      'announce', 'register_projection', 'claim_projection', 'projection_backlog', 'remove_expired_keys',
+      'begin_projection', 'bind_tenant',
       'schema_version', 'lowest_program', 'clean_session')
     and has_function_privilege('eventsourcing_runner', p.oid, 'execute')
 $$;

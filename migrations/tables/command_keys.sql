@@ -25,3 +25,5 @@ comment on table eventsourcing.command_keys is
 comment on column eventsourcing.command_keys.fingerprint is 'Distinguishes the command from others with the same key.';
 comment on column eventsourcing.command_keys.expires_at is 'After this time the key counts as never used.';
 select eventsourcing.protect_tenant_table('eventsourcing.command_keys');
+-- Expired keys are removed, also of tenants that append nothing.
+select eventsourcing.open_table('eventsourcing.command_keys', 'runner_work', 'all', 'eventsourcing_runner_owner');

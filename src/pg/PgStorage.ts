@@ -13,19 +13,33 @@ import * as announcements from "./announcements.ts"
 import * as events from "./events.ts"
 import { perClient } from "./perClient.ts"
 import * as projections from "./projections.ts"
+import * as retention from "./retention.ts"
 import * as snapshots from "./snapshots.ts"
 
+export type { Retention } from "./retention.ts"
+
 /** Settings of {@link layerWith}. */
-export type Options = events.Options
+export interface Options extends events.Options {
+  /**
+   * How long old rows are kept. Command keys that have expired are removed once an hour, of idle tenants as well; records
+   * of accesses across tenants are kept for ever, unless `accesses` says otherwise.
+   */
+  readonly retention?: retention.Retention | undefined
+}
 
 /** Reasons why a store does not start. */
 export type PgStorageError = PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable
 
 /** One store for all who have the same client and want the same settings. */
 const storeOf = perClient(
-  (_client, options: Options) =>
+  (client, options: Options) =>
     Effect.map(
-      Effect.all([events.make(options), projections.make, snapshots.make]),
+      Effect.all([
+        events.make(options),
+        projections.make,
+        snapshots.make,
+        retention.start(client, options.retention ?? {})
+      ]),
       ([ofEvents, ofProjections, ofSnapshots]) =>
         Context.make(EventStorage, ofEvents).pipe(
           Context.add(ProjectionStorage, ofProjections),
@@ -40,7 +54,8 @@ const storeOf = perClient(
       provisionOnAppend,
       sizes.pageBytes,
       sizes.groupCommit,
-      sizes.groupLoads
+      sizes.groupLoads,
+      sizes.retention
     ])
 )
 

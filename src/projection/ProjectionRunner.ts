@@ -2,7 +2,19 @@
  * The runner of projections: workers that claim a projection with a tenant, handle its next events, and go on to the one
  * that has waited longest. There is no leader; any number of processes share the work.
  */
-import { Cause, Context, Duration, Effect, Layer, Metric, Option, PubSub, Result, Stream } from "effect"
+import {
+  Cause,
+  Clock,
+  Context,
+  Duration,
+  Effect,
+  Layer,
+  Metric,
+  Option,
+  PubSub,
+  Result,
+  Stream
+} from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Event from "../domain/Event.ts"
 import * as EventContext from "../domain/EventContext.ts"
@@ -109,6 +121,9 @@ const parkedForGood = {
 /** How long a worker waits for a storage that is away, in milliseconds: double each time. */
 const pauses = { first: 1000, longest: 5000 }
 
+/** How long a recorded access is used, in milliseconds. */
+const renewAfter = 86_400_000
+
 const keyOf = ({ name, version }: Projection.Any): string => JSON.stringify([name, version])
 
 const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
@@ -136,11 +151,22 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     const across = keys.flatMap((key) => (key.acrossTenants ? [key.projection] : []))
     // A program may hold the capability without any of these projections using it.
     const access = across.length === 0 ? Option.none() : Context.getOption(services, AllTenants)
-    const accessId = yield* Option.match(access, {
-      onNone: () => Effect.undefined,
-      onSome: (granted) =>
-        events.recordAccess({ ...granted, operation: `ProjectionRunner: ${across.join(", ")}` })
+    const recordAccess = Effect.all({
+      accessId: Option.match(access, {
+        onNone: () => Effect.undefined,
+        onSome: (one) => events.recordAccess({ ...one, operation: `ProjectionRunner: ${across.join(", ")}` })
+      }),
+      at: Clock.currentTimeMillis
     })
+    let granted = yield* recordAccess
+    // Records are kept for seven days at least: one in use is always newer.
+    const renewAccess = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      granted.accessId === undefined || now - granted.at < renewAfter
+        ? Effect.void
+        : Effect.map(recordAccess, (renewed) => {
+            granted = renewed
+          })
+    )
 
     /** Runs what a projection does about an event, or about several from this one on, in the event's name. */
     const handling = (
@@ -337,7 +363,10 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     const workOnce = (first: number, readAhead: ReadAhead): Effect.Effect<boolean, StorageUnavailable> =>
       Effect.suspend(() => {
         let claimed: ProjectionStorage.Claim | undefined
-        const request = { projections: [...keys.slice(first), ...keys.slice(0, first)], accessId }
+        const request = {
+          projections: [...keys.slice(first), ...keys.slice(0, first)],
+          accessId: granted.accessId
+        }
         return storage
           .work(request, (claim) => {
             claimed = claim
@@ -376,6 +405,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       const readAhead = yield* makeReadAhead
       // Handlers may append: whoever worked looks again.
       for (let worked = true; worked;) {
+        yield* renewAccess
         yield* storage.sweep
         worked = false
         for (let idle = 0, first = 0; idle < keys.length; first = (first + 1) % keys.length) {
@@ -422,7 +452,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     if (keys.length > 0) {
       for (let index = 0; index < (options.concurrency ?? 4); index++) yield* Effect.forkScoped(worker(index))
     }
-    yield* storage.sweep.pipe(
+    yield* Effect.andThen(renewAccess, storage.sweep).pipe(
       Effect.ignore({ log: "Debug", message: "Projections could not look for missed work" }),
       Effect.andThen(PubSub.publish(hints, undefined)),
       Effect.andThen(measure),

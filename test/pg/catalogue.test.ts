@@ -129,7 +129,7 @@ const rules: Readonly<Record<string, Rule>> = {
         or p.polroles = array['eventsourcing_runner_owner'::regrole::oid] and p.polpermissive
           and pg_get_expr(p.polqual, p.polrelid) = 'true'
           and (c.relname in ('tenants', 'events') and p.polcmd = 'r'
-            or c.relname in ('projections', 'projection_versions')))`,
+            or c.relname in ('projections', 'projection_versions', 'command_keys')))`,
     planted: [
       "create policy planted on eventsourcing.events using (tenant_id in (select tenant_id from eventsourcing.tenants))",
       "create policy planted on eventsourcing.events for insert to eventsourcing_runner with check (true)",
@@ -257,6 +257,7 @@ const rules: Readonly<Record<string, Rule>> = {
       lowest_program: "a constant",
       projection_backlog: "answers sums over all tenants",
       register_projection: "answers nothing",
+      remove_expired_keys: "answers how many were removed",
       schema_version: "a constant"
     }
   },
@@ -284,7 +285,10 @@ const rules: Readonly<Record<string, Rule>> = {
       "tenants.tenant_id": "who has a log",
       "events.tenant_id": "whose events",
       "events.position": "how far the log is",
-      "events.recorded_at": "the age of the oldest that is not handled"
+      "events.recorded_at": "the age of the oldest that is not handled",
+      "command_keys.tenant_id": "whose keys",
+      "command_keys.key": "which of them is removed",
+      "command_keys.expires_at": "those that have expired"
     }
   },
   "nobody but the group roles has rights on tables, and events can only be added": {
@@ -304,6 +308,8 @@ const rules: Readonly<Record<string, Rule>> = {
     ],
     exceptions: {
       "command_keys: eventsourcing_tenant DELETE": "keys that have expired",
+      "command_keys: eventsourcing_runner_owner DELETE": "keys that have expired, of idle tenants",
+      "cross_tenant_accesses: eventsourcing_all_tenants_owner DELETE": "records that are too old, on record",
       "projections: eventsourcing_runner_owner DELETE": "the progress of a version that is retired",
       "projections: eventsourcing_tenant DELETE": "the progress of a rebuild that has taken its place",
       "dead_letters: eventsourcing_tenant DELETE": "one that was handled again, or discarded with a reason",

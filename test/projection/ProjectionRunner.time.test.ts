@@ -2,6 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Layer, Metric, Schedule } from "effect"
 import { TestClock } from "effect/testing"
+import * as EventStorage from "../../src/driver/EventStorage.ts"
+import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
@@ -15,6 +17,7 @@ import {
   live,
   memory,
   Seen,
+  Sum,
   tenants,
   watching
 } from "../support/sums.ts"
@@ -325,6 +328,49 @@ describe("the workers", () => {
         ] as const)
           assert.deepInclude(yield* Metric.value(Metric.withAttributes(gauge, attributes)), { value })
       }).pipe(drained(projection))
+    })
+  )
+
+  it.effect("across tenants record their access again every day", () =>
+    Effect.gen(function* () {
+      const seen = new Seen()
+      const projection = Projection.makeAcrossTenants(
+        "daily",
+        { aggregates: [Sum] },
+        {
+          Added: ({ n }, { tenantId }) => Effect.sync(() => seen.add(tenantId, n))
+        }
+      )
+      yield* Effect.gen(function* () {
+        const events = yield* EventStorage.EventStorage
+        const [tenant = Tenant.untenanted] = yield* tenants(1)
+        const recorded = Effect.gen(function* () {
+          const accessId = yield* events.recordAccess({ actor: "test", reason: "count", operation: "count" })
+          const { rows } = yield* events.listAccesses({ accessId, before: undefined, limit: 100 })
+          return rows.filter(({ operation }) => operation.startsWith("ProjectionRunner")).length
+        })
+        for (const [day, records] of [
+          [0, 1],
+          [0.5, 1],
+          [1, 2],
+          [9, 3]
+        ] as const) {
+          yield* TestClock.setTime(day * 86_400_000)
+          yield* append(tenant, day * 10)
+          yield* drain
+          assert.strictEqual(yield* recorded, records)
+        }
+        assert.deepStrictEqual(seen.of(tenant), [0, 5, 10, 90])
+      }).pipe(
+        Effect.provide(
+          ProjectionRunner.layer({
+            projections: [projection],
+            concurrency: 0,
+            sweepInterval: "1000 days"
+          }).pipe(Layer.provideMerge(memory))
+        ),
+        Tenant.provideAll({ actor: "test", reason: "daily" })
+      )
     })
   )
 

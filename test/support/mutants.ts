@@ -44,7 +44,13 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
   // the tenants themselves, the head of each tenant's log has one; what is parked of all tenants, and its update
   ["register_projection", 3],
   // the parked projections of all tenants
-  ["resume_projections", 1]
+  ["resume_projections", 1],
+  // rows of a version, of all tenants
+  ["clear_retired_projections", 3],
+  // those that are parked and those that are not; the look at their events has one
+  ["projection_backlog", 2],
+  // the tenants themselves; every look at their keys has one
+  ["remove_expired_keys", 1]
 ])
 
 /**
@@ -54,6 +60,7 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
 const onlySlower: ReadonlyMap<string, string> = new Map([
   ["where e.tenant_id = v_tenant and e.event_id", "append then checks one thing after the other"],
   ["where e.tenant_id = p_tenant and e.event_id", "append_one then leaves it to append"],
+  ["where x.tenant_id = t.tenant_id and x.expires_at", "finds the same keys once per tenant"],
   ["where t.tenant_id = p_tenant and t.tag = other", "only chooses which index entries are gone through"]
 ])
 

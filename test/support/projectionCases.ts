@@ -273,7 +273,7 @@ export const projectionCases: ReadonlyArray<Sql> = [
   test("projections in SQL: an announcement is about the announced", () =>
     withLogs(
       Effect.fnUntraced(function* ({ count, mine, projection, theirs }) {
-        yield* call(`select eventsourcing.register_projection('${projection}', 1)`)
+        yield* call(`select eventsourcing.register_projection('${projection}', 1, '{}')`)
         const announce = Effect.map(
           call(`select eventsourcing.announce(array['${mine}']::uuid[])::text[] as held`),
           (rows) => assert.deepStrictEqual(rows, [{ held: [] }])
@@ -304,9 +304,39 @@ export const projectionCases: ReadonlyArray<Sql> = [
   test("projections in SQL: what begins now begins at the end of each log", () =>
     withLogs(
       Effect.fnUntraced(function* ({ count, mine, projection, theirs }) {
-        yield* call(`select eventsourcing.register_projection('${projection}', 1, true)`)
+        yield* call(`select eventsourcing.register_projection('${projection}', 1, '{}', true)`)
         assert.deepStrictEqual(yield* headOf(mine, projection), [count])
         assert.deepStrictEqual(yield* headOf(theirs, projection), [7 - count])
+      })
+    )),
+  test("projections in SQL: the work that is left is that of all tenants, each counted once", () =>
+    withLogs(
+      Effect.fnUntraced(function* ({ mine, projection, theirs }) {
+        yield* call(`select eventsourcing.register_projection('${projection}', 1, '{}')`)
+        yield* call(`select eventsourcing.announce(array['${mine}', '${theirs}']::uuid[])`)
+        const found = yield* call(
+          `select pending, parked from eventsourcing.projection_backlog(array['${projection}'], array[1])`
+        )
+        assert.deepStrictEqual(found, [{ pending: 7, parked: 0 }])
+      })
+    )),
+  test("projections in SQL: a key that has expired is removed, and not another tenant's of the same name", () =>
+    withLogs(
+      Effect.fnUntraced(function* ({ mine, projection, theirs }) {
+        for (const [tenant, expiry] of [
+          [mine, "- interval '1 second'"],
+          [theirs, "+ interval '1 hour'"]
+        ] as const)
+          yield* within(
+            tenant,
+            `insert into eventsourcing.command_keys
+              values ('${tenant}', '${projection}', 'f', 'a', 'b', 1, 1, 1, now(), now() ${expiry})`
+          )
+        yield* call("select eventsourcing.remove_expired_keys(1000)")
+        const kept = (tenant: Tenant.TenantId) =>
+          within(tenant, `select key from eventsourcing.command_keys where key = '${projection}'`)
+        assert.isEmpty(yield* kept(mine))
+        assert.lengthOf(yield* kept(theirs), 1)
       })
     ))
 ]

@@ -1,0 +1,61 @@
+/** Rows that nobody removes on his way: expired command keys of idle tenants, and old records of accesses. */
+import { Duration, Effect, type Scope } from "effect"
+import type { SqlClient, SqlError } from "effect/sql"
+import * as PgTenant from "./PgTenant.ts"
+import { sqlState } from "./sqlErrors.ts"
+
+/** Settings of the removal of old rows. */
+export interface Retention {
+  /** How long records of accesses across tenants are kept: 7 days or more. Default: for ever. */
+  readonly accesses?: Duration.Input | undefined
+  /** How often a process looks for old rows. Default: 1 hour; the first time after a minute at most. */
+  readonly every?: Duration.Input | undefined
+}
+
+const batch = 10_000
+const shortest = Duration.days(7)
+/** SQLSTATE of a right that is missing. */
+const insufficientPrivilege = "42501"
+
+/** Removes old rows now and then while the scope is open. */
+export const start = (
+  sql: SqlClient.SqlClient,
+  { accesses, every = "1 hour" }: Retention
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const kept = accesses === undefined ? undefined : Duration.fromInputUnsafe(accesses)
+    if (kept !== undefined && Duration.isLessThan(kept, shortest))
+      return Effect.die(new RangeError("accesses across tenants are kept for 7 days at least"))
+    const interval = Duration.fromInputUnsafe(every)
+
+    const remove = (text: string, parameter: number): Effect.Effect<number, SqlError.SqlError> =>
+      Effect.map(
+        PgTenant.statement(sql, (connection) => connection.executeValues(text, [parameter])),
+        ([row]) => Number(row?.[0] ?? 0)
+      )
+
+    // A program whose login may not do one of them leaves it to those that may.
+    const unlessForbidden = <A>(effect: Effect.Effect<A, SqlError.SqlError>) =>
+      Effect.catch(effect, (error) =>
+        sqlState(error) === insufficientPrivilege
+          ? Effect.void
+          : Effect.logWarning("Old rows could not be removed; the next look tries again", error)
+      )
+
+    const removeKeys: Effect.Effect<void, SqlError.SqlError> = Effect.flatMap(
+      remove("select eventsourcing.remove_expired_keys($1::integer)", batch),
+      (removed) => (removed < batch ? Effect.void : removeKeys)
+    )
+    const removeAccesses =
+      kept === undefined || !Duration.isFinite(kept)
+        ? Effect.void
+        : remove("select eventsourcing.remove_old_accesses($1::float8)", Duration.toSeconds(kept))
+
+    return Effect.andThen(unlessForbidden(removeKeys), unlessForbidden(removeAccesses)).pipe(
+      Effect.andThen(Effect.sleep(interval)),
+      Effect.forever,
+      Effect.delay(Duration.min(interval, Duration.minutes(1))),
+      Effect.forkScoped,
+      Effect.asVoid
+    )
+  })
