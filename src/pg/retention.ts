@@ -36,10 +36,12 @@ export const start = (
 
     // A program whose login may not do one of them leaves it to those that may.
     const unlessForbidden = <A>(effect: Effect.Effect<A, SqlError.SqlError>) =>
-      Effect.catch(effect, (error) =>
-        sqlState(error) === insufficientPrivilege
-          ? Effect.void
-          : Effect.logWarning("Old rows could not be removed; the next look tries again", error)
+      effect.pipe(
+        Effect.catch((error) =>
+          sqlState(error) === insufficientPrivilege
+            ? Effect.void
+            : Effect.logWarning("Old rows could not be removed; the next look tries again", error)
+        )
       )
 
     const removeKeys: Effect.Effect<void, SqlError.SqlError> = Effect.flatMap(

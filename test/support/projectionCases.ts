@@ -334,7 +334,10 @@ export const projectionCases: ReadonlyArray<Sql> = [
           )
         yield* call("select eventsourcing.remove_expired_keys(1000)")
         const kept = (tenant: Tenant.TenantId) =>
-          within(tenant, `select key from eventsourcing.command_keys where key = '${projection}'`)
+          within(
+            tenant,
+            `select key from eventsourcing.command_keys where tenant_id = '${tenant}' and key = '${projection}'`
+          )
         assert.isEmpty(yield* kept(mine))
         assert.lengthOf(yield* kept(theirs), 1)
       })
