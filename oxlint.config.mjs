@@ -40,9 +40,6 @@ export const opened = [
   "store/snapshotCodec"
 ]
 
-/** Files that still know PostgreSQL though they stand above it or beside it. The list only gets shorter. */
-export const knowPostgres = ["projection/InlineProjections", "routed/openStorages"]
-
 const barrel = {
   regex: "(^|/)index\\.ts$",
   message: "Import the module, not the barrel: barrels make cycles."
@@ -96,11 +93,6 @@ const roomOverrides = rooms.flatMap((room) => [
     rules: { "no-restricted-imports": ["error", { patterns: patternsFor(room, "../../") }] }
   }
 ])
-
-const exceptions = {
-  files: ["src/projection/InlineProjections.ts"],
-  rules: { "no-restricted-imports": ["error", { patterns: [barrel] }] }
-}
 
 export default {
   plugins: ["typescript", "unicorn", "oxc", "import", "promise", "node"],
@@ -173,7 +165,6 @@ export default {
   },
   overrides: [
     ...roomOverrides,
-    exceptions,
     {
       files: ["test/**", "bench/**", "scripts/**"],
       rules: {

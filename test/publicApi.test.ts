@@ -67,6 +67,7 @@ describe("the public API", () => {
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored
+      InlineProjections: failures layer rebuild | Options
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
@@ -108,7 +109,6 @@ describe("the public API", () => {
     expect(describeEntry(pg)).toMatchInlineSnapshot(`
       "PgCheck: IsolationImpaired SchemaOutdated SettingsIncomplete isolation schema settings
       PgEmbedded: DataDirectoryInUse DataDirectoryUnusable PgliteNotInstalled PgliteStartFailed layer layerWith make | Options PgEmbeddedError
-      PgInlineProjections: failures layer rebuild | Options
       PgMigrator: MigrationError applied files latest layer layerWith run runWith | File Options
       PgServer: config deadlines layer | Options
       PgSilo: PgSilo PlacementMismatch admit layer migrateAll name | Database Migrated Options

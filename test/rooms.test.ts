@@ -9,8 +9,7 @@ const source = fileURLToPath(new URL("../src", import.meta.url))
 
 const Lists = Schema.Struct({
   rooms: Schema.Array(Schema.String),
-  opened: Schema.Array(Schema.String),
-  knowPostgres: Schema.Array(Schema.String)
+  opened: Schema.Array(Schema.String)
 })
 
 /** The lists that the linter goes by: rooms from the top, and private files that another room may open. */
@@ -19,7 +18,6 @@ const lists = Schema.decodeUnknownSync(Lists)(
 )
 const rooms = ["index.ts", "EventSourcing.ts", ...lists.rooms]
 const opened = new Set(lists.opened.map((file) => `${file}.ts`))
-const knowPostgres = lists.knowPostgres.map((file) => `${file}.ts`)
 
 const files = readdirSync(source, { recursive: true, encoding: "utf8" })
   .filter((file) => file.endsWith(".ts"))
@@ -85,10 +83,7 @@ describe("the rooms of src", () => {
 
   it("import rooms below them only", () => {
     const up = arrows.filter(({ from, to }) => heightOf(to) < heightOf(from))
-    assert.deepStrictEqual(
-      up.filter(({ from, to }) => !(knowPostgres.includes(from) && roomOf(to) === "pg")).map(show),
-      []
-    )
+    assert.deepStrictEqual(up.map(show), [])
   })
 
   it("have no circle of imports, of types neither", () => {
@@ -124,10 +119,9 @@ describe("the rooms of src", () => {
       /"(?=[0-9A-Z]*[0-9])[0-9][0-9A-Z]{4}"/.test(textOf.get(file) ?? "")
     )
     const importing = elsewhere.filter((file) => graph.get(file)?.some((to) => roomOf(to) === "pg"))
-    // Exactly the list: one that no longer does is to be taken from it.
     assert.deepStrictEqual(
-      [...new Set([...quoted, ...importing])].filter((file) => file !== "index.ts").toSorted(),
-      knowPostgres.toSorted()
+      [...quoted, ...importing].filter((file) => file !== "index.ts"),
+      []
     )
   })
 

@@ -312,6 +312,16 @@ export class ProjectionStorage extends Context.Service<
       claim: Claim,
       options: { readonly tables: ReadonlyArray<string>; readonly position: number }
     ) => Effect.Effect<void, RebuildRefused | ReadError>
+    /** Whether the fiber is in a transaction of this storage. Whoever started it tries it again; nobody inside does. */
+    readonly inTransaction: Effect.Effect<boolean>
+    /**
+     * In `transaction`: the tenant's log stands still until its end, and the tables of a read model have no rows of the
+     * tenant any more. Drivers without tables have nothing to empty.
+     */
+    readonly clearReadModel: (options: {
+      readonly tenantId: TenantId
+      readonly tables: ReadonlyArray<string>
+    }) => Effect.Effect<void, ReadError>
     /**
      * Runs an effect on a tenant's read model outside of `work`: where the driver has transactions, in one that is bound
      * to the tenant. With a recorded access, it works as a projection across tenants does. Fails with `OutcomeUnknown` if

@@ -24,7 +24,8 @@ export type Options = events.Options
  * **Gotchas**
  *
  * Effects of projection handlers are not undone when a batch fails, and a rebuild has no tables of its own: both need a
- * database.
+ * database. A transaction, such as that of an append with inline projections, works on a copy of the tenant's log: it takes
+ * a time that grows with the log.
  */
 export const layerWith = (
   options: Options
@@ -32,7 +33,7 @@ export const layerWith = (
   Layer.effectContext(
     Effect.map(Effect.all([events.make(options), snapshots.make]), ([store, kept]) =>
       Context.make(EventStorage, store.events).pipe(
-        Context.add(ProjectionStorage, projections.make(store.events, store.heads)),
+        Context.add(ProjectionStorage, projections.make(store.events, store.heads, store.transactions)),
         Context.add(SnapshotStorage, kept)
       )
     )

@@ -7,6 +7,7 @@ import * as EventStorage from "../driver/EventStorage.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
 import { sameJson } from "../internal/json.ts"
 import { dayMillis, TenantLog } from "./tenantLog.ts"
+import { Transactions } from "./transactions.ts"
 import { matches } from "../driver/queryMatch.ts"
 import { currentMillis, wholeMillis } from "../internal/clock.ts"
 import {
@@ -238,17 +239,20 @@ const pageOf = <Row>(
 export type Heads = () => Iterable<readonly [tenantId: TenantId, head: number]>
 
 /** A new, empty store with the heads of its logs, which the driver contract shows only with a recorded access. */
-export const make = Effect.fnUntraced(function* (
-  options: Options
-): Effect.fn.Return<{ readonly events: EventStorage.EventStorage["Service"]; readonly heads: Heads }> {
+export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<{
+  readonly events: EventStorage.EventStorage["Service"]
+  readonly transactions: Transactions
+  readonly heads: Heads
+}> {
   const grown = yield* PubSub.sliding<void>(1)
   const provisionOnAppend = options.provisionOnAppend ?? true
   const logs = new Map<TenantId, TenantLog>()
+  const transactions = new Transactions(logs, () => PubSub.publishUnsafe(grown, undefined))
   const accesses: Array<EventStorage.CrossTenantAccessRow> = []
   const sortedTenants = () => [...logs.keys()].toSorted()
 
   const provision = (tenantId: TenantId, now: number): TenantLog => {
-    let log = logs.get(tenantId)
+    let log = transactions.log(tenantId)
     if (log === undefined) logs.set(tenantId, (log = new TenantLog(tenantId, now)))
     return log
   }
@@ -273,17 +277,23 @@ export const make = Effect.fnUntraced(function* (
     append: (request) =>
       Effect.withFiber(({ context }) => {
         const now = wholeMillis(context)
-        const log = provisionOnAppend ? provision(request.tenantId, now) : logs.get(request.tenantId)
-        if (log === undefined)
-          return Exit.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId: request.tenantId }) }))
-        const outcome = appendTo(log, request, now)
-        PubSub.publishUnsafe(grown, undefined)
-        return outcome
+        const { tenantId } = request
+        return transactions.change(
+          tenantId,
+          () => (provisionOnAppend ? provision(tenantId, now) : transactions.log(tenantId)),
+          (log) => {
+            if (log === undefined)
+              return Exit.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
+            const outcome = appendTo(log, request, now)
+            PubSub.publishUnsafe(grown, undefined)
+            return outcome
+          }
+        )
       }),
     readStream: (request) =>
       Effect.sync(() =>
         pageOf(
-          logs.get(request.tenantId)?.stream(request.aggregateType, request.aggregateId) ?? [],
+          transactions.log(request.tenantId)?.stream(request.aggregateType, request.aggregateId) ?? [],
           request.fromVersion,
           request.toVersion,
           request.direction,
@@ -293,7 +303,7 @@ export const make = Effect.fnUntraced(function* (
       ),
     loadStream: ({ aggregateId, aggregateType, fromVersion, limit, tenantId, toVersion }) =>
       Effect.sync(() => {
-        const stream = logs.get(tenantId)?.stream(aggregateType, aggregateId) ?? []
+        const stream = transactions.log(tenantId)?.stream(aggregateType, aggregateId) ?? []
         const first = Math.max(fromVersion, 1) - 1
         const end = Math.min(toVersion, stream.length)
         const rows = stream.slice(first, Math.max(Math.min(first + limit, end), first))
@@ -312,7 +322,7 @@ export const make = Effect.fnUntraced(function* (
       }),
     readLog: (request) =>
       Effect.sync(() => {
-        const log = logs.get(request.tenantId)
+        const log = transactions.log(request.tenantId)
         if (log === undefined) return { rows: [], complete: true }
         const { recordedFrom, recordedBefore, aggregateTypes, eventTypes, query } = request
         return pageOf(
@@ -332,10 +342,12 @@ export const make = Effect.fnUntraced(function* (
         )
       }),
     streamVersion: (request) =>
-      Effect.sync(() => logs.get(request.tenantId)?.version(request.aggregateType, request.aggregateId) ?? 0),
+      Effect.sync(
+        () => transactions.log(request.tenantId)?.version(request.aggregateType, request.aggregateId) ?? 0
+      ),
     listStreams: ({ after, aggregateType, limit, tenantId }) =>
       Effect.sync(() => {
-        const behind = (logs.get(tenantId)?.streams() ?? [])
+        const behind = (transactions.log(tenantId)?.streams() ?? [])
           .filter(
             (stream) =>
               (aggregateType === undefined || stream.aggregateType === aggregateType) &&
@@ -346,7 +358,7 @@ export const make = Effect.fnUntraced(function* (
       }),
     head: ({ at = 0, tenantId }) =>
       Effect.sync(() => {
-        const rows = logs.get(tenantId)?.events ?? []
+        const rows = transactions.log(tenantId)?.events ?? []
         return {
           position: rows.length,
           eventId: rows.at(-1)?.eventId ?? null,
@@ -354,22 +366,24 @@ export const make = Effect.fnUntraced(function* (
         }
       }),
     eventPosition: ({ eventId, tenantId }) =>
-      Effect.sync(() => logs.get(tenantId)?.byEventId(eventId)?.position),
+      Effect.sync(() => transactions.log(tenantId)?.byEventId(eventId)?.position),
     commandOutcome: ({ key, tenantId }) =>
       Effect.map(currentMillis, (now) => {
-        const stored = logs.get(tenantId)?.command(key, now)
+        const stored = transactions.log(tenantId)?.command(key, now)
         return stored === undefined ? undefined : commandRow(stored)
       }),
     startHashChain: (tenantId) =>
-      Effect.suspend(() => {
-        const log = logs.get(tenantId)
-        return log === undefined
-          ? Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
-          : Effect.succeed((log.chainedFrom ??= log.events.length + 1))
-      }),
-    hashChainStart: (tenantId) => Effect.sync(() => logs.get(tenantId)?.chainedFrom),
+      transactions.change(
+        tenantId,
+        () => transactions.log(tenantId),
+        (log) =>
+          log === undefined
+            ? Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
+            : Effect.succeed((log.chainedFrom ??= log.events.length + 1))
+      ),
+    hashChainStart: (tenantId) => Effect.sync(() => transactions.log(tenantId)?.chainedFrom),
     provisionTenant: (tenantId) => Effect.map(currentMillis, (now) => provision(tenantId, now).status),
-    tenantStatus: (tenantId) => Effect.sync(() => logs.get(tenantId)?.status),
+    tenantStatus: (tenantId) => Effect.sync(() => transactions.log(tenantId)?.status),
     recordAccess: ({ actor, reason, operation, accessId: given }) =>
       Effect.map(currentMillis, (accessedAt) => {
         const accessId = given ?? uuidV7Unsafe()
@@ -441,6 +455,7 @@ export const make = Effect.fnUntraced(function* (
   })
   return {
     events,
+    transactions,
     heads: () => Array.from(logs, ([tenantId, log]) => [tenantId, log.events.length])
   }
 })

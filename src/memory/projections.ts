@@ -18,6 +18,7 @@ import {
 } from "./progressTable.ts"
 import { describeFailure } from "../driver/storageFailure.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
+import type { Transactions } from "./transactions.ts"
 import { StorageUnavailable, TenantMismatch, OtherFailure } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
@@ -39,7 +40,8 @@ let stores = 0
 /** A storage without progress, for the events of a store. */
 export const make = (
   events: EventStorage.EventStorage["Service"],
-  heads: Heads
+  heads: Heads,
+  transactions: Transactions
 ): ProjectionStorage.ProjectionStorage["Service"] => {
   const store = new Store()
   const causes = new FailureCauses()
@@ -392,8 +394,16 @@ export const make = (
       Effect.flatMap(CurrentWork, (work): Effect.Effect<A, E | StorageUnavailable, R> =>
         work !== undefined && !work.ended && (work.tenantId !== tenantId || accessId !== undefined)
           ? refuse(work, tenantId)
-          : Effect.andThen(accessId === undefined ? Effect.void : requireAccess(accessId), effect)
-      )
+          : Effect.andThen(
+              accessId === undefined ? Effect.void : requireAccess(accessId),
+              transactions.run(tenantId, effect)
+            )
+      ),
+    inTransaction: Effect.flatMap(CurrentWork, (work) =>
+      work === undefined || work.ended ? transactions.inTransaction : Effect.succeed(true)
+    ),
+    // There are no tables: the log stands still from here on.
+    clearReadModel: ({ tenantId }) => transactions.hold(tenantId)
   })
 }
 

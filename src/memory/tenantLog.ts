@@ -61,6 +61,12 @@ class EventIds {
     }
   }
 
+  copyTo(other: EventIds): void {
+    for (const row of this.#ascending) other.#ascending.push(row)
+    other.#last = this.#last
+    for (const [eventId, row] of this.#others) other.#others.set(eventId, row)
+  }
+
   find(eventId: string): EventRow | undefined {
     const other = this.#others.size === 0 ? undefined : this.#others.get(eventId)
     if (other !== undefined || eventId > this.#last) return other
@@ -94,6 +100,20 @@ export class TenantLog {
   constructor(tenantId: TenantId, createdAt: number) {
     this.tenantId = tenantId
     this.createdAt = createdAt
+  }
+
+  /** A log with the same events, which can be changed apart. */
+  fork(): TenantLog {
+    const copy = new TenantLog(this.tenantId, this.createdAt)
+    copy.status = this.status
+    copy.chainedFrom = this.chainedFrom
+    for (const row of this.events) copy.events.push(row)
+    for (const [type, streams] of this.#streams)
+      copy.#streams.set(type, new Map(Array.from(streams, ([id, rows]) => [id, [...rows]])))
+    this.#eventIds.copyTo(copy.#eventIds)
+    for (const [tag, positions] of this.#byTag) copy.#byTag.set(tag, [...positions])
+    for (const [key, command] of this.#commands) copy.#commands.set(key, command)
+    return copy
   }
 
   stream(aggregateType: string, aggregateId: string): ReadonlyArray<EventRow> {

@@ -3,7 +3,6 @@
  */
 export * as PgCheck from "./PgCheck.ts"
 export * as PgEmbedded from "./PgEmbedded.ts"
-export * as PgInlineProjections from "../projection/InlineProjections.ts"
 export * as PgMigrator from "./PgMigrator.ts"
 export * as PgServer from "./PgServer.ts"
 export * as PgSilo from "./PgSilo.ts"

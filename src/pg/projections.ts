@@ -458,6 +458,14 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
             [tables, BigInt(position)]
           )
         ).pipe(Effect.asVoid),
+      inTransaction: PgTenant.inTransaction(sql),
+      clearReadModel: ({ tables, tenantId }) =>
+        Effect.gen(function* () {
+          // What an append does first.
+          yield* sql`select 1 from eventsourcing.tenants where tenant_id = ${tenantId}::uuid for no key update`
+          for (const table of tables)
+            yield* sql`delete from ${sql(table)} where tenant_id = ${tenantId}::uuid`
+        }).pipe(Effect.mapError((error) => pgError.toUnavailable("empty a read model", error))),
       transaction
     })
   })

@@ -1,18 +1,18 @@
 /**
  * Inline projections: read models that change in the transaction of the append, so that every later read contains the append.
  */
-import { Cause, Context, Effect, Layer, Option, Predicate, Result, Stream } from "effect"
-import { SqlClient, SqlError } from "effect/sql"
+import { Cause, Context, Effect, Layer, Predicate, Result, Schedule, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
 import { whileHandling } from "../domain/EventContext.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
+import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import * as EventStore from "../store/EventStore.ts"
 import type { ImportThrough } from "../store/importEvents.ts"
 import { CurrentDerivedIds, deriveIds, named } from "../domain/derivedIds.ts"
 import { aggregateId as encodeId } from "../store/encode.ts"
-import * as pgError from "../pg/sqlErrors.ts"
+import { maskedCause, toError } from "./maskedCause.ts"
 import type * as Projection from "./Projection.ts"
 import {
   type Undecodable,
@@ -22,7 +22,6 @@ import {
   StorageUnavailable
 } from "../driver/StoreError.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
-import * as PgTenant from "../pg/PgTenant.ts"
 
 /** Settings of {@link layer}. */
 export interface Options<Ps extends ReadonlyArray<Projection.Any>> {
@@ -32,24 +31,27 @@ export interface Options<Ps extends ReadonlyArray<Projection.Any>> {
   readonly store?: EventStore.Options | undefined
 }
 
-/** A handler failed for good, or the database failed, perhaps transiently. */
+/** About 20 milliseconds to 2.5 seconds apart, 8 times: long enough for a failover to a running standby. */
+const retryPassing: Schedule.Schedule<unknown> = Schedule.exponential("20 millis").pipe(
+  Schedule.jittered,
+  Schedule.upTo({ times: 8 })
+)
+
+/** A handler failed for good, or the storage failed, perhaps transiently. */
 const failureOf = (
   projection: Projection.Any,
   { tenantId, aggregateType, aggregateId, eventType }: Event.Envelope<Event.Tagged>,
-  cause: Cause.Cause<unknown>
+  error: unknown,
+  { code, unavailable }: ProjectionStorage.FailureDescription
 ): InlineProjectionFailed | StorageUnavailable => {
-  const error = Cause.squash(cause)
-  if (error instanceof StorageUnavailable && error.retryable) return error
-  if (SqlError.isSqlError(error) && pgError.isTransient(error)) {
-    return pgError.toUnavailable("handle an event inline", error)
-  }
-  const reason = SqlError.isSqlError(error)
-    ? `SQLSTATE ${pgError.sqlState(error) ?? "unknown"}`
-    : Predicate.hasProperty(error, "_tag") && Predicate.isString(error._tag)
+  if (unavailable?.retryable === true) return unavailable
+  const tag =
+    Predicate.hasProperty(error, "_tag") && Predicate.isString(error._tag)
       ? error._tag
       : error instanceof Error
         ? error.name
         : "a failure without a name"
+  const reason = code === null ? tag : code.length === 5 ? `SQLSTATE ${code}` : code
   return new InlineProjectionFailed({
     projection: projection.name,
     tenantId,
@@ -69,20 +71,39 @@ interface AnyStream {
 
 /** Runs the handler of an event in the event's context. */
 const handle = <E, R>(
+  storage: ProjectionStorage.ProjectionStorage["Service"],
   projection: Projection.Projection<E, R>,
   envelope: Event.Envelope<Event.Tagged>
 ): Effect.Effect<void, InlineProjectionFailed | StorageUnavailable, Exclude<R, CurrentTenant>> =>
   Effect.suspend(() => projection.handle(envelope)).pipe(
     whileHandling(envelope),
     Effect.asVoid,
-    Effect.catchCause((cause) =>
-      Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.fail(failureOf(projection, envelope, cause))
-    )
+    Effect.catchCause((cause) => {
+      if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+      const error = Cause.squash(cause)
+      return Effect.flatMap(storage.describeFailure(error), (description) =>
+        Effect.andThen(
+          Effect.logWarning(
+            "An inline projection failed to handle an event",
+            Cause.die(toError(maskedCause(cause, error, description, [envelope])))
+          ).pipe(
+            Effect.annotateLogs({
+              projection: projection.name,
+              tenantId: envelope.tenantId,
+              position: envelope.position,
+              kind: description.kind,
+              code: description.code ?? "none"
+            })
+          ),
+          Effect.fail(failureOf(projection, envelope, error, description))
+        )
+      )
+    })
   )
 
 const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
   Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
+    const storage = yield* ProjectionStorage.ProjectionStorage
     const store = yield* EventStore.EventStore
     // Handlers get the services that exist when the store is built, except the tenant.
     const services = yield* Effect.context<Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>>()
@@ -118,7 +139,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
           Effect.forEach(
             concerned.get(envelope.aggregateType)?.get(envelope.eventType) ?? [],
             (projection) =>
-              Effect.catchTag(handle(projection, envelope), "InlineProjectionFailed", Effect.die),
+              Effect.catchTag(handle(storage, projection, envelope), "InlineProjectionFailed", Effect.die),
             { discard: true }
           ),
         { discard: true }
@@ -134,13 +155,13 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
       envelopesOf: (appended: A) => Iterable<Event.Envelope<Event.Tagged>>
     ) =>
       Effect.gen(function* () {
-        const transaction = append.pipe(
-          Effect.tap((appended) => handleAll(envelopesOf(appended))),
-          PgTenant.transaction,
-          Effect.provideService(SqlClient.SqlClient, sql)
+        const tenantId = yield* CurrentTenant
+        const transaction = storage.transaction(
+          tenantId,
+          Effect.tap(append, (appended) => handleAll(envelopesOf(appended)))
         )
         // Inside a transaction of the application, the application must run all of it again.
-        if (Option.isSome(yield* PgTenant.openTransaction(sql))) return yield* transaction
+        if (yield* storage.inTransaction) return yield* transaction
         let unknown: OutcomeUnknown | undefined
         const attempt = Effect.tapError(transaction, (error) => {
           if (error instanceof OutcomeUnknown) unknown = error
@@ -150,7 +171,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
           // A commit without an answer: the events are found by their ids if they are stored.
           while: (error) =>
             error instanceof OutcomeUnknown || (error instanceof StorageUnavailable && error.retryable),
-          schedule: PgTenant.retryTransient
+          schedule: retryPassing
         }).pipe(
           // The refusal of a later attempt says nothing about an earlier one.
           Effect.mapError((error) =>
@@ -250,12 +271,13 @@ export const failures = <A, E, R>(
  *
  * **Details**
  *
- * Handlers run with `SqlClient` under the tenant's row-level security, in the order of the events. If one fails, nothing is
- * written and the append dies with `InlineProjectionFailed`; {@link failures} makes it an error. Conflicts are as without
- * projections; events that had been appended before are not handled again. Transient failures of the database are retried a
- * bounded number of times. Inside a `PgTenant.transaction` of the application, everything joins that transaction.
+ * Handlers run in the order of the events, on PostgreSQL with `SqlClient` under the tenant's row-level security. If one
+ * fails, nothing is written and the append dies with `InlineProjectionFailed`; {@link failures} makes it an error. Conflicts
+ * are as without projections; events that had been appended before are not handled again. Transient failures of the storage
+ * are retried a bounded number of times. Inside a transaction of the application for the tenant, everything joins that
+ * transaction.
  *
- * The layer replaces `EventStore.layer`; `EventStorage` must use the same database client.
+ * The layer replaces `EventStore.layer`. It works on every driver; in memory, effects of handlers elsewhere are not undone.
  *
  * **Gotchas**
  *
@@ -268,10 +290,10 @@ export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
   EventStore.EventStore,
   never,
   | EventStorage.EventStorage
-  | SqlClient.SqlClient
+  | ProjectionStorage.ProjectionStorage
   | Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>
 > =>
-  layerPer([EventStorage.EventStorage, SqlClient.SqlClient], () =>
+  layerPer([EventStorage.EventStorage, ProjectionStorage.ProjectionStorage], () =>
     Layer.effect(EventStore.EventStore, make(options.projections)).pipe(
       Layer.provide(EventStore.layerWith(options.store ?? {}))
     )
@@ -293,22 +315,17 @@ export const rebuild = <E, R>(
 ): Effect.Effect<
   void,
   InlineProjectionFailed | ReadError | Undecodable | OutcomeUnknown,
-  Exclude<R, CurrentTenant> | CurrentTenant | EventStore.EventStore | SqlClient.SqlClient
+  Exclude<R, CurrentTenant> | CurrentTenant | EventStore.EventStore | ProjectionStorage.ProjectionStorage
 > =>
   Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
+    const storage = yield* ProjectionStorage.ProjectionStorage
     const store = yield* EventStore.EventStore
     const tenantId = yield* CurrentTenant
-    // Takes the lock of an append, so that the log does not grow from here on.
-    yield* sql`select 1 from eventsourcing.tenants where tenant_id = ${tenantId}::uuid for no key update`
-    for (const table of projection.tables)
-      yield* sql`delete from ${sql(table)} where tenant_id = ${tenantId}::uuid`
-    yield* store
-      .readLog({ aggregates: projection.aggregates, eventTypes: projection.eventTypes })
-      .pipe(Stream.runForEach((envelope) => handle(projection, envelope)))
-  }).pipe(
-    Effect.catchIf(SqlError.isSqlError, (error) =>
-      Effect.fail(pgError.toUnavailable("rebuild an inline projection", error))
-    ),
-    PgTenant.transaction
-  )
+    const rebuilt = Effect.gen(function* () {
+      yield* storage.clearReadModel({ tenantId, tables: projection.tables })
+      yield* store
+        .readLog({ aggregates: projection.aggregates, eventTypes: projection.eventTypes })
+        .pipe(Stream.runForEach((envelope) => handle(storage, projection, envelope)))
+    })
+    yield* storage.transaction(tenantId, rebuilt)
+  })

@@ -25,7 +25,7 @@ export interface Limits {
   /** Time after which an unused storage is closed. Default: 5 minutes. */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
-   * Maximum wait while `maxOpen` storages are in use. After it the operation fails with `StorageUnavailable`, code 53300,
+   * Maximum wait while `maxOpen` storages are in use. After it the operation fails with `StorageUnavailable`, code TooManyOpen,
    * retryable. Default: 5 seconds.
    */
   readonly acquireTimeout?: Duration.Input | undefined

@@ -1,6 +1,6 @@
 /** Storages by placement: opened when they are first used, kept while they are, closed when they are idle. */
 import { type Cause, Clock, Context, Deferred, Duration, Effect, Exit, RcMap, Scope } from "effect"
-import { StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
+import { StorageUnavailable, StorageFull } from "../driver/StoreError.ts"
 
 /** Limits on open storages. */
 export interface Limits {
@@ -126,7 +126,7 @@ export const make = Effect.fnUntraced(function* <A>(
   }
 })
 
-/** Has the SQLSTATE of too many connections, as if the database itself had none left. */
+/** Says what a database says that has no connection left. */
 const full = new StorageUnavailable({
-  reason: new OtherFailure({ operation: "open a database", retryable: true, code: "53300" })
+  reason: new StorageFull({ operation: "open a database", code: "TooManyOpen" })
 })

@@ -335,6 +335,9 @@ export const make = <M extends Backend>(
       ofTenant("put a rebuilt read model in place", claim.tenantId, (storage) =>
         storage.switchRebuild(claim, options)
       ),
+    inTransaction: Effect.map(router.current, (transaction) => transaction !== undefined),
+    clearReadModel: (request) =>
+      ofTenant("empty a read model", request.tenantId, (storage) => storage.clearReadModel(request)),
     transaction: (tenantId, effect, accessId) =>
       router.use(unknownAsUnavailable("run a transaction")(router.acquireRegistered(tenantId)), (backend) =>
         Effect.andThen(

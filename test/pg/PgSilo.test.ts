@@ -5,7 +5,7 @@ import { Effect, Layer, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
-import * as PgInlineProjections from "../../src/projection/InlineProjections.ts"
+import * as InlineProjections from "../../src/projection/InlineProjections.ts"
 import * as PgSilo from "../../src/pg/PgSilo.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Projection from "../../src/projection/Projection.ts"
@@ -318,7 +318,7 @@ for (const server of servers) {
             )
           }).pipe(
             Effect.provide(
-              PgInlineProjections.layer({ projections: [Marks] }).pipe(Layer.provideMerge(store()))
+              InlineProjections.layer({ projections: [Marks] }).pipe(Layer.provideMerge(store()))
             )
           )
         }).pipe(Effect.scoped, silent)

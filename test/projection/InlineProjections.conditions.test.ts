@@ -5,7 +5,7 @@ import * as DecisionModel from "../../src/domain/DecisionModel.ts"
 import * as EventQuery from "../../src/domain/EventQuery.ts"
 import * as Event from "../../src/domain/Event.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
-import * as PgInlineProjections from "../../src/projection/InlineProjections.ts"
+import * as InlineProjections from "../../src/projection/InlineProjections.ts"
 import { backends, OrderList, rows } from "../support/inline.ts"
 import { asNewTenant, Order, placed } from "../support/shop.ts"
 import { flipped } from "../../src/testing/failures.ts"
@@ -17,7 +17,7 @@ const orders = DecisionModel.make(
 
 describe.each(backends)("inline projections on $name", (backend) => {
   const Inline = Decisions.layer.pipe(
-    Layer.provideMerge(PgInlineProjections.layer({ projections: [OrderList] })),
+    Layer.provideMerge(InlineProjections.layer({ projections: [OrderList] })),
     Layer.provideMerge(backend.layer)
   )
 

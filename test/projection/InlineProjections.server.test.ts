@@ -1,7 +1,7 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option } from "effect"
 import { SqlClient } from "effect/sql"
-import * as PgInlineProjections from "../../src/projection/InlineProjections.ts"
+import * as InlineProjections from "../../src/projection/InlineProjections.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { backends, doing, inline, insertOrder, OrderList, rows } from "../support/inline.ts"
@@ -64,7 +64,7 @@ describe.each(backends.filter(({ name }) => name !== "PGlite"))("inline projecti
               ])
           }
         )
-        const rebuilding = yield* Effect.forkChild(PgInlineProjections.rebuild(slow))
+        const rebuilding = yield* Effect.forkChild(InlineProjections.rebuild(slow))
         yield* Deferred.await(reached)
         const appending = yield* Effect.forkChild(place("3"))
         const appended = yield* Fiber.join(appending).pipe(Effect.timeoutOption("100 millis"))
@@ -78,7 +78,7 @@ describe.each(backends.filter(({ name }) => name !== "PGlite"))("inline projecti
         )
       }).pipe(
         asNewTenant,
-        Effect.provide(PgInlineProjections.layer({ projections: [OrderList], store: { pageSize: 1 } }), {
+        Effect.provide(InlineProjections.layer({ projections: [OrderList], store: { pageSize: 1 } }), {
           local: true
         })
       )

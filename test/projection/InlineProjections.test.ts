@@ -4,7 +4,7 @@ import { SqlClient } from "effect/sql"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
-import * as PgInlineProjections from "../../src/projection/InlineProjections.ts"
+import * as InlineProjections from "../../src/projection/InlineProjections.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
@@ -124,10 +124,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
         yield* PgTenant.transaction(
           Effect.gen(function* () {
             yield* insertOrder(tenantId, "1", 5)
-            assert.instanceOf(
-              yield* flipped(PgInlineProjections.failures(place("1"))),
-              InlineProjectionFailed
-            )
+            assert.instanceOf(yield* flipped(InlineProjections.failures(place("1"))), InlineProjectionFailed)
             yield* place("2")
           })
         )
@@ -151,7 +148,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
         const straying = doing(() => insertOrder(other, "1", 1))
         yield* place("1").pipe(inline(OrderList), Tenant.provide(other))
         yield* place("1").pipe(inline(looking))
-        const error = yield* place("1").pipe(inline(straying), PgInlineProjections.failures, flipped)
+        const error = yield* place("1").pipe(inline(straying), InlineProjections.failures, flipped)
         assert.deepInclude(error, { _tag: "InlineProjectionFailed", reason: "SQLSTATE 42501" })
         assert.deepStrictEqual(seen, [[]])
         assert.strictEqual((yield* log).length, 1)
@@ -244,7 +241,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
         yield* place("1").pipe(inline(OrderList), Tenant.provide(other))
         yield* place("4")
         assert.deepStrictEqual(yield* rows, [["4", 1]])
-        yield* Effect.all([PgInlineProjections.rebuild(OrderList), place("5")], { concurrency: 2 })
+        yield* Effect.all([InlineProjections.rebuild(OrderList), place("5")], { concurrency: 2 })
         assert.deepStrictEqual(
           (yield* rows).map(([id]) => id),
           ["1", "2", "3", "4", "5"]
@@ -255,7 +252,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
           { aggregates: [Order], tables: ["order_list"] },
           { Placed: () => Effect.fail("no") }
         )
-        assert.instanceOf(yield* flipped(PgInlineProjections.rebuild(failing)), InlineProjectionFailed)
+        assert.instanceOf(yield* flipped(InlineProjections.rebuild(failing)), InlineProjectionFailed)
         assert.strictEqual((yield* rows).length, 5)
       }).pipe(asNewTenant, inline(OrderList))
     )

@@ -132,7 +132,7 @@ describe("open storages", () => {
       const waiting = yield* Effect.forkChild(flipped(touch("c")), { startImmediately: true })
       yield* TestClock.adjust("5 seconds")
       const error = yield* Fiber.join(waiting)
-      assert.deepInclude(error, { _tag: "StorageUnavailable", retryable: true, code: "53300" })
+      assert.deepInclude(error, { _tag: "StorageUnavailable", retryable: true, code: "TooManyOpen" })
       assert.isFalse(yield* touch("a"))
       assert.isTrue(yield* endA)
       assert.isTrue(yield* endB)

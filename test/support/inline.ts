@@ -2,7 +2,7 @@
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import type * as Event from "../../src/domain/Event.ts"
-import * as PgInlineProjections from "../../src/projection/InlineProjections.ts"
+import * as InlineProjections from "../../src/projection/InlineProjections.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as Repository from "../../src/store/Repository.ts"
@@ -61,7 +61,7 @@ export const inline =
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.provide(
       effect,
-      Repository.layer.pipe(Layer.provideMerge(PgInlineProjections.layer({ projections }))),
+      Repository.layer.pipe(Layer.provideMerge(InlineProjections.layer({ projections }))),
       { local: true }
     )
 

@@ -3,7 +3,7 @@ import { SqlClient } from "effect/sql"
 import { expectTypeOf, test } from "vitest"
 import type { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as OutboxRelay from "../../src/projection/OutboxRelay.ts"
-import * as PgInlineProjections from "../../src/projection/InlineProjections.ts"
+import * as InlineProjections from "../../src/projection/InlineProjections.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import type { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
@@ -59,6 +59,6 @@ test("a store with inline projections requires what the handlers require, except
     { aggregates: [Order] },
     { Placed: (_event, { tenantId }) => SqlClient.SqlClient.use((sql) => sql`select ${tenantId}`) }
   )
-  const layer = PgInlineProjections.layer({ projections: [inline] })
-  expectTypeOf<Layer.Services<typeof layer>>().toEqualTypeOf<EventStorage | SqlClient.SqlClient>()
+  const layer = InlineProjections.layer({ projections: [inline] })
+  expectTypeOf<Layer.Services<typeof layer>>().toEqualTypeOf<Driver | SqlClient.SqlClient>()
 })

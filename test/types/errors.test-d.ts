@@ -1,6 +1,6 @@
 import type { Effect, Stream } from "effect"
 import type { DecisionModel, Decisions, EventStore, Repository, StoreError } from "effect-eventsourcing"
-import { PgInlineProjections } from "effect-eventsourcing/pg"
+import { InlineProjections } from "effect-eventsourcing"
 import { describe, expectTypeOf, test } from "vitest"
 import { Account, opened } from "../support/bank.ts"
 
@@ -129,7 +129,7 @@ describe("the errors of a method are those that it can meet", () => {
   })
 
   test("an inline projection's failure is an error where it is asked for", () => {
-    const asked = PgInlineProjections.failures(store.append(stream))
+    const asked = InlineProjections.failures(store.append(stream))
     expectTypeOf<TagsOf<typeof asked>>().toEqualTypeOf<Append | "InlineProjectionFailed">()
   })
 })

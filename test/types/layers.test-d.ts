@@ -25,7 +25,7 @@ type NeedsOfAll<Entry> = { [Module in keyof Entry]: NeedsOf<Entry[Module]> }[key
 type OfOneTenant = Root.Tenant.CurrentTenant | Root.Tenant.AllTenants
 
 /** Their layers need what the handlers or the layer that they are given do: see below, and withoutTenant.test-d.ts. */
-type General = "ProjectionRunner" | "PgInlineProjections" | "Tenant"
+type General = "ProjectionRunner" | "InlineProjections" | "Tenant"
 type OfRoot = NeedsOfAll<Omit<typeof Root, General>>
 type OfPg = NeedsOfAll<Omit<typeof Pg, General>>
 
@@ -59,9 +59,9 @@ describe("a layer of the library", () => {
     expectTypeOf<Layer.Services<Runner>>().toEqualTypeOf<
       Root.EventStorage.EventStorage | Root.ProjectionStorage.ProjectionStorage | Root.Repository.Repository
     >()
-    type Inline = ReturnType<typeof Pg.PgInlineProjections.layer<Handled>>
+    type Inline = ReturnType<typeof Root.InlineProjections.layer<Handled>>
     expectTypeOf<Layer.Services<Inline>>().toEqualTypeOf<
-      Root.EventStorage.EventStorage | SqlClient.SqlClient | Root.Repository.Repository
+      Root.EventStorage.EventStorage | Root.ProjectionStorage.ProjectionStorage | Root.Repository.Repository
     >()
   })
 

@@ -292,6 +292,51 @@ export const isolation = (it: It): void => {
     })
   )
 
+  it.effect(
+    "what is appended in a transaction is there for all when it succeeds, and never if it fails",
+    () =>
+      Effect.gen(function* () {
+        const storage = yield* ProjectionStorage
+        const events = yield* EventStorage
+        const [tenant = newTenant()] = yield* tenantsWith(2)
+        const head = Effect.map(events.head({ tenantId: tenant }), ({ position }) => position)
+        assert.isFalse(yield* storage.inTransaction)
+        const appending = <A, E>(then: Effect.Effect<A, E>) =>
+          storage.transaction(
+            tenant,
+            Effect.gen(function* () {
+              assert.isTrue(yield* storage.inTransaction)
+              yield* append(tenant, 2)
+              // What fails inside is undone alone.
+              yield* Effect.ignore(
+                storage.transaction(tenant, Effect.andThen(append(tenant, 1), Effect.fail("no")))
+              )
+              assert.strictEqual(yield* head, 4)
+              return yield* then
+            })
+          )
+        assert.strictEqual(yield* flipped(appending(Effect.fail("changed its mind"))), "changed its mind")
+        assert.strictEqual(yield* head, 2)
+        yield* appending(storage.clearReadModel({ tenantId: tenant, tables: [] }))
+        assert.strictEqual(yield* head, 4)
+        yield* append(tenant, 1)
+        assert.strictEqual(yield* head, 5)
+        const { rows } = yield* events.readStream({
+          tenantId: tenant,
+          aggregateType: "Case",
+          aggregateId: "one",
+          fromVersion: 1,
+          toVersion: 10,
+          direction: "forwards",
+          limit: 10
+        })
+        assert.deepStrictEqual(
+          rows.map(({ position, version }) => [position, version]),
+          [1, 2, 3, 4, 5].map((n) => [n, n])
+        )
+      })
+  )
+
   it.effect("outside of work, a transaction of one tenant refuses work for another", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
