@@ -10,7 +10,15 @@ import type * as Event from "../domain/Event.ts"
 import * as EventStore from "./EventStore.ts"
 import * as loop from "./decide.ts"
 import type { ErrorOf, RequirementsOf } from "./decide.ts"
-import { type Decided, type Failure, type Known, makeModelDecisions, type Outcome } from "./decideOnModel.ts"
+import {
+  type Decided,
+  type Failure,
+  type Known,
+  LogReplaced,
+  makeModelDecisions,
+  nothingOf,
+  type Outcome
+} from "./decideOnModel.ts"
 import type { Undecodable, ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 
@@ -131,9 +139,7 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
     const decisions = makeModelDecisions(store)
 
     return Decisions.of({
-      read: Effect.fn("Decisions.read")((model) =>
-        decisions.readOn(model, { state: model.initial, position: 0 })
-      ),
+      read: Effect.fn("Decisions.read")((model) => decisions.readOn(model, nothingOf(model))),
       execute: <State, const D extends Decision<unknown, unknown>>(
         model: DecisionModel.DecisionModel<State>,
         decide: (state: State) => D,
@@ -150,7 +156,14 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
                 loop.run(decisions.subject(model, decideNow, derived.ids), decideNow, derived, retry)
               )
           )
-          .pipe(Effect.withSpan("Decisions.execute")) as Effect.Effect<
+          .pipe(
+            // A log that becomes another one again and again is beyond what a caller could handle.
+            Effect.catchIf(
+              (error) => error instanceof LogReplaced,
+              ({ error }) => Effect.die(error)
+            ),
+            Effect.withSpan("Decisions.execute")
+          ) as Effect.Effect<
           Executed<State, EnvelopeOf<D>>,
           ErrorOf<D> | Failure,
           RequirementsOf<D> | CurrentTenant

@@ -34,6 +34,26 @@ export interface Known<out State> {
   readonly state: State
   /** The last position of the tenant's log that was considered; 0: the log was empty. */
   readonly position: number
+  /**
+   * The same with the id of the event there: the `after` of a condition. An append is then refused where the log has become
+   * another one since (restored, or rewritten after a failover).
+   */
+  readonly after: number | Event.Position
+}
+
+/** Nothing is known yet. */
+export const nothingOf = <State>({ initial }: DecisionModel.DecisionModel<State>): Known<State> => ({
+  state: initial,
+  position: 0,
+  after: 0
+})
+
+/** The log that was decided on is another one by now: it is read anew. */
+export class LogReplaced {
+  readonly error: PositionDiverged
+  constructor(error: PositionDiverged) {
+    this.error = error
+  }
 }
 
 /** The outcome of a decision on a model. */
@@ -44,11 +64,13 @@ interface Executed<State> extends Known<State> {
 
 type Appended = ReadonlyArray<EventStore.Appended<Event.Tagged>>
 
-/** The errors of an append under the condition of a model, which has no event id. */
+/** The errors of an append under the condition of a model. A log that has become another one is read again. */
 export type Failure = Exclude<EventStore.AppendFailure<EventStore.AppendCondition>, PositionDiverged>
 
-const isOutdated = (error: unknown): error is Conflict<AppendConditionFailed> =>
-  error instanceof Conflict && error.reason instanceof AppendConditionFailed
+type Outdating = Conflict<AppendConditionFailed> | LogReplaced
+
+const isOutdated = (error: unknown): error is Outdating =>
+  error instanceof LogReplaced || (error instanceof Conflict && error.reason instanceof AppendConditionFailed)
 
 const listOf = (outcome: Outcome): ReadonlyArray<AnyDecided> => ("aggregate" in outcome ? [outcome] : outcome)
 
@@ -89,7 +111,9 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
     } = {}
   ) {
     // The head first: what is appended from here on lies behind it, and nothing before it is left out.
-    const position = upTo ?? (yield* store.position)
+    const head = upTo === undefined ? yield* store.head : undefined
+    const after = head ?? upTo ?? 0
+    const position = upTo ?? head?.position ?? 0
     if (position <= known.position) return known
     let state = known.state
     yield* store
@@ -109,7 +133,7 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
           })
         )
       )
-    return { state, position }
+    return { state, position, after }
   })
 
   /** The model of one decision. `decide` is only asked, if need be, for the aggregates that it names. */
@@ -117,8 +141,8 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
     model: DecisionModel.DecisionModel<State>,
     decide: (state: State) => Effect.Effect<Outcome, E, R>,
     ids: Ids | undefined
-  ): Subject<State, Outcome, Appended, Executed<State>, Failure | E, Conflict<AppendConditionFailed>, R> => {
-    const nothing: Known<State> = { state: model.initial, position: 0 }
+  ): Subject<State, Outcome, Appended, Executed<State>, Failure | LogReplaced | E, Outdating, R> => {
+    const nothing = nothingOf(model)
     // Kept between attempts: what was read once is not read again.
     let known = nothing
     let found: number | undefined
@@ -188,10 +212,13 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
         if (Result.isFailure(streams)) return Effect.fail(streams.failure)
         if (streams.success.length === 0) return undefined
         return store
-          .appendAll(streams.success, { condition: { query: model.query, after: known.position } })
+          .appendAll(streams.success, { condition: { query: model.query, after: known.after } })
           .pipe(
-            // only a condition with an event id raises it
-            Effect.catchTag("PositionDiverged", Effect.die)
+            Effect.catchTag("PositionDiverged", (error) => {
+              known = nothing
+              found = undefined
+              return Effect.fail(new LogReplaced(error))
+            })
           )
       },
       unchanged: () => Effect.succeed({ ...known, events: [], replayed: false }),
@@ -200,12 +227,13 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
           .flatMap((stream) => stream.events)
           .toSorted((left, right) => left.position - right.position)
         if (appended.some((stream) => stream.replayed)) return replayed(events, decided)
-        let { position, state } = known
+        let { position, state, after } = known
         for (const envelope of events) {
           state = model.apply(state, envelope)
           position = envelope.position
+          after = { position, eventId: envelope.eventId }
         }
-        return Effect.succeed({ state, position, events, replayed: false })
+        return Effect.succeed({ state, position, after, events, replayed: false })
       },
       isOutdated
     }

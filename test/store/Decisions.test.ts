@@ -40,11 +40,11 @@ describe.each(backends)("decisions on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
     it.effect("know a state, and up to which position everything that matters is in it", () =>
       Effect.gen(function* () {
-        assert.deepStrictEqual(yield* read(coursesOf("ada")), { state: [], position: 0 })
+        assert.deepInclude(yield* read(coursesOf("ada")), { state: [], position: 0 })
         yield* toCourse("a", offered(2), enrolled("ada"))
         yield* toCourse("b", offered(2), enrolled("ada"), enrolled("bob"))
-        assert.deepStrictEqual(yield* read(coursesOf("ada")), { state: ["a", "b"], position: 5 })
-        assert.deepStrictEqual(yield* read(enrolment("a", "bob")), {
+        assert.deepInclude(yield* read(coursesOf("ada")), { state: ["a", "b"], position: 5 })
+        assert.deepInclude(yield* read(enrolment("a", "bob")), {
           state: { course: { seats: 2, students: ["ada"] }, student: ["b"] },
           position: 5
         })
@@ -68,7 +68,7 @@ describe.each(backends)("decisions on $name", (backend) => {
           position: 2,
           tags: ["course:a", "student:ada"]
         })
-        assert.deepStrictEqual(yield* read(enrolment("a", "ada")), {
+        assert.deepInclude(yield* read(enrolment("a", "ada")), {
           state: executed.state,
           position: executed.position
         })
@@ -118,7 +118,7 @@ describe.each(backends)("decisions on $name", (backend) => {
         const decisions = yield* Decisions.Decisions
         for (const nothing of [[], Result.succeed([]), Effect.succeed(Decisions.to(Course, "a"))]) {
           const executed = yield* decisions.execute(seatsOf("a"), () => nothing)
-          assert.deepStrictEqual(executed, {
+          assert.deepInclude(executed, {
             state: { seats: 1, students: [] },
             position: 1,
             events: [],
@@ -143,7 +143,7 @@ describe.each(backends)("decisions on $name", (backend) => {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         yield* Effect.andThen(offer("x", 1), enrol("x", "ada")).pipe(Tenant.provide(a))
         const empty = { state: { seats: 0, students: [] }, position: 0 }
-        assert.deepStrictEqual(yield* read(seatsOf("x")).pipe(Tenant.provide(b)), empty)
+        assert.deepInclude(yield* read(seatsOf("x")).pipe(Tenant.provide(b)), empty)
         yield* Effect.andThen(offer("x", 2), register("ada", "a@b")).pipe(Tenant.provide(b))
         yield* register("bob", "a@b").pipe(Tenant.provide(a))
         yield* enrol("x", "ada").pipe(Tenant.provide(b))
@@ -432,7 +432,7 @@ describe("a decision", () => {
         DecisionModel.make({ query: EventQuery.of(aggregate), initial: 0 }, (count) => count + 1)
       const strict = counting(Course)
       const tolerant = counting(Aggregate.tolerant(Course))
-      assert.deepStrictEqual(yield* read(tolerant), { state: 0, position: 1 })
+      assert.deepInclude(yield* read(tolerant), { state: 0, position: 1 })
       for (const model of [
         DecisionModel.combine({ tolerant, strict }),
         DecisionModel.combine({ strict, tolerant })
