@@ -1,4 +1,4 @@
-/** How processes tell each other that logs have grown: hints, sent outside of appends and at most every few milliseconds. */
+/** Announcements of new events between processes: hints, sent outside of appends and at most every few milliseconds. */
 import { PgClient, type PgConnection } from "@effect/sql-pg"
 import { Clock, Context, Effect, Latch, PubSub, Redacted, Schedule, type Scope, Stream } from "effect"
 import type { SqlClient } from "effect/sql"
@@ -9,17 +9,17 @@ import type { TenantId } from "../domain/Tenant.ts"
 
 const channel = "eventsourcing"
 
-/** From one statement with announcements to the next, in milliseconds: longer while statements take long. */
+/** Interval between two statements with announcements, in milliseconds; longer while statements are slow. */
 const pause = (lasted: number): number => Math.min(Math.max(5, 8 * lasted), 100)
 
-/** Sends hints that logs have changed, and receives those of other processes. */
+/** Sends and receives hints of changed logs. */
 export interface Announcements {
-  /** Sends the tenants whose logs have changed, soon and together with others. Within a transaction: once it is committed. */
+  /** Announces tenants whose logs have changed, soon and together with others; inside a transaction after its commit. */
   readonly announce: (tenants: ReadonlyArray<TenantId>) => Effect.Effect<void>
   readonly changes: Stream.Stream<void>
 }
 
-/** What the stores of a client have in common. */
+/** The announcements that the stores of a client share. */
 interface Shared extends Pick<Announcements, "changes"> {
   readonly announce: (tenants: ReadonlyArray<TenantId>, toOthers: boolean) => Effect.Effect<void>
 }
@@ -34,7 +34,7 @@ const makeShared = Effect.fnUntraced(function* (
   const pending = new Set<TenantId>()
   const waiting = yield* Latch.make(false)
 
-  // Lost announcements cost time, nothing else: whoever waits looks now and then.
+  // Lost announcements cost only time, because consumers also poll.
   const send = Effect.gen(function* () {
     yield* waiting.await
     yield* waiting.close
@@ -44,21 +44,21 @@ const makeShared = Effect.fnUntraced(function* (
     const began = yield* Clock.currentTimeMillis
     const [row] = yield* PgTenant.statement(sql, (connection) =>
       connection.executeValues("call eventsourcing.announce_committing($1::uuid[], null)", [tenants])
-    ).pipe(Effect.catch(() => Effect.as(Effect.logDebug("An announcement of grown logs was lost"), [])))
+    ).pipe(Effect.catch(() => Effect.as(Effect.logDebug("An announcement of new events was lost"), [])))
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the function gives back ids that it was given
     for (const tenant of (row?.[0] ?? []) as ReadonlyArray<TenantId>) pending.add(tenant)
     if (pending.size > 0) waiting.openUnsafe()
     PubSub.publishUnsafe(changed, undefined)
-    // what comes meanwhile goes out together
+    // announcements that arrive meanwhile are sent together
     yield* Effect.sleep(pause((yield* Clock.currentTimeMillis) - began))
   })
   yield* Effect.forever(send).pipe(
-    // The store may have been built in a transaction, which is not the announcements'.
+    // The store may have been built in a transaction, which must not be used for announcements.
     Effect.updateContext((context: Context.Context<never>) => Context.omit(sql.transactionService)(context)),
     Effect.forkScoped
   )
 
-  // One connection listens for all who listen in this process, from the first of them on.
+  // One connection listens for all listeners of this process, from the first one on.
   const scope = yield* Effect.scope
   // The embedded database has no second connection to listen on.
   let deaf = false
@@ -75,14 +75,14 @@ const makeShared = Effect.fnUntraced(function* (
             over
           )
           .pipe(
-            // Once, until somebody listens again.
+            // Logged once until listening works again.
             Effect.tapError((error) => {
               const logged = deaf
               deaf = true
               return logged
                 ? Effect.void
                 : Effect.logWarning(
-                    "Nobody listens for appends of other processes; it is tried again",
+                    "Listening for the appends of other processes failed and is tried again",
                     error.reason.message
                   )
             }),
@@ -127,8 +127,8 @@ export const keyOf = (over: PgConnection.Config | undefined): string =>
 const sharedOf = perClient(makeShared, keyOf)
 
 /**
- * The announcements of a store. All stores of a client that listen in the same way have one sender and one listener; `toOthers` says whether this store
- * announces to other processes as well.
+ * The announcements of a store. All stores of a client that listen in the same way share one sender and one listener. With
+ * `toOthers` this store also announces to other processes.
  */
 export const make = (
   sql: SqlClient.SqlClient,

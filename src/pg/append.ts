@@ -1,4 +1,4 @@
-/** Appending on PostgreSQL: one append by the shortest way, several in one statement, those that wait together. */
+/** Appends on PostgreSQL: a single append by the fast path, waiting ones together in one statement. */
 import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import type { AppendReceipt, AppendRequest } from "../driver/EventStorage.ts"
@@ -13,13 +13,13 @@ import * as pgError from "./sqlErrors.ts"
 import type { Announcements } from "./announcements.ts"
 
 export interface Options {
-  /** Whether the first append of an unknown tenant registers it. */
+  /** Registers an unknown tenant with its first append. */
   readonly provision: boolean
-  /** What bounds the batches of those that wait; undefined: everyone goes alone. */
+  /** Limits of batches of waiting appends; undefined to send each append alone. */
   readonly batches: groupCommit.Limits | undefined
-  /** Where appends are announced. */
+  /** The announcements of appends. */
   readonly announcements: Announcements
-  /** Runs batches, outside of every transaction. */
+  /** Runs batches outside of all transactions. */
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 }
 
@@ -45,7 +45,7 @@ const runBatch = (
   )
 }
 
-/** Runs a batch; one append alone by the shortest way, and only if that is not possible in full. */
+/** Runs a batch. A single append tries the fast path first. */
 const run = (
   connection: SqlConnection.Connection,
   alone: boolean,
@@ -107,7 +107,7 @@ export const make = (
             : pgError.isBoundToAnother(error)
               ? PgTenant.refuse(sql, requests[0]?.tenantId ?? "")
               : Effect.withFiber(({ context }) => {
-                  // What was sent in an open transaction is not stored without its commit.
+                  // An append in an open transaction is stored only by its commit.
                   const unknown = isUnanswered(error) && PgTenant.openIn(context, sql) === undefined
                   return Effect.succeed(
                     requests.map((request) =>

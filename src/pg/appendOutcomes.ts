@@ -1,4 +1,4 @@
-/** From the columns of `append.sql` and `append_one.sql` to the outcomes of appends. */
+/** Decodes the columns of `append.sql` and `append_one.sql` into outcomes of appends. */
 import { Exit } from "effect"
 import type { AppendReceipt, AppendRequest, CommandRow } from "../driver/EventStorage.ts"
 import {
@@ -19,7 +19,7 @@ import type { Answer } from "./groupCommit.ts"
 /** The outcome of one append. */
 export type Outcome = Answer<AppendReceipt, AppendError>
 
-/** A command that was carried out before. */
+/** An earlier command. */
 interface StoredCommand {
   readonly fingerprint: string
   readonly aggregate_type: string
@@ -30,7 +30,7 @@ interface StoredCommand {
   readonly recorded_at: number
 }
 
-/** Why one append of a batch was not written: `append` is its number in the order of the arrays. */
+/** The reason why an append of a batch was not written. `append` is its index in the arrays. */
 type Refusal = { readonly append: number } & (
   | { readonly kind: "held" | "absent" | "suspended" | "unknownTenant" | "commandConflict" }
   | { readonly kind: "commandBefore"; readonly command: StoredCommand }
@@ -43,7 +43,7 @@ type Refusal = { readonly append: number } & (
     }
   | {
       readonly kind: "versionConflict"
-      /** The number of the stream in the arrays. */
+      /** The index of the stream in the arrays. */
       readonly stream: number
       readonly actual: number
       readonly eventId: string | null
@@ -57,7 +57,7 @@ type Refusal = { readonly append: number } & (
   | { readonly kind: "positionDiverged"; readonly condition: number; readonly eventId: string | null }
 )
 
-/** The columns of the one row of `append.sql`, by stream in the order of the arrays. */
+/** The columns of the only row of `append.sql`, by stream in the order of the arrays. */
 export type ResultColumns = readonly [
   heads: ReadonlyArray<number | null>,
   versions: ReadonlyArray<number>,
@@ -65,10 +65,10 @@ export type ResultColumns = readonly [
   refusals: ReadonlyArray<Refusal> | null
 ]
 
-/** The columns of the one row of `append_one.sql`: NULL if the append was not the common case. */
+/** The columns of the only row of `append_one.sql`: NULL if the append was not the common case. */
 export type OneColumns = readonly [position: number | null, version: number | null, recordedAt: Date | null]
 
-/** The outcome of `append_one.sql`; undefined if it has done nothing. */
+/** The outcome of `append_one.sql`; undefined if it did nothing. */
 export const decodeOne = ([position, version, recordedAt]: OneColumns): Outcome | undefined =>
   position === null || version === null || recordedAt === null
     ? undefined
@@ -79,7 +79,7 @@ export const decodeOne = ([position, version, recordedAt]: OneColumns): Outcome 
         recordedAt: [recordedAt.getTime()]
       })
 
-/** The numbers of some events that follow each other, the last of which is given. */
+/** Consecutive numbers of events, up to the given last one. */
 const upTo = (last: number, events: number): ReadonlyArray<number> =>
   Array.from({ length: events }, (_, index) => last - events + 1 + index)
 
@@ -180,7 +180,7 @@ export const decode = (
       const version = versions[place]
       const time = times[place++]?.getTime()
       if (head === undefined || head === null || version === undefined || time === undefined)
-        throw new Error("eventsourcing.append gave no place for a stream")
+        throw new Error("eventsourcing.append returned no place for a stream")
       for (let event = 1; event <= events.length; event++) {
         receipt.positions.push(head + event)
         receipt.versions.push(version + event)

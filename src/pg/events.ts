@@ -1,6 +1,6 @@
 /**
- * The driver for PostgreSQL, on any `PgClient`: every append and every page of a read is one round trip to a function
- * of `migrations/`, which binds the tenant and runs under row-level security.
+ * The driver for PostgreSQL on any `PgClient`. Every append and every page of a read is one round trip to a function of `migrations/`,
+ * which binds the tenant and runs under row-level security.
  */
 import type { PgClient, PgConnection } from "@effect/sql-pg"
 import { Context, Effect, type Scope } from "effect"
@@ -23,9 +23,9 @@ import * as PgTenant from "./PgTenant.ts"
 
 /** Settings of a store. */
 export interface Options {
-  /** Whether the first append of an unknown tenant registers it. Default: true. */
+  /** Registers an unknown tenant with its first append. Default: true. */
   readonly provisionOnAppend?: boolean | undefined
-  /** About how many bytes of payload and metadata a page of a read has at most. Default: 4 MiB. */
+  /** Approximate maximum of payload and metadata in a page of a read, in bytes. Default: 4 MiB. */
   readonly pageBytes?: number | undefined
   /**
    * Whether appends that wait while others are under way go out together, in one statement and one commit. Default: on,
@@ -35,23 +35,22 @@ export interface Options {
    */
   readonly groupCommit?: Partial<groupCommit.Limits> | false | undefined
   /**
-   * Whether loads of aggregates that wait while others are under way go out together, in one statement. Default: on, with
-   * up to 64 loads a batch, and 2 batches under way. Loads in a transaction of the program always go out alone.
+   * Sends loads of aggregates that wait while others are in progress together, in one statement. Loads in a transaction of the program
+   * are always sent alone. Default: on, with up to 64 loads per batch, and 2 batches in progress.
    */
   readonly groupLoads?: Partial<groupLoads.Limits> | false | undefined
   /**
-   * Whether appends are announced to projections and subscriptions, in this process and in others, by a statement every
-   * few milliseconds while there are any. Default: true. Without, they find what is new when they look by themselves.
+   * Announces appends to projections and subscriptions in this process and in others, with a statement every few milliseconds while
+   * there are any. Without it they find new events by polling. Default: true.
    */
   readonly announce?: boolean | undefined
   /**
-   * How the connection is made that listens for the announcements of other processes, where it differs from the client's:
-   * behind a pooler such as PgBouncer, whose connections hear nothing, the host and port of the server itself.
+   * Connection settings for the listener of announcements, where they differ from the client's. Behind a pooler such as PgBouncer,
+   * whose connections receive no announcements, give the host and port of the server itself.
    */
   readonly listen?: PgConnection.Config | undefined
   /**
-   * What to do at start-up if the isolation of tenants is impaired in the database: refuse to start, or log a warning.
-   * Default: refuse.
+   * The action at start-up if the database impairs the isolation of tenants: refuse to start, or log a warning. Default: refuse.
    */
   readonly onImpairedIsolation?: "refuse" | "warn" | undefined
 }
@@ -87,14 +86,14 @@ const pageOf = <Columns, Row>(
   toRow: (row: Columns) => Row
 ): EventStorage.Page<Row> => ({ rows: rows.slice(0, limit).map(toRow), complete: rows.length <= limit })
 
-/** What bounds that which goes out together; undefined: it goes out one by one. A bound below one would let nothing go. */
+/** Limits of a batch; undefined to send one by one. A limit below 1 would block everything. */
 const limitsOf = <Limits extends Readonly<Record<keyof Limits, number>>>(
   name: string,
   defaults: Limits,
   given: Partial<Limits> | false | undefined
 ): Limits | undefined => {
   if (given === false) return undefined
-  // what is undefined is not given
+  // undefined limits take their defaults
   const limits = {
     ...defaults,
     ...Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined))
@@ -164,7 +163,7 @@ export const make = (
     ) =>
       Effect.mapError(query<Row>(text, parameters, how), (error) => pgError.toUnavailable(operation, error))
 
-    // The store may have been built in a transaction, which is not that of what waits together.
+    // The store may have been built in a transaction, which must not be used for batches.
     const fork = Effect.runForkWith(Context.omit(sql.transactionService)(yield* Effect.context()))
     const append = pgAppending.make(sql, {
       provision,

@@ -1,6 +1,6 @@
 /**
- * Group commit: appends that wait while others are under way go out together, in one statement and one commit. There is
- * no timer: an append that finds nobody under way goes out at once and alone.
+ * Group commit: appends that wait while others are in progress are sent together, in one statement and one commit. There is no timer:
+ * an append is sent at once and alone if no other is in progress.
  */
 import { Array, Effect, Exit, type Fiber } from "effect"
 import type { AppendRequest } from "../driver/EventStorage.ts"
@@ -9,9 +9,9 @@ import { FairQueue } from "../internal/fairQueue.ts"
 
 /** Bounds of batches. */
 export interface Limits {
-  /** Appends that go out together at most. */
+  /** Maximum number of appends in a batch. */
   readonly maxAppends: number
-  /** Characters of payload and metadata that go out together at most; a larger append goes out alone. */
+  /** Maximum characters of payload and metadata in a batch; a larger append is sent alone. */
   readonly maxCharacters: number
   /** Batches that are under way at the same time, of each kind: without conditions, with conditions, with slow ones. */
   readonly concurrency: number
@@ -31,7 +31,7 @@ export type Unsettled = "held" | "absent" | "failedTogether"
 /** The outcome of an append of a batch. */
 export type Answer<A, E> = Exit.Exit<A, E> | Unsettled
 
-/** An append that waits or is under way. */
+/** An append that waits or is in progress. */
 interface Waiting<A, E> {
   readonly request: AppendRequest
   readonly characters: number
@@ -46,10 +46,10 @@ const charactersOf = ({ streams }: AppendRequest): number => {
   return characters
 }
 
-/** So many appends are not spread over several batches: each has its commit. */
+/** Up to this number, appends are not spread over several batches, because each batch has a commit of its own. */
 const minShare = 16
 
-/** So many of one tenant are sent while its lock is still held by the batch before: the server goes on at once. */
+/** From this number on, appends of a tenant are sent while the previous batch still holds its lock, so that the server continues at once. */
 const minAhead = 32
 
 /** A batch with conditions that takes longer has a tenant with a slow one; in milliseconds. */
@@ -156,14 +156,14 @@ export const make = <A, E>(
     }
   }
 
-  /** The half of what waits for one tenant, so that the other half can follow it. */
+  /** Half of the waiting appends of one tenant, so that the other half can follow. */
   const halfOf = (waiting: number): number => (waiting < 2 * minAhead ? waiting : Math.ceil(waiting / 2))
 
   const takeBatch = ({ maxAppends, maxTenants, queue }: Lane): Batch => {
     const candidates: Array<TenantId> = []
     for (const tenantId of queue.keys())
       if (!served.has(tenantId) && !resting.has(tenantId)) candidates.push(tenantId)
-    // the other tenants are for the other batches that may be under way
+    // other tenants are left to the other batches that may be in progress
     const isShared = queue.waiting + queue.sent > minShare
     const share = isShared ? Math.ceil((candidates.length + served.size) / limits.concurrency) : Infinity
     candidates.length = Math.min(candidates.length, share, maxTenants)
@@ -179,7 +179,7 @@ export const make = <A, E>(
   const takeAhead = ({ maxAppends, queue }: Lane, tenantId: TenantId, appends: number): Batch => {
     const waiting = queue.sizeOf(tenantId)
     if (waiting < minAhead || maxAppends < minAhead) return []
-    // about as many as are under way, so that both sides always have something to do
+    // about as many as are in progress, so that client and server are always busy
     const half = Math.ceil((waiting + appends) / 2)
     const atMost = Math.min(maxAppends, Math.max(minAhead, half))
     return queue.take({ atMost, keys: [tenantId], ...weight })
@@ -308,7 +308,7 @@ export const make = <A, E>(
         sendAll(lane)
         if (queue.sizeOf(tenantId) >= minAhead) sendAhead(lane, tenantId)
       }
-      // One that was sent is settled behind its caller.
+      // A sent append completes in the background.
       return Effect.sync(() => void lanes.some((one) => one.queue.remove(append)))
     })
 }
@@ -323,5 +323,5 @@ const answerOf = <A, E>(
 
 /** A batch has an answer for each of its appends. */
 export const noOutcome: Effect.Effect<never> = Effect.die(
-  new Error("a batch of appends gave no outcome for one of them")
+  new Error("a batch of appends has no outcome for one of them")
 )

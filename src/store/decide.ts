@@ -1,13 +1,13 @@
-/** The one loop of `Repository.execute` and `Decisions.execute`: read, decide, append, and again if somebody was faster. */
+/** The loop of `Repository.execute` and `Decisions.execute`: read, decide, append, and again after a conflict. */
 import { Cause, Effect, Exit, Result, Schedule } from "effect"
 import { CurrentDerivedIds, type Ids } from "../domain/derivedIds.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
 import { Conflict, EventIdConflict } from "../driver/StoreError.ts"
 
-/** What a decision may yield: a plain value, a `Result`, or an `Effect`. */
+/** The result of a decision: a plain value, a `Result`, or an `Effect`. */
 export type Decision<A, E = never, R = never> = A | Result.Result<A, E> | Effect.Effect<A, E, R>
 
-/** What a decision may fail with. */
+/** The errors of a decision. */
 export type ErrorOf<D> =
   D extends Result.Result<infer _A, infer E>
     ? E
@@ -15,10 +15,10 @@ export type ErrorOf<D> =
       ? E
       : never
 
-/** What a decision requires. */
+/** The requirements of a decision. */
 export type RequirementsOf<D> = D extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
 
-/** A decision as an effect, whatever it is. */
+/** A decision as an effect. */
 export const toEffect = <A, D extends Decision<A, unknown, unknown>>(
   decision: D
 ): Effect.Effect<A, ErrorOf<D>, RequirementsOf<D>> => {
@@ -41,16 +41,16 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.concat(
   )
 )
 
-/** The ids of a decision's events, where ids are derived. */
+/** The derived ids of a decision's events, if there is a seed. */
 export interface Derived {
   readonly ids: Ids | undefined
-  /** Set once it was decided against: then its ids are used up, though no event has them. */
+  /** Set when `decide` refuses: its ids are then used up, although no event has them. */
   isRefused: boolean
 }
 
 /**
- * Runs a decision with the next derived ids of a stream, where ids are derived. If the store refuses it, it is tried again
- * under the same ids.
+ * Runs a decision with the next derived ids of a stream, if there is a seed. After a failure of the store the same ids are used
+ * again.
  */
 export const withIds = <A, E, R, E2>(
   stream: () => Result.Result<{ readonly aggregateType: string; readonly aggregateId: string }, E2>,
@@ -67,19 +67,19 @@ export const withIds = <A, E, R, E2>(
     })
   })
 
-/** The stream or the model that one decision is made on, and what was read of it so far. */
+/** The stream or the model of one decision, with everything read of it so far. */
 export interface Subject<State, Decided, Appended, Outcome, E, Outdating extends E, R = never> {
-  /** Reads, and from the second time on reads on. */
+  /** Reads, and on later calls reads on. */
   readonly read: Effect.Effect<State, E, R | CurrentTenant>
-  /** The outcome of this decision, if reading came upon its events: it was made before. */
+  /** The outcome of an earlier run of this decision, if its events were read. */
   readonly found: () => Effect.Effect<Outcome, E, R | CurrentTenant> | undefined
-  /** Fails if no decision is wanted on what was read. */
+  /** Fails if the state that was read must not be decided on. */
   readonly check: (() => Effect.Effect<void, E, R | CurrentTenant>) | undefined
-  /** Whether its events may be where reading does not come. */
+  /** True if its events may be outside of the range that is read. */
   readonly mayBeHidden: () => boolean
-  /** Looks for its events there. `decided`: what is decided now. */
+  /** Searches for its events there. `decided` is the present decision. */
   readonly search: (decided: Decided | undefined) => Effect.Effect<Outcome | undefined, E, R | CurrentTenant>
-  /** Whether an event of it will have a derived id, by which the store knows it again. */
+  /** True if one of its events has a derived id, by which the store recognises it later. */
   readonly hasDerivedId: (decided: Decided) => boolean
   /** Appends it; undefined if there is nothing to append. */
   readonly append: (decided: Decided) => Effect.Effect<Appended, E, R | CurrentTenant> | undefined
@@ -87,11 +87,11 @@ export interface Subject<State, Decided, Appended, Outcome, E, Outdating extends
   readonly unchanged: () => Effect.Effect<Outcome, E, R | CurrentTenant>
   /** The outcome of an append. */
   readonly settle: (appended: Appended, decided: Decided) => Effect.Effect<Outcome, E, R | CurrentTenant>
-  /** Whether somebody appended in between, so that it is to be decided again. */
+  /** True if others appended meanwhile, so that it must decide again. */
   readonly isOutdated: (error: E) => error is Outdating
 }
 
-/** An append that came too late, told apart from the same error of `decide` itself. */
+/** Marks an append that came too late, as distinct from the same error of `decide` itself. */
 class Outdated<E> {
   readonly error: E
   constructor(error: E) {
@@ -102,7 +102,7 @@ class Outdated<E> {
 const isEventIdConflict = (error: unknown): boolean =>
   error instanceof Conflict && error.reason instanceof EventIdConflict
 
-/** Decides on a subject, and again on the schedule while others append in between. */
+/** Decides on a subject, and again on the schedule while others append meanwhile. */
 export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E2, R>(
   subject: Subject<State, Decided, Appended, Outcome, E, Outdating, R>,
   decide: (state: State) => Effect.Effect<Decided, E2, R>,
@@ -114,9 +114,9 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
   })
 
   const attempt = Effect.gen(function* () {
-    // 1. Read, or read on from what the attempt before has read.
+    // 1. Read, or read on from the state of the previous attempt.
     const state = yield* subject.read
-    // 2. A decision that was made before is not made again.
+    // 2. Return the outcome of an earlier run.
     const found = subject.found()
     if (found !== undefined) return yield* found
     // 3. Decide.
@@ -126,7 +126,7 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
     )
     const check = subject.check?.()
     const decided = yield* Effect.exit(check === undefined ? decision : Effect.andThen(check, decision))
-    // 4. It may have been made before where nobody has looked yet: without a derived id, the store could not tell.
+    // 4. Search for an earlier run outside of the range that was read. Only a derived id can show one.
     const mayBeHidden = derived.ids !== undefined && subject.mayBeHidden()
     if (
       mayBeHidden &&
@@ -136,7 +136,7 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
       if (before !== undefined) return before
     }
     const value = yield* decided
-    // 5. Append under the condition that what was decided on is still so.
+    // 5. Append on the condition that the state is still the same.
     const append = subject.append(value)
     if (append === undefined) return yield* subject.unchanged()
     const appended = yield* Effect.result(append)
@@ -144,7 +144,7 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
     const error = appended.failure
     // 6. Decide again.
     if (subject.isOutdated(error)) return yield* Effect.fail(new Outdated(error))
-    // 7. It was made before, and decided otherwise.
+    // 7. An earlier run decided otherwise.
     const before = mayBeHidden && isEventIdConflict(error) ? yield* subject.search(value) : undefined
     return before ?? (yield* Effect.fail(error))
   })
