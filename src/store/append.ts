@@ -23,12 +23,12 @@ import {
 } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { tenantOf } from "../domain/currentTenant.ts"
+import { makeChecks } from "./appendChecks.ts"
 import * as decode from "./decode.ts"
 import { CurrentDerivedIds, deriveIds } from "../domain/derivedIds.ts"
 import * as encode from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
-import { isExpected } from "../driver/expectedVersion.ts"
-import { clampPosition, matches } from "../driver/queryMatch.ts"
+import { clampPosition } from "../driver/queryMatch.ts"
 import { maxNameLength, nameProblem } from "../internal/json.ts"
 import { checkIntegers, type Reader, type StoredStream } from "./read.ts"
 import { wholeMillis } from "../internal/clock.ts"
@@ -175,6 +175,8 @@ export const makeWriter = (
   { readStream }: Reader,
   limits: encode.Limits
 ) => {
+  const checks = makeChecks(storage)
+
   /** Events of an earlier append, as stored. */
   const storedBefore = (
     { tenantId, aggregateId }: StoredStream,
@@ -217,83 +219,6 @@ export const makeWriter = (
       command
     }
     return [appended]
-  })
-
-  /** The id of the event of a stream with a version. */
-  const lastEventId = (stream: StoredStream, version: number): Effect.Effect<string | undefined, ReadError> =>
-    Effect.map(
-      storage.readStream({
-        ...stream,
-        fromVersion: version,
-        toVersion: version,
-        direction: "forwards",
-        limit: 1
-      }),
-      ({ rows }) => rows[0]?.eventId
-    )
-
-  /** Checks a stream without events. It is not written, so it needs no lock. */
-  const checkOnly = Effect.fnUntraced(function* (
-    tenantId: TenantId,
-    { aggregateType, aggregateId, expectedEventId, expectedVersion: expected }: EventStorage.StreamAppend
-  ) {
-    const stream = { tenantId, aggregateType, aggregateId }
-    const actual = yield* storage.streamVersion(stream)
-    const actualEventId = expectedEventId === undefined ? undefined : yield* lastEventId(stream, actual)
-    if (isExpected(expected, actual) && actualEventId === expectedEventId) return actual
-    return yield* new Conflict({
-      reason: new VersionConflict({
-        ...stream,
-        expected,
-        actual,
-        ...(expectedEventId === undefined
-          ? undefined
-          : { expectedEventId, actualEventId: actualEventId ?? null })
-      })
-    })
-  })
-
-  /** The first event of a log from one position to another that matches a query. */
-  const firstEvent = (
-    tenantId: TenantId,
-    fromPosition: number,
-    toPosition: number,
-    query: EventStorage.EventQuery | undefined
-  ): Effect.Effect<EventStorage.EventRow | undefined, ReadError> =>
-    Effect.map(
-      storage.readLog({
-        tenantId,
-        fromPosition,
-        toPosition,
-        recordedFrom: undefined,
-        recordedBefore: undefined,
-        aggregateTypes: undefined,
-        eventTypes: undefined,
-        query,
-        direction: "forwards",
-        limit: 1
-      }),
-      ({ rows }) => rows[0]
-    )
-
-  /** Checks a condition of an append without events, by its index. */
-  const checkCondition = Effect.fnUntraced(function* (
-    tenantId: TenantId,
-    { afterEventId, after, query }: EventStorage.AppendCondition,
-    condition: number
-  ) {
-    if (afterEventId !== undefined) {
-      const actual = (yield* firstEvent(tenantId, after, after, undefined))?.eventId ?? null
-      if (actual !== afterEventId)
-        return yield* new PositionDiverged({ tenantId, position: after, expected: afterEventId, actual })
-    }
-    const first = yield* firstEvent(tenantId, after + 1, Number.MAX_SAFE_INTEGER, query)
-    if (first === undefined) return
-    const { position } = first
-    const item = query.findIndex((one) => matches([one], first))
-    return yield* new Conflict({
-      reason: new AppendConditionFailed({ tenantId, after, position, condition, item })
-    })
   })
 
   /** The outcome of a command without events. */
@@ -368,10 +293,10 @@ export const makeWriter = (
     const written: Array<EventStorage.StreamAppend> = []
     for (const { append } of prepared) {
       if (append.events.length > 0) written.push(append)
-      versions.push(append.events.length > 0 ? 0 : yield* checkOnly(tenantId, append))
+      versions.push(append.events.length > 0 ? 0 : yield* checks.stream(tenantId, append))
     }
     if (written.length > 0) return yield* send({ ...plan, versions }, written, give)
-    yield* Effect.forEach(conditions, (condition, index) => checkCondition(tenantId, condition, index), {
+    yield* Effect.forEach(conditions, (condition, index) => checks.condition(tenantId, condition, index), {
       discard: true
     })
     const { position } = yield* storage.head({ tenantId })
