@@ -100,6 +100,11 @@ export class EventStore extends Context.Service<
      * expected, so a retry after a lost answer is safe. The content is stream, type, schema version, payload, tags and
      * metadata. Without events, only the expected version and the condition are checked. With a tracer, every append is a
      * span.
+     *
+     * **Gotchas**
+     *
+     * After `OutcomeUnknown`, and after an interruption, the events may be stored. Events get their ids at each call unless
+     * they have some: give them ids (`Event.make(event, { eventId })`), or a command key, or repeat with the ids in the error.
      */
     readonly append: <
       Type extends string,

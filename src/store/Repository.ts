@@ -139,6 +139,10 @@ export class Repository extends Context.Service<
      * `decide` may run several times, so keep its effects invisible outside. With derived ids (`EventContext.derivingIds`,
      * reactions), a repeated command returns the events of its first run with the present state. `decide` does not run then,
      * or, if the events lie before a snapshot, runs without effect.
+     *
+     * After `OutcomeUnknown`, and after an interruption, the events may be stored. Running the command again is exact with a
+     * command key, with derived ids, or if `decide` gives its events the same ids. Without those it decides on what is stored
+     * by then: a command that `decide` does not recognise as done is done twice.
      */
     readonly execute: <
       Type extends string,
