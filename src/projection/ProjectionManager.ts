@@ -224,6 +224,11 @@ const make = Effect.gen(function* () {
   ) => {
     const key = { projection: name, version, tables }
     const refuse = (reason: string) => new CannotRebuild({ projection: name, version, reason })
+    if (kind === "acrossTenants") {
+      const remedy =
+        "give a higher version tables of its own, then retire this one (ProjectionManager.retire)"
+      return Effect.fail(refuse(`it has no read model of each tenant: ${remedy}`))
+    }
     if (kind !== "tenant") return Effect.fail(refuse("it has no read model of each tenant"))
     if (tables.length === 0) return Effect.fail(refuse("it names no tables"))
     return Effect.as(rebuilds.start(storage, key, tenants, restart), rebuilds.watch(storage, key, tenants))
