@@ -58,6 +58,10 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
  * Each is the beginning of a line.
  */
 const onlySlower: ReadonlyMap<string, string> = new Map([
+  [
+    "v_status := case when exists (select from eventsourcing.tenants t",
+    "append then waits for a lock that nobody has"
+  ],
   ["where e.tenant_id = v_tenant and e.event_id", "append then checks one thing after the other"],
   ["where e.tenant_id = p_tenant and e.event_id", "append_one then leaves it to append"],
   ["where x.tenant_id = t.tenant_id and x.expires_at", "finds the same keys once per tenant"],

@@ -54,6 +54,24 @@ const found = (tenant: TenantId, query: EventQuery, options: Partial<ReadLogRequ
 
 /** The cases. */
 export const queries: ReadonlyArray<Case> = [
+  test("1: the streams of a tenant are listed, whatever streams others have", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const storage = yield* EventStorage
+        yield* appendOne(theirs, stream("a", events(1)), stream("c", events(2)), stream("e", events(1)))
+        yield* appendOne(mine, stream("b", events(2)), stream("c", events(1)), stream("d", events(1)))
+        const { rows } = yield* storage.listStreams({ tenantId: mine, limit: 10 })
+        assert.deepStrictEqual(
+          rows.map(({ aggregateId, version }) => [aggregateId, version]),
+          [
+            ["b", 2],
+            ["c", 1],
+            ["d", 1]
+          ]
+        )
+      })
+    )),
+
   test("1: the id of another tenant's event is at no version, at no position and nowhere in the log", () =>
     withTwo(
       Effect.fnUntraced(function* (mine, theirs) {

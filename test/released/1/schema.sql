@@ -73,7 +73,9 @@ CREATE TYPE eventsourcing.event_chunk AS (
 	tags text[],
 	tags_at double precision[],
 	hashes text[],
-	hashes_at double precision[]
+	hashes_at double precision[],
+	traceparents text[],
+	traceparents_at double precision[]
 );
 
 ALTER TYPE eventsourcing.event_chunk OWNER TO postgres;
@@ -82,39 +84,7 @@ ALTER TYPE eventsourcing.event_chunk OWNER TO postgres;
 -- Name: TYPE event_chunk; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TYPE eventsourcing.event_chunk IS 'Events as columns. Texts are joined by U+001F, which no JSON text contains; event ids by nothing; raw event ids and times are as PostgreSQL sends them, 16 and 8 bytes each. positions, versions, aggregate types and schema versions: one an event, or the first alone if the others follow it (the same one, if they do not count). Rare columns have the values that are not NULL (of metadata: not {}) with the positions of their events. request: the number of the stream, of load_streams. complete: nothing in range is behind the chunk.';
-
---
--- Name: stored_event; Type: TYPE; Schema: eventsourcing; Owner: postgres
---
-
-CREATE TYPE eventsourcing.stored_event AS (
-	"position" double precision,
-	aggregate_type text,
-	aggregate_id text,
-	version integer,
-	event_id uuid,
-	event_type text,
-	schema_version integer,
-	occurred_at timestamp with time zone,
-	recorded_at timestamp with time zone,
-	actor text,
-	correlation_id text,
-	causation_id text,
-	metadata text,
-	payload text,
-	more boolean,
-	tags text[],
-	hash text
-);
-
-ALTER TYPE eventsourcing.stored_event OWNER TO postgres;
-
---
--- Name: TYPE stored_event; Type: COMMENT; Schema: eventsourcing; Owner: postgres
---
-
-COMMENT ON TYPE eventsourcing.stored_event IS 'An event as the functions return it. position is a double: exact up to 2^53, and cheap to decode. more: whether something in range is behind it.';
+COMMENT ON TYPE eventsourcing.event_chunk IS 'Events as columns, an element or text each, ascending. Texts are joined by U+001F, which no JSON text contains; event ids by nothing; raw event ids and times are as PostgreSQL sends them, 16 and 8 bytes each. Rare columns have the values that are not NULL (of metadata: not {}), with the positions of their events. request: the number of the stream, of load_streams. complete: nothing in range is behind the chunk.';
 
 --
 -- Name: add_dead_letter(uuid, text, integer, boolean, bigint, uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -163,7 +133,7 @@ ALTER FUNCTION eventsourcing.add_placement(p_placement text) OWNER TO postgres;
 -- Name: FUNCTION add_placement(p_placement text); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON FUNCTION eventsourcing.add_placement(p_placement text) IS 'Makes a database known that tenants can be placed in.';
+COMMENT ON FUNCTION eventsourcing.add_placement(p_placement text) IS 'Adds a database to the directory, so that tenants can be placed in it.';
 
 --
 -- Name: admit_tenant(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -177,7 +147,7 @@ CREATE FUNCTION eventsourcing.admit_tenant(p_tenant uuid) RETURNS void
 declare
   dedicated boolean;
 begin
-  lock table eventsourcing.placements in share row exclusive mode; -- as name_database does
+  lock table eventsourcing.placements in share row exclusive mode; -- like name_database
   dedicated := exists (select from eventsourcing.placements p where p.here and p.dedicated);
   if dedicated then
     grant insert (tenant_id) on eventsourcing.tenants to eventsourcing_tenant;
@@ -214,9 +184,11 @@ begin
   log_head := coalesce(
     (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0);
   update eventsourcing.projections p
-  set position = p_position, head = greatest(p_position, log_head), served_at = clock_timestamp(),
+  set position = p_position, head = greatest(p_position, log_head), served_at = clock_timestamp(), parked = false,
     attempts = case when p.failed_position > p_position then p.attempts else 0 end,
     error = case when p.failed_position > p_position then p.error end,
+    failure_kind = case when p.failed_position > p_position then p.failure_kind end,
+    waited_ms = case when p.failed_position > p_position then p.waited_ms else 0 end,
     retry_at = case when p.failed_position > p_position then p.retry_at end,
     failed_position = case when p.failed_position > p_position then p.failed_position end
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild = p_rebuild;
@@ -250,10 +222,13 @@ begin
   if bound is not null and p_tenants is distinct from array[bound::uuid] then
     raise exception 'the transaction is bound to another tenant' using errcode = 'ES001';
   end if;
+  if p_tenants is null then
+    perform eventsourcing.clear_retired_projections();
+  end if;
   insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
   select t.tenant_id, v.projection, v.version, false
   from eventsourcing.tenants t cross join eventsourcing.projection_versions v
-  where p_tenants is null or t.tenant_id = any (p_tenants)
+  where (p_tenants is null or t.tenant_id = any (p_tenants)) and v.retired_at is null
   order by 1, 2, 3
   on conflict do nothing;
 
@@ -296,10 +271,10 @@ ALTER FUNCTION eventsourcing.announce(p_tenants uuid[]) OWNER TO eventsourcing_r
 COMMENT ON FUNCTION eventsourcing.announce(p_tenants uuid[]) IS 'Says that the logs of tenants have grown. A hint: losing it costs only time.';
 
 --
--- Name: announce_alone(uuid[]); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
+-- Name: announce_committing(uuid[]); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
 --
 
-CREATE PROCEDURE eventsourcing.announce_alone(IN p_tenants uuid[], OUT held text[])
+CREATE PROCEDURE eventsourcing.announce_committing(IN p_tenants uuid[], OUT held text[])
     LANGUAGE plpgsql
     AS $$
 declare
@@ -311,19 +286,19 @@ begin
 end
 $$;
 
-ALTER PROCEDURE eventsourcing.announce_alone(IN p_tenants uuid[], OUT held text[]) OWNER TO postgres;
+ALTER PROCEDURE eventsourcing.announce_committing(IN p_tenants uuid[], OUT held text[]) OWNER TO postgres;
 
 --
--- Name: PROCEDURE announce_alone(IN p_tenants uuid[], OUT held text[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+-- Name: PROCEDURE announce_committing(IN p_tenants uuid[], OUT held text[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON PROCEDURE eventsourcing.announce_alone(IN p_tenants uuid[], OUT held text[]) IS 'eventsourcing.announce as a transaction of its own.';
+COMMENT ON PROCEDURE eventsourcing.announce_committing(IN p_tenants uuid[], OUT held text[]) IS 'eventsourcing.announce as a transaction of its own.';
 
 --
--- Name: append(boolean, boolean, text[], integer[], integer[], integer[], integer[], integer[], text[], text[], integer[], integer[], integer[], integer[], integer[], uuid[], text[], integer[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: append(boolean, boolean, text[], integer[], integer[], integer[], integer[], integer[], text[], text[], integer[], uuid[], integer[], integer[], integer[], integer[], uuid[], text[], integer[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], text[], jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb) RETURNS record
+CREATE FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -337,6 +312,7 @@ declare
   v_chained       bigint;
   statuses        text[] := '{}';   -- of each tenant; NULL: not there, or held
   chains          bigint[] := '{}'; -- the first position with a hash, of each tenant
+  usual           boolean;          -- every tenant is active and without a chain, and no append has extras
   tenant          integer;
   first_segment   integer;
   last_segment    integer := 0;
@@ -346,31 +322,33 @@ declare
   last_of_round   integer := 0;
   -- of each stream of the round:
   actual          integer[];        -- its version
+  last_ids        uuid[];           -- the id of the event with that version
   bases           bigint[];         -- the position before its first event; NULL: not to be written
-  times           timestamptz[];    -- when it is recorded
-  fine            boolean[];        -- whether it is as expected
+  recorded        timestamptz[];    -- when it is recorded
+  fine            boolean[];        -- it is as expected
   hashes          bytea[];          -- of each event, if there is a chain
   previous_hash   bytea;
-  looks           boolean;          -- whether to look for events that are known: only after having met one
-  plain           boolean;          -- no event is known, and every stream as expected
+  looks           boolean;          -- look for events that are stored: only after having met one
+  plain           boolean;          -- every stream of the segment is as expected, and nothing else is to be checked
   head            bigint;
   now_            timestamptz;
-  now_ms          double precision;
   v_position      bigint;
   found_position  bigint;
+  found_id        uuid;
   v_version       integer;
   before          integer;          -- number of the append before the segment
   refused         boolean[];        -- by place of the append in the segment
-  extras          jsonb[];          -- what appends of the segment ask for
+  extras          jsonb[];          -- those of the appends of the segment
   extra           jsonb;
+  condition       jsonb;
   place           integer;
   first_of_append integer;
   previous        integer;
+  events_there    integer;          -- of an entry
   found_row       record;
-  results_before  double precision[];
-  commands_before jsonb;
+  refusal         jsonb[] := '{}';
+  refusals_before jsonb[];
 begin
-  results := '{}';
   if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
     -- within a transaction that is bound: refuses another tenant
     for n in 1 .. cardinality(p_tenants) loop
@@ -379,6 +357,10 @@ begin
   end if;
 
   if p_wait then
+    if current_setting('lock_timeout') = '0' then
+      -- a transaction of the application that has appended may do nothing for long
+      v_status := set_config('lock_timeout', '10s', true);
+    end if;
     for n in 1 .. cardinality(p_tenants) loop
       v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
       select t.status, t.chained_from into v_status, v_chained
@@ -405,38 +387,46 @@ begin
       ) t on true
     ) l;
   end if;
+  usual := p_extras is null and coalesce('active' = all (statuses), false)
+    and cardinality(array_remove(chains, null)) = 0;
 
   for round in 1 .. cardinality(p_round_last_segments) loop
     first_segment := last_segment + 1;
     last_segment := p_round_last_segments[round];
     streams_before := last_of_round;
     last_of_round := p_segment_last_streams[last_segment];
-    results_before := results;
-    commands_before := commands;
+    refusals_before := refusal;
     looks := false;
     loop
       begin
         now_ := date_trunc('milliseconds', clock_timestamp());
-        select array_agg(v.version order by v.n), array_agg(v.head + v.events_before order by v.n),
-          array_agg(greatest(now_, v.recorded_at) order by v.n),
+        select array_agg(v.version order by v.n), array_agg(v.last_id order by v.n),
+          array_agg(v.head + v.events_before order by v.n), array_agg(greatest(now_, v.recorded_at) order by v.n),
           array_agg(
-            case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end order by v.n)
-        into actual, bases, times, fine
+            case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end
+              -- behind an entry of the same batch the id is compared below
+              and (v.expected_id is null or v.same_before = 0 and v.last_id = v.expected_id) is true
+            order by v.n)
+        into actual, last_ids, bases, recorded, fine
         from (
-          select s.n, p_stream_expected[s.n] as expected, coalesce(h.position, 0) as head, h.recorded_at,
+          select s.n, p_stream_expected[s.n] as expected, p_stream_expected_ids[s.n] as expected_id,
+            coalesce(h.position, 0) as head, h.recorded_at,
             coalesce(p_stream_last_events[s.n - 1], 0)
               - coalesce(p_stream_last_events[p_segment_last_streams[p_stream_segments[s.n] - 1]], 0) as events_before,
-            coalesce((
-              select e.version from eventsourcing.events e
-              where e.tenant_id = b.tenant_id and e.aggregate_type = p_stream_types[s.n]
-                and e.aggregate_id = p_stream_ids[s.n]
-                and e.version >= greatest(p_stream_expected[s.n] - p_stream_events_before[s.n], 0)
-              order by e.version desc limit 1), 0) + p_stream_events_before[s.n] as version
+            p_stream_events_before[s.n] as same_before,
+            coalesce(l.version, 0) + p_stream_events_before[s.n] as version, l.event_id as last_id
           from generate_series(streams_before + 1, last_of_round) s (n)
           cross join lateral (
             select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
               as tenant_id offset 0
           ) b
+          left join lateral (
+            select e.version, e.event_id from eventsourcing.events e
+            where e.tenant_id = b.tenant_id and e.aggregate_type = p_stream_types[s.n]
+              and e.aggregate_id = p_stream_ids[s.n]
+              and e.version >= greatest(p_stream_expected[s.n] - p_stream_events_before[s.n], 0)
+            order by e.version desc limit 1
+          ) l on true
           left join lateral (
             select e.position, e.recorded_at from eventsourcing.events e
             where e.tenant_id = b.tenant_id order by e.position desc limit 1
@@ -444,16 +434,27 @@ begin
           offset 0
         ) v;
 
-        for segment in first_segment .. last_segment loop
+        for segment in first_segment .. case when usual and not looks and true = all (fine) then 0 else last_segment end
+        loop
           tenant := p_segment_tenants[segment];
           first_stream := coalesce(p_segment_last_streams[segment - 1], 0) + 1;
           last_stream := p_segment_last_streams[segment];
 
           v_status := statuses[tenant];
           if v_status is distinct from 'active' then
-            -- without p_wait, one that is not there may be one that somebody else is just adding: adding it would wait
-            results := results
-              || case when v_status is not null then 3 when p_wait then 2 else 4 end::double precision;
+            if v_status is not null then
+              v_status := 'suspended';
+            elsif p_wait then
+              v_status := 'unknownTenant';
+            else
+              -- adding it could wait for somebody else who is just adding it
+              v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
+              v_status := case when exists (select from eventsourcing.tenants t where t.tenant_id = v_tenant)
+                then 'held' else 'absent' end;
+            end if;
+            for append in p_stream_appends[first_stream] .. p_stream_appends[last_stream] loop
+              refusal := refusal || jsonb_build_object('append', append, 'kind', v_status);
+            end loop;
             for s in first_stream .. last_stream loop
               bases[s - streams_before] := null;
             end loop;
@@ -461,8 +462,7 @@ begin
           end if;
 
           head := bases[first_stream - streams_before];
-          now_ := times[first_stream - streams_before];
-          now_ms := round(date_part('epoch', now_) * 1000);
+          now_ := recorded[first_stream - streams_before];
           before := p_stream_appends[first_stream] - 1;
           extras := '{}';
           if p_extras is not null then
@@ -475,17 +475,9 @@ begin
             plain := plain and fine[s - streams_before];
           end loop;
 
-          if plain then
-            results := results || 1::double precision;
-            results := results || head::double precision;
-            results := results || now_ms;
-            for s in first_stream .. last_stream loop
-              results := results || actual[s - streams_before]::double precision;
-            end loop;
-          else
+          if not plain then
             v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
             refused := array_fill(false, array[p_stream_appends[last_stream] - before]);
-            results := results || 5::double precision;
 
             -- A command that was carried out before gets its first outcome again, whatever has become of the stream.
             foreach extra in array extras loop
@@ -497,78 +489,113 @@ begin
               where c.tenant_id = v_tenant and c.key = extra ->> 'key' and c.expires_at > clock_timestamp();
               if found then
                 refused[place] := true;
-                if found_row.fingerprint = extra ->> 'fingerprint' then
-                  results := results || array[11, before + place]::double precision[];
-                  commands := coalesce(commands, '[]') || to_jsonb(found_row);
-                else
-                  results := results || array[12, before + place]::double precision[];
-                end if;
+                refusal := refusal || case when found_row.fingerprint = extra ->> 'fingerprint'
+                  then jsonb_build_object('append', before + place, 'kind', 'commandBefore', 'command', found_row)
+                  else jsonb_build_object('append', before + place, 'kind', 'commandConflict') end;
               end if;
             end loop;
 
             -- So does an append whose events the log has already. This comes before the version check.
             for found_row in
-              select p_stream_appends[s.n] - before as place, i.n as event, e.version, e.position,
-                round(date_part('epoch', e.recorded_at) * 1000) as recorded_at,
-                e.aggregate_type = p_stream_types[s.n] and e.aggregate_id = p_stream_ids[s.n]
-                  and e.event_type = p_event_types[i.n] and e.schema_version = p_event_schema_versions[i.n]
-                  and e.tags is not distinct from nullif(p_event_tags[i.n], '')::text[]
-                  and e.payload::jsonb = p_event_payloads[i.n]::jsonb
-                  and e.metadata::jsonb = p_event_metadata[i.n]::jsonb as same_content
-              from generate_series(first_stream, last_stream) s (n)
-              cross join lateral generate_series(
-                coalesce(p_stream_last_events[s.n - 1], 0) + 1, p_stream_last_events[s.n]) i (n)
-              cross join lateral (
-                select k.* from eventsourcing.events k
-                where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n] and p_event_ids[i.n]
-                order by k.event_id limit 1
-              ) e
-              where not refused[p_stream_appends[s.n] - before]
-              order by i.n
+              select k.append, count(*) as stored,
+                (array_agg(k.event_id order by not k.same_content desc, k.event))[1] as first_id,
+                bool_and(k.same_content) as same_content,
+                jsonb_agg(k.position order by k.event) as positions, jsonb_agg(k.version order by k.event) as versions,
+                jsonb_agg(k.recorded_at order by k.event) as times
+              from (
+                select p_stream_appends[s.n] as append, i.n as event, e.event_id, e.version, e.position,
+                  round(date_part('epoch', e.recorded_at) * 1000) as recorded_at,
+                  e.aggregate_type = p_stream_types[s.n] and e.aggregate_id = p_stream_ids[s.n]
+                    and e.event_type = p_event_types[i.n] and e.schema_version = p_event_schema_versions[i.n]
+                    and e.tags is not distinct from nullif(p_event_tags[i.n], '')::text[]
+                    and e.payload::jsonb = p_event_payloads[i.n]::jsonb
+                    and e.metadata::jsonb = p_event_metadata[i.n]::jsonb as same_content
+                from generate_series(first_stream, last_stream) s (n)
+                cross join lateral generate_series(
+                  coalesce(p_stream_last_events[s.n - 1], 0) + 1, p_stream_last_events[s.n]) i (n)
+                cross join lateral (
+                  select k.* from eventsourcing.events k
+                  where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n] and p_event_ids[i.n]
+                  order by k.event_id limit 1
+                ) e
+                where not refused[p_stream_appends[s.n] - before]
+              ) k
+              group by k.append
             loop
-              refused[found_row.place] := true;
-              results := results || case when found_row.same_content
-                then array[7, found_row.event, found_row.version, found_row.position, found_row.recorded_at]
-                else array[8, found_row.event]
-              end::double precision[];
+              refused[found_row.append - before] := true;
+              refusal := refusal || case
+                when found_row.same_content and found_row.stored = (
+                  select sum(p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0))
+                  from generate_series(first_stream, last_stream) s (n) where p_stream_appends[s.n] = found_row.append)
+                then jsonb_build_object('append', found_row.append, 'kind', 'replayed', 'positions', found_row.positions,
+                  'versions', found_row.versions, 'times', found_row.times)
+                -- also if some of its events are stored and others are not: this is not the append that stored them
+                else jsonb_build_object('append', found_row.append, 'kind', 'eventIdConflict',
+                  'eventId', found_row.first_id) end;
             end loop;
 
-            -- One append after the other: whether it is appended decides on the versions of those behind it.
+            -- One append after the other: an append that is refused changes the versions of those behind it.
             v_position := head;
             first_of_append := first_stream;
             for s in first_stream .. last_stream loop
               place := p_stream_appends[s] - before;
+              -- the last entry of the stream that is written
               previous := p_stream_previous[s];
+              while previous > 0 and refused[p_stream_appends[previous] - before] loop
+                previous := p_stream_previous[previous];
+              end loop;
               if previous > 0 then
-                actual[s - streams_before] := actual[previous - streams_before]
-                  + case when refused[p_stream_appends[previous] - before] then 0
-                      else p_stream_last_events[previous] - coalesce(p_stream_last_events[previous - 1], 0) end;
-              elsif not fine[s - streams_before] then
-                -- only that it is not the expected one is known so far
-                actual[s - streams_before] := coalesce((
-                  select e.version from eventsourcing.events e
-                  where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s]
-                    and e.aggregate_id = p_stream_ids[s]
-                  order by e.version desc limit 1), 0);
+                events_there := p_stream_last_events[previous] - coalesce(p_stream_last_events[previous - 1], 0);
+                actual[s - streams_before] := actual[previous - streams_before] + events_there;
+                last_ids[s - streams_before] := case when events_there > 0
+                  then p_event_ids[p_stream_last_events[previous]] else last_ids[previous - streams_before] end;
+              elsif p_stream_previous[s] > 0 or not fine[s - streams_before] then
+                -- so far the stream is only known not to be as expected, or with events that are not written
+                select e.version, e.event_id into v_version, found_id from eventsourcing.events e
+                where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s] and e.aggregate_id = p_stream_ids[s]
+                order by e.version desc limit 1;
+                actual[s - streams_before] := coalesce(v_version, 0);
+                last_ids[s - streams_before] := found_id;
               end if;
               v_version := actual[s - streams_before];
+              found_id := p_stream_expected_ids[s];
               if not refused[place] and not (case p_stream_expected[s]
                 when -1 then true when -2 then v_version > 0 else v_version = p_stream_expected[s]
-              end) then
+              end and (found_id is null or last_ids[s - streams_before] = found_id) is true) then
                 refused[place] := true;
-                results := results || array[9, s, v_version]::double precision[];
+                refusal := refusal || jsonb_build_object('append', before + place, 'kind', 'versionConflict',
+                  'stream', s, 'actual', v_version, 'eventId', last_ids[s - streams_before]);
               end if;
               continue when s < last_stream and p_stream_appends[s + 1] = p_stream_appends[s];
 
               foreach extra in array extras loop
-                if (extra ->> 'append')::integer = before + place and extra ? 'query' and not refused[place] then
+                continue when (extra ->> 'append')::integer <> before + place or not extra ? 'conditions';
+                for n in 0 .. jsonb_array_length(extra -> 'conditions') - 1 loop
+                  exit when refused[place];
+                  condition := extra -> 'conditions' -> n;
+                  if condition ? 'afterId' then
+                    found_id := (
+                      select e.event_id from eventsourcing.events e
+                      where e.tenant_id = v_tenant and e.position = (condition ->> 'after')::bigint);
+                    if found_id is distinct from (condition ->> 'afterId')::uuid then
+                      refused[place] := true;
+                      refusal := refusal || jsonb_build_object('append', before + place, 'kind', 'positionDiverged',
+                        'condition', n, 'eventId', found_id);
+                      exit;
+                    end if;
+                  end if;
                   found_position := (eventsourcing.matching_positions(
-                    v_tenant, extra -> 'query', (extra ->> 'after')::bigint + 1, head, null, null, false, 1))[1];
+                    v_tenant, condition -> 'query', (condition ->> 'after')::bigint + 1, head, null, null, false, 1))[1];
                   if found_position is not null then
                     refused[place] := true;
-                    results := results || array[10, before + place, found_position]::double precision[];
+                    refusal := refusal || jsonb_build_object('append', before + place, 'kind', 'conditionFailed',
+                      'condition', n, 'position', found_position, 'item', (
+                        select i.n - 1 from jsonb_array_elements(condition -> 'query') with ordinality i (item, n)
+                        where cardinality(eventsourcing.matching_positions(v_tenant, jsonb_build_array(i.item),
+                          found_position, found_position, null, null, false, 1)) > 0
+                        order by i.n limit 1));
                   end if;
-                end if;
+                end loop;
               end loop;
 
               for t in first_of_append .. s loop
@@ -576,13 +603,11 @@ begin
                   bases[t - streams_before] := null;
                 else
                   bases[t - streams_before] := v_position;
-                  results := results || array[6, t, actual[t - streams_before], v_position, now_ms]::double precision[];
                   v_position := v_position + p_stream_last_events[t] - coalesce(p_stream_last_events[t - 1], 0);
                 end if;
               end loop;
               first_of_append := s + 1;
             end loop;
-            results := results || 0::double precision;
 
             foreach extra in array extras loop
               place := (extra ->> 'append')::integer - before;
@@ -600,7 +625,7 @@ begin
                 )
                 select v_tenant, extra ->> 'key', extra ->> 'fingerprint', p_stream_types[s.n], p_stream_ids[s.n],
                   actual[s.n - streams_before] + b.events, bases[s.n - streams_before] + b.events, b.events, now_,
-                  to_timestamp((extra ->> 'expires')::double precision / 1000)
+                  clock_timestamp() + make_interval(secs => (extra ->> 'expiresIn')::double precision / 1000)
                 from generate_series(first_stream, last_stream) s (n)
                 cross join lateral (
                   select p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0) as events
@@ -639,14 +664,14 @@ begin
 
         insert into eventsourcing.events (
           tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
-          occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash
+          occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash, traceparent
         )
         select b.tenant_id, s.position + i.n, p_stream_types[s.n], p_stream_ids[s.n], s.version + i.n,
           p_event_ids[i.n], p_event_types[i.n], p_event_schema_versions[i.n], p_event_occurred_at[i.n],
-          times[s.n - streams_before], nullif(p_event_actors[i.n], ''), p_event_correlation_ids[i.n],
+          recorded[s.n - streams_before], nullif(p_event_actors[i.n], ''), p_event_correlation_ids[i.n],
           nullif(p_event_causation_ids[i.n], ''), p_event_metadata[i.n]::json, p_event_payloads[i.n]::json,
           octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]),
-          nullif(p_event_tags[i.n], '')::text[], hashes[i.n]
+          nullif(p_event_tags[i.n], '')::text[], hashes[i.n], nullif(p_event_traceparents[i.n], '')
         from generate_series(coalesce(p_stream_last_events[streams_before], 0) + 1, p_stream_last_events[last_of_round])
           i (n)
         cross join lateral (
@@ -677,32 +702,37 @@ begin
         end if;
         exit;
       exception when unique_violation then
-        -- Of an event that is known, as the tenants are locked: again, with a look at what is known.
+        -- Of an event that is stored, as the tenants are locked: again, with a look for stored events.
         if looks then
           raise;
         end if;
         looks := true;
-        results := results_before;
-        commands := commands_before;
+        refusal := refusals_before;
       end;
     end loop;
+    heads := heads || bases::double precision[];
+    versions := versions || actual;
+    times := times || recorded;
   end loop;
+  if cardinality(refusal) > 0 then
+    refusals := to_jsonb(refusal);
+  end if;
 end
 $$;
 
-ALTER FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb) OWNER TO eventsourcing_tenant;
+ALTER FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) OWNER TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb) IS 'Appends a batch of independent appends, each with its own outcome. Locks the rows of its tenants, in order.';
+COMMENT ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) IS 'Appends a batch of independent appends, each with its own outcome. Locks the rows of its tenants, in order.';
 
 --
--- Name: append_alone(boolean, boolean, text[], integer[], integer[], integer[], integer[], integer[], text[], text[], integer[], integer[], integer[], integer[], integer[], uuid[], text[], integer[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], jsonb); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
+-- Name: append_committing(boolean, boolean, text[], integer[], integer[], integer[], integer[], integer[], text[], text[], integer[], uuid[], integer[], integer[], integer[], integer[], uuid[], text[], integer[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], text[], jsonb); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
 --
 
-CREATE PROCEDURE eventsourcing.append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb)
+CREATE PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb)
     LANGUAGE plpgsql
     AS $$
 declare
@@ -711,30 +741,24 @@ begin
   rollback;
   -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
   set transaction isolation level read committed;
-  answer := eventsourcing.append(
-    p_provision, p_wait, p_tenants, p_round_last_segments, p_segment_tenants, p_segment_last_streams, p_stream_appends,
-    p_stream_segments, p_stream_types, p_stream_ids, p_stream_expected, p_stream_last_events, p_stream_previous,
-    p_stream_events_before, p_event_streams, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids,
-    p_event_causation_ids, p_event_metadata, p_event_payloads, p_event_tags, p_extras
-  );
-  results := answer.results;
-  commands := answer.commands;
+  answer := eventsourcing.append(p_provision, p_wait, p_tenants, p_round_last_segments, p_segment_tenants, p_segment_last_streams, p_stream_appends, p_stream_segments, p_stream_types, p_stream_ids, p_stream_expected, p_stream_expected_ids, p_stream_last_events, p_stream_previous, p_stream_events_before, p_event_streams, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids, p_event_causation_ids, p_event_traceparents, p_event_metadata, p_event_payloads, p_event_tags, p_extras);
+  heads := answer.heads; versions := answer.versions; times := answer.times; refusals := answer.refusals;
 end
 $$;
 
-ALTER PROCEDURE eventsourcing.append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb) OWNER TO postgres;
+ALTER PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) OWNER TO postgres;
 
 --
--- Name: PROCEDURE append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+-- Name: PROCEDURE append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON PROCEDURE eventsourcing.append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb) IS 'eventsourcing.append as a transaction of its own.';
+COMMENT ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) IS 'eventsourcing.append as a transaction of its own.';
 
 --
--- Name: append_one(uuid, text, text, integer, uuid, text, integer, timestamp with time zone, text, text, text, text, text, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: append_one(uuid, text, text, integer, uuid, uuid, text, integer, timestamp with time zone, text, text, text, text, text, text, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) RETURNS record
+CREATE FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -755,21 +779,27 @@ begin
   -- a statement of its own, as in append
   insert into eventsourcing.events (
     tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
-    occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags
+    occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, traceparent
   )
   select p_tenant, n.position + 1, p_aggregate_type, p_aggregate_id, n.version + 1, p_event_id, p_event_type,
     p_schema_version, p_occurred_at, greatest(now_, n.recorded_at), p_actor,
     p_correlation_id, p_causation_id, p_metadata::json, p_payload::json,
-    octet_length(p_metadata) + octet_length(p_payload), p_tags
+    octet_length(p_metadata) + octet_length(p_payload), p_tags, p_traceparent
   from (
-    select h.position, h.recorded_at, coalesce((
-        select e.version from eventsourcing.events e
-        where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
-          and e.version >= greatest(p_expected, 0)
-        order by e.version desc limit 1), 0) as version
-    from eventsourcing.events h where h.tenant_id = p_tenant order by h.position desc limit 1
+    select h.position, h.recorded_at, coalesce(l.version, 0) as version, l.event_id
+    from (
+      select e.position, e.recorded_at from eventsourcing.events e
+      where e.tenant_id = p_tenant order by e.position desc limit 1
+    ) h
+    left join lateral (
+      select e.version, e.event_id from eventsourcing.events e
+      where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
+        and e.version >= greatest(p_expected, 0)
+      order by e.version desc limit 1
+    ) l on true
   ) n
   where case p_expected when -1 then true when -2 then n.version > 0 else n.version = p_expected end
+    and (p_expected_id is null or n.event_id = p_expected_id)
   -- as in append
   on conflict (tenant_id, event_id) do nothing
   returning events.position, events.version, events.recorded_at into "position", version, recorded_at;
@@ -780,42 +810,39 @@ begin
 end
 $$;
 
-ALTER FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) OWNER TO eventsourcing_tenant;
+ALTER FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) OWNER TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) IS 'Appends one event, if it is as usual. Locks the row of its tenant.';
+COMMENT ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) IS 'Appends one event in the common case; NULL in any other. Locks the row of its tenant.';
 
 --
--- Name: append_one_alone(uuid, text, text, integer, uuid, text, integer, timestamp with time zone, text, text, text, text, text, text[]); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
+-- Name: append_one_committing(uuid, text, text, integer, uuid, uuid, text, integer, timestamp with time zone, text, text, text, text, text, text, text[]); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
 --
 
-CREATE PROCEDURE eventsourcing.append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone)
+CREATE PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone)
     LANGUAGE plpgsql
     AS $$
 declare
   answer pg_catalog.record;
 begin
   rollback;
+  -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
   set transaction isolation level read committed;
-  answer := eventsourcing.append_one(
-    p_tenant, p_aggregate_type, p_aggregate_id, p_expected, p_event_id, p_event_type, p_schema_version, p_occurred_at, p_actor, p_correlation_id, p_causation_id, p_metadata, p_payload, p_tags
-  );
-  "position" := answer."position";
-  version := answer.version;
-  recorded_at := answer.recorded_at;
+  answer := eventsourcing.append_one(p_tenant, p_aggregate_type, p_aggregate_id, p_expected, p_expected_id, p_event_id, p_event_type, p_schema_version, p_occurred_at, p_actor, p_correlation_id, p_causation_id, p_traceparent, p_metadata, p_payload, p_tags);
+  "position" := answer."position"; version := answer.version; recorded_at := answer.recorded_at;
 end
 $$;
 
-ALTER PROCEDURE eventsourcing.append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) OWNER TO postgres;
+ALTER PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) OWNER TO postgres;
 
 --
--- Name: PROCEDURE append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+-- Name: PROCEDURE append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON PROCEDURE eventsourcing.append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) IS 'eventsourcing.append_one as a transaction of its own.';
+COMMENT ON PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) IS 'eventsourcing.append_one as a transaction of its own.';
 
 --
 -- Name: begin_across_tenants(uuid, uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -825,7 +852,7 @@ CREATE FUNCTION eventsourcing.begin_across_tenants(p_tenant uuid, p_access uuid)
     LANGUAGE plpgsql
     AS $$
 declare
-  cleaned pg_catalog.text; -- no path is set for the function: its end would undo the cleaning of the session's
+  cleaned pg_catalog.text; -- the function sets no path, because its end would undo the cleaning of the session's path
 begin
   if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
@@ -852,7 +879,7 @@ COMMENT ON FUNCTION eventsourcing.begin_across_tenants(p_tenant uuid, p_access u
 -- Name: begin_projection(text[], integer[], boolean[], uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
 --
 
-CREATE FUNCTION eventsourcing.begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid) RETURNS TABLE(tenant_id uuid, projection text, version integer, rebuild boolean, "position" double precision, head double precision, attempts integer, failed_position double precision, error text)
+CREATE FUNCTION eventsourcing.begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid) RETURNS TABLE(tenant_id uuid, projection text, version integer, rebuild boolean, "position" double precision, head double precision, attempts integer, failed_position double precision, error text, failure_kind text, waited_ms double precision)
     LANGUAGE plpgsql
     AS $$
 #variable_conflict use_column
@@ -888,9 +915,14 @@ begin
   end if;
   perform pg_catalog.set_config('role',
     case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);
+  if claim.rebuild then
+    -- compared with the number at the end: see live_writes
+    perform pg_catalog.set_config('eventsourcing.live_writes',
+      eventsourcing.live_writes(claim.tables)::pg_catalog.text, true);
+  end if;
   return query select claim.tenant_id, claim.projection, claim.version, claim.rebuild,
     claim.position::double precision, claim.head::double precision, claim.attempts,
-    claim.failed_position::double precision, claim.error;
+    claim.failed_position::double precision, claim.error, claim.failure_kind, claim.waited_ms;
 end
 $$;
 
@@ -910,7 +942,7 @@ CREATE FUNCTION eventsourcing.begin_tenant(p_tenant uuid) RETURNS void
     LANGUAGE plpgsql
     AS $$
 declare
-  cleaned pg_catalog.text; -- no path is set for the function: its end would undo the cleaning of the session's
+  cleaned pg_catalog.text; -- the function sets no path, because its end would undo the cleaning of the session's path
 begin
   if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
@@ -919,6 +951,10 @@ begin
   end if;
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);
+  if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
+    -- an append of another transaction may have locked the tenant, and then do nothing for long
+    cleaned := pg_catalog.set_config('lock_timeout', '10s', true);
+  end if;
   perform eventsourcing.bind_tenant(p_tenant);
   perform pg_catalog.set_config('role', 'eventsourcing_tenant', true);
 end
@@ -959,13 +995,13 @@ ALTER FUNCTION eventsourcing.bind_tenant(p_tenant uuid) OWNER TO postgres;
 -- Name: FUNCTION bind_tenant(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) IS 'Binds the tenant for the rest of the transaction; another one is refused.';
+COMMENT ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) IS 'Binds the tenant for the rest of the transaction and refuses another one.';
 
 --
 -- Name: claim_projection(text[], integer[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-CREATE FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) RETURNS TABLE(tenant_id uuid, projection text, version integer, rebuild boolean, "position" bigint, head bigint, attempts integer, failed_position bigint, error text)
+CREATE FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) RETURNS TABLE(tenant_id uuid, projection text, version integer, rebuild boolean, "position" bigint, head bigint, attempts integer, failed_position bigint, error text, failure_kind text, waited_ms double precision, tables text[])
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -976,13 +1012,19 @@ declare
   moment constant timestamptz := clock_timestamp();
   -- others may have been served since this began
   ahead  constant timestamptz := moment + interval '1 second';
+  filled text[];
 begin
   for i in 1 .. cardinality(p_projections) loop
+    filled := (
+      select v.tables from eventsourcing.projection_versions v
+      where v.projection = p_projections[i] and v.version = p_versions[i] and v.retired_at is null);
+    continue when filled is null;
     return query
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error
+        p.failed_position, p.error, p.failure_kind, p.waited_ms, filled
       from eventsourcing.projections p
-      where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
+      where p.projection = p_projections[i] and p.version = p_versions[i]
+        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild)
         and p.served_at > ahead
       order by p.served_at
       limit 1
@@ -992,9 +1034,10 @@ begin
     end if;
     return query
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error
+        p.failed_position, p.error, p.failure_kind, p.waited_ms, filled
       from eventsourcing.projections p
-      where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked and (p.position < p.head or p.rebuild)
+      where p.projection = p_projections[i] and p.version = p_versions[i]
+        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild)
         and (p.retry_at is null or p.retry_at <= moment)
       order by p.served_at
       limit 1
@@ -1022,7 +1065,7 @@ CREATE FUNCTION eventsourcing.clean_session(p_ending boolean) RETURNS void
     LANGUAGE plpgsql
     AS $$
 declare
-  -- qualified: a temporary type named text would be found first
+  -- qualified, because a temporary type named text would be found first
   prepared pg_catalog.text;
   released pg_catalog.text;
 begin
@@ -1039,7 +1082,7 @@ begin
   -- assigned, because a PERFORM would take longer
   released := pg_catalog.pg_advisory_unlock_all();
   if p_ending then
-    -- a standby takes no LISTEN
+    -- a standby does not accept LISTEN
     if not pg_catalog.pg_is_in_recovery() then
       unlisten *;
     end if;
@@ -1086,6 +1129,44 @@ ALTER FUNCTION eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[]) OWNER
 COMMENT ON FUNCTION eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[]) IS 'Empties the twins of read models for the tenant.';
 
 --
+-- Name: clear_retired_projections(); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.clear_retired_projections() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  gone eventsourcing.projection_versions;
+begin
+  for gone in
+    select * from eventsourcing.projection_versions v where v.retired_at is not null and not v.cleared
+    for update skip locked
+  loop
+    -- a row that a worker holds is left to the next time
+    delete from eventsourcing.projections p
+    where (p.tenant_id, p.projection, p.version, p.rebuild) in (
+      select q.tenant_id, q.projection, q.version, q.rebuild from eventsourcing.projections q
+      where q.projection = gone.projection and q.version = gone.version for update skip locked);
+    update eventsourcing.projection_versions v set cleared = true
+    where v.projection = gone.projection and v.version = gone.version
+      and v.retired_at < clock_timestamp() - interval '1 minute'
+      and not exists (
+        select from eventsourcing.projections p where p.projection = gone.projection and p.version = gone.version);
+  end loop;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.clear_retired_projections() OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION clear_retired_projections(); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.clear_retired_projections() IS 'Removes the progress of retired versions.';
+
+--
 -- Name: command_outcome(uuid, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -1112,6 +1193,54 @@ ALTER FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) OWNER TO
 --
 
 COMMENT ON FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) IS 'The outcome of the tenant''s command with a key.';
+
+--
+-- Name: create_committing(text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.create_committing(p_name text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  wanted  oid := (
+    select p.oid from pg_proc p
+    where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname = p_name);
+  inputs  text;
+  outputs text;
+begin
+  select string_agg(format('%I', a.name), ', ' order by a.n) filter (where a.mode = 'i'),
+    string_agg(format('%1$I := answer.%1$I;', a.name), ' ' order by a.n) filter (where a.mode = 'o')
+  into inputs, outputs
+  from pg_proc p cross join lateral unnest(p.proargnames, p.proargmodes::text[]) with ordinality a (name, mode, n)
+  where p.oid = wanted;
+  execute format($procedure$
+create or replace procedure eventsourcing.%1$I(%2$s)
+language plpgsql
+as $body$
+declare
+  answer pg_catalog.record;
+begin
+  rollback;
+  -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
+  set transaction isolation level read committed;
+  answer := eventsourcing.%3$I(%4$s);
+  %5$s
+end
+$body$
+$procedure$, p_name || '_committing', pg_get_function_arguments(wanted), p_name, inputs, outputs);
+  execute format('comment on procedure eventsourcing.%I is %L', p_name || '_committing',
+    format('eventsourcing.%s as a transaction of its own.', p_name));
+end
+$_$;
+
+ALTER FUNCTION eventsourcing.create_committing(p_name text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION create_committing(p_name text); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.create_committing(p_name text) IS 'Creates a procedure that runs a function of the event store as a transaction of its own.';
 
 --
 -- Name: event_hash(bytea, uuid, bigint, text, text, integer, uuid, text, integer, timestamp with time zone, timestamp with time zone, text, text, text, text, text, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -1148,10 +1277,34 @@ ALTER FUNCTION eventsourcing.event_hash(p_previous bytea, p_tenant uuid, p_posit
 COMMENT ON FUNCTION eventsourcing.event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]) IS 'The hash of an event in the chain of its tenant.';
 
 --
--- Name: fail_projection(uuid, text, integer, boolean, bigint, integer, text, double precision); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: event_position(uuid, uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision) RETURNS void
+CREATE FUNCTION eventsourcing.event_position(p_tenant uuid, p_event_id uuid) RETURNS double precision
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  return (select e.position from eventsourcing.events e where e.tenant_id = p_tenant and e.event_id = p_event_id);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.event_position(p_tenant uuid, p_event_id uuid) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION event_position(p_tenant uuid, p_event_id uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.event_position(p_tenant uuid, p_event_id uuid) IS 'The position of the event with an id in the tenant''s log.';
+
+--
+-- Name: fail_projection(uuid, text, integer, boolean, bigint, integer, text, text, double precision, boolean, double precision, text, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -1159,21 +1312,25 @@ CREATE FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, 
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   update eventsourcing.projections p
-  set attempts = p_attempts, failed_position = p_failed_position, error = p_error, served_at = clock_timestamp(),
-    parked = p_retry_in is null,
+  set attempts = p_attempts, failed_position = p_failed_position, error = p_error, failure_kind = p_kind,
+    waited_ms = p_waited_ms, served_at = clock_timestamp(), parked = p_parked,
     retry_at = clock_timestamp() + p_retry_in * interval '1 millisecond'
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild = p_rebuild
     and p.position < p_failed_position;
+  if p_message is not null then
+    perform eventsourcing.keep_failure_cause(
+      p_tenant, p_projection, p_version, p_rebuild, p_failed_position, p_kind, p_code, p_message, p_stack);
+  end if;
 end
 $$;
 
-ALTER FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision) OWNER TO eventsourcing_tenant;
+ALTER FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text) OWNER TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision) IS 'Records a failure: try again later, or park.';
+COMMENT ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text) IS 'Records a failure: try again later, or park.';
 
 --
 -- Name: finish_rebuild(uuid, text, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -1188,7 +1345,8 @@ begin
   perform eventsourcing.bind_tenant(p_tenant);
   delete from eventsourcing.projections p
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild;
-  update eventsourcing.projections p set parked = false, attempts = 0, failed_position = null, error = null, retry_at = null
+  update eventsourcing.projections p set parked = false, attempts = 0, failed_position = null, error = null, failure_kind = null,
+    waited_ms = 0, retry_at = null
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and not p.rebuild;
   perform eventsourcing.advance_projection(p_tenant, p_projection, p_version, false, p_position);
   delete from eventsourcing.dead_letters d
@@ -1316,16 +1474,22 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
       ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
-      ('register_read_model', false), ('isolation_problems', false), ('keys_without_tenant', false),
+      ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),
+      ('isolation_problems', false), ('keys_without_tenant', false),
       ('add_placement', false), ('name_database', false), ('admit_tenant', false)
   ), routine as (
     -- what runs with the rights of its owner
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
-        'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant'
+        'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
+        'list_projection_failures', 'resume_projections',
+        'remove_old_accesses'
       ) then 'eventsourcing_all_tenants_owner'
-      when p.proname in ('announce', 'register_projection', 'claim_projection') then 'eventsourcing_runner_owner'
+      when p.proname in (
+        'announce', 'register_projection', 'claim_projection', 'retire_projection', 'clear_retired_projections',
+        'projection_retired', 'projection_backlog', 'remove_expired_keys'
+      ) then 'eventsourcing_runner_owner'
       else 'eventsourcing_tenant' end as owner
     from pg_proc p
     where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
@@ -1358,8 +1522,8 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     and not coalesce((
       select bool_and(g.name in ('eventsourcing_all_tenants', 'eventsourcing_all_tenants_owner')
         -- work is looked for in these, and in nothing else; the columns that may be read of them are checked below
-        or g.name = 'eventsourcing_runner_owner'
-          and p.name in ('eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections'))
+        or g.name = 'eventsourcing_runner_owner' and p.name in (
+          'eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections', 'eventsourcing.command_keys'))
       from unnest(y.polroles) r (role) left join group_role g on g.oid = r.role
     ), false)
   union all
@@ -1423,9 +1587,11 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
   select format('role %s may read %s of %s', r.name, string_agg(a.attname, ', ' order by a.attnum), p.name),
     format('do $do$ begin revoke select on %s from %I, public;%s end $do$', p.name, r.name, case
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.events'
-        then ' grant select (tenant_id, position) on eventsourcing.events to eventsourcing_runner_owner;'
+        then ' grant select (tenant_id, position, recorded_at) on eventsourcing.events to eventsourcing_runner_owner;'
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.tenants'
-        then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner_owner;' end)
+        then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner_owner;'
+      when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.command_keys'
+        then ' grant select (tenant_id, key, expires_at) on eventsourcing.command_keys to eventsourcing_runner_owner;' end)
   from protected p
   join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
   cross join (values ('eventsourcing_runner'), ('eventsourcing_all_tenants'), ('eventsourcing_runner_owner')) r (name)
@@ -1433,9 +1599,21 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     and not (r.name = 'eventsourcing_runner_owner' and (
       p.name in ('eventsourcing.projections', 'eventsourcing.projection_versions')
       or p.name in ('eventsourcing.events', 'eventsourcing.tenants') and a.attname = 'tenant_id'
-      or p.name = 'eventsourcing.events' and a.attname = 'position'))
+      or p.name = 'eventsourcing.events' and a.attname in ('position', 'recorded_at')
+      or p.name = 'eventsourcing.command_keys' and a.attname in ('tenant_id', 'key', 'expires_at')))
     and has_column_privilege(r.name, p.oid, a.attnum, 'select')
   group by p.name, r.name
+  union all
+  -- causes of failures may quote what a handler works with
+  select format('role eventsourcing_tenant may read %s of eventsourcing.projection_failures',
+      string_agg(a.attname, ', ' order by a.attnum)),
+    'do $do$ begin revoke select on eventsourcing.projection_failures from eventsourcing_tenant, public; '
+      'grant select (tenant_id, projection, version, rebuild, position, times, last_at) on eventsourcing.projection_failures '
+      'to eventsourcing_tenant; end $do$'
+  from pg_attribute a
+  where a.attrelid = 'eventsourcing.projection_failures'::regclass and a.attname in ('code', 'message', 'stack')
+    and has_column_privilege('eventsourcing_tenant', a.attrelid, a.attnum, 'select')
+  having count(*) > 0
   union all
   select distinct format('%s can be changed or removed by %s', case c.relname when 'events' then 'events' else 'tags' end, g.name),
     format('revoke update, delete, truncate on eventsourcing.%I from %s', c.relname, g.name)
@@ -1474,16 +1652,17 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
   select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
     format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
   from routine r
-  -- an announcement tells its caller nothing but that it must be made again
-  where r.owner <> 'eventsourcing_tenant' and r.proname <> 'announce'
+  -- an announcement tells its caller nothing but that it must be made again; projections are the application's
+  where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired')
     and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
   union all
   select format('function %s may be called by eventsourcing_runner, which is to see no events', p.oid::regprocedure),
     format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
   from pg_proc p
   where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
-      'announce', 'register_projection', 'claim_projection', 'begin_projection', 'bind_tenant', 'schema_version',
-      'lowest_program', 'clean_session')
+      'announce', 'register_projection', 'claim_projection', 'projection_backlog', 'remove_expired_keys',
+      'begin_projection', 'bind_tenant',
+      'schema_version', 'lowest_program', 'clean_session')
     and has_function_privilege('eventsourcing_runner', p.oid, 'execute')
 $_$;
 
@@ -1494,6 +1673,41 @@ ALTER FUNCTION eventsourcing.isolation_problems() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION eventsourcing.isolation_problems() IS 'What is wrong with the isolation of tenants, and what to do about it.';
+
+--
+-- Name: keep_failure_cause(uuid, text, integer, boolean, bigint, text, text, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.keep_failure_cause(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_kind text, p_code text, p_message text, p_stack text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  insert into eventsourcing.projection_failures as f
+    (tenant_id, projection, version, rebuild, position, kind, code, message, stack, times, first_at, last_at)
+  values (p_tenant, p_projection, p_version, p_rebuild, p_position, p_kind, left(p_code, 100), left(p_message, 4000),
+    left(p_stack, 10000), 1, clock_timestamp(), clock_timestamp())
+  on conflict (tenant_id, projection, version, rebuild, position) do update
+    set kind = p_kind, code = left(p_code, 100), message = left(p_message, 4000), stack = left(p_stack, 10000),
+      times = f.times + 1, last_at = clock_timestamp();
+  delete from eventsourcing.projection_failures f
+  where f.tenant_id = p_tenant and f.projection = p_projection and f.version = p_version and f.rebuild = p_rebuild
+    and f.position in (
+      select o.position from eventsourcing.projection_failures o
+      where o.tenant_id = p_tenant and o.projection = p_projection and o.version = p_version and o.rebuild = p_rebuild
+      order by o.last_at desc, o.position desc offset 100);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.keep_failure_cause(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_kind text, p_code text, p_message text, p_stack text) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION keep_failure_cause(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_kind text, p_code text, p_message text, p_stack text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.keep_failure_cause(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_kind text, p_code text, p_message text, p_stack text) IS 'Keeps the cause of a projection''s failure, for operators.';
 
 --
 -- Name: keys_without_tenant(oid[]); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -1545,7 +1759,7 @@ ALTER FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) OWNER TO postgr
 -- Name: FUNCTION keys_without_tenant(p_tables oid[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) IS 'Keys and foreign keys of tables that leave out the tenant, and how to mend them.';
+COMMENT ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) IS 'Keys and foreign keys of tables that leave out the tenant, with the statements that repair them.';
 
 SET default_tablespace = '';
 
@@ -1574,13 +1788,13 @@ ALTER TABLE eventsourcing.cross_tenant_accesses OWNER TO postgres;
 -- Name: TABLE cross_tenant_accesses; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.cross_tenant_accesses IS 'Audit trail: who looked across tenants, why, and at what.';
+COMMENT ON TABLE eventsourcing.cross_tenant_accesses IS 'Audit trail of accesses across tenants: actor, reason and operation.';
 
 --
 -- Name: COLUMN cross_tenant_accesses.login; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.cross_tenant_accesses.login IS 'The role that was logged in, whoever it gave as the actor.';
+COMMENT ON COLUMN eventsourcing.cross_tenant_accesses.login IS 'The role that was logged in, whatever actor it stated.';
 
 --
 -- Name: list_cross_tenant_accesses(uuid, uuid, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -1661,7 +1875,84 @@ ALTER FUNCTION eventsourcing.list_placements() OWNER TO eventsourcing_tenant;
 -- Name: FUNCTION list_placements(); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.list_placements() IS 'The databases that tenants can be placed in, and which of them is this one.';
+COMMENT ON FUNCTION eventsourcing.list_placements() IS 'The databases that tenants can be placed in, with a mark on this one.';
+
+--
+-- Name: list_projection_failures(uuid, uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer) RETURNS TABLE(rebuild boolean, "position" double precision, kind text, code text, message text, stack text, times integer, first_at timestamp with time zone, last_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  return query
+    select f.rebuild, f.position::double precision, f.kind, f.code, f.message, f.stack, f.times, f.first_at, f.last_at
+    from eventsourcing.projection_failures f
+    where f.tenant_id = p_tenant and f.projection = p_projection and f.version = p_version
+    order by f.last_at desc, f.rebuild, f.position desc;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer) IS 'The causes of a projection''s failures with a tenant, for operators.';
+
+--
+-- Name: list_streams(uuid, text, text, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.list_streams(p_tenant uuid, p_aggregate_type text, p_after_type text, p_after_id text, p_limit integer) RETURNS TABLE(aggregate_type text, aggregate_id text, version integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_sort TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  last_type text := coalesce(p_after_type, '');
+  last_id   text := coalesce(p_after_id, '');
+  found_    record;
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  if p_aggregate_type > last_type collate "C" then
+    last_type := p_aggregate_type;
+    last_id := '';
+  end if;
+  for n in 1 .. p_limit loop
+    select e.aggregate_type, e.aggregate_id into found_
+    from eventsourcing.events e
+    where e.tenant_id = p_tenant and (e.aggregate_type, e.aggregate_id) > (last_type, last_id)
+      and (p_aggregate_type is null or e.aggregate_type <= p_aggregate_type)
+    order by e.tenant_id, e.aggregate_type, e.aggregate_id, e.version limit 1;
+    exit when not found or found_.aggregate_type <> p_aggregate_type;
+    last_type := found_.aggregate_type;
+    last_id := found_.aggregate_id;
+    return query
+      select last_type, last_id, e.version from eventsourcing.events e
+      where e.tenant_id = p_tenant and e.aggregate_type = last_type and e.aggregate_id = last_id
+      order by e.version desc limit 1;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.list_streams(p_tenant uuid, p_aggregate_type text, p_after_type text, p_after_id text, p_limit integer) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION list_streams(p_tenant uuid, p_aggregate_type text, p_after_type text, p_after_id text, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.list_streams(p_tenant uuid, p_aggregate_type text, p_after_type text, p_after_id text, p_limit integer) IS 'A page of the tenant''s streams, with their versions.';
 
 --
 -- Name: list_tenants(uuid, uuid, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -1694,6 +1985,34 @@ ALTER FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit i
 --
 
 COMMENT ON FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) IS 'One page of the tenants with the heads of their logs.';
+
+--
+-- Name: live_writes(text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.live_writes(p_tables text[]) RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+  select coalesce(sum(pg_stat_get_xact_tuples_inserted(written.relation) + pg_stat_get_xact_tuples_updated(written.relation)
+    + pg_stat_get_xact_tuples_deleted(written.relation)), 0)::bigint
+  from eventsourcing.read_models m
+  join pg_class c on c.relname = m.name::name
+  join pg_namespace n on n.oid = c.relnamespace and format('%I.%I', n.nspname, c.relname) = m.live_table
+  cross join lateral (
+    select c.oid union select t.relid from pg_partition_tree(c.oid) t
+  ) written (relation)
+  where m.name = any (p_tables)
+$$;
+
+ALTER FUNCTION eventsourcing.live_writes(p_tables text[]) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION live_writes(p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.live_writes(p_tables text[]) IS 'Rows of live read models that were written in the session and not reported yet.';
 
 --
 -- Name: load_snapshot(uuid, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -2016,7 +2335,7 @@ begin
   known := (select p.placement from eventsourcing.placements p where p.here);
   if known <> p_placement then
     raise exception 'this database is the placement %, not %', known, p_placement
-      using hint = 'check how the placement is connected to';
+      using hint = 'check the connection settings of the placement';
   end if;
   insert into eventsourcing.placements as p (placement, here, dedicated) values (p_placement, true, p_dedicated)
   on conflict (placement) do update set here = true, dedicated = excluded.dedicated;
@@ -2034,7 +2353,7 @@ ALTER FUNCTION eventsourcing.name_database(p_placement text, p_dedicated boolean
 -- Name: FUNCTION name_database(p_placement text, p_dedicated boolean); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON FUNCTION eventsourcing.name_database(p_placement text, p_dedicated boolean) IS 'Tells a database which placement it is, and whether it takes admitted tenants alone.';
+COMMENT ON FUNCTION eventsourcing.name_database(p_placement text, p_dedicated boolean) IS 'Names a database after its placement. A dedicated one accepts only admitted tenants.';
 
 --
 -- Name: open_table(regclass, text, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -2101,7 +2420,7 @@ ALTER FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placem
 -- Name: FUNCTION place_tenant(p_access uuid, p_tenant uuid, p_placement text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text) IS 'Says which database a tenant is in from now on.';
+COMMENT ON FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text) IS 'Sets the database of a tenant in the directory.';
 
 --
 -- Name: position_at(uuid, timestamp with time zone); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -2142,10 +2461,73 @@ ALTER FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with ti
 COMMENT ON FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with time zone) IS 'First position of the tenant''s log recorded at or after a time.';
 
 --
+-- Name: projection_backlog(text[], integer[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.projection_backlog(p_projections text[], p_versions integer[]) RETURNS TABLE(projection text, version integer, pending double precision, oldest_millis double precision, parked integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+  for i in 1 .. cardinality(p_projections) loop
+    return query
+      with unfinished as (
+        -- apart, so that each finds its index
+        select p.tenant_id, p.rebuild, p.parked, p.position, p.head from eventsourcing.projections p
+        where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked
+          and (p.position < p.head or p.rebuild)
+        union all
+        select p.tenant_id, p.rebuild, p.parked, p.position, p.head from eventsourcing.projections p
+        where p.projection = p_projections[i] and p.version = p_versions[i] and p.parked
+      )
+      select p_projections[i], p_versions[i],
+        coalesce(sum(u.head - u.position) filter (where not u.rebuild), 0)::double precision,
+        (extract(epoch from clock_timestamp() - min(e.recorded_at)) * 1000)::double precision,
+        (count(distinct u.tenant_id) filter (where u.parked))::integer
+      from unfinished u
+      left join eventsourcing.events e
+        on e.tenant_id = u.tenant_id and e.position = u.position + 1 and not u.rebuild and u.position < u.head;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.projection_backlog(p_projections text[], p_versions integer[]) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION projection_backlog(p_projections text[], p_versions integer[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.projection_backlog(p_projections text[], p_versions integer[]) IS 'Per projection, over all tenants: events to handle, the age of the oldest, and tenants for which it is parked.';
+
+--
+-- Name: projection_retired(text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.projection_retired(p_projection text, p_version integer) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+  select exists (
+    select from eventsourcing.projection_versions v
+    where v.projection = p_projection and v.version = p_version and v.retired_at is not null)
+$$;
+
+ALTER FUNCTION eventsourcing.projection_retired(p_projection text, p_version integer) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION projection_retired(p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.projection_retired(p_projection text, p_version integer) IS 'Whether a version of a projection is retired.';
+
+--
 -- Name: projection_status(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) RETURNS TABLE(rebuild boolean, "position" double precision, head double precision, parked boolean, attempts integer, failed_position double precision, error text, retry_at timestamp with time zone, oldest_unprocessed timestamp with time zone)
+CREATE FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) RETURNS TABLE(rebuild boolean, "position" double precision, head double precision, parked boolean, attempts integer, failed_position double precision, error text, failure_kind text, retry_at timestamp with time zone, oldest_unprocessed timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -2157,7 +2539,7 @@ begin
     select p.rebuild, p.position::double precision,
       coalesce((select e.position from eventsourcing.events e where e.tenant_id = p_tenant
                 order by e.position desc limit 1), 0)::double precision,
-      p.parked, p.attempts, p.failed_position::double precision, p.error, p.retry_at,
+      p.parked, p.attempts, p.failed_position::double precision, p.error, p.failure_kind, p.retry_at,
       (select e.recorded_at from eventsourcing.events e where e.tenant_id = p_tenant and e.position = p.position + 1)
     from eventsourcing.projections p
     where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version;
@@ -2184,7 +2566,7 @@ CREATE FUNCTION eventsourcing.protect_tenant_table(target regclass) RETURNS void
 declare
   wanted  record;
   refused record;
-  -- the condition as PostgreSQL shows it
+  -- the condition as PostgreSQL prints it
   stored constant text :=
     '(tenant_id = (NULLIF(current_setting(''eventsourcing.tenant_id''::text, true), ''''::text))::uuid)';
 begin
@@ -2200,7 +2582,7 @@ begin
   if found then
     raise exception '%', refused.problem using hint = 'first run: ' || refused.remedy;
   end if;
-  -- Only what differs: DDL locks the table.
+  -- Only differences, because DDL locks the table.
   if exists (select from pg_class where oid = target and not (relrowsecurity and relforcerowsecurity)) then
     execute format('alter table %s enable row level security', target);
     execute format('alter table %s force row level security', target);
@@ -2260,7 +2642,7 @@ COMMENT ON FUNCTION eventsourcing.provision_tenant(p_tenant uuid) IS 'Adds the t
 -- Name: read_all_logs(uuid, uuid, bigint, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-CREATE FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint) RETURNS TABLE(tenant_id uuid, event eventsourcing.stored_event)
+CREATE FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint) RETURNS TABLE(tenant_id uuid, "position" double precision, aggregate_type text, aggregate_id text, version integer, event_id uuid, event_type text, schema_version integer, occurred_at timestamp with time zone, recorded_at timestamp with time zone, actor text, correlation_id text, causation_id text, metadata text, payload text, tags text[], hash text, traceparent text, more boolean)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -2271,10 +2653,10 @@ CREATE FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, 
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
   return query
-    select e.tenant_id, row(
-      e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
-      e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-      e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex'))::eventsourcing.stored_event
+    select e.tenant_id, e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id,
+      e.event_type, e.schema_version, e.occurred_at, e.recorded_at, e.actor,
+      e.correlation_id, e.causation_id, e.metadata::text, e.payload::text, e.tags, encode(e.hash, 'hex'), e.traceparent,
+      e.more
     from (
       select e.*, sum(e.bytes) over (order by e.tenant_id, e.position rows unbounded preceding) as total,
         lead(true, 1, false) over (order by e.tenant_id, e.position) as more
@@ -2300,17 +2682,31 @@ COMMENT ON FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uu
 -- Name: read_log(uuid, bigint, bigint, timestamp with time zone, timestamp with time zone, text[], text[], jsonb, boolean, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) RETURNS SETOF eventsourcing.stored_event
+CREATE FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) RETURNS SETOF eventsourcing.event_chunk
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_sort TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
 declare
-  first     bigint := p_from;
-  last      bigint := p_to;
-  positions bigint[];
+  -- as in load_streams
+  largest  constant integer := 128;
+  share    constant bigint := least(p_max_bytes, 4194304) / largest;
+  chunk    eventsourcing.event_chunk;
+  first    bigint := p_from;
+  last     bigint := p_to;
+  searched constant boolean := p_query is not null or p_backwards;
+  matching bigint[];
+  left_    integer := p_limit;
+  size     integer := largest;
+  wanted   integer;
+  fitting  bigint;
+  larger   integer;
+  bytes_   bigint;
+  total    bigint := 0;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   if p_recorded_from is not null then
@@ -2319,63 +2715,81 @@ begin
   if p_recorded_before is not null then
     last := least(last, eventsourcing.position_at(p_tenant, p_recorded_before) - 1);
   end if;
-  if p_query is not null then
-    -- with one more, which says whether there are more
-    positions := eventsourcing.matching_positions(
-      p_tenant, p_query, first, last, p_aggregate_types, p_event_types, p_backwards, least(p_limit, 2147483646) + 1);
-    return query
-      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
-        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
-      from (
-        select m.*, p.place, sum(m.bytes) over page as total, lead(true, 1, false) over page as more
-        from unnest(positions) with ordinality p (position, place)
-        -- one index lookup per event, whatever the planner knows of the log
-        cross join lateral (
-          select k.* from eventsourcing.events k
-          where k.tenant_id = p_tenant and k.position between p.position and p.position order by k.position limit 1
-        ) m
-        window page as (order by p.place rows unbounded preceding)
-        order by p.place
-        limit p_limit
-      ) e
-      where e.total - e.bytes < p_max_bytes
-      order by e.place;
-  elsif p_backwards then
-    return query
-      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
-        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
-      from (
-        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
-        from eventsourcing.events e
-        where e.tenant_id = p_tenant and e.position between first and last
-          and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
-          and (p_event_types is null or e.event_type = any (p_event_types))
-        window page as (order by e.position desc rows unbounded preceding)
-        order by e.position desc
-        limit p_limit
-      ) e
-      where e.total - e.bytes < p_max_bytes
-      order by e.position desc;
-  else
-    return query
-      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
-        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
-      from (
-        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
-        from eventsourcing.events e
-        where e.tenant_id = p_tenant and e.position between first and last
-          and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
-          and (p_event_types is null or e.event_type = any (p_event_types))
-        window page as (order by e.position rows unbounded preceding)
-        order by e.position
-        limit p_limit
-      ) e
-      where e.total - e.bytes < p_max_bytes
-      order by e.position;
+  if searched then
+    matching := eventsourcing.matching_positions(
+      p_tenant, coalesce(p_query, '[{"tags": []}]'), first, last, p_aggregate_types, p_event_types, p_backwards, p_limit);
   end if;
+  loop
+    wanted := case when total >= p_max_bytes then 1 else least(size, left_) end;
+    fitting := case when wanted > 1 then share else 2147483647 end;
+    select count(*), count(*) filter (where e.bytes > fitting), sum(e.bytes),
+      array_agg(e.position::double precision), string_agg(e.aggregate_type, U&'\001F'),
+      string_agg(e.aggregate_id, U&'\001F'), array_agg(e.version), string_agg(e.event_id::text, ''),
+      string_agg(e.event_type, U&'\001F'), array_agg(e.schema_version),
+      string_agg(timestamptz_send(e.occurred_at), ''), string_agg(timestamptz_send(e.recorded_at), ''),
+      string_agg(e.correlation_id, U&'\001F'),
+      string_agg(case when e.bytes <= fitting then e.payload::text end, U&'\001F'),
+      array_agg(e.actor) filter (where e.actor is not null),
+      array_agg(e.position::double precision) filter (where e.actor is not null),
+      array_agg(e.causation_id) filter (where e.causation_id is not null),
+      array_agg(e.position::double precision) filter (where e.causation_id is not null),
+      -- two bytes and their length: nothing but {}
+      array_agg(e.metadata::text) filter (where e.bytes <= fitting and pg_column_size(e.metadata) > 3),
+      array_agg(e.position::double precision) filter (where pg_column_size(e.metadata) > 3),
+      array_agg(to_json(e.tags)::text) filter (where e.tags is not null),
+      array_agg(e.position::double precision) filter (where e.tags is not null),
+      array_agg(encode(e.hash, 'hex')) filter (where e.hash is not null),
+      array_agg(e.position::double precision) filter (where e.hash is not null),
+      array_agg(e.traceparent) filter (where e.traceparent is not null),
+      array_agg(e.position::double precision) filter (where e.traceparent is not null)
+    into chunk.events, larger, bytes_,
+      chunk.positions, chunk.aggregate_types,
+      chunk.aggregate_ids, chunk.versions, chunk.event_ids,
+      chunk.event_types, chunk.schema_versions,
+      chunk.occurred_at, chunk.recorded_at,
+      chunk.correlation_ids,
+      chunk.payloads,
+      chunk.actors, chunk.actors_at,
+      chunk.causation_ids, chunk.causation_ids_at,
+      chunk.metadata, chunk.metadata_at,
+      chunk.tags, chunk.tags_at,
+      chunk.hashes, chunk.hashes_at,
+      chunk.traceparents, chunk.traceparents_at
+    from (
+      (select k.* from eventsourcing.events k
+        where not searched and k.tenant_id = p_tenant and k.position between first and last
+          and (p_aggregate_types is null or k.aggregate_type = any (p_aggregate_types))
+          and (p_event_types is null or k.event_type = any (p_event_types))
+        order by k.position limit wanted)
+      union all
+      (select k.* from eventsourcing.events k
+        where searched and k.tenant_id = p_tenant and k.position = any (matching[1:wanted])
+        order by k.position)
+    ) e;
+    if chunk.events = 0 or total >= p_max_bytes then
+      larger := chunk.events;
+      chunk := null;
+      chunk.events := 0;
+      chunk.complete := larger = 0;
+      return next chunk;
+      exit;
+    end if;
+    if larger > 0 and wanted > 1 then
+      size := greatest(chunk.events / 2, 1);
+      continue;
+    end if;
+    chunk.complete := chunk.events < wanted;
+    return next chunk;
+    left_ := left_ - chunk.events;
+    exit when chunk.complete or left_ <= 0;
+    total := total + bytes_;
+    if searched then
+      matching := matching[wanted + 1 :];
+    else
+      first := chunk.positions[chunk.events] + 1;
+    end if;
+    size := least(size * 2, largest);
+  end loop;
 end
 $$;
 
@@ -2385,13 +2799,13 @@ ALTER FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint,
 -- Name: FUNCTION read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) IS 'One page of the log of the tenant.';
+COMMENT ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) IS 'One page of the log of the tenant, in chunks.';
 
 --
--- Name: read_log_columns(uuid, bigint, bigint, text[], text[], integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: read_stream(uuid, text, text, integer, integer, boolean, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint) RETURNS TABLE(beyond boolean, events integer, first_position double precision, positions double precision[], aggregate_types text[], aggregate_ids text, versions integer[], event_ids text, event_types text, schema_versions integer[], occurred_at bytea, recorded_at bytea, actors text[], actors_at double precision[], correlation_ids text, causation_ids text[], causation_ids_at double precision[], metadata text[], metadata_at double precision[], payloads text[], tags text[], tags_at double precision[], hashes text[], hashes_at double precision[])
+CREATE FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) RETURNS SETOF eventsourcing.event_chunk
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -2399,120 +2813,97 @@ CREATE FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_t
     SET enable_sort TO 'off'
     AS $$
 declare
-  chunk   constant integer := 128;
-  largest constant bigint := least(p_max_bytes, 4194304) / chunk;
-  first   bigint := p_from;
-  last    bigint;
-  wanted  integer;
+  -- as in load_streams
+  largest constant integer := 128;
+  share   constant bigint := least(p_max_bytes, 4194304) / largest;
+  chunk   eventsourcing.event_chunk;
+  first   integer := p_from;
+  last    integer := p_to;
   left_   integer := p_limit;
-  size    bigint;
+  size    integer := largest;
+  wanted  integer;
+  fitting bigint;
+  larger  integer;
+  bytes_  bigint;
   total   bigint := 0;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  if p_backwards then
+    last := (
+      select e.version from eventsourcing.events e
+      where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
+        and e.version between p_from and p_to
+      order by e.version desc limit 1);
+  end if;
   loop
-    beyond := total >= p_max_bytes;
-    wanted := case when beyond then 1 else least(chunk, left_) end;
-    select count(*), max(e.position), sum(e.bytes), min(e.position),
-      case when max(e.position) - min(e.position) >= count(*) then array_agg(e.position::double precision) end,
-      case when min(e.aggregate_type) = max(e.aggregate_type) then array[min(e.aggregate_type)]
-        else array_agg(e.aggregate_type) end,
-      string_agg(e.aggregate_id, E'\n'), array_agg(e.version), string_agg(e.event_id::text, ''),
-      string_agg(e.event_type, E'\n'),
-      case when min(e.schema_version) = max(e.schema_version) then array[min(e.schema_version)]
-        else array_agg(e.schema_version) end,
+    wanted := case when total >= p_max_bytes then 1 else least(size, left_) end;
+    fitting := case when wanted > 1 then share else 2147483647 end;
+    if p_backwards then
+      -- versions have no gaps
+      first := greatest(p_from, last - wanted + 1);
+    end if;
+    select count(*), count(*) filter (where e.bytes > fitting), sum(e.bytes),
+      array_agg(e.position::double precision), array_agg(e.version), string_agg(e.event_id::text, ''),
+      string_agg(e.event_type, U&'\001F'), array_agg(e.schema_version),
       string_agg(timestamptz_send(e.occurred_at), ''), string_agg(timestamptz_send(e.recorded_at), ''),
+      string_agg(e.correlation_id, U&'\001F'),
+      string_agg(case when e.bytes <= fitting then e.payload::text end, U&'\001F'),
       array_agg(e.actor) filter (where e.actor is not null),
       array_agg(e.position::double precision) filter (where e.actor is not null),
-      string_agg(e.correlation_id, E'\n'),
       array_agg(e.causation_id) filter (where e.causation_id is not null),
       array_agg(e.position::double precision) filter (where e.causation_id is not null),
-      array_agg(e.metadata) filter (where e.metadata is not null),
-      array_agg(e.position::double precision) filter (where e.metadata is not null),
-      array_agg(e.payload),
+      -- two bytes and their length: nothing but {}
+      array_agg(e.metadata::text) filter (where e.bytes <= fitting and pg_column_size(e.metadata) > 3),
+      array_agg(e.position::double precision) filter (where pg_column_size(e.metadata) > 3),
       array_agg(to_json(e.tags)::text) filter (where e.tags is not null),
       array_agg(e.position::double precision) filter (where e.tags is not null),
       array_agg(encode(e.hash, 'hex')) filter (where e.hash is not null),
-      array_agg(e.position::double precision) filter (where e.hash is not null)
-    into events, last, size, first_position, positions, aggregate_types, aggregate_ids, versions, event_ids, event_types,
-      schema_versions, occurred_at, recorded_at, actors, actors_at, correlation_ids, causation_ids, causation_ids_at,
-      metadata, metadata_at, payloads, tags, tags_at, hashes, hashes_at
+      array_agg(e.position::double precision) filter (where e.hash is not null),
+      array_agg(e.traceparent) filter (where e.traceparent is not null),
+      array_agg(e.position::double precision) filter (where e.traceparent is not null)
+    into chunk.events, larger, bytes_,
+      chunk.positions, chunk.versions, chunk.event_ids,
+      chunk.event_types, chunk.schema_versions,
+      chunk.occurred_at, chunk.recorded_at,
+      chunk.correlation_ids,
+      chunk.payloads,
+      chunk.actors, chunk.actors_at,
+      chunk.causation_ids, chunk.causation_ids_at,
+      chunk.metadata, chunk.metadata_at,
+      chunk.tags, chunk.tags_at,
+      chunk.hashes, chunk.hashes_at,
+      chunk.traceparents, chunk.traceparents_at
     from (
-      select k.position, k.aggregate_type, k.aggregate_id, k.version, k.event_id, k.event_type, k.schema_version,
-        k.occurred_at, k.recorded_at, k.actor, k.correlation_id, k.causation_id, k.bytes, k.tags, k.hash,
-        case when k.bytes <= largest then k.payload::text end as payload,
-        -- two bytes and their length: nothing but {}
-        case when k.bytes <= largest and pg_column_size(k.metadata) > 3 then k.metadata::text end as metadata
-      from eventsourcing.events k
-      where k.tenant_id = p_tenant and k.position between first and p_to
-        and (p_aggregate_types is null or k.aggregate_type = any (p_aggregate_types))
-        and (p_event_types is null or k.event_type = any (p_event_types))
-      order by k.position
+      select k.* from eventsourcing.events k
+      where k.tenant_id = p_tenant and k.aggregate_type = p_aggregate_type and k.aggregate_id = p_aggregate_id
+        and k.version between first and last
+      order by k.version
       limit wanted
     ) e;
-    exit when events = 0;
-    return next;
-    exit when beyond or events < wanted or events = left_;
-    first := last + 1;
-    left_ := left_ - events;
-    total := total + size;
+    if chunk.events = 0 or total >= p_max_bytes then
+      larger := chunk.events;
+      chunk := null;
+      chunk.events := 0;
+      chunk.complete := larger = 0;
+      return next chunk;
+      exit;
+    end if;
+    if larger > 0 and wanted > 1 then
+      size := greatest(chunk.events / 2, 1);
+      continue;
+    end if;
+    chunk.complete := chunk.events < wanted;
+    return next chunk;
+    left_ := left_ - chunk.events;
+    exit when chunk.complete or left_ <= 0;
+    total := total + bytes_;
+    if p_backwards then
+      last := first - 1;
+    else
+      first := chunk.versions[chunk.events] + 1;
+    end if;
+    size := least(size * 2, largest);
   end loop;
-end
-$$;
-
-ALTER FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint) OWNER TO eventsourcing_tenant;
-
---
--- Name: FUNCTION read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
---
-
-COMMENT ON FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint) IS 'One page of the log of the tenant, in chunks.';
-
---
--- Name: read_stream(uuid, text, text, integer, integer, boolean, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
---
-
-CREATE FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) RETURNS SETOF eventsourcing.stored_event
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET jit TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_sort TO 'off'
-    AS $$
-begin
-  perform eventsourcing.bind_tenant(p_tenant);
-  if p_backwards then
-    return query
-      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
-        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
-      from (
-        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
-        from eventsourcing.events e
-        where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
-          and e.version between p_from and p_to
-        window page as (order by e.version desc rows unbounded preceding)
-        order by e.version desc
-        limit p_limit
-      ) e
-      where e.total - e.bytes < p_max_bytes
-      order by e.version desc;
-  else
-    return query
-      select e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id, e.event_type,
-        e.schema_version, e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id,
-        e.metadata::text, e.payload::text, e.more, e.tags, encode(e.hash, 'hex')
-      from (
-        select e.*, sum(e.bytes) over page as total, lead(true, 1, false) over page as more
-        from eventsourcing.events e
-        where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
-          and e.version between p_from and p_to
-        window page as (order by e.version rows unbounded preceding)
-        order by e.version
-        limit p_limit
-      ) e
-      where e.total - e.bytes < p_max_bytes
-      order by e.version;
-  end if;
 end
 $$;
 
@@ -2522,7 +2913,82 @@ ALTER FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p
 -- Name: FUNCTION read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) IS 'One page of a stream of the tenant.';
+COMMENT ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) IS 'One page of a stream of the tenant, in chunks.';
+
+--
+-- Name: rebuild_problem(text, integer, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[]) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  read_model text;
+  live_name  text;
+  live       oid;
+  twin       oid;
+  differing  text;
+begin
+  if eventsourcing.projection_retired(p_projection, p_version) then
+    return 'this version is retired';
+  end if;
+  foreach read_model in array p_tables loop
+    live_name := (select m.live_table from eventsourcing.read_models m where m.name = read_model);
+    -- not by regclass, which needs a right to the schema
+    live := (
+      select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where c.relname = read_model::name and format('%I.%I', n.nspname, c.relname) = live_name);
+    twin := (
+      select c.oid from pg_class c
+      where c.relname = read_model::name and c.relnamespace = 'eventsourcing_rebuild'::regnamespace);
+    if live_name is null then
+      return format('table %s is not registered: as its owner, run select eventsourcing.register_read_model(%L)',
+        read_model, read_model);
+    elsif live is null then
+      return format('read model %s is registered as table %s, which does not exist: as its owner, run '
+        'select eventsourcing.unregister_read_model(%L) and register the table that there is', read_model, live_name, read_model);
+    elsif twin is null then
+      return format('table %s has no twin: as its owner, run select eventsourcing.register_read_model(%L)',
+        live_name, live_name);
+    end if;
+    with part (relation, detail) as (
+      select a.attrelid, concat_ws(' ', 'column', a.attname, format_type(a.atttypid, a.atttypmod),
+        case when a.attcollation <> t.typcollation then 'collate ' || a.attcollation::regcollation end,
+        case when a.attnotnull then 'not null' end,
+        case when a.attidentity <> '' then 'identity' when a.attgenerated <> '' then 'generated' end,
+        'default ' || pg_get_expr(d.adbin, d.adrelid))
+      from pg_attribute a join pg_type t on t.oid = a.atttypid
+      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+      where a.attrelid in (live, twin) and a.attnum > 0 and not a.attisdropped
+      union all
+      select c.conrelid, pg_get_constraintdef(c.oid)
+      from pg_constraint c where c.conrelid in (live, twin) and c.contype in ('p', 'u', 'c', 'x')
+      union all
+      select i.indrelid, concat_ws(' ', 'unique index on',
+        (select string_agg(pg_get_indexdef(i.indexrelid, k, true), ', ' order by k) from generate_series(1, i.indnkeyatts) k),
+        pg_get_expr(i.indpred, i.indrelid))
+      from pg_index i where i.indrelid in (live, twin) and i.indisunique
+    )
+    select string_agg(detail, '; ' order by detail) into differing
+    from (select detail from part group by detail having count(distinct relation) = 1 limit 3) one_sided;
+    if differing is not null then
+      return format('table %s has changed since its twin was made (%s): as its owner, run '
+        'select eventsourcing.register_read_model(%L), then rebuild again', live_name, differing, live_name);
+    end if;
+  end loop;
+  return null;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[]) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION rebuild_problem(p_projection text, p_version integer, p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[]) IS 'Why read models cannot be rebuilt now; NULL if they can.';
 
 --
 -- Name: record_cross_tenant_access(uuid, text, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -2537,13 +3003,13 @@ CREATE FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor 
 declare
   recorded eventsourcing.cross_tenant_accesses;
 begin
-  -- The trail is read in the order of ids, so an id is of the time of its record: nobody hides an access in the past.
+  -- The trail is read in the order of ids, so an id must be of the time of its record: nobody can hide an access in the past.
   if pg_catalog.substr(p_access::text, 15, 1) <> '7' or pg_catalog.abs(
     ('x' || pg_catalog.substr(pg_catalog.replace(p_access::text, '-', ''), 1, 12))::bit(48)::bigint
       - extract(epoch from clock_timestamp()) * 1000
   ) > 3600000 then
     raise exception 'access id % is not a UUID of version 7 made within an hour of the database''s clock', p_access
-      using errcode = 'ES004', hint = 'let the store make the id, and set the clocks of both machines';
+      using errcode = 'ES004', hint = 'let the store create the id, and set the clocks of both machines';
   end if;
   insert into eventsourcing.cross_tenant_accesses (access_id, actor, reason, operation, login)
   values (p_access, p_actor, p_reason, p_operation, session_user)
@@ -2554,7 +3020,7 @@ begin
     select from eventsourcing.cross_tenant_accesses a
     where a.access_id = p_access and a.actor = p_actor and a.reason = p_reason and a.operation = p_operation
   ) then
-    raise exception 'access id % is on record for another access', p_access using errcode = 'ES004';
+    raise exception 'access id % is recorded for another access', p_access using errcode = 'ES004';
   end if;
 end
 $$;
@@ -2565,21 +3031,52 @@ ALTER FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor t
 -- Name: FUNCTION record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) IS 'Writes who looks across tenants, why, and at what.';
+COMMENT ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) IS 'Records an access across tenants: actor, reason and operation.';
 
 --
--- Name: register_projection(text, integer, boolean); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+-- Name: register_projection(text, integer, text[], boolean); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-CREATE FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean DEFAULT false) RETURNS void
+CREATE FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean DEFAULT false) RETURNS TABLE(reason text, read_model text, filled_by text, filled_by_version integer, filled_by_retired boolean)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
     AS $$
+declare
+  known eventsourcing.projection_versions;
 begin
-  insert into eventsourcing.projection_versions (projection, version) values (p_projection, p_version)
-  on conflict do nothing;
-  if found and p_from_now then
+  update eventsourcing.projections p set retry_at = clock_timestamp()
+  where (p.tenant_id, p.projection, p.version, p.rebuild) in (
+    select q.tenant_id, q.projection, q.version, q.rebuild from eventsourcing.projections q
+    where q.projection = p_projection and q.version = p_version and q.parked
+      and (not q.parked or q.retry_at is not null) and (q.position < q.head or q.rebuild)
+    for update skip locked);
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version;
+  if known.retired_at is null and known.tables = p_tables then
+    return;
+  end if;
+  -- of two versions that come at the same time, one sees the other
+  lock table eventsourcing.projection_versions in share row exclusive mode;
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version;
+  if known.retired_at is not null then
+    return query select 'Retired', null::text, null::text, null::integer, null::boolean;
+    return;
+  end if;
+  return query
+    select 'TableTaken', t.name, v.projection::text, v.version, v.retired_at is not null
+    from eventsourcing.projection_versions v
+    cross join lateral unnest(v.tables) t (name)
+    where t.name = any (p_tables) and (v.projection, v.version) <> (p_projection, p_version)
+    order by v.retired_at is not null, v.version desc
+    limit 1;
+  if found then
+    return;
+  end if;
+  insert into eventsourcing.projection_versions (projection, version, tables) values (p_projection, p_version, p_tables)
+  on conflict (projection, version) do update set tables = excluded.tables;
+  if known.projection is null and p_from_now then
     insert into eventsourcing.projections (tenant_id, projection, version, rebuild, position, head)
     select t.tenant_id, p_projection, p_version, false, log.head, log.head
     from eventsourcing.tenants t
@@ -2594,13 +3091,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean) OWNER TO eventsourcing_runner_owner;
+ALTER FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean) OWNER TO eventsourcing_runner_owner;
 
 --
--- Name: FUNCTION register_projection(p_projection text, p_version integer, p_from_now boolean); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+-- Name: FUNCTION register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean) IS 'Makes a projection known, so that announcements reach it.';
+COMMENT ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean) IS 'Makes a projection known, so that announcements reach it; a row says why it is refused.';
 
 --
 -- Name: register_read_model(regclass); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -2680,6 +3177,82 @@ ALTER FUNCTION eventsourcing.remove_dead_letter(p_tenant uuid, p_projection text
 COMMENT ON FUNCTION eventsourcing.remove_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text) IS 'Removes a dead letter that was replayed or discarded.';
 
 --
+-- Name: remove_expired_keys(integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.remove_expired_keys(p_limit integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  moment  constant timestamptz := clock_timestamp();
+  removed integer;
+begin
+  delete from eventsourcing.command_keys c
+  using (
+    select k.tenant_id, k.key from eventsourcing.tenants t
+    join lateral (
+      select x.tenant_id, x.key from eventsourcing.command_keys x
+      where x.tenant_id = t.tenant_id and x.expires_at <= moment
+      for update skip locked
+    ) k on true
+    limit p_limit
+  ) expired
+  where c.tenant_id = expired.tenant_id and c.key = expired.key;
+  get diagnostics removed = row_count;
+  return removed;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.remove_expired_keys(p_limit integer) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION remove_expired_keys(p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.remove_expired_keys(p_limit integer) IS 'Removes command keys of all tenants that have expired; returns how many.';
+
+--
+-- Name: remove_old_accesses(double precision); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.remove_old_accesses(p_seconds double precision) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  moment  constant timestamptz := clock_timestamp();
+  removed integer;
+begin
+  if p_seconds is null or p_seconds < 604800 then
+    raise exception 'accesses across tenants are kept for seven days at least' using errcode = '22023';
+  end if;
+  delete from eventsourcing.cross_tenant_accesses a where a.accessed_at < moment - p_seconds * interval '1 second';
+  get diagnostics removed = row_count;
+  if removed > 0 then
+    insert into eventsourcing.cross_tenant_accesses (access_id, actor, reason, operation, login)
+    -- a UUID of version 7, as the trail is in the order of ids
+    select (lpad(to_hex((extract(epoch from moment) * 1000)::bigint), 12, '0') || '7' || substr(r.hex, 1, 3) || '8'
+        || substr(r.hex, 4, 15))::uuid,
+      'eventsourcing', format('kept for %s days', round((p_seconds / 86400)::numeric, 1)),
+      format('remove %s accesses', removed), session_user
+    from (select md5(random()::text || clock_timestamp()::text)) r (hex);
+  end if;
+  return removed;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.remove_old_accesses(p_seconds double precision) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION remove_old_accesses(p_seconds double precision); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.remove_old_accesses(p_seconds double precision) IS 'Removes old records of accesses across tenants, on record; returns how many.';
+
+--
 -- Name: remove_snapshot(uuid, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -2703,7 +3276,7 @@ ALTER FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_type tex
 -- Name: FUNCTION remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) IS 'Forgets the snapshot of a stream of the tenant.';
+COMMENT ON FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) IS 'Removes the snapshot of a stream of the tenant.';
 
 --
 -- Name: require_cross_tenant_access(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -2728,7 +3301,7 @@ ALTER FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) OWNER TO
 -- Name: FUNCTION require_cross_tenant_access(p_access uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) IS 'Refuses a cross-tenant access that is not on record.';
+COMMENT ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) IS 'Refuses a cross-tenant access that is not recorded.';
 
 --
 -- Name: resume_projection(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -2742,7 +3315,7 @@ CREATE FUNCTION eventsourcing.resume_projection(p_tenant uuid, p_projection text
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   update eventsourcing.projections p
-  set parked = false, attempts = 0, retry_at = null
+  set parked = false, attempts = 0, waited_ms = 0, retry_at = null
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.parked;
   return found;
 end
@@ -2755,6 +3328,60 @@ ALTER FUNCTION eventsourcing.resume_projection(p_tenant uuid, p_projection text,
 --
 
 COMMENT ON FUNCTION eventsourcing.resume_projection(p_tenant uuid, p_projection text, p_version integer) IS 'Lets a parked projection try again.';
+
+--
+-- Name: resume_projections(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.resume_projections(p_access uuid, p_projection text, p_version integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  resumed integer;
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  update eventsourcing.projections p
+  set parked = false, attempts = 0, waited_ms = 0, retry_at = null
+  where p.parked and (p_projection is null or p.projection = p_projection and p.version = p_version);
+  get diagnostics resumed = row_count;
+  return resumed;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.resume_projections(p_access uuid, p_projection text, p_version integer) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION resume_projections(p_access uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.resume_projections(p_access uuid, p_projection text, p_version integer) IS 'Lets the parked projections of all tenants try again.';
+
+--
+-- Name: retire_projection(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.retire_projection(p_access uuid, p_projection text, p_version integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  update eventsourcing.projection_versions v set retired_at = clock_timestamp()
+  where v.projection = p_projection and v.version = p_version and v.retired_at is null;
+  return found;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.retire_projection(p_access uuid, p_projection text, p_version integer) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION retire_projection(p_access uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.retire_projection(p_access uuid, p_projection text, p_version integer) IS 'Takes a version of a projection out of use, for all tenants.';
 
 --
 -- Name: save_snapshot(uuid, text, text, integer, bigint, uuid, timestamp with time zone, integer, text, text, text, integer, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -2791,7 +3418,7 @@ ALTER FUNCTION eventsourcing.save_snapshot(p_tenant uuid, p_aggregate_type text,
 -- Name: FUNCTION save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text) IS 'Keeps a snapshot of a stream of the tenant, unless there is a newer one.';
+COMMENT ON FUNCTION eventsourcing.save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text) IS 'Saves a snapshot of a stream of the tenant, unless there is a newer one.';
 
 --
 -- Name: schema_version(); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -2889,7 +3516,7 @@ begin
     (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0))
   on conflict (tenant_id, projection, version, rebuild) do update
     set position = 0, head = excluded.head, parked = false, attempts = 0, failed_position = null, error = null,
-      retry_at = null;
+      failure_kind = null, waited_ms = 0, retry_at = null;
   delete from eventsourcing.dead_letters d
   where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.rebuild;
 end
@@ -2947,10 +3574,6 @@ begin
   perform eventsourcing.bind_tenant(p_tenant);
   foreach read_model in array p_tables loop
     live := (select m.live_table::pg_catalog.regclass from eventsourcing.read_models m where m.name operator(pg_catalog.=) read_model);
-    if live is null then
-      raise exception 'no read model named % is registered', read_model
-        using hint = 'call eventsourcing.register_read_model for it as its owner';
-    end if;
     twin := pg_catalog.format('eventsourcing_rebuild.%I', read_model);
     execute pg_catalog.format('delete from %s where tenant_id operator(pg_catalog.=) $1', live) using p_tenant;
     columns := (
@@ -2996,7 +3619,7 @@ ALTER FUNCTION eventsourcing.tenant_placement(p_tenant uuid) OWNER TO eventsourc
 -- Name: FUNCTION tenant_placement(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.tenant_placement(p_tenant uuid) IS 'Which database the tenant is in.';
+COMMENT ON FUNCTION eventsourcing.tenant_placement(p_tenant uuid) IS 'The placement of the tenant.';
 
 --
 -- Name: tenant_status(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -3021,6 +3644,39 @@ ALTER FUNCTION eventsourcing.tenant_status(p_tenant uuid) OWNER TO eventsourcing
 --
 
 COMMENT ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) IS 'active, suspended, or NULL for an unknown tenant.';
+
+--
+-- Name: unregister_read_model(text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.unregister_read_model(read_model text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  used eventsourcing.projection_versions;
+begin
+  select * into used from eventsourcing.projection_versions v
+  where read_model = any (v.tables) and v.retired_at is null limit 1;
+  if found then
+    raise exception 'read model % is filled by projection %, version %', read_model, used.projection, used.version
+      using hint = 'retire that version first (ProjectionManager.retire)';
+  end if;
+  execute format('drop table if exists eventsourcing_rebuild.%I', read_model);
+  delete from eventsourcing.read_models m where m.name = read_model;
+  update eventsourcing.projection_versions v set tables = array_remove(v.tables, read_model)
+  where read_model = any (v.tables);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.unregister_read_model(read_model text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION unregister_read_model(read_model text); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.unregister_read_model(read_model text) IS 'Gives up a read model: it can be dropped, or emptied and filled by another version.';
 
 --
 -- Name: usage(uuid, timestamp with time zone, timestamp with time zone, uuid, timestamp with time zone, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -3096,7 +3752,7 @@ ALTER FUNCTION eventsourcing.usage(p_access uuid, p_from timestamp with time zon
 -- Name: FUNCTION usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer) IS 'One page of what tenants recorded, by tenant and day.';
+COMMENT ON FUNCTION eventsourcing.usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer) IS 'One page of the usage of tenants, by tenant and day.';
 
 --
 -- Name: usage_position(uuid, bigint, timestamp with time zone); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -3158,19 +3814,19 @@ ALTER TABLE eventsourcing.command_keys OWNER TO postgres;
 -- Name: TABLE command_keys; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.command_keys IS 'Commands that were carried out under a key, and their outcomes: the stream''s version and the log''s head afterwards, and how many events there were.';
+COMMENT ON TABLE eventsourcing.command_keys IS 'Commands that were carried out under a key, with their outcomes: the version of the stream and the head of the log afterwards, and the number of events.';
 
 --
 -- Name: COLUMN command_keys.fingerprint; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.command_keys.fingerprint IS 'Tells the command from others.';
+COMMENT ON COLUMN eventsourcing.command_keys.fingerprint IS 'Distinguishes the command from others with the same key.';
 
 --
 -- Name: COLUMN command_keys.expires_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.command_keys.expires_at IS 'From then on the key is as one that was never used.';
+COMMENT ON COLUMN eventsourcing.command_keys.expires_at IS 'After this time the key counts as never used.';
 
 --
 -- Name: dead_letters; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3196,13 +3852,13 @@ ALTER TABLE eventsourcing.dead_letters OWNER TO postgres;
 -- Name: TABLE dead_letters; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.dead_letters IS 'Events that a projection gave up on and went past. The event itself is in the log.';
+COMMENT ON TABLE eventsourcing.dead_letters IS 'Events that a projection gave up on and passed. The event itself is in the log.';
 
 --
 -- Name: COLUMN dead_letters.rebuild; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.dead_letters.rebuild IS 'Whether a rebuild gave up on it: it counts once the rebuild has taken the place of the live read model.';
+COMMENT ON COLUMN eventsourcing.dead_letters.rebuild IS 'True if a rebuild gave up on it. It counts once the rebuild has replaced the live read model.';
 
 --
 -- Name: discarded_dead_letters; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3230,7 +3886,7 @@ ALTER TABLE eventsourcing.discarded_dead_letters OWNER TO postgres;
 -- Name: TABLE discarded_dead_letters; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.discarded_dead_letters IS 'Dead letters that somebody discarded, and why.';
+COMMENT ON TABLE eventsourcing.discarded_dead_letters IS 'Discarded dead letters, with the reason.';
 
 --
 -- Name: event_tags; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3251,7 +3907,7 @@ ALTER TABLE eventsourcing.event_tags OWNER TO postgres;
 -- Name: TABLE event_tags; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.event_tags IS 'Where the events with a tag are. Written with the event, and never changed.';
+COMMENT ON TABLE eventsourcing.event_tags IS 'Positions of the events with a tag. Written with the event and never changed.';
 
 --
 -- Name: events; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3276,6 +3932,7 @@ CREATE TABLE eventsourcing.events (
     bytes integer NOT NULL,
     tags text[],
     hash bytea,
+    traceparent text,
     CONSTRAINT events_position_check CHECK (("position" > 0)),
     CONSTRAINT events_version_check CHECK ((version > 0))
 );
@@ -3321,6 +3978,12 @@ COMMENT ON COLUMN eventsourcing.events.tags IS 'What the event is about, sorted,
 COMMENT ON COLUMN eventsourcing.events.hash IS 'SHA-256 over the event and the hash before it, see event_hash; NULL where the log carries none.';
 
 --
+-- Name: COLUMN events.traceparent; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.events.traceparent IS 'The trace that the event was appended in, as W3C Trace Context writes it; NULL: none. Not in the hash: it says nothing of the event.';
+
+--
 -- Name: placements; Type: TABLE; Schema: eventsourcing; Owner: postgres
 --
 
@@ -3339,19 +4002,54 @@ ALTER TABLE eventsourcing.placements OWNER TO postgres;
 -- Name: TABLE placements; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.placements IS 'Databases that tenants can be placed in, in the database that has the directory; in every database, its own name.';
+COMMENT ON TABLE eventsourcing.placements IS 'In the database with the directory: the databases that tenants can be placed in. In every database: its own name.';
 
 --
 -- Name: COLUMN placements.here; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.placements.here IS 'Whether it is this database: a store that was sent here by mistake finds out.';
+COMMENT ON COLUMN eventsourcing.placements.here IS 'True for this database, so that a store that was sent here by mistake notices.';
 
 --
 -- Name: COLUMN placements.dedicated; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.placements.dedicated IS 'Whether this database takes the tenants alone that its owner admitted (admit_tenant).';
+COMMENT ON COLUMN eventsourcing.placements.dedicated IS 'True if this database accepts only tenants that its owner has admitted (admit_tenant).';
+
+--
+-- Name: projection_failures; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.projection_failures (
+    tenant_id uuid NOT NULL,
+    projection text NOT NULL COLLATE pg_catalog."C",
+    version integer NOT NULL,
+    rebuild boolean NOT NULL,
+    "position" bigint NOT NULL,
+    kind text NOT NULL,
+    code text,
+    message text NOT NULL,
+    stack text NOT NULL,
+    times integer NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY eventsourcing.projection_failures FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.projection_failures OWNER TO postgres;
+
+--
+-- Name: TABLE projection_failures; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.projection_failures IS 'Why projections failed: for operators. Tenants may write causes and not read them; values of events are masked.';
+
+--
+-- Name: COLUMN projection_failures.times; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projection_failures.times IS 'How often the event has failed.';
 
 --
 -- Name: projection_versions; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3359,7 +4057,10 @@ COMMENT ON COLUMN eventsourcing.placements.dedicated IS 'Whether this database t
 
 CREATE TABLE eventsourcing.projection_versions (
     projection text NOT NULL COLLATE pg_catalog."C",
-    version integer NOT NULL
+    version integer NOT NULL,
+    tables text[] DEFAULT '{}'::text[] NOT NULL,
+    retired_at timestamp with time zone,
+    cleared boolean DEFAULT false NOT NULL
 );
 
 ALTER TABLE ONLY eventsourcing.projection_versions FORCE ROW LEVEL SECURITY;
@@ -3371,6 +4072,24 @@ ALTER TABLE eventsourcing.projection_versions OWNER TO postgres;
 --
 
 COMMENT ON TABLE eventsourcing.projection_versions IS 'Projections that are run. Of the application, not of a tenant: names only.';
+
+--
+-- Name: COLUMN projection_versions.tables; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projection_versions.tables IS 'The read models that it fills, by their names without a schema: no other version may fill them as well.';
+
+--
+-- Name: COLUMN projection_versions.retired_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projection_versions.retired_at IS 'From then on it has no work. The row stays: registered again, it would count every event twice.';
+
+--
+-- Name: COLUMN projection_versions.cleared; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projection_versions.cleared IS 'Whether the progress of a retired version is gone.';
 
 --
 -- Name: projections; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3387,6 +4106,8 @@ CREATE TABLE eventsourcing.projections (
     attempts integer DEFAULT 0 NOT NULL,
     failed_position bigint,
     error text,
+    failure_kind text,
+    waited_ms double precision DEFAULT 0 NOT NULL,
     retry_at timestamp with time zone,
     served_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL
 );
@@ -3423,13 +4144,25 @@ COMMENT ON COLUMN eventsourcing.projections.head IS 'A position the log is known
 -- Name: COLUMN projections.parked; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projections.parked IS 'Stopped by a failure until somebody resumes it.';
+COMMENT ON COLUMN eventsourcing.projections.parked IS 'Stopped by a failure until somebody resumes it, or until retry_at if there is one.';
 
 --
 -- Name: COLUMN projections.error; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
 COMMENT ON COLUMN eventsourcing.projections.error IS 'What failed, without any payload.';
+
+--
+-- Name: COLUMN projections.failure_kind; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.failure_kind IS 'handler: the event or its handler; storage: the database is in trouble; schema: it does not fit the handler.';
+
+--
+-- Name: COLUMN projections.waited_ms; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.waited_ms IS 'How long the failed event has been made to wait for the database, in milliseconds. A sum of durations: no clock is compared.';
 
 --
 -- Name: COLUMN projections.retry_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
@@ -3460,7 +4193,7 @@ ALTER TABLE eventsourcing.read_models OWNER TO postgres;
 -- Name: TABLE read_models; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.read_models IS 'Tables registered with register_read_model. Of the application, not of a tenant.';
+COMMENT ON TABLE eventsourcing.read_models IS 'Tables registered with register_read_model. They belong to the application, not to a tenant.';
 
 --
 -- Name: schema_files; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3478,7 +4211,7 @@ ALTER TABLE eventsourcing.schema_files OWNER TO postgres;
 -- Name: TABLE schema_files; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.schema_files IS 'Files of migrations/ that PgMigrator has applied, and the SHA-256 of their text.';
+COMMENT ON TABLE eventsourcing.schema_files IS 'Files of migrations/ that PgMigrator has applied, with the SHA-256 of their text.';
 
 --
 -- Name: snapshots; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3509,7 +4242,7 @@ ALTER TABLE eventsourcing.snapshots OWNER TO postgres;
 -- Name: TABLE snapshots; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.snapshots IS 'The newest snapshot of a stream. Whoever reads one checks it, and folds the events if it is of no use.';
+COMMENT ON TABLE eventsourcing.snapshots IS 'The newest snapshot of a stream. Readers check it, and fold the events if it is of no use.';
 
 --
 -- Name: COLUMN snapshots.version; Type: COMMENT; Schema: eventsourcing; Owner: postgres
@@ -3521,7 +4254,7 @@ COMMENT ON COLUMN eventsourcing.snapshots.version IS 'The events of the stream u
 -- Name: COLUMN snapshots."position"; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.snapshots."position" IS 'Of the event with that version, as event_id and recorded_at are.';
+COMMENT ON COLUMN eventsourcing.snapshots."position" IS 'Position of the event with that version; event_id and recorded_at are of the same event.';
 
 --
 -- Name: COLUMN snapshots.state_version; Type: COMMENT; Schema: eventsourcing; Owner: postgres
@@ -3533,7 +4266,7 @@ COMMENT ON COLUMN eventsourcing.snapshots.state_version IS 'The version that the
 -- Name: COLUMN snapshots.fingerprint; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.snapshots.fingerprint IS 'Tells what the state depends on besides its events.';
+COMMENT ON COLUMN eventsourcing.snapshots.fingerprint IS 'Fingerprint of everything that the state depends on besides its events.';
 
 --
 -- Name: COLUMN snapshots.checksum; Type: COMMENT; Schema: eventsourcing; Owner: postgres
@@ -3564,7 +4297,7 @@ ALTER TABLE eventsourcing.tenant_directory OWNER TO postgres;
 -- Name: TABLE tenant_directory; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.tenant_directory IS 'Which tenant is in which database.';
+COMMENT ON TABLE eventsourcing.tenant_directory IS 'The placement of each tenant.';
 
 --
 -- Name: tenants; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3587,19 +4320,19 @@ ALTER TABLE eventsourcing.tenants OWNER TO postgres;
 -- Name: TABLE tenants; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.tenants IS 'Every tenant that has a log. Appends lock the row of their tenant, so the row orders them.';
+COMMENT ON TABLE eventsourcing.tenants IS 'Every tenant with a log. Appends lock the row of their tenant, which puts them in order.';
 
 --
 -- Name: COLUMN tenants.lockable; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.tenants.lockable IS 'Never read or written. PostgreSQL lets a role lock a row only if it may update some column of it: this one is for that.';
+COMMENT ON COLUMN eventsourcing.tenants.lockable IS 'Never read or written. PostgreSQL lets a role lock a row only if it may update one of its columns: this one.';
 
 --
 -- Name: COLUMN tenants.chained_from; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.tenants.chained_from IS 'The first position of its log that carries a hash; NULL: none does.';
+COMMENT ON COLUMN eventsourcing.tenants.chained_from IS 'The first position of its log that carries a hash; NULL if none does.';
 
 --
 -- Name: command_keys command_keys_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
@@ -3665,6 +4398,13 @@ ALTER TABLE ONLY eventsourcing.placements
     ADD CONSTRAINT placements_pkey PRIMARY KEY (placement);
 
 --
+-- Name: projection_failures projection_failures_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.projection_failures
+    ADD CONSTRAINT projection_failures_pkey PRIMARY KEY (tenant_id, projection, version, rebuild, "position");
+
+--
 -- Name: projection_versions projection_versions_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
 --
 
@@ -3723,7 +4463,13 @@ CREATE INDEX command_keys_expiry ON eventsourcing.command_keys USING btree (tena
 -- Name: projections_due; Type: INDEX; Schema: eventsourcing; Owner: postgres
 --
 
-CREATE INDEX projections_due ON eventsourcing.projections USING btree (projection, version, served_at) WHERE ((NOT parked) AND (("position" < head) OR rebuild));
+CREATE INDEX projections_due ON eventsourcing.projections USING btree (projection, version, served_at) WHERE (((NOT parked) OR (retry_at IS NOT NULL)) AND (("position" < head) OR rebuild));
+
+--
+-- Name: projections_parked; Type: INDEX; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE INDEX projections_parked ON eventsourcing.projections USING btree (projection, version) WHERE parked;
 
 --
 -- Name: cross_tenant_accesses all_tenants_audit; Type: POLICY; Schema: eventsourcing; Owner: postgres
@@ -3744,6 +4490,12 @@ CREATE POLICY all_tenants_place ON eventsourcing.tenant_directory TO eventsourci
 CREATE POLICY all_tenants_read ON eventsourcing.events FOR SELECT TO eventsourcing_all_tenants_owner USING (true);
 
 --
+-- Name: projection_failures all_tenants_read; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY all_tenants_read ON eventsourcing.projection_failures FOR SELECT TO eventsourcing_all_tenants_owner USING (true);
+
+--
 -- Name: projections all_tenants_read; Type: POLICY; Schema: eventsourcing; Owner: postgres
 --
 
@@ -3754,6 +4506,12 @@ CREATE POLICY all_tenants_read ON eventsourcing.projections FOR SELECT TO events
 --
 
 CREATE POLICY all_tenants_read ON eventsourcing.tenants FOR SELECT TO eventsourcing_all_tenants_owner USING (true);
+
+--
+-- Name: projections all_tenants_resume; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY all_tenants_resume ON eventsourcing.projections FOR UPDATE TO eventsourcing_all_tenants_owner USING (true);
 
 --
 -- Name: tenants all_tenants_status; Type: POLICY; Schema: eventsourcing; Owner: postgres
@@ -3828,6 +4586,12 @@ CREATE POLICY owner_registers ON eventsourcing.read_models TO postgres USING (tr
 ALTER TABLE eventsourcing.placements ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: projection_failures; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.projection_failures ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: projection_versions; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
 --
 
@@ -3856,6 +4620,12 @@ CREATE POLICY runner_heads ON eventsourcing.events FOR SELECT TO eventsourcing_r
 --
 
 CREATE POLICY runner_heads ON eventsourcing.tenants FOR SELECT TO eventsourcing_runner_owner USING (true);
+
+--
+-- Name: command_keys runner_work; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY runner_work ON eventsourcing.command_keys TO eventsourcing_runner_owner USING (true) WITH CHECK (true);
 
 --
 -- Name: projection_versions runner_work; Type: POLICY; Schema: eventsourcing; Owner: postgres
@@ -3904,6 +4674,12 @@ CREATE POLICY tenant_access ON eventsourcing.event_tags TO eventsourcing_tenant 
 --
 
 CREATE POLICY tenant_access ON eventsourcing.events TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: projection_failures tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.projection_failures TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
 
 --
 -- Name: projections tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
@@ -3964,6 +4740,12 @@ CREATE POLICY tenant_isolation ON eventsourcing.event_tags AS RESTRICTIVE TO eve
 --
 
 CREATE POLICY tenant_isolation ON eventsourcing.events AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
+-- Name: projection_failures tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.projection_failures AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
 
 --
 -- Name: projections tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
@@ -4047,37 +4829,37 @@ REVOKE ALL ON FUNCTION eventsourcing.announce(p_tenants uuid[]) FROM eventsourci
 GRANT ALL ON FUNCTION eventsourcing.announce(p_tenants uuid[]) TO eventsourcing_tenant;
 
 --
--- Name: PROCEDURE announce_alone(IN p_tenants uuid[], OUT held text[]); Type: ACL; Schema: eventsourcing; Owner: postgres
+-- Name: PROCEDURE announce_committing(IN p_tenants uuid[], OUT held text[]); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
-REVOKE ALL ON PROCEDURE eventsourcing.announce_alone(IN p_tenants uuid[], OUT held text[]) FROM PUBLIC;
-GRANT ALL ON PROCEDURE eventsourcing.announce_alone(IN p_tenants uuid[], OUT held text[]) TO eventsourcing_tenant;
+REVOKE ALL ON PROCEDURE eventsourcing.announce_committing(IN p_tenants uuid[], OUT held text[]) FROM PUBLIC;
+GRANT ALL ON PROCEDURE eventsourcing.announce_committing(IN p_tenants uuid[], OUT held text[]) TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-REVOKE ALL ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT results double precision[], OUT commands jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) FROM PUBLIC;
 
 --
--- Name: PROCEDURE append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb); Type: ACL; Schema: eventsourcing; Owner: postgres
+-- Name: PROCEDURE append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
-REVOKE ALL ON PROCEDURE eventsourcing.append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb) FROM PUBLIC;
-GRANT ALL ON PROCEDURE eventsourcing.append_alone(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT results double precision[], OUT commands jsonb) TO eventsourcing_tenant;
+REVOKE ALL ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) FROM PUBLIC;
+GRANT ALL ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-REVOKE ALL ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: PROCEDURE append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: postgres
+-- Name: PROCEDURE append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
-REVOKE ALL ON PROCEDURE eventsourcing.append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON PROCEDURE eventsourcing.append_one_alone(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) TO eventsourcing_tenant;
+REVOKE ALL ON PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) TO eventsourcing_tenant;
 
 --
 -- Name: FUNCTION begin_across_tenants(p_tenant uuid, p_access uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -4134,10 +4916,22 @@ REVOKE ALL ON FUNCTION eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[
 GRANT ALL ON FUNCTION eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[]) TO eventsourcing_tenant;
 
 --
+-- Name: FUNCTION clear_retired_projections(); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.clear_retired_projections() FROM PUBLIC;
+
+--
 -- Name: FUNCTION command_outcome(p_tenant uuid, p_key text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION create_committing(p_name text); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.create_committing(p_name text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -4146,11 +4940,17 @@ REVOKE ALL ON FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) 
 REVOKE ALL ON FUNCTION eventsourcing.event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]) FROM PUBLIC;
 
 --
--- Name: FUNCTION fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION event_position(p_tenant uuid, p_event_id uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-REVOKE ALL ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_retry_in double precision) TO eventsourcing_all_tenants;
+REVOKE ALL ON FUNCTION eventsourcing.event_position(p_tenant uuid, p_event_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text) TO eventsourcing_all_tenants;
 
 --
 -- Name: FUNCTION finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -4173,6 +4973,12 @@ GRANT ALL ON FUNCTION eventsourcing.isolation_problems() TO eventsourcing_all_te
 GRANT ALL ON FUNCTION eventsourcing.isolation_problems() TO eventsourcing_tenant;
 
 --
+-- Name: FUNCTION keep_failure_cause(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_kind text, p_code text, p_message text, p_stack text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.keep_failure_cause(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_kind text, p_code text, p_message text, p_stack text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION keys_without_tenant(p_tables oid[]); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
@@ -4184,7 +4990,7 @@ GRANT ALL ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) TO event
 -- Name: TABLE cross_tenant_accesses; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
-GRANT SELECT,INSERT ON TABLE eventsourcing.cross_tenant_accesses TO eventsourcing_all_tenants_owner;
+GRANT SELECT,INSERT,DELETE ON TABLE eventsourcing.cross_tenant_accesses TO eventsourcing_all_tenants_owner;
 
 --
 -- Name: FUNCTION list_cross_tenant_accesses(p_access uuid, p_before uuid, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -4208,12 +5014,33 @@ GRANT ALL ON FUNCTION eventsourcing.list_dead_letters(p_tenant uuid, p_projectio
 REVOKE ALL ON FUNCTION eventsourcing.list_placements() FROM PUBLIC;
 
 --
+-- Name: FUNCTION list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION list_streams(p_tenant uuid, p_aggregate_type text, p_after_type text, p_after_id text, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.list_streams(p_tenant uuid, p_aggregate_type text, p_after_type text, p_after_id text, p_limit integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION list_tenants(p_access uuid, p_after uuid, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) FROM eventsourcing_all_tenants_owner;
 GRANT ALL ON FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION live_writes(p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.live_writes(p_tables text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.live_writes(p_tables text[]) TO eventsourcing_all_tenants;
 
 --
 -- Name: FUNCTION load_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -4273,6 +5100,22 @@ GRANT ALL ON FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p
 REVOKE ALL ON FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION projection_backlog(p_projections text[], p_versions integer[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.projection_backlog(p_projections text[], p_versions integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.projection_backlog(p_projections text[], p_versions integer[]) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.projection_backlog(p_projections text[], p_versions integer[]) TO eventsourcing_runner;
+
+--
+-- Name: FUNCTION projection_retired(p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.projection_retired(p_projection text, p_version integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.projection_retired(p_projection text, p_version integer) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.projection_retired(p_projection text, p_version integer) TO eventsourcing_tenant;
+
+--
 -- Name: FUNCTION projection_status(p_tenant uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -4307,17 +5150,17 @@ REVOKE ALL ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to
 GRANT ALL ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) TO eventsourcing_all_tenants;
 
 --
--- Name: FUNCTION read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
---
-
-REVOKE ALL ON FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION eventsourcing.read_log_columns(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_limit integer, p_max_bytes bigint) TO eventsourcing_all_tenants;
-
---
 -- Name: FUNCTION read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rebuild_problem(p_projection text, p_version integer, p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[]) TO eventsourcing_all_tenants;
 
 --
 -- Name: FUNCTION record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -4328,12 +5171,12 @@ REVOKE ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p
 GRANT ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) TO eventsourcing_all_tenants;
 
 --
--- Name: FUNCTION register_projection(p_projection text, p_version integer, p_from_now boolean); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+-- Name: FUNCTION register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-REVOKE ALL ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean) FROM eventsourcing_runner_owner;
-GRANT ALL ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_from_now boolean) TO eventsourcing_runner;
+REVOKE ALL ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean) TO eventsourcing_runner;
 
 --
 -- Name: FUNCTION register_read_model(target regclass); Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -4349,6 +5192,22 @@ REVOKE ALL ON FUNCTION eventsourcing.remove_dead_letter(p_tenant uuid, p_project
 GRANT ALL ON FUNCTION eventsourcing.remove_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text) TO eventsourcing_all_tenants;
 
 --
+-- Name: FUNCTION remove_expired_keys(p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.remove_expired_keys(p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.remove_expired_keys(p_limit integer) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.remove_expired_keys(p_limit integer) TO eventsourcing_runner;
+
+--
+-- Name: FUNCTION remove_old_accesses(p_seconds double precision); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.remove_old_accesses(p_seconds double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.remove_old_accesses(p_seconds double precision) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.remove_old_accesses(p_seconds double precision) TO eventsourcing_all_tenants;
+
+--
 -- Name: FUNCTION remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -4360,12 +5219,29 @@ REVOKE ALL ON FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_
 
 REVOKE ALL ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) TO eventsourcing_all_tenants;
+GRANT ALL ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) TO eventsourcing_runner_owner;
 
 --
 -- Name: FUNCTION resume_projection(p_tenant uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.resume_projection(p_tenant uuid, p_projection text, p_version integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION resume_projections(p_access uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.resume_projections(p_access uuid, p_projection text, p_version integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.resume_projections(p_access uuid, p_projection text, p_version integer) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.resume_projections(p_access uuid, p_projection text, p_version integer) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION retire_projection(p_access uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.retire_projection(p_access uuid, p_projection text, p_version integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.retire_projection(p_access uuid, p_projection text, p_version integer) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.retire_projection(p_access uuid, p_projection text, p_version integer) TO eventsourcing_all_tenants;
 
 --
 -- Name: FUNCTION save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -4419,6 +5295,12 @@ REVOKE ALL ON FUNCTION eventsourcing.tenant_placement(p_tenant uuid) FROM PUBLIC
 REVOKE ALL ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION unregister_read_model(read_model text); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.unregister_read_model(read_model text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
@@ -4437,6 +5319,25 @@ REVOKE ALL ON FUNCTION eventsourcing.usage_position(p_tenant uuid, p_head bigint
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE eventsourcing.command_keys TO eventsourcing_tenant;
+GRANT DELETE ON TABLE eventsourcing.command_keys TO eventsourcing_runner_owner;
+
+--
+-- Name: COLUMN command_keys.tenant_id; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(tenant_id) ON TABLE eventsourcing.command_keys TO eventsourcing_runner_owner;
+
+--
+-- Name: COLUMN command_keys.key; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(key) ON TABLE eventsourcing.command_keys TO eventsourcing_runner_owner;
+
+--
+-- Name: COLUMN command_keys.expires_at; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(expires_at),UPDATE(expires_at) ON TABLE eventsourcing.command_keys TO eventsourcing_runner_owner;
 
 --
 -- Name: TABLE dead_letters; Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -4482,6 +5383,12 @@ GRANT SELECT(tenant_id) ON TABLE eventsourcing.events TO eventsourcing_runner_ow
 GRANT SELECT("position") ON TABLE eventsourcing.events TO eventsourcing_runner_owner;
 
 --
+-- Name: COLUMN events.recorded_at; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(recorded_at) ON TABLE eventsourcing.events TO eventsourcing_runner_owner;
+
+--
 -- Name: TABLE placements; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
@@ -4489,18 +5396,115 @@ GRANT SELECT ON TABLE eventsourcing.placements TO eventsourcing_tenant;
 GRANT SELECT ON TABLE eventsourcing.placements TO eventsourcing_all_tenants_owner;
 
 --
+-- Name: TABLE projection_failures; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT INSERT,DELETE ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+GRANT SELECT ON TABLE eventsourcing.projection_failures TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: COLUMN projection_failures.tenant_id; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(tenant_id) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN projection_failures.projection; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(projection) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN projection_failures.version; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(version) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN projection_failures.rebuild; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(rebuild) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN projection_failures."position"; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT("position") ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN projection_failures.kind; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(kind) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN projection_failures.code; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(code) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN projection_failures.message; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(message) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN projection_failures.stack; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(stack) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN projection_failures.times; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(times),UPDATE(times) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
+-- Name: COLUMN projection_failures.last_at; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(last_at),UPDATE(last_at) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+
+--
 -- Name: TABLE projection_versions; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
-GRANT SELECT,INSERT ON TABLE eventsourcing.projection_versions TO eventsourcing_runner_owner;
+GRANT SELECT,INSERT,UPDATE ON TABLE eventsourcing.projection_versions TO eventsourcing_runner_owner;
 
 --
 -- Name: TABLE projections; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE eventsourcing.projections TO eventsourcing_tenant;
-GRANT SELECT,INSERT,UPDATE ON TABLE eventsourcing.projections TO eventsourcing_runner_owner;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE eventsourcing.projections TO eventsourcing_runner_owner;
 GRANT SELECT ON TABLE eventsourcing.projections TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: COLUMN projections.parked; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(parked) ON TABLE eventsourcing.projections TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: COLUMN projections.attempts; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(attempts) ON TABLE eventsourcing.projections TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: COLUMN projections.waited_ms; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(waited_ms) ON TABLE eventsourcing.projections TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: COLUMN projections.retry_at; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(retry_at) ON TABLE eventsourcing.projections TO eventsourcing_all_tenants_owner;
 
 --
 -- Name: TABLE read_models; Type: ACL; Schema: eventsourcing; Owner: postgres
