@@ -10,19 +10,18 @@ const long = "test/**/*.long.test.ts"
 /** Tests whose number of rounds is a variable; the long run repeats them with larger ones. */
 const repeated = [
   "test/pg/crash.test.ts",
-  "test/pg/projectionCrash.test.ts",
   "test/driver/EventStorage.differential.test.ts",
   "test/driver/EventStorage.noninterference.test.ts"
 ]
 const rounds = { EVENTSOURCING_CRASH_ROUNDS: "20", EVENTSOURCING_PROPERTY_RUNS: "300", BACKLOG: "100000" }
 
-// `npm test` runs everything but the long tests, `npm run test:long` (the mode "long") those alone.
+// `npm test` runs everything but the long tests, `npm run test:long` (the mode "long") those alone, and the mode "all" both.
 export default defineConfig(({ mode }) => ({
   // The package's own name, in examples and tests, leads to src (see "paths").
   resolve: { tsconfigPaths: true },
   test: {
     include: mode === "long" ? [long, ...repeated] : ["test/**/*.test.ts", "examples/**/*.test.ts"],
-    exclude: mode === "long" ? ["**/node_modules/**"] : ["**/node_modules/**", long],
+    exclude: mode === "test" ? ["**/node_modules/**", long] : ["**/node_modules/**"],
     env: mode === "long" ? { ...rounds, ...process.env } : {},
     typecheck: {
       enabled: mode !== "long",
@@ -36,7 +35,7 @@ export default defineConfig(({ mode }) => ({
     isolate: false,
     // Not more: a worker with an embedded PGlite takes almost a gigabyte.
     maxWorkers: Math.min(availableParallelism(), 4),
-    testTimeout: mode === "long" ? 1_800_000 : 60_000,
+    testTimeout: mode === "test" ? 60_000 : 1_800_000,
     hookTimeout: 90_000,
     reporters: results === undefined ? ["default"] : ["default", ["json", { outputFile: results }]]
   }

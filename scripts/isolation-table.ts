@@ -200,7 +200,7 @@ const runTests = (): string => {
     "results.json"
   )
   const vitest = fileURLToPath(new URL("../node_modules/vitest/vitest.mjs", import.meta.url))
-  spawnSync(process.execPath, [vitest, "run", ...testFiles()], {
+  spawnSync(process.execPath, [vitest, "run", "--mode", "all", ...testFiles()], {
     cwd: root,
     env: { ...process.env, VITEST_RESULTS: file },
     stdio: ["ignore", "inherit", "inherit"]

@@ -211,7 +211,9 @@ export const statement = <A>(
       const again = (found: SqlError.SqlError): boolean => {
         if (deadlines.isUnanswered(found)) unanswered = found
         // A second deadline that passes, of the library or of a lock, would not be the caller's last.
-        if (deadlines.isNoAnswer(found) || found.reason._tag === "LockTimeoutError") waits++
+        const timedOut =
+          found.reason._tag === "LockTimeoutError" || found.reason._tag === "StatementTimeoutError"
+        if (deadlines.isNoAnswer(found) || timedOut) waits++
         if (deadlines.isSilence(found)) attempt = deadlines.afresh(once)
         return waits < 2 && pgError.isTransient(found)
       }

@@ -28,11 +28,23 @@ const addValues = (value: unknown, values: Set<string>, seen: Set<object>): void
   }
 }
 
-/** What of an event must not be shown. */
-const valuesOf = (events: ReadonlyArray<Event.Envelope<Event.Tagged>>): ReadonlyArray<string> => {
+/** The ids in an error of the library, or in its reason. An event that can't be decoded is named by nothing else. */
+const addIds = (error: unknown, values: Set<string>): void => {
+  for (const name of ["aggregateId", "eventId"])
+    if (Predicate.hasProperty(error, name)) addValues(error[name], values, new Set())
+  if (Predicate.hasProperty(error, "reason")) addIds(error.reason, values)
+}
+
+/** The values of events and the ids of their streams, which must not be shown: a log keeps the tenant and the position. */
+const valuesOf = (
+  events: ReadonlyArray<Event.Envelope<Event.Tagged>>,
+  error: unknown
+): ReadonlyArray<string> => {
   const values = new Set<string>()
   const seen = new Set<object>()
-  for (const { metadata, payload } of events) {
+  addIds(error, values)
+  for (const { aggregateId, eventId, metadata, payload } of events) {
+    addValues([aggregateId, eventId], values, seen)
     addValues(payload, values, seen)
     addValues(metadata, values, seen)
   }
@@ -81,7 +93,7 @@ export const maskedCause = (
   description: FailureDescription,
   events: ReadonlyArray<Event.Envelope<Event.Tagged>>
 ): FailureCause => {
-  const values = valuesOf(events)
+  const values = valuesOf(events, error)
   const message = masked(messageOf(error, description), values)
   const name = error instanceof Error ? error.name : "Failure"
   const lines = [`${name}: ${message}`, ...Cause.prettyErrors(cause).flatMap(({ stack }) => framesOf(stack))]

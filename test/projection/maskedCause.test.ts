@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause } from "effect"
 import type * as Event from "../../src/domain/Event.ts"
+import { Undecodable, UnknownEventType } from "../../src/driver/StoreError.ts"
 import { describeFailure } from "../../src/driver/storageFailure.ts"
 import { maskedCause } from "../../src/projection/maskedCause.ts"
 
@@ -12,6 +13,24 @@ const causeOf = (error: unknown, payload: object, metadata: object = {}) => {
 const masks = (text: string, payload: object) => causeOf(new Error(text), payload).message
 
 describe("the cause of a failure", () => {
+  it("names no stream and no event: a log keeps the tenant and the position", () => {
+    const error = new Undecodable({
+      reason: new UnknownEventType({
+        tenantId: "t",
+        aggregateType: "Note",
+        aggregateId: "mrs-robinson",
+        eventType: "Gone",
+        schemaVersion: 1,
+        version: 2,
+        position: 3
+      })
+    })
+    assert.include(error.message, "mrs-robinson")
+    const { message, stack } = causeOf(error, {})
+    assert.notInclude(message + stack, "mrs-robinson")
+    assert.include(message, "Gone")
+  })
+
   it("quotes no value of the event, however it is written, and shows the rest", () => {
     const name = "Mrs Robinson"
     const payload = {

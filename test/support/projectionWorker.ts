@@ -1,5 +1,5 @@
 /**
- * A process of an application that runs a projection, until it is killed: `test/pg/projectionCrash.test.ts` and
+ * A process of an application that runs a projection, until it is killed: `test/pg/projectionCrash.long.test.ts` and
  * `bench/projections.ts` start several of them on one database. It ends with the process that started it.
  */
 import { PgClient } from "@effect/sql-pg"

@@ -101,18 +101,22 @@ type Again = typeof Again.Type
 type Appends = Extract<Command, { readonly _tag: "append" }>
 type TenantName = typeof Tenant.Type
 
+const fulfilled = { query: [], after: 0, afterId: undefined } as const
+
 /**
  * In an append an event stands once: others of the same name are left out. With a command there is one stream, and perhaps
  * no event.
  */
 const withoutRepetition = ({ requests, ...rest }: Appends): Appends => ({
   ...rest,
-  requests: requests.map(({ command, streams, ...others }) => {
+  // those with conditions and those without are in no order when they are sent at the same time
+  requests: requests.map(({ command, conditions, streams, ...others }) => {
     const seen = new Set<string>()
     const isNew = (key: string) => !seen.has(key) && seen.add(key).size > 0
     return {
       ...others,
       command,
+      conditions: requests[0]?.conditions === undefined ? undefined : (conditions ?? [fulfilled]),
       streams: (command === undefined ? streams : streams.slice(0, 1))
         .map(({ events, expected, expectedId, id, type }) => {
           const newOnes = events.filter(({ event }) => isNew(event))
