@@ -2762,8 +2762,13 @@ begin
           and (p_event_types is null or k.event_type = any (p_event_types))
         order by k.position limit wanted)
       union all
-      (select k.* from eventsourcing.events k
-        where searched and k.tenant_id = p_tenant and k.position = any (matching[1:wanted])
+      -- a look-up each: before PostgreSQL 17, "= any" in the order of the index would walk all of it
+      (select k.* from unnest(matching[1:wanted]) m (at)
+        cross join lateral (
+          select x.* from eventsourcing.events x
+          where x.tenant_id = p_tenant and x.position between m.at and m.at
+          order by x.position limit 1
+        ) k
         order by k.position)
     ) e;
     if chunk.events = 0 or total >= p_max_bytes then
