@@ -159,6 +159,7 @@ export const decode = (
 ): ReadonlyArray<Outcome> => {
   const refused = new Map<number, Refusal>()
   for (const refusal of refusals ?? []) refused.set(refusal.append, refusal)
+  // each is set below: the entries are the requests in another order
   const outcomes: Array<Outcome> = requests.map(() => "held")
   let append = 0
   let place = 0

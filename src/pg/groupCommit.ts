@@ -34,7 +34,6 @@ export type Answer<A, E> = Exit.Exit<A, E> | Unsettled
 /** An append that waits or is in progress. */
 interface Waiting<A, E> {
   readonly request: AppendRequest
-  readonly characters: number
   readonly resume: (outcome: Effect.Effect<A, E>) => void
 }
 
@@ -55,7 +54,7 @@ const minAhead = 32
 /** A batch with conditions that takes longer has a tenant with a slow one; in milliseconds. */
 const slowMillis = 100
 
-/** How long a locked tenant is left alone before its appends are tried again; in milliseconds, the longer the more often. */
+/** The pause before the appends of a locked tenant are tried again, in milliseconds: it doubles each time, up to 100. */
 const restMillis = (times: number): number => Math.min(5 * 2 ** times, 100)
 
 const isConditional = ({ conditions }: AppendRequest): boolean =>
@@ -95,7 +94,7 @@ export const make = <A, E>(
     readonly maxTenants: number
     /** Appends of a batch at most. */
     readonly maxAppends: number
-    /** Whether its batches wait for the locks of their tenants. */
+    /** Its batches wait for the locks of their tenants. */
     readonly waits: boolean
     /** Batches that follow another one of their tenant. */
     ahead: number
@@ -114,14 +113,14 @@ export const make = <A, E>(
   const single = makeLane({ maxTenants: 1, maxAppends: 1 })
   const adding = makeLane({ maxTenants: 1, waits: true })
   const lanes = [unconditional, conditional, slow, single, adding]
-  const weight = { maxWeight: limits.maxCharacters, weightOf: ({ characters }: Append) => characters }
+  const weight = { maxWeight: limits.maxCharacters, weightOf: ({ request }: Append) => charactersOf(request) }
   /** Tenants under way, with the number of their batches and appends. */
   const served = new Map<TenantId, { batches: number; appends: number }>()
   /** Tenants with slow conditions. */
   const slowTenants = new Set<TenantId>()
   /** Locked tenants that are left alone for a moment. */
   const resting = new Set<TenantId>()
-  /** How often a tenant was found locked, one time after the other. */
+  /** The times that a tenant was found locked in a row. */
   const timesHeld = new Map<TenantId, number>()
   let lockWaiters = 0
 
@@ -186,13 +185,8 @@ export const make = <A, E>(
   }
 
   /** Runs a batch and hands out its outcomes; `leave` gives back its place. Notes the tenants whose conditions are slow. */
-  const start = (
-    lane: Lane,
-    batch: Batch,
-    tenants: ReadonlyMap<TenantId, number>,
-    wait: boolean,
-    leave: () => void
-  ): void => {
+  const start = (lane: Lane, batch: Batch, wait: boolean, leave: () => void): void => {
+    const tenants = tenantsOf(batch)
     begin(tenants)
     fork(
       Effect.suspend(() => {
@@ -241,7 +235,6 @@ export const make = <A, E>(
         append.resume(answer)
       }
     })
-    if (unsettled.held.length + unsettled.absent.length + unsettled.failedTogether.length === 0) return
     const { absent, failedTogether, held } = unsettled
     for (const append of failedTogether) single.queue.add(append)
     if (failedTogether.length > 0) sendAll(single)
@@ -257,7 +250,7 @@ export const make = <A, E>(
     const { tenantId } = request
     if (lockWaiters < limits.lockWaiters) {
       lockWaiters++
-      start(lane, batch, tenantsOf(batch), true, () => lockWaiters--)
+      start(lane, batch, true, () => lockWaiters--)
       return
     }
     const times = timesHeld.get(tenantId) ?? 0
@@ -276,7 +269,7 @@ export const make = <A, E>(
       const batch = takeBatch(lane)
       if (batch.length === 0) return
       queue.enter(batch.length)
-      start(lane, batch, tenantsOf(batch), lane.waits, () => queue.leave(batch.length))
+      start(lane, batch, lane.waits, () => queue.leave(batch.length))
     }
   }
 
@@ -286,13 +279,13 @@ export const make = <A, E>(
     const batch = takeAhead(lane, tenantId, now.appends)
     if (batch.length === 0) return
     lane.ahead++
-    start(lane, batch, tenantsOf(batch), true, () => lane.ahead--)
+    start(lane, batch, true, () => lane.ahead--)
   }
 
   /** Runs an append that finds nobody waiting: a batch of one without the work of merging. */
   const sendAlone = (lane: Lane, append: Append): void => {
     lane.queue.enter(1)
-    start(lane, [append], new Map([[append.request.tenantId, 1]]), false, () => lane.queue.leave(1))
+    start(lane, [append], false, () => lane.queue.leave(1))
   }
 
   return (request) =>
@@ -300,7 +293,7 @@ export const make = <A, E>(
       const { tenantId } = request
       const lane = laneOf(request)
       const { queue } = lane
-      const append: Append = { request, characters: charactersOf(request), resume }
+      const append: Append = { request, resume }
       if (queue.waiting === 0 && queue.hasPlace && !served.has(tenantId)) {
         sendAlone(lane, append)
       } else {

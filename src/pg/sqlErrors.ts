@@ -84,7 +84,7 @@ const reasonOf = (operation: string, error: SqlError.SqlError): UnavailableReaso
 /** True if the same statement may succeed later. */
 export const isTransient = (error: SqlError.SqlError): boolean => reasonOf("", error).retryable
 
-/** Whether the server or the way to it is at fault, whatever the statement was. */
+/** The server or the connection is at fault: any other statement would have failed as well. */
 export const isOfConnection = (error: SqlError.SqlError): boolean => {
   const reason = reasonOf("", error)
   return (
