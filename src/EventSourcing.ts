@@ -10,7 +10,7 @@ import * as EventStore from "./store/EventStore.ts"
 import * as Repository from "./store/Repository.ts"
 import * as TenantRegistry from "./store/TenantRegistry.ts"
 
-/** Services that a program works with. */
+/** The services that programs use. */
 export type Services =
   | Decisions.Decisions
   | EventStore.EventStore
@@ -28,7 +28,7 @@ export type Services =
  *
  * **Details**
  *
- * Workers are not part of it: add `ProjectionRunner.layer` in the processes that run projections.
+ * It contains no workers: add `ProjectionRunner.layer` in the processes that run projections.
  */
 export const layer: Layer.Layer<Services, never, EventStorage | ProjectionStorage> = Layer.mergeAll(
   Decisions.layer,

@@ -1,5 +1,5 @@
 /**
- * Aggregates: a type name, an id schema, a state with its initial value, the event schemas, and a pure fold.
+ * Aggregates: each has a type name, an id schema, a state with its initial value, event schemas, and a pure fold.
  */
 import { Metric, Schema } from "effect"
 import type { EventSchema, Tagged } from "./Event.ts"
@@ -11,29 +11,29 @@ import { Uuid } from "../internal/uuid.ts"
 import type * as Upcaster from "./Upcaster.ts"
 
 /**
- * An aggregate: the rules by which a stream of events becomes a state. A plain value that needs no runtime.
+ * An aggregate: the rules that turn a stream of events into a state. A plain value that needs no runtime.
  *
  * **Details**
  *
- * `apply` and `fold` are pure and total over the events given to `make`.
+ * `apply` and `fold` are pure, and defined for all events given to `make`.
  */
 export interface Aggregate<Type extends string, State, Event extends Tagged, Id> {
-  /** Its name in storage, 1 to 255 characters. */
+  /** The name under which its streams are stored, 1 to 255 characters. */
   readonly type: Type
   readonly id: Schema.Codec<Id, string>
   readonly state: Schema.Codec<State, unknown>
   readonly initial: State
-  /** The version of the state, the fold and the steps of upcasters: snapshots of other versions are not used. */
+  /** The version of the state, the fold and the upcaster steps. Snapshots of other versions are not used. */
   readonly stateVersion: number
   readonly events: ReadonlyArray<Schema.ConstraintCodec<Event, unknown>>
-  /** Former versions of its events, and the events that they are read as. */
+  /** Former versions of its events, and the present events that they are read as. */
   readonly upcasters: ReadonlyArray<Upcaster.Any>
-  /** Stored events that are passed over instead of failing. See {@link tolerant}. */
+  /** Kinds of unreadable events that are skipped instead of failing. See {@link tolerant}. */
   readonly skips: ReadonlySet<Unreadable>
   /** The tags of an event, by which queries find it; absent if no event of the aggregate is tagged. */
   tagsOf?(event: Event, id: Id): ReadonlyArray<string>
   /** The state after one more event. */
-  // Method syntax, here and below: an aggregate of one type of event is then an `Aggregate.Any`.
+  // Method syntax, here and below, so that an aggregate of any events is assignable to `Aggregate.Any`.
   apply(state: State, event: Event): State
   /** The state after events, from the initial state or a given one. */
   fold(events: Iterable<Event>, from?: State): State
@@ -73,7 +73,7 @@ export type Tags<Event extends Tagged, Id> =
       ) => ReadonlyArray<string>
     }
 
-/** The compiler's message about a handler that would never run. The error shows it in place of the handler. */
+/** The type of a handler that would never run. The compiler shows its message where the handler is written. */
 export interface NoSuchEvent<Message extends string> {
   readonly noSuchEvent: Message
 }
@@ -85,19 +85,19 @@ export type NoOthers<Fold, Tag extends string> = {
 
 /** The parts of an aggregate besides its name and fold. */
 export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
-  /** Default: a UUID. It must encode to a string of 1 to 255 characters. */
+  /** Schema of the ids, which must encode to strings of 1 to 255 characters. Default: UUIDs. */
   readonly id?: Schema.Codec<Id, string> | undefined
   readonly state: Schema.Codec<State, unknown>
   /** The state before the first event. Plain objects and arrays in it are frozen, because all streams share it. */
   readonly initial: NoInfer<State>
   /**
-   * The version of the fold. Raise it whenever the same events lead to another state, so that older snapshots are not
-   * used. A changed step of an upcaster and a changed event schema count too: the library notices a history that gains a
-   * version or another target, but cannot compare functions. An integer, 0 or more. Default: 1.
+   * The version of the fold. Raise it whenever the same events lead to another state, so that older snapshots are not used.
+   * Also raise it when a step of an upcaster or the schema of an event changes: the library notices a new version or target
+   * in a history, but cannot compare functions. An integer, 0 or more. Default: 1.
    */
   readonly stateVersion?: number | undefined
   readonly events: Events
-  /** Former versions of events, and the events that they are read as. Default: no event has a former version. */
+  /** Former versions of events, and the present events that they are read as. Default: none. */
   readonly upcasters?: ReadonlyArray<Upcaster.Upcaster<NoInfer<Events[number]["Type"]>>> | undefined
   /** The tags of an event, such as `["course:" + event.courseId]`, by which queries find it. Default: no tags. */
   readonly tags?: Tags<Events[number]["Type"], NoInfer<Id>> | undefined
@@ -108,9 +108,9 @@ export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
  *
  * **Gotchas**
  *
- * Throws if a name of the aggregate or of an event is empty, longer than 255 characters or not well formed, if two event
- * schemas have the same tag, if a handler has no event or an event no handler, and if upcasters contradict each other or
- * lead to no event.
+ * Throws if the name of the aggregate or of an event is empty, longer than 255 characters or not well formed; if two event
+ * schemas have the same tag; if a handler has no event, or an event no handler; and if upcasters contradict each other or do
+ * not lead to an event.
  *
  * **Example**
  *
@@ -128,7 +128,7 @@ export const make = <
   const Type extends string,
   State,
   const Events extends ReadonlyArray<EventSchema>,
-  // As a type parameter and a separate argument, so that literals in the returned states are inferred as literals.
+  // A type parameter and an argument of its own, so that literals in the returned states are inferred as literals.
   Fold extends Handlers<State, Events[number]["Type"]> | Apply<State, Events[number]["Type"]>,
   Id = string
 >(
@@ -151,7 +151,7 @@ export const make = <
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Id` is `string` exactly when no id schema is given.
     id: options.id ?? (Uuid as Schema.Codec<unknown, string> as Schema.Codec<Id, string>),
     state: options.state,
-    // Every stream of every tenant begins with it: a change in place would leak into the others.
+    // All streams of all tenants share it: a change in place would leak into the others.
     initial: deepFreeze(options.initial),
     stateVersion: options.stateVersion ?? 1,
     events: options.events,
@@ -167,7 +167,7 @@ export const make = <
   }
 }
 
-/** PostgreSQL's `integer`. */
+/** The largest `integer` of PostgreSQL. */
 const maxStateVersion = 2_147_483_647
 
 const checkStateVersion = (type: string, version: number | undefined): void => {
@@ -182,20 +182,20 @@ export type Unreadable = "EventDecodeError" | "UnknownEventType" | "UnknownSchem
 const strict: ReadonlySet<Unreadable> = new Set()
 
 /**
- * The aggregate, read tolerantly: stored events of unknown types are passed over instead of failing with
+ * Returns the aggregate with tolerant reading: stored events of unknown types are skipped instead of failing with
  * `UnknownEventType`.
  *
  * **When to use**
  *
  * Use it where an incomplete result is good enough: for a report, a search index, or an older program that keeps running
- * while a newer one is rolled out. For decisions it is dangerous: a state that lacks an event may allow something that the
- * event forbids.
+ * while a newer one is rolled out. For decisions it is dangerous: a state without an event may allow something that the event
+ * forbids.
  *
  * **Details**
  *
- * Stores, repositories, projections and subscriptions read it in the same way. The metric {@link skippedEvents} counts the
- * events that are passed over, and the current span notes them; versions and positions count them as well. `skip` lists the
- * tags of the errors that are passed over.
+ * Stores, repositories, projections and subscriptions all skip the same events. The metric {@link skippedEvents} counts them,
+ * and the current span notes them. Versions and positions count them as well. `skip` lists the tags of the errors that are not
+ * raised.
  *
  * **Example**
  *
@@ -207,7 +207,7 @@ const strict: ReadonlySet<Unreadable> = new Set()
 export const tolerant = <Type extends string, State, Event extends Tagged, Id>(
   aggregate: Aggregate<Type, State, Event, Id>,
   options: {
-    /** Default: `["UnknownEventType"]`. */
+    /** Tags of the errors whose events are skipped. Default: `["UnknownEventType"]`. */
     readonly skip?: ReadonlyArray<Unreadable> | undefined
   } = {}
 ): Aggregate<Type, State, Event, Id> => {
@@ -216,7 +216,7 @@ export const tolerant = <Type extends string, State, Event extends Tagged, Id>(
   // Created once, because codecs are compiled per aggregate.
   const variants = tolerants.get(aggregate) ?? new Map<string, unknown>()
   tolerants.set(aggregate, variants)
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Entries are written below only, each from the aggregate that is its key.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The only entries are those written below, each under its own aggregate.
   const known = variants.get(key) as Aggregate<Type, State, Event, Id> | undefined
   if (known !== undefined) return known
   const variant = { ...aggregate, skips }
@@ -226,15 +226,15 @@ export const tolerant = <Type extends string, State, Event extends Tagged, Id>(
 
 const tolerants = new WeakMap<object, Map<string, unknown>>()
 
-/** Events that were passed over by tolerant reading, by aggregate type (`aggregate`), event type (`event`) and `reason`. */
+/** Counts the events that tolerant reading skipped, by aggregate type (`aggregate`), event type (`event`) and `reason`. */
 export const skippedEvents: Metric.Counter<number> = Metric.counter("eventsourcing.events.skipped", {
-  description: "Stored events that were unreadable and passed over on request",
+  description: "Unreadable stored events that were skipped",
   incremental: true
 })
 
-const checkName = (what: string, name: string): void => {
+const checkName = (subject: string, name: string): void => {
   const problem = nameProblem(name)
-  if (problem !== undefined) throw new TypeError(`${what} ${problem}`)
+  if (problem !== undefined) throw new TypeError(`${subject} ${problem}`)
 }
 
 const noTags: ReadonlyArray<string> = Object.freeze([])
@@ -243,7 +243,7 @@ type TagsOf<Event, Id> = (event: Event, id: Id) => ReadonlyArray<string>
 
 const tagging = <Event extends Tagged, Id>(tags: Tags<Event, Id>): TagsOf<Event, Id> => {
   if (typeof tags === "function") return tags
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Each function takes its own event only, and is looked up by that event's tag.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Each function takes one type of event and is looked up by the tag of that type.
   const byTag = new Map(Object.entries(tags) as Array<[string, TagsOf<Event, Id>]>)
   return (event, id) => byTag.get(event._tag)?.(event, id) ?? noTags
 }
@@ -252,7 +252,7 @@ const applyByTag = <State, Event extends Tagged>(
   type: string,
   handlers: Handlers<State, Event>
 ): Apply<State, Event> => {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Each handler takes its own event only, and is looked up by that event's tag.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Each handler takes one type of event and is looked up by the tag of that type.
   const byTag = new Map(Object.entries(handlers) as Array<[string, Apply<State, Event>]>)
   return (state, event) => {
     const handler = byTag.get(event._tag)

@@ -1,7 +1,6 @@
 /**
- * Decision models: the state for decisions that depend on more than one aggregate. A query selects events of the tenant's
- * log and a pure fold turns them into a state. The decision is appended on the condition that no further event matches the
- * query.
+ * Decision models, for decisions that depend on more than one aggregate. A query selects events of the tenant's log, and a pure
+ * fold turns them into a state. The decision is appended on the condition that no further event matches the query.
  */
 import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
@@ -11,7 +10,7 @@ import { checkHandlers, eventTags } from "./handlers.ts"
 
 /**
  * A decision model: a query for the relevant events, and a fold that turns them into a state. A plain value that needs no
- * runtime, created for each decision from its subjects, such as the ids of a course and of a student.
+ * runtime. Programs make one for each decision, from the ids that it is about, such as those of a course and of a student.
  */
 export interface DecisionModel<State> {
   /** The query for the relevant events. */
@@ -19,7 +18,7 @@ export interface DecisionModel<State> {
   /** The state before the first relevant event. */
   readonly initial: State
   /** The state after one more event; unchanged if the event is not relevant. */
-  // Method syntax: a decision model is then an `Any`.
+  // Method syntax, so that every decision model is assignable to `Any`.
   apply(state: State, envelope: Event.Envelope<Event.Tagged>): State
 }
 
@@ -46,9 +45,9 @@ export type NoOthers<Fold, Tag extends string> = Aggregate.NoOthers<Fold, Tag>
 
 /** The parts of a decision model besides its fold. */
 export interface Options<State, Payload extends Event.Tagged> {
-  /** The query for the events that matter for the decision. */
+  /** The query for the events that are relevant for the decision. */
   readonly query: EventQuery.EventQuery<Payload>
-  /** The state before the first of them. */
+  /** The state before the first relevant event. */
   readonly initial: State
 }
 
@@ -94,7 +93,7 @@ export const make = <
 const byTag = <State, Payload extends Event.Tagged>(
   handlers: Handlers<State, Payload>
 ): Apply<State, Payload> => {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Each handler takes its own event only, and is looked up by that event's tag.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Each handler takes one type of event and is looked up by the tag of that type.
   const byType = new Map(Object.entries(handlers) as Array<[string, Apply<State, Payload>]>)
   return (state, event, envelope) => {
     const handler = byType.get(event._tag)
@@ -104,8 +103,8 @@ const byTag = <State, Payload extends Event.Tagged>(
 }
 
 /**
- * Combines decision models into one. Its state holds the state of each under its name, its query matches an event if any
- * of theirs does, and each model sees only the events that match its own query.
+ * Combines decision models into one. Its state holds the state of each under its name. Its query matches an event if the query
+ * of any model does, and each model sees only the events that match its own query.
  *
  * **Example**
  *
@@ -120,7 +119,7 @@ export const combine = <const Models extends Readonly<Record<string, Any>>>(
   type State = { readonly [Name in keyof Models]: StateOf<Models[Name]> }
   const entries: ReadonlyArray<readonly [string, Any]> = Object.entries(models)
   const states = (stateOf: (name: string, model: Any) => unknown): State =>
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- under each name the state of the model of that name
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each name has the state of the model with that name
     Object.fromEntries(entries.map(([name, model]) => [name, stateOf(name, model)])) as State
   return {
     query: EventQuery.or(...entries.map(([, model]) => model.query)),
@@ -132,7 +131,7 @@ export const combine = <const Models extends Readonly<Record<string, Any>>>(
   }
 }
 
-/** The state after events, from the initial state or a given one. Events that are not relevant are passed over. */
+/** The state after events, from the initial state or a given one. Events that do not match the query are ignored. */
 export const fold = <State>(
   model: DecisionModel<State>,
   events: Iterable<Event.Envelope<Event.Tagged>>,

@@ -1,5 +1,5 @@
 /**
- * Events: any tagged schema is one. The payload holds domain data only; the envelope holds everything else.
+ * Events. Any tagged schema describes one. The payload holds domain data only; the envelope holds everything else.
  */
 import { type DateTime, Schema } from "effect"
 import { CanonicalUuid, uuidV5, uuidV7 } from "../internal/uuid.ts"
@@ -26,10 +26,10 @@ const EventIdSchema = CanonicalUuid.pipe(Schema.brand("EventId"))
  *
  * **Details**
  *
- * `EventId.fromKey(namespace, key)` is the id of a key in a namespace, which is a UUID such as the tenant's id (UUID version
- * 5): the same for the same key, so that what comes twice is stored once. For what comes from outside with a key of its own:
- * a row of a file, a message, the number of an event in another system. Throws if the namespace is no UUID, and on a key
- * that is not well-formed text.
+ * `EventId.fromKey(namespace, key)` derives an id (UUID version 5) from a key in a namespace, which is a UUID such as the
+ * tenant's id. The same key always gives the same id, so data that arrives twice is stored once. Use it for data with a key of
+ * its own: a row of a file, a message, an event of another system. It throws if the namespace is not a UUID, and if the key is
+ * not well-formed text.
  *
  * **Example**
  *
@@ -46,7 +46,7 @@ export const EventId: typeof EventIdSchema & {
 /** An event's id: a UUID in canonical form, unique within its tenant. */
 export type EventId = typeof EventIdSchema.Type
 
-/** A new event id (UUID version 7). Ids made by one process sort in the order they were made. */
+/** Generates an event id (UUID version 7). Ids from one process sort in the order in which they were generated. */
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The generator yields the canonical form; checking it again would cost more than making it.
 export const generateId = (): EventId => uuidV7() as EventId
 
@@ -72,24 +72,24 @@ export interface Envelope<out Payload, out AggregateType extends string = string
   readonly version: number
   /** The payload's `_tag`. */
   readonly eventType: string
-  /** Schema version that the event was stored with, counted for the name that its type had then. */
+  /** Schema version with which the event was stored, counted for the event type of that time. */
   readonly schemaVersion: number
   /**
-   * Number of the part if a stored event is read as several events: 1 for the second, 2 for the third. Absent for the
+   * Number of the part if an upcaster splits a stored event into several: 1 for the second, 2 for the third. Absent for the
    * first, and for an event that is not split. All parts share the event id, version and position.
    */
   readonly part?: number
-  /** Time at which it happened, stated by the writer. */
+  /** Time at which the event happened, as stated by its writer. */
   readonly occurredAt: DateTime.Utc
-  /** Time at which it was stored, in milliseconds. Never decreases within a tenant, but may repeat: order by `position`. */
+  /** Time at which it was stored, in milliseconds. It never decreases within a tenant but may repeat: order by `position`. */
   readonly recordedAt: DateTime.Utc
   /** The person or program that caused it, if known. */
   readonly actor: string | null
-  /** Shared by everything that follows from one root cause. */
+  /** The same for all events that follow from one root cause. */
   readonly correlationId: string
   /** The event or command that caused it, if known. An opaque text that is never looked up. */
   readonly causationId: string | null
-  /** The trace that it was appended in, as W3C Trace Context writes it; null without one. No part of the event's content. */
+  /** The trace in which it was appended, as a W3C `traceparent`; null without one. It does not belong to the content. */
   readonly traceparent: string | null
   readonly metadata: Schema.JsonObject
   /** Tags by which queries find it: sorted, without duplicates. */
@@ -97,9 +97,9 @@ export interface Envelope<out Payload, out AggregateType extends string = string
   readonly payload: Payload
 }
 
-/** Properties of one event that its writer may state; the rest comes from the event context, the clock and the store. */
+/** Envelope fields that the writer of an event may set. The others come from the event context, the clock and the store. */
 export interface EventOptions {
-  /** Makes the append idempotent: appending the same id with the same content again changes nothing. */
+  /** Makes the append idempotent: appending the same id with the same content again writes nothing. Default: a new id. */
   readonly eventId?: EventId | undefined
   /** Default: now. Years 1 to 9999. */
   readonly occurredAt?: DateTime.Utc | undefined
@@ -108,7 +108,7 @@ export interface EventOptions {
   /** Merged over the metadata of the event context. */
   readonly metadata?: Schema.JsonObject | undefined
   /**
-   * Tags by which queries find it, beside those that its aggregate derives. At most 32 together, of 1 to 255 characters
+   * Tags by which queries find it, in addition to those that its aggregate derives. At most 32 in all, of 1 to 255 characters
    * each.
    */
   readonly tags?: ReadonlyArray<string> | undefined
@@ -125,7 +125,7 @@ export class NewEvent<out Payload> {
 }
 
 /**
- * An event with its own id, time, actor, metadata or tags. A plain payload can be appended and decided as well.
+ * An event with an id, time, actor, metadata or tags of its own. An event without any of these is a plain payload.
  */
 export const make = <Payload extends Tagged>(payload: Payload, options: EventOptions): NewEvent<Payload> =>
   new NewEvent(payload, options)

@@ -1,6 +1,6 @@
 /**
- * The actor, correlation, causation and metadata of the events that an effect appends. Fibers inherit it, so it is never
- * passed on by hand: appends made while handling an event continue its correlation and name it as their cause.
+ * The actor, correlation, causation and metadata of the events that an effect appends. Fibers inherit them, so no function
+ * passes them on. Appends made while an event is handled continue its correlation and name it as their cause.
  */
 import { Context, Effect, type Schema } from "effect"
 import type { Envelope } from "./Event.ts"
@@ -13,19 +13,19 @@ export interface EventContext {
   /** Default: the id of the first event of the append. */
   readonly correlationId?: string | undefined
   readonly causationId?: string | undefined
-  /** The trace that the events are appended in, as W3C Trace Context writes it. Not part of an event's hash. */
+  /** The trace in which the events are appended, as a W3C `traceparent`. Not part of an event's hash. */
   readonly traceparent?: string | undefined
   /** Added to the metadata of every event. */
   readonly metadata?: Schema.JsonObject | undefined
 }
 
-/** The event context of the running effect; empty by default. It holds no tenant, because a tenant has no default. */
+/** The event context of the running effect; empty by default. It contains no tenant, because a tenant has no default. */
 export const CurrentEventContext: Context.Reference<EventContext> = Context.Reference<EventContext>(
   "effect-eventsourcing/CurrentEventContext",
   { defaultValue: () => ({}) }
 )
 
-/** Adds to the event context of an effect. Fields that are not given are inherited. */
+/** Sets fields of the event context of an effect. Other fields are inherited, and metadata is merged. */
 export const provide =
   (context: EventContext) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -38,8 +38,8 @@ export const provide =
     }))
 
 /**
- * Runs an effect as the handling of an event: in the event's tenant, with its correlation id, with its id as causation
- * id, and with its actor.
+ * Runs an effect as the handler of an event: in the event's tenant, with its correlation id and actor, and with its id as
+ * causation id.
  */
 export const whileHandling =
   (envelope: Envelope<unknown>) =>
@@ -56,28 +56,27 @@ export const whileHandling =
 
 /**
  * Derives the ids of the events that an effect appends from a seed, the stream, and the number of the append to that
- * stream. Running the effect again with the same seed in the same tenant derives the same ids, so nothing is appended
- * twice.
+ * stream. Running the effect again with the same seed in the same tenant derives the same ids, so no event is appended twice.
  *
  * **When to use**
  *
- * Use it for input that may arrive more than once: a message with an id, a request with an idempotency key. Reactions use
- * it.
+ * Use it for input that may arrive more than once: a message with an id, a request with an idempotency key. Reactions use it
+ * by themselves.
  *
  * **Details**
  *
- * `Repository.execute` does not decide again: it finds the events of its first run in the stream and returns them.
- * `EventStore.append` returns its first outcome if the content is the same, and otherwise fails with `EventIdConflict`. A
- * command that fails in the store, or decides again after a conflict, keeps its number. Events with an id of their own
- * keep that id.
+ * In a repeated run, `Repository.execute` finds the events of the first run in the stream and returns them instead of
+ * deciding. `EventStore.append` returns its first outcome if the content is the same, and otherwise fails with
+ * `EventIdConflict`. A command keeps its number if it fails in the store, or decides again after a conflict. Events with an id
+ * of their own keep that id.
  *
  * **Gotchas**
  *
- * Append to one stream in the same order each time, and not from several fibers at once; different streams are
+ * Appends to one stream must have the same order in each run, and not come from several fibers at once. Different streams are
  * independent of each other. The seed should name the purpose as well as the message: `["shipping", message.id]`.
  */
 export const derivingIds =
   (seed: readonly [string, ...Array<string>]) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    // Every run counts from zero.
+    // Suspended, because every run must number its appends from zero.
     Effect.suspend(() => Effect.provideService(effect, CurrentDerivedIds, new DerivedIds(seed)))

@@ -1,20 +1,19 @@
 /**
- * Queries over a tenant's log, by event types and tags. Decision models read them, and an append can be conditional on
- * them.
+ * Queries over a tenant's log, by event types and tags. Decision models read by them, and appends can have them as conditions.
  */
 import type * as Aggregate from "./Aggregate.ts"
 import type * as Event from "./Event.ts"
 
-/** Events of an aggregate type: of these event types that have all of these tags. */
+/** Selects the events of an aggregate that have one of the types and all of the tags. */
 export interface Item {
   readonly aggregate: Aggregate.Any
   /** `_tag`s of the aggregate's events; undefined for all types. An empty list matches nothing. */
   readonly types: ReadonlyArray<string> | undefined
-  /** An empty list restricts nothing. */
+  /** An empty list selects events with any tags. */
   readonly tags: ReadonlyArray<string>
 }
 
-/** A query: a plain value. An event matches it if it matches any of its items; no items match nothing. */
+/** A query, a plain value. An event matches it if it matches any of its items. Without items, no event matches. */
 export interface EventQuery<out Payload extends Event.Tagged> {
   readonly items: ReadonlyArray<Item>
   /** True if an event matches. */
@@ -30,25 +29,25 @@ export type EventOf<Q> = Q extends EventQuery<infer Payload> ? Payload : never
 /** Restricts a query to some events of an aggregate. */
 export interface Options<Tag extends string> {
   /**
-   * `_tag`s of the aggregate's events. An empty list matches nothing. Default: all types, including those that this
-   * program does not know: reading such an event is an error, as in a stream, and it fails a condition.
+   * `_tag`s of the aggregate's events. An empty list matches nothing. Default: all types, including those that this program
+   * does not know. An event of an unknown type makes a read fail, as it does in a stream, and also fails a condition.
    */
   readonly types?: ReadonlyArray<Tag> | undefined
-  /** Tags that an event must have, all of them. Default: none. An event has at most 32 tags. */
+  /** Tags, all of which an event must have. Default: none. An event has at most 32 tags. */
   readonly tags?: ReadonlyArray<string> | undefined
 }
 
 /**
- * Events of an aggregate, in all of its streams.
+ * Selects events of an aggregate, in all of its streams.
  *
  * **Details**
  *
- * A tag that cannot be stored (empty, longer than 255 characters, with U+0000 or half of a surrogate pair) matches
- * nothing.
+ * A tag that cannot be stored matches nothing: one that is empty, is longer than 255 characters, or contains U+0000 or half of
+ * a surrogate pair.
  *
  * **Gotchas**
  *
- * Tags are stored with the event: an event that was stored before its aggregate derived a tag does not have it.
+ * Tags are stored with the event. An event that was stored before its aggregate derived a tag does not have that tag.
  *
  * **Example**
  *
@@ -68,7 +67,7 @@ export const of = <
 ): EventQuery<Extract<Payload, { readonly _tag: Tag }>> =>
   make([{ aggregate, types: options.types, tags: options.tags ?? [] }])
 
-/** Events that match any of the queries. Without a query, nothing matches. */
+/** Selects events that match any of the queries. Without queries, no event matches. */
 export const or = <const Qs extends ReadonlyArray<Any>>(...queries: Qs): EventQuery<EventOf<Qs[number]>> =>
   make(queries.flatMap(({ items }) => items))
 

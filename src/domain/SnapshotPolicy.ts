@@ -1,8 +1,8 @@
 /**
- * Rules for the moment at which a repository takes a snapshot of an aggregate.
+ * Policies, which decide when a repository takes a snapshot of an aggregate.
  */
 
-/** The facts that a policy decides on, after a load or after a command has appended events. */
+/** The facts for the decision of a policy, after a load or after a command has appended events. */
 export interface Situation {
   /** The aggregate's name. */
   readonly aggregateType: string
@@ -16,7 +16,7 @@ export interface Situation {
   readonly appended: number
 }
 
-/** Returns true to take a snapshot. If it throws, none is taken. */
+/** A function that returns true to take a snapshot. If it throws, none is taken. */
 export type SnapshotPolicy = (situation: Situation) => boolean
 
 const checkCount = (name: string, count: number): void => {
@@ -24,7 +24,7 @@ const checkCount = (name: string, count: number): void => {
 }
 
 /**
- * Takes a snapshot when at least this number of events was added since the last one.
+ * Takes a snapshot when at least this number of events was appended since the last one.
  *
  * **Gotchas**
  *

@@ -1,5 +1,6 @@
 /**
- * Stored events without a store: the event types and versions that an aggregate can read, and the decoding of a payload.
+ * Stored events, for tests and tools without a store: the types and versions that an aggregate can read, and the decoding of a
+ * payload.
  */
 import { Result } from "effect"
 import type * as Aggregate from "./Aggregate.ts"
@@ -12,7 +13,7 @@ export interface StoredVersion {
   readonly eventType: string
   readonly schemaVersion: number
   readonly schema: EventSchema
-  /** True if new events are written in it. */
+  /** True if new events have this version. */
   readonly present: boolean
 }
 
@@ -31,7 +32,7 @@ export const versions = (aggregate: Aggregate.Any): ReadonlyArray<StoredVersion>
   )
 }
 
-/** A payload as it is stored. */
+/** A stored payload with its type and version. */
 export interface StoredPayload {
   readonly eventType: string
   readonly schemaVersion: number
@@ -43,25 +44,24 @@ export interface StoredPayload {
 export interface Unreadable {
   /** The tag of the error that a store raises for it. */
   readonly error: Aggregate.Unreadable
-  /** The path in the payload, or in the value that an upcaster made of it. */
+  /** The path in the payload, or in the value into which an upcaster turned it. */
   readonly path: ReadonlyArray<string | number>
   readonly reason: string
 }
 
 /**
- * Reads a stored payload as the present events of an aggregate; none if the event is dropped. It needs no store: for tests
- * and tools.
+ * Reads a stored payload as the present events of an aggregate; none if the event is dropped. It needs no store.
  */
 export const read = <Type extends string, State, Event extends Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Event, Id>,
   { eventType, schemaVersion, payload }: StoredPayload
 ): Result.Result<ReadonlyArray<Event>, Unreadable> => {
-  const { stored, dropped: gone } = codecOf(aggregate)
+  const { stored, dropped } = codecOf(aggregate)
   const type = stored.get(eventType)
   const fail = (error: Aggregate.Unreadable, reason: string, path: Unreadable["path"] = []) =>
     Result.fail({ error, path, reason })
   if (type === undefined) {
-    return gone.has(eventType)
+    return dropped.has(eventType)
       ? Result.succeed([])
       : fail("UnknownEventType", `${aggregate.type} has no event ${eventType}`)
   }

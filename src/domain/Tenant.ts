@@ -1,9 +1,9 @@
 /**
- * The tenant: its id, the requirement for it, and the capability to look across tenants.
+ * The tenant: its id, the requirement for it, and the permission to look across tenants.
  *
- * `CurrentTenant` stands in the requirements of every operation that touches a tenant's data, so a program that
- * forgets the tenant does not compile. No layer of this library requires it to be built: a layer is memoised, and a
- * service that reads the tenant while it is built would serve that tenant to the next one.
+ * Every operation that touches a tenant's data requires `CurrentTenant`, so a program that forgets the tenant does not
+ * compile. No layer of this library requires it to be built: a layer is built once, and a service that read the tenant while
+ * it was built would serve that tenant's data to all others.
  */
 import { Context, Effect, type Layer, Schema, SchemaTransformation, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
@@ -17,8 +17,9 @@ const nilUuid = "00000000-0000-0000-0000-000000000000"
  *
  * **Details**
  *
- * Decoding folds upper-case letters and refuses everything else: blanks, braces, wildcards, and the nil UUID, which is
- * reserved for {@link untenanted}. `TenantId.make` takes the canonical form alone and throws on any other text.
+ * Decoding turns upper-case letters into lower-case ones and refuses any other text, also one with blanks, braces or wildcards,
+ * and the nil UUID, which is reserved for {@link untenanted}. `TenantId.make` accepts only the canonical form and throws on any
+ * other text.
  */
 export const TenantId = Schema.String.pipe(
   Schema.decodeTo(
@@ -31,32 +32,32 @@ export const TenantId = Schema.String.pipe(
   )
 )
 
-/** A tenant's id. A plain string is not one: decode it with the schema of the same name. */
+/** A tenant's id. Decode a plain string with the schema of the same name. */
 export type TenantId = typeof TenantId.Type
 
 /**
- * The tenant id of a name in a namespace (UUID version 5): the same for the same name, wherever it is made.
+ * Derives a tenant id (UUID version 5) from a name in a namespace. The same name gives the same id in every program.
  *
  * **When to use**
  *
- * Use it where tenants have names of their own that never change: slugs, customer numbers, ids of another system.
+ * Use it where tenants have names that never change: slugs, customer numbers, ids of another system.
  *
  * **Gotchas**
  *
- * Who knows the namespace and the name knows the id: an id is no secret, and does not say that the tenant exists. Names are
- * told apart as they are, also by case and blanks: bring them to one form first. Throws if the namespace is no UUID, and on
- * a name that is not well-formed text.
+ * An id is no secret: everybody who knows the namespace and the name can derive it. It does not prove that the tenant exists.
+ * Names that differ only in case or blanks have different ids, so normalise them first. Throws if the namespace is not a UUID,
+ * and if the name is not well-formed text.
  *
  * **Example**
  *
  * ```ts
- * const namespace = "0b7d1c7e-3c0e-4f4b-9d0a-6f3f4c1d2a5e" // made up once, for this program
+ * const namespace = "0b7d1c7e-3c0e-4f4b-9d0a-6f3f4c1d2a5e" // generated once for this program
  * const acme = Tenant.fromName(namespace, "acme")
  * ```
  */
 export const fromName = (namespace: string, name: string): TenantId => TenantId.make(uuidV5(namespace, name))
 
-/** A new tenant id (UUID version 7). */
+/** Generates a tenant id (UUID version 7). */
 export const generate: Effect.Effect<TenantId> = Effect.sync(() => TenantId.make(uuidV7Unsafe()))
 
 /**
@@ -64,31 +65,31 @@ export const generate: Effect.Effect<TenantId> = Effect.sync(() => TenantId.make
  *
  * **Gotchas**
  *
- * Its events are visible to it alone, never to "every tenant". No outside input decodes to it.
+ * Only effects of this tenant see its events; operations across all tenants leave it out. No outside input decodes to it.
  */
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The schema refuses the nil UUID on purpose; this constant is its only source.
 export const untenanted: TenantId = nilUuid as TenantId
 
 /**
- * The tenant in whose name an effect runs. Required by every operation on a tenant's data; there is no default.
+ * The tenant for which an effect runs. Every operation on a tenant's data requires it, and there is no default.
  *
  * **When to use**
  *
- * Provide it where the tenant is known from a verified source: once per request, message or job, with {@link provide}.
+ * Provide it with {@link provide} where a verified source names the tenant: once per request, message or job.
  */
 export class CurrentTenant extends Context.Service<CurrentTenant, TenantId>()(
   "effect-eventsourcing/CurrentTenant"
 ) {}
 
 /** An effect or a stream that no longer needs a tenant. */
-// In brackets, so that a union of effects is one effect.
+// In brackets, so that a union of effects is treated as one effect.
 export type Provided<Self> = [Self] extends [Stream.Stream<infer A, infer E, infer R>]
   ? Stream.Stream<A, E, Exclude<R, CurrentTenant>>
   : [Self] extends [Effect.Effect<infer A, infer E, infer R>]
     ? Effect.Effect<A, E, Exclude<R, CurrentTenant>>
     : never
 
-/** Runs an effect or a stream in the name of a tenant. */
+/** Runs an effect or a stream for a tenant. */
 export const provide =
   (tenantId: TenantId) =>
   <Self extends Effect.Effect<unknown, unknown, unknown> | Stream.Stream<unknown, unknown, unknown>>(
@@ -98,13 +99,13 @@ export const provide =
     const provided = Stream.isStream(given)
       ? Stream.provideService(given, CurrentTenant, tenantId)
       : Effect.provideService(given, CurrentTenant, tenantId)
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- A conditional type cannot be followed here: a stream gives a stream, an effect an effect.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The compiler cannot follow the conditional type: a stream becomes a stream, and an effect an effect.
     return provided as Provided<Self>
   }
 
-/** Actor and reason of an access across tenants. Both are written to the audit trail with every use. */
+/** Actor and reason of an access across tenants. Every access writes both to the audit trail. */
 export interface CrossTenantAccess {
-  /** The person or program that asks, at most 255 characters. */
+  /** The person or program that looks across tenants, at most 255 characters. */
   readonly actor: string
   /** The reason for the access, at most 1,000 characters. */
   readonly reason: string
@@ -118,8 +119,8 @@ const CrossTenantAccess: Schema.Codec<CrossTenantAccess> = Schema.Struct({
 })
 
 /**
- * The capability to look across tenants. Operations that do so have it in their requirements, so it shows in the type, and
- * every use is written to the audit trail.
+ * The permission to look across tenants. Operations that do so require it, so it shows in their types, and every use is written
+ * to the audit trail.
  */
 export class AllTenants extends Context.Service<AllTenants, CrossTenantAccess>()(
   "effect-eventsourcing/AllTenants"
@@ -128,12 +129,12 @@ export class AllTenants extends Context.Service<AllTenants, CrossTenantAccess>()
 const isAccess = Schema.is(CrossTenantAccess)
 
 /**
- * Lets an effect look across tenants, in the name of an actor and for a stated reason.
+ * Lets an effect look across tenants, for an actor and with a reason.
  *
  * **Gotchas**
  *
- * An actor or reason that is empty, too long, surrounded by blanks, or contains characters that cannot be stored is a
- * defect: it is a mistake in the program, not in its input.
+ * An actor or reason is a defect if it is empty or too long, begins or ends with blanks, or contains characters that cannot be
+ * stored: it is a mistake in the program, not in its input.
  */
 export const provideAll =
   (access: CrossTenantAccess) =>
@@ -144,12 +145,12 @@ export const provideAll =
           new TypeError("AllTenants needs an actor (1-255 characters) and a reason (1-1,000 characters)")
         )
 
-/** The compiler's message about a layer with a tenant in its type. The error shows it in place of the layer. */
+/** The type of a layer with a tenant in its type. The compiler shows its message where the layer is written. */
 export interface TenantInLayer<Message extends string> {
   readonly tenantInLayer: Message
 }
 
-/** Members of a service that are a tenant's id. */
+/** Members of a service whose type is a tenant's id. */
 type MembersWithTenant<Shape> = {
   [Name in keyof Shape]-?: 0 extends 1 & Shape[Name]
     ? never
@@ -187,18 +188,18 @@ export type WithoutTenant<Provides, Needs> = [Extract<Needs, CurrentTenant | All
   : TenantInLayer<"A layer is built once and serves every tenant, and this one needs a tenant to be built: let the methods of the service ask for CurrentTenant.">
 
 /**
- * Returns a layer unchanged, and does not compile if a tenant is in its type: if it needs `CurrentTenant` or `AllTenants`
- * to be built, if it provides one of them, or if a service that it provides is a tenant's id or has one as a member.
+ * Returns a layer unchanged. Does not compile if the layer has a tenant in its type: if it needs `CurrentTenant` or
+ * `AllTenants` to be built, provides one of them, or provides a service that is a tenant's id or has one as a member.
  *
  * **When to use**
  *
- * Put it on your own layers. A layer is built once and memoised, also across the keys of a `LayerMap`: a layer that reads
- * the tenant while it is built serves that tenant to all others.
+ * Use it on your own layers. A layer is built once and shared, also between the keys of a `LayerMap`. A layer that reads the
+ * tenant while it is built serves that tenant's data to all others.
  *
  * **Gotchas**
  *
- * Types do not see into closures: they miss a cache without the tenant in its keys, and a tenant that was turned into a
- * plain string. `docs/tenants-and-layers.md` says how to find those.
+ * Types do not show the contents of closures, such as a cache without the tenant in its keys, or a tenant that was turned into
+ * a plain string. `docs/tenants-and-layers.md` explains how to find those.
  *
  * **Example**
  *

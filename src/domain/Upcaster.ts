@@ -1,19 +1,19 @@
 /**
- * Upcasters turn events that were stored in former schemas into present events. They are declared beside the events of an
- * aggregate and applied when events are read; stored events are never changed.
+ * Upcasters turn events that were stored with former schemas into present events. They are declared with the events of an
+ * aggregate and run when events are read. Stored events are never changed.
  */
 import type { SchemaGetter } from "effect"
 import type { EventSchema, Tagged } from "./Event.ts"
 import { eventTag } from "./eventTag.ts"
 
 /**
- * The step from an event to the next schema: a pure function, or a transformation such as
+ * The step from one schema to the next: a pure function, or a transformation such as
  * `SchemaTransformation.transform({ decode, encode })`, whose `decode` may fail with an issue. `encode` is not used, because
  * former versions are never written.
  */
 export type Step<From, To> = ((event: From) => To) | { readonly decode: SchemaGetter.Getter<To, From> }
 
-/** A schema that events of a type have, or had. */
+/** A present or former schema of an event type. */
 export interface Version {
   readonly eventType: string
   /** 1, 2, 3 … for the schemas of one event type. It is stored with each event. */
@@ -23,21 +23,21 @@ export interface Version {
   readonly step: Step<never, Tagged> | undefined
 }
 
-/** The targets of the newest version of an {@link Upcaster} that does not end in a present event. */
+/** The events into which an {@link Upcaster} turns its newest version, if that is not a present event. */
 export interface Into {
-  /** Events of the aggregate, or former versions of them that have upcasters of their own. */
+  /** Events of the aggregate, or former versions of them, which have upcasters of their own. */
   readonly targets: ReadonlyArray<EventSchema>
   readonly step: Step<never, ReadonlyArray<Tagged>>
 }
 
 /**
- * The former versions of one event type, oldest first, and the events that they are read as.
+ * The former versions of one event type, oldest first, and the present events that they are read as.
  *
  * @see {@link from} and {@link dropped}, which create it
  */
 export interface Upcaster<out Event extends Tagged> {
   readonly versions: ReadonlyArray<Version>
-  /** The present schema that the versions end in, the events that it was split into, or the names of dropped types. */
+  /** The present schema at the end of the versions, the events into which it was split, or the names of dropped types. */
   readonly end: PresentSchema<Event> | Into | { readonly dropped: ReadonlyArray<string> }
 }
 
@@ -49,26 +49,27 @@ export interface PresentSchema<out Event extends Tagged> {
 /** Any upcaster. */
 export type Any = Upcaster<Tagged>
 
-/** The history of an event type so far. */
+/** The history of an event type, which can be continued. */
 export interface History<out Event extends Tagged> extends Upcaster<Event> {
   /**
-   * Adds the next schema, of the same event type or of a new one (a rename), and the step to it. A schema of the same type
-   * is the next version; under another name it is version 1 of that name.
+   * Adds the next schema and the step to it. A schema of the same event type is its next version. A schema of another event
+   * type renames the event and is version 1 of that type.
    *
    * **Gotchas**
    *
-   * If you use snapshots and change an existing step, raise the aggregate's `stateVersion`: the library notices a new
+   * If you use snapshots and change an existing step, raise the `stateVersion` of the aggregate: the library notices a new
    * version or target, but cannot compare functions.
    */
-  // Method syntax: a history of one event is then an `Upcaster.Any`.
+  // Method syntax, so that every history is assignable to `Upcaster.Any`.
   to<const Next extends EventSchema>(schema: Next, step: Step<Event, Next["Type"]>): History<Next["Type"]>
   /**
-   * Ends an event type whose events are read as events of other types: several (a split), one (a merge of types), or none.
+   * Ends the history of an event type whose events are read as other events: several (a split), one (a merge of types), or
+   * none.
    *
    * **Details**
    *
-   * All parts have the event id, version and position of the stored event; `part` distinguishes them. Each target is an
-   * event of the aggregate, or a former version of one, which is upcast further.
+   * All parts have the event id, version and position of the stored event; `part` tells them apart. Each target is an event of
+   * the aggregate, or a former version of one, which is upcast further.
    *
    * **Gotchas**
    *
@@ -81,22 +82,23 @@ export interface History<out Event extends Tagged> extends Upcaster<Event> {
 }
 
 /**
- * Begins the history of an event type with its oldest schema. The last schema of the history must be one of the
- * aggregate's events, unless it ends with `into`.
+ * Begins the history of an event type with its oldest schema. Unless it ends with `into`, its last schema must be one of the
+ * aggregate's events.
  *
  * **Details**
  *
- * Leave each schema as it was when events were written with it, and each step as it is: a new version adds a schema and a
- * step at the end. The version of new events follows from the history; it is 1 for an event without a history.
+ * Do not change existing schemas and steps: a new version adds a schema and a step at the end. The version of new events
+ * follows from the history; it is 1 for an event without a history.
  *
- * Steps are pure functions. Their results are checked against the schema they lead to; a result that does not fit is an
- * `EventDecodeError`, and so is a step that throws: the text of its error (at most 500 characters) stands in the reason, for
- * developers and logs, and should not quote the event.
+ * Steps are pure functions. A step that throws, or whose result does not fit the next schema, raises `EventDecodeError`. The
+ * reason contains the text of the thrown error (at most 500 characters), for developers and logs, so that text should not
+ * quote the event.
  *
  * **Gotchas**
  *
- * `version` (default: 1) is for a history that omits the oldest versions because no event of them is stored anywhere, and
- * for a name that is used again for something else: the numbering then continues behind the versions that the name had.
+ * `version` (default: 1) is the version of the first schema. Set it if the history omits the oldest versions, because no stored
+ * event has them any more, or if an event type is used again with another meaning: its versions then continue after the former
+ * ones.
  *
  * **Example**
  *
@@ -119,7 +121,7 @@ export const from = <const First extends EventSchema>(
   return history(schema, [{ eventType, schemaVersion: version, schema, step: undefined }])
 }
 
-/** PostgreSQL's `integer`. */
+/** The largest `integer` of PostgreSQL. */
 const maxSchemaVersion = 2_147_483_647
 
 const history = <Event extends Tagged>(
@@ -138,8 +140,8 @@ const history = <Event extends Tagged>(
 })
 
 /**
- * Drops event types that are no longer needed, in all of their versions: their events are passed over without reading the
- * payload. They stay in the log, and versions and positions count them.
+ * Drops event types that are no longer needed, in all of their versions: their events are skipped without reading the payload.
+ * They stay in the log, and versions and positions count them.
  *
  * **Example**
  *

@@ -2,19 +2,19 @@ import { Context, Effect } from "effect"
 import { CurrentTenant, type TenantId, untenanted } from "./Tenant.ts"
 import { isCanonicalUuid } from "../internal/uuid.ts"
 
-/** The last text that passed the check, because the next one is most often the same. */
-let known = untenanted
+/** The last id that passed the check. Most often the next one is the same. */
+let lastChecked = untenanted
 
 const isTenant = (tenantId: TenantId): boolean => {
-  if (tenantId === known) return true
+  if (tenantId === lastChecked) return true
   if (!isCanonicalUuid(tenantId)) return false
-  known = tenantId
+  lastChecked = tenantId
   return true
 }
 
 const notATenant = (): TypeError => new TypeError("not a tenant id: decode it with Tenant.TenantId")
 
-/** The tenant of a fiber. Dies if it is not a tenant id: the text got past the types, and nothing may be done in its name. */
+/** Returns a tenant id. Dies if it is not one: a text that was cast to a tenant id must never reach the storage. */
 export const checkedTenant = (tenantId: TenantId): Effect.Effect<TenantId> =>
   isTenant(tenantId) ? Effect.succeed(tenantId) : Effect.die(notATenant())
 

@@ -11,13 +11,13 @@ interface Stream {
   readonly aggregateId: string
 }
 
-/** The ids of one append to one stream. */
+/** The derived ids of one append to one stream. */
 export interface Ids {
   /** The id of the n-th event (0, 1, 2 …) without an id of its own. */
   readonly at: (n: number) => Event.EventId
-  /** The `n` of an id; undefined if the id is none of these. */
+  /** The `n` of an id; undefined for an id that was not derived here. */
   readonly indexOf: (id: string) => number | undefined
-  /** Gives the ids back because nothing was appended: the next append to this stream gets the same ones. */
+  /** Returns the ids when nothing was appended: the next append to this stream gets the same ones. */
   readonly release: () => void
 }
 
@@ -63,7 +63,7 @@ const digest = (text: string): Effect.Effect<Uint8Array> =>
     (buffer) => new Uint8Array(buffer)
   )
 
-/** The id of one part of an event that is read as several. */
+/** The id of one part of an event that an upcaster splits. */
 export const partId = (eventId_: Event.EventId, part: number): Event.EventId =>
   eventId(sha256(new TextEncoder().encode(JSON.stringify([eventId_, part]))), 0)
 
@@ -78,7 +78,7 @@ const eventId = (base: Uint8Array, n: number): Event.EventId => {
   return hyphenated(bytes) as Event.EventId
 }
 
-/** All bytes but the last four, as text. */
+/** Length of the text of all bytes but the last four, with its hyphens. */
 const stem = 28
 
 const indexOf = (id: string, first: string): number | undefined =>
@@ -86,8 +86,8 @@ const indexOf = (id: string, first: string): number | undefined =>
     ? (Number.parseInt(id.slice(stem), 16) - Number.parseInt(first.slice(stem), 16)) >>> 0
     : undefined
 
-/** Gives derived ids to the events without an id of their own. */
-export const named = <Payload extends Event.Tagged>(
+/** Assigns derived ids to the events without an id of their own. */
+export const assignIds = <Payload extends Event.Tagged>(
   events: ReadonlyArray<Event.Appendable<Payload>>,
   ids: Pick<Ids, "at">
 ): ReadonlyArray<Event.Appendable<Payload>> => {
@@ -101,12 +101,12 @@ export const named = <Payload extends Event.Tagged>(
 }
 
 /** True if an event has an id of its own. */
-export const isNamed = (event: Event.Appendable<Event.Tagged>): boolean =>
+export const hasId = (event: Event.Appendable<Event.Tagged>): boolean =>
   event instanceof Event.NewEvent && event.options.eventId !== undefined
 
 /**
- * Appends with ids derived from the seed of the running effect, if it has one. Streams that `streamOf` does not know are
- * left unchanged.
+ * Appends with ids derived from the seed of the running effect, if it has one. Events of a stream for which `streamOf` returns
+ * undefined keep their ids.
  */
 export const deriveIds = <
   S extends { readonly events: ReadonlyArray<Event.Appendable<Event.Tagged>> },
@@ -117,19 +117,19 @@ export const deriveIds = <
   derivedIds: DerivedIds | undefined,
   streams: ReadonlyArray<S>,
   streamOf: (stream: S) => Stream | undefined,
-  append: (named: ReadonlyArray<S>) => Effect.Effect<A, E, R>
+  append: (withIds: ReadonlyArray<S>) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
   if (derivedIds === undefined) return append(streams)
   const given: Array<Ids> = []
-  const name = (stream: S): Effect.Effect<S> => {
-    const key = stream.events.every(isNamed) ? undefined : streamOf(stream)
+  const withIds = (stream: S): Effect.Effect<S> => {
+    const key = stream.events.every(hasId) ? undefined : streamOf(stream)
     if (key === undefined) return Effect.succeed(stream)
     return Effect.map(derivedIds.next(key), (ids) => {
       given.push(ids)
-      return { ...stream, events: named(stream.events, ids) }
+      return { ...stream, events: assignIds(stream.events, ids) }
     })
   }
-  return Effect.forEach(streams, name).pipe(
+  return Effect.forEach(streams, withIds).pipe(
     Effect.flatMap(append),
     Effect.onError(() => Effect.sync(() => given.forEach(({ release }) => release())))
   )

@@ -1,16 +1,16 @@
-/** The types and versions under which the events of an aggregate are stored, and the events that each is read as. */
+/** The types and versions under which the events of an aggregate are stored, and the present events that each is read as. */
 import type { Schema } from "effect"
 import type { EventSchema, Tagged } from "./Event.ts"
 import type * as Upcaster from "./Upcaster.ts"
 import { eventTag } from "./eventTag.ts"
 
-/** The event or events that a version is read as. */
+/** The next step from a version to present events. */
 export type Next =
-  /** A present event. */
+  /** The version is a present event. */
   | { readonly _tag: "Present" }
-  /** An event of the next version. */
+  /** The step leads to one event of another version. */
   | { readonly _tag: "To"; readonly step: Upcaster.Step<never, Tagged>; readonly node: Node }
-  /** Any number of events, by event type. */
+  /** The step leads to any number of events of these types. */
   | {
       readonly _tag: "Into"
       readonly step: Upcaster.Step<never, ReadonlyArray<Tagged>>
@@ -25,15 +25,13 @@ export interface Node {
   next: Next
 }
 
-/** The event types of an aggregate, as they are stored. */
+/** The stored event types of an aggregate. */
 export interface History {
   /** All versions of all types, present and former. */
   readonly types: ReadonlyMap<string, ReadonlyMap<number, Node>>
-  /** Types whose events are passed over. */
+  /** Types whose events are skipped. */
   readonly dropped: ReadonlySet<string>
 }
-
-const unresolved: Next = { _tag: "Present" }
 
 /**
  * Combines the events of an aggregate and their upcasters. Throws if they contradict each other or leave a gap.
@@ -55,11 +53,11 @@ export const history = (
     const versions = types.get(eventType) ?? new Map<number, Node>()
     if (versions.has(schemaVersion)) {
       fail(
-        `version ${schemaVersion} of ${eventType} is declared twice. If the type was used for something else before, continue behind its former versions with Upcaster.from(…, { version }); to merge types into one, use "into"`
+        `version ${schemaVersion} of ${eventType} is declared twice. If the type had another meaning before, continue after its former versions with Upcaster.from(…, { version }); to merge types into one, use "into"`
       )
     }
     if (bySchema.has(schema)) fail(`a schema of ${eventType} is declared in two places`)
-    const node: Node = { eventType, schemaVersion, schema, next: unresolved }
+    const node: Node = { eventType, schemaVersion, schema, next: { _tag: "Present" } }
     types.set(eventType, versions.set(schemaVersion, node))
     bySchema.set(schema, node)
     return node
@@ -79,7 +77,7 @@ export const history = (
     else if (last !== undefined && !events.includes(last.schema)) unfinished(last)
   }
 
-  // An event without an upcaster has had one schema.
+  // An event without an upcaster has only one version.
   for (const schema of events)
     if (!bySchema.has(schema)) add({ eventType: eventTag(schema), schemaVersion: 1, schema })
   for (const { from, into } of splits)
@@ -107,12 +105,13 @@ export const history = (
   }
 
   function targetsOf(from: Node, into: Upcaster.Into): ReadonlyMap<string, Node> {
-    const where = `version ${from.schemaVersion} of ${from.eventType} goes into`
+    const subject = `version ${from.schemaVersion} of ${from.eventType} goes into`
     const targets = new Map<string, Node>()
     for (const schema of into.targets) {
       const tag = eventTag(schema)
-      const node = bySchema.get(schema) ?? fail(`${where} a schema of ${tag} that is in no event or history`)
-      if (targets.has(tag)) fail(`${where} two versions of ${tag}`)
+      const node =
+        bySchema.get(schema) ?? fail(`${subject} a schema of ${tag} that is in no event or history`)
+      if (targets.has(tag)) fail(`${subject} two versions of ${tag}`)
       targets.set(tag, node)
     }
     return targets
@@ -139,8 +138,8 @@ export const presentTypes = ({ eventType, next }: Node): ReadonlyArray<string> =
 }
 
 /**
- * The declared history as JSON: each version of each type with its target, and the dropped types. Its text does not depend
- * on the order of declaration. Steps are functions and do not show.
+ * The declared history as JSON: each version of each type with its target, and the dropped types. Its text does not depend on
+ * the order of declaration. It does not contain steps, because they are functions.
  */
 export const outline = ({ dropped, types }: History): Schema.Json => ({
   types: Object.fromEntries(

@@ -1,13 +1,13 @@
-/** Handlers by event type, checked when they are declared: a misspelt one would never run, a missing one would throw late. */
+/** Checks handlers when they are declared: a misspelt one would never run, and a missing one would fail only later. */
 import type { EventSchema } from "./Event.ts"
 import { eventTag } from "./eventTag.ts"
 
-/** The tags of the events of aggregates. */
+/** The tags of all events of some aggregates. */
 export const eventTags = (
   aggregates: ReadonlyArray<{ readonly events: ReadonlyArray<EventSchema> }>
 ): ReadonlyArray<string> => aggregates.flatMap(({ events }) => events.map(eventTag))
 
-/** Throws if a handler has no event, or if an event has no handler where every event needs one. */
+/** Throws if a handler has no event, or if every event needs a handler and one has none. */
 export const checkHandlers = (
   owner: string,
   handlers: object,

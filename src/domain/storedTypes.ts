@@ -1,10 +1,9 @@
-/** The types under which events of aggregates are stored. */
 import type * as Aggregate from "./Aggregate.ts"
 import { codecOf } from "./codec/aggregateCodec.ts"
 
 /**
- * The types under which events of aggregates are stored, for all events or those with the given tags: the present types,
- * and the former types whose events are read as them. A former type may also yield events of other present types.
+ * The types under which events of aggregates may be stored, for all events or for those with the given tags: the present types,
+ * and the former types that are read as them. Events of a former type may also be read as other present types.
  */
 export const storedTypes = (
   aggregates: ReadonlyArray<Aggregate.Any>,

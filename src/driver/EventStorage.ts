@@ -1,6 +1,6 @@
 /**
- * The driver tier: encoded events, with the tenant as an ordinary argument. A backend implements this service alone
- * and proves itself with the suites of `effect-eventsourcing/testing`; programs use `EventStore` on top of it.
+ * The driver contract for events: encoded events, with the tenant as an ordinary argument. A backend implements this service
+ * and is tested with the suites of `effect-eventsourcing/testing`. Programs use `EventStore`, which is built on it.
  */
 import { Context, type Effect, type Stream } from "effect"
 import type {
@@ -13,7 +13,7 @@ import type {
 } from "./StoreError.ts"
 import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
 
-/** An event to write. Texts are well formed, without U+0000, and within the limits. */
+/** An event to write. Its texts are well formed, contain no U+0000, and are within the limits. */
 export interface NewEventRow {
   readonly eventId: string
   readonly eventType: string
@@ -29,11 +29,11 @@ export interface NewEventRow {
   readonly payload: string
   /** Tags by which queries find it: sorted, without duplicates, at most 32. */
   readonly tags: ReadonlyArray<string>
-  /** The trace that the event is appended in, as W3C Trace Context writes it. Not in the hash. Default: none. */
+  /** The trace in which the event is appended, as a W3C `traceparent`. Not covered by the hash. Default: none. */
   readonly traceparent?: string | undefined
 }
 
-/** A stored event with its place. */
+/** A stored event with its place in its stream and in the log. */
 export interface EventRow extends Omit<NewEventRow, "traceparent"> {
   readonly position: number
   readonly aggregateType: string
@@ -43,14 +43,14 @@ export interface EventRow extends Omit<NewEventRow, "traceparent"> {
   readonly recordedAt: number
   /** SHA-256 over the event and the hash of its predecessor, 64 hexadecimal digits; null without a hash chain. */
   readonly hash: string | null
-  /** The trace that it was appended in, as W3C Trace Context writes it; null without one. Not in the hash. */
+  /** The trace in which it was appended, as a W3C `traceparent`; null without one. Not covered by the hash. */
   readonly traceparent: string | null
 }
 
 /** The part of an event that a fold needs. */
 export type EventContent = Pick<EventRow, "version" | "eventType" | "schemaVersion" | "payload">
 
-/** An event of some tenant. */
+/** A stored event with its tenant. */
 export interface TenantEventRow extends EventRow {
   readonly tenantId: TenantId
 }
@@ -61,83 +61,83 @@ export interface StreamAppend {
   readonly aggregateId: string
   readonly expectedVersion: ExpectedVersion
   /**
-   * The id of the event with the expected version, which is then a number from 1. Another event there is a
-   * `VersionConflict`: another history has replaced the stream. Default: any event.
+   * The id of the event with the expected version, which is then a number from 1. Another event there raises
+   * `VersionConflict`: the stream has another history. Default: any id.
    */
   readonly expectedEventId?: string | undefined
   /** At least one, except in an append with a command. */
   readonly events: ReadonlyArray<NewEventRow>
 }
 
-/** Events of an aggregate type that are of one of these types and have all of these tags. */
+/** Selects the events of an aggregate type that have one of the event types and all of the tags. */
 export interface EventQueryItem {
-  /** Default: aggregates of all types. */
+  /** Default: all aggregate types. */
   readonly aggregateType?: string | undefined
   /** An empty list matches nothing. Default: all types. */
   readonly eventTypes: ReadonlyArray<string> | undefined
-  /** An empty list restricts nothing. */
+  /** An empty list selects events with any tags. */
   readonly tags: ReadonlyArray<string>
 }
 
-/** Events of one tenant that match any of the items; none if there are no items. */
+/** Selects the events of one tenant that match any of the items; none if there are no items. */
 export type EventQuery = ReadonlyArray<EventQueryItem>
 
-/** A condition of an append: no event behind a position matches a query. Checked under the tenant's lock. */
+/** A condition of an append: no event after a position matches a query. It is checked under the tenant's lock. */
 export interface AppendCondition {
   readonly query: EventQuery
   /** The last position that was considered, an integer; 0 if none. */
   readonly after: number
-  /** The id of the event at `after`. Another event there, or none, is `PositionDiverged`. Default: it is not compared. */
+  /** The id of the event at `after`. Another event there, or none, raises `PositionDiverged`. Default: any id. */
   readonly afterEventId?: string | undefined
 }
 
-/** The command of an append, which is carried out once. */
+/** The key of a command, which is carried out only once. */
 export interface CommandKey {
   /** Unique within the tenant, 1 to 255 characters. */
   readonly key: string
-  /** Distinguishes commands: 64 hexadecimal digits. */
+  /** Hash of the command, 64 hexadecimal digits. It distinguishes a repeated command from another one. */
   readonly fingerprint: string
   /** Time to live of the key in milliseconds, by the clock of the storage. */
   readonly expiresInMillis: number
 }
 
-/** The outcome of a command that was carried out under a key. */
+/** The recorded outcome of a command. */
 export interface CommandRow {
   readonly fingerprint: string
   readonly aggregateType: string
   readonly aggregateId: string
   /** The version of the stream after the command. */
   readonly version: number
-  /** The head of the tenant's log after the command: the last of its events, if it has any. */
+  /** The last position of the tenant's log after the command. If the command has events, it is that of the last one. */
   readonly position: number
-  /** Number of events that it appended: the last ones up to `version` and `position`. */
+  /** Number of events that it appended. They are the last ones up to `version` and `position`. */
   readonly events: number
 }
 
-/** An append: events of one or more streams of one tenant, written all together or not at all. */
+/** An append: events for one or more streams of one tenant, all of which are written, or none. */
 export interface AppendRequest {
   readonly tenantId: TenantId
   /**
-   * At least one stream, and every event id once. With a command exactly one stream, which may be without events. They take
-   * effect in the given order, which is also that of positions. A stream may occur several times; its expected version applies
-   * after the entries before it.
+   * At least one stream; no event id occurs twice. With a command there is exactly one stream, which may have no events.
+   * Streams are written in the given order, and positions follow it. A stream may occur several times; its expected version
+   * applies after the entries before it.
    */
   readonly streams: ReadonlyArray<StreamAppend>
-  /** All must hold. They are checked in order; the first that does not hold is raised. */
+  /** Conditions, all of which must hold. They are checked in order, and the error describes the first that does not. */
   readonly conditions?: ReadonlyArray<AppendCondition> | undefined
   readonly command?: CommandKey | undefined
 }
 
 /** The places of the events of an append, one entry per event, in the given order. */
 export interface AppendReceipt {
-  /** True if the events had been appended before, and this append changed nothing. */
+  /** True if the events had been appended before. This append wrote nothing then. */
   readonly replayed: boolean
   readonly positions: ReadonlyArray<number>
   readonly versions: ReadonlyArray<number>
   /** Milliseconds since 1970. */
   readonly recordedAt: ReadonlyArray<number>
   /**
-   * Set if the command had been carried out before. Then nothing was written, and positions, versions and times are those of the
+   * Set if the command had been carried out before. Nothing was written, and positions, versions and times are those of the
    * events of that time, which may be other events.
    */
   readonly command?: CommandRow | undefined
@@ -146,7 +146,7 @@ export interface AppendReceipt {
 /** Part of a stream or log. */
 export interface Page<Row> {
   readonly rows: ReadonlyArray<Row>
-  /** True if the range has no rows behind the last one. Pages end early when they get too large. */
+  /** True if the range has no rows after the last one. Drivers end a page early when it gets too large. */
   readonly complete: boolean
 }
 
@@ -154,7 +154,7 @@ export interface Page<Row> {
 export interface StreamRow {
   readonly aggregateType: string
   readonly aggregateId: string
-  /** 1 or more: streams without events are nowhere. */
+  /** At least 1, because only events make a stream exist. */
   readonly version: number
 }
 
@@ -164,7 +164,7 @@ export interface LogHead {
   readonly position: number
   /** The id of the event there; null if the log is empty. */
   readonly eventId: string | null
-  /** The id of the event at the requested position; null if it has no event, or none was requested. */
+  /** The id of the event at the requested position; null if no event is there, or no position was requested. */
   readonly eventIdAt: string | null
 }
 
@@ -212,7 +212,7 @@ export interface ReadLogRequest {
   readonly recordedBefore: number | undefined
   readonly aggregateTypes: ReadonlyArray<string> | undefined
   readonly eventTypes: ReadonlyArray<string> | undefined
-  /** Selects, of those, the events that match a query. */
+  /** Further restricts the selection to events that match a query. */
   readonly query?: EventQuery | undefined
   readonly direction: Direction
   /** Maximum number of rows, at least 1. */
@@ -232,7 +232,7 @@ export interface TenantRow {
   readonly position: number
 }
 
-/** Usage of a tenant on a day. */
+/** Usage of a tenant on one day. */
 export interface UsageRow {
   readonly tenantId: TenantId
   /** The start of the day in UTC, in milliseconds since 1970. */
@@ -246,7 +246,7 @@ export interface UsageRow {
   readonly newStreams: number
 }
 
-/** A use of `AllTenants`, as recorded. */
+/** A recorded access across tenants. */
 export interface CrossTenantAccessRow extends CrossTenantAccess {
   readonly accessId: string
   /** Milliseconds since 1970. */
@@ -255,27 +255,27 @@ export interface CrossTenantAccessRow extends CrossTenantAccess {
 }
 
 /**
- * Storage of encoded events, tenant by tenant.
+ * Storage of the encoded events of all tenants.
  *
  * **Details**
  *
- * Every operation concerns the given tenant; nothing in another tenant changes its answer. Appends of one tenant happen one after
- * another: positions are 1, 2, 3 … without gaps and become visible in order.
- * Operations across tenants take the id of a recorded access and fail without one.
+ * An operation for one tenant has the same answer whatever other tenants contain or do. The appends of one tenant are carried
+ * out one after another: positions are 1, 2, 3 … without gaps and become visible in order. Operations across tenants require
+ * the id of a recorded access and fail without one.
  */
 export class EventStorage extends Context.Service<
   EventStorage,
   {
     /**
-     * Appends the events of a request, all or none. Events that an earlier request appended in the same way are not appended again
-     * ("replayed").
+     * Appends all events of a request, or none. If an earlier request appended the same events, nothing is written and the
+     * receipt is that of the earlier request (`replayed`).
      */
     readonly append: (request: AppendRequest) => Effect.Effect<AppendReceipt, AppendError>
     /** One page of a stream. */
     readonly readStream: (request: ReadStreamRequest) => Effect.Effect<Page<EventRow>, ReadError>
     /**
-     * One page of a stream, forwards, with the parts of events that a fold needs. Every load of an aggregate uses it. A page
-     * without events is complete.
+     * One page of a stream, forwards, with those parts of its events that a fold needs. Every load of an aggregate uses it. A
+     * page without events is complete.
      */
     readonly loadStream: (request: LoadStreamRequest) => Effect.Effect<StreamPage, ReadError>
     /** One page of a tenant's log. */
@@ -286,76 +286,76 @@ export class EventStorage extends Context.Service<
       readonly aggregateType: string
       readonly aggregateId: string
     }) => Effect.Effect<number, ReadError>
-    /** Streams of a tenant, ordered by type and id (by code points), behind a given one. */
+    /** Streams of a tenant after a given one, ordered by type and id (by code points). */
     readonly listStreams: (request: {
       readonly tenantId: TenantId
-      /** Default: of all types. */
+      /** Default: all types. */
       readonly aggregateType?: string | undefined
       readonly after?: Omit<StreamRow, "version"> | undefined
-      /** At most this many; 1 or more. */
+      /** Maximum number of rows, at least 1. */
       readonly limit: number
     }) => Effect.Effect<Page<StreamRow>, ReadError>
-    /** The end of a tenant's log, and the id of the event at another position (any integer), in one snapshot. */
+    /** The end of a tenant's log and the id of the event at a position (any integer), as of one moment. */
     readonly head: (request: {
       readonly tenantId: TenantId
       readonly at?: number | undefined
     }) => Effect.Effect<LogHead, ReadError>
-    /** The position of the event with an id in a tenant's log; undefined if it has none. */
+    /** The position of an event by its id; undefined if the tenant's log has no such event. */
     readonly eventPosition: (request: {
       readonly tenantId: TenantId
       readonly eventId: string
     }) => Effect.Effect<number | undefined, ReadError>
     /**
-     * Emits when some log may have new events, appended by this process or another. The hint may be late, lost or repeated, and
-     * does not say which log grew; consumers must also poll.
+     * Emits when a log may have new events, appended by this process or another. The hint does not say which log grew, and may
+     * be late, lost or repeated. So consumers must also poll.
      */
     readonly changes: Stream.Stream<void>
-    /** The outcome of the command with a key; undefined if there is none, or it has expired. */
+    /** The recorded outcome of a command by its key; undefined if there is none, or if it has expired. */
     readonly commandOutcome: (request: {
       readonly tenantId: TenantId
       readonly key: string
     }) => Effect.Effect<CommandRow | undefined, ReadError>
     /**
-     * Starts the hash chain of a tenant: every further event carries a hash over itself and its predecessor. Does nothing if it
-     * has started. Returns the first position with a hash.
+     * Starts the hash chain of a tenant: every later event carries a hash of itself and its predecessor. Does nothing if the
+     * chain has started. Returns the first position with a hash.
      */
     readonly startHashChain: (
       tenantId: TenantId
     ) => Effect.Effect<number, ReadError | TenantRefused<UnknownTenant>>
-    /** The first position of a tenant's log that carries a hash; undefined if none does or will. */
+    /** The first position of a tenant's log that carries, or will carry, a hash; undefined if the chain was not started. */
     readonly hashChainStart: (tenantId: TenantId) => Effect.Effect<number | undefined, ReadError>
-    /** Registers a tenant; does nothing if it is registered. Returns its status. */
+    /** Registers a tenant, unless it is registered already. Returns its status. */
     readonly provisionTenant: (tenantId: TenantId) => Effect.Effect<TenantStatus, ReadError>
     /** The status of a tenant; undefined if it is not registered. */
     readonly tenantStatus: (tenantId: TenantId) => Effect.Effect<TenantStatus | undefined, ReadError>
     /**
-     * Records an access across tenants. Returns the id of the record: the given one, for an access that is also recorded
-     * elsewhere, or a new one, greater than those before (a UUID of version 7).
+     * Records an access across tenants and returns the id of the record. The id is given if the access is also recorded in
+     * another storage; otherwise it is a new UUID of version 7, greater than those before.
      */
     readonly recordAccess: (
       access: CrossTenantAccess & { readonly operation: string; readonly accessId?: string | undefined }
     ) => Effect.Effect<string, StorageUnavailable>
-    /** Suspends or resumes a tenant, in order with its appends. Returns its former status. */
+    /** Suspends or resumes a tenant, between two of its appends. Returns its former status. */
     readonly setTenantStatus: (request: {
       readonly accessId: string
       readonly tenantId: TenantId
       readonly status: TenantStatus
     }) => Effect.Effect<TenantStatus, TenantRefused<UnknownTenant> | StorageUnavailable>
-    /** Tenants ordered by id, after a given one. */
+    /** Tenants after a given one, ordered by id. */
     readonly listTenants: (request: {
       readonly accessId: string
       readonly after: TenantId | undefined
       readonly limit: number
     }) => Effect.Effect<Page<TenantRow>, StorageUnavailable>
-    /** Events of all tenants, tenant by tenant in the order of ids, each in the order of its log. */
+    /** Events of all tenants after a place, ordered by tenant id and position. */
     readonly readAllLogs: (request: {
       readonly accessId: string
       readonly after: { readonly tenantId: TenantId; readonly position: number } | undefined
       readonly limit: number
     }) => Effect.Effect<Page<TenantEventRow>, StorageUnavailable>
     /**
-     * Usage in a range of time, by tenant and day, after a given tenant and day. Days without events are left out; of the first
-     * and the last day only the part in the range counts. Reads the events of the days that it returns.
+     * Usage in a range of time after a given tenant and day: one row per tenant and day with events, ordered by both. If the
+     * range begins or ends within a day, only the part of that day in the range is counted. Reads all events of these days.
      */
     readonly usage: (request: {
       readonly accessId: string
@@ -366,7 +366,7 @@ export class EventStorage extends Context.Service<
       readonly after: Pick<UsageRow, "tenantId" | "day"> | undefined
       readonly limit: number
     }) => Effect.Effect<Page<UsageRow>, StorageUnavailable>
-    /** Recorded accesses, newest first, before a given one. */
+    /** Recorded accesses before a given one, newest first. */
     readonly listAccesses: (request: {
       readonly accessId: string
       readonly before: string | undefined

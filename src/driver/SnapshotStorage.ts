@@ -1,7 +1,6 @@
 /**
- * The driver tier of snapshots: encoded states of aggregates, with the tenant as an ordinary argument. A backend
- * implements this service alone and proves itself with `SnapshotStorageSuite`; `Repository` uses it if its layer has a policy for
- * snapshots.
+ * The driver contract for snapshots: encoded states of aggregates, with the tenant as an ordinary argument. A backend
+ * implements this service and is tested with `SnapshotStorageSuite`. `Repository` uses it if its layer has a snapshot policy.
  */
 import { Context, type Effect } from "effect"
 import type { ReadError } from "./StoreError.ts"
@@ -14,21 +13,21 @@ export interface SnapshotKey {
   readonly aggregateId: string
 }
 
-/** A state after an event. */
+/** A state of an aggregate. */
 export interface NewSnapshot {
-  /** The version of that event in its stream. The state contains all events up to it. */
+  /** The version of the last event in the state. The state contains all events of the stream up to it. */
   readonly version: number
-  /** Its position in the tenant's log. */
+  /** The position of that event in the tenant's log. */
   readonly position: number
-  /** Its id. With position and time it identifies the history of the state. */
+  /** The id of that event. Together with position and time it identifies the history of the state. */
   readonly eventId: string
-  /** Its recorded time, in milliseconds since 1970. */
+  /** The recorded time of that event, in milliseconds since 1970. */
   readonly recordedAt: number
-  /** The version that the aggregate gives its state. */
+  /** The `stateVersion` of the aggregate. */
   readonly stateVersion: number
-  /** Fingerprint of everything that the state depends on besides its events: 64 hexadecimal digits. */
+  /** Fingerprint of the declarations that the state depends on, 64 hexadecimal digits. */
   readonly fingerprint: string
-  /** SHA-256 over key, fields and state, 64 hexadecimal digits. */
+  /** SHA-256 of the key, the other fields and the state, 64 hexadecimal digits. */
   readonly checksum: string
   /** JSON text, well formed and without U+0000. */
   readonly state: string
@@ -43,17 +42,18 @@ export interface SnapshotRow extends NewSnapshot {
 /** A snapshot to store. */
 export interface SaveSnapshot extends SnapshotKey, NewSnapshot {
   /**
-   * An existing snapshot that proved useless, by its version and checksum. It is replaced even by one of a lower version.
+   * The version and checksum of an existing snapshot that proved unusable. It is replaced even by one of a lower version.
    */
   readonly replaces?: Pick<SnapshotRow, "version" | "checksum"> | undefined
 }
 
 /**
- * Storage of snapshots: the newest of each stream.
+ * Storage of the newest snapshot of each stream.
  *
  * **Details**
  *
- * A snapshot can be lost at any time: readers fold all events if there is none. It may also be wrong: readers check it.
+ * Snapshots may be lost at any time, because readers can fold all events instead. They may also be altered, because readers
+ * check them.
  */
 export class SnapshotStorage extends Context.Service<
   SnapshotStorage,
@@ -61,7 +61,7 @@ export class SnapshotStorage extends Context.Service<
     /** The snapshot of a stream; undefined if there is none. */
     readonly load: (key: SnapshotKey) => Effect.Effect<SnapshotRow | undefined, ReadError>
     /**
-     * Stores a snapshot in place of the existing one, unless that is of a higher version. Returns true if it was stored.
+     * Stores a snapshot in place of the existing one, unless that one has a higher version. Returns true if it was stored.
      */
     readonly save: (snapshot: SaveSnapshot) => Effect.Effect<boolean, ReadError>
     /** Removes the snapshot of a stream, for example to erase a person's data. Returns true if there was one. */

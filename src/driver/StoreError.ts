@@ -1,6 +1,6 @@
 /**
- * The errors of the store, grouped by what a caller can do about them. None carries a payload, and none reveals anything about
- * another tenant than the caller's.
+ * The errors of the store, grouped by the reaction that they call for. None contains a payload or anything about a tenant other
+ * than the caller's.
  */
 import { Schema } from "effect"
 import type { Conflict, PositionDiverged } from "./conflicts.ts"
@@ -43,19 +43,19 @@ export class UnknownTenant extends Schema.TaggedError<UnknownTenant>()("UnknownT
   }
 }
 
-/** Raised when the tenant is suspended: it can be read but not written. */
+/** Raised when the tenant is suspended: its data can be read but not written. */
 export class TenantSuspended extends Schema.TaggedError<TenantSuspended>()("TenantSuspended", {
   tenantId: Schema.String
 }) {
   override get message(): string {
-    return `tenant ${this.tenantId} is suspended: it can be read but not written`
+    return `tenant ${this.tenantId} is suspended: its data can be read but not written`
   }
 }
 
 /** The reasons for which a tenant is refused. */
 export type RefusalReason = UnknownTenant | TenantSuspended
 
-/** Raised when the tenant may not do this. Nothing was written: answer 403. */
+/** Raised when the tenant may not write. Nothing was written: answer 403. */
 export class TenantRefused<
   R extends RefusalReason = RefusalReason
 > extends Schema.TaggedError<TenantRefused>()("TenantRefused", {
@@ -72,8 +72,8 @@ export class TenantRefused<
 }
 
 /**
- * The defect of a program that works for one tenant inside a transaction that is bound to another, or to none. It is in no error
- * channel, and the transaction rolls back even if the defect is caught.
+ * The defect of a program that works for one tenant inside a transaction that is bound to another tenant, or to none. It is in
+ * no error channel, and the transaction is rolled back even if the defect is caught.
  */
 export class TenantMismatch extends Schema.TaggedError<TenantMismatch>()("TenantMismatch", {
   /** The tenant that was refused. */
@@ -85,8 +85,8 @@ export class TenantMismatch extends Schema.TaggedError<TenantMismatch>()("Tenant
 }
 
 /**
- * Raised when a subscription is to start behind a position that the tenant's log has not reached. The position is of another tenant
- * or database, or invented.
+ * Raised when a subscription is to start after a position that the tenant's log has not reached. The position belongs to
+ * another tenant or database, or was made up.
  */
 export class PositionAhead extends Schema.TaggedError<PositionAhead>()("PositionAhead", {
   tenantId: Schema.String,
@@ -97,11 +97,11 @@ export class PositionAhead extends Schema.TaggedError<PositionAhead>()("Position
   head: Schema.Int
 }) {
   override get message(): string {
-    return `the log of tenant ${this.tenantId} ends at ${this.head}, it cannot be read on from ${this.position}: use the position that was kept for this tenant and database`
+    return `the log of tenant ${this.tenantId} ends at ${this.head} and cannot be read from ${this.position}: use the position that was kept for this tenant and database`
   }
 }
 
-/** Raised when an aggregate has no events, also for an id that only another tenant uses. */
+/** Raised when an aggregate has no events. An id that only another tenant uses raises it too. */
 export class AggregateNotFound extends Schema.TaggedError<AggregateNotFound>()("AggregateNotFound", stream) {
   override get message(): string {
     return `${this.aggregateType} ${this.aggregateId} not found`
@@ -109,8 +109,8 @@ export class AggregateNotFound extends Schema.TaggedError<AggregateNotFound>()("
 }
 
 /**
- * The defect of an append whose inline projection fails at one of its events. Neither the events nor rows of the projection were
- * written. `InlineProjections.failures` moves it to the error channel.
+ * The defect of an append with an inline projection that fails at one of its events. Neither the events nor rows of the
+ * projection were written. `InlineProjections.failures` moves it to the error channel.
  */
 export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionFailed>()(
   "InlineProjectionFailed",
@@ -118,7 +118,7 @@ export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionF
     projection: Schema.String,
     ...stream,
     eventType: Schema.String,
-    /** The kind of error that the handler failed with; never its text, which may quote the event. */
+    /** The kind of the handler's error, without its text, which may quote the event. */
     reason: Schema.String
   }
 ) {

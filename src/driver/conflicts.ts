@@ -2,37 +2,37 @@
 import { Schema } from "effect"
 import { stream } from "./errorFields.ts"
 
-/** The version that a stream must have for an append: exactly `n` (0 without events), or one of the named conditions. */
+/** The version that a stream must have for an append: a number (0 without events), or one of the named conditions. */
 export type ExpectedVersion = "any" | "noStream" | "streamExists" | number
 
 const ExpectedVersion: Schema.Codec<ExpectedVersion> = Schema.Union([
   Schema.Literals(["any", "noStream", "streamExists"]),
-  // Includes numbers that no stream can have, such as NaN, which meet a conflict.
+  // Numbers that no stream can have, such as NaN, are allowed and always lead to a conflict.
   // @effect-diagnostics-next-line schemaNumber:off
   Schema.Number
 ])
 
-/** Raised when a stream is not at the expected version of an append. Nothing was written: load again and decide again. */
+/** Raised when a stream does not have the expected version. Nothing was written: load it again and decide again. */
 export class VersionConflict extends Schema.TaggedError<VersionConflict>()("VersionConflict", {
   ...stream,
   expected: ExpectedVersion,
-  /** The stream's version now; 0 if it has no events. */
+  /** The actual version of the stream; 0 if it has no events. */
   actual: Schema.Int,
-  /** The id that the event with the expected version was to have, if one was stated. */
+  /** The expected id of the event with the expected version, if one was given. */
   expectedEventId: Schema.optionalKey(Schema.String),
-  /** The id of the stream's last event, if an id was stated; null: it has no events. */
+  /** The id of the stream's last event, if an id was expected; null if the stream has no events. */
   actualEventId: Schema.optionalKey(Schema.NullOr(Schema.String))
 }) {
   override get message(): string {
     if (this.actual === this.expected)
-      return `${this.aggregateType} ${this.aggregateId} has event ${this.actualEventId} at version ${this.actual}, where event ${this.expectedEventId} was expected: it has another history, load it from the beginning and decide again`
-    return `${this.aggregateType} ${this.aggregateId} is at version ${this.actual}, expected ${this.expected}: load it again and decide again`
+      return `${this.aggregateType} ${this.aggregateId} has event ${this.actualEventId} instead of event ${this.expectedEventId} at version ${this.actual}: its history was replaced, load it from the beginning and decide again`
+    return `${this.aggregateType} ${this.aggregateId} is at version ${this.actual}, but ${this.expected} was expected: load it again and decide again`
   }
 }
 
 /**
- * Raised when an event id was used before for other content, or when only a part of the append is stored. Nothing was written:
- * use a new id for a new event.
+ * Raised when an event id was used before for other content, or when only some events of the append are stored. Nothing was
+ * written: use a new id for a new event.
  */
 export class EventIdConflict extends Schema.TaggedError<EventIdConflict>()("EventIdConflict", {
   tenantId: Schema.String,
@@ -51,13 +51,13 @@ export class AppendConditionFailed extends Schema.TaggedError<AppendConditionFai
   "AppendConditionFailed",
   {
     tenantId: Schema.String,
-    /** The position behind which no such event was expected. */
+    /** The position after which no such event was expected. */
     after: Schema.Int,
     /** The position of the first such event. */
     position: Schema.Int,
-    /** The condition that does not hold, by its place among those of the append, from 0. */
+    /** The index (from 0) of the condition that does not hold. */
     condition: Schema.Int,
-    /** The first item of its query that the event matches, by its place, from 0. */
+    /** The index (from 0) of the first item of its query that the event matches. */
     item: Schema.Int
   }
 ) {
@@ -67,8 +67,8 @@ export class AppendConditionFailed extends Schema.TaggedError<AppendConditionFai
 }
 
 /**
- * Raised when a position has another event than the one that was stored with it: the log lost its end in a failover and was
- * rewritten, or the position is of another log. Read anew from the beginning.
+ * Raised when a position has another event than the one that was kept with it: the log lost its end in a failover and was
+ * rewritten, or the position belongs to another log. Read from the beginning.
  */
 export class PositionDiverged extends Schema.TaggedError<PositionDiverged>()("PositionDiverged", {
   tenantId: Schema.String,
@@ -81,7 +81,7 @@ export class PositionDiverged extends Schema.TaggedError<PositionDiverged>()("Po
   override get message(): string {
     return `the log of tenant ${this.tenantId} has ${
       this.actual === null ? "no event" : `event ${this.actual}`
-    } at position ${this.position}, where event ${this.expected} was: it is another log, read it anew from the beginning`
+    } instead of event ${this.expected} at position ${this.position}: the log was replaced, read it from the beginning`
   }
 }
 

@@ -5,24 +5,24 @@ import { sha256 } from "../internal/sha256.ts"
 
 const utf8 = new TextEncoder()
 
-/** The predecessor's hash for the first event of a chain. */
+/** Stands in for the predecessor's hash at the first event of a chain. */
 export const chainStart: string = "0".repeat(64)
 
-/** The part of an event that its hash covers: everything but the hash. */
+/** The part of an event that its hash covers. */
 export type HashedEvent = Omit<EventRow, "hash" | "traceparent">
 
 const isAscii = /^[\0-\x7f]*$/
 
 const byteLength = (text: string): number => (isAscii.test(text) ? text.length : utf8.encode(text).length)
 
-/** A netstring, so that no two events have the same text; empty for null. */
+/** A netstring, so that no two events have the same text; a hyphen for null. */
 const field = (value: string | number | null): string => {
   if (value === null) return "-"
   const text = typeof value === "number" ? String(value) : value
   return `${byteLength(text)}:${text}`
 }
 
-/** The text of an event for its hash. `eventsourcing.event_hash` in `migrations/` builds the same text. */
+/** The text of an event that is hashed. `eventsourcing.event_hash` in `migrations/` builds the same text. */
 export const canonicalText = (tenantId: string, row: HashedEvent): string => {
   let text =
     field(tenantId) +
@@ -46,8 +46,8 @@ export const canonicalText = (tenantId: string, row: HashedEvent): string => {
 }
 
 /**
- * The hash of an event: SHA-256 over the 32 bytes of its predecessor's hash ({@link chainStart} for the first of a chain)
- * and the event's canonical text in UTF-8. Hashes are 64 lower-case hexadecimal digits.
+ * The hash of an event: SHA-256 of the 32 bytes of its predecessor's hash ({@link chainStart} for the first of a chain) and
+ * the event's canonical text in UTF-8. Hashes are 64 lower-case hexadecimal digits.
  */
 export const eventHash = (previous: string, tenantId: string, row: HashedEvent): string => {
   const event = utf8.encode(canonicalText(tenantId, row))

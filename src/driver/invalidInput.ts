@@ -32,7 +32,7 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExc
   maximum: Schema.Int
 }) {
   override get message(): string {
-    return `${this.subject} is over the limit ${this.limit} of ${this.maximum}`
+    return `${this.subject}: more than the limit ${this.limit} of ${this.maximum}`
   }
 }
 

@@ -13,6 +13,6 @@ export const matches = (
       item.tags.every((tag) => tags.includes(tag))
   )
 
-/** The last position that was considered; an invalid position counts as 0. */
+/** Limits a position to the valid range; any other number counts as 0. */
 export const clampPosition = (after: number): number =>
   after > 0 ? Math.min(Math.floor(after), Number.MAX_SAFE_INTEGER) : 0

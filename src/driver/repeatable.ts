@@ -1,8 +1,8 @@
-/** Work that may be done twice: a lost answer to its commit is a failure like any other. */
+/** For work that may be repeated: if the answer to its commit is lost, it fails as if it had not been done. */
 import { Effect } from "effect"
 import { ConnectionFailed, OutcomeUnknown, StorageUnavailable } from "./StoreError.ts"
 
-/** Makes a retryable `StorageUnavailable` of an unknown outcome. */
+/** Turns an unknown outcome into a retryable `StorageUnavailable`. */
 export const repeatable = <A, E, R>(
   operation: string,
   effect: Effect.Effect<A, E | OutcomeUnknown, R>

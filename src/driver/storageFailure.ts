@@ -1,4 +1,4 @@
-/** What a failure of the storage says of the event at which it came. */
+/** Describes the failures of handlers for drivers: their origin, and a summary that may be shown. */
 import { StorageUnavailable, type UnavailableReason } from "./StoreError.ts"
 import type { FailureDescription, FailureKind } from "./ProjectionStorage.ts"
 
@@ -9,10 +9,10 @@ const kindOf = (reason: UnavailableReason): FailureKind => {
 
 const maxSummary = 1000
 
-/** A line that can be stored. */
+/** Shortens a text and removes U+0000, so that it can be stored. */
 export const summaryOf = (text: string): string => text.replaceAll("\0", "").slice(0, maxSummary)
 
-/** A failure of the storage that a handler met in a call of the store. */
+/** Describes a failure of the storage that a handler met in a call of the store. */
 export const describeUnavailable = (error: StorageUnavailable): FailureDescription => ({
   kind: kindOf(error.reason),
   summary: summaryOf(`${error.name}: ${error.message}`),
@@ -22,7 +22,7 @@ export const describeUnavailable = (error: StorageUnavailable): FailureDescripti
   unavailable: kindOf(error.reason) === "handler" ? undefined : error
 })
 
-/** Any failure, for a storage that has no errors of its own beside those of the contracts. */
+/** Describes any failure, for a storage without errors of its own besides those of the contracts. */
 export const describeFailure = (error: unknown): FailureDescription => {
   if (error instanceof StorageUnavailable) return describeUnavailable(error)
   const message =

@@ -4,7 +4,7 @@ import { Schema } from "effect"
 const operation = { operation: Schema.String }
 const coded = {
   ...operation,
-  /** The SQLSTATE or a like code, for the operator; null if there is none. */
+  /** The SQLSTATE or a similar code, for operators; null if there is none. */
   code: Schema.NullOr(Schema.String)
 }
 
@@ -14,7 +14,7 @@ export class ConnectionFailed extends Schema.TaggedError<ConnectionFailed>()("Co
   retryable: Schema.Boolean
 }) {
   override get message(): string {
-    return `no connection to ${this.operation} (${this.code ?? "no code"}): ${
+    return `no connection for the attempt to ${this.operation} (${this.code ?? "no code"}): ${
       this.retryable
         ? "try again later"
         : "correct the address, the credentials or the certificate of the database"
@@ -22,7 +22,7 @@ export class ConnectionFailed extends Schema.TaggedError<ConnectionFailed>()("Co
   }
 }
 
-/** The storage, or the wait for a lock or a connection, exceeded its deadline. The work was ended. */
+/** The storage, or the wait for a lock or a connection, exceeded its deadline. The work was cancelled. */
 export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", coded) {
   readonly retryable = true
   override get message(): string {
@@ -34,23 +34,23 @@ export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", coded) 
 export class ShuttingDown extends Schema.TaggedError<ShuttingDown>()("ShuttingDown", coded) {
   readonly retryable = true
   override get message(): string {
-    return `the storage is starting or shutting down, it cannot ${this.operation} (${this.code ?? "no code"}): try again later`
+    return `the storage is starting or shutting down and cannot ${this.operation} (${this.code ?? "no code"}): try again later`
   }
 }
 
-/** Concurrent work had precedence, and this work was rolled back. */
+/** Concurrent work came first, and this work was rolled back. */
 export class Contended extends Schema.TaggedError<Contended>()("Contended", coded) {
   readonly retryable = true
   override get message(): string {
-    return `concurrent work had precedence, the attempt to ${this.operation} was rolled back (${this.code ?? "no code"}): try again`
+    return `concurrent work came first, and the attempt to ${this.operation} was rolled back (${this.code ?? "no code"}): try again`
   }
 }
 
-/** The database accepts no writes: it is a standby or set to read-only. During a failover this passes. */
+/** The database accepts no writes: it is a standby, or set to read-only. During a failover this is temporary. */
 export class ReadOnly extends Schema.TaggedError<ReadOnly>()("ReadOnly", coded) {
   readonly retryable = true
   override get message(): string {
-    return `the database accepts no writes, it cannot ${this.operation} (${this.code ?? "no code"}): connect to the primary, or wait for the failover`
+    return `the database accepts no writes and cannot ${this.operation} (${this.code ?? "no code"}): connect to the primary, or wait for the failover`
   }
 }
 
@@ -58,11 +58,11 @@ export class ReadOnly extends Schema.TaggedError<ReadOnly>()("ReadOnly", coded) 
 export class StorageFull extends Schema.TaggedError<StorageFull>()("StorageFull", coded) {
   readonly retryable = true
   override get message(): string {
-    return `the storage has no room left to ${this.operation} (${this.code ?? "no code"}): give it room, then try again`
+    return `the storage has no room left to ${this.operation} (${this.code ?? "no code"}): give it more room, then try again`
   }
 }
 
-/** The schema of the database and this program do not fit, or the role lacks a right. */
+/** The schema of the database does not fit this program, or the role lacks a right. */
 export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>()("SchemaMismatch", coded) {
   readonly retryable = false
   override get message(): string {
@@ -77,7 +77,7 @@ export class OtherFailure extends Schema.TaggedError<OtherFailure>()("OtherFailu
 }) {
   override get message(): string {
     return `the storage failed to ${this.operation} (${this.code ?? "no code"}): ${
-      this.retryable ? "try again later" : "trying again does not help, the log of the database says more"
+      this.retryable ? "try again later" : "a retry does not help, see the log of the database"
     }`
   }
 }
@@ -94,8 +94,8 @@ export type UnavailableReason =
   | OtherFailure
 
 /**
- * Raised when the storage does not answer, or answers with an error that the caller did not cause. Nothing was written. Bounded
- * retries have been made already.
+ * Raised when the storage does not answer, or answers with an error that the caller did not cause. Nothing was written. A
+ * bounded number of retries has been made already.
  */
 export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
   reason: Schema.Union([
@@ -120,15 +120,15 @@ export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()
   get retryable(): boolean {
     return this.reason.retryable
   }
-  /** The SQLSTATE or a like code, for the operator; null if there is none. */
+  /** The SQLSTATE or a similar code, for operators; null if there is none. */
   get code(): string | null {
     return this.reason.code
   }
 }
 
 /**
- * Raised when the answer to an append was lost: its events may or may not be stored. Repeat it with the same event ids or the same
- * command key: nothing is stored twice, and the stored outcome is returned.
+ * Raised when the answer to an append was lost, so that its events may or may not be stored. Repeat it with the same event ids
+ * or the same command key: no event is stored twice, and the stored outcome is returned.
  */
 export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>()("OutcomeUnknown", {
   tenantId: Schema.String,
@@ -137,7 +137,7 @@ export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>()("Outcom
 }) {
   override get message(): string {
     return this.eventIds.length === 0
-      ? "the answer to the commit of a transaction was lost: it may or may not be stored"
+      ? "the answer to the commit of a transaction was lost: its changes may or may not be stored"
       : `the answer to an append of ${this.eventIds.length} events was lost, they may or may not be stored: repeat it with the same event ids or command key`
   }
 }

@@ -6,16 +6,16 @@ const storedEvent = {
   ...stream,
   version: Schema.Int,
   position: Schema.Int,
-  /** The type it is stored under. */
+  /** The type under which it is stored. */
   eventType: Schema.String,
   /** The schema version of that type under which it is stored. */
   schemaVersion: Schema.Int
 }
 
-/** Raised when a stored event does not fit the schema it is read with, or cannot be upcast. */
+/** Raised when a stored event does not fit the schema with which it is read, or cannot be upcast. */
 export class EventDecodeError extends Schema.TaggedError<EventDecodeError>()("EventDecodeError", {
   ...storedEvent,
-  /** The path in the payload, or in the value that an upcaster made of it, as the reason says. */
+  /** The path in the payload, or in the value into which an upcaster turned it; the reason says which. */
   path: Schema.Array(Schema.Union([Schema.String, Schema.Int])),
   reason: Schema.String
 }) {
@@ -26,7 +26,7 @@ export class EventDecodeError extends Schema.TaggedError<EventDecodeError>()("Ev
   }
 }
 
-/** Raised when a stored event has a type that its aggregate neither has nor had. */
+/** Raised when a stored event has a type that is neither a present nor a former event of its aggregate. */
 export class UnknownEventType extends Schema.TaggedError<UnknownEventType>()(
   "UnknownEventType",
   storedEvent
@@ -37,8 +37,8 @@ export class UnknownEventType extends Schema.TaggedError<UnknownEventType>()(
 }
 
 /**
- * Raised when a stored event has a known type but an unknown version. A newer version was written by a newer program: deploy that
- * first where events are read. An older one needs its upcaster back.
+ * Raised when a stored event has a known type but an unknown version. If the version is newer, a newer program wrote it: deploy
+ * that program to all readers first. If it is older, its upcaster is missing.
  */
 export class UnknownSchemaVersion extends Schema.TaggedError<UnknownSchemaVersion>()("UnknownSchemaVersion", {
   ...storedEvent,
@@ -48,9 +48,11 @@ export class UnknownSchemaVersion extends Schema.TaggedError<UnknownSchemaVersio
   newest: Schema.Int
 }) {
   override get message(): string {
-    return `${this.aggregateType} ${this.aggregateId} version ${this.version} (position ${this.position}): ${this.eventType} is of schema version ${this.schemaVersion}, known are ${
-      this.oldest === this.newest ? "only" : `${this.oldest} to`
-    } ${this.newest}: ${
+    return `${this.aggregateType} ${this.aggregateId} version ${this.version} (position ${this.position}): ${this.eventType} has schema version ${this.schemaVersion}, but only ${
+      this.oldest === this.newest
+        ? `version ${this.oldest} is`
+        : `versions ${this.oldest} to ${this.newest} are`
+    } known: ${
       this.schemaVersion > this.newest
         ? "it was written by a newer program"
         : "the upcaster from this version is missing"

@@ -1,4 +1,4 @@
-/** The time in whole milliseconds, as in events. After a jittered delay a test clock stands at a fraction of one. */
+/** The time in whole milliseconds. After a jittered delay, a test clock is at a fraction of a millisecond. */
 import { Clock, Context, Effect } from "effect"
 
 export const wholeMillis = (services: Context.Context<never>): number =>

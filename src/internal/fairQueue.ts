@@ -1,6 +1,6 @@
-/** A fair queue of items by key (the tenant), which are sent in batches, a limited number at a time. */
+/** A fair queue: items wait by key (the tenant) and are sent in batches, of which a limited number is in progress. */
 
-/** First in, first out, with constant cost of taking. */
+/** A first-in, first-out queue from which items are taken in constant time. */
 export class Queue<A> {
   #items: Array<A | undefined> = []
   #first = 0
@@ -38,7 +38,7 @@ export class Queue<A> {
     this.#items[this.#first] = undefined
     this.#first++
     this.size--
-    // it must not grow even if it is never empty
+    // The array must not grow without end if the queue is never empty.
     if (this.#first >= 1024 && this.#first * 2 > this.#items.length) {
       this.#items.splice(0, this.#first)
       this.#first = 0
@@ -75,22 +75,22 @@ export interface Bounds<Key, Item> {
 }
 
 /**
- * Waiting items, and the places of batches in progress.
+ * Waiting items, and a count of the batches in progress.
  *
  * **Details**
  *
- * Keys take turns, an item each, so that one key that floods the queue does not delay the others. While outcomes are handed out there
- * is no free place: a caller may return at once with a new item, which then waits for the others, to be sent together.
+ * Keys take turns, one item each, so that a key that floods the queue does not delay the others. No batch is sent while outcomes
+ * are handed out: callers that come back at once with new items then have them sent together.
  */
 export class FairQueue<Key, Item> {
   readonly #queues = new Map<Key, Queue<Item>>()
   readonly #keyOf: (item: Item) => Key
   readonly #concurrency: number
-  #underWay = 0
+  #inProgress = 0
   #handingOut = 0
-  /** Waiting items. */
+  /** Number of waiting items. */
   waiting = 0
-  /** Items of the batches in progress. */
+  /** Number of items in the batches in progress. */
   sent = 0
 
   constructor({ concurrency, keyOf }: Options<Key, Item>) {
@@ -98,32 +98,32 @@ export class FairQueue<Key, Item> {
     this.#concurrency = concurrency
   }
 
-  /** True while outcomes are handed out. Nothing new is sent meanwhile. */
+  /** True while outcomes are handed out. No batch is sent meanwhile. */
   get isHandingOut(): boolean {
     return this.#handingOut > 0
   }
 
   /** True if a batch may be sent. */
   get hasPlace(): boolean {
-    return this.#handingOut === 0 && this.#underWay < this.#concurrency
+    return this.#handingOut === 0 && this.#inProgress < this.#concurrency
   }
 
-  /** Takes a place for a batch. */
+  /** Counts a batch as in progress. */
   enter(items: number): void {
-    this.#underWay++
+    this.#inProgress++
     this.sent += items
   }
 
-  /** Frees the place of a batch. */
+  /** Counts a batch as done. */
   leave(items: number): void {
-    this.#underWay--
+    this.#inProgress--
     this.sent -= items
   }
 
   /** Hands out the outcomes of a batch. */
-  handOut(give: () => void): void {
+  handOut(run: () => void): void {
     this.#handingOut++
-    give()
+    run()
     this.#handingOut--
   }
 
@@ -185,7 +185,7 @@ export class FairQueue<Key, Item> {
       batch.push(next)
       queue.take()
       this.waiting--
-      // A served key moves to the end of both, and so comes again in this loop.
+      // A served key moves to the end of both lists, so that it gets another turn in this batch.
       this.#queues.delete(key)
       if (queue.size === 0) continue
       this.#queues.set(key, queue)

@@ -1,13 +1,10 @@
-/** Freezing of shared values. */
-
 const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
   return Array.isArray(value) || prototype === Object.prototype || prototype === null
 }
 
 /**
- * Freezes a value with all plain objects and arrays in it. Class instances stay as they are, because some cache what they
- * compute.
+ * Freezes a value with all plain objects and arrays in it. Class instances are not frozen, because some cache computed values.
  */
 export const deepFreeze = <A>(value: A): A => {
   if (typeof value !== "object" || value === null || Object.isFrozen(value) || !isPlain(value)) return value

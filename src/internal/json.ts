@@ -1,5 +1,5 @@
 /**
- * JSON that can be stored and read back exactly, without the values that JSON or PostgreSQL would change or refuse.
+ * JSON that can be stored and read back exactly: without values that JSON or PostgreSQL would change or refuse.
  */
 
 /** The path at which a value cannot be stored, and the reason. */
@@ -9,10 +9,10 @@ export interface Problem {
   readonly limit: "depth" | undefined
 }
 
-/** U+0000, which PostgreSQL refuses, and surrogates without their partner, which UTF-8 cannot carry. */
+/** U+0000, which PostgreSQL refuses, and halves of surrogate pairs, which UTF-8 cannot express. */
 const unstorable = /[\0\uD800-\uDFFF]/u
 
-/** The escapes by which `JSON.stringify` writes these characters; they occur for few others. */
+/** The beginning of the escapes with which `JSON.stringify` writes these characters, and few others. */
 const escaped = "\\u"
 
 /** The reason why a text cannot be stored; undefined if it can. */
@@ -23,7 +23,7 @@ export const textProblem = (text: string): string | undefined =>
       : "contains half of a surrogate pair, which cannot be stored"
     : undefined
 
-/** Maximum length of an id, a type or an actor. Together they must fit an index row of PostgreSQL (2,704 bytes). */
+/** Maximum length of an id, a type or an actor. Several of them must fit into an index row of PostgreSQL (2,704 bytes). */
 export const maxNameLength = 255
 
 /** The reason why a text cannot be an id, a type or an actor; undefined if it can. */
@@ -42,7 +42,7 @@ const isPlain = (value: object): boolean => {
 
 const problem = (reason: string, limit?: "depth"): Problem => ({ path: [], reason, limit })
 
-/** The first problem of a JSON value, if it has one; also of its texts, on request. Descends at most `maxDepth` levels. */
+/** The first problem of a JSON value; undefined if it has none. Descends at most `maxDepth` levels. */
 export const jsonProblem = (value: unknown, maxDepth: number, withTexts = true): Problem | undefined => {
   switch (typeof value) {
     case "string": {
@@ -69,7 +69,7 @@ export const jsonProblem = (value: unknown, maxDepth: number, withTexts = true):
       }
       if (!isPlain(value)) return problem("is not a plain object, which JSON cannot carry")
       for (const key of Object.keys(value)) {
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it has the key
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the key exists
         const member = (value as Readonly<Record<string, unknown>>)[key]
         // JSON leaves out a key whose value is undefined, as the schema of an optional key expects.
         if (member === undefined) continue
@@ -105,7 +105,7 @@ export const jsonText = (value: unknown, maxDepth: number): string | Problem => 
     const text = JSON.stringify(value)
     return text.includes(escaped) ? (jsonProblem(value, maxDepth) ?? text) : text
   }
-  // a text may have the first problem
+  // The first problem may be in a text.
   return jsonProblem(value, maxDepth) ?? unfit
 }
 

@@ -1,7 +1,7 @@
 /** Layers that are built once for each instance of the services that they need, instead of once for all. */
 import { Context, Effect, Layer } from "effect"
 
-/** A tree of layers by service instance: the first service at the root, the next one a level below. */
+/** A tree of layers by service instances. Each level of the tree stands for one of the services. */
 interface Branch<A, E, R> {
   readonly branches: WeakMap<object, Branch<A, E, R>>
   layer: Layer.Layer<A, E, R> | undefined
@@ -13,14 +13,14 @@ const isObject = (value: unknown): value is object =>
   (typeof value === "object" && value !== null) || typeof value === "function"
 
 /**
- * A layer that Effect builds once for each combination of these services.
+ * A layer that Effect builds once for each combination of instances of these services.
  *
  * **Details**
  *
- * Effect memoises a layer by its reference, also across nested `provide`s and the keys of a `LayerMap`. So one constant,
- * used with two databases, would be the service of the first database in both. `Layer.fresh` would build it at each use
- * and make two services where there should be one. This makes one layer per service instance, which Effect memoises as
- * usual.
+ * Effect memoises a layer by its reference, also across nested `provide`s and the keys of a `LayerMap`. So a constant layer
+ * that is used with two databases would give both the service of the first one. `Layer.fresh` would build the layer at each
+ * use, and so make several services for one database. This function makes one layer per service instance, which Effect
+ * memoises as usual.
  */
 export const layerPer = <A, E, R>(
   services: ReadonlyArray<Context.Key<NoInfer<R>, unknown>>,

@@ -1,8 +1,8 @@
-/** Synchronous SHA-1 (FIPS 180-4), for UUIDs of version 5 alone: it is no protection against anybody. */
+/** Synchronous SHA-1 (FIPS 180-4), only for UUIDs of version 5. It does not protect against attackers. */
 
 const rotate = (word: number, by: number): number => (word << by) | (word >>> (32 - by))
 
-/** The digest of some bytes: 20 bytes. */
+/** The digest of a message, 20 bytes. */
 export const sha1 = (message: Uint8Array): Uint8Array => {
   const length = message.length
   const padded = new Uint8Array(Math.ceil((length + 9) / 64) * 64)

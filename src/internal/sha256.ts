@@ -1,4 +1,4 @@
-/** Synchronous SHA-256 (FIPS 180-4). The Web Crypto API is asynchronous: a log in memory may change while it computes. */
+/** Synchronous SHA-256 (FIPS 180-4). A log in memory could change during a call of the Web Crypto API, which is asynchronous. */
 
 /** The first 32 bits of the fractional parts of roots of the first primes. */
 const fractions = (count: number, root: (prime: number) => number): ReadonlyArray<number> => {
@@ -18,7 +18,7 @@ const initial = Int32Array.from(fractions(8, Math.sqrt))
 
 const rotate = (word: number, by: number): number => (word >>> by) | (word << (32 - by))
 
-/** The digest of some bytes: 32 bytes. */
+/** The digest of a message, 32 bytes. */
 export const sha256 = (message: Uint8Array): Uint8Array => {
   const length = message.length
   const blocks = Math.ceil((length + 9) / 64)

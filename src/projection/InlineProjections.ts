@@ -10,7 +10,7 @@ import * as EventStorage from "../driver/EventStorage.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import * as EventStore from "../store/EventStore.ts"
 import type { ImportThrough } from "../store/importEvents.ts"
-import { CurrentDerivedIds, deriveIds, named } from "../domain/derivedIds.ts"
+import { assignIds, CurrentDerivedIds, deriveIds } from "../domain/derivedIds.ts"
 import { aggregateId as encodeId } from "../store/encode.ts"
 import { maskedCause, toError } from "./maskedCause.ts"
 import type * as Projection from "./Projection.ts"
@@ -190,7 +190,10 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
         const derivedIds = yield* CurrentDerivedIds
         if (derivedIds === undefined) {
           return yield* append(
-            streams.map((stream) => ({ ...stream, events: named(stream.events, { at: Event.generateId }) }))
+            streams.map((stream) => ({
+              ...stream,
+              events: assignIds(stream.events, { at: Event.generateId })
+            }))
           )
         }
         const streamOf = ({ aggregate, id }: S) => {

@@ -1,6 +1,6 @@
 /**
- * Decisions on events of any streams of a tenant's log: read by query, decide, and append on the condition that no further
- * event matches the query (a dynamic consistency boundary).
+ * Decisions on events of several streams of a tenant (a dynamic consistency boundary): read by query, decide, and append on
+ * the condition that no further event matches the query.
  */
 import { Context, Effect, Layer, Result, type Schedule } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -13,19 +13,19 @@ import type { ErrorOf, RequirementsOf } from "./decide.ts"
 import {
   type Decided,
   type Failure,
-  type Known,
+  initialOf,
   LogReplaced,
   makeModelDecisions,
-  nothingOf,
+  type ModelState,
   type Outcome
 } from "./decideOnModel.ts"
 import type { Undecodable, ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 
-export type { AnyDecided, Decided, Known, Outcome } from "./decideOnModel.ts"
+export type { AnyDecided, Decided, ModelState, Outcome } from "./decideOnModel.ts"
 
 /**
- * Events for the end of a stream, whatever its version is. The condition of the append is that of the decision model.
+ * Events to append to a stream at any version. The decision model is the only condition of the append.
  *
  * **Example**
  *
@@ -60,19 +60,19 @@ type EnvelopeOfDecided<A> =
   A extends Decided<infer Type, infer Payload> ? Event.Envelope<Payload, Type> : never
 
 /** The result of a decision: the new state and position, and the events. */
-export interface Executed<out State, out Envelope> extends Known<State> {
+export interface Executed<out State, out Envelope> extends ModelState<State> {
   /** The new events in the order of the log, as they are stored. Empty if nothing was decided. */
   readonly events: ReadonlyArray<Envelope>
-  /** True if the same events (by id) had been appended before. Then nothing was written now. */
+  /** True if the same events (by id) had been appended before. Nothing was written this time. */
   readonly replayed: boolean
 }
 
 /** Errors of reading a decision model. */
-export type KnowError = ReadError | Undecodable
+export type ModelReadError = ReadError | Undecodable
 
 /** Settings of one decision. */
 export interface ExecuteOptions {
-  /** Schedule for deciding again after a relevant event was appended meanwhile. Default: that of the layer. */
+  /** Schedule for deciding again when a relevant event was appended meanwhile. Default: that of the layer. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
 }
 
@@ -90,27 +90,28 @@ export class Decisions extends Context.Service<
     /** The state of a decision model, with its position. */
     readonly read: <State>(
       model: DecisionModel.DecisionModel<State>
-    ) => Effect.Effect<Known<State>, KnowError, CurrentTenant>
+    ) => Effect.Effect<ModelState<State>, ModelReadError, CurrentTenant>
     /**
      * Reads the relevant events, calls `decide` with the state, and appends the decided events if no relevant event was
-     * appended meanwhile; otherwise it reads on and decides again, on a bounded schedule. All events are written, or none.
+     * appended meanwhile. Otherwise it reads the new events and decides again, on a bounded schedule. All events are written,
+     * or none.
      *
      * **Details**
      *
-     * Decisions never cause each other's retries if their queries match none of each other's events, even if they append to
-     * the same streams. When the schedule ends, it fails with the last `AppendConditionFailed`.
+     * Two decisions whose queries match none of each other's events never make each other retry, even if they append to the
+     * same streams. When the schedule ends, the last `AppendConditionFailed` is raised.
      *
      * **Gotchas**
      *
-     * A rule holds only among decisions with a model that covers it: every event that could break the rule must match the
-     * query, so give it the tags of the query. `decide` may run several times, so keep its effects invisible outside.
+     * A rule holds only among decisions whose models cover it: every event that could break the rule must match the query, so
+     * give such events the tags of the query. `decide` may run several times, so it must have no effects outside.
      *
-     * With derived ids (`EventContext.derivingIds`, reactions), a repeated decision returns the events of its first run as
-     * they are stored, in the order of the log, with the present state, whatever `decide` would yield now. `decide` does not
-     * run if some of these events match the query and all are of its aggregates. Otherwise it may run once more, even on the
-     * state before its events, and its result only tells which aggregates to look for. Events with ids of their own before
-     * the first and behind the last derived one are found only if `decide` yields them again; events of an aggregate that
-     * neither the query nor `decide` names any more are left out.
+     * With derived ids (`EventContext.derivingIds`, reactions), a repeated decision returns the stored events of its first
+     * run, in the order of the log, with the present state, even if `decide` would yield other events now. `decide` does not
+     * run if some of these events match the query and all belong to its aggregates. Otherwise it may run once more, even on
+     * the state before these events; its result then only names the aggregates to look for. Two kinds of events are missing
+     * in the result: events with ids of their own before the first or after the last derived id, unless `decide` yields them
+     * again, and events of an aggregate that neither the query nor `decide` names any more.
      */
     readonly execute: <
       State,
@@ -130,7 +131,7 @@ export class Decisions extends Context.Service<
 
 /** Settings of {@link layerWith}. */
 export interface Options {
-  /** Schedule for deciding again after a relevant event was appended meanwhile. Default: `Repository.defaultRetry`. */
+  /** Schedule for deciding again when a relevant event was appended meanwhile. Default: `Repository.defaultRetry`. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
 }
 
@@ -139,17 +140,17 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
     const decisions = makeModelDecisions(store)
 
     return Decisions.of({
-      read: Effect.fn("Decisions.read")((model) => decisions.readOn(model, nothingOf(model))),
+      read: Effect.fn("Decisions.read")((model) => decisions.readOn(model, initialOf(model))),
       execute: <State, const D extends Decision<unknown, unknown>>(
         model: DecisionModel.DecisionModel<State>,
         decide: (state: State) => D,
         { retry = options.retry ?? loop.defaultRetry }: ExecuteOptions = {}
       ) => {
         const decideNow = (state: State) => Effect.suspend(() => loop.toEffect<Outcome, D>(decide(state)))
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- events that go to the streams of a decision are of those
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the appended events are those that the decision named
         return loop
           .withIds(
-            // Decisions on different models have ids that do not depend on each other.
+            // Each model has a sequence of ids of its own.
             () => Result.succeed({ aggregateType: "decision model", aggregateId: nameOf(model) }),
             (derived) =>
               Effect.suspend(() =>
@@ -157,7 +158,7 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
               )
           )
           .pipe(
-            // A log that becomes another one again and again is beyond what a caller could handle.
+            // No caller could handle a log that is replaced again and again.
             Effect.catchIf(
               (error) => error instanceof LogReplaced,
               ({ error }) => Effect.die(error)
@@ -172,7 +173,7 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
     })
   })
 
-/** A model by what it reads. */
+/** Models with equal queries have the same name. */
 const nameOf = ({ query }: DecisionModel.Any): string =>
   JSON.stringify(query.items.map(({ aggregate, types, tags }) => [aggregate.type, types, tags]))
 

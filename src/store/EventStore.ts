@@ -1,5 +1,5 @@
 /**
- * The event store: typed events in and out, always of the current tenant.
+ * The event store: appends and reads typed events of the current tenant.
  */
 import { Context, type DateTime, Effect, Layer, type Schema, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -74,7 +74,7 @@ export interface TenantHead {
   readonly position: number
 }
 
-/** A place in the logs of all tenants: behind a position of a tenant. */
+/** A place in the logs of all tenants: a position in the log of one tenant. */
 export interface AllLogsCursor {
   readonly tenantId: TenantId
   readonly position: number
@@ -85,8 +85,8 @@ export interface AllLogsCursor {
  *
  * **Details**
  *
- * Every method on a tenant's data has `CurrentTenant` in its requirements. Streams read page by page with bounded memory, as
- * fast as they are consumed.
+ * Every method that touches a tenant's data requires `CurrentTenant`. Streams read page by page, as fast as they are consumed
+ * and with bounded memory.
  */
 export class EventStore extends Context.Service<
   EventStore,
@@ -96,15 +96,16 @@ export class EventStore extends Context.Service<
      *
      * **Details**
      *
-     * Appending the same events (by event id) with the same content again returns the first outcome, whatever version is
-     * expected, so a retry after a lost answer is safe. The content is stream, type, schema version, payload, tags and
+     * Appending the same events (by event id) with the same content again returns the first outcome and ignores the expected
+     * version, so a retry after a lost answer is safe. The content is stream, type, schema version, payload, tags and
      * metadata. Without events, only the expected version and the condition are checked. With a tracer, every append is a
      * span.
      *
      * **Gotchas**
      *
-     * After `OutcomeUnknown`, and after an interruption, the events may be stored. Events get their ids at each call unless
-     * they have some: give them ids (`Event.make(event, { eventId })`), or a command key, or repeat with the ids in the error.
+     * After `OutcomeUnknown`, and after an interruption, the events may be stored. An event without an id gets a new one at
+     * each call. So for a safe retry give the events ids (`Event.make(event, { eventId })`), give the append a command key, or
+     * repeat it with the ids in the error.
      */
     readonly append: <
       Type extends string,
@@ -128,23 +129,23 @@ export class EventStore extends Context.Service<
       AppendFailure<Condition>,
       CurrentTenant
     >
-    /** The outcome of the command with a key; undefined if there is none, or if it has expired. */
+    /** The recorded outcome of a command by its key; undefined if there is none, or if it has expired. */
     readonly commandOutcome: (
       key: string
     ) => Effect.Effect<EventStorage.CommandRow | undefined, ReadError | InvalidCommand, CurrentTenant>
     /**
-     * Appends many events to any streams of the tenant, in the given order, in chunks: for imports. Each chunk is written
-     * whole or not at all.
+     * Imports many events into streams of the tenant, in the given order and in chunks. Each chunk is written whole or not at
+     * all.
      *
      * **Details**
      *
-     * Every event needs an id of its own (`Event.make`). So an import that was stopped can be run again from the beginning:
-     * events that are stored already are passed over. Positions follow the order of the input. A stream may occur any number
-     * of times, so a log in the order of time is imported as it is. The expected version of an item is checked after the
-     * items before it, for the first event of the item, and increases with the others.
+     * Every event needs an id of its own (`Event.make`), so that an import that was stopped can be run again from the
+     * beginning: events that are stored already are skipped. Positions follow the order of the input. A stream may occur any
+     * number of times, so a log can be imported in the order of time. The expected version of an item applies to its first
+     * event, after all items before it.
      *
-     * A refused item ends the import with `ImportFailed`, which names it; everything before it is written by then, and
-     * nothing behind it. With `setAsideAtMost` refused items are listed instead, and the others imported.
+     * A refused item ends the import with `ImportFailed`, which names the item. Everything before it is written, and nothing
+     * after it. With `setAsideAtMost`, refused items are listed instead and the import continues.
      */
     readonly importEvents: <A extends Aggregate.Any, E, R>(
       events: Stream.Stream<ImportedEvents<A>, E, R>,
@@ -159,12 +160,12 @@ export class EventStore extends Context.Service<
      *
      * **Details**
      *
-     * Most callers want `Repository.load`, which also uses snapshots. The version is that of the last event in the range,
-     * even if an upcaster drops it. Without `inspect` only version, type and payload of the events are read.
+     * Most callers want `Repository.load`, which also uses snapshots. The returned version is that of the last event in the
+     * range, even if an upcaster drops it. Without `inspect`, only version, type and payload of the events are read.
      *
      * **Gotchas**
      *
-     * `from` is not checked: only with `confirm` is it certain to be a state of this stream.
+     * `from` is trusted to be a state of this stream. `confirm` checks that the stream still has its last event.
      */
     readonly fold: <
       Type extends string,
@@ -175,11 +176,11 @@ export class EventStore extends Context.Service<
     >(
       request: FoldRequest<Type, State, Payload, Id, Confirm>
     ) => Effect.Effect<Folded<State>, FoldError<Confirm>, CurrentTenant>
-    /** The events of the given aggregates in the tenant's log, in order. */
+    /** The events of some aggregates in the tenant's log, in the order of the log. */
     readonly readLog: <const As extends ReadonlyArray<Aggregate.Any>>(
       request: { readonly aggregates: As } & LogRange & ReadOptions
     ) => Stream.Stream<EnvelopeOf<As[number]>, ReadError | Undecodable, CurrentTenant>
-    /** The tenant's log with payloads as stored JSON: for audits, exports and tools. */
+    /** The tenant's log with payloads as stored JSON, for audits, exports and tools. */
     readonly readLogJson: (
       request: { readonly aggregateTypes?: ReadonlyArray<string> | undefined } & LogRange & ReadOptions
     ) => Stream.Stream<Event.Envelope<Schema.Json>, ReadError, CurrentTenant>
@@ -191,34 +192,34 @@ export class EventStore extends Context.Service<
     readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
       key: StreamKey<Type, State, Payload, Id>
     ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
-    /** The position of the event with an id in the tenant's log; undefined if it has none. */
+    /** The position of an event by its id; undefined if the tenant's log has no such event. */
     readonly eventPosition: (
       eventId: Event.EventId
     ) => Effect.Effect<number | undefined, ReadError, CurrentTenant>
     /** The last position of the tenant's log; 0 if it is empty. */
     readonly position: Effect.Effect<number, ReadError, CurrentTenant>
-    /** The last event of the tenant's log, as a place that can be kept; undefined if the log is empty. */
+    /** The position and id of the last event of the tenant's log; undefined if the log is empty. */
     readonly head: Effect.Effect<Event.Position | undefined, ReadError, CurrentTenant>
     /**
-     * The tenant's streams with their versions, ordered by type and id: for tools. A page is read when its first stream is
-     * wanted; streams that begin meanwhile may be in it or not.
+     * The tenant's streams with their versions, ordered by type and id, for tools. Streams that begin during the listing may
+     * be missing.
      */
     readonly streams: (request?: {
-      /** Default: of all types. */
+      /** The aggregate type of the streams. Default: all types. */
       readonly aggregateType?: string | undefined
-      /** Read on behind this stream. */
+      /** Start after this stream. */
       readonly after?: Omit<EventStorage.StreamRow, "version"> | undefined
-      /** At most this many. Default: all. */
+      /** Maximum number of streams. Default: all. */
       readonly limit?: number | undefined
     }) => Stream.Stream<EventStorage.StreamRow, ReadError, CurrentTenant>
     /** All tenants with the heads of their logs, ordered by id. Every run is written to the audit trail. */
     readonly tenants: Stream.Stream<TenantHead, StorageUnavailable, AllTenants>
     /**
-     * The logs of all tenants, tenant by tenant, each in its order, with payloads as JSON. Every run is written to the
-     * audit trail.
+     * The logs of all tenants, one tenant after the other, with payloads as stored JSON. Every run is written to the audit
+     * trail.
      */
     readonly readAllLogsJson: (request?: {
-      /** Read the events behind this place. */
+      /** Start after this place. */
       readonly after?: AllLogsCursor | undefined
     }) => Stream.Stream<Event.Envelope<Schema.Json>, StorageUnavailable, AllTenants>
   }
@@ -234,7 +235,7 @@ export interface Options {
 
 const defaultPageSize = 500
 
-/** The results of an append, one per stream, or that of its first stream. */
+/** Selects the result of the only stream, or the results of all streams. */
 const firstOf = (results: ReadonlyArray<unknown>): unknown => results[0]
 const allOf = (results: ReadonlyArray<unknown>): unknown => results
 
@@ -264,7 +265,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       >(
         request: StreamEvents<Type, State, Payload, Id> & CommandOptions<Condition, Command>
       ) =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One stream, one result, with the events of that stream; conflicts of the terms that are given.
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One stream has one result with the events of that stream; only conflicts of the given terms are raised.
         spanned("EventStore.append", (services) =>
           write(services, [request], request, firstOf)
         ) as Effect.Effect<Appended<Payload, Type>, AppendFailure<Condition, Command>, CurrentTenant>,
@@ -275,7 +276,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
         { condition }: AppendOptions<Condition> = {}
       ) =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream; conflicts of the terms that are given.
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream; only conflicts of the given terms are raised.
         spanned("EventStore.appendAll", (services) =>
           write(services, streams, { condition }, allOf)
         ) as Effect.Effect<
@@ -320,7 +321,6 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
                 eventTypes: eventTypes === undefined ? undefined : storedTypes(aggregates, eventTypes)
               },
               range,
-              // Each event is decoded by the aggregate of its type.
               (rows) =>
                 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each event is decoded by the aggregate whose type it has
                 decode.mixedEnvelopes(tenantId, byType, rows, wanted, range.direction) as decode.Decoded<
@@ -348,7 +348,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         }),
       head: Effect.flatMap(currentTenant, (tenantId) =>
         Effect.map(storage.head({ tenantId }), ({ eventId, position }) =>
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is stored as the id of an event is one
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only ids of events are stored
           eventId === null ? undefined : { position, eventId: eventId as Event.EventId }
         )
       ),

@@ -1,7 +1,7 @@
 /**
- * Tamper evidence: every event of a tenant's log carries a hash of itself and its predecessor, written in the append. An
- * attacker who changes, removes, adds or reorders rows must rewrite all rows that follow, and is found even then if a hash is
- * kept elsewhere.
+ * Tamper evidence: every event of a tenant's log carries a hash of itself and its predecessor, written with the event. An
+ * attacker who changes, removes, adds or reorders rows must rewrite all rows after them. A hash that is kept elsewhere reveals
+ * even that.
  */
 import { Effect, Schema } from "effect"
 import * as EventStorage from "../driver/EventStorage.ts"
@@ -11,14 +11,14 @@ import { checkIntegers } from "./read.ts"
 import type { ReadError, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 
-/** A position of a tenant's log with the hash of its event. Kept elsewhere, it proves all events up to it. */
+/** A position of a tenant's log with the hash of its event. Kept in another place, it proves all events up to it. */
 export interface Anchor {
   readonly position: number
   /** 64 lower-case hexadecimal digits. */
   readonly hash: string
 }
 
-/** Schema of an {@link Anchor}, to keep it elsewhere as JSON. */
+/** Schema of an {@link Anchor}, to store it as JSON. */
 export const Anchor: Schema.Codec<Anchor, { readonly position: number; readonly hash: string }> =
   Schema.Struct({
     position: Schema.Int.check(Schema.isGreaterThan(0)),
@@ -31,11 +31,11 @@ export const Anchor: Schema.Codec<Anchor, { readonly position: number; readonly 
  * **Details**
  *
  * `position` is the first broken position, with one of these reasons:
- * - `missing`: it has no event, although later positions have.
+ * - `missing`: there is no event at this position, although later positions have one.
  * - `changed`: the event does not match its hash, or does not follow the event before it.
- * - `unlinked`: the event lacks a required hash, or has one although it lies before the start of the chain, as after the chain
- *   was switched off and on again.
- * - `anchor`: the event does not have the hash of the anchor, or the log ends before it.
+ * - `unlinked`: the event has no hash although it needs one, or has one although it lies before the start of the chain, as
+ *   after the chain was switched off and on again.
+ * - `anchor`: the event does not have the hash of the anchor, or the log ends before the anchor.
  */
 export class HashChainBroken extends Schema.TaggedError<HashChainBroken>()("HashChainBroken", {
   tenantId: Schema.String,
@@ -57,16 +57,17 @@ export class NoHashChain extends Schema.TaggedError<NoHashChain>()("NoHashChain"
 }
 
 /**
- * Starts the hash chain of the current tenant: every further event carries a hash. Does nothing if the chain has started.
- * Returns the first position with a hash. To start with the first event, call `TenantRegistry.provision` first.
+ * Starts the hash chain of the current tenant: every later event carries a hash. Does nothing if the chain has started.
+ * Returns the first position with a hash. To cover the very first event of a new tenant, call `TenantRegistry.provision` and
+ * then this.
  *
  * **Gotchas**
  *
- * The library cannot stop a chain again. Events before the start are not covered.
+ * The library has no way to stop a chain. Events before the start are not covered.
  *
- * The start and the hashes are stored in rows like any others. In PostgreSQL even the tenant's own SQL
- * (`PgTenant.transaction`) could switch the chain off, because the right to lock the tenant's row includes the right to update
- * it. {@link verify} without `from`, or with an anchor, finds that afterwards.
+ * The start and the hashes are stored in ordinary rows. In PostgreSQL even the tenant's own SQL (`PgTenant.transaction`) could
+ * switch the chain off, because the right to lock the tenant's row includes the right to update it. {@link verify} without
+ * `from`, or with an anchor, discovers that afterwards.
  */
 export const start: Effect.Effect<
   number,
@@ -82,8 +83,8 @@ export const start: Effect.Effect<
  *
  * **When to use**
  *
- * Store it regularly in a place that nobody with access to the database can change. Only with it can {@link verify} find the
- * removal of the last events, and a chain that was rewritten from some event on.
+ * Store it regularly in a place that nobody with access to the database can change. Without it, {@link verify} can find
+ * neither the removal of the last events nor a chain that was rewritten from some event on.
  */
 export const head: Effect.Effect<Anchor | undefined, ReadError, EventStorage.EventStorage | CurrentTenant> =
   Effect.gen(function* () {
@@ -104,9 +105,9 @@ export const head: Effect.Effect<Anchor | undefined, ReadError, EventStorage.Eve
 /** The range to verify, and the anchor to verify it against. */
 export interface VerifyOptions {
   /**
-   * The first position to verify. The hash before it is trusted, and earlier events are not read. It is limited to the range
-   * from the start of the chain to the position after the anchor. Default: the start of the chain; all earlier events must
-   * exist, without hashes.
+   * The first position to verify. The hash before it is trusted, and earlier events are not read. The position is limited to
+   * the range from the start of the chain to the position after the anchor. Default: the start of the chain; all earlier
+   * events must then exist and have no hashes.
    */
   readonly from?: number | undefined
   /** An earlier {@link head}, which the chain must contain or continue. */
@@ -124,17 +125,17 @@ export interface Verified {
 }
 
 /**
- * Verifies the current tenant's log: reads it page by page, computes each hash again, and compares.
+ * Verifies the current tenant's log: reads it page by page, computes each hash again, and compares it with the stored one.
  *
  * **Details**
  *
- * Fails at the first broken position. Events appended meanwhile are left to the next verification; to continue then, pass this
- * head as the anchor and the position after it as `from`.
+ * Fails at the first broken position. Events appended meanwhile are left to the next verification: pass this head to it as the
+ * anchor, and the position after it as `from`.
  *
- * Without `from` it reads the whole log from position 1, even before the start of the chain and even if no start is recorded:
- * only that shows that the chain was switched off for a while, or for good. It costs one read of all events of the tenant, 500
- * at a time, and a SHA-256 of each event with a hash. With an anchor and `from` it reads only new events, and finds the same
- * from the anchor on; with `from` alone it trusts all earlier events.
+ * Without `from` it reads the whole log from position 1, also the events before the start of the chain, and also if no start
+ * is recorded. Only this reveals that the chain was switched off, for a while or for good. It costs one read of all events of
+ * the tenant, 500 at a time, and a SHA-256 of each event with a hash. With an anchor and `from` it reads only the new events
+ * and still proves them. With `from` alone it trusts all earlier events.
  *
  * **Example**
  *
@@ -170,14 +171,15 @@ export const verify = (
       1,
       Math.min(
         Math.max(options.from ?? chainedFrom, chainedFrom),
-        // Otherwise nothing would prove the events between the anchor and this position.
+        // Otherwise nothing would prove the events between the anchor and `from`.
         (anchor?.position ?? Infinity) + 1,
-        // The start of the chain may have been changed too, so the last event is checked in any case.
+        // The start of the chain may have been altered too, so `from` never lies beyond the end of the log.
         end + 1
       )
     )
 
-    // The start may have been moved behind events with hashes. With a given one, the predecessor is read for its hash.
+    // Without `from`, every event is read, because the start of the chain may have been moved. With it, the event before is
+    // read for its hash.
     let next = options.from === undefined ? 1 : Math.max(1, from - 1)
     let previous = chainStart
     let last: Anchor | undefined

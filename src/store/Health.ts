@@ -1,27 +1,27 @@
 /**
- * Health of a program, for orchestrators and load balancers: if it runs, and if it can serve.
+ * Health of a program, for the probes of orchestrators and load balancers.
  */
 import { Context, Duration, Effect, Layer, Schema } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import { untenanted } from "../domain/Tenant.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 
-/** Raised when the program cannot serve now: it shuts down, or its storage does not answer. */
+/** Raised when the program cannot serve requests: it is shutting down, or its storage does not answer. */
 export class NotReady extends Schema.TaggedError<NotReady>()("NotReady", {
   reason: Schema.Literals(["shutting down", "storage"])
 }) {
   override get message(): string {
     return this.reason === "storage"
       ? "not ready: the storage does not answer"
-      : "not ready: the program shuts down"
+      : "not ready: the program is shutting down"
   }
 }
 
 /** Settings of {@link layerWith}. */
 export interface Options {
-  /** The longest wait for the answer of the storage. Default: 2 seconds; a probe's own deadline should be longer. */
+  /** Longest wait for an answer of the storage. Default: 2 seconds. The timeout of the probe should be longer. */
   readonly timeout?: Duration.Input | undefined
-  /** The time for which an answer counts, so that many probes are one question. Default: 1 second. */
+  /** Time for which an answer is reused, so that many probes ask the storage only once. Default: 1 second. */
   readonly timeToLive?: Duration.Input | undefined
 }
 
@@ -31,24 +31,24 @@ export class Health extends Context.Service<
   {
     /** See {@link ready}. */
     readonly ready: Effect.Effect<void, NotReady>
-    /** From now on the program is not ready. See {@link draining}. */
+    /** Makes the program not ready for good. See {@link draining}. */
     readonly drain: Effect.Effect<void>
   }
 >()("effect-eventsourcing/Health") {}
 
 /**
- * Succeeds if the program runs: for a liveness probe, which restarts the process.
+ * Succeeds if the program runs: for a liveness probe, which restarts the process when it gets no answer.
  *
  * **Details**
  *
- * It asks nobody. A database that is away is no reason for a restart, which would not bring it back; work on it ends by its
- * deadlines. A program whose event loop stands still does not answer the probe.
+ * It does not ask the storage, because a restart would not bring an unreachable database back. A program whose event loop is
+ * blocked does not answer the probe.
  */
 export const live: Effect.Effect<void> = Effect.yieldNow
 
 /**
- * Succeeds if the program can serve: for a readiness probe, which sends requests elsewhere. Fails with `NotReady` if the
- * storage does not answer in time, and as soon as the program shuts down. See {@link draining}.
+ * Succeeds if the program can serve requests: for a readiness probe, which directs them to other processes when it fails. Fails
+ * with `NotReady` if the storage does not answer in time, and when the program is shutting down. See {@link draining}.
  */
 export const ready: Effect.Effect<void, NotReady, Health> = Effect.flatMap(Health, (health) => health.ready)
 
@@ -56,8 +56,8 @@ const make = ({ timeToLive = "1 second", timeout = "2 seconds" }: Options) =>
   Effect.gen(function* () {
     const events = yield* EventStorage
     let draining = false
-    // It has no events of its own that anybody could miss: the least that a storage can be asked.
-    const asked = yield* Effect.cachedWithTTL(
+    // The cheapest question to a storage: the status of the untenanted tenant.
+    const storageAnswers = yield* Effect.cachedWithTTL(
       events.tenantStatus(untenanted).pipe(
         Effect.timeout(timeout),
         Effect.tapError((error) => Effect.logWarning("The storage does not answer a probe", error)),
@@ -68,7 +68,7 @@ const make = ({ timeToLive = "1 second", timeout = "2 seconds" }: Options) =>
     )
     return Health.of({
       ready: Effect.suspend(() =>
-        draining ? Effect.fail(new NotReady({ reason: "shutting down" })) : asked
+        draining ? Effect.fail(new NotReady({ reason: "shutting down" })) : storageAnswers
       ),
       drain: Effect.sync(() => {
         draining = true
@@ -84,8 +84,8 @@ export const layerWith = (options: Options): Layer.Layer<Health, never, EventSto
 export const layer: Layer.Layer<Health, never, EventStorage> = layerWith({})
 
 /**
- * Makes the program not ready when it begins to shut down, and waits so long before anything else is closed: load balancers
- * see it, and send no more requests.
+ * Makes the program not ready when it begins to shut down, and then waits before anything else is closed, so that load
+ * balancers notice it and send no more requests.
  *
  * **When to use**
  *

@@ -1,6 +1,6 @@
 /**
- * The repository: loads aggregates, decides, and appends the decided events. Optionally it keeps snapshots, so that long streams
- * load fast, and carries out commands once.
+ * The repository: loads aggregates, decides, and appends the decided events. On request it keeps snapshots, so that long
+ * streams load fast, and carries out repeated commands only once.
  */
 import {
   Context,
@@ -57,18 +57,18 @@ export type RequirementsOf<D> = loop.RequirementsOf<D>
 export interface Executed<out State, out Payload, out Type extends string = string> extends Loaded<State> {
   /** The new events, as stored. Empty if nothing was decided. */
   readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
-  /** True if the same events (by id), or the command with the same key, existed before. Then nothing was written now. */
+  /** True if the same events (by id), or the command with the same key, existed before. Nothing was written this time. */
   readonly replayed: boolean
 }
 
-/** Events that were decided elsewhere, with the version they were decided at. */
+/** Events that were decided elsewhere, with the version on which they were decided. */
 export interface SaveOptions<Payload> {
   readonly events: ReadonlyArray<Event.Appendable<Payload>>
   readonly expectedVersion: ExpectedVersion
 }
 
 /**
- * A command that is carried out once, however often it is given.
+ * The identity of a command that must be carried out only once, even if it arrives several times.
  *
  * **Details**
  *
@@ -84,20 +84,20 @@ export interface Command {
    * another aggregate, is refused with `CommandKeyConflict`. The order of object keys does not matter.
    */
   readonly content?: Schema.Json | undefined
-  /** Time after which the key counts as never used. At least a millisecond. Default: that of the layer. */
+  /** Time after which the key is forgotten. At least a millisecond. Default: that of the layer. */
   readonly timeToLive?: Duration.Input | undefined
 }
 
 /** Settings of one {@link Repository} command. */
 export interface ExecuteOptions<out C extends Command | undefined = Command | undefined> {
-  /** Carries the command out once. Default: each call carries it out. */
+  /** Carries out repeated commands only once. Default: every call is a command of its own. */
   readonly command?: C | undefined
-  /** Schedule for deciding again after a version conflict. It should be bounded. Default: that of the layer. */
+  /** Schedule for deciding again after a version conflict; it should be bounded. Default: that of the layer. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /**
-   * The version that the aggregate must have, for example the one that a client has seen. Another version is a
-   * `VersionConflict` with this expectation, without a retry. A repeated command returns its first outcome, whatever the
-   * version is now. Default: `"any"`.
+   * The version that the aggregate must have, for example the one that a client has seen. Any other version raises a
+   * `VersionConflict` without a retry. A repeated command returns its first outcome and ignores this version. Default:
+   * `"any"`.
    */
   readonly expectedVersion?: ExpectedVersion | undefined
 }
@@ -115,12 +115,12 @@ export type LoadError = ReadError | Undecodable | InvalidId
 export class Repository extends Context.Service<
   Repository,
   {
-    /** The aggregate; fails with `AggregateNotFound` if it has no events. */
+    /** Loads an aggregate; fails with `AggregateNotFound` if it has no events. */
     readonly load: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: NoInfer<Id>
     ) => Effect.Effect<Loaded<State>, LoadError | AggregateNotFound, CurrentTenant>
-    /** The aggregate, or its initial state at version 0. */
+    /** Loads an aggregate; returns its initial state at version 0 if it has no events. */
     readonly loadOrInitial: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: NoInfer<Id>
@@ -132,17 +132,17 @@ export class Repository extends Context.Service<
     ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
     /**
      * Loads the aggregate, calls `decide` with its state, and appends the decided events if no other event was appended to the
-     * stream meanwhile; otherwise it reads on and decides again, on a bounded schedule.
+     * stream meanwhile. Otherwise it reads the new events and decides again, on a bounded schedule.
      *
      * **Gotchas**
      *
-     * `decide` may run several times, so keep its effects invisible outside. With derived ids (`EventContext.derivingIds`,
-     * reactions), a repeated command returns the events of its first run with the present state. `decide` does not run then,
-     * or, if the events lie before a snapshot, runs without effect.
+     * `decide` may run several times, so it must have no effects outside. With derived ids (`EventContext.derivingIds`,
+     * reactions), a repeated command returns the events of its first run with the present state. `decide` does not run then;
+     * if those events lie before a snapshot, it may run, but its result is not used.
      *
-     * After `OutcomeUnknown`, and after an interruption, the events may be stored. Running the command again is exact with a
-     * command key, with derived ids, or if `decide` gives its events the same ids. Without those it decides on what is stored
-     * by then: a command that `decide` does not recognise as done is done twice.
+     * After `OutcomeUnknown`, and after an interruption, the events may be stored. Repeat the command with a command key, with
+     * derived ids, or with events to which `decide` gives the same ids: then it is carried out once. Without any of these,
+     * `decide` gets the newest state, and a command that it does not recognise as done is carried out twice.
      */
     readonly execute: <
       Type extends string,
@@ -183,7 +183,7 @@ export interface Options {
 
 /** Settings of {@link layerWith}, with snapshots. */
 export interface OptionsWithSnapshots extends Omit<Options, "snapshots"> {
-  /** Settings of snapshots. Existing snapshots are used, except for aggregates with `SnapshotPolicy.never`. */
+  /** Settings for snapshots. Existing snapshots are used, except for aggregates with `SnapshotPolicy.never`. */
   readonly snapshots: SnapshotOptions
 }
 
@@ -193,8 +193,8 @@ export const snapshotHits: Metric.Counter<number> = internal.hits
 /**
  * Counts the loads that found no usable snapshot and folded all events, by `aggregate` and `reason`: `absent` (there is none),
  * `stateVersion` (of another state version), `dependencies` (of another state schema, initial value or set of events),
- * `corrupt` (changed, or undecodable), `ahead` (beyond the end of the stream), `otherHistory` (the stream has another event
- * there), `unavailable` (the storage failed).
+ * `corrupt` (altered or undecodable), `ahead` (beyond the end of the stream), `otherHistory` (the stream has another event at
+ * that version), `unavailable` (the storage failed).
  */
 export const snapshotMisses: Metric.Counter<number> = internal.misses
 
@@ -209,8 +209,8 @@ export const snapshotsTaken: Metric.Counter<number> = internal.taken
 export const snapshotsNotTaken: Metric.Counter<number> = internal.notTaken
 
 /**
- * Four times at once, then up to 16 times after 5, 10, 20 … milliseconds, jittered and at most a quarter of a second
- * apart.
+ * Retries four times without delay, then up to 16 times after 5, 10, 20 … milliseconds, at most a quarter of a second apart
+ * and jittered.
  */
 export const defaultRetry: Schedule.Schedule<unknown> = loop.defaultRetry
 
@@ -278,10 +278,10 @@ const make = (
           retry = options.retry ?? defaultRetry
         }: ExecuteOptions<C> = {}
       ) =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Without a command key, none is in conflict.
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Without a command key, no CommandKeyConflict is raised.
         loop
           .withIds(
-            // Also for a repeated command, so that later commands get the same ids as in the first run.
+            // A repeated command takes its ids too, so that later commands get the same ids as in the first run.
             () =>
               Result.map(encodeId(aggregate, id), (aggregateId) => ({
                 aggregateType: aggregate.type,
@@ -322,7 +322,7 @@ export const layer: Layer.Layer<Repository, never, EventStore.EventStore> = laye
   () => Layer.effect(Repository, make({}, none))
 )
 
-/** The repository on an event store, with settings; with snapshots, on a storage of those as well. */
+/** The repository on an event store, with settings. With snapshots it also requires a `SnapshotStorage`. */
 export function layerWith(options: Options): Layer.Layer<Repository, never, EventStore.EventStore>
 export function layerWith(
   options: OptionsWithSnapshots

@@ -1,5 +1,5 @@
 /**
- * The registry of tenants: provisioning, suspension, usage, and the record of accesses across tenants.
+ * The registry of tenants: provisioning, suspension, usage, and the audit trail of accesses across tenants.
  */
 import { Context, DateTime, Effect, Layer, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -11,7 +11,7 @@ import { recordAccess } from "./crossTenant.ts"
 import type { ReadError, StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { AllTenants, CrossTenantAccess, CurrentTenant, TenantId } from "../domain/Tenant.ts"
 
-/** A use of `AllTenants`, as recorded. */
+/** A recorded access across tenants. */
 export interface RecordedAccess extends CrossTenantAccess {
   readonly accessId: string
   readonly accessedAt: DateTime.Utc
@@ -19,7 +19,7 @@ export interface RecordedAccess extends CrossTenantAccess {
   readonly operation: string
 }
 
-/** Usage of a tenant on a day: events, their bytes, and their streams. */
+/** Usage of a tenant on one day: numbers of events, bytes and streams. */
 export interface Usage extends Omit<EventStorage.UsageRow, "day"> {
   /** The start of the day in UTC. */
   readonly day: DateTime.Utc
@@ -34,18 +34,18 @@ export interface UsageRange {
 }
 
 /**
- * The registry of tenants. Listing them is `EventStore.tenants`.
+ * The registry of tenants. `EventStore.tenants` lists them.
  */
 export class TenantRegistry extends Context.Service<
   TenantRegistry,
   {
-    /** Registers a tenant; does nothing if it is registered. Returns its status. */
+    /** Registers a tenant, unless it is registered already. Returns its status. */
     readonly provision: (tenantId: TenantId) => Effect.Effect<EventStorage.TenantStatus, ReadError>
     /** The status of the current tenant; undefined if it is not registered. */
     readonly status: Effect.Effect<EventStorage.TenantStatus | undefined, ReadError, CurrentTenant>
     /**
-     * Suspends a tenant: it can be read but not written. Acknowledged appends stay; none is acknowledged afterwards. Returns
-     * the former status.
+     * Suspends a tenant: its data can be read but not written. No append is acknowledged after this one returns; those
+     * acknowledged before remain. Returns the former status.
      */
     readonly suspend: (
       tenantId: TenantId
@@ -63,21 +63,22 @@ export class TenantRegistry extends Context.Service<
       AllTenants
     >
     /**
-     * Usage in a range of time, for billing: by tenant and day (UTC), ordered by both, without days without events. Every run
-     * is written to the audit trail.
+     * Usage in a range of time, for billing: one row per tenant and day (UTC) with events, ordered by both. Every run is
+     * written to the audit trail.
      *
      * **Details**
      *
-     * A first or last day that is partly in the range counts with that part. Bytes are those of payloads and metadata in UTF-8,
-     * not the space in the database. The sum of a tenant's `newStreams` over all days is the number of its streams.
+     * If the range begins or ends within a day, only the part of that day in the range is counted. Bytes are the UTF-8 lengths
+     * of payloads and metadata, not the space that they take in the database. The sum of a tenant's `newStreams` over all days
+     * is the number of its streams.
      *
      * **Gotchas**
      *
      * There are no counters: the database reads all events of the range, page by page, and counts them. A tenant without events
-     * in it costs an index look-up. Past days do not change, so ask for each day once and store the answer.
+     * in the range costs an index look-up. Past days do not change, so ask for each day once and store the answer.
      */
     readonly usage: (range: UsageRange) => Stream.Stream<Usage, StorageUnavailable, AllTenants>
-    /** Every use of `AllTenants`, newest first; this one comes first. */
+    /** All recorded accesses across tenants, newest first, beginning with this one. */
     readonly accesses: Stream.Stream<RecordedAccess, StorageUnavailable, AllTenants>
   }
 >()("effect-eventsourcing/TenantRegistry") {}

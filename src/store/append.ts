@@ -1,4 +1,4 @@
-/** The write path of the typed store: encodes events, appends them under their conditions, and returns them as stored. */
+/** Encodes events, appends them under their conditions, and returns them as stored. */
 import { Context, Effect, Result, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -42,8 +42,8 @@ export interface StreamEvents<Type extends string, State, Payload extends Event.
   /** The version that the stream must have; `"any"` to append at any version. */
   readonly expectedVersion: ExpectedVersion
   /**
-   * The id of the event with the expected version, which is then a number from 1; another event there is a
-   * `VersionConflict`, as the stream then has another history (restored, or written anew after a failover). Default: any.
+   * The id of the event with the expected version, which must then be a number from 1. Another event there raises
+   * `VersionConflict`: the stream has another history (restored, or rewritten after a failover). Default: any id.
    */
   readonly expectedEventId?: Event.EventId | undefined
   // NoInfer around the whole union: inside it would refuse literals with a field of several types.
@@ -65,7 +65,7 @@ export type AppendConflict<Condition = undefined, Command = undefined> =
   | (Condition extends undefined ? never : AppendConditionFailed)
   | (Command extends undefined ? never : CommandKeyConflict)
 
-/** Errors of a typed append. Those of a condition and of a command key are included only if it has one. */
+/** Errors of a typed append. Those of conditions and of command keys are included only if the append has them. */
 export type AppendFailure<Condition = undefined, Command = undefined> =
   | Conflict<AppendConflict<Condition, Command>>
   | Exclude<AppendError, Conflict | PositionDiverged>
@@ -73,12 +73,12 @@ export type AppendFailure<Condition = undefined, Command = undefined> =
   | InvalidInput
   | Undecodable
 
-/** A condition of an append: no event of the tenant's log that matches a query lies behind a position. */
+/** A condition of an append: no event after a position of the tenant's log matches a query. */
 export interface AppendCondition {
   readonly query: EventQuery.Any
   /**
-   * The last position that was considered, or the last event. With the event's id, another event there raises
-   * `PositionDiverged`; a number alone cannot show that the log has been replaced (restored, or rewritten after a failover).
+   * The last position that was considered, alone or with the id of its event. With the id, another event there raises
+   * `PositionDiverged`; a number alone cannot show that the log was replaced (restored, or rewritten after a failover).
    * Default: 0, so that no event of the log may match.
    */
   readonly after?: number | Event.Position | undefined
@@ -91,7 +91,7 @@ export type AppendConditions = AppendCondition | ReadonlyArray<AppendCondition>
 export interface AppendOptions<
   out Condition extends AppendConditions | undefined = AppendConditions | undefined
 > {
-  /** Checked with the versions, under the tenant's lock. If it does not hold, nothing is written and `AppendConditionFailed` raised. */
+  /** Checked together with the versions. If it does not hold, nothing is written and `AppendConditionFailed` is raised. */
   readonly condition?: Condition | undefined
 }
 
@@ -101,8 +101,8 @@ export interface CommandOptions<
   out Command extends EventStorage.CommandKey | undefined = EventStorage.CommandKey | undefined
 > extends AppendOptions<Condition> {
   /**
-   * Lets the append take effect once per key: a second one with the same key and fingerprint writes nothing and returns the
-   * first outcome; another fingerprint fails with `CommandKeyConflict`. A command without events is recorded too.
+   * Carries out the append only once per key. A second append with the same key and fingerprint writes nothing and returns the
+   * first outcome; with another fingerprint it fails with `CommandKeyConflict`. A command without events is recorded too.
    */
   readonly command?: Command | undefined
 }
@@ -115,16 +115,16 @@ export interface Appended<out Payload, out Type extends string = string> {
   readonly position: number
   /** The events, as stored. */
   readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
-  /** True if the same events had been appended before. Then this is the first outcome, and nothing was written. */
+  /** True if the same events had been appended before. This is the first outcome then, and nothing was written. */
   readonly replayed: boolean
   /**
-   * Set if the command had been carried out before, whatever events are given now. Then version, position and events are those
-   * of that time, and nothing was written.
+   * Set if the command had been carried out before, even if it had other events. Version, position and events are those of
+   * that time, and nothing was written.
    */
   readonly command?: EventStorage.CommandRow | undefined
 }
 
-/** {@link Appended} of an aggregate. */
+/** The outcome of an append to a stream of an aggregate. */
 export type AppendedOf<A> =
   A extends Aggregate.Aggregate<infer Type, infer _State, infer Payload, infer _Id>
     ? Appended<Payload, Type>
@@ -136,13 +136,13 @@ export interface StreamKey<Type extends string, State, Payload extends Event.Tag
   readonly id: NoInfer<Id>
 }
 
-/** The condition of an append, and its command (then for one stream). */
+/** The conditions of an append, and its command. A command has one stream. */
 export interface Terms {
   readonly condition?: AppendConditions | undefined
   readonly command?: EventStorage.CommandKey | undefined
 }
 
-/** An append, ready for the driver. */
+/** An encoded append. */
 interface Plan {
   readonly tenantId: TenantId
   readonly prepared: ReadonlyArray<encode.Prepared>
@@ -156,10 +156,10 @@ const noVersions: ReadonlyArray<number> = []
 
 type Receipt = EventStorage.AppendReceipt
 type Results = ReadonlyArray<Appended<Event.Tagged>>
-type Give<A> = (results: Results) => A
+type Select<A> = (results: Results) => A
 type WriteError = AppendError | InvalidInput | Undecodable
 
-/** A stream as the driver names it. */
+/** The key of a stream for the driver. */
 export const storedStream = <Type extends string, State, Payload extends Event.Tagged, Id>(
   tenantId: TenantId,
   { aggregate, id }: StreamKey<Type, State, Payload, Id>
@@ -177,7 +177,7 @@ export const makeWriter = (
 ) => {
   const checks = makeChecks(storage)
 
-  /** Events of an earlier append, as stored. */
+  /** The stored events of an earlier append. */
   const storedBefore = (
     { tenantId, aggregateId }: StoredStream,
     aggregate: Aggregate.Any,
@@ -224,7 +224,7 @@ export const makeWriter = (
   /** The outcome of a command without events. */
   const commandAlone = Effect.fnUntraced(function* (stream: StoredStream, key: string) {
     const { tenantId } = stream
-    // A receipt covers events only; the version of the stream is in the record of the command, unless that has expired.
+    // A receipt without events has no version. The record of the command has it, unless it has expired already.
     const recorded = yield* storage.commandOutcome({ tenantId, key })
     const { version, position } = recorded ?? {
       version: yield* storage.streamVersion(stream),
@@ -252,16 +252,16 @@ export const makeWriter = (
   })
 
   /** The outcome of an append. */
-  const outcomeOf = <A>(plan: Plan, receipt: Receipt, give: Give<A>): Effect.Effect<A, WriteError> => {
+  const outcomeOf = <A>(plan: Plan, receipt: Receipt, select: Select<A>): Effect.Effect<A, WriteError> => {
     const { command, prepared, tenantId, versions } = plan
     const [only] = prepared
     if (command !== undefined && only !== undefined) {
       const stream = { tenantId, ...only.append }
       if (receipt.command !== undefined)
-        return Effect.map(firstOutcome(stream, only.aggregate, command.key, receipt.command), give)
-      if (only.events.length === 0) return Effect.map(commandAlone(stream, command.key), give)
+        return Effect.map(firstOutcome(stream, only.aggregate, command.key, receipt.command), select)
+      if (only.events.length === 0) return Effect.map(commandAlone(stream, command.key), select)
     }
-    if (receipt.replayed) return Effect.map(replayed(plan, receipt), give)
+    if (receipt.replayed) return Effect.map(replayed(plan, receipt), select)
     const results: Array<Appended<Event.Tagged>> = []
     let first = 0
     for (const { append, events } of prepared) {
@@ -272,22 +272,22 @@ export const makeWriter = (
       results.push(appendedOf(envelopes, receipt, first, end, versions[results.length]))
       first = end
     }
-    return Effect.succeed(give(results))
+    return Effect.succeed(select(results))
   }
 
   const send = <A>(
     plan: Plan,
     streams: ReadonlyArray<EventStorage.StreamAppend>,
-    give: Give<A>
+    select: Select<A>
   ): Effect.Effect<A, WriteError> => {
     const { command, conditions, tenantId } = plan
     return Effect.flatMap(storage.append({ tenantId, streams, conditions, command }), (receipt) =>
-      outcomeOf(plan, receipt, give)
+      outcomeOf(plan, receipt, select)
     )
   }
 
-  /** Streams without events are read, not written. */
-  const sendSome = Effect.fnUntraced(function* <A>(plan: Plan, give: Give<A>) {
+  /** Only streams with events are written. The expected versions of the others are checked by reading. */
+  const sendSome = Effect.fnUntraced(function* <A>(plan: Plan, select: Select<A>) {
     const { conditions = [], prepared, tenantId } = plan
     const versions: Array<number> = []
     const written: Array<EventStorage.StreamAppend> = []
@@ -295,12 +295,12 @@ export const makeWriter = (
       if (append.events.length > 0) written.push(append)
       versions.push(append.events.length > 0 ? 0 : yield* checks.stream(tenantId, append))
     }
-    if (written.length > 0) return yield* send({ ...plan, versions }, written, give)
+    if (written.length > 0) return yield* send({ ...plan, versions }, written, select)
     yield* Effect.forEach(conditions, (condition, index) => checks.condition(tenantId, condition, index), {
       discard: true
     })
     const { position } = yield* storage.head({ tenantId })
-    return give(versions.map((version) => ({ version, position, events: [], replayed: false })))
+    return select(versions.map((version) => ({ version, position, events: [], replayed: false })))
   })
 
   const write = <A>(
@@ -308,7 +308,7 @@ export const makeWriter = (
     services: Context.Context<never>,
     streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
     { command, condition: given }: Terms,
-    give: Give<A>
+    select: Select<A>
   ): Effect.Effect<A, WriteError> => {
     const now = wholeMillis(services)
     const context = Context.get(services, CurrentEventContext)
@@ -320,31 +320,31 @@ export const makeWriter = (
     const conditions = given === undefined ? undefined : storageConditions(given)
     const plan: Plan = { tenantId, prepared, versions: noVersions, conditions, command }
     const written = prepared.map(appendOf)
-    // A command is recorded even without events.
+    // A command is recorded even if it has no events.
     return command !== undefined || (written.length > 0 && written.every(hasEvents))
-      ? send(plan, written, give)
-      : sendSome(plan, give)
+      ? send(plan, written, select)
+      : sendSome(plan, select)
   }
 
   /**
-   * Appends to streams of the current tenant and maps the results with `give`. Gives derived ids to events without an id, if
-   * there is a seed. It uses no generators, in which a small append would spend most of its time.
+   * Appends to streams of the current tenant. Events without an id get derived ones if a seed is set. No generators here: a
+   * small append would spend most of its time in them.
    */
   return <A>(
     services: Context.Context<never>,
     streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
     terms: Terms,
-    give: Give<A>
+    select: Select<A>
   ): Effect.Effect<A, WriteError> => {
     const tenantId = tenantOf(services)
     const derivedIds = Context.get(services, CurrentDerivedIds)
-    if (derivedIds === undefined) return write(tenantId, services, streams, terms, give)
+    if (derivedIds === undefined) return write(tenantId, services, streams, terms, select)
     return deriveIds(
       derivedIds,
       streams,
-      // An invalid id is refused later.
+      // An invalid id is refused when the stream is encoded.
       (stream) => Result.getOrUndefined(storedStream(tenantId, stream)),
-      (named) => write(tenantId, services, named, terms, give)
+      (withIds) => write(tenantId, services, withIds, terms, select)
     )
   }
 }
@@ -361,7 +361,7 @@ const storageCondition = ({ query, after = 0 }: AppendCondition): EventStorage.A
   return { query: eventQuery.toStorage(query), after: clampPosition(position), afterEventId: eventId }
 }
 
-/** Refuses a key that cannot be stored. The type is that of the command's aggregate, if known. */
+/** Refuses a key that cannot be stored. */
 export const checkCommandKey = (key: string, aggregateType = ""): Result.Result<void, InvalidCommand> => {
   if (key.length > maxNameLength)
     return Result.fail(
@@ -383,18 +383,18 @@ export const checkCommandKey = (key: string, aggregateType = ""): Result.Result<
       )
 }
 
-/** The highest number from one place to another, or `least`. */
+/** The highest number of a slice, at least `least`. */
 const highest = (numbers: ReadonlyArray<number>, from: number, to: number, least: number): number => {
   let found = least
   for (let at = from; at < to; at++) found = Math.max(found, numbers[at] ?? found)
   return found
 }
 
-// not created for every append, which would take time
+// Defined once, because creating closures for every append would take time.
 const appendOf = ({ append }: encode.Prepared): EventStorage.StreamAppend => append
 const hasEvents = ({ events }: EventStorage.StreamAppend): boolean => events.length > 0
 
-/** The outcome for one stream, whose events are those from `first` to `end` of the receipt. */
+/** The outcome for one stream. Its events are those from `first` up to `end` (exclusive) in the receipt. */
 const appendedOf = (
   events: ReadonlyArray<Event.Envelope<Event.Tagged>>,
   { positions, replayed, versions }: Receipt,
@@ -403,9 +403,9 @@ const appendedOf = (
   /** The version of a stream without events. */
   version = 0
 ): Appended<Event.Tagged> => ({
-  // The highest, because events of an earlier append may be given in another order now.
+  // The last version is not always the highest: events of an earlier append may have another order now.
   version: highest(versions, first, end, version),
-  // without events: that of the whole append
+  // A stream without events has the position of the whole append.
   position: first === end ? highest(positions, 0, positions.length, 0) : highest(positions, first, end, 0),
   events,
   replayed

@@ -1,4 +1,4 @@
-/** The checks of an append without events: nothing is written, so they need no lock. */
+/** Checks the versions and conditions of an append without events. Nothing is written, so no lock is needed. */
 import { Effect } from "effect"
 import type * as EventStorage from "../driver/EventStorage.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
@@ -14,7 +14,7 @@ import type { TenantId } from "../domain/Tenant.ts"
 import type { StoredStream } from "./read.ts"
 
 export const makeChecks = (storage: EventStorage.EventStorage["Service"]) => {
-  /** The id of the event of a stream with a version. */
+  /** The id of the event with a version. */
   const lastEventId = (key: StoredStream, version: number): Effect.Effect<string | undefined, ReadError> =>
     Effect.map(
       storage.readStream({
@@ -27,7 +27,7 @@ export const makeChecks = (storage: EventStorage.EventStorage["Service"]) => {
       ({ rows }) => rows[0]?.eventId
     )
 
-  /** Checks a stream without events. It is not written, so it needs no lock. */
+  /** Checks the expected version of a stream without events, and returns the actual one. */
   const stream = Effect.fnUntraced(function* (
     tenantId: TenantId,
     { aggregateType, aggregateId, expectedEventId, expectedVersion: expected }: EventStorage.StreamAppend
@@ -48,7 +48,7 @@ export const makeChecks = (storage: EventStorage.EventStorage["Service"]) => {
     })
   })
 
-  /** The first event of a log from one position to another that matches a query. */
+  /** The first event in a range of positions that matches a query. */
   const firstEvent = (
     tenantId: TenantId,
     fromPosition: number,
@@ -71,7 +71,7 @@ export const makeChecks = (storage: EventStorage.EventStorage["Service"]) => {
       ({ rows }) => rows[0]
     )
 
-  /** Checks a condition of an append without events, by its index. */
+  /** Checks a condition. The error contains its index. */
   const condition = Effect.fnUntraced(function* (
     tenantId: TenantId,
     { afterEventId, after, query }: EventStorage.AppendCondition,

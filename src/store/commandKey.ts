@@ -1,4 +1,4 @@
-/** Commands that are carried out once: their fingerprints, and the time to live of their keys. */
+/** Fingerprints of commands that are carried out only once, and the time to live of their keys. */
 import { Duration, Effect, Result, type Schema } from "effect"
 import type { CommandKey } from "../driver/EventStorage.ts"
 import { type InvalidCommand, InvalidEvent, InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
@@ -16,7 +16,7 @@ interface Given {
 /** Maximum depth of the content of a command. */
 const maxDepth = 64
 
-/** Checks a time to live. Throws if it is not positive. */
+/** Converts a time to live to milliseconds. Throws if it is less than one. */
 export const makeTimeToLive = (given: Duration.Input): number => {
   const millis = Duration.toMillis(given)
   if (!(millis >= 1)) throw new RangeError("the time to live of a command must be at least a millisecond")
@@ -46,7 +46,7 @@ const problem = (aggregateType: string, { content, key }: Given): InvalidCommand
       })
 }
 
-/** Encodes a command for the store. Fails if its key or content cannot be stored. */
+/** Encodes a command for the store. Fails if its key or content cannot be stored or compared. */
 export const make = (
   command: Given,
   aggregateType: string,

@@ -12,7 +12,7 @@ export const recordAccess = (
 ): Effect.Effect<string, StorageUnavailable, AllTenants> =>
   Effect.flatMap(AllTenants, (access) => storage.recordAccess({ ...access, operation }))
 
-/** Every tenant with the head of its log, except the untenanted, which is visible to itself only. */
+/** All tenants with the heads of their logs, except the untenanted one, which only its own effects may see. */
 export const listTenants = (
   storage: EventStorage["Service"],
   accessId: string

@@ -1,4 +1,4 @@
-/** The loop of `Repository.execute` and `Decisions.execute`: read, decide, append, and again after a conflict. */
+/** The loop of `Repository.execute` and `Decisions.execute`: read, decide and append, again after each conflict. */
 import { Cause, Effect, Exit, Result, Schedule } from "effect"
 import { CurrentDerivedIds, type Ids } from "../domain/derivedIds.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
@@ -32,7 +32,7 @@ export const toEffect = <A, D extends Decision<A, unknown, unknown>>(
   return effect as Effect.Effect<A, ErrorOf<D>, RequirementsOf<D>>
 }
 
-/** A few times at once, then after growing delays, bounded. */
+/** A few retries without delay, then a bounded number of them with growing delays. */
 export const defaultRetry: Schedule.Schedule<unknown> = Schedule.concat(
   Schedule.recurs(4),
   Schedule.min([Schedule.exponential("5 millis"), Schedule.spaced("250 millis")]).pipe(
@@ -41,16 +41,16 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.concat(
   )
 )
 
-/** The derived ids of a decision's events, if there is a seed. */
+/** The ids for the events of one decision, if a seed is set to derive them from. */
 export interface Derived {
   readonly ids: Ids | undefined
-  /** Set when `decide` refuses: its ids are then used up, although no event has them. */
+  /** Set when `decide` refuses. Its ids are not used again then, although no event has them. */
   isRefused: boolean
 }
 
 /**
- * Runs a decision with the next derived ids of a stream, if there is a seed. After a failure of the store the same ids are used
- * again.
+ * Runs a decision with the next derived ids of a stream, if a seed is set. After a failure of the store the next decision gets
+ * the same ids.
  */
 export const withIds = <A, E, R, E2>(
   stream: () => Result.Result<{ readonly aggregateType: string; readonly aggregateId: string }, E2>,
@@ -67,31 +67,31 @@ export const withIds = <A, E, R, E2>(
     })
   })
 
-/** The stream or the model of one decision, with everything read of it so far. */
+/** One decision on a stream or a model, with everything that was read for it so far. */
 export interface Subject<State, Decided, Appended, Outcome, E, Outdating extends E, R = never> {
-  /** Reads, and on later calls reads on. */
+  /** Reads the state. Later calls read only the events after it. */
   readonly read: Effect.Effect<State, E, R | CurrentTenant>
   /** The outcome of an earlier run of this decision, if its events were read. */
   readonly found: () => Effect.Effect<Outcome, E, R | CurrentTenant> | undefined
-  /** Fails if the state that was read must not be decided on. */
+  /** Fails if the state is not the one that the caller expects. */
   readonly check: (() => Effect.Effect<void, E, R | CurrentTenant>) | undefined
-  /** True if its events may be outside of the range that is read. */
+  /** True if events of an earlier run may lie outside of the range that was read. */
   readonly mayBeHidden: () => boolean
-  /** Searches for its events there. `decided` is the present decision. */
+  /** Searches outside of that range for an earlier run. `decided` is the present decision. */
   readonly search: (decided: Decided | undefined) => Effect.Effect<Outcome | undefined, E, R | CurrentTenant>
-  /** True if one of its events has a derived id, by which the store recognises it later. */
+  /** True if one of the decided events gets a derived id, by which the store recognises a repetition. */
   readonly hasDerivedId: (decided: Decided) => boolean
-  /** Appends it; undefined if there is nothing to append. */
+  /** Appends the decided events; undefined if there is nothing to append. */
   readonly append: (decided: Decided) => Effect.Effect<Appended, E, R | CurrentTenant> | undefined
-  /** The outcome without an append. */
+  /** The outcome of a decision that appends nothing. */
   readonly unchanged: () => Effect.Effect<Outcome, E, R | CurrentTenant>
-  /** The outcome of an append. */
-  readonly settle: (appended: Appended, decided: Decided) => Effect.Effect<Outcome, E, R | CurrentTenant>
-  /** True if others appended meanwhile, so that it must decide again. */
+  /** The outcome of a decision that was appended. */
+  readonly outcomeOf: (appended: Appended, decided: Decided) => Effect.Effect<Outcome, E, R | CurrentTenant>
+  /** True if the append failed because another one came first, so that the decision must be made again. */
   readonly isOutdated: (error: E) => error is Outdating
 }
 
-/** Marks an append that came too late, as distinct from the same error of `decide` itself. */
+/** Tells the conflict of an append from the same error raised by `decide` itself. */
 class Outdated<E> {
   readonly error: E
   constructor(error: E) {
@@ -102,7 +102,7 @@ class Outdated<E> {
 const isEventIdConflict = (error: unknown): boolean =>
   error instanceof Conflict && error.reason instanceof EventIdConflict
 
-/** Decides on a subject, and again on the schedule while others append meanwhile. */
+/** Decides, and decides again on the schedule as long as another append comes first. */
 export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E2, R>(
   subject: Subject<State, Decided, Appended, Outcome, E, Outdating, R>,
   decide: (state: State) => Effect.Effect<Decided, E2, R>,
@@ -114,9 +114,9 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
   })
 
   const attempt = Effect.gen(function* () {
-    // 1. Read, or read on from the state of the previous attempt.
+    // 1. Read, on later attempts only the events after the state of the previous one.
     const state = yield* subject.read
-    // 2. Return the outcome of an earlier run.
+    // 2. Return the outcome of an earlier run, if there was one.
     const found = subject.found()
     if (found !== undefined) return yield* found
     // 3. Decide.
@@ -126,7 +126,7 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
     )
     const check = subject.check?.()
     const decided = yield* Effect.exit(check === undefined ? decision : Effect.andThen(check, decision))
-    // 4. Search for an earlier run outside of the range that was read. Only a derived id can show one.
+    // 4. Search for an earlier run outside of the range that was read. Only derived ids can identify one.
     const mayBeHidden = derived.ids !== undefined && subject.mayBeHidden()
     if (
       mayBeHidden &&
@@ -136,15 +136,15 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
       if (before !== undefined) return before
     }
     const value = yield* decided
-    // 5. Append on the condition that the state is still the same.
+    // 5. Append on the condition that the state has not changed.
     const append = subject.append(value)
     if (append === undefined) return yield* subject.unchanged()
     const appended = yield* Effect.result(append)
-    if (Result.isSuccess(appended)) return yield* subject.settle(appended.success, value)
+    if (Result.isSuccess(appended)) return yield* subject.outcomeOf(appended.success, value)
     const error = appended.failure
-    // 6. Decide again.
+    // 6. Decide again if another append came first.
     if (subject.isOutdated(error)) return yield* Effect.fail(new Outdated(error))
-    // 7. An earlier run decided otherwise.
+    // 7. If the ids exist already, an earlier run decided differently: return its outcome.
     const before = mayBeHidden && isEventIdConflict(error) ? yield* subject.search(value) : undefined
     return before ?? (yield* Effect.fail(error))
   })

@@ -1,4 +1,4 @@
-/** Decisions on what a tenant's log says: a decision model is read, and appended to under its own condition. */
+/** Decisions on a model of a tenant's log: the append is refused if another event of the model was appended meanwhile. */
 import { Cause, Effect, Exit, Result, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as DecisionModel from "../domain/DecisionModel.ts"
@@ -6,7 +6,7 @@ import type * as Event from "../domain/Event.ts"
 import type * as EventStore from "./EventStore.ts"
 import type { Subject } from "./decide.ts"
 import { makeFinder } from "./priorDecision.ts"
-import { type Ids, isNamed, named } from "../domain/derivedIds.ts"
+import { assignIds, hasId, type Ids } from "../domain/derivedIds.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
 import {
@@ -16,39 +16,39 @@ import {
   Conflict
 } from "../driver/StoreError.ts"
 
-/** Events that were decided, and the stream they go to. See `Decisions.to`. */
+/** Decided events and the stream that they are for. See `Decisions.to`. */
 export interface Decided<Type extends string, Payload extends Event.Tagged> {
   readonly aggregate: Aggregate.Aggregate<Type, unknown, Payload, unknown>
   readonly id: unknown
   readonly events: ReadonlyArray<Event.Appendable<Payload>>
 }
 
-/** Events of any aggregate that were decided. */
+/** Decided events of any aggregate. */
 export type AnyDecided = Decided<string, Event.Tagged>
 
-/** What a decision comes to: events for one stream or for several. An empty list: nothing is appended. */
+/** The outcome of a decision: events for one stream or for several. Nothing is appended for an empty list. */
 export type Outcome = AnyDecided | ReadonlyArray<AnyDecided>
 
-/** What a decision is made on: a state, and up to which position everything that matters is in it. */
-export interface Known<out State> {
+/** The state of a decision model, which contains all matching events up to a position. */
+export interface ModelState<out State> {
   readonly state: State
-  /** The last position of the tenant's log that was considered; 0: the log was empty. */
+  /** The last position of the tenant's log that was considered; 0 if the log was empty. */
   readonly position: number
   /**
-   * The same with the id of the event there: the `after` of a condition. An append is then refused where the log has become
-   * another one since (restored, or rewritten after a failover).
+   * The same position with the id of its event, for the `after` of a condition. An append is then refused if the log was
+   * replaced since (restored, or rewritten after a failover).
    */
   readonly after: number | Event.Position
 }
 
-/** Nothing is known yet. */
-export const nothingOf = <State>({ initial }: DecisionModel.DecisionModel<State>): Known<State> => ({
+/** The state of a model before the first event. */
+export const initialOf = <State>({ initial }: DecisionModel.DecisionModel<State>): ModelState<State> => ({
   state: initial,
   position: 0,
   after: 0
 })
 
-/** The log that was decided on is another one by now: it is read anew. */
+/** The log was replaced after it had been read, so the model must be read from the beginning. */
 export class LogReplaced {
   readonly error: PositionDiverged
   constructor(error: PositionDiverged) {
@@ -57,14 +57,14 @@ export class LogReplaced {
 }
 
 /** The outcome of a decision on a model. */
-interface Executed<State> extends Known<State> {
+interface Executed<State> extends ModelState<State> {
   readonly events: ReadonlyArray<Event.Envelope<Event.Tagged>>
   readonly replayed: boolean
 }
 
 type Appended = ReadonlyArray<EventStore.Appended<Event.Tagged>>
 
-/** The errors of an append under the condition of a model. A log that has become another one is read again. */
+/** The errors of an append under the condition of a model. `PositionDiverged` is left out: the model is read again then. */
 export type Failure = Exclude<EventStore.AppendFailure<EventStore.AppendCondition>, PositionDiverged>
 
 type Outdating = Conflict<AppendConditionFailed> | LogReplaced
@@ -74,7 +74,7 @@ const isOutdated = (error: unknown): error is Outdating =>
 
 const listOf = (outcome: Outcome): ReadonlyArray<AnyDecided> => ("aggregate" in outcome ? [outcome] : outcome)
 
-/** The events that were decided, stream by stream: a stream that was named twice is one. */
+/** The decided events, stream by stream. Events for a stream that occurs twice are put together. */
 const byStream = (
   outcome: Outcome,
   ids: Ids | undefined
@@ -89,19 +89,19 @@ const byStream = (
     }
     const all = [...streams.values()]
     if (ids === undefined) return all
-    // One sequence of ids for all streams, so that the first event is found by the first of them.
+    // One sequence of ids for all streams, so that the first id leads to the first event.
     let n = 0
     const at = () => ids.at(n++)
-    return all.map(({ events, ...stream }) => Object.assign(stream, { events: named(events, { at }) }))
+    return all.map(({ events, ...stream }) => Object.assign(stream, { events: assignIds(events, { at }) }))
   })
 
 export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
   const finder = makeFinder(store)
 
-  /** Reads on from what is known, to the head or up to a position. */
+  /** Applies the events after a known state, up to a position or to the head of the log. */
   const readOn = Effect.fnUntraced(function* <State>(
     model: DecisionModel.DecisionModel<State>,
-    known: Known<State>,
+    known: ModelState<State>,
     {
       inspect,
       upTo
@@ -110,7 +110,7 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
       readonly upTo?: number
     } = {}
   ) {
-    // The head first: what is appended from here on lies behind it, and nothing before it is left out.
+    // The head is read first, so that every event up to it is seen and every later append fails the condition.
     const head = upTo === undefined ? yield* store.head : undefined
     const after = head ?? upTo ?? 0
     const position = upTo ?? head?.position ?? 0
@@ -136,33 +136,33 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
     return { state, position, after }
   })
 
-  /** The model of one decision. `decide` is only asked, if need be, for the aggregates that it names. */
+  /** One decision on a model. `decide` runs here only to find out for which aggregates an earlier run decided. */
   const subject = <State, E, R>(
     model: DecisionModel.DecisionModel<State>,
     decide: (state: State) => Effect.Effect<Outcome, E, R>,
     ids: Ids | undefined
   ): Subject<State, Outcome, Appended, Executed<State>, Failure | LogReplaced | E, Outdating, R> => {
-    const nothing = nothingOf(model)
-    // Kept between attempts: what was read once is not read again.
-    let known = nothing
+    const initial = initialOf(model)
+    // Kept between attempts, so that no event is read twice.
+    let known = initial
     let found: number | undefined
     const inspect = ({ eventId, position }: Event.Envelope<Event.Tagged>): void => {
       if (found === undefined && ids?.indexOf(eventId) !== undefined) found = position
     }
 
-    /** The events of the decision, made before, around the position of one. */
-    const storedAround = Effect.fnUntraced(function* (at: Ids, position: number, now?: Outcome) {
+    /** The events of an earlier run of this decision, one of which is at `position`. */
+    const storedAround = Effect.fnUntraced(function* (at: Ids, position: number, present?: Outcome) {
       const { aggregateTypes, first, last } = yield* finder.around(at, position)
       const aggregates = new Map(eventQuery.aggregatesOf(model.query).map((one) => [one.type, one]))
-      const learn = (outcome: Outcome): void => {
+      const addAggregates = (outcome: Outcome): void => {
         for (const { aggregate } of listOf(outcome)) aggregates.set(aggregate.type, aggregate)
       }
-      if (now !== undefined) learn(now)
+      if (present !== undefined) addAggregates(present)
       if (![...aggregateTypes].every((type) => aggregates.has(type))) {
-        // Only the decision knows the others: it is made again on what was known then, and nothing comes of it.
-        const then = yield* readOn(model, nothing, { upTo: first - 1 })
-        const decided = yield* Effect.exit(decide(then.state))
-        if (Exit.isSuccess(decided)) learn(decided.value)
+        // Only `decide` knows the other aggregates. It runs on the state before these events, and its events are dropped.
+        const before = yield* readOn(model, initial, { upTo: first - 1 })
+        const decided = yield* Effect.exit(decide(before.state))
+        if (Exit.isSuccess(decided)) addAggregates(decided.value)
         else if (Cause.hasInterrupts(decided.cause)) return yield* Effect.failCause(decided.cause)
       }
       return yield* Stream.runCollect(
@@ -170,13 +170,13 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
       )
     })
 
-    /** The outcome of the decision with these ids, of which an event is at a position. */
-    const outcomeAt = Effect.fnUntraced(function* (at: Ids, position: number, now?: Outcome) {
-      const events = yield* storedAround(at, position, now)
+    /** The outcome of an earlier run with these ids, one of whose events is at `position`. */
+    const outcomeAt = Effect.fnUntraced(function* (at: Ids, position: number, present?: Outcome) {
+      const events = yield* storedAround(at, position, present)
       return { ...(yield* readOn(model, known)), events, replayed: true }
     })
 
-    /** Events that had been appended before may lie anywhere in the log. */
+    /** The outcome of an append whose events were appended by an earlier run, anywhere in the log. */
     const replayed = Effect.fnUntraced(function* (
       events: ReadonlyArray<Event.Envelope<Event.Tagged>>,
       decided: Outcome
@@ -185,7 +185,7 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
       const all =
         ids === undefined || position === undefined ? [] : yield* storedAround(ids, position, decided)
       const given = new Set(events.map(({ eventId }) => eventId))
-      // It may have decided more then.
+      // The earlier run may have decided more events.
       const isAll = all.every(({ eventId }) => given.has(eventId))
       return { ...(yield* readOn(model, known)), events: isAll ? events : all, replayed: true }
     })
@@ -206,7 +206,7 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
           ? undefined
           : yield* outcomeAt(ids, position, decided)
       }),
-      hasDerivedId: (decided) => listOf(decided).some(({ events }) => !events.every(isNamed)),
+      hasDerivedId: (decided) => listOf(decided).some(({ events }) => !events.every(hasId)),
       append: (decided) => {
         const streams = byStream(decided, ids)
         if (Result.isFailure(streams)) return Effect.fail(streams.failure)
@@ -215,14 +215,14 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
           .appendAll(streams.success, { condition: { query: model.query, after: known.after } })
           .pipe(
             Effect.catchTag("PositionDiverged", (error) => {
-              known = nothing
+              known = initial
               found = undefined
               return Effect.fail(new LogReplaced(error))
             })
           )
       },
       unchanged: () => Effect.succeed({ ...known, events: [], replayed: false }),
-      settle: (appended, decided) => {
+      outcomeOf: (appended, decided) => {
         const events = appended
           .flatMap((stream) => stream.events)
           .toSorted((left, right) => left.position - right.position)

@@ -1,4 +1,4 @@
-/** Commands of a repository: decisions on one stream. */
+/** Decisions on one stream: the commands of a repository. */
 import { Effect } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -6,7 +6,7 @@ import type { CommandKey, CommandRow } from "../driver/EventStorage.ts"
 import type { Appended, AppendFailure, EventStore } from "./EventStore.ts"
 import { type ExpectedVersion, VersionConflict, Conflict, CommandKeyConflict } from "../driver/StoreError.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
-import { type Ids, isNamed, named } from "../domain/derivedIds.ts"
+import { assignIds, hasId, type Ids } from "../domain/derivedIds.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import type { Subject } from "./decide.ts"
@@ -28,9 +28,9 @@ export interface Outcome<State, Payload, Type extends string> {
 export interface StreamCommand<Type extends string, State, Payload extends Event.Tagged, Id> {
   readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
   readonly id: Id
-  /** The derived ids of its events, if there is a seed. */
+  /** The ids for its events, if a seed is set to derive them from. */
   readonly ids: Ids | undefined
-  /** The key under which it is carried out once. */
+  /** The key under which it is carried out only once. */
   readonly command: CommandKey | undefined
   /** The version that the stream must have. */
   readonly expectedVersion: ExpectedVersion
@@ -39,7 +39,7 @@ export interface StreamCommand<Type extends string, State, Payload extends Event
 type Failure = AppendFailure<undefined, CommandKey>
 
 export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader) => {
-  /** The outcome of an earlier command, whatever has happened since. */
+  /** The outcome of an earlier command, with the state right after it. */
   const firstOutcome = Effect.fnUntraced(function* <
     Type extends string,
     State,
@@ -69,8 +69,13 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     return yield* new Conflict({ reason: new CommandKeyConflict({ tenantId: yield* CurrentTenant, key }) })
   })
 
-  /** The outcome of a command that found the stream at the known version. */
-  const settle = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(
+  /** The outcome of a command whose append succeeded on the known state. */
+  const outcomeOf = Effect.fnUntraced(function* <
+    Type extends string,
+    State,
+    Payload extends Event.Tagged,
+    Id
+  >(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
     known: LoadedState<State>,
@@ -79,7 +84,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     const { events, replayed } = appended
     const last = events.at(-1)
     if (appended.command !== undefined) {
-      // Another caller has just carried it out, on no more than the known state.
+      // Another caller carried out the same command. Its events may lie before or after the known state.
       return known.version > appended.command.version
         ? yield* firstOutcome(aggregate, id, appended.command)
         : {
@@ -88,7 +93,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
             replayed: true
           }
     }
-    // Events of an earlier append may be anywhere in the stream.
+    // Events of an earlier append may lie anywhere in the stream, so the newest state is read.
     if (replayed) return { ...stateOf(yield* loader.readOn(aggregate, id, known, {})), events, replayed }
     const next: LoadedState<State> =
       last === undefined
@@ -111,7 +116,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     return { ...stateOf(next), events, replayed }
   })
 
-  /** The stream of one command. */
+  /** The decision of one command. */
   const subject = <Type extends string, State, Payload extends Event.Tagged, Id>({
     aggregate,
     command,
@@ -126,28 +131,28 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     Failure,
     Conflict<VersionConflict>
   > => {
-    /** The state to decide on. */
+    /** The state that `decide` gets. */
     let basis: LoadedState<State> | undefined
     /** The newest state that was read. */
     let known = initially(aggregate.initial)
     /** The events of an earlier run of this command, found by their derived ids. */
     let done: Array<Event.Envelope<Payload, Type>> = []
-    let wanted = ids?.at(0)
+    let nextId = ids?.at(0)
     let found = 0
     const inspect = (envelope: Event.Envelope<Payload, Type>): void => {
-      if (envelope.eventId === wanted) wanted = ids?.at(++found)
-      // another part of the event before
+      if (envelope.eventId === nextId) nextId = ids?.at(++found)
+      // A part of the previous event, which an upcaster split, is kept too.
       else if (done.at(-1)?.eventId !== envelope.eventId) return
       done.push(envelope)
     }
     const range = ids === undefined ? {} : { inspect }
     const isBehindSnapshot = (): boolean => (basis?.snapshotVersion ?? 0) > 0
 
-    /** Also searches for those events before the snapshot that the load started from. */
+    /** Searches the whole stream for those events, also before the snapshot that the load started from. */
     const search = Effect.suspend(() => {
       done = []
       found = 0
-      wanted = ids?.at(0)
+      nextId = ids?.at(0)
       return Effect.map(loader.load(aggregate, id, { inspectFrom: 1, inspect }), (all) => {
         known = all
         return done.length === 0 ? undefined : { ...stateOf(all), events: done, replayed: true }
@@ -177,14 +182,14 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
                 : unexpected(aggregate, id, expectedVersion, known.version),
       mayBeHidden: isBehindSnapshot,
       search: () => search,
-      hasDerivedId: (events) => !events.every(isNamed),
+      hasDerivedId: (events) => !events.every(hasId),
       append: (events) =>
         events.length === 0 && command === undefined
           ? undefined
           : store.append({
               aggregate,
               id,
-              events: ids === undefined ? events : named(events, ids),
+              events: ids === undefined ? events : assignIds(events, ids),
               expectedVersion: basis?.version ?? 0,
               command
             }),
@@ -197,12 +202,12 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
           replayed: false
         })
       },
-      settle: (appended) => {
-        const settled = Effect.suspend(() => settle(aggregate, id, known, appended))
-        // An earlier run decided otherwise, or more.
+      outcomeOf: (appended) => {
+        const outcome = Effect.suspend(() => outcomeOf(aggregate, id, known, appended))
+        // The earlier run may have decided other or more events, which lie before the snapshot.
         return ids !== undefined && isBehindSnapshot() && appended.replayed && appended.command === undefined
-          ? Effect.flatMap(search, (before) => (before === undefined ? settled : Effect.succeed(before)))
-          : settled
+          ? Effect.flatMap(search, (before) => (before === undefined ? outcome : Effect.succeed(before)))
+          : outcome
       },
       isOutdated
     }
@@ -211,7 +216,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
   return { subject, carriedOut }
 }
 
-/** Fails like an append with that expectation. */
+/** The error that an append with that expected version would raise. */
 const unexpected = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   id: Id,

@@ -1,9 +1,9 @@
 /**
  * Decodes rows into typed events, a page at a time and without an Effect per event.
  *
- * A row is not always one event: upcasters split and drop events, and a tolerant aggregate (`Aggregate.tolerant`) passes over
- * unreadable ones. So take the end of a page from its rows, never from its last event; to filter by event type, ask the driver
- * for `storedTypes`, and then for the `wanted` ones here; and report `skipped` events.
+ * One row is not always one event: upcasters split and drop events, and a tolerant aggregate (`Aggregate.tolerant`) skips
+ * unreadable ones. So callers take the end of a page from its rows, never from its last event; to filter by event type they
+ * pass `storedTypes` to the driver and `wanted` types to this module; and they report `skipped` events.
  */
 import { DateTime, Effect, Metric, Option, Result, type Schema } from "effect"
 import * as Aggregate from "../domain/Aggregate.ts"
@@ -30,11 +30,11 @@ import type { TenantId } from "../domain/Tenant.ts"
 import { type AggregateCodec, codecOf, type Mismatch } from "../domain/codec/aggregateCodec.ts"
 import type { PreparedEvent } from "./encode.ts"
 
-/** The events of a page up to the first undecodable one, with the reason. */
+/** The events of a page up to the first undecodable one, and the error of that one. */
 export interface Decoded<A, E> {
   readonly events: ReadonlyArray<A>
   readonly failure: E | undefined
-  /** Events that a tolerant aggregate passed over; see {@link reportSkipped}. */
+  /** Errors of the events that a tolerant aggregate skipped; see {@link reportSkipped}. */
   readonly skipped?: ReadonlyArray<Undecodable>
 }
 
@@ -48,7 +48,7 @@ const envelope = <Payload, Type extends string>(
   payload: Payload,
   metadata: Schema.JsonObject
 ): Event.Envelope<Payload, Type> => ({
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- What is stored under an event id was one when it was written.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Only valid event ids are written.
   eventId: row.eventId as Event.EventId,
   tenantId,
   position: row.position,
@@ -68,21 +68,21 @@ const envelope = <Payload, Type extends string>(
   payload
 })
 
-/** A cache of times, which are immutable: they cost a third of all decoding, and those of one append are equal. */
+/** Caches the last time. Times take a third of all decoding, are immutable, and are equal for the events of one append. */
 const makeTimes = (): ((milliseconds: number) => DateTime.Utc) => {
   let last = DateTime.makeUnsafe(0)
   return (milliseconds) =>
     last.epochMilliseconds === milliseconds ? last : (last = DateTime.makeUnsafe(milliseconds))
 }
 
-// separate caches, because the two alternate
+// Two caches, because the two kinds of times alternate.
 const [occurred, recorded] = [makeTimes(), makeTimes()]
 
 const parseMetadata = (row: EventRow): Schema.JsonObject =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only texts made from JSON objects are stored
   row.metadata === "{}" ? {} : (JSON.parse(row.metadata) as Schema.JsonObject)
 
-/** The place of a row, for errors. */
+/** The fields of a row that errors contain. */
 const storedEvent = (tenantId: TenantId, row: EventRow) => {
   const { aggregateType, aggregateId, version, position, eventType, schemaVersion } = row
   return { tenantId, aggregateType, aggregateId, version, position, eventType, schemaVersion }
@@ -94,7 +94,7 @@ type Emit<Row, Payload> = (row: Row, payload: Payload, part: number) => unknown
 /** The error of an unreadable row. */
 type Refusal = (event: ReturnType<typeof storedEvent>) => Undecodable
 
-/** Passes on the events of a row, in reading direction. If it cannot, it passes on none and returns the reason. */
+/** Emits the events of a row in the direction of reading. Emits none of an unreadable row and returns its error. */
 const decodeRow = <Row extends EventContent, Payload extends Event.Tagged>(
   codec: Pick<AggregateCodec<Payload, never>, "stored" | "dropped">,
   row: Row,
@@ -145,7 +145,7 @@ const unfit =
   (event) =>
     new Undecodable({ reason: new EventDecodeError({ ...event, path, reason }) })
 
-/** Decodes the rows of one aggregate and passes on its events. */
+/** Decodes rows of one aggregate and emits their events. */
 const decodeRows = <State, Payload extends Event.Tagged, Id>(
   tenantId: TenantId,
   aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
@@ -179,7 +179,7 @@ export const envelopes = <Type extends string, State, Payload extends Event.Tagg
   return { events, ...decoded }
 }
 
-/** One aggregate's decoded events without envelopes, to be folded. */
+/** Decodes the payloads of one aggregate's events, without envelopes. */
 export const eachPayload = <State, Payload extends Event.Tagged, Id>(
   tenantId: TenantId,
   aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
@@ -191,8 +191,8 @@ export const eachPayload = <State, Payload extends Event.Tagged, Id>(
 })
 
 /**
- * The state after some events. Undefined if one of them cannot be decoded or must be passed over, for which full rows are
- * needed.
+ * The state after some events; undefined if one of them cannot be decoded or must be skipped, because both need full rows to
+ * be reported.
  */
 export const foldContents = <State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
@@ -235,7 +235,7 @@ export const mixedEnvelopes = (
   return { events, failure: undefined, skipped }
 }
 
-/** Reports events that were passed over: in a metric, in the current span, and in the log at debug level. */
+/** Reports skipped events in a metric, in the current span, and in the log at debug level. */
 export const reportSkipped = ({ skipped }: Decoded<unknown, unknown>): Effect.Effect<void> =>
   skipped === undefined || skipped.length === 0 ? Effect.void : report(skipped)
 
@@ -262,7 +262,7 @@ const report = (skipped: ReadonlyArray<Undecodable>): Effect.Effect<void> =>
         position,
         schemaVersion
       })
-      yield* Effect.logDebug(`Passed over an event: ${error.message}`)
+      yield* Effect.logDebug(`Skipped an event: ${error.message}`)
     }
   })
 
@@ -302,9 +302,9 @@ export const appended = (
   { row, payload, metadata }: PreparedEvent,
   receipt: AppendReceipt,
   index: number
-  // from its parts, without a row in between, because this runs for every event that is written
+  // built directly, without a row in between, because this runs for every event that is written
 ): Event.Envelope<Event.Tagged> => ({
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- checked, or made, where it was encoded
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the encoder checked or generated it
   eventId: row.eventId as Event.EventId,
   tenantId,
   position: receipt.positions[index] ?? 0,

@@ -1,4 +1,4 @@
-/** Encodes typed events as rows. All refusals happen here, before anything is written. */
+/** Encodes typed events as rows, and refuses invalid ones before anything is written. */
 import { Result, type Schema } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
@@ -15,15 +15,18 @@ import { type AggregateCodec, codecOf, type EventCodec } from "../domain/codec/a
 import { jsonText, maxNameLength, nameProblem, type Problem } from "../internal/json.ts"
 import { checkEventId, isCanonicalUuid } from "../internal/uuid.ts"
 
-/** Limits that are checked before anything is written. */
+/** Limits for appends, which are checked before anything is written. */
 export interface Limits {
-  /** Maximum size of one event's payload and metadata as JSON, in UTF-8 bytes. Default: 1 MiB. At most 12 MiB: more could be written but not read. */
+  /**
+   * Maximum size of one event's payload and metadata as JSON, in UTF-8 bytes. Default: 1 MiB. At most 12 MiB: larger events
+   * could be written but not read.
+   */
   readonly eventBytes: number
-  /** Maximum size of all events of one append. Default: 16 MiB. */
+  /** Maximum size of all events of one append, in UTF-8 bytes. Default: 16 MiB. At most 256 MiB. */
   readonly appendBytes: number
-  /** Maximum number of events in one append. Default: 10,000. */
+  /** Maximum number of events in one append. Default: 10,000. At most 1,000,000. */
   readonly appendEvents: number
-  /** Maximum depth of a payload or of metadata. Default: 64. */
+  /** Maximum nesting of a payload or of metadata. Default: 64. At most 1,000. */
   readonly depth: number
 }
 
@@ -35,14 +38,14 @@ const largestLimits: Limits = {
   depth: 1000
 }
 
-/** The highest version a stream can have: PostgreSQL's `integer`. */
+/** The highest version that a stream can have: the largest `integer` of PostgreSQL. */
 export const maxVersion = 2_147_483_647
 
-/** Years 1 to 9999: PostgreSQL and ISO 8601 agree on them. */
+/** The years 1 to 9999, for which PostgreSQL and ISO 8601 agree. */
 const minTime = -62_135_596_800_000
 const maxTime = 253_402_300_799_999
 
-/** The limits, checked. */
+/** Completes and checks limits. */
 export const makeLimits = (given: Partial<Limits> | undefined): Limits => {
   const limits = { ...defaultLimits, ...given }
   for (const name of ["eventBytes", "appendBytes", "appendEvents", "depth"] as const) {
@@ -62,7 +65,7 @@ export const aggregateId = <Type extends string, State, Payload extends Event.Ta
   return isRefused(stored) ? Result.fail(stored) : Result.succeed(stored)
 }
 
-/** Either a value or the error that refuses it. It is not wrapped, because this runs for every event. */
+/** A value, or the error that refuses it. Not a `Result`, because this runs for every event. */
 type OrRefused<A> = A | InvalidInput
 
 const isRefused = (outcome: unknown): outcome is InvalidInput => outcome instanceof Error
@@ -88,7 +91,7 @@ const storedId = <Id>(
 const tooLong = (subject: string): InvalidInput<LimitExceeded> =>
   new InvalidInput({ reason: new LimitExceeded({ limit: "idLength", subject, maximum: maxNameLength }) })
 
-/** Encoded events for one stream, with their payloads. */
+/** The encoded events for one stream. */
 export interface Prepared {
   readonly aggregate: Aggregate.Any
   readonly append: StreamAppend
@@ -102,8 +105,8 @@ export interface PreparedEvent {
   readonly metadata: Schema.JsonObject
 }
 
-/** Events for one stream of any aggregate, as {@link streams} takes them. */
-interface StreamOfEvents {
+/** Events for one stream of any aggregate. */
+interface StreamInput {
   readonly aggregate: Aggregate.Any
   readonly id: unknown
   readonly expectedVersion: StreamAppend["expectedVersion"]
@@ -111,23 +114,23 @@ interface StreamOfEvents {
   readonly events: ReadonlyArray<Event.Appendable<Event.Tagged>>
 }
 
-/** Values that all events of an append share. */
+/** Values that are the same for all events of an append. */
 interface Shared {
   readonly context: EventContext
   readonly now: number
   readonly limits: Limits
 }
 
-/** Encodes and checks the events of one append. It uses no generators, because it runs for every event that is written. */
+/** Encodes and checks the events of one append, without generators, because it runs for every event that is written. */
 export const streams = (
-  given: ReadonlyArray<StreamOfEvents>,
+  given: ReadonlyArray<StreamInput>,
   shared: Shared
 ): Result.Result<Array<Prepared>, InvalidInput> => {
   const prepared = prepare(given, shared)
   return isRefused(prepared) ? Result.fail(prepared) : Result.succeed(prepared)
 }
 
-const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefused<Array<Prepared>> => {
+const prepare = (given: ReadonlyArray<StreamInput>, shared: Shared): OrRefused<Array<Prepared>> => {
   const { limits } = shared
   let count = 0
   for (const { events } of given) count += events.length
@@ -136,7 +139,7 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
   }
   const problem = contextProblem(given[0]?.aggregate.type ?? "", shared.context)
   if (problem !== undefined) return problem
-  // duplicates need several streams
+  // A single stream or event cannot occur twice.
   const seenStreams = given.length > 1 ? new Map<string, Map<string, number>>() : undefined
   const seenEvents = count > 1 ? new Set<string>() : undefined
   let bytes = 0
@@ -151,12 +154,12 @@ const prepare = (given: ReadonlyArray<StreamOfEvents>, shared: Shared): OrRefuse
     if (seenStreams !== undefined) {
       const counts = seenStreams.get(aggregateType) ?? new Map<string, number>()
       const before = counts.get(encodedId)
-      // without events only the stored version is checked, which would differ from the version here
+      // The expected version of a stream without events is compared with the stored one, which other events here may change.
       if (before !== undefined && (before === 0 || events.length === 0)) {
         return new InvalidInput({
           reason: new InvalidAggregateId({
             aggregateType,
-            reason: `${encodedId} occurs twice in one append, once without events: leave that one out`
+            reason: `${encodedId} occurs twice in one append, once without events: leave out the one without events`
           })
         })
       }
@@ -223,7 +226,7 @@ const encodeEvent = (
   }
   const actor = options.actor ?? context.actor ?? null
   if (actor !== null) {
-    const problem = named(aggregateType, eventType, "actor", actor)
+    const problem = textProblem(aggregateType, eventType, "actor", actor)
     if (problem !== undefined) return problem
   }
   const metadata: Schema.JsonObject =
@@ -267,7 +270,7 @@ const noOptions: Event.EventOptions = {}
 const noMetadata: Schema.JsonObject = Object.freeze({})
 const noTags: ReadonlyArray<string> = Object.freeze([])
 
-/** The JSON text of any payload. */
+/** The JSON text of a payload, for every event that the fast path declines. */
 const payloadJson = (
   aggregateType: string,
   codec: EventCodec<Event.Tagged>,
@@ -286,10 +289,10 @@ const payloadJson = (
     : exceeded(limit, `nesting of the payload of ${eventType}`, limits)
 }
 
-/** Maximum number of tags of one event, because each costs space in the index. */
+/** Maximum number of tags of one event. Each tag takes space in an index. */
 const maxTags = 32
 
-/** The tags that an aggregate derives from an event and those that its writer states: sorted, without duplicates. */
+/** The tags that an aggregate derives from an event and those given with the event, sorted and without duplicates. */
 const tagsOf = (
   aggregate: Aggregate.Any,
   id: unknown,
@@ -309,7 +312,7 @@ const tagsOf = (
     if (reason !== undefined) return fail(["tags", index], reason)
   }
   const tags = given.length > 1 ? [...new Set(given)].toSorted() : given
-  // The log in memory keeps this list, and what is appended is given back with it.
+  // Frozen, because the log in memory keeps this list and returns it with the event.
   return tags.length > maxTags
     ? fail(["tags"], `are ${tags.length}, more than ${maxTags}`)
     : Object.freeze(tags)
@@ -326,8 +329,8 @@ const unstorable = (
     ? invalid(aggregateType, eventType, [part, ...path], reason)
     : exceeded(limit, `nesting of the ${part} of ${eventType}`, limits)
 
-/** The problem of a text of at most 255 characters; undefined if there is none. */
-const named = (
+/** The reason why a text cannot be stored in a field of at most 255 characters; undefined if it can. */
+const textProblem = (
   aggregateType: string,
   eventType: string,
   name: string,
@@ -341,12 +344,12 @@ const named = (
 const contextProblem = (aggregateType: string, context: EventContext): InvalidInput | undefined => {
   for (const name of contextNames) {
     const text = context[name]
-    const problem = text === undefined ? undefined : named(aggregateType, "event context", name, text)
+    const problem = text === undefined ? undefined : textProblem(aggregateType, "event context", name, text)
     if (problem !== undefined) return problem
   }
   return context.traceparent === undefined || traceparent.test(context.traceparent)
     ? undefined
-    : invalid(aggregateType, "event context", ["traceparent"], "is not a traceparent of W3C Trace Context")
+    : invalid(aggregateType, "event context", ["traceparent"], "is not a traceparent as in W3C Trace Context")
 }
 
 const contextNames = ["actor", "correlationId", "causationId"] as const

@@ -1,4 +1,4 @@
-/** The load path: folds a stream page by page, from its beginning or from a known state. */
+/** Folds a stream page by page, from its beginning or from a known state. */
 import { Effect, Result, Stream } from "effect"
 import { currentTenant } from "../domain/currentTenant.ts"
 import type * as Event from "../domain/Event.ts"
@@ -12,7 +12,7 @@ import { placeOf, type Reader, type StoredStream, type VersionRange } from "./re
 /** A state of an aggregate with the version of its stream. */
 export interface FoldedState<out State> {
   readonly state: State
-  /** 0 stands for the initial state. */
+  /** 0 for the initial state. */
   readonly version: number
 }
 
@@ -24,11 +24,11 @@ export interface FoldRequest<
   Id,
   out Confirm extends EventPlace | undefined = EventPlace | undefined
 > extends StreamKey<Type, State, Payload, Id> {
-  /** Fold the events behind this state. Default: all, from the initial state. */
+  /** The state to continue from. Default: the initial state, so that all events are folded. */
   readonly from?: FoldedState<NoInfer<State>> | undefined
   /** Highest version, inclusive. Default: the end of the stream. */
   readonly toVersion?: number | undefined
-  /** The event with the version of `from`. It is read again, and another one there is `PositionDiverged`. */
+  /** The event with the version of `from`. It is read again, and `PositionDiverged` is raised if another event is there. */
   readonly confirm?: Confirm | undefined
   /** Receives each event that is folded. */
   readonly inspect?: ((envelope: Event.Envelope<Payload, Type>) => void) | undefined
@@ -56,7 +56,7 @@ const diverged = (tenantId: TenantId, expected: EventPlace, actual: string | und
   })
 
 export const makeFolder = (reader: Reader) => {
-  /** Folds full rows: for callers that inspect the events, and from an undecodable event on, for its error. */
+  /** Folds full rows: for callers that inspect the events, and for the error of an undecodable event. */
   const foldRows = <Type extends string, State, Payload extends Event.Tagged, Id>(
     { aggregate, confirm, inspect, toVersion }: FoldRequest<Type, State, Payload, Id>,
     key: StoredStream,
@@ -107,7 +107,7 @@ export const makeFolder = (reader: Reader) => {
     })
   }
 
-  /** Folds version, type and payload, and reads nothing else. Most streams have one page and need no `Stream`. */
+  /** Reads version, type and payload only. Most streams have one page and need no `Stream`. */
   const foldContents = <Type extends string, State, Payload extends Event.Tagged, Id>(
     request: FoldRequest<Type, State, Payload, Id>,
     key: StoredStream,
@@ -117,7 +117,7 @@ export const makeFolder = (reader: Reader) => {
     let reached = from
     const foldPage = ({ last, rows }: StreamPage): boolean => {
       if (last === undefined) return true
-      // the confirmed event is already in the state
+      // The state already contains the confirmed event.
       const events = rows[0]?.version === reached.version ? rows.slice(1) : rows
       const folded = decode.foldContents(aggregate, events, reached.state)
       if (folded !== undefined) reached = { state: folded.state, version: last.version, last }
@@ -147,7 +147,7 @@ export const makeFolder = (reader: Reader) => {
   >(
     request: FoldRequest<Type, State, Payload, Id, Confirm>
   ): Effect.Effect<Folded<State>, FoldError<Confirm>, CurrentTenant> =>
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- without an event to confirm, none diverges
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- PositionDiverged is raised only with an event to confirm
     Effect.flatMap(currentTenant, (tenantId): Effect.Effect<Folded<State>, FoldError> => {
       const { aggregate, from, inspect } = request
       const key = storedStream(tenantId, request)

@@ -1,4 +1,4 @@
-/** Imports many events in order, in chunks that are written whole or not at all. It is safe to run again. */
+/** Imports many events in order, in chunks that are written whole or not at all. An import can be repeated. */
 import { Effect, Result, Schema, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
@@ -22,7 +22,7 @@ import * as encode from "./encode.ts"
 import { currentMillis } from "../internal/clock.ts"
 import type { Appended, StreamEventsOf } from "./append.ts"
 
-/** {@link StreamEventsOf} any of some aggregates. Default of the expected version: `"any"`. */
+/** An item of an import: events for one stream. The expected version is `"any"` by default. */
 export type ImportedEvents<A extends Aggregate.Any> = A extends Aggregate.Any
   ? Omit<StreamEventsOf<A>, "expectedVersion"> & { readonly expectedVersion?: ExpectedVersion | undefined }
   : never
@@ -32,8 +32,8 @@ export interface ImportOptions {
   /** Maximum number of events that are written together. Default: 1,000. */
   readonly chunkEvents?: number | undefined
   /**
-   * Maximum number of refused items. They are listed in {@link Imported.setAside}, and the import continues with the others. It
-   * fails at the next one. Default: 0.
+   * Maximum number of refused items that do not end the import. They are listed in {@link Imported.setAside}. One more ends the
+   * import with {@link ImportFailed}. Default: 0.
    */
   readonly setAsideAtMost?: number | undefined
   /** Runs after each chunk. */
@@ -42,9 +42,9 @@ export interface ImportOptions {
 
 /** The result of an import. */
 export interface Imported {
-  /** Number of events that were written now. */
+  /** Number of events that this import wrote. */
   readonly appended: number
-  /** Number of events that had been written before. */
+  /** Number of events that had been stored before. */
   readonly known: number
   /** The highest position of these events in the tenant's log; 0 if there are none. */
   readonly position: number
@@ -52,7 +52,7 @@ export interface Imported {
   readonly setAside: ReadonlyArray<ImportFailed>
 }
 
-/** Raised when an item of an import is refused. All items before it are written, and none behind it. */
+/** Raised when an item of an import is refused. All items before it are written, and none after it. */
 export class ImportFailed extends Schema.TaggedError<ImportFailed>()("ImportFailed", {
   /** The item's number in the input: 1, 2, 3 … */
   item: Schema.Int,
@@ -68,40 +68,40 @@ export class ImportFailed extends Schema.TaggedError<ImportFailed>()("ImportFail
   }
 }
 
-/** Errors of an import, besides those of its input. Conflicts concern items. */
+/** Errors of an import, besides those of its input. A conflict is the reason of an `ImportFailed`. */
 export type ImportError = ImportFailed | Exclude<AppendError, Conflict> | Undecodable
 
 const defaultChunkEvents = 1000
-/** Large enough for a low cost per byte, small enough not to hold the tenant's lock for long. */
+/** Large enough for a low cost per byte, and small enough to release the tenant's lock soon. */
 const chunkCharacters = 4 << 20
 
-/** An item of the input: events with the expected version of their stream. */
-type Given = StreamEventsOf<Aggregate.Any>
+/** Events for one stream. */
+type Events = StreamEventsOf<Aggregate.Any>
 
-/** Successive events of an item, plain and encoded. */
+/** Some successive events of an item, as given and encoded. */
 interface Piece {
   readonly item: number
-  readonly given: Given
+  readonly given: Events
   readonly encoded: EventStorage.StreamAppend
 }
 
-/** Pieces that are written together, and the refused items among them. */
+/** Pieces to write together, and the items between them that were refused already. */
 interface Chunk {
   readonly pieces: ReadonlyArray<Piece>
   readonly refused: ReadonlyArray<ImportFailed>
 }
 
-/** The result of a chunk. */
+/** The result of writing pieces. */
 interface Written {
   readonly replayed: boolean
   readonly positions: ReadonlyArray<number>
 }
 
-/** Settings of an import, with a custom append of its chunks. */
+/** Settings of an import whose chunks are appended by another function. */
 export interface ImportThrough extends ImportOptions {
   readonly appendAll?:
     | ((
-        streams: ReadonlyArray<Given>
+        streams: ReadonlyArray<Events>
       ) => Effect.Effect<
         ReadonlyArray<Appended<Event.Tagged>>,
         AppendError | InvalidInput | Undecodable,
@@ -113,7 +113,7 @@ export interface ImportThrough extends ImportOptions {
 const charactersOf = ({ encoded: { events } }: Piece): number =>
   events.reduce((sum, { payload, metadata }) => sum + payload.length + metadata.length, 0)
 
-/** The expected version applies to the first event of an item and increases with the others. */
+/** The expected version of the event at an index: that of the item applies to its first event. */
 const expectedAt = (expected: ExpectedVersion, from: number): ExpectedVersion =>
   from === 0
     ? expected
@@ -136,7 +136,7 @@ const slice = ({ encoded, given, item }: Piece, from: number, to: number): Piece
 const eventsIn = (pieces: ReadonlyArray<Piece>): number =>
   pieces.reduce((sum, { encoded }) => sum + encoded.events.length, 0)
 
-/** Two halves, in order. */
+/** Splits pieces into two halves with equal numbers of events. */
 const halves = (pieces: ReadonlyArray<Piece>): readonly [ReadonlyArray<Piece>, ReadonlyArray<Piece>] => {
   let left = Math.floor(eventsIn(pieces) / 2)
   const [before, behind]: [Array<Piece>, Array<Piece>] = [[], []]
@@ -153,7 +153,7 @@ const halves = (pieces: ReadonlyArray<Piece>): readonly [ReadonlyArray<Piece>, R
   return [before, behind]
 }
 
-/** The index of the first piece that a version conflict may concern; -1 for another conflict. */
+/** The index of the piece that a version conflict may concern first; -1 for another conflict. */
 const refusedPiece = (pieces: ReadonlyArray<Piece>, reason: VersionConflict | EventIdConflict): number =>
   reason instanceof VersionConflict
     ? pieces.findIndex(
@@ -167,15 +167,13 @@ const refusedPiece = (pieces: ReadonlyArray<Piece>, reason: VersionConflict | Ev
 const eventIdOf = (event: Event.Appendable<Event.Tagged> | undefined): string | null =>
   event instanceof Event.NewEvent ? (event.options.eventId ?? null) : null
 
-/** An item's id for display, valid or not. */
-const shownId = ({ aggregate, id }: Pick<Given, "aggregate" | "id">): string =>
+/** The id of an item, which may be invalid, for its error. */
+const displayedId = ({ aggregate, id }: Pick<Events, "aggregate" | "id">): string =>
   Result.getOrElse(encode.aggregateId(aggregate, id), () => String(id))
 
-const isNamed = (event: Event.Appendable<Event.Tagged>): boolean => eventIdOf(event) !== null
-
 /**
- * Collects pieces in order. A repeated event id begins a new chunk, so that the store recognises it or reports a conflict. If no
- * item may be set aside, a refused one ends its chunk, and everything before it is written.
+ * Collects pieces into chunks. A repeated event id begins a new chunk, so that the store recognises it or reports a conflict.
+ * If no item may be set aside, a refused item ends its chunk, so that everything before it is written.
  */
 class Chunker {
   readonly #chunkEvents: number
@@ -235,11 +233,11 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
     return yield* Effect.die(new RangeError("chunkEvents must be a positive integer"))
   if (!Number.isSafeInteger(setAsideAtMost) || setAsideAtMost < 0)
     return yield* Effect.die(new RangeError("setAsideAtMost must be an integer, 0 or more"))
-  const most = Math.min(chunkEvents, limits.appendEvents)
+  const maxEvents = Math.min(chunkEvents, limits.appendEvents)
   const context = yield* CurrentEventContext
   const setAside: Array<ImportFailed> = []
   let imported: Imported = { appended: 0, known: 0, position: 0, setAside }
-  /** The last refused item, whose remaining events are passed over. */
+  /** The last refused item. Its remaining events are not written. */
   let refusedItem = 0
 
   const toPieces = (
@@ -251,31 +249,31 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
       new ImportFailed({
         item,
         aggregateType: given.aggregate.type,
-        aggregateId: shownId(given),
+        aggregateId: displayedId(given),
         eventId: eventIdOf(event),
         reason
       })
-    const nameless = given.events.find((event) => !isNamed(event))
-    if (nameless !== undefined) {
+    const withoutId = given.events.find((event) => eventIdOf(event) === null)
+    if (withoutId !== undefined) {
       const reason = new InvalidEvent({
         aggregateType: given.aggregate.type,
-        eventType: (nameless instanceof Event.NewEvent ? nameless.payload : nameless)._tag,
+        eventType: (withoutId instanceof Event.NewEvent ? withoutId.payload : withoutId)._tag,
         path: ["eventId"],
-        reason: "is missing: without it the import could not be run again"
+        reason: "is missing: without it the import cannot be repeated"
       })
-      return [fail(reason, nameless)]
+      return [fail(reason, withoutId)]
     }
     const pieces: Array<Piece> = []
-    const encoded = (events: Given["events"], expectedVersion: ExpectedVersion) =>
+    const encoded = (events: Events["events"], expectedVersion: ExpectedVersion) =>
       encode.streams([{ ...given, expectedVersion, events }], { context, now, limits })
-    for (let from = 0; from < given.events.length; from += most) {
+    for (let from = 0; from < given.events.length; from += maxEvents) {
       const expectedVersion = expectedAt(given.expectedVersion ?? "any", from)
-      const events = given.events.slice(from, from + most)
+      const events = given.events.slice(from, from + maxEvents)
       const prepared = encoded(events, expectedVersion)
       if (Result.isFailure(prepared)) {
-        // finds the refused piece: the first one that is refused alone
-        const bad = events.find((event) => Result.isFailure(encoded([event], expectedVersion)))
-        return [fail(prepared.failure.reason, bad ?? events[0])]
+        // The refused event is the first one that is also refused alone.
+        const refused = events.find((event) => Result.isFailure(encoded([event], expectedVersion)))
+        return [fail(prepared.failure.reason, refused ?? events[0])]
       }
       const [only] = prepared.success
       if (only !== undefined)
@@ -317,8 +315,8 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
     )
 
   /**
-   * Appends pieces in order. If one is refused, those before and behind it are appended separately. If only some of the events
-   * had been appended before, an earlier run used other chunks, and the pieces are appended by halves.
+   * Appends pieces in order. If one is refused, those before and after it are appended separately. If only some of the events
+   * are stored already, an earlier run used other chunks; the pieces are then appended by halves.
    */
   const append = (given: ReadonlyArray<Piece>): Effect.Effect<void, ImportError> =>
     Effect.suspend(() => {
@@ -361,11 +359,11 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
     Stream.mapEffect(({ item, given }) => Effect.map(currentMillis, (now) => toPieces(given, item, now))),
     Stream.flattenIterable,
     Stream.mapAccum(
-      () => new Chunker(most, setAsideAtMost === 0),
+      () => new Chunker(maxEvents, setAsideAtMost === 0),
       (chunker, piece) => [chunker, chunker.add(piece)] as const,
       { onHalt: (chunker) => chunker.take() }
     ),
-    // The next chunk is encoded while one is being written.
+    // While one chunk is being written, the next one is encoded.
     Stream.buffer({ capacity: 1 }),
     Stream.runForEach(({ pieces, refused }) =>
       append(pieces).pipe(

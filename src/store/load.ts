@@ -1,4 +1,4 @@
-/** Loads aggregates for a repository: from the newest usable snapshot, and from there on event by event. */
+/** Loads aggregates for a repository: a usable snapshot first, then the events after it. */
 import { Effect, Result } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -10,13 +10,13 @@ import { aggregateId as encodeId } from "./encode.ts"
 import { initially, isOffered, type LoadedState, type Offered, type Snapshots } from "./snapshots.ts"
 import type { StoredStream } from "./read.ts"
 
-/** The range of a load, and its observer. */
+/** The range of a load, and a function that sees its events. */
 export interface LoadRange<Payload, Type extends string> {
-  /** The last version to load. Default: all. `inspectFrom` must be at most one above it. */
+  /** The last version to load. Default: the end of the stream. It must be at least `inspectFrom` - 1. */
   readonly toVersion?: number | undefined
-  /** The lowest version to inspect: no snapshot that contains it is used. Default: none. */
+  /** The lowest version to inspect; a snapshot that contains it is not used. Default: none. */
   readonly inspectFrom?: number | undefined
-  /** Receives the events that are read. */
+  /** Receives each event that is read. */
   readonly inspect?: ((envelope: Event.Envelope<Payload, Type>) => void) | undefined
 }
 
@@ -45,7 +45,7 @@ const loaded = <State>(
 })
 
 export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) => {
-  /** Reads on from a known state. */
+  /** Applies the events after a known state. */
   const readOn = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
@@ -56,7 +56,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
       loaded(known, folded)
     )
 
-  /** Reads on from a snapshot, if its last event still exists. */
+  /** Applies the events after a snapshot. Fails if the stream has another event at the snapshot's version. */
   const readOnFrom = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
@@ -67,22 +67,21 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
       loaded(known, folded)
     )
 
-  /** Loads an aggregate, in its present state or at a version. */
+  /** Loads an aggregate in its present state or at a version. */
   const load = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
-    extent: LoadRange<Payload, Type> = {}
+    range: LoadRange<Payload, Type> = {}
   ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> => {
     const initial = initially(aggregate.initial)
-    if (!snapshots.areUsed(aggregate.type)) return readOn(aggregate, id, initial, extent)
+    if (!snapshots.areUsed(aggregate.type)) return readOn(aggregate, id, initial, range)
     return Effect.gen(function* () {
       const found = yield* snapshots.offer(aggregate, yield* storedStream(aggregate, id))
-      if (!isOffered(found)) return yield* readOn(aggregate, id, { ...initial, useless: found }, extent)
+      if (!isOffered(found)) return yield* readOn(aggregate, id, { ...initial, unusable: found }, range)
       const { row } = found
-      // It may be usable for another load.
-      if (row.version >= (extent.inspectFrom ?? Infinity))
-        return yield* readOn(aggregate, id, initial, extent)
-      return yield* readOnFrom(aggregate, id, found, extent).pipe(
+      // The snapshot is not marked as unusable, because other loads can use it.
+      if (row.version >= (range.inspectFrom ?? Infinity)) return yield* readOn(aggregate, id, initial, range)
+      return yield* readOnFrom(aggregate, id, found, range).pipe(
         Effect.tap(() => snapshots.hit(aggregate.type, row.version)),
         Effect.catchIf(
           (error): error is PositionDiverged => error instanceof PositionDiverged,
@@ -92,8 +91,8 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
               readOn(
                 aggregate,
                 id,
-                { ...initial, useless: { version: row.version, checksum: row.checksum } },
-                extent
+                { ...initial, unusable: { version: row.version, checksum: row.checksum } },
+                range
               )
             )
         )
@@ -101,7 +100,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     })
   }
 
-  /** Takes a snapshot of a loaded state, or of the state after a command, if it is due. */
+  /** Takes a snapshot of a state, which was loaded or results from a command, if one is due. */
   const consider = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,

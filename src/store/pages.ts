@@ -3,13 +3,13 @@ import type { Page } from "../driver/EventStorage.ts"
 import { type Decoded, reportSkipped } from "./decode.ts"
 
 /**
- * Reads page by page, each in one round trip and decoded at once, up to the last page or the limit. If an event cannot be
- * decoded, those before it are still emitted. The limit counts events; a row may be several events, or none.
+ * Reads page by page, each in one round trip, up to the last page or the limit. The limit counts events; a row may be several
+ * events, or none. Events before an undecodable one are emitted before the stream fails.
  *
  * **Details**
  *
- * A caller that wants a second page probably wants all: from then on, one page is read ahead while the page before it is decoded
- * and consumed. A short read, such as that of an aggregate, reads nothing in vain.
+ * A caller that wants a second page probably wants all. From then on, one page is read ahead while the one before it is decoded
+ * and consumed. A caller that wants one page causes no second read.
  */
 export const paged = <Row, More, Cursor, A, E, E2>(options: {
   readonly start: Cursor
@@ -18,7 +18,7 @@ export const paged = <Row, More, Cursor, A, E, E2>(options: {
   readonly read: (cursor: Cursor, limit: number) => Effect.Effect<Page<Row> & More, E>
   readonly next: (last: Row) => Cursor
   readonly decode: (rows: ReadonlyArray<Row>, page: Page<Row> & More) => Decoded<A, E2>
-  /** Read ahead from the first page on: for a caller that has read the page before. Default: false. */
+  /** Read ahead from the first page on, for a caller that has read the page before it. Default: false. */
   readonly prefetchFirstPage?: boolean | undefined
 }): Stream.Stream<A, E | E2> => {
   interface State {
@@ -43,7 +43,7 @@ export const paged = <Row, More, Cursor, A, E, E2>(options: {
         const { rows, complete } = page
         const last = rows.at(-1)
         const next = last === undefined ? cursor : options.next(last)
-        // Without a limit all pages are wanted, so the server reads on while this page is decoded.
+        // Without a limit all pages are wanted, so the next one is read while this one is decoded.
         const early = !first && left === Infinity && !complete && last !== undefined
         return Effect.flatMap(early ? readAhead(pageAt(next, left)) : Effect.undefined, (ahead) => {
           const decoded = options.decode(rows, page)
@@ -82,12 +82,12 @@ export const paged = <Row, More, Cursor, A, E, E2>(options: {
   )
 }
 
-/** Starts to read a page and returns an effect that waits for it. */
+/** Starts reading a page and returns an effect that waits for it. */
 type ReadAhead = <A, E>(read: Effect.Effect<A, E>) => Effect.Effect<Effect.Effect<A, E>>
 
 /**
- * Reads ahead, one page at a time, in the scope of a stream. If the stream ends before a page is wanted, it still waits for that
- * page, because interrupting a statement in an open transaction of the consumer would abort the transaction.
+ * Reads ahead, one page at a time, in the scope of a stream. A stream that ends early still waits for the page that is being
+ * read, because interrupting the statement would abort an open transaction of the consumer.
  */
 const makeReadAhead: Effect.Effect<ReadAhead, never, Scope.Scope> = Effect.gen(function* () {
   let reading: Fiber.Fiber<unknown, unknown> | undefined

@@ -1,15 +1,15 @@
-/** The events of an earlier run of a decision with derived ids, wherever they are in the log. */
+/** Finds the events of an earlier run of a decision with derived ids, wherever they are in the log. */
 import { Effect, Stream } from "effect"
 import type { EventStore } from "./EventStore.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import type { Ids } from "../domain/derivedIds.ts"
 
-/** The events of a decision, which are consecutive because they were appended together. */
-export interface Place {
-  /** The position of the first. */
+/** The positions of a decision's events, which are consecutive because they were appended together. */
+export interface DecisionRange {
+  /** The position of the first event. */
   readonly first: number
-  /** The position of the last. */
+  /** The position of the last event. */
   readonly last: number
   /** The aggregates of these events. */
   readonly aggregateTypes: ReadonlySet<string>
@@ -21,8 +21,8 @@ export const makeFinder = (store: EventStore["Service"]) => {
     find: (ids: Ids): Effect.Effect<number | undefined, ReadError, CurrentTenant> =>
       store.eventPosition(ids.at(0)),
 
-    /** All events that were appended together, from the first id to the last, around the position of one. */
-    around: (ids: Ids, position: number): Effect.Effect<Place, ReadError, CurrentTenant> =>
+    /** The range from the first to the last event with one of the ids; one of them is at `position`. */
+    around: (ids: Ids, position: number): Effect.Effect<DecisionRange, ReadError, CurrentTenant> =>
       Effect.gen(function* () {
         const before = yield* store.readLogJson({ toPosition: position, direction: "backwards" }).pipe(
           Stream.takeUntil(({ eventId }) => ids.indexOf(eventId) === 0),

@@ -1,4 +1,4 @@
-/** Translates typed queries into those of the driver. */
+/** Converts typed queries to those of the driver. */
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as EventQuery from "../domain/EventQuery.ts"
 import type * as EventStorage from "../driver/EventStorage.ts"
@@ -6,20 +6,20 @@ import { storedTypes } from "../domain/storedTypes.ts"
 import { nameProblem } from "../internal/json.ts"
 
 /**
- * The driver's query. An item without types matches all events of the aggregate, including types that this program does not
- * know: in a read such an event is an error, as in a stream, and it fails a condition.
+ * Converts a query. An item without types matches all events of the aggregate, including types that this program does not
+ * know: such an event makes a read fail, as it does in a stream, and also fails a condition.
  */
 export const toStorage = (query: EventQuery.Any): EventStorage.EventQuery =>
   query.items.map(({ aggregate, tags, types }) => ({
     aggregateType: aggregate.type,
-    // No event has a tag that cannot be stored, and the database would not take it. The item stays, so that the place of an
-    // item is the same here and there.
+    // No event has a tag that cannot be stored, and the database would not accept one. The item stays, so that the indexes of
+    // items in errors are right.
     ...(tags.some((tag) => nameProblem(tag) !== undefined)
       ? { eventTypes: [], tags: [] }
       : { eventTypes: types && storedTypes([aggregate], types), tags: [...new Set(tags)].toSorted() })
   }))
 
-/** The aggregates of a query, one per type: the strictest, if there are several. */
+/** The aggregates of a query, one per type. Of several with one type, the one that skips the fewest events. */
 export const aggregatesOf = (query: EventQuery.Any): ReadonlyArray<Aggregate.Any> => {
   const byType = new Map<string, Aggregate.Any>()
   for (const { aggregate } of query.items) {
@@ -29,7 +29,7 @@ export const aggregatesOf = (query: EventQuery.Any): ReadonlyArray<Aggregate.Any
   return [...byType.values()]
 }
 
-/** The aggregate types of a query, among the given ones (undefined for all). */
+/** Those of the given aggregate types (all if undefined) that a query contains. */
 export const aggregateTypes = (
   query: EventQuery.Any | undefined,
   given: ReadonlyArray<string> | undefined

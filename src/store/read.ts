@@ -1,4 +1,4 @@
-/** The read path of the typed store: rows of a stream or of a tenant's log, paged and decoded. */
+/** Reads rows of a stream or of a tenant's log page by page and decodes them. */
 import { type DateTime, Effect, Stream } from "effect"
 import type * as Event from "../domain/Event.ts"
 import type * as EventStorage from "../driver/EventStorage.ts"
@@ -24,30 +24,30 @@ export interface VersionRange {
   readonly toVersion?: number | undefined
 }
 
-/** A selection of a tenant's log. All given criteria must hold; an empty list of types selects nothing. */
+/** A selection of events of a tenant's log. They must meet all given criteria; an empty list of types selects nothing. */
 export interface LogRange {
   /** Lowest position, inclusive. Default: 1. */
   readonly fromPosition?: number | undefined
-  /** Highest position, inclusive. Default: the end. */
+  /** Highest position, inclusive. Default: the end of the log. */
   readonly toPosition?: number | undefined
-  /** Recorded at this time or later. */
+  /** Earliest recorded time, inclusive. */
   readonly recordedFrom?: DateTime.Utc | undefined
-  /** Recorded before this time. */
+  /** Latest recorded time, exclusive. */
   readonly recordedBefore?: DateTime.Utc | undefined
   /** Event types (`_tag`s). Default: all. */
   readonly eventTypes?: ReadonlyArray<string> | undefined
-  /** Events that match a query. */
+  /** A query that the events must match. */
   readonly query?: EventQuery.Any | undefined
 }
 
-/** A stream as the driver names it. */
+/** The key of a stream for the driver. */
 export interface StoredStream {
   readonly tenantId: TenantId
   readonly aggregateType: string
   readonly aggregateId: string
 }
 
-/** Ends a fold of contents, because the page must be read as full rows. */
+/** Ends the reading of a fold that needs full rows. */
 const givenUp = { _tag: "GivenUp" } as const
 
 type DecodePage<A, E> = (rows: ReadonlyArray<EventStorage.EventRow>) => decode.Decoded<A, E>
@@ -58,7 +58,7 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       key: StoredStream,
       range: VersionRange & ReadOptions,
       decodePage: DecodePage<A, E>,
-      /** Reads ahead from the first page on, not only after it. */
+      /** Reads ahead from the first page on. Default: from the second. */
       prefetchFirstPage = false
     ): Stream.Stream<A, ReadError | E> => {
       const { direction = "forwards", limit } = range
@@ -96,7 +96,7 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
     ): Effect.Effect<EventStorage.StreamPage, ReadError> =>
       storage.loadStream({ ...key, ...versions(range), limit: pageSize }),
 
-    /** Folds the pages after the first, reading ahead. Returns false if `foldPage` gave up. */
+    /** Folds the pages after the first, reading ahead. Returns false if `foldPage` does. */
     loadStreamRest: (
       key: StoredStream,
       range: VersionRange,
@@ -119,11 +119,11 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
 
     readLog: <A, E>(
       tenantId: TenantId,
-      /** The types of aggregates, and of events as they are stored. */
+      /** The aggregate types and the stored event types. */
       types: Pick<EventStorage.ReadLogRequest, "aggregateTypes" | "eventTypes">,
       range: LogRange & ReadOptions,
       decodePage: DecodePage<A, E>,
-      /** The requested event types. Default: all. */
+      /** True for events to return. Default: all. */
       keep?: (event: A) => boolean
     ): Stream.Stream<A, ReadError | E> => {
       const { direction = "forwards", limit } = range
@@ -158,7 +158,7 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
   }
 }
 
-/** The reading half of the typed store. */
+/** The read functions of the typed store. */
 export type Reader = ReturnType<typeof makeReader>
 
 /** Checks ends of ranges and limits: integers, or infinity for no end. Any other number is a defect. */
@@ -169,7 +169,7 @@ export const checkIntegers = (numbers: Readonly<Record<string, number | undefine
   }
 }
 
-/** The nearest number in a driver's range, which selects the same events. */
+/** The nearest number that a driver accepts; it selects the same events. */
 const within = (value: number, highest: number): number => Math.min(Math.max(value, 0), highest)
 
 const versions = ({
@@ -188,7 +188,7 @@ const positions = ({
   return { fromPosition: within(fromPosition, maxPosition), toPosition: within(toPosition, maxPosition) }
 }
 
-/** The position of a cursor for a driver. */
+/** The position of a cursor, in the range that drivers accept. */
 export const wholePosition = (position: number): number => {
   checkIntegers({ position })
   return within(position, maxPosition)
@@ -196,7 +196,7 @@ export const wholePosition = (position: number): number => {
 
 const maxPosition = Number.MAX_SAFE_INTEGER
 
-/** Keeps the selected events, because an upcaster may turn one stored type into several. */
+/** Selects events after decoding: an upcaster may turn one stored type into several. */
 export const eventFilter = ({
   eventTypes,
   query

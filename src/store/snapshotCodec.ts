@@ -1,4 +1,4 @@
-/** Encodes states as snapshots and decodes them, and recognises changed and outdated ones. */
+/** Encodes states as snapshots, decodes them, and recognises altered and outdated snapshots. */
 import { Effect, Result, Schema, SchemaParser } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type { Tagged } from "../domain/Event.ts"
@@ -11,18 +11,18 @@ import { jsonProblem } from "../internal/json.ts"
 /** Maximum depth of a state. */
 const maxDepth = 1000
 
-/** The last event of a state: its place and id. */
+/** The last event that a state contains. */
 export type Place = Pick<NewSnapshot, "version" | "position" | "eventId" | "recordedAt">
 
 /** Converts between an aggregate's states and their JSON. */
 interface StateCodec<State> {
   readonly encode: (state: State) => Result.Result<unknown, unknown>
   readonly decode: (json: unknown) => Result.Result<State, unknown>
-  /** Computed once. */
+  /** Computed at first use. */
   fingerprint: string | undefined
 }
 
-/** Schemas may throw, and user code runs inside them. */
+/** User code runs inside schemas, and may throw. */
 const guarded =
   <A, B>(run: (input: A) => Result.Result<B, unknown>) =>
   (input: A): Result.Result<B, unknown> => {
@@ -33,13 +33,13 @@ const guarded =
     }
   }
 
-/** Codecs, compiled once per aggregate. The aggregate alone is the key, because no codec depends on a tenant. */
+/** Codecs, compiled once per aggregate. The key contains no tenant, because no codec depends on one. */
 const compiled = new WeakMap<object, unknown>()
 
 const stateCodec = <State, Event extends Tagged, Id>(
   aggregate: Aggregate.Aggregate<string, State, Event, Id>
 ): StateCodec<State> => {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Entries are written below only, each by the aggregate that is its key.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The only entries are those written below, each under its own aggregate.
   const known = compiled.get(aggregate) as StateCodec<State> | undefined
   if (known !== undefined) return known
   const json = Schema.toCodecJson(aggregate.state)
@@ -52,7 +52,7 @@ const stateCodec = <State, Event extends Tagged, Id>(
   return codec
 }
 
-/** The JSON schema of a state; undefined for schemas without one. */
+/** The JSON schema of a state; null for schemas without one. */
 const shapeOf = (schema: Schema.Constraint): unknown => {
   try {
     return JSON.parse(JSON.stringify(Schema.toJsonSchemaDocument(schema)))
@@ -62,9 +62,9 @@ const shapeOf = (schema: Schema.Constraint): unknown => {
 }
 
 /**
- * The fingerprint of everything visible that a state depends on besides its events: the schema and initial value of the state, the
- * types and versions of events with their targets, and the types that are passed over. The fold and the steps of upcasters are
- * not visible; the version of the state covers them.
+ * The fingerprint of the declarations that a state depends on: the schema and the initial value of the state, the types and
+ * versions of events with the types that they are upcast to, and the kinds of unreadable events that are skipped. It cannot
+ * cover the code of the fold and of upcasters; the author changes `stateVersion` for those.
  */
 const fingerprint = <State, Event extends Tagged, Id>(
   aggregate: Aggregate.Aggregate<string, State, Event, Id>
@@ -102,7 +102,7 @@ const checksum = (key: SnapshotKey, snapshot: Omit<NewSnapshot, "checksum">): Ef
   )
 
 /** The reason why a state cannot be stored. */
-export type Unfit = "notStorable" | "tooLarge"
+export type NotStorable = "notStorable" | "tooLarge"
 
 /** A snapshot of a state, ready for the driver. */
 export const encode = <State, Event extends Tagged, Id>(
@@ -111,7 +111,7 @@ export const encode = <State, Event extends Tagged, Id>(
   { eventId, position, recordedAt, version }: Place,
   state: State,
   maxBytes: number
-): Effect.Effect<NewSnapshot, Unfit> =>
+): Effect.Effect<NewSnapshot, NotStorable> =>
   Effect.gen(function* () {
     const json = stateCodec(aggregate).encode(state)
     if (Result.isFailure(json) || jsonProblem(json.success, maxDepth) !== undefined)
@@ -130,15 +130,15 @@ export const encode = <State, Event extends Tagged, Id>(
     return { ...snapshot, checksum: yield* checksum(key, snapshot) }
   })
 
-/** The reason why a snapshot cannot be used, whatever its stream contains. */
-export type Useless = "stateVersion" | "dependencies" | "corrupt"
+/** The reason why a snapshot cannot be used, found without reading its stream. */
+export type Unusable = "stateVersion" | "dependencies" | "corrupt"
 
-/** The state of a snapshot. */
+/** Checks a snapshot and decodes its state. */
 export const decode = <State, Event extends Tagged, Id>(
   aggregate: Aggregate.Aggregate<string, State, Event, Id>,
   key: SnapshotKey,
   snapshot: NewSnapshot
-): Effect.Effect<State, Useless> =>
+): Effect.Effect<State, Unusable> =>
   Effect.gen(function* () {
     if ((yield* checksum(key, snapshot)) !== snapshot.checksum) return yield* Effect.fail("corrupt" as const)
     if (snapshot.stateVersion !== aggregate.stateVersion) return yield* Effect.fail("stateVersion" as const)

@@ -1,4 +1,4 @@
-/** Snapshots of a repository: checks existing ones and takes new ones. */
+/** Checks the snapshots of a repository and takes new ones. */
 import {
   Cause,
   Clock,
@@ -20,15 +20,15 @@ import type { SaveSnapshot, SnapshotKey, SnapshotRow, SnapshotStorage } from "..
 import { TenantMismatch } from "../driver/StoreError.ts"
 import * as snapshotCodec from "./snapshotCodec.ts"
 
-/** Settings of a repository about snapshots. */
+/** Settings for the snapshots of a repository. */
 export interface SnapshotOptions {
   /** The policy that decides when a snapshot is taken. */
   readonly policy: SnapshotPolicy
-  /** Policies for single aggregates. */
+  /** Policies of single aggregates, which take precedence. */
   readonly aggregates?: ReadonlyArray<readonly [Aggregate.Any, SnapshotPolicy]> | undefined
   /**
-   * Takes snapshots in the background, by the layer, or in the foreground, by the command or load after which they are due,
-   * which then takes longer. A failed snapshot fails neither. Default: in the background.
+   * `"inBackground"` takes snapshots in fibers of the layer. `"atOnce"` takes a snapshot at the end of the command or load
+   * after which it is due, which then takes longer. A snapshot that cannot be taken fails neither. Default: in the background.
    */
   readonly taken?: "inBackground" | "atOnce" | undefined
   /** Maximum size of a state as JSON, in UTF-8 bytes; larger states get no snapshot. Default: 1 MiB. At most 12 MiB. */
@@ -37,7 +37,7 @@ export interface SnapshotOptions {
   readonly capacity?: number | undefined
   /** Number of snapshots taken at the same time in the background. Default: 2. */
   readonly concurrency?: number | undefined
-  /** Time for which the end of the layer waits for pending snapshots. Default: 10 seconds. */
+  /** Longest wait for pending snapshots when the layer closes. Default: 10 seconds. */
   readonly drainFor?: Duration.Input | undefined
 }
 
@@ -65,45 +65,41 @@ export const notTaken: Metric.Counter<number> = Metric.counter("eventsourcing.sn
   incremental: true
 })
 
-/**
- * The reason why a snapshot is not usable: there is none; it is of another state version, or of another state schema, initial value
- * or set of events; it was changed or does not decode; it is beyond the end of its stream; its stream has another event there;
- * it could not be read.
- */
-export type Miss = "absent" | snapshotCodec.Useless | "ahead" | "otherHistory" | "unavailable"
+/** The reason why a load used no snapshot. `Repository.snapshotMisses` explains each. */
+export type Miss = "absent" | snapshotCodec.Unusable | "ahead" | "otherHistory" | "unavailable"
 
-/**
- * The reason why a due snapshot was not taken: the state cannot be stored as JSON, or is too large; too many were waiting; there is
- * a newer one; the storage failed; the policy threw.
- */
-export type NotTaken = snapshotCodec.Unfit | "overflow" | "outdated" | "unavailable" | "policy"
+/** The reason why a due snapshot was not taken. `Repository.snapshotsNotTaken` explains each. */
+export type NotTaken = snapshotCodec.NotStorable | "overflow" | "outdated" | "unavailable" | "policy"
 
-/** A state with its origin. */
+/** A loaded state and its origin. */
 export interface LoadedState<State> {
   readonly state: State
-  /** The version of the stream up to which the state contains its events. */
+  /** The version of the last event that the state contains. */
   readonly version: number
-  /** The event with that version; undefined at version 0, and without snapshots. */
+  /** The event with that version; undefined at version 0. */
   readonly place: snapshotCodec.Place | undefined
   /** The version of the snapshot that the load started from; 0 if there was none. */
   readonly snapshotVersion: number
   /** Number of events that were read. */
   readonly read: number
-  /** A snapshot that proved unusable. */
-  readonly useless: SaveSnapshot["replaces"]
+  /** A snapshot that proved unusable, and may be replaced. */
+  readonly unusable: SaveSnapshot["replaces"]
 }
 
 /** The state before the first event. */
-export const initially = <State>(initial: State, useless?: SaveSnapshot["replaces"]): LoadedState<State> => ({
+export const initially = <State>(
+  initial: State,
+  unusable?: SaveSnapshot["replaces"]
+): LoadedState<State> => ({
   state: initial,
   version: 0,
   place: undefined,
   snapshotVersion: 0,
   read: 0,
-  useless
+  unusable
 })
 
-/** An unchanged snapshot. Its stream is checked when it is read on. */
+/** A snapshot with a correct checksum. Its event is compared with the stream when the later events are read. */
 export interface Offered<State> {
   readonly row: SnapshotRow
   readonly known: LoadedState<State>
@@ -111,9 +107,9 @@ export interface Offered<State> {
 
 /** The snapshot functions of a repository. */
 export interface Snapshots {
-  /** True if an aggregate has snapshots. */
+  /** True if snapshots are used for an aggregate. */
   readonly areUsed: (aggregateType: string) => boolean
-  /** The snapshot of a stream, or the reason why it has no usable one. */
+  /** The snapshot of a stream; without a usable one, the snapshot to replace, if there is one. */
   readonly offer: <State, Event extends Tagged, Id>(
     aggregate: Aggregate.Aggregate<string, State, Event, Id>,
     key: SnapshotKey
@@ -131,7 +127,7 @@ export interface Snapshots {
   ) => Effect.Effect<void>
 }
 
-/** Takes no snapshots and uses none. */
+/** For a repository without snapshots. */
 export const none: Snapshots = {
   areUsed: () => false,
   offer: () => Effect.undefined,
@@ -142,7 +138,7 @@ export const none: Snapshots = {
 
 const largestState = 12 << 20
 
-const isUnfit = (error: unknown): error is snapshotCodec.Unfit =>
+const isNotStorable = (error: unknown): error is snapshotCodec.NotStorable =>
   error === "notStorable" || error === "tooLarge"
 
 const checked = (name: string, value: number, largest: number): number => {
@@ -178,7 +174,7 @@ export const make = (
     const offer: Snapshots["offer"] = Effect.fnUntraced(function* (aggregate, key) {
       const loaded = yield* Effect.exit(storage.load(key))
       if (loaded._tag === "Failure") {
-        // A mistake of the program that is unrelated to the snapshot.
+        // The program uses the wrong tenant. This mistake must not pass as a missing snapshot.
         const defect = loaded.cause.reasons.find(Cause.isDieReason)?.defect
         if (defect instanceof TenantMismatch) return yield* Effect.die(defect)
         yield* Effect.annotateLogs(Effect.logWarning("A snapshot could not be read", loaded.cause), {
@@ -206,7 +202,7 @@ export const make = (
           place: { version, position, eventId, recordedAt },
           snapshotVersion: version,
           read: 0,
-          useless: undefined
+          unusable: undefined
         }
       }
     })
@@ -216,7 +212,7 @@ export const make = (
         Effect.catchCause((cause) =>
           Effect.as(
             Effect.andThen(
-              Effect.logWarning("A policy for snapshots threw an error", cause),
+              Effect.logWarning("A snapshot policy threw an error; no snapshot was taken", cause),
               count(notTaken, situation.aggregateType, "policy")
             ),
             false
@@ -227,15 +223,15 @@ export const make = (
     const take = <State, Event extends Tagged, Id>(
       aggregate: Aggregate.Aggregate<string, State, Event, Id>,
       key: SnapshotKey,
-      { state, useless }: LoadedState<State>,
+      { state, unusable }: LoadedState<State>,
       place: snapshotCodec.Place
     ): Effect.Effect<void> =>
       snapshotCodec.encode(aggregate, key, place, state, maxStateBytes).pipe(
-        Effect.flatMap((snapshot) => storage.save({ ...key, ...snapshot, replaces: useless })),
+        Effect.flatMap((snapshot) => storage.save({ ...key, ...snapshot, replaces: unusable })),
         Effect.flatMap((kept) =>
           kept ? count(taken, key.aggregateType) : count(notTaken, key.aggregateType, "outdated")
         ),
-        Effect.catchIf(isUnfit, (reason) =>
+        Effect.catchIf(isNotStorable, (reason) =>
           Effect.andThen(
             Effect.logWarning(
               reason === "tooLarge"
@@ -255,7 +251,7 @@ export const make = (
         Effect.annotateLogs({ ...key })
       )
 
-    /** Streams with a pending snapshot, for which another one would be of little use. */
+    /** Streams with a pending snapshot, which need no second one yet. */
     const pending = new Set<string>()
     const queue = yield* Queue.dropping<
       { readonly stream: string; readonly run: Effect.Effect<void> },
@@ -272,7 +268,7 @@ export const make = (
         Effect.forever,
         Effect.ignoreCause
       )
-      // The layer may be built in a transaction, which must not be used for the snapshots.
+      // The layer may be built inside a transaction, and the workers must not use that transaction.
       const context = Context.pick(
         Clock.Clock,
         Tracer.Tracer,
@@ -314,7 +310,7 @@ export const make = (
       consider: Effect.fnUntraced(function* (aggregate, key, known, appended) {
         const { place, read, snapshotVersion, version } = known
         const { aggregateType } = key
-        // A snapshot of that version exists.
+        // The snapshot of that version exists already.
         if (place === undefined || version === snapshotVersion) return
         if (!(yield* isDue({ aggregateType, version, snapshotVersion, read, appended }))) return
         const run = take(aggregate, key, known, place)
@@ -325,6 +321,6 @@ export const make = (
     } satisfies Snapshots
   })
 
-/** Reports the reason why a load used no snapshot. */
+/** Tells a usable snapshot from one to replace. */
 export const isOffered = <State>(found: Offered<State> | SaveSnapshot["replaces"]): found is Offered<State> =>
   found !== undefined && "row" in found

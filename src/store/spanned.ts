@@ -1,10 +1,10 @@
 import { type Context, Effect } from "effect"
 
 /**
- * Runs an effect in a span of its own if there is a tracer. Otherwise nobody would see the span, and creating it takes longer than
- * most work inside it, so the effect runs in the span of its caller.
+ * Runs an effect in a span of its own if there is a tracer. Without one nobody would see the span, and creating it takes
+ * longer than most of the work inside it.
  *
- * The effect is created from the services that it runs with, so that it need not ask for each of them.
+ * `run` gets all services at once, because asking for each of them would take more time.
  */
 export const spanned = <A, E>(
   name: string,

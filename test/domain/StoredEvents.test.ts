@@ -385,7 +385,7 @@ describe.each(backends)("former events on $name", (backend) => {
         })
         assert.strictEqual(
           failure.message,
-          "Person 1 version 2 (position 2): Named is of schema version 2, known are only 1: it was written by a newer program"
+          "Person 1 version 2 (position 2): Named has schema version 2, but only version 1 is known: it was written by a newer program"
         )
       }).pipe(asNewTenant)
     )

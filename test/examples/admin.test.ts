@@ -31,7 +31,7 @@ describe("examples/admin.ts", () => {
       "<3>: 3 events, 111 bytes, 3 new streams",
       "The first shop does not pay:",
       "<1>: active -> suspended",
-      "tenant <1> is suspended: it can be read but not written",
+      "tenant <1> is suspended: its data can be read but not written",
       "<1>: suspended -> active",
       "its next event has position 2",
       "Who looked across tenants:",

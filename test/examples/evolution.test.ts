@@ -29,7 +29,7 @@ describe("examples/evolution.ts", () => {
       '  8. {"_tag":"OrderPlaced","customer":"Ada","total":{"cents":2000,"currency":"USD"}}',
       "Ada's order, version 5: shipped, 12 EUR, Main Street 1, 555-0100",
       'Revenue in cents: {"EUR":2195,"USD":2000}',
-      "The release of 2025 stops: Order 3 version 1 (position 8): OrderPlaced is of schema version 3, known are 1 to 2: it was written by a newer program",
+      "The release of 2025 stops: Order 3 version 1 (position 8): OrderPlaced has schema version 3, but only versions 1 to 2 are known: it was written by a newer program",
       ""
     ])
   })

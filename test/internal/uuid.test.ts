@@ -54,8 +54,8 @@ describe("uuidV5", () => {
     const ids = [uuidV5(one, ""), uuidV5(one, "a"), uuidV5(one, "A"), uuidV5(one, "a "), uuidV5(other, "a")]
     assert.strictEqual(new Set(ids).size, 5)
     for (const namespace of ["", "acme", `{${one}}`, one.slice(1)])
-      assert.throws(() => uuidV5(namespace, "a"), /a namespace is a UUID/)
-    assert.throws(() => uuidV5(one, "\uD800"), /no well-formed text/)
+      assert.throws(() => uuidV5(namespace, "a"), /the namespace must be a UUID/)
+    assert.throws(() => uuidV5(one, "\uD800"), /must be well-formed text/)
   })
 
   it("is a tenant's id of a name and an event's id of a key", () => {

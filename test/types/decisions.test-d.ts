@@ -120,7 +120,7 @@ describe("a decision", () => {
     const executed = decisions.execute(seatsOf("a"), () => [])
     expectTypeOf<Effect.Services<typeof read>>().toEqualTypeOf<Tenant.CurrentTenant>()
     expectTypeOf<Effect.Services<typeof executed>>().toEqualTypeOf<Tenant.CurrentTenant>()
-    expectTypeOf<Effect.Success<typeof read>>().toEqualTypeOf<Decisions.Known<Seats>>()
+    expectTypeOf<Effect.Success<typeof read>>().toEqualTypeOf<Decisions.ModelState<Seats>>()
     expectTypeOf<Effect.Error<typeof executed>>().toEqualTypeOf<Failure>()
     expectTypeOf<Layer.Services<typeof Decisions.layer>>().toEqualTypeOf<EventStore.EventStore>()
     // @ts-expect-error Type 'CurrentTenant' is not assignable to type 'never'.

@@ -6,7 +6,7 @@ import { history, type Node, presentTypes } from "../eventHistory.ts"
 import { jsonReader } from "./plainReader.ts"
 import { jsonWriter } from "./plainWriter.ts"
 
-/** A path into a value, and the problem there. Never the value itself. */
+/** The path to a problem in a value, and a description that never contains the value. */
 export interface Mismatch {
   readonly path: ReadonlyArray<string | number>
   readonly reason: string
@@ -18,10 +18,10 @@ export interface EventCodec<Event> {
   /** The schema version under which it is written. */
   readonly schemaVersion: number
   readonly encode: (event: Event) => Result.Result<unknown, Mismatch>
-  /** Fast path: the JSON text of a simple event of at most so many levels. Undefined otherwise: `encode` then writes or fails. */
+  /** Fast path: the JSON text of a simple event of at most `maxDepth` levels; undefined if it declines, so that `encode` goes on. */
   readonly write: (event: Event, maxDepth: number) => string | undefined
   readonly decode: (json: unknown) => Result.Result<Event, Mismatch>
-  /** Like `decode`, for a value from `JSON.parse` that nothing else holds: the value itself may become the event. */
+  /** Like `decode`, for a value from `JSON.parse` that nobody else holds, so that the value itself may become the event. */
   readonly decodeParsed: (json: unknown) => Result.Result<Event, Mismatch>
 }
 
@@ -47,7 +47,7 @@ export interface AggregateCodec<Event, Id> {
   readonly events: ReadonlyMap<string, EventCodec<Event>>
   /** All types that may be stored, except the dropped ones. */
   readonly stored: ReadonlyMap<string, StoredType<Event>>
-  /** Types whose events are passed over. */
+  /** Types whose events are skipped. */
   readonly dropped: ReadonlySet<string>
 }
 
@@ -65,7 +65,7 @@ const mismatch = (issue: SchemaIssue.Issue): Mismatch => {
   }
 }
 
-/** An error that was thrown inside the parser, which wraps it. */
+/** The error that was thrown inside the parser, which wraps it. */
 const unwrapped = (defect: unknown): unknown => {
   const inner =
     defect instanceof Error && Cause.isCause(defect.cause)
@@ -78,7 +78,7 @@ const unwrapped = (defect: unknown): unknown => {
 const isOverflow = (defect: unknown): boolean =>
   defect instanceof RangeError && /call stack/.test(defect.message)
 
-/** The text of a schema's own error may quote the value that it checks. */
+/** Without the thrown text, which may quote the value that the schema checks. */
 const schemaThrew = (): string => "its schema threw an error"
 
 /** Schemas may throw: deep recursion overflows the stack, and user code runs inside them. */
@@ -90,7 +90,7 @@ const guarded =
   (input: A): Result.Result<B, Mismatch> => {
     try {
       const result = run(input)
-      // not mapError, which allocates another result for a success
+      // Not `mapError`, which allocates another result for a success.
       return Result.isFailure(result) ? Result.fail(mismatch(result.failure)) : Result.succeed(result.success)
     } catch (defect) {
       const thrown = unwrapped(defect)
@@ -115,7 +115,7 @@ const guardedWriter = (ast: SchemaAST.AST): EventCodec<unknown>["write"] => {
   }
 }
 
-/** Decodes simple values by inspection, without a copy. */
+/** Returns simple values as they are, instead of decoding them into copies. */
 const guardedReader = <Event>(
   ast: SchemaAST.AST,
   decode: EventCodec<Event>["decode"]
@@ -124,10 +124,10 @@ const guardedReader = <Event>(
   if (fits === undefined) return decode
   return (json) => {
     try {
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what decoding it would give
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- decoding would return an equal value
       if (fits(json)) return Result.succeed(json as Event)
     } catch {
-      // decoding reports the problem
+      // The decoder reports the problem.
     }
     return decode(json)
   }
@@ -148,19 +148,19 @@ const eventCodec = <Event extends Tagged>(
   }
 }
 
-/** The longest text of an upcaster's own error that is given on, in characters. */
+/** Longest text of an error of an upcaster in a reason, in characters. */
 const maxThrownLength = 500
 
 const stepThrew = (thrown: unknown): string =>
   `the upcaster's step threw ${String(thrown).slice(0, maxThrownLength)}`
 
-/** A step, and a check that its result is what it leads to. */
+/** Runs a step and checks its result against the next schema. */
 const stepping = (
   step: Step<never, unknown>,
   to: Schema.ConstraintDecoder<unknown>,
   where: string
 ): ((event: Tagged) => Result.Result<unknown, Mismatch>) => {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- A step gets events of the schema before it only; Upcaster.from and `to` see to that.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Upcaster.from` and `to` ensure that a step gets only events of the schema before it.
   const given = step as Step<unknown, unknown>
   const decode = typeof given === "function" ? SchemaGetter.transform<unknown, unknown>(given) : given.decode
   const schema = Schema.Unknown.pipe(
@@ -209,7 +209,7 @@ const upcast = ({ next }: Node): Upcast => {
   }
 }
 
-/** Compiled when the first such event is read, because most programs never meet their oldest events. */
+/** Compiles the version when its first event is read, because most programs never meet their oldest events. */
 const formerVersion = (node: Node): FormerVersion<Tagged> => {
   let compiled: FormerVersion<Tagged> | undefined
   const compile = (): FormerVersion<Tagged> => {
@@ -246,17 +246,17 @@ const make = (aggregate: Aggregate.Any): AggregateCodec<Tagged, unknown> => {
   }
 }
 
-/** Codecs, compiled once per aggregate. The aggregate alone is the key, because no codec depends on a tenant. */
+/** Codecs, compiled once per aggregate. The key contains no tenant, because no codec depends on one. */
 const compiled = new WeakMap<object, unknown>()
 
 export const codecOf = <State, Event extends Tagged, Id>(
   aggregate: Aggregate.Aggregate<string, State, Event, Id>
 ): AggregateCodec<Event, Id> => {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Entries are written below only, each by the aggregate that is its key.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The only entries are those written below, each under its own aggregate.
   const known = compiled.get(aggregate) as AggregateCodec<Event, Id> | undefined
   if (known !== undefined) return known
   const codec: unknown = make(aggregate)
   compiled.set(aggregate, codec)
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Made from the schemas of the aggregate's ids and events.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- It was made from the schemas of this aggregate's ids and events.
   return codec as AggregateCodec<Event, Id>
 }

@@ -1,7 +1,7 @@
 /**
- * Fast path of decoding: recognises JSON values that their schema leaves unchanged, such as objects of texts, numbers and
- * booleans with exactly the declared members. Decoding would copy them, at several times the cost. It declines all other
- * schemas and values; the general decoder handles those and reports the errors.
+ * Fast path of decoding: recognises JSON values that decoding would only copy, such as objects of texts, numbers and booleans
+ * with exactly the declared members. Recognising them takes a fraction of the time. It declines all other schemas and values;
+ * the general decoder handles those and reports the errors.
  */
 import type { SchemaAST } from "effect"
 import { elementOf, isBare, meets, ofEach } from "./plainSchema.ts"
@@ -9,7 +9,7 @@ import { elementOf, isBare, meets, ofEach } from "./plainSchema.ts"
 /** True if a JSON value decodes to itself. Throws if a check of the schema throws. */
 type Fits = (value: unknown) => boolean
 
-/** Readers of leaves (texts, numbers and the like) and of composed values. */
+/** A reader of leaves (texts, numbers and the like) or of composed values. */
 interface Reader {
   readonly fits: Fits
   readonly isLeaf: boolean
@@ -50,7 +50,7 @@ const leaf = (ast: SchemaAST.AST, checks: ReadonlyArray<SchemaAST.Check<unknown>
   fits: checks.length === 0 ? fits : (value) => fits(value) && meets(checks, value, ast)
 })
 
-/** Unions of leaves only. For objects, the first matching member of the union decides which properties are left out. */
+/** Only unions of leaves. In a union of objects, the first matching member decides which properties are left out. */
 const union = ({ types }: SchemaAST.Union): Reader | undefined => {
   const readers: Array<Fits> = []
   for (const type of types) {
@@ -93,20 +93,20 @@ const struct = ({ indexSignatures, propertySignatures }: SchemaAST.Objects): Rea
     isLeaf: false,
     fits: (value) => {
       if (typeof value !== "object" || value === null || Array.isArray(value)) return false
-      // decoding leaves out properties that the schema does not declare
+      // Decoding would leave out properties that the schema does not declare.
       const own = Object.keys(value).length
       if (own > members.length) return false
-      let there = 0
+      let found = 0
       for (const { fits, name, optional } of members) {
         if (Object.hasOwn(value, name)) {
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it has the name
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the property exists
           if (!fits((value as Readonly<Record<string, unknown>>)[name])) return false
-          there++
+          found++
         } else if (!optional || name in value) {
           return false
         }
       }
-      return own === there
+      return own === found
     }
   }
 }

@@ -1,7 +1,7 @@
-/** Common to the reader and the writer of simple JSON: recognises the simple parts of a schema. */
+/** Recognises the simple parts of a schema, for the reader and the writer of simple JSON. */
 import type { SchemaAST } from "effect"
 
-/** Results per part of a schema, computed once, because schemas may share parts. */
+/** Computes a result once per part of a schema, because schemas may share parts. */
 export const ofEach = <A>(make: (ast: SchemaAST.AST) => A): ((ast: SchemaAST.AST) => A) => {
   const known = new WeakMap<SchemaAST.AST, { readonly made: A }>()
   return (ast) => {
@@ -11,7 +11,7 @@ export const ofEach = <A>(make: (ast: SchemaAST.AST) => A): ((ast: SchemaAST.AST
   }
 }
 
-/** True if a composed part has no checks of its own and accepts any member that fits. */
+/** True if a composed part has no checks of its own and is not a union that requires exactly one member to fit. */
 export const isBare = (ast: SchemaAST.Union | SchemaAST.Arrays | SchemaAST.Objects): boolean =>
   (ast.checks ?? []).length === 0 &&
   ast.encodingChecks === undefined &&

@@ -1,7 +1,7 @@
 /**
- * Fast path of encoding: writes JSON texts of values that their schema leaves unchanged, such as objects of texts, numbers
- * and booleans, in one pass instead of three (encode, check, write). It declines all other schemas and values; the general
- * encoder handles those and reports the errors.
+ * Fast path of encoding: writes the JSON text of values that encoding would only copy, such as objects of texts, numbers and
+ * booleans, in one pass instead of three (encode, check, write). It declines all other schemas and values; the general encoder
+ * handles those and reports the errors.
  */
 import type { SchemaAST } from "effect"
 import { textProblem } from "../../internal/json.ts"
@@ -77,7 +77,7 @@ const leaf = (
         }
 })
 
-/** Unions of leaves only. A leaf writes its value unchanged, so the text is the same whichever member matches. */
+/** Only unions of leaves. A leaf writes its value unchanged, so all matching members write the same text. */
 const union = ({ types }: SchemaAST.Union): JsonWriter | undefined => {
   const writers = types.map(jsonWriter)
   if (!writers.every((writer) => writer?.depth === 0)) return undefined
@@ -137,7 +137,7 @@ const struct = ({ indexSignatures, propertySignatures }: SchemaAST.Objects): Jso
       let text = ""
       for (const { label, name, optional, write } of members) {
         if (optional && !(name in value)) continue
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a name that is not there has the value undefined, which nothing here takes
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a missing property is undefined, which no writer accepts
         const written = write((value as Readonly<Record<string, unknown>>)[name])
         if (written === undefined) return undefined
         text += label + written
@@ -153,7 +153,7 @@ const memberOf = (
   isFirst: boolean
 ): (Member & Pick<JsonWriter, "depth">) | undefined => {
   const writer = jsonWriter(type)
-  // objects list integer-like names first, whatever the order of the schema is
+  // Objects list names that look like integers first, so the order would differ from that of the schema.
   if (writer === undefined || typeof name !== "string" || /^(\d|__proto__$)/.test(name)) return undefined
   const label = writeText(name)
   const optional = type.context?.isOptional === true
