@@ -57,7 +57,7 @@ describe("the public API", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
       "Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
-      Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed KnowError Known Options Outcome
+      Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed ModelReadError ModelState Options Outcome
       Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Position Tagged
       EventContext: CurrentEventContext derivingIds provide whileHandling | EventContext
       EventQuery: of or | Any EventOf EventQuery Item Options
