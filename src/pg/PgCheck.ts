@@ -25,11 +25,11 @@ export class SchemaOutdated extends Schema.TaggedError<SchemaOutdated>()("Schema
 }) {
   override get message(): string {
     if (this.lowestProgram > this.latest) {
-      return `the database has schema ${this.applied}, which programs from schema ${this.lowestProgram} on may use, and this one is of schema ${this.latest}: upgrade the library`
+      return `the database has schema ${this.applied} and accepts programs of schema ${this.lowestProgram} or later, but this one is of schema ${this.latest}: upgrade the library`
     }
     return this.applied === 0
       ? "the database has no event store, or this role may not use it: run PgMigrator.layer as the owner of the database, and grant the role eventsourcing_tenant to this role"
-      : `the database has schema ${this.applied}, and this version of the library needs ${lowestSchema} at least: run PgMigrator.layer as the owner of the database`
+      : `the database has schema ${this.applied}, but this version of the library needs at least ${lowestSchema}: run PgMigrator.layer as the owner of the database`
   }
 }
 

@@ -26,9 +26,9 @@ export class PgliteNotInstalled extends Schema.TaggedError<PgliteNotInstalled>()
  *
  * **Details**
  *
- * `pid` and `host` say who has it, as far as `lockFile` can be read. The lock of a process that has died is not an
- * obstacle. Only where that cannot be known (another machine, another container, an unreadable lock file) somebody
- * has to make sure that nobody uses the directory, and then delete `lockFile`.
+ * `pid` and `host` name the process that has it, if `lockFile` can be read. The lock of a dead process does not block. On
+ * another machine, in another container or with an unreadable lock file, a dead process cannot be recognised: make sure that
+ * nobody uses the directory, then delete `lockFile`.
  */
 export class DataDirectoryInUse extends Schema.TaggedError<DataDirectoryInUse>()("DataDirectoryInUse", {
   directory: Schema.String,
@@ -46,8 +46,8 @@ export class DataDirectoryInUse extends Schema.TaggedError<DataDirectoryInUse>()
 }
 
 /**
- * Raised when a data directory cannot be used: it is not a directory, not accessible, holds something else than a
- * database of ours, or a database that PostgreSQL cannot open. `problem` says which.
+ * Raised when a data directory cannot be used: it is not a directory, is not accessible, contains files that are not a
+ * database, or contains a database that PostgreSQL cannot open. `problem` says which.
  */
 export class DataDirectoryUnusable extends Schema.TaggedError<DataDirectoryUnusable>()(
   "DataDirectoryUnusable",
@@ -63,7 +63,7 @@ export class DataDirectoryUnusable extends Schema.TaggedError<DataDirectoryUnusa
 }
 
 /**
- * Raised when PGlite is installed but does not start, for example for want of memory.
+ * Raised when PGlite is installed but does not start, for example for lack of memory.
  */
 export class PgliteStartFailed extends Schema.TaggedError<PgliteStartFailed>()("PgliteStartFailed", {
   problem: Schema.String,
@@ -109,7 +109,7 @@ const checkContent = Effect.fnUntraced(function* (
   if (content === "foreign") {
     return yield* new DataDirectoryUnusable({
       directory,
-      problem: "it is not empty, and what it contains is not a database. Use a directory of its own"
+      problem: "it contains files that are not a database. Use a directory of its own"
     })
   }
 })
@@ -121,7 +121,7 @@ const lockDirectory = Effect.fnUntraced(function* (
     try: () => Fs.mkdirSync(directory, { recursive: true, mode: 0o700 }),
     catch: unusable(directory)
   })
-  // first, so that a directory of somebody else is left as it was
+  // first, so that a foreign directory is left unchanged
   yield* checkContent(directory)
   const attempt = yield* Effect.acquireRelease(
     Effect.try({ try: () => PgliteLock.acquire(directory), catch: unusable(directory) }),
@@ -180,7 +180,7 @@ export const make = Effect.fnUntraced(function* (
     idleTimeout: "1 day"
   }).pipe(Effect.mapError(failed))
   Pglite.registerSession(client, session)
-  // PostgreSQL on one session: code that looks at the driver then does without a second connection
+  // marks a client with one session, so that no code waits for a second connection
   return Object.assign(client, { driver: "pglite" })
 })
 
@@ -203,18 +203,18 @@ export const make = Effect.fnUntraced(function* (
  * crash of the *machine* may lose the newest of them and may damage the database. PGlite cannot do better.
  *
  * The first start creates an empty database, which takes seconds, and keeps a copy in
- * `node_modules/.cache/effect-eventsourcing` (5 MB). New databases start from the copy in half a second. Where that
- * directory cannot be written, each new database takes the seconds.
+ * `node_modules/.cache/effect-eventsourcing` (5 MB). New databases start from the copy in half a second. If that directory
+ * cannot be written, each new database takes seconds.
  *
  * **Gotchas**
  *
- * - Statements run on the thread of the program. While one runs nothing else does, and it cannot be cancelled: a
- *   timeout takes effect when it has ended.
+ * - Statements run on the thread of the program. While one runs, nothing else does, and it cannot be cancelled: a timeout
+ *   takes effect after its end.
  * - `PgClient.listen` keeps the only connection, so everything else waits; `PgClient.notify` inside a transaction
  *   waits for ever. Use `select pg_notify(…)`.
  * - A data directory has one user at a time; see {@link DataDirectoryInUse}.
  * - There is no autovacuum. Run `vacuum analyze` now and then if rows are updated or deleted a lot.
- * - Every client is the superuser `postgres`, for whom row-level security does not hold until the role is changed.
+ * - Every client is the superuser `postgres`, to whom row-level security does not apply until the role is changed.
  */
 export const layerWith = ({
   dataDirectory,

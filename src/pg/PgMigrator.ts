@@ -23,7 +23,7 @@ export const files: ReadonlyArray<File> = sqlFiles
 export const latest: number = schemaNumber
 
 /**
- * The number of the schema that the database has, 0 if it has none.
+ * The number of the database's schema; 0 if it has none.
  *
  * **When to use**
  *

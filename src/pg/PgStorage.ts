@@ -21,8 +21,8 @@ export type { Retention } from "./retention.ts"
 /** Settings of {@link layerWith}. */
 export interface Options extends events.Options {
   /**
-   * How long old rows are kept. Command keys that have expired are removed once an hour, of idle tenants as well; records
-   * of accesses across tenants are kept for ever, unless `accesses` says otherwise.
+   * Removal of old rows. Expired command keys are removed once an hour, also those of idle tenants. Records of accesses across
+   * tenants are kept for ever unless `accesses` limits them.
    */
   readonly retention?: retention.Retention | undefined
 }
@@ -30,7 +30,7 @@ export interface Options extends events.Options {
 /** Reasons why a store does not start. */
 export type PgStorageError = PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable
 
-/** One store for all who have the same client and want the same settings. */
+/** One store per client and settings. */
 const storeOf = perClient(
   (client, options: Options) =>
     Effect.map(
@@ -65,14 +65,14 @@ const storeOf = perClient(
  * **Details**
  *
  * Needs a client of a migrated database: `PgClient.layer` or `PgEmbedded.layer`, with `PgMigrator.layer` on it if the program
- * migrates the database itself. With a `PgClient` the store also hears of the appends of other processes.
+ * migrates the database itself. With a `PgClient` the store is also notified of appends by other processes.
  *
  * A client has one store, with one group commit and one listener, wherever and however often a program builds this layer.
  * Another client has another store. Different settings on one client are different stores, which share the listener. A
  * store ends with the last scope it was built in.
  *
  * Fails with `SchemaOutdated` if the database is not migrated, with `IsolationImpaired` if something in it defeats the
- * isolation of tenants, and with `StorageUnavailable` if it cannot be asked.
+ * isolation of tenants, and with `StorageUnavailable` if it cannot be reached.
  */
 export const layerWith = (
   options: Options

@@ -15,7 +15,7 @@ import * as PgStorage from "./PgStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import * as PgTenant from "./PgTenant.ts"
 
-/** Raised when a tenant is to be placed in an unknown placement; see {@link add}. */
+/** Raised when a tenant is placed in an unknown placement; see {@link add}. */
 export class UnknownPlacement extends Schema.TaggedError<UnknownPlacement>()("UnknownPlacement", {
   placement: Schema.String
 }) {

@@ -45,7 +45,7 @@ const makeShared = Effect.fnUntraced(function* (
     const [row] = yield* PgTenant.statement(sql, (connection) =>
       connection.executeValues("call eventsourcing.announce_committing($1::uuid[], null)", [tenants])
     ).pipe(Effect.catch(() => Effect.as(Effect.logDebug("An announcement of new events was lost"), [])))
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the function gives back ids that it was given
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the function returns some of the given ids
     for (const tenant of (row?.[0] ?? []) as ReadonlyArray<TenantId>) pending.add(tenant)
     if (pending.size > 0) waiting.openUnsafe()
     PubSub.publishUnsafe(changed, undefined)
@@ -113,7 +113,7 @@ const makeShared = Effect.fnUntraced(function* (
   }
 })
 
-/** Names a way to the server. */
+/** A key for the connection settings of the listener. */
 export const keyOf = (over: PgConnection.Config | undefined): string =>
   JSON.stringify([
     over?.host,

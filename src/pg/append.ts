@@ -1,4 +1,4 @@
-/** Appends on PostgreSQL: a single append by the fast path, waiting ones together in one statement. */
+/** Appends on PostgreSQL: a single append on the fast path, waiting appends together in one statement. */
 import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import type { AppendReceipt, AppendRequest } from "../driver/EventStorage.ts"
@@ -27,19 +27,18 @@ type Outcome = pgAppendResults.Outcome
 
 type Outcomes = ReadonlyArray<Outcome>
 
-/** Runs a batch in one statement. */
 const runBatch = (
   connection: SqlConnection.Connection,
   alone: boolean,
   requests: ReadonlyArray<AppendRequest>,
-  how: { readonly provision: boolean; readonly wait: boolean }
+  flags: { readonly provision: boolean; readonly wait: boolean }
 ): Effect.Effect<Outcomes, SqlError.SqlError> => {
-  const batch = pgAppend.encode(requests, how)
+  const batch = pgAppend.encode(requests, flags)
   return Effect.map(
     connection.executeValues(alone ? pgAppend.callSql : pgAppend.selectSql, batch.parameters),
     ([row]) => {
-      if (row === undefined) throw new Error("eventsourcing.append gave no row")
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the function's columns decode to
+      if (row === undefined) throw new Error("eventsourcing.append returned no row")
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the function
       return pgAppendResults.decode(requests, batch, row as unknown as pgAppendResults.ResultColumns)
     }
   )
@@ -50,17 +49,17 @@ const run = (
   connection: SqlConnection.Connection,
   alone: boolean,
   requests: ReadonlyArray<AppendRequest>,
-  how: { readonly provision: boolean; readonly wait: boolean }
+  flags: { readonly provision: boolean; readonly wait: boolean }
 ): Effect.Effect<Outcomes, SqlError.SqlError> => {
   const [request] = requests
   const one =
     alone && request !== undefined && requests.length === 1 ? pgAppend.encodeOne(request) : undefined
-  if (one === undefined) return runBatch(connection, alone, requests, how)
+  if (one === undefined) return runBatch(connection, alone, requests, flags)
   return Effect.flatMap(connection.executeValues(pgAppend.callOneSql, one), ([row]) => {
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the procedure's columns decode to
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the procedure
     const answer = row as unknown as pgAppendResults.OneColumns | undefined
     const outcome = answer === undefined ? undefined : pgAppendResults.decodeOne(answer)
-    return outcome === undefined ? runBatch(connection, alone, requests, how) : Effect.succeed([outcome])
+    return outcome === undefined ? runBatch(connection, alone, requests, flags) : Effect.succeed([outcome])
   })
 }
 
@@ -92,8 +91,8 @@ export const make = (
   { announcements, batches, fork, provision }: Options
 ): ((request: AppendRequest) => Effect.Effect<AppendReceipt, AppendError>) => {
   /**
-   * Runs a batch. A failure that one append can have caused is not spread over the others, which have no outcome then, nor
-   * have appends of a tenant that somebody else has locked, without `wait`.
+   * Runs a batch. If one append may have made the statement fail, none of the batch has an outcome, and group commit sends
+   * each alone. Without `wait`, appends of a tenant that another transaction has locked have no outcome either.
    */
   const attempt = (requests: ReadonlyArray<AppendRequest>, wait: boolean): Effect.Effect<Outcomes> =>
     Effect.matchEffect(

@@ -49,10 +49,10 @@ const placeholders = placeholdersOf([
   "jsonb"
 ])
 
-/** Runs inside a transaction of the application. */
+/** For the open transaction of the program. */
 export const selectSql = `select heads, versions, times, refusals from eventsourcing.append(${placeholders})`
 
-/** Runs as a transaction of its own. */
+/** For a transaction of its own. */
 export const callSql = `call eventsourcing.append_committing(${placeholders}, null, null, null, null)`
 
 const onePlaceholders = placeholdersOf([
@@ -74,7 +74,7 @@ const onePlaceholders = placeholdersOf([
   "text[]"
 ])
 
-/** One event, as a transaction of its own. */
+/** For one event, in a transaction of its own. */
 export const callOneSql = `call eventsourcing.append_one_committing(${onePlaceholders}, null, null, null)`
 
 /** The parameters of `append_one.sql`; undefined unless the append is one event without command and condition. */
@@ -223,7 +223,7 @@ const compare = (left: string, right: string): number => (left < right ? -1 : le
 const arrayText = (texts: ReadonlyArray<string>): string =>
   texts.length === 0 ? "" : `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`).join()}}`
 
-/** An array as a parameter of a known type, so that the client need not infer it from the elements. */
+/** An array parameter with a given type, so that the client need not infer it from the elements. */
 export const array = (values: ReadonlyArray<unknown>, elementOid: number): PgTypes.Parameter =>
   Result.getOrThrow(PgTypes.array(values, elementOid))
 
@@ -305,7 +305,7 @@ export const encode = (
     eventTags: texts()
   } satisfies Record<ArrayName, ReadonlyArray<unknown>>
   const extras: Array<object> = []
-  /** A column without any value in the batch is sent as an empty array. */
+  // A column without any value in the batch is sent as an empty array.
   let expectIds = false
   let tagged = false
   let traced = false

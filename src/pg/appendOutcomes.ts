@@ -65,10 +65,10 @@ export type ResultColumns = readonly [
   refusals: ReadonlyArray<Refusal> | null
 ]
 
-/** The columns of the only row of `append_one.sql`: NULL if the append was not the common case. */
+/** The columns of the only row of `append_one.sql`: NULL if it declined the append. */
 export type OneColumns = readonly [position: number | null, version: number | null, recordedAt: Date | null]
 
-/** The outcome of `append_one.sql`; undefined if it did nothing. */
+/** The outcome of `append_one.sql`; undefined if it declined. */
 export const decodeOne = ([position, version, recordedAt]: OneColumns): Outcome | undefined =>
   position === null || version === null || recordedAt === null
     ? undefined

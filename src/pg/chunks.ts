@@ -147,7 +147,7 @@ const rowsOf = (chunk: EventChunk, stream: Stream | undefined): ReadonlyArray<Ev
       causationId: causationId(position) ?? null,
       metadata: metadata(position) ?? "{}",
       payload: payloads[index] ?? "",
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the server makes it of an array of texts
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the server writes an array of texts
       tags: tagged === undefined ? noTags : (JSON.parse(tagged) as ReadonlyArray<string>),
       hash: hash(position) ?? null,
       traceparent: traceparent(position) ?? null

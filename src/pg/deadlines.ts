@@ -69,17 +69,16 @@ export const reserve = (sql: SqlClient.SqlClient): SqlConnection.Acquirer =>
       : sql.reserve
   )
 
-/** Functions that close connections in use, by client. */
 const inUse = new WeakMap<SqlClient.SqlClient, Set<() => void>>()
 
-/** Connections in use, for which closing the store waits. Calling one closes the connection. */
+/** Functions that close the connections in use of a client, which waits for those connections when the store closes. */
 export const usesOf = (sql: SqlClient.SqlClient): Set<() => void> => {
   let uses = inUse.get(sql)
   if (uses === undefined) inUse.set(sql, (uses = new Set()))
   return uses
 }
 
-/** Time for statements to end when the store closes, or when nobody waits for them any more, in milliseconds. */
+/** Milliseconds in which statements may end when the store closes, or when nobody waits for them any more. */
 export const grace = 5_000
 
 /** Waits for running statements, and closes their connections after 5 seconds. */
@@ -145,7 +144,7 @@ export const onConnection = <A>(
   )
 
 /**
- * Runs statements of a client in the open transaction, which has its own deadline, otherwise like {@link onConnection}.
+ * Runs statements of a client in the open transaction, which has its own deadline; without one, as {@link onConnection} does.
  */
 export const guarded = <A>(
   sql: SqlClient.SqlClient,

@@ -28,10 +28,9 @@ export interface Options {
   /** Approximate maximum of payload and metadata in a page of a read, in bytes. Default: 4 MiB. */
   readonly pageBytes?: number | undefined
   /**
-   * Whether appends that wait while others are under way go out together, in one statement and one commit. Default: on,
-   * with up to 512 appends and a million characters a batch, 2 batches of each kind under way, and a fifth of the
-   * pool's connections for statements that wait for a tenant's lock. Appends in a transaction of the
-   * program always go out alone.
+   * Sends appends that wait while others are in progress together, in one statement and one commit. Appends in a transaction
+   * of the program are always sent alone. Default: on, with up to 512 appends and a million characters per batch, 2 batches
+   * of each kind in progress, and a fifth of the pool's connections for statements that wait for a tenant's lock.
    */
   readonly groupCommit?: Partial<groupCommit.Limits> | false | undefined
   /**
@@ -105,7 +104,7 @@ const limitsOf = <Limits extends Readonly<Record<keyof Limits, number>>>(
   return limits
 }
 
-/** Connections that a pool spares for statements that wait for the lock of a tenant: a fifth of them. */
+/** A fifth of the pool's connections may wait for locks of tenants. */
 const lockWaitersOf = (sql: SqlClient.SqlClient): number => {
   const config: PgClient.PgPoolConfig = PgAnnouncements.isPgClient(sql) ? sql.config : {}
   return Math.floor((config.maxConnections ?? 10) / 5)
@@ -131,14 +130,14 @@ export const make = (
     const announcements = yield* PgAnnouncements.make(sql, options.announce ?? true, options.listen)
     const pageBytes = BigInt(options.pageBytes ?? 4 << 20)
 
-    /** The rows of a query; `Row` is what its columns decode to, by the types they have in `migrations/`. */
-    const query = <Row>(text: string, parameters: ReadonlyArray<unknown>, how?: PgTenant.StatementOptions) =>
+    /** The rows of a query. `Row` is the type of its decoded columns. */
+    const query = <Row>(text: string, parameters: ReadonlyArray<unknown>, execution?: PgTenant.StatementOptions) =>
       PgTenant.statement(
         sql,
         (connection) =>
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
           connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
-        how
+        execution
       )
 
     const ofTenant = <Row>(
@@ -146,11 +145,11 @@ export const make = (
       tenantId: TenantId,
       text: string,
       parameters: ReadonlyArray<unknown>,
-      how?: PgTenant.StatementOptions
+      execution?: PgTenant.StatementOptions
     ) =>
       Effect.andThen(
         PgTenant.refuseOthers(sql, tenantId),
-        query<Row>(text, [tenantId, ...parameters], how).pipe(
+        query<Row>(text, [tenantId, ...parameters], execution).pipe(
           Effect.catch((error) => PgTenant.failFor(sql, operation, tenantId, error))
         )
       )
@@ -159,9 +158,9 @@ export const make = (
       operation: string,
       text: string,
       parameters: ReadonlyArray<unknown>,
-      how?: PgTenant.StatementOptions
+      execution?: PgTenant.StatementOptions
     ) =>
-      Effect.mapError(query<Row>(text, parameters, how), (error) => pgError.toUnavailable(operation, error))
+      Effect.mapError(query<Row>(text, parameters, execution), (error) => pgError.toUnavailable(operation, error))
 
     // The store may have been built in a transaction, which must not be used for batches.
     const fork = Effect.runForkWith(Context.omit(sql.transactionService)(yield* Effect.context()))
@@ -203,7 +202,7 @@ export const make = (
               aggregateType ?? null,
               after?.aggregateType ?? null,
               after?.aggregateId ?? null,
-              // One more tells that there are more.
+              // One extra row shows if there are more.
               Math.min(limit + 1, 2_147_483_647)
             ]
           ),
@@ -261,7 +260,7 @@ export const make = (
       hashChainStart: (tenantId) =>
         Effect.map(
           ofTenant<[number | null]>(
-            "read where a hash chain starts",
+            "read the start of a hash chain",
             tenantId,
             "select eventsourcing.hash_chain_start($1::uuid)",
             []

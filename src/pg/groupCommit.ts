@@ -7,24 +7,25 @@ import type { AppendRequest } from "../driver/EventStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { FairQueue } from "../internal/fairQueue.ts"
 
-/** Bounds of batches. */
+/** Limits of batches. */
 export interface Limits {
   /** Maximum number of appends in a batch. */
   readonly maxAppends: number
   /** Maximum characters of payload and metadata in a batch; a larger append is sent alone. */
   readonly maxCharacters: number
-  /** Batches that are under way at the same time, of each kind: without conditions, with conditions, with slow ones. */
+  /** Maximum number of batches in progress of each kind: without conditions, with conditions, with slow conditions. */
   readonly concurrency: number
   /**
-   * Statements that may wait for the lock of a tenant at the same time, each on a connection of its own. The appends of
-   * further locked tenants are tried again every few milliseconds, and hold no connection.
+   * Maximum number of statements that wait for the lock of a tenant at the same time, each on its own connection. Appends of
+   * further locked tenants are retried every few milliseconds and hold no connection.
    */
   readonly lockWaiters: number
 }
 
 /**
- * The reason why an append of a batch has no outcome: somebody else has locked its tenant; its tenant is not registered, and
- * registering it could wait for somebody else who does so; or the statement failed, perhaps because of another append.
+ * The reason why an append of a batch has no outcome. `held`: another transaction has locked its tenant. `absent`: its tenant is
+ * not registered, and registering it may have to wait for another transaction. `failedTogether`: the statement failed, perhaps
+ * because of another append.
  */
 export type Unsettled = "held" | "absent" | "failedTogether"
 
@@ -51,33 +52,33 @@ const minShare = 16
 /** From this number on, appends of a tenant are sent while the previous batch still holds its lock, so that the server continues at once. */
 const minAhead = 32
 
-/** A batch with conditions that takes longer has a tenant with a slow one; in milliseconds. */
+/** A batch with conditions that takes longer marks its tenants as slow; in milliseconds. */
 const slowMillis = 100
 
-/** The pause before the appends of a locked tenant are tried again, in milliseconds: it doubles each time, up to 100. */
+/** The pause before the appends of a locked tenant are retried, in milliseconds: it doubles each time, up to 100. */
 const restMillis = (times: number): number => Math.min(5 * 2 ** times, 100)
 
 const isConditional = ({ conditions }: AppendRequest): boolean =>
   conditions !== undefined && conditions.length > 0
 
 /**
- * Merges appends into batches for `run`, which gives the outcome of each.
+ * Merges appends into batches for `run`, which returns the outcome of each append.
  *
  * **Details**
  *
  * Tenants take turns, and a tenant is in one batch at a time. If many of its appends wait meanwhile, a second batch of this
  * tenant alone follows the first one and waits for it in the database.
  *
- * Nobody waits for another tenant's work:
- * - A batch does not wait for a tenant that somebody else has locked. Its appends go out again by themselves: up to
- *   `lockWaiters` statements wait in the database, the others are tried again after a few milliseconds.
+ * No append waits for another tenant's work:
+ * - A batch does not wait for a tenant that another transaction has locked. The appends of that tenant are sent again
+ *   separately: up to `lockWaiters` statements wait in the database, the others are retried after a few milliseconds.
  * - Appends with conditions, which may read much, share no statement with those without. A tenant whose conditions were slow
- *   goes alone, in places for such tenants, until they are fast again.
- * - A tenant that is not registered yet is registered by a statement of its own.
- * - If a statement fails for a reason that one of its appends may have caused, each of them goes out alone.
+ *   gets batches of its own, in places for such tenants, until they are fast again.
+ * - A tenant that is not registered yet is registered by a separate statement.
+ * - If a statement fails for a reason that one of its appends may have caused, each of them is sent alone.
  *
- * An append that is interrupted while it waits here is not sent; one that is under way is settled behind its caller, who is
- * answered at once.
+ * An append that is interrupted while it waits here is not sent. An append that was already sent completes in the background,
+ * and its caller is answered at once.
  */
 export const make = <A, E>(
   run: (requests: ReadonlyArray<AppendRequest>, wait: boolean) => Effect.Effect<ReadonlyArray<Answer<A, E>>>,
@@ -87,16 +88,16 @@ export const make = <A, E>(
   type Append = Waiting<A, E>
   type Batch = ReadonlyArray<Append>
   type Outcomes = Exit.Exit<ReadonlyArray<Answer<A, E>>>
-  /** Appends of one kind: they wait for, and share, statements with each other alone. */
+  /** Appends of one kind, which wait for, and share statements with, no other kind. */
   interface Lane {
     readonly queue: FairQueue<TenantId, Append>
-    /** Tenants of a batch at most. */
+    /** Maximum number of tenants in a batch. */
     readonly maxTenants: number
-    /** Appends of a batch at most. */
+    /** Maximum number of appends in a batch. */
     readonly maxAppends: number
-    /** Its batches wait for the locks of their tenants. */
+    /** True if its batches wait for the locks of their tenants. */
     readonly waits: boolean
-    /** Batches that follow another one of their tenant. */
+    /** Number of batches in progress that follow another one of their tenant. */
     ahead: number
   }
   const makeLane = (bounds: Partial<Pick<Lane, "maxTenants" | "maxAppends" | "waits">> = {}): Lane => ({
@@ -114,13 +115,13 @@ export const make = <A, E>(
   const adding = makeLane({ maxTenants: 1, waits: true })
   const lanes = [unconditional, conditional, slow, single, adding]
   const weight = { maxWeight: limits.maxCharacters, weightOf: ({ request }: Append) => charactersOf(request) }
-  /** Tenants under way, with the number of their batches and appends. */
+  /** Tenants with batches in progress, with the number of these batches and their appends. */
   const served = new Map<TenantId, { batches: number; appends: number }>()
   /** Tenants with slow conditions. */
   const slowTenants = new Set<TenantId>()
-  /** Locked tenants that are left alone for a moment. */
+  /** Locked tenants during the pause before a retry. */
   const resting = new Set<TenantId>()
-  /** The times that a tenant was found locked in a row. */
+  /** Number of consecutive times that a tenant was found locked. */
   const timesHeld = new Map<TenantId, number>()
   let lockWaiters = 0
 
@@ -162,7 +163,7 @@ export const make = <A, E>(
     const candidates: Array<TenantId> = []
     for (const tenantId of queue.keys())
       if (!served.has(tenantId) && !resting.has(tenantId)) candidates.push(tenantId)
-    // other tenants are left to the other batches that may be in progress
+    // other tenants are left to further batches
     const isShared = queue.waiting + queue.sent > minShare
     const share = isShared ? Math.ceil((candidates.length + served.size) / limits.concurrency) : Infinity
     candidates.length = Math.min(candidates.length, share, maxTenants)
@@ -174,7 +175,7 @@ export const make = <A, E>(
     return queue.take({ atMost, keys: candidates, ...weight })
   }
 
-  /** The batch that follows the one of its tenant that is under way. */
+  /** The batch that follows the one in progress of its tenant. */
   const takeAhead = ({ maxAppends, queue }: Lane, tenantId: TenantId, appends: number): Batch => {
     const waiting = queue.sizeOf(tenantId)
     if (waiting < minAhead || maxAppends < minAhead) return []
@@ -184,14 +185,14 @@ export const make = <A, E>(
     return queue.take({ atMost, keys: [tenantId], ...weight })
   }
 
-  /** Runs a batch and hands out its outcomes; `leave` gives back its place. Notes the tenants whose conditions are slow. */
+  /** Runs a batch and hands out its outcomes; `leave` returns its place. */
   const start = (lane: Lane, batch: Batch, wait: boolean, leave: () => void): void => {
     const tenants = tenantsOf(batch)
     begin(tenants)
     fork(
       Effect.suspend(() => {
         const requests = batch.map(requestOf)
-        // a statement that waits for a lock says nothing of its conditions
+        // the time of a statement that waits for a lock says nothing about its conditions
         const isTimed = !wait && lane !== unconditional && requests.every(isConditional)
         const began = isTimed ? performance.now() : 0
         return Effect.onExit(run(requests, wait), (outcomes) =>
@@ -199,7 +200,7 @@ export const make = <A, E>(
             if (isTimed) noteSpeed(tenants, performance.now() - began)
             end(tenants)
             leave()
-            // Several who append again at once do so together; a single one finds its place free.
+            // Callers that append again at once then share a batch; a single one finds its place free.
             if (batch.length > 1) lane.queue.handOut(() => settle(lane, batch, outcomes))
             for (const one of lanes) if (one !== lane) sendAll(one)
             sendAll(lane)
@@ -223,7 +224,7 @@ export const make = <A, E>(
     }
   }
 
-  /** Hands out the outcomes of a batch. Appends without one go out again. */
+  /** Hands out the outcomes of a batch. Appends without an outcome are sent again. */
   const settle = (lane: Lane, batch: Batch, outcomes: Outcomes): void => {
     const unsettled: Record<Unsettled, Array<Append>> = { held: [], absent: [], failedTogether: [] }
     batch.forEach((append, index) => {
@@ -244,7 +245,7 @@ export const make = <A, E>(
       sendHeld(lane, ofTenant)
   }
 
-  /** Sends the appends of a tenant that somebody else has locked. */
+  /** Sends the appends of a tenant that another transaction has locked. */
   const sendHeld = (lane: Lane, batch: Array.NonEmptyReadonlyArray<Append>): void => {
     const [{ request }] = batch
     const { tenantId } = request
@@ -282,7 +283,7 @@ export const make = <A, E>(
     start(lane, batch, true, () => lane.ahead--)
   }
 
-  /** Runs an append that finds nobody waiting: a batch of one without the work of merging. */
+  /** Sends an append that finds no other waiting, without the cost of forming a batch. */
   const sendAlone = (lane: Lane, append: Append): void => {
     lane.queue.enter(1)
     start(lane, [append], false, () => lane.queue.leave(1))

@@ -47,7 +47,7 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
 
   const takeBatch = (): ReadonlyArray<Load> => {
     const loads = queue.waiting + queue.sent
-    // the others are left to the other batches that may be in progress
+    // the other loads are left to further batches
     const share = loads > minShare ? Math.ceil(loads / concurrency) : loads
     return queue.take({ atMost: Math.min(maxLoads, share) })
   }

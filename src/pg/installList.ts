@@ -1,4 +1,4 @@
-/** Reads `install.sql`, which psql runs and PgMigrator takes its order from. Both must understand it in the same way. */
+/** Reads `install.sql`, which psql runs and from which PgMigrator takes its order. Both must read it alike. */
 
 const include = /^\\ir ((?:\w+\/)*\w+\.sql)$/
 
@@ -34,7 +34,7 @@ export const includes = (list: string): ReadonlyArray<string> => {
         : isChange && guarded(change).every((expected, n) => lines[at + n] === expected)
     if (path === undefined || !fits)
       throw new Error(
-        `install.sql: "${line}" is not understood. Include a file by \\ir folder/object.sql, a change of data by:\n${guarded("changes/0001_name.sql").join("\n")}`
+        `install.sql: "${line}" is not understood. Write \\ir folder/object.sql to include a file, or for a change of data:\n${guarded("changes/0001_name.sql").join("\n")}`
       )
     if (change !== undefined) at += guarded(change).length - 1
     paths.push(path)

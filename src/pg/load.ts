@@ -1,4 +1,4 @@
-/** Loads from PostgreSQL: a single stream directly, waiting ones together in one statement. */
+/** Loads from PostgreSQL: a single load at once, waiting loads together in one statement. */
 import { PgTypes } from "@effect/sql-pg"
 import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
@@ -13,7 +13,7 @@ import * as pgError from "./sqlErrors.ts"
 /** Undefined if an event type contains the separator of a chunk. */
 type Loaded = StreamPage | undefined
 
-/** Undefined if the statement did not reach it. */
+/** An exit per load; undefined for a load that the statement did not reach. */
 type Exits = ReadonlyArray<Exit.Exit<Loaded, ReadError> | undefined>
 
 /** Options of loads. */
@@ -54,7 +54,7 @@ export const make = (
     PgTenant.statement(
       sql,
       (connection) =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the function's columns decode to
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the function
         connection.executeValues(chunks.loadStreamsSql, parameters(requests, pageBytes)) as Effect.Effect<
           ReadonlyArray<chunks.StreamChunk>,
           SqlError.SqlError
@@ -67,7 +67,7 @@ export const make = (
       Effect.catch((error) => PgTenant.failFor(sql, "load a stream", request.tenantId, error))
     )
 
-  /** Limits a failure that a single load may have caused to that load. */
+  /** Loads a batch. If one load may have made it fail, each half is tried again, so that only that load fails. */
   const loadAll = (requests: ReadonlyArray<LoadStreamRequest>): Effect.Effect<Exits> => {
     const [first] = requests
     if (first !== undefined && requests.length === 1)
@@ -90,7 +90,7 @@ export const make = (
 
   const load = limits === undefined ? loadOne : groupLoads.make(loadOne, loadAll, fork, limits)
 
-  /** The text of a chunk with one event, which needs no separator. */
+  /** Loads one event, whose chunk needs no separator. */
   const loadOneEvent = (request: LoadStreamRequest): Effect.Effect<StreamPage, ReadError> =>
     Effect.flatMap(loadOne({ ...request, limit: 1 }), (page) =>
       page === undefined ? Effect.die(new Error("a chunk of one event was joined")) : Effect.succeed(page)

@@ -47,7 +47,7 @@ export interface MigrateOptions {
 const table = "eventsourcing.schema_files"
 
 /**
- * Files that are applied whenever any other is: the first checks the rights of this role, the last grants rights on the
+ * Files that are applied together with any other: the first checks the rights of this role, the last grants rights on the
  * objects of the files in between.
  */
 const always = ["roles.sql", "privileges.sql"]
@@ -105,11 +105,11 @@ const describe = (error: SqlError.SqlError, file?: SqlFile): MigrationError => {
     file !== undefined && internalQuery === file.sql && position > 0
       ? [...file.sql].slice(0, position).filter((character) => character === "\n").length + 1
       : undefined
-  const where = file === undefined ? "The migrations failed" : `${file.path} failed`
+  const subject = file === undefined ? "The migrations failed" : `${file.path} failed`
   const at = line === undefined ? "" : ` at line ${line}`
-  const said = [message, detail, hint].filter((text) => text !== undefined).join(". ")
+  const texts = [message, detail, hint].filter((text) => text !== undefined).join(". ")
   return new MigrationError({
-    message: `${where}${at}: ${said}${code === undefined ? "" : ` (${code.length === 5 ? "SQLSTATE " : ""}${code})`}. ${advice(code, hint)}`,
+    message: `${subject}${at}: ${texts}${code === undefined ? "" : ` (${code.length === 5 ? "SQLSTATE " : ""}${code})`}. ${advice(code, hint)}`,
     ...(file === undefined ? {} : { file: file.path }),
     ...(line === undefined ? {} : { line }),
     ...(code === undefined ? {} : { code }),
@@ -120,7 +120,7 @@ const describe = (error: SqlError.SqlError, file?: SqlFile): MigrationError => {
 const toMigrationError = (error: SqlError.SqlError | MigrationError): MigrationError =>
   error._tag === "MigrationError" ? error : describe(error)
 
-/** `execute` takes a string of any number of statements, which the client's own protocol does not. */
+/** Runs a file inside `execute`, which accepts several statements in one string; the protocol of the client does not. */
 const execute = (file: SqlFile): Effect.Effect<void, MigrationError, SqlClient.SqlClient> => {
   const { sql } = file
   const tag = (name: string): string => {
@@ -200,8 +200,8 @@ export const migrate = (
       sql`select pg_catalog.set_config(${name}, ${`${millis}ms`}, true)`
     // The statement timeout of the client or the role is too short for building an index.
     yield* set("statement_timeout", 0)
-    // One migrator at a time; the others then find nothing to do. Only migrators take this lock, so waiting for it holds
-    // nobody up.
+    // One migrator works at a time; the others then find nothing to do. Only migrators take this lock, so no append waits for
+    // it.
     yield* set("lock_timeout", Math.max(1, Math.round(Duration.toMillis(retryFor))))
     yield* sql`select pg_catalog.pg_advisory_xact_lock(${lock})`
     yield* set("lock_timeout", lockTimeout)

@@ -1,6 +1,6 @@
 /**
- * Progress of projections in PostgreSQL. A claim is a row lock in the worker's transaction: it is free the moment that
- * the transaction ends or the worker dies, and there is no leader.
+ * The progress of projections in PostgreSQL. A claim is a row lock in the worker's transaction: it is released when the
+ * transaction ends or the worker dies. There is no leader.
  */
 import { type Context, Effect, Option } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
@@ -90,7 +90,7 @@ const wroteLive = (tables: ReadonlyArray<string>): string =>
 /** The progress of projections in a database, which must be migrated. */
 export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never, SqlClient.SqlClient> =
   Effect.map(SqlClient.SqlClient, (sql) => {
-    /** The rows of a query on a tenant; `Row` is what its columns decode to, by the types they have in `migrations/`. */
+    /** The rows of a query on a projection of a tenant. `Row` is the type of its decoded columns. */
     const ofTenant = <Row>(
       operation: string,
       key: ProjectionStorage.TenantProjection,
@@ -100,7 +100,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       PgTenant.statement(
         sql,
         (connection) =>
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
           connection.executeValues(text, [
             key.tenantId,
             key.projection,
@@ -109,7 +109,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ]) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
       ).pipe(Effect.catch((error) => PgTenant.failFor(sql, operation, key.tenantId, error)))
 
-    /** The rows of a query on no tenant. */
+    /** The rows of a query without a tenant. */
     const rowsOf = <Row>(
       operation: string,
       text: string,
@@ -118,7 +118,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       PgTenant.statement(
         sql,
         (connection) =>
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
           connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
       ).pipe(Effect.mapError((error) => pgError.toUnavailable(operation, error)))
 
@@ -134,7 +134,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
     ): Effect.Effect<void, ProjectionStorage.RebuildRefused | ReadError> =>
       Effect.flatMap(
         rowsOf<[string | null]>(
-          "look for what hinders a rebuild",
+          "check if a rebuild is possible",
           "select eventsourcing.rebuild_problem($1::text, $2::integer, $3::text[])",
           [key.projection, key.version, tables]
         ),
@@ -245,7 +245,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
               error,
               failureKind,
               waited
-              // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the columns of the claim decode to
+              // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the claim
             ] = row as ClaimColumns
             return body({
               tenantId,
@@ -383,7 +383,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
         PgTenant.statement(
           sql,
           (connection) =>
-            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the columns decode to
+            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the query
             connection.executeValues(
               'select rebuild, "position", kind, code, message, stack, times, first_at, last_at from eventsourcing.list_projection_failures($1::uuid, $2::uuid, $3::text, $4::integer)',
               [accessId, key.tenantId, key.projection, key.version]
@@ -412,7 +412,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
             Effect.all(
               [
                 requireRebuildable(key, key.tables),
-                // Whoever works on a rebuild has ended then, and its rows are seen.
+                // Waits for the worker of a former rebuild, so that the next statement sees the rows it has written.
                 ofTenant(
                   "start a rebuild",
                   key,
@@ -433,7 +433,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ? Effect.void
           : Effect.flatMap(
               rowsOf<[boolean]>(
-                "look at the work of a rebuild",
+                "check the writes of a rebuild",
                 "select eventsourcing.live_writes($1::text[]) > coalesce(nullif(current_setting('eventsourcing.live_writes', true), ''), '0')::bigint",
                 [tables]
               ),
@@ -461,7 +461,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       inTransaction: PgTenant.inTransaction(sql),
       clearReadModel: ({ tables, tenantId }) =>
         Effect.gen(function* () {
-          // What an append does first.
+          // The lock that an append takes first, so that appends wait.
           yield* sql`select 1 from eventsourcing.tenants where tenant_id = ${tenantId}::uuid for no key update`
           for (const table of tables)
             yield* sql`delete from ${sql(table)} where tenant_id = ${tenantId}::uuid`

@@ -35,7 +35,7 @@ type TenantEventColumns = readonly [
 
 const noTags: ReadonlyArray<string> = Object.freeze([])
 
-/** Runs a query on one tenant, its first parameter. `Row` is the type of its decoded columns. */
+/** Runs a query whose first parameter is the tenant. `Row` is the type of its decoded columns. */
 type OfTenant = <Row>(
   operation: string,
   tenantId: TenantId,
@@ -53,7 +53,7 @@ type AcrossTenants = <Row>(
 /** The read methods of the driver. */
 type Reading = Pick<EventStorage["Service"], "readStream" | "readLog" | "readAllLogs">
 
-/** A page in chunks; event by event if texts contain the separator, because a chunk of one event has none. */
+/** Reads a page in chunks. If the first texts contain the separator, reads one event, whose chunk needs none. */
 const pageOf = (
   read: (limit: number) => Effect.Effect<Page<EventRow> | undefined, ReadError>,
   limit: number
@@ -132,7 +132,7 @@ export const make = (ofTenant: OfTenant, acrossTenants: AcrossTenants, pageBytes
           hash: row[16],
           traceparent: row[17]
         })),
-        // the last row tells if there are more
+        // the last row shows if there are more
         complete: rows.at(-1)?.[18] !== true
       })
     )

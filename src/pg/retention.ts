@@ -1,4 +1,4 @@
-/** Rows that nobody removes on his way: expired command keys of idle tenants, and old records of accesses. */
+/** Removes rows that no other operation removes: expired command keys of idle tenants, and old records of accesses. */
 import { Duration, Effect, type Scope } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import * as PgTenant from "./PgTenant.ts"
@@ -6,18 +6,18 @@ import { sqlState } from "./sqlErrors.ts"
 
 /** Settings of the removal of old rows. */
 export interface Retention {
-  /** How long records of accesses across tenants are kept: 7 days or more. Default: for ever. */
+  /** Time for which records of accesses across tenants are kept: at least 7 days. Default: for ever. */
   readonly accesses?: Duration.Input | undefined
-  /** How often a process looks for old rows. Default: 1 hour; the first time after a minute at most. */
+  /** Interval at which a process removes old rows, the first time after at most a minute. Default: 1 hour. */
   readonly every?: Duration.Input | undefined
 }
 
 const batch = 10_000
 const shortest = Duration.days(7)
-/** SQLSTATE of a right that is missing. */
+/** The SQLSTATE for a missing right. */
 const insufficientPrivilege = "42501"
 
-/** Removes old rows now and then while the scope is open. */
+/** Removes old rows at intervals while the scope is open. */
 export const start = (
   sql: SqlClient.SqlClient,
   { accesses, every = "1 hour" }: Retention
@@ -25,7 +25,7 @@ export const start = (
   Effect.suspend(() => {
     const kept = accesses === undefined ? undefined : Duration.fromInputUnsafe(accesses)
     if (kept !== undefined && Duration.isLessThan(kept, shortest))
-      return Effect.die(new RangeError("accesses across tenants are kept for 7 days at least"))
+      return Effect.die(new RangeError("records of accesses across tenants must be kept for at least 7 days"))
     const interval = Duration.fromInputUnsafe(every)
 
     const remove = (text: string, parameter: number): Effect.Effect<number, SqlError.SqlError> =>
@@ -34,13 +34,13 @@ export const start = (
         ([row]) => Number(row?.[0] ?? 0)
       )
 
-    // A program whose login may not do one of them leaves it to those that may.
+    // A login that lacks the right for one removal leaves it to programs that have it.
     const unlessForbidden = <A>(effect: Effect.Effect<A, SqlError.SqlError>) =>
       effect.pipe(
         Effect.catch((error) =>
           sqlState(error) === insufficientPrivilege
             ? Effect.void
-            : Effect.logWarning("Old rows could not be removed; the next look tries again", error)
+            : Effect.logWarning("Old rows could not be removed; the next run tries again", error)
         )
       )
 

@@ -106,7 +106,7 @@ export const make = (
       )
     )
 
-    /** The transaction of the database's client is that of the routed client too. */
+    /** Makes the open transaction of the database's client that of the routed client as well. */
     const adopt =
       (backend: PgBackend) =>
       <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -124,7 +124,7 @@ export const make = (
         transactions.withTransaction(backend.sql)(inTransactionOf(backend, tenantId)(effect))
       )
 
-    /** Runs after the transaction, outside of it. */
+    /** Runs an effect after the transaction and outside of it. */
     const afterCommit = <R>(effect: Effect.Effect<void, never, R>): Effect.Effect<void, never, R> =>
       Effect.flatMap(router.current, (transaction) =>
         transaction === undefined
@@ -133,13 +133,13 @@ export const make = (
               Effect.updateContext(
                 effect,
                 (context: Context.Context<R>) =>
-                  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a transaction is nobody's requirement
+                  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no effect requires a transaction
                   Context.omit(Transaction, router.current)(context) as Context.Context<R>
               )
             )
       )
 
-    /** The methods of the client would use the open transaction for any tenant. */
+    // The client's own methods would use the open transaction for any tenant.
     const statement = Statement.make(connection, compiler, spanAttributes, undefined)
     const routed = Object.assign(statement, { ...client, ...statement, withTransaction, afterCommit })
     const sql: SqlClient.SqlClient = Object.assign(routed, { safe: routed })

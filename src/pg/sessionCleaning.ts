@@ -1,6 +1,6 @@
 /**
- * Keeps a pooled session free of leftovers of a tenant's SQL. Before COMMIT the session is cleaned if a statement may have left
- * something (`sessionEffects`), and after a failure always. The first statement of the next bound transaction removes hidden
+ * Keeps a pooled session free of leftovers of a tenant's SQL. The session is cleaned before a COMMIT if a statement may have
+ * left something (`sessionEffects`), and after every failure. The first statement of the next bound transaction removes hidden
  * leftovers. A session that cannot be cleaned is ended, so that the pool opens another one.
  */
 import { Effect, Exit } from "effect"

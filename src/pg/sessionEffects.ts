@@ -1,6 +1,6 @@
 /**
- * Recognises statements that may leave something on the session, by their text. The answer is yes unless the text makes it
- * certainly no; a yes costs a round trip. Functions, triggers and operators that a statement calls without naming them are not
+ * Recognises statements that may leave something on the session, by their text. If the text does not rule it out, the answer
+ * is yes, which costs a round trip. Functions, triggers and operators that a statement calls without naming them are not
  * visible here; the next transaction of a tenant removes their leftovers.
  */
 
@@ -44,7 +44,7 @@ const examine = (text: string): boolean => {
   return false
 }
 
-/** A cache, because most programs repeat a few texts many times. */
+/** Answers by text, because most programs repeat a few texts many times. */
 const known = new Map<string, boolean>()
 const maxKnown = 2000
 

@@ -1,4 +1,4 @@
-/** Checks settings of a client, a server and a pooler between them that let a program hang or miss announcements. */
+/** Finds settings of a client, a server or a pooler that let a program hang or miss announcements. */
 import { PgClient, PgConnection } from "@effect/sql-pg"
 import { Deferred, Effect, Exit, Schema, Scope } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
@@ -161,7 +161,7 @@ const ofPooler = (sql: SqlClient.SqlClient, config: PgClient.PgPoolConfig): Foun
 
 const isPgClient = (sql: SqlClient.SqlClient): sql is PgClient.PgClient => PgClient.TypeId in sql
 
-/** Finds settings that are missing. The embedded database needs none. */
+/** Finds missing settings. The embedded database needs none. */
 export const problemsOf = (sql: SqlClient.SqlClient): Found =>
   sql.driver === "pglite"
     ? Effect.succeed([])

@@ -32,32 +32,32 @@ const saveSql =
 /** The snapshots of a database, which must be migrated. */
 export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], never, SqlClient.SqlClient> =
   Effect.map(SqlClient.SqlClient, (sql) => {
-    /** The rows of a query on a stream; `Row` is what its columns decode to, by the types they have in `migrations/`. */
+    /** The rows of a query on a stream. `Row` is the type of its decoded columns. */
     const ofStream = <Row>(
       operation: string,
       { aggregateId, aggregateType, tenantId }: SnapshotStorage.SnapshotKey,
       text: string,
       parameters: ReadonlyArray<unknown>,
-      how?: PgTenant.StatementOptions
+      execution?: PgTenant.StatementOptions
     ): Effect.Effect<ReadonlyArray<Row>, ReadError> =>
       Effect.andThen(
         PgTenant.refuseOthers(sql, tenantId),
         PgTenant.statement(
           sql,
           (connection) =>
-            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is what the columns decode to
+            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
             connection.executeValues(text, [
               tenantId,
               aggregateType,
               aggregateId,
               ...parameters
             ]) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
-          how
+          execution
         ).pipe(Effect.catch((error) => PgTenant.failFor(sql, operation, tenantId, error)))
       )
 
-    /** Runs inside a transaction of the program, which must not fail because of a snapshot. */
-    const apart = <A>(effect: Effect.Effect<A, ReadError>, operation: string): Effect.Effect<A, ReadError> =>
+    /** Protects an open transaction of the program, which must not fail because of a snapshot. */
+    const inSavepoint = <A>(effect: Effect.Effect<A, ReadError>, operation: string): Effect.Effect<A, ReadError> =>
       Effect.flatMap(PgTenant.inTransaction(sql), (inTransaction) =>
         inTransaction
           ? PgTenant.savepoint(sql, (error) => pgError.toUnavailable(operation, error))(effect)
@@ -92,7 +92,7 @@ export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], nev
           }
         }),
       save: (snapshot) =>
-        apart(
+        inSavepoint(
           ofStream<[boolean]>(
             "save a snapshot",
             snapshot,

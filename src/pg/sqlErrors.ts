@@ -84,7 +84,7 @@ const reasonOf = (operation: string, error: SqlError.SqlError): UnavailableReaso
 /** True if the same statement may succeed later. */
 export const isTransient = (error: SqlError.SqlError): boolean => reasonOf("", error).retryable
 
-/** The server or the connection is at fault: any other statement would have failed as well. */
+/** True if the server or the connection is at fault, so that any other statement would have failed as well. */
 export const isOfConnection = (error: SqlError.SqlError): boolean => {
   const reason = reasonOf("", error)
   return (
@@ -121,8 +121,8 @@ export const toUnavailable = (operation: string, error: SqlError.SqlError): Stor
 export const isBoundToAnother = (error: SqlError.SqlError): boolean => sqlState(error) === code.boundToAnother
 
 /**
- * True for an append in a transaction that is not READ COMMITTED and does not see newer events, so that its positions are
- * taken. Run the transaction again, as after any serialization failure.
+ * The error of an append. A transaction that is not READ COMMITTED does not see newer events and may take their positions; it
+ * must run again, as after any serialization failure.
  */
 export const toAppendError = (error: SqlError.SqlError): StorageUnavailable =>
   sqlState(error) === code.positionTaken

@@ -276,7 +276,6 @@ const soon = <E>(fiber: Fiber.Fiber<void, E>, otherwise: Effect.Effect<void>): E
     })
   })
 
-/** A connection that is never used. */
 const nowhere: SqlConnection.Connection = {
   execute: () => Effect.die(new Error("no connection")),
   executeRaw: () => Effect.die(new Error("no connection")),
@@ -307,7 +306,7 @@ const messageOf = (cause: Cause.Cause<unknown>): string =>
 
 const spanAttributesOf = (sql: SqlClient.SqlClient): ReadonlyArray<readonly [string, unknown]> => {
   if (!(PgClient.TypeId in sql)) return [["db.system.name", "postgresql"]]
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it says so itself
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it has the type id of a PgClient
   const { config } = sql as PgClient.PgClient
   return [
     ...Object.entries(config.spanAttributes ?? {}),
@@ -326,7 +325,7 @@ const on = <A>(
 
 const make = (sql: SqlClient.SqlClient): WithTransaction => {
   const turns = turnsOf(sql)
-  // A client that orders savepoints in another way: better without deadlines than not at all.
+  // A client that orders savepoints in another way gets transactions without deadlines.
   if (turns === undefined) return sql.withTransaction
   const guarded = SqlClient.makeWithTransaction({
     transactionService: sql.transactionService,

@@ -57,9 +57,9 @@ export interface LayerOptions<State, R = never> {
   /** Number of events per read. Default: 500. */
   readonly pageSize?: number | undefined
   /**
-   * Storage of states, so that they need not be folded from the beginning of the log. It runs in the name of the tenant. If
-   * it fails, a warning is logged and the state is folded from the events. States belong to a fold: give a changed fold
-   * another version.
+   * Storage of states, so that they need not be folded from the beginning of the log. It runs with the state's tenant as
+   * `CurrentTenant`. If it fails, a warning is logged and the state is folded from the events. States belong to a fold: give
+   * a changed fold another version.
    */
   readonly stored?: inMemory.Stored<State, R> | undefined
 }
@@ -179,7 +179,7 @@ export const make = <
 ): InMemoryProjection<Name, State, EnvelopeOf<As[number]>> => {
   type Envelope = EnvelopeOf<As[number]>
   const { version = 1, aggregates, initial } = options
-  if (name === "") throw new RangeError("a projection in memory has a name")
+  if (name === "") throw new RangeError("the name of a projection in memory must not be empty")
   if (!Number.isSafeInteger(version) || version < 1)
     throw new RangeError(`version of projection ${name} must be a positive integer`)
   const byType = new Map(aggregates.map((aggregate) => [aggregate.type, aggregate]))

@@ -37,7 +37,6 @@ const retryPassing: Schedule.Schedule<unknown> = Schedule.exponential("20 millis
   Schedule.upTo({ times: 8 })
 )
 
-/** A handler failed for good, or the storage failed, perhaps transiently. */
 const failureOf = (
   projection: Projection.Any,
   { tenantId, aggregateType, aggregateId, eventType }: Event.Envelope<Event.Tagged>,
@@ -113,7 +112,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
       if (names.has(name)) throw new TypeError(`two inline projections have the name ${name}`)
       names.add(name)
     }
-    // By aggregate type and event type.
+    // Projections by aggregate type and event type.
     const concerned = new Map<string, Map<string, Array<Projection.Any>>>()
     for (const projection of projections) {
       for (const { type } of projection.aggregates) {
@@ -143,7 +142,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
             { discard: true }
           ),
         { discard: true }
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires what handlers do
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires all that handlers require
       ).pipe(Effect.provideContext(services as Context.Context<unknown>))
 
     /**
@@ -168,7 +167,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
           return Effect.void
         })
         return yield* Effect.retry(attempt, {
-          // A commit without an answer: the events are found by their ids if they are stored.
+          // After a commit without an answer, the events are found by their ids if they are stored.
           while: (error) =>
             error instanceof OutcomeUnknown || (error instanceof StorageUnavailable && error.retryable),
           schedule: retryPassing

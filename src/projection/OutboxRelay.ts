@@ -18,7 +18,7 @@ import type { TenantId } from "../domain/Tenant.ts"
 
 /** An event, ready to be sent. */
 export interface Message {
-  /** The event's id, or one derived from it. A message may arrive twice, so receivers must drop ids that they have seen of that tenant. */
+  /** The event's id, or one derived from it. A message may arrive twice, so receivers must drop ids that they have seen for the tenant. */
   readonly id: Event.EventId
   readonly tenantId: TenantId
   /** Tenant and stream as JSON. Messages of one key are in order and must stay so: use it as the key of a partition. */
@@ -37,7 +37,7 @@ export interface Message {
 export class PublishFailed extends Schema.TaggedError<PublishFailed>()("PublishFailed", {
   /** The reason, without parts of the message's body, because it is stored with the progress of the relay. */
   reason: Schema.String,
-  /** The index of the refused message among several; earlier ones were accepted. Omit it if it is unknown. */
+  /** The id of the refused message among several; earlier ones were accepted. Omit it if it is unknown. */
   messageId: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {

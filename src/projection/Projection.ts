@@ -20,12 +20,12 @@ export type OnFailure =
   | "deadLetter"
 
 /**
- * Any effect. `Effect<unknown, unknown, unknown>` as the expected result of a handler would be inferred as the requirements of a
- * generic call in it.
+ * Any effect, without its type parameters: with `Effect<unknown, unknown, unknown>` as the expected result, a generic call in a
+ * handler would be inferred to require `unknown`.
  */
 export type AnyEffect = { readonly [Id in Effect.TypeId]: unknown }
 
-/** Handlers of the events of aggregates, by event type. Types without a handler are passed over. */
+/** Handlers of the events of aggregates, by event type. Events without a handler are skipped. */
 export type Handlers<As extends ReadonlyArray<Aggregate.Any>> = {
   readonly [Tag in Aggregate.EventOf<As[number]>["_tag"]]?: (
     event: Extract<Aggregate.EventOf<As[number]>, { readonly _tag: Tag }>,
@@ -137,9 +137,9 @@ const build = <E, R>(
   const { version = 1, batchSize = 100 } = options
   if (name.length < 1 || name.length > 255)
     throw new RangeError("the name of a projection has 1 to 255 characters")
-  for (const [what, value] of Object.entries({ version, batchSize })) {
+  for (const [option, value] of Object.entries({ version, batchSize })) {
     if (!Number.isSafeInteger(value) || value < 1)
-      throw new RangeError(`${what} of projection ${name} must be a positive integer`)
+      throw new RangeError(`${option} of projection ${name} must be a positive integer`)
   }
   checkHandlers(`projection ${name}`, handlers, eventTags(options.aggregates), "some events")
   const byTag = new Map<
@@ -206,7 +206,7 @@ export interface BatchOptions<
 }
 
 /**
- * A projection of each tenant's events whose handler takes many at once: one statement for a batch instead of one per
+ * A projection of each tenant's events whose handler takes many events at once: one statement for a batch instead of one per
  * event makes catching up many times faster.
  *
  * **Details**

@@ -1,5 +1,5 @@
 /**
- * The errors of projections, one per reaction of a caller. None carries a payload.
+ * The errors of projections, one for each thing that a caller does differently. None carries a payload.
  */
 import { Schema } from "effect"
 import type { PositionDiverged } from "../driver/StoreError.ts"
@@ -66,7 +66,7 @@ export class ProjectionParked extends Schema.TaggedError<ProjectionParked>()("Pr
   }
 }
 
-/** Raised when a position has no dead letter, also for one that only another tenant has. */
+/** Raised when a position has no dead letter of the tenant, also if another tenant has one there. */
 export class DeadLetterNotFound extends Schema.TaggedError<DeadLetterNotFound>()("DeadLetterNotFound", {
   ...projection,
   position: Schema.Int

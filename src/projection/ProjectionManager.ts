@@ -97,20 +97,19 @@ export class ProjectionManager extends Context.Service<
     /** Lets a parked projection, and a parked rebuild of it, try again. Returns true if anything was parked. */
     readonly resume: (projection: Ref) => Effect.Effect<boolean, ReadError, CurrentTenant>
     /**
-     * Lets parked projections of all tenants, and parked rebuilds of them, try again: those of a projection, or without
-     * one everything that is parked. Returns how many were. Every run is written to the audit trail.
+     * Lets parked projections of all tenants, and parked rebuilds, try again: those of one projection, or all of them without
+     * an argument. Returns their number. Every run is written to the audit trail.
      */
     readonly resumeAll: (projection?: Ref) => Effect.Effect<number, ReadError, AllTenants>
     /**
-     * Why a projection failed: message, code and stack, of all tenants, by tenant, the last failure first. Every run is
-     * written to the audit trail.
+     * The causes of a projection's failures: message, code and stack, for all tenants, ordered by tenant, the latest first.
+     * Every run is written to the audit trail.
      *
      * **Details**
      *
-     * Of each tenant the last 100 positions that failed are kept, also when they have been handled since. Tenants see the
-     * summary alone that `status` has. Values of the event's payload and metadata are masked, and of what a database says
-     * the quoted rows and values are left out; a handler that puts other secrets into its errors puts them here and into
-     * the log.
+     * The last 100 failed positions of each tenant are kept, also after they have been handled. Tenants see only the summary
+     * in `status`. Values of the event's payload and metadata are masked, and rows and values that a database quotes are left
+     * out. Other secrets that a handler puts into its errors appear here and in the log.
      */
     readonly failures: (projection: Ref) => Stream.Stream<FailureReport, ReadError, AllTenants>
     /** The events that a projection gave up on, in order. */
@@ -188,7 +187,7 @@ const deadLetterPageSize = 100
 const maxReasonLength = 1000
 const tenantConcurrency = 8
 
-/** A position may come from outside. */
+/** A position may come from a request, and its type allows any number. */
 const requirePosition = (position: number): Effect.Effect<void> =>
   Number.isSafeInteger(position) ? Effect.void : Effect.die(new RangeError("a position is an integer"))
 
@@ -210,7 +209,6 @@ const make = Effect.gen(function* () {
   })
   const currentKey = (projection: Ref) => Effect.map(currentTenant, (tenantId) => keyOf(projection, tenantId))
 
-  /** All tenants that have events. */
   const tenantsWithEvents = (operation: string, { name }: Ref) =>
     recordAccess(events, `ProjectionManager.${operation} ${name}`).pipe(
       Effect.flatMap((accessId) => listTenants(events, accessId)),
@@ -316,7 +314,7 @@ const make = Effect.gen(function* () {
             ...access.value,
             operation: `ProjectionManager.replayDeadLetters ${projection.name}`
           })
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is required is what the projection's handlers do
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the handlers require nothing else
       return yield* replay(storages, projection, key, accessId) as Effect.Effect<
         number,
         ReplayFailed | ReadError,
@@ -373,7 +371,7 @@ const make = Effect.gen(function* () {
   })
 })
 
-/** The service on drivers. */
+/** The service, on any driver. */
 export const layer: Layer.Layer<
   ProjectionManager,
   never,

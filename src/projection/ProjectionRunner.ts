@@ -1,6 +1,6 @@
 /**
- * The runner of projections: workers that claim a projection with a tenant, handle its next events, and go on to the one
- * that has waited longest. There is no leader; any number of processes share the work.
+ * Runs projections: workers claim one projection of one tenant, handle its next events, then take the one that has waited
+ * longest. There is no leader; any number of processes share the work.
  */
 import {
   Cause,
@@ -32,19 +32,18 @@ import { AllTenants, type CurrentTenant } from "../domain/Tenant.ts"
 /** Settings of {@link layer}. */
 export interface Options<Ps extends ReadonlyArray<Projection.Any>> {
   readonly projections: Ps
-  /** Tenants that are worked on at the same time, in this process. Default: 4. Each takes a database connection. */
+  /** Number of tenants that this process works on at the same time, each with a database connection. Default: 4. */
   readonly concurrency?: number | undefined
-  /** How often an idle worker looks for work without a hint. Default: 1 second. */
+  /** Interval at which an idle worker looks for work without a hint. Default: 1 second. */
   readonly pollInterval?: Duration.Input | undefined
   /**
-   * How often all logs are looked at for events whose announcement was lost. Default: 15 seconds. It costs an index
-   * look-up per tenant.
+   * Interval at which all logs are checked for events whose announcement was lost. Default: 15 seconds. Each check costs an
+   * index look-up per tenant.
    */
   readonly sweepInterval?: Duration.Input | undefined
   /**
-   * How long an event waits whose handler meets a schema or rights that do not fit it, as during a deployment: a table or
-   * function is missing, a right was not granted. Default: 10 minutes. Then the projection is parked for the tenant, and
-   * tried again by itself every hour and when a process starts.
+   * Time for which an event is retried when its handler lacks a table, a function or a right, as during a deployment.
+   * Default: 10 minutes. Then the projection is parked for the tenant; it is retried every hour and when a process starts.
    */
   readonly schemaWait?: Duration.Input | undefined
 }
@@ -53,7 +52,7 @@ export interface Options<Ps extends ReadonlyArray<Projection.Any>> {
 export class ProjectionRunner extends Context.Service<
   ProjectionRunner,
   {
-    /** Works, in the calling fiber, until there is nothing to do: for tests, imports and tools. */
+    /** Works in the calling fiber until nothing is left to do: for tests, imports and tools. */
     readonly drain: Effect.Effect<void, StorageUnavailable>
   }
 >()("effect-eventsourcing/ProjectionRunner") {}
@@ -68,25 +67,25 @@ export const handledEvents: Metric.Counter<number> = Metric.counter("eventsourci
 export const failures: Metric.Counter<number> = handlerFailure.failures
 
 /**
- * Events that are not in the read models, over all tenants, by projection and version; those of parked tenants among them.
+ * Events that are not yet in the read models of all tenants, by projection and version. Those of parked tenants count.
  *
  * **Details**
  *
- * This and the two gauges below are measured with every sweep. Each process that runs the projection reports the same
- * numbers: take the largest, not the sum.
+ * This gauge and the two below are measured at every `sweepInterval`. Each process that runs the projection reports the
+ * same numbers: take the largest, not the sum.
  */
 export const pending: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.pending", {
-  description: "Events that are still to be handled, over all tenants"
+  description: "Events that are not handled yet, over all tenants"
 })
 
-/** Milliseconds since the oldest of the {@link pending} events was recorded, by projection and version; 0: there is none. */
+/** Milliseconds since the oldest {@link pending} event was recorded, by projection and version; 0 if there is none. */
 export const oldestPending: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.oldest_pending", {
-  description: "Age in milliseconds of the oldest event that is still to be handled, over all tenants"
+  description: "Age in milliseconds of the oldest event that is not handled yet, over all tenants"
 })
 
 /** Tenants for which the projection, or a rebuild of it, is parked, by projection and version. */
 export const parked: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.parked", {
-  description: "Tenants for which the projection stands still until somebody resumes it"
+  description: "Tenants for which the projection is parked"
 })
 
 /** A handler failed at an event, or the event could not be decoded. */
@@ -97,7 +96,7 @@ class HandlerFailed {
   }
 }
 
-/** A statement of the runner's own failed: no event is to blame. */
+/** A statement of the runner itself failed: no event is to blame. */
 class StatementFailed {
   readonly error: StorageUnavailable
   constructor(error: StorageUnavailable) {
@@ -105,7 +104,7 @@ class StatementFailed {
   }
 }
 
-/** Tells the failures of the runner's own statements from those of what handlers did. */
+/** Marks a failure as the runner's own, because a handler can fail with the same error. */
 const own = <A, R>(statement: Effect.Effect<A, ReadError, R>): Effect.Effect<A, StatementFailed, R> =>
   Effect.mapError(statement, (error) => new StatementFailed(error))
 
@@ -118,10 +117,10 @@ const parkedForGood = {
   cause: undefined
 } as const
 
-/** How long a worker waits for a storage that is away, in milliseconds: double each time. */
+/** Pauses of a worker while the storage is unavailable, in milliseconds; each is twice the one before. */
 const pauses = { first: 1000, longest: 5000 }
 
-/** How long a recorded access is used, in milliseconds. */
+/** Age in milliseconds at which a recorded access to all tenants is replaced by a new one. */
 const renewAfter = 86_400_000
 
 const keyOf = ({ name, version }: Projection.Any): string => JSON.stringify([name, version])
@@ -130,7 +129,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
   Effect.gen(function* () {
     const events = yield* EventStorage.EventStorage
     const storage = yield* ProjectionStorage.ProjectionStorage
-    // Handlers get the services that are there when the runner is built, the tenant excepted.
+    // Handlers get the services that exist when the runner is built, except the tenant.
     const services = yield* Effect.context<Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>>()
     const { projections, schemaWait = "10 minutes" } = options
     const byKey = new Map(projections.map((projection) => [keyOf(projection), projection]))
@@ -149,7 +148,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       acrossTenants: projection.kind === "acrossTenants"
     }))
     const across = keys.flatMap((key) => (key.acrossTenants ? [key.projection] : []))
-    // A program may hold the capability without any of these projections using it.
+    // A program may have `AllTenants` although none of these projections needs it.
     const access = across.length === 0 ? Option.none() : Context.getOption(services, AllTenants)
     const recordAccess = Effect.all({
       accessId: Option.match(access, {
@@ -159,7 +158,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       at: Clock.currentTimeMillis
     })
     let granted = yield* recordAccess
-    // Records are kept for seven days at least: one in use is always newer.
+    // Records are kept for at least seven days, so the one in use still exists.
     const renewAccess = Effect.flatMap(Clock.currentTimeMillis, (now) =>
       granted.accessId === undefined || now - granted.at < renewAfter
         ? Effect.void
@@ -168,20 +167,20 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
           })
     )
 
-    /** Runs what a projection does about an event, or about several from this one on, in the event's name. */
-    const handling = (
+    /** Runs a handler for an event, or for several, in the context of the first. */
+    const runHandler = (
       envelopes: readonly [Event.Envelope<Event.Tagged>, ...ReadonlyArray<Event.Envelope<Event.Tagged>>],
-      alone: boolean,
+      blamed: boolean,
       handler: () => Effect.Effect<unknown, unknown, unknown>
     ): Effect.Effect<unknown, HandlerFailed> =>
       Effect.suspend(handler).pipe(
         EventContext.whileHandling(envelopes[0]),
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires what handlers do
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires all that handlers require
         Effect.provideContext(services as Context.Context<unknown>),
-        // An interruption that comes here is one of the handler's own; the runner's goes past it.
+        // An interruption that arrives here is the handler's own; that of the runner passes it by.
         Effect.catchCause((cause) =>
           Effect.flatMap(
-            handlerFailure.failed(storage, envelopes[0].position, cause, alone, envelopes),
+            handlerFailure.failed(storage, envelopes[0].position, cause, blamed, envelopes),
             (failure) => Effect.fail(new HandlerFailed(failure))
           )
         )
@@ -198,7 +197,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         limit: projection.batchSize
       })
 
-    /** Handles the events behind a position, up to another one. Returns how far it came: at most a batch. */
+    /** Handles at most a batch of the events after one position, up to another. Returns the position that it reached. */
     const handleRange = Effect.fnUntraced(function* (
       projection: Projection.Any,
       claim: ProjectionStorage.Claim,
@@ -216,12 +215,16 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       const [first, ...others] = page.events
       if (first !== undefined && projection.handleAll !== undefined) {
         const { events: envelopes } = page
-        // If it is not known which of them failed, the first is tried alone next time, then those behind it.
-        const alone = envelopes.every(({ position }) => position === first.position)
-        yield* handling([first, ...others], alone, () => projection.handleAll?.(envelopes) ?? Effect.void)
+        // If the failed event is unknown, the first one is tried alone next time, then those after it.
+        const isOneEvent = envelopes.every(({ position }) => position === first.position)
+        yield* runHandler(
+          [first, ...others],
+          isOneEvent,
+          () => projection.handleAll?.(envelopes) ?? Effect.void
+        )
       } else {
         for (const envelope of page.events)
-          yield* handling([envelope], true, () => projection.handle(envelope))
+          yield* runHandler([envelope], true, () => projection.handle(envelope))
       }
       if (page.failure !== undefined) {
         const { reason } = page.failure
@@ -244,19 +247,19 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       failure: handlerFailure.Failed
     ) => handlerFailure.recordFailure(storage, projection, claim, failure, schemaWait)
 
-    /** Parks a rebuild that must not go on as it is; whatever is done about events. */
+    /** Parks a rebuild that the storage refuses, also with `onFailure: "deadLetter"`, because no event is to blame. */
     const refuseRebuild = Effect.fnUntraced(function* (
       claim: ProjectionStorage.Claim,
       { problem }: ProjectionStorage.RebuildRefused
     ) {
-      yield* Effect.logError(`A rebuild does not go on: ${problem}`).pipe(
+      yield* Effect.logError(`A rebuild cannot continue: ${problem}`).pipe(
         Effect.annotateLogs({ projection: claim.projection, tenantId: claim.tenantId })
       )
       const position = claim.position + 1
       yield* storage.fail({ claim, position, attempts: 1, error: problem, ...parkedForGood })
     })
 
-    /** Runs an effect in a savepoint. Records a failure of a handler and returns undefined. */
+    /** Runs an effect in a savepoint. Returns undefined after recording the failure of a handler. */
     const attemptOrRecord = Effect.fnUntraced(function* <A>(
       projection: Projection.Any,
       claim: ProjectionStorage.Claim,
@@ -271,7 +274,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       return undefined
     })
 
-    /** Goes on behind an event that has failed too often, or stays before it. */
+    /** After the last retry: puts the event aside as a dead letter, or parks the projection before it. */
     const giveUp = Effect.fnUntraced(function* (
       projection: Projection.Any,
       claim: ProjectionStorage.Claim,
@@ -281,7 +284,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       const range = { fromPosition: position, toPosition: position, limit: 1 }
       const { rows } = yield* events.readLog({ ...wholeLog, ...range, tenantId })
       const eventId = rows[0]?.eventId
-      // Behind the log's end it is the end of a rebuild that has failed.
+      // A position without an event is behind the log: the end of a rebuild has failed.
       if (projection.onFailure === "park" || eventId === undefined) {
         return yield* storage.fail({ claim, position, attempts, error, ...parkedForGood })
       }
@@ -292,7 +295,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       yield* storage.advance(claim, position)
     })
 
-    /** Swaps the rebuilt read model in for the live one, which stands still while the rest is handled. */
+    /** Swaps the rebuilt read model in for the live one, which waits while the remaining events are handled. */
     const swapIn = Effect.fnUntraced(function* (projection: Projection.Any, claim: ProjectionStorage.Claim) {
       const live = yield* own(storage.lockLive(claim))
       let { position } = claim
@@ -300,7 +303,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       yield* storage.switchRebuild(claim, { tables: projection.tables, position })
     })
 
-    /** A reaction has nothing to rebuild, and what it did must not be done again. */
+    /** Ends the rebuild of a reaction, which has no read model and whose effects must not be repeated. */
     const endRebuild = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim) {
       const position = yield* storage.lockLive(claim)
       // Without tables nothing is refused.
@@ -311,7 +314,6 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       )
     })
 
-    /** One claim's worth of work. */
     const workOn = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim, readAhead: ReadAhead) {
       const projection = projectionOf(claim)
       if (claim.rebuild && projection.kind === "reaction") return yield* own(endRebuild(claim))
@@ -322,12 +324,12 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         if (retryIn === undefined) return yield* own(giveUp(projection, claim, next))
       }
       const failedEventIsNext = failedPosition !== undefined && failedPosition <= claim.head
-      // Close enough: a log that keeps growing must not put it off for ever.
+      // Close enough to swap: a growing log must not postpone the swap for ever.
       if (claim.rebuild && !failedEventIsNext && claim.head - claim.position < projection.batchSize) {
         yield* attemptOrRecord(projection, claim, swapIn(projection, claim))
         return
       }
-      // An event that has failed is handled alone, once those before it are done.
+      // An event that has failed is handled alone, after those before it.
       const upTo = failedEventIsNext ? Math.max(next, failedPosition - 1) : claim.head
       const position = yield* attemptOrRecord(
         projection,
@@ -339,8 +341,8 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     })
 
     /**
-     * The work of a claim failed as a whole and left nothing, not even that somebody tried. Others must not wait for it,
-     * so that is said now; if that fails as well, the storage is away.
+     * The work of a claim failed as a whole and was rolled back, so the attempt is recorded here: otherwise it would be
+     * repeated at once while other tenants wait. If recording fails too, the storage is unavailable.
      */
     const recordClaimFailure = (
       claim: ProjectionStorage.Claim,
@@ -348,7 +350,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     ): Effect.Effect<true, StorageUnavailable> => {
       const next = claim.position + 1
       const error = Cause.squash(cause)
-      // A handler may break the whole of its transaction: by a constraint that is checked at its end, for one.
+      // A handler can make the whole transaction fail, for example by a constraint that is checked at its end.
       const failure =
         error instanceof StatementFailed
           ? handlerFailure.statementFailed(storage, next, error.error)
@@ -359,7 +361,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       )
     }
 
-    /** Claims and works once, beginning to look at the `first`-th projection. Returns whether there was anything to do. */
+    /** Claims and works once, starting with the `first`-th projection. Returns true if there was work. */
     const workOnce = (first: number, readAhead: ReadAhead): Effect.Effect<boolean, StorageUnavailable> =>
       Effect.suspend(() => {
         let claimed: ProjectionStorage.Claim | undefined
@@ -389,12 +391,12 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         yield* Metric.update(Metric.withAttributes(oldestPending, attributes), backlog.oldestAge)
         yield* Metric.update(Metric.withAttributes(parked, attributes), backlog.parked)
       }
-    }).pipe(Effect.ignore({ log: "Debug", message: "Projections could not be measured" }))
+    }).pipe(Effect.ignore({ log: "Debug", message: "The backlog of projections could not be measured" }))
 
     yield* storage.register(keys)
     yield* storage.sweep
 
-    // In the context of now: outside of the worker's transaction, on a connection of its own.
+    // Captured outside of the workers' transactions, so that reads ahead use connections of their own.
     const readApart = Effect.runForkWith(yield* Effect.context())
     const makeReadAhead = Effect.acquireRelease(
       Effect.sync(() => new ReadAhead((batch) => readApart(readBatch(batch)))),
@@ -403,7 +405,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
 
     const drain = Effect.gen(function* () {
       const readAhead = yield* makeReadAhead
-      // Handlers may append: whoever worked looks again.
+      // Handlers may append, so look again after any work.
       for (let worked = true; worked;) {
         yield* renewAccess
         yield* storage.sweep
@@ -416,7 +418,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       yield* measure
     }).pipe(Effect.scoped)
 
-    // Hints come through one subscription; every worker waits for the next one or for the poll.
+    // All workers share one subscription to hints; each waits for the next hint or its next poll.
     const hints = yield* PubSub.sliding<void>(1)
     yield* events.changes.pipe(
       Stream.runForEach(() => PubSub.publish(hints, undefined)),
@@ -443,7 +445,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
               `Projections wait for the storage: ${failure.message}`,
               Cause.fail(failure)
             )
-            // Hints say that logs grow, not that the storage is back.
+            // A hint does not mean that the storage is back.
             yield* Effect.sleep(pause)
             pause = Math.min(pause * 2, pauses.longest)
           }
@@ -473,7 +475,6 @@ const unavailable = (error: unknown): StorageUnavailable =>
           reason: new OtherFailure({ operation: "work on a projection", retryable: true, code: null })
         })
 
-/** Everything in a log. */
 const wholeLog = {
   fromPosition: 1,
   toPosition: Number.MAX_SAFE_INTEGER,
@@ -485,13 +486,13 @@ const wholeLog = {
 } as const
 
 /**
- * Runs projections while the layer's scope is open. It requires what the handlers require, except the tenant: that is
+ * Runs projections while the layer's scope is open. It requires what the handlers require, except the tenant, which is
  * provided per event.
  *
  * **Details**
  *
- * Fails with `ProjectionRefused` if the version of a projection is retired, or names a table that another version or
- * projection fills: there it would count every event twice. A version that states no `tables` is not protected.
+ * Fails with `ProjectionRefused` if the version of a projection is retired, or if it names a table that another version or
+ * projection fills, because every event would count twice there. A projection without `tables` is not protected.
  */
 export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
   options: Options<Ps>

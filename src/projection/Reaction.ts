@@ -49,7 +49,7 @@ export interface Reaction<out E, out R> extends Projection.Projection<E, R> {
  * **Gotchas**
  *
  * Other effects, such as a mail or a request, are idempotent only if the handler makes them so: pass on the event's id. The name is
- * part of all ids: after a change of name, the appends for events that are handled again are new ones.
+ * part of all ids: under another name, an event that is handled again is appended for again.
  *
  * **Example**
  *

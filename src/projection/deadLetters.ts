@@ -16,8 +16,8 @@ import { storedTypes } from "../domain/storedTypes.ts"
 const pageSize = 100
 
 /**
- * Handles dead letters again, in order, each in a transaction that removes it as well. Returns how many. An access is
- * what a projection across tenants works with.
+ * Handles dead letters again, in order, each in a transaction that also removes it. Returns their number. `accessId` is the
+ * recorded access of a projection across tenants.
  */
 export const replay = (
   { events, projections: storage }: Storages,

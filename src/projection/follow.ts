@@ -6,7 +6,7 @@ import type { PositionAhead, PositionDiverged, ReadError, StorageUnavailable } f
 import type { TenantId } from "../domain/Tenant.ts"
 import { type Decoded, reportSkipped } from "../store/decode.ts"
 import type { Wait, Waiting } from "./hints.ts"
-import { broken, type Known, knownOf } from "./keptPosition.ts"
+import { positionProblem, type Known, knownOf } from "./keptPosition.ts"
 import { listTenants } from "../store/crossTenant.ts"
 
 /** Options of following logs. */
@@ -34,7 +34,7 @@ export interface Options<A, E extends Undecodable> extends Settings {
   readonly wait: Wait
 }
 
-/** The result of a step. */
+/** The events of a step, and the state for the next one. */
 export interface Step<A, State> {
   readonly events: ReadonlyArray<A>
   readonly state: State
@@ -131,7 +131,7 @@ export const follow = <A, E extends Undecodable>(tenantId: TenantId, options: Op
       const hinted = fruitless !== undefined && (yield* wait(waiting(fruitless, pollMillis)))
       const found = yield* patiently(storage.head({ tenantId, at: place.known?.position }))
       const head = { position: found.position, eventId: found.eventId ?? undefined }
-      const problem = place.known && broken(tenantId, place.known, found)
+      const problem = place.known && positionProblem(tenantId, place.known, found)
       if (problem !== undefined) return yield* problem
       const known = place.known === undefined ? head : learned(place.known, found)
       return {
@@ -162,7 +162,7 @@ export const follow = <A, E extends Undecodable>(tenantId: TenantId, options: Op
   }
 }
 
-/** A known position, with the id of its present event if none was known. */
+/** Adds the id of the present event if none was known. */
 const learned = (known: Known, { eventIdAt }: LogHead): Known => ({
   position: known.position,
   eventId: known.eventId ?? eventIdAt ?? undefined
@@ -250,7 +250,7 @@ export const followAll = <A, E extends Undecodable>(accessId: string, options: O
     Effect.flatMap(
       patiently(storage.head({ tenantId, at: known.position })),
       (found): Effect.Effect<Known, FollowError> => {
-        const problem = broken(tenantId, known, found)
+        const problem = positionProblem(tenantId, known, found)
         return problem === undefined
           ? Effect.succeed({ position: found.position, eventId: found.eventId ?? undefined })
           : Effect.fail(problem)

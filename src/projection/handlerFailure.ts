@@ -1,4 +1,4 @@
-/** What is made of a handler that failed. */
+/** Failures of handlers: their description, and the retry, wait or parking that follows. */
 import { Cause, Duration, Effect, Metric } from "effect"
 import type * as Event from "../domain/Event.ts"
 import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
@@ -15,22 +15,22 @@ export const failures: Metric.Counter<number> = Metric.counter("eventsourcing.pr
 
 type Storage = ProjectionStorage.ProjectionStorage["Service"]
 
-/** Work that failed, at an event. */
+/** The failure of work at an event. */
 export interface Failed {
   readonly position: number
-  /** Whether it is known to be this event, and not one behind it. */
+  /** True if this event is known to have failed; false if it may have been one after it. */
   readonly blamed: boolean
   readonly kind: ProjectionStorage.FailureKind
   /** One line that the tenant may see. */
   readonly error: string
   readonly remedy: string | undefined
-  /** The failure of the storage, if that is what it is. */
+  /** The storage's own error, if the storage failed. */
   readonly unavailable: StorageUnavailable | undefined
   /** For operators. */
   readonly cause: ProjectionStorage.FailureCause
 }
 
-/** What a failure says, of an event or of the first of several. */
+/** Describes a failure at an event, or at the first of several. */
 export const failed = (
   storage: Storage,
   position: number,
@@ -53,7 +53,7 @@ export const failed = (
     }))
   })
 
-/** A statement of the library's own failed: that is never the event's fault, and passes or is mended. */
+/** Describes the failure of one of the library's own statements: no event is to blame, so the event waits. */
 export const statementFailed = (
   storage: Storage,
   position: number,
@@ -61,15 +61,15 @@ export const statementFailed = (
 ): Effect.Effect<Failed> =>
   Effect.map(failed(storage, position, Cause.fail(error), false), (found) => ({ ...found, kind: "storage" }))
 
-/** Waits for the storage double, from a moment to a minute. In milliseconds. */
+/** Bounds of the wait for the storage in milliseconds; each wait doubles the total. */
 const wait = { shortest: 100, longest: 60_000 }
 
-/** How often what is parked for the schema is tried again by itself, in milliseconds. */
+/** Interval in milliseconds at which a projection that is parked because of the schema is retried. */
 const parkedRetry = 3_600_000
 
 type Plan = Pick<ProjectionStorage.Failure, "attempts" | "waited" | "parked" | "retryIn">
 
-/** The handler's own failures are counted, and tried again as the projection says. */
+/** A failure of the handler itself counts as an attempt and follows the projection's retry schedule. */
 const planRetry = (
   projection: Any,
   claim: ProjectionStorage.Claim,
@@ -84,7 +84,7 @@ const planRetry = (
   })
 }
 
-/** Waiting is not counted: the event has not been handled at all. */
+/** A wait does not count as an attempt, because the event has not been handled at all. */
 const planWait = (
   claim: ProjectionStorage.Claim,
   { kind, position }: Failed,
@@ -93,7 +93,7 @@ const planWait = (
 ): Plan => {
   const waited = claim.failedPosition === position && claim.failureKind === kind ? claim.waited : 0
   const doubled = Math.min(Math.max(waited, wait.shortest), wait.longest)
-  // The events before it come first.
+  // An event that is not the next one parks nothing: those before it are handled first.
   if (kind === "schema" && position === claim.position + 1) {
     if (waited >= schemaWait) return { attempts, waited, parked: true, retryIn: parkedRetry }
     const retryIn = Math.min(doubled, schemaWait - waited)
@@ -106,7 +106,7 @@ const sentenceOf = ({ kind }: Failed, { parked, retryIn }: Plan): string => {
   if (kind === "storage") return "A projection waits for the storage"
   if (kind === "schema") {
     return parked
-      ? "A projection is parked, because the schema or the rights of the storage do not fit it: it is tried again every hour, when a process starts, and when it is resumed"
+      ? "A projection is parked because the schema or the rights of the storage do not fit it: it is retried every hour, when a process starts, and when it is resumed"
       : "A projection waits for the schema or the rights of the storage"
   }
   return retryIn === undefined
@@ -114,7 +114,7 @@ const sentenceOf = ({ kind }: Failed, { parked, retryIn }: Plan): string => {
     : "A projection failed to handle an event"
 }
 
-/** Records a failure, and says it in the log: the event is tried again later, or the projection is parked for the tenant. */
+/** Records and logs a failure: the event is retried later, or the projection is parked for the tenant. */
 export const recordFailure: (
   storage: Storage,
   projection: Any,

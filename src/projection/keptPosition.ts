@@ -24,7 +24,7 @@ export const knownOf = (position: number | Event.Position): Known => {
 }
 
 /** The reason why a log cannot be read on from a position; undefined if it can. `head` was looked up `at` that position. */
-export const broken = (
+export const positionProblem = (
   tenantId: TenantId,
   { position, eventId }: Known,
   head: LogHead

@@ -5,7 +5,7 @@ import type { FailureCause, FailureDescription } from "../driver/ProjectionStora
 
 const mask = "…"
 
-/** Longer values are masked wherever they stand; shorter ones where they are a word: a text is full of ones and as. */
+/** Values of at least this length are masked everywhere; shorter ones only as whole words, because any text contains them. */
 const shortest = 4
 
 const maxMessage = 4000
@@ -28,14 +28,14 @@ const addValues = (value: unknown, values: Set<string>, seen: Set<object>): void
   }
 }
 
-/** The ids in an error of the library, or in its reason. An event that can't be decoded is named by nothing else. */
+/** Adds the ids in an error of the library, or in its reason: the only source for an event that cannot be decoded. */
 const addIds = (error: unknown, values: Set<string>): void => {
   for (const name of ["aggregateId", "eventId"])
     if (Predicate.hasProperty(error, name)) addValues(error[name], values, new Set())
   if (Predicate.hasProperty(error, "reason")) addIds(error.reason, values)
 }
 
-/** The values of events and the ids of their streams, which must not be shown: a log keeps the tenant and the position. */
+/** The values of events and the ids of their streams, which must not be shown. The log has the tenant and the position. */
 const valuesOf = (
   events: ReadonlyArray<Event.Envelope<Event.Tagged>>,
   error: unknown
@@ -73,11 +73,11 @@ const masked = (text: string, values: ReadonlyArray<string>): string => {
 
 const storable = (text: string, length: number): string => text.replaceAll("\0", "").slice(0, length)
 
-/** The places in the code, without the text before them. */
+/** The frames of a stack, without the message above them, which may have values. */
 const framesOf = (stack: string | undefined): ReadonlyArray<string> =>
   (stack ?? "").split("\n").filter((line) => /^\s+at /.test(line))
 
-/** What an error says that was thrown or failed with, if it is one. */
+/** The storage describes its own errors; anything else has its own message or tag. */
 const messageOf = (error: unknown, { code, message }: FailureDescription): string => {
   if (code !== null || error instanceof Error) return message
   if (typeof error === "string") return error
@@ -97,7 +97,7 @@ export const maskedCause = (
   const message = masked(messageOf(error, description), values)
   const name = error instanceof Error ? error.name : "Failure"
   const lines = [`${name}: ${message}`, ...Cause.prettyErrors(cause).flatMap(({ stack }) => framesOf(stack))]
-  // An error of the storage says all of it in its description: what is under it may quote rows.
+  // The description of a storage error is complete, and its nested causes may quote rows.
   let nested = description.code === null && error instanceof Error ? error.cause : undefined
   for (let depth = 0; depth < maxNested && nested instanceof Error; depth++) {
     lines.push(`[cause]: ${masked(`${nested.name}: ${nested.message}`, values)}`, ...framesOf(nested.stack))
@@ -110,7 +110,7 @@ export const maskedCause = (
   }
 }
 
-/** For a log: an error that prints as the cause says. */
+/** An error that prints as the masked cause, for logs. */
 export const toError = ({ message, stack }: FailureCause): Error => {
   const error = new Error(message)
   error.name = stack.slice(0, Math.max(0, stack.indexOf(":")))

@@ -12,7 +12,7 @@ import { type ReadError, StorageUnavailable, OtherFailure } from "../driver/Stor
 import type { TenantId } from "../domain/Tenant.ts"
 import * as Hints from "./hints.ts"
 
-/** The storages that know the progress. */
+/** The storages from which progress is read. */
 export interface Storages {
   readonly events: EventStorage["Service"]
   readonly projections: ProjectionStorage["Service"]
@@ -22,14 +22,13 @@ export interface Storages {
 export interface Failure {
   /** The position of the event that failed. */
   readonly position: number
-  /** How often the handler has failed at it since the projection was last resumed. */
+  /** Number of failures of the handler at it since the projection was last resumed. */
   readonly attempts: number
-  /** What failed, without any payload, with the remedy if one is known. `ProjectionManager.failures` has the cause. */
+  /** A summary without payload, with the remedy if one is known. `ProjectionManager.failures` has the cause. */
   readonly error: string
   /**
-   * `"handler"`: tried again as the projection's `retry` says. `"storage"`: tried again until the storage is there.
-   * `"schema"`: tried again while the runner's `schemaWait` lasts; then it is parked, and tried again every hour and when
-   * a process starts.
+   * `"handler"`: retried on the projection's `retry` schedule. `"storage"`: retried until the storage is available.
+   * `"schema"`: retried for the runner's `schemaWait`; then parked, and retried every hour and when a process starts.
    */
   readonly kind: FailureKind
 }
@@ -55,11 +54,11 @@ export interface Status {
   readonly position: number
   /** The last position of the tenant's log. */
   readonly head: number
-  /** Number of events of the log after that position, whether it handles them or not. */
+  /** Number of events in the log after that position, including those without a handler. */
   readonly lagEvents: number
   /** Age of the oldest of them; zero if there is none. */
   readonly lagTime: Duration.Duration
-  /** The last failure, unless its event has been handled since. */
+  /** The last failure; undefined once its event has been handled. */
   readonly failure: Failure | undefined
   /** The rebuild in progress. */
   readonly rebuild: Rebuild | undefined
@@ -108,7 +107,6 @@ export const status = (
     }
   })
 
-/** The recorded time of the first event of a log. */
 const firstRecorded = (events: EventStorage["Service"], tenantId: TenantId) =>
   Effect.map(
     events.readLog({
@@ -139,7 +137,6 @@ export const awaitPosition = (
   Effect.suspend(() => {
     let seen: Status | undefined
 
-    /** True if the read model contains the position. */
     const look = Effect.gen(function* () {
       seen = yield* status(storages, key)
       const { position, head, state, failure } = seen
@@ -159,7 +156,7 @@ export const awaitPosition = (
       const wait = yield* Hints.listen(storages.events.changes)
       let atMost = shortest
       do {
-        // A hint means new events in some log; if it is this log, the projection follows a little later.
+        // A hint means new events in some log; if in this one, the projection follows a little later.
         yield* wait({ atLeast: atMost / 4, atMost })
         atMost = Math.min(atMost * 2, longest)
       } while (!(yield* look))
@@ -178,7 +175,7 @@ export const awaitPosition = (
       )
     })
 
-    return Effect.flatMap(look, (there) => (there ? Effect.void : lookAgain)).pipe(
+    return Effect.flatMap(look, (contained) => (contained ? Effect.void : lookAgain)).pipe(
       Effect.timeoutOrElse({ duration: timeout, orElse: () => tooLate })
     )
   })

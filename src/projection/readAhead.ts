@@ -1,4 +1,4 @@
-/** Pages that the workers of projections read ahead. */
+/** Reads the next page of a log while a worker handles the current one. */
 import { Effect, Exit, Fiber } from "effect"
 import type { EventRow, Page } from "../driver/EventStorage.ts"
 import type { Any } from "./Projection.ts"
@@ -8,7 +8,7 @@ import type { TenantId } from "../domain/Tenant.ts"
 /** Stored events. */
 export type Rows = Page<EventRow>
 
-/** The events of a projection behind a position, up to another one. */
+/** The events of a projection after one position, up to another. */
 export interface Batch {
   readonly projection: Any
   readonly tenantId: TenantId
@@ -30,7 +30,7 @@ export class ReadAhead {
     this.#read = read
   }
 
-  /** The batch, if it is available. */
+  /** The rows of a batch, if they have arrived. */
   take(batch: Batch): Rows | undefined {
     const reading = this.#reading
     this.#reading = undefined
@@ -45,7 +45,7 @@ export class ReadAhead {
     )
       return undefined
     const { rows, complete } = exit.value
-    // The log may have new events since then.
+    // The log may have grown since then.
     return rows.length === 0 ? undefined : { rows, complete: complete && reading.batch.upTo === batch.upTo }
   }
 
@@ -56,7 +56,7 @@ export class ReadAhead {
     if (inARow) this.#reading = { batch, fiber: this.#read(batch) }
   }
 
-  /** Discards its page, because there is no work. */
+  /** Discards the page, because there is no work. */
   drop(): void {
     this.#reading?.fiber.interruptUnsafe()
     this.#reading = undefined

@@ -42,7 +42,7 @@ export const start = (
   )
 
 interface Watch {
-  /** The progress of each at the last poll. */
+  /** The progress of each unfinished tenant at the last poll. */
   readonly pending: ReadonlyMap<TenantId, Progress | undefined>
   /** Number of positions of the finished tenants. */
   readonly finished: number
@@ -116,7 +116,7 @@ export const watch = (
 const same = (one: RebuildProgress, other: RebuildProgress | undefined): boolean =>
   one.done === other?.done && one.total === other.total && one.tenants === other.tenants
 
-/** True if only parked ones are left. */
+/** True if only parked rebuilds are left. */
 const isStuck = ({ pending }: Watch): boolean =>
   [...pending.values()].every((progress) => progress?.parked === true)
 

@@ -2,8 +2,8 @@ import { Duration, Effect, Pull, Schedule } from "effect"
 
 /**
  * The delay of a schedule before the n-th retry (1, 2, …), in milliseconds; undefined at its end. Only the number of attempts is
- * stored between them, so that any process can make the next one; the schedule assumes that earlier retries were made on time. A
- * schedule that fails has ended.
+ * stored, so that any process can make the next one; earlier retries are assumed to have been on time. A schedule that fails
+ * has ended.
  */
 export const retryDelay = (
   schedule: Schedule.Schedule<unknown>,

@@ -18,7 +18,10 @@ export interface Current<out State> {
 
 /** A stored state. */
 export interface Kept<out State> extends Omit<Current<State>, "eventId"> {
-  /** The id of the event at its position. If the position has another event by now, or none, the state is of another log and not used. Default: not checked. */
+  /**
+   * The id of the event at its position. If the position now has another event, or none, the state belongs to another log and
+   * is not used. Default: not checked.
+   */
   readonly eventId?: string | null | undefined
 }
 
@@ -44,7 +47,7 @@ interface Place {
   readonly eventId: string
 }
 
-/** The storages for following logs. */
+/** The fold of the states, and the log that they follow. */
 export interface Options<State, Envelope extends Place, E, R> {
   readonly storage: EventStorage["Service"]
   readonly name: string
@@ -132,7 +135,7 @@ export const make = <State, Envelope extends Place, E, R>(
           return context as Context.Context<R>
         })
 
-    /** Runs a hook, which may fail: the log has everything. */
+    /** Loads a stored state. A failure is only logged, because the state can be folded from the log. */
     const load = Effect.fnUntraced(function* (key: StateKey, hook: Stored<State, R>) {
       const found = yield* hook
         .load(key)
@@ -179,7 +182,7 @@ export const make = <State, Envelope extends Place, E, R>(
         } finally {
           const advanced = position > entry.current.position
           if (advanced) entry.current = { state, position, eventId }
-          // Another poll does not mean that the failure is over.
+          // A poll without progress does not end a failure.
           if (advanced || position >= head) entry.failure = undefined
           entry.head = head
           if (position >= head) entry.ready = true
@@ -203,13 +206,13 @@ export const make = <State, Envelope extends Place, E, R>(
         }
       }).pipe(Effect.scoped)
 
-      /** Folds a state anew if its events are no longer in the log, or never were. */
+      /** Folds the state anew if its events are no longer in the log, or never were. */
       const followSameLog: Effect.Effect<never, E | ReadError, R> = Effect.catchIf(
         follow,
         (error) => error instanceof PositionDiverged || error instanceof PositionAhead,
         (error) =>
           Effect.logWarning(
-            `The state of ${name} is of another log and is folded anew: ${error.message}`
+            `The state of ${name} belongs to another log and is folded anew: ${error.message}`
           ).pipe(
             Effect.andThen(Effect.sync(() => entry.restart(nothing()))),
             Effect.andThen(Effect.suspend(() => ((saved = 0), followSameLog)))

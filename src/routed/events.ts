@@ -73,7 +73,7 @@ export const make = <M extends Backend>(
     startHashChain: (tenantId) =>
       router.ofRegistered(tenantId, ({ events }) => events.startHashChain(tenantId)),
     hashChainStart: (tenantId) =>
-      read("read where a hash chain starts", tenantId, (events) => events.hashChainStart(tenantId)),
+      read("read the start of a hash chain", tenantId, (events) => events.hashChainStart(tenantId)),
     // A tenant that exists is not provisioned again, because the role may lack that right.
     provisionTenant: (tenantId) =>
       unknownAsUnavailable("provision a tenant")(

@@ -327,7 +327,7 @@ export const make = <M extends Backend>(
       ),
     startRebuild: (key) => ofTenant("start a rebuild", key.tenantId, (storage) => storage.startRebuild(key)),
     checkRebuild: (claim, tables) =>
-      ofTenant("look at the work of a rebuild", claim.tenantId, (storage) =>
+      ofTenant("check the writes of a rebuild", claim.tenantId, (storage) =>
         storage.checkRebuild(claim, tables)
       ),
     lockLive: (claim) => ofTenant("lock a read model", claim.tenantId, (storage) => storage.lockLive(claim)),

@@ -107,7 +107,7 @@ export const makeSession = (pglite: Pglite): PgliteSession => {
     for (const channel of subscriptions.keys()) await execute(`LISTEN ${quote(channel)}`)
   }
 
-  /** SQL that waits for the end of the open transaction. */
+  /** Runs the SQL that has to wait for the end of the open transaction. */
   const maintain = async (): Promise<void> => {
     if (!idle) return
     if (subscriptionsChanged) await subscribe()
@@ -150,7 +150,7 @@ export const makeSession = (pglite: Pglite): PgliteSession => {
       if (pending.length < 8) return false
       const code = pending.readInt32BE(4)
       if (code === CANCEL_REQUEST) {
-        // statements run to their end, there is nothing to cancel
+        // a statement cannot be cancelled
         take(pending.length)
         duplex.push(null)
         return false

@@ -45,7 +45,7 @@ export const registerSession = (client: object, session: PgliteSession): void =>
   sessions.set(client, session)
 }
 
-/** PGlite did not start; `log` holds PostgreSQL's messages. */
+/** The failure of PGlite to start; `log` has PostgreSQL's messages. */
 export class StartFailure extends Error {
   readonly log: string
   constructor(cause: unknown, log: string) {
@@ -59,7 +59,7 @@ const settings = (values: Readonly<Record<string, string>>): ReadonlyArray<strin
   Object.entries(values).flatMap(([name, value]) => ["-c", `${name}=${value}`])
 
 const common = { shared_buffers: "32MB", min_wal_size: "32MB", max_wal_size: "32MB" }
-/** Settings for a database in memory, which is lost with the process whatever its log contains. */
+/** Settings for a database in memory, whose write-ahead log is lost with the process anyway. */
 const inMemory = { ...common, synchronous_commit: "off", full_page_writes: "off" }
 
 const create = async (
@@ -80,8 +80,8 @@ const create = async (
       }
     })
   } catch (error) {
-    const telling = lines.filter((line) => /\b(?:FATAL|PANIC|DETAIL|HINT): /.test(line))
-    throw new StartFailure(error, telling.map((line) => line.replace(/^.*?\] /, "")).join(" "))
+    const causes = lines.filter((line) => /\b(?:FATAL|PANIC|DETAIL|HINT): /.test(line))
+    throw new StartFailure(error, causes.map((line) => line.replace(/^.*?\] /, "")).join(" "))
   }
 }
 
@@ -139,13 +139,13 @@ const startWith = async (
   template: Blob | undefined,
   dataDir: string | undefined
 ): Promise<Pglite> => {
-  const where = dataDir === undefined ? {} : { dataDir }
-  if (template === undefined) return create(pglite, where)
+  const options = dataDir === undefined ? {} : { dataDir }
+  if (template === undefined) return create(pglite, options)
   try {
-    return await create(pglite, { ...where, loadDataDir: template })
+    return await create(pglite, { ...options, loadDataDir: template })
   } catch {
     if (dataDir !== undefined) empty(dataDir)
-    return create(pglite, where)
+    return create(pglite, options)
   }
 }
 
