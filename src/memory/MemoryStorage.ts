@@ -24,8 +24,8 @@ export type Options = events.Options
  * **Gotchas**
  *
  * Effects of projection handlers are not undone when a batch fails, and a rebuild has no tables of its own: both need a
- * database. A transaction, such as that of an append with inline projections, works on a copy of the tenant's log: it takes
- * a time that grows with the log.
+ * database. A transaction, such as that of an append with inline projections, copies the tenant's log, so its duration grows
+ * with the log.
  */
 export const layerWith = (
   options: Options

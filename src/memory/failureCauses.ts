@@ -1,8 +1,8 @@
-/** Why projections failed, for operators. What is kept here outlives the work that failed. */
+/** The causes of failures of projections, for operators. They are kept although the failed work is undone. */
 import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { rowKey } from "./progressTable.ts"
 
-/** Positions whose causes are kept, per projection and tenant. */
+/** Number of positions whose causes are kept, per projection and tenant. */
 const maxPositions = 100
 
 type Cause = Omit<ProjectionStorage.FailureRecord, "times" | "firstAt" | "lastAt">
@@ -28,7 +28,7 @@ export class FailureCauses {
     if (records.size > maxPositions && oldest !== undefined) records.delete(oldest)
   }
 
-  /** The last failure first. */
+  /** The failures of a projection, the latest first. */
   of(key: ProjectionStorage.TenantProjection): ReadonlyArray<ProjectionStorage.FailureRecord> {
     return [false, true]
       .flatMap((rebuild) => [...(this.#records.get(rowKey(key, rebuild))?.values() ?? [])].toReversed())

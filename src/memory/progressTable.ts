@@ -15,8 +15,8 @@ export interface Row extends ProjectionStorage.TenantProjection {
   readonly failureKind: ProjectionStorage.FailureKind | undefined
   readonly waited: number
   /**
-   * Not before this time, in milliseconds since 1970, unless the clock went back behind `failedAt`. Infinity: not by
-   * itself.
+   * The earliest time of the next attempt, in milliseconds since 1970, unless the clock went back behind `failedAt`. Infinity
+   * means that it must be resumed.
    */
   readonly retryAt: number
   /** The time of the last failure, in milliseconds since 1970. */
@@ -37,7 +37,7 @@ export const noFailure = {
   failedAt: 0
 }
 
-/** What a row that was parked has once it is resumed. */
+/** The fields that change when a parked row is resumed. */
 export const resumed = { parked: false, attempts: 0, waited: 0, retryAt: 0 }
 
 /** Identifies a version of a projection. */
@@ -48,7 +48,7 @@ export const versionKey = ({ projection, version }: ProjectionStorage.Projection
 export const rowKey = (key: ProjectionStorage.TenantProjection, rebuild: boolean): string =>
   JSON.stringify([key.tenantId, key.projection, key.version, rebuild])
 
-/** A row of a projection that has not worked for the tenant yet. */
+/** The row of a projection that has not handled an event of the tenant yet. */
 export const newRow = (
   { tenantId, projection, version }: ProjectionStorage.TenantProjection,
   rebuild: boolean
@@ -69,14 +69,14 @@ export const letterKey = (
 /** Uncommitted changes; undefined stands for a removed row. */
 type Staged<Value> = Map<string, Value | undefined>
 
-/** A claim in progress. Only the claim itself sees its changes, and nobody else can change the rows that it locks. */
+/** A claim in progress. Only the claim itself sees its changes, and no other can change the rows that it locks. */
 export class Work {
   rows: Staged<Row> = new Map()
   letters: Staged<Letter> = new Map()
   readonly held = new Set<string>()
   /** Fibers may outlive the work in which they were started. */
   ended = false
-  /** Set after an attempt to work for another tenant: this work must not take effect any more. */
+  /** Set by an attempt to work for another tenant: this work must not be committed any more. */
   mismatch: TenantMismatch | undefined
   readonly tenantId: TenantId
 
@@ -134,13 +134,13 @@ export class Store {
     this.#rows.set(rowKey(row, row.rebuild), row)
   }
 
-  /** Removes the rows of a version, of all tenants, and those that claims under way would leave. */
+  /** Removes the rows of a version for all tenants, and those that claims in progress will commit. */
   forget(version: ProjectionStorage.ProjectionKey): void {
     this.#forgotten.add(versionKey(version))
     for (const [key, row] of this.#rows) if (versionKey(row) === versionKey(version)) this.#rows.delete(key)
   }
 
-  /** Lets the rows try again that are parked and tried by themselves. One that is worked on is being tried. */
+  /** Lets parked rows that are retried at intervals try again now, except those that are locked by an attempt. */
   retry(version: ProjectionStorage.ProjectionKey): void {
     for (const [key, row] of this.#rows) {
       if (versionKey(row) !== versionKey(version) || !row.parked || row.retryAt === Infinity) continue
@@ -148,7 +148,7 @@ export class Store {
     }
   }
 
-  /** The rows that are parked, of one projection or of every one. */
+  /** The parked rows of one projection, or of all. */
   parked(of: ProjectionStorage.ProjectionKey | undefined): ReadonlyArray<Row> {
     return [...this.#rows.values()].filter(
       (row) => row.parked && (of === undefined || versionKey(of) === versionKey(row))

@@ -1,5 +1,5 @@
 /**
- * Progress of projections in memory, beside events in memory: for tests, examples and as the oracle of other drivers.
+ * The progress of projections in memory: for tests, examples and as the oracle of the other drivers.
  */
 import { Clock, Context, Effect, Exit } from "effect"
 import type * as EventStorage from "../driver/EventStorage.ts"
@@ -16,17 +16,12 @@ import {
   versionKey,
   Work
 } from "./progressTable.ts"
+import { refusal, type Registration } from "./registrations.ts"
 import { describeFailure } from "../driver/storageFailure.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import type { Transactions } from "./transactions.ts"
 import { StorageUnavailable, TenantMismatch, OtherFailure } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
-
-/** A projection that was registered. */
-interface Known extends ProjectionStorage.ProjectionKey {
-  readonly tables: ReadonlyArray<string>
-  readonly retired: boolean
-}
 
 /** The next row to work on. */
 interface Next {
@@ -37,7 +32,7 @@ interface Next {
 
 let stores = 0
 
-/** A storage without progress, for the events of a store. */
+/** A new, empty storage for the projections of a store. */
 export const make = (
   events: EventStorage.EventStorage["Service"],
   heads: Heads,
@@ -45,21 +40,22 @@ export const make = (
 ): ProjectionStorage.ProjectionStorage["Service"] => {
   const store = new Store()
   const causes = new FailureCauses()
-  const known = new Map<string, Known>()
-  const isRetired = (key: ProjectionStorage.ProjectionKey) => known.get(versionKey(key))?.retired === true
+  const registrations = new Map<string, Registration>()
+  const isRetired = (key: ProjectionStorage.ProjectionKey) =>
+    registrations.get(versionKey(key))?.retired === true
   const CurrentWork = Context.Reference<Work | undefined>(
     `effect-eventsourcing/memory/projections/${++stores}`,
     { defaultValue: () => undefined }
   )
 
-  /** A defect, after which the work is undone even if the defect is caught. */
+  /** Dies because of another tenant. The work is then undone, even if the defect is caught. */
   const refuse = (work: Work, tenantId: TenantId): Effect.Effect<never> =>
     Effect.suspend(() => {
       work.mismatch ??= new TenantMismatch({ tenantId })
       return Effect.die(work.mismatch)
     })
 
-  /** Runs an effect atomically: in the work that surrounds it, otherwise in a work of its own. */
+  /** Runs an effect atomically, in the surrounding work or in one of its own. */
   const atomically = <A, E, R>(
     tenantId: TenantId,
     run: (work: Work) => Effect.Effect<A, E, R>
@@ -95,10 +91,10 @@ export const make = (
       })
     })
 
-  /** Of the first projection with work: the row that was served least recently. */
+  /** The least recently served row of the first projection with work. */
   const nextRow = ({ projections }: ProjectionStorage.WorkRequest, now: number): Next | undefined => {
     for (const { projection, version, acrossTenants } of projections) {
-      if (known.get(versionKey({ projection, version }))?.retired !== false) continue
+      if (registrations.get(versionKey({ projection, version }))?.retired !== false) continue
       let first: Next | undefined
       for (const [tenantId, head] of heads()) {
         const key = { tenantId, projection, version }
@@ -118,11 +114,11 @@ export const make = (
     return undefined
   }
 
-  /** Refuses a projection across tenants without a recorded access. */
+  /** Fails without a recorded access. */
   const requireAccess = (accessId: string | undefined) =>
     events.listAccesses({ accessId: accessId ?? "", before: undefined, limit: 1 })
 
-  /** The time at which the event behind a position was recorded. */
+  /** The recorded time of the event after a position. */
   const recordedAfter = (tenantId: TenantId, position: number) =>
     Effect.map(
       events.readLog({
@@ -146,14 +142,14 @@ export const make = (
         ({ projection, version, tables, startAt }) =>
           Effect.suspend(() => {
             const at = versionKey({ projection, version })
-            const refused = refusal({ projection, version, tables }, known)
+            const refused = refusal({ projection, version, tables }, registrations)
             if (refused !== undefined) return Effect.fail(refused)
-            if (!known.has(at)) {
+            if (!registrations.has(at)) {
               for (const [tenantId, head] of startAt === "now" ? heads() : [])
                 store.put({ ...newRow({ tenantId, projection, version }, false), position: head })
             }
             store.retry({ projection, version })
-            known.set(at, { projection, version, tables, retired: false })
+            registrations.set(at, { projection, version, tables, retired: false })
             return Effect.void
           }),
         { discard: true }
@@ -162,9 +158,9 @@ export const make = (
       Effect.andThen(
         requireAccess(accessId),
         Effect.sync(() => {
-          const found = known.get(versionKey(key))
+          const found = registrations.get(versionKey(key))
           if (found === undefined || found.retired) return false
-          known.set(versionKey(key), { ...found, retired: true })
+          registrations.set(versionKey(key), { ...found, retired: true })
           store.forget(key)
           return true
         })
@@ -365,7 +361,7 @@ export const make = (
           )
         )
       ),
-    // Handlers write wherever they do: there are no tables.
+    // There are no tables that a handler could confuse.
     checkRebuild: () => Effect.void,
     lockLive: (claim) =>
       Effect.map(
@@ -402,24 +398,7 @@ export const make = (
     inTransaction: Effect.flatMap(CurrentWork, (work) =>
       work === undefined || work.ended ? transactions.inTransaction : Effect.succeed(true)
     ),
-    // There are no tables: the log stands still from here on.
+    // There are no tables, but the log must not change until the transaction ends.
     clearReadModel: ({ tenantId }) => transactions.hold(tenantId)
   })
-}
-
-const refusal = (
-  { projection, version, tables }: Omit<Known, "retired">,
-  known: ReadonlyMap<string, Known>
-): ProjectionStorage.ProjectionRefused | undefined => {
-  let taken: ProjectionStorage.ProjectionRefused["taken"] = null
-  for (const other of known.values()) {
-    if (other.projection === projection && other.version === version) {
-      if (other.retired) return new ProjectionStorage.ProjectionRefused({ projection, version, taken: null })
-      continue
-    }
-    const table = tables.find((name) => other.tables.includes(name))
-    if (table === undefined || (taken !== null && other.retired)) continue
-    taken = { table, projection: other.projection, version: other.version, retired: other.retired }
-  }
-  return taken === null ? undefined : new ProjectionStorage.ProjectionRefused({ projection, version, taken })
 }

@@ -8,7 +8,7 @@ import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
 const keyOf = ({ tenantId, aggregateType, aggregateId }: SnapshotStorage.SnapshotKey): string =>
   JSON.stringify([tenantId, aggregateType, aggregateId])
 
-/** A storage without snapshots. */
+/** A new, empty storage. */
 export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"]> = Effect.sync(() => {
   const snapshots = new Map<string, SnapshotStorage.SnapshotRow>()
   return SnapshotStorage.SnapshotStorage.of({

@@ -102,7 +102,7 @@ export class TenantLog {
     this.createdAt = createdAt
   }
 
-  /** A log with the same events, which can be changed apart. */
+  /** A copy that can be changed independently. */
   fork(): TenantLog {
     const copy = new TenantLog(this.tenantId, this.createdAt)
     copy.status = this.status

@@ -1,4 +1,4 @@
-/** Transactions on the log of a tenant: they change a copy, which replaces the log when they succeed. */
+/** Transactions on the log of a tenant. Each changes a copy, which replaces the log when the transaction succeeds. */
 import { Context, Effect, Exit, Fiber, Latch } from "effect"
 import type { TenantId } from "../domain/Tenant.ts"
 import { TenantMismatch } from "../driver/StoreError.ts"
@@ -7,9 +7,9 @@ import type { TenantLog } from "./tenantLog.ts"
 /** An open transaction. */
 interface Transaction {
   readonly tenantId: TenantId
-  /** The changed log, from the first change on; nobody else changes the log meanwhile. */
+  /** The changed log, from the first change on. No other transaction changes the log meanwhile. */
   copy: TenantLog | undefined
-  /** Opened at the end, for those that wait to change the log. */
+  /** Opened at the end, for others that wait to change the log. */
   readonly done: Latch.Latch
   /** A fiber may outlive the transaction in which it was started. */
   ended: boolean
@@ -38,7 +38,7 @@ export class Transactions {
 
   /** The transaction of the running fiber. */
   #currentOf(tenantId: TenantId): Transaction | undefined {
-    // most programs have none: the fiber is looked at only if there is one
+    // most programs have no transaction, so the fiber is asked only if one is open
     const fiber = this.#open === 0 ? undefined : Fiber.getCurrent()
     const transaction = fiber === undefined ? undefined : Context.get(fiber.context, this.#current)
     if (transaction === undefined || transaction.ended) return undefined
@@ -69,7 +69,7 @@ export class Transactions {
     })
   }
 
-  /** Has the log stand still until the transaction ends. */
+  /** Keeps others from changing the log until the transaction ends. */
   hold(tenantId: TenantId): Effect.Effect<void> {
     return this.change(
       tenantId,
@@ -78,12 +78,12 @@ export class Transactions {
     )
   }
 
-  /** Whether the fiber is in a transaction. */
+  /** True if the fiber is in a transaction. */
   readonly inTransaction: Effect.Effect<boolean> = Effect.suspend(() =>
     Effect.map(this.#current, (transaction) => transaction !== undefined && !transaction.ended)
   )
 
-  /** Runs an effect in a transaction; inside one of the same tenant, in a part of it that can be undone. */
+  /** Runs an effect in a transaction. Inside one of the same tenant, a failure undoes only the effect's own changes. */
   run<A, E, R>(tenantId: TenantId, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.suspend(() => {
       const outer = this.#currentOf(tenantId)

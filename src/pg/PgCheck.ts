@@ -5,7 +5,7 @@
 import { Effect, Schedule, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { guarded } from "./deadlines.ts"
-import * as pgError from "./sqlErrors.ts"
+import * as sqlErrors from "./sqlErrors.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { problemsOf, SettingsIncomplete } from "./settings.ts"
 import { lowestSchema, schemaNumber } from "./schemaNumber.ts"
@@ -45,7 +45,7 @@ export class IsolationImpaired extends Schema.TaggedError<IsolationImpaired>()("
 }
 
 const unavailable = (error: SqlError.SqlError): StorageUnavailable =>
-  pgError.toUnavailable("check the database", error)
+  sqlErrors.toUnavailable("check the database", error)
 
 /** Retries while a database starts or fails over. Other problems are not retried. */
 const patiently = <A, E extends SchemaOutdated | IsolationImpaired, R>(
@@ -73,7 +73,7 @@ export const schema: Effect.Effect<void, SchemaOutdated | StorageUnavailable, Sq
         select eventsourcing.schema_version() as applied, eventsourcing.lowest_program() as "lowestProgram"`
     ).pipe(
       Effect.catchIf(
-        (error) => missing.has(pgError.sqlState(error) ?? ""),
+        (error) => missing.has(sqlErrors.sqlState(error) ?? ""),
         () => Effect.succeed([])
       ),
       Effect.mapError(unavailable)

@@ -9,8 +9,8 @@ import { SqlClient, SqlError } from "effect/sql"
 import { layerPer } from "../internal/layerPer.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import { guarded } from "./deadlines.ts"
-import * as pgError from "./sqlErrors.ts"
-import * as pgRoutedClient from "./routedClient.ts"
+import * as sqlErrors from "./sqlErrors.ts"
+import * as routedClient from "./routedClient.ts"
 import * as routedEvents from "../routed/events.ts"
 import * as routedProjections from "../routed/projections.ts"
 import * as routedSnapshots from "../routed/snapshots.ts"
@@ -96,7 +96,7 @@ const checkIdentity = (
       sql,
       sql<Identity>`
         select placement, here, dedicated, closed from eventsourcing.list_placements()`.withoutTransform
-    ).pipe(Effect.mapError((error) => pgError.toUnavailable("check the database", error)))
+    ).pipe(Effect.mapError((error) => sqlErrors.toUnavailable("check the database", error)))
     const own = rows.find(({ here }) => here)
     const found = own?.placement ?? null
     const refuse = (reason: string) => new PlacementMismatch({ placement, found, reason })
@@ -125,7 +125,7 @@ const stores = <E>(
     Layer.provideMerge(client)
   )
 
-const isRetryable = (error: unknown): boolean => SqlError.isSqlError(error) && pgError.isTransient(error)
+const isRetryable = (error: unknown): boolean => SqlError.isSqlError(error) && sqlErrors.isTransient(error)
 
 /**
  * The store over the databases of a directory.
@@ -162,7 +162,7 @@ export const layer = <E>(
       Effect.gen(function* () {
         const open = (
           placement: string
-        ): Effect.Effect<pgRoutedClient.PgBackend, StorageUnavailable, Scope.Scope> =>
+        ): Effect.Effect<routedClient.PgBackend, StorageUnavailable, Scope.Scope> =>
           Effect.suspend(() => {
             const database = options.database(placement)
             if (database === undefined) {
@@ -184,7 +184,7 @@ export const layer = <E>(
             }))
           })
         const { hints, router } = yield* RoutedStorage.makeRouter(open, options)
-        const client = yield* pgRoutedClient.make(router)
+        const client = yield* routedClient.make(router)
         return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
           Context.add(ProjectionStorage, routedProjections.make(router, client.inTransactionOf)),
           Context.add(SnapshotStorage, routedSnapshots.make(router)),
@@ -203,7 +203,7 @@ const owner = (
   run: (sql: SqlClient.SqlClient) => Effect.Effect<unknown, SqlError.SqlError>
 ): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
   Effect.flatMap(SqlClient.SqlClient, (sql) => guarded(sql, run(sql))).pipe(
-    Effect.mapError((error) => pgError.toUnavailable(operation, error)),
+    Effect.mapError((error) => sqlErrors.toUnavailable(operation, error)),
     Effect.asVoid
   )
 

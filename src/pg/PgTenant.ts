@@ -1,14 +1,16 @@
 /**
- * Binding a tenant on PostgreSQL. This is the only file that does, and always for one transaction: never for a session,
- * because the pool hands sessions on as they are.
+ * Binds a tenant on PostgreSQL, for one transaction at a time: never for a session, because a pool passes sessions on with
+ * their settings. No other file binds a tenant.
  */
-import { Cause, Context, type Duration, Effect, Option, Schedule } from "effect"
+import { Cause, type Context, type Duration, Effect, Option } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { leavingNothing } from "./sessionCleaning.ts"
 import * as deadlines from "./deadlines.ts"
-import * as pgError from "./sqlErrors.ts"
+import * as sqlErrors from "./sqlErrors.ts"
 import { isLostCommit, Lease, withTransaction } from "./transactions.ts"
-import { OutcomeUnknown, type StorageUnavailable, TenantMismatch } from "../driver/StoreError.ts"
+import { boundTenant, BoundTenant, type BoundTo, openTransaction, refuse } from "./openTransaction.ts"
+import { cleaning, cleanUp, retryTransient, run } from "./statement.ts"
+import { OutcomeUnknown, type StorageUnavailable } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 
 /**
@@ -16,238 +18,14 @@ import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
  *
  * **Details**
  *
- * The server's `statement_timeout` should be shorter: it ends the work, frees its locks and says so. This one is for a
- * connection that says nothing: it is closed, the statement is tried once more on another one, and then the caller is
- * answered: with `StorageUnavailable`, or an append with `OutcomeUnknown`. Provide it to the layer of the store, whose
- * group commit sends appends, and to the program. The embedded database has none.
+ * The server's `statement_timeout` should be shorter: it ends the work, releases its locks and reports an error. This
+ * deadline is for a connection that does not answer: it is closed, and the statement is tried once more on another one.
+ * After that the caller gets `StorageUnavailable`, or `OutcomeUnknown` for an append. Provide it to the layer of the store,
+ * whose group commit sends appends, and to the program. The embedded database has no deadline.
  */
 export const Silence: Context.Reference<Duration.Duration> = deadlines.Silence
 
-/** The tenant that a transaction of this fiber is bound to, and the connection of that transaction. */
-interface BoundTo {
-  readonly connection: SqlConnection.Connection
-  readonly tenantId: TenantId
-  /** Set once work for another tenant was tried: the transaction must not commit any more. */
-  mismatch: TenantMismatch | undefined
-  /** The events that were appended. */
-  readonly eventIds: Array<string>
-  /** One that is stored if the transaction is, and only then: not appended in a savepoint. */
-  witness: string | undefined
-}
-
-const BoundTenant = Context.Reference<BoundTo | undefined>("effect-eventsourcing/pg/BoundTenant", {
-  defaultValue: () => undefined
-})
-
-/**
- * About 20 milliseconds to 2.5 seconds apart, 8 times: long enough for a failover to a running standby.
- *
- * @internal
- */
-export const retryTransient: Schedule.Schedule<unknown> = Schedule.exponential("20 millis").pipe(
-  Schedule.jittered,
-  Schedule.upTo({ times: 8 })
-)
-
-const run = (connection: SqlConnection.Connection, text: string): Effect.Effect<void, SqlError.SqlError> =>
-  Effect.asVoid(connection.executeUnprepared(text, [], undefined))
-
-/** Ends what a previous borrower left on a connection: an open transaction, a role, a tenant, any other setting. */
-const cleanUp = (connection: SqlConnection.Connection): Effect.Effect<void, SqlError.SqlError> =>
-  Effect.forEach(
-    ["ROLLBACK", "RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL"],
-    (text) => run(connection, text),
-    { discard: true }
-  )
-
-/**
- * Runs something again on a clean connection if it failed for what somebody may have left there. A failure that has
- * nothing to do with that comes again, and is passed on.
- */
-const cleaning = <A, E extends SqlError.SqlError>(
-  connection: SqlConnection.Connection,
-  first: Effect.Effect<A, E>,
-  again: Effect.Effect<A, E> = first
-): Effect.Effect<A, E | SqlError.SqlError> =>
-  Effect.catchIf(first, pgError.isLeftOver, () =>
-    cleanUp(connection).pipe(
-      Effect.andThen(again),
-      Effect.tap(() =>
-        Effect.logWarning(
-          "A database connection was handed on with an open transaction, a tenant, a role or other settings; it was reset"
-        )
-      )
-    )
-  )
-
-/**
- * The connection of the transaction that is open in a fiber with this context; undefined if there is none.
- *
- * @internal
- */
-export const openIn = (
-  context: Context.Context<never>,
-  sql: SqlClient.SqlClient
-): SqlConnection.Connection | undefined => Context.getOrUndefined(context, sql.transactionService)?.[0]
-
-/**
- * The connection of the open transaction, if there is one.
- *
- * @internal
- */
-export const openTransaction = (
-  sql: SqlClient.SqlClient
-): Effect.Effect<Option.Option<SqlConnection.Connection>> =>
-  Effect.withFiber(({ context }) => Effect.succeed(Option.fromUndefinedOr(openIn(context, sql))))
-
-/**
- * Whether a transaction of this client is open.
- *
- * @internal
- */
-export const inTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boolean> =>
-  Effect.map(openTransaction(sql), Option.isSome)
-
-/**
- * The tenant that the open transaction of this client is bound to, if it was started by {@link transaction}. Another
- * client's transaction does not count.
- *
- * @internal
- */
-export const boundTenant = (sql: SqlClient.SqlClient): Effect.Effect<TenantId | undefined> =>
-  Effect.withFiber(({ context }) => {
-    const open = openIn(context, sql)
-    const bound = Context.get(context, BoundTenant)
-    return Effect.succeed(open !== undefined && bound?.connection === open ? bound.tenantId : undefined)
-  })
-
-/**
- * Ends the work for another tenant in an open transaction: a defect, after which the transaction cannot commit, whoever
- * catches it.
- *
- * @internal
- */
-export const refuse = (sql: SqlClient.SqlClient, tenantId: string): Effect.Effect<never> =>
-  Effect.withFiber(({ context }) => {
-    const mismatch = new TenantMismatch({ tenantId })
-    const open = openIn(context, sql)
-    const bound = Context.get(context, BoundTenant)
-    if (bound !== undefined && bound.connection === open) bound.mismatch ??= mismatch
-    const die = Effect.die(mismatch)
-    // A transaction of the program's own takes no flag of ours: it is aborted.
-    return open === undefined ? die : Effect.andThen(Effect.ignore(run(open, abort)), die)
-  })
-
-const abort = "do $$ begin raise exception 'work for another tenant' using errcode = 'ES001'; end $$"
-
-/**
- * {@link refuse}s a tenant that the open transaction is not bound to.
- *
- * @internal
- */
-export const refuseOthers = (sql: SqlClient.SqlClient, tenantId: TenantId): Effect.Effect<void> =>
-  Effect.flatMap(boundTenant(sql), (bound) =>
-    bound === undefined || bound === tenantId ? Effect.void : refuse(sql, tenantId)
-  )
-
-/**
- * Fails for a statement of a tenant; {@link refuse}s the tenant if the transaction is bound to another.
- *
- * @internal
- */
-export const failFor = (
-  sql: SqlClient.SqlClient,
-  operation: string,
-  tenantId: TenantId,
-  error: SqlError.SqlError
-): Effect.Effect<never, StorageUnavailable> =>
-  pgError.isBoundToAnother(error)
-    ? refuse(sql, tenantId)
-    : Effect.fail(pgError.toUnavailable(operation, error))
-
-/** Fails (SQLSTATE 2D000) if a transaction is open. */
-const refuseOpenTransaction = "do $$ begin rollback; end $$"
-
-/**
- * How a statement is run.
- *
- * @internal
- */
-export interface StatementOptions {
-  /**
-   * For statements that write, and cannot see for themselves whether somebody left a transaction open on the
-   * connection: what they did there would be acknowledged now and lost later. Default: false.
-   */
-  readonly commits?: boolean
-}
-
-/**
- * Runs one statement: on the open transaction if there is one, and else alone on a connection of its own. Alone, it is
- * retried while the failure is a passing one, so it must be safe to repeat.
- *
- * @internal
- */
-export const statement = <A>(
-  sql: SqlClient.SqlClient,
-  execute: (connection: SqlConnection.Connection, alone: boolean) => Effect.Effect<A, SqlError.SqlError>,
-  { commits = false }: StatementOptions = {}
-): Effect.Effect<A, SqlError.SqlError> =>
-  Effect.withFiber(({ context }) => {
-    const open = openIn(context, sql)
-    if (open !== undefined) return execute(open, false)
-    const once = deadlines.onConnection(sql, (connection) => {
-      const alone = execute(connection, true)
-      return cleaning(
-        connection,
-        commits ? Effect.andThen(run(connection, refuseOpenTransaction), alone) : alone
-      )
-    })
-    // The schedule is for those that need it: setting it up takes a while, and most statements succeed.
-    return Effect.catchIf(once, pgError.isTransient, (error) => {
-      let failed: SqlError.SqlError | undefined = error
-      let unanswered: SqlError.SqlError | undefined
-      let waits = 0
-      let attempt = once
-      const again = (found: SqlError.SqlError): boolean => {
-        if (deadlines.isUnanswered(found)) unanswered = found
-        // A second deadline that passes, of the library or of a lock, would not be the caller's last.
-        const timedOut =
-          found.reason._tag === "LockTimeoutError" || found.reason._tag === "StatementTimeoutError"
-        if (deadlines.isNoAnswer(found) || timedOut) waits++
-        if (deadlines.isSilence(found)) attempt = deadlines.afresh(once)
-        return waits < 2 && pgError.isTransient(found)
-      }
-      const next = Effect.suspend(() => {
-        if (failed === undefined) return attempt
-        const first = Effect.fail(failed)
-        failed = undefined
-        return first
-      })
-      return Effect.retry(next, { while: again, schedule: retryTransient }).pipe(
-        // A later attempt that was refused says nothing of an earlier one that was sent.
-        Effect.mapError((last) => (unanswered !== undefined && pgError.isTransient(last) ? unanswered : last))
-      )
-    })
-  })
-
-/**
- * Notes what was appended in the open transaction.
- *
- * @internal
- */
-export const appended = (
-  context: Context.Context<never>,
-  sql: SqlClient.SqlClient,
-  eventIds: ReadonlyArray<string>
-): void => {
-  const [connection, depth] = Context.getOrUndefined(context, sql.transactionService) ?? []
-  const bound = Context.get(context, BoundTenant)
-  if (bound === undefined || bound.connection !== connection) return
-  bound.eventIds.push(...eventIds)
-  if (depth === 0) bound.witness ??= eventIds[0]
-}
-
-/** Tells the errors of the effect in a transaction from those of the transaction itself. */
+/** Marks an error of the effect in a transaction, because the transaction itself can fail with the same error. */
 class Inner<E> {
   readonly error: E
   constructor(error: E) {
@@ -256,10 +34,10 @@ class Inner<E> {
 }
 
 /**
- * What a failed transaction amounts to. If the connection is lost, the ROLLBACK fails as well, which makes defects of
- * all the errors before it.
+ * The error of a failed transaction. If the connection is lost, the ROLLBACK fails as well and turns all errors before it into
+ * defects.
  */
-const settle = <E, E2>(
+const errorOf = <E, E2>(
   cause: Cause.Cause<Inner<E> | SqlError.SqlError>,
   toError: (error: SqlError.SqlError) => E2
 ): Effect.Effect<never, E | E2> => {
@@ -287,12 +65,12 @@ interface Begin {
   readonly parameters: ReadonlyArray<unknown>
 }
 
-/** Says that the open transaction of an effect is bound to a tenant. */
+/** Marks the open transaction of an effect as bound to a tenant. */
 type Bound = (tenantId: TenantId) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
- * Runs a body in a transaction that begins with a statement that binds a tenant; the body gets the statement's row. A
- * connection on which somebody left something is reset first.
+ * Runs a body in a transaction whose first statement binds a tenant. The body gets the row of that statement. A connection
+ * with leftovers of another user is reset first.
  *
  * @internal
  */
@@ -340,8 +118,8 @@ export const boundTransaction = <A, E, R, E2>(
       Effect.andThen(run(connection, beginTransaction ?? "BEGIN"), bind(connection))
     return started((connection) => cleaning(connection, bind(connection), bindAgain(connection))).pipe(
       Effect.catchIf(
-        (error): error is SqlError.SqlError => !(error instanceof Inner) && pgError.isAborted(error),
-        // The BEGIN failed: somebody left an aborted transaction. A ROLLBACK is right on any connection.
+        (error): error is SqlError.SqlError => !(error instanceof Inner) && sqlErrors.isAborted(error),
+        // BEGIN failed because somebody left an aborted transaction. ROLLBACK works on any connection.
         () =>
           Effect.provideService(
             started((connection) => Effect.andThen(cleanUp(connection), bindAgain(connection))),
@@ -349,7 +127,7 @@ export const boundTransaction = <A, E, R, E2>(
             "ROLLBACK"
           )
       ),
-      Effect.catchCause((cause) => settle(cause, toError))
+      Effect.catchCause((cause) => errorOf(cause, toError))
     )
   })
 
@@ -358,7 +136,6 @@ const beginTenant = (tenantId: string): Begin => ({
   parameters: [tenantId]
 })
 
-/** What nobody confirmed was not committed. */
 const notCommitted = ({ reason }: SqlError.SqlError): SqlError.SqlError =>
   new SqlError.SqlError({
     reason: new SqlError.ConnectionError({
@@ -395,7 +172,7 @@ const findOutcome = (
     (error) => error
   )
   return Effect.retry(deadlines.afresh(found), {
-    while: (error) => pgError.isTransient(error) && !deadlines.isNoAnswer(error),
+    while: (error) => sqlErrors.isTransient(error) && !deadlines.isNoAnswer(error),
     schedule: retryTransient
   }).pipe(
     Effect.mapError(() => lost),
@@ -413,7 +190,7 @@ export const savepoint =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | E2, R> =>
     Effect.mapError(effect, (error) => new Inner(error)).pipe(
       sql.withTransaction,
-      Effect.catchCause((cause) => settle(cause, toError))
+      Effect.catchCause((cause) => errorOf(cause, toError))
     )
 
 /**
@@ -428,11 +205,11 @@ export const failedTransaction = (
 ): StorageUnavailable | OutcomeUnknown =>
   isLostCommit(error)
     ? new OutcomeUnknown({ tenantId, eventIds })
-    : pgError.toUnavailable("run a transaction", error)
+    : sqlErrors.toUnavailable("run a transaction", error)
 
 /**
- * Runs an effect in a transaction that is bound to the current tenant: row-level security shows and takes the rows of
- * that tenant alone, in the store's tables and in every table protected with `eventsourcing.protect_tenant_table`.
+ * Runs an effect in a transaction that is bound to the current tenant: row-level security shows and accepts only rows of that
+ * tenant, in the store's tables and in every table protected with `eventsourcing.protect_tenant_table`.
  *
  * **When to use**
  *
@@ -444,19 +221,19 @@ export const failedTransaction = (
  * Within the transaction the role is `eventsourcing_tenant`: grant it what your tables need. The tenant and the role
  * end with the transaction, also when the fiber is interrupted. Nothing else of its SQL stays on the session either:
  * temporary objects, held cursors, prepared statements, settings (`SET`, not only `SET LOCAL`), advisory locks, listens.
- * A statement that may leave some costs one more round trip at the end; `LOAD` is refused. Nested use for the same tenant is a savepoint.
- * Another tenant inside it, and a tenant inside a transaction that was started without one, are mistakes of the program:
- * defects (`TenantMismatch`), after which the outer transaction rolls back even if they are caught.
+ * A statement that may leave such things costs one more round trip at the end; `LOAD` is refused. Nested use for the same
+ * tenant is a savepoint. Another tenant inside it, and a tenant inside a transaction that was started without one, are
+ * mistakes of the program: defects (`TenantMismatch`), after which the outer transaction rolls back even if they are caught.
  *
  * An append inside it locks the tenant to its end, and the tenant's other appends wait for 10 seconds (or `lock_timeout` of the
  * session), twice, before they fail with `TimedOut`: append last. The wait of this transaction for that lock has the same bound.
  *
- * Each statement, BEGIN and COMMIT among them, is answered within {@link Silence}: after that its connection is closed. If
- * a COMMIT was not answered, the transaction's events are looked for on another connection.
+ * Each statement, including BEGIN and COMMIT, has the deadline {@link Silence}, after which its connection is closed. If a
+ * COMMIT was not answered, the transaction's events are looked up on another connection.
  *
- * Fails with `StorageUnavailable` if the transaction cannot be started or was not committed, and with `OutcomeUnknown` if
- * nobody can say so: repeat it only if that is harmless, such as appends with the same event ids or command key. An
- * interruption returns at once; the rollback may end behind it, and an interrupted COMMIT may have been done.
+ * Fails with `StorageUnavailable` if the transaction cannot be started or was not committed, and with `OutcomeUnknown` if it
+ * may have been committed: repeat it only if that is harmless, such as appends with the same event ids or command key. An
+ * interruption returns at once; the rollback may still be running then, and an interrupted COMMIT may have succeeded.
  */
 export const transaction = <A, E, R>(
   effect: Effect.Effect<A, E, R>

@@ -6,14 +6,14 @@ import { SqlClient } from "effect/sql"
 import { layerPer } from "../internal/layerPer.ts"
 import { checkedTenant } from "../domain/currentTenant.ts"
 import { guarded } from "./deadlines.ts"
-import * as pgError from "./sqlErrors.ts"
+import * as sqlErrors from "./sqlErrors.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { AllTenants, type TenantId } from "../domain/Tenant.ts"
 import * as TenantDirectory from "../routed/TenantDirectory.ts"
 import * as PgCheck from "./PgCheck.ts"
 import * as PgStorage from "./PgStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
-import * as PgTenant from "./PgTenant.ts"
+import { statement } from "./statement.ts"
 
 /** Raised when a tenant is placed in an unknown placement; see {@link add}. */
 export class UnknownPlacement extends Schema.TaggedError<UnknownPlacement>()("UnknownPlacement", {
@@ -45,8 +45,8 @@ const make = (options: TenantDirectory.CacheOptions) =>
     const sql = yield* SqlClient.SqlClient
     const events = yield* EventStorage
     const query = (operation: string, text: string, parameters: ReadonlyArray<unknown>, commits = false) =>
-      PgTenant.statement(sql, (connection) => connection.executeValues(text, parameters), { commits }).pipe(
-        Effect.mapError((error) => pgError.toUnavailable(operation, error))
+      statement(sql, (connection) => connection.executeValues(text, parameters), { commits }).pipe(
+        Effect.mapError((error) => sqlErrors.toUnavailable(operation, error))
       )
     const directory = yield* TenantDirectory.make({
       ...options,
@@ -116,6 +116,6 @@ export const add = (placement: string): Effect.Effect<void, StorageUnavailable, 
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     guarded(sql, sql`select eventsourcing.add_placement(${placement})`)
   ).pipe(
-    Effect.mapError((error) => pgError.toUnavailable("add a placement", error)),
+    Effect.mapError((error) => sqlErrors.toUnavailable("add a placement", error)),
     Effect.asVoid
   )

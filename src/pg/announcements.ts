@@ -4,7 +4,8 @@ import { Clock, Context, Effect, Latch, PubSub, Redacted, Schedule, type Scope, 
 import type { SqlClient } from "effect/sql"
 import * as listener from "./listener.ts"
 import { perClient } from "./perClient.ts"
-import * as PgTenant from "./PgTenant.ts"
+import { openIn } from "./openTransaction.ts"
+import { statement } from "./statement.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
 const channel = "eventsourcing"
@@ -42,7 +43,7 @@ const makeShared = Effect.fnUntraced(function* (
     pending.clear()
     if (tenants.length === 0) return
     const began = yield* Clock.currentTimeMillis
-    const [row] = yield* PgTenant.statement(sql, (connection) =>
+    const [row] = yield* statement(sql, (connection) =>
       connection.executeValues("call eventsourcing.announce_committing($1::uuid[], null)", [tenants])
     ).pipe(Effect.catch(() => Effect.as(Effect.logDebug("An announcement of new events was lost"), [])))
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the function returns some of the given ids
@@ -104,7 +105,7 @@ const makeShared = Effect.fnUntraced(function* (
       tenants.length === 0
         ? Effect.void
         : Effect.withFiber(({ context }) => {
-            if (PgTenant.openIn(context, sql) !== undefined)
+            if (openIn(context, sql) !== undefined)
               return sql.afterCommit(Effect.sync(() => publish(tenants, toOthers)))
             publish(tenants, toOthers)
             return Effect.void

@@ -2,14 +2,15 @@
 import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import type { AppendReceipt, AppendRequest } from "../driver/EventStorage.ts"
-import * as PgTenant from "./PgTenant.ts"
+import { openIn, recordAppended, refuse, refuseOthers } from "./openTransaction.ts"
+import { statement } from "./statement.ts"
 import { type AppendError, OutcomeUnknown } from "../driver/StoreError.ts"
 import { isUnanswered } from "./deadlines.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import * as groupCommit from "./groupCommit.ts"
-import * as pgAppend from "./appendBatch.ts"
-import * as pgAppendResults from "./appendOutcomes.ts"
-import * as pgError from "./sqlErrors.ts"
+import * as appendBatch from "./appendBatch.ts"
+import * as appendOutcomes from "./appendOutcomes.ts"
+import * as sqlErrors from "./sqlErrors.ts"
 import type { Announcements } from "./announcements.ts"
 
 export interface Options {
@@ -23,7 +24,7 @@ export interface Options {
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 }
 
-type Outcome = pgAppendResults.Outcome
+type Outcome = appendOutcomes.Outcome
 
 type Outcomes = ReadonlyArray<Outcome>
 
@@ -33,13 +34,13 @@ const runBatch = (
   requests: ReadonlyArray<AppendRequest>,
   flags: { readonly provision: boolean; readonly wait: boolean }
 ): Effect.Effect<Outcomes, SqlError.SqlError> => {
-  const batch = pgAppend.encode(requests, flags)
+  const batch = appendBatch.encode(requests, flags)
   return Effect.map(
-    connection.executeValues(alone ? pgAppend.callSql : pgAppend.selectSql, batch.parameters),
+    connection.executeValues(alone ? appendBatch.callSql : appendBatch.selectSql, batch.parameters),
     ([row]) => {
       if (row === undefined) throw new Error("eventsourcing.append returned no row")
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the function
-      return pgAppendResults.decode(requests, batch, row as unknown as pgAppendResults.ResultColumns)
+      return appendOutcomes.decode(requests, batch, row as unknown as appendOutcomes.ResultColumns)
     }
   )
 }
@@ -53,12 +54,12 @@ const run = (
 ): Effect.Effect<Outcomes, SqlError.SqlError> => {
   const [request] = requests
   const one =
-    alone && request !== undefined && requests.length === 1 ? pgAppend.encodeOne(request) : undefined
+    alone && request !== undefined && requests.length === 1 ? appendBatch.encodeOne(request) : undefined
   if (one === undefined) return runBatch(connection, alone, requests, flags)
-  return Effect.flatMap(connection.executeValues(pgAppend.callOneSql, one), ([row]) => {
+  return Effect.flatMap(connection.executeValues(appendBatch.callOneSql, one), ([row]) => {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the procedure
-    const answer = row as unknown as pgAppendResults.OneColumns | undefined
-    const outcome = answer === undefined ? undefined : pgAppendResults.decodeOne(answer)
+    const answer = row as unknown as appendOutcomes.OneColumns | undefined
+    const outcome = answer === undefined ? undefined : appendOutcomes.decodeOne(answer)
     return outcome === undefined ? runBatch(connection, alone, requests, flags) : Effect.succeed([outcome])
   })
 }
@@ -96,21 +97,21 @@ export const make = (
    */
   const attempt = (requests: ReadonlyArray<AppendRequest>, wait: boolean): Effect.Effect<Outcomes> =>
     Effect.matchEffect(
-      PgTenant.statement(sql, (connection, alone) => run(connection, alone, requests, { provision, wait })),
+      statement(sql, (connection, alone) => run(connection, alone, requests, { provision, wait })),
       {
         onSuccess: (outcomes): Effect.Effect<Outcomes> =>
           Effect.as(announcements.announce(tenantsAppendedTo(requests, outcomes)), outcomes),
         onFailure: (error): Effect.Effect<Outcomes> =>
-          requests.length > 1 && !pgError.isOfConnection(error)
+          requests.length > 1 && !sqlErrors.isOfConnection(error)
             ? Effect.succeed(requests.map(() => "failedTogether" as const))
-            : pgError.isBoundToAnother(error)
-              ? PgTenant.refuse(sql, requests[0]?.tenantId ?? "")
+            : sqlErrors.isBoundToAnother(error)
+              ? refuse(sql, requests[0]?.tenantId ?? "")
               : Effect.withFiber(({ context }) => {
                   // An append in an open transaction is stored only by its commit.
-                  const unknown = isUnanswered(error) && PgTenant.openIn(context, sql) === undefined
+                  const unknown = isUnanswered(error) && openIn(context, sql) === undefined
                   return Effect.succeed(
                     requests.map((request) =>
-                      Exit.fail(unknown ? outcomeUnknown(request) : pgError.toAppendError(error))
+                      Exit.fail(unknown ? outcomeUnknown(request) : sqlErrors.toAppendError(error))
                     )
                   )
                 })
@@ -125,11 +126,11 @@ export const make = (
   const submit = batches === undefined ? append : groupCommit.make(attempt, fork, batches)
 
   const appendInTransaction = (request: AppendRequest): Effect.Effect<AppendReceipt, AppendError> =>
-    PgTenant.refuseOthers(sql, request.tenantId).pipe(
+    refuseOthers(sql, request.tenantId).pipe(
       Effect.andThen(append(request)),
       Effect.tap(({ positions, replayed }) =>
         Effect.withFiber(({ context }) => {
-          if (!replayed && positions.length > 0) PgTenant.appended(context, sql, eventIdsOf(request))
+          if (!replayed && positions.length > 0) recordAppended(context, sql, eventIdsOf(request))
           return Effect.void
         })
       )
@@ -137,6 +138,6 @@ export const make = (
 
   return (request) =>
     Effect.withFiber(({ context }) =>
-      PgTenant.openIn(context, sql) === undefined ? submit(request) : appendInTransaction(request)
+      openIn(context, sql) === undefined ? submit(request) : appendInTransaction(request)
     )
 }

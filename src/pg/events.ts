@@ -9,17 +9,18 @@ import { SqlClient, type SqlError } from "effect/sql"
 import * as EventStorage from "../driver/EventStorage.ts"
 import type * as groupCommit from "./groupCommit.ts"
 import type * as groupLoads from "./groupLoads.ts"
-import * as pgAppending from "./append.ts"
-import * as pgError from "./sqlErrors.ts"
-import * as PgAnnouncements from "./announcements.ts"
-import * as pgLoading from "./load.ts"
-import * as pgRead from "./read.ts"
+import { make as makeAppend } from "./append.ts"
+import * as sqlErrors from "./sqlErrors.ts"
+import { isPgClient, make as makeAnnouncements } from "./announcements.ts"
+import { make as makeLoad } from "./load.ts"
+import { make as makeReading, oneMore, toDate } from "./read.ts"
 import { type StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { clampPosition } from "../driver/queryMatch.ts"
 import * as PgCheck from "./PgCheck.ts"
 import * as deadlines from "./deadlines.ts"
-import * as PgTenant from "./PgTenant.ts"
+import { failFor, refuseOthers } from "./openTransaction.ts"
+import { statement, type StatementOptions } from "./statement.ts"
 
 /** Settings of a store. */
 export interface Options {
@@ -106,7 +107,7 @@ const limitsOf = <Limits extends Readonly<Record<keyof Limits, number>>>(
 
 /** A fifth of the pool's connections may wait for locks of tenants. */
 const lockWaitersOf = (sql: SqlClient.SqlClient): number => {
-  const config: PgClient.PgPoolConfig = PgAnnouncements.isPgClient(sql) ? sql.config : {}
+  const config: PgClient.PgPoolConfig = isPgClient(sql) ? sql.config : {}
   return Math.floor((config.maxConnections ?? 10) / 5)
 }
 
@@ -127,12 +128,12 @@ export const make = (
       ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))
       : isolation
     const provision = options.provisionOnAppend ?? true
-    const announcements = yield* PgAnnouncements.make(sql, options.announce ?? true, options.listen)
+    const announcements = yield* makeAnnouncements(sql, options.announce ?? true, options.listen)
     const pageBytes = BigInt(options.pageBytes ?? 4 << 20)
 
     /** The rows of a query. `Row` is the type of its decoded columns. */
-    const query = <Row>(text: string, parameters: ReadonlyArray<unknown>, execution?: PgTenant.StatementOptions) =>
-      PgTenant.statement(
+    const query = <Row>(text: string, parameters: ReadonlyArray<unknown>, execution?: StatementOptions) =>
+      statement(
         sql,
         (connection) =>
           // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
@@ -145,12 +146,12 @@ export const make = (
       tenantId: TenantId,
       text: string,
       parameters: ReadonlyArray<unknown>,
-      execution?: PgTenant.StatementOptions
+      execution?: StatementOptions
     ) =>
       Effect.andThen(
-        PgTenant.refuseOthers(sql, tenantId),
+        refuseOthers(sql, tenantId),
         query<Row>(text, [tenantId, ...parameters], execution).pipe(
-          Effect.catch((error) => PgTenant.failFor(sql, operation, tenantId, error))
+          Effect.catch((error) => failFor(sql, operation, tenantId, error))
         )
       )
 
@@ -158,13 +159,15 @@ export const make = (
       operation: string,
       text: string,
       parameters: ReadonlyArray<unknown>,
-      execution?: PgTenant.StatementOptions
+      execution?: StatementOptions
     ) =>
-      Effect.mapError(query<Row>(text, parameters, execution), (error) => pgError.toUnavailable(operation, error))
+      Effect.mapError(query<Row>(text, parameters, execution), (error) =>
+        sqlErrors.toUnavailable(operation, error)
+      )
 
     // The store may have been built in a transaction, which must not be used for batches.
     const fork = Effect.runForkWith(Context.omit(sql.transactionService)(yield* Effect.context()))
-    const append = pgAppending.make(sql, {
+    const append = makeAppend(sql, {
       provision,
       batches: limitsOf(
         "groupCommit",
@@ -175,11 +178,11 @@ export const make = (
       fork
     })
     const loads = limitsOf("groupLoads", { maxLoads: 64, concurrency: 2 }, options.groupLoads)
-    const reading = pgRead.make(ofTenant, acrossTenants, pageBytes)
+    const reading = makeReading(ofTenant, acrossTenants, pageBytes)
 
     return EventStorage.EventStorage.of({
       ...reading,
-      loadStream: pgLoading.make(sql, { limits: loads, pageBytes, fork }),
+      loadStream: makeLoad(sql, { limits: loads, pageBytes, fork }),
       changes: announcements.changes,
       append,
       streamVersion: ({ tenantId, aggregateType, aggregateId }) =>
@@ -319,7 +322,7 @@ export const make = (
           acrossTenants<[TenantId, EventStorage.TenantStatus, Date, number]>(
             "list tenants",
             'select tenant_id::text, status, created_at, "position" from eventsourcing.list_tenants($1::uuid, $2::uuid, $3::integer)',
-            [accessId, after ?? null, pgRead.oneMore(limit)]
+            [accessId, after ?? null, oneMore(limit)]
           ),
           (rows) =>
             pageOf(rows, limit, ([tenantId, status, createdAt, position]) => ({
@@ -339,7 +342,7 @@ export const make = (
               new Date(recordedFrom),
               new Date(recordedBefore),
               after?.tenantId ?? null,
-              pgRead.toDate(after?.day),
+              toDate(after?.day),
               limit
             ]
           ),
@@ -360,7 +363,7 @@ export const make = (
           acrossTenants<[string, Date, string, string, string]>(
             "list cross-tenant accesses",
             "select access_id::text, accessed_at, actor, reason, operation from eventsourcing.list_cross_tenant_accesses($1::uuid, $2::uuid, $3::integer)",
-            [accessId, before ?? null, pgRead.oneMore(limit)]
+            [accessId, before ?? null, oneMore(limit)]
           ),
           (rows) =>
             pageOf(rows, limit, ([id, accessedAt, actor, reason, operation]) => ({

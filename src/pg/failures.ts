@@ -1,7 +1,7 @@
 /** Classifies SQL errors of handlers, with remedies. */
 import { Predicate } from "effect"
 import { SqlError } from "effect/sql"
-import * as pgError from "./sqlErrors.ts"
+import * as sqlErrors from "./sqlErrors.ts"
 import type { FailureDescription, FailureKind } from "../driver/ProjectionStorage.ts"
 import { describeFailure, describeUnavailable, summaryOf } from "../driver/storageFailure.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
@@ -74,7 +74,7 @@ const isSqlState = (code: string): boolean => /^[0-9A-Z]{5}$/.test(code)
 /** The kind of failure of a SQLSTATE. */
 const kindOf = (error: SqlError.SqlError, code: string | undefined): FailureKind => {
   if (code !== undefined && isSqlState(code)) return by(kinds, code) ?? "handler"
-  return pgError.isTransient(error) ? "storage" : "handler"
+  return sqlErrors.isTransient(error) ? "storage" : "handler"
 }
 
 /** Class 22 quotes invalid values; other classes quote names only. */
@@ -103,7 +103,7 @@ export const describe = (error: unknown): FailureDescription => {
     return { ...described, remedy: by(remedies, error.code ?? "") }
   }
   if (!SqlError.isSqlError(error)) return describeFailure(error)
-  const state = pgError.sqlState(error)
+  const state = sqlErrors.sqlState(error)
   const kind = kindOf(error, state)
   const remedy = by(remedies, state ?? "")
   return {
@@ -114,6 +114,6 @@ export const describe = (error: unknown): FailureDescription => {
     code: state ?? null,
     message: textOf(error, state ?? ""),
     remedy,
-    unavailable: kind === "handler" ? undefined : pgError.toUnavailable("handle an event", error)
+    unavailable: kind === "handler" ? undefined : sqlErrors.toUnavailable("handle an event", error)
   }
 }

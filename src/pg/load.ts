@@ -3,12 +3,13 @@ import { PgTypes } from "@effect/sql-pg"
 import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import type { EventStorage, LoadStreamRequest, StreamPage } from "../driver/EventStorage.ts"
-import * as PgTenant from "./PgTenant.ts"
+import { failFor, openIn, refuseOthers } from "./openTransaction.ts"
+import { statement } from "./statement.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import * as groupLoads from "./groupLoads.ts"
 import { array } from "./appendBatch.ts"
 import * as chunks from "./chunks.ts"
-import * as pgError from "./sqlErrors.ts"
+import * as sqlErrors from "./sqlErrors.ts"
 
 /** Undefined if an event type contains the separator of a chunk. */
 type Loaded = StreamPage | undefined
@@ -51,7 +52,7 @@ export const make = (
   const run = (
     requests: ReadonlyArray<LoadStreamRequest>
   ): Effect.Effect<ReadonlyArray<chunks.StreamChunk>, SqlError.SqlError> =>
-    PgTenant.statement(
+    statement(
       sql,
       (connection) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the function
@@ -64,7 +65,7 @@ export const make = (
   const loadOne = (request: LoadStreamRequest): Effect.Effect<Loaded, ReadError> =>
     run([request]).pipe(
       Effect.map(chunks.streamPage),
-      Effect.catch((error) => PgTenant.failFor(sql, "load a stream", request.tenantId, error))
+      Effect.catch((error) => failFor(sql, "load a stream", request.tenantId, error))
     )
 
   /** Loads a batch. If one load may have made it fail, each half is tried again, so that only that load fails. */
@@ -79,8 +80,10 @@ export const make = (
         return Effect.succeed(exits)
       },
       onFailure: (error) => {
-        if (pgError.isTransient(error))
-          return Effect.succeed(requests.map(() => Exit.fail(pgError.toUnavailable("load a stream", error))))
+        if (sqlErrors.isTransient(error))
+          return Effect.succeed(
+            requests.map(() => Exit.fail(sqlErrors.toUnavailable("load a stream", error)))
+          )
         const half = Math.ceil(requests.length / 2)
         const halves = [requests.slice(0, half), requests.slice(half)]
         return Effect.map(Effect.forEach(halves, loadAll), (exits) => exits.flat())
@@ -99,9 +102,9 @@ export const make = (
   return (request) =>
     Effect.withFiber(({ context }) =>
       Effect.flatMap(
-        PgTenant.openIn(context, sql) === undefined
+        openIn(context, sql) === undefined
           ? load(request)
-          : Effect.andThen(PgTenant.refuseOthers(sql, request.tenantId), loadOne(request)),
+          : Effect.andThen(refuseOthers(sql, request.tenantId), loadOne(request)),
         (page) => (page === undefined ? loadOneEvent(request) : Effect.succeed(page))
       )
     )

@@ -5,12 +5,14 @@
 import { type Context, Effect, Option } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { describe } from "./failures.ts"
-import * as pgError from "./sqlErrors.ts"
+import * as sqlErrors from "./sqlErrors.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { repeatable } from "../driver/repeatable.ts"
 import type { OutcomeUnknown, ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as PgTenant from "./PgTenant.ts"
+import { failFor, inTransaction, openTransaction, refuse } from "./openTransaction.ts"
+import { statement } from "./statement.ts"
 
 type ClaimColumns = readonly [
   tenantId: TenantId,
@@ -97,7 +99,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       text: string,
       parameters: ReadonlyArray<unknown> = []
     ): Effect.Effect<ReadonlyArray<Row>, ReadError> =>
-      PgTenant.statement(
+      statement(
         sql,
         (connection) =>
           // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
@@ -107,7 +109,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
             key.version,
             ...parameters
           ]) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
-      ).pipe(Effect.catch((error) => PgTenant.failFor(sql, operation, key.tenantId, error)))
+      ).pipe(Effect.catch((error) => failFor(sql, operation, key.tenantId, error)))
 
     /** The rows of a query without a tenant. */
     const rowsOf = <Row>(
@@ -115,12 +117,12 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       text: string,
       parameters: ReadonlyArray<unknown>
     ): Effect.Effect<ReadonlyArray<Row>, StorageUnavailable> =>
-      PgTenant.statement(
+      statement(
         sql,
         (connection) =>
           // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
           connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
-      ).pipe(Effect.mapError((error) => pgError.toUnavailable(operation, error)))
+      ).pipe(Effect.mapError((error) => sqlErrors.toUnavailable(operation, error)))
 
     const run = (operation: string, text: string, parameters: ReadonlyArray<unknown>) =>
       Effect.asVoid(rowsOf(operation, text, parameters))
@@ -156,20 +158,18 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
               Effect.provideService(CurrentTenant, tenantId)
             )
           )
-        : Effect.flatMap(
-            PgTenant.openTransaction(sql),
-            (open): Effect.Effect<A, E | ReadError | OutcomeUnknown, R> =>
-              Option.isSome(open)
-                ? PgTenant.refuse(sql, tenantId)
-                : PgTenant.boundTransaction(
-                    sql,
-                    {
-                      text: "select eventsourcing.begin_across_tenants($1::uuid, $2::uuid)",
-                      parameters: [tenantId, accessId]
-                    },
-                    (_row, bound) => bound(tenantId)(effect),
-                    (error, eventIds) => PgTenant.failedTransaction(tenantId, error, eventIds)
-                  )
+        : Effect.flatMap(openTransaction(sql), (open): Effect.Effect<A, E | ReadError | OutcomeUnknown, R> =>
+            Option.isSome(open)
+              ? refuse(sql, tenantId)
+              : PgTenant.boundTransaction(
+                  sql,
+                  {
+                    text: "select eventsourcing.begin_across_tenants($1::uuid, $2::uuid)",
+                    parameters: [tenantId, accessId]
+                  },
+                  (_row, bound) => bound(tenantId)(effect),
+                  (error, eventIds) => PgTenant.failedTransaction(tenantId, error, eventIds)
+                )
           )
 
     return ProjectionStorage.ProjectionStorage.of({
@@ -261,9 +261,9 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
               waited
             }).pipe(bound(tenantId), Effect.asSome)
           },
-          (error) => pgError.toUnavailable("work on a projection", error)
+          (error) => sqlErrors.toUnavailable("work on a projection", error)
         ),
-      attempt: PgTenant.savepoint(sql, (error) => pgError.toUnavailable("work on a projection", error)),
+      attempt: PgTenant.savepoint(sql, (error) => sqlErrors.toUnavailable("work on a projection", error)),
       advance: (claim, position) =>
         Effect.map(
           ofTenant<[number]>(
@@ -370,17 +370,17 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ([row]) => row?.[0] === true
         ),
       resumeAll: ({ accessId, projection }) =>
-        PgTenant.statement(sql, (connection) =>
+        statement(sql, (connection) =>
           connection.executeValues(
             "select eventsourcing.resume_projections($1::uuid, $2::text, $3::integer)",
             [accessId, projection?.projection ?? null, projection?.version ?? null]
           )
         ).pipe(
-          Effect.mapError((error) => pgError.toUnavailable("resume projections", error)),
+          Effect.mapError((error) => sqlErrors.toUnavailable("resume projections", error)),
           Effect.map(([row]) => Number(row?.[0] ?? 0))
         ),
       failures: ({ accessId, ...key }) =>
-        PgTenant.statement(
+        statement(
           sql,
           (connection) =>
             // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the query
@@ -389,7 +389,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
               [accessId, key.tenantId, key.projection, key.version]
             ) as Effect.Effect<ReadonlyArray<FailureColumns>, SqlError.SqlError>
         ).pipe(
-          Effect.mapError((error) => pgError.toUnavailable("list the failures of a projection", error)),
+          Effect.mapError((error) => sqlErrors.toUnavailable("list the failures of a projection", error)),
           Effect.map((rows) =>
             rows.map(([rebuild, position, kind, code, message, stack, times, firstAt, lastAt]) => ({
               rebuild,
@@ -458,14 +458,14 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
             [tables, BigInt(position)]
           )
         ).pipe(Effect.asVoid),
-      inTransaction: PgTenant.inTransaction(sql),
+      inTransaction: inTransaction(sql),
       clearReadModel: ({ tables, tenantId }) =>
         Effect.gen(function* () {
           // The lock that an append takes first, so that appends wait.
           yield* sql`select 1 from eventsourcing.tenants where tenant_id = ${tenantId}::uuid for no key update`
           for (const table of tables)
             yield* sql`delete from ${sql(table)} where tenant_id = ${tenantId}::uuid`
-        }).pipe(Effect.mapError((error) => pgError.toUnavailable("empty a read model", error))),
+        }).pipe(Effect.mapError((error) => sqlErrors.toUnavailable("empty a read model", error))),
       transaction
     })
   })

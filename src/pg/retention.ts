@@ -1,7 +1,7 @@
 /** Removes rows that no other operation removes: expired command keys of idle tenants, and old records of accesses. */
 import { Duration, Effect, type Scope } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
-import * as PgTenant from "./PgTenant.ts"
+import { statement } from "./statement.ts"
 import { sqlState } from "./sqlErrors.ts"
 
 /** Settings of the removal of old rows. */
@@ -30,7 +30,7 @@ export const start = (
 
     const remove = (text: string, parameter: number): Effect.Effect<number, SqlError.SqlError> =>
       Effect.map(
-        PgTenant.statement(sql, (connection) => connection.executeValues(text, [parameter])),
+        statement(sql, (connection) => connection.executeValues(text, [parameter])),
         ([row]) => Number(row?.[0] ?? 0)
       )
 

@@ -4,10 +4,12 @@
  */
 import { Effect } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
-import * as pgError from "./sqlErrors.ts"
+import * as sqlErrors from "./sqlErrors.ts"
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import * as PgTenant from "./PgTenant.ts"
+import { failFor, inTransaction, refuseOthers } from "./openTransaction.ts"
+import { statement, type StatementOptions } from "./statement.ts"
 
 type SnapshotColumns = readonly [
   version: number,
@@ -38,11 +40,11 @@ export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], nev
       { aggregateId, aggregateType, tenantId }: SnapshotStorage.SnapshotKey,
       text: string,
       parameters: ReadonlyArray<unknown>,
-      execution?: PgTenant.StatementOptions
+      execution?: StatementOptions
     ): Effect.Effect<ReadonlyArray<Row>, ReadError> =>
       Effect.andThen(
-        PgTenant.refuseOthers(sql, tenantId),
-        PgTenant.statement(
+        refuseOthers(sql, tenantId),
+        statement(
           sql,
           (connection) =>
             // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
@@ -53,14 +55,17 @@ export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], nev
               ...parameters
             ]) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
           execution
-        ).pipe(Effect.catch((error) => PgTenant.failFor(sql, operation, tenantId, error)))
+        ).pipe(Effect.catch((error) => failFor(sql, operation, tenantId, error)))
       )
 
     /** Protects an open transaction of the program, which must not fail because of a snapshot. */
-    const inSavepoint = <A>(effect: Effect.Effect<A, ReadError>, operation: string): Effect.Effect<A, ReadError> =>
-      Effect.flatMap(PgTenant.inTransaction(sql), (inTransaction) =>
-        inTransaction
-          ? PgTenant.savepoint(sql, (error) => pgError.toUnavailable(operation, error))(effect)
+    const inSavepoint = <A>(
+      effect: Effect.Effect<A, ReadError>,
+      operation: string
+    ): Effect.Effect<A, ReadError> =>
+      Effect.flatMap(inTransaction(sql), (isOpen) =>
+        isOpen
+          ? PgTenant.savepoint(sql, (error) => sqlErrors.toUnavailable(operation, error))(effect)
           : effect
       )
 

@@ -290,7 +290,7 @@ describe("what the operator gets to know", () => {
       })
       assert.include(lines[1]?.cause ?? "", "run PgMigrator.layer")
       assert.strictEqual(lines.at(-1)?.level, "Error")
-      assert.match(lines.at(-1)?.message ?? "", /^A projection is parked, because the schema .* every hour/)
+      assert.match(lines.at(-1)?.message ?? "", /^A projection is parked because the schema .* every hour/)
     }).pipe(drained(watching(new Seen(), trouble.attempt)), Effect.provide(layer))
   })
 })
