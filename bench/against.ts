@@ -1,7 +1,7 @@
 /**
  * `npm run bench -- --against <commit>`: this working tree against a commit. Both are built, each runs in a process of its
  * own on a database of its own on one server, and they work in turns, first one, then the other, with the order changed
- * every round. A workload is slower if the median of the paired ratios is under 0.97 and the upper end of its 90 %
+ * every round. Both processes are started anew up to five times. A workload is slower if the median of the paired ratios is under 0.97 and the upper end of its 90 %
  * interval is under 1.
  *
  * Flags: --rounds 15, --seconds 1, --case <part of a name> (repeatable), --out <file>
@@ -84,7 +84,10 @@ const interval = (ratios: ReadonlyArray<number>): readonly [low: number, middle:
   return [quantile(medians, 0.05), median(ratios), quantile(medians, 0.95)]
 }
 
-/** What is to be compared, and how long. */
+/** The number of times that both processes are started. */
+const maxPairs = 5
+
+/** Options of a comparison. */
 export interface Options extends Effort {
   readonly commit: string
   readonly cases: ReadonlyArray<string>
@@ -112,43 +115,54 @@ export const against = async ({ cases, commit, out, rounds, seconds }: Options):
     }
     const config = configOf(server)
     await execute(config, `create role ${app.username} login password '${app.password}'`)
-    for (const [index, directory] of [checkout, root].entries()) {
-      const database = `bench_${index}`
-      await execute(config, `create database ${database}`)
-      const owner = { username: server.user, password: server.password }
-      builders.push(
-        await startBuild({ root: directory, host: server.host, port: server.port, database, owner, app })
+    const ratesOf = new Map<string, Array<readonly [old: number, fresh: number]>>()
+    // Two processes of one build differ by several percent for as long as they live, so that each pair of processes gives a few
+    // rounds only.
+    const pairs = Math.min(maxPairs, rounds)
+    for (let pair = 0; pair < pairs; pair++) {
+      const startOne = async (directory: string, database: string): Promise<Builder> => {
+        await execute(config, `create database ${database}`)
+        const owner = { username: server.user, password: server.password }
+        const { host, port } = server
+        const builder = await startBuild({ root: directory, host, port, database, owner, app })
+        builders.push(builder)
+        return builder
+      }
+      const old = await startOne(checkout, `old_${pair}`)
+      const fresh = await startOne(root, `new_${pair}`)
+      const names = fresh.names.filter(
+        (name) => cases.length === 0 || cases.some((part) => name.includes(part))
       )
+      if (names.length === 0)
+        throw new Error(`no workload with ${cases.join(" or ")}: ${fresh.names.join(", ")}`)
+      const share = Math.floor(rounds / pairs) + (pair < rounds % pairs ? 1 : 0)
+      for (const name of names) {
+        for (const builder of builders) await builder.rate(name, Math.max(0.5, seconds))
+        const rates = ratesOf.get(name) ?? []
+        ratesOf.set(name, rates)
+        for (let round = 0; round < share; round++) {
+          if (round % 2 === 0) {
+            const before = await old.rate(name, seconds)
+            rates.push([before, await fresh.rate(name, seconds)])
+          } else {
+            const after = await fresh.rate(name, seconds)
+            rates.push([await old.rate(name, seconds), after])
+          }
+        }
+      }
+      for (const builder of builders.splice(0)) builder.stop()
     }
-    const [old, fresh] = builders
-    if (old === undefined || fresh === undefined) throw new Error("no builds")
-    const names = fresh.names.filter(
-      (name) => cases.length === 0 || cases.some((part) => name.includes(part))
-    )
-    if (names.length === 0)
-      throw new Error(`no workload with ${cases.join(" or ")}: ${fresh.names.join(", ")}`)
     const lines = [
       `### This working tree against ${id}`,
       "",
-      `${rounds} rounds of ${seconds} s in turns; the ratio is new to old, with the 90 % interval of its median.`,
+      `${rounds} rounds of ${seconds} s in turns, by ${Math.min(maxPairs, rounds)} pairs of processes; the ratio is new to old, with the 90 % interval of its median.`,
       "",
       "| workload | old, 1/s | new, 1/s | ratio | 90 % | |",
       "| --- | ---: | ---: | ---: | --- | --- |"
     ]
     for (const line of lines) console.log(line)
     let slower = false
-    for (const name of names) {
-      for (const builder of builders) await builder.rate(name, Math.max(0.5, seconds))
-      const rates: Array<readonly [old: number, fresh: number]> = []
-      for (let round = 0; round < rounds; round++) {
-        if (round % 2 === 0) {
-          const before = await old.rate(name, seconds)
-          rates.push([before, await fresh.rate(name, seconds)])
-        } else {
-          const after = await fresh.rate(name, seconds)
-          rates.push([await old.rate(name, seconds), after])
-        }
-      }
+    for (const [name, rates] of ratesOf) {
       const [low, middle, high] = interval(rates.map(([before, after]) => after / before))
       const isSlower = middle < 0.97 && high < 1
       slower ||= isSlower
