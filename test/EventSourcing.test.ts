@@ -19,7 +19,7 @@ const storages = [
 ] as const
 
 describe("EventSourcing.layer", () => {
-  it.live.each(storages)("is all that a program needs besides a storage: %s", ([, storage]) =>
+  it.live.each(storages)("is the only layer that a program needs besides a storage: %s", ([, storage]) =>
     Effect.gen(function* () {
       const repository = yield* Repository.Repository
       const store = yield* EventStore.EventStore

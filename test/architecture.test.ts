@@ -1,4 +1,4 @@
-/** docs/architecture.md against the tree. */
+/** Compares docs/architecture.md with the tree. */
 import { assert, describe, it } from "@effect/vitest"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import * as Path from "node:path"
@@ -14,7 +14,7 @@ describe("docs/architecture.md", () => {
       files
         .filter((file) => !["src", ""].some((folder) => existsSync(Path.join(root, folder, file))))
         .filter(
-          // The names of file kinds, in the sentence about them.
+          // Names of kinds of files, in the sentence about them.
           (file) => file !== "PascalCase.ts" && file !== "camelCase.ts"
         ),
       []

@@ -6,7 +6,7 @@ import { brokenLinks, compile, type Compiled, missingNames, outputOf, root } fro
 
 interface Snippet {
   readonly code: string
-  /** The error that it shows, if it does not compile. */
+  /** The expected compiler error, for a snippet that does not compile. */
   readonly error: string | undefined
   /** The output of the page up to here, if it states one. */
   readonly output: string | undefined
@@ -24,7 +24,7 @@ describe.each(pages)("%s", (page) => {
   const text = readFileSync(Path.join(root, page), "utf8")
   const snippets = snippetsOf(text)
 
-  it.runIf(snippets.length > 0)("is one program, apart from snippets that show an error", async () => {
+  it.runIf(snippets.length > 0)("is one program, except for snippets that show an error", async () => {
     const wrong = snippets.flatMap(({ error }, index) =>
       error === undefined ? [] : [{ error, file: `wrong${index}.ts`, index }]
     )

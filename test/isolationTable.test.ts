@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import { cases, columns, page, tableOf, type Tagged, taggedIn } from "../scripts/isolation-table.ts"
 
-/** The cells of the rows of the table in a page, without the head. */
+/** The cells of the table in a page, row by row, without the head. */
 const rowsOf = (markdown: string): ReadonlyArray<ReadonlyArray<string>> =>
   markdown
     .split("\n")
@@ -14,7 +14,7 @@ const rowsOf = (markdown: string): ReadonlyArray<ReadonlyArray<string>> =>
         .map((cell) => cell.trim())
     )
 
-/** A passing test of each case wherever it applies. */
+/** A passing test for each case and backend to which it applies. */
 const complete: ReadonlyArray<Tagged> = columns.map((column) => ({
   numbers: cases.filter(({ notThere }) => notThere[column] === undefined).map(({ number }) => number),
   column,
@@ -31,7 +31,7 @@ describe("the table of isolation cases", () => {
     assert.strictEqual(new Set(cases.map(({ what }) => what)).size, 37)
   })
 
-  it("is in docs/isolation.md as in the script, without gaps", () => {
+  it("is the same in docs/isolation.md and in the script, without gaps", () => {
     const rows = rowsOf(readFileSync(page, "utf8"))
     assert.deepStrictEqual(
       rows.map(([number, what]) => [number, what]),
@@ -47,11 +47,11 @@ describe("the table of isolation cases", () => {
     }
   })
 
-  it("finds nothing wrong when every case has a test that passed", () => {
+  it("reports no problem if every case has a passing test", () => {
     assert.deepStrictEqual(tableOf(complete).problems, [])
   })
 
-  it("finds gaps, failures, unknown cases, and reasons that no longer apply", () => {
+  it("reports gaps, failures, unknown cases, and reasons that no longer apply", () => {
     const [memory, ...others] = complete
     const wrong = (change: Partial<Tagged>) =>
       tableOf([...others, { ...(memory ?? assert.fail("no column")), ...change }]).problems
@@ -66,7 +66,7 @@ describe("the table of isolation cases", () => {
     )
   })
 
-  it("knows cases and backends by the titles of tests", () => {
+  it("recognises cases and backends by the titles of tests", () => {
     const result = (title: string, status: string, ...ancestorTitles: ReadonlyArray<string>) => ({
       ancestorTitles,
       title,

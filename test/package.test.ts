@@ -8,12 +8,12 @@ import * as PgMigrator from "../src/pg/PgMigrator.ts"
 import { fixture, installPackage, packageName, root, run, succeed } from "./support/consumer.ts"
 import { brokenLinks } from "./support/snippets.ts"
 
-/** Of Node's own modules, and of CommonJS ones that a bundle of modules contains. */
+/** For Node's own modules, and for CommonJS modules in a bundle of ES modules. */
 const banner =
   'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);'
 
 describe("package-lock.json", () => {
-  it("has the hash of every package but those that stand for none", async () => {
+  it("has the hash of every package, except placeholders", async () => {
     const { packages } = JSON.parse(await readFile(Path.join(root, "package-lock.json"), "utf8")) as {
       readonly packages: Readonly<Record<string, { readonly integrity?: string; readonly link?: boolean }>>
     }
@@ -30,9 +30,9 @@ describe("package-lock.json", () => {
 
 describe("the package, installed from its tarball into an empty project", () => {
   let project = ""
-  /** What npm says while it installs. */
+  /** The output of npm during the installation. */
   let installed = ""
-  /** What the README's program says. */
+  /** The output of the README's program. */
   let expected: string | undefined
   const tsc = createRequire(import.meta.url)
     .resolve("typescript/package.json")
@@ -50,7 +50,7 @@ describe("the package, installed from its tarball into an empty project", () => 
     if (expected !== undefined) assert.strictEqual(output.trim(), expected.trim())
   })
 
-  it("holds the SQL files in its code, the same as in its folder", async () => {
+  it("contains the SQL files in its code, equal to those in its folder", async () => {
     const text = await succeed(
       project,
       process.execPath,
@@ -61,7 +61,7 @@ describe("the package, installed from its tarball into an empty project", () => 
     assert.deepStrictEqual(JSON.parse(text), PgMigrator.files)
   })
 
-  it("runs the README's program as one file in an empty folder, with PGlite alone beside it", async () => {
+  it("runs the README's program as one file in an empty folder, with only PGlite beside it", async () => {
     const empty = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-bundle-"))
     try {
       await build({
@@ -85,11 +85,11 @@ describe("the package, installed from its tarball into an empty project", () => 
     }
   })
 
-  it("runs a program that keeps its events in memory where @effect/sql-pg is not installed", async () => {
+  it("runs a program with events in memory without @effect/sql-pg", async () => {
     const alone = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-memory-"))
     try {
       await mkdir(Path.join(alone, "node_modules"))
-      // copied, so that what is beside the original cannot be found; effect finds its own dependencies there
+      // Copied, so that packages beside the original are not found; effect finds its own dependencies there.
       await cp(
         Path.join(project, "node_modules", packageName),
         Path.join(alone, "node_modules", packageName),
@@ -116,7 +116,7 @@ describe("the package, installed from its tarball into an empty project", () => 
     }
   })
 
-  it("is installed without a warning, but for the Node that it is installed with", () => {
+  it("is installed without a warning, except about the version of Node", () => {
     const warnings = installed.split("\n").filter((line) => line.startsWith("npm warn"))
     assert.deepStrictEqual(
       warnings.filter((line) => !line.startsWith("npm warn EBADENGINE")),
@@ -124,7 +124,7 @@ describe("the package, installed from its tarball into an empty project", () => 
     )
   })
 
-  it("links to files that are in it, and to sections that these have", async () => {
+  it("links only to files that it contains and to sections in them", async () => {
     const directory = Path.join(project, "node_modules", packageName)
     const pages = (await readdir(directory, { recursive: true })).filter((file) =>
       /^(?:[A-Z]+|docs\/.*)\.md$/.test(file)

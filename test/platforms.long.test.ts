@@ -1,6 +1,6 @@
 /**
- * What docs/stability.md says the package works with, one by one: versions of TypeScript, runtimes and PostgreSQL servers
- * that come from the package registry. What cannot be had there is skipped, and said.
+ * The platforms of docs/stability.md, one by one: versions of TypeScript, runtimes and PostgreSQL servers
+ * that come from the package registry. Those that cannot be installed are skipped, and the run says so.
  */
 import { afterAll, assert, beforeAll, describe, it, type TestContext } from "@effect/vitest"
 import { transformSync } from "esbuild"
@@ -19,7 +19,7 @@ import { execute, started } from "./support/released.ts"
 
 const { arch, platform } = process
 
-/** Installs a package of the registry into a folder that is kept, and answers its own; skips where there is none. */
+/** Installs a package of the registry into a folder that is kept, and returns the package's folder; skips if there is none. */
 const fromRegistry = async (context: TestContext, folder: string, name: string, version: string) => {
   const directory = Path.join(root, ".cache", "platforms", folder)
   const installed = Path.join(directory, "node_modules", name)
@@ -56,7 +56,7 @@ const runtimes: Readonly<
   }
 }
 
-/** Without what runtimes print differently. */
+/** Removes text that runtimes print differently. */
 const plain = (text: string): string => text.replaceAll(/[\s"',]/g, "")
 
 describe("the package", () => {
@@ -149,7 +149,7 @@ describe("the package", () => {
   })
 })
 
-/** Suites that have to do with the server: drivers, rights, isolation, migrations. */
+/** Suites that concern the server: drivers, rights, isolation, migrations. */
 const suites = [
   "test/driver",
   "test/pg/PgMigrator.test.ts",

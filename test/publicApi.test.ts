@@ -13,7 +13,7 @@ const http: Entry = [Http, "../src/http/"]
 const pg: Entry = [Pg, "../src/pg/"]
 const testing: Entry = [Testing, "../src/testing/"]
 
-/** What a file exports. What its documentation calls `@internal` is stripped from the declarations that are published. */
+/** The exports of a file, without those documented as `@internal`, which are stripped from the published declarations. */
 const exportsOf = (source: string) => {
   const found = { values: new Set<string>(), types: new Set<string>(), internal: new Set<string>() }
   const declaration =
@@ -22,7 +22,7 @@ const exportsOf = (source: string) => {
     if (comment.includes("@internal")) found.internal.add(name)
     else found[kind === "interface" || kind === "type" ? "types" : "values"].add(name)
   }
-  // a module shows what a private file of its room owns
+  // A module re-exports names of a private file of its room.
   for (const [, type, names = ""] of source.matchAll(/^export (type )?\{([^}]*)\} from/gm)) {
     for (const name of names.split(",").map((text) => text.trim())) {
       if (name !== "") found[type === undefined ? "values" : "types"].add(name)
@@ -33,7 +33,7 @@ const exportsOf = (source: string) => {
 
 const read = (path: string) => readFileSync(new URL(path, import.meta.url), "utf8")
 
-/** The text of a module, which the index of its entry point leads to. */
+/** The text of a module, found through the index of its entry point. */
 const sourceOf = (directory: string, module: string) => {
   const [, path] =
     new RegExp(`^export \\* as ${module} from "(.*)"$`, "m").exec(read(`${directory}index.ts`)) ??
@@ -41,7 +41,7 @@ const sourceOf = (directory: string, module: string) => {
   return read(`${directory}${path}`)
 }
 
-/** One line for each module: its values, then its types. */
+/** One line per module: its values, then its types. */
 const describeEntry = ([modules, directory]: Entry): string =>
   Object.keys(modules)
     .toSorted()
@@ -135,7 +135,7 @@ describe("the public API", () => {
     `)
   })
 
-  it("is what the modules export when they are loaded", () => {
+  it("equals the exports of the modules when they are loaded", () => {
     for (const [modules, directory] of [main, http, pg, testing]) {
       for (const [module, exported] of Object.entries(modules)) {
         const { internal, values } = exportsOf(sourceOf(directory, module))

@@ -7,13 +7,13 @@ import { brokenLinks, compile, type Compiled, missingNames, outputOf, root } fro
 const file = Path.join(root, "README.md")
 const readme = existsSync(file) ? await readFile(file, "utf8") : undefined
 
-/** A snippet, and the output that follows it, if it is a program. */
+/** A snippet, with the output after it if it is a program. */
 interface Snippet {
   readonly code: string
   readonly output: string | undefined
 }
 
-/** The snippets in TypeScript. One that is marked as such continues those before it. */
+/** The snippets in TypeScript. A marked one continues those before it. */
 const snippetsOf = (text: string): ReadonlyArray<Snippet> => {
   const found: Array<Snippet> = []
   for (const match of text.matchAll(
@@ -30,7 +30,7 @@ describe.skipIf(readme === undefined)("the README", () => {
   const text = readme ?? ""
   const snippets = snippetsOf(text)
   const program = snippets[0]?.code ?? ""
-  /** The program, with one of its tenants left out after another. */
+  /** Variants of the program, each without one of its tenants. */
   const forgetful = [...program.matchAll(/Tenant\.provide\(\w+\)/g)].map(({ index, 0: { length } }) =>
     [program.slice(0, index), "Effect.map((value) => value)", program.slice(index + length)].join("")
   )
@@ -53,7 +53,7 @@ describe.skipIf(readme === undefined)("the README", () => {
     )
   })
 
-  it("shows the error that a forgotten tenant is, in the last line of the program", () => {
+  it("shows the error for a forgotten tenant, in the last line of the program", () => {
     assert.isAbove(forgetful.length, 1)
     const message = "Type 'CurrentTenant' is not assignable to type 'never'."
     assert.include(text, message)
@@ -67,7 +67,7 @@ describe.skipIf(readme === undefined)("the README", () => {
     }
   })
 
-  // The first program is run where the package is installed as a user does it: in package.test.ts.
+  // package.test.ts runs the first program, with the package installed as by a user.
   it.each(snippets.slice(1).filter(({ output }) => output !== undefined))(
     "has a program that says $output",
     async ({ code, output }) => {
@@ -76,7 +76,7 @@ describe.skipIf(readme === undefined)("the README", () => {
     }
   )
 
-  it("quotes its examples", async () => {
+  it("quotes its examples exactly", async () => {
     const quotes = [...text.matchAll(/\]\((examples\/\S+)\):\n\n^```typescript\n(.*?)^```/gms)]
     assert.lengthOf(quotes, [...text.matchAll(/^```typescript$/gm)].length)
     for (const [, example = "", code = ""] of quotes) {

@@ -1,4 +1,4 @@
-/** The import graph of `src`: rooms, and what each may open. */
+/** The import graph of `src`: rooms, and the files that each may import. */
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { readdirSync, readFileSync } from "node:fs"
@@ -12,7 +12,7 @@ const Lists = Schema.Struct({
   opened: Schema.Array(Schema.String)
 })
 
-/** The lists that the linter goes by: rooms from the top, and private files that another room may open. */
+/** The lists of the linter: rooms from the top, and private files that another room may import. */
 const lists = Schema.decodeUnknownSync(Lists)(
   await import(new URL("../oxlint.config.mjs", import.meta.url).href)
 )
@@ -51,7 +51,7 @@ const isPrivate = (file: string): boolean =>
   /^[a-z]/.test(Path.posix.basename(file)) && !file.endsWith("index.ts")
 const show = ({ from, to }: (typeof arrows)[number]): string => `${from} -> ${to}`
 
-/** A path that comes back to where it began, if there is one (depth-first search). */
+/** A circular path, if there is one (depth-first search). */
 const circle = (): ReadonlyArray<string> | undefined => {
   const done = new Set<string>()
   const walk = (file: string, path: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
@@ -81,16 +81,16 @@ describe("the rooms of src", () => {
     assert.isAbove(arrows.length, 500)
   })
 
-  it("import rooms below them only", () => {
+  it("import only rooms below them", () => {
     const up = arrows.filter(({ from, to }) => heightOf(to) < heightOf(from))
     assert.deepStrictEqual(up.map(show), [])
   })
 
-  it("have no circle of imports, of types neither", () => {
+  it("have no circle of imports, not even of types", () => {
     assert.isUndefined(circle())
   })
 
-  it("open another room's private files only where the list says so, and the list has no more", () => {
+  it("import private files of other rooms only as listed, and the list has no others", () => {
     const crossing = arrows.filter(
       ({ from, to }) =>
         roomOf(from) !== roomOf(to) &&
@@ -106,7 +106,7 @@ describe("the rooms of src", () => {
     )
   })
 
-  it("know PostgreSQL in pg alone: its client, and SQLSTATEs", () => {
+  it("know PostgreSQL only in pg: its client and SQLSTATEs", () => {
     const elsewhere = files.filter((file) => !/^(pg|testing)\//.test(file))
     assert.deepStrictEqual(
       elsewhere.filter((file) =>
@@ -125,14 +125,14 @@ describe("the rooms of src", () => {
     )
   })
 
-  it("do not know the memory driver in pg", () => {
+  it("do not import the memory driver in pg", () => {
     assert.deepStrictEqual(
       arrows.filter(({ from, to }) => roomOf(from) === "pg" && roomOf(to) === "memory").map(show),
       []
     )
   })
 
-  it("keep the ground small, and it knows no event", () => {
+  it("keep the ground small and without events", () => {
     const ground = files.filter((file) => roomOf(file) === "internal")
     const lines = ground.reduce((sum, file) => sum + (textOf.get(file) ?? "").split("\n").length, 0)
     assert.isBelow(lines, 700)

@@ -11,7 +11,7 @@ begin
   if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
   then
-    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+    raise exception 'the last user of the connection left a bound tenant or an open transaction' using errcode = 'ES003';
   end if;
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);

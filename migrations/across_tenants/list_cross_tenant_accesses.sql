@@ -1,4 +1,4 @@
--- Recorded accesses before p_before (NULL: from the newest on), newest first, in the order of their ids (UUID version 7).
+-- Recorded accesses before p_before (NULL: from the newest one), newest first, in the order of their ids (UUID version 7).
 create or replace function eventsourcing.list_cross_tenant_accesses(
   p_access uuid, p_before uuid, p_limit integer
 )

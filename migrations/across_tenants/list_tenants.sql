@@ -1,4 +1,4 @@
--- Tenants with an id greater than p_after (NULL: from the first), by id, with the head of their log.
+-- Tenants after p_after (NULL: from the first one), ordered by id, with the last positions of their logs.
 create or replace function eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer)
 returns table (tenant_id uuid, status text, created_at timestamptz, "position" double precision)
 language plpgsql
@@ -19,4 +19,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.list_tenants is 'One page of the tenants with the heads of their logs.';
+comment on function eventsourcing.list_tenants is 'One page of the tenants with the last positions of their logs.';

@@ -1,5 +1,5 @@
--- Events after (p_after_tenant, p_after_position), by tenant and position: tenant after tenant, each in its order. A row
--- each, whose more says whether there are more behind it. Positions are doubles: exact up to 2^53, and cheap to decode.
+-- Events of all tenants after (p_after_tenant, p_after_position), ordered by tenant and position, one row per event. more is
+-- true if further events follow the row. Positions are doubles, which are exact up to 2^53 and cheap to decode.
 create or replace function eventsourcing.read_all_logs(
   p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint
 )
@@ -36,4 +36,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.read_all_logs is 'One page of the logs of all tenants, in each tenant''s order.';
+comment on function eventsourcing.read_all_logs is 'One page of the logs of all tenants, ordered by tenant and position.';

@@ -1,4 +1,4 @@
--- Every function that reads across tenants takes the id of a recorded access: no record, no rows.
+-- Records an access across tenants. Every function that reads across tenants requires the id of a recorded access.
 
 create or replace function eventsourcing.record_cross_tenant_access(
   p_access uuid, p_actor text, p_reason text, p_operation text
@@ -11,7 +11,7 @@ as $$
 declare
   recorded eventsourcing.cross_tenant_accesses;
 begin
-  -- The trail is read in the order of ids, so an id must be of the time of its record: nobody can hide an access in the past.
+  -- The trail is read in the order of ids. An id must be as old as its record, so that nobody can hide an access in the past.
   if pg_catalog.substr(p_access::text, 15, 1) <> '7' or pg_catalog.abs(
     ('x' || pg_catalog.substr(pg_catalog.replace(p_access::text, '-', ''), 1, 12))::bit(48)::bigint
       - extract(epoch from clock_timestamp()) * 1000
@@ -24,7 +24,7 @@ begin
   on conflict (access_id) do nothing
   returning * into recorded;
   if recorded.access_id is null and not exists (
-    -- recorded again after a lost reply
+    -- the same access, recorded again after a lost answer
     select from eventsourcing.cross_tenant_accesses a
     where a.access_id = p_access and a.actor = p_actor and a.reason = p_reason and a.operation = p_operation
   ) then

@@ -1,5 +1,5 @@
--- Removes records of accesses across tenants that are older than p_seconds, at least seven days, and puts the removal on
--- record. Programs record an access again every day, so none that is in use is removed.
+-- Removes records of accesses across tenants that are older than p_seconds, at least seven days, and records the removal.
+-- Programs record their accesses again every day, so none that is in use is removed.
 create or replace function eventsourcing.remove_old_accesses(p_seconds double precision)
 returns integer
 language plpgsql
@@ -11,13 +11,13 @@ declare
   removed integer;
 begin
   if p_seconds is null or p_seconds < 604800 then
-    raise exception 'accesses across tenants are kept for seven days at least' using errcode = '22023';
+    raise exception 'accesses across tenants are kept for at least seven days' using errcode = '22023';
   end if;
   delete from eventsourcing.cross_tenant_accesses a where a.accessed_at < moment - p_seconds * interval '1 second';
   get diagnostics removed = row_count;
   if removed > 0 then
     insert into eventsourcing.cross_tenant_accesses (access_id, actor, reason, operation, login)
-    -- a UUID of version 7, as the trail is in the order of ids
+    -- a UUID of version 7, because the trail is in the order of ids
     select (lpad(to_hex((extract(epoch from moment) * 1000)::bigint), 12, '0') || '7' || substr(r.hex, 1, 3) || '8'
         || substr(r.hex, 4, 15))::uuid,
       'eventsourcing', format('kept for %s days', round((p_seconds / 86400)::numeric, 1)),
@@ -28,4 +28,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.remove_old_accesses is 'Removes old records of accesses across tenants, on record; returns how many.';
+comment on function eventsourcing.remove_old_accesses is 'Removes old records of accesses across tenants and records the removal; returns their number.';

@@ -1,4 +1,4 @@
--- Lets parked projections of all tenants try again: those of one projection (NULL: of every one). Returns how many.
+-- Lets parked projections try again, with all tenants: one projection (NULL: every projection). Returns their number.
 create or replace function eventsourcing.resume_projections(p_access uuid, p_projection text, p_version integer)
 returns integer
 language plpgsql
@@ -17,4 +17,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.resume_projections is 'Lets the parked projections of all tenants try again.';
+comment on function eventsourcing.resume_projections is 'Lets parked projections try again, with all tenants.';

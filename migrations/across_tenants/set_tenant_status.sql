@@ -1,5 +1,5 @@
--- Suspends or resumes a tenant. Waits for the append that holds the tenant's lock; the next one sees the new status.
--- Returns the former status, NULL for an unknown tenant.
+-- Suspends or resumes a tenant. Waits for the append that holds the tenant's lock; the next append sees the new status. Returns
+-- the former status; NULL for an unknown tenant.
 create or replace function eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text)
 returns text
 language plpgsql
@@ -16,4 +16,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.set_tenant_status is 'Suspends or resumes a tenant, in order with its appends.';
+comment on function eventsourcing.set_tenant_status is 'Suspends or resumes a tenant, between two of its appends.';

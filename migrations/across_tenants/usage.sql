@@ -1,7 +1,7 @@
--- Events, bytes and streams of each tenant and day (UTC) recorded in [p_from, p_before), after (p_after_tenant,
--- p_after_day), by tenant and day. Reads the head of each tenant's log, makes two binary searches for each day with events,
--- and reads the events of these days by the primary key. A page ends after p_limit days, or with the day that brings its
--- events to 250,000. more is true if there are further days.
+-- Numbers of events, bytes and streams per tenant and day (UTC) in the range of recorded times from p_from (inclusive) to
+-- p_before (exclusive), after (p_after_tenant, p_after_day), ordered by tenant and day. Reads the head of each tenant's log, makes
+-- two binary searches per day with events, and reads the events of these days by the primary key. A page ends after p_limit
+-- days, or with the day that brings its events to 250,000. more is true if further days follow.
 create or replace function eventsourcing.usage(
   p_access uuid, p_from timestamptz, p_before timestamptz, p_after_tenant uuid, p_after_day timestamptz, p_limit integer
 )
@@ -43,7 +43,7 @@ begin
       v_time := (
         select e.recorded_at from eventsourcing.events e where e.tenant_id = v_tenant and e.position = v_first);
       exit when v_time >= p_before;
-      -- the day before this one is returned now that it is known whether it is the last
+      -- the previous day is returned only now, because now it is known not to be the last one
       if found_days > 0 then
         more := found_days >= p_limit or read_events >= 250000;
         return next;

@@ -1,7 +1,6 @@
--- For the usage of tenants, under a recorded access, like everything that reads across tenants.
 
--- The first position of a tenant's log recorded at or after p_time, up to p_head + 1: position_at for readers across tenants,
--- who are bound to none.
+-- The first position of a tenant's log that was recorded at or after p_time, at most p_head + 1. Like position_at, but under a
+-- recorded access, because readers across tenants are bound to none.
 create or replace function eventsourcing.usage_position(p_tenant uuid, p_head bigint, p_time timestamptz)
 returns bigint
 language plpgsql

@@ -1,6 +1,6 @@
--- Says that logs have grown (NULL: any may have), so that their projections have work. A row that a worker holds is
--- passed over, and its tenant is returned, to be announced again: the worker may have looked at the log before it grew.
--- Runs outside of appends; losing it costs only time.
+-- Announces that the logs of tenants (NULL: any tenants) have new events, so that their projections get work. Rows that a
+-- worker holds are skipped, because the worker may have read the log before; their tenants are returned, to be announced
+-- again. Runs outside of appends. A lost announcement only delays projections.
 create or replace function eventsourcing.announce(p_tenants uuid[])
 returns uuid[]
 language plpgsql
@@ -11,7 +11,7 @@ declare
   bound constant text := nullif(current_setting('eventsourcing.tenant_id', true), '');
   held  uuid[];
 begin
-  -- what is held of others is no business of a tenant's transaction
+  -- a transaction of one tenant must not learn which rows of others are held
   if bound is not null and p_tenants is distinct from array[bound::uuid] then
     raise exception 'the transaction is bound to another tenant' using errcode = 'ES001';
   end if;
@@ -49,10 +49,10 @@ begin
     where q.tenant_id = any (p_tenants) and q.head < h.head;
   end if;
 
-  -- no tenant, no number: who overhears it learns that something happened
+  -- without a payload, so that listeners learn nothing about tenants
   perform pg_notify('eventsourcing', '');
   return coalesce(held, '{}');
 end
 $$;
 
-comment on function eventsourcing.announce(uuid[]) is 'Says that the logs of tenants have grown. A hint: losing it costs only time.';
+comment on function eventsourcing.announce(uuid[]) is 'Announces new events of tenants. A lost announcement only delays projections.';

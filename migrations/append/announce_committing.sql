@@ -1,5 +1,5 @@
--- An announcement as a transaction of its own, see create_committing. Nobody waits until it is on disk: losing it costs only
--- time, and appends would wait for it on their way to the disk.
+-- An announcement as a transaction of its own, see create_committing. Its commit does not wait for the disk, because appends
+-- would wait with it, and a lost announcement only delays projections.
 create or replace procedure eventsourcing.announce_committing(in p_tenants uuid[], out held text[])
 language plpgsql
 as $$

@@ -1,12 +1,12 @@
--- Appends a batch: independent appends, each written as a whole or refused with a reason.
+-- Appends a batch of independent appends, each of which is written as a whole or refused with a reason.
 --
--- The batch comes in rounds, and in each round in segments, one a tenant, in the order of tenant ids, so that all
--- writers lock tenants in one order. A segment has appends, an append has streams, a stream has events. The arrays name
--- streams and events by their numbers over the whole batch, counted from 1.
+-- A batch consists of rounds, and each round of segments, one per tenant, in the order of tenant ids, so that all writers
+-- lock tenants in the same order. A segment consists of appends, an append of streams, and a stream of events. The arrays
+-- refer to streams and events by their numbers in the whole batch, counted from 1.
 --
--- Answers, for each stream of the batch, the head of its tenant's log and its version before its events, and the time
--- they are recorded at; head is NULL where the append was refused. refusals (NULL: none) has an object for each append
--- that was not written: {"append": number, "kind": …}, see the kinds below.
+-- Returns for each stream of the batch: in heads the position of its tenant's log before its events (NULL if the append was
+-- refused), in versions its version before its events, and in times their recorded time. refusals (NULL if there are none)
+-- has an object for each append that was not written: {"append": number, "kind": …}, see the kinds below.
 create or replace function eventsourcing.append(
   in p_provision             boolean,
   in p_wait                  boolean,
@@ -19,10 +19,10 @@ create or replace function eventsourcing.append(
   in p_stream_types          text[],
   in p_stream_ids            text[],
   in p_stream_expected       integer[],
-  in p_stream_expected_ids   uuid[],    -- the event at the expected version; empty array: of no stream
+  in p_stream_expected_ids   uuid[],    -- the event at the expected version; empty array: no stream expects one
   in p_stream_last_events    integer[],
-  in p_stream_previous       integer[], -- the same stream earlier in the segment; 0: none
-  in p_stream_events_before  integer[], -- how many events it has there
+  in p_stream_previous       integer[], -- number of the same stream earlier in the segment; 0: none
+  in p_stream_events_before  integer[], -- number of events of the same stream earlier in the segment
   in p_event_streams         integer[],
   in p_event_ids             uuid[],
   in p_event_types           text[],
@@ -31,10 +31,10 @@ create or replace function eventsourcing.append(
   in p_event_actors          text[],
   in p_event_correlation_ids text[],
   in p_event_causation_ids   text[],
-  in p_event_traceparents    text[],    -- empty array: of no event
+  in p_event_traceparents    text[],    -- empty array: no event has one
   in p_event_metadata        text[],
   in p_event_payloads        text[],
-  in p_event_tags            text[],    -- empty array: of no event
+  in p_event_tags            text[],    -- empty array: no event has any
   in p_extras                jsonb,     -- command keys and conditions: [{"append": number, …}]
   out heads                  double precision[],
   out versions               integer[],
@@ -44,7 +44,7 @@ create or replace function eventsourcing.append(
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
--- also if the plan is made while there are few tenants or events: it is kept
+-- the plan is kept, even if it is made while there are few tenants or events
 set enable_seqscan = off
 as $$
 #variable_conflict use_column
@@ -52,47 +52,47 @@ declare
   v_tenant        uuid;
   v_status        text;
   v_chained       bigint;
-  statuses        text[] := '{}';   -- of each tenant; NULL: not there, or held
-  chains          bigint[] := '{}'; -- the first position with a hash, of each tenant
-  usual           boolean;          -- every tenant is active and without a chain, and no append has extras
+  statuses        text[] := '{}';   -- status of each tenant; NULL: not registered, or locked by another append
+  chains          bigint[] := '{}'; -- first position with a hash, of each tenant
+  usual           boolean;          -- every tenant is active and has no hash chain, and no append has extras
   tenant          integer;
   first_segment   integer;
   last_segment    integer := 0;
   first_stream    integer;
   last_stream     integer;
-  streams_before  integer;          -- those of the rounds before
+  streams_before  integer;          -- number of streams of the previous rounds
   last_of_round   integer := 0;
-  -- of each stream of the round:
+  -- for each stream of the round:
   actual          integer[];        -- its version
   last_ids        uuid[];           -- the id of the event with that version
-  bases           bigint[];         -- the position before its first event; NULL: not to be written
-  recorded        timestamptz[];    -- when it is recorded
-  fine            boolean[];        -- it is as expected
-  hashes          bytea[];          -- of each event, if there is a chain
+  bases           bigint[];         -- the position before its first event; NULL: it is not written
+  recorded        timestamptz[];    -- the recorded time of its events
+  fine            boolean[];        -- true if its version is the expected one
+  hashes          bytea[];          -- hash of each event, if there is a chain
   previous_hash   bytea;
-  looks           boolean;          -- look for events that are stored: only after having met one
-  plain           boolean;          -- every stream of the segment is as expected, and nothing else is to be checked
+  looks           boolean;          -- true if stored events are looked for: only after a unique violation
+  plain           boolean;          -- true if every stream of the segment is fine, and there is nothing else to check
   head            bigint;
   now_            timestamptz;
   v_position      bigint;
   found_position  bigint;
   found_id        uuid;
   v_version       integer;
-  before          integer;          -- number of the append before the segment
-  refused         boolean[];        -- by place of the append in the segment
-  extras          jsonb[];          -- those of the appends of the segment
+  before          integer;          -- number of the last append before the segment
+  refused         boolean[];        -- for each append of the segment
+  extras          jsonb[];          -- extras of the appends of the segment
   extra           jsonb;
   condition       jsonb;
   place           integer;
   first_of_append integer;
   previous        integer;
-  events_there    integer;          -- of an entry
+  events_there    integer;          -- number of events of the previous entry of the stream
   found_row       record;
   refusal         jsonb[] := '{}';
   refusals_before jsonb[];
 begin
   if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
-    -- within a transaction that is bound: refuses another tenant
+    -- a bound transaction refuses other tenants
     for n in 1 .. cardinality(p_tenants) loop
       v_status := eventsourcing.bind_tenant(p_tenants[n]::uuid)::text;
     end loop;
@@ -100,7 +100,7 @@ begin
 
   if p_wait then
     if current_setting('lock_timeout') = '0' then
-      -- a transaction of the application that has appended may do nothing for long
+      -- another transaction of the application may have locked the tenant, and then be idle for long
       v_status := set_config('lock_timeout', '10s', true);
     end if;
     for n in 1 .. cardinality(p_tenants) loop
@@ -146,7 +146,7 @@ begin
           array_agg(v.head + v.events_before order by v.n), array_agg(greatest(now_, v.recorded_at) order by v.n),
           array_agg(
             case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end
-              -- behind an entry of the same batch the id is compared below
+              -- if the segment has the stream before, the id is compared below
               and (v.expected_id is null or v.same_before = 0 and v.last_id = v.expected_id) is true
             order by v.n)
         into actual, last_ids, bases, recorded, fine
@@ -189,7 +189,7 @@ begin
             elsif p_wait then
               v_status := 'unknownTenant';
             else
-              -- adding it could wait for somebody else who is just adding it
+              -- adding the tenant could wait for another transaction that is just adding it
               v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
               v_status := case when exists (select from eventsourcing.tenants t where t.tenant_id = v_tenant)
                 then 'held' else 'absent' end;
@@ -221,7 +221,7 @@ begin
             v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
             refused := array_fill(false, array[p_stream_appends[last_stream] - before]);
 
-            -- A command that was carried out before gets its first outcome again, whatever has become of the stream.
+            -- A command that was carried out before gets its first outcome again, even if the stream has changed since.
             foreach extra in array extras loop
               place := (extra ->> 'append')::integer - before;
               select c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position, c.events,
@@ -237,7 +237,7 @@ begin
               end if;
             end loop;
 
-            -- So does an append whose events the log has already. This comes before the version check.
+            -- So does an append whose events are stored already. This is checked before the expected version.
             for found_row in
               select k.append, count(*) as stored,
                 (array_agg(k.event_id order by not k.same_content desc, k.event))[1] as first_id,
@@ -271,17 +271,17 @@ begin
                   from generate_series(first_stream, last_stream) s (n) where p_stream_appends[s.n] = found_row.append)
                 then jsonb_build_object('append', found_row.append, 'kind', 'replayed', 'positions', found_row.positions,
                   'versions', found_row.versions, 'times', found_row.times)
-                -- also if some of its events are stored and others are not: this is not the append that stored them
+                -- also if only some of its events are stored, because then another append stored them
                 else jsonb_build_object('append', found_row.append, 'kind', 'eventIdConflict',
                   'eventId', found_row.first_id) end;
             end loop;
 
-            -- One append after the other: an append that is refused changes the versions of those behind it.
+            -- One append after the other, because a refused append changes the versions of the later ones.
             v_position := head;
             first_of_append := first_stream;
             for s in first_stream .. last_stream loop
               place := p_stream_appends[s] - before;
-              -- the last entry of the stream that is written
+              -- the last entry of this stream that is written
               previous := p_stream_previous[s];
               while previous > 0 and refused[p_stream_appends[previous] - before] loop
                 previous := p_stream_previous[previous];
@@ -292,7 +292,7 @@ begin
                 last_ids[s - streams_before] := case when events_there > 0
                   then p_event_ids[p_stream_last_events[previous]] else last_ids[previous - streams_before] end;
               elsif p_stream_previous[s] > 0 or not fine[s - streams_before] then
-                -- so far the stream is only known not to be as expected, or with events that are not written
+                -- so far the version is unknown, or includes events that are not written
                 select e.version, e.event_id into v_version, found_id from eventsourcing.events e
                 where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s] and e.aggregate_id = p_stream_ids[s]
                 order by e.version desc limit 1;
@@ -354,7 +354,7 @@ begin
             foreach extra in array extras loop
               place := (extra ->> 'append')::integer - before;
               if extra ? 'key' and not refused[place] then
-                -- some that have expired go with every new one, so that they do not pile up
+                -- every new key removes some expired ones, so that they do not accumulate
                 delete from eventsourcing.command_keys c
                 where c.tenant_id = v_tenant and c.key in (
                   select k.key from eventsourcing.command_keys k
@@ -444,7 +444,7 @@ begin
         end if;
         exit;
       exception when unique_violation then
-        -- Of an event that is stored, as the tenants are locked: again, with a look for stored events.
+        -- An event is stored already, as the tenants are locked. The round starts again and looks for stored events.
         if looks then
           raise;
         end if;

@@ -1,5 +1,5 @@
--- Fast path for the common case: one new event for one stream, active tenant, no hash chain, lock free, not the first event
--- of the log, stream as expected. Returns NULL otherwise, and has changed nothing: append then waits or gives the reason.
+-- Fast path for the common case: one new event for one stream, active tenant, no hash chain, lock free, not the first event of
+-- the log, expected version met. Otherwise it changes nothing and returns NULL; append then waits, or returns the reason.
 create or replace function eventsourcing.append_one(
   in p_tenant         uuid,
   in p_aggregate_type text,
@@ -24,7 +24,7 @@ create or replace function eventsourcing.append_one(
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
--- also if the plan is made while there are few tenants or events: it is kept
+-- the plan is kept, even if it is made while there are few tenants or events
 set enable_seqscan = off
 as $$
 #variable_conflict use_column
@@ -38,7 +38,7 @@ begin
     return;
   end if;
   now_ := date_trunc('milliseconds', clock_timestamp());
-  -- a statement of its own, as in append
+  -- a statement of its own, so that it sees the commit of the previous holder of the lock
   insert into eventsourcing.events (
     tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
     occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, traceparent
@@ -62,7 +62,7 @@ begin
   ) n
   where case p_expected when -1 then true when -2 then n.version > 0 else n.version = p_expected end
     and (p_expected_id is null or n.event_id = p_expected_id)
-  -- as in append
+  -- append finds out which event is stored already
   on conflict (tenant_id, event_id) do nothing
   returning events.position, events.version, events.recorded_at into "position", version, recorded_at;
   if p_tags is not null and found then

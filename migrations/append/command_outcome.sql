@@ -1,4 +1,4 @@
--- The outcome of the command that was carried out under a key; no row if there is none, or it has expired.
+-- The recorded outcome of the tenant's command with a key; no row if there is none, or if it has expired.
 create or replace function eventsourcing.command_outcome(p_tenant uuid, p_key text)
 returns table (
   fingerprint text, aggregate_type text, aggregate_id text, version integer, "position" double precision, events integer
@@ -17,4 +17,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.command_outcome is 'The outcome of the tenant''s command with a key.';
+comment on function eventsourcing.command_outcome is 'The recorded outcome of the tenant''s command with a key.';

@@ -1,9 +1,8 @@
--- Creates the procedure <name>_committing: a function of this schema, with the same parameters, as a transaction of its
--- own, so that a statement and its commit take one round trip. A procedure that commits or rolls back can neither be
--- security definer nor have settings, so the two can't be one.
+-- Creates the procedure <name>_committing, which runs a function of this schema as a transaction of its own, with the same
+-- parameters, so that a statement and its commit take one round trip. It is separate from the function, because a procedure
+-- that commits or rolls back can neither be security definer nor have settings.
 --
--- The rollback ends the transaction that the client's statement began, which has done nothing; the commit comes with the
--- end of the call.
+-- The rollback ends the transaction that the client's statement began, in which nothing was done. The end of the call commits.
 create or replace function eventsourcing.create_committing(p_name text)
 returns void
 language plpgsql
@@ -29,7 +28,7 @@ declare
   answer pg_catalog.record;
 begin
   rollback;
-  -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
+  -- not the default level, which may be higher: an older snapshot would hide the commit of the previous holder of the lock
   set transaction isolation level read committed;
   answer := eventsourcing.%3$I(%4$s);
   %5$s

@@ -1,6 +1,6 @@
--- The hash of an event: SHA-256 over the hash of its predecessor (32 zero bytes for the first of a chain) and the event in
--- UTF-8: for each field in the order of the parameters its length in bytes, a colon and its text (times as milliseconds
--- since 1970), "-" for NULL; at last the number of tags and the tags, in the same way.
+-- The hash of an event: SHA-256 of the hash of its predecessor (32 zero bytes for the first of a chain) and the event in UTF-8.
+-- The event is written as its fields, in the order of the parameters: each as its length in bytes, a colon and its text (times
+-- in milliseconds since 1970), or as "-" for NULL. The number of tags and the tags follow in the same form.
 create or replace function eventsourcing.event_hash(
   p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer,
   p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamptz, p_recorded_at timestamptz,

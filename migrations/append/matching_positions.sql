@@ -1,9 +1,9 @@
--- The positions of the first p_limit events of the tenant's log with p_from <= position <= p_to that match a query, in
--- ascending or descending order. A query is an array of items {"aggregate_type": … or null, "types": […] or null,
--- "tags": […]}: an event matches an item if it is of the aggregate type (null: of any) and of one of the types (null: of
--- any) and has all of the tags; it matches the query if it matches any item.
--- p_aggregate_types and p_event_types (NULL: all) are further conditions.
--- An item with tags goes by the index of its rarest tag, one without by the primary key of the log.
+-- The positions of the first p_limit events of the tenant's log (the last ones if p_backwards) with p_from <= position <= p_to
+-- that match a query. A query is an array of items {"aggregate_type": … or null, "types": […] or null, "tags": […]}. An event
+-- matches an item if it has the aggregate type (null: any), one of the types (null: any) and all of the tags. It matches the
+-- query if it matches any item. p_aggregate_types and p_event_types (NULL: all) are further conditions.
+--
+-- For an item with tags the index of its rarest tag is read, and for one without tags the primary key of the log.
 create or replace function eventsourcing.matching_positions(
   p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[],
   p_backwards boolean, p_limit integer
@@ -65,7 +65,7 @@ begin
       if cardinality(tags_) > 1 then
         least_ := null;
         foreach other in array tags_ loop
-          -- counting further would cost more than it saves
+          -- counting more than 1,000 would cost more than it saves
           count_ := (
             select count(*) from (
               select from eventsourcing.event_tags t
@@ -113,4 +113,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.matching_positions is 'Where the first events of the tenant''s log are that match a query.';
+comment on function eventsourcing.matching_positions is 'Positions of the first events of the tenant''s log that match a query.';

@@ -1,5 +1,5 @@
--- Has every further event of the tenant carry a hash; nothing happens if they do. Waits for the append that holds the
--- tenant's lock. Returns the first position with a hash, NULL for an unknown tenant.
+-- Starts the hash chain of the tenant: every later event carries a hash. Does nothing if the chain has started. Waits for the
+-- append that holds the tenant's lock. Returns the first position with a hash; NULL for an unknown tenant.
 create or replace function eventsourcing.start_hash_chain(p_tenant uuid)
 returns double precision
 language plpgsql
@@ -12,7 +12,7 @@ begin
   perform eventsourcing.bind_tenant(p_tenant);
   chained := (select t.chained_from from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update);
   if chained is null then
-    -- a statement of its own, which sees what the previous holder of the lock has committed
+    -- a statement of its own, so that it sees the commit of the previous holder of the lock
     update eventsourcing.tenants t
     set chained_from = coalesce(
       (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0) + 1

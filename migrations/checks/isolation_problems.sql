@@ -1,6 +1,6 @@
--- What is wrong with the isolation of tenants in this database: no rows if nothing is. The store asks when it starts,
--- and health checks may ask at any time. Covers the store's own tables, every table that protect_tenant_table was called
--- for, every twin of a read model, and every table with a tenant_id that eventsourcing_tenant was granted rights on.
+-- Finds problems in the isolation of tenants in this database; no rows if there are none. The store calls it when it starts, and
+-- health checks may call it at any time. It covers the store's own tables, every table for which protect_tenant_table was called,
+-- every twin of a read model, and every table with a tenant_id on which eventsourcing_tenant was granted rights.
 create or replace function eventsourcing.isolation_problems()
 returns table (problem text, remedy text)
 language sql
@@ -10,7 +10,7 @@ as $$
   with recursive tenants_role (oid) as (
     select 'eventsourcing_tenant'::regrole::oid
   ), of_users as materialized (
-    -- relations of the application that tenant work has any right on: its own, by membership, by column, or as public
+    -- relations of the application on which work for a tenant has any right: its own, by membership, by column, or as public
     select c.oid, c.relkind, a.atttypid
     from pg_class c
     cross join tenants_role t
@@ -65,7 +65,7 @@ as $$
     where d.refclassid = 'pg_class'::regclass and d.classid = 'pg_rewrite'::regclass and d.refobjid <> v.oid
       and v.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
   ), reading (oid, relkind, of_table, shows_all, below) as (
-    -- shows_all: whoever may read it sees all rows; below: a view that it is built on shows all rows to its owner
+    -- shows_all: everybody who may read it sees all rows; below: a view on which it is built shows all rows to its owner
     select v.oid, v.relkind, p.name, v.shows, v.shows
     from of_tenants p
     join view_on w on w.source = p.oid
@@ -79,8 +79,9 @@ as $$
     from reading r
     join view_on w on w.source = r.oid
   ), at_callers_rights (name, searches) as (
-    -- what runs with the rights of its caller, on purpose, and whether it may do so with the caller's search path, too:
-    -- these change the role or the search path, bind, or work on the application's tables; they name all with its schema
+    -- functions that run with the rights of their caller on purpose; searches: also with the search path of their caller,
+    -- because they change the role or the search path, bind a tenant, or work on tables of the application. These qualify all
+    -- names with a schema.
     values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
       ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
@@ -88,7 +89,7 @@ as $$
       ('isolation_problems', false), ('keys_without_tenant', false),
       ('add_placement', false), ('name_database', false), ('admit_tenant', false)
   ), routine as (
-    -- what runs with the rights of its owner
+    -- functions that run with the rights of their owner
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
@@ -105,7 +106,7 @@ as $$
     where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
       and p.proname not in (select c.name from at_callers_rights c)
   )
-  -- first, as a table with such a key cannot be protected
+  -- first, because a table with such a key cannot be protected
   select k.problem, k.remedy
   from eventsourcing.keys_without_tenant((select array_agg(p.oid) from of_tenants p)) k
   union all
@@ -131,26 +132,26 @@ as $$
   where y.polpermissive and y.polname <> 'tenant_access'
     and not coalesce((
       select bool_and(g.name in ('eventsourcing_all_tenants', 'eventsourcing_all_tenants_owner')
-        -- work is looked for in these, and in nothing else; the columns that may be read of them are checked below
+        -- the runner finds work in these tables only; their readable columns are checked below
         or g.name = 'eventsourcing_runner_owner' and p.name in (
           'eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections', 'eventsourcing.command_keys'))
       from unnest(y.polroles) r (role) left join group_role g on g.oid = r.role
     ), false)
   union all
-  -- truncate knows no rows, and so no row-level security
+  -- row-level security does not apply to truncate
   select distinct format('%s may be truncated by %s', p.name, r.name),
     format('revoke truncate on %s from %I, public', p.name, r.name)
   from protected p, aclexplode(p.relacl) g, group_role r
   where g.privilege_type = 'TRUNCATE' and g.grantee in (0, r.oid) 
   union all
-  select distinct format('view %s shows all rows of %s, whoever asks', r.oid::regclass, r.of_table),
+  select distinct format('view %s shows all rows of %s to everybody', r.oid::regclass, r.of_table),
     case r.relkind when 'v' then format('alter view %s set (security_invoker = true)', r.oid::regclass)
       else format('revoke all on %s from eventsourcing_tenant, eventsourcing_runner, public', r.oid::regclass) end
   from reading r
   where r.shows_all and (has_any_column_privilege('eventsourcing_tenant', r.oid, 'select')
     or has_any_column_privilege('eventsourcing_runner', r.oid, 'select'))
   union all
-  select format('function %s runs with the rights of %s, which sees the rows of all tenants, and tenant work may call it',
+  select format('function %s runs with the rights of %s, which sees the rows of all tenants, and eventsourcing_tenant may call it',
       f.oid::regprocedure, f.proowner::regrole),
     format('revoke execute on routine %s from eventsourcing_tenant, public', f.oid::regprocedure)
   from pg_proc f
@@ -158,11 +159,11 @@ as $$
   where f.prosecdef and f.proowner in (select s.oid from sees_all s)
     and f.pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'eventsourcing'::regnamespace)
     and has_function_privilege(t.oid, f.oid, 'execute') and has_schema_privilege(t.oid, f.pronamespace, 'usage')
-    -- an extension knows no tables of ours
+    -- functions of extensions do not know these tables
     and not exists (
       select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = f.oid and d.deptype = 'e')
   union all
-  select format('tenant_id of %s is %s: row-level security compares uuid', u.oid::regclass, format_type(u.atttypid, null)),
+  select format('tenant_id of %s is %s, but row-level security needs uuid', u.oid::regclass, format_type(u.atttypid, null)),
     format('do $do$ begin alter table %s alter column tenant_id type uuid using tenant_id::uuid; '
       'perform eventsourcing.protect_tenant_table(%L); end $do$', u.oid::regclass, u.oid::regclass)
   from of_users u where u.atttypid is not null and u.atttypid <> 'uuid'::regtype and u.relkind <> 'f'
@@ -187,13 +188,13 @@ as $$
     format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
   from pg_auth_members m where m.member in (select g.oid from group_role g)
   union all
-  -- who may create in one of these schemas can put something in the place of what is looked for there
+  -- a role that may create objects in one of these schemas can put its own in the place of others
   select format('role %s may create in schema %s', g.name, n.nspname),
     format('revoke create on schema %I from %I, public', n.nspname, g.name)
   from group_role g cross join pg_namespace n
   where n.nspname in ('eventsourcing', 'eventsourcing_rebuild') and has_schema_privilege(g.oid, n.oid, 'create')
   union all
-  -- rights are used through functions: the runner itself reads nothing, and what owns its functions no more than it needs
+  -- rights are used through functions: the runner itself reads nothing, and the owner of its functions only the columns it needs
   select format('role %s may read %s of %s', r.name, string_agg(a.attname, ', ' order by a.attnum), p.name),
     format('do $do$ begin revoke select on %s from %I, public;%s end $do$', p.name, r.name, case
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.events'
@@ -214,7 +215,7 @@ as $$
     and has_column_privilege(r.name, p.oid, a.attnum, 'select')
   group by p.name, r.name
   union all
-  -- causes of failures may quote what a handler works with
+  -- causes of failures may quote values of a handler
   select format('role eventsourcing_tenant may read %s of eventsourcing.projection_failures',
       string_agg(a.attname, ', ' order by a.attnum)),
     'do $do$ begin revoke select on eventsourcing.projection_failures from eventsourcing_tenant, public; '
@@ -262,11 +263,11 @@ as $$
   select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
     format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
   from routine r
-  -- an announcement tells its caller nothing but that it must be made again; projections are the application's
+  -- announce tells its caller only to announce again, and projections belong to the application
   where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired')
     and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
   union all
-  select format('function %s may be called by eventsourcing_runner, which is to see no events', p.oid::regprocedure),
+  select format('function %s may be called by eventsourcing_runner, which must not see events', p.oid::regprocedure),
     format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
   from pg_proc p
   where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
@@ -276,4 +277,4 @@ as $$
     and has_function_privilege('eventsourcing_runner', p.oid, 'execute')
 $$;
 
-comment on function eventsourcing.isolation_problems() is 'What is wrong with the isolation of tenants, and what to do about it.';
+comment on function eventsourcing.isolation_problems() is 'Problems in the isolation of tenants, each with a remedy.';

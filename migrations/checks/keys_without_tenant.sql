@@ -1,7 +1,6 @@
--- Keys and foreign keys of some tables that leave out the tenant. A key without it reveals to one tenant that another uses a
--- value; a foreign key without it may refer to another tenant's row, and cascade with it. Foreign keys come first, because the
--- key that one refers to cannot change before it. References to tables without a tenant are allowed: they hold no tenant's
--- rows.
+-- Finds keys and foreign keys that do not contain the tenant. Such a key reveals to one tenant that another uses a value. Such a
+-- foreign key may refer to a row of another tenant, and cascade with it. Foreign keys come first, because the key to which one
+-- refers cannot change before it. References to tables without a tenant are allowed.
 create or replace function eventsourcing.keys_without_tenant(p_tables oid[])
 returns table (of_table oid, problem text, remedy text)
 language sql

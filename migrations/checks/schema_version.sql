@@ -1,7 +1,7 @@
--- The number of this schema, and the lowest number of a program that may use it. The number of a program is that of the schema
--- it came with. Both only grow.
+-- The number of this schema, and the lowest number of a program that may use it. A program has the number of the schema that it
+-- was shipped with. Both numbers only grow.
 
--- The first file after the roles, so that an older program, or older files, never replace newer functions.
+-- This is the first file after the roles, so that an older program, or older files, never replace newer functions.
 do $$
 declare
   recorded integer;

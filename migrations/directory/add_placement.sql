@@ -1,4 +1,4 @@
--- To be called by the owner, in the database with the directory.
+-- Adds a placement to the directory. Called by the owner of the database with the directory.
 create or replace function eventsourcing.add_placement(p_placement text)
 returns void
 language plpgsql

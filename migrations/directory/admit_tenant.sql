@@ -1,5 +1,4 @@
--- To be called by the owner: registers a tenant in a dedicated database. It has the right to do so for this statement
--- only.
+-- Registers a tenant in a dedicated database. Called by its owner, who has the right to do so only within this function.
 create or replace function eventsourcing.admit_tenant(p_tenant uuid)
 returns void
 language plpgsql
@@ -8,7 +7,7 @@ as $$
 declare
   dedicated boolean;
 begin
-  lock table eventsourcing.placements in share row exclusive mode; -- like name_database
+  lock table eventsourcing.placements in share row exclusive mode; -- as in name_database
   dedicated := exists (select from eventsourcing.placements p where p.here and p.dedicated);
   if dedicated then
     grant insert (tenant_id) on eventsourcing.tenants to eventsourcing_tenant;

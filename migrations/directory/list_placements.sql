@@ -1,4 +1,4 @@
--- All databases, with a mark on this one, and on those that accept only admitted tenants.
+-- All placements. here marks this database, and dedicated those that accept only admitted tenants.
 create or replace function eventsourcing.list_placements()
 returns table (placement text, here boolean, dedicated boolean, closed boolean)
 language sql
@@ -11,4 +11,4 @@ as $$
   from eventsourcing.placements p order by p.placement
 $$;
 
-comment on function eventsourcing.list_placements() is 'The databases that tenants can be placed in, with a mark on this one.';
+comment on function eventsourcing.list_placements() is 'The databases in which tenants can be placed, with a mark on this one.';

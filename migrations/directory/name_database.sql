@@ -1,5 +1,5 @@
--- To be called by the owner, in the database itself: names it. From then on, a dedicated database accepts only tenants that
--- its owner has admitted, whatever the application does, because nobody else may add one.
+-- Names this database. Called by its owner. From then on, a dedicated database accepts only tenants that its owner has admitted,
+-- because no other role may add one.
 create or replace function eventsourcing.name_database(p_placement text, p_dedicated boolean)
 returns void
 language plpgsql
@@ -8,7 +8,7 @@ as $$
 declare
   known text;
 begin
-  -- Two sessions that grant and revoke at once fail: "tuple concurrently updated".
+  -- Locked, because two sessions that grant and revoke at once fail with "tuple concurrently updated".
   lock table eventsourcing.placements in share row exclusive mode;
   known := (select p.placement from eventsourcing.placements p where p.here);
   if known <> p_placement then

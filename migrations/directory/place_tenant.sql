@@ -1,5 +1,5 @@
--- Places or moves a tenant in the directory, under a recorded access. It copies no data. Refuses (SQLSTATE ES005) an unknown
--- placement.
+-- Sets the placement of a tenant in the directory, under a recorded access. It copies no data. Refuses (SQLSTATE ES005) an
+-- unknown placement.
 create or replace function eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_placement text)
 returns void
 language plpgsql
@@ -9,7 +9,7 @@ as $$
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
   if not exists (select from eventsourcing.placements p where p.placement = p_placement) then
-    raise exception 'no placement of that name' using errcode = 'ES005',
+    raise exception 'unknown placement' using errcode = 'ES005',
       hint = 'call eventsourcing.add_placement as the owner of the database with the directory';
   end if;
   insert into eventsourcing.tenant_directory (tenant_id, placement) values (p_tenant, p_placement)

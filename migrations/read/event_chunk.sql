@@ -1,5 +1,5 @@
--- Events are read in chunks, each a row with its events as columns. That costs the server as much as a row an event does,
--- and the client a third. Positions are doubles: exact up to 2^53, and cheap to decode.
+-- Events are read in chunks: a chunk is one row whose columns hold the values of all its events. This costs the server as much
+-- as one row per event, and the client a third of it. Positions are doubles, which are exact up to 2^53 and cheap to decode.
 do $$
 begin
   create type eventsourcing.event_chunk as (
@@ -37,4 +37,4 @@ end
 $$;
 
 comment on type eventsourcing.event_chunk is
-  'Events as columns, an element or text each, ascending. Texts are joined by U+001F, which no JSON text contains; event ids by nothing; raw event ids and times are as PostgreSQL sends them, 16 and 8 bytes each. Rare columns have the values that are not NULL (of metadata: not {}), with the positions of their events. request: the number of the stream, of load_streams. complete: nothing in range is behind the chunk.';
+  'Events in columns, in ascending order. Texts are joined by U+001F, which no JSON text contains; event ids are joined without a separator. Raw event ids and times are in the binary format of PostgreSQL, 16 and 8 bytes each. Columns that are rarely filled contain only the values that are not NULL (for metadata: not {}), with the positions of their events. request is the number of the stream in load_streams. complete is true if the range has no events after the chunk.';

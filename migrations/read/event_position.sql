@@ -1,4 +1,4 @@
--- The position of the event with an id in the tenant's log; NULL: it has none.
+-- The position of an event by its id; NULL if the tenant's log has no such event.
 create or replace function eventsourcing.event_position(p_tenant uuid, p_event_id uuid)
 returns double precision
 language plpgsql
@@ -11,4 +11,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.event_position is 'The position of the event with an id in the tenant''s log.';
+comment on function eventsourcing.event_position is 'The position of an event of the tenant''s log by its id.';

@@ -1,5 +1,5 @@
--- The streams of the tenant (of an aggregate type; NULL: of all) behind p_after, ordered by type and id, at most p_limit. Each
--- costs two look-ups in the index of streams, however many events it has.
+-- At most p_limit streams of the tenant, of one aggregate type (NULL: of all), after (p_after_type, p_after_id), ordered by type
+-- and id. Each stream costs two look-ups in the index of streams, independent of the number of its events.
 create or replace function eventsourcing.list_streams(
   p_tenant uuid, p_aggregate_type text, p_after_type text, p_after_id text, p_limit integer
 )

@@ -1,17 +1,17 @@
--- Loading streams: as much of their events as is folded. Several go in one statement, which costs more than the events of
--- a stream do.
-
--- Of the n-th stream the events with p_from[n] <= version <= p_to[n], in order, at most p_limits[n]: in chunks if it is the
--- only stream, else in one chunk. A stream without events has a chunk without events. Ends early once the bytes of the
--- events come to p_max_bytes: the streams that have no chunk yet are to be asked for again.
+-- Loads the parts of events that a fold needs, for one stream or for several in one statement, because a statement costs more
+-- than the events of a stream.
 --
--- A chunk has event types, schema versions and payloads; of its events the first version, all ids (raw), and the position
--- and recorded_at of the last. complete may be false though nothing is behind the chunk.
+-- Returns for the n-th stream at most p_limits[n] events with p_from[n] <= version <= p_to[n], in order: in several chunks if it
+-- is the only stream, otherwise in one. A stream without events has one chunk without events. The function ends early when the
+-- bytes of the events reach p_max_bytes; the caller then asks again for the streams that have no chunk yet.
 --
--- Chunks are small: what they are put together from stays in the caches of the processor. No payload is read that is larger
--- than its share of a chunk of p_max_bytes or 4 MiB: a chunk with such a one is read again as a smaller one.
+-- A chunk contains event types, schema versions and payloads of its events, all ids (raw), the version of the first event, and
+-- the position and recorded_at of the last. complete may be false although the range has no events after the chunk.
 --
--- Each tenant is bound when the loop comes to its stream: row-level security shows the events of that tenant alone.
+-- Chunks are small, so that their parts stay in the caches of the processor. Payloads that are larger than their share of a
+-- chunk of p_max_bytes or 4 MiB are not read; a chunk with such a payload is read again as a smaller one.
+--
+-- Each tenant is bound when the loop reaches its stream, so that row-level security shows only the events of that tenant.
 create or replace function eventsourcing.load_streams(
   p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_from integer[], p_to integer[],
   p_limits integer[], p_max_bytes bigint
@@ -20,7 +20,7 @@ returns setof eventsourcing.event_chunk
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
--- in the order of the index, whatever the planner thinks of sorting: what is behind the page is not looked at
+-- in the order of the index, even if the planner prefers sorting, so that nothing after the page is read
 set enable_sort = off
 as $$
 declare
@@ -38,7 +38,7 @@ declare
   total    bigint := 0;
 begin
   if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
-    -- within a transaction that is bound: refuses another tenant
+    -- a bound transaction refuses other tenants
     for n in 1 .. cardinality(p_tenants) loop
       perform eventsourcing.bind_tenant(p_tenants[n]::uuid);
     end loop;
@@ -55,7 +55,7 @@ begin
     loop
       wanted := least(size, left_);
       fitting := case when wanted > 1 then share else 2147483647 end;
-      -- Each aggregate costs as much as an event: the rest follows from the first version and the number of events.
+      -- Each aggregate function costs as much as an event. The client derives all versions from the first one.
       select count(*), count(e.payload), sum(e.bytes), array[min(e.version)], array[max(e.position)::double precision],
         string_agg(uuid_send(e.event_id), ''), timestamptz_send(max(e.recorded_at)),
         string_agg(e.event_type, U&'\001F'), array_agg(e.schema_version), string_agg(e.payload, U&'\001F')
@@ -88,4 +88,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.load_streams is 'As much of streams as is folded, each of a tenant, in chunks.';
+comment on function eventsourcing.load_streams is 'The parts of events that a fold needs, of one or several streams, in chunks.';

@@ -1,4 +1,4 @@
--- The last position of the tenant's log (0 if it is empty) with the id of its event, and the id of the event at p_at.
+-- The last position of the tenant's log (0 if it is empty), the id of the event there, and the id of the event at p_at.
 create or replace function eventsourcing.log_head(
   in p_tenant uuid, in p_at bigint, out "position" double precision, out event_id text, out event_id_at text
 )

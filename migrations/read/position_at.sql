@@ -1,5 +1,5 @@
--- The first position of the tenant's log recorded at or after p_time; one past the end if there is none.
--- A binary search: positions have no gaps and recorded_at never goes back, so the primary key is all it needs.
+-- The first position of the tenant's log that was recorded at or after p_time; one past the end if there is none. A binary
+-- search by the primary key is enough, because positions have no gaps and recorded_at never decreases.
 create or replace function eventsourcing.position_at(p_tenant uuid, p_time timestamptz)
 returns bigint
 language plpgsql

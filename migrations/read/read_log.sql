@@ -1,8 +1,8 @@
--- Events of the tenant's log with p_from <= position <= p_to, recorded from p_recorded_from on and before p_recorded_before,
--- of the given aggregate and event types, that match a query (each of these may be NULL: all): the first p_limit, or the
--- last ones if p_backwards. Chunks follow each other in the direction of reading, events within a chunk are ascending. Ends
--- early with the chunk that brings the bytes to p_max_bytes. The last chunk may be without events: it says whether there
--- are more.
+-- Events of the tenant's log with p_from <= position <= p_to: the first p_limit, or the last ones if p_backwards. Further
+-- conditions, each of which may be NULL: recorded at or after p_recorded_from and before p_recorded_before, of one of the
+-- aggregate types and of one of the event types, matching the query. Chunks follow the direction of reading; events within a
+-- chunk are ascending. The function ends early with the chunk that brings the bytes to p_max_bytes. A last chunk without events
+-- only tells by its column complete if the range has more events.
 create or replace function eventsourcing.read_log(
   p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamptz, p_recorded_before timestamptz,
   p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer,
@@ -12,7 +12,7 @@ returns setof eventsourcing.event_chunk
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
--- by the index, whatever the planner thinks of sorting, or of a log that was small when it planned
+-- by the index, even if the planner prefers sorting, or made its plan while the log was small
 set enable_sort = off set enable_seqscan = off set enable_bitmapscan = off
 as $$
 declare
@@ -57,7 +57,7 @@ begin
       array_agg(e.position::double precision) filter (where e.actor is not null),
       array_agg(e.causation_id) filter (where e.causation_id is not null),
       array_agg(e.position::double precision) filter (where e.causation_id is not null),
-      -- two bytes and their length: nothing but {}
+      -- {} has two bytes, and one for their length
       array_agg(e.metadata::text) filter (where e.bytes <= fitting and pg_column_size(e.metadata) > 3),
       array_agg(e.position::double precision) filter (where pg_column_size(e.metadata) > 3),
       array_agg(to_json(e.tags)::text) filter (where e.tags is not null),
@@ -86,7 +86,7 @@ begin
           and (p_event_types is null or k.event_type = any (p_event_types))
         order by k.position limit wanted)
       union all
-      -- a look-up each: before PostgreSQL 17, "= any" in the order of the index would walk all of it
+      -- one look-up per position: before PostgreSQL 17, "= any" in the order of the index would read the whole index
       (select k.* from unnest(matching[1:wanted]) m (at)
         cross join lateral (
           select x.* from eventsourcing.events x

@@ -1,5 +1,5 @@
--- Events of one stream with p_from <= version <= p_to: the first p_limit, or the last ones if p_backwards. Chunks and their
--- end are as in read_log.
+-- Events of one stream with p_from <= version <= p_to: the first p_limit, or the last ones if p_backwards. Chunks are those of
+-- read_log, and so is the early end.
 create or replace function eventsourcing.read_stream(
   p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer,
   p_backwards boolean, p_limit integer, p_max_bytes bigint
@@ -51,7 +51,7 @@ begin
       array_agg(e.position::double precision) filter (where e.actor is not null),
       array_agg(e.causation_id) filter (where e.causation_id is not null),
       array_agg(e.position::double precision) filter (where e.causation_id is not null),
-      -- two bytes and their length: nothing but {}
+      -- {} has two bytes, and one for their length
       array_agg(e.metadata::text) filter (where e.bytes <= fitting and pg_column_size(e.metadata) > 3),
       array_agg(e.position::double precision) filter (where pg_column_size(e.metadata) > 3),
       array_agg(to_json(e.tags)::text) filter (where e.tags is not null),

@@ -1,5 +1,5 @@
--- Saves a snapshot unless there is one of a higher version. A snapshot that proved useless (p_useless_version,
--- p_useless_checksum; NULL if there is none) is replaced by any other. Returns true if it was saved.
+-- Saves a snapshot, unless there is one of a higher version. A snapshot that proved unusable (p_useless_version and
+-- p_useless_checksum; NULL if there is none) is replaced in any case. Returns true if the snapshot was saved.
 create or replace function eventsourcing.save_snapshot(
   p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid,
   p_recorded_at timestamptz, p_state_version integer, p_fingerprint text, p_checksum text, p_state text,

@@ -7,5 +7,5 @@ create table if not exists eventsourcing.cross_tenant_accesses (
   login       text not null
 );
 comment on table eventsourcing.cross_tenant_accesses is 'Audit trail of accesses across tenants: actor, reason and operation.';
-comment on column eventsourcing.cross_tenant_accesses.login is 'The role that was logged in, whatever actor it stated.';
+comment on column eventsourcing.cross_tenant_accesses.login is 'The login role of the session, independent of the stated actor.';
 select eventsourcing.open_table('eventsourcing.cross_tenant_accesses', 'all_tenants_audit', 'all', 'eventsourcing_all_tenants_owner');

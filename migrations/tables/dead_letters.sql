@@ -11,7 +11,7 @@ create table if not exists eventsourcing.dead_letters (
   constraint dead_letters_pkey primary key (tenant_id, projection, version, rebuild, position)
 );
 comment on table eventsourcing.dead_letters is
-  'Events that a projection gave up on and passed. The event itself is in the log.';
+  'Events that a projection gave up on and skipped. The events themselves are in the log.';
 comment on column eventsourcing.dead_letters.rebuild is
-  'True if a rebuild gave up on it. It counts once the rebuild has replaced the live read model.';
+  'True if a rebuild gave up on it. It becomes visible when the rebuild replaces the live read model.';
 select eventsourcing.protect_tenant_table('eventsourcing.dead_letters');

@@ -23,18 +23,17 @@ create table if not exists eventsourcing.events (
   constraint events_event_id_key unique (tenant_id, event_id)
 );
 
--- No foreign key to tenants: an append holds the lock on the tenant's row, which says more than a foreign key would,
--- and a foreign key would cost a query per event.
+-- No foreign key to tenants: it would cost a query per event, and an append holds the lock on the tenant's row anyway.
 comment on table eventsourcing.events is 'Append-only. position is 1..n without gaps per tenant, version 1..n per stream.';
-comment on column eventsourcing.events.recorded_at is 'Milliseconds; never goes back within a tenant, whatever the clock does.';
+comment on column eventsourcing.events.recorded_at is 'In milliseconds. Never decreases within a tenant, even if the clock goes back.';
 comment on column eventsourcing.events.payload is
-  'json, not jsonb: the text comes back exactly as it was written (key order, numbers).';
+  'json instead of jsonb, so that the text is read exactly as it was written (key order, numbers).';
 comment on column eventsourcing.events.bytes is 'UTF-8 bytes of payload and metadata, for page sizes and billing.';
-comment on column eventsourcing.events.tags is 'What the event is about, sorted, each once; NULL: nothing.';
+comment on column eventsourcing.events.tags is 'Tags, sorted and without duplicates; NULL for none.';
 comment on column eventsourcing.events.hash is
-  'SHA-256 over the event and the hash before it, see event_hash; NULL where the log carries none.';
+  'SHA-256 of the event and the hash of its predecessor, see event_hash; NULL without a hash chain.';
 comment on column eventsourcing.events.traceparent is
-  'The trace that the event was appended in, as W3C Trace Context writes it; NULL: none. Not in the hash: it says nothing of the event.';
+  'The trace in which the event was appended, as a W3C traceparent; NULL for none. Not covered by the hash, because it is not part of the content.';
 select eventsourcing.protect_tenant_table('eventsourcing.events');
 select eventsourcing.open_table('eventsourcing.events', 'all_tenants_read', 'select', 'eventsourcing_all_tenants_owner');
 select eventsourcing.open_table('eventsourcing.events', 'runner_heads', 'select', 'eventsourcing_runner_owner');

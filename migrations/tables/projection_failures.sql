@@ -14,8 +14,8 @@ create table if not exists eventsourcing.projection_failures (
   constraint projection_failures_pkey primary key (tenant_id, projection, version, rebuild, position)
 );
 comment on table eventsourcing.projection_failures is
-  'Why projections failed: for operators. Tenants may write causes and not read them; values of events are masked.';
-comment on column eventsourcing.projection_failures.times is 'How often the event has failed.';
+  'Causes of failures of projections, for operators. Work for a tenant may write causes but not read them. Values of events are masked.';
+comment on column eventsourcing.projection_failures.times is 'Number of times the event has failed.';
 select eventsourcing.protect_tenant_table('eventsourcing.projection_failures');
 select eventsourcing.open_table(
   'eventsourcing.projection_failures', 'all_tenants_read', 'select', 'eventsourcing_all_tenants_owner');

@@ -1,4 +1,3 @@
--- Projections: how far each one is with each tenant, what stopped it, and what was put aside.
 
 create table if not exists eventsourcing.projection_versions (
   projection text collate "C" not null,
@@ -9,10 +8,10 @@ create table if not exists eventsourcing.projection_versions (
   primary key (projection, version)
 );
 comment on table eventsourcing.projection_versions is
-  'Projections that are run. Of the application, not of a tenant: names only.';
+  'Registered projections. They belong to the application, not to a tenant, and are only names.';
 comment on column eventsourcing.projection_versions.tables is
-  'The read models that it fills, by their names without a schema: no other version may fill them as well.';
+  'The read models that it fills, by their names without a schema. No other version may fill them.';
 comment on column eventsourcing.projection_versions.retired_at is
-  'From then on it has no work. The row stays: registered again, it would count every event twice.';
-comment on column eventsourcing.projection_versions.cleared is 'Whether the progress of a retired version is gone.';
+  'Time from which it gets no work. The row is kept, because a retired version that was registered again would count every event twice.';
+comment on column eventsourcing.projection_versions.cleared is 'True when the progress of a retired version has been removed.';
 select eventsourcing.open_table('eventsourcing.projection_versions', 'runner_work', 'all', 'eventsourcing_runner_owner');

@@ -17,23 +17,23 @@ create table if not exists eventsourcing.projections (
 );
 comment on table eventsourcing.projections is
   'Progress of each projection with each tenant. A worker locks the row while it works on it.';
-comment on column eventsourcing.projections.rebuild is 'Whether this is the progress of a rebuild beside the live read model.';
+comment on column eventsourcing.projections.rebuild is 'True for the progress of a rebuild beside the live read model.';
 comment on column eventsourcing.projections.position is 'The last position that is in the read model.';
-comment on column eventsourcing.projections.head is 'A position the log is known to have reached: a hint that there is work.';
+comment on column eventsourcing.projections.head is 'A position that the log has reached: a hint that there is work.';
 comment on column eventsourcing.projections.parked is
   'Stopped by a failure until somebody resumes it, or until retry_at if there is one.';
-comment on column eventsourcing.projections.error is 'What failed, without any payload.';
+comment on column eventsourcing.projections.error is 'Summary of the last failure, without any payload.';
 comment on column eventsourcing.projections.retry_at is
-  'Tried again from then on, or at once where served_at is later than now: the clock has gone back.';
+  'Time of the next attempt. It is made at once if served_at is in the future, because the clock has gone back then.';
 comment on column eventsourcing.projections.served_at is 'The last time that a worker recorded progress or a failure.';
 comment on column eventsourcing.projections.failure_kind is
-  'handler: the event or its handler; storage: the database is in trouble; schema: it does not fit the handler.';
+  'handler: the event or its handler is to blame. storage: the database failed. schema: the schema does not fit the handler.';
 comment on column eventsourcing.projections.waited_ms is
-  'How long the failed event has been made to wait for the database, in milliseconds. A sum of durations: no clock is compared.';
+  'Time for which the failed event has waited for the database, in milliseconds. A sum of durations, so that changes of the clock do not matter.';
 
--- Only what has work to do is in here: tenants that are idle cost nothing. A rebuild has until it takes its place. What is
--- parked with a retry_at is tried again by itself.
--- Not "if not exists": that locks the table even where the index is there.
+-- This index contains only rows with work, so that idle tenants cost nothing. A rebuild has work until it replaces the live
+-- read model. A parked row with a retry_at is tried again by itself.
+-- Not "if not exists", which locks the table even if the index exists.
 do $$
 begin
   if pg_catalog.to_regclass('eventsourcing.projections_due') is null then
@@ -47,7 +47,7 @@ end
 $$;
 select eventsourcing.protect_tenant_table('eventsourcing.projections');
 
--- The runner sees which tenants have events a projection has not seen, and of events their numbers only.
+-- The runner sees the tenants with events that a projection has not handled, and only the positions of events.
 select eventsourcing.open_table('eventsourcing.projections', 'runner_work', 'all', 'eventsourcing_runner_owner');
 select eventsourcing.open_table('eventsourcing.projections', 'all_tenants_read', 'select', 'eventsourcing_all_tenants_owner');
 select eventsourcing.open_table('eventsourcing.projections', 'all_tenants_resume', 'update', 'eventsourcing_all_tenants_owner');

@@ -1,4 +1,4 @@
--- Files that the migrator has applied. It applies a file again if its text has changed.
+-- Files that the migrator has applied. It applies a file again when its text changes.
 create table if not exists eventsourcing.schema_files (
   path       text collate "C" primary key,
   sha256     text not null,

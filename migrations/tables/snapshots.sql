@@ -1,4 +1,4 @@
--- Snapshots: states of aggregates, so that not all of their events need to be folded. They can be removed at any time.
+-- Snapshots are stored states of aggregates, which save folding all of their events. They can be removed at any time.
 
 create table if not exists eventsourcing.snapshots (
   tenant_id      uuid not null,
@@ -16,11 +16,11 @@ create table if not exists eventsourcing.snapshots (
   constraint snapshots_pkey primary key (tenant_id, aggregate_type, aggregate_id)
 );
 comment on table eventsourcing.snapshots is
-  'The newest snapshot of a stream. Readers check it, and fold the events if it is of no use.';
-comment on column eventsourcing.snapshots.version is 'The events of the stream up to this version are in the state.';
-comment on column eventsourcing.snapshots.position is 'Position of the event with that version; event_id and recorded_at are of the same event.';
-comment on column eventsourcing.snapshots.state_version is 'The version that the aggregate gives its state.';
-comment on column eventsourcing.snapshots.fingerprint is 'Fingerprint of everything that the state depends on besides its events.';
-comment on column eventsourcing.snapshots.checksum is 'SHA-256 over the key, the other columns and the state.';
-comment on column eventsourcing.snapshots.state is 'JSON as it was written.';
+  'The newest snapshot of each stream. Readers check it, and fold all events if it is unusable.';
+comment on column eventsourcing.snapshots.version is 'Version of the last event in the state.';
+comment on column eventsourcing.snapshots.position is 'Position of that event; event_id and recorded_at belong to the same event.';
+comment on column eventsourcing.snapshots.state_version is 'The stateVersion of the aggregate.';
+comment on column eventsourcing.snapshots.fingerprint is 'Fingerprint of the declarations that the state depends on.';
+comment on column eventsourcing.snapshots.checksum is 'SHA-256 of the key, the other columns and the state.';
+comment on column eventsourcing.snapshots.state is 'JSON text exactly as it was written.';
 select eventsourcing.protect_tenant_table('eventsourcing.snapshots');

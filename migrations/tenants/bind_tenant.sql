@@ -1,10 +1,9 @@
--- Binds a tenant, always for the transaction, never for the session. Only this function, eventsourcing.append and
--- eventsourcing.load_streams do so (the latter two for the rows of each tenant of a batch).
+-- Binds a tenant for the transaction, never for the session. Refuses (SQLSTATE ES001) a transaction that is bound to another
+-- tenant already. Besides this function, only eventsourcing.append and eventsourcing.load_streams bind tenants, those of the
+-- rows of a batch.
 
--- Types are qualified in functions that run with the search path of their caller: a type of the same name in pg_temp, where
--- everybody may create some, would come before that of pg_catalog.
-
--- Refuses (SQLSTATE ES001) if the transaction is already bound to another tenant: one transaction, one tenant.
+-- Functions that run with the search path of their caller qualify all types: pg_temp, where everybody may create types, comes
+-- before pg_catalog.
 create or replace function eventsourcing.bind_tenant(p_tenant uuid)
 returns void
 language plpgsql

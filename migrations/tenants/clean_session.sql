@@ -1,8 +1,8 @@
--- Removes everything that SQL may have left on a session and that the next user of a pooled connection would find:
--- settings, cursors, temporary objects, values of sequences, advisory locks. With p_ending also listens, the role, and
--- statements prepared in SQL, by name, because the client's own must stay. DISCARD ALL would drop those of the client, and
--- is not allowed in a transaction. Each step takes about a microsecond if there is nothing to remove; reading the prepared
--- statements takes 70. Runs with the caller's rights, on the caller's own session.
+-- Removes everything that SQL may have left on a session and that the next user of a pooled connection would find: settings,
+-- cursors, temporary objects, values of sequences, advisory locks. With p_ending it also removes listens, the role, and the
+-- statements that were prepared in SQL, one by one. DISCARD ALL would also drop the client's own prepared statements, and is not
+-- allowed in a transaction. Each step takes about a microsecond if there is nothing to remove; reading the prepared statements
+-- takes 70. Runs with the caller's rights, on the caller's own session.
 create or replace function eventsourcing.clean_session(p_ending boolean)
 returns void
 language plpgsql

@@ -1,5 +1,5 @@
--- Row-level security on a table, with a policy that shows a role all of its rows. Only for the store's own tables that roles
--- read across tenants, or whose rows belong to no tenant. Changes only differences, because DDL locks the table.
+-- Turns on row-level security for a table, with a policy that shows all rows to a role. Only for the store's own tables that
+-- roles read across tenants, or whose rows belong to no tenant. Changes only differences, because DDL locks the table.
 create or replace function eventsourcing.open_table(target regclass, policy text, command text, grantee text)
 returns void
 language plpgsql

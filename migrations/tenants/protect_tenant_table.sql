@@ -1,8 +1,8 @@
--- jit is off in all functions: a planner that expects a thousand rows of an array would compile their statements, which takes
+-- jit is off in all functions: a planner that expects a thousand rows from an array would compile their statements, which takes
 -- a tenth of a second each time.
 
--- Binds a table with a tenant_id column to the current tenant. Run it again to repair the policies of a table.
--- The restrictive policy holds even if a permissive one is added.
+-- Restricts a table with a tenant_id column to rows of the bound tenant. Call it again to repair the policies of a table. The
+-- restrictive policy holds even if another permissive one is added.
 create or replace function eventsourcing.protect_tenant_table(target regclass)
 returns void
 language plpgsql
@@ -27,7 +27,7 @@ begin
   if found then
     raise exception '%', refused.problem using hint = 'first run: ' || refused.remedy;
   end if;
-  -- Only differences, because DDL locks the table.
+  -- Changes only differences, because DDL locks the table.
   if exists (select from pg_class where oid = target and not (relrowsecurity and relforcerowsecurity)) then
     execute format('alter table %s enable row level security', target);
     execute format('alter table %s force row level security', target);

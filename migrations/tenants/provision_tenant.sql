@@ -1,4 +1,4 @@
--- Adds the row of the tenant if it does not exist. Returns the status.
+-- Registers the tenant, unless it is registered already. Returns its status.
 create or replace function eventsourcing.provision_tenant(p_tenant uuid)
 returns text
 language plpgsql
@@ -12,4 +12,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.provision_tenant is 'Adds the tenant if it is unknown; returns its status.';
+comment on function eventsourcing.provision_tenant is 'Registers the tenant, unless it is registered already; returns its status.';

@@ -1,5 +1,5 @@
--- Removes command keys that have expired, at most p_limit, of all tenants: an append removes only those of its own tenant.
--- Looks once per tenant into the index. Keys that an append is removing are left to it.
+-- Removes at most p_limit expired command keys of all tenants: an append removes only those of its own tenant. Looks into the
+-- index once per tenant. Keys that an append is just removing are skipped.
 create or replace function eventsourcing.remove_expired_keys(p_limit integer)
 returns integer
 language plpgsql
@@ -26,4 +26,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.remove_expired_keys is 'Removes command keys of all tenants that have expired; returns how many.';
+comment on function eventsourcing.remove_expired_keys is 'Removes expired command keys of all tenants; returns their number.';

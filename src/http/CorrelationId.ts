@@ -1,6 +1,6 @@
 /**
- * The correlation id of a request: taken from its headers if well formed, otherwise new. It is part of the event context
- * while the request is handled, and every response carries it.
+ * The correlation id of a request: that of its headers if it is well formed, otherwise a new one. It is part of the event
+ * context while the request is handled, and every response carries it.
  */
 import { Context, Effect, type Layer, Option } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
@@ -17,7 +17,7 @@ import * as EventContext from "../domain/EventContext.ts"
 /** The header for the correlation id, in requests and responses. */
 export const header = "x-correlation-id"
 
-/** The form of a correlation id that a client may choose: a plain word, because logs and events contain it. */
+/** The form of a correlation id from a client. It is restricted, because logs and events contain it. */
 const wellFormed = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/
 
 /**
@@ -37,8 +37,8 @@ export const CurrentCorrelationId: Context.Reference<string | undefined> = Conte
 >("effect-eventsourcing/http/CurrentCorrelationId", { defaultValue: () => undefined })
 
 /**
- * Handles a request under its correlation id. Events get it, log entries and the span carry it as `correlation.id`, and the
- * response, errors included, has it in `x-correlation-id`. Nested use changes nothing.
+ * Handles a request with its correlation id. Events get it, log entries and the span carry it as `correlation.id`, and the
+ * response has it in `x-correlation-id`, also if it is an error. Nested use changes nothing.
  */
 export const provide = <A, E, R>(
   handler: Effect.Effect<A, E, R>
@@ -61,11 +61,11 @@ export const provide = <A, E, R>(
   )
 
 /**
- * Gives every request of a router a correlation id, also requests without a route.
+ * Gives every request of a router a correlation id, even a request without a route.
  *
  * **When to use**
  *
- * `TenantMiddleware` does so for the endpoints that it guards; use this layer for all others.
+ * Use it for endpoints that `TenantMiddleware` does not guard: the middleware gives its own requests a correlation id.
  */
 export const layer: Layer.Layer<never, never, HttpRouter.HttpRouter> = HttpRouter.middleware(provide, {
   global: true

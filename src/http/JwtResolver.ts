@@ -29,11 +29,11 @@ export interface Options {
   readonly audience: string | readonly [string, ...Array<string>]
   /** The claim that holds the tenant's id. Default: `tenant_id`. */
   readonly tenantClaim?: string | undefined
-  /** The claim that holds the actor; a token may lack it. Default: `sub`. */
+  /** The claim that holds the actor, which a token may omit. Default: `sub`. */
   readonly actorClaim?: string | undefined
   /**
-   * Tolerated difference between clocks, in whole seconds: for `exp`, `nbf`, and `iat`, which must not lie in the future.
-   * Set a few seconds if the issuer's clock may be ahead of this machine's. Default: none.
+   * Tolerated difference between clocks, in whole seconds, for `exp`, `nbf` and `iat`, which must not lie in the future. Set a
+   * few seconds if the issuer's clock may be ahead of this machine's. Default: none.
    */
   readonly clockTolerance?: Duration.Input | undefined
   /** Maximum age of a token since it was issued (`iat`). Default: no limit but its expiry. */
@@ -45,7 +45,7 @@ export interface Options {
 /** Raised when the package `jose`, an optional peer dependency, is not installed. */
 export class JoseNotInstalled extends Schema.TaggedError<JoseNotInstalled>()("JoseNotInstalled", {}) {
   override get message(): string {
-    return "Tokens are verified with jose. Install it: npm install jose"
+    return "the package jose, which verifies tokens, is not installed: npm install jose"
   }
 }
 
@@ -159,7 +159,7 @@ const keyOf = ({ algorithms, secret, publicKey, keySetUrl }: KeySettings): Resul
   if (!Algorithms.isNonEmptyOf(algorithms, Algorithms.isKeyAlgorithm))
     return Result.fail(`ALGORITHMS must be a list of ${Algorithms.keyAlgorithms.join(", ")}`)
   if (keySetUrl !== undefined) return Result.succeed({ keySetUrl, algorithms })
-  // Environment variables of some tools cannot contain line breaks.
+  // Some tools cannot put line breaks into environment variables.
   return Result.succeed({ publicKey: (publicKey ?? "").replaceAll("\\n", "\n"), algorithms })
 }
 
@@ -169,9 +169,9 @@ const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
 /**
  * Settings from the configuration, by default the environment:
  *
- * - `JWT_ALGORITHMS`, a list, for example `RS256`; `JWT_ISSUER` and `JWT_AUDIENCE`, lists as well: required.
- * - `JWT_SECRET`, `JWT_PUBLIC_KEY` (PEM, with `\n` for line breaks if need be) or `JWT_KEY_SET_URL`: exactly one.
- * - `JWT_TENANT_CLAIM`, `JWT_ACTOR_CLAIM`, `JWT_CLOCK_TOLERANCE`, `JWT_MAX_TOKEN_AGE` (`30 seconds`), `JWT_TYPE`: optional.
+ * - Required, with commas between several values: `JWT_ALGORITHMS` (for example `RS256`), `JWT_ISSUER` and `JWT_AUDIENCE`.
+ * - Exactly one of `JWT_SECRET`, `JWT_PUBLIC_KEY` (PEM, with `\n` for line breaks if necessary) and `JWT_KEY_SET_URL`.
+ * - Optional: `JWT_TENANT_CLAIM`, `JWT_ACTOR_CLAIM`, `JWT_CLOCK_TOLERANCE`, `JWT_MAX_TOKEN_AGE` (`30 seconds`), `JWT_TYPE`.
  *
  * `Config.nested` adds a prefix to these names.
  */

@@ -1,23 +1,22 @@
 /**
- * Versions over HTTP: `ETag` in responses, `If-Match` and `If-None-Match` in commands (RFC 9110), so that a client changes
- * only the version that it has seen.
+ * Versions over HTTP: `ETag` in responses, `If-Match` and `If-None-Match` in commands (RFC 9110), so that a client changes only
+ * the version that it has seen.
  *
  * **Details**
  *
- * The entity tag of version 7 is `"7"`. `If-Match: "7"` expects version 7, `If-Match: *` expects that the stream exists,
- * `If-None-Match: *` that it does not. If another version is found, {@link check} fails with `Problem.PreconditionFailed`
- * (status 412), for an id of another tenant exactly as for one that nobody uses.
+ * The entity tag of version 7 is `"7"`. `If-Match: "7"` expects version 7, `If-Match: *` expects that the stream exists, and
+ * `If-None-Match: *` that it does not. For any other version {@link check} fails with `Problem.PreconditionFailed` (status
+ * 412). An id that another tenant uses has the same answer as an unused one.
  *
- * A weak tag (`W/"7"`) and a tag of no version (`"abc"`) never match, as RFC 9110 demands: status 412. A list with several
- * versions is refused with status 400, as a command is decided on one version; so are tags without quotes, and
- * `If-None-Match` with tags.
+ * A weak tag (`W/"7"`) and a tag that is no version (`"abc"`) never match, as RFC 9110 demands: status 412. Status 400 answers
+ * a list of several versions, because a command is decided on one version, tags without quotes, and `If-None-Match` with tags.
  *
  * **Gotchas**
  *
- * A proxy that compresses may make a strong tag weak, and then it never matches: exempt these responses from compression.
+ * A proxy that compresses may make a strong tag weak, which then never matches: exempt these responses from compression.
  *
- * A version counts events. A new program may show the same version otherwise, so the tag is no reason to answer a GET with
- * status 304.
+ * A version counts events. A new release may respond differently to the same version, so do not answer a GET with status 304
+ * because of the tag.
  */
 import { Effect, Schema, SchemaIssue, SchemaTransformation } from "effect"
 import { Etag, HttpServerRequest } from "effect/http"
@@ -28,15 +27,15 @@ import { InvalidInput, PreconditionFailed } from "./Problem.ts"
 /** The entity tag of a version, for example `"7"`, quotes included. */
 export const etag = (version: number): string => Etag.toString({ _tag: "Strong", value: String(version) })
 
-/** Expects a version that no stream has. */
+/** An expected version that no stream has. */
 const never = Number.NaN
 
-/** An entity tag of RFC 9110 in a list, with what separates it from the next one. */
+/** An entity tag of RFC 9110 in a list, with the separator after it. */
 const listed = /[ \t]*(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)/y
 
 const isVersion = /^(?:0|[1-9]\d{0,15})$/
 
-/** The versions that the strong tags of a list name; undefined if it is not a list of tags. */
+/** The versions in the strong tags of a list; undefined if it is not a list of tags. */
 const versionsOf = (text: string): ReadonlySet<number> | undefined => {
   const versions = new Set<number>()
   listed.lastIndex = 0
@@ -44,22 +43,23 @@ const versionsOf = (text: string): ReadonlySet<number> | undefined => {
     const tag = listed.exec(text)
     if (tag === null) return undefined
     const [, weak, value = ""] = tag
-    // A number that is not exact would name another version.
+    // A number that is not exact would stand for another version.
     if (weak === undefined && isVersion.test(value) && Number.isSafeInteger(Number(value)))
       versions.add(Number(value))
   }
   return text.trimEnd().endsWith('"') ? versions : undefined
 }
 
-/** A version, or that there is any. */
+/** The expectation of `If-Match`. */
 type Matching = number | "streamExists"
 
-/** The version that `If-Match` expects; its problem if it is none. */
+/** The version that `If-Match` expects, or the reason why the header is invalid. */
 const matching = (text: string): { readonly expected: Matching } | { readonly problem: string } => {
   if (text.trim() === "*") return { expected: "streamExists" }
   const versions = versionsOf(text)
   if (versions === undefined) return { problem: 'if-match is not an entity tag, such as "7" with its quotes' }
-  if (versions.size > 1) return { problem: "if-match names several versions: name the one that was seen" }
+  if (versions.size > 1)
+    return { problem: "if-match contains several versions: send only the one that was seen" }
   const [version = never] = versions
   return { expected: version }
 }
@@ -118,26 +118,26 @@ export interface Headers {
 
 const decodeHeaders = HttpServerRequest.schemaHeaders(Schema.Struct(headers))
 
-/** The headers of the running request, in a router without `HttpApi`. Fails with status 400 if they cannot be read. */
+/** The headers of the running request, for a router without `HttpApi`. Fails with status 400 if they are invalid. */
 export const fromRequest: Effect.Effect<Headers, InvalidInput, HttpServerRequest.HttpServerRequest> =
   Effect.mapError(
     decodeHeaders,
     () =>
       new InvalidInput({
-        detail: 'if-match is * or the entity tag of one version, such as "7"; if-none-match is *'
+        detail: 'if-match must be * or the entity tag of one version, such as "7"; if-none-match must be *'
       })
   )
 
-/** The version that a request expects; `any` if it states none. */
+/** The version that a request expects; `any` if it has neither header. */
 export const expectedVersion = ({ "if-match": some, "if-none-match": none }: Headers): ExpectedVersion =>
-  // Both together contradict each other: no stream is at a version and does not exist.
+  // The two headers contradict each other, because a stream that does not exist has no version.
   some !== undefined && none !== undefined ? never : (some ?? none ?? "any")
 
 const isVersionConflict = (error: unknown): error is Conflict<VersionConflict> =>
   error instanceof Conflict && error.reason instanceof VersionConflict
 
 /**
- * Runs a command on the version that the request expects, and fails with `PreconditionFailed` if that is not the version.
+ * Runs a command on the version that the request expects, and fails with `PreconditionFailed` if the stream has another one.
  *
  * **Example** (A command that honours If-Match)
  *
@@ -160,7 +160,7 @@ export const check = <A, E, R>(
   if (stated === "any") return run(stated)
   return run(stated).pipe(
     Effect.catch((error): Effect.Effect<never, E | PreconditionFailed> =>
-      // A conflict with another expectation is one between commands, and not with the request.
+      // A conflict with another expected version is not about the header of the request.
       isVersionConflict(error) && Object.is(error.reason.expected, stated)
         ? Effect.fail(new PreconditionFailed({ version: error.reason.actual }))
         : Effect.fail(error)
@@ -168,7 +168,7 @@ export const check = <A, E, R>(
   )
 }
 
-/** The header `ETag`. Clients also read a tag that a proxy has made weak. */
+/** The header `ETag`. Clients also accept a tag that a proxy has made weak. */
 export const ETag: Schema.Codec<number, string> = Schema.String.pipe(
   Schema.decodeTo(
     Schema.Int,

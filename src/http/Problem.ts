@@ -4,11 +4,11 @@
  * **Details**
  *
  * A handler ends with {@link mapErrors}, and its endpoint lists the schemas in `error`: {@link commandErrors},
- * {@link queryErrors}, or single ones. A typed client catches them by tag; each tag is the name here with `Problem` at its
- * end. In a router without `HttpApi` a failed handler responds with its problem as well.
+ * {@link queryErrors}, or single ones. A typed client catches problems by tag, which is the name here followed by `Problem`. In
+ * a router without `HttpApi`, a failed handler responds with its problem as well.
  *
- * A problem tells its client the possible remedy. It names no tenant, no stream, no type of event or aggregate, and nothing
- * of the database; where the client cannot mend anything (statuses 500 and 503), the full error is logged.
+ * A problem tells the client about a possible remedy. It names no tenant, stream, event type or aggregate type, and nothing of
+ * the database. If the client can correct nothing (statuses 500 and 503), the full error is logged.
  */
 import { Duration, Effect, Schema } from "effect"
 import { HttpServerRespondable, HttpServerResponse } from "effect/http"
@@ -31,59 +31,59 @@ const ConflictReason = Schema.Literals([
 ])
 
 /**
- * Status 409: the request does not fit what is stored. Nothing was written. The client reads anew and decides again, or
- * takes a new idempotency key if `reason` is `CommandKeyConflict`.
+ * Status 409: the request does not fit the stored data. Nothing was written. The client reads again and decides again, or uses
+ * a new idempotency key if `reason` is `CommandKeyConflict`.
  */
 export class Conflict extends HttpApiError.Problem<Conflict>()(
   "ConflictProblem",
-  { type: problemType("conflict"), status: 409, title: "The request does not fit what is stored." },
+  { type: problemType("conflict"), status: 409, title: "The request does not fit the stored data." },
   {
     reason: ConflictReason,
-    /** The version now, if `reason` is `VersionConflict`; 0 if there is nothing yet. */
+    /** The actual version, if `reason` is `VersionConflict`; 0 if there is nothing with this id. */
     version: Schema.optionalKey(Schema.Int)
   }
 ) {}
 
-/** Status 412: the version is not the one that `If-Match` or `If-None-Match` states. Nothing was written. */
+/** Status 412: the version is not the one that `If-Match` or `If-None-Match` expects. Nothing was written. */
 export class PreconditionFailed extends HttpApiError.Problem<PreconditionFailed>()(
   "PreconditionFailedProblem",
   {
     type: problemType("precondition-failed"),
     status: 412,
-    title: "The version is not the one that the request states."
+    title: "The version is not the one that the request expects."
   },
   {
-    /** The version now; 0 if there is nothing yet. */
+    /** The actual version; 0 if there is nothing with this id. */
     version: Schema.Int
   }
 ) {}
 
-/** Status 400: the request cannot be stored or answered as it is. Nothing was written. The client corrects it. */
+/** Status 400: the request is invalid. Nothing was written. The client corrects it. */
 export class InvalidInput extends HttpApiError.Problem<InvalidInput>()(
   "InvalidInputProblem",
-  { type: problemType("invalid-input"), status: 400, title: "The request cannot be carried out as it is." },
+  { type: problemType("invalid-input"), status: 400, title: "The request is invalid." },
   {
-    /** The place in the input, for example `["lines", 0, "product"]`; left out if it is not one of its values. */
+    /** The path to the invalid value in the input, for example `["lines", 0, "product"]`; absent if it is not in the input. */
     path: Schema.optionalKey(Schema.Array(Schema.Union([Schema.String, Schema.Int]))),
-    /** The limit that is exceeded, and its value. */
+    /** The exceeded limit and its value. */
     limit: Schema.optionalKey(Schema.Struct({ name: Schema.String, maximum: Schema.Int }))
   }
 ) {}
 
-/** Status 404: there is nothing with this id. The same for an id that another tenant uses. */
+/** Status 404: there is nothing with this id. An id that another tenant uses has the same answer. */
 export class NotFound extends HttpApiError.Problem<NotFound>()("NotFoundProblem", {
   type: problemType("not-found"),
   status: 404,
   title: "There is nothing with this id."
 }) {}
 
-/** Status 500: a mistake in this program, which its clients can do nothing about. It says no more. */
+/** Status 500: a mistake in this program, about which clients can do nothing. It contains no details. */
 export const InternalServerError: typeof HttpApiError.InternalServerErrorProblem =
   HttpApiError.InternalServerErrorProblem
 export type InternalServerError = HttpApiError.InternalServerErrorProblem
 
 const retryAfter = {
-  /** Seconds after which to try again, also in the header `retry-after`. Left out if nobody knows. */
+  /** Seconds after which to try again, also in the header `retry-after`. Absent if the time is unknown. */
   retryAfter: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)))
 }
 
@@ -98,7 +98,8 @@ class UnavailableProblem extends HttpApiError.Problem<UnavailableProblem>()(
   {
     ...retryAfter,
     /**
-     * `unknown`: the request may have been carried out, or not; repeated with the same idempotency key it takes effect once.
+     * `unknown` means that the request may or may not have been carried out. Repeated with the same idempotency key, it is
+     * carried out once.
      */
     outcome: Schema.Literals(["notWritten", "unknown"])
   }
@@ -109,13 +110,13 @@ class UnavailableProblem extends HttpApiError.Problem<UnavailableProblem>()(
 }
 
 /**
- * Status 503, with `Retry-After` where a time makes sense: the storage is away, a read model is behind, or the outcome of
- * a command is unknown. {@link unavailable} makes one.
+ * Status 503, with `Retry-After` if a time is known: the storage is unreachable, a read model is behind, or the outcome of a
+ * command is unknown. {@link unavailable} makes one.
  *
  * **Gotchas**
  *
- * Effect allows no second schema with this status and content type in one endpoint, as this one has a header: fail with
- * this one, with a `detail` of your own.
+ * Because this schema has a header, Effect allows no second schema with this status and content type in an endpoint. For other
+ * reasons, fail with this one and a `detail` of your own.
  */
 export const Unavailable: HttpApiSchema.encodeToWithHeaders<
   typeof UnavailableProblem,
@@ -154,9 +155,9 @@ export type TooManyRequests = TooManyRequestsProblem
 
 /** Settings of {@link unavailable} and {@link tooManyRequests}. */
 export interface RetryOptions {
-  /** Rounded up to whole seconds. Default: nobody knows. */
+  /** Time after which to try again, rounded up to whole seconds. Default: unknown. */
   readonly retryAfter?: Duration.Input | undefined
-  /** For people, about this case. Default: a general sentence. */
+  /** A text for people about this case. Default: a general text. */
   readonly detail?: string | undefined
 }
 
@@ -165,7 +166,7 @@ const retryFields = ({ retryAfter: after, detail }: RetryOptions, general: strin
   return { detail: detail ?? general, ...(Number.isSafeInteger(seconds) ? { retryAfter: seconds } : {}) }
 }
 
-/** A problem of status 503; nothing was written. */
+/** A problem of status 503 for a request that wrote nothing. */
 export const unavailable = (options: RetryOptions = {}): Unavailable =>
   new UnavailableProblem({ ...retryFields(options, "try again later"), outcome: "notWritten" })
 
@@ -191,7 +192,7 @@ export const queryErrors: readonly [
   typeof InternalServerError
 ] = [NotFound, InvalidInput, Unavailable, InternalServerError]
 
-/** The errors that have a problem: those of this library, and Effect's `SqlError` of statements in a tenant's transaction. */
+/** The errors that have a problem: those of this library, and the `SqlError` of statements in a tenant's transaction. */
 const mapped = [
   StoreError.Conflict,
   StoreError.InvalidInput,
@@ -220,7 +221,7 @@ type Mapped = InstanceType<(typeof mapped)[number]>
 
 const isMapped = (error: unknown): error is Mapped => mapped.some((type) => error instanceof type)
 
-/** The problem of an error of this library; other errors stay as they are. */
+/** The problem of an error of this library; other errors are unchanged. */
 export type ProblemOf<E> = E extends StoreError.Conflict | StoreError.PositionDiverged
   ? Conflict
   : E extends StoreError.InvalidInput | StoreError.PositionAhead | ProjectionError.InvalidReason
@@ -246,11 +247,12 @@ export type ProblemOf<E> = E extends StoreError.Conflict | StoreError.PositionDi
                 : E
 
 const conflictDetails: { readonly [Reason in StoreError.ConflictReason["_tag"]]: string } = {
-  VersionConflict: "it was changed in the meantime: read it again and decide again",
+  VersionConflict: "it was changed meanwhile: read it again and decide again",
   EventIdConflict: "an event with the same id is stored already: use a new id",
   CommandKeyConflict: "the idempotency key was used before for another request: use a new key",
-  AppendConditionFailed: "something that this was decided without has happened in the meantime: decide again",
-  PositionDiverged: "the position is of another log: read from the beginning"
+  AppendConditionFailed:
+    "something that matters for this decision happened meanwhile: read again and decide again",
+  PositionDiverged: "the position belongs to another log: read from the beginning"
 }
 
 const conflict = (reason: StoreError.ConflictReason) =>
@@ -267,16 +269,16 @@ const invalid = (reason: StoreError.InvalidReason) => {
       return new InvalidInput({ detail: reason.reason, ...(part === "payload" ? { path } : {}) })
     }
     case "InvalidAggregateId":
-      return new InvalidInput({ detail: `the id is not one of its kind: ${reason.reason}` })
+      return new InvalidInput({ detail: `the id is invalid: ${reason.reason}` })
     case "LimitExceeded":
       return new InvalidInput({
-        detail: "it is larger than what can be stored",
+        detail: "it exceeds a limit",
         limit: { name: reason.limit, maximum: reason.maximum }
       })
   }
 }
 
-/** When to try again. What passes by itself within moments is asked for soon. */
+/** Failures that usually pass within moments have a short time. */
 const retryAfterOf = (reason: StoreError.UnavailableReason): Duration.Input | undefined => {
   if (!reason.retryable) return undefined
   switch (reason._tag) {
@@ -310,7 +312,7 @@ const problemOf = (
     case "PositionAhead":
       return new InvalidInput({ detail: "the log does not reach that position" })
     case "InvalidReason":
-      return new InvalidInput({ detail: `not a reason: it ${error.reason}` })
+      return new InvalidInput({ detail: `the reason is invalid: it ${error.reason}` })
     case "ImportFailed": {
       const { reason } = error
       return reason._tag === "VersionConflict" || reason._tag === "EventIdConflict"
@@ -329,7 +331,7 @@ const problemOf = (
       return new UnavailableProblem({
         outcome: "unknown",
         retryAfter: 1,
-        detail: "it may have been carried out or not: repeat it with the same idempotency key"
+        detail: "it may or may not have been carried out: repeat it with the same idempotency key"
       })
     case "ProjectionBehind":
       return unavailable({ retryAfter: "1 second" })
@@ -347,23 +349,23 @@ const problemOf = (
   }
 }
 
-/** The problem of an error of this library; any other error as it is. */
+/** Converts an error of this library to its problem, and returns any other error unchanged. */
 export const fromError = <E>(error: E): ProblemOf<E> =>
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the type says the same, error by error
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the type describes the same mapping
   (isMapped(error) ? problemOf(error) : error) as ProblemOf<E>
 
-/** Waiting for a read model in vain is everyday; everything else here is for those who run the service. */
+/** Logs errors for operators, but not a read model that is behind, which is common. */
 const report = (error: unknown, problem: unknown): Effect.Effect<void> => {
   if (error === problem || error instanceof ProjectionError.ProjectionBehind) return Effect.void
   if (problem instanceof InternalServerError)
-    return Effect.logError("A request met an error of this program", error)
+    return Effect.logError("A request failed because of a mistake in this program", error)
   return problem instanceof UnavailableProblem
     ? Effect.logWarning("A request could not be carried out now", error)
     : Effect.void
 }
 
 /**
- * Fails with problems instead of the errors of this library. Other errors stay as they are.
+ * Fails with problems instead of the errors of this library. Other errors are unchanged.
  *
  * **Example** (The end of a handler)
  *

@@ -15,7 +15,7 @@ export interface Options {
   readonly proxy: TrustedProxy.TrustedProxy
   /** The header with the tenant's id. Default: `x-tenant-id`. */
   readonly tenantHeader?: string | undefined
-  /** The header with the actor; a request may lack it. Default: none, and no actor. */
+  /** The header with the actor, which a request may omit. Default: none, so that requests have no actor. */
   readonly actorHeader?: string | undefined
 }
 

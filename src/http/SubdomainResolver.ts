@@ -17,13 +17,13 @@ import * as TrustedProxy from "./TrustedProxy.ts"
 
 /** The base domain and the tenants of its subdomains. */
 export interface Options<E, R> {
-  /** The domain exactly one level above the tenants' subdomains, for example `example.com`. */
+  /** The domain directly above the subdomains of tenants, for example `example.com`. */
   readonly baseDomain: string
-  /** The tenant of a subdomain (`acme`, in lower case); undefined if there is none. If it fails, the answer is 503. */
+  /** Finds the tenant of a subdomain (`acme`, in lower case); undefined if there is none. If it fails, the answer is 503. */
   readonly lookup: (slug: string) => Effect.Effect<TenantId | undefined, E, R>
   /**
-   * The header with the host that the client asked for, for example `x-forwarded-host`, and the proxy that may set it.
-   * Default: `host`.
+   * The header with the host that the client requested, for example `x-forwarded-host`, and the proxy that may set it. Default:
+   * `host`.
    */
   readonly forwarded?: { readonly header: string; readonly proxy: TrustedProxy.TrustedProxy } | undefined
 }
@@ -32,7 +32,7 @@ const label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 const domain = new RegExp(`^${label}(?:\\.${label})*$`)
 const port = /:\d{1,5}$/
 
-/** The tenant's part of a host; undefined for the base domain itself, false for any other host. */
+/** The subdomain of a host; undefined for the base domain itself, and false for any other host. */
 const slugOf = (host: string, baseDomain: string): string | undefined | false => {
   const name = host.toLowerCase().replace(port, "").replace(/\.$/, "")
   if (name === baseDomain) return undefined
@@ -46,8 +46,8 @@ const slugOf = (host: string, baseDomain: string): string | undefined | false =>
  *
  * **Gotchas**
  *
- * A subdomain is no credential: it names the tenant whose pages are requested, not the person who requests them. Use it
- * alone for public pages only, otherwise together with a token, by `TenantResolver.agreeing`.
+ * A subdomain is not a credential: it names the tenant whose pages are requested, and does not identify the person who requests
+ * them. Use it alone only for public pages. Otherwise combine it with a token by `TenantResolver.agreeing`.
  */
 export const make = <E, R>(
   options: Options<E, R>
@@ -64,7 +64,7 @@ export const make = <E, R>(
       const name = forwarded?.header ?? "host"
       const host = soleHeader(request, name)
       if (host === undefined) return yield* new CredentialMissing()
-      // The host of the request itself is no substitute: it is the proxy's.
+      // There is no fallback to the `host` header, because that one names the proxy.
       if (isProxy !== undefined && !(yield* isProxy(request)))
         return yield* new CredentialRejected({ reason: "untrustedSender" })
       if (host === Repeated)
@@ -92,6 +92,6 @@ export const make = <E, R>(
     }
   })
 
-/** The layer of {@link make}. */
+/** A resolver that takes the tenant from the host of the request. See {@link make}. */
 export const layer = <E, R>(options: Options<E, R>): Layer.Layer<TenantResolver, ResolverConfigError, R> =>
   Layer.effect(TenantResolver, make(options))

@@ -1,6 +1,6 @@
 /**
- * The refusals of a request before its handler runs, as problem details (RFC 9457). None names a tenant, quotes a
- * credential, or tells whether another tenant exists.
+ * The refusals of a request before its handler runs, as problem details (RFC 9457). They name no tenant, quote no credential,
+ * and do not reveal if another tenant exists.
  */
 import { Schema } from "effect"
 import { HttpApiError } from "effect/http-api"
@@ -14,8 +14,8 @@ export class CredentialMissing extends HttpApiError.Problem<CredentialMissing>()
 }) {}
 
 /**
- * Raised when a credential cannot be read: of another scheme, garbled, given more than once, or without a proper tenant.
- * Status 400. `detail` says which.
+ * Raised when a credential cannot be read: it has another scheme, is garbled, occurs more than once, or has no valid tenant id.
+ * Status 400. `detail` gives the reason.
  */
 export class CredentialMalformed extends HttpApiError.Problem<CredentialMalformed>()("CredentialMalformed", {
   type: problemType("credential-malformed"),
@@ -23,7 +23,7 @@ export class CredentialMalformed extends HttpApiError.Problem<CredentialMalforme
   title: "The credential of the request cannot be read."
 }) {}
 
-/** The reasons for which a credential that can be read is not accepted. */
+/** The reasons for which a readable credential is not accepted. */
 export const RejectionReason: Schema.Literals<
   readonly [
     "algorithm",
@@ -46,7 +46,7 @@ export const RejectionReason: Schema.Literals<
   "untrustedSender"
 ])
 
-/** A reason for which a credential that can be read is not accepted. */
+/** A reason for which a readable credential is not accepted. */
 export type RejectionReason = typeof RejectionReason.Type
 
 /**
@@ -55,8 +55,8 @@ export type RejectionReason = typeof RejectionReason.Type
  * **Details**
  *
  * - `algorithm`: its algorithm is not one of the configured ones.
- * - `signature`: it was not signed with a known key, or was changed afterwards.
- * - `issuer`, `audience`: it is genuine, but from another issuer or for another service.
+ * - `signature`: it was not signed with a known key, or was altered afterwards.
+ * - `issuer`, `audience`: it is genuine, but of another issuer or for another service.
  * - `expired`, `notYetValid`: it is genuine, but not valid now.
  * - `claims`: it is genuine, but lacks a required claim.
  * - `untrustedSender`: the request did not come through the trusted proxy.
@@ -90,12 +90,12 @@ export const StatedPlace: Schema.Literals<readonly ["path", "query", "header", "
   Schema.Literals(["path", "query", "header", "body", "credential"])
 
 /**
- * Raised when a request states another tenant than the verified one, or an invalid tenant id. Status 403: the credential
- * does not give access to it. Nothing was executed.
+ * Raised when a request states another tenant than the verified one, or an invalid tenant id. Status 403: the credential does
+ * not give access to that tenant. Nothing was executed.
  *
  * **Details**
  *
- * `place` and `name` locate it; `credential` means that two credentials of the request name different tenants.
+ * `place` and `name` locate the statement. `credential` means that two credentials of the request name different tenants.
  */
 export class TenantContradicted extends HttpApiError.Problem<TenantContradicted>()(
   "TenantContradicted",
@@ -108,7 +108,8 @@ export class TenantContradicted extends HttpApiError.Problem<TenantContradicted>
 ) {}
 
 /**
- * Raised when a tenant cannot be verified just now, because the key set or the storage cannot be reached. Status 503 with `Retry-After`.
+ * Raised when a tenant cannot be verified now, because the key set or the storage cannot be reached. Status 503 with
+ * `Retry-After`.
  */
 export class TenantCheckUnavailable extends HttpApiError.Problem<TenantCheckUnavailable>()(
   "TenantCheckUnavailable",

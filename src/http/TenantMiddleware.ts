@@ -1,5 +1,5 @@
 /**
- * Runs the handlers of an `HttpApi` in the name of the verified tenant of the request.
+ * Runs the handlers of an `HttpApi` for the verified tenant of the request.
  */
 import { Cache, type Duration, Effect, Exit, Layer } from "effect"
 import { HttpEffect, HttpServerRequest, HttpServerResponse } from "effect/http"
@@ -22,7 +22,7 @@ import {
 } from "./TenantAccessError.ts"
 import { CurrentPrincipal, TenantResolver } from "./TenantResolver.ts"
 
-/** The responses of a guarded endpoint before its handler runs: the schemas of `TenantAccessError`. */
+/** The responses that refuse a request before the handler of a guarded endpoint runs: the schemas of `TenantAccessError`. */
 export const errors: readonly [
   typeof CredentialMissing,
   typeof CredentialMalformed,
@@ -47,24 +47,24 @@ interface Provides {
 }
 
 /**
- * Guards an API, a group or an endpoint: `.middleware(TenantMiddleware.TenantMiddleware)`. Its handlers run in the name of
- * the verified tenant of the request; without it, a handler that needs a tenant does not compile.
+ * Guards an API, a group or an endpoint: `.middleware(TenantMiddleware.TenantMiddleware)`. Its handlers run for the verified
+ * tenant of the request. Without this guard, a handler that needs a tenant does not compile.
  *
  * **Details**
  *
- * Before the payload is decoded, it resolves the request with `TenantResolver`, checks in the storage that the tenant is
- * registered and active, and compares it with every other tenant that the request states. A refusal is a typed response
- * (`TenantAccessError`), and nothing was executed.
+ * Before the payload is decoded, the guard resolves the request with `TenantResolver`, checks in the storage that the tenant is
+ * registered and active, and compares it with every other tenant that the request states. If it refuses the request, the answer
+ * is a typed response (`TenantAccessError`), and nothing was executed.
  *
- * Handlers have `CurrentTenant`, `CurrentPrincipal`, and an event context with the actor and the correlation id of the
- * request, which the response carries in `x-correlation-id`. Spans and log entries carry `tenant.id`; metrics do not.
+ * Handlers have `CurrentTenant`, `CurrentPrincipal`, and an event context with the actor and the correlation id of the request.
+ * The response has the correlation id in `x-correlation-id`. Spans and log entries have `tenant.id`; metrics do not.
  */
 export class TenantMiddleware extends HttpApiMiddleware.Service<TenantMiddleware, Provides>()(
   "effect-eventsourcing/http/TenantMiddleware",
   { error: errors }
 ) {}
 
-/** {@link TenantMiddleware} for bearer tokens, which the OpenAPI description also mentions. */
+/** {@link TenantMiddleware} for bearer tokens, with their security scheme in the OpenAPI description. */
 export class BearerTenantMiddleware extends HttpApiMiddleware.Service<BearerTenantMiddleware, Provides>()(
   "effect-eventsourcing/http/BearerTenantMiddleware",
   {
@@ -76,25 +76,25 @@ export class BearerTenantMiddleware extends HttpApiMiddleware.Service<BearerTena
 /** Settings of {@link layerWith}. */
 export interface Options {
   /**
-   * Time for which an active tenant counts as active without asking the storage again; zero to ask with every request. The
-   * storage itself refuses appends of a suspended tenant at once. Default: 1 second.
+   * Time for which the status of an active tenant is cached; zero to ask the storage with every request. The storage itself
+   * refuses appends of a suspended tenant at once. Default: 1 second.
    */
   readonly statusTimeToLive?: Duration.Input | undefined
   /** Maximum number of tenants whose status is cached. Default: 10,000. */
   readonly statusCapacity?: number | undefined
   /**
-   * Treatment of a verified tenant that is not registered. `accept` is for issuers that decide who is a tenant, with a
+   * Treatment of a verified tenant that is not registered. `accept` is for issuers that decide on new tenants themselves, with a
    * storage that registers tenants with their first append. Default: `refuse`.
    */
   readonly unregistered?: "refuse" | "accept" | undefined
   /**
-   * Names under which a request may state a tenant in path, query and body (at any depth). Case, `-` and `_` do not matter.
+   * Names under which a request may state a tenant in its path, query and body (at any depth). Case, `-` and `_` do not matter.
    * Default: `tenantId`. An empty list turns this check off.
    *
    * **Gotchas**
    *
-   * Only JSON and form bodies are checked. In multipart bodies, streams and other media types a handler that reads a tenant
-   * must compare it with `CurrentTenant`.
+   * Only JSON and form bodies are checked. A handler that reads a tenant from a multipart body, a stream or another media type
+   * must compare it with `CurrentTenant` itself.
    */
   readonly tenantFields?: ReadonlyArray<string> | undefined
   /** Headers in which a request may state a tenant. Default: `x-tenant-id`. */
@@ -113,7 +113,7 @@ const make = (options: Options) =>
       headers: options.tenantHeaders ?? ["x-tenant-id"]
     })
 
-    // Keyed by the verified tenant. Refused tenants are not cached.
+    // The key is the verified tenant. Refused tenants are not cached.
     const statuses = yield* Cache.makeWith((tenantId: TenantId) => storage.tenantStatus(tenantId), {
       capacity: options.statusCapacity ?? defaultStatusCapacity,
       timeToLive: (exit) =>
@@ -141,7 +141,7 @@ const make = (options: Options) =>
         : {}
     }
 
-    // Not in the schemas: the challenge is the resolver's, and Effect allows one schema with headers for a status.
+    // Not part of the schemas, because the resolver has the challenge, and Effect allows one schema with headers per status.
     const respondWithHeaders = (error: TenantAccessError) =>
       HttpEffect.appendPreResponseHandler((_request, response) =>
         Effect.succeed(HttpServerResponse.setHeaders(response, headersOf(error)))
@@ -174,7 +174,7 @@ const make = (options: Options) =>
       }).pipe(CorrelationId.provide)
   })
 
-/** Both guards, for the tenants of an event storage, with settings. */
+/** Both guards, for the tenants in an event storage, with settings. */
 export const layerWith = (
   options: Options
 ): Layer.Layer<
@@ -194,7 +194,7 @@ export const layerWith = (
     )
   )
 
-/** Both guards, for the tenants of an event storage. */
+/** Both guards, for the tenants in an event storage. */
 export const layer: Layer.Layer<
   TenantMiddleware | BearerTenantMiddleware,
   never,

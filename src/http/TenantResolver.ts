@@ -1,5 +1,5 @@
 /**
- * Resolves a request to its verified tenant.
+ * Resolvers, which find and verify the tenant of a request.
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import type { HttpServerRequest } from "effect/http"
@@ -18,7 +18,7 @@ export interface Principal {
   readonly tenantId: TenantId
   /** The person or program, 1 to 255 characters; undefined if the credential does not name one. */
   readonly actor?: string | undefined
-  /** Other statements of the credential, for example roles: the claims of a token. Empty if there are none. */
+  /** All claims of the credential, for example roles. Empty if there are none. */
   readonly claims: Readonly<Record<string, unknown>>
 }
 
@@ -27,7 +27,7 @@ export class CurrentPrincipal extends Context.Service<CurrentPrincipal, Principa
   "effect-eventsourcing/http/CurrentPrincipal"
 ) {}
 
-/** Reasons why a request has no principal. */
+/** The reasons for which a request has no principal. */
 export type ResolveError =
   | CredentialMissing
   | CredentialMalformed
@@ -41,11 +41,11 @@ export type ResolveError =
  *
  * **When to use**
  *
- * `JwtResolver`, `SubdomainResolver` and `ProxyHeaderResolver` make one; `TenantResolver.of` makes your own.
+ * `JwtResolver`, `SubdomainResolver` and `ProxyHeaderResolver` make one. Write your own with `TenantResolver.of`.
  *
  * **Details**
  *
- * A resolver verifies the credential; `TenantMiddleware` checks that the tenant is registered. It must depend on the
+ * A resolver verifies the credential; `TenantMiddleware` checks that the tenant is registered. A resolver must depend on the
  * request only, because it serves all tenants.
  */
 export class TenantResolver extends Context.Service<
@@ -58,7 +58,7 @@ export class TenantResolver extends Context.Service<
   }
 >()("effect-eventsourcing/http/TenantResolver") {}
 
-/** Raised when a resolver cannot be made from its settings. The message gives the reason and never quotes a key. */
+/** Raised when the settings of a resolver are invalid. The message gives the reason and never quotes a key. */
 export class ResolverConfigError extends Schema.TaggedError<ResolverConfigError>()("ResolverConfigError", {
   problem: Schema.String
 }) {
@@ -70,8 +70,8 @@ export class ResolverConfigError extends Schema.TaggedError<ResolverConfigError>
 type Service = TenantResolver["Service"]
 
 /**
- * Combines two resolvers that must name the same tenant, for example of a token and a subdomain. Actor and claims come from
- * the first; the second supplies those that the first lacks.
+ * Combines two resolvers that must find the same tenant, for example for a token and a subdomain. Actor and claims come from
+ * the first resolver; the second supplies those that the first lacks.
  */
 export const agreeing = <E1, R1, E2, R2>(
   first: Effect.Effect<Service, E1, R1>,
@@ -93,6 +93,6 @@ export const agreeing = <E1, R1, E2, R2>(
       })
   }))
 
-/** The layer of a resolver of your own, or of {@link agreeing}. */
+/** The layer for a resolver of your own, or for {@link agreeing}. */
 export const layer = <E, R>(make: Effect.Effect<Service, E, R>): Layer.Layer<TenantResolver, E, R> =>
   Layer.effect(TenantResolver, make)

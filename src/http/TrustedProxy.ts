@@ -1,5 +1,5 @@
 /**
- * The proxy that is trusted to state in a header the tenant of the requests that it passes on.
+ * The proxy that is trusted to state in a header the tenant of the requests that it forwards.
  */
 import { Context, Effect, Option, Redacted, Result } from "effect"
 import type { HttpServerRequest } from "effect/http"
@@ -7,7 +7,7 @@ import { IpNetwork, NetAddress } from "effect/net"
 import { soleHeader } from "./headers.ts"
 import { ResolverConfigError } from "./TenantResolver.ts"
 
-/** A header that only the proxy can set, because only the proxy knows the value. */
+/** A header that only the proxy can set, because nobody else knows the value. */
 export interface ProxySecret {
   /** The name of the header. The proxy must remove headers of this name from the requests of clients. */
   readonly header: string
@@ -16,8 +16,8 @@ export interface ProxySecret {
 }
 
 /**
- * A trusted proxy, recognised by its address, by a secret, or by both, which must then both match. There is no default;
- * neither of them does not compile.
+ * A trusted proxy, recognised by its address, by a secret, or by both, which must then both match. There is no default: a proxy
+ * without either does not compile.
  */
 export type TrustedProxy =
   | {
@@ -28,8 +28,8 @@ export type TrustedProxy =
   | { readonly peers?: undefined; readonly secret: ProxySecret }
 
 /**
- * The address of the other end of the connection. Provide it with each request if your server passes requests on without
- * it, as `HttpRouter.toWebHandler` does. Without it the `peerAddress` of the request counts; without that, no address is
+ * The address of the other end of the connection. Provide it with each request if your server does not pass it on, as with
+ * `HttpRouter.toWebHandler`. By default it is the `peerAddress` of the request. If a request has neither, no address is
  * trusted.
  *
  * **Gotchas**
@@ -59,7 +59,7 @@ const networkOf = (text: string): Result.Result<IpNetwork.IpNetwork, ResolverCon
   )
 }
 
-/** Compares in a time that does not depend on the first difference. */
+/** Compares in a time that does not depend on the place of the first difference. */
 const isSame = (given: string, expected: string): boolean => {
   let difference = given.length ^ expected.length
   for (let index = 0; index < expected.length; index++)
@@ -82,7 +82,7 @@ export const make = (
     const { secret } = proxy
     const peers =
       proxy.peers === undefined ? undefined : yield* Effect.fromResult(Result.all(proxy.peers.map(networkOf)))
-    // Past the types, an empty list without a secret would trust nobody, which is surely a mistake.
+    // A cast can bring in an empty list without a secret. It would trust nobody, which is certainly a mistake.
     if (peers?.length === 0 || (peers === undefined && secret === undefined))
       return yield* new ResolverConfigError({
         problem: "the trusted proxy has neither an address nor a secret"

@@ -2,10 +2,10 @@
 import { Predicate } from "effect"
 import type { HttpServerRequest } from "effect/http"
 
-/** A header was given more than once. */
+/** Stands for a header that was given more than once. */
 export const Repeated: unique symbol = Symbol.for("effect-eventsourcing/http/Repeated")
 
-/** The raw headers, because Node keeps only the first of two `authorization` or `host` headers. */
+/** Counts raw headers, because Node drops the second of two `authorization` or `host` headers. */
 const rawCount = (source: object, name: string): number => {
   if (!Predicate.hasProperty(source, "rawHeaders") || !Array.isArray(source.rawHeaders)) return 0
   return source.rawHeaders.filter(
@@ -14,8 +14,8 @@ const rawCount = (source: object, name: string): number => {
 }
 
 /**
- * The value of a header that may be given only once. A proxy may have joined several values with `", "` into one text: the
- * caller must not mistake that for a single value.
+ * The value of a header that may be given only once. A proxy may have joined several values into one text with `", "`, which the
+ * caller must not mistake for a single value.
  */
 export const soleHeader = (
   request: HttpServerRequest.HttpServerRequest,

@@ -1,5 +1,5 @@
 /**
- * From an HTTP request to a verified tenant, and from the errors of this library to problem details, for `effect/http-api`.
+ * For `effect/http-api`: verified tenants of requests, and problem details for the errors of this library.
  */
 export * as CorrelationId from "./CorrelationId.ts"
 export * as JwtResolver from "./JwtResolver.ts"

@@ -1,7 +1,7 @@
-/** Algorithms and keys of JSON Web Tokens. Separate from `verifyJwt`, whose declarations need `jose`. */
+/** Algorithms and keys of JSON Web Tokens. They are not in `verifyJwt`, because its declarations need `jose`. */
 import type { Duration, Redacted } from "effect"
 
-/** Algorithms with a shared secret, and its minimum length in bytes. */
+/** The algorithms with a shared secret, each with the minimum length of the secret in bytes. */
 export const secretBytes = { HS256: 32, HS384: 48, HS512: 64 }
 
 export type SecretAlgorithm = keyof typeof secretBytes
@@ -34,8 +34,8 @@ export const isNonEmptyOf = <B extends string>(
 ): items is readonly [B, ...Array<B>] => items.length > 0 && items.every(is)
 
 /**
- * The key that verifies tokens, and the accepted algorithms. The algorithm that a token names is compared with them and
- * never trusted; "none" is not among them, and a public key cannot be mistaken for a shared secret.
+ * The key that verifies tokens, and the accepted algorithms. The algorithm in a token must be one of them. "none" cannot be
+ * accepted, and a public key cannot be mistaken for a shared secret.
  */
 export type Key =
   | {
@@ -63,9 +63,9 @@ export type Key =
       /** Time for which a key set is cached. Default: 10 minutes. */
       readonly cacheFor?: Duration.Input | undefined
       /**
-       * Time for which the last key set is used after that, while the issuer cannot be reached: each failed fetch is logged,
-       * at most every 30 seconds. A key that the issuer has withdrawn since is accepted for as long. Finite; zero: not at
-       * all. Default: 1 hour.
+       * Time for which an expired key set is still used if the issuer cannot be reached. Each failed fetch is logged, at most
+       * every 30 seconds. A key that the issuer has withdrawn meanwhile is accepted for that time. It must be finite; zero turns
+       * this off. Default: 1 hour.
        */
       readonly keepFor?: Duration.Input | undefined
       /** Timeout of a fetch. Default: 5 seconds. */

@@ -1,4 +1,4 @@
-/** The `type` of a problem of this library: stable, and compared by clients. It names no page to be fetched. */
+/** The `type` of a problem of this library. It is stable, so that clients can compare it. It is not the address of a page. */
 export const problemType = <const Name extends string>(
   name: Name
 ): `urn:problem-type:effect-eventsourcing:${Name}` => `urn:problem-type:effect-eventsourcing:${name}`

@@ -1,4 +1,4 @@
-/** Tenants that a request states beside its credential: in its path, query, headers and body. */
+/** Checks the tenants that a request states in its path, query, headers and body, besides its credential. */
 import { Effect, Option, Predicate, Result, Schema } from "effect"
 import { HttpMethod, HttpRouter, HttpServerRequest, UrlParams } from "effect/http"
 import type { HttpApiEndpoint } from "effect/http-api"
@@ -12,8 +12,8 @@ export interface Names {
   readonly headers: ReadonlyArray<string>
 }
 
-/** Folds `tenantId`, `tenant_id` and `Tenant-ID` into one name. */
-const folded = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, "")
+/** Turns `tenantId`, `tenant_id` and `Tenant-ID` into the same name. */
+const normalised = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, "")
 
 /** The names in `tenantId[]`, `tenantId[0]` and `filter[tenantId]`: lists and objects in queries and forms. */
 const segments = (name: string): ReadonlyArray<string> => [name, ...name.split(/[[\]]/)]
@@ -46,9 +46,9 @@ const contradictionIn = (
 
 type Encoding = "Json" | "FormUrlEncoded" | undefined
 
-/** The encoding of a body that is read as a whole: that of the endpoint, otherwise that of the media type. */
+/** The encoding of a body that is read as a whole, as declared by the endpoint or else by the media type. */
 const encodingOf = (endpoint: HttpApiEndpoint.Top, contentType: string | undefined): Encoding => {
-  // Endpoints read a body without a type as JSON.
+  // Endpoints read a body without a media type as JSON.
   const type = contentType?.split(";", 1)[0]?.trim().toLowerCase() ?? "application/json"
   const declared = endpoint.payload.get(type)?.encoding._tag
   if (declared !== undefined)
@@ -78,8 +78,8 @@ const bodyOf = (
 
 /** Fails if a request states another tenant, or an invalid tenant id. */
 export const check = (names: Names) => {
-  const fields = new Set(names.fields.map(folded))
-  const isName = (name: string) => segments(name).some((segment) => fields.has(folded(segment)))
+  const fields = new Set(names.fields.map(normalised))
+  const isName = (name: string) => segments(name).some((segment) => fields.has(normalised(segment)))
   const contradictionOf = (
     values: Readonly<Record<string, unknown>>,
     tenantId: TenantId

@@ -29,7 +29,6 @@ export interface Requirements {
   readonly type: string | undefined
 }
 
-/** Finds the key for a token. */
 type GetKey = Jose.JWTVerifyGetKey
 
 const readPem = (jose: typeof Jose, pem: string, algorithm: string): Promise<Jose.CryptoKey> =>
@@ -82,15 +81,14 @@ const getKeyOf = (
     })
   }
   const { keySetUrl, cacheFor = "10 minutes", keepFor = "1 hour", timeout = "5 seconds" } = key
-  if (!Duration.isFinite(Duration.fromInputUnsafe(keepFor)))
-    return Effect.fail("the time for which the last key set is kept is not finite")
+  if (!Duration.isFinite(Duration.fromInputUnsafe(keepFor))) return Effect.fail("keepFor is not finite")
   return Effect.try({
     try: () => new URL(keySetUrl),
     catch: () => "the address of the key set is not a URL"
   }).pipe(
     Effect.filterOrFail(
       ({ protocol, hostname }) => protocol === "https:" || (protocol === "http:" && isLoopback(hostname)),
-      () => "the key set must be fetched by https"
+      () => "the address of the key set must begin with https:"
     ),
     Effect.map((url) =>
       remoteKeySet(jose, url, {
@@ -114,7 +112,7 @@ const failureOf = (jose: typeof Jose, error: unknown): Failure => {
   const { errors } = jose
   if (error instanceof errors.JWTExpired) return "expired"
   if (error instanceof errors.JWTClaimValidationFailed) {
-    // A token of the future, and not one without a time.
+    // An `iat` in the future is not yet valid; a missing or malformed one is a wrong claim.
     if (error.claim === "iat") return error.reason === "check_failed" ? "notYetValid" : "claims"
     return reasonOfClaim[error.claim] ?? "claims"
   }
@@ -130,7 +128,7 @@ const failureOf = (jose: typeof Jose, error: unknown): Failure => {
   return "unavailable"
 }
 
-/** Verifies tokens. Fails with the problem of the requirements. */
+/** Makes a function that verifies tokens. Fails with a description of the problem if the requirements are invalid. */
 export const verifier = (
   jose: typeof Jose,
   requirements: Requirements
@@ -142,7 +140,7 @@ export const verifier = (
     const { key, issuers, audiences, clockTolerance, maxTokenAge, type } = requirements
     const blank = (texts: ReadonlyArray<string>) =>
       texts.length === 0 || texts.some((text) => text.trim() === "")
-    // Past the types, each of these would accept tokens that must not be accepted.
+    // Casts can bring in such values, each of which would accept tokens that must be refused.
     const known = "secret" in key ? isSecretAlgorithm : isKeyAlgorithm
     if (key.algorithms.length === 0 || !key.algorithms.every((name: string) => known(name)))
       return yield* Effect.fail("the algorithms do not fit this kind of key")
@@ -156,7 +154,7 @@ export const verifier = (
       kept = undefined
       return found === undefined
         ? Effect.void
-        : Effect.logWarning("The key set of the tokens cannot be fetched, the last one is used", found.error)
+        : Effect.logWarning("The key set for tokens cannot be fetched; the last one is used", found.error)
     })
 
     const options = (now: number): Jose.JWTVerifyOptions => ({
@@ -175,7 +173,7 @@ export const verifier = (
         return (await jose.jwtVerify(token, getKey, options(now))).payload
       } catch (error) {
         if (!(error instanceof jose.errors.JWKSMultipleMatchingKeys)) throw error
-        // The token does not name its key among several.
+        // Several keys fit the token, which names none of them, so each is tried.
         for await (const candidate of error) {
           try {
             return (await jose.jwtVerify(token, candidate, options(now))).payload
@@ -186,7 +184,7 @@ export const verifier = (
         throw error
       }
     }
-    /** Without `maxTokenAge`, `jose` takes a token that was issued in the future. */
+    /** Without `maxTokenAge`, `jose` accepts a token that was issued in the future. */
     const isIssued = ({ iat }: Jose.JWTPayload, now: number) =>
       iat === undefined || iat <= Math.floor(now / 1000) + clockTolerance
 
@@ -202,7 +200,7 @@ export const verifier = (
         Effect.ensuring(reportKept),
         Effect.tapError(({ failure, error }) =>
           failure === "unavailable"
-            ? Effect.logWarning("The key set of the tokens cannot be fetched", error)
+            ? Effect.logWarning("The key set for tokens cannot be fetched", error)
             : Effect.void
         ),
         Effect.mapError(({ failure }) => failure)

@@ -296,7 +296,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
         ).pipe(Effect.asVoid),
       addDeadLetter: (claim, { position, eventId, error, attempts }) =>
         ofTenant(
-          "put an event aside",
+          "add a dead letter",
           claim,
           "select eventsourcing.add_dead_letter($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint, $6::uuid, $7::text, $8::integer)",
           [claim.rebuild, BigInt(position), eventId, error, attempts]

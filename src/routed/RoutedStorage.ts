@@ -1,6 +1,6 @@
 /**
- * Tenants in several storages behind one driver: each operation goes to the storage that the directory names for its
- * tenant. On PostgreSQL use `PgSilo`, which also routes the program's own SQL.
+ * Tenants in several storages behind one driver. Each operation goes to the storage that the directory names for its tenant. On
+ * PostgreSQL use `PgSilo`, which also routes the program's own SQL.
  */
 import { Cause, Context, type Duration, Effect, Latch, Layer, PubSub, type Scope, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
@@ -18,33 +18,33 @@ import { TenantDirectory } from "./TenantDirectory.ts"
 /** Limits on open storages. */
 export interface Limits {
   /**
-   * Maximum number of open storages. Default: 20. To open another one, the storage that has been idle longest is closed; if
-   * none is idle, the operation waits, at most `acquireTimeout`.
+   * Maximum number of open storages. To open another one, the storage that has been idle longest is closed; if none is idle,
+   * the operation waits for up to `acquireTimeout`. Default: 20.
    */
   readonly maxOpen?: number | undefined
   /** Time after which an unused storage is closed. Default: 5 minutes. */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
-   * Maximum wait while `maxOpen` storages are in use. After it the operation fails with `StorageUnavailable`, code TooManyOpen,
-   * retryable. Default: 5 seconds.
+   * Maximum wait while `maxOpen` storages are in use. After it the operation fails with a retryable `StorageUnavailable` (code
+   * `TooManyOpen`). Default: 5 seconds.
    */
   readonly acquireTimeout?: Duration.Input | undefined
 }
 
 /** Settings of {@link layerWith}. */
 export interface Options<E> extends Limits {
-  /** The storages of a placement. Each build of the layer opens them anew. */
+  /** The storages of a placement. Each build of the layer opens new ones. */
   readonly storage: (placement: string) => Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, E>
   /**
-   * True if a placement takes only tenants that were registered there (`TenantRegistry.provision`): nothing is read or
-   * written there for any other tenant, so a wrong directory cannot send one there. Its storage must not register tenants
-   * on their first append. Default: no placement is dedicated.
+   * True if a placement accepts only tenants that were registered there (`TenantRegistry.provision`). Nothing is read or written
+   * there for any other tenant, so a mistake in the directory does no harm. The storage must not register tenants with their
+   * first append. Default: no placement is dedicated.
    */
   readonly dedicated?: ((placement: string) => boolean) | undefined
 }
 
 /**
- * A router over storages that are opened on demand, and the hints of the open ones.
+ * A router to storages that are opened on demand, and the hints of the open ones.
  *
  * @internal
  */
@@ -59,12 +59,12 @@ export const makeRouter = Effect.fnUntraced(function* <M extends Backend>(
   if (!(maxOpen >= 1)) throw new RangeError("maxOpen must be 1 or more")
   const directory = yield* TenantDirectory
   const changed = yield* PubSub.sliding<void>(1)
-  // Listening takes a connection per database, so it begins with the first listener.
+  // Listening takes a connection per database, so it begins when the first consumer asks for hints.
   const listening = yield* Latch.make(false)
   const openAndListen = (placement: string) =>
     Effect.tap(open(placement), ({ events }) =>
       listening.await.pipe(
-        // Announcements made while the storage was closed were not heard.
+        // Announcements may have been missed while the storage was closed.
         Effect.andThen(PubSub.publish(changed, undefined)),
         Effect.andThen(Stream.runForEach(events.changes, () => PubSub.publish(changed, undefined))),
         Effect.forkScoped
@@ -88,7 +88,7 @@ export const build = <A, E>(
   isRetryable: (error: E) => boolean
 ): Effect.Effect<Context.Context<A>, StorageUnavailable, Scope.Scope> =>
   Effect.flatMap(Effect.scope, (scope) =>
-    // With a memo map of its own, so that layers common to several placements are built for each.
+    // With a memo map of its own, so that a layer that several placements share is built for each of them.
     Layer.buildWithMemoMap(layer, Layer.makeMemoMapUnsafe(), scope)
   ).pipe(
     Effect.tapCause((cause) =>
@@ -121,12 +121,11 @@ const tagOf = (error: unknown): string | null =>
  * **Details**
  *
  * - Operations of one tenant go to its placement. A placement that is down affects only its own tenants.
- * - Operations across tenants go to all placements and fail if one of them does not answer: a list never lacks some
- *   tenants. An access is recorded in each placement that is read.
- * - Workers serve the projections of all placements in turn; a placement that fails is skipped for a while.
- * - For a tenant that the directory does not know, appends fail with `UnknownTenant`, the status is undefined, and
- *   everything else fails with `StorageUnavailable` (code `UnknownTenant`, not retryable), because a tenant without a
- *   database has nothing to read.
+ * - Operations across tenants go to all placements and fail if one of them does not answer, so that no list is incomplete. An
+ *   access is recorded in each placement that is read.
+ * - Workers serve the projections of all placements in turn. A placement that fails is skipped for a while.
+ * - For a tenant that the directory does not know, appends fail with `UnknownTenant` and the status is undefined. All other
+ *   operations fail with `StorageUnavailable` (code `UnknownTenant`, not retryable), because the tenant has no database.
  */
 export const layerWith = <E>(
   options: Options<E>

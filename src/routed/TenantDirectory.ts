@@ -1,5 +1,5 @@
 /**
- * The directory of tenants: it names the database of each tenant.
+ * The directory of tenants, which names the database of each tenant.
  */
 import { Cache, Context, Duration, Effect, Exit, Layer } from "effect"
 import { StorageUnavailable, UnknownTenant, OtherFailure, TenantRefused } from "../driver/StoreError.ts"
@@ -10,8 +10,8 @@ import type { TenantId } from "../domain/Tenant.ts"
  *
  * **Details**
  *
- * A placement is the name of a database: of one tenant alone (a silo), or of many (a pool). Lookups use the tenant of the
- * operation and nothing else of a request.
+ * A placement is the name of a database, either for a single tenant (a silo) or for many (a pool). Lookups depend on the tenant
+ * of the operation and on nothing else.
  */
 export class TenantDirectory extends Context.Service<
   TenantDirectory,
@@ -20,14 +20,14 @@ export class TenantDirectory extends Context.Service<
     readonly placement: (
       tenantId: TenantId
     ) => Effect.Effect<string, TenantRefused<UnknownTenant> | StorageUnavailable>
-    /** All placements, each once. Operations across tenants and workers of projections go through them. */
+    /** All placements, without duplicates, for operations across tenants and workers of projections. */
     readonly placements: Effect.Effect<ReadonlyArray<string>, StorageUnavailable>
-    /** Forgets the placement of a tenant that has moved, so that the next operation asks again. */
+    /** Forgets the cached placement of a tenant that has moved. */
     readonly invalidate: (tenantId: TenantId) => Effect.Effect<void>
   }
 >()("effect-eventsourcing/TenantDirectory") {}
 
-/** Limits of the cache of answers. */
+/** Limits of the cache of placements. */
 export interface CacheOptions {
   /** Time for which the placement of a tenant, and the list of placements, are cached. Default: 1 minute. */
   readonly timeToLive?: Duration.Input | undefined
@@ -50,13 +50,13 @@ export interface Options extends CacheOptions {
  *
  * **Details**
  *
- * Answers are cached per tenant for `timeToLive`; failures and unknown tenants are not. Concurrent lookups of one tenant
- * share one call. Fails with `StorageUnavailable` (code `UnknownPlacement`, not retryable) if the function returns a
- * placement that is not one of `placements`, because operations across tenants would not find the tenant there.
+ * Answers are cached per tenant for `timeToLive`, except failures and unknown tenants. Concurrent lookups of one tenant share
+ * one call. A lookup fails with `StorageUnavailable` (code `UnknownPlacement`, not retryable) if the function returns a placement
+ * that is not one of `placements`, because operations across tenants would not find the tenant there.
  */
 export const make = (options: Options): Effect.Effect<TenantDirectory["Service"]> =>
   Effect.gen(function* () {
-    // All callers share an answer, so the lookup must not see the first caller's services nor join its transaction.
+    // All callers share an answer, so the lookup must not use the services or the transaction of the first caller.
     const context = yield* Effect.context()
     const timeToLive = Duration.fromInputUnsafe(options.timeToLive ?? "1 minute")
     const kept = <A, E>(exit: Exit.Exit<A, E>) => (Exit.isSuccess(exit) ? timeToLive : Duration.zero)
@@ -71,7 +71,7 @@ export const make = (options: Options): Effect.Effect<TenantDirectory["Service"]
     )
     const all = Cache.get(list, "all")
 
-    /** The list may be older than the tenant. */
+    /** Reads the list again before it says no, because the cached list may be older than the tenant. */
     const isKnown = (placement: string) =>
       Effect.flatMap(all, (known) =>
         known.includes(placement)

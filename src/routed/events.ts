@@ -1,4 +1,4 @@
-/** Events of tenants in several storages, behind one driver. */
+/** The events of several storages as one driver. */
 import { Effect, Predicate, type Stream } from "effect"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
@@ -8,7 +8,7 @@ import { type Backend, type Router, unknownAsUnavailable } from "./router.ts"
 
 const compareTexts = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0)
 
-/** The events of all storages of a router. `hints` emits when some log may have new events. */
+/** `hints` emits when a log in one of the storages may have new events. */
 export const make = <M extends Backend>(
   router: Router<M>,
   hints: Stream.Stream<void>
@@ -30,8 +30,8 @@ export const make = <M extends Backend>(
     router.onEvery((backend) => Effect.andThen(router.requireAccess(backend, accessId), run(backend.events)))
 
   /**
-   * A tenant that has moved may have left rows behind. If several storages have rows of a tenant, those of its present
-   * storage count.
+   * Drops rows that a tenant has left in another storage when it moved: if several storages have rows of a tenant, those of its
+   * present storage are kept.
    */
   const keepCurrent = Effect.fnUntraced(function* <Row extends { readonly tenantId: TenantId }>(
     rows: ReadonlyArray<Placed<Row>>
@@ -74,7 +74,7 @@ export const make = <M extends Backend>(
       router.ofRegistered(tenantId, ({ events }) => events.startHashChain(tenantId)),
     hashChainStart: (tenantId) =>
       read("read the start of a hash chain", tenantId, (events) => events.hashChainStart(tenantId)),
-    // A tenant that exists is not provisioned again, because the role may lack that right.
+    // A registered tenant is not provisioned again, because the role may lack that right.
     provisionTenant: (tenantId) =>
       unknownAsUnavailable("provision a tenant")(
         router.ofTenant(tenantId, ({ events }) =>

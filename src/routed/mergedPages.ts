@@ -8,17 +8,17 @@ export interface Source<Row> {
   readonly value: Page<Row>
 }
 
-/** Describes a merge of rows from several storages. */
+/** A merge of rows from several storages. */
 export interface Merge<Row, Cursor, E, R> {
   readonly start: Cursor
   /** Maximum number of rows, at least 1. */
   readonly limit: number
-  /** One page of each storage, behind the cursor. */
+  /** Reads one page of each storage, after the cursor. */
   readonly read: (after: Cursor) => Effect.Effect<ReadonlyArray<Source<Row>>, E, R>
   readonly cursorOf: (row: Row) => Cursor
-  /** The order of rows in every storage and in the result. Rows that compare as equal are duplicates: one of them is kept. */
+  /** The order of rows in every storage and in the result. Of several equal rows, one is kept. */
   readonly compare: (one: Row, other: Row) => number
-  /** Selects rows when several storages have rows of one tenant. Called once per page. */
+  /** Selects rows if several storages have rows of one tenant. Called once per page. */
   readonly keep: (rows: ReadonlyArray<Placed<Row>>) => Effect.Effect<(row: Placed<Row>) => boolean, E, R>
 }
 
@@ -33,8 +33,8 @@ export interface Placed<Row> {
  *
  * **Details**
  *
- * A storage whose page is not complete may have more rows behind the last one. So all rows that sort after that row are
- * left to the next page.
+ * A storage whose page is not complete may have more rows after the last one. So all rows that sort after that row are left to
+ * the next page.
  */
 export const mergedPage = <Row, Cursor, E, R>(
   merge: Merge<Row, Cursor, E, R>

@@ -1,4 +1,4 @@
-/** Storages by placement: opened when they are first used, kept while they are, closed when they are idle. */
+/** The open storages: each is opened at its first use, and closed when it has been idle for a while. */
 import { type Cause, Clock, Context, Deferred, Duration, Effect, Exit, RcMap, Scope } from "effect"
 import { StorageUnavailable, StorageFull } from "../driver/StoreError.ts"
 
@@ -8,7 +8,7 @@ export interface Limits {
   readonly maxOpen: number
   /** Time after which an idle storage is closed. */
   readonly idleTimeToLive: Duration.Input
-  /** Maximum wait for a free place while all open storages are in use. */
+  /** Maximum wait while all open storages are in use. */
   readonly acquireTimeout: Duration.Input
 }
 
@@ -19,9 +19,9 @@ export interface OpenStorages<A> {
     placement: string,
     run: (opened: A) => Effect.Effect<B, E, R>
   ) => Effect.Effect<B, E | StorageUnavailable, R>
-  /** A storage that stays open as long as the scope. */
+  /** Returns a storage that stays open as long as the scope. */
   readonly acquire: (placement: string) => Effect.Effect<A, StorageUnavailable, Scope.Scope>
-  /** The placements that are open. */
+  /** The placements of the open storages. */
   readonly open: Effect.Effect<ReadonlyArray<string>>
   /** Closes a storage once it is unused. The next use opens it again. */
   readonly close: (placement: string) => Effect.Effect<void>
@@ -42,7 +42,7 @@ export const make = Effect.fnUntraced(function* <A>(
     lookup: (placement: string) =>
       Effect.flatMap(Effect.scope, (entry) =>
         open(placement).pipe(
-          // The map would keep a failure like a storage.
+          // A failure is removed, because the map would keep it like a storage.
           Effect.onExit((exit) =>
             Exit.isSuccess(exit) || Exit.hasInterrupts(exit)
               ? Effect.void
@@ -50,7 +50,7 @@ export const make = Effect.fnUntraced(function* <A>(
                   Effect.forkIn(RcMap.invalidate(map, placement), scope, { startImmediately: true })
                 )
           ),
-          // All callers share a storage, so it must not keep the tenant or the transaction of the first one.
+          // All callers share a storage, so it must not keep the tenant or the transaction of the first caller.
           Effect.setContext(Context.add(context, Scope.Scope, entry))
         )
       ),
@@ -58,7 +58,7 @@ export const make = Effect.fnUntraced(function* <A>(
     capacity: limits.maxOpen
   })
 
-  /** Callers that wait for a free place; they wake up when a storage becomes idle. */
+  /** Number of callers that wait for a storage to become idle. */
   let waiting = 0
   let freed = Deferred.makeUnsafe<void>()
   const wake = Effect.sync(() => {
@@ -68,7 +68,7 @@ export const make = Effect.fnUntraced(function* <A>(
     Deferred.doneUnsafe(waited, Exit.void)
   })
 
-  /** The storage that has been idle longest; undefined if all are being opened or used. */
+  /** The placement that has been idle longest; undefined if all storages are being opened or used. */
   const idle = (): string | undefined => {
     if (map.state._tag === "Closed") return undefined
     let found: { readonly placement: string; readonly expiresAt: number } | undefined
@@ -126,7 +126,7 @@ export const make = Effect.fnUntraced(function* <A>(
   }
 })
 
-/** Says what a database says that has no connection left. */
+/** The error of a database that has no connections left. */
 const full = new StorageUnavailable({
   reason: new StorageFull({ operation: "open a database", code: "TooManyOpen" })
 })

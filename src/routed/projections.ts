@@ -1,4 +1,4 @@
-/** Projections of tenants in several storages. Each storage keeps the progress of its own tenants. */
+/** The projections of several storages as one driver. Each storage keeps the progress of its own tenants. */
 import { Cause, Clock, Effect, Exit, Option, Semaphore } from "effect"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
@@ -14,15 +14,16 @@ import {
 } from "./router.ts"
 
 /** First and longest time for which a failed storage is skipped, in milliseconds, so that the others need not wait for it. */
-const rest = { first: 1000, longest: 5000 }
+const pause = { first: 1000, longest: 5000 }
 
-/** Delay before the unfinished work of a tenant that has moved away is looked at again, in milliseconds. */
-const awayFor = 60_000
+/** Delay before the next look at the unfinished work of a tenant that has moved away, in milliseconds. */
+const movedAwayDelay = 60_000
 
 /** Maximum number of consecutive claims for tenants that have moved away. */
-const maxAway = 100
+const maxMovedAway = 100
 
-interface Resting {
+/** A storage that is skipped after a failure. */
+interface Paused {
   readonly until: number
   readonly millis: number
   readonly error: StorageUnavailable
@@ -38,8 +39,8 @@ export const make = <M extends Backend>(
   router: Router<M>,
   inTransactionOf: InTransactionOf<M>
 ): ProjectionStorage.ProjectionStorage["Service"] => {
-  const resting = new Map<string, Resting>()
-  /** Projections to register in a storage that is used for the first time, or again after an outage. */
+  const paused = new Map<string, Paused>()
+  /** Projections to register in storages that are first used later, or that had an outage. */
   const registrations = new Map<string, ProjectionStorage.Registration>()
   const registered = new Map<string, Set<string>>()
   const registering = Semaphore.makeUnsafe(1)
@@ -48,7 +49,7 @@ export const make = <M extends Backend>(
   const keyOf = ({ projection, version }: ProjectionStorage.ProjectionKey) =>
     JSON.stringify([projection, version])
 
-  /** Registers what is missing in a storage, one by one. Returns the first that is refused there; the others go on. */
+  /** Registers projections in a storage one by one. Returns the first refusal; the others are registered nevertheless. */
   const register = (
     backend: M,
     wanted: ReadonlyArray<ProjectionStorage.Registration>
@@ -68,8 +69,8 @@ export const make = <M extends Backend>(
     })
 
   /**
-   * In a storage that is first used later, projections start at the beginning: its events came after `register`, and would
-   * otherwise be missed.
+   * Registers projections in a storage that is first used later. They start at the beginning, because all of its events came
+   * after `register`.
    */
   const registerLate = (backend: M) =>
     Effect.suspend(() => {
@@ -84,7 +85,7 @@ export const make = <M extends Backend>(
       return Effect.flatMap(registering.withPermit(late), (refused) =>
         refused === undefined
           ? Effect.void
-          : Effect.logError("A database refuses a projection").pipe(
+          : Effect.logError("A database refused to register a projection").pipe(
               Effect.annotateLogs({ database: backend.placement, problem: refused.message })
             )
       )
@@ -131,7 +132,7 @@ export const make = <M extends Backend>(
             kind: "storage",
             waited: claim.waited,
             parked: false,
-            retryIn: awayFor,
+            retryIn: movedAwayDelay,
             cause: undefined
           })
           .pipe(
@@ -149,7 +150,7 @@ export const make = <M extends Backend>(
     backend: M,
     request: ProjectionStorage.WorkRequest,
     body: (claim: ProjectionStorage.Claim) => Effect.Effect<A, E, R>,
-    left = maxAway
+    left = maxMovedAway
   ): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> => {
     const { accessId } = request
     return Effect.andThen(
@@ -177,7 +178,7 @@ export const make = <M extends Backend>(
           const answers = yield* router.ofAll((backend) => register(backend, projections))
           for (const { exit } of answers) {
             if (Exit.isSuccess(exit) && exit.value !== undefined) {
-              // Another try asks every database again.
+              // The next call must ask every database again.
               for (const done of registered.values())
                 for (const one of projections) if (!registrations.has(keyOf(one))) done.delete(keyOf(one))
               return yield* exit.value
@@ -210,7 +211,7 @@ export const make = <M extends Backend>(
     backlog: (projections) =>
       Effect.gen(function* () {
         const answers = yield* router.ofAll((backend) => backend.projections.backlog(projections))
-        // Numbers without those of a database would be wrong.
+        // Without the numbers of one database, the sums would be wrong.
         const cause = firstFailure(answers)
         if (cause !== undefined) return yield* Effect.failCause(cause)
         const all = answers.flatMap(({ exit }) => (Exit.isSuccess(exit) ? exit.value : []))
@@ -235,21 +236,21 @@ export const make = <M extends Backend>(
     ) =>
       Effect.gen(function* () {
         const placements = yield* router.directory.placements
-        // Databases take turns in being first.
+        // Each call begins with another database.
         const first = turn++
         let error: StorageUnavailable | undefined
         for (let index = 0; index < placements.length; index++) {
           const placement = placements[(first + index) % placements.length]
           if (placement === undefined) continue
-          const tired = resting.get(placement)
-          if (tired !== undefined) {
+          const failed = paused.get(placement)
+          if (failed !== undefined) {
             const now = yield* Clock.currentTimeMillis
-            if (tired.until > now) {
-              error ??= tired.error
+            if (failed.until > now) {
+              error ??= failed.error
               continue
             }
-            // A single worker tries it again.
-            resting.set(placement, { ...tired, until: now + rest.longest })
+            // Only this worker tries it again; the others skip it meanwhile.
+            paused.set(placement, { ...failed, until: now + pause.longest })
           }
           let opened = false
           let claimed = false
@@ -268,7 +269,7 @@ export const make = <M extends Backend>(
             )
           )
           if (Exit.isSuccess(exit)) {
-            resting.delete(placement)
+            paused.delete(placement)
             if (Option.isSome(exit.value)) return exit.value
             continue
           }
@@ -277,8 +278,8 @@ export const make = <M extends Backend>(
           error ??= failure
           // A refusal is no outage: the storage is not skipped.
           if (opened && !failure.retryable) continue
-          const millis = Math.min(rest.longest, (tired?.millis ?? rest.first / 2) * 2)
-          resting.set(placement, { until: (yield* Clock.currentTimeMillis) + millis, millis, error: failure })
+          const millis = Math.min(pause.longest, (failed?.millis ?? pause.first / 2) * 2)
+          paused.set(placement, { until: (yield* Clock.currentTimeMillis) + millis, millis, error: failure })
         }
         return error === undefined ? Option.none<A>() : yield* error
       }),
@@ -299,7 +300,7 @@ export const make = <M extends Backend>(
     fail: (failure) =>
       ofTenant("record a failure", failure.claim.tenantId, (storage) => storage.fail(failure)),
     addDeadLetter: (claim, letter) =>
-      ofTenant("put an event aside", claim.tenantId, (storage) => storage.addDeadLetter(claim, letter)),
+      ofTenant("add a dead letter", claim.tenantId, (storage) => storage.addDeadLetter(claim, letter)),
     deadLetters: (key) => ofTenant("list dead letters", key.tenantId, (storage) => storage.deadLetters(key)),
     removeDeadLetter: (key) =>
       ofTenant("remove a dead letter", key.tenantId, (storage) => storage.removeDeadLetter(key)),

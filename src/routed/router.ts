@@ -25,10 +25,10 @@ export interface Backend {
   readonly dedicated: boolean
 }
 
-/** The open transaction of a fiber. All of its work stays in one database. */
+/** The open transaction of a fiber, which cannot leave its database. */
 interface Transaction<M> {
   readonly backend: M
-  /** The tenant that it is bound to, if known. */
+  /** The tenant to which it is bound, if known. */
   readonly tenantId: TenantId | undefined
 }
 
@@ -38,10 +38,10 @@ export interface Answer<A> {
   readonly exit: Exit.Exit<A, StorageUnavailable>
 }
 
-/** Number of databases that are asked at the same time. */
+/** Number of databases that are queried at the same time. */
 const concurrency = 8
 
-/** Maximum number of accesses across tenants that are remembered, to record them in each placement they read. */
+/** Maximum number of accesses across tenants that are remembered, to record them in each placement that they read. */
 const maxAccesses = 10_000
 
 interface Access {
@@ -58,9 +58,9 @@ export class Router<M extends Backend> {
   readonly storages: OpenStorages.OpenStorages<M>
   /** The open transaction of the fiber, for this router only, because a program may have several. */
   readonly current: Context.Reference<Transaction<M> | undefined>
-  /** The placement that the program has chosen. Work for tenants of another one is a defect. */
+  /** The placement that the program has chosen. Work for a tenant of another one is a defect. */
   readonly chosen: Context.Reference<string | undefined>
-  /** Tenants that a storage has confirmed as registered. */
+  /** The tenants that each storage has confirmed as registered. */
   readonly #registered = new WeakMap<M, Set<TenantId>>()
   readonly #accesses = new Map<string, Access>()
 
@@ -85,7 +85,7 @@ export class Router<M extends Backend> {
         Effect.flatMap(this.chosen, (chosen) =>
           effect.pipe(
             Effect.provideService(this.current, { backend, tenantId }),
-            // A placement chosen outside of work on projections does not apply to that work.
+            // A placement that was chosen around the workers of projections does not apply to their work.
             Effect.provideService(
               this.chosen,
               outer === undefined && chosen !== backend.placement ? undefined : chosen
@@ -95,8 +95,8 @@ export class Router<M extends Backend> {
       )
 
   /**
-   * The placement of a tenant. If it differs from that of the open transaction or from the chosen one, the program made a
-   * mistake: a defect, after which the transaction cannot commit.
+   * The placement of a tenant. Dies if it differs from that of the open transaction, which then cannot commit, or from the
+   * chosen one: the program made a mistake.
    */
   readonly placementOf = (
     tenantId: TenantId
@@ -111,7 +111,7 @@ export class Router<M extends Backend> {
             (transaction?.backend.placement ?? placement) === placement && (chosen ?? placement) === placement
               ? Effect.succeed(placement)
               : Effect.andThen(
-                  // The storage of the transaction also refuses the tenant, and will not commit.
+                  // The storage of the transaction refuses the tenant too, and so does not commit any more.
                   transaction === undefined
                     ? Effect.void
                     : repeatable(
@@ -125,8 +125,8 @@ export class Router<M extends Backend> {
     )
 
   /**
-   * The storage of a tenant: that of the open transaction, otherwise the one that the directory names. It stays open as
-   * long as the scope.
+   * The storage of a tenant: that of the open transaction, or else the one that the directory names. It stays open as long as
+   * the scope.
    */
   readonly acquire = (
     tenantId: TenantId
@@ -169,8 +169,8 @@ export class Router<M extends Backend> {
     this.use(this.acquireRegistered(tenantId), run)
 
   /**
-   * Fails if the storage is dedicated and the tenant not registered there. It guards against a wrong directory: a tenant
-   * that is sent to another tenant's database is unknown there.
+   * Fails if the storage is dedicated and the tenant is not registered there. This guards against a mistake in the directory: a
+   * tenant that is sent to another tenant's database is unknown there.
    */
   readonly requireRegistered = (
     backend: M,
@@ -204,7 +204,7 @@ export class Router<M extends Backend> {
       )
     )
 
-  /** Runs an effect with each storage and fails if one fails: a read across tenants never lacks some of them. */
+  /** Runs an effect with each storage, and fails if one of them fails, so that no read across tenants is incomplete. */
   readonly onEvery = <A, R>(
     run: (backend: M) => Effect.Effect<A, StorageUnavailable, R>
   ): Effect.Effect<ReadonlyArray<{ readonly placement: string; readonly value: A }>, StorageUnavailable, R> =>
@@ -216,7 +216,7 @@ export class Router<M extends Backend> {
       )
     )
 
-  /** Records an access in the first storage that can be reached. The others record it before they are read. */
+  /** Records an access in the first storage that can be reached. {@link requireAccess} records it in the others. */
   readonly recordAccess = (
     access: CrossTenantAccess & { readonly operation: string }
   ): Effect.Effect<string, StorageUnavailable> =>
@@ -255,7 +255,7 @@ export class Router<M extends Backend> {
     }
   }
 
-  /** Records an access in a storage before it is read there. The storage refuses an access that was never recorded. */
+  /** Records an access in a storage before it is used there. The storage refuses an access that was never recorded. */
   readonly requireAccess = (backend: M, accessId: string): Effect.Effect<void, StorageUnavailable> =>
     Effect.suspend(() => {
       const found = this.#accesses.get(accessId)
@@ -269,7 +269,7 @@ export class Router<M extends Backend> {
     })
 }
 
-/** Turns an unknown tenant into `StorageUnavailable`, for operations that have no `UnknownTenant` in their errors. */
+/** Turns `UnknownTenant` into `StorageUnavailable`, for operations without `UnknownTenant` among their errors. */
 export const unknownAsUnavailable =
   (operation: string) =>
   <A, E, R>(
@@ -287,7 +287,7 @@ export const unknownAsUnavailable =
         )
     )
 
-/** The first failure of several storages, defects included. */
+/** The cause of the first failed answer, if one failed. */
 export const firstFailure = (
   answers: ReadonlyArray<Answer<unknown>>
 ): Cause.Cause<StorageUnavailable> | undefined => {
@@ -295,7 +295,7 @@ export const firstFailure = (
   return undefined
 }
 
-/** The message of a cause, for the log. */
+/** The message of a cause, for logs. */
 export const problemOf = <E>(cause: Cause.Cause<E>): string => {
   const error = Cause.squash(cause)
   return error instanceof Error ? error.message : "unknown"

@@ -1,10 +1,9 @@
-/** Snapshots of tenants in several storages. Each is stored beside the events that it was folded from. */
+/** The snapshots of several storages as one driver. Each snapshot is stored in the same storage as its events. */
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { type Backend, type Router, unknownAsUnavailable } from "./router.ts"
 
 /**
- * The snapshots of all storages of a router. The tenant is taken from the key, because snapshots taken in the background
- * have no current tenant.
+ * The tenant of an operation is that of its key, because snapshots that are taken in the background have no current tenant.
  */
 export const make = <M extends Backend>(router: Router<M>): SnapshotStorage["Service"] =>
   SnapshotStorage.of({

@@ -29,7 +29,7 @@ describe("an aggregate", () => {
     assert.deepStrictEqual(Account.initial, { status: "none", balance: 0 })
   })
 
-  it("takes a fold as one function over all events", () => {
+  it("accepts a fold as one function over all events", () => {
     const Counter = Aggregate.make(
       "Counter",
       { state, initial: { count: 0 }, events: [Opened, Deposited] },
@@ -49,7 +49,7 @@ describe("an aggregate", () => {
     assert.strictEqual(Flag.fold([], null), null)
   })
 
-  it("has UUIDs as ids by default, and folds upper-case letters", () => {
+  it("has UUIDs as ids by default, and turns upper-case letters into lower-case ones", () => {
     const Counter = Aggregate.make("Counter", { state, initial: { count: 0 }, events: [] }, {})
     const decode = Schema.decodeUnknownResult(Counter.id)
     const id = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"

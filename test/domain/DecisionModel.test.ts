@@ -18,7 +18,7 @@ import {
   seatsOf
 } from "../support/enrolment.ts"
 
-/** An event as it is read. */
+/** The envelope of an event. */
 const stored = (
   aggregate: Aggregate.Any,
   aggregateId: string,
@@ -62,13 +62,13 @@ describe("a decision model", () => {
     assert.deepStrictEqual(DecisionModel.fold(coursesOf("eve"), log), [])
   })
 
-  it("folds on from a state", () => {
+  it("continues from a state", () => {
     const model = seatsOf("a")
     const half = DecisionModel.fold(model, log.slice(0, 3))
     assert.deepStrictEqual(DecisionModel.fold(model, log.slice(3), half), DecisionModel.fold(model, log))
   })
 
-  it("of several has the state of each, which sees only its own events", () => {
+  it("combined from several has the state of each, which sees only its own events", () => {
     const model = enrolment("a", "ada")
     assert.deepStrictEqual(model.initial, { course: { seats: 0, students: [] }, student: [] })
     assert.deepStrictEqual(DecisionModel.fold(model, log), {
@@ -82,7 +82,7 @@ describe("a decision model", () => {
     assert.isFalse(model.query.matches(stored(Club, "a", enrolled("ada"))))
   })
 
-  it("of none matches nothing", () => {
+  it("combined from none matches nothing", () => {
     const model = DecisionModel.combine({})
     assert.deepStrictEqual(DecisionModel.fold(model, log), {})
     assert.isFalse(log.some(model.query.matches))
@@ -96,7 +96,7 @@ describe("a decision model", () => {
     assert.strictEqual(DecisionModel.fold(places, log), " Enrolled a Enrolled b Left a")
   })
 
-  it("refuses a missing handler even past the types, and a handler without a matching event", () => {
+  it("refuses a missing handler that a cast let through, and a handler without a matching event", () => {
     const query = EventQuery.of(Course, { tags: [ofCourse("a")] })
     const handlers = { Offered: () => 1 } as unknown as DecisionModel.Handlers<
       number,
@@ -108,14 +108,14 @@ describe("a decision model", () => {
     assert.throws(() => DecisionModel.make({ query: offers, initial: 0 }, other), 'a handler for "Enrolled"')
   })
 
-  it("keeps a name that JavaScript reserves", () => {
+  it("accepts a name that JavaScript reserves", () => {
     const names = { constructor: seatsOf("a"), ["__proto__"]: coursesOf("ada") }
     const state = DecisionModel.fold(DecisionModel.combine(names), log)
     assert.deepStrictEqual(Object.keys(state).toSorted(), ["__proto__", "constructor"])
     assert.notProperty({}, "b")
   })
 
-  it.effect("may have a state that no schema describes", () =>
+  it.effect("may have a state without a schema", () =>
     Effect.gen(function* () {
       const Counted = Schema.TaggedStruct("Counted", {})
       const Counter = Aggregate.make(

@@ -18,7 +18,7 @@ const parts = {
 
 const enrolled = (course: string, student = "s1") => Enrolled.make({ course, student })
 
-/** By event tag: what is renamed has no tags. */
+/** Functions by event type; a renamed event has no tags. */
 const Enrolment = Aggregate.make(
   "Enrolment",
   {
@@ -36,7 +36,7 @@ const append = (
 ) =>
   EventStore.EventStore.use((store) => store.append({ aggregate, id: "e1", events, expectedVersion: "any" }))
 
-/** The tags of all events, as they were given back and as they are stored. */
+/** The tags of all events, as returned by the append and as stored. */
 const tagsOf = (...given: Parameters<typeof append>) =>
   Effect.gen(function* () {
     const { events } = yield* append(...given)
@@ -82,7 +82,7 @@ it.layer(inMemory())("the tags of an event", (it) => {
     })
   )
 
-  it.effect("include those that its writer states, sorted and without duplicates", () =>
+  it.effect("include those given with the event, sorted and without duplicates", () =>
     Effect.gen(function* () {
       const Plain = Aggregate.make("Plain", parts, (count) => count)
       const tags = ["z", "course:c1", "a", "z"]
@@ -123,7 +123,7 @@ it.layer(inMemory())("the tags of an event", (it) => {
     })
   )
 
-  it.effect("are derived by a function that may fail, which refuses the append", () =>
+  it.effect("are derived by a function whose error refuses the append", () =>
     Effect.gen(function* () {
       const Failing = tagged(() => {
         throw new Error("secret")

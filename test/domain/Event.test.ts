@@ -5,7 +5,7 @@ import * as EventStore from "../../src/store/EventStore.ts"
 import { Account, append, asNewTenant, deposited, inMemory, opened } from "../support/bank.ts"
 
 describe("an event id", () => {
-  it("is a UUID of version 7, and those of one process sort in the order they were made", () => {
+  it("is a UUID of version 7, and ids of one process sort in the order in which they were generated", () => {
     const ids = Array.from({ length: 2000 }, Event.generateId)
     assert.strictEqual(new Set(ids).size, ids.length)
     assert.deepStrictEqual(ids.toSorted(), ids)
@@ -56,7 +56,7 @@ describe("an event with options", () => {
           payload: opened()
         }
       )
-      // The test clock stands at 1970.
+      // The test clock shows 1970.
       const now = DateTime.makeUnsafe(0)
       assert.deepInclude(second, {
         actor: null,

@@ -150,7 +150,7 @@ describe("derived ids", () => {
         yield* handling
         yield* handling
         assert.strictEqual((yield* log).length, 4)
-        // What is added to the context inside does not end them.
+        // An addition to the context inside does not end them.
         yield* place("1").pipe(EventContext.provide({ actor: "ada" }), seeded)
         assert.strictEqual((yield* log).length, 4)
       })

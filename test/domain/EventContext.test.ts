@@ -91,7 +91,7 @@ describe("the event context", () => {
     }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
-  it.effect("is inherited by forked fibers, also if they outlive it", () =>
+  it.effect("is inherited by forked fibers, even if they outlive it", () =>
     Effect.gen(function* () {
       const provided = EventContext.provide({ actor: "ada" })
       const [first, second, third] = yield* Effect.gen(function* () {
@@ -166,7 +166,7 @@ describe("while an event is being handled", () => {
     }).pipe(Effect.provide(inMemory()))
   )
 
-  it.effect("the tenant of the event wins over the one around it", () =>
+  it.effect("the tenant of the event takes precedence over the one around it", () =>
     Effect.gen(function* () {
       const exit = yield* Tenant.CurrentTenant.pipe(
         EventContext.whileHandling(handled),

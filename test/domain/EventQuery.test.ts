@@ -81,7 +81,7 @@ describe.each(backends)("a query on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("finds nothing without items, types, or tags that an event can have", () =>
+    it.effect("finds nothing without items, without types, or with tags that no event can have", () =>
       Effect.gen(function* () {
         yield* history
         for (const query of [
@@ -120,7 +120,7 @@ describe.each(backends)("a query on $name", (backend) => {
     )
 
     it.effect(
-      "is an error at an event of a type that the program does not know, and fails as a condition, unless it names types",
+      "fails at an event of a type that the program does not know, also as a condition, unless it names types",
       () =>
         Effect.gen(function* () {
           const Cancelled = Schema.TaggedStruct("Cancelled", {})
@@ -151,10 +151,10 @@ describe.each(backends)("a query on $name", (backend) => {
           assert.deepStrictEqual(yield* found(EventQuery.of(Course, { tags: [ofCourse("b")] })), [
             "3 Offered"
           ])
-          // That of one part of a query is no error of another one.
+          // An unknown type of one item does not affect another item.
           const either = EventQuery.or(known, EventQuery.of(Club, { tags: [ofCourse("a")] }))
           assert.deepStrictEqual(yield* found(either), ["1 Offered"])
-          // As a condition it is not met by such an event, be it asked for by a tag or by its aggregate alone.
+          // Such an event fails a condition, by a tag or by its aggregate alone.
           const appendIf = (condition: EventStore.AppendCondition) =>
             store.append({
               aggregate: Course,
@@ -172,7 +172,7 @@ describe.each(backends)("a query on $name", (backend) => {
           assert.deepInclude(yield* flipped(appendIf({ query: EventQuery.of(Course), after: 2 })), {
             position: 3
           })
-          // Events of other aggregates are none of its business.
+          // Events of other aggregates do not matter.
           yield* store.append({
             aggregate: Club,
             id: "a",
@@ -184,7 +184,7 @@ describe.each(backends)("a query on $name", (backend) => {
         }).pipe(asNewTenant)
     )
 
-    it.effect("finds events by tags stated by their writer", () =>
+    it.effect("finds events by tags that were given with them", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         yield* store.append({
@@ -199,7 +199,7 @@ describe.each(backends)("a query on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("finds events stored under a former name, and the wanted part of a split one", () =>
+    it.effect("finds events stored under a former name, and the requested part of a split one", () =>
       Effect.gen(function* () {
         const V1 = Schema.TaggedStruct("Started", { by: Schema.String })
         const Opened = Schema.TaggedStruct("Opened", {})

@@ -1,4 +1,4 @@
-/** Events of former versions, through everything that reads: each backend, one program that wrote, and one of today. */
+/** Events of former versions in everything that reads, on each backend: written by a former program, read by a present one. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer, Metric, Schedule, Schema, Stream, Tracer } from "effect"
 import { TestClock } from "effect/testing"
@@ -29,9 +29,9 @@ const MailChanged = Schema.TaggedStruct("MailChanged", { mail: Schema.String })
 
 const parts = { id: Schema.String, state: Schema.Array(Schema.String), initial: [] } as const
 
-/** The program of that time, and the one of today, in which what was one event is two and another one is gone. */
+/** The former program, and the present one, in which one event is split into two and another one is dropped. */
 const programs = () => {
-  // Runners work for all tenants: each test has a type of its own.
+  // Runners work for all tenants, so each test has an aggregate type of its own.
   const type = unique("Person")
   const Old = Aggregate.make(type, { ...parts, events: [Registered, Viewed] }, (state) => state)
   const Person = Aggregate.make(
@@ -80,24 +80,22 @@ const all = [
 
 describe.each(backends)("former events on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
-    it.effect(
-      "are read from a stream and from the log, with the id, version and position they are stored with",
-      () =>
-        Effect.gen(function* () {
-          const { Person, log } = programs()
-          yield* log
-          const store = yield* EventStore.EventStore
-          const stream = yield* Stream.runCollect(store.readStream({ aggregate: Person, id: "1" }))
-          assert.deepStrictEqual(stream.map(place), all)
-          assert.strictEqual(stream[0]?.eventId, stream[1]?.eventId)
-          assert.deepStrictEqual(stream[1]?.payload, MailChanged.make({ mail: "ada@x" }))
-          assert.deepStrictEqual(
-            stream.map(({ schemaVersion }) => schemaVersion),
-            [1, 1, 1, 1, 1]
-          )
-          const read = yield* Stream.runCollect(store.readLog({ aggregates: [Person] }))
-          assert.deepStrictEqual(read.map(place), all)
-        }).pipe(asNewTenant)
+    it.effect("are read from a stream and from the log, with their stored id, version and position", () =>
+      Effect.gen(function* () {
+        const { Person, log } = programs()
+        yield* log
+        const store = yield* EventStore.EventStore
+        const stream = yield* Stream.runCollect(store.readStream({ aggregate: Person, id: "1" }))
+        assert.deepStrictEqual(stream.map(place), all)
+        assert.strictEqual(stream[0]?.eventId, stream[1]?.eventId)
+        assert.deepStrictEqual(stream[1]?.payload, MailChanged.make({ mail: "ada@x" }))
+        assert.deepStrictEqual(
+          stream.map(({ schemaVersion }) => schemaVersion),
+          [1, 1, 1, 1, 1]
+        )
+        const read = yield* Stream.runCollect(store.readLog({ aggregates: [Person] }))
+        assert.deepStrictEqual(read.map(place), all)
+      }).pipe(asNewTenant)
     )
 
     it.effect("are found by their present type", () =>
@@ -144,7 +142,7 @@ describe.each(backends)("former events on $name", (backend) => {
     )
 
     it.effect(
-      "do not change the version of a stream: the next command is appended behind a dropped event",
+      "do not change the version of a stream: the next command is appended after a dropped event",
       () =>
         Effect.gen(function* () {
           const { Person, log } = programs()
@@ -158,7 +156,7 @@ describe.each(backends)("former events on $name", (backend) => {
         }).pipe(asNewTenant)
     )
 
-    it.effect("are handled by projections part by part, and dropped ones are passed", () =>
+    it.effect("are handled by projections part by part, and dropped ones are skipped", () =>
       Effect.gen(function* () {
         const { Person, log } = programs()
         const seen: Array<string> = []
@@ -186,7 +184,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("are handled, put aside and replayed as a whole", () =>
+    it.effect("are handled, made dead letters and replayed as a whole", () =>
       Effect.gen(function* () {
         const { Person, written } = programs()
         const seen: Array<string> = []
@@ -204,7 +202,7 @@ describe.each(backends)("former events on $name", (backend) => {
         )
         yield* written([registered("ada"), registered("bob")])
         yield* drain.pipe(withRunner(Whole))
-        // The first part was handled in a transaction that is undone.
+        // The first part was handled in a transaction that was rolled back.
         assert.deepStrictEqual(seen.splice(0), ["Named 0", "Named 0", "MailChanged 1"])
         away = false
         const replayed = yield* ProjectionManager.ProjectionManager.use((projections) =>
@@ -215,7 +213,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("put aside a split event that a batch handler always fails at", () =>
+    it.effect("makes a split event a dead letter if a batch handler always fails at it", () =>
       Effect.gen(function* () {
         const { Person, written } = programs()
         const handled: Array<number> = []
@@ -254,7 +252,7 @@ describe.each(backends)("former events on $name", (backend) => {
           { aggregates: [Person], startAt: "beginning", retry: Schedule.recurs(3) },
           {
             Named: ({ name }) => greet(name),
-            // What was appended is there, and the runner does not know.
+            // The append is stored, but the runner does not know it.
             MailChanged: ({ mail }) =>
               Effect.andThen(
                 greet(mail),
@@ -269,7 +267,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("pass through subscriptions and in-memory projections", () =>
+    it.effect("reach subscriptions and in-memory projections", () =>
       Effect.gen(function* () {
         const { Person, log } = programs()
         yield* log
@@ -329,7 +327,7 @@ describe.each(backends)("former events on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("cannot be appended again under the same id in another version", () =>
+    it.effect("cannot be appended again with the same id in another version", () =>
       Effect.gen(function* () {
         const { append, written } = programs()
         const eventId = Event.generateId()
@@ -369,7 +367,7 @@ describe.each(backends)("former events on $name", (backend) => {
             [2, { _tag: "Named", name: "bob" }]
           ]
         )
-        // The program of that time does not guess what a newer one has written.
+        // The former program does not guess the meaning of newer events.
         const failure = yield* flipped(Stream.runDrain(store.readStream({ aggregate: First, id: "1" })))
         assert.deepInclude(failure, {
           _tag: "UnknownSchemaVersion",
@@ -393,7 +391,7 @@ describe.each(backends)("former events on $name", (backend) => {
 })
 
 layer(inMemory())("a state in memory", (it) => {
-  it.effect("has all parts of a split event or none if the fold fails between them", () =>
+  it.effect("contains all parts of a split event or none if the fold fails between them", () =>
     Effect.gen(function* () {
       const { Person, written } = programs()
       let fails = true
@@ -430,39 +428,37 @@ layer(inMemory())("a tolerant aggregate", (it) => {
     { Named: (state, { name }) => [...state, name] }
   )
 
-  it.effect(
-    "passes over events of unknown types, counts them, notes them in the span, and keeps the version",
-    () =>
-      Effect.gen(function* () {
-        yield* append([Named.make({ name: "ada" }), MailChanged.make({ mail: "m" })])
-        const repository = yield* Repository
-        assert.strictEqual((yield* flipped(repository.load(Names, "1")))._tag, "UnknownEventType")
-        const spans: Array<Tracer.NativeSpan> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })
-        const counter = Metric.withAttributes(Aggregate.skippedEvents, {
-          aggregate: type,
-          event: "MailChanged",
-          reason: "UnknownEventType"
-        })
-        const before = yield* Metric.value(counter)
-        const loaded = yield* repository.load(Aggregate.tolerant(Names), "1").pipe(Effect.withTracer(tracer))
-        assert.deepStrictEqual(loaded, { state: ["ada"], version: 2 })
-        assert.strictEqual((yield* Metric.value(counter)).count - before.count, 1)
-        const noted = spans.flatMap(({ events }) => events)
-        assert.strictEqual(noted.length, 1)
-        assert.strictEqual(noted[0]?.[0], "eventsourcing.event.skipped")
-        assert.deepInclude(noted[0]?.[2], { event: "MailChanged", aggregateId: "1", version: 2, position: 2 })
-      }).pipe(asNewTenant)
+  it.effect("skips events of unknown types, counts them, notes them in the span, and keeps the version", () =>
+    Effect.gen(function* () {
+      yield* append([Named.make({ name: "ada" }), MailChanged.make({ mail: "m" })])
+      const repository = yield* Repository
+      assert.strictEqual((yield* flipped(repository.load(Names, "1")))._tag, "UnknownEventType")
+      const spans: Array<Tracer.NativeSpan> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      const counter = Metric.withAttributes(Aggregate.skippedEvents, {
+        aggregate: type,
+        event: "MailChanged",
+        reason: "UnknownEventType"
+      })
+      const before = yield* Metric.value(counter)
+      const loaded = yield* repository.load(Aggregate.tolerant(Names), "1").pipe(Effect.withTracer(tracer))
+      assert.deepStrictEqual(loaded, { state: ["ada"], version: 2 })
+      assert.strictEqual((yield* Metric.value(counter)).count - before.count, 1)
+      const noted = spans.flatMap(({ events }) => events)
+      assert.strictEqual(noted.length, 1)
+      assert.strictEqual(noted[0]?.[0], "eventsourcing.event.skipped")
+      assert.deepInclude(noted[0]?.[2], { event: "MailChanged", aggregateId: "1", version: 2, position: 2 })
+    }).pipe(asNewTenant)
   )
 
   it.effect(
-    "fails at undecodable events of known types and at newer versions, unless told to pass over them",
+    "fails at undecodable events of known types and at newer versions, unless they are to be skipped",
     () =>
       Effect.gen(function* () {
         const Other = Aggregate.make(

@@ -10,7 +10,7 @@ const decode = Schema.decodeUnknownResult(Tenant.TenantId)
 const accepted = (text: string) => Result.getOrUndefined(decode(text))
 
 describe("a tenant id", () => {
-  it("4: is a UUID in canonical form, with upper-case letters folded", () => {
+  it("4: is a UUID in canonical form; upper-case letters become lower-case ones", () => {
     for (const text of [canonical, canonical.toUpperCase(), "0190A1b2-c3D4-7e5f-8a9B-0c1d2E3f4a5b"]) {
       assert.strictEqual(accepted(text), canonical)
     }
@@ -53,7 +53,7 @@ describe("a tenant id", () => {
     assert.isTrue(Result.isFailure(decode(input)))
   })
 
-  it("contains no characters that become digits only by folding", () => {
+  it("contains no characters that become digits only in lower case", () => {
     for (let code = 0x80; code <= 0xffff; code++) {
       const character = String.fromCharCode(code)
       if (/[0-9a-f-]/.test(character.toLowerCase())) {
@@ -69,7 +69,7 @@ describe("a tenant id", () => {
     }
   })
 
-  it.effect("is new and a UUID of version 7 each time it is generated", () =>
+  it.effect("is a new UUID of version 7 each time it is generated", () =>
     Effect.gen(function* () {
       const ids = yield* Effect.replicateEffect(Tenant.generate, 1000)
       assert.strictEqual(new Set(ids).size, 1000)
@@ -114,7 +114,7 @@ describe("the tenant of an effect", () => {
     })
   )
 
-  it.effect("4: that is invalid reaches no driver even if types are cast away", () =>
+  it.effect("4: that is invalid reaches no driver even after a cast", () =>
     Effect.gen(function* () {
       const forged = "*" as Tenant.TenantId
       const store = yield* EventStore.EventStore
@@ -132,7 +132,7 @@ describe("the tenant of an effect", () => {
 })
 
 describe("the untenanted tenant", () => {
-  it.effect("has a log that only it sees", () =>
+  it.effect("has a log that no other tenant sees", () =>
     Effect.gen(function* () {
       const store = yield* EventStore.EventStore
       const tenant = yield* Tenant.generate

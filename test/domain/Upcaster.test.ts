@@ -4,7 +4,7 @@ import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as Upcaster from "../../src/domain/Upcaster.ts"
 import * as StoredEvents from "../../src/domain/StoredEvents.ts"
 
-// One event in three versions: a total in euros, then in cents, then with a currency, under another name.
+// One event in three versions: a total in euros, then in cents, then with a currency and another name.
 
 const CreatedV1 = Schema.TaggedStruct("Created", { customer: Schema.String, euros: Schema.Int })
 const CreatedV2 = Schema.TaggedStruct("Created", { customer: Schema.String, cents: Schema.Int })
@@ -30,7 +30,7 @@ const toPlaced = ({ customer: name, ...rest }: typeof PlacedV1.Type): Placed =>
 
 const placed = Upcaster.from(CreatedV1).to(CreatedV2, toV2).to(PlacedV1, toPlacedV1).to(Placed, toPlaced)
 
-// An event that became two, one of which went on.
+// An event that was split into two, one of which has a further version.
 
 const ContactChanged = Schema.TaggedStruct("ContactChanged", {
   mail: Schema.NullOr(Schema.String),
@@ -49,7 +49,7 @@ const contactChanged = Upcaster.from(ContactChanged).into(
   ]
 )
 
-// Two that became one, and one that is gone.
+// Two events that were merged into one, and one that was dropped.
 
 const ByPost = Schema.TaggedStruct("ByPost", { parcel: Schema.String })
 const ByCourier = Schema.TaggedStruct("ByCourier", { rider: Schema.String })
@@ -228,7 +228,7 @@ describe("an event that is read", () => {
     assert.deepInclude(Result.getOrThrow(moved(wrong)), { error, path: ["to"] })
   })
 
-  it("yields new events, and neither passes on nor changes its input", () => {
+  it("yields new events, and neither returns nor changes its input", () => {
     const V1 = Schema.TaggedStruct("Counted", { list: Schema.mutable(Schema.Array(Schema.Int)) })
     const V2 = Schema.TaggedStruct("Counted", { list: Schema.Array(Schema.Int), sum: Schema.Int })
     const Count = Aggregate.make(
@@ -275,7 +275,7 @@ const make = (
   events: ReadonlyArray<typeof Opened | typeof Closed>,
   ...upcasters: ReadonlyArray<Upcaster.Any>
 ) =>
-  // What does not compile is to be refused as well.
+  // Declarations that do not compile must be refused at run time too.
   Aggregate.make(
     "Door",
     { ...parts, events, upcasters: upcasters as ReadonlyArray<Upcaster.Upcaster<never>> },
@@ -285,7 +285,7 @@ const make = (
 describe("the upcasters of an aggregate", () => {
   const step = (event: typeof Newer.Type): typeof Opened.Type => ({ ...event, in: "" })
 
-  it("list the stored versions and types, and those that are written today", () => {
+  it("list the stored versions and types, and the present ones", () => {
     const stored = StoredEvents.versions(Order).map(
       ({ eventType, schemaVersion, present }) => `${eventType} ${schemaVersion}${present ? " today" : ""}`
     )
@@ -358,7 +358,7 @@ describe("the upcasters of an aggregate", () => {
     )
   })
 
-  it("accept a reused name, behind its former versions", () => {
+  it("accept a reused name, after its former versions", () => {
     const Again = make(
       [Opened, Closed],
       Upcaster.from(Old).into([Closed], () => [Closed.make({})]),

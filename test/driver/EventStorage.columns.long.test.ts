@@ -1,4 +1,4 @@
-/** Logs and streams that are read in chunks are the same as those that are read as rows. */
+/** Logs and streams that are read in chunks equal those that are read as rows. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer, Result } from "effect"
 import { EventStorage, type EventRow, type NewEventRow, type Page } from "../../src/driver/EventStorage.ts"
@@ -23,7 +23,7 @@ import { mismatches } from "../../src/testing/failures.ts"
 
 const payloadOf = (bytes: number): string => `"${"x".repeat(bytes - 2)}"`
 
-/** What there may be in an event, or not. */
+/** Optional and special values of events. */
 const variety: ReadonlyArray<Partial<NewEventRow>> = [
   {},
   { actor: null, causationId: null, metadata: "{}" },
@@ -38,7 +38,7 @@ const variety: ReadonlyArray<Partial<NewEventRow>> = [
 const varied = (count: number): ReadonlyArray<NewEventRow> =>
   Array.from({ length: count }, (_, n) => event(variety[n % variety.length]))
 
-/** All pages from the first position on; only the last one is complete. */
+/** Reads all pages from the first position on, and checks that only the last one is complete. */
 const pagesOf = Effect.fnUntraced(function* (
   tenant: Tenant.TenantId,
   limit: number,
@@ -60,7 +60,7 @@ const pagesOf = Effect.fnUntraced(function* (
 const rowsOf = (pages: ReadonlyArray<Page<EventRow>>): ReadonlyArray<EventRow> =>
   pages.flatMap(({ rows }) => rows)
 
-/** The same as rows: the logs of all tenants are read so. */
+/** The same events as rows, which is the way the logs of all tenants are read. */
 const asRows = Effect.fnUntraced(function* (tenant: Tenant.TenantId, eventTypes?: ReadonlyArray<string>) {
   const storage = yield* EventStorage
   const accessId = yield* access
@@ -76,7 +76,7 @@ const asRows = Effect.fnUntraced(function* (tenant: Tenant.TenantId, eventTypes?
 
 describe.each(sqlBackends)("on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
-    it.effect("everything of an event comes back, whatever is in it, with pages of any size", () =>
+    it.effect("all fields of an event are read unchanged, with any values and pages of any size", () =>
       Effect.gen(function* () {
         const tenant = newTenant()
         const storage = yield* EventStorage
@@ -110,7 +110,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
     )
 
     it.effect(
-      "names with what joins them, and payloads that are too large for a chunk, are read as they are",
+      "names with the separator of chunks, and payloads that are too large for a chunk, are read unchanged",
       () =>
         Effect.gen(function* () {
           const tenant = newTenant()
@@ -134,20 +134,22 @@ describe.each(sqlBackends)("on $name", (backend) => {
         })
     )
 
-    it.effect("a stream is loaded as it is read, with large events and pages of any size", () =>
-      Effect.gen(function* () {
-        const tenant = newTenant()
-        yield* append(tenant, stream("one", varied(300)))
-        yield* append(tenant, stream("large", events(130)))
-        const large = { payload: payloadOf(100_000) }
-        yield* append(tenant, stream("large", [event(large), event(), event(large)], "any"))
-        yield* append(tenant, stream("larger", events(40, large)))
-        for (const id of ["one", "large", "larger", "none"]) {
-          const expected = contentsOf((yield* readStream(tenant, id, { limit: 1000 })).rows)
-          for (const limit of [50, 128, 300, 1000])
-            assert.deepStrictEqual(yield* loadAll(tenant, id, { limit }), expected)
-        }
-      })
+    it.effect(
+      "a stream is loaded with the same events as it is read, with large events and pages of any size",
+      () =>
+        Effect.gen(function* () {
+          const tenant = newTenant()
+          yield* append(tenant, stream("one", varied(300)))
+          yield* append(tenant, stream("large", events(130)))
+          const large = { payload: payloadOf(100_000) }
+          yield* append(tenant, stream("large", [event(large), event(), event(large)], "any"))
+          yield* append(tenant, stream("larger", events(40, large)))
+          for (const id of ["one", "large", "larger", "none"]) {
+            const expected = contentsOf((yield* readStream(tenant, id, { limit: 1000 })).rows)
+            for (const limit of [50, 128, 300, 1000])
+              assert.deepStrictEqual(yield* loadAll(tenant, id, { limit }), expected)
+          }
+        })
     )
   })
 
@@ -170,7 +172,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
         })
       )
 
-      it.effect("small loads are not kept waiting by large ones, however many of them there are", () =>
+      it.effect("large loads do not delay small ones, even if there are many", () =>
         Effect.gen(function* () {
           const [large, small] = [newTenant(), newTenant()]
           yield* append(large, stream("one", [event({ payload: payloadOf(4_300_000) })]))
@@ -211,7 +213,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
         })
       )
 
-      it.effect("a load in a transaction is of that transaction, whoever else loads", () =>
+      it.effect("a load in a transaction sees that transaction, even if others load at the same time", () =>
         Effect.gen(function* () {
           const [tenant, other] = [newTenant(), newTenant()]
           yield* append(other, stream("one", events(1)))
@@ -246,7 +248,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
   const pageBytes = 1 << 20
   layer(Layer.provide(PgStorage.layerWith({ pageBytes }), backend.layer), { excludeTestServices: true })(
     (it) => {
-      it.effect("a page in chunks ends when it is full, and knows if there are more", () =>
+      it.effect("a page in chunks ends when it is full, and tells if more events follow", () =>
         Effect.gen(function* () {
           const tenant = newTenant()
           for (let n = 0; n < 3; n++)
@@ -257,7 +259,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
             [256, 44]
           )
           assert.deepStrictEqual(rowsOf(pages), rowsOf(yield* pagesOf(tenant, 70)))
-          // exactly full, with nothing behind it
+          // Exactly full, with no event after it.
           const full = newTenant()
           for (let n = 0; n < 2; n++)
             yield* append(full, stream("one", events(128, { payload: payloadOf(8_000) }), "any"))
@@ -269,7 +271,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
         })
       )
 
-      it.effect("streams that are read at once, and come to more than a page, are all read", () =>
+      it.effect("streams that are read at once, and are larger than a page together, are all read", () =>
         Effect.gen(function* () {
           const tenant = newTenant()
           const ids = Array.from({ length: 12 }, (_, n) => `${n}`)

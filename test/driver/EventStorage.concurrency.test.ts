@@ -1,4 +1,4 @@
-/** Many writers, readers and processes at once, and interruption at any point: on real servers. */
+/** Many concurrent writers, readers and processes, and interruption at any point, on real servers. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Random, Schedule, type Scope } from "effect"
@@ -30,7 +30,7 @@ const unbounded = { concurrency: "unbounded" } as const
 const numbers = (count: number): ReadonlyArray<number> =>
   Array.from({ length: count }, (_, index) => index + 1)
 
-/** A store with a pool of its own, as another process would have. */
+/** A store with a pool of its own, like that of another process. */
 const storeOn = (
   database: Database,
   maxConnections: number
@@ -50,7 +50,7 @@ const query = <A extends object>(config: Config, statement: string) =>
     Effect.orDie
   )
 
-/** Asks again until it is so, for at most five seconds. */
+/** Repeats a check until it succeeds, for at most five seconds. */
 const eventually = <A, E>(ask: Effect.Effect<A, E>, isSo: (answer: A) => boolean) =>
   ask.pipe(
     Effect.repeat({
@@ -60,7 +60,7 @@ const eventually = <A, E>(ask: Effect.Effect<A, E>, isSo: (answer: A) => boolean
     Effect.andThen(ask)
   )
 
-/** Follows a log from its beginning, page by page, until so many events; every position must be the next one. */
+/** Follows a log from its beginning, page by page, up to a number of events. Every position must be the next one. */
 const follow = Effect.fnUntraced(function* (tenant: Tenant.TenantId, total: number) {
   const seen: Array<string> = []
   while (seen.length < total) {
@@ -81,7 +81,7 @@ describe.each(servers)("on $name", ({ freshDatabase }) => {
       return yield* Effect.provideContext(body, store)
     })
 
-  it.live("of 32 writers exactly one wins each version, the others learn the actual one", () =>
+  it.live("exactly one of 32 writers wins each version, and the others get the actual version", () =>
     withStore(
       Effect.gen(function* () {
         const tenant = newTenant()
@@ -101,7 +101,7 @@ describe.each(servers)("on $name", ({ freshDatabase }) => {
     )
   )
 
-  it.live("32 writers that load again after a conflict all get through", () =>
+  it.live("32 writers that load again after a conflict all succeed", () =>
     withStore(
       Effect.gen(function* () {
         const tenant = newTenant()
@@ -135,12 +135,12 @@ describe.each(servers)("on $name", ({ freshDatabase }) => {
     )
   )
 
-  it.live("a reader that follows a log sees every position once and in order, whoever writes", () =>
+  it.live("a reader that follows a log sees every position once and in order, during concurrent writes", () =>
     withStore(
       Effect.gen(function* () {
         const [hot, ...others] = Array.from({ length: 4 }, newTenant) as [Tenant.TenantId, Tenant.TenantId]
         const rounds = 25
-        // On the hot tenant 32 writers with one to three events in one or two streams, 8 on each other tenant.
+        // The hot tenant has 32 writers, with one to three events in one or two streams; every other tenant has 8.
         const write = (tenant: Tenant.TenantId, writer: number) =>
           Effect.forEach(
             numbers(rounds),
@@ -193,7 +193,7 @@ describe.each(servers)("on $name", ({ freshDatabase }) => {
         }).pipe(Effect.scoped)
       const outcomes = yield* Effect.all([write(tenants), write(tenants.toReversed())], { concurrency: 2 })
       assert.isTrue(outcomes.flat().every(({ _tag }) => _tag === "Appended"))
-      // The driver would try again after a deadlock: the server has counted them, at the latest when a session ended.
+      // The driver would hide a deadlock by trying again, but the server counts deadlocks, at the latest when a session ends.
       yield* eventually(
         query<{ count: number }>(
           database.owner,
@@ -215,7 +215,7 @@ describe.each(servers)("on $name", ({ freshDatabase }) => {
     })
   )
 
-  it.live("an interrupted append is there as a whole or not at all, and leaves a clean connection", () =>
+  it.live("an interrupted append is stored whole or not at all, and leaves a clean connection", () =>
     Effect.gen(function* () {
       const database = yield* freshDatabase
       const connections = 4
@@ -236,7 +236,7 @@ describe.each(servers)("on $name", ({ freshDatabase }) => {
       }: (typeof work)[number]): Effect.Effect<void, unknown, Store> => {
         const write = Effect.asVoid(append(tenant, ...streams))
         if (number % 3 !== 0) return write
-        // The same in a transaction of the application, which is interrupted between its statements too.
+        // The same in a transaction of the application, which is also interrupted between its statements.
         const sleep = SqlClient.SqlClient.use((sql) => sql`select pg_sleep(0.001)`)
         return Effect.asVoid(
           PgTenant.transaction(Effect.andThen(Effect.andThen(sleep, write), sleep)).pipe(
@@ -303,7 +303,7 @@ describe.each(servers)("on $name", ({ freshDatabase }) => {
           `${number}: ${count}`
         )
       }
-      // Who does not know the outcome asks again, and each is there once.
+      // A writer that does not know the outcome repeats its append, and each event is stored once.
       for (const { number, streams, tenant } of work) {
         const receipt = yield* Effect.provideContext(append(tenant, ...streams), store)
         assert.strictEqual(receipt.replayed, written.has(String(number)))

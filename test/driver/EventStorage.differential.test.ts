@@ -1,4 +1,4 @@
-/** Whatever is done, in whatever order: every driver answers as the one in memory does. */
+/** Every driver answers every sequence of commands like the driver in memory. */
 import { describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
@@ -7,7 +7,7 @@ import { answers, checkOptions, difference, forAllCommands, newRun } from "../su
 
 describe.each(sqlBackends)("$name", (backend) => {
   it.live(
-    "answers every sequence of commands as the memory does",
+    "answers every sequence of commands like the driver in memory",
     () =>
       Effect.gen(function* () {
         const memory = yield* Layer.build(MemoryStorage.layer)

@@ -1,4 +1,4 @@
-/** Whatever another tenant does, before, in between or at the same time: a tenant observes the same as without it. */
+/** A tenant observes the same with and without commands of another tenant before, between or at the same time. */
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { backends } from "../support/backends.ts"
@@ -20,9 +20,9 @@ describe.each(backends)("$name", (backend) => {
       forAllCommands(
         (commands) =>
           Effect.gen(function* () {
-            // In one sequence, and in the same batches.
+            // In one sequence, and batched together.
             const inTurn = yield* answers(commands, newRun())
-            // Each in its own order.
+            // Concurrently, each in its own order.
             const run = newRun()
             const atOnce = yield* Effect.forEach(
               tenantNames,

@@ -1,4 +1,4 @@
-/** What the driver does costs what it touches, not what is stored: every lookup goes through an index. */
+/** The cost of each operation depends on the rows that it needs, not on the stored ones: every lookup uses an index. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
@@ -27,7 +27,7 @@ import { flipped } from "../../src/testing/failures.ts"
 
 type Store = EventStorage | SqlClient.SqlClient
 
-/** One tenant and some more. */
+/** The tenants of the tests. */
 interface Tenants {
   readonly big: TenantId
   readonly nth: (nth: number) => TenantId
@@ -35,7 +35,7 @@ interface Tenants {
 
 const newOnes = (): Tenants => {
   const nth = newTenants()
-  // before all others, in the order of ids
+  // Before all others in the order of ids.
   return { big: nth(0), nth }
 }
 const known = event()
@@ -53,7 +53,7 @@ const loadBig = ({ big }: Tenants): ReadonlyArray<string> => [
   load(`(values ('${big}'::uuid))`, "2", 60_000, "case when n % 3 = 0 then 'hot' else 'case ' || n / 10 end")
 ]
 
-/** The same, and 400 tenants with 100 events each. */
+/** The same tenant, and 400 tenants with 100 events each. */
 const loadAll = ({ big, nth }: Tenants): ReadonlyArray<string> => [
   ...loadBig({ big, nth }),
   `insert into eventsourcing.tenants (tenant_id)
@@ -66,7 +66,7 @@ const loadAll = ({ big, nth }: Tenants): ReadonlyArray<string> => [
   )
 ]
 
-/** What is done, and how many index entries it may look at. */
+/** An operation, and the number of index entries that it may read. */
 const operations = ({
   big,
   nth
@@ -110,7 +110,7 @@ const operations = ({
       )
     ],
     ["a page within a long log", 15, readLog(big, { fromPosition: 30_000, limit: 10 })],
-    // The positions, and then the events.
+    // First the positions, then the events.
     ["the same backwards", 30, readLog(big, { toPosition: 30_000, ...backwards })],
     ["the end of a long log", 30, readLog(big, backwards)],
     [
@@ -143,14 +143,14 @@ const operations = ({
       )
     ],
     [
-      // Its 100 events, two binary searches of 7 steps, and whether there is a day behind it.
+      // Its 100 events, two binary searches of 7 steps, and a look for the next day.
       "the usage of a tenant on a day",
       150,
       accessed((accessId) =>
         EventStorage.use((storage) =>
           storage.usage({
             accessId,
-            // whatever the time zone of the server is
+            // In UTC, independent of the time zone of the server.
             recordedFrom: Date.parse("2019-12-31"),
             recordedBefore: Date.parse("2020-01-03"),
             after: { tenantId: nth(199), day: Date.parse("2020-01-02") },
@@ -193,7 +193,7 @@ interface Scans {
   readonly looked: number
 }
 
-/** What the server has counted so far, including what the store's only connection has just done. */
+/** The counters of the server, including the last work of the store's only connection. */
 const scans = Effect.fnUntraced(function* (store: Context.Context<Store>, owner: SqlClient.SqlClient) {
   yield* SqlClient.SqlClient.use((sql) => sql`select pg_stat_force_next_flush()`).pipe(
     Effect.provideContext(store)
@@ -219,7 +219,7 @@ describe.each(servers)("on $name", ({ freshDatabase }) => {
         yield* Layer.build(Layer.fresh(PgClient.layer({ ...database.owner, maxConnections: 1 }))),
         PgClient.PgClient
       )
-      // Statistics come when the test says, and plans stay as they are until then.
+      // Statistics change only when the test says so, and plans with them.
       yield* owner`alter table eventsourcing.events set (autovacuum_enabled = off)`
       const early = yield* storeOn(database)
       const first = newOnes()

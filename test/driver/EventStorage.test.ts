@@ -1,4 +1,4 @@
-/** The contract of drivers on every backend, and what belongs to one kind of backend alone. */
+/** The contract of drivers on every backend, and guarantees of single kinds of backends. */
 import { assert, describe, it, layer } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
@@ -37,8 +37,8 @@ for (const backend of sqlBackends) {
   })
 }
 
-describe("the clock goes back", () => {
-  it.effect("times of recording do not, in memory", () =>
+describe("a clock that goes back", () => {
+  it.effect("does not make recorded times decrease, in memory", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const other = newTenant()
@@ -53,7 +53,7 @@ describe("the clock goes back", () => {
   )
 })
 
-/** As if the server's clock had been ahead by so much when the tenant's first event was written. */
+/** Simulates a server clock that was ahead by a time when the tenant's first event was written. */
 const writtenAhead = Effect.fnUntraced(function* (tenant: Tenant.TenantId, ahead: Duration.Input) {
   const sql = yield* SqlClient.SqlClient
   const time = DateTime.toDateUtc(DateTime.addDuration(yield* DateTime.now, ahead))
@@ -68,7 +68,7 @@ const writtenAhead = Effect.fnUntraced(function* (tenant: Tenant.TenantId, ahead
 
 const pageBytes = 1000
 
-/** Events of these sizes, payload and metadata together; a letter of two bytes counts as two. */
+/** Events of these sizes in bytes, payload and metadata together. */
 const sized = (sizes: ReadonlyArray<number>): ReadonlyArray<NewEventRow> =>
   sizes.map((size) =>
     event({
@@ -77,10 +77,10 @@ const sized = (sizes: ReadonlyArray<number>): ReadonlyArray<NewEventRow> =>
     })
   )
 
-// Of more than the 128th part of a page, so that none shares its chunk: a page ends with a chunk.
+// Larger than the 128th part of a page, so that each has a chunk of its own: a page ends with a chunk.
 const sizes = [400, 400, 200, 999, 8, 9, 5000, 300, 600, 1000]
 
-/** The sizes of pages that end with the event that fills them, in events. */
+/** The numbers of events of pages that end with the event that fills them. */
 const pageSizes = (inOrder: ReadonlyArray<number>, limit: number): ReadonlyArray<number> => {
   const pages: Array<number> = []
   let [rows, bytes] = [0, 0]
@@ -95,7 +95,7 @@ const pageSizes = (inOrder: ReadonlyArray<number>, limit: number): ReadonlyArray
   return rows === 0 ? pages : [...pages, rows]
 }
 
-/** Reads the events page after page; the sizes of the pages. */
+/** Reads the events page by page, and returns the sizes of the pages. */
 const readPages = Effect.fnUntraced(function* <E>(
   read: (rowsBefore: number) => Effect.Effect<Page<EventRow>, E, EventStorage>
 ) {
@@ -110,7 +110,7 @@ const readPages = Effect.fnUntraced(function* <E>(
   return pages
 })
 
-/** Pages of these sizes, the last of them complete. */
+/** Pages of these sizes, of which the last is complete. */
 const lengths = (pages: ReadonlyArray<Page<EventRow>>): ReadonlyArray<number> => {
   for (const [index, page] of pages.entries()) {
     assert.strictEqual(page.complete, index === pages.length - 1, `page ${index + 1} of ${pages.length}`)
@@ -120,7 +120,7 @@ const lengths = (pages: ReadonlyArray<Page<EventRow>>): ReadonlyArray<number> =>
 
 describe.each(sqlBackends)("on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
-    it.effect("times of recording do not go back when the clock does", () =>
+    it.effect("recorded times do not decrease when the clock goes back", () =>
       Effect.gen(function* () {
         const [tenant, other] = [newTenant(), newTenant()]
         const ahead = yield* writtenAhead(tenant, "1 hour")
@@ -140,7 +140,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
   layer(Layer.provide(PgStorage.layerWith({ pageBytes }), backend.layer), { excludeTestServices: true })(
     (it) => {
       it.effect.each([1, 2, 3, 100])(
-        "a page ends with the event that fills it, or with the limit of %i, and knows if that is the last",
+        "a page ends with the event that fills it, or with the limit of %i, and tells if more events follow",
         (limit) =>
           Effect.gen(function* () {
             const storage = yield* EventStorage
@@ -159,7 +159,7 @@ describe.each(sqlBackends)("on $name", (backend) => {
             for (const [index, read] of reads.entries()) {
               assert.deepStrictEqual(lengths(yield* read), index < 2 ? forwards : backwards)
             }
-            // Other tenants are behind this one, on its last page too.
+            // Other tenants follow this one, even on its last page.
             const accessId = yield* access
             const all = yield* readPages((rows) =>
               storage.readAllLogs({ accessId, after: { tenantId: tenant, position: rows }, limit })

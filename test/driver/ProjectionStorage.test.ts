@@ -1,4 +1,4 @@
-/** The contract of storages of projections on every backend, and what the database itself sees to. */
+/** The contract of projection storages on every backend, and the guarantees of the database itself. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
@@ -25,7 +25,7 @@ for (const { name, layer: driver } of backends) {
 
 const tables = ["projections", "dead_letters", "discarded_dead_letters"]
 
-/** The SQLSTATE with which the database refuses. */
+/** The SQLSTATE of a refusal by the database. */
 const refusal = <R>(
   effect: Effect.Effect<unknown, SqlError.SqlError | StorageUnavailable | OutcomeUnknown, R>
 ) => Effect.map(Effect.flip(effect), (error) => ("reason" in error ? error.reason._tag : error._tag))
@@ -65,7 +65,7 @@ describe.each(sqlBackends)("in the database on $name", (backend) => {
       })
     )
 
-    it.effect("without a tenant there is nothing to see, and nothing is taken", () =>
+    it.effect("without a tenant the database shows nothing and accepts nothing", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const projected = yield* newProjection()
@@ -84,31 +84,29 @@ describe.each(sqlBackends)("in the database on $name", (backend) => {
       })
     )
 
-    it.effect(
-      "an access across tenants is recorded with the login, at the time, and under an id of its own",
-      () =>
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          const record = (id: string, actor: string) =>
-            sql`select eventsourcing.record_cross_tenant_access(${id}::uuid, ${actor}, 'why', 'look')`
-          const said = (effect: Effect.Effect<unknown, SqlError.SqlError>) =>
-            Effect.map(flipped(effect), ({ reason }) => String(reason.cause))
-          const at = (time: number) =>
-            `${time
-              .toString(16)
-              .padStart(12, "0")
-              .replace(/^(.{8})/, "$1-")}-7000-8000-${randomUUID().slice(-12)}`
-          const id = at(Date.now())
-          yield* record(id, "one")
-          // a reply that was lost
-          yield* record(id, "one")
-          assert.include(yield* said(record(id, "another")), "recorded for another access")
-          assert.include(yield* said(record(randomUUID(), "one")), "not a UUID of version 7")
-          assert.include(yield* said(record(at(Date.now() - 86_400_000), "one")), "within an hour")
-        })
+    it.effect("an access across tenants is recorded with the login, the time and an id of its own", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const record = (id: string, actor: string) =>
+          sql`select eventsourcing.record_cross_tenant_access(${id}::uuid, ${actor}, 'why', 'look')`
+        const said = (effect: Effect.Effect<unknown, SqlError.SqlError>) =>
+          Effect.map(flipped(effect), ({ reason }) => String(reason.cause))
+        const at = (time: number) =>
+          `${time
+            .toString(16)
+            .padStart(12, "0")
+            .replace(/^(.{8})/, "$1-")}-7000-8000-${randomUUID().slice(-12)}`
+        const id = at(Date.now())
+        yield* record(id, "one")
+        // After a lost answer.
+        yield* record(id, "one")
+        assert.include(yield* said(record(id, "another")), "recorded for another access")
+        assert.include(yield* said(record(randomUUID(), "one")), "not a UUID of version 7")
+        assert.include(yield* said(record(at(Date.now() - 86_400_000), "one")), "within an hour")
+      })
     )
 
-    it.effect("the roles of programs read nothing across tenants themselves", () =>
+    it.effect("the roles of programs cannot read across tenants by themselves", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const projected = yield* newProjection()

@@ -75,7 +75,7 @@ const errors = [
   })
 ]
 
-/** One schema for all of them, as of a protocol that sends any. */
+/** One schema for all of them, for a protocol that sends any. */
 const AnyError = Schema.toCodecJson(
   Schema.Union([
     StoreError.Conflict,
@@ -116,7 +116,7 @@ describe("an error of the store", () => {
       })
   )
 
-  it("is one of those above, but for the defect of a program", () => {
+  it("is one of those above, or the defect of a program", () => {
     const seen = new Set<string>()
     for (const error of errors) {
       seen.add(error._tag)

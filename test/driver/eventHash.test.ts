@@ -25,7 +25,7 @@ const row: HashedEvent = {
 }
 
 describe("sha256", () => {
-  it("is that of Node for messages of every length around the borders of blocks", () => {
+  it("equals that of Node for messages of every length around the borders of blocks", () => {
     for (let length = 0; length < 260; length++) {
       const message = Uint8Array.from({ length }, (_, index) => (index * 31 + length) % 256)
       const expected = createHash("sha256").update(message).digest("hex")
@@ -43,7 +43,7 @@ describe("the hash of an event", () => {
     )
   })
 
-  it("is SHA-256 of the hash before it and that text", () => {
+  it("is SHA-256 of the previous hash and that text", () => {
     const first = eventHash(chainStart, tenant, row)
     for (const [previous, hash] of [
       [chainStart, first],
@@ -87,7 +87,7 @@ describe("the hash of an event", () => {
     assert.strictEqual(new Set(hashes).size, hashes.length)
   })
 
-  it.effect.prop("is that of Node for any payload", [Arbitrary.schema(Schema.String)], ([text]) =>
+  it.effect.prop("equals that of Node for any payload", [Arbitrary.schema(Schema.String)], ([text]) =>
     Effect.sync(() => {
       const event = { ...row, payload: Buffer.from(text).toString("utf8") }
       const expected = createHash("sha256")

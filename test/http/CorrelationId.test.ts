@@ -59,7 +59,7 @@ describe("a correlation id", () => {
     )
   }
 
-  it.effect("is in every response: refusals, defects, unguarded endpoints, and unknown paths", () =>
+  it.effect("is in every response, also of refusals, defects, unguarded endpoints and unknown paths", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(resolver)
       const headers = { "x-correlation-id": "c1" }

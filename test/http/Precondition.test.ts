@@ -102,7 +102,7 @@ const one = `/${tenantA}/accounts/1`
 const other = `/${tenantB}/accounts/1`
 
 describe("If-Match", () => {
-  it.effect("of the version that was seen lets a command through, of any other one it does not", () =>
+  it.effect("lets a command through with the present version, and with no other", () =>
     Effect.gen(function* () {
       const send = yield* serve
       const first = yield* send(one)
@@ -118,7 +118,7 @@ describe("If-Match", () => {
     })
   )
 
-  it.effect("never matches by a weak tag, or by one of no version", () =>
+  it.effect("never matches with a weak tag, or with one that is no version", () =>
     Effect.gen(function* () {
       const send = yield* serve
       yield* send(one)
@@ -145,7 +145,7 @@ describe("If-Match", () => {
     })
   )
 
-  it.effect("is refused if it cannot be read, or names several versions", () =>
+  it.effect("is refused if it cannot be read, or contains several versions", () =>
     Effect.gen(function* () {
       const send = yield* serve
       yield* send(one)
@@ -166,19 +166,19 @@ describe("If-Match", () => {
         '" 1"',
         '"1\u0001"'
       ]) {
-        // `Request` refuses control characters itself, as a server does.
+        // `Request` itself refuses control characters, as a server does.
         const { status } = yield* send(one, { "if-match": text }).pipe(
           Effect.catchDefect(() => Effect.succeed({ status: 400 }))
         )
         assert.strictEqual(status, 400, text)
       }
       assert.strictEqual((yield* send(one, {}, "GET")).etag, '"1"')
-      // One version is one version, however often it is named, with tags beside it that cannot match.
+      // One version may occur several times, beside tags that cannot match.
       assert.strictEqual((yield* send(one, { "if-match": ' "1" ,"1", W/"7" ,"x"' })).status, 200)
     })
   )
 
-  it.effect("of * wants that there is something, If-None-Match of * that there is nothing", () =>
+  it.effect("of * expects an existing stream, and If-None-Match of * expects none", () =>
     Effect.gen(function* () {
       const send = yield* serve
       const away = yield* send(one, { "if-match": "*" })
@@ -187,7 +187,7 @@ describe("If-Match", () => {
       const there = yield* send(one, { "if-none-match": "*" })
       assert.deepStrictEqual([there.status, there.version], [412, "1"])
       assert.strictEqual((yield* send(one, { "if-match": "*" })).etag, '"2"')
-      // Both at once hold for no stream.
+      // No stream meets both at once.
       assert.strictEqual((yield* send(one, { "if-match": '"2"', "if-none-match": "*" })).status, 412)
       assert.strictEqual(
         (yield* send(`/${tenantA}/accounts/2`, { "if-match": '"0"', "if-none-match": "*" })).status,
@@ -198,25 +198,27 @@ describe("If-Match", () => {
     })
   )
 
-  it.effect("is about the tenant's own stream, and tells nothing of another tenant's with the same id", () =>
-    Effect.gen(function* () {
-      const send = yield* serve
-      yield* send(one)
-      yield* send(one)
-      const [foreign, nobody] = [
-        yield* send(other, { "if-match": '"2"' }),
-        yield* send(`/${tenantB}/accounts/nobody`, { "if-match": '"2"' })
-      ]
-      assert.deepStrictEqual(foreign, nobody)
-      assert.deepStrictEqual([foreign.status, foreign.version], [412, "0"])
-      assert.strictEqual((yield* send(other, { "if-none-match": "*" })).etag, '"1"')
-      assert.strictEqual((yield* send(one, { "if-match": '"2"' })).etag, '"3"')
-      assert.strictEqual((yield* send(other, { "if-match": '"3"' })).status, 412)
-      assert.strictEqual((yield* send(other, { "if-match": '"1"' })).etag, '"2"')
-    })
+  it.effect(
+    "concerns the tenant's own stream, and reveals nothing of another tenant's with the same id",
+    () =>
+      Effect.gen(function* () {
+        const send = yield* serve
+        yield* send(one)
+        yield* send(one)
+        const [foreign, nobody] = [
+          yield* send(other, { "if-match": '"2"' }),
+          yield* send(`/${tenantB}/accounts/nobody`, { "if-match": '"2"' })
+        ]
+        assert.deepStrictEqual(foreign, nobody)
+        assert.deepStrictEqual([foreign.status, foreign.version], [412, "0"])
+        assert.strictEqual((yield* send(other, { "if-none-match": "*" })).etag, '"1"')
+        assert.strictEqual((yield* send(one, { "if-match": '"2"' })).etag, '"3"')
+        assert.strictEqual((yield* send(other, { "if-match": '"3"' })).status, 412)
+        assert.strictEqual((yield* send(other, { "if-match": '"1"' })).etag, '"2"')
+      })
   )
 
-  it.effect("lets one of many win that have seen the same version", () =>
+  it.effect("lets one of many clients with the same version succeed", () =>
     Effect.gen(function* () {
       const send = yield* serve
       yield* send(one)
@@ -246,7 +248,7 @@ describe("If-Match", () => {
     })
   )
 
-  it.effect("is a version for a typed client, as the ETag is", () =>
+  it.effect("is a version for a typed client, like the ETag", () =>
     Effect.gen(function* () {
       const client = yield* HttpApiTest.groups(Api, ["accounts"])
       const params = { tenant: tenantA, id: "1" }
@@ -269,7 +271,7 @@ describe("If-Match", () => {
     )
   )
 
-  it("reads back what it writes, and a tag that a proxy has made weak", () => {
+  it("decodes its own tags, and tags that a proxy has made weak", () => {
     const { decodeUnknownSync: decode, encodeSync: encode } = Schema
     for (const expected of [0, 7, Number.MAX_SAFE_INTEGER, Number.NaN, "streamExists"] as const)
       assert.deepStrictEqual(decode(Precondition.IfMatch)(encode(Precondition.IfMatch)(expected)), expected)
@@ -279,7 +281,7 @@ describe("If-Match", () => {
   })
 })
 
-describe("a conflict that is not with the request's version", () => {
+describe("a conflict with another version than that of the request", () => {
   const stated = { "if-match": "streamExists" } as const
   const conflict = (expected: StoreError.ExpectedVersion) =>
     new StoreError.Conflict({
@@ -310,7 +312,7 @@ describe("a conflict that is not with the request's version", () => {
     })
   )
 
-  it.effect("is not raised for a request that was carried out before", () =>
+  it.effect("does not occur for a request that was carried out before", () =>
     Effect.gen(function* () {
       const { execute } = yield* Repository.Repository
       const pay = (headers: Precondition.Headers) =>

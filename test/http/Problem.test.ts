@@ -18,7 +18,7 @@ import { TenantNotActive, TenantNotKnown } from "../../src/http/TenantAccessErro
 import * as ProjectionError from "../../src/projection/ProjectionError.ts"
 import * as StoreError from "../../src/driver/StoreError.ts"
 
-// In every field that is not for clients: none of these may stand in a response.
+// In every field that is not for clients; no response may contain any of these.
 const tenantId = "secret-tenant"
 const stream = { tenantId, aggregateType: "secret-type", aggregateId: "secret-id" }
 const storedEvent = { ...stream, version: 2, position: 7, eventType: "secret-event", schemaVersion: 3 }
@@ -117,7 +117,7 @@ const errors = [
   new ProjectionError.RebuildParked({ ...parked, tenants: 2 })
 ]
 
-/** The problem of each of them: its status, its tag, and what it has beside the text. */
+/** The problem of each error: its status, its tag and its further fields. */
 const expected: ReadonlyArray<readonly [number, string, Readonly<Record<string, unknown>>]> = [
   [409, "ConflictProblem", { reason: "VersionConflict", version: 2 }],
   [409, "ConflictProblem", { reason: "EventIdConflict" }],
@@ -173,7 +173,7 @@ const cases = errors.map((error, index) => {
   return { name: [error._tag, ...reasonTag(error)].join(" of "), error, status, tag, fields }
 })
 
-/** What a router without `HttpApi` responds with, and what it logs. */
+/** The response of a router without `HttpApi`, and its log. */
 const respond = (failing: Effect.Effect<never, unknown>) =>
   Effect.gen(function* () {
     const logged: Array<{ readonly level: string; readonly message: unknown }> = []
@@ -191,7 +191,7 @@ const respond = (failing: Effect.Effect<never, unknown>) =>
     return { response, text, logged }
   })
 
-/** Fails as it is told to. */
+/** A handler that fails with the given error. */
 const Api = HttpApi.make("test").add(
   HttpApiGroup.make("group").add(
     HttpApiEndpoint.get("fail", "/fail/:index", {
@@ -218,7 +218,7 @@ const Served = Layer.merge(Handlers, HttpServer.layerServices)
 
 describe("the problem of an error of the library", () => {
   it.effect.each(cases)(
-    "has its status, and says nothing of tenants and internals: $name",
+    "has its status, and reveals nothing of tenants and internals: $name",
     ({ error, fields, status, tag }) =>
       Effect.gen(function* () {
         const { response, text, logged } = yield* respond(Effect.fail(error))
@@ -237,7 +237,7 @@ describe("the problem of an error of the library", () => {
           "retryAfter" in fields ? String(fields["retryAfter"]) : null
         )
         assert.strictEqual(Problem.fromError(error)._tag, tag)
-        // Those who run the service get it whole, where a client cannot do anything.
+        // If a client can do nothing, operators get the full error.
         const level = status === 500 ? ["Error"] : status === 503 ? ["Warn"] : []
         assert.deepStrictEqual(
           logged.filter(({ level: at }) => at === "Error" || at === "Warn").map(({ level: at }) => at),
@@ -248,7 +248,7 @@ describe("the problem of an error of the library", () => {
       })
   )
 
-  it.effect.each(cases)("is caught by a typed client as it was raised: $name", ({ error, tag }) =>
+  it.effect.each(cases)("is caught by a typed client: $name", ({ error, tag }) =>
     Effect.gen(function* () {
       const client = yield* HttpApiTest.groups(Api, ["group"])
       const problem = yield* Effect.flip(client.group.fail({ params: { index: errors.indexOf(error) } }))
@@ -257,17 +257,17 @@ describe("the problem of an error of the library", () => {
     }).pipe(Effect.provide(Served))
   )
 
-  it("is there for every error of the store and of read models", () => {
+  it("exists for every error of the store and of read models", () => {
     const seen = new Set(errors.flatMap((error) => reasonTag(error).concat(error._tag)))
     assert.deepStrictEqual(
       [...Object.keys(StoreError), ...Object.keys(ProjectionError)].filter((name) => !seen.has(name)),
-      // A defect, and what a layer fails to start with: neither is of a request.
+      // A defect, and errors at the start of a layer; neither belongs to a request.
       ["TenantMismatch", "ProjectionRefused"]
     )
     assert.lengthOf(expected, errors.length)
   })
 
-  it.effect("leaves the errors of a program alone, and its defects", () =>
+  it.effect("leaves errors and defects of the program unchanged", () =>
     Effect.gen(function* () {
       const own = { _tag: "Conflict", reason: versionConflict }
       assert.strictEqual(Problem.fromError(own), own)
@@ -275,14 +275,14 @@ describe("the problem of an error of the library", () => {
       assert.strictEqual(yield* Effect.flip(Problem.mapErrors(failing)), own)
       const dying = yield* respond(Effect.die(new StoreError.TenantMismatch({ tenantId })))
       assert.deepStrictEqual([dying.response.status, dying.text], [500, ""])
-      // A response is no error.
+      // A response is not an error.
       const response = HttpServerResponse.text("teapot", { status: 418 })
       assert.strictEqual((yield* respond(Effect.fail(response))).response.status, 418)
     })
   )
 
   it.effect(
-    "has its time in whole seconds, in the body and in the header, also for limits of one's own",
+    "has its time in whole seconds, in the body and in the header, also for limits of the program",
     () =>
       Effect.gen(function* () {
         const client = yield* HttpApiTest.groups(Api, ["group"])
@@ -326,7 +326,7 @@ describe("the problem of an error of the library", () => {
       assert.include(text, part)
   })
 
-  it("of a refused tenant is the one of the middleware", () => {
+  it("of a refused tenant is that of the middleware", () => {
     const problems = refusals.map((reason) => Problem.fromError(new StoreError.TenantRefused({ reason })))
     assert.instanceOf(problems[0], TenantNotKnown)
     assert.instanceOf(problems[1], TenantNotActive)

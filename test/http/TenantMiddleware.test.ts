@@ -18,7 +18,7 @@ const json = (token: string, body: unknown, type = "application/json"): RequestI
   body: typeof body === "string" ? body : JSON.stringify(body)
 })
 
-/** Counts how often the status of a tenant is asked for; fails where it is told to. */
+/** Counts the reads of a tenant's status, and can fail. */
 const counting = (failing: Ref.Ref<boolean>, asked: Ref.Ref<number>) =>
   Layer.effect(
     EventStorage.EventStorage,
@@ -58,7 +58,7 @@ describe("a verified tenant", () => {
     })
   )
 
-  it.effect("that is not registered is admitted if the issuer decides who is a tenant", () =>
+  it.effect("that is not registered is admitted if the issuer decides on tenants", () =>
     Effect.gen(function* () {
       const { send, storage } = yield* serve(resolver, { unregistered: "accept" })
       const token = yield* sign({ tenant_id: stranger })
@@ -92,7 +92,7 @@ describe("a verified tenant", () => {
     })
   )
 
-  it.effect("that was active a moment ago is not checked again for a second, unlike others", () =>
+  it.effect("that is active is checked again only after a second, unlike others", () =>
     Effect.gen(function* () {
       const asked = yield* Ref.make(0)
       const failing = yield* Ref.make(false)
@@ -142,7 +142,7 @@ describe("a tenant that the request states", () => {
   const forged = [403, "tenant-contradicted"]
 
   for (const stated of [tenantB, stranger, "%", "*", "acme", `${tenantA} `, `${tenantA},${tenantB}`]) {
-    it.effect(`is refused in the path, the query and a header, if it is another one: ${stated}`, () =>
+    it.effect(`is refused in the path, the query and a header if it is another one: ${stated}`, () =>
       Effect.gen(function* () {
         const { send, executions } = yield* serve(resolver)
         const token = yield* sign()
@@ -201,7 +201,7 @@ describe("a tenant that the request states", () => {
           yield* send("/things", json(token, body)),
           yield* send("/things", json(token, body, "application/json; charset=utf-8")),
           yield* send("/things", json(token, body, "APPLICATION/JSON")),
-          // A body without a type is one that the endpoint takes for JSON.
+          // The endpoint reads a body without a media type as JSON.
           yield* send("/things", {
             ...withToken(token),
             method: "POST",
@@ -235,7 +235,7 @@ describe("a tenant that the request states", () => {
     })
   )
 
-  it.effect("is accepted if it is the verified one, also in upper case", () =>
+  it.effect("is accepted if it is the verified one, even in upper case", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(resolver)
       const token = yield* sign()
@@ -307,8 +307,8 @@ describe("a header that is given twice", () => {
   })
 })
 
-describe("what handlers append", () => {
-  it.effect("carries the actor of the token and the correlation id of the request", () =>
+describe("events that handlers append", () => {
+  it.effect("have the actor of the token and the correlation id of the request", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(resolver)
       const init = { ...withToken(yield* sign(), { "x-correlation-id": "order-4711" }), method: "POST" }
@@ -319,7 +319,7 @@ describe("what handlers append", () => {
 })
 
 describe("spans", () => {
-  it.effect("carry the tenant and the correlation id", () =>
+  it.effect("have the tenant and the correlation id", () =>
     Effect.gen(function* () {
       const spans: Array<Tracer.Span> = []
       const tracer = Tracer.make({
@@ -338,8 +338,8 @@ describe("spans", () => {
   )
 })
 
-describe("many requests of two tenants at the same time", () => {
-  it.live("never mix", () =>
+describe("many concurrent requests of two tenants", () => {
+  it.live("are never mixed", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(resolver, { statusTimeToLive: 0 })
       const tokens = { [tenantA]: yield* sign(), [tenantB]: yield* sign({ tenant_id: tenantB, sub: "bob" }) }

@@ -22,7 +22,7 @@ const subdomain = (changed: Partial<SubdomainResolver.Options<never, never>> = {
 const layerOf = <E>(make: Effect.Effect<TenantResolver.TenantResolver["Service"], E>) =>
   Layer.orDie(TenantResolver.layer(make))
 
-/** Requests that come from an address. */
+/** Sends requests from an address. */
 const from = (address: string) => Context.make(TrustedProxy.PeerAddress, address)
 
 const proxySecret = { header: "x-proxy-secret", value: Redacted.make("a secret of the proxy") }
@@ -35,7 +35,7 @@ describe("a subdomain", () => {
     ["acme.example.com:8787", tenantA],
     ["acme.example.com.", tenantA]
   ] as const) {
-    it.effect(`is the tenant's: ${host}`, () =>
+    it.effect(`names the tenant: ${host}`, () =>
       Effect.gen(function* () {
         const { send } = yield* serve(layerOf(subdomain()))
         const { status, body } = yield* send("/whoami", { headers: { host } })
@@ -117,7 +117,7 @@ describe("a subdomain", () => {
     })
   )
 
-  it.effect("needs a domain", () =>
+  it.effect("requires a domain", () =>
     Effect.gen(function* () {
       for (const baseDomain of ["", ".com", "example..com", "https://example.com", "example.com/"]) {
         const error = yield* flipped(subdomain({ baseDomain }))
@@ -196,7 +196,7 @@ describe("a header of a proxy", () => {
     })
   )
 
-  it.effect("is refused if it is missing, no tenant, or given twice", () =>
+  it.effect("is refused if it is missing, no tenant id, or given twice", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(layerOf(byAddress))
       const answer = (init: RequestInit) =>
@@ -220,7 +220,7 @@ describe("a header of a proxy", () => {
     })
   )
 
-  it.effect("needs a proxy that can be recognised", () =>
+  it.effect("requires a proxy that can be recognised", () =>
     Effect.gen(function* () {
       const problem = (proxy: TrustedProxy.TrustedProxy) =>
         Effect.map(flipped(ProxyHeaderResolver.make({ proxy })), (error) => error.problem)
@@ -247,7 +247,7 @@ describe("the address of the peer", () => {
       const known = request.modify({ remoteAddress: Option.some("10.0.0.7") })
       assert.isFalse(yield* isProxy(request))
       assert.isTrue(yield* isProxy(known))
-      // What a client said, and a proxy was asked to believe, is not the peer.
+      // The peer is not an address that a client stated in a header.
       const forwarded = known.modify({
         remoteAddress: Option.some("10.0.0.7"),
         peerAddress: Option.some("192.0.2.1")
@@ -261,7 +261,7 @@ describe("the address of the peer", () => {
 describe("two resolvers together", () => {
   const both = layerOf(TenantResolver.agreeing(JwtResolver.make(options), subdomain()))
 
-  it.effect("must name the same tenant", () =>
+  it.effect("must find the same tenant", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(both)
       const token = yield* sign()
@@ -276,7 +276,7 @@ describe("two resolvers together", () => {
     })
   )
 
-  it.effect("are both needed", () =>
+  it.effect("are both required", () =>
     Effect.gen(function* () {
       const { send } = yield* serve(both)
       const anonymous = yield* send("/whoami", { headers: { host: "acme.example.com" } })

@@ -4,7 +4,7 @@ import { FairQueue, Queue } from "../../src/internal/fairQueue.ts"
 
 describe("a queue", () => {
   it.prop(
-    "behaves like an array for all insertions and removals",
+    "behaves like an array in all insertions and removals",
     [Arbitrary.schema(Schema.Array(Schema.Literals([0, 1, 2, 3, 4, 5])))],
     ([steps]) => {
       const queue = new Queue<object>()
@@ -36,7 +36,7 @@ describe("a queue", () => {
     { arbitrary: { size: 60 } }
   )
 
-  it("keeps the order of many items while some always wait", () => {
+  it("keeps the order of many items if it is never empty", () => {
     const queue = new Queue<number>()
     for (let n = 0; n < 200; n++) queue.add(n)
     for (let n = 200; n < 20_000; n++) {
@@ -90,7 +90,7 @@ describe("a fair queue", () => {
     assert.deepStrictEqual([queue.waiting, [...queue.keys()]], [1, ["b"]])
   })
 
-  it("has the maximum number of places, and none while outcomes are handed out", () => {
+  it("sends at most the maximum number of batches, and none while outcomes are handed out", () => {
     const queue = setUp()
     queue.enter(3)
     assert.isTrue(queue.hasPlace)

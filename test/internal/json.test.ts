@@ -3,7 +3,7 @@ import { Arbitrary, Schema } from "effect"
 import { isDeepStrictEqual } from "node:util"
 import { jsonProblem, jsonText, nameProblem, sameJson, textProblem } from "../../src/internal/json.ts"
 
-/** The shape of a value: the numbers choose what stands at its leaves and for its keys. */
+/** The shape of a value. Its numbers select the leaves and the keys. */
 type Shape = number | ReadonlyArray<Shape> | { readonly members: ReadonlyArray<readonly [number, Shape]> }
 const Choice = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 9999 }))
 const Shape: Schema.Codec<Shape> = Schema.suspend(() =>
@@ -102,7 +102,7 @@ const isText = (text: string): boolean => {
   }
 }
 
-/** Without the members that are undefined, which JSON leaves out. */
+/** Removes undefined members, which JSON leaves out. */
 const pruned = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(pruned)
   if (!isPlain(value)) return value
@@ -124,7 +124,7 @@ const textsAreFine = (value: unknown): boolean =>
             member === undefined || (key !== "__proto__" && isText(key) && textsAreFine(member))
         )
 
-/** The slow way to know whether a value can be stored: try it. */
+/** True if a value can be stored, found out slowly by trying it. */
 const isStorable = (value: unknown): boolean => {
   try {
     const text = JSON.stringify(value) as string | undefined
@@ -171,7 +171,7 @@ describe("a storable value", () => {
   )
 
   it.prop(
-    "has no problem path; the path of another value leads to its problem",
+    "has no problem; the path of any other value leads to its problem",
     [anything],
     ([value]) => {
       const found = jsonProblem(value, 1000)
@@ -247,7 +247,7 @@ describe("texts and names", () => {
 
 describe("the same JSON", () => {
   it.prop(
-    "is the same in any order of the keys",
+    "is the same with its keys in any order",
     [json],
     ([value]) => {
       const [left, right] = [JSON.stringify(value), JSON.stringify(reversedKeys(value))]
@@ -262,7 +262,7 @@ describe("the same JSON", () => {
     "is deep equality",
     [json, json, json],
     ([a, b, c]) => {
-      // Random values are seldom the same; small parts of them often are.
+      // Random values are rarely equal, but small parts of them often are.
       const parts: Array<unknown> = [a, b, c]
       for (const value of [a, b, c]) if (isPlain(value)) parts.push(...Object.values(value))
       const texts = parts.slice(0, 12).map((part) => JSON.stringify(part))

@@ -39,7 +39,7 @@ describe("uuidV7", () => {
 })
 
 describe("uuidV5", () => {
-  it("is the one of RFC 9562 and of Node's SHA-1, for texts of any length", () => {
+  it("is that of RFC 9562 and of Node's SHA-1, for texts of any length", () => {
     const dns = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
     assert.strictEqual(uuidV5(dns, "www.example.com"), "2ed6657d-e927-568b-95e1-2665a8aea6a2")
     assert.strictEqual(uuidV5(dns.toUpperCase(), "www.example.com"), "2ed6657d-e927-568b-95e1-2665a8aea6a2")
@@ -49,7 +49,7 @@ describe("uuidV5", () => {
     }
   })
 
-  it("tells names and namespaces apart, and refuses what would be the same as another", () => {
+  it("differs for each name and namespace, and refuses names that would have the id of another", () => {
     const [one, other] = [uuidV7(), uuidV7()]
     const ids = [uuidV5(one, ""), uuidV5(one, "a"), uuidV5(one, "A"), uuidV5(one, "a "), uuidV5(other, "a")]
     assert.strictEqual(new Set(ids).size, 5)
@@ -58,7 +58,7 @@ describe("uuidV5", () => {
     assert.throws(() => uuidV5(one, "\uD800"), /must be well-formed text/)
   })
 
-  it("is a tenant's id of a name and an event's id of a key", () => {
+  it("gives a tenant's id for a name and an event's id for a key", () => {
     const namespace = "0b7d1c7e-3c0e-4f4b-9d0a-6f3f4c1d2a5e"
     const acme = Tenant.fromName(namespace, "acme")
     assert.strictEqual(acme, uuidV5(namespace, "acme"))

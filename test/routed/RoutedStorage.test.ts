@@ -1,4 +1,4 @@
-/** Tenants in several storages in memory, as if they were in one. */
+/** Tenants in several storages in memory, behind one driver. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, References } from "effect"
 import { TestClock } from "effect/testing"
@@ -38,7 +38,7 @@ TenantIsolationSuite.suite({
 })
 
 describe("a placement that is down", () => {
-  /** One place that is away until it is not, and one that is there. */
+  /** One placement that is down until a test changes it, and one that works. */
   const setup = () => {
     let opened = 0
     let isAway = true
@@ -75,7 +75,7 @@ describe("a placement that is down", () => {
     storage.work(request, (claim) => Effect.as(storage.advance(claim, claim.position + 1), claim.tenantId))
   )
 
-  it.effect("does not stop the work of others, is skipped for a while, and then tried again", () => {
+  it.effect("does not stop the work of others, is skipped for a while, and is then tried again", () => {
     const { absent, comesBack, layer, opened } = setup()
     return Effect.gen(function* () {
       const storage = yield* ProjectionStorage
@@ -83,10 +83,10 @@ describe("a placement that is down", () => {
       yield* storage.sweep
       const [tenant] = yield* tenantsWith(6)
       const before = opened()
-      // Whichever place comes first.
+      // Whichever placement comes first.
       for (const _ of [1, 2, 3, 4]) assert.deepStrictEqual(yield* step, Option.fromUndefinedOr(tenant))
       assert.strictEqual(opened() - before, 1)
-      // That there is nothing to do is not known.
+      // While a placement is down, the absence of work is unknown.
       for (const _ of [5, 6]) yield* step
       assert.deepInclude(yield* flipped(step), { _tag: "StorageUnavailable", retryable: true })
       comesBack()
@@ -97,7 +97,7 @@ describe("a placement that is down", () => {
     }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
   })
 
-  it.effect("lets a registration from now on fail, because it cannot be made later", () => {
+  it.effect("makes a registration with startAt "now" fail, because it cannot be made later", () => {
     const { layer } = setup()
     return Effect.gen(function* () {
       const storage = yield* ProjectionStorage

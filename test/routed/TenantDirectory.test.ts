@@ -11,7 +11,7 @@ const [one, two] = [
   Tenant.TenantId.make("00000000-0000-4000-8000-000000000002")
 ]
 
-/** A directory of entries that change, and who was asked for. */
+/** A directory with changing entries, and a record of its look-ups. */
 const changing = Effect.fnUntraced(function* (options: TenantDirectory.CacheOptions = {}) {
   const entries = new Map<string, string>()
   const placements = ["a", "b"]
@@ -47,7 +47,7 @@ describe("a directory", () => {
     })
   )
 
-  it.effect("asks again at once for an invalidated tenant only", () =>
+  it.effect("asks again at once only for an invalidated tenant", () =>
     Effect.gen(function* () {
       const { directory, entries, asked } = yield* changing()
       entries.set(one, "a").set(two, "a")
@@ -105,7 +105,7 @@ describe("a directory", () => {
     })
   )
 
-  it.effect("asks in nobody's name, so the first caller leaves nothing in the answers of others", () =>
+  it.effect("asks for no tenant, so the first caller leaves nothing in the answers of others", () =>
     Effect.gen(function* () {
       const seen: Array<Option.Option<string>> = []
       const directory = yield* TenantDirectory.make({

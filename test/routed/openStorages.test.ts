@@ -17,7 +17,7 @@ interface Storage {
   closed: boolean
 }
 
-/** Storages, and what happened to them. */
+/** Storages that record their openings and closings. */
 const recorded = Effect.fnUntraced(function* (
   before: Effect.Effect<unknown, StorageUnavailable> = Effect.void
 ) {
@@ -41,7 +41,7 @@ const recorded = Effect.fnUntraced(function* (
     limits
   )
   const touch = (placement: string) => storages.use(placement, (storage) => Effect.succeed(storage.closed))
-  /** Uses a storage until it is told to end; says whether it was still open then. */
+  /** Uses a storage until it is told to end. Returns true if the storage was still open then. */
   const hold = Effect.fnUntraced(function* (placement: string) {
     const [began, end] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
     const fiber = yield* Effect.forkChild(
@@ -85,7 +85,7 @@ describe("open storages", () => {
     })
   )
 
-  it.effect("a storage in use stays open, however long, even after it was closed for others", () =>
+  it.effect("a storage stays open as long as it is used, even after it was closed for others", () =>
     Effect.gen(function* () {
       const { hold, log, storages, touch } = yield* recorded()
       const { end } = yield* hold("a")

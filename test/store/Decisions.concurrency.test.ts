@@ -1,4 +1,4 @@
-/** Many who decide at the same time: what comes of it could have come of one after the other. */
+/** Concurrent decisions are linearizable: some sequential order explains their outcomes. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer, Result, Schedule, Schema } from "effect"
 import * as Decisions from "../../src/store/Decisions.ts"
@@ -24,7 +24,7 @@ import {
   Student
 } from "../support/enrolment.ts"
 
-/** Lets others have their turn before each call: the memory would answer at once. */
+/** Yields before each call, because the storage in memory would answer at once. */
 const takingTurns = <E, R>(
   driver: Layer.Layer<EventStorage.EventStorage, E, R>
 ): Layer.Layer<EventStorage.EventStorage, E, R> =>
@@ -52,10 +52,10 @@ const Operation = Schema.Union([
 type Operation = typeof Operation.Type
 const Operations = Schema.Array(Operation).check(Schema.isMinLength(8), Schema.isMaxLength(40))
 
-/** What an operation comes to: an event of a course, or the reason why it is refused. */
+/** The outcome of an operation: an event of a course, or the reason for its refusal. */
 type Answer = string
 
-/** The model that knows nothing of queries, positions and conditions: one after the other. */
+/** The sequential model, without queries, positions and conditions. */
 class School {
   readonly seats = new Map<string, number>()
   readonly seated = new Map<string, Set<string>>()
@@ -89,7 +89,7 @@ class School {
 
 const refuse = (reason: Refused["reason"]) => Result.fail(new Refused({ reason }))
 
-/** The same by decision models; counts how often it is decided. */
+/** The same operations with decision models; counts the decisions. */
 const carryOut = (operation: Operation, count: () => void) =>
   Effect.gen(function* () {
     const decisions = yield* Decisions.Decisions
@@ -125,7 +125,7 @@ const describeEvent = (aggregateId: string, payload: (typeof Course.events)[numb
     ? `Offered ${aggregateId} ${payload.seats}`
     : `${payload._tag} ${aggregateId} ${payload.student}`
 
-/** An operation, what came of it, and how far the log was before and after it. */
+/** An operation, its outcome, and the last positions of the log before and after it. */
 interface Done {
   readonly operation: Operation
   readonly answer: Answer
@@ -153,7 +153,7 @@ const runConcurrently = (operations: ReadonlyArray<Operation>, count: () => void
     { concurrency: 16 }
   )
 
-/** Fails unless the answers are those of some order of the operations, each between its begin and its end. */
+/** Fails unless some order explains the answers in which each operation lies between its begin and its end. */
 const assertSequential = (done: ReadonlyArray<Done>): void => {
   const byPosition = new Map(done.map((each) => [each.position, each]))
   const written = done.filter(({ position }) => position !== undefined).length
@@ -181,19 +181,19 @@ const assertSequential = (done: ReadonlyArray<Done>): void => {
 }
 
 describe.each(backends)("concurrent decisions on $name", (backend) => {
-  // Each attempt that comes too late means that another one has succeeded, and there are no more than that.
+  // Each conflict means that another operation has succeeded, so there cannot be more conflicts than that.
   const patient = { retry: Schedule.recurs(100) }
   layer(onDriver(takingTurns(backend.layer), patient), { excludeTestServices: true })((it) => {
     let decided = 0
     let given = 0
 
     it.effect.prop(
-      "have the outcomes of some order, one after the other",
+      "have the same outcomes as if they had been made one after another, in some order",
       [Operations],
       ([operations]) =>
         Effect.gen(function* () {
           given += operations.length
-          // Both courses are there, so that there is something to enrol in.
+          // Both courses exist, so that students can enrol.
           const all: ReadonlyArray<Operation> = [
             { _tag: "Offer", course: "a", seats: 2 },
             { _tag: "Offer", course: "b", seats: 1 },
@@ -204,11 +204,11 @@ describe.each(backends)("concurrent decisions on $name", (backend) => {
       { arbitrary: { runs: backend.name === "memory" ? 60 : 6, size: 40 } }
     )
 
-    it.effect("were made again, or the above shows nothing", () =>
+    it.effect("no decision was made again, so the test shows nothing", () =>
       Effect.sync(() => assert.isAbove(decided, given * 1.2))
     )
 
-    it.effect("never exceed the capacity of either side", () =>
+    it.effect("never exceed the limit of either side", () =>
       Effect.gen(function* () {
         const courses = ["a", "b", "c"]
         yield* Effect.forEach(courses, (id) => offer(id, 4))
@@ -220,7 +220,7 @@ describe.each(backends)("concurrent decisions on $name", (backend) => {
         )
         const decisions = yield* Decisions.Decisions
         const seated = yield* Effect.forEach(courses, (id) => decisions.read(seatsOf(id)))
-        // As each student asked for each course, none can have been left with a free seat.
+        // Each student asked for each course, so no course can have a free seat.
         assert.deepStrictEqual(
           seated.map(({ state }) => state.students.length),
           [4, 4, 4]
@@ -232,7 +232,7 @@ describe.each(backends)("concurrent decisions on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("give a name to one of many that want it", () =>
+    it.effect("give a name to only one of many that ask for it", () =>
       Effect.gen(function* () {
         const outcomes = yield* Effect.forEach(
           Array.from({ length: 32 }, (_, n) => `student ${n}`),

@@ -34,7 +34,7 @@ const toA = Decisions.to(Course, "a", enrolled("ada"))
 const toStudent = Decisions.to(Student, "ada", registered("a@b"))
 const toClub = Decisions.to(Club, "chess", enrolled("ada"), enrolled("eve"))
 
-/** Decides once only: as soon as anybody is in the course, it fails. */
+/** Can be decided only once: it fails as soon as anybody is in the course. */
 const once = (...decided: ReadonlyArray<Decisions.AnyDecided>) =>
   Decisions.Decisions.use((decisions) =>
     decisions.execute(seatsOf("a"), ({ students }) =>
@@ -51,10 +51,10 @@ const some = [
   ["none of which matters", [toStudent, toClub]]
 ] as const
 
-describe.each(backends)("a decision that is delivered again on $name", (backend) => {
+describe.each(backends)("a repeated decision on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((test) => {
     for (const [what, decided] of some) {
-      test.effect(`gives all of its events, ${what}, in their order and with what is known now`, () =>
+      test.effect(`returns all of its events, ${what}, in their order and with the present state`, () =>
         Effect.gen(function* () {
           yield* toCourse("a", offered(1))
           yield* toCourse("b", offered(1))
@@ -72,7 +72,7 @@ describe.each(backends)("a decision that is delivered again on $name", (backend)
       )
     }
 
-    test.effect("gives them whatever it comes to now: other events, less, or none", () =>
+    test.effect("returns them even if it would now decide other events, fewer, or none", () =>
       Effect.gen(function* () {
         yield* toCourse("a", offered(1))
         const execute = (...decided: ReadonlyArray<Decisions.AnyDecided>) =>
@@ -93,7 +93,7 @@ describe.each(backends)("a decision that is delivered again on $name", (backend)
         for (const other of others) {
           const again = yield* execute(...other)
           assert.isTrue(again.replayed)
-          // Neither students nor clubs are known by the model: those that it names no more cannot be read.
+          // The model contains neither students nor clubs, so the aggregates that `decide` no longer names cannot be read.
           const types = new Set<string>(other.map(({ aggregate }) => aggregate.type))
           assert.deepStrictEqual(
             again.events,
@@ -104,7 +104,7 @@ describe.each(backends)("a decision that is delivered again on $name", (backend)
       }).pipe(asNewTenant)
     )
 
-    test.effect("gives those with ids of their own as well, where they lie between the others", () =>
+    test.effect("returns events with ids of their own too, if they lie between the others", () =>
       Effect.gen(function* () {
         const named = Event.make(enrolled("eve"), { eventId: Event.generateId() })
         const decided = [toStudent, Decisions.to(Course, "b", named, named.payload), toA]
@@ -115,19 +115,21 @@ describe.each(backends)("a decision that is delivered again on $name", (backend)
       }).pipe(asNewTenant)
     )
 
-    test.effect("is made for each tenant, and fails in its own way where it was not made", () =>
-      Effect.gen(function* () {
-        const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
-        yield* once(toStudent).pipe(delivered, Tenant.provide(a))
-        yield* toCourse("a", enrolled("bob")).pipe(Tenant.provide(b))
-        const before = yield* everything.pipe(Tenant.provide(b))
-        const failure = yield* flipped(once(toStudent).pipe(delivered, Tenant.provide(b)))
-        assert.strictEqual(failure, "taken")
-        assert.deepStrictEqual(yield* everything.pipe(Tenant.provide(b)), before)
-      })
+    test.effect(
+      "is made for each tenant, and fails as usual in a tenant for which it was not made before",
+      () =>
+        Effect.gen(function* () {
+          const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
+          yield* once(toStudent).pipe(delivered, Tenant.provide(a))
+          yield* toCourse("a", enrolled("bob")).pipe(Tenant.provide(b))
+          const before = yield* everything.pipe(Tenant.provide(b))
+          const failure = yield* flipped(once(toStudent).pipe(delivered, Tenant.provide(b)))
+          assert.strictEqual(failure, "taken")
+          assert.deepStrictEqual(yield* everything.pipe(Tenant.provide(b)), before)
+        })
     )
 
-    test.effect("gives all parts of an event that has become several", () =>
+    test.effect("returns all parts of an event that an upcaster splits", () =>
       Effect.gen(function* () {
         const Moved = Schema.TaggedStruct("Moved", { city: Schema.String, street: Schema.String })
         const City = Schema.TaggedStruct("City", { city: Schema.String })
@@ -181,8 +183,8 @@ describe.each(backends)("a decision that is delivered again on $name", (backend)
   })
 })
 
-describe("a decision that is delivered again", () => {
-  it.effect("does not run if what it knows tells all of its events", () =>
+describe("a repeated decision", () => {
+  it.effect("does not run if all of its events belong to its model", () =>
     Effect.gen(function* () {
       let runs = 0
       const run = Decisions.Decisions.use((decisions) =>
@@ -197,7 +199,7 @@ describe("a decision that is delivered again", () => {
     }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
   )
 
-  it.effect("is found far behind, over many pages", () =>
+  it.effect("is found many pages back", () =>
     Effect.gen(function* () {
       const offers = Array.from({ length: 700 }, () => offered(1))
       yield* toCourse("b", ...offers)
@@ -208,7 +210,7 @@ describe("a decision that is delivered again", () => {
     }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
   )
 
-  it.effect("reads no more than what matters to fail, where it was not made", () =>
+  it.effect("reads only its model if it fails and was not made before", () =>
     Effect.suspend(() => {
       let read = 0
       const Counting = changedDriver((driver) => ({
@@ -222,7 +224,7 @@ describe("a decision that is delivered again", () => {
     })
   )
 
-  it.effect("has the same ids after a failure of the store while it was looked for", () =>
+  it.effect("has the same ids after the store failed during the search for it", () =>
     Effect.suspend(() => {
       let failing = false
       const Failing = changedDriver((driver) => ({

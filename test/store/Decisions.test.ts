@@ -38,7 +38,7 @@ const positions = found(EventQuery.or(EventQuery.of(Course), EventQuery.of(Stude
 
 describe.each(backends)("decisions on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
-    it.effect("know a state, and up to which position everything that matters is in it", () =>
+    it.effect("read a state, and the position up to which it contains all relevant events", () =>
       Effect.gen(function* () {
         assert.deepInclude(yield* read(coursesOf("ada")), { state: [], position: 0 })
         yield* toCourse("a", offered(2), enrolled("ada"))
@@ -51,7 +51,7 @@ describe.each(backends)("decisions on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("append what is decided, and give the state with it", () =>
+    it.effect("append the decided events, and return the state with them", () =>
       Effect.gen(function* () {
         yield* offer("a", 1)
         const executed = yield* enrol("a", "ada")
@@ -75,7 +75,7 @@ describe.each(backends)("decisions on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("fail as the decision does, and write nothing", () =>
+    it.effect("fail with the error of the decision, and write nothing", () =>
       Effect.gen(function* () {
         yield* offer("a", 1)
         yield* enrol("a", "ada")
@@ -87,7 +87,7 @@ describe.each(backends)("decisions on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("append to several streams at once, each stream named as often as one likes", () =>
+    it.effect("append to several streams at once, even if a stream occurs several times", () =>
       Effect.gen(function* () {
         const decisions = yield* Decisions.Decisions
         const executed = yield* decisions.execute(coursesOf("ada"), () => [
@@ -128,7 +128,7 @@ describe.each(backends)("decisions on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("refuse an id that is not one of the aggregate", () =>
+    it.effect("refuse an id that the aggregate does not allow", () =>
       Effect.gen(function* () {
         const decisions = yield* Decisions.Decisions
         const failed = yield* flipped(
@@ -138,7 +138,7 @@ describe.each(backends)("decisions on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("keep tenants apart that use the same ids and tags, in both directions", () =>
+    it.effect("keep two tenants with the same ids and tags apart, in both directions", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         yield* Effect.andThen(offer("x", 1), enrol("x", "ada")).pipe(Tenant.provide(a))
@@ -155,7 +155,7 @@ describe.each(backends)("decisions on $name", (backend) => {
       })
     )
 
-    it.effect("are not made again where ids are derived and the events are there", () =>
+    it.effect("are not made again if ids are derived and the events exist", () =>
       Effect.gen(function* () {
         yield* offer("a", 1)
         const run = enrol("a", "ada").pipe(EventContext.derivingIds(["message", "1"]))
@@ -166,13 +166,13 @@ describe.each(backends)("decisions on $name", (backend) => {
         assert.deepStrictEqual(again.events, first.events)
         assert.deepStrictEqual(again.state.course, { seats: 5, students: ["ada"] })
         assert.strictEqual(again.position, 3)
-        // Another message is another decision.
+        // Another seed is another decision.
         const other = enrol("a", "ada").pipe(EventContext.derivingIds(["message", "2"]))
         assert.deepInclude(yield* flipped(other), { reason: "twice" })
       }).pipe(asNewTenant)
     )
 
-    it.effect("have their own derived ids, one after the other and on different models", () =>
+    it.effect("have derived ids of their own, for each decision and each model", () =>
       Effect.gen(function* () {
         const both = Effect.gen(function* () {
           const decisions = yield* Decisions.Decisions
@@ -195,13 +195,13 @@ describe.each(backends)("decisions on $name", (backend) => {
   })
 })
 
-/** A driver in memory in which something happens before or after a call. */
+/** A driver in memory that runs an effect before or after a call. */
 const disturbed = (
   change: (driver: EventStorage.EventStorage["Service"]) => Partial<EventStorage.EventStorage["Service"]>,
   options?: Decisions.Options
 ) => onDriver(changedDriver(change), options)
 
-/** An append about something else. */
+/** An append that no model matches. */
 const toAnother = (stream: EventStorage.StreamAppend): EventStorage.StreamAppend => ({
   ...stream,
   aggregateId: "b",
@@ -210,7 +210,7 @@ const toAnother = (stream: EventStorage.StreamAppend): EventStorage.StreamAppend
   )
 })
 
-/** What somebody else appends, on the driver. */
+/** An append by somebody else, through the driver. */
 const byAnother = (
   driver: EventStorage.EventStorage["Service"],
   tenantId: Tenant.TenantId,
@@ -222,8 +222,8 @@ const byAnother = (
     Effect.orDie
   )
 
-describe("a decision that somebody else comes before", () => {
-  it.effect("is made again with what was appended, wherever it came in between", () =>
+describe("a decision after a concurrent append", () => {
+  it.effect("is made again with the appended events, wherever they came in between", () =>
     Effect.gen(function* () {
       for (const moment of ["before the log is read", "after it was read", "after the head was read"]) {
         let done = false
@@ -257,7 +257,7 @@ describe("a decision that somebody else comes before", () => {
     })
   )
 
-  it.effect("reads on from where it was, and nothing twice", () =>
+  it.effect("reads only the new events, and none twice", () =>
     Effect.suspend(() => {
       const reads: Array<readonly [number, number]> = []
       let others = 3
@@ -290,7 +290,7 @@ describe("a decision that somebody else comes before", () => {
     })
   )
 
-  it.effect("passes over what does not matter to it", () =>
+  it.effect("ignores events that do not match its query", () =>
     Effect.suspend(() => {
       let appends = 0
       const Disturbed = disturbed((driver) => ({
@@ -319,7 +319,7 @@ describe("a decision that somebody else comes before", () => {
       })
   }))
 
-  it.effect("gives up when its schedule ends, with the last reason", () =>
+  it.effect("fails with the last conflict when its schedule ends", () =>
     Effect.gen(function* () {
       yield* toCourse("a", offered(99))
       const failed = yield* flipped(enrol("a", "ada", { retry: Schedule.recurs(2) }))
@@ -338,7 +338,7 @@ describe("a decision that somebody else comes before", () => {
     }).pipe(asNewTenant, Effect.provide(alwaysOutdated))
   )
 
-  it.effect("takes the schedule of the layer", () =>
+  it.effect("follows the schedule of the layer", () =>
     Effect.gen(function* () {
       yield* toCourse("a", offered(99))
       yield* flipped(enrol("a", "ada"))
@@ -361,7 +361,7 @@ describe("a decision that somebody else comes before", () => {
     )
   )
 
-  it.effect("is not tried again for a failure of its own, though it be of the same kind", () =>
+  it.effect("is not tried again if it fails by itself with a conflict", () =>
     Effect.gen(function* () {
       yield* toCourse("a", offered(9), enrolled("ada"))
       const decisions = yield* Decisions.Decisions
@@ -386,7 +386,7 @@ describe("a decision that somebody else comes before", () => {
     }).pipe(asNewTenant, Effect.provide(disturbed(() => ({}))))
   )
 
-  it.effect("where ids are derived, has the same ones after a failure of the store", () =>
+  it.effect("has the same derived ids after a failure of the store", () =>
     Effect.suspend(() => {
       let failing = true
       const Lost = disturbed((driver) => ({
@@ -420,7 +420,7 @@ describe("a decision that somebody else comes before", () => {
 })
 
 describe("a decision", () => {
-  it.effect("is not made on less than there is because a part of its model reads in a tolerant way", () =>
+  it.effect("skips no events, even if one part of its model reads tolerantly", () =>
     Effect.gen(function* () {
       const Renamed = Schema.TaggedStruct("Renamed", { name: Schema.String })
       const parts = { id: Schema.String, state: Schema.Null, initial: null } as const
@@ -445,7 +445,7 @@ describe("a decision", () => {
   class Clerk extends Context.Service<Clerk, string>()("test/Clerk") {}
   class Nobody extends Schema.TaggedError<Nobody>()("Nobody", {}) {}
 
-  it.effect("may need services and fail in its own ways", () =>
+  it.effect("may require services and fail with errors of its own", () =>
     Effect.gen(function* () {
       const decisions = yield* Decisions.Decisions
       const decide = (name: string) =>

@@ -32,7 +32,7 @@ const appendIf = (condition: EventStore.AppendCondition, id = "b") =>
 
 const head = EventStore.EventStore.use(({ position }) => position)
 
-/** A command that is known for an hour. */
+/** A command whose key is kept for an hour. */
 const command = (key: string, fingerprint = "a", millis = 3_600_000) =>
   Effect.succeed<EventStorage.CommandKey>({
     key,
@@ -62,23 +62,25 @@ const asCommand = (
 
 describe.each(backends)("an append on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })("with a condition", (it) => {
-    it.effect("is made if nothing behind the position matches, and says what does if something matches", () =>
-      Effect.gen(function* () {
-        yield* toCourse("a", offered(2), enrolled("bob"), enrolled("ada"), enrolled("ada"))
-        const failed = yield* flipped(appendIf({ query: ada, after: 2 }))
-        assert.deepInclude(failed, { _tag: "AppendConditionFailed", after: 2, position: 3 })
-        assert.deepInclude(yield* flipped(appendIf({ query: ada, after: 3 })), { after: 3, position: 4 })
-        // Nothing is said of where one looked: the whole log.
-        assert.deepInclude(yield* flipped(appendIf({ query: ada })), { after: 0, position: 3 })
-        assert.strictEqual(yield* head, 4)
-        assert.deepInclude(yield* appendIf({ query: ada, after: 4 }), { version: 1, position: 5 })
-        assert.deepInclude(yield* flipped(appendIf({ query: ada, after: 4 })), { position: 5 })
-        const nothing = EventQuery.or()
-        assert.deepInclude(yield* appendIf({ query: nothing }), { position: 6 })
-      }).pipe(asNewTenant)
+    it.effect(
+      "succeeds if no event after the position matches, and otherwise reports the matching event",
+      () =>
+        Effect.gen(function* () {
+          yield* toCourse("a", offered(2), enrolled("bob"), enrolled("ada"), enrolled("ada"))
+          const failed = yield* flipped(appendIf({ query: ada, after: 2 }))
+          assert.deepInclude(failed, { _tag: "AppendConditionFailed", after: 2, position: 3 })
+          assert.deepInclude(yield* flipped(appendIf({ query: ada, after: 3 })), { after: 3, position: 4 })
+          // Without a position, no event of the log may match.
+          assert.deepInclude(yield* flipped(appendIf({ query: ada })), { after: 0, position: 3 })
+          assert.strictEqual(yield* head, 4)
+          assert.deepInclude(yield* appendIf({ query: ada, after: 4 }), { version: 1, position: 5 })
+          assert.deepInclude(yield* flipped(appendIf({ query: ada, after: 4 })), { position: 5 })
+          const nothing = EventQuery.or()
+          assert.deepInclude(yield* appendIf({ query: nothing }), { position: 6 })
+        }).pipe(asNewTenant)
     )
 
-    it.effect("of several streams is made as a whole or not at all", () =>
+    it.effect("to several streams is written whole or not at all", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const both = (student: string) =>
@@ -97,7 +99,7 @@ describe.each(backends)("an append on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("without events is checked all the same", () =>
+    it.effect("without events is checked too", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const check = (after: number) =>
@@ -121,7 +123,7 @@ describe.each(backends)("an append on $name", (backend) => {
     )
 
     it.effect(
-      "is refused for its version first, and repeated with the same events whatever has matched since",
+      "is checked for its version first, and can be repeated with the same events even if others match by then",
       () =>
         Effect.gen(function* () {
           const store = yield* EventStore.EventStore
@@ -142,7 +144,7 @@ describe.each(backends)("an append on $name", (backend) => {
         }).pipe(asNewTenant)
     )
 
-    it.effect("does not meet events of another tenant", () =>
+    it.effect("does not match events of another tenant", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         yield* toCourse("a", enrolled("ada")).pipe(Tenant.provide(a))
@@ -152,7 +154,7 @@ describe.each(backends)("an append on $name", (backend) => {
       })
     )
 
-    it.effect("lets exactly one of many through that look at the same position", () =>
+    it.effect("succeeds for exactly one of many writers with the same position", () =>
       Effect.gen(function* () {
         const outcomes = yield* Effect.forEach(
           Array.from({ length: 16 }, (_, n) => n),
@@ -172,34 +174,36 @@ describe.each(backends)("an append on $name", (backend) => {
   })
 
   layer(onDriver(backend.layer), { excludeTestServices: true })("with a command", (it) => {
-    it.effect("is made once, and has its first outcome again, with other events or none", () =>
-      Effect.gen(function* () {
-        const store = yield* EventStore.EventStore
-        const given = yield* command("1")
-        yield* toCourse("a", offered(2))
-        const first = yield* asCommand(given, [enrolled("ada"), enrolled("bob")], { expectedVersion: 1 })
-        assert.deepInclude(first, { version: 3, position: 3, replayed: false })
-        assert.notProperty(first, "command")
-        yield* toCourse("b", offered(2))
-        yield* toCourse("a", offered(4))
-        const recorded = {
-          fingerprint: given.fingerprint,
-          aggregateType: "Course",
-          aggregateId: "a",
-          version: 3,
-          position: 3,
-          events: 2
-        }
-        for (const events of [[enrolled("eve")], []]) {
-          const again = yield* asCommand(given, events, { expectedVersion: 1 })
-          assert.deepStrictEqual(again, { ...first, replayed: true, command: recorded })
-        }
-        assert.deepStrictEqual(yield* store.commandOutcome("1"), recorded)
-        assert.strictEqual(yield* head, 5)
-      }).pipe(asNewTenant)
+    it.effect(
+      "is carried out once, and returns its first outcome again, even with other events or none",
+      () =>
+        Effect.gen(function* () {
+          const store = yield* EventStore.EventStore
+          const given = yield* command("1")
+          yield* toCourse("a", offered(2))
+          const first = yield* asCommand(given, [enrolled("ada"), enrolled("bob")], { expectedVersion: 1 })
+          assert.deepInclude(first, { version: 3, position: 3, replayed: false })
+          assert.notProperty(first, "command")
+          yield* toCourse("b", offered(2))
+          yield* toCourse("a", offered(4))
+          const recorded = {
+            fingerprint: given.fingerprint,
+            aggregateType: "Course",
+            aggregateId: "a",
+            version: 3,
+            position: 3,
+            events: 2
+          }
+          for (const events of [[enrolled("eve")], []]) {
+            const again = yield* asCommand(given, events, { expectedVersion: 1 })
+            assert.deepStrictEqual(again, { ...first, replayed: true, command: recorded })
+          }
+          assert.deepStrictEqual(yield* store.commandOutcome("1"), recorded)
+          assert.strictEqual(yield* head, 5)
+        }).pipe(asNewTenant)
     )
 
-    it.effect("is recorded without events, at the version and position of then", () =>
+    it.effect("is recorded without events, with the version and position of that time", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const given = yield* command("1")
@@ -218,20 +222,20 @@ describe.each(backends)("an append on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("is refused under the key of another command, and nothing is written", () =>
+    it.effect("is refused with the key of another command, and writes nothing", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         yield* asCommand(yield* command("1"), [enrolled("ada")])
         const other = yield* flipped(asCommand(yield* command("1", "b"), [enrolled("bob")]))
         assert.deepInclude(other, { _tag: "CommandKeyConflict", key: "1" })
-        // The same fingerprint for another stream is no answer for this one.
+        // The same fingerprint with another stream is refused too.
         const elsewhere = yield* flipped(asCommand(yield* command("1"), [enrolled("bob")], { id: "b" }))
         assert.deepInclude(elsewhere, { _tag: "CommandKeyConflict", key: "1" })
         assert.strictEqual(yield* store.position, 1)
       }).pipe(asNewTenant)
     )
 
-    it.effect("that fails leaves nothing behind", () =>
+    it.effect("is not recorded if it fails", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const given = yield* command("1")
@@ -257,7 +261,7 @@ describe.each(backends)("an append on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("of another tenant under the same key is another one", () =>
+    it.effect("of another tenant with the same key is independent", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         const store = yield* EventStore.EventStore
@@ -271,7 +275,7 @@ describe.each(backends)("an append on $name", (backend) => {
       })
     )
 
-    it.effect("is made once by many that give it at the same time", () =>
+    it.effect("is carried out once for many concurrent callers", () =>
       Effect.gen(function* () {
         const given = yield* command("1")
         const outcomes = yield* Effect.forEach(
@@ -285,7 +289,7 @@ describe.each(backends)("an append on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("whose events have derived ids has its first outcome", () =>
+    it.effect("with derived ids returns its first outcome", () =>
       Effect.gen(function* () {
         const run = Effect.gen(function* () {
           return yield* asCommand(yield* command("1"), [enrolled("ada")])
@@ -299,7 +303,7 @@ describe.each(backends)("an append on $name", (backend) => {
   })
 
   layer(onDriver(backend.layer), { excludeTestServices: true })("of a club", (it) => {
-    it.effect("passes a condition on a course's events of the same type and tags", () =>
+    it.effect("meets a condition on events of another aggregate with the same type and tags", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         yield* store.append({ aggregate: Club, id: "a", events: [enrolled("ada")], expectedVersion: 0 })

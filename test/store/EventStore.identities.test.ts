@@ -15,7 +15,7 @@ const of = (student: string) => EventQuery.of(Course, { tags: [ofStudent(student
 describe.each(backends)("on $name", ({ layer: driver }) => {
   layer(onDriver(driver), { excludeTestServices: true })("what is kept outside of the store", (it) => {
     it.effect(
-      "a version with the id of its event meets another history, also where nothing is appended",
+      "an expected version with an event id detects another history, even in an append without events",
       () =>
         Effect.gen(function* () {
           const store = yield* EventStore.EventStore
@@ -30,14 +30,14 @@ describe.each(backends)("on $name", ({ layer: driver }) => {
               error._tag === "VersionConflict" && [error.actual, error.expectedEventId, error.actualEventId],
               [2, another, last]
             )
-            assert.include(error.message, "another history")
+            assert.include(error.message, "history was replaced")
           }
           assert.strictEqual((yield* append(last, [])).version, 2)
           assert.strictEqual((yield* append(last)).version, 3)
         }).pipe(asNewTenant)
     )
 
-    it.effect("a condition behind an event meets another log, also where nothing is appended", () =>
+    it.effect("a condition with an event id detects another log, even in an append without events", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const { events } = yield* toCourse("a", offered(2), enrolled("ada"))
@@ -67,26 +67,30 @@ describe.each(backends)("on $name", ({ layer: driver }) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("several conditions have a position each, and the one that fails is named with its item", () =>
-      Effect.gen(function* () {
-        const store = yield* EventStore.EventStore
-        yield* toCourse("a", enrolled("ada"), enrolled("bob"))
-        const condition = [
-          { query: of("ada"), after: 1 },
-          { query: EventQuery.or(of("nobody \u0000"), of("carl"), of("bob")), after: 1 }
-        ]
-        for (const events of [[enrolled("carl")], []]) {
-          assert.deepInclude(
-            yield* flipped(
-              store.appendAll([{ aggregate: Course, id: "a", events, expectedVersion: "any" }], { condition })
-            ),
-            { _tag: "AppendConditionFailed", condition: 1, item: 2, position: 2, after: 1 }
-          )
-        }
-      }).pipe(asNewTenant)
+    it.effect(
+      "several conditions have a position each, and the error names the failed one and its item",
+      () =>
+        Effect.gen(function* () {
+          const store = yield* EventStore.EventStore
+          yield* toCourse("a", enrolled("ada"), enrolled("bob"))
+          const condition = [
+            { query: of("ada"), after: 1 },
+            { query: EventQuery.or(of("nobody \u0000"), of("carl"), of("bob")), after: 1 }
+          ]
+          for (const events of [[enrolled("carl")], []]) {
+            assert.deepInclude(
+              yield* flipped(
+                store.appendAll([{ aggregate: Course, id: "a", events, expectedVersion: "any" }], {
+                  condition
+                })
+              ),
+              { _tag: "AppendConditionFailed", condition: 1, item: 2, position: 2, after: 1 }
+            )
+          }
+        }).pipe(asNewTenant)
     )
 
-    it.effect("the position of an event is found by its id", () =>
+    it.effect("finds the position of an event by its id", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const { events } = yield* toCourse("a", offered(2), enrolled("ada"))
@@ -96,7 +100,7 @@ describe.each(backends)("on $name", ({ layer: driver }) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("a trace that is none is refused", () =>
+    it.effect("refuses an invalid traceparent", () =>
       Effect.gen(function* () {
         const traced = (traceparent: string) =>
           toCourse("a", enrolled("ada")).pipe(EventContext.provide({ traceparent }))
@@ -107,7 +111,7 @@ describe.each(backends)("on $name", ({ layer: driver }) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("an event shows the trace that it was appended in, beside its metadata", () =>
+    it.effect("an event shows the trace in which it was appended, separate from its metadata", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const traceparent = `00-${"a".repeat(32)}-${"1".repeat(16)}-01`

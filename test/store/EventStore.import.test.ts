@@ -57,7 +57,7 @@ const expected = (events: ReadonlyArray<Given>) =>
     })
   )
 
-/** The error of an import of which an item is refused. */
+/** The error of an import with a refused item. */
 const refusalOf = <A, E, R>(
   imported: Effect.Effect<A, E, R>
 ): Effect.Effect<EventStore.ImportFailed, A | E, R> =>
@@ -72,7 +72,7 @@ const idsOf = (events: ReadonlyArray<Given>): ReadonlyArray<string | undefined> 
     item.events.map((event) => (event instanceof Event.NewEvent ? event.options.eventId : undefined))
   )
 
-/** A log in the order of time: one event an item, of many streams that come again and again. */
+/** A log in the order of time: one event per item, from many streams in turn. */
 const inOrderOfTime = (events: number, streams: number): ReadonlyArray<Given> =>
   Array.from({ length: events }, (_, n) => given(`account ${(n * 7919) % streams}`, [n]))
 
@@ -84,7 +84,7 @@ const storedIds = EventStore.EventStore.use((store) =>
   )
 )
 
-/** Runs of events of three streams, which come again and again. */
+/** Runs of events of three streams, in turn. */
 const interleaved = (): ReadonlyArray<Given> =>
   Array.from({ length: 20 }, (_, index) =>
     given(
@@ -95,7 +95,7 @@ const interleaved = (): ReadonlyArray<Given> =>
 
 for (const backend of backends) {
   layer(onDriver(backend.layer), { excludeTestServices: true })(`an import on ${backend.name}`, (it) => {
-    it.effect("keeps the order of the events, whatever the chunks are", () =>
+    it.effect("keeps the order of the events with chunks of any size", () =>
       Effect.forEach([1, 2, 7, undefined], (chunkEvents) =>
         Effect.gen(function* () {
           const events = interleaved()
@@ -106,10 +106,10 @@ for (const backend of backends) {
       )
     )
 
-    it.effect("goes on where it was stopped, also with other chunks, and adds nothing a second time", () =>
+    it.effect("continues after a stop, even with other chunks, and stores no event twice", () =>
       Effect.gen(function* () {
         const events = interleaved()
-        // Stopped after a few of them, in the middle of what the next run takes for a chunk.
+        // Stopped in the middle of a chunk of the next run.
         const first = yield* importAll(events.slice(0, 7), { chunkEvents: 3 })
         const second = yield* importAll(events, { chunkEvents: 11 })
         assert.deepStrictEqual(second, {
@@ -129,7 +129,7 @@ for (const backend of backends) {
       }).pipe(asNewTenant)
     )
 
-    it.effect("stops at the first event that is refused, with what was before it written", () =>
+    it.effect("stops at the first refused event, and writes everything before it", () =>
       Effect.gen(function* () {
         const events = [
           given("one", [1, 2, 3], "noStream"),
@@ -153,7 +153,7 @@ for (const backend of backends) {
       }).pipe(asNewTenant)
     )
 
-    it.effect("sets items aside that are refused, if it may, and writes the others in order", () =>
+    it.effect("sets refused items aside on request, and writes the others in order", () =>
       Effect.gen(function* () {
         const bad = given("two", [6, 60], 7)
         const nameless: Given = { aggregate: Account, id: "two", events: [deposited(1)] }
@@ -186,7 +186,7 @@ for (const backend of backends) {
       })
     )
 
-    it.effect("expects the given version also of what is left of a chunk", () =>
+    it.effect("checks the expected version also for the rest of a chunk", () =>
       Effect.gen(function* () {
         const whole = given("one", [1, 2, 3, 4, 5, 6, 7, 8, 9], "noStream")
         yield* importAll([{ ...whole, events: whole.events.slice(0, 4) }], { chunkEvents: 3 })
@@ -202,7 +202,7 @@ for (const backend of backends) {
       }).pipe(asNewTenant)
     )
 
-    it.effect("tells an event that is there already from another one under its id", () =>
+    it.effect("distinguishes a stored event from another one with the same id", () =>
       Effect.gen(function* () {
         const [one, two, three] = [given("one", [1, 2]), given("two", [3]), given("three", [4])]
         yield* importAll([one, two])
@@ -224,7 +224,7 @@ for (const backend of backends) {
       }).pipe(asNewTenant)
     )
 
-    it.effect("finds an event id that is given twice, whichever stream it is given with", () =>
+    it.effect("detects an event id that occurs twice, in any streams", () =>
       Effect.gen(function* () {
         const one = given("one", [1])
         const again: Given = { ...one, id: "two" }
@@ -235,7 +235,7 @@ for (const backend of backends) {
           ["one", 1],
           ["other", 2]
         ])
-        // The same event of the same stream is known by then.
+        // The same event of the same stream is stored by then.
         assert.deepStrictEqual(yield* importAll([given("third", [3]), one, one]), {
           appended: 1,
           known: 2,
@@ -245,7 +245,7 @@ for (const backend of backends) {
       }).pipe(asNewTenant)
     )
 
-    it.effect("imports the same ids into two tenants, and neither notices", () =>
+    it.effect("imports the same ids into two tenants independently", () =>
       Effect.gen(function* () {
         const events = interleaved()
         const [one, two] = [yield* Tenant.generate, yield* Tenant.generate]
@@ -260,7 +260,7 @@ for (const backend of backends) {
 for (const backend of backends.filter(({ name }) => name !== "PGlite")) {
   layer(onDriver(backend.layer), { excludeTestServices: true })(`a log on ${backend.name}`, (it) => {
     it.effect(
-      "in the order of time keeps it: position k is input k, after a stop and on a run again as well",
+      "in the order of time keeps that order: input k has position k, also after a stop and when it is repeated",
       () =>
         Effect.gen(function* () {
           const events = inOrderOfTime(13_410, 1000)
@@ -284,7 +284,7 @@ for (const backend of backends.filter(({ name }) => name !== "PGlite")) {
 
 describe("an import", () => {
   it.effect(
-    "refuses an event without an id of its own, and one that cannot be stored, with what was before it written",
+    "refuses an event without an id of its own, and one that cannot be stored, and writes everything before it",
     () =>
       Effect.gen(function* () {
         const nameless: Given = { aggregate: Account, id: "one", events: [deposited(1)] }
@@ -307,7 +307,7 @@ describe("an import", () => {
       }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
-  it.effect("tells how far it is after each chunk", () =>
+  it.effect("reports its progress after each chunk", () =>
     Effect.gen(function* () {
       const seen: Array<EventStore.Imported> = []
       yield* append("other", [deposited(0)])
@@ -323,7 +323,7 @@ describe("an import", () => {
     }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
-  it.effect("of nothing does nothing, and one that fails to read leaves what it had", () =>
+  it.effect("without events does nothing, and one with a failing input keeps what it has written", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* importAll([]), { appended: 0, known: 0, position: 0, setAside: [] })
       const failing = Stream.concat(Stream.make(given("one", [1, 2])), Stream.fail("torn"))

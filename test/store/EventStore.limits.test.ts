@@ -44,13 +44,13 @@ const grow = (levels: number) =>
       aggregate: Forest,
       id: "1",
       expectedVersion: "any",
-      // Not with Grown.make: it overflows the stack itself.
+      // Not with Grown.make, which overflows the stack itself.
       events: [{ _tag: "Grown", tree: tree(levels) }]
     })
   )
 const withMetadata = (metadata: Schema.JsonObject) => append("1", [Event.make(opened(), { metadata })])
 
-/** A store whose driver must not be asked to append. */
+/** A store whose driver fails the test if it is asked to append. */
 const untouched = (options: EventStore.Options = {}) =>
   onDriver(
     changedDriver(() => ({ append: () => Effect.die(new Error("was asked to append")) })),
@@ -60,7 +60,7 @@ const untouched = (options: EventStore.Options = {}) =>
 const json = (text: string): Schema.JsonObject => JSON.parse(text) as Schema.JsonObject
 
 const takes = (name: string, limits: EventStore.Options["limits"], effect: ReturnType<typeof append>) =>
-  it.effect(`takes ${name}`, () =>
+  it.effect(`accepts ${name}`, () =>
     Effect.asVoid(effect).pipe(asNewTenant, Effect.provide(inMemory({ limits })))
   )
 
@@ -78,7 +78,7 @@ const refuses = <A, E extends { readonly _tag: string }, R>(
           Object.keys(expected).map((key) => [key, error[key as keyof typeof error]])
         )
         assert.deepStrictEqual(shown, expected)
-        // The error itself can be shown and stored.
+        // The text of the error can be stored.
         assert.notMatch(JSON.stringify(error), /\\u0000|\\ud[89ab]/i)
       }).pipe(asNewTenant, Effect.provide(untouched({ limits }))) as Effect.Effect<void>
   )
@@ -141,7 +141,7 @@ describe("the limits of the store", () => {
     }).pipe(asNewTenant, Effect.provide(untouched()))
   )
 
-  // The payload itself is the first level.
+  // The payload is the first level.
   takes("a payload of 64 levels", {}, Effect.as(grow(63), undefined as never))
   for (const levels of [64, 100, 5000, 100_000]) {
     refuses(`a tree of ${levels} levels in a payload`, limit("depth", 64), grow(levels))
@@ -156,7 +156,7 @@ describe("the limits of the store", () => {
   takes("what a set limit of 5 levels takes", { depth: 5 }, withMetadata(nested(5)))
   refuses("what it does not take", limit("depth", 5), withMetadata(nested(6)), { depth: 5 })
 
-  it.effect("are positive integers below what a driver can carry, or there is no store", () =>
+  it.effect("must be positive integers within the range of drivers", () =>
     Effect.gen(function* () {
       for (const name of ["eventBytes", "appendBytes", "appendEvents", "depth"]) {
         for (const wrong of [0, -1, 1.5, Number.NaN, Infinity, 2 ** 31]) {
@@ -214,7 +214,7 @@ describe("a text that cannot be stored", () => {
   )
 })
 
-describe("a value that JSON would change", () => {
+describe("a value that JSON would alter", () => {
   refuses(
     "-0 in a payload",
     invalid(["payload", "text", 0], "is -0, which JSON does not tell from 0"),

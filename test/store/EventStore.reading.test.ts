@@ -26,14 +26,14 @@ const positions = (events: ReadonlyArray<Event.Envelope<unknown>>) => events.map
 const range = (from: number, to: number) =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, n) => from + n)
 
-/** What comes out of a stream before it fails, and why it fails. */
+/** The elements of a stream before it fails, and its error. */
 const untilFailure = Effect.fnUntraced(function* <A, E, R>(stream: Stream.Stream<A, E, R>) {
   const seen: Array<A> = []
   const error = yield* flipped(Stream.runForEach(stream, (event) => Effect.sync(() => seen.push(event))))
   return { seen, error }
 })
 
-/** As the account was before: other amounts, and an event that is gone. */
+/** An earlier version of the account, with other amounts and an event that was removed. */
 const Former = Aggregate.make(
   "Account",
   {
@@ -90,7 +90,7 @@ describe.each(backends)("the event store on $name, with pages of three events,",
             assert.deepStrictEqual(yield* store.fold({ ...fold, toVersion, inspect }), all)
             assert.deepStrictEqual(seen, range(1, version))
             if (version === 0) continue
-            // on from the first event, which is still there
+            // from the first event on, which still exists
             const start = yield* store.fold({ ...fold, toVersion: 1 })
             const on = { ...fold, from: start, confirm: start.last, toVersion }
             assert.deepStrictEqual(yield* store.fold(on), all)
@@ -102,7 +102,7 @@ describe.each(backends)("the event store on $name, with pages of three events,",
       }).pipe(asNewTenant)
     )
 
-    it.effect("folds on from a state only if the event it ends with is still there", () =>
+    it.effect("continues a fold from a state only if the last event of that state still exists", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         yield* append("short", deposits(1))
@@ -123,7 +123,7 @@ describe.each(backends)("the event store on $name, with pages of three events,",
       }).pipe(asNewTenant)
     )
 
-    it.effect("loads by the fold of a store that is decorated", () =>
+    it.effect("loads through the fold of a decorated store", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         yield* append("decorated", deposits(4))
@@ -166,7 +166,7 @@ describe.each(backends)("the event store on $name, with pages of three events,",
       }).pipe(asNewTenant)
     )
 
-    it.effect("reads the events of some aggregates, some types, some positions of the log", () =>
+    it.effect("reads events of the log by aggregate, type and position", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         for (let round = 0; round < 3; round++) {
@@ -208,12 +208,12 @@ describe.each(backends)("the event store on $name, with pages of three events,",
       }).pipe(asNewTenant)
     )
 
-    it.effect("reads what was recorded from a time on and before a time", () =>
+    it.effect("reads events by their recorded time, from one time to before another", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         for (let round = 0; round < 4; round++) {
           const { events } = yield* append("1", deposits(2))
-          // Until the clock, which counts milliseconds, has moved on.
+          // Waits until the clock shows another millisecond.
           const recordedAt = events[0]?.recordedAt.epochMilliseconds ?? 0
           while (Date.now() <= recordedAt) yield* Effect.yieldNow
         }
@@ -252,51 +252,53 @@ describe.each(backends)("the event store on $name, with pages of three events,",
       }).pipe(asNewTenant)
     )
 
-    it.effect("gives the events before one that does not fit its schema, and says where it is", () =>
-      Effect.gen(function* () {
-        const store = yield* EventStore.EventStore
-        const tenantId = yield* Tenant.CurrentTenant
-        yield* note("before")
-        yield* store.append({
-          aggregate: Former,
-          id: "1",
-          expectedVersion: 0,
-          events: [opened(), ...deposits(3), { _tag: "Deposited", amount: "canary" } as const, opened()]
-        })
-        const stored = { tenantId, aggregateType: "Account", aggregateId: "1", version: 5, position: 6 }
-        const expected = {
-          _tag: "EventDecodeError",
-          ...stored,
-          eventType: "Deposited",
-          path: ["amount"]
-        } as const
-        const stream = { aggregate: Account, id: "1" } as const
-        for (const [read, before] of [
-          [store.readStream(stream), [2, 3, 4, 5]],
-          [store.readStream({ ...stream, direction: "backwards" }), [7]],
-          [store.readStream({ ...stream, fromVersion: 5 }), []],
-          [store.readLog({ aggregates: [Note, Account] }), [1, 2, 3, 4, 5]]
-        ] as const) {
-          const { error, seen } = yield* untilFailure(read)
-          assert.deepStrictEqual<ReadonlyArray<number>>(positions(seen), before)
-          assert(error._tag === "EventDecodeError")
-          assert.deepInclude(error, expected)
-          assert.notInclude(error.message + JSON.stringify(error), "canary")
-          assert.include(
-            error.message,
-            "Account 1 version 5 (position 6): Deposited does not fit its schema at amount"
-          )
-        }
-        // What is not asked for does no harm, and JSON is always there.
-        assert.lengthOf(yield* collect(store.readStream({ ...stream, limit: 4 })), 4)
-        assert.lengthOf(yield* collect(store.readStream(stream).pipe(Stream.take(4))), 4)
-        assert.lengthOf(yield* collect(store.readStream({ ...stream, fromVersion: 6 })), 1)
-        const json = yield* collect(store.readLogJson({ fromPosition: 6, limit: 1 }))
-        assert.deepStrictEqual(json[0]?.payload, { _tag: "Deposited", amount: "canary" })
-      }).pipe(asNewTenant)
+    it.effect(
+      "returns the events before one that does not fit its schema, and names the place of that one",
+      () =>
+        Effect.gen(function* () {
+          const store = yield* EventStore.EventStore
+          const tenantId = yield* Tenant.CurrentTenant
+          yield* note("before")
+          yield* store.append({
+            aggregate: Former,
+            id: "1",
+            expectedVersion: 0,
+            events: [opened(), ...deposits(3), { _tag: "Deposited", amount: "canary" } as const, opened()]
+          })
+          const stored = { tenantId, aggregateType: "Account", aggregateId: "1", version: 5, position: 6 }
+          const expected = {
+            _tag: "EventDecodeError",
+            ...stored,
+            eventType: "Deposited",
+            path: ["amount"]
+          } as const
+          const stream = { aggregate: Account, id: "1" } as const
+          for (const [read, before] of [
+            [store.readStream(stream), [2, 3, 4, 5]],
+            [store.readStream({ ...stream, direction: "backwards" }), [7]],
+            [store.readStream({ ...stream, fromVersion: 5 }), []],
+            [store.readLog({ aggregates: [Note, Account] }), [1, 2, 3, 4, 5]]
+          ] as const) {
+            const { error, seen } = yield* untilFailure(read)
+            assert.deepStrictEqual<ReadonlyArray<number>>(positions(seen), before)
+            assert(error._tag === "EventDecodeError")
+            assert.deepInclude(error, expected)
+            assert.notInclude(error.message + JSON.stringify(error), "canary")
+            assert.include(
+              error.message,
+              "Account 1 version 5 (position 6): Deposited does not fit its schema at amount"
+            )
+          }
+          // An event that is not requested does no harm, and its JSON can always be read.
+          assert.lengthOf(yield* collect(store.readStream({ ...stream, limit: 4 })), 4)
+          assert.lengthOf(yield* collect(store.readStream(stream).pipe(Stream.take(4))), 4)
+          assert.lengthOf(yield* collect(store.readStream({ ...stream, fromVersion: 6 })), 1)
+          const json = yield* collect(store.readLogJson({ fromPosition: 6, limit: 1 }))
+          assert.deepStrictEqual(json[0]?.payload, { _tag: "Deposited", amount: "canary" })
+        }).pipe(asNewTenant)
     )
 
-    it.effect("gives the events before one of an unknown type, and says where it is", () =>
+    it.effect("returns the events before one of an unknown type, and names the place of that one", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         yield* store.append({
@@ -315,32 +317,34 @@ describe.each(backends)("the event store on $name, with pages of three events,",
           assert.deepInclude(error, { aggregateId: "1", version: 2, position: 2, eventType: "Renamed" })
           assert.notInclude(error.message + JSON.stringify(error), "canary")
         }
-        // Filtered out, it does no harm.
+        // An event that is filtered out does no harm.
         assert.lengthOf(yield* collect(store.readLog({ aggregates: [Account], eventTypes: ["Opened"] })), 1)
       }).pipe(asNewTenant)
     )
 
-    it.effect("reads for whom a stream is run, not for whom it was made", () =>
-      Effect.gen(function* () {
-        const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
-        const store = yield* EventStore.EventStore
-        const log = collect(store.readLog({ aggregates: [Account] }))
-        const stream = collect(store.readStream({ aggregate: Account, id: "1" }))
-        yield* append("1", deposits(4)).pipe(Tenant.provide(a))
-        assert.deepStrictEqual(
-          [(yield* Tenant.provide(a)(log)).length, (yield* Tenant.provide(b)(log)).length],
-          [4, 0]
-        )
-        yield* append("1", deposits(1)).pipe(Tenant.provide(b))
-        assert.deepStrictEqual(
-          [(yield* Tenant.provide(a)(stream)).length, (yield* Tenant.provide(b)(stream)).length],
-          [4, 1]
-        )
-      })
+    it.effect(
+      "reads for the tenant of the fiber that runs a stream, not for that of the fiber that made it",
+      () =>
+        Effect.gen(function* () {
+          const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
+          const store = yield* EventStore.EventStore
+          const log = collect(store.readLog({ aggregates: [Account] }))
+          const stream = collect(store.readStream({ aggregate: Account, id: "1" }))
+          yield* append("1", deposits(4)).pipe(Tenant.provide(a))
+          assert.deepStrictEqual(
+            [(yield* Tenant.provide(a)(log)).length, (yield* Tenant.provide(b)(log)).length],
+            [4, 0]
+          )
+          yield* append("1", deposits(1)).pipe(Tenant.provide(b))
+          assert.deepStrictEqual(
+            [(yield* Tenant.provide(a)(stream)).length, (yield* Tenant.provide(b)(stream)).length],
+            [4, 1]
+          )
+        })
     )
 
     it.effect(
-      "takes whole numbers and infinities as ends of ranges and as limits, anything else is a defect",
+      "accepts integers and infinities as ends of ranges and as limits; any other number is a defect",
       () =>
         Effect.gen(function* () {
           const store = yield* EventStore.EventStore
@@ -363,7 +367,7 @@ describe.each(backends)("the event store on $name, with pages of three events,",
         }).pipe(asNewTenant)
     )
 
-    it.effect("lists tenants and reads all their logs page by page, and records that it was done", () =>
+    it.effect("lists tenants and reads all their logs page by page, and records the access", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const tenants = (yield* Effect.replicateEffect(Tenant.generate, 5)).toSorted()
@@ -405,7 +409,7 @@ describe.each(backends)("the event store on $name, with pages of three events,",
       })
     )
 
-    it.effect("reads a payload as it was, at any page", () =>
+    it.effect("reads a payload unchanged on any page", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const texts = range(1, 7).map((n) => ({ n, text: "ä🎉\n\"'\\".repeat(n) }))

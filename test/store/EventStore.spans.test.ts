@@ -3,7 +3,7 @@ import { Effect, Option, Tracer } from "effect"
 import * as EventStore from "../../src/store/EventStore.ts"
 import { Account, append, asNewTenant, changedDriver, deposited, onDriver, opened } from "../support/bank.ts"
 
-/** The span that the driver is asked in, by name; undefined if there is none. */
+/** The name of the span in which the driver is called; undefined if there is none. */
 const seen: Array<string | undefined> = []
 
 const watched = onDriver(
@@ -39,7 +39,7 @@ const both = Effect.gen(function* () {
 })
 
 describe("appends", () => {
-  it.effect("have spans of their own where there is a tracer, in which the driver is asked", () =>
+  it.effect("have spans of their own with a tracer, and call the driver inside them", () =>
     Effect.gen(function* () {
       const spans = yield* traced(both)
       const names = ["EventStore.append", "EventStore.append", "EventStore.appendAll"]
@@ -61,7 +61,7 @@ describe("appends", () => {
     }).pipe(asNewTenant, Effect.provide(watched))
   )
 
-  it.effect("run in the span of their caller where nobody would see one", () =>
+  it.effect("run in the span of their caller without a tracer", () =>
     Effect.gen(function* () {
       yield* both
       assert.deepStrictEqual(seen, [undefined, undefined, undefined])

@@ -25,7 +25,7 @@ const head = EventStore.EventStore.use((store) => store.position)
 
 describe.each(backends)("the event store on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
-    it.effect("returns the events of an append as they are read back, whatever their fields are", () =>
+    it.effect("returns the events of an append as they are read later, with any fields", () =>
       Effect.gen(function* () {
         const closed = new Closed({
           at: DateTime.makeUnsafe("2026-02-03T04:05:06.007Z"),
@@ -59,7 +59,7 @@ describe.each(backends)("the event store on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("numbers the events of a stream and of the log on, without gaps", () =>
+    it.effect("numbers the events of a stream and of the log without gaps", () =>
       Effect.gen(function* () {
         yield* append("1", deposits(2))
         const other = yield* append("2", deposits(3))
@@ -154,7 +154,7 @@ describe.each(backends)("the event store on $name", (backend) => {
     )
 
     it.effect(
-      "yields the first outcome again for the same events, whatever is expected and told about them",
+      "returns the first outcome again for the same events, with any expected version and context",
       () =>
         Effect.gen(function* () {
           const [one, two] = [Event.generateId(), Event.generateId()]
@@ -183,7 +183,7 @@ describe.each(backends)("the event store on $name", (backend) => {
         }).pipe(asNewTenant)
     )
 
-    it.effect("yields the first outcome again for several streams", () =>
+    it.effect("returns the first outcome again for several streams", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const ids = [Event.generateId(), Event.generateId(), Event.generateId()]
@@ -231,13 +231,13 @@ describe.each(backends)("the event store on $name", (backend) => {
           assert.deepInclude(yield* flipped(effect), { _tag: "EventIdConflict", eventId })
         }
         assert.strictEqual(yield* head, 1)
-        // In another tenant it is nobody's.
+        // In another tenant the id is unused.
         const other = yield* asNewTenant(append("2", [Event.make(opened(), { eventId })]))
         assert.deepInclude(other, { position: 1, replayed: false })
       }).pipe(asNewTenant)
     )
 
-    it.effect("takes a stream several times in one append, but for once without events", () =>
+    it.effect("accepts a stream several times in one append, except without events", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const once = { aggregate: Account, id: "1", expectedVersion: "any", events: [opened()] } as const
@@ -262,12 +262,12 @@ describe.each(backends)("the event store on $name", (backend) => {
         ])
         assert.deepInclude(yield* flipped(streams), twice)
         assert.strictEqual(yield* head, 0)
-        // The same id under another type of aggregate is another stream.
+        // The same id with another aggregate type is another stream.
         yield* store.appendAll([once, { aggregate: Note, id: "1", expectedVersion: 0, events: [written(1)] }])
       }).pipe(asNewTenant)
     )
 
-    it.effect("refuses an event that is not the aggregate's, though the types let it through", () =>
+    it.effect("refuses an event of another aggregate that a cast let through", () =>
       Effect.gen(function* () {
         const foreign = {
           ...opened(),
@@ -292,7 +292,7 @@ describe.each(backends)("the event store on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("keeps tenants apart that use the same ids, in both directions", () =>
+    it.effect("keeps two tenants with the same ids apart, in both directions", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]

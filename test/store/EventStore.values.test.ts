@@ -11,7 +11,7 @@ const json = (text: string): unknown => JSON.parse(text)
 
 describe.each(backends)("the event store on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
-    it.effect("gives back every value that it takes", () =>
+    it.effect("returns every accepted value unchanged", () =>
       Effect.gen(function* () {
         const values: ReadonlyArray<unknown> = [
           null,
@@ -64,7 +64,7 @@ describe.each(backends)("the event store on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("keeps NaN and infinities where a schema says how", () =>
+    it.effect("keeps NaN and infinities if the schema encodes them", () =>
       Effect.gen(function* () {
         // @effect-diagnostics-next-line schemaNumber:off
         const Measured = Schema.TaggedStruct("Measured", { value: Schema.Number, exact: Schema.BigInt })
@@ -87,7 +87,7 @@ describe.each(backends)("the event store on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("tells ids apart that only look alike, and takes the longest", () =>
+    it.effect("distinguishes ids that look alike, and accepts the longest", () =>
       Effect.gen(function* () {
         const ids = [
           "a",
@@ -125,7 +125,7 @@ describe.each(backends)("the event store on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("takes the largest event and the first and the last time, and gives them back", () =>
+    it.effect("stores and returns the largest event, and the first and the last time", () =>
       Effect.gen(function* () {
         const text = "🎉".repeat((1 << 18) - 20)
         const times = [
@@ -148,7 +148,7 @@ describe.each(backends)("the event store on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("works on after a refusal", () =>
+    it.effect("continues to work after a refusal", () =>
       Effect.gen(function* () {
         yield* flipped(append("1", [opened(), opened("\0")]))
         yield* flipped(append("\ud800", [opened()]))

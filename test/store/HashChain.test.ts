@@ -15,7 +15,7 @@ import { flipped } from "../../src/testing/failures.ts"
 type Row = EventStorage.EventRow
 type Rows = ReadonlyArray<Row>
 
-/** Ten events: five of a course with tags, five notes with all that can be stated. */
+/** Ten events: five of a course with tags, and five notes with all optional fields. */
 const tenEvents = Effect.gen(function* () {
   const store = yield* EventStore.EventStore
   yield* toCourse("a", offered(2), enrolled("ada"), enrolled("böb \u{1f30d}"))
@@ -41,7 +41,7 @@ const tenEvents = Effect.gen(function* () {
   })
 })
 
-/** Starts the chain of a tenant that may have no events yet. */
+/** Starts the chain of a tenant, which may have no events yet. */
 const start = Effect.gen(function* () {
   const storage = yield* EventStorage.EventStorage
   yield* storage.provisionTenant(yield* CurrentTenant)
@@ -77,13 +77,13 @@ const chainFrom = (position: number | undefined) =>
     yield* set(yield* CurrentTenant, position)
   })
 
-/** One row changed. */
+/** Changes one row. */
 const change =
   (position: number, changes: Partial<Row>) =>
   (rows: Rows): Rows =>
     rows.map((row) => (row.position === position ? Object.assign({}, row, changes) : row))
 
-/** All hashes from a position on made anew, as somebody does who knows how. */
+/** Computes all hashes from a position on again, as an attacker with the source code could. */
 const rehash =
   (from: number, to = Infinity) =>
   (rows: Rows, tenantId: TenantId): Rows => {
@@ -96,7 +96,7 @@ const rehash =
     return rehashed
   }
 
-/** Two rows in each other's place. */
+/** Swaps two rows. */
 const swap =
   (one: number, other: number) =>
   (rows: Rows): Rows =>
@@ -108,7 +108,7 @@ const swap =
       )
       .toSorted((left, right) => left.position - right.position)
 
-/** A row added, and those from there on moved. */
+/** Adds a row and moves the rows from there on. */
 const insert =
   (position: number, hash: string | null) =>
   (rows: Rows): Rows => {
@@ -197,7 +197,7 @@ const cases: ReadonlyArray<
 
 describe.each(tamperable)("a hash chain on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
-    it.effect("of a log that nobody has touched is whole, page after page", () =>
+    it.effect("of an unaltered log is intact, on every page", () =>
       Effect.gen(function* () {
         assert.strictEqual((yield* flipped(HashChain.start))._tag, "UnknownTenant")
         assert.strictEqual(yield* start, 1)
@@ -229,7 +229,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("that is written back as it was is whole", () =>
+    it.effect("is intact after rows were rewritten with the same content", () =>
       Effect.gen(function* () {
         yield* start
         yield* tenEvents
@@ -239,7 +239,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
     )
 
     for (const [what, doctor, expected] of cases) {
-      it.effect(`shows ${what}, at the first position that is broken`, () =>
+      it.effect(`reveals ${what}, at the first broken position`, () =>
         Effect.gen(function* () {
           yield* start
           yield* tenEvents
@@ -250,7 +250,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
       )
     }
 
-    it.effect("shows removed last events, and one made anew, to who has kept an anchor", () =>
+    it.effect("reveals with an anchor that its last events were removed, and that it was rewritten", () =>
       Effect.gen(function* () {
         yield* start
         yield* tenEvents
@@ -262,7 +262,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         yield* tamper((_rows, tenantId) => rehash(4)(change(4, { actor: "bob" })(rows), tenantId))
         assert.strictEqual((yield* HashChain.verify()).events, 10)
         assert.deepInclude(yield* flipped(HashChain.verify({ anchor })), broken(10, "anchor"))
-        // Going on from there does not get past it either.
+        // A verification from there finds it too.
         assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 11 })), broken(10, "anchor"))
         assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 1000 })), broken(10, "anchor"))
         yield* tamper(() => [])
@@ -270,7 +270,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("is verified from a position on, with the hash before it", () =>
+    it.effect("can be verified from a position, with the hash before it", () =>
       Effect.gen(function* () {
         yield* start
         yield* tenEvents
@@ -285,7 +285,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("is verified from the anchor on, though one would rather begin behind it", () =>
+    it.effect("is verified from the anchor on, even if a later position is requested", () =>
       Effect.gen(function* () {
         yield* start
         yield* tenEvents
@@ -298,7 +298,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("that was started in the middle covers what comes then", () =>
+    it.effect("that was started in the middle of a log covers the later events", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         yield* store.append({
@@ -325,7 +325,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("whose start was moved or removed is broken there", () =>
+    it.effect("is broken at its start if that was moved or removed", () =>
       Effect.gen(function* () {
         yield* start
         yield* tenEvents
@@ -346,36 +346,40 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("that was switched off for some events is broken at the first that had a hash before", () =>
-      Effect.gen(function* () {
-        yield* toCourse("a", offered(2))
-        assert.strictEqual(yield* start, 2)
-        yield* toCourse("a", enrolled("ada"), enrolled("eve"))
-        const anchor = yield* HashChain.head
-        const rows = yield* rowsOf
-        yield* toCourse("a", enrolled("dan"), enrolled("bob"))
-        // As whoever updates the row of the tenant leaves it: 4 without a hash, a chain of its own from 5 on.
-        yield* chainFrom(undefined)
-        yield* tamper(change(4, { hash: null }))
-        assert.deepInclude(yield* flipped(HashChain.verify()), broken(2, "unlinked"))
-        yield* tamper((all, tenantId) =>
-          all.map((row) =>
-            row.position === 5 ? Object.assign({}, row, { hash: eventHash(chainStart, tenantId, row) }) : row
+    it.effect(
+      "that was switched off for some events is broken at the first event with a hash before that",
+      () =>
+        Effect.gen(function* () {
+          yield* toCourse("a", offered(2))
+          assert.strictEqual(yield* start, 2)
+          yield* toCourse("a", enrolled("ada"), enrolled("eve"))
+          const anchor = yield* HashChain.head
+          const rows = yield* rowsOf
+          yield* toCourse("a", enrolled("dan"), enrolled("bob"))
+          // The result of updating the tenant's row: 4 has no hash, and another chain begins at 5.
+          yield* chainFrom(undefined)
+          yield* tamper(change(4, { hash: null }))
+          assert.deepInclude(yield* flipped(HashChain.verify()), broken(2, "unlinked"))
+          yield* tamper((all, tenantId) =>
+            all.map((row) =>
+              row.position === 5
+                ? Object.assign({}, row, { hash: eventHash(chainStart, tenantId, row) })
+                : row
+            )
           )
-        )
-        yield* chainFrom(5)
-        assert.deepInclude(yield* flipped(HashChain.verify()), broken(2, "unlinked"))
-        assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 4 })), broken(3, "anchor"))
-        // With the start put back it is the event without a hash that shows.
-        yield* chainFrom(2)
-        assert.deepInclude(yield* flipped(HashChain.verify()), broken(4, "unlinked"))
-        assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 4 })), broken(4, "unlinked"))
-        yield* tamper(() => rows)
-        assert.deepInclude(yield* HashChain.verify({ anchor }), { from: 2, events: 2, head: anchor })
-      }).pipe(asNewTenant)
+          yield* chainFrom(5)
+          assert.deepInclude(yield* flipped(HashChain.verify()), broken(2, "unlinked"))
+          assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 4 })), broken(3, "anchor"))
+          // If the start is restored, the event without a hash is found.
+          yield* chainFrom(2)
+          assert.deepInclude(yield* flipped(HashChain.verify()), broken(4, "unlinked"))
+          assert.deepInclude(yield* flipped(HashChain.verify({ anchor, from: 4 })), broken(4, "unlinked"))
+          yield* tamper(() => rows)
+          assert.deepInclude(yield* HashChain.verify({ anchor }), { from: 2, events: 2, head: anchor })
+        }).pipe(asNewTenant)
     )
 
-    it.effect("that covers no event yet misses none of those before it", () =>
+    it.effect("that covers no event yet still reveals missing events before it", () =>
       Effect.gen(function* () {
         yield* toCourse("a", offered(2), enrolled("ada"))
         assert.strictEqual(yield* start, 3)
@@ -385,7 +389,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("of one tenant has nothing to do with that of another", () =>
+    it.effect("of one tenant is independent of that of another", () =>
       Effect.gen(function* () {
         const [a, b, c] = [yield* Tenant.generate, yield* Tenant.generate, yield* Tenant.generate]
         yield* Effect.andThen(start, tenEvents).pipe(Tenant.provide(a))
@@ -396,7 +400,7 @@ describe.each(tamperable)("a hash chain on $name", (backend) => {
         assert.deepStrictEqual(yield* HashChain.verify().pipe(Tenant.provide(b)), whole)
         const failure = yield* flipped(HashChain.verify().pipe(Tenant.provide(a)))
         assert.deepInclude(failure, { tenantId: a, position: 4 })
-        // A row of another tenant does not pass for one's own, whatever its hash.
+        // A row of another tenant is not accepted, with any hash.
         const theirs = yield* rowsOf.pipe(Tenant.provide(b))
         yield* tamper(() => theirs).pipe(Tenant.provide(a))
         assert.deepInclude(yield* flipped(HashChain.verify().pipe(Tenant.provide(a))), broken(1, "changed"))

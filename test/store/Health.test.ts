@@ -5,7 +5,7 @@ import { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as Health from "../../src/store/Health.ts"
 
-/** A storage that counts questions, and stops answering. */
+/** A storage that counts calls, and can stop answering. */
 const storage = () => {
   const state = { asked: 0, silent: false }
   const layer = Layer.effect(
@@ -25,7 +25,7 @@ const storage = () => {
 }
 
 describe("Health", () => {
-  it.effect("is ready while the storage answers, and live whether it does or not", () => {
+  it.effect("is ready while the storage answers, and live in any case", () => {
     const { layer, state } = storage()
     return Effect.gen(function* () {
       yield* Health.ready
@@ -52,7 +52,7 @@ describe("Health", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.effect("is not ready for a time before the server below is closed", () =>
+  it.effect("becomes not ready some time before the server below is closed", () =>
     Effect.gen(function* () {
       const closed: Array<string> = []
       const scope = yield* Scope.make()

@@ -23,7 +23,7 @@ import { flipped } from "../../src/testing/failures.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
 
-/** Enters an amount, and counts how often it decides. */
+/** Enters an amount, and counts its decisions. */
 const command = (
   amounts: ReadonlyArray<number>,
   { id = "1", ...given }: Repository.Command & { readonly id?: string }
@@ -49,27 +49,29 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
   layer(stored(backend.layer), { excludeTestServices: true })((it) => {
     const plain = Effect.provide(Repository.layer, { local: true })
 
-    it.effect("is carried out once: given again, it has its first outcome, whatever has happened since", () =>
-      Effect.gen(function* () {
-        yield* enterAll([1, 2])
-        const pay = command([3, 4], { key: "pay", content: { amount: 7, to: ["a", { b: 1 }] } })
-        const first = yield* pay
-        assert.deepInclude(first, { state: stateAfter([1, 2, 3, 4]), version: 4, replayed: false })
-        assert.deepStrictEqual(
-          first.events.map(({ version }) => version),
-          [3, 4]
-        )
-        yield* enterAll([5, 6, 7, 8, 9])
-        // the order of keys does not matter
-        const again = command([0], { key: "pay", content: { to: ["a", { b: 1 }], amount: 7 } })
-        assert.deepStrictEqual(yield* again, { ...first, replayed: true })
-        assert.deepStrictEqual(yield* pay, { ...first, replayed: true })
-        assert.deepStrictEqual([pay.decided(), again.decided()], [1, 0])
-        assert.strictEqual((yield* everything).length, 9)
-      }).pipe(plain, asNewTenant)
+    it.effect(
+      "is carried out once: repeated, it returns its first outcome, even if the stream has changed since",
+      () =>
+        Effect.gen(function* () {
+          yield* enterAll([1, 2])
+          const pay = command([3, 4], { key: "pay", content: { amount: 7, to: ["a", { b: 1 }] } })
+          const first = yield* pay
+          assert.deepInclude(first, { state: stateAfter([1, 2, 3, 4]), version: 4, replayed: false })
+          assert.deepStrictEqual(
+            first.events.map(({ version }) => version),
+            [3, 4]
+          )
+          yield* enterAll([5, 6, 7, 8, 9])
+          // the order of keys does not matter
+          const again = command([0], { key: "pay", content: { to: ["a", { b: 1 }], amount: 7 } })
+          assert.deepStrictEqual(yield* again, { ...first, replayed: true })
+          assert.deepStrictEqual(yield* pay, { ...first, replayed: true })
+          assert.deepStrictEqual([pay.decided(), again.decided()], [1, 0])
+          assert.strictEqual((yield* everything).length, 9)
+        }).pipe(plain, asNewTenant)
     )
 
-    it.effect("is carried out once also if it decides nothing", () =>
+    it.effect("is carried out once even if it decides nothing", () =>
       Effect.gen(function* () {
         const nothing = command([], { key: "nothing" })
         const first = yield* nothing
@@ -92,7 +94,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
       }).pipe(plain, asNewTenant)
     )
 
-    it.effect("17: is refused if its key was used for another one, and writes nothing", () =>
+    it.effect("17: is refused if its key was used for another command, and writes nothing", () =>
       Effect.gen(function* () {
         const tenantId = yield* Tenant.CurrentTenant
         yield* command([1], { key: "k", content: { n: 1 } })
@@ -115,7 +117,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
       }).pipe(plain, asNewTenant)
     )
 
-    it.effect("17: is independent of another tenant's with the same key, in both directions", () =>
+    it.effect("17: is independent of another tenant's command with the same key, in both directions", () =>
       Effect.gen(function* () {
         const tenants = [yield* Tenant.generate, yield* Tenant.generate, yield* Tenant.generate]
         for (const [index, tenant] of tenants.entries()) {
@@ -131,7 +133,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
       }).pipe(plain)
     )
 
-    it.effect("is decided once and appended once by 32 who give it at the same time", () =>
+    it.effect("is decided once and appended once for 32 concurrent callers", () =>
       Effect.gen(function* () {
         yield* enterAll([1])
         const outcomes = yield* Effect.forEach(
@@ -159,21 +161,23 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
       }).pipe(plain, asNewTenant)
     )
 
-    it.effect("meets others in order: 32 with keys of their own on one aggregate, each given twice", () =>
-      Effect.gen(function* () {
-        const run = Effect.forEach(
-          Array.from({ length: 32 }, (_, n) => n),
-          (n) => command([n], { key: `k${n % 16}`, content: n % 16 }),
-          { concurrency: "unbounded" }
-        )
-        yield* run
-        const again = yield* run
-        assert.isTrue(again.every(({ replayed }) => replayed))
-        assert.strictEqual((yield* everything).length, 16)
-      }).pipe(plain, asNewTenant)
+    it.effect(
+      "is ordered with others: 32 commands with keys of their own on one aggregate, each given twice",
+      () =>
+        Effect.gen(function* () {
+          const run = Effect.forEach(
+            Array.from({ length: 32 }, (_, n) => n),
+            (n) => command([n], { key: `k${n % 16}`, content: n % 16 }),
+            { concurrency: "unbounded" }
+          )
+          yield* run
+          const again = yield* run
+          assert.isTrue(again.every(({ replayed }) => replayed))
+          assert.strictEqual((yield* everything).length, 16)
+        }).pipe(plain, asNewTenant)
     )
 
-    it.effect("is decided anew after it has failed: what fails is not kept", () =>
+    it.effect("is decided anew after it failed, because a failure is not recorded", () =>
       Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
         const open = { command: { key: "k" } }
@@ -192,7 +196,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
         yield* command([1], { key: "other" })
         const fingerprint = (yield* storage.commandOutcome({ tenantId, key: "other" }))?.fingerprint
         assert(fingerprint !== undefined)
-        // one that expired before it was carried out
+        // A key that expired before the command was carried out.
         yield* storage.append({
           tenantId,
           streams: [{ aggregateType: "Ledger", aggregateId: "1", expectedVersion: 1, events: [] }],
@@ -204,7 +208,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
       }).pipe(plain, asNewTenant)
     )
 
-    it.effect("is refused with a key or content that cannot be kept, before anything is decided", () =>
+    it.effect("is refused before the decision if its key or content cannot be stored", () =>
       Effect.gen(function* () {
         const wrong: ReadonlyArray<readonly [Repository.Command, string, ReadonlyArray<string | number>?]> = [
           [{ key: "" }, "InvalidEvent", ["key"]],
@@ -229,7 +233,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
       }).pipe(plain, asNewTenant)
     )
 
-    it.effect("has its first outcome also behind a newer snapshot, or on from an older one", () =>
+    it.effect("returns its first outcome with a newer or an older snapshot", () =>
       Effect.gen(function* () {
         const pay = command([1, 2, 3, 4, 5], { key: "pay" })
         const first = yield* pay
@@ -246,7 +250,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
       }).pipe(withRepository({ policy: SnapshotPolicy.every(2), taken: "atOnce" }), asNewTenant)
     )
 
-    it.effect("goes together with derived ids: what comes after it has the ids it had", () =>
+    it.effect("leaves derived ids unchanged: later commands get the same ids as in the first run", () =>
       Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
         const keyed = command([1, 2], { key: "message" })
@@ -260,7 +264,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
         assert.deepStrictEqual(firstAgain, { ...first, replayed: true })
         assert.deepStrictEqual(secondAgain, { ...second, replayed: true })
         assert.strictEqual(keyed.decided(), 1)
-        // the ids do without the key, and the key without the ids
+        // The ids work without the key, and the key without the ids.
         const withoutKey = execute(Ledger, "1", () => [entered(8)]).pipe(
           EventContext.derivingIds(["test", "message"])
         )
@@ -273,7 +277,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
 })
 
 describe("a command with a key", () => {
-  it.effect("is kept as long as the layer says, or the command, by the clock", () =>
+  it.effect("keeps its key for the time of the layer or of the command", () =>
     Effect.gen(function* () {
       const pay = command([1], { key: "k" })
       const long = command([2], { key: "long", timeToLive: "2 days" })
@@ -284,7 +288,7 @@ describe("a command with a key", () => {
       yield* TestClock.adjust("1 minute")
       assert.isFalse((yield* pay).replayed)
       assert.isTrue((yield* long).replayed)
-      // another one may have the key then
+      // Another command may use the key then.
       yield* TestClock.adjust("1 hour")
       assert.isFalse((yield* command([3], { key: "k", content: "other" })).replayed)
       yield* TestClock.adjust("2 days")
@@ -296,7 +300,7 @@ describe("a command with a key", () => {
     )
   )
 
-  it.effect("is kept for a day, if nothing is said", () =>
+  it.effect("keeps its key for a day by default", () =>
     Effect.gen(function* () {
       const pay = command([1], { key: "k" })
       yield* pay
@@ -307,7 +311,7 @@ describe("a command with a key", () => {
     }).pipe(Effect.provide(inMemory()), asNewTenant)
   )
 
-  it.effect("has its first outcome after the answer was lost between commit and caller", () => {
+  it.effect("returns its first outcome after the answer to the commit was lost", () => {
     let lose = true
     const lossy = changedDriver(({ append }) => ({
       append: (requests) =>
@@ -333,12 +337,12 @@ describe("a command with a key", () => {
     )
   })
 
-  it.effect("has the outcome of who was faster, whatever it has decided itself", () => {
+  it.effect("returns the outcome of a faster caller, even if it has decided otherwise", () => {
     let faster: Effect.Effect<unknown, unknown, Repository.Repository | Tenant.CurrentTenant> = Effect.void
     return Effect.gen(function* () {
       const { execute } = yield* Repository.Repository
       yield* enterAll([0])
-      // between the decision and the append, and others come after it
+      // Between the decision and the append; other events follow.
       const others = Effect.andThen(command([5, 6], { key: "k" }), enterAll([7]))
       faster = Effect.orDie(
         Effect.provideService(others, EventStore.EventStore, yield* EventStore.EventStore)
@@ -371,7 +375,7 @@ describe("a command with a key", () => {
     }).pipe(Effect.provide(inMemory()), asNewTenant)
   })
 
-  it("takes a time to live of a millisecond or more", () => {
+  it("accepts a time to live of at least a millisecond", () => {
     for (const timeToLive of [0, -1, Number.NaN])
       assert.throws(
         () => Effect.runSync(Effect.scoped(Layer.build(layerWithTimeToLive(timeToLive)))),

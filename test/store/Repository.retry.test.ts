@@ -42,8 +42,8 @@ const contended = (times: number, options?: Repository.Options) => {
   return { layer, appends: () => appends }
 }
 
-describe("a command that meets a version conflict", () => {
-  it.effect("loads and decides again, on what has been appended in between", () => {
+describe("a command with a version conflict", () => {
+  it.effect("loads and decides again, with the events appended in between", () => {
     const { appends, layer } = contended(3)
     const seen: Array<number> = []
     return Effect.gen(function* () {
@@ -58,7 +58,7 @@ describe("a command that meets a version conflict", () => {
   })
 
   it.effect.each([0, 1, 5])(
-    "is tried again %i times, if that is given, and then fails with the conflict",
+    "is tried again as often as requested (%i times), and then fails with the conflict",
     (times) => {
       const { appends, layer } = contended(Infinity, { retry: Schedule.recurs(times) })
       return Effect.gen(function* () {
@@ -87,7 +87,7 @@ describe("a command that meets a version conflict", () => {
     }).pipe(asNewTenant, Effect.provide(layer))
   })
 
-  it.effect("is tried four times at once and 16 times within four seconds, by default", () => {
+  it.effect("is by default tried again four times at once and 16 times within four seconds", () => {
     const { appends, layer } = contended(Infinity)
     return Effect.gen(function* () {
       const { execute } = yield* Repository.Repository
@@ -105,7 +105,7 @@ describe("a command that meets a version conflict", () => {
     }).pipe(asNewTenant, Effect.provide(layer))
   })
 
-  it.effect("is not tried again for a conflict that its decision fails with", () =>
+  it.effect("is not tried again if its decision fails with a conflict", () =>
     Effect.gen(function* () {
       const { execute } = yield* Repository.Repository
       const stream = { tenantId: "t", aggregateType: "Other", aggregateId: "2" }
@@ -121,7 +121,7 @@ describe("a command that meets a version conflict", () => {
         assert.strictEqual(error, own)
         assert.strictEqual(decided, 1)
       }
-      // Nor for one of another command inside of it, which has been tried again by itself.
+      // Nor after the conflict of a command inside of it, which was tried again by itself.
       let outer = 0
       const inner = execute(Account, "1", () => {
         outer++
@@ -132,7 +132,7 @@ describe("a command that meets a version conflict", () => {
     }).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
-  it.effect("is not tried again for any other failure of the append", () => {
+  it.effect("is not tried again after any other failure of the append", () => {
     let appends = 0
     const error = new StorageUnavailable({
       reason: new OtherFailure({ operation: "append", retryable: true, code: null })
@@ -163,7 +163,7 @@ describe("a command that meets a version conflict", () => {
   })
 })
 
-describe("32 commands on one aggregate at once, in memory and with the clock standing still,", () => {
+describe("32 concurrent commands on one aggregate, in memory and with a stopped clock,", () => {
   const commands = 32
   const together = (pause: Effect.Effect<void>, options?: Repository.ExecuteOptions) =>
     Effect.gen(function* () {
@@ -179,11 +179,11 @@ describe("32 commands on one aggregate at once, in memory and with the clock sta
     assert.deepInclude(yield* load(Account, "1"), { version: commands })
   })
 
-  it.effect("all succeed at once if they do not wait while they decide", () =>
+  it.effect("all succeed without a delay if their decisions do not wait", () =>
     Effect.andThen(together(Effect.void), allDone).pipe(asNewTenant, Effect.provide(inMemory()))
   )
 
-  it.effect("all succeed at once if they are tried again often enough without a delay", () =>
+  it.effect("all succeed without a delay if they are tried again often enough", () =>
     together(Effect.yieldNow, { retry: Schedule.recurs(commands) }).pipe(
       Effect.andThen(allDone),
       asNewTenant,
@@ -191,7 +191,7 @@ describe("32 commands on one aggregate at once, in memory and with the clock sta
     )
   )
 
-  it.effect("all succeed on the default schedule once the clock moves on", () =>
+  it.effect("all succeed on the default schedule when the clock advances", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.forkChild(together(Effect.yieldNow))
       while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("100 millis")

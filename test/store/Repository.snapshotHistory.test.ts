@@ -19,10 +19,10 @@ const Seen = Schema.TaggedStruct("Seen", {})
 const parts = { id: Schema.String, state: Schema.Int, initial: 0 } as const
 const skip = { skip: ["UnknownSchemaVersion", "UnknownEventType"] } as const
 
-/** What the events were written by. */
+/** The program that wrote the events. */
 const First = Aggregate.make("Sum", { ...parts, events: [AddedV1, Legacy, Seen] }, (state) => state)
 
-/** A program of today, with some history. */
+/** A present program with a history. */
 const today = (...upcasters: ReadonlyArray<Upcaster.Upcaster<typeof Added.Type | typeof Fee.Type>>) =>
   Aggregate.tolerant(
     Aggregate.make(
@@ -80,7 +80,7 @@ const missed = counted(Repository.snapshotMisses, "dependencies", "Sum")
 
 describe("a snapshot", () => {
   for (const [what, before, after] of changes) {
-    it.effect(`is not used any more where the history of an event type ${what}`, () =>
+    it.effect(`is no longer used if the history of an event type ${what}`, () =>
       Effect.gen(function* () {
         yield* written
         for (const [kept, next] of [
@@ -97,7 +97,7 @@ describe("a snapshot", () => {
     )
   }
 
-  it.effect("is used on where the same history is declared in another order", () =>
+  it.effect("is still used if the same history is declared in another order", () =>
     Effect.gen(function* () {
       yield* written
       yield* load(today(told, two))

@@ -31,7 +31,7 @@ const atOnce = (policy: SnapshotPolicy.SnapshotPolicy): Repository.SnapshotOptio
   taken: "atOnce"
 })
 
-/** Uses what there is, and takes none. */
+/** Uses existing snapshots, and takes none. */
 const looking = withRepository(atOnce(() => false))
 
 const load = (id = "1") => Repository.Repository.use(({ loadOrInitial }) => loadOrInitial(Ledger, id))
@@ -56,7 +56,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
 
   layer(stored(backend.layer), { excludeTestServices: true })((it) => {
     it.effect.prop(
-      "loads with a snapshot of any version what it loads without",
+      "loads the same state with a snapshot of any version as without",
       [amounts, number(1, 12), amounts],
       ([before, at, after]) =>
         Effect.gen(function* () {
@@ -79,7 +79,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
     )
 
     it.effect.prop(
-      "loads and executes by any policy as without, whoever appends at the same time",
+      "loads and executes with any policy as without, even during concurrent appends",
       [number(0, policies.length - 1), number(0, 1), amounts, amounts],
       ([index, background, mine, others]) =>
         Effect.gen(function* () {
@@ -116,7 +116,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
       runs
     )
 
-    it.effect("takes one every so many events, and goes on from it", () =>
+    it.effect("takes a snapshot every so many events, and continues from it", () =>
       Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
         const versions: Array<number | undefined> = []
@@ -125,14 +125,14 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
           versions.push((yield* kept())?.version)
         }
         assert.deepStrictEqual(versions, [undefined, undefined, 3, 3, 3, 6, 6])
-        // one that is gone is made up for by the next load
+        // The next load replaces a snapshot that was removed.
         yield* Effect.flatMap(keyOf(), (key) => SnapshotStorage.use((storage) => storage.remove(key)))
         yield* load()
         assert.strictEqual((yield* kept())?.version, 7)
       }).pipe(withRepository(atOnce(SnapshotPolicy.every(3))), asNewTenant)
     )
 
-    it.effect("takes one when a load has read too much", () =>
+    it.effect("takes a snapshot when a load has read too much", () =>
       Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
         yield* enterAll([1, 2, 3])
@@ -142,14 +142,14 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
         yield* load()
         assert.strictEqual((yield* kept())?.version, 4)
         yield* enterAll([5, 6, 7, 8])
-        // a command has loaded, too, and what it appends is in the snapshot
+        // A command loads too, and its events are in the snapshot.
         yield* execute(Ledger, "1", () => [entered(9)])
         assert.strictEqual((yield* kept())?.version, 9)
         assert.deepStrictEqual((yield* load()).state, stateAfter([1, 2, 3, 4, 5, 6, 7, 8, 9]))
       }).pipe(withRepository(atOnce(SnapshotPolicy.whenReadMoreThan(3))), asNewTenant)
     )
 
-    it.effect("uses none that is of another state version, and replaces it", () =>
+    it.effect("does not use a snapshot of another state version, and replaces it", () =>
       Effect.gen(function* () {
         const { loadOrInitial } = yield* Repository.Repository
         yield* enterAll([1, 2, 3])
@@ -165,7 +165,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
       }).pipe(withRepository(atOnce(SnapshotPolicy.every(1))), asNewTenant)
     )
 
-    it.effect("uses none that was folded with another state, initial value, or set of events", () =>
+    it.effect("does not use a snapshot with another state schema, initial value or set of events", () =>
       Effect.gen(function* () {
         const { loadOrInitial } = yield* Repository.Repository
         yield* enterAll([1])
@@ -196,7 +196,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
       }).pipe(looking, asNewTenant)
     )
 
-    it.effect("9: uses none that was changed, in any of its fields", () =>
+    it.effect("9: does not use a snapshot that was altered in any of its fields", () =>
       Effect.gen(function* () {
         yield* enterAll([1, 2, 3])
         const good = yield* snapshotAt(2)
@@ -225,28 +225,30 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
       }).pipe(looking, asNewTenant)
     )
 
-    it.effect("9: uses none that is newer than its stream, or of another history, and replaces it", () =>
-      Effect.gen(function* () {
-        yield* enterAll([1, 2, 3])
-        const here = yield* snapshotAt(3)
-        const cases = [
-          ["ahead", { version: 9, position: 9 }],
-          ["ahead", { version: 4, position: 4 }],
-          ["otherHistory", { eventId: "00000000-0000-4000-8000-000000000001" }],
-          ["otherHistory", { version: 2 }]
-        ] as const
-        for (const [reason, changes] of cases) {
-          const found = yield* snapshotAt(3, changes)
-          yield* plant(found)
-          assert.strictEqual(yield* adds(counted(Repository.snapshotMisses, reason), load()), 1)
-          const row = yield* kept()
-          assert.deepInclude(row, here)
-          assert.deepStrictEqual(yield* load(), { state: stateAfter([1, 2, 3]), version: 3 })
-        }
-      }).pipe(withRepository(atOnce(SnapshotPolicy.every(1))), asNewTenant)
+    it.effect(
+      "9: does not use a snapshot that is newer than its stream, or of another history, and replaces it",
+      () =>
+        Effect.gen(function* () {
+          yield* enterAll([1, 2, 3])
+          const here = yield* snapshotAt(3)
+          const cases = [
+            ["ahead", { version: 9, position: 9 }],
+            ["ahead", { version: 4, position: 4 }],
+            ["otherHistory", { eventId: "00000000-0000-4000-8000-000000000001" }],
+            ["otherHistory", { version: 2 }]
+          ] as const
+          for (const [reason, changes] of cases) {
+            const found = yield* snapshotAt(3, changes)
+            yield* plant(found)
+            assert.strictEqual(yield* adds(counted(Repository.snapshotMisses, reason), load()), 1)
+            const row = yield* kept()
+            assert.deepInclude(row, here)
+            assert.deepStrictEqual(yield* load(), { state: stateAfter([1, 2, 3]), version: 3 })
+          }
+        }).pipe(withRepository(atOnce(SnapshotPolicy.every(1))), asNewTenant)
     )
 
-    it.effect("9: never applies the snapshot of a tenant to another one, in both directions", () =>
+    it.effect("9: never uses a snapshot of one tenant for another, in both directions", () =>
       Effect.gen(function* () {
         for (const reversed of [false, true]) {
           const tenants = [yield* Tenant.generate, yield* Tenant.generate]
@@ -258,11 +260,11 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
           const snapshot = yield* snapshotAt(2).pipe(Tenant.provide(theirs))
           yield* plant(snapshot).pipe(Tenant.provide(theirs))
           const expected = { state: stateAfter([1, 2]), version: 2 }
-          // by its key it is not found
+          // It is not found by its key.
           const absent = counted(Repository.snapshotMisses, "absent")
           assert.strictEqual(yield* adds(absent, load().pipe(asMe)), 1)
           assert.deepStrictEqual(yield* load().pipe(asMe), expected)
-          // and what somebody copies is found out
+          // A copy is recognised.
           yield* plant(snapshot).pipe(asMe)
           const corrupt = counted(Repository.snapshotMisses, "corrupt")
           assert.strictEqual(yield* adds(corrupt, load().pipe(asMe)), 1)
@@ -271,7 +273,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
       }).pipe(looking)
     )
 
-    it.effect("9: tells the same tenant's streams apart, by type and by id", () =>
+    it.effect("9: distinguishes the streams of one tenant, by type and by id", () =>
       Effect.gen(function* () {
         yield* enterAll([1, 2])
         yield* enterAll([3, 4], "2")
@@ -282,7 +284,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
     )
 
     it.effect(
-      "takes none of a state that is too large, or that JSON cannot carry, and commands succeed",
+      "takes no snapshot of a state that is too large or cannot be stored as JSON, and commands succeed",
       () =>
         Effect.gen(function* () {
           const { execute } = yield* Repository.Repository

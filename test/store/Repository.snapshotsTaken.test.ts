@@ -1,4 +1,4 @@
-/** How a repository takes snapshots: in memory, with storages that are slow or fail. */
+/** Taking snapshots, in memory, with storages that are slow or fail. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Latch, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
@@ -19,8 +19,8 @@ import {
   withRepository
 } from "../support/snapshots.ts"
 
-describe("a snapshot that is taken", () => {
-  it.effect("in the background never delays a command, is taken later, and at the end of the layer", () => {
+describe("taking a snapshot", () => {
+  it.effect("in the background never delays a command, and is finished when the layer closes", () => {
     const gate = Latch.makeUnsafe(false)
     const started = Deferred.makeUnsafe<void>()
     return Effect.gen(function* () {
@@ -33,7 +33,7 @@ describe("a snapshot that is taken", () => {
         yield* enter(3, "2")
         yield* Effect.forkChild(gate.open)
       }).pipe(withRepository({ policy: SnapshotPolicy.every(1), concurrency: 1 }))
-      // one at a time of each stream: when it was there, the first of them was due
+      // Each stream has one pending snapshot: the first one that was due.
       assert.strictEqual((yield* kept())?.version, 1)
       assert.strictEqual((yield* kept("2"))?.version, 1)
     }).pipe(
@@ -50,7 +50,7 @@ describe("a snapshot that is taken", () => {
     )
   })
 
-  it.effect("is given up when too many are waiting, which is counted, and commands go on", () => {
+  it.effect("is skipped and counted when too many are waiting, and commands continue", () => {
     const gate = Latch.makeUnsafe(false)
     const started = Deferred.makeUnsafe<void>()
     return Effect.gen(function* () {
@@ -82,7 +82,7 @@ describe("a snapshot that is taken", () => {
     )
   })
 
-  it.effect("by a storage that hangs holds up the end of the layer no longer than it is told", () =>
+  it.effect("in a storage that hangs delays the closing of the layer only for the configured time", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const snapshots = { policy: SnapshotPolicy.every(1), drainFor: "3 seconds" } as const
@@ -97,7 +97,7 @@ describe("a snapshot that is taken", () => {
   )
 
   it.effect.each(["atOnce", "inBackground"] as const)(
-    "by a failing storage (%s) fails no command and no load, is counted, and the next one is taken",
+    "in a failing storage (%s) fails no command and no load, is counted, and succeeds the next time",
     (taken) => {
       const failed = counted(Repository.snapshotsNotTaken, "unavailable")
       const failures = [Effect.fail(away), Effect.die("broken"), Effect.interrupt]
@@ -122,27 +122,30 @@ describe("a snapshot that is taken", () => {
     }
   )
 
-  it.effect("at once, by a command that is interrupted meanwhile, is not there, and the events are", () => {
-    const started = Deferred.makeUnsafe<void>()
-    return Effect.gen(function* () {
-      const command = yield* Effect.forkChild(enter(1))
-      yield* Deferred.await(started)
-      const failed = counted(Repository.snapshotsNotTaken, "unavailable")
-      assert.strictEqual(yield* adds(failed, Fiber.interrupt(command)), 0)
-      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(command)))
-      assert.isUndefined(yield* kept())
-      const loaded = yield* Effect.provide(load(), Repository.layer, { local: true })
-      assert.deepStrictEqual(loaded, { state: stateAfter([1]), version: 1 })
-    }).pipe(
-      withRepository({ policy: SnapshotPolicy.every(1), taken: "atOnce" }),
-      Effect.provide(
-        inMemory(() => ({ save: () => Effect.andThen(Deferred.succeed(started, undefined), Effect.never) }))
-      ),
-      asNewTenant
-    )
-  })
+  it.effect(
+    "at once does not happen if the command is interrupted meanwhile, but its events are stored",
+    () => {
+      const started = Deferred.makeUnsafe<void>()
+      return Effect.gen(function* () {
+        const command = yield* Effect.forkChild(enter(1))
+        yield* Deferred.await(started)
+        const failed = counted(Repository.snapshotsNotTaken, "unavailable")
+        assert.strictEqual(yield* adds(failed, Fiber.interrupt(command)), 0)
+        assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(command)))
+        assert.isUndefined(yield* kept())
+        const loaded = yield* Effect.provide(load(), Repository.layer, { local: true })
+        assert.deepStrictEqual(loaded, { state: stateAfter([1]), version: 1 })
+      }).pipe(
+        withRepository({ policy: SnapshotPolicy.every(1), taken: "atOnce" }),
+        Effect.provide(
+          inMemory(() => ({ save: () => Effect.andThen(Deferred.succeed(started, undefined), Effect.never) }))
+        ),
+        asNewTenant
+      )
+    }
+  )
 
-  it.effect("by two processes is the newest of both, in whatever order they get there", () => {
+  it.effect("in two processes keeps the newer one, in any order of arrival", () => {
     const gate = Latch.makeUnsafe(false)
     let first = true
     return Effect.gen(function* () {

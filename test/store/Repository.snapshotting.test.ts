@@ -1,4 +1,4 @@
-/** What a repository reads and decides where there are snapshots: in memory, with storages that are watched or fail. */
+/** Loads and decisions of a repository with snapshots, in memory, with storages that are watched or fail. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Result, Schedule, Schema, Tracer } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
@@ -33,7 +33,7 @@ import {
 } from "../support/snapshots.ts"
 import { flipped, mismatches } from "../../src/testing/failures.ts"
 
-/** Every range of a stream that is read. */
+/** Records every range of a stream that is read. */
 const watched = () => {
   const read: Array<Pick<LoadStreamRequest, "fromVersion" | "toVersion">> = []
   const watch = ({ fromVersion, toVersion }: LoadStreamRequest) => void read.push({ fromVersion, toVersion })
@@ -49,13 +49,13 @@ const watched = () => {
   }))
   return {
     driver,
-    /** The first versions that were asked for, since it was asked last. */
+    /** The first versions of the reads since the last call. */
     from: () => read.splice(0).map(({ fromVersion }) => fromVersion)
   }
 }
 
 describe("loading", () => {
-  it.effect("reads on from the snapshot's event, which must still be there", () => {
+  it.effect("reads from the event of the snapshot on, which must still exist", () => {
     const { driver, from } = watched()
     return Effect.gen(function* () {
       yield* enterAll([1, 2, 3, 4, 5, 6, 7])
@@ -101,7 +101,7 @@ describe("loading", () => {
     )
   )
 
-  it.effect("says in its span whether it went on from a snapshot, or why it did not", () => {
+  it.effect("notes in its span the snapshot that it used, or the reason why it used none", () => {
     const spans: Array<Tracer.NativeSpan> = []
     const tracer = Tracer.make({
       span: (options) => {
@@ -137,7 +137,7 @@ describe("loading", () => {
     )
   })
 
-  it.effect("knows the version of a stream whose last events are dropped, and appends behind them", () => {
+  it.effect("knows the version of a stream whose last events are dropped, and appends after them", () => {
     const Noted = Schema.TaggedStruct("Noted", {})
     const Former = Aggregate.make("Ledger", { ...parts, events: [...parts.events, Noted] }, (state) => state)
     const Present = Aggregate.make(
@@ -176,7 +176,7 @@ describe("loading", () => {
 })
 
 describe("a command", () => {
-  it.effect("reads only what is new after a conflict, and nothing after its append", () => {
+  it.effect("reads only the new events after a conflict, and nothing after its append", () => {
     const { driver, from } = watched()
     let rival = 3
     return Effect.gen(function* () {
@@ -187,7 +187,7 @@ describe("a command", () => {
       )
       assert.deepInclude(outcome, { state: stateAfter([1, 2, 0, 0, 0, 5]), version: 6 })
       assert.deepStrictEqual(from(), [1, 3, 4, 5])
-      // every(4) is met by what was read in all
+      // The sum of the events that were read meets every(4).
       assert.strictEqual((yield* kept())?.version, 6)
     }).pipe(
       withRepository({ policy: SnapshotPolicy.every(4), taken: "atOnce" }),
@@ -196,74 +196,77 @@ describe("a command", () => {
     )
   })
 
-  it.effect("with derived ids finds its events before a snapshot, whatever it would decide now", () => {
-    const { driver, from } = watched()
-    return Effect.gen(function* () {
-      const { execute } = yield* Repository.Repository
-      const handle = (
-        decide: (
-          state: typeof Ledger.initial
-        ) =>
-          | ReturnType<typeof Result.succeed<ReadonlyArray<Event.Appendable<ReturnType<typeof entered>>>>>
-          | Effect.Effect<never, string>
-      ) => execute(Ledger, "1", decide).pipe(EventContext.derivingIds(["test", "1"]))
-      yield* enterAll([1])
-      const first = yield* handle(({ entries }) => Result.succeed([entered(entries.length), entered(7)]))
-      yield* enterAll([2, 3])
-      yield* load()
-      assert.strictEqual((yield* kept())?.version, 5)
-      const expected = {
-        events: first.events,
-        state: stateAfter([1, 1, 7, 2, 3]),
-        version: 5,
-        replayed: true
-      }
-      const again = [
-        () => Result.succeed([entered(1), entered(7)]),
-        () => Result.succeed([entered(5), entered(7)]),
-        () => Result.succeed([entered(1)]),
-        () => Result.succeed([]),
-        () => Result.succeed([Event.make(entered(1), { eventId: Event.generateId() })]),
-        () => Effect.fail("done already"),
-        () => Effect.die("broken")
-      ]
-      for (const decide of again) assert.deepStrictEqual(yield* handle(decide), expected)
-      const stale = execute(Ledger, "1", () => [entered(1), entered(7)], { expectedVersion: 1 })
-      assert.deepStrictEqual(
-        yield* stale.pipe(EventContext.derivingIds(["test", "1"])),
-        // The precondition held when it was carried out.
-        expected
+  it.effect(
+    "with derived ids finds its events before a snapshot, even if it would decide otherwise now",
+    () => {
+      const { driver, from } = watched()
+      return Effect.gen(function* () {
+        const { execute } = yield* Repository.Repository
+        const handle = (
+          decide: (
+            state: typeof Ledger.initial
+          ) =>
+            | ReturnType<typeof Result.succeed<ReadonlyArray<Event.Appendable<ReturnType<typeof entered>>>>>
+            | Effect.Effect<never, string>
+        ) => execute(Ledger, "1", decide).pipe(EventContext.derivingIds(["test", "1"]))
+        yield* enterAll([1])
+        const first = yield* handle(({ entries }) => Result.succeed([entered(entries.length), entered(7)]))
+        yield* enterAll([2, 3])
+        yield* load()
+        assert.strictEqual((yield* kept())?.version, 5)
+        const expected = {
+          events: first.events,
+          state: stateAfter([1, 1, 7, 2, 3]),
+          version: 5,
+          replayed: true
+        }
+        const again = [
+          () => Result.succeed([entered(1), entered(7)]),
+          () => Result.succeed([entered(5), entered(7)]),
+          () => Result.succeed([entered(1)]),
+          () => Result.succeed([]),
+          () => Result.succeed([Event.make(entered(1), { eventId: Event.generateId() })]),
+          () => Effect.fail("done already"),
+          () => Effect.die("broken")
+        ]
+        for (const decide of again) assert.deepStrictEqual(yield* handle(decide), expected)
+        const stale = execute(Ledger, "1", () => [entered(1), entered(7)], { expectedVersion: 1 })
+        assert.deepStrictEqual(
+          yield* stale.pipe(EventContext.derivingIds(["test", "1"])),
+          // The version was the expected one when the command was carried out.
+          expected
+        )
+        // Without a snapshot before, nothing is searched.
+        from()
+        const fresh = execute(Ledger, "1", () => [entered(9)]).pipe(EventContext.derivingIds(["test", "2"]))
+        assert.isFalse((yield* fresh).replayed)
+        assert.deepStrictEqual(from(), [5])
+        assert.strictEqual(
+          yield* flipped(
+            execute(Ledger, "1", () => Effect.fail("no")).pipe(EventContext.derivingIds(["test", "3"]))
+          ),
+          "no"
+        )
+        const own = Event.generateId()
+        yield* enterAll([0])
+        const conflict = yield* flipped(
+          Effect.andThen(
+            execute(Ledger, "1", () => [Event.make(entered(1), { eventId: own })]),
+            execute(Ledger, "1", () => [entered(8), Event.make(entered(2), { eventId: own })])
+          ).pipe(EventContext.derivingIds(["test", "4"]))
+        )
+        assert.strictEqual(conflict._tag, "EventIdConflict")
+      }).pipe(
+        withRepository({ policy: SnapshotPolicy.whenReadMoreThan(4), taken: "atOnce" }),
+        Effect.provide(inMemory(undefined, driver)),
+        asNewTenant
       )
-      // what was not there before is not searched for
-      from()
-      const fresh = execute(Ledger, "1", () => [entered(9)]).pipe(EventContext.derivingIds(["test", "2"]))
-      assert.isFalse((yield* fresh).replayed)
-      assert.deepStrictEqual(from(), [5])
-      assert.strictEqual(
-        yield* flipped(
-          execute(Ledger, "1", () => Effect.fail("no")).pipe(EventContext.derivingIds(["test", "3"]))
-        ),
-        "no"
-      )
-      const own = Event.generateId()
-      yield* enterAll([0])
-      const conflict = yield* flipped(
-        Effect.andThen(
-          execute(Ledger, "1", () => [Event.make(entered(1), { eventId: own })]),
-          execute(Ledger, "1", () => [entered(8), Event.make(entered(2), { eventId: own })])
-        ).pipe(EventContext.derivingIds(["test", "4"]))
-      )
-      assert.strictEqual(conflict._tag, "EventIdConflict")
-    }).pipe(
-      withRepository({ policy: SnapshotPolicy.whenReadMoreThan(4), taken: "atOnce" }),
-      Effect.provide(inMemory(undefined, driver)),
-      asNewTenant
-    )
-  })
+    }
+  )
 })
 
 describe("a policy", () => {
-  it.effect("may be another one for an aggregate; of never, snapshots are not even looked for", () => {
+  it.effect("can be set for one aggregate; with `never`, snapshots are not even looked for", () => {
     const loads: Array<string> = []
     const Other = Aggregate.make("Other", parts, (state) => state)
     const Third = Aggregate.make("Third", parts, (state) => state)
@@ -300,43 +303,46 @@ describe("a policy", () => {
     )
   })
 
-  it.effect("of the program's own is told where the stream is, and what was read and appended", () => {
-    const situations: Array<SnapshotPolicy.Situation> = []
-    return Effect.gen(function* () {
-      const { execute } = yield* Repository.Repository
-      yield* load()
-      yield* execute(Ledger, "1", () => [entered(1), entered(2)])
-      yield* execute(Ledger, "1", () => [])
-      yield* enterAll([3])
-      yield* load()
-      yield* execute(Ledger, "1", () => [entered(4)])
-      assert.deepStrictEqual(
-        situations.map(({ appended, read, snapshotVersion, version }) => [
-          version,
-          snapshotVersion,
-          read,
-          appended
-        ]),
-        [
-          [2, 0, 0, 2],
-          [3, 2, 1, 0],
-          [4, 3, 0, 1]
-        ]
+  it.effect(
+    "of the program gets the version of the stream, and the numbers of events read and appended",
+    () => {
+      const situations: Array<SnapshotPolicy.Situation> = []
+      return Effect.gen(function* () {
+        const { execute } = yield* Repository.Repository
+        yield* load()
+        yield* execute(Ledger, "1", () => [entered(1), entered(2)])
+        yield* execute(Ledger, "1", () => [])
+        yield* enterAll([3])
+        yield* load()
+        yield* execute(Ledger, "1", () => [entered(4)])
+        assert.deepStrictEqual(
+          situations.map(({ appended, read, snapshotVersion, version }) => [
+            version,
+            snapshotVersion,
+            read,
+            appended
+          ]),
+          [
+            [2, 0, 0, 2],
+            [3, 2, 1, 0],
+            [4, 3, 0, 1]
+          ]
+        )
+      }).pipe(
+        withRepository({
+          policy: (situation) => {
+            situations.push(situation)
+            return true
+          },
+          taken: "atOnce"
+        }),
+        Effect.provide(inMemory()),
+        asNewTenant
       )
-    }).pipe(
-      withRepository({
-        policy: (situation) => {
-          situations.push(situation)
-          return true
-        },
-        taken: "atOnce"
-      }),
-      Effect.provide(inMemory()),
-      asNewTenant
-    )
-  })
+    }
+  )
 
-  it.effect("that throws takes none, and nothing fails with it", () =>
+  it.effect("that throws takes no snapshot, and nothing fails", () =>
     Effect.gen(function* () {
       const thrown = counted(Repository.snapshotsNotTaken, "policy")
       assert.strictEqual(yield* adds(thrown, enter(1)), 1)
@@ -354,7 +360,7 @@ describe("a policy", () => {
     )
   )
 
-  it("takes a positive number of events, and the layer positive limits; an aggregate, a version of its state", () => {
+  it("accepts only a positive number of events, the layer only positive limits, and an aggregate only a valid state version", () => {
     for (const stateVersion of [-1, 1.5, Number.NaN, 2 ** 31])
       assert.throws(() => Aggregate.make("Ledger", { ...parts, stateVersion }, (state) => state), RangeError)
     for (const events of [0, -1, 1.5, Number.NaN, Infinity]) {

@@ -22,7 +22,7 @@ const open = (state: State) =>
 
 describe.each(backends)("the repository on $name", (backend) => {
   layer(onDriver(backend.layer, { pageSize: 4 }), { excludeTestServices: true })((it) => {
-    it.effect("loads what was appended, over several pages", () =>
+    it.effect("loads appended events, over several pages", () =>
       Effect.gen(function* () {
         const repository = yield* Repository.Repository
         yield* append("1", [opened(), ...deposits(9)])
@@ -33,27 +33,29 @@ describe.each(backends)("the repository on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("does not find what has no events, in the same words for an id of another tenant", () =>
-      Effect.gen(function* () {
-        const repository = yield* Repository.Repository
-        const [mine, theirs] = [yield* Tenant.generate, yield* Tenant.generate]
-        yield* append("theirs", [opened()]).pipe(Tenant.provide(theirs))
-        const answers = (id: string) =>
-          Effect.gen(function* () {
-            const error = yield* flipped(repository.load(Account, id))
-            assert.deepInclude(error, { _tag: "AggregateNotFound", tenantId: mine, aggregateId: id })
-            assert.deepStrictEqual(yield* repository.loadOrInitial(Account, id), {
-              state: Account.initial,
-              version: 0
-            })
-            assert.isFalse(yield* repository.exists(Account, id))
-            return error.message.replace(id, "…")
-          }).pipe(Tenant.provide(mine))
-        assert.strictEqual(yield* answers("theirs"), yield* answers("nobody's"))
-      })
+    it.effect(
+      "does not find an aggregate without events, with the same message for an id of another tenant",
+      () =>
+        Effect.gen(function* () {
+          const repository = yield* Repository.Repository
+          const [mine, theirs] = [yield* Tenant.generate, yield* Tenant.generate]
+          yield* append("theirs", [opened()]).pipe(Tenant.provide(theirs))
+          const answers = (id: string) =>
+            Effect.gen(function* () {
+              const error = yield* flipped(repository.load(Account, id))
+              assert.deepInclude(error, { _tag: "AggregateNotFound", tenantId: mine, aggregateId: id })
+              assert.deepStrictEqual(yield* repository.loadOrInitial(Account, id), {
+                state: Account.initial,
+                version: 0
+              })
+              assert.isFalse(yield* repository.exists(Account, id))
+              return error.message.replace(id, "…")
+            }).pipe(Tenant.provide(mine))
+          assert.strictEqual(yield* answers("theirs"), yield* answers("nobody's"))
+        })
     )
 
-    it.effect("names an aggregate that is not found by the id it would be stored under", () =>
+    it.effect("names an aggregate that is not found by its stored id", () =>
       Effect.gen(function* () {
         const Seat = Schema.Struct({ row: Schema.Int, seat: Schema.Int })
         const Booking = Aggregate.make(
@@ -86,36 +88,32 @@ describe.each(backends)("the repository on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect(
-      "appends what is decided, be it a value, a Result or an Effect, and returns the new state",
-      () =>
-        Effect.gen(function* () {
-          const { execute, load } = yield* Repository.Repository
-          const first = yield* execute(Account, "1", (state) =>
-            state.status === "none" ? [opened(), deposited(1)] : []
-          )
-          assert.deepInclude(first, { state: { status: "open", balance: 1 }, version: 2 })
-          const second = yield* execute(Account, "1", ({ balance }) =>
-            Result.succeed([deposited(balance + 1)])
-          )
-          assert.deepInclude(second, { state: { status: "open", balance: 3 }, version: 3 })
-          const third = yield* execute(Account, "1", (state) =>
-            Effect.gen(function* () {
-              const { name } = yield* Clerk
-              yield* Effect.yieldNow
-              return [Event.make(deposited(state.balance), { actor: name })]
-            })
-          ).pipe(Effect.provideService(Clerk, { name: "Bob" }))
-          assert.deepInclude(third, { state: { status: "open", balance: 6 }, version: 4 })
-          assert.deepStrictEqual(
-            third.events.map(({ actor, payload }) => ({ actor, payload })),
-            [{ actor: "Bob", payload: deposited(3) }]
-          )
-          const store = yield* EventStore.EventStore
-          const read = yield* Stream.runCollect(store.readStream({ aggregate: Account, id: "1" }))
-          assert.deepStrictEqual(read, [...first.events, ...second.events, ...third.events])
-          assert.deepStrictEqual(yield* load(Account, "1"), { state: third.state, version: 4 })
-        }).pipe(asNewTenant)
+    it.effect("appends a decision that is a value, a Result or an Effect, and returns the new state", () =>
+      Effect.gen(function* () {
+        const { execute, load } = yield* Repository.Repository
+        const first = yield* execute(Account, "1", (state) =>
+          state.status === "none" ? [opened(), deposited(1)] : []
+        )
+        assert.deepInclude(first, { state: { status: "open", balance: 1 }, version: 2 })
+        const second = yield* execute(Account, "1", ({ balance }) => Result.succeed([deposited(balance + 1)]))
+        assert.deepInclude(second, { state: { status: "open", balance: 3 }, version: 3 })
+        const third = yield* execute(Account, "1", (state) =>
+          Effect.gen(function* () {
+            const { name } = yield* Clerk
+            yield* Effect.yieldNow
+            return [Event.make(deposited(state.balance), { actor: name })]
+          })
+        ).pipe(Effect.provideService(Clerk, { name: "Bob" }))
+        assert.deepInclude(third, { state: { status: "open", balance: 6 }, version: 4 })
+        assert.deepStrictEqual(
+          third.events.map(({ actor, payload }) => ({ actor, payload })),
+          [{ actor: "Bob", payload: deposited(3) }]
+        )
+        const store = yield* EventStore.EventStore
+        const read = yield* Stream.runCollect(store.readStream({ aggregate: Account, id: "1" }))
+        assert.deepStrictEqual(read, [...first.events, ...second.events, ...third.events])
+        assert.deepStrictEqual(yield* load(Account, "1"), { state: third.state, version: 4 })
+      }).pipe(asNewTenant)
     )
 
     it.effect("appends nothing when nothing is decided", () =>
@@ -137,7 +135,7 @@ describe.each(backends)("the repository on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("passes on how a decision fails, and appends nothing", () =>
+    it.effect("fails with the error of a decision, and appends nothing", () =>
       Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
         yield* execute(Account, "1", open)
@@ -158,7 +156,7 @@ describe.each(backends)("the repository on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("refuses what cannot be stored or loaded, as the store does", () =>
+    it.effect("refuses values that cannot be stored or loaded, like the store", () =>
       Effect.gen(function* () {
         const { execute, load, save } = yield* Repository.Repository
         const tag = <A, E extends EventStore.AppendFailure, R>(
@@ -183,7 +181,7 @@ describe.each(backends)("the repository on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("decides only on the version that is expected, if one is", () =>
+    it.effect("decides only on the expected version, if there is one", () =>
       Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
         const attempt = (expectedVersion: StoreError.ExpectedVersion | undefined) =>
@@ -207,13 +205,13 @@ describe.each(backends)("the repository on $name", (backend) => {
         assert.strictEqual(yield* attempt("streamExists"), 3)
         assert.strictEqual(yield* attempt("any"), 4)
         assert.strictEqual(yield* attempt(undefined), 5)
-        // Also where nothing is to be appended.
+        // Even if nothing is to be appended.
         const stale = execute(Account, "1", () => [], { expectedVersion: 4 })
         assert.deepInclude(yield* flipped(stale), { expected: 4, actual: 5 })
       }).pipe(asNewTenant)
     )
 
-    it.effect("lets one of many commands win that expect the same version, and tries none again", () =>
+    it.effect("lets one of many commands with the same expected version succeed, and tries none again", () =>
       Effect.gen(function* () {
         const { execute, load } = yield* Repository.Repository
         yield* execute(Account, "1", open)
@@ -237,7 +235,7 @@ describe.each(backends)("the repository on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("has the first outcome of a command that was carried out, whatever version is expected", () =>
+    it.effect("returns the first outcome of a command with any expected version", () =>
       Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
         const pay = execute(Account, "1", () => [deposited(1)], {
@@ -255,7 +253,7 @@ describe.each(backends)("the repository on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("saves what was decided elsewhere under the version it was decided at", () =>
+    it.effect("saves events that were decided elsewhere, at the version on which they were decided", () =>
       Effect.gen(function* () {
         const { load, save } = yield* Repository.Repository
         const saved = yield* save(Account, "1", { events: [opened()], expectedVersion: 0 })
@@ -272,7 +270,7 @@ describe.each(backends)("the repository on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("executes a command once, though it is given twice with the same event ids", () =>
+    it.effect("executes a command once that is given twice with the same event ids", () =>
       Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
         const eventId = Event.generateId()
@@ -286,7 +284,7 @@ describe.each(backends)("the repository on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("lets many decide on one aggregate at once, each on what the others have done", () =>
+    it.effect("lets many callers decide on one aggregate at once, each on the events of the others", () =>
       Effect.gen(function* () {
         const { execute, load } = yield* Repository.Repository
         const commands = 12

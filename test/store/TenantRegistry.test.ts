@@ -17,7 +17,7 @@ const tagOf = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<
 
 describe.each(backends)("the registry of tenants on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
-    it.effect("provisions a tenant, and does nothing if it is there", () =>
+    it.effect("provisions a tenant, and does nothing if it is registered already", () =>
       Effect.gen(function* () {
         const { provision, status } = yield* TenantRegistry.TenantRegistry
         const store = yield* EventStore.EventStore
@@ -38,7 +38,7 @@ describe.each(backends)("the registry of tenants on $name", (backend) => {
       })
     )
 
-    it.effect("knows a tenant after its first append, and not after a refused one or a read", () =>
+    it.effect("knows a tenant after its first append, but not after a refused append or a read", () =>
       Effect.gen(function* () {
         const { status } = yield* TenantRegistry.TenantRegistry
         const store = yield* EventStore.EventStore
@@ -55,7 +55,7 @@ describe.each(backends)("the registry of tenants on $name", (backend) => {
     )
 
     it.effect(
-      "suspends a tenant: it can be read, not written, and is still suspended if provisioned again",
+      "suspends a tenant: it can be read but not written, and stays suspended if it is provisioned again",
       () =>
         Effect.gen(function* () {
           const { provision, resume, status, suspend } = yield* TenantRegistry.TenantRegistry
@@ -70,7 +70,7 @@ describe.each(backends)("the registry of tenants on $name", (backend) => {
             const error = yield* flipped(append("1", [deposited(3)]))
             assert.deepInclude(error, { _tag: "TenantSuspended", tenantId })
             assert.lengthOf(yield* Stream.runCollect(store.readStream({ aggregate: Account, id: "1" })), 2)
-            // Another one writes on.
+            // Another tenant can still write.
             yield* append("1", deposits(1)).pipe(Tenant.provide(other))
             assert.strictEqual(yield* asOperator(resume(tenantId)), "suspended")
             assert.strictEqual(yield* asOperator(resume(tenantId)), "active")
@@ -79,7 +79,7 @@ describe.each(backends)("the registry of tenants on $name", (backend) => {
         })
     )
 
-    it.effect("34: acknowledges no append after a suspension, and loses none before", () =>
+    it.effect("34: acknowledges no append after a suspension, and loses none from before it", () =>
       Effect.gen(function* () {
         const { suspend } = yield* TenantRegistry.TenantRegistry
         const store = yield* EventStore.EventStore
@@ -131,40 +131,42 @@ describe.each(backends)("the registry of tenants on $name", (backend) => {
       })
     )
 
-    it.effect("records every look across tenants: who, why, what and when, newest first", () =>
-      Effect.gen(function* () {
-        const { accesses, resume, suspend } = yield* TenantRegistry.TenantRegistry
-        const store = yield* EventStore.EventStore
-        const tenantId = yield* Tenant.generate
-        const as = (actor: string) => Tenant.provideAll({ actor, reason: `reason of ${actor}` })
-        const started = Date.now()
-        yield* append("1", deposits(1)).pipe(Tenant.provide(tenantId))
-        yield* Stream.runDrain(store.tenants).pipe(as("ada"))
-        yield* Stream.runDrain(store.readAllLogsJson()).pipe(as("bob"))
-        yield* suspend(tenantId).pipe(as("carol"))
-        yield* resume(tenantId).pipe(as("dan"))
-        // What was refused was tried all the same.
-        const unknown = yield* Tenant.generate
-        yield* flipped(suspend(unknown)).pipe(as("eve"))
-        // Made, but never run: nothing to record.
-        void store.tenants
-        const recorded = yield* accesses.pipe(Stream.take(6), Stream.runCollect, as("fay"))
-        assert.deepStrictEqual(
-          recorded.map(({ actor, operation, reason }) => [actor, operation, reason]),
-          [
-            ["fay", "TenantRegistry.accesses", "reason of fay"],
-            ["eve", `TenantRegistry.suspend ${unknown}`, "reason of eve"],
-            ["dan", `TenantRegistry.resume ${tenantId}`, "reason of dan"],
-            ["carol", `TenantRegistry.suspend ${tenantId}`, "reason of carol"],
-            ["bob", "EventStore.readAllLogsJson", "reason of bob"],
-            ["ada", "EventStore.tenants", "reason of ada"]
-          ]
-        )
-        for (const { accessedAt } of recorded) {
-          assert.closeTo(accessedAt.epochMilliseconds, started, 60_000)
-        }
-        assert.strictEqual(new Set(recorded.map(({ accessId }) => accessId)).size, 6)
-      })
+    it.effect(
+      "records every access across tenants with actor, reason, operation and time, newest first",
+      () =>
+        Effect.gen(function* () {
+          const { accesses, resume, suspend } = yield* TenantRegistry.TenantRegistry
+          const store = yield* EventStore.EventStore
+          const tenantId = yield* Tenant.generate
+          const as = (actor: string) => Tenant.provideAll({ actor, reason: `reason of ${actor}` })
+          const started = Date.now()
+          yield* append("1", deposits(1)).pipe(Tenant.provide(tenantId))
+          yield* Stream.runDrain(store.tenants).pipe(as("ada"))
+          yield* Stream.runDrain(store.readAllLogsJson()).pipe(as("bob"))
+          yield* suspend(tenantId).pipe(as("carol"))
+          yield* resume(tenantId).pipe(as("dan"))
+          // Refused attempts are recorded too.
+          const unknown = yield* Tenant.generate
+          yield* flipped(suspend(unknown)).pipe(as("eve"))
+          // An effect that never runs is not recorded.
+          void store.tenants
+          const recorded = yield* accesses.pipe(Stream.take(6), Stream.runCollect, as("fay"))
+          assert.deepStrictEqual(
+            recorded.map(({ actor, operation, reason }) => [actor, operation, reason]),
+            [
+              ["fay", "TenantRegistry.accesses", "reason of fay"],
+              ["eve", `TenantRegistry.suspend ${unknown}`, "reason of eve"],
+              ["dan", `TenantRegistry.resume ${tenantId}`, "reason of dan"],
+              ["carol", `TenantRegistry.suspend ${tenantId}`, "reason of carol"],
+              ["bob", "EventStore.readAllLogsJson", "reason of bob"],
+              ["ada", "EventStore.tenants", "reason of ada"]
+            ]
+          )
+          for (const { accessedAt } of recorded) {
+            assert.closeTo(accessedAt.epochMilliseconds, started, 60_000)
+          }
+          assert.strictEqual(new Set(recorded.map(({ accessId }) => accessId)).size, 6)
+        })
     )
   })
 })
@@ -183,7 +185,7 @@ describe("a store on which the first append does not register the tenant", () =>
     }).pipe(Effect.provide(onDriver(MemoryStorage.layerWith({ provisionOnAppend: false }))))
   )
 
-  it.effect("looks across tenants only for whom has said why", () =>
+  it.effect("looks across tenants only with a stated reason", () =>
     Effect.gen(function* () {
       const store = yield* EventStore.EventStore
       const blank = Tenant.provideAll({ actor: "ada", reason: " " })

@@ -34,7 +34,7 @@ const usage = (from: string, before: string) =>
     )
   )
 
-/** What is appended when, by tenants 1 and 2. */
+/** The appends of tenants 1 and 2, with their times. */
 const history = [
   ["2025-11-01T23:59:59.999Z", 1, ["a", "b"]],
   ["2025-11-02T00:00:00.000Z", 1, ["a"]],
@@ -54,7 +54,7 @@ const days = [
 
 const counted = Effect.gen(function* () {
   assert.deepStrictEqual(yield* usage("2025-11-01", "2025-12-01"), days)
-  // Parts of days count with that part, to the millisecond.
+  // A day that is partly in the range counts with that part, to the millisecond.
   assert.deepStrictEqual(yield* usage("2025-11-02T12:00:00Z", "2025-11-05T09:00:00Z"), [
     ["1", "2025-11-02", 2, 200, 2, 1],
     ["1", "2025-11-05", 1, 100, 1, 1],
@@ -68,7 +68,7 @@ const counted = Effect.gen(function* () {
   assert.deepStrictEqual(yield* usage("2025-11-05", "2025-11-02"), [])
 })
 
-describe("what tenants used", () => {
+describe("the usage of tenants", () => {
   it.effect("is counted by tenant and day in UTC, in memory", () =>
     Effect.gen(function* () {
       const nth = newTenants()
@@ -91,7 +91,7 @@ describe("what tenants used", () => {
         counters.set(key, number)
         return number
       }
-      // The days of the session's time zone are not those that are counted.
+      // Days are counted in UTC, not in the time zone of the session.
       yield* sql`set time zone 'Asia/Tokyo'`
       for (const [at, tenant, streams] of history) {
         yield* registry.provision(nth(tenant))
@@ -109,7 +109,7 @@ describe("what tenants used", () => {
     }).pipe(Effect.provide(Layer.provideMerge(TenantRegistry.layer, layer)))
   )
 
-  it.effect("is read page by page, as far as it is asked for", () =>
+  it.effect("is read page by page, as far as it is consumed", () =>
     Effect.gen(function* () {
       const nth = newTenants()
       let pages = 0
@@ -147,7 +147,7 @@ describe("what tenants used", () => {
     })
   )
 
-  it.effect("is on record, with the time that was asked for", () =>
+  it.effect("is recorded, with the requested range of time", () =>
     Effect.gen(function* () {
       const registry = yield* TenantRegistry.TenantRegistry
       yield* usage("2025-11-01", "2025-12-01")

@@ -9,7 +9,7 @@ import { flipped } from "../../src/testing/failures.ts"
 
 type ReadStream = EventStorage.EventStorage["Service"]["readStream"]
 
-/** A store with pages of three events and a driver whose reads of streams are changed. */
+/** A store with pages of three events, and a driver with other reads of streams. */
 const store = (change: (readStream: ReadStream) => ReadStream) =>
   onDriver(
     changedDriver(({ readStream }) => ({ readStream: change(readStream) })),
@@ -42,7 +42,7 @@ describe("a paged read", () => {
     { events: 9, limit: 3, pages: [3] },
     { events: 9, limit: 6, pages: [3, 3] },
     { events: 9, limit: 7, pages: [3, 3, 1] }
-  ])("of $events events with limit $limit asks for pages of $pages", ({ events, limit, pages }) => {
+  ])("of $events events with limit $limit requests pages of $pages", ({ events, limit, pages }) => {
     const { asked, layer } = counting()
     return Effect.gen(function* () {
       yield* append("1", deposits(events))
@@ -58,7 +58,7 @@ describe("a paged read", () => {
     }).pipe(asNewTenant, Effect.provide(layer))
   })
 
-  it.effect("reads on while it decodes, from the second page on, if there is no limit", () =>
+  it.effect("reads the next page while it decodes one, from the second page on, if there is no limit", () =>
     Effect.gen(function* () {
       for (const [limit, second] of [
         [undefined, ["read 5", "decode 3"]],
@@ -85,7 +85,7 @@ describe("a paged read", () => {
     })
   )
 
-  it.effect("reads one page ahead, once a second page is wanted", () => {
+  it.effect("reads one page ahead as soon as a second page is wanted", () => {
     const { asked, layer } = counting()
     return Effect.gen(function* () {
       yield* append("1", deposits(30))
@@ -113,7 +113,7 @@ describe("a paged read", () => {
     }).pipe(asNewTenant, Effect.provide(layer))
   })
 
-  it.effect("reads on while the consumer works, and awaits what it read in vain", () =>
+  it.effect("reads ahead while the consumer works, and awaits a page that is no longer wanted", () =>
     Effect.gen(function* () {
       const [asked, answer] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
       let [calls, answered] = [0, 0]
@@ -129,7 +129,7 @@ describe("a paged read", () => {
         yield* append("1", deposits(30))
         const taken = yield* Effect.forkChild(
           Stream.runForEach(read().pipe(Stream.take(6)), ({ version }) =>
-            // The consumer stands still at the second page until the third one is asked for.
+            // The consumer waits at the second page until the third one is requested.
             version === 4 ? Deferred.await(asked) : Effect.void
           )
         )
@@ -143,7 +143,7 @@ describe("a paged read", () => {
     })
   )
 
-  it.effect("reads on where a page ended, though the driver gives fewer events than it was asked for", () => {
+  it.effect("continues after a page in which the driver returned fewer events than requested", () => {
     const small = store(
       (readStream) => (request) =>
         Effect.map(readStream({ ...request, limit: Math.min(request.limit, 2) }), ({ rows, complete }) => ({
@@ -168,7 +168,7 @@ describe("a paged read", () => {
     }).pipe(asNewTenant, Effect.provide(small))
   })
 
-  it.effect("sees what is appended while it reads", () => {
+  it.effect("sees events that are appended while it reads", () => {
     const { layer } = counting()
     return Effect.gen(function* () {
       yield* append("1", deposits(4))
@@ -180,7 +180,7 @@ describe("a paged read", () => {
     }).pipe(asNewTenant, Effect.provide(layer))
   })
 
-  it.effect("gives the events before a failure of the driver, and no more is asked of it", () => {
+  it.effect("returns the events before a failure of the driver, and does not call it again", () => {
     let calls = 0
     const unavailable = new StorageUnavailable({
       reason: new OtherFailure({ operation: "read a stream", retryable: true, code: null })
@@ -200,7 +200,7 @@ describe("a paged read", () => {
     }).pipe(asNewTenant, Effect.provide(failing))
   })
 
-  it.effect("is interrupted with the driver at work, which is not asked again", () =>
+  it.effect("can be interrupted during a call of the driver, which is not called again", () =>
     Effect.gen(function* () {
       const atWork = yield* Deferred.make<void>()
       let [calls, interrupted] = [0, 0]
@@ -220,13 +220,13 @@ describe("a paged read", () => {
         yield* Fiber.interrupt(fiber)
         assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(fiber)))
         assert.deepStrictEqual([seen, calls, interrupted], [3, 2, 1])
-        // The store works on.
+        // The store still works.
         assert.deepInclude(yield* append("2", deposits(1)), { version: 1 })
       }).pipe(asNewTenant, Effect.provide(hanging))
     })
   )
 
-  it.effect("has pages of at least one event, or there is no store", () =>
+  it.effect("must have pages of at least one event", () =>
     Effect.gen(function* () {
       for (const pageSize of [0, -1, 1.5, Number.NaN, Infinity]) {
         const build = Layer.build(

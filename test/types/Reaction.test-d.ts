@@ -14,7 +14,7 @@ import { Order, Paid } from "../support/shop.ts"
 
 type Driver = EventStorage | ProjectionStorage
 
-test("a command in a handler requires what it requires, and the runner provides the tenant", () => {
+test("a handler has the requirements of its commands, and the runner provides the tenant", () => {
   const reaction = Reaction.make(
     "pays",
     { aggregates: [Order] },
@@ -53,7 +53,7 @@ test("a relay requires a publisher", () => {
   OutboxRelay.make("relay", { aggregates: [Order], eventTypes: ["Counted"] })
 })
 
-test("a store with inline projections requires what the handlers require, except the tenant", () => {
+test("a store with inline projections has the requirements of the handlers, except the tenant", () => {
   const inline = Projection.make(
     "inline",
     { aggregates: [Order] },

@@ -94,7 +94,7 @@ describe("an aggregate", () => {
     Aggregate.make("Door", { ...options, id: Schema.Int }, (state: typeof State.Type) => state)
   })
 
-  test("is any aggregate", () => {
+  test("is assignable to Aggregate.Any", () => {
     expectTypeOf(ByTag).toExtend<Aggregate.Any>()
     const Numbered = Aggregate.make("Door", { ...options, id: Schema.FiniteFromString, events: [] }, {})
     expectTypeOf(Numbered).toExtend<Aggregate.Any>()
@@ -113,12 +113,12 @@ describe("does not compile", () => {
     Aggregate.make("Door", two, {
       Opened: (state) => state,
       Closed: (state) => state,
-      // @ts-expect-error There is no such event.
+      // @ts-expect-error No event has that tag.
       Vanished: (state: typeof State.Type) => state
     })
   })
 
-  test("a handler that returns a state that is none", () => {
+  test("a handler that returns an invalid state", () => {
     Aggregate.make("Door", two, {
       // @ts-expect-error Type '"ajar"' is not assignable to type '"new" | "open" | "closed"'.
       Opened: (state) => ({ ...state, status: "ajar" }),
@@ -129,19 +129,19 @@ describe("does not compile", () => {
       Opened: () => ({ status: "open" }),
       Closed: (state) => state
     })
-    // @ts-expect-error Neither does one function.
+    // @ts-expect-error The same in one function.
     Aggregate.make("Door", two, (state) => ({ ...state, status: "ajar" }))
   })
 
-  test("a handler for the event of another", () => {
+  test("a handler for the event of another handler", () => {
     Aggregate.make("Door", two, {
       Opened: (state) => state,
-      // @ts-expect-error It takes the closing.
+      // @ts-expect-error The handler takes the event of closing.
       Closed: (state, event: typeof Opened.Type) => ({ ...state, owner: event.owner })
     })
   })
 
-  test("an initial state that is none", () => {
+  test("an invalid initial state", () => {
     // @ts-expect-error Type '"ajar"' is not assignable.
     Aggregate.make("Door", { ...two, initial: { status: "ajar", owner: null } }, (state) => state)
   })
@@ -152,8 +152,8 @@ describe("does not compile", () => {
     expectTypeOf<Schema.Struct<{ readonly a: Schema.String }>>().not.toExtend<Event.EventSchema>()
   })
 
-  test("a fold over events of others", () => {
-    // @ts-expect-error It is no event of the door.
+  test("a fold over events of another aggregate", () => {
+    // @ts-expect-error Not an event of the door.
     ByTag.fold([{ _tag: "Vanished" }])
     ByTag.fold([
       { _tag: "Opened", owner: "Ada" },

@@ -37,7 +37,7 @@ type CourseEvent = typeof Offered.Type | typeof Enrolled.Type | typeof Left.Type
 type StudentEvent = typeof Registered.Type
 
 describe("a query", () => {
-  test("knows which events it matches", () => {
+  test("has the types of the events that it matches", () => {
     expectTypeOf(EventQuery.of(Course)).toEqualTypeOf<EventQuery.EventQuery<CourseEvent>>()
     const some = EventQuery.of(Course, { types: ["Enrolled", "Left"], tags: ["a"] })
     expectTypeOf<EventQuery.EventOf<typeof some>>().toEqualTypeOf<typeof Enrolled.Type | typeof Left.Type>()
@@ -53,9 +53,9 @@ describe("a query", () => {
   })
 
   test("accepts only types of the aggregate's events", () => {
-    // @ts-expect-error A course is not registered.
+    // @ts-expect-error Registered is not an event of a course.
     EventQuery.of(Course, { types: ["Registered"] })
-    // @ts-expect-error Nor is a tag one of several.
+    // @ts-expect-error One tag is not a list of tags.
     EventQuery.of(Course, { tags: "a" })
   })
 })
@@ -83,29 +83,29 @@ describe("a decision model", () => {
     expectTypeOf<DecisionModel.StateOf<typeof other>>().toEqualTypeOf<string>()
   })
 
-  test("has no fewer handlers, no others, and none with another state", () => {
-    // @ts-expect-error Nobody handles who has left.
+  test("refuses missing handlers, further handlers, and handlers with another state", () => {
+    // @ts-expect-error The handler for leaving is missing.
     DecisionModel.make({ query, initial: 0 }, { Enrolled: (state: number) => state })
     DecisionModel.make(
       { query, initial: 0 },
       {
         Enrolled: (state: number) => state,
         Left: (state: number) => state,
-        // @ts-expect-error What is offered does not match.
+        // @ts-expect-error The query does not match the event of offering.
         Offered: (state: number) => state
       }
     )
-    // @ts-expect-error A text is no number.
+    // @ts-expect-error A text is not a number.
     DecisionModel.make({ query, initial: 0 }, { Enrolled: () => "one", Left: () => 1 })
   })
 
-  test("of several has the state of each under its name", () => {
+  test("combined from several has the state of each under its name", () => {
     const model = DecisionModel.combine({ course: seatsOf("a"), student: coursesOf("1") })
     expectTypeOf<DecisionModel.StateOf<typeof model>>().toEqualTypeOf<{
       readonly course: Seats
       readonly student: ReadonlyArray<string>
     }>()
-    // @ts-expect-error A query is no model.
+    // @ts-expect-error A query is not a model.
     DecisionModel.combine({ course: query })
   })
 })
@@ -115,7 +115,7 @@ describe("a decision", () => {
   class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
   type Failure = Exclude<EventStore.AppendFailure<EventStore.AppendCondition>, StoreError.PositionDiverged>
 
-  test("needs the tenant, and nothing else", () => {
+  test("requires the tenant, and nothing else", () => {
     const read = decisions.read(seatsOf("a"))
     const executed = decisions.execute(seatsOf("a"), () => [])
     expectTypeOf<Effect.Services<typeof read>>().toEqualTypeOf<Tenant.CurrentTenant>()
@@ -127,7 +127,7 @@ describe("a decision", () => {
     void (() => Effect.runPromise(executed))
   })
 
-  test("gives the events of the aggregates that it appends to", () => {
+  test("returns the events of the aggregates to which it appends", () => {
     const executed = decisions.execute(seatsOf("a"), (state) => {
       expectTypeOf(state).toEqualTypeOf<Seats>()
       return [Decisions.to(Course, "a", offered(1)), Decisions.to(Student, "1", registered("a@b"))]
@@ -146,7 +146,7 @@ describe("a decision", () => {
     expectTypeOf<Effect.Success<typeof none>["events"]>().toEqualTypeOf<ReadonlyArray<never>>()
   })
 
-  test("may yield values, results and effects, which fail and need what they do", () => {
+  test("may yield values, results and effects, with their errors and requirements", () => {
     const executed = decisions.execute(seatsOf("a"), ({ seats }) => {
       if (seats === 0) return Result.fail(new Refused())
       if (seats === 1) return Effect.fail(404 as const)
@@ -160,24 +160,24 @@ describe("a decision", () => {
     >()
   })
 
-  test("fails like those of the repository", () => {
+  test("fails like a command of the repository", () => {
     type Refusals = Repository.ErrorOf<Result.Result<never, Refused>>
     expectTypeOf<Refusals>().toEqualTypeOf<Refused>()
   })
 
-  test("takes literals as events, and no event of another aggregate", () => {
+  test("accepts literals as events, and no event of another aggregate", () => {
     Decisions.to(Course, "a", { _tag: "Offered", seats: 1 }, { _tag: "Left", student: "1" })
-    // @ts-expect-error A course is not registered.
+    // @ts-expect-error Registered is not an event of a course.
     Decisions.to(Course, "a", registered("a@b"))
-    // @ts-expect-error Nor has it such an id.
+    // @ts-expect-error The id has another type.
     Decisions.to(Course, 1, offered(1))
-    // @ts-expect-error A bare event goes nowhere.
+    // @ts-expect-error An event without a stream.
     void decisions.execute(seatsOf("a"), () => [offered(1)])
   })
 })
 
 describe("a conditional append", () => {
-  test("needs the tenant, and takes a query", () => {
+  test("requires the tenant, and accepts a query", () => {
     const appended = store.append({
       aggregate: Course,
       id: "a",
@@ -198,9 +198,9 @@ describe("a conditional append", () => {
         { query: EventQuery.of(Course), after: stored }
       ]
     })
-    // @ts-expect-error A command goes to one stream.
+    // @ts-expect-error A command has one stream.
     void store.appendAll([stream], { command })
-    // @ts-expect-error A position alone is no condition.
+    // @ts-expect-error A position alone is not a condition.
     void store.appendAll([stream], { condition: { after: 1 } })
   })
 })
@@ -208,7 +208,7 @@ describe("a conditional append", () => {
 describe("a hash chain", () => {
   type Needs = EventStorage.EventStorage | Tenant.CurrentTenant
 
-  test("is of a tenant", () => {
+  test("requires the tenant", () => {
     const verify = HashChain.verify()
     expectTypeOf<Effect.Services<typeof HashChain.start>>().toEqualTypeOf<Needs>()
     expectTypeOf<Effect.Services<typeof HashChain.head>>().toEqualTypeOf<Needs>()

@@ -19,14 +19,14 @@ type TagsOf<T> =
     : T extends Stream.Stream<infer _A2, infer E2, infer _R2>
       ? TagOf<E2>
       : never
-/** The tags of the reasons of a method's conflicts. */
+/** The reasons of a method's conflicts, as tags. */
 type ConflictsOf<T> =
   T extends Effect.Effect<infer _A, infer E, infer _R>
     ? E extends StoreError.Conflict<infer R>
       ? TagOf<R>
       : never
     : never
-/** The tags of the reasons for which a method refuses its input. */
+/** The reasons for which a method refuses its input, as tags. */
 type InputsOf<T> =
   T extends Effect.Effect<infer _A, infer E, infer _R>
     ? InputsIn<E>
@@ -42,7 +42,7 @@ type Append = "Conflict" | "InvalidInput" | "TenantRefused" | "Undecodable" | Re
 
 const stream = { aggregate: Account, id: "1", expectedVersion: "any", events: [opened()] } as const
 
-describe("the errors of a method are those that it can meet", () => {
+describe("the errors of a method are those that it can raise", () => {
   test("executing a command: six", () => {
     const plain = repository.execute(Account, "1", () => [opened()])
     const once = repository.execute(Account, "1", () => [opened()], { command: key })
@@ -65,7 +65,7 @@ describe("the errors of a method are those that it can meet", () => {
     expectTypeOf<TagsOf<typeof exists>>().toEqualTypeOf<Read | "InvalidInput">()
   })
 
-  test("saving and appending: six, with conflicts of the condition and the command key that are given", () => {
+  test("saving and appending: six, with the conflicts of a given condition and command key", () => {
     const saved = repository.save(Account, "1", { events: [opened()], expectedVersion: 0 })
     const plain = store.append(stream)
     const conditional = store.append({ ...stream, condition })
@@ -109,7 +109,7 @@ describe("the errors of a method are those that it can meet", () => {
     expectTypeOf<TagsOf<Returned<Method<"readAllLogsJson">>>>().toEqualTypeOf<Read>()
   })
 
-  test("an input is refused for what is given", () => {
+  test("an input is refused only for reasons that it can have", () => {
     type Id = "InvalidAggregateId" | "LimitExceeded"
     type Command = "InvalidEvent" | "LimitExceeded"
     const load = repository.load(Account, "1")
@@ -128,7 +128,7 @@ describe("the errors of a method are those that it can meet", () => {
     expectTypeOf<InputsOf<typeof executed>>().toEqualTypeOf<Id | Command>()
   })
 
-  test("an inline projection's failure is an error where it is asked for", () => {
+  test("the failure of an inline projection is an error on request", () => {
     const asked = InlineProjections.failures(store.append(stream))
     expectTypeOf<TagsOf<typeof asked>>().toEqualTypeOf<Append | "InlineProjectionFailed">()
   })

@@ -16,7 +16,7 @@ import { Order, type Paid, type Placed, type Requested, Shipment } from "../supp
 
 type OrderEvent = typeof Placed.Type | typeof Paid.Type
 
-test("a subscription gives envelopes of the aggregates' events, and requires the tenant or the access", () => {
+test("a subscription emits envelopes of the aggregates' events, and requires the tenant or the access", () => {
   const log = Subscription.log({ aggregates: [Order, Shipment] })
   expectTypeOf(log).toEqualTypeOf<
     Stream.Stream<
@@ -29,7 +29,7 @@ test("a subscription gives envelopes of the aggregates' events, and requires the
   expectTypeOf<Stream.Services<typeof all>>().toEqualTypeOf<EventStorage | Tenant.AllTenants>()
 })
 
-test("what asks for the progress of a projection requires the tenant, and its layer does not", () => {
+test("reading the progress of a projection requires the tenant, and its layer does not", () => {
   expectTypeOf(ProjectionManager.layer).toEqualTypeOf<
     Layer.Layer<ProjectionManager.ProjectionManager, never, EventStorage | ProjectionStorage>
   >()
@@ -41,7 +41,7 @@ test("what asks for the progress of a projection requires the tenant, and its la
   expectTypeOf<Stream.Services<ReturnType<Service["statusOfAll"]>>>().toEqualTypeOf<Tenant.AllTenants>()
 })
 
-test("replaying requires what the handlers require", () => {
+test("replaying has the requirements of the handlers", () => {
   const handlers = {
     Placed: () => Repository.use((repository) => repository.exists(Order, "1"))
   }
@@ -68,7 +68,7 @@ const initial = (): Totals => ({ count: 0, last: "none" })
 
 declare const place: Event.Position
 
-test("a projection in memory infers its handlers, and passes over what has none", () => {
+test("a projection in memory infers its handlers, and ignores events without one", () => {
   const totals = InMemoryProjection.make(
     "totals",
     { aggregates: [Order, Shipment], initial },
@@ -100,7 +100,7 @@ test("a projection in memory infers its handlers, and passes over what has none"
   expectTypeOf(totals.layer).toEqualTypeOf<Layer.Layer<Running, never, EventStorage>>()
 })
 
-test("a projection in memory refuses states and events that are not its own", () => {
+test("a projection in memory refuses states and events of others", () => {
   InMemoryProjection.make(
     "wrong state",
     { aggregates: [Order], initial },
@@ -109,7 +109,7 @@ test("a projection in memory refuses states and events that are not its own", ()
       Placed: (state) => ({ ...state, last: "lost" })
     }
   )
-  // @ts-expect-error orders have no such event
+  // @ts-expect-error not an event of orders
   InMemoryProjection.make("wrong event", { aggregates: [Order], initial }, { Requested: initial })
   const byFunction = InMemoryProjection.make(
     "by function",
@@ -122,7 +122,7 @@ test("a projection in memory refuses states and events that are not its own", ()
   expectTypeOf(byFunction.fold([])).toEqualTypeOf<Totals>()
 })
 
-test("no layer of a projection in memory requires the tenant, whatever its hooks do", () => {
+test("no layer of a projection in memory requires the tenant, with any hooks", () => {
   const totals = InMemoryProjection.make("totals", { aggregates: [Order], initial }, {})
   const layer = totals.layerWith({
     stored: {

@@ -52,7 +52,7 @@ type Served = Effect.Effect<
   HttpServerRequest.HttpServerRequest | Scope.Scope
 >
 
-describe("a handler that needs a tenant", () => {
+describe("a handler that requires a tenant", () => {
   const guarded = HttpRouter.toHttpEffect(
     HttpApiBuilder.layer(Guarded).pipe(
       Layer.provide(handlersOf.guarded),
@@ -74,19 +74,19 @@ describe("a handler that needs a tenant", () => {
       Layer.provide(handlersOf.unguarded),
       HttpRouter.provideRequest(Services),
       Layer.provide(Middleware),
-      // Not even a layer that has a tenant helps: it would serve that one to all requests.
+      // Not even a layer with a tenant helps, because it would serve that tenant to all requests.
       Layer.provide(Layer.succeed(Tenant.CurrentTenant, tenantId)),
       Layer.provide(HttpServer.layerServices)
     )
   )
 
-  test("is served in a group with the middleware", () => {
+  test("compiles in a group with the middleware", () => {
     expectTypeOf<Effect.Success<typeof guarded>>().toExtend<Served>()
     expectTypeOf<Effect.Success<typeof bearer>>().toExtend<Served>()
     void Server.layer(guarded, { port: 0 })
   })
 
-  test("is not in a group without it", () => {
+  test("does not compile in a group without it", () => {
     expectTypeOf<Effect.Success<typeof unguarded>>().not.toExtend<Served>()
     expectTypeOf<
       Extract<Effect.Services<Effect.Success<typeof unguarded>>, Tenant.CurrentTenant>
@@ -116,7 +116,7 @@ describe("unsafe creation", () => {
   })
 })
 
-/** What the layers of a module need to be built, also those that a function makes. */
+/** The requirements of the layers of a module, including those that functions return. */
 type NeedsOf<Module> = {
   [Name in keyof Module]: Module[Name] extends Layer.Layer<infer _A, infer _E, infer R>
     ? R
@@ -126,8 +126,8 @@ type NeedsOf<Module> = {
 }[keyof Module]
 
 describe("a layer of this module", () => {
-  test("needs neither a tenant nor a principal to be built", () => {
-    // The other two need what their users' functions do.
+  test("requires neither a tenant nor a principal to be built", () => {
+    // The other two have the requirements of functions of their users.
     type Needs = {
       [Module in Exclude<keyof typeof Http, "SubdomainResolver" | "TenantResolver">]: NeedsOf<
         (typeof Http)[Module]
@@ -145,33 +145,33 @@ describe("a resolver", () => {
   const audience = "service"
   const secret = Redacted.make("")
 
-  test("of tokens takes algorithms that fit the key, an issuer and an audience", () => {
+  test("of tokens requires algorithms that fit the key, an issuer and an audience", () => {
     void JwtResolver.layer({ key: { secret, algorithms: ["HS256"] }, issuer, audience })
     void JwtResolver.layer({ key: { publicKey: "", algorithms: ["RS256", "ES256"] }, issuer, audience })
-    // @ts-expect-error A public key is no shared secret.
+    // @ts-expect-error A public key is not a shared secret.
     void JwtResolver.layer({ key: { publicKey: "", algorithms: ["HS256"] }, issuer, audience })
-    // @ts-expect-error A shared secret is no public key.
+    // @ts-expect-error A shared secret is not a public key.
     void JwtResolver.layer({ key: { secret, algorithms: ["RS256"] }, issuer, audience })
-    // @ts-expect-error There is always an algorithm.
+    // @ts-expect-error The algorithms are empty.
     void JwtResolver.layer({ key: { secret, algorithms: ["none"] }, issuer, audience })
-    // @ts-expect-error It has to be stated.
+    // @ts-expect-error The algorithms are missing.
     void JwtResolver.layer({ key: { secret, algorithms: [] }, issuer, audience })
-    // @ts-expect-error So has the audience.
+    // @ts-expect-error The audience is missing.
     void JwtResolver.layer({ key: { secret, algorithms: ["HS256"] }, issuer })
-    // @ts-expect-error And the issuer.
+    // @ts-expect-error The issuer is missing.
     void JwtResolver.layer({ key: { secret, algorithms: ["HS256"] }, audience })
-    // @ts-expect-error A secret is redacted.
+    // @ts-expect-error The secret is not redacted.
     void JwtResolver.layer({ key: { secret: "secret", algorithms: ["HS256"] }, issuer, audience })
   })
 
-  test("of a header needs a proxy that can be recognised", () => {
+  test("of a header requires a proxy that can be recognised", () => {
     void ProxyHeaderResolver.layer({ proxy: { peers: ["10.0.0.7"] } })
     void ProxyHeaderResolver.layer({ proxy: { secret: { header: "x-secret", value: secret } } })
     // @ts-expect-error Nobody is trusted by default.
     void ProxyHeaderResolver.layer({})
     // @ts-expect-error Neither an address nor a secret.
     void ProxyHeaderResolver.layer({ proxy: {} })
-    // @ts-expect-error No address.
+    // @ts-expect-error The list of addresses is empty.
     void ProxyHeaderResolver.layer({ proxy: { peers: [] } })
   })
 })

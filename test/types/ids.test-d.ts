@@ -30,7 +30,7 @@ const door = { aggregate: Door, expectedVersion: "any" } as const
 const open = Opened.make({})
 const named = Event.make(open, { eventId: Event.generateId() })
 
-describe("a plain string is no branded id", () => {
+describe("a plain string is not a branded id", () => {
   test("in the store", () => {
     void store.append({ ...door, id, events: [open] })
     // @ts-expect-error a plain string
@@ -93,7 +93,7 @@ describe("a plain string is no branded id", () => {
   })
 })
 
-describe("a single event is no list of events", () => {
+describe("a single event is not a list of events", () => {
   test("in the store", () => {
     // @ts-expect-error one event
     void store.append({ ...door, id, events: open })
@@ -127,7 +127,7 @@ describe("a single event is no list of events", () => {
   })
 })
 
-describe("an event of another aggregate is refused where it stands", () => {
+describe("an event of another aggregate is refused where it is written", () => {
   const placed = { _tag: "Placed", total: 1 } as const
 
   test("in the store", () => {
@@ -173,7 +173,7 @@ describe("an event of another aggregate is refused where it stands", () => {
 })
 
 describe("a handler for a tag that no event has", () => {
-  test("is refused in a projection in memory, also beside others", () => {
+  test("is refused in a projection in memory, even beside others", () => {
     InMemoryProjection.make(
       "doors",
       { aggregates: [Door], initial: () => 0 },

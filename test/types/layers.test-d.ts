@@ -6,8 +6,8 @@ import * as Testing from "effect-eventsourcing/testing"
 import { describe, expectTypeOf, test } from "vitest"
 
 /**
- * What the layers of a module need to be built, also those that a function makes. Such functions are named after what
- * they make: of a generic one, which may return anything, nothing could be told.
+ * The requirements of the layers of a module, including those that functions return. Only functions named `layer…` count: a
+ * generic function may return anything, so its result could not be inspected.
  */
 type NeedsOf<Module> = {
   [Name in keyof Module]: Module[Name] extends Layer.Layer<infer _A, infer _E, infer R>
@@ -19,19 +19,19 @@ type NeedsOf<Module> = {
       : never
 }[keyof Module]
 
-/** The same for all modules of an entry point. */
+/** The requirements of the layers of all modules of an entry point. */
 type NeedsOfAll<Entry> = { [Module in keyof Entry]: NeedsOf<Entry[Module]> }[keyof Entry]
 
 type OfOneTenant = Root.Tenant.CurrentTenant | Root.Tenant.AllTenants
 
-/** Their layers need what the handlers or the layer that they are given do: see below, and withoutTenant.test-d.ts. */
+/** Their layers have the requirements of given handlers or layers: see below, and withoutTenant.test-d.ts. */
 type General = "ProjectionRunner" | "InlineProjections" | "Tenant"
 type OfRoot = NeedsOfAll<Omit<typeof Root, General>>
 type OfPg = NeedsOfAll<Omit<typeof Pg, General>>
 
 describe("a layer of the library", () => {
-  test("8: never needs a tenant to be built, because it would keep it for the next one", () => {
-    // One whose needs are not known would say nothing about the others.
+  test("8: never requires a tenant to be built, because it would keep that tenant for others", () => {
+    // A layer with unknown requirements would hide those of the others.
     expectTypeOf<OfRoot>().not.toBeUnknown()
     expectTypeOf<OfPg>().not.toBeUnknown()
     expectTypeOf<Extract<OfRoot, OfOneTenant>>().toEqualTypeOf<never>()
@@ -39,7 +39,7 @@ describe("a layer of the library", () => {
     expectTypeOf<Extract<NeedsOfAll<typeof Testing>, OfOneTenant>>().toEqualTypeOf<never>()
   })
 
-  test("needs no more than the tier below it", () => {
+  test("requires only the tier below it", () => {
     type Below =
       | Root.EventStorage.EventStorage
       | Root.EventStore.EventStore
@@ -65,7 +65,7 @@ describe("a layer of the library", () => {
     >()
   })
 
-  test("is reported if it does", () => {
+  test("is reported if it requires a tenant", () => {
     type Bad = {
       readonly layer: Layer.Layer<never, never, Root.Tenant.CurrentTenant>
       readonly layerWith: (options: { readonly a: 1 }) => Layer.Layer<never, string, Root.Tenant.AllTenants>
@@ -77,7 +77,7 @@ describe("a layer of the library", () => {
     >()
   })
 
-  test("makes the whole store in memory with nothing else", () => {
+  test("builds the whole store in memory without any other layer", () => {
     const Live = Layer.mergeAll(Root.Repository.layer, Root.TenantRegistry.layer).pipe(
       Layer.provideMerge(Root.EventStore.layer),
       Layer.provideMerge(Root.MemoryStorage.layer)

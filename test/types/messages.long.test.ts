@@ -1,4 +1,4 @@
-/** The texts of the compiler: the first line of each says what is wrong, and stands where it is. */
+/** Error messages of the compiler: the first line of each describes the mistake, at its place. */
 import { assert, describe, it } from "@effect/vitest"
 import { spawnSync } from "node:child_process"
 import * as Fs from "node:fs"
@@ -26,7 +26,7 @@ repository.execute(Door, "1", () => Effect.succeed([placed]))
 repository.save(Door, "1", { events: [placed], expectedVersion: 0 })
 `
 
-/** The first lines of the compiler's errors, with the text that each is about. */
+/** The first lines of the compiler's errors, each with the code at its place. */
 const errorsOf = (source: string): ReadonlyArray<readonly [at: string, message: string]> => {
   const folder = Fs.mkdtempSync(Path.join(root, "node_modules", ".messages-"))
   try {
@@ -51,7 +51,7 @@ const errorsOf = (source: string): ReadonlyArray<readonly [at: string, message: 
 }
 
 describe("the compiler", () => {
-  it("names the event of another aggregate, where it stands, and the events that it may be", () => {
+  it("names the event of another aggregate where it is written, and the events that are allowed", () => {
     const named = "Type 'OrderPlaced' is not assignable to type 'Appendable<DoorOpened>'."
     assert.deepStrictEqual(errorsOf(program), [
       ["placed] })", named],

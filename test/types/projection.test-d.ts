@@ -58,13 +58,13 @@ test("a handler gets the event of its tag, and an envelope of the aggregates tha
     { aggregates: [Order] },
     {
       Placed: () => Effect.void,
-      // @ts-expect-error nor beside one that is
+      // @ts-expect-error the same beside a valid handler
       Plced: () => Effect.void
     }
   )
 })
 
-test("a projection fails with what its handlers fail with, and requires what they require", () => {
+test("a projection has the errors and requirements of its handlers", () => {
   expectTypeOf(ofTenant).toEqualTypeOf<Projection.Projection<SqlError.SqlError, SqlClient.SqlClient>>()
   const mixed = Projection.make(
     "mixed",
@@ -100,10 +100,10 @@ test("a projection across tenants runs only with access across tenants", () => {
   declare_(program)
 })
 
-/** Takes what has all but the drivers. */
+/** Accepts effects that require only the drivers. */
 const declare_ = (_program: Effect.Effect<unknown, unknown, Driver | SqlClient.SqlClient>): void => {}
 
-test("the kit takes events of the aggregate, and runs handlers without a tenant", () => {
+test("the kit accepts events of the aggregate, and runs handlers without a tenant", () => {
   const given = ProjectionKit.given(Tenant.untenanted, Order, "1", Placed.make({ total: 1 }), {
     _tag: "Paid"
   })
@@ -111,6 +111,6 @@ test("the kit takes events of the aggregate, and runs handlers without a tenant"
   expectTypeOf<Effect.Services<typeof handled>>().toEqualTypeOf<SqlClient.SqlClient>()
   // @ts-expect-error not an event of the aggregate
   given.and(Tenant.untenanted, Order, "1", Noted.make({ text: "" }))
-  // @ts-expect-error a plain string is no tenant
+  // @ts-expect-error a plain string is not a tenant
   given.and("tenant", Order, "1", Placed.make({ total: 1 }))
 })

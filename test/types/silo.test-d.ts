@@ -22,7 +22,7 @@ declare const tenantId: Tenant.TenantId
 const silo = PgSilo.layer({ database: () => ({ client }) })
 
 describe("the layer over several databases", () => {
-  test("provides the drivers and the client of one database, and needs only the directory", () => {
+  test("provides the drivers and the client of one database, and requires only the directory", () => {
     expectTypeOf<Layer.Success<typeof silo>>().toEqualTypeOf<
       | EventStorage.EventStorage
       | ProjectionStorage.ProjectionStorage
@@ -33,7 +33,7 @@ describe("the layer over several databases", () => {
     expectTypeOf<Layer.Services<typeof silo>>().toEqualTypeOf<TenantDirectory.TenantDirectory>()
   })
 
-  test("never fails to be built, because databases are opened at their first use", () => {
+  test("cannot fail to be built, because databases are opened at their first use", () => {
     expectTypeOf<Layer.Error<typeof silo>>().toEqualTypeOf<never>()
     const routed = RoutedStorage.layerWith({
       storage: () =>
@@ -45,7 +45,7 @@ describe("the layer over several databases", () => {
     expectTypeOf<Layer.Error<typeof routed>>().toEqualTypeOf<never>()
   })
 
-  test("stands under the same program", () => {
+  test("serves the same program", () => {
     const Store = Layer.mergeAll(Repository.layer, TenantRegistry.layer).pipe(
       Layer.provideMerge(EventStore.layer),
       Layer.provideMerge(silo),
@@ -61,9 +61,9 @@ describe("the layer over several databases", () => {
 })
 
 describe("the directory", () => {
-  test("is asked with a tenant, not with a text", () => {
+  test("accepts a tenant, not a text", () => {
     const ask = (directory: TenantDirectory.TenantDirectory["Service"]) => {
-      // @ts-expect-error a text from a request is no tenant
+      // @ts-expect-error a text from a request is not a tenant
       void directory.placement("0190c5a0-0000-7000-8000-0000000000ad")
       return directory.placement(tenantId)
     }

@@ -13,7 +13,7 @@ const snapshots: Repository.SnapshotOptions = {
 }
 
 describe("a repository", () => {
-  test("needs a storage for snapshots exactly if it has a policy for them", () => {
+  test("requires a storage for snapshots exactly if it has a policy for them", () => {
     expectTypeOf<Layer.Services<typeof Repository.layer>>().toEqualTypeOf<EventStore.EventStore>()
     const plain = Repository.layerWith({ commandTimeToLive: "1 hour" })
     expectTypeOf<Layer.Services<typeof plain>>().toEqualTypeOf<EventStore.EventStore>()
@@ -25,14 +25,14 @@ describe("a repository", () => {
     >()
     const provided = Layer.provide(kept, MemoryStorage.layer)
     expectTypeOf<Layer.Services<typeof provided>>().toEqualTypeOf<EventStore.EventStore>()
-    // What may have snapshots cannot pass for what has none.
+    // Options that may have snapshots are not options without them.
     const given: Repository.OptionsWithSnapshots = { snapshots }
     // @ts-expect-error not an `Options`
     const widened: Repository.Options = given
     expectTypeOf(widened).toEqualTypeOf<Repository.Options>()
   })
 
-  test("takes JSON as the content of a command, and says that its key may be taken", () => {
+  test("accepts JSON as the content of a command, and may fail with CommandKeyConflict", () => {
     const run = (content: Schema.Json) =>
       Repository.Repository.use(({ execute }) =>
         execute(Counter, "1", () => [Counted.make({})], { command: { key: "k", content } })
@@ -43,7 +43,7 @@ describe("a repository", () => {
     expectTypeOf<Effect.Services<ReturnType<typeof run>>>().toEqualTypeOf<
       Repository.Repository | Tenant.CurrentTenant
     >()
-    // @ts-expect-error a Date is none
+    // @ts-expect-error a Date is not JSON
     void (() => run({ at: new Date() }))
   })
 })

@@ -32,7 +32,7 @@ const stream = { aggregate: Account, id: "1", expectedVersion: "any" } as const
 const event = Event.make(deposited(1), { actor: "ada" })
 
 describe("an append", () => {
-  test("takes the aggregate's events, plain or with options, and gives them back in envelopes", () => {
+  test("accepts the aggregate's events, plain or with options, and returns them in envelopes", () => {
     const appended = store.append({ ...stream, events: [opened(), event, { _tag: "Deposited", amount: 1 }] })
     expectTypeOf<Effect.Success<typeof appended>>().toEqualTypeOf<
       EventStore.Appended<AccountEvent, "Account">
@@ -51,22 +51,22 @@ describe("an append", () => {
     })
   })
 
-  test("takes no event of another aggregate", () => {
-    // @ts-expect-error A note is no event of an account.
+  test("accepts no event of another aggregate", () => {
+    // @ts-expect-error A note is not an event of an account.
     void store.append({ ...stream, events: [written("x")] })
-    // @ts-expect-error Nor with options.
+    // @ts-expect-error The same with options.
     void store.append({ ...stream, events: [Event.make(written("x"), {})] })
-    // @ts-expect-error Nor one of another shape.
+    // @ts-expect-error An event of another shape.
     void store.append({ ...stream, events: [{ _tag: "Deposited", amount: "1" }] })
-    // @ts-expect-error Nor an id of another type.
+    // @ts-expect-error An id of another type.
     void store.append({ ...stream, id: 1, events: [] })
-    // @ts-expect-error Nor a version by another name.
+    // @ts-expect-error Not the name of a version.
     void store.append({ ...stream, expectedVersion: "latest", events: [] })
-    // @ts-expect-error Nor none at all: say "any".
+    // @ts-expect-error The expected version is missing.
     void store.append({ aggregate: Account, id: "1", events: [] })
   })
 
-  test("of several streams has a result for each, of its own type", () => {
+  test("to several streams has a result for each, of its own type", () => {
     const appended = store.appendAll([
       { ...stream, events: [opened(), event] },
       { aggregate: Note, id: "1", expectedVersion: 0, events: [written("x")] },
@@ -78,13 +78,13 @@ describe("an append", () => {
     expectTypeOf(guests).toEqualTypeOf<EventStore.AppendedOf<typeof Guest>>()
   })
 
-  test("of several streams takes no event of another stream", () => {
+  test("to several streams accepts no event of another stream", () => {
     void store.appendAll([
-      // @ts-expect-error A note is no event of an account.
+      // @ts-expect-error A note is not an event of an account.
       { ...stream, events: [written("x")] },
       { aggregate: Note, id: "1", expectedVersion: 0, events: [written("x")] }
     ])
-    // @ts-expect-error Nor an id of another type.
+    // @ts-expect-error An id of another type.
     void store.appendAll([{ ...stream, id: 1, events: [] }])
   })
 })
@@ -101,14 +101,14 @@ describe("a decision", () => {
 })
 
 describe("a read", () => {
-  test("gives the aggregate's events, told apart by their tags", () => {
+  test("returns the aggregate's events, distinguished by their tags", () => {
     const read = store.readStream({ aggregate: Account, id: "1" })
     expectTypeOf<Item<typeof read>>().toEqualTypeOf<Event.Envelope<AccountEvent, "Account">>()
     const { payload } = {} as Item<typeof read>
     if (payload._tag === "Deposited") expectTypeOf(payload.amount).toEqualTypeOf<number>()
   })
 
-  test("of several aggregates gives the events of each, told apart by the type of the aggregate", () => {
+  test("of several aggregates returns the events of each, distinguished by the type of the aggregate", () => {
     const log = store.readLog({ aggregates: [Account, Note] })
     type Expected =
       | Event.Envelope<AccountEvent, "Account">
@@ -122,7 +122,7 @@ describe("a read", () => {
     }
   })
 
-  test("as JSON gives JSON", () => {
+  test("as JSON returns JSON", () => {
     const json = store.readLogJson({})
     expectTypeOf<Item<typeof json>["payload"]>().toEqualTypeOf<Schema.Json>()
   })
@@ -133,7 +133,7 @@ describe("a command", () => {
   class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
   type StoreFailure = EventStore.AppendFailure
 
-  test("gives the state and the events of the aggregate", () => {
+  test("returns the state and the events of the aggregate", () => {
     const executed = repository.execute(Account, "1", (state) => {
       expectTypeOf(state).toEqualTypeOf<State>()
       return [deposited(state.balance)]
@@ -165,7 +165,7 @@ describe("a command", () => {
     >()
   })
 
-  test("takes literals as events, wherever they come from, without a cast", () => {
+  test("accepts literals as events in any form of decision, without a cast", () => {
     void repository.execute(Guest, "1", () => [{ _tag: "Moved", to: "left" }])
     void repository.execute(Guest, "1", () => [{ _tag: "Moved", to: 1 }, { _tag: "Left" }])
     void repository.execute(Guest, "1", (state) => (state === null ? [{ _tag: "Moved", to: "left" }] : []))
@@ -175,20 +175,20 @@ describe("a command", () => {
     void repository.save(Guest, "1", { expectedVersion: 0, events: [{ _tag: "Moved", to: "left" }] })
   })
 
-  test("takes no event of another aggregate", () => {
-    // @ts-expect-error A note is no event of an account.
+  test("accepts no event of another aggregate", () => {
+    // @ts-expect-error A note is not an event of an account.
     void repository.execute(Account, "1", () => [written("x")])
-    // @ts-expect-error Nor in a Result.
+    // @ts-expect-error The same in a Result.
     void repository.execute(Account, "1", () => Result.succeed([written("x")]))
-    // @ts-expect-error Nor in an Effect.
+    // @ts-expect-error The same in an Effect.
     void repository.execute(Account, "1", () => Effect.succeed([written("x")]))
-    // @ts-expect-error Nor one event for many.
+    // @ts-expect-error One event instead of a list.
     void repository.execute(Account, "1", () => opened())
-    // @ts-expect-error Nor one that is none at all.
+    // @ts-expect-error Not an event at all.
     void repository.execute(Guest, "1", () => [{ _tag: "Vanished" }])
-    // @ts-expect-error Nor an id of another type.
+    // @ts-expect-error An id of another type.
     void repository.execute(Account, 1, () => [])
-    // @ts-expect-error Nor can it be saved.
+    // @ts-expect-error The same in save.
     void repository.save(Account, "1", { events: [written("x")], expectedVersion: 0 })
   })
 })

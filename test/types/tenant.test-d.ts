@@ -17,7 +17,7 @@ describe("a program that forgets the tenant", () => {
     return yield* execute(Account, "1", () => [deposited(1)])
   })
 
-  test("2: needs it, by name", () => {
+  test("2: requires CurrentTenant by name", () => {
     expectTypeOf<Effect.Services<typeof program>>().toEqualTypeOf<
       Repository.Repository | Tenant.CurrentTenant
     >()
@@ -42,12 +42,12 @@ describe("a stream of a tenant's events", () => {
     expectTypeOf<typeof provided>().toExtend<Stream.Stream<unknown, unknown>>()
     const either = {} as Effect.Effect<1, "a", Tenant.CurrentTenant> | Effect.Effect<2, "b">
     expectTypeOf(Tenant.provide(tenantId)(either)).toEqualTypeOf<Effect.Effect<1 | 2, "a" | "b">>()
-    // @ts-expect-error A number runs for nobody.
+    // @ts-expect-error A number is neither an effect nor a stream.
     Tenant.provide(tenantId)(1)
   })
 })
 
-describe("everything on a tenant's data needs the tenant, and nothing else", () => {
+describe("everything on a tenant's data requires the tenant, and nothing else", () => {
   test("2: in the store", () => {
     const append = store.append({ ...stream, expectedVersion: 0, events: [] })
     const appendAll = store.appendAll([{ ...stream, expectedVersion: 0, events: [] }])
@@ -89,7 +89,7 @@ describe("everything on a tenant's data needs the tenant, and nothing else", () 
 })
 
 describe("looking across tenants", () => {
-  test("needs the capability to, and no tenant", () => {
+  test("requires AllTenants, and no tenant", () => {
     const logs = store.readAllLogsJson()
     expectTypeOf<StreamServices<typeof store.tenants>>().toEqualTypeOf<Tenant.AllTenants>()
     expectTypeOf<StreamServices<typeof logs>>().toEqualTypeOf<Tenant.AllTenants>()
@@ -105,15 +105,15 @@ describe("looking across tenants", () => {
     void (() => Effect.runPromise(registry.suspend(tenantId).pipe(Tenant.provide(tenantId))))
     const access = { actor: "ada", reason: "audit" }
     void (() => Effect.runPromise(registry.suspend(tenantId).pipe(Tenant.provideAll(access))))
-    // @ts-expect-error The capability is no tenant either.
+    // @ts-expect-error AllTenants is not a tenant either.
     void (() => Effect.runPromise(store.position.pipe(Tenant.provideAll(access))))
-    // @ts-expect-error It takes a reason.
+    // @ts-expect-error The reason is missing.
     Tenant.provideAll({ actor: "ada" })
   })
 })
 
 describe("a tenant id", () => {
-  test("4: is no raw string, but a string", () => {
+  test("4: is assignable to a string, but a string is no tenant id", () => {
     // @ts-expect-error Decode it with Tenant.TenantId.
     Tenant.provide("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
     // @ts-expect-error Decode it with Tenant.TenantId.

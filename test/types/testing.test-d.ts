@@ -26,7 +26,7 @@ const done = () => [Closed.make({})]
 describe("a scenario", () => {
   const given = Scenario.given(Door, Opened.make({ owner: "Ada" }))
 
-  test("takes events, states and errors of the aggregate and its decision only", () => {
+  test("accepts only events, states and errors of the aggregate and its decision", () => {
     given.when(open("Ada")).thenEvents(Opened.make({ owner: "Ada" }), { _tag: "Closed" })
     given
       .when(open("Ada"))
@@ -51,7 +51,7 @@ describe("a scenario", () => {
     given.when(() => [{ _tag: "Painted" }])
   })
 
-  test("requires what its decisions require", () => {
+  test("has the requirements of its decisions", () => {
     expectTypeOf<
       Effect.Services<ReturnType<typeof given.when<ReturnType<typeof close>>>>
     >().toEqualTypeOf<Key>()
@@ -66,18 +66,18 @@ describe("a scenario", () => {
 })
 
 describe("laws and arbitraries", () => {
-  test("take decisions of the aggregate only, that require nothing", () => {
+  test("accept only decisions of the aggregate without requirements", () => {
     const decisions = { open: Arbitraries.decision(Schema.String, open), done }
     void (() => Laws.aggregate(Door, { decisions, idempotent: ["open"] }))
     // @ts-expect-error not one of the decisions
     void (() => Laws.aggregate(Door, { decisions, idempotent: ["shut"] }))
     // @ts-expect-error requires a key
     void (() => Laws.aggregate(Door, { decisions: { close } }))
-    // @ts-expect-error no decisions, none that are idempotent
+    // @ts-expect-error without decisions, none can be idempotent
     void (() => Laws.aggregate(Door, { idempotent: ["open"] }))
     // @ts-expect-error not events of the aggregate
     void (() => Laws.aggregate(Door, { decisions: { paint: () => [{ _tag: "Painted" }] } }))
-    // @ts-expect-error not what the decision takes
+    // @ts-expect-error not the input of the decision
     Arbitraries.decision(Schema.Int, open)
     expectTypeOf(Laws.foldIsTotal(Door)).toEqualTypeOf<Effect.Effect<void, Laws.LawBroken>>()
     expectTypeOf(Arbitraries.history(Door, decisions)).toEqualTypeOf<
@@ -92,7 +92,7 @@ describe("a scenario of two tenants", () => {
   )
   const withKey = Effect.andThen(command, Key)
 
-  test("needs no tenant, and no store; and what is missing shows", () => {
+  test("requires no tenant and no store, and shows all other requirements", () => {
     const alone = TenantScenario.isolated({ commands: { command }, observe: { command } })
     expectTypeOf(alone).toEqualTypeOf<Effect.Effect<void>>()
     const missing = TenantScenario.isolated({ commands: { withKey } })
@@ -107,11 +107,11 @@ describe("a scenario of two tenants", () => {
 })
 
 describe("a scenario of a projection", () => {
-  test("reads without a tenant of its own", () => {
+  test("reads without a tenant", () => {
     const read = Effect.map(Tenant.CurrentTenant, (tenant) => tenant.length)
     const expected = ProjectionKit.expect(Tenant.untenanted, read, 36)
     expectTypeOf<Effect.Services<typeof expected>>().toEqualTypeOf<never>()
-    // @ts-expect-error not what is read
+    // @ts-expect-error not the type of the read rows
     ProjectionKit.expect(Tenant.untenanted, read, "36")
   })
 })

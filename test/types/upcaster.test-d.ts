@@ -18,7 +18,7 @@ const placed = Upcaster.from(PlacedV1)
   .to(Placed, ({ cents, ...rest }) => ({ ...rest, cents: BigInt(cents), currency: "EUR" }))
 
 describe("a history", () => {
-  test("goes from type to type, and ends with that of its last schema", () => {
+  test("leads from type to type, and ends with that of its last schema", () => {
     expectTypeOf(placed).toEqualTypeOf<Upcaster.History<typeof Placed.Type>>()
     Upcaster.from(PlacedV1).to(PlacedV2, (event) => {
       expectTypeOf(event).toEqualTypeOf<typeof PlacedV1.Type>()
@@ -29,7 +29,7 @@ describe("a history", () => {
     >()
   })
 
-  test("takes transformations of schemas as steps", () => {
+  test("accepts transformations of schemas as steps", () => {
     const transformation = SchemaTransformation.transform<typeof PlacedV2.Type, typeof PlacedV1.Type>({
       decode: ({ euros }) => ({ _tag: "Placed", cents: euros * 100 }),
       encode: ({ cents }) => ({ _tag: "Placed", euros: cents / 100 })
@@ -46,24 +46,24 @@ describe("a history", () => {
     Upcaster.from(Sent).to(PlacedV1, { decode: getter })
   })
 
-  test("does not take a step to another shape", () => {
+  test("refuses a step to another shape", () => {
     // @ts-expect-error `cents` is missing
     Upcaster.from(PlacedV1).to(PlacedV2, (event) => event)
     // @ts-expect-error `cents` is a number
     Upcaster.from(PlacedV1).to(PlacedV2, (event) => ({ ...event, cents: "1" }))
-    // @ts-expect-error the tag is that of before
+    // @ts-expect-error the tag is the former one
     Upcaster.from(Sent).to(Shipped, (event) => event)
-    // @ts-expect-error no such currency
+    // @ts-expect-error not one of the currencies
     Upcaster.from(PlacedV2).to(Placed, (event) => ({ ...event, cents: 1n, currency: "GBP" }))
   })
 
-  test("splits into events of the given schemas alone", () => {
+  test("splits only into events of the given schemas", () => {
     const split = Upcaster.from(PlacedV1).into([Placed, Sent], ({ euros }) => [
       Placed.make({ cents: BigInt(euros), currency: "EUR" }),
       { _tag: "Sent", parcel: "" }
     ])
     expectTypeOf(split).toEqualTypeOf<Upcaster.Upcaster<never>>()
-    // @ts-expect-error Sent is none of the targets
+    // @ts-expect-error Sent is not one of the targets
     Upcaster.from(PlacedV1).into([Placed], () => [Sent.make({ parcel: "" })])
     // @ts-expect-error a split ends a history
     void split.to
@@ -71,7 +71,7 @@ describe("a history", () => {
 })
 
 describe("an aggregate", () => {
-  test("takes upcasters to its events, and infers all that it does without them", () => {
+  test("accepts upcasters to its events, and infers the same types as without them", () => {
     const Order = Aggregate.make(
       "Order",
       {
@@ -91,19 +91,19 @@ describe("an aggregate", () => {
     expectTypeOf(Aggregate.tolerant(Order)).toEqualTypeOf(Order)
     const read = StoredEvents.read(Order, { eventType: "Placed", schemaVersion: 1, payload: {} })
     expectTypeOf(read).toExtend<{ readonly _tag: "Success" | "Failure" }>()
-    // @ts-expect-error no such reason
+    // @ts-expect-error not one of the reasons
     Aggregate.tolerant(Order, { skip: ["VersionConflict"] })
   })
 
-  test("does not take a history that ends before its event", () => {
+  test("refuses a history that ends before its event", () => {
     const unfinished = Upcaster.from(PlacedV1).to(PlacedV2, () => PlacedV2.make({ cents: 1 }))
     // @ts-expect-error the step from version 2 is missing
     Aggregate.make("Order", { ...options, upcasters: [unfinished] }, (state) => state)
-    // @ts-expect-error Sent is none of its events
+    // @ts-expect-error Sent is not one of its events
     Aggregate.make("Order", { ...options, upcasters: [Upcaster.from(Sent)] }, (state) => state)
   })
 
-  test("derives tags from its own events, and its own id", () => {
+  test("derives tags from its own events and its own id", () => {
     Aggregate.make("Order", { ...options, tags: ({ _tag }, id) => [_tag, id] }, (state) => state)
     // @ts-expect-error a tag is a text
     Aggregate.make("Order", { ...options, tags: () => [1] }, (state) => state)
@@ -112,7 +112,7 @@ describe("an aggregate", () => {
       Placed: ({ parcel }: typeof Placed.Type) => [String(parcel)]
     }
     Aggregate.make("Order", { ...options, tags }, (state) => state)
-    // @ts-expect-error Sent is none of its events
+    // @ts-expect-error Sent is not one of its events
     Aggregate.make("Order", { ...options, tags: { Sent: () => [] } }, (state) => state)
   })
 })

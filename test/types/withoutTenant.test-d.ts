@@ -27,7 +27,7 @@ class Mine extends Context.Service<Mine, TenantId>()("app/Mine") {}
 declare const tenantId: TenantId
 declare const clean: Clean["Service"]
 
-/** What the compiler says about a layer. */
+/** The compiler's message about a layer. */
 type Said<L> =
   L extends Layer.Layer<infer Provides, infer _E, infer Needs>
     ? Root.Tenant.WithoutTenant<Provides, Needs> extends Root.Tenant.TenantInLayer<infer Message>
@@ -36,7 +36,7 @@ type Said<L> =
     : never
 
 describe("a layer without a tenant", () => {
-  test("is itself, with its type", () => {
+  test("is returned with its type", () => {
     const layer = Layer.succeed(Clean, clean)
     expectTypeOf(Tenant.withoutTenant(layer)).toEqualTypeOf<Layer.Layer<Clean>>()
     const needing = Layer.effect(Clean, Effect.as(Root.EventStore.EventStore, clean))
@@ -81,18 +81,18 @@ describe("a layer without a tenant", () => {
 })
 
 describe("a layer with a tenant does not compile", () => {
-  test("8: if it needs one to be built", () => {
+  test("8: if it requires one to be built", () => {
     const layer = Layer.effect(Clean, Effect.as(Root.Tenant.CurrentTenant, clean))
     // @ts-expect-error … this one needs a tenant to be built: let the methods of the service ask for CurrentTenant.
     Tenant.withoutTenant(layer)
     expectTypeOf<
       Said<typeof layer>
     >().toEqualTypeOf<"A layer is built once and serves every tenant, and this one needs a tenant to be built: let the methods of the service ask for CurrentTenant.">()
-    // @ts-expect-error The same for all of them.
+    // @ts-expect-error The same for AllTenants.
     Tenant.withoutTenant(Layer.effect(Clean, Effect.as(Root.Tenant.AllTenants, clean)))
-    // @ts-expect-error One of several is enough.
+    // @ts-expect-error One of several layers is enough.
     Tenant.withoutTenant(Layer.merge(Root.MemoryStorage.layer, layer))
-    // @ts-expect-error Whatever it needs besides.
+    // @ts-expect-error The same with further requirements.
     Tenant.withoutTenant(Layer.provideMerge(layer, Root.EventStore.layer))
   })
 
@@ -103,11 +103,11 @@ describe("a layer with a tenant does not compile", () => {
     expectTypeOf<
       Said<typeof layer>
     >().toEqualTypeOf<"A layer is built once and serves every tenant, and this one provides a tenant: provide it to each request, with Tenant.provide.">()
-    // @ts-expect-error The capability to look across tenants is for each use as well.
+    // @ts-expect-error AllTenants must also be provided to each use.
     Tenant.withoutTenant(Layer.succeed(Root.Tenant.AllTenants, { actor: "ada", reason: "audit" }))
   })
 
-  test("8: if a service of it is a tenant's id, or has one", () => {
+  test("8: if a service of it is a tenant's id, or has one as a member", () => {
     const layer = Layer.succeed(Pool, { tenant: tenantId, size: 1 })
     // @ts-expect-error … this one keeps a tenant in app/Pool.tenant: let the methods ask for CurrentTenant.
     Tenant.withoutTenant(layer)

@@ -50,7 +50,7 @@ const of = (tag: string) => {
   return found
 }
 
-/** Through the text that is stored, unless it is refused. */
+/** Encodes to the stored text and decodes it again; undefined if it is refused. */
 const roundTrip = (event: OrderEvent): void => {
   const encoded = Result.getOrThrow(of(event._tag).encode(event))
   if (jsonProblem(encoded, 64) !== undefined) return
@@ -87,7 +87,7 @@ describe("the codec of an aggregate", () => {
     for (const tag of ["__proto__", "constructor", "placed", ""]) assert.isUndefined(codec.events.get(tag))
   })
 
-  it("reports the place at which an event does not fit, and not the value", () => {
+  it("reports the place at which an event does not fit, without the value", () => {
     const line = { sku: "canary", count: "canary" }
     for (const [json, path] of [
       [{ _tag: "Placed", total: { currency: "canary", cents: "1" } }, ["total", "currency"]],

@@ -3,7 +3,7 @@ import { Arbitrary, Effect, Result, Schema, SchemaParser } from "effect"
 import { jsonReader } from "../../../src/domain/codec/plainReader.ts"
 import { jsonWriter } from "../../../src/domain/codec/plainWriter.ts"
 
-/** What is simple, with everything that may be special about it. */
+/** Simple schemas with all their special cases. */
 const simple = Schema.TaggedStruct('Order"ed', {
   text: Schema.String,
   short: Schema.String.check(Schema.isMaxLength(3)),
@@ -28,10 +28,10 @@ const decode = (schema: Schema.ConstraintCodec<unknown, unknown>, value: unknown
   SchemaParser.decodeUnknownResult(Schema.toCodecJson(schema))(value)
 const readerOf = (schema: Schema.Constraint) => jsonReader(Schema.toCodecJson(schema).ast)
 
-/** As it comes out of the database. */
+/** A value as it is read from the database. */
 const parsed = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
 
-/** What fits is decoded as itself. Returns whether it does. */
+/** Checks that an accepted value is decoded to itself. Returns true if it was accepted. */
 const assertSame = (
   schema: Schema.ConstraintCodec<unknown, unknown>,
   value: unknown,
@@ -79,7 +79,7 @@ describe("the reader of simple JSON", () => {
   )
 
   it.prop(
-    "accepts nothing that decoding refuses or changes",
+    "declines values that decoding refuses or changes",
     [Arbitrary.schema(simple)],
     ([value]) => {
       for (const name of Object.keys(simple.fields)) {

@@ -3,7 +3,7 @@ import { Arbitrary, Result, Schema, SchemaParser } from "effect"
 import { jsonText } from "../../../src/internal/json.ts"
 import { jsonWriter } from "../../../src/domain/codec/plainWriter.ts"
 
-/** What is simple, with everything that may be special about it. */
+/** Simple schemas with all their special cases. */
 const simple = Schema.TaggedStruct('Order"ed', {
   text: Schema.String,
   short: Schema.String.check(Schema.isMaxLength(3)),
@@ -66,7 +66,7 @@ describe("the writer of simple JSON", () => {
     ([value]) => {
       const text = encodeText(simple, value)
       assert.strictEqual(write(simple, value), text)
-      // as it may stand in the memory of a program: more members, in another order
+      // A value in the memory of a program may have more members, in another order.
       const other = Object.fromEntries(Object.entries({ more: 1, ...value }).toReversed())
       assert.strictEqual(write(simple, other), text)
     },
@@ -74,7 +74,7 @@ describe("the writer of simple JSON", () => {
   )
 
   it.prop(
-    "writes nothing else",
+    "declines all other values",
     [Arbitrary.schema(simple)],
     ([value]) => {
       for (const name of Object.keys(simple.fields)) {
@@ -109,7 +109,7 @@ describe("the writer of simple JSON", () => {
       assert.isUndefined(write(schema, value))
   })
 
-  it("knows the depth of its values", () => {
+  it("states the depth of its values", () => {
     assert.strictEqual(writerOf(simple)?.depth, 4)
     assert.strictEqual(writerOf(Schema.TaggedStruct("A", {}))?.depth, 1)
   })

@@ -1,4 +1,4 @@
-/** A small API behind the middleware, and what it answers. */
+/** A small API behind the middleware, and its answers. */
 import { Context, Effect, Layer, Ref, Schema, type Scope, Stream } from "effect"
 import { HttpEffect, HttpRouter, HttpServer, type HttpServerRequest } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
@@ -15,10 +15,10 @@ import { Account, deposited } from "../../support/bank.ts"
 
 export const tenantA: Tenant.TenantId = Tenant.TenantId.make("0197a000-0000-7000-8000-00000000000a")
 export const tenantB: Tenant.TenantId = Tenant.TenantId.make("0197a000-0000-7000-8000-00000000000b")
-/** Verified in the tests, and never registered. */
+/** A tenant that tests verify and never register. */
 export const stranger: Tenant.TenantId = Tenant.TenantId.make("0197a000-0000-7000-8000-0000000000ff")
 
-/** How many handlers have run: a request that is refused runs none. */
+/** Number of handlers that have run. A refused request runs none. */
 class Executions extends Context.Service<Executions, Ref.Ref<number>>()("test/Executions") {}
 
 const WhoAmI = Schema.Struct({
@@ -106,20 +106,20 @@ const Handlers = Layer.mergeAll(
   HttpApiBuilder.group(Api, "open", (handlers) => handlers.handle("health", () => Effect.succeed("ok")))
 )
 
-/** What a request was answered with. */
+/** The answer to a request. */
 export interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly body: Readonly<Record<string, unknown>>
   readonly text: string
-  /** The last part of the problem's type; undefined if it is none. */
+  /** The last part of the problem's type; undefined if the answer is no problem. */
   readonly problem: string | undefined
 }
 
-/** The API as one function. */
+/** The API as a function. */
 export interface Guarded {
   readonly send: (path: string, init?: RequestInit, context?: Context.Context<never>) => Effect.Effect<Answer>
-  /** How many handlers have run. */
+  /** Number of handlers that have run. */
   readonly executions: Effect.Effect<number>
   readonly registry: TenantRegistry.TenantRegistry["Service"]
   readonly storage: EventStorage.EventStorage["Service"]
@@ -157,7 +157,7 @@ export const serve = <E>(
         Layer.provide(HttpServer.layerServices)
       )
     )
-    // With the clock and the tracer of the test.
+    // Uses the clock and the tracer of the test.
     const handler = HttpEffect.toWebHandlerWith<never, HttpServerRequest.HttpServerRequest | Scope.Scope>(
       yield* Effect.context()
     )(app)

@@ -1,4 +1,4 @@
-/** Tokens, good and bad. */
+/** Valid and invalid tokens. */
 import { Clock, Effect, Layer, Redacted } from "effect"
 import { type JWTPayload, SignJWT } from "jose"
 import * as JwtResolver from "../../../src/http/JwtResolver.ts"
@@ -15,10 +15,10 @@ export const options: JwtResolver.Options = {
   audience
 }
 
-/** Accepts what {@link sign} makes. */
+/** The settings that accept the tokens of {@link sign}. */
 export const resolver: Layer.Layer<TenantResolver.TenantResolver> = Layer.orDie(JwtResolver.layer(options))
 
-/** The claims of a good token, by the clock of the test. */
+/** The claims of a valid token, by the clock of the test. */
 export const claims: Effect.Effect<JWTPayload> = Effect.map(Clock.currentTimeMillis, (now) => ({
   iss: issuer,
   aud: audience,
@@ -27,7 +27,7 @@ export const claims: Effect.Effect<JWTPayload> = Effect.map(Clock.currentTimeMil
   exp: Math.floor(now / 1000) + 60
 }))
 
-/** Signs claims, good ones but for what is said. */
+/** Signs valid claims with the given changes. */
 export const sign = (
   changed: JWTPayload = {},
   {
