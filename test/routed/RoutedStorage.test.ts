@@ -97,12 +97,15 @@ describe("a placement that is down", () => {
     }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
   })
 
-  it.effect("makes a registration with startAt "now" fail, because it cannot be made later", () => {
-    const { layer } = setup()
-    return Effect.gen(function* () {
-      const storage = yield* ProjectionStorage
-      const error = yield* flipped(storage.register([{ ...key, startAt: "now", tables: [] }]))
-      assert.strictEqual(error._tag, "StorageUnavailable")
-    }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
-  })
+  it.effect(
+    "makes a registration that starts at the present head fail, because it cannot be made later",
+    () => {
+      const { layer } = setup()
+      return Effect.gen(function* () {
+        const storage = yield* ProjectionStorage
+        const error = yield* flipped(storage.register([{ ...key, startAt: "now", tables: [] }]))
+        assert.strictEqual(error._tag, "StorageUnavailable")
+      }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
+    }
+  )
 })
