@@ -4,26 +4,44 @@
  * even that.
  */
 import { Effect, Schema } from "effect"
+import * as Event from "../domain/Event.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import { chainStart, eventHash } from "../driver/eventHash.ts"
 import { checkIntegers } from "./read.ts"
-import type { ReadError, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
+import {
+  PositionDiverged,
+  type ReadError,
+  type UnknownTenant,
+  type TenantRefused
+} from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
+import { checkEventId } from "../internal/uuid.ts"
 
 /** A position of a tenant's log with the hash of its event. Kept in another place, it proves all events up to it. */
 export interface Anchor {
   readonly position: number
   /** 64 lower-case hexadecimal digits. */
   readonly hash: string
+  /**
+   * The id of the event. With it, a log that was replaced (restored, or rewritten after a failover) raises
+   * `PositionDiverged`. Without it the same log raises `HashChainBroken`, and cannot be told from a forged one.
+   */
+  readonly eventId?: Event.EventId
 }
 
+/** The end of a chain, as {@link head} gives it: an anchor with the id of its event. */
+export interface Head extends Required<Anchor> {}
+
 /** Schema of an {@link Anchor}, to store it as JSON. */
-export const Anchor: Schema.Codec<Anchor, { readonly position: number; readonly hash: string }> =
-  Schema.Struct({
-    position: Schema.Int.check(Schema.isGreaterThan(0)),
-    hash: Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))
-  })
+export const Anchor: Schema.Codec<
+  Anchor,
+  { readonly position: number; readonly hash: string; readonly eventId?: string }
+> = Schema.Struct({
+  position: Schema.Int.check(Schema.isGreaterThan(0)),
+  hash: Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/)),
+  eventId: Schema.optionalKey(Event.EventId)
+})
 
 /**
  * Raised when a tenant's log is not what was appended to it.
@@ -86,7 +104,7 @@ export const start: Effect.Effect<
  * Store it regularly in a place that nobody with access to the database can change. Without it, {@link verify} can find
  * neither the removal of the last events nor a chain that was rewritten from some event on.
  */
-export const head: Effect.Effect<Anchor | undefined, ReadError, EventStorage.EventStorage | CurrentTenant> =
+export const head: Effect.Effect<Head | undefined, ReadError, EventStorage.EventStorage | CurrentTenant> =
   Effect.gen(function* () {
     const storage = yield* EventStorage.EventStorage
     const tenantId = yield* currentTenant
@@ -98,9 +116,14 @@ export const head: Effect.Effect<Anchor | undefined, ReadError, EventStorage.Eve
       direction: "backwards",
       limit: 1
     })
-    const last = rows[0]
-    return last === undefined || last.hash === null ? undefined : { position: last.position, hash: last.hash }
+    return headOf(rows[0])
   })
+
+const headOf = (row: EventStorage.EventRow | undefined): Head | undefined =>
+  row === undefined || row.hash === null
+    ? undefined
+    : // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is stored as the id of an event is one
+      { position: row.position, hash: row.hash, eventId: row.eventId as Event.EventId }
 
 /** The range to verify, and the anchor to verify it against. */
 export interface VerifyOptions {
@@ -121,7 +144,7 @@ export interface Verified {
   /** Number of verified events. */
   readonly events: number
   /** The end of the chain when the verification began; undefined if no event carries a hash yet. */
-  readonly head: Anchor | undefined
+  readonly head: Head | undefined
 }
 
 /**
@@ -129,8 +152,12 @@ export interface Verified {
  *
  * **Details**
  *
- * Fails at the first broken position. Events appended meanwhile are left to the next verification: pass this head to it as the
- * anchor, and the position after it as `from`.
+ * Fails at the first broken position. If the anchor has an event id, and the log has another event there, or ends before it, it
+ * fails with `PositionDiverged` instead: the log has been replaced, by a restore or a failover, or by an attacker. Compare it
+ * with the last backup before a new anchor is kept. An anchor without an id raises `HashChainBroken` there.
+ *
+ * Events appended meanwhile are left to the next verification: pass this head to it as the anchor, and the position after it
+ * as `from`.
  *
  * Without `from` it reads the whole log from position 1, also the events before the start of the chain, and also if no start
  * is recorded. Only this reveals that the chain was switched off, for a while or for good. It costs one read of all events of
@@ -151,7 +178,7 @@ export const verify = (
   options: VerifyOptions = {}
 ): Effect.Effect<
   Verified,
-  HashChainBroken | NoHashChain | ReadError,
+  HashChainBroken | NoHashChain | PositionDiverged | ReadError,
   EventStorage.EventStorage | CurrentTenant
 > =>
   Effect.gen(function* () {
@@ -160,6 +187,9 @@ export const verify = (
     const tenantId = yield* currentTenant
     const broken = (position: number, reason: HashChainBroken["reason"]) =>
       new HashChainBroken({ tenantId, position, reason })
+    checkEventId({ anchor: anchor?.eventId })
+    const diverged = ({ eventId, position }: Head, actual: string | null) =>
+      new PositionDiverged({ tenantId, position, expected: eventId, actual })
     const started = yield* storage.hashChainStart(tenantId)
     if (anchor !== undefined && anchor.position < (started ?? Infinity))
       return yield* broken(anchor.position, "anchor")
@@ -182,17 +212,20 @@ export const verify = (
     // read for its hash.
     let next = options.from === undefined ? 1 : Math.max(1, from - 1)
     let previous = chainStart
-    let last: Anchor | undefined
-    const check = (row: EventStorage.EventRow): HashChainBroken | undefined => {
+    let last: Head | undefined
+    const check = (row: EventStorage.EventRow): HashChainBroken | PositionDiverged | undefined => {
       if (row.position !== next) return broken(next, row.position > next ? "missing" : "changed")
       next++
       if (row.position < chainedFrom) return row.hash === null ? undefined : broken(row.position, "unlinked")
       if (row.hash === null) return broken(row.position, "unlinked")
       if (row.position >= from && row.hash !== eventHash(previous, tenantId, row))
         return broken(row.position, "changed")
-      if (row.position === anchor?.position && row.hash !== anchor.hash) return broken(row.position, "anchor")
+      if (row.position === anchor?.position) {
+        if (hasEventId(anchor) && row.eventId !== anchor.eventId) return diverged(anchor, row.eventId)
+        if (row.hash !== anchor.hash) return broken(row.position, "anchor")
+      }
       previous = row.hash
-      last = { position: row.position, hash: row.hash }
+      last = headOf(row)
       return undefined
     }
 
@@ -212,9 +245,12 @@ export const verify = (
       if (page.rows.length === 0 || (page.complete && next <= end)) return yield* broken(next, "missing")
     }
     if (started === undefined) return yield* new NoHashChain({ tenantId })
-    if (anchor !== undefined && anchor.position > end) return yield* broken(end + 1, "anchor")
+    if (anchor !== undefined && anchor.position > end)
+      return yield* hasEventId(anchor) ? diverged(anchor, null) : broken(end + 1, "anchor")
     return { from, events: Math.max(0, end + 1 - from), head: last }
   }).pipe(Effect.withSpan("HashChain.verify"))
+
+const hasEventId = (anchor: Anchor): anchor is Head => anchor.eventId !== undefined
 
 const pageSize = 500
 

@@ -214,7 +214,7 @@ describe("a hash chain", () => {
     expectTypeOf<Effect.Services<typeof HashChain.head>>().toEqualTypeOf<Needs>()
     expectTypeOf<Effect.Services<typeof verify>>().toEqualTypeOf<Needs>()
     expectTypeOf<Effect.Error<typeof verify>>().toEqualTypeOf<
-      HashChain.HashChainBroken | HashChain.NoHashChain | StoreError.ReadError
+      HashChain.HashChainBroken | HashChain.NoHashChain | StoreError.PositionDiverged | StoreError.ReadError
     >()
   })
 })
