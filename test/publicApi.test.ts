@@ -64,7 +64,7 @@ describe("the public API", () => {
       EventSourcing: layer | Services
       EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
-      HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Verified VerifyOptions
+      HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Head Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored
       InlineProjections: failures layer rebuild | Options
@@ -94,7 +94,7 @@ describe("the public API", () => {
     expect(describeEntry(http)).toMatchInlineSnapshot(`
       "CorrelationId: CurrentCorrelationId fromHeaders header layer provide
       JwtResolver: JoseNotInstalled config layer layerConfig make | Key KeyAlgorithm Options SecretAlgorithm
-      Precondition: ETag IfMatch IfNoneMatch Tagged check etag expectedVersion fromRequest headers tagged | Headers
+      Precondition: ETag IfMatch IfNoneMatch Tagged check etag expected fromRequest headers tagged | Expected Headers Version
       Problem: Conflict InternalServerError InvalidInput NotFound PreconditionFailed TooManyRequests Unavailable commandErrors fromError mapErrors queryErrors tooManyRequests unavailable | InternalServerError ProblemOf RetryOptions TooManyRequests Unavailable
       ProxyHeaderResolver: layer make | Options
       SubdomainResolver: layer make | Options

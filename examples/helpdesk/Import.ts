@@ -22,15 +22,19 @@ const loadTickets = EventStore.EventStore.use((store) =>
   store.readLog({ aggregates: [Ticket.Ticket] }).pipe(
     Stream.runFold(
       () => new Map<string, Repository.Loaded<Ticket.TicketState>>(),
-      (tickets, { aggregateId, payload, version }) => {
+      (tickets, { aggregateId, eventId, payload, version }) => {
         const { state } = tickets.get(aggregateId) ?? untouched
-        return tickets.set(aggregateId, { state: Ticket.Ticket.apply(state, payload), version })
+        return tickets.set(aggregateId, { state: Ticket.Ticket.apply(state, payload), version, eventId })
       }
     )
   )
 )
 
-const untouched: Repository.Loaded<Ticket.TicketState> = { state: Ticket.Ticket.initial, version: 0 }
+const untouched: Repository.Loaded<Ticket.TicketState> = {
+  state: Ticket.Ticket.initial,
+  version: 0,
+  eventId: undefined
+}
 
 /** Imports the entries of the current tenant. */
 const importCases = Effect.fn("importCases")(function* (cases: Customer["cases"]) {

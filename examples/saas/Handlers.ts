@@ -31,11 +31,12 @@ const command = Effect.fn("saas.command")(function* (
 ) {
   const repository = yield* Repository.Repository
   const store = yield* EventStore.EventStore
-  const { events, version } = yield* Precondition.check(headers, (expectedVersion) =>
-    repository.execute(Order.Order, orderId, decide, { expectedVersion })
+  const executed = yield* Precondition.check(headers, (expected) =>
+    repository.execute(Order.Order, orderId, decide, expected)
   )
+  const { events, version } = executed
   const position = events.at(-1)?.position ?? (yield* store.position)
-  return Precondition.tagged(version, { orderId, version, position })
+  return Precondition.tagged(executed, { orderId, version, position })
 }, Problem.mapErrors)
 
 /** Waits until the table contains a position of the tenant's log. */
@@ -54,7 +55,9 @@ const OrdersLive = HttpApiBuilder.group(Api, "orders", (handlers) =>
     .handle("cancel", (request) => command(request, Order.cancel(request.payload.reason)))
     .handle("get", ({ params: { orderId } }) =>
       Repository.Repository.use(({ load }) => load(Order.Order, orderId)).pipe(
-        Effect.map(({ state, version }) => Precondition.tagged(version, { orderId, version, order: state })),
+        Effect.map((loaded) =>
+          Precondition.tagged(loaded, { orderId, version: loaded.version, order: loaded.state })
+        ),
         Problem.mapErrors
       )
     )

@@ -4,9 +4,13 @@
  *
  * **Details**
  *
- * The entity tag of version 7 is `"7"`. `If-Match: "7"` expects version 7, `If-Match: *` expects that the stream exists, and
- * `If-None-Match: *` that it does not. For any other version {@link check} fails with `Problem.PreconditionFailed` (status
- * 412). An id that another tenant uses has the same answer as an unused one.
+ * The entity tag of an aggregate names its version and the event there, for example `"7.0190c5a0-0000-7000-8000-00000000acee"`.
+ * It is opaque: a client keeps it and sends it back. `If-Match` with that tag expects version 7 with this event, `If-Match: *`
+ * that the stream exists, `If-None-Match: *` that it does not. If another version or event is found, {@link check} fails with
+ * `Problem.PreconditionFailed` (status 412), with the same answer for an id of another tenant as for an unused one.
+ *
+ * A tag with the version alone (`"7"`) is taken too, for clients that know a version from a list or a message. It cannot notice
+ * that the log was replaced (restored, or rewritten after a failover), and that another history has that version now.
  *
  * A weak tag (`W/"7"`) and a tag that is no version (`"abc"`) never match, as RFC 9110 demands: status 412. Status 400 answers
  * a list of several versions, because a command is decided on one version, tags without quotes, and `If-None-Match` with tags.
@@ -21,37 +25,69 @@
 import { Effect, Schema, SchemaIssue, SchemaTransformation } from "effect"
 import { Etag, HttpServerRequest } from "effect/http"
 import { HttpApiSchema } from "effect/http-api"
+import * as Event from "../domain/Event.ts"
 import { Conflict, type ExpectedVersion, VersionConflict } from "../driver/StoreError.ts"
 import { InvalidInput, PreconditionFailed } from "./Problem.ts"
 
-/** The entity tag of a version, for example `"7"`, quotes included. */
-export const etag = (version: number): string => Etag.toString({ _tag: "Strong", value: String(version) })
+/** A version as a client sees it: `Repository.load` and `Repository.execute` return one. */
+export interface Version {
+  readonly version: number
+  /** The id of the event with that version; undefined without events, or if it is not known. */
+  readonly eventId?: Event.EventId | undefined
+}
+
+const Version: Schema.Codec<Version> = Schema.toType(
+  Schema.Struct({
+    // Includes the number that no stream has.
+    // @effect-diagnostics-next-line schemaNumber:off
+    version: Schema.Number,
+    eventId: Schema.optional(Event.EventId)
+  })
+)
+
+/** The entity tag of a version, quotes included: opaque for clients. A number alone is a version without its event's id. */
+export const etag = (seen: Version | number): string => {
+  const { eventId, version }: Version = typeof seen === "number" ? { version: seen } : seen
+  const value = eventId === undefined ? String(version) : `${version}.${eventId}`
+  return Etag.toString({ _tag: "Strong", value })
+}
 
 /** An expected version that no stream has. */
-const never = Number.NaN
+const never: Version = { version: Number.NaN }
 
 /** An entity tag of RFC 9110 in a list, with the separator after it. */
 const listed = /[ \t]*(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)/y
 
-const isVersion = /^(?:0|[1-9]\d{0,15})$/
+const tagOfVersion = /^(0|[1-9]\d{0,15})(?:\.([0-9a-f-]{36}))?$/
 
-/** The versions in the strong tags of a list; undefined if it is not a list of tags. */
-const versionsOf = (text: string): ReadonlySet<number> | undefined => {
-  const versions = new Set<number>()
+/** The version that the text of a tag names; undefined if it names none. */
+const versionOf = (text: string): Version | undefined => {
+  const [, digits, id] = tagOfVersion.exec(text) ?? []
+  const version = Number(digits)
+  // A number that is not exact would stand for another version.
+  if (digits === undefined || !Number.isSafeInteger(version)) return undefined
+  if (id === undefined) return { version }
+  return version > 0 && isEventId(id) ? { version, eventId: id } : undefined
+}
+
+const isEventId = Schema.is(Event.EventId)
+
+/** The versions that the strong tags of a list name, by tag; undefined if it is not a list of tags. */
+const versionsOf = (text: string): ReadonlyMap<string, Version> | undefined => {
+  const versions = new Map<string, Version>()
   listed.lastIndex = 0
   while (listed.lastIndex < text.length) {
     const tag = listed.exec(text)
     if (tag === null) return undefined
     const [, weak, value = ""] = tag
-    // A number that is not exact would stand for another version.
-    if (weak === undefined && isVersion.test(value) && Number.isSafeInteger(Number(value)))
-      versions.add(Number(value))
+    const version = weak === undefined ? versionOf(value) : undefined
+    if (version !== undefined) versions.set(value, version)
   }
   return text.trimEnd().endsWith('"') ? versions : undefined
 }
 
-/** The expectation of `If-Match`. */
-type Matching = number | "streamExists"
+/** A version, or that there is any. */
+type Matching = Version | "streamExists"
 
 /** The version that `If-Match` expects, or the reason why the header is invalid. */
 const matching = (text: string): { readonly expected: Matching } | { readonly problem: string } => {
@@ -60,15 +96,14 @@ const matching = (text: string): { readonly expected: Matching } | { readonly pr
   if (versions === undefined) return { problem: 'if-match is not an entity tag, such as "7" with its quotes' }
   if (versions.size > 1)
     return { problem: "if-match contains several versions: send only the one that was seen" }
-  const [version = never] = versions
+  const [version = never] = versions.values()
   return { expected: version }
 }
 
-/** The header `If-Match`: a version, or `streamExists` for `*`. `NaN` never matches. */
+/** The header `If-Match`: a version, or `streamExists` for `*`. A version of `NaN` never matches. */
 export const IfMatch: Schema.Codec<Matching, string> = Schema.String.pipe(
   Schema.decodeTo(
-    // @effect-diagnostics-next-line schemaNumber:off
-    Schema.Union([Schema.Literal("streamExists"), Schema.Number]),
+    Schema.Union([Schema.Literal("streamExists"), Version]),
     SchemaTransformation.transformEffect<Matching, string>({
       decode: (text, options) => {
         const found = matching(text)
@@ -128,10 +163,22 @@ export const fromRequest: Effect.Effect<Headers, InvalidInput, HttpServerRequest
       })
   )
 
-/** The version that a request expects; `any` if it has neither header. */
-export const expectedVersion = ({ "if-match": some, "if-none-match": none }: Headers): ExpectedVersion =>
+/** Expectations on a stream, as `Repository.execute` and `EventStore.append` take them. */
+export interface Expected {
+  readonly expectedVersion: ExpectedVersion
+  readonly expectedEventId?: Event.EventId | undefined
+}
+
+/** The version that a request expects; `any` if it states none. */
+export const expected = ({ "if-match": some, "if-none-match": none }: Headers): Expected => {
   // The two headers contradict each other, because a stream that does not exist has no version.
-  some !== undefined && none !== undefined ? never : (some ?? none ?? "any")
+  if (some !== undefined && none !== undefined) return { expectedVersion: never.version }
+  if (some === undefined || some === "streamExists") return { expectedVersion: some ?? none ?? "any" }
+  const { eventId, version } = some
+  return eventId === undefined
+    ? { expectedVersion: version }
+    : { expectedVersion: version, expectedEventId: eventId }
+}
 
 const isVersionConflict = (error: unknown): error is Conflict<VersionConflict> =>
   error instanceof Conflict && error.reason instanceof VersionConflict
@@ -143,10 +190,10 @@ const isVersionConflict = (error: unknown): error is Conflict<VersionConflict> =
  *
  * ```ts
  * handlers.handle("ship", ({ headers, params, payload }) =>
- *   Precondition.check(headers, (expectedVersion) =>
- *     repository.execute(Order, params.orderId, ship(payload.parcel), { expectedVersion })
+ *   Precondition.check(headers, (expected) =>
+ *     repository.execute(Order, params.orderId, ship(payload.parcel), expected)
  *   ).pipe(
- *     Effect.map(({ version }) => Precondition.tagged(version, { version })),
+ *     Effect.map((shipped) => Precondition.tagged(shipped, { version: shipped.version })),
  *     Problem.mapErrors
  *   )
  * )
@@ -154,14 +201,14 @@ const isVersionConflict = (error: unknown): error is Conflict<VersionConflict> =
  */
 export const check = <A, E, R>(
   request: Headers,
-  run: (expected: ExpectedVersion) => Effect.Effect<A, E, R>
+  run: (expected: Expected) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | PreconditionFailed, R> => {
-  const stated = expectedVersion(request)
-  if (stated === "any") return run(stated)
+  const stated = expected(request)
+  if (stated.expectedVersion === "any") return run(stated)
   return run(stated).pipe(
     Effect.catch((error): Effect.Effect<never, E | PreconditionFailed> =>
       // A conflict with another expected version is not about the header of the request.
-      isVersionConflict(error) && Object.is(error.reason.expected, stated)
+      isVersionConflict(error) && Object.is(error.reason.expected, stated.expectedVersion)
         ? Effect.fail(new PreconditionFailed({ version: error.reason.actual }))
         : Effect.fail(error)
     )
@@ -169,17 +216,17 @@ export const check = <A, E, R>(
 }
 
 /** The header `ETag`. Clients also accept a tag that a proxy has made weak. */
-export const ETag: Schema.Codec<number, string> = Schema.String.pipe(
+export const ETag: Schema.Codec<Version, string> = Schema.String.pipe(
   Schema.decodeTo(
-    Schema.Int,
-    SchemaTransformation.transformEffect<number, string>({
+    Version,
+    SchemaTransformation.transformEffect<Version, string>({
       decode: (text, options) => {
-        const value = /^(?:W\/)?"(0|[1-9]\d{0,15})"$/.exec(text)?.[1]
-        return value === undefined
+        const version = versionOf(/^(?:W\/)?"([^"]*)"$/.exec(text)?.[1] ?? "")
+        return version === undefined
           ? Effect.fail(
               new SchemaIssue.InvalidValue({ message: "not the entity tag of a version" }, text, options)
             )
-          : Effect.succeed(Number(value))
+          : Effect.succeed(version)
       },
       encode: (version) => Effect.succeed(etag(version))
     })
@@ -192,9 +239,12 @@ export const Tagged = <S extends Schema.Top>(
 ): HttpApiSchema.WithHeaders<S, Schema.Struct<{ readonly etag: typeof ETag }>> =>
   HttpApiSchema.WithHeaders(body, { etag: ETag })
 
-/** A response with its version as `ETag`, for an endpoint with {@link Tagged}. */
+/**
+ * A response with its version as `ETag`, for an endpoint with {@link Tagged}. The version is that of a loaded aggregate or of a
+ * command's outcome; of a read model without the id of its event it is `{ version }`.
+ */
 export const tagged = <A>(
-  version: number,
+  { eventId, version }: Version,
   body: A
-): HttpApiSchema.withHeaders<A, { readonly etag: number }> =>
-  HttpApiSchema.withHeaders({ body, headers: { etag: version } })
+): HttpApiSchema.withHeaders<A, { readonly etag: Version }> =>
+  HttpApiSchema.withHeaders({ body, headers: { etag: { version, eventId } } })

@@ -19,7 +19,7 @@ import * as EventStore from "./EventStore.ts"
 import * as commands from "./commandKey.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import * as loop from "./decide.ts"
-import { makeStreamDecisions } from "./decideOnStream.ts"
+import { makeStreamDecisions, stateOf } from "./decideOnStream.ts"
 import { makeLoader } from "./load.ts"
 import * as internal from "./snapshots.ts"
 import { make as makeSnapshots, none, type SnapshotOptions, type Snapshots } from "./snapshots.ts"
@@ -39,6 +39,11 @@ export type { SnapshotOptions }
 export interface Loaded<out State> {
   readonly state: State
   readonly version: number
+  /**
+   * The id of the event with that version; undefined without events. Together they name the state exactly: after a restore or
+   * a failover another history may have the same version.
+   */
+  readonly eventId: Event.EventId | undefined
 }
 
 /** The result of a decision: events, as a plain value, a `Result`, or an `Effect`. Without events nothing is appended. */
@@ -65,6 +70,8 @@ export interface Executed<out State, out Payload, out Type extends string = stri
 export interface SaveOptions<Payload> {
   readonly events: ReadonlyArray<Event.Appendable<Payload>>
   readonly expectedVersion: ExpectedVersion
+  /** The id of the event with that version, for example {@link Loaded.eventId}; see {@link ExecuteOptions}. Default: any event. */
+  readonly expectedEventId?: Event.EventId | undefined
 }
 
 /**
@@ -100,6 +107,11 @@ export interface ExecuteOptions<out C extends Command | undefined = Command | un
    * `"any"`.
    */
   readonly expectedVersion?: ExpectedVersion | undefined
+  /**
+   * The id of the event with the expected version, which is then a number from 1: another event there is a `VersionConflict`
+   * too, as the stream then has another history. Default: any event.
+   */
+  readonly expectedEventId?: Event.EventId | undefined
 }
 
 /** Errors of loading an aggregate. */
@@ -230,7 +242,7 @@ const make = (
       Effect.gen(function* () {
         const known = yield* loader.load(aggregate, id)
         yield* loader.consider(aggregate, id, known, 0)
-        return { state: known.state, version: known.version }
+        return stateOf(known)
       })
 
     const commandOf = Effect.fnUntraced(function* <
@@ -274,6 +286,7 @@ const make = (
         decide: (state: State) => D,
         {
           command: given,
+          expectedEventId,
           expectedVersion = "any",
           retry = options.retry ?? defaultRetry
         }: ExecuteOptions<C> = {}
@@ -291,7 +304,14 @@ const make = (
               Effect.flatMap(commandOf(aggregate, id, given), (command) => {
                 const attempts = Effect.suspend(() =>
                   loop.run(
-                    decisions.subject({ aggregate, id, ids: derived.ids, command, expectedVersion }),
+                    decisions.subject({
+                      aggregate,
+                      id,
+                      ids: derived.ids,
+                      command,
+                      expectedVersion,
+                      expectedEventId
+                    }),
                     (state) => loop.toEffect<ReadonlyArray<Event.Appendable<Payload>>, D>(decide(state)),
                     derived,
                     retry
@@ -311,8 +331,8 @@ const make = (
           ErrorOf<D> | EventStore.AppendFailure<undefined, C>,
           RequirementsOf<D> | CurrentTenant
         >,
-      save: (aggregate, id, { events, expectedVersion }) =>
-        store.append({ aggregate, id, events, expectedVersion })
+      save: (aggregate, id, { events, expectedEventId, expectedVersion }) =>
+        store.append({ aggregate, id, events, expectedVersion, expectedEventId })
     })
   })
 

@@ -20,6 +20,7 @@ const isOutdated = (error: unknown): error is Conflict<VersionConflict> =>
 export interface Outcome<State, Payload, Type extends string> {
   readonly state: State
   readonly version: number
+  readonly eventId: Event.EventId | undefined
   readonly events: ReadonlyArray<Event.Envelope<Payload, Type>>
   readonly replayed: boolean
 }
@@ -34,6 +35,8 @@ export interface StreamCommand<Type extends string, State, Payload extends Event
   readonly command: CommandKey | undefined
   /** The version that the stream must have. */
   readonly expectedVersion: ExpectedVersion
+  /** The event that the stream must have at that version. */
+  readonly expectedEventId: Event.EventId | undefined
 }
 
 type Failure = AppendFailure<undefined, CommandKey>
@@ -48,12 +51,12 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
   >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, row: CommandRow) {
     const events: Array<Event.Envelope<Payload, Type>> = []
     const first = row.version - row.events + 1
-    const { state, version } = yield* loader.load(aggregate, id, {
+    const known = yield* loader.load(aggregate, id, {
       toVersion: row.version,
       inspectFrom: first,
       inspect: (envelope) => void (envelope.version >= first && events.push(envelope))
     })
-    return { state, version, events, replayed: true }
+    return { ...stateOf(known), events, replayed: true }
   })
 
   /** The outcome of the command with the same key, if it was carried out before. */
@@ -120,6 +123,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
   const subject = <Type extends string, State, Payload extends Event.Tagged, Id>({
     aggregate,
     command,
+    expectedEventId,
     expectedVersion,
     id,
     ids
@@ -174,12 +178,13 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
       found: () =>
         done.length === 0 ? undefined : Effect.succeed({ ...stateOf(known), events: done, replayed: true }),
       check:
-        expectedVersion === "any"
+        expectedVersion === "any" && expectedEventId === undefined
           ? undefined
           : () =>
-              isExpected(expectedVersion, known.version)
+              isExpected(expectedVersion, known.version) &&
+              (expectedEventId === undefined || known.place?.eventId === expectedEventId)
                 ? Effect.void
-                : unexpected(aggregate, id, expectedVersion, known.version),
+                : unexpected(aggregate, id, { expectedEventId, expectedVersion }, known),
       mayBeHidden: isBehindSnapshot,
       search: () => search,
       hasDerivedId: (events) => !events.every(hasId),
@@ -191,13 +196,12 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
               id,
               events: ids === undefined ? events : assignIds(events, ids),
               expectedVersion: basis?.version ?? 0,
+              expectedEventId,
               command
             }),
       unchanged: () => {
-        const { state, version } = basis ?? known
         return Effect.as(loader.consider(aggregate, id, known, 0), {
-          state,
-          version,
+          ...stateOf(basis ?? known),
           events: [],
           replayed: false
         })
@@ -220,18 +224,36 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
 const unexpected = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(
   aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
   id: Id,
-  expected: ExpectedVersion,
-  actual: number
+  {
+    expectedEventId,
+    expectedVersion
+  }: Pick<StreamCommand<Type, State, Payload, Id>, "expectedEventId" | "expectedVersion">,
+  { place, version }: LoadedState<State>
 ) {
   return yield* new Conflict({
     reason: new VersionConflict({
       tenantId: yield* CurrentTenant,
       aggregateType: aggregate.type,
       aggregateId: yield* Effect.fromResult(encodeId(aggregate, id)),
-      expected,
-      actual
+      expected: expectedVersion,
+      actual: version,
+      ...(expectedEventId === undefined ? {} : { expectedEventId, actualEventId: place?.eventId ?? null })
     })
   })
 })
 
-const stateOf = <State>({ state, version }: LoadedState<State>) => ({ state, version })
+/** A loaded state for a caller. */
+export const stateOf = <State>({
+  place,
+  state,
+  version
+}: LoadedState<State>): {
+  readonly state: State
+  readonly version: number
+  readonly eventId: Event.EventId | undefined
+} => ({
+  state,
+  version,
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is stored as the id of an event is one
+  eventId: place?.eventId as Event.EventId | undefined
+})

@@ -448,7 +448,7 @@ layer(inMemory())("a tolerant aggregate", (it) => {
       })
       const before = yield* Metric.value(counter)
       const loaded = yield* repository.load(Aggregate.tolerant(Names), "1").pipe(Effect.withTracer(tracer))
-      assert.deepStrictEqual(loaded, { state: ["ada"], version: 2 })
+      assert.deepInclude(loaded, { state: ["ada"], version: 2 })
       assert.strictEqual((yield* Metric.value(counter)).count - before.count, 1)
       const noted = spans.flatMap(({ events }) => events)
       assert.strictEqual(noted.length, 1)

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import { HttpEffect, HttpRouter, HttpServer, type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup, HttpApiTest } from "effect/http-api"
+import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
@@ -33,24 +34,22 @@ const Api = HttpApi.make("test").add(
 )
 
 const deposit = (id: string, headers: Precondition.Headers) =>
-  Precondition.check(headers, (expectedVersion) =>
-    Repository.Repository.use(({ execute }) =>
-      execute(Account, id, () => [deposited(1)], { expectedVersion })
-    )
+  Precondition.check(headers, (expected) =>
+    Repository.Repository.use(({ execute }) => execute(Account, id, () => [deposited(1)], expected))
   )
 
 const Handlers = HttpApiBuilder.group(Api, "accounts", (handlers) =>
   handlers
     .handle("deposit", ({ headers, params: { id, tenant } }) =>
       deposit(id, headers).pipe(
-        Effect.map(({ state, version }) => Precondition.tagged(version, { balance: state.balance })),
+        Effect.map((done) => Precondition.tagged(done, { balance: done.state.balance })),
         Problem.mapErrors,
         Tenant.provide(tenant)
       )
     )
     .handle("get", ({ params: { id, tenant } }) =>
       Repository.Repository.use(({ load }) => load(Account, id)).pipe(
-        Effect.map(({ state, version }) => Precondition.tagged(version, { balance: state.balance })),
+        Effect.map((loaded) => Precondition.tagged(loaded, { balance: loaded.state.balance })),
         Problem.mapErrors,
         Tenant.provide(tenant)
       )
@@ -63,12 +62,16 @@ const Plain = HttpRouter.add(
   "/plain/:id",
   Effect.gen(function* () {
     const { id = "" } = yield* HttpRouter.params
-    const { version } = yield* deposit(id, yield* Precondition.fromRequest)
-    return HttpServerResponse.empty({ status: 204, headers: { etag: Precondition.etag(version) } })
+    const done = yield* deposit(id, yield* Precondition.fromRequest)
+    return HttpServerResponse.empty({ status: 204, headers: { etag: Precondition.etag(done) } })
   }).pipe(Problem.mapErrors, Tenant.provide(tenantA))
 )
 
 const Store = Repository.layer.pipe(Layer.provideMerge(EventStore.layer), Layer.provide(MemoryStorage.layer))
+
+/** The tag of the version alone, if the tag names an event too. */
+const versionIn = (tag: string | null): string | null =>
+  tag === null ? null : tag.replace(/^"(\d+)\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"$/, '"$1"')
 
 const serve = Effect.gen(function* () {
   const services = yield* Layer.build(Store)
@@ -91,7 +94,8 @@ const serve = Effect.gen(function* () {
       const text = await response.text()
       return {
         status: response.status,
-        etag: response.headers.get("etag"),
+        tag: response.headers.get("etag"),
+        etag: versionIn(response.headers.get("etag")),
         text,
         version: /"version":(\d+)/.exec(text)?.[1]
       }
@@ -118,6 +122,45 @@ describe("If-Match", () => {
     })
   )
 
+  it.effect("of another history with the same version is refused, unless the version is named alone", () =>
+    Effect.gen(function* () {
+      const send = yield* serve
+      const first = yield* send(one)
+      assert.notStrictEqual(first.tag, first.etag)
+      assert.strictEqual((yield* send(one, {}, "GET")).tag, first.tag)
+      // As it was written before a failover lost it: the same version, with another event.
+      const lost = Precondition.etag({ version: 1, eventId: Event.generateId() })
+      for (const path of [one, "/plain/1"]) {
+        const { etag, status, version } = yield* send(path, { "if-match": lost })
+        assert.deepStrictEqual([status, etag, version], [412, null, "1"], path)
+      }
+      const second = yield* send(one, { "if-match": first.tag ?? "" })
+      assert.deepStrictEqual([second.status, second.etag], [200, '"2"'])
+      assert.notInclude(second.tag ?? "", (first.tag ?? "").slice(3, -1))
+      // The version alone cannot notice it.
+      assert.strictEqual((yield* send(one, { "if-match": '"2"' })).status, 200)
+      // Two events at one version are two versions.
+      assert.strictEqual((yield* send(one, { "if-match": `${lost}, "1"` })).status, 400)
+      const { status } = yield* send(one, { "if-match": `"3", ${first.tag}` })
+      assert.strictEqual(status, 400)
+    })
+  )
+
+  it.effect("names the same event for a command that had nothing to do", () =>
+    Effect.gen(function* () {
+      const { execute, load } = yield* Repository.Repository
+      const done = yield* execute(Account, "1", () => [deposited(1)])
+      const idle = yield* execute(Account, "1", () => [], {
+        expectedVersion: 1,
+        expectedEventId: done.eventId
+      })
+      assert.strictEqual(done.eventId, done.events[0]?.eventId)
+      assert.deepStrictEqual([idle.version, idle.eventId], [1, done.eventId])
+      assert.strictEqual((yield* load(Account, "1")).eventId, done.eventId)
+      assert.deepStrictEqual(Precondition.etag(yield* execute(Account, "2", () => [])), '"0"')
+    }).pipe(Tenant.provide(tenantA), Effect.provide(Store))
+  )
+
   it.effect("never matches with a weak tag, or with one that is no version", () =>
     Effect.gen(function* () {
       const send = yield* serve
@@ -136,7 +179,11 @@ describe("If-Match", () => {
         '"99999999999999999999"',
         'W/"1", W/"2"',
         '"NaN"',
-        '"a,b"'
+        '"a,b"',
+        '"1."',
+        '"1.abc"',
+        '"1.0190C5A0-0000-7000-8000-00000000ACEE"',
+        '"0.0190c5a0-0000-7000-8000-00000000acee"'
       ]) {
         const { status, version } = yield* send(one, { "if-match": tag })
         assert.deepStrictEqual([status, version], [412, "1"], tag)
@@ -253,17 +300,18 @@ describe("If-Match", () => {
       const client = yield* HttpApiTest.groups(Api, ["accounts"])
       const params = { tenant: tenantA, id: "1" }
       const { headers } = yield* client.accounts.deposit({ params, headers: { "if-none-match": "noStream" } })
-      assert.deepStrictEqual(headers, { etag: 1 })
       const version = headers.etag
+      assert.deepStrictEqual([version.version, typeof version.eventId], [1, "string"])
       const second = yield* client.accounts.deposit({ params, headers: { "if-match": version } })
-      assert.deepStrictEqual([second.body, second.headers], [{ balance: 2 }, { etag: 2 }])
+      assert.deepStrictEqual([second.body, second.headers.etag.version], [{ balance: 2 }, 2])
       const caught = yield* client.accounts
         .deposit({ params, headers: { "if-match": version } })
         .pipe(Effect.catchTag("PreconditionFailedProblem", (problem) => Effect.succeed(problem.version)))
       assert.strictEqual(caught, 2)
       yield* client.accounts.deposit({ params, headers: { "if-match": "streamExists" } })
       const shown = yield* client.accounts.get({ params })
-      assert.deepStrictEqual(shown.headers, { etag: 3 })
+      assert.strictEqual(shown.headers.etag.version, 3)
+      yield* client.accounts.deposit({ params, headers: { "if-match": { version: 3 } } })
     }).pipe(
       Effect.provide(
         Layer.mergeAll(Handlers.pipe(HttpRouter.provideRequest(Store)), HttpServer.layerServices, Store)
@@ -273,10 +321,28 @@ describe("If-Match", () => {
 
   it("decodes its own tags, and tags that a proxy has made weak", () => {
     const { decodeUnknownSync: decode, encodeSync: encode } = Schema
-    for (const expected of [0, 7, Number.MAX_SAFE_INTEGER, Number.NaN, "streamExists"] as const)
+    const eventId = Event.generateId()
+    for (const expected of [
+      { version: 0 },
+      { version: 7 },
+      { version: 7, eventId },
+      { version: Number.MAX_SAFE_INTEGER },
+      { version: Number.NaN },
+      "streamExists"
+    ] as const)
       assert.deepStrictEqual(decode(Precondition.IfMatch)(encode(Precondition.IfMatch)(expected)), expected)
-    assert.strictEqual(decode(Precondition.ETag)('W/"7"'), 7)
-    for (const text of ["7", '"07"', '"-7"', '"x"', 'w/"7"', '"9007199254740993"'])
+    assert.deepStrictEqual(decode(Precondition.ETag)('W/"7"'), { version: 7 })
+    assert.deepStrictEqual(decode(Precondition.ETag)(`W/"7.${eventId}"`), { version: 7, eventId })
+    for (const text of [
+      "7",
+      '"07"',
+      '"-7"',
+      '"x"',
+      'w/"7"',
+      '"9007199254740993"',
+      '"7.x"',
+      `"7.${eventId}."`
+    ])
       assert.throws(() => decode(Precondition.ETag)(text), /entity tag|integer/)
   })
 })
@@ -302,13 +368,13 @@ describe("a conflict with another version than that of the request", () => {
       assert.strictEqual(yield* check(stated, conflict("streamExists")), "PreconditionFailedProblem")
       assert.strictEqual(yield* check({}, conflict("any")), "Conflict")
       assert.strictEqual(
-        yield* check({ "if-match": Number.NaN }, conflict(Number.NaN)),
+        yield* check({ "if-match": { version: Number.NaN } }, conflict(Number.NaN)),
         "PreconditionFailedProblem"
       )
       const reused = new StoreError.Conflict({
         reason: new StoreError.CommandKeyConflict({ tenantId: tenantA, key: "k" })
       })
-      assert.strictEqual(yield* check({ "if-match": 1 }, reused), "Conflict")
+      assert.strictEqual(yield* check({ "if-match": { version: 1 } }, reused), "Conflict")
     })
   )
 
@@ -316,8 +382,8 @@ describe("a conflict with another version than that of the request", () => {
     Effect.gen(function* () {
       const { execute } = yield* Repository.Repository
       const pay = (headers: Precondition.Headers) =>
-        Precondition.check(headers, (expectedVersion) =>
-          execute(Account, "1", () => [deposited(1)], { command: { key: "pay" }, expectedVersion })
+        Precondition.check(headers, (expected) =>
+          execute(Account, "1", () => [deposited(1)], { command: { key: "pay" }, ...expected })
         )
       const first = yield* pay({ "if-none-match": "noStream" })
       const again = yield* pay({ "if-none-match": "noStream" })

@@ -104,7 +104,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
       Effect.gen(function* () {
         yield* Effect.replicateEffect(count("1"), 12, { concurrency: "unbounded" })
         const repository = yield* Repository.Repository
-        assert.deepStrictEqual(yield* repository.load(Counter, "1"), { state: 12, version: 12 })
+        assert.deepInclude(yield* repository.load(Counter, "1"), { state: 12, version: 12 })
         assert.strictEqual(yield* counted, 12)
       }).pipe(asNewTenant, inline(Counts))
     )

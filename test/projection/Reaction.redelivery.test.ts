@@ -96,7 +96,7 @@ describe.each(backends)("reactions delivered twice, on $name", (backend) => {
           assert.deepStrictEqual(yield* log, once)
           assert.strictEqual(decisions, 2, "the command was not decided again")
           const counter = yield* repository.load(Counter, "all")
-          assert.deepStrictEqual(counter, { state: 6, version: 6 })
+          assert.deepInclude(counter, { state: 6, version: 6 })
         }).pipe(withRunner(reaction))
       }).pipe(asNewTenant)
     )

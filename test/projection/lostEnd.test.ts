@@ -9,6 +9,7 @@ import { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as InMemoryProjection from "../../src/projection/InMemoryProjection.ts"
 import * as Decisions from "../../src/store/Decisions.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
+import * as Repository from "../../src/store/Repository.ts"
 import * as Subscription from "../../src/projection/Subscription.ts"
 import { flipped } from "../../src/testing/failures.ts"
 import { append, first, orders, positions } from "../support/following.ts"
@@ -32,12 +33,12 @@ const rows = Effect.gen(function* () {
 })
 
 /** Loses the events behind a position, and has others there: the first `count` of those, of orders of 100, 101 … */
-const loseBehind = Effect.fnUntraced(function* (kept: number, count: number) {
+const loseBehind = Effect.fnUntraced(function* (kept: number, count: number, stream?: string) {
   const { replace } = yield* Tampering
   const tenantId = yield* Tenant.CurrentTenant
   const before = yield* rows
   const other = yield* Tenant.generate
-  yield* append("other", orders(before.length + count, 100)).pipe(Tenant.provide(other))
+  yield* append(stream ?? "other", orders(before.length + count, 100)).pipe(Tenant.provide(other))
   const others = yield* rows.pipe(Tenant.provide(other))
   yield* replace(tenantId, [...before.slice(0, kept), ...others.slice(kept, kept + count)])
 })
@@ -212,6 +213,35 @@ describe.each(tamperable)("a log on $name that lost its end", ({ layer: services
         })
         assert.deepInclude(yield* flipped(late), { _tag: "PositionDiverged", position: 6 })
       }).pipe(asNewTenant, Effect.provide(Decisions.layer), Effect.timeout("10 seconds"))
+    )
+
+    onDatabase("takes no command that names what is lost, though the version is the same", () =>
+      Effect.gen(function* () {
+        const { execute, load, save } = yield* Repository.Repository
+        yield* append("1", orders(6))
+        const seen = yield* load(Order, "1")
+        yield* loseBehind(4, 2, "1")
+        const now = yield* load(Order, "1")
+        assert.deepStrictEqual([seen.version, now.version], [6, 6])
+        assert.notStrictEqual(seen.eventId, now.eventId)
+        const expected = { expectedVersion: 6, expectedEventId: seen.eventId }
+        const refused = {
+          _tag: "VersionConflict",
+          expected: 6,
+          actual: 6,
+          expectedEventId: seen.eventId ?? assert.fail("no event"),
+          actualEventId: now.eventId ?? null
+        } as const
+        let decided = 0
+        const command = () => [placed(++decided)]
+        assert.deepInclude(yield* flipped(execute(Order, "1", command, expected)), refused)
+        assert.strictEqual(decided, 0)
+        assert.deepInclude(yield* flipped(save(Order, "1", { events: [placed()], ...expected })), refused)
+        // The version alone cannot tell.
+        const done = yield* execute(Order, "1", command, { expectedVersion: 6 })
+        assert.deepStrictEqual([done.version, done.eventId], [7, done.events[0]?.eventId])
+        yield* execute(Order, "1", command, { expectedVersion: 7, expectedEventId: done.eventId })
+      }).pipe(asNewTenant, Effect.provide(Repository.layer), Effect.timeout("10 seconds"))
     )
   })
 })

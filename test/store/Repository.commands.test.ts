@@ -75,7 +75,13 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
       Effect.gen(function* () {
         const nothing = command([], { key: "nothing" })
         const first = yield* nothing
-        assert.deepStrictEqual(first, { state: Ledger.initial, version: 0, events: [], replayed: false })
+        assert.deepStrictEqual(first, {
+          state: Ledger.initial,
+          version: 0,
+          eventId: undefined,
+          events: [],
+          replayed: false
+        })
         yield* enterAll([1])
         const again = command([2], { key: "nothing" })
         assert.deepStrictEqual(yield* again, { ...first, replayed: true })
@@ -85,6 +91,7 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
         assert.deepStrictEqual(second, {
           state: stateAfter([1]),
           version: 1,
+          eventId: second.eventId,
           events: [],
           replayed: false
         })

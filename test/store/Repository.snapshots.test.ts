@@ -67,12 +67,12 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
           const loaded = load()
           const expected = (all: ReadonlyArray<number>) => ({ state: stateAfter(all), version: all.length })
           assert.strictEqual(yield* adds(hits, loaded), 1)
-          assert.deepStrictEqual(yield* loaded, expected(before))
+          assert.deepInclude(yield* loaded, expected(before))
           yield* enterAll(after)
-          assert.deepStrictEqual(yield* loaded, expected([...before, ...after]))
+          assert.deepInclude(yield* loaded, expected([...before, ...after]))
           assert.deepStrictEqual(
             yield* Effect.provide(loaded, Repository.layer, { local: true }),
-            expected([...before, ...after])
+            yield* loaded
           )
         }).pipe(looking, asNewTenant),
       runs
@@ -93,7 +93,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
                   look,
                   Effect.tap(
                     execute(Ledger, "1", () => [entered(amount), entered(amount + 1)]),
-                    ({ state, version }) => Effect.sync(() => seen.push({ state, version }))
+                    ({ eventId, state, version }) => Effect.sync(() => seen.push({ state, version, eventId }))
                   )
                 )
               ),
@@ -218,7 +218,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
         ]) {
           yield* plant({ ...good, ...changes })
           assert.strictEqual(yield* adds(misses, load()), 1)
-          assert.deepStrictEqual(yield* load(), { state: stateAfter([1, 2, 3]), version: 3 })
+          assert.deepInclude(yield* load(), { state: stateAfter([1, 2, 3]), version: 3 })
         }
         yield* plant(good)
         assert.strictEqual(yield* adds(misses, load()), 0)
@@ -243,7 +243,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
             assert.strictEqual(yield* adds(counted(Repository.snapshotMisses, reason), load()), 1)
             const row = yield* kept()
             assert.deepInclude(row, here)
-            assert.deepStrictEqual(yield* load(), { state: stateAfter([1, 2, 3]), version: 3 })
+            assert.deepInclude(yield* load(), { state: stateAfter([1, 2, 3]), version: 3 })
           }
         }).pipe(withRepository(atOnce(SnapshotPolicy.every(1))), asNewTenant)
     )
@@ -263,12 +263,12 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
           // It is not found by its key.
           const absent = counted(Repository.snapshotMisses, "absent")
           assert.strictEqual(yield* adds(absent, load().pipe(asMe)), 1)
-          assert.deepStrictEqual(yield* load().pipe(asMe), expected)
+          assert.deepInclude(yield* load().pipe(asMe), expected)
           // A copy is recognised.
           yield* plant(snapshot).pipe(asMe)
           const corrupt = counted(Repository.snapshotMisses, "corrupt")
           assert.strictEqual(yield* adds(corrupt, load().pipe(asMe)), 1)
-          assert.deepStrictEqual(yield* load().pipe(asMe), expected)
+          assert.deepInclude(yield* load().pipe(asMe), expected)
         }
       }).pipe(looking)
     )

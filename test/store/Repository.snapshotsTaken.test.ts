@@ -104,7 +104,7 @@ describe("taking a snapshot", () => {
       return Effect.gen(function* () {
         const work = Effect.gen(function* () {
           for (const [index] of failures.entries()) yield* enter(index, `of ${index}`)
-          assert.deepStrictEqual(yield* load("of 2"), { state: stateAfter([2]), version: 1 })
+          assert.deepInclude(yield* load("of 2"), { state: stateAfter([2]), version: 1 })
           yield* enter(9)
         }).pipe(withRepository({ policy: SnapshotPolicy.every(1), taken, concurrency: 1 }))
         assert.isAtLeast(yield* adds(failed, work), 3)
@@ -134,7 +134,7 @@ describe("taking a snapshot", () => {
         assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(command)))
         assert.isUndefined(yield* kept())
         const loaded = yield* Effect.provide(load(), Repository.layer, { local: true })
-        assert.deepStrictEqual(loaded, { state: stateAfter([1]), version: 1 })
+        assert.deepInclude(loaded, { state: stateAfter([1]), version: 1 })
       }).pipe(
         withRepository({ policy: SnapshotPolicy.every(1), taken: "atOnce" }),
         Effect.provide(

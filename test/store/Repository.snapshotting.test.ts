@@ -76,7 +76,7 @@ describe("loading", () => {
       yield* enterAll([1, 2])
       const misses = counted(Repository.snapshotMisses, "unavailable")
       assert.strictEqual(yield* adds(misses, load()), 1)
-      assert.deepStrictEqual(yield* load(), { state: stateAfter([1, 2]), version: 2 })
+      assert.deepInclude(yield* load(), { state: stateAfter([1, 2]), version: 2 })
       assert.strictEqual(yield* adds(misses, enter(3)), 1)
     }).pipe(
       withRepository({ policy: SnapshotPolicy.every(1) }),
@@ -218,6 +218,7 @@ describe("a command", () => {
           events: first.events,
           state: stateAfter([1, 1, 7, 2, 3]),
           version: 5,
+          eventId: (yield* kept())?.eventId,
           replayed: true
         }
         const again = [

@@ -26,9 +26,9 @@ describe.each(backends)("the repository on $name", (backend) => {
       Effect.gen(function* () {
         const repository = yield* Repository.Repository
         yield* append("1", [opened(), ...deposits(9)])
-        const expected = { state: { status: "open", balance: 45 }, version: 10 }
-        assert.deepStrictEqual(yield* repository.load(Account, "1"), expected)
-        assert.deepStrictEqual(yield* repository.loadOrInitial(Account, "1"), expected)
+        const expected = { state: { status: "open", balance: 45 }, version: 10 } as const
+        assert.deepInclude(yield* repository.load(Account, "1"), expected)
+        assert.deepInclude(yield* repository.loadOrInitial(Account, "1"), expected)
         assert.isTrue(yield* repository.exists(Account, "1"))
       }).pipe(asNewTenant)
     )
@@ -46,7 +46,8 @@ describe.each(backends)("the repository on $name", (backend) => {
               assert.deepInclude(error, { _tag: "AggregateNotFound", tenantId: mine, aggregateId: id })
               assert.deepStrictEqual(yield* repository.loadOrInitial(Account, id), {
                 state: Account.initial,
-                version: 0
+                version: 0,
+                eventId: undefined
               })
               assert.isFalse(yield* repository.exists(Account, id))
               return error.message.replace(id, "…")
@@ -81,7 +82,7 @@ describe.each(backends)("the repository on $name", (backend) => {
         const error = yield* flipped(repository.load(Booking, id))
         assert.deepInclude(error, { _tag: "AggregateNotFound", aggregateId: "3-14" })
         yield* repository.execute(Booking, id, () => [{ _tag: "Booked" }])
-        assert.deepStrictEqual(yield* repository.load(Booking, { ...id }), { state: 1, version: 1 })
+        assert.deepInclude(yield* repository.load(Booking, { ...id }), { state: 1, version: 1 })
         assert.isFalse(yield* repository.exists(Booking, { row: 31, seat: 4 }))
         const wrong = yield* flipped(repository.load(Booking, { row: 0.5, seat: 1 }))
         assert.strictEqual(wrong._tag, "InvalidAggregateId")
@@ -112,14 +113,20 @@ describe.each(backends)("the repository on $name", (backend) => {
         const store = yield* EventStore.EventStore
         const read = yield* Stream.runCollect(store.readStream({ aggregate: Account, id: "1" }))
         assert.deepStrictEqual(read, [...first.events, ...second.events, ...third.events])
-        assert.deepStrictEqual(yield* load(Account, "1"), { state: third.state, version: 4 })
+        assert.deepInclude(yield* load(Account, "1"), { state: third.state, version: 4 })
       }).pipe(asNewTenant)
     )
 
     it.effect("appends nothing when nothing is decided", () =>
       Effect.gen(function* () {
         const { execute } = yield* Repository.Repository
-        const nothing = { state: Account.initial, version: 0, events: [], replayed: false }
+        const nothing = {
+          state: Account.initial,
+          version: 0,
+          eventId: undefined,
+          events: [],
+          replayed: false
+        }
         assert.deepStrictEqual(yield* execute(Account, "1", () => []), nothing)
         assert.deepStrictEqual(yield* execute(Account, "1", () => Result.succeed([])), nothing)
         yield* append("1", [opened(), deposited(2)])
@@ -129,7 +136,7 @@ describe.each(backends)("the repository on $name", (backend) => {
           events: [],
           replayed: false
         } as const
-        assert.deepStrictEqual(yield* execute(Account, "1", () => Effect.succeed([])), unchanged)
+        assert.deepInclude(yield* execute(Account, "1", () => Effect.succeed([])), unchanged)
         const store = yield* EventStore.EventStore
         assert.strictEqual(yield* store.position, 2)
       }).pipe(asNewTenant)
@@ -263,7 +270,7 @@ describe.each(backends)("the repository on $name", (backend) => {
         const late = yield* flipped(save(Account, "1", { events: [deposited(2)], expectedVersion: version }))
         assert.deepInclude(late, { _tag: "VersionConflict", expected: 1, actual: 2 })
         yield* save(Account, "1", { events: [deposited(2)], expectedVersion: "any" })
-        assert.deepStrictEqual(yield* load(Account, "1"), {
+        assert.deepInclude(yield* load(Account, "1"), {
           state: { status: "open", balance: 3 },
           version: 3
         })
