@@ -125,7 +125,7 @@ describe("the public API", () => {
       DecisionScenario: empty given | Add Given Then When
       EventCompatibility: EventsIncompatible check suite | Options
       EventStorageSuite: suite | Options
-      Laws: LawBroken aggregate decisionsAreIdempotent decisionsAreTotal eventsRoundTrip foldChangesNothing foldIsConcatenative foldIsTotal snapshotsAreEquivalent statesRoundTrip tenantsAreIsolated upcastersAreTotal | AggregateOptions DecisionOptions IdempotenceOptions IsolationOptions Options UpcasterOptions
+      Laws: LawBroken aggregate decisionsAreIdempotent decisionsAreTotal eventsRoundTrip foldChangesNothing foldIsConcatenative foldIsTotal snapshotsAreEquivalent statesRoundTrip tenantsAreIsolated upcastersAreTotal | AggregateOptions CheckOptions DecisionOptions IdempotenceOptions IsolationOptions Options UpcasterOptions
       ProjectionKit: expect given | Add Given Then
       ProjectionStorageSuite: suite | Options
       Scenario: given | Given Outcome Then

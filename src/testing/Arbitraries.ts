@@ -188,6 +188,6 @@ export const history = <Type extends string, State, Payload extends Event.Tagged
   Arbitrary.map(commandsOf<State, Payload>(decisions), (commands) => {
     const { events, states, steps, thrown } = play(aggregate, commands)
     if (thrown !== undefined)
-      throw new Error(`${thrown.doing} ${thrown.what} threw an error`, { cause: thrown.error })
+      throw new Error(`${thrown.doing} ${thrown.subject} threw an error`, { cause: thrown.error })
     return { steps, events, state: states.at(-1) ?? states[0] }
   })

@@ -45,7 +45,7 @@ interface Subject {
   readonly eventType: string
   readonly schemaVersion: number
   readonly file: string
-  /** Undefined if there is no file, or if it does not hold samples. */
+  /** Undefined if there is no file, or if it has no samples. */
   readonly samples: Result.Result<eventSamples.Samples, string> | undefined
   /** Undefined if it is not one of the aggregates. */
   readonly aggregate: Aggregate.Any | undefined
@@ -152,14 +152,14 @@ const readsAs = (aggregate: Aggregate.Any, eventType: string): ReadonlyArray<str
 const checkOne = (subject: Subject, update: boolean): Effect.Effect<void, EventsIncompatible> =>
   Effect.gen(function* () {
     const { aggregate, aggregateType, eventType, file, schemaVersion, version } = subject
-    const fail = (what: string, lines: ReadonlyArray<string>, advice: string) =>
+    const fail = (problem: string, lines: ReadonlyArray<string>, advice: string) =>
       new EventsIncompatible({
         aggregateType,
         eventType,
         schemaVersion,
         file,
         message: [
-          `${aggregateType}: version ${schemaVersion} of ${eventType}: ${what}`,
+          `${aggregateType}: version ${schemaVersion} of ${eventType}: ${problem}`,
           `  ${file}`,
           ...lines.map((line) => `  ${line}`),
           "",
@@ -238,16 +238,16 @@ const describeDifference = ({
     actual === undefined ? "nothing" : JSON.stringify(actual)
   }`
 
-const adviceToWrite = `What to do: run the test with ${variable}=1, review the files that it writes, and commit them.`
+const adviceToWrite = `Remedy: run the test with ${variable}=1, review the files that it writes, and commit them.`
 
-const adviceByHand = `What to do: write samples by hand, as { "aggregate", "event", "version", "readAs": [], "samples": [{ "stored": … }] }, and run the test with ${variable}=1.`
+const adviceByHand = `Remedy: write samples by hand, as { "aggregate", "event", "version", "readAs": [], "samples": [{ "stored": … }] }, and run the test with ${variable}=1.`
 
 const adviceOnAggregates =
-  "What to do: give all aggregates to the suite. An aggregate cannot be renamed, because its streams keep its name."
+  "Remedy: give all aggregates to the suite. An aggregate cannot be renamed, because its streams keep its name."
 
 const adviceToNote = (before: ReadonlyArray<string>, now: ReadonlyArray<string>): string =>
   `It was read as ${inWords(before)}, now as ${inWords(now)}.
-What to do: if all of this is intended, run the test with ${variable}=1, review the files that it writes, and commit them.`
+Remedy: if all of this is intended, run the test with ${variable}=1, review the files that it writes, and commit them.`
 
 const inWords = (types: ReadonlyArray<string>): string =>
   types.length === 0 ? "nothing" : types.join(" and ")
@@ -269,7 +269,7 @@ const adviceOn = ({ aggregate, eventType, schemaVersion, version }: Subject): st
           ]
         : [`restore its schema and the step behind it; put the change into a step of its own.`]
   return [
-    `What to do: events of this version are stored in ${aggregate?.type ?? "the log"} and never change: ${steps[0] ?? ""}`,
+    `Remedy: events of this version are stored in ${aggregate?.type ?? "the log"} and never change: ${steps[0] ?? ""}`,
     ...steps.slice(1),
     "Only if no such event was ever stored: delete the file and write samples anew."
   ].join("\n")

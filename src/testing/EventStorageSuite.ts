@@ -4,13 +4,15 @@
 import { describe, layer } from "@effect/vitest"
 import type { Layer } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
+import { fidelity } from "./driver/fidelity.ts"
 import { identities } from "./driver/identities.ts"
-import * as testingAppend from "./driver/appends.ts"
-import * as testingCommands from "./driver/commands.ts"
-import * as testingQueries from "./driver/queries.ts"
-import * as testingRead from "./driver/reads.ts"
-import * as testingReplay from "./driver/repeatedAppends.ts"
-import * as testingTenants from "./driver/tenants.ts"
+import { loads } from "./driver/loads.ts"
+import * as appends from "./driver/appends.ts"
+import * as commands from "./driver/commands.ts"
+import * as queries from "./driver/queries.ts"
+import * as reads from "./driver/reads.ts"
+import * as repeatedAppends from "./driver/repeatedAppends.ts"
+import * as tenants from "./driver/tenants.ts"
 
 /** Options of {@link suite}. */
 export interface Options<E = never, E2 = never> {
@@ -45,24 +47,25 @@ export interface Options<E = never, E2 = never> {
 export const suite = <E = never, E2 = never>(options: Options<E, E2>): void => {
   describe(options.name, () => {
     layer(options.layer, { excludeTestServices: true })("a driver", (it) => {
-      describe("expected versions", () => testingAppend.expectations(it))
-      describe("an append", () => testingAppend.atomicity(it))
-      describe("a batch", () => testingAppend.batches(it))
-      describe("appending again", () => testingReplay.replays(it))
-      describe("tags", () => testingQueries.tags(it))
-      describe("a condition", () => testingQueries.conditions(it))
+      describe("expected versions", () => appends.expectations(it))
+      describe("an append", () => appends.atomicity(it))
+      describe("a batch", () => appends.batches(it))
+      describe("appending again", () => repeatedAppends.replays(it))
+      describe("tags", () => queries.tags(it))
+      describe("a condition", () => queries.conditions(it))
       describe("ids of events", () => identities(it))
-      describe("a command key", () => testingCommands.commands(it))
-      describe("a hash chain", () => testingCommands.hashChains(it))
-      describe("what is read", () => testingRead.fidelity(it))
-      describe("which part is read", () => testingRead.ranges(it))
-      describe("tenants", () => testingTenants.registry(it))
-      describe("across tenants", () => testingTenants.acrossTenants(it))
+      describe("a command key", () => commands.commands(it))
+      describe("a hash chain", () => commands.hashChains(it))
+      describe("the content of events", () => fidelity(it))
+      describe("reading", () => reads.ranges(it))
+      describe("loading", () => loads(it))
+      describe("tenants", () => tenants.registry(it))
+      describe("across tenants", () => tenants.acrossTenants(it))
     })
     if (options.layerWithoutProvisioning !== undefined) {
       layer(options.layerWithoutProvisioning, { excludeTestServices: true })(
         "a driver that does not register tenants",
-        (it) => testingTenants.withoutProvisioning(it)
+        (it) => tenants.withoutProvisioning(it)
       )
     }
   })

@@ -4,10 +4,10 @@
 import { describe, layer } from "@effect/vitest"
 import type { Layer } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
-import * as testingClaims from "./driver/claims.ts"
-import * as testingFailures from "./driver/failures.ts"
-import * as testingRebuild from "./driver/rebuilds.ts"
-import * as testingVersions from "./driver/versions.ts"
+import * as claims from "./driver/claims.ts"
+import * as failures from "./driver/failures.ts"
+import * as rebuilds from "./driver/rebuilds.ts"
+import * as versions from "./driver/versions.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 
 /** Options of {@link suite}. */
@@ -49,19 +49,19 @@ export const suite = <E = never>(options: Options<E>): void => {
   describe(options.name, () => {
     layer(options.layer, { excludeTestServices: true })("a driver", (it) => {
       describe("claims", () => {
-        testingClaims.claims(it)
-        if (options.ordered !== false) testingClaims.orderedClaims(it)
-        if (options.concurrent !== false) testingClaims.concurrentClaims(it)
+        claims.claims(it)
+        if (options.ordered !== false) claims.orderedClaims(it)
+        if (options.concurrent !== false) claims.concurrentClaims(it)
       })
-      describe("work that fails", () => testingClaims.undoing(it))
-      describe("versions", () => testingVersions.versions(it))
-      describe("across tenants", () => testingClaims.acrossTenants(it))
-      describe("failures", () => testingFailures.failures(it))
-      describe("waiting", () => testingFailures.waiting(it))
-      describe("dead letters", () => testingFailures.deadLetters(it))
-      describe("progress", () => testingFailures.progress(it))
-      describe("rebuilds", () => testingRebuild.rebuilds(it))
-      describe("tenants", () => testingRebuild.isolation(it))
+      describe("work that fails", () => claims.undoing(it))
+      describe("versions", () => versions.versions(it))
+      describe("across tenants", () => claims.acrossTenants(it))
+      describe("failures", () => failures.failures(it))
+      describe("waiting", () => failures.waiting(it))
+      describe("dead letters", () => failures.deadLetters(it))
+      describe("progress", () => failures.progress(it))
+      describe("rebuilds", () => rebuilds.rebuilds(it))
+      describe("tenants", () => rebuilds.isolation(it))
     })
   })
 }

@@ -106,7 +106,7 @@ const takeTurns = <R>(
       const problem = `"${name}" has another outcome for a second tenant`
       compare({ outcome: first.outcome }, { outcome: second.outcome }, { problem, labels, same })
       compare(first.own, second.own, {
-        problem: `after "${name}" a second tenant sees something else`,
+        problem: `after "${name}" a second tenant sees other data`,
         labels,
         same
       })

@@ -3,16 +3,19 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import type { AppendRequest } from "../../src/driver/EventStorage.ts"
-import * as pgAppend from "../../src/pg/appendBatch.ts"
+import * as appendBatch from "../../src/pg/appendBatch.ts"
 import { event, events, newTenant, request, stream } from "../../src/testing/driver/eventKit.ts"
 import { sqlBackends } from "../support/backends.ts"
 
 /** Runs a batch. Returns its rounds, and the kinds of its refusals. */
 const run = (...requests: ReadonlyArray<AppendRequest>) =>
   SqlClient.SqlClient.use((sql) => {
-    const batch = pgAppend.encode(requests, { provision: true, wait: true })
+    const batch = appendBatch.encode(requests, { provision: true, wait: true })
     return Effect.map(
-      sql.unsafe<{ refusals: ReadonlyArray<{ kind: string }> | null }>(pgAppend.selectSql, batch.parameters),
+      sql.unsafe<{ refusals: ReadonlyArray<{ kind: string }> | null }>(
+        appendBatch.selectSql,
+        batch.parameters
+      ),
       ([row]) => ({
         rounds: (batch.entries.at(-1)?.round ?? 0) + 1,
         refused: (row?.refusals ?? []).map(({ kind }) => kind)

@@ -137,7 +137,7 @@ RangeError: too much`
 after
   one -> Added { amount: 1 }
 
-folding Added { amount: 1 } changes what it is given
+folding Added { amount: 1 } changes its inputs
 
 - before
 + after
@@ -273,7 +273,7 @@ after
   add(1) -> Added { amount: 1 }
   add(1) -> Added { amount: 1 }
 
-with a snapshot at version 1 of 2, the state is another one
+with a snapshot at version 1 of 2, the state is different
 
 - all events
 + snapshot and the rest
@@ -569,7 +569,7 @@ describe("a counterexample", () => {
           replay: `decisionsAreIdempotent [0,"1",5,1,[1],"PropertyError"]`
         })
       )
-      assert.include(gone.message, "Counter does not break the law decisionsAreIdempotent any more")
+      assert.include(gone.message, "Counter no longer breaks the law decisionsAreIdempotent")
     })
   )
 

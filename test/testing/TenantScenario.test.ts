@@ -98,7 +98,7 @@ describe("two tenants that notice each other", () => {
     })
   )
 
-  it.effect("fail if the second sees something else after the same commands", () =>
+  it.effect("fail if the second sees other data after the same commands", () =>
     Effect.gen(function* () {
       const tenants: Array<Tenant.TenantId> = []
       const arrive = Effect.map(Tenant.CurrentTenant, (tenant) => void tenants.push(tenant))
@@ -107,7 +107,7 @@ describe("two tenants that notice each other", () => {
         yield* failure(
           TenantScenario.isolated({ commands: { arrive }, observe: { place }, layer: Layer.empty })
         ),
-        `after "arrive" a second tenant sees something else: place
+        `after "arrive" a second tenant sees other data: place
 
 - the first tenant
 + the second

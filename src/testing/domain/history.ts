@@ -54,7 +54,7 @@ export interface History<out State, out Payload> {
 export interface Thrown {
   readonly doing: "deciding" | "folding"
   /** The command, or the event. */
-  readonly what: string
+  readonly subject: string
   readonly error: unknown
 }
 
@@ -116,7 +116,7 @@ export const eventsOf = <Payload>(
     )
   )
 
-/** Longer than other lists, because many commands yield nothing, such as those before the first that creates. */
+/** Makes longer lists than usual, because many commands yield no events, such as all those before a first one that creates. */
 const inParts = <A>(part: Arbitrary.Arbitrary<ReadonlyArray<A>>): Arbitrary.Arbitrary<ReadonlyArray<A>> =>
   Arbitrary.map(Arbitrary.all([part, part, part]), (parts) => parts.flat())
 
@@ -157,7 +157,7 @@ export const play = <State, Payload extends Event.Tagged>(
   const states: [State, ...Array<State>] = [state]
   for (const [index, command] of commands.entries()) {
     let doing: Thrown["doing"] = "deciding"
-    let what = showCommand(command)
+    let subject = showCommand(command)
     try {
       const decided = decideNow<Payload>(command.decide(state), index)
       if (Result.isFailure(decided) || decided.success.length === 0) continue
@@ -165,13 +165,13 @@ export const play = <State, Payload extends Event.Tagged>(
       steps.push({ decision: command.decision, input: command.input, events })
       doing = "folding"
       for (const event of events) {
-        what = show(event)
+        subject = show(event)
         all.push(event)
         state = deepFreeze(aggregate.apply(state, event))
         states.push(state)
       }
     } catch (error) {
-      return { steps, events: all, states, thrown: { doing, what, error } }
+      return { steps, events: all, states, thrown: { doing, subject, error } }
     }
   }
   return { steps, events: all, states, thrown: undefined }

@@ -88,12 +88,12 @@ export const checkLaw = <A, R>(
       }
       case "Exhausted":
         return yield* Effect.fail<Report>({
-          message: `${title}, or it cannot be told: ${result.discards} of the values that were generated cannot be stored (seed ${result.seed})`,
+          message: `${title}, or that cannot be decided: ${result.discards} of the generated values cannot be stored (seed ${result.seed})`,
           replay: undefined
         })
       case "ReplayMismatch":
         return yield* Effect.fail<Report>({
-          message: `${subject} does not break the law ${law} any more with this replay (${result.reason})`,
+          message: `${subject} no longer breaks the law ${law} with this replay (${result.reason})`,
           replay
         })
     }

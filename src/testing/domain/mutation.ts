@@ -1,4 +1,4 @@
-/** A fold that changes the state or the event that it is given, found on a history. */
+/** Finds folds that change the state or the event that they are given. */
 import type * as Aggregate from "../../domain/Aggregate.ts"
 import type * as Event from "../../domain/Event.ts"
 import { initialOf } from "./history.ts"
@@ -6,7 +6,10 @@ import { showFrozen, unequalTexts, type Violation } from "./law.ts"
 import { canBeFrozen, deepFreeze, isFrozenError } from "./purity.ts"
 import { show } from "./show.ts"
 
-/** A fold that changes its inputs changes what others hold: loaded states, remembered ones, events that are appended next. */
+/**
+ * The first change that a fold makes to its inputs in a history; undefined if there is none. Others use the same values: loaded and
+ * cached states, and the events that are appended next.
+ */
 export const mutation = <State, Payload extends Event.Tagged>(
   aggregate: Aggregate.Aggregate<string, State, Payload, unknown>,
   events: ReadonlyArray<Payload>
@@ -14,8 +17,8 @@ export const mutation = <State, Payload extends Event.Tagged>(
   let state = initialOf(aggregate)
   for (const event of events) {
     const before = { state: show(state), event: show(event) }
-    const changes = (what: keyof typeof before): string =>
-      `folding ${before.event} changes the ${what} that it is given`
+    const changes = (input: keyof typeof before): string =>
+      `folding ${before.event} changes the ${input} that it is given`
     let next: State
     try {
       next = deepFreeze(aggregate.apply(state, event))
@@ -23,24 +26,25 @@ export const mutation = <State, Payload extends Event.Tagged>(
       // A fold that throws for another reason breaks another law.
       return isFrozenError(error)
         ? {
-            problem: changes(refuses(aggregate, state, event) ? "state" : "event"),
+            problem: changes(changesState(aggregate, state, event) ? "state" : "event"),
             details: showFrozen(error)
           }
         : undefined
     }
-    for (const [what, now] of [
+    for (const [input, now] of [
       ["state", show(state)],
       ["event", show(event)]
     ] as const) {
-      if (now !== before[what]) return unequalTexts(changes(what), ["before", before[what]], ["after", now])
+      if (now !== before[input])
+        return unequalTexts(changes(input), ["before", before[input]], ["after", now])
     }
     state = next
   }
   return undefined
 }
 
-/** True if it is the frozen state that a fold stumbles over, as it does so with an event that may be changed as well. */
-const refuses = <State, Payload extends Event.Tagged>(
+/** True if a fold tries to change the frozen state: it fails also on an event that it may change. */
+const changesState = <State, Payload extends Event.Tagged>(
   aggregate: Aggregate.Aggregate<string, State, Payload, unknown>,
   state: State,
   event: Payload

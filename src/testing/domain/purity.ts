@@ -1,4 +1,4 @@
-/** Means to show that a function is pure: frozen inputs, and another time and other random numbers. */
+/** Shows that a function is pure: by frozen inputs, another time and other random numbers. */
 
 const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
@@ -25,7 +25,7 @@ export const canBeFrozen = (value: unknown): boolean =>
 export const isFrozenError = (error: unknown): error is TypeError =>
   error instanceof TypeError && /read.?only|not extensible|delete property|redefine/i.test(error.message)
 
-/** Years from now, in milliseconds. */
+/** Ten years in milliseconds. */
 const distance = 10 * 365 * 86_400_000
 
 /** Runs a function at another time, with other random numbers. A pure function returns the same result. */
@@ -34,7 +34,7 @@ export const elsewhere = <A>(run: () => A): A => {
   const { random } = Math
   globalThis.Date = new Proxy(here, {
     construct: (target, args: ReadonlyArray<unknown>, newTarget) =>
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what a constructor gives is an object
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a constructor returns an object
       Reflect.construct(target, args.length === 0 ? [target.now() + distance] : args, newTarget) as Date,
     apply: (target) => new target(target.now() + distance).toString(),
     get: (target, key): unknown => (key === "now" ? () => target.now() + distance : Reflect.get(target, key))

@@ -6,7 +6,7 @@ import { inspect } from "node:util"
 const width = 90
 
 /** Values that are shown by their own `toString` instead of their members: maps, dates, and Effect's data types. */
-const speaksForItself = (value: object): boolean =>
+const hasOwnText = (value: object): boolean =>
   value instanceof Map ||
   value instanceof Set ||
   value instanceof Date ||
@@ -51,7 +51,7 @@ const onLines = ([open, parts, close]: ReturnType<typeof partsOf>): string =>
 
 const render = (value: unknown, seen: ReadonlyArray<object>, room: number): string => {
   if (typeof value === "string") return JSON.stringify(value)
-  if (typeof value !== "object" || value === null || speaksForItself(value)) {
+  if (typeof value !== "object" || value === null || hasOwnText(value)) {
     return inspect(value, { depth: Infinity, breakLength: Math.max(room, 20) })
   }
   if (seen.includes(value)) return "[circular]"
@@ -69,7 +69,7 @@ export const show = (value: unknown): string => render(value, [], width)
 
 /** A value with a line for each of its members. */
 export const showOnLines = (value: unknown): string =>
-  typeof value !== "object" || value === null || speaksForItself(value)
+  typeof value !== "object" || value === null || hasOwnText(value)
     ? show(value)
     : onLines(partsOf(value, [value], width - 2))
 

@@ -35,7 +35,7 @@ const conflict = (tenantId: string, aggregateId: string, expected: string | numb
 })
 
 export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect('"any" takes a stream at whatever version', () =>
+  it.effect('"any" matches a stream at every version', () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       assert.deepStrictEqual((yield* append(tenant, stream("one", events(2), "any"))).versions, [1, 2])
@@ -43,7 +43,7 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect('"noStream" takes a stream without events alone', () =>
+  it.effect('"noStream" matches only a stream without events', () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(1), "noStream"))
@@ -55,7 +55,7 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect('"streamExists" takes a stream with events alone', () =>
+  it.effect('"streamExists" matches only a stream with events', () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       assert.deepStrictEqual(
@@ -67,7 +67,7 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("an expected version matches a stream at exactly that version, 0 a stream without events", () =>
+  it.effect("a number matches a stream at exactly that version, 0 a stream without events", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(2), 0))
@@ -81,7 +81,7 @@ export const expectations = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a number that is no version matches no stream", () =>
+  it.effect("a number that cannot be a version matches no stream", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       for (const actual of [0, 1]) {

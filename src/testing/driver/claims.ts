@@ -16,7 +16,7 @@ import {
 import { flipped } from "../failures.ts"
 
 export const claims = (it: It): void => {
-  it.effect("it finds work until none is left, and again after new events", () =>
+  it.effect("a claim finds work until none is left, and again after new events", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()

@@ -1,4 +1,4 @@
-/** The contract of drivers: commands that are carried out once, and hash chains. */
+/** The contract of drivers: command keys and hash chains. */
 import { assert, type Vitest } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
@@ -61,7 +61,7 @@ const row = (fields: Partial<CommandRow>): CommandRow => ({
 })
 
 export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("a repeated command gets its first outcome, whatever it would do now", () =>
+  it.effect("a repeated command gets its first outcome, even if it would fail now", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("zero", events(2)), stream("one", events(1)))
@@ -84,7 +84,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
           command
         })
       }
-      // not even with a condition that is no longer met
+      // also with a condition that no longer holds
       const conditional = {
         ...carrying(tenant, key(), stream("one", events(1))),
         conditions: [{ query: [{ eventTypes: undefined, tags: [] }], after: 0 }]
@@ -218,7 +218,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("of many callers with one key, exactly one carries out the command", () =>
+  it.effect("of many callers with one key, exactly one runs the command", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("zero", events(1)))
@@ -238,7 +238,7 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a suspended tenant gets no recorded outcome, but keeps it", () =>
+  it.effect("a repeated command of a suspended tenant is refused, and its outcome stays recorded", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const command = carrying(tenant, key(), stream("one", events(1)))

@@ -110,10 +110,10 @@ export const failures = (it: It): void => {
   )
 }
 
-/** Failures that are the storage's, or its schema's. */
+/** Failures of the storage or of its schema. */
 export const waiting = (it: It): void => {
   it.effect(
-    "what an event waits for, and for how long, is there for the next claim, until it is handled",
+    "the next claim has the kind of the failure and the time waited, until the event is handled",
     () =>
       Effect.gen(function* () {
         const storage = yield* ProjectionStorage
@@ -131,45 +131,49 @@ export const waiting = (it: It): void => {
       })
   )
 
-  it.effect("what is parked and tried by itself comes again when it is time, and success ends it", () =>
-    Effect.gen(function* () {
-      const storage = yield* ProjectionStorage
-      const projected = yield* newProjection()
-      const [tenant = newTenant()] = yield* tenantsWith(2)
-      const before = yield* Clock.currentTimeMillis
-      yield* projected.work((claim) => storage.fail({ claim, ...failure(1), ...parkedFor(200) }))
-      assert.deepInclude((yield* projected.progress(tenant)).live, { failureKind: "schema", parked: true })
-      assert.deepInclude(yield* projected.look, { position: 0, failureKind: "schema", waited: 7 })
-      // Clocks differ by less.
-      assert.isAtLeast((yield* Clock.currentTimeMillis) - before, 150)
-      assert.deepInclude((yield* projected.progress(tenant)).live, { parked: true })
-      yield* projected.step(1)
-      assert.deepInclude((yield* projected.progress(tenant)).live, { position: 1, parked: false })
-    })
+  it.effect(
+    "a parked projection with a time to retry is claimed again then, and success ends the parking",
+    () =>
+      Effect.gen(function* () {
+        const storage = yield* ProjectionStorage
+        const projected = yield* newProjection()
+        const [tenant = newTenant()] = yield* tenantsWith(2)
+        const before = yield* Clock.currentTimeMillis
+        yield* projected.work((claim) => storage.fail({ claim, ...failure(1), ...parkedFor(200) }))
+        assert.deepInclude((yield* projected.progress(tenant)).live, { failureKind: "schema", parked: true })
+        assert.deepInclude(yield* projected.look, { position: 0, failureKind: "schema", waited: 7 })
+        // Clocks differ by less.
+        assert.isAtLeast((yield* Clock.currentTimeMillis) - before, 150)
+        assert.deepInclude((yield* projected.progress(tenant)).live, { parked: true })
+        yield* projected.step(1)
+        assert.deepInclude((yield* projected.progress(tenant)).live, { position: 1, parked: false })
+      })
   )
 
-  it.effect("and when a process registers the projection; what is not tried by itself stays parked", () =>
-    Effect.gen(function* () {
-      const storage = yield* ProjectionStorage
-      const [trying, parked] = [yield* newProjection(), yield* newProjection()]
-      const [tenant = newTenant()] = yield* tenantsWith(1)
-      for (const [projected, retryIn] of [
-        [trying, 3_600_000],
-        [parked, undefined]
-      ] as const) {
-        yield* projected.work((claim) => storage.fail({ claim, ...failure(1), ...parkedFor(retryIn) }))
-        yield* projected.idle
-      }
-      for (const { projection, version } of [trying, parked])
-        yield* storage.register([{ projection, version, startAt: "beginning", tables: [] }])
-      assert.deepInclude(yield* trying.look, { tenantId: tenant, failureKind: "schema" })
-      yield* parked.idle
-      assert.isTrue(yield* storage.resume(trying.of(tenant)))
-      assert.deepInclude(yield* trying.look, { waited: 0, attempts: 0 })
-    })
+  it.effect(
+    "registering a projection retries it at once if it is parked with a time to retry, and only then",
+    () =>
+      Effect.gen(function* () {
+        const storage = yield* ProjectionStorage
+        const [trying, parked] = [yield* newProjection(), yield* newProjection()]
+        const [tenant = newTenant()] = yield* tenantsWith(1)
+        for (const [projected, retryIn] of [
+          [trying, 3_600_000],
+          [parked, undefined]
+        ] as const) {
+          yield* projected.work((claim) => storage.fail({ claim, ...failure(1), ...parkedFor(retryIn) }))
+          yield* projected.idle
+        }
+        for (const { projection, version } of [trying, parked])
+          yield* storage.register([{ projection, version, startAt: "beginning", tables: [] }])
+        assert.deepInclude(yield* trying.look, { tenantId: tenant, failureKind: "schema" })
+        yield* parked.idle
+        assert.isTrue(yield* storage.resume(trying.of(tenant)))
+        assert.deepInclude(yield* trying.look, { waited: 0, attempts: 0 })
+      })
   )
 
-  it.effect("all tenants of a projection are resumed under a recorded access, and nobody else", () =>
+  it.effect("one projection, or all of them, can be resumed for all tenants under a recorded access", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const accessId = yield* access
@@ -202,7 +206,7 @@ export const waiting = (it: It): void => {
     })
   )
 
-  it.effect("causes are kept per position, for those with a recorded access, the last one first", () =>
+  it.effect("causes are kept per position and listed under a recorded access, the latest first", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const accessId = yield* access
@@ -235,7 +239,7 @@ export const waiting = (it: It): void => {
     })
   )
 
-  it.effect("a failure of the storage is told from one of its schema, and from a handler's own", () =>
+  it.effect("failures of the storage, of its schema and of a handler are told apart", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const kindOf = (error: unknown) =>
@@ -296,7 +300,7 @@ export const deadLetters = (it: It): void => {
     })
   )
 
-  it.effect("removing one removes nothing else; discarding one takes a reason", () =>
+  it.effect("removing one removes nothing else, and discarding one needs a reason", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -330,7 +334,7 @@ export const deadLetters = (it: It): void => {
 }
 
 export const progress = (it: It): void => {
-  it.effect("the work that is left is told over all tenants, those that are parked among them", () =>
+  it.effect("the backlog counts the events and the parked projections of all tenants", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -348,14 +352,14 @@ export const progress = (it: It): void => {
       assert.isAtLeast(left?.oldestAge ?? -1, 0)
       yield* projected.step()
       yield* storage.startRebuild({ ...projected.of(done), tables: [] })
-      // A rebuild is not behind: what is read is the live read model.
+      // A rebuild does not count as behind, because readers use the live read model.
       assert.deepInclude(yield* measure, { pending: 3, parked: 1 })
       yield* projected.when(({ rebuild }) => rebuild, failNext(undefined))
       assert.deepInclude(yield* measure, { pending: 3, parked: 2 })
     })
   )
 
-  it.effect("it tells the position of a projection, and the time since when the next event waits", () =>
+  it.effect("the progress has the position, and the recorded time of the next event", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()

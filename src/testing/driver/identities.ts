@@ -1,4 +1,4 @@
-/** Versions and positions that are stated with the ids of their events: another history is found out. */
+/** The contract of drivers: versions and positions that are stated with the ids of their events, to notice another history. */
 import type { Vitest } from "@effect/vitest"
 import { assert } from "@effect/vitest"
 import { Effect, Struct } from "effect"
@@ -42,46 +42,48 @@ const another = (
 })
 
 export const identities = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("an expected version with the id of its event takes a stream with that event there", () =>
-    Effect.gen(function* () {
-      const tenant = newTenant()
-      const [first, second, third] = events(3)
-      if (first === undefined || second === undefined || third === undefined) return assert.fail()
-      const [unknown = ""] = ids(1)
-      yield* append(tenant, stream("other", events(1)))
-      yield* append(tenant, stream("one", [first, second]))
-      // one event, which takes the short way, and several
-      for (const count of [1, 2]) {
-        for (const [expected, id, found] of [
-          [2, unknown, second.eventId],
-          [2, first.eventId, second.eventId],
-          [1, first.eventId, second.eventId],
-          [1, second.eventId, second.eventId],
-          [3, second.eventId, second.eventId]
-        ] as const) {
+  it.effect(
+    "an expected version with the id of its event matches a stream with that event at that version",
+    () =>
+      Effect.gen(function* () {
+        const tenant = newTenant()
+        const [first, second, third] = events(3)
+        if (first === undefined || second === undefined || third === undefined) return assert.fail()
+        const [unknown = ""] = ids(1)
+        yield* append(tenant, stream("other", events(1)))
+        yield* append(tenant, stream("one", [first, second]))
+        // one event, which takes the fast path, and several
+        for (const count of [1, 2]) {
+          for (const [expected, id, found] of [
+            [2, unknown, second.eventId],
+            [2, first.eventId, second.eventId],
+            [1, first.eventId, second.eventId],
+            [1, second.eventId, second.eventId],
+            [3, second.eventId, second.eventId]
+          ] as const) {
+            assert.deepStrictEqual(
+              yield* batch(request(tenant, expecting(id, stream("one", events(count), expected)))),
+              [another(tenant, expected, 2, id, found)]
+            )
+          }
           assert.deepStrictEqual(
-            yield* batch(request(tenant, expecting(id, stream("one", events(count), expected)))),
-            [another(tenant, expected, 2, id, found)]
+            yield* batch(request(tenant, { ...stream("never", events(count), 1), expectedEventId: unknown })),
+            [{ ...another(tenant, 1, 0, unknown, null), aggregateId: "never" }]
           )
         }
+        assert.strictEqual(yield* position(tenant), 3)
+        const next = request(tenant, expecting(second.eventId, stream("one", [third], 2)))
+        assert.deepStrictEqual(yield* batch(next), [appended([4], [3])])
         assert.deepStrictEqual(
-          yield* batch(request(tenant, { ...stream("never", events(count), 1), expectedEventId: unknown })),
-          [{ ...another(tenant, 1, 0, unknown, null), aggregateId: "never" }]
+          yield* batch(request(tenant, expecting(third.eventId, stream("one", events(2), 3)))),
+          [appended([5, 6], [4, 5])]
         )
-      }
-      assert.strictEqual(yield* position(tenant), 3)
-      const next = request(tenant, expecting(second.eventId, stream("one", [third], 2)))
-      assert.deepStrictEqual(yield* batch(next), [appended([4], [3])])
-      assert.deepStrictEqual(
-        yield* batch(request(tenant, expecting(third.eventId, stream("one", events(2), 3)))),
-        [appended([5, 6], [4, 5])]
-      )
-      // an append that was done before has its first outcome
-      assert.deepStrictEqual(yield* batch(next), [{ ...appended([4], [3]), replayed: true }])
-    })
+        // a repeated append gets its first outcome
+        assert.deepStrictEqual(yield* batch(next), [{ ...appended([4], [3]), replayed: true }])
+      })
   )
 
-  it.effect("the event may be of an earlier entry of the same append", () =>
+  it.effect("the expected event may be in an earlier entry of the same append", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const [first, second, third] = events(3)
@@ -109,7 +111,7 @@ export const identities = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("an append in a batch expects the event of the one before it, be that one done or refused", () =>
+  it.effect("an append in a batch can expect the event of the one before it, which may be refused", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const [first] = yield* ofStored(tenant, 1)
@@ -127,7 +129,7 @@ export const identities = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("a condition with the id of the event at its position fails where another one is", () =>
+  it.effect("a condition with the id of the event at its position fails if another event is there", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const [first, second] = yield* ofStored(tenant, 2)
@@ -159,29 +161,34 @@ export const identities = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("all conditions must hold, each behind its own position; the first that does not is named", () =>
-    Effect.gen(function* () {
-      const tenant = newTenant()
-      yield* append(tenant, stream("one", [event({ tags: ["x"] }), event({ tags: ["y"] })]))
-      const of = (tag: string, after: number) => ({ query: [{ eventTypes: undefined, tags: [tag] }], after })
-      const under = (...conditions: ReadonlyArray<ReturnType<typeof of>>) =>
-        batch({ ...request(tenant, stream("two", events(1))), conditions })
-      const failed = (condition: number, after: number, at: number): Plain => ({
-        _tag: "AppendConditionFailed",
-        tenantId: tenant,
-        after,
-        condition,
-        item: 0,
-        position: at
+  it.effect(
+    "all conditions must hold, each after its own position; the first that does not hold is named",
+    () =>
+      Effect.gen(function* () {
+        const tenant = newTenant()
+        yield* append(tenant, stream("one", [event({ tags: ["x"] }), event({ tags: ["y"] })]))
+        const of = (tag: string, after: number) => ({
+          query: [{ eventTypes: undefined, tags: [tag] }],
+          after
+        })
+        const under = (...conditions: ReadonlyArray<ReturnType<typeof of>>) =>
+          batch({ ...request(tenant, stream("two", events(1))), conditions })
+        const failed = (condition: number, after: number, at: number): Plain => ({
+          _tag: "AppendConditionFailed",
+          tenantId: tenant,
+          after,
+          condition,
+          item: 0,
+          position: at
+        })
+        assert.deepStrictEqual(yield* under(of("x", 1), of("y", 1)), [failed(1, 1, 2)])
+        assert.deepStrictEqual(yield* under(of("x", 0), of("y", 1)), [failed(0, 0, 1)])
+        assert.deepStrictEqual(yield* under(of("x", 1), of("y", 2)), [appended([3], [1])])
+        assert.deepStrictEqual(yield* under(), [appended([4], [2])])
       })
-      assert.deepStrictEqual(yield* under(of("x", 1), of("y", 1)), [failed(1, 1, 2)])
-      assert.deepStrictEqual(yield* under(of("x", 0), of("y", 1)), [failed(0, 0, 1)])
-      assert.deepStrictEqual(yield* under(of("x", 1), of("y", 2)), [appended([3], [1])])
-      assert.deepStrictEqual(yield* under(), [appended([4], [2])])
-    })
   )
 
-  it.effect("an event is found by its id, in its own tenant alone", () =>
+  it.effect("an event is found by its id, in its own tenant only", () =>
     Effect.gen(function* () {
       const storage = yield* EventStorage
       const [mine, theirs] = [newTenant(), newTenant()]
@@ -197,7 +204,7 @@ export const identities = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("the trace of an event is no part of it: the event is the same in another trace", () =>
+  it.effect("a repeated append may have another trace", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* EventStorage.use((storage) => storage.provisionTenant(tenant))

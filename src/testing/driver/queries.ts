@@ -99,7 +99,7 @@ export const tags = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("an append of the same id with other tags is refused", () =>
+  it.effect("an event with a known id and other tags is refused", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const known = event({ tags: ["a", "b"] })

@@ -13,11 +13,9 @@ import type { TenantId } from "../../domain/Tenant.ts"
 import {
   aggregateType,
   append,
-  contentsOf,
   event,
   eventIds,
   events,
-  loadPages,
   loadStream,
   newTenant,
   position,
@@ -60,117 +58,6 @@ const pages = Effect.fnUntraced(function* (tenant: ReturnType<typeof newTenant>,
     )
   }
 })
-
-/** JSON texts that a driver might rewrite. */
-const texts = {
-  "the order of keys": '{"b":1,"a":{"d":2,"c":3},"10":0,"9":0}',
-  "the spelling of numbers":
-    '{"n":[1.0,1e21,1E-7,0.1,-0,12345678901234567890,0.30000000000000004,9007199254740993]}',
-  "white space": ' {\n\t"a" : [ 1 , 2 ] } ',
-  escapes: '{"text":"\\u00e9 \\/ \\n \\ud83d\\ude00 \\\\ \\""}',
-  "all of Unicode": JSON.stringify({
-    text: "é \u0001\u007f\u2028\u2029\ufeff\ufffe\uffff 😀 e\u0301 \u202e",
-    ключ: "値"
-  }),
-  "text that looks like SQL, arrays and NULL": JSON.stringify({
-    text: `'; drop table events; -- {a,"b",NULL} \\x00 $1 %s`
-  }),
-  "a prototype's keys": '{"__proto__":{"admin":true},"constructor":{"prototype":1}}',
-  "repeated keys": '{"a":1,"a":2}',
-  "a scalar": '"NULL"',
-  "an empty list": "[]",
-  "a long string": JSON.stringify({ text: "0123456789 äöü ".repeat(20_000) }),
-  "deep nesting": `${"[".repeat(500)}${"]".repeat(500)}`
-}
-
-export const fidelity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
-  it.effect("every field is read as it was written", () =>
-    Effect.gen(function* () {
-      const tenant = newTenant()
-      const written = [
-        event({ eventType: "First", schemaVersion: 3, occurredAt: 1_234_567_890_123 }),
-        event({ actor: null, causationId: null }),
-        event({ occurredAt: -62_135_596_800_000, correlationId: "NULL", actor: '{"}' }),
-        event({ occurredAt: 253_402_300_799_999, actor: "null", causationId: "," }),
-        event({ occurredAt: -1, actor: " ", correlationId: "\\" }),
-        event({ traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }),
-        event({ eventType: 'Type "quoted" \\ 値', correlationId: "😀".repeat(127), actor: "%_*?" })
-      ]
-      const receipt = yield* append(tenant, stream("one", written))
-      const expected: Array<EventRow> = []
-      for (const [index, recordedAt] of receipt.recordedAt.entries()) {
-        const place = {
-          aggregateType,
-          aggregateId: "one",
-          position: index + 1,
-          version: index + 1,
-          recordedAt,
-          hash: null
-        }
-        const { traceparent = null, ...one } = written[index] ?? event()
-        expected.push({ ...one, ...place, traceparent })
-      }
-      assert.deepStrictEqual(yield* readLog(tenant), { rows: expected, complete: true })
-      assert.deepStrictEqual(yield* readStream(tenant, "one"), { rows: expected, complete: true })
-    })
-  )
-
-  it.effect.each(Object.entries(texts))("JSON is read to the letter: %s", ([, text]) =>
-    Effect.gen(function* () {
-      const tenant = newTenant()
-      // Metadata is an object, always.
-      const metadata = `{"nested":${text}}`
-      yield* append(tenant, stream("one", [event({ payload: text, metadata })]))
-      const [row] = (yield* readLog(tenant)).rows
-      assert.strictEqual(row?.payload, text)
-      assert.strictEqual(row?.metadata, metadata)
-    })
-  )
-
-  it.effect("streams are distinguished by every character of type and id", () =>
-    Effect.gen(function* () {
-      const tenant = newTenant()
-      const names = [
-        "a",
-        "A",
-        "a ",
-        " a",
-        "á",
-        "a\u0301",
-        "%",
-        "_",
-        "a/b",
-        "a\u00a0",
-        "'",
-        '"',
-        "\\",
-        "NULL",
-        "{}"
-      ]
-      // The longest names that a store accepts: 255 characters of up to four bytes each.
-      names.push("x".repeat(255), "😀".repeat(127))
-      for (const name of names) yield* append(tenant, stream(name, events(1), 0, "a"))
-      for (const name of names) yield* append(tenant, stream("a", events(1), name === "a" ? 1 : 0, name))
-      const { rows } = yield* readLog(tenant)
-      assert.deepStrictEqual(
-        rows.map((row) => [row.aggregateType, row.aggregateId]),
-        [...names.map((name) => ["a", name]), ...names.map((name) => [name, "a"])]
-      )
-      for (const name of names) {
-        const own = yield* readStream(tenant, name, { aggregateType: "a" })
-        assert.deepStrictEqual(
-          own.rows,
-          rows.filter((row) => row.aggregateType === "a" && row.aggregateId === name)
-        )
-        const ofType = yield* readLog(tenant, { aggregateTypes: [name] })
-        assert.deepStrictEqual(
-          ofType.rows,
-          rows.filter((row) => row.aggregateType === name)
-        )
-      }
-    })
-  )
-}
 
 export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
   it.effect("a stream is read from version to version, in both directions, up to the limit", () =>
@@ -348,87 +235,6 @@ export const ranges = (it: Vitest.MethodsNonLive<EventStorage>): void => {
           inOrder.map((row) => [row.eventId, row.payload.length])
         )
         assert.isTrue(read.every((row, index) => row.payload === inOrder[index]?.payload))
-      }
-    })
-  )
-
-  it.effect("a load returns the same events as a read, of this tenant and stream only", () =>
-    Effect.gen(function* () {
-      const [tenant, other] = [newTenant(), newTenant()]
-      const variety = [
-        ...events(3),
-        event({ eventType: "Other", schemaVersion: 2 }),
-        event({ payload: texts["the order of keys"], eventType: "Separated\u001fand\nbroken" }),
-        event({ payload: texts["a long string"] }),
-        event({ payload: texts["a long string"] }),
-        ...events(140, { eventType: "Other", payload: texts["all of Unicode"] })
-      ]
-      yield* append(other, stream("one", events(7, { eventType: "Theirs" })))
-      yield* append(tenant, stream("two", events(3)), stream("one", variety), stream("three", events(3)))
-      const { rows } = yield* readStream(tenant, "one")
-      for (const [fromVersion, toVersion, limit] of [
-        [1, 2_147_483_647, 1],
-        [1, 2_147_483_647, 100],
-        [0, 2_147_483_647, 10_000],
-        [2, 145, 40],
-        [147, 2_147_483_647, 10],
-        [148, 2_147_483_647, 10],
-        [5, 4, 10]
-      ] as const) {
-        const loaded = yield* loadPages(tenant, "one", { fromVersion, toVersion, limit })
-        const expected = rows.filter((row) => row.version >= fromVersion && row.version <= toVersion)
-        assert.deepStrictEqual(
-          loaded.flatMap((page) => contentsOf(page.rows)),
-          contentsOf(expected)
-        )
-        for (const page of loaded) {
-          const [first, last] = [page.rows[0], page.rows.at(-1)].map((content) =>
-            rows.find((row) => row.version === content?.version)
-          )
-          assert.strictEqual(page.firstEventId, first?.eventId)
-          assert.deepStrictEqual(
-            page.last,
-            last && {
-              version: last.version,
-              position: last.position,
-              eventId: last.eventId,
-              recordedAt: last.recordedAt
-            }
-          )
-        }
-      }
-    })
-  )
-
-  it.effect("concurrent loads return the events of their own tenant and stream only", () =>
-    Effect.gen(function* () {
-      const tenants = [newTenant(), newTenant(), newTenant()]
-      for (const [index, tenant] of tenants.entries()) {
-        const eventType = `Of${index}`
-        yield* append(
-          tenant,
-          stream("short", events(index + 1, { eventType })),
-          stream("long", events(200 + index, { eventType })),
-          stream("large", events(3, { eventType, payload: `"${index}${"x".repeat(60_000)}"` }))
-        )
-      }
-      const streams = [...tenants, newTenant()].flatMap((tenant) =>
-        ["short", "long", "large", "none"].map((id) => ({ tenant, id }))
-      )
-      const expected = yield* Effect.forEach(streams, ({ id, tenant }) =>
-        Effect.map(readStream(tenant, id), ({ rows }) => [contentsOf(rows), rows.at(-1)?.eventId])
-      )
-      for (const limit of [1, 100, 10_000]) {
-        const found = yield* Effect.forEach(
-          streams,
-          ({ id, tenant }) =>
-            Effect.map(loadPages(tenant, id, { limit: id === "short" ? limit : 10_000 }), (loaded) => [
-              loaded.flatMap(({ rows }) => contentsOf(rows)),
-              loaded.findLast(({ last }) => last !== undefined)?.last?.eventId
-            ]),
-          { concurrency: "unbounded" }
-        )
-        assert.deepStrictEqual(found, expected)
       }
     })
   )

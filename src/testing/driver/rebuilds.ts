@@ -24,7 +24,7 @@ const start = (projected: Projected, tenantId: TenantId) =>
   ProjectionStorage.use((storage) => storage.startRebuild({ ...projected.of(tenantId), tables: [] }))
 
 /** Finishes a rebuild as a runner does. */
-const takePlace = Effect.fnUntraced(function* (claim: Claim) {
+const swapIn = Effect.fnUntraced(function* (claim: Claim) {
   const storage = yield* ProjectionStorage
   const head = yield* storage.advance(claim, claim.head)
   const live = yield* storage.lockLive(claim)
@@ -45,7 +45,7 @@ export const rebuilds = (it: It): void => {
       assert.deepInclude(yield* projected.step(2), { tenantId: tenant, rebuild: true, position: 0, head: 4 })
       assert.deepStrictEqual((yield* projected.progress(tenant)).live, live)
       assert.deepInclude((yield* projected.progress(tenant)).rebuild, { position: 2, head: 4 })
-      assert.strictEqual(yield* projected.work(takePlace), 3)
+      assert.strictEqual(yield* projected.work(swapIn), 3)
       assert.deepStrictEqual(yield* projected.progress(tenant), {
         live: {
           rebuild: false,
@@ -66,7 +66,7 @@ export const rebuilds = (it: It): void => {
     })
   )
 
-  it.effect("it has work until it replaces the live one, and both continue with new events", () =>
+  it.effect("a rebuild has work until it replaces the live one, and both continue with new events", () =>
     Effect.gen(function* () {
       const projected = yield* newProjection()
       const [tenant = newTenant()] = yield* tenantsWith(2)
@@ -92,13 +92,13 @@ export const rebuilds = (it: It): void => {
       const tenant = newTenant()
       yield* EventStorage.use((events) => events.provisionTenant(tenant))
       yield* start(projected, tenant)
-      assert.strictEqual(yield* projected.work(takePlace), 0)
+      assert.strictEqual(yield* projected.work(swapIn), 0)
       assert.isUndefined((yield* projected.progress(tenant)).rebuild)
       yield* projected.idle
     })
   )
 
-  it.effect("its dead letters are separate, and replace the live ones with it", () =>
+  it.effect("the dead letters of a rebuild are separate, and replace the live ones with it", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
@@ -124,9 +124,9 @@ export const rebuilds = (it: It): void => {
           yield* storage.removeDeadLetter({ ...projected.of(tenant), position: 3, reason: undefined })
         )
       }
-      yield* flipped(projected.work((claim) => Effect.andThen(takePlace(claim), Effect.fail("no"))))
+      yield* flipped(projected.work((claim) => Effect.andThen(swapIn(claim), Effect.fail("no"))))
       assert.deepStrictEqual(yield* letters, live)
-      yield* projected.work(takePlace)
+      yield* projected.work(swapIn)
       assert.deepStrictEqual(yield* letters, [[2, "Error: rebuild"]])
     })
   )
@@ -150,10 +150,10 @@ export const rebuilds = (it: It): void => {
         const never = yield* newProjection(2)
         const [other = newTenant()] = yield* tenantsWith(2)
         yield* start(never, other)
-        const first = yield* never.work((claim) => (claim.rebuild ? takePlace(claim) : Effect.undefined))
+        const first = yield* never.work((claim) => (claim.rebuild ? swapIn(claim) : Effect.undefined))
         if (first === undefined) {
           yield* never.step()
-          yield* never.work(takePlace)
+          yield* never.work(swapIn)
         } else assert.strictEqual(first, 0)
         assert.deepInclude((yield* never.progress(other)).live, { position: 2 })
         yield* never.idle
@@ -182,9 +182,9 @@ export const rebuilds = (it: It): void => {
       yield* start(projected, tenant)
       yield* projected.step(1)
       const before = yield* projected.progress(tenant)
-      yield* flipped(projected.work((claim) => Effect.andThen(takePlace(claim), Effect.fail("no"))))
+      yield* flipped(projected.work((claim) => Effect.andThen(swapIn(claim), Effect.fail("no"))))
       assert.deepStrictEqual(yield* projected.progress(tenant), before)
-      yield* projected.work(takePlace)
+      yield* projected.work(swapIn)
       assert.isUndefined((yield* projected.progress(tenant)).rebuild)
     })
   )
@@ -215,7 +215,7 @@ export const isolation = (it: It): void => {
           assert.deepStrictEqual(yield* observe(projected, theirs), before)
           yield* start(projected, mine)
           assert.deepStrictEqual(yield* observe(projected, theirs), before)
-          yield* projected.on(mine, takePlace)
+          yield* projected.on(mine, swapIn)
           assert.deepStrictEqual(yield* observe(projected, theirs), before)
           assert.deepInclude((yield* projected.progress(mine)).live, { position: 3, parked: false })
           yield* projected.step()
@@ -293,7 +293,7 @@ export const isolation = (it: It): void => {
   )
 
   it.effect(
-    "what is appended in a transaction is there for all when it succeeds, and never if it fails",
+    "an append in a transaction is visible to all once the transaction succeeds, and never if it fails",
     () =>
       Effect.gen(function* () {
         const storage = yield* ProjectionStorage
@@ -307,7 +307,7 @@ export const isolation = (it: It): void => {
             Effect.gen(function* () {
               assert.isTrue(yield* storage.inTransaction)
               yield* append(tenant, 2)
-              // What fails inside is undone alone.
+              // A failure inside undoes only its own changes.
               yield* Effect.ignore(
                 storage.transaction(tenant, Effect.andThen(append(tenant, 1), Effect.fail("no")))
               )

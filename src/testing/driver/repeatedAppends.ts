@@ -39,21 +39,23 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("so does one after the version has moved on, whatever version it expects", () =>
-    Effect.gen(function* () {
-      const tenant = newTenant()
-      const one = stream("one", events(1), 0)
-      yield* append(tenant, one)
-      yield* append(tenant, stream("one", events(3), 1))
-      for (const expectedVersion of [0, 1, 4, -1, "any", "noStream", "streamExists"] as const) {
-        assert.deepStrictEqual(yield* batch(request(tenant, { ...one, expectedVersion })), [
-          replayed([1], [1])
-        ])
-      }
-    })
+  it.effect(
+    "a repeated append gets the first outcome even after later events, whatever version it expects",
+    () =>
+      Effect.gen(function* () {
+        const tenant = newTenant()
+        const one = stream("one", events(1), 0)
+        yield* append(tenant, one)
+        yield* append(tenant, stream("one", events(3), 1))
+        for (const expectedVersion of [0, 1, 4, -1, "any", "noStream", "streamExists"] as const) {
+          assert.deepStrictEqual(yield* batch(request(tenant, { ...one, expectedVersion })), [
+            replayed([1], [1])
+          ])
+        }
+      })
   )
 
-  it.effect("so does an append to several streams", () =>
+  it.effect("a repeated append to several streams gets the first outcome", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("two", events(1)))
@@ -64,7 +66,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("known and new events in one append are refused, naming the first known one", () =>
+  it.effect("an append of known and new events is refused, and the first known event is named", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const [known, another] = [event(), event()]
@@ -121,7 +123,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("the order of keys and the spelling of JSON are no difference", () =>
+  it.effect("a repeated append may differ in the order of keys and the spelling of JSON", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const written = event({
@@ -140,7 +142,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("neither are actor, times, correlation id and causation id", () =>
+  it.effect("a repeated append may differ in actor, times, correlation id and causation id", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       const written = event()
@@ -152,7 +154,7 @@ export const replays = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("another tenant's events do not count, equal or not", () =>
+  it.effect("events of another tenant do not count, whether equal or not", () =>
     Effect.gen(function* () {
       const [one, two, three] = [newTenant(), newTenant(), newTenant()]
       const known = event()

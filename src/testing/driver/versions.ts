@@ -1,4 +1,4 @@
-/** The contract of storages of projections: versions that fill tables of their own, and those that are retired. */
+/** The contract of projection storages: versions that fill their own tables, and retired versions. */
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { ProjectionStorage } from "../../driver/ProjectionStorage.ts"
@@ -15,44 +15,46 @@ import {
 } from "./projectionKit.ts"
 
 export const versions = (it: It): void => {
-  it.effect("a version that names a table of another version or projection is refused, and not known", () =>
-    Effect.gen(function* () {
-      const storage = yield* ProjectionStorage
-      const { projection } = new Projected()
-      const { projection: other } = new Projected()
-      const [shared, own] = [`${projection} shared`, `${projection} own`]
-      const register = (name: string, version: number, ...tables: ReadonlyArray<string>) =>
-        storage.register([{ projection: name, version, startAt: "beginning", tables }])
-      yield* register(projection, 1, shared)
-      // The same version may come again, with other tables as well.
-      yield* register(projection, 1, `${projection} more`, shared)
-      const taken = { table: shared, projection, version: 1, retired: false }
-      for (const [name, version] of [
-        [projection, 2],
-        [other, 1]
-      ] as const) {
-        const refused = yield* flipped(register(name, version, own, shared))
+  it.effect(
+    "a version that names a table of another version or projection is refused and not registered",
+    () =>
+      Effect.gen(function* () {
+        const storage = yield* ProjectionStorage
+        const { projection } = new Projected()
+        const { projection: other } = new Projected()
+        const [shared, own] = [`${projection} shared`, `${projection} own`]
+        const register = (name: string, version: number, ...tables: ReadonlyArray<string>) =>
+          storage.register([{ projection: name, version, startAt: "beginning", tables }])
+        yield* register(projection, 1, shared)
+        // The same version may be registered again, also with other tables.
+        yield* register(projection, 1, `${projection} more`, shared)
+        const taken = { table: shared, projection, version: 1, retired: false }
+        for (const [name, version] of [
+          [projection, 2],
+          [other, 1]
+        ] as const) {
+          const refused = yield* flipped(register(name, version, own, shared))
+          assert(refused._tag === "ProjectionRefused")
+          assert.deepInclude(refused, { projection: name, version })
+          assert.deepStrictEqual({ ...refused.taken }, taken)
+          assert.include(refused.message, `${shared}, which ${projection}, version 1, fills`)
+        }
+        yield* tenantsWith(1)
+        yield* storage.sweep
+        yield* storage.work(
+          { projections: [{ projection, version: 2, acrossTenants: false }], accessId: undefined },
+          () => Effect.die("a version that was refused has no work")
+        )
+        yield* register(projection, 2, own)
+        // Retired or not, its rows are in the table.
+        assert.isTrue(yield* storage.retire({ projection, version: 1, accessId: yield* access }))
+        const refused = yield* flipped(register(projection, 3, shared))
         assert(refused._tag === "ProjectionRefused")
-        assert.deepInclude(refused, { projection: name, version })
-        assert.deepStrictEqual({ ...refused.taken }, taken)
-        assert.include(refused.message, `${shared}, which ${projection}, version 1, fills`)
-      }
-      yield* tenantsWith(1)
-      yield* storage.sweep
-      yield* storage.work(
-        { projections: [{ projection, version: 2, acrossTenants: false }], accessId: undefined },
-        () => Effect.die("a version that was refused has no work")
-      )
-      yield* register(projection, 2, own)
-      // Retired or not, its rows are in the table.
-      assert.isTrue(yield* storage.retire({ projection, version: 1, accessId: yield* access }))
-      const refused = yield* flipped(register(projection, 3, shared))
-      assert(refused._tag === "ProjectionRefused")
-      assert.deepStrictEqual({ ...refused.taken }, { ...taken, retired: true })
-    })
+        assert.deepStrictEqual({ ...refused.taken }, { ...taken, retired: true })
+      })
   )
 
-  it.effect("a version that is retired has no work and no progress, and never again", () =>
+  it.effect("a retired version has no work and no progress, and is refused from then on", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const [old, other] = [yield* newProjection(), yield* newProjection(2)]
@@ -83,7 +85,7 @@ export const versions = (it: It): void => {
     })
   )
 
-  it.effect("a version is retired under an access that is on record, and only so", () =>
+  it.effect("a version is retired only under a recorded access", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const { projection, version } = yield* newProjection()
@@ -94,7 +96,7 @@ export const versions = (it: It): void => {
     })
   )
 
-  it.effect("work under way when its version is retired leaves nothing", () =>
+  it.effect("work in progress when its version is retired leaves nothing", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()

@@ -10,7 +10,7 @@ import * as Subscription from "../../projection/Subscription.ts"
 import type * as Tenant from "../../domain/Tenant.ts"
 import { as, type Case, failsWith, log, Note, observe, test, texts, withNeighbour, write } from "./kit.ts"
 
-/** Writers of the noisy tenant, each with one append under way. */
+/** Writers of the noisy tenant, each with one append in progress. */
 const writers = 8
 
 /** Maximum number of a noisy writer's appends that another tenant's append waits for: those in progress, and some batches. */
@@ -78,7 +78,7 @@ export const following: ReadonlyArray<Case> = [
           (yield* follow(head - 1, 1).pipe(as(long))).map(({ tenantId }) => tenantId),
           [long]
         )
-        // With the event's id it leads nowhere in another log, also where that has such a position.
+        // With the event's id it leads nowhere in another log, even if that has such a position.
         const [theirLast] = yield* log({ fromPosition: head, limit: 1 }).pipe(as(long))
         assert.isDefined(theirLast)
         if (theirLast !== undefined) {
@@ -94,8 +94,8 @@ export const following: ReadonlyArray<Case> = [
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const store = yield* EventStore.EventStore
-        // The types forbid it; casting them away fails for want of the service.
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the types refuse is what is tried
+        // The types forbid it, and with a cast it fails because the service is missing.
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- tries a call that the types refuse
         const feed = Stream.runCollect(
           store.readAllLogsJson({ after: { tenantId: theirs, position: 0 } })
         ) as unknown as Effect.Effect<unknown, unknown, Tenant.CurrentTenant>
@@ -103,8 +103,8 @@ export const following: ReadonlyArray<Case> = [
       })
     )),
 
-  ...Object.entries(hints).map(([what, changes]) =>
-    test(`19: hints that are ${what} change only the time at which events are seen`, () =>
+  ...Object.entries(hints).map(([kind, changes]) =>
+    test(`19: hints that are ${kind} change only the time at which events are seen`, () =>
       withNeighbour(
         Effect.fnUntraced(function* (mine, theirs) {
           const storage = yield* EventStorage

@@ -143,7 +143,7 @@ export const input: ReadonlyArray<Case> = [
       const before = yield* known
       for (const forged of [...notTenants, uuid.toUpperCase()]) {
         if (forged === "00000000-0000-0000-0000-000000000000") continue
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what a careless program does
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as a careless program would
         const tenant = forged as Tenant.TenantId
         const attempts: ReadonlyArray<Effect.Effect<unknown, unknown, EventStore.EventStore>> = [
           write("forged").pipe(as(tenant)),
@@ -325,7 +325,7 @@ export const input: ReadonlyArray<Case> = [
       const tenant = yield* Tenant.generate
       const storage = yield* EventStorage
       const parse = (text: string): Schema.JsonObject =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is the text of an object
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the text is that of an object
         JSON.parse(text) as Schema.JsonObject
       const proto = parse(`{"__proto__": {"admin": true}}`)
       for (const attempt of [

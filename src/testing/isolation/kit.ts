@@ -31,7 +31,7 @@ export const test = <A, E, R>(name: string, run: () => Effect.Effect<A, E, R>): 
 })
 
 const Noted = Schema.TaggedStruct("Noted", { text: Schema.String })
-// @effect-diagnostics-next-line schemaNumber:off -- what JSON cannot carry is what a case is about
+// @effect-diagnostics-next-line schemaNumber:off -- one case is about values that JSON cannot carry
 const Measured = Schema.TaggedStruct("Measured", { value: Schema.Number })
 const Counted = Schema.TaggedStruct("Counted", { value: Schema.BigInt })
 const Attached = Schema.TaggedStruct("Attached", { json: Schema.Json })

@@ -186,8 +186,8 @@ export const projections: ReadonlyArray<Case<Services | ProjectionStorage>> = [
       Effect.fnUntraced(function* (mine, theirs) {
         const { handled, projection } = noting({ batchSize: backlog.batchSize })
         yield* Effect.gen(function* () {
-          // First what other cases have left: databases take turns, so that a tenant also waits for those beside it in its
-          // own database, which are not what is measured here.
+          // First the events of other cases: databases take turns, so a tenant also waits for others in its own database, which
+          // is not measured here.
           yield* drain
           yield* append(...Array.from({ length: backlog.events }, (_, n) => `theirs ${n}`)).pipe(as(theirs))
           yield* append("mine").pipe(as(mine))

@@ -93,7 +93,7 @@ export const queries: ReadonlyArray<Case> = [
         const find = (tenantId: TenantId) => storage.eventPosition({ tenantId, eventId: one.eventId })
         assert.strictEqual(yield* find(theirs), 1)
         assert.isUndefined(yield* find(mine))
-        // and that other tenants have other events there is no reason to refuse
+        // other events there in other tenants are no reason to refuse
         const own = { ...stream("one", events(1), 1), expectedEventId: two.eventId }
         assert.deepInclude((yield* batch(request(mine, own)))[0], { _tag: "Appended", positions: [2] })
       })

@@ -1,4 +1,4 @@
-/** Cases in which a program changes values in place that the library gave it or holds: another tenant must not notice. */
+/** Cases in which a program changes values in place that it shares with the library: another tenant must not notice. */
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Aggregate from "../../domain/Aggregate.ts"

@@ -1,0 +1,89 @@
+/** The contract of drivers: loading the events of a stream to fold them. */
+import { assert, type Vitest } from "@effect/vitest"
+import { Effect } from "effect"
+import type { EventStorage } from "../../driver/EventStorage.ts"
+import { append, contentsOf, event, events, loadPages, newTenant, readStream, stream } from "./eventKit.ts"
+import { texts } from "./fidelity.ts"
+
+export const loads = (it: Vitest.MethodsNonLive<EventStorage>): void => {
+  it.effect("a load returns the same events as a read, of this tenant and stream only", () =>
+    Effect.gen(function* () {
+      const [tenant, other] = [newTenant(), newTenant()]
+      const variety = [
+        ...events(3),
+        event({ eventType: "Other", schemaVersion: 2 }),
+        event({ payload: texts["the order of keys"], eventType: "Separated\u001fand\nbroken" }),
+        event({ payload: texts["a long string"] }),
+        event({ payload: texts["a long string"] }),
+        ...events(140, { eventType: "Other", payload: texts["all of Unicode"] })
+      ]
+      yield* append(other, stream("one", events(7, { eventType: "Theirs" })))
+      yield* append(tenant, stream("two", events(3)), stream("one", variety), stream("three", events(3)))
+      const { rows } = yield* readStream(tenant, "one")
+      for (const [fromVersion, toVersion, limit] of [
+        [1, 2_147_483_647, 1],
+        [1, 2_147_483_647, 100],
+        [0, 2_147_483_647, 10_000],
+        [2, 145, 40],
+        [147, 2_147_483_647, 10],
+        [148, 2_147_483_647, 10],
+        [5, 4, 10]
+      ] as const) {
+        const loaded = yield* loadPages(tenant, "one", { fromVersion, toVersion, limit })
+        const expected = rows.filter((row) => row.version >= fromVersion && row.version <= toVersion)
+        assert.deepStrictEqual(
+          loaded.flatMap((page) => contentsOf(page.rows)),
+          contentsOf(expected)
+        )
+        for (const page of loaded) {
+          const [first, last] = [page.rows[0], page.rows.at(-1)].map((content) =>
+            rows.find((row) => row.version === content?.version)
+          )
+          assert.strictEqual(page.firstEventId, first?.eventId)
+          assert.deepStrictEqual(
+            page.last,
+            last && {
+              version: last.version,
+              position: last.position,
+              eventId: last.eventId,
+              recordedAt: last.recordedAt
+            }
+          )
+        }
+      }
+    })
+  )
+
+  it.effect("concurrent loads return the events of their own tenant and stream only", () =>
+    Effect.gen(function* () {
+      const tenants = [newTenant(), newTenant(), newTenant()]
+      for (const [index, tenant] of tenants.entries()) {
+        const eventType = `Of${index}`
+        yield* append(
+          tenant,
+          stream("short", events(index + 1, { eventType })),
+          stream("long", events(200 + index, { eventType })),
+          stream("large", events(3, { eventType, payload: `"${index}${"x".repeat(60_000)}"` }))
+        )
+      }
+      const streams = [...tenants, newTenant()].flatMap((tenant) =>
+        ["short", "long", "large", "none"].map((id) => ({ tenant, id }))
+      )
+      const expected = yield* Effect.forEach(streams, ({ id, tenant }) =>
+        Effect.map(readStream(tenant, id), ({ rows }) => [contentsOf(rows), rows.at(-1)?.eventId])
+      )
+      for (const limit of [1, 100, 10_000]) {
+        const found = yield* Effect.forEach(
+          streams,
+          ({ id, tenant }) =>
+            Effect.map(loadPages(tenant, id, { limit: id === "short" ? limit : 10_000 }), (loaded) => [
+              loaded.flatMap(({ rows }) => contentsOf(rows)),
+              loaded.findLast(({ last }) => last !== undefined)?.last?.eventId
+            ]),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(found, expected)
+      }
+    })
+  )
+}
