@@ -1,0 +1,307 @@
+/**
+ * A world in memory: two repositories on one store whose every call takes some turns, and is now and then not answered. Nothing
+ * but the seed decides when, so that a history can be had again.
+ */
+import { Context, Effect, Fiber, Layer, Schedule, Schema, Scope, Semaphore } from "effect"
+import { createHash } from "node:crypto"
+import { CurrentTenant, type TenantId } from "../../../src/domain/Tenant.ts"
+import { EventStorage } from "../../../src/driver/EventStorage.ts"
+import { ProjectionStorage } from "../../../src/driver/ProjectionStorage.ts"
+import { SnapshotStorage } from "../../../src/driver/SnapshotStorage.ts"
+import { ConnectionFailed, OutcomeUnknown, StorageUnavailable } from "../../../src/driver/StoreError.ts"
+import * as MemoryStorage from "../../../src/memory/MemoryStorage.ts"
+import * as EventStore from "../../../src/store/EventStore.ts"
+import type * as Repository from "../../../src/store/Repository.ts"
+import type { Lost, Process, World } from "./history.ts"
+import { Marked } from "./marks.ts"
+import { run, Surroundings } from "./perform.ts"
+import { keys, objects, type Plan, randomOf, type RepositorySettings } from "./plan.ts"
+
+type Storages = EventStorage | ProjectionStorage | SnapshotStorage
+
+/** The repositories to try. */
+export type RepositoryLayer = (
+  settings: RepositorySettings,
+  retry: Schedule.Schedule<unknown>
+) => Layer.Layer<Repository.Repository, never, EventStore.EventStore | SnapshotStorage>
+
+const unavailable = (operation: string): StorageUnavailable =>
+  new StorageUnavailable({ reason: new ConnectionFailed({ operation, code: null, retryable: true }) })
+
+const tenantOf = (request: unknown): TenantId | undefined => {
+  const found =
+    typeof request === "object" && request !== null && "tenantId" in request ? request.tenantId : request
+  // only compared with keys
+  return typeof found === "string" ? (found as TenantId) : undefined
+}
+
+/** A driver whose calls go through a function. */
+const through = (
+  driver: EventStorage["Service"],
+  around: (
+    name: string,
+    args: ReadonlyArray<unknown>,
+    call: (driver: EventStorage["Service"]) => Effect.Effect<unknown, unknown>
+  ) => Effect.Effect<unknown, unknown>
+): EventStorage["Service"] =>
+  // the same members, each within `around`
+  Object.fromEntries(
+    Object.entries(driver).map(([name, member]: [string, unknown]) => [
+      name,
+      typeof member !== "function"
+        ? member
+        : (...args: ReadonlyArray<unknown>) =>
+            around(name, args, (chosen) => {
+              // every function of a driver returns an effect
+              const members = chosen as unknown as {
+                readonly [key: string]: (...args: ReadonlyArray<unknown>) => Effect.Effect<unknown, unknown>
+              }
+              return members[name]?.(...args) ?? Effect.die(new Error(`no ${name}`))
+            })
+    ])
+  ) as unknown as EventStorage["Service"]
+
+/** Waits for some turns of the scheduler. */
+const pause = (turns: number): Effect.Effect<void> =>
+  turns <= 0 ? Effect.void : Effect.andThen(Effect.yieldNow, pause(turns - 1))
+
+/** A log, up to a position, in a store of its own. Everything in memory is done at once. */
+const copied = Effect.fnUntraced(function* (
+  from: Context.Context<Storages>,
+  to: Context.Context<Storages>,
+  tenantId: TenantId,
+  loss: NonNullable<Plan["faults"]["loss"]>
+) {
+  const [source, target] = [Context.get(from, EventStorage), Context.get(to, EventStorage)]
+  const { rows } = yield* source.readLog({
+    tenantId,
+    fromPosition: 1,
+    toPosition: Number.MAX_SAFE_INTEGER,
+    recordedFrom: undefined,
+    recordedBefore: undefined,
+    aggregateTypes: undefined,
+    eventTypes: undefined,
+    direction: "forwards",
+    limit: 10_000
+  })
+  const cut = Math.max(0, rows.length - loss.events)
+  const lost = rows.slice(cut)
+  const commands = yield* Effect.forEach(keys, (key) =>
+    Effect.map(source.commandOutcome({ tenantId, key }), (row) => ({ key, row }))
+  )
+  const write = (
+    rowsOf: typeof rows,
+    stream: { readonly aggregateType: string; readonly aggregateId: string },
+    command?: (typeof commands)[number]
+  ) =>
+    target.append({
+      tenantId,
+      streams: [
+        {
+          aggregateType: stream.aggregateType,
+          aggregateId: stream.aggregateId,
+          expectedVersion: "any",
+          events: rowsOf.map(({ hash: _hash, traceparent: _traceparent, ...row }) => row)
+        }
+      ],
+      command:
+        command?.row === undefined
+          ? undefined
+          : { key: command.key, fingerprint: command.row.fingerprint, expiresInMillis: 86_400_000 }
+    })
+  for (const row of [undefined, ...rows.slice(0, cut)]) {
+    const position = row?.position ?? 0
+    const own = commands.find((command) => command.row?.position === position && command.row.events > 0)
+    if (row !== undefined) yield* write([row], row, own)
+    for (const command of commands)
+      if (command.row?.position === position && command.row.events === 0)
+        yield* write([], command.row, command)
+  }
+  // The lost events' streams go on in turns.
+  const streams = new Map<number, Array<string>>()
+  for (const [object, { id, type }] of objects.entries())
+    if (lost.some((row) => row.aggregateType === type && row.aggregateId === id)) streams.set(object, [])
+  const order = [...streams.keys()]
+  for (const [index, mark] of loss.marks.entries()) {
+    const object = order[index % order.length]
+    const template = lost[0]
+    if (object === undefined || template === undefined) continue
+    streams.get(object)?.push(mark)
+    yield* write(
+      [
+        {
+          ...template,
+          eventId: crypto.randomUUID(),
+          payload: JSON.stringify({ _tag: "Marked", mark })
+        }
+      ],
+      { aggregateType: objects[object]?.type ?? "", aggregateId: objects[object]?.id ?? "" }
+    )
+  }
+  return objects.flatMap(({ id, type }, object): ReadonlyArray<Lost> => {
+    const isOf = (row: { readonly aggregateType: string; readonly aggregateId: string }): boolean =>
+      row.aggregateType === type && row.aggregateId === id
+    const lostKeys = commands.flatMap(({ key, row }) =>
+      row !== undefined && isOf(row) && row.position > cut ? [key] : []
+    )
+    const marks = streams.get(object)
+    if (marks === undefined && lostKeys.length === 0) return []
+    const kept = rows.slice(0, cut).filter(isOf).length
+    const before = rows.filter(isOf).map(({ payload }) => markOf(payload).mark)
+    return [{ object, do: "lose", before, kept, marks: marks ?? [], keys: lostKeys }]
+  })
+})
+
+const markOf = Schema.decodeSync(Schema.fromJsonString(Marked))
+
+/**
+ * Has digests come at once, until the scope closes. Threads make them otherwise, and decide who goes on first: a seed would not
+ * stand for one history.
+ */
+export const digestsAtOnce: Effect.Effect<void, never, Scope.Scope> = Effect.asVoid(
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const { subtle } = globalThis.crypto
+      // oxlint-disable-next-line typescript/unbound-method -- put back as it was
+      const { digest } = subtle
+      subtle.digest = (_algorithm, data) => {
+        const bytes = ArrayBuffer.isView(data)
+          ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+          : new Uint8Array(data)
+        return Promise.resolve(Uint8Array.from(createHash("sha256").update(bytes).digest()).buffer)
+      }
+      return { subtle, digest }
+    }),
+    ({ digest, subtle }) =>
+      Effect.sync(() => {
+        subtle.digest = digest
+      })
+  )
+)
+
+/** A world for one history. */
+export const make = Effect.fnUntraced(function* (
+  plan: Plan,
+  repository: RepositoryLayer
+): Effect.fn.Return<World, never, Scope.Scope> {
+  const random = randomOf(`${plan.seed} in memory`)
+  const below = (limit: number): number => Math.floor(random.nextDoubleUnsafe() * limit)
+  const scope = yield* Effect.scope
+  const newStore = Layer.build(Layer.fresh(MemoryStorage.layer))
+  const first = yield* newStore
+  const [snapshots, projections] = [
+    Context.get(first, SnapshotStorage),
+    Context.get(first, ProjectionStorage)
+  ]
+  /** Where the logs are that have lost their ends. */
+  const moved = new Map<TenantId, Context.Context<Storages>>()
+  const storesOf = (tenantId: TenantId | undefined): Context.Context<Storages> =>
+    (tenantId === undefined ? undefined : moved.get(tenantId)) ?? first
+  let moment = 0
+  const permits = 1000
+  /** Transactions work on a copy of their tenant's log: while there are any, it is not moved. */
+  const transactions = yield* Semaphore.make(permits)
+
+  const driver = through(Context.get(first, EventStorage), (name, args, call) =>
+    Effect.gen(function* () {
+      const tenantId = tenantOf(args[0])
+      const stores = (): Context.Context<Storages> => storesOf(tenantId)
+      const answer = Effect.suspend(() => call(Context.get(stores(), EventStorage)))
+      yield* pause(below(4))
+      const isSilent =
+        random.nextDoubleUnsafe() < plan.faults.silence &&
+        !(yield* Context.get(stores(), ProjectionStorage).inTransaction)
+      if (!isSilent) return yield* Effect.ensuring(answer, pause(below(4)))
+      if (name !== "append") return yield* Effect.andThen(pause(below(4)), unavailable(name))
+      switch (below(4)) {
+        // The reply is lost, and the driver asks again with the same ids.
+        case 0:
+          yield* Effect.exit(answer)
+          yield* pause(below(8))
+          return yield* answer
+        case 1:
+          yield* Effect.exit(answer)
+          yield* pause(below(8))
+          return yield* new OutcomeUnknown({ tenantId: tenantId ?? "", eventIds: [] })
+        case 2:
+          yield* pause(below(8))
+          return yield* new OutcomeUnknown({ tenantId: tenantId ?? "", eventIds: [] })
+        default:
+          yield* pause(below(8))
+          return yield* unavailable(name)
+      }
+    })
+  )
+
+  const surroundings = Surroundings.of({
+    transaction: (effect) =>
+      Effect.flatMap(CurrentTenant, (tenantId) =>
+        transactions.withPermits(1)(
+          Effect.suspend(() =>
+            Context.get(storesOf(tenantId), ProjectionStorage).transaction(tenantId, effect)
+          )
+        )
+      ),
+    pause,
+    now: () => ++moment
+  })
+
+  // Conflicts take no time: only the seed decides who comes next.
+  const retry = Schedule.recurs(200)
+  const start = Effect.gen(function* () {
+    const services = yield* repository(plan.settings, retry).pipe(
+      Layer.provideMerge(Layer.fresh(EventStore.layer)),
+      Layer.provideMerge(
+        Layer.succeedContext(
+          Context.make(EventStorage, driver).pipe(
+            Context.add(SnapshotStorage, snapshots),
+            Context.add(ProjectionStorage, projections),
+            Context.add(Surroundings, surroundings)
+          )
+        )
+      ),
+      Layer.fresh,
+      Layer.build
+    )
+    let running: Fiber.Fiber<void> | undefined
+    return {
+      run: (fibers, tenantIds, record) =>
+        Effect.gen(function* () {
+          running = yield* Effect.forkChild(run(fibers, tenantIds, record))
+          yield* Fiber.await(running)
+        }).pipe(Effect.provideContext(services)),
+      kill: Effect.suspend(() => (running === undefined ? Effect.void : Fiber.interrupt(running)))
+    } satisfies Process
+  })
+
+  return {
+    start: () => start,
+    lose: (tenantId, loss) =>
+      transactions
+        .withPermits(permits)(
+          Effect.gen(function* () {
+            const target = yield* newStore
+            return yield* Effect.sync(() => {
+              const lost = Effect.runSync(copied(storesOf(tenantId), target, tenantId, loss))
+              moved.set(tenantId, target)
+              return lost
+            })
+          })
+        )
+        .pipe(Scope.provide(scope)),
+    read: (tenantId, object) =>
+      Effect.map(
+        Context.get(storesOf(tenantId), EventStorage).loadStream({
+          tenantId,
+          aggregateType: objects[object]?.type ?? "",
+          aggregateId: objects[object]?.id ?? "",
+          fromVersion: 1,
+          toVersion: 10_000,
+          limit: 10_000
+        }),
+        ({ rows }) => rows.map(({ payload }) => markOf(payload).mark)
+      ).pipe(Effect.orDie),
+    pause,
+    now: surroundings.now
+  }
+})
