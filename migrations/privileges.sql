@@ -1,10 +1,10 @@
--- Rights: who owns each routine and who may call it, and what each role may do with each table. With tables/ this file is
--- what a review of security has to read. Applied last, every time; changes only what differs.
+-- The owner and the callers of each routine, and the rights of each role on each table. A security review reads this file and
+-- tables/. It is applied last, every time, and changes only rights that differ.
 --
--- Routines that name a role as owner run with its rights (security definer): tenant work runs as eventsourcing_tenant
--- whoever is connected, even a superuser, and row-level security holds for it. The others run with the rights of their
--- caller, because they change the role of the transaction, commit, work on tables of the application, or are for the
--- owner of the database alone.
+-- A routine with a role as its owner runs with the rights of that role (security definer): work for a tenant runs as
+-- eventsourcing_tenant even if a superuser is connected, and row-level security applies to it. The others run with the rights
+-- of their caller, because they change the role of the transaction, commit, work on tables of the application, or are only
+-- for the owner of the database.
 
 do $$
 declare
@@ -106,7 +106,7 @@ begin
           select pg_catalog.array_agg(g.name order by g.name)
           from pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a
           cross join lateral (select case a.grantee when 0 then 'public' else a.grantee::regrole::text end) g (name)
-          -- the owner of the database needs no mention; a role that owns a routine calls it as one of its callers
+          -- the owner of the database need not be listed; a role that owns a routine must be, to call it
           where wanted.owner is not null or a.grantee <> p.proowner
         ), '{}') as callers
       from pg_catalog.pg_proc p
@@ -149,7 +149,7 @@ begin
 end
 $$;
 
--- Tables. Append-only by grant: nobody but the owner may change or remove an event.
+-- Tables. The log is append-only by grant: only the owner may change or remove an event.
 do $$
 declare
   wanted record;
@@ -173,7 +173,7 @@ begin
       ('events', 'eventsourcing_all_tenants_owner', 'select', ''),
       ('placements', 'eventsourcing_tenant', 'select', ''),
       ('placements', 'eventsourcing_all_tenants_owner', 'select', ''),
-      -- for operators: a tenant writes causes and cannot read them
+      -- for operators: work for a tenant writes causes and cannot read them
       ('projection_failures', 'eventsourcing_tenant', 'insert, delete', ''),
       ('projection_failures', 'eventsourcing_tenant', 'select', 'tenant_id, projection, version, rebuild, position, times, last_at'),
       ('projection_failures', 'eventsourcing_tenant', 'update', 'kind, code, message, stack, times, last_at'),

@@ -1,13 +1,13 @@
 -- The schemas and the group roles of effect-eventsourcing.
 --
--- Roles to grant to the login role of the application:
+-- Grant these roles to the login role of the application:
 --   eventsourcing_tenant       does the work of one tenant: it owns only functions, may read and add events, and row-level
 --                              security shows it only the bound tenant.
 --   eventsourcing_runner       finds work for projections: it may call the functions that claim work, and reads nothing itself.
 --   eventsourcing_all_tenants  reads across tenants: it may call the functions that do so, each of which requires a recorded
 --                              access, and reads nothing itself. Only for programs that may read across tenants.
 --
--- Roles to grant to nobody: they own the functions that read all tenants, and lend them their rights.
+-- Grant these roles to nobody. They own the functions that read all tenants, which run with their rights:
 --   eventsourcing_runner_owner       sees the tenants with events that a projection has not handled.
 --   eventsourcing_all_tenants_owner  sees all events.
 --
@@ -38,7 +38,7 @@ begin
         when duplicate_object or unique_violation then null;
       end;
     end if;
-    -- An owner that is not a superuser must be able to hand functions over to the role, and to replace them afterwards.
+    -- An owner that is not a superuser must be able to give functions to the role, and to replace them later.
     if not pg_catalog.pg_has_role(group_role, 'usage')
       or not pg_catalog.pg_has_role(group_role, case when graded then 'set' else 'member' end)
     then

@@ -1,4 +1,4 @@
--- The causes of failures of a projection with a tenant, the last failure first.
+-- The causes of failures of a projection for a tenant, the latest first.
 create or replace function eventsourcing.list_projection_failures(
   p_access uuid, p_tenant uuid, p_projection text, p_version integer
 )
@@ -21,4 +21,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.list_projection_failures is 'The causes of failures of a projection with a tenant, for operators.';
+comment on function eventsourcing.list_projection_failures is 'The causes of failures of a projection for a tenant, for operators.';

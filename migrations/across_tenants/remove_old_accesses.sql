@@ -11,7 +11,7 @@ declare
   removed integer;
 begin
   if p_seconds is null or p_seconds < 604800 then
-    raise exception 'accesses across tenants are kept for at least seven days' using errcode = '22023';
+    raise exception 'records of accesses across tenants must be kept for at least seven days' using errcode = '22023';
   end if;
   delete from eventsourcing.cross_tenant_accesses a where a.accessed_at < moment - p_seconds * interval '1 second';
   get diagnostics removed = row_count;

@@ -1,4 +1,4 @@
--- Lets parked projections try again, with all tenants: one projection (NULL: every projection). Returns their number.
+-- Lets a parked projection (NULL: every parked projection) try again for all tenants. Returns the number of resumed rows.
 create or replace function eventsourcing.resume_projections(p_access uuid, p_projection text, p_version integer)
 returns integer
 language plpgsql
@@ -17,4 +17,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.resume_projections is 'Lets parked projections try again, with all tenants.';
+comment on function eventsourcing.resume_projections is 'Lets parked projections try again for all tenants.';

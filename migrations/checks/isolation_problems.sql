@@ -65,7 +65,7 @@ as $$
     where d.refclassid = 'pg_class'::regclass and d.classid = 'pg_rewrite'::regclass and d.refobjid <> v.oid
       and v.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
   ), reading (oid, relkind, of_table, shows_all, below) as (
-    -- shows_all: everybody who may read it sees all rows; below: a view on which it is built shows all rows to its owner
+    -- shows_all: all readers see all rows; below: a view on which it is built shows all rows to its owner
     select v.oid, v.relkind, p.name, v.shows, v.shows
     from of_tenants p
     join view_on w on w.source = p.oid
@@ -194,7 +194,7 @@ as $$
   from group_role g cross join pg_namespace n
   where n.nspname in ('eventsourcing', 'eventsourcing_rebuild') and has_schema_privilege(g.oid, n.oid, 'create')
   union all
-  -- rights are used through functions: the runner itself reads nothing, and the owner of its functions only the columns it needs
+  -- the runner itself reads nothing, and the owner of its functions only the columns that they need
   select format('role %s may read %s of %s', r.name, string_agg(a.attname, ', ' order by a.attnum), p.name),
     format('do $do$ begin revoke select on %s from %I, public;%s end $do$', p.name, r.name, case
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.events'
@@ -263,7 +263,7 @@ as $$
   select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
     format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
   from routine r
-  -- announce tells its caller only to announce again, and projections belong to the application
+  -- announce returns only tenants to announce again, and projections belong to the application
   where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired')
     and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
   union all

@@ -1,4 +1,4 @@
--- Puts an event aside. The caller goes on behind it in the same transaction.
+-- Stores an event as a dead letter. The caller moves the checkpoint past it in the same transaction.
 create or replace function eventsourcing.add_dead_letter(
   p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text,
   p_attempts integer
@@ -18,4 +18,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.add_dead_letter is 'Puts an event aside that a projection gave up on.';
+comment on function eventsourcing.add_dead_letter is 'Stores an event that a projection gave up on as a dead letter.';

@@ -1,4 +1,5 @@
--- Everything up to p_position is in the read model. Looks how far the log is by now, and ends the waiting of others.
+-- Moves the checkpoint: the read model contains everything up to p_position. Clears the failure unless it is further on. Returns
+-- the head of the log.
 create or replace function eventsourcing.advance_projection(
   p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint
 )

@@ -1,6 +1,6 @@
--- The start of a worker's transaction: claims work, binds its tenant and gives up every other right. A projection across
--- tenants (p_across) works as eventsourcing_all_tenants, under an access that is on record. Runs with the caller's
--- rights, because it changes the role of the transaction. No row: nothing to do.
+-- Starts a worker's transaction: claims work, binds its tenant and gives up every other right. A projection across tenants
+-- (p_across) works as eventsourcing_all_tenants, under a recorded access. Runs with the caller's rights, because it changes the
+-- role of the transaction. Returns no row if there is no work.
 create or replace function eventsourcing.begin_projection(
   p_projections text[], p_versions integer[], p_across boolean[], p_access uuid
 )
@@ -20,7 +20,7 @@ begin
   if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
   then
-    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+    raise exception 'the last user of the connection left a bound tenant or an open transaction' using errcode = 'ES003';
   end if;
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);
@@ -37,7 +37,7 @@ begin
   end if;
   perform eventsourcing.bind_tenant(claim.tenant_id);
   if claim.rebuild then
-    -- the handler's tables are those beside the live ones
+    -- the handler then finds the twins before the live tables
     perform pg_catalog.set_config('search_path',
       case when pg_catalog.current_setting('search_path') operator(pg_catalog.=) '' then 'eventsourcing_rebuild'
         else pg_catalog.concat_ws(', ', 'eventsourcing_rebuild', pg_catalog.current_setting('search_path')) end, true);
@@ -45,7 +45,7 @@ begin
   perform pg_catalog.set_config('role',
     case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);
   if claim.rebuild then
-    -- compared with the number at the end: see live_writes
+    -- compared with the number at the end of the transaction, see live_writes
     perform pg_catalog.set_config('eventsourcing.live_writes',
       eventsourcing.live_writes(claim.tables)::pg_catalog.text, true);
   end if;

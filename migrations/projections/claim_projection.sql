@@ -1,8 +1,8 @@
--- Locks the row that has waited longest among those with work, of the first of the given projections that has any.
--- The lock is the claim: it ends with the transaction, or with the process that holds it.
+-- Locks the row that has waited longest, of the first given projection that has work. The lock is the claim: it ends with the
+-- transaction, or with the process that holds it.
 --
--- A row that was served later than now was served before the clock of the database went back. It comes first, once, and
--- its retry is due: by the clock alone it would wait until the clock is there again, behind all that is served meanwhile.
+-- If served_at is in the future, the clock of the database has gone back. Such a row comes first, once, and its retry is due:
+-- otherwise it would wait until the clock reaches served_at again, behind all rows that are served meanwhile.
 create or replace function eventsourcing.claim_projection(p_projections text[], p_versions integer[])
 returns table (
   tenant_id uuid, projection text, version integer, rebuild boolean, "position" bigint, head bigint, attempts integer,
@@ -15,7 +15,7 @@ as $$
 #variable_conflict use_column
 declare
   moment constant timestamptz := clock_timestamp();
-  -- others may have been served since this began
+  -- other rows may have been served since this call began
   ahead  constant timestamptz := moment + interval '1 second';
   filled text[];
 begin
@@ -54,4 +54,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.claim_projection is 'Claims the (projection, tenant) that has waited longest.';
+comment on function eventsourcing.claim_projection is 'Claims the projection and tenant that have waited longest.';

@@ -1,5 +1,5 @@
--- Empties the twins for the tenant. Runs with the caller's rights, under row-level security: triggers on the
--- application's tables find what they look for.
+-- Empties the twins for the tenant. Runs with the caller's rights and search path, under row-level security, because triggers of
+-- the application may depend on them.
 create or replace function eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[])
 returns void
 language plpgsql

@@ -1,5 +1,5 @@
--- Removes the progress of retired versions. An announcement that began before a version was retired
--- may still make a row of it, so a version is done with only when it has been without rows a minute later.
+-- Removes the progress of retired versions. An announcement that began before a version was retired may still add a row, so a
+-- version counts as cleared only if it has no rows a minute after its retirement.
 create or replace function eventsourcing.clear_retired_projections()
 returns void
 language plpgsql
@@ -13,7 +13,7 @@ begin
     select * from eventsourcing.projection_versions v where v.retired_at is not null and not v.cleared
     for update skip locked
   loop
-    -- a row that a worker holds is left to the next time
+    -- rows that a worker has locked are left to the next call
     delete from eventsourcing.projections p
     where (p.tenant_id, p.projection, p.version, p.rebuild) in (
       select q.tenant_id, q.projection, q.version, q.rebuild from eventsourcing.projections q

@@ -1,6 +1,6 @@
--- An event at p_failed_position failed. Tries again after p_retry_in milliseconds; NULL: not by itself. Parked, it counts as
--- stopped meanwhile. Does nothing if somebody else has gone past that position since. The cause goes where operators alone
--- look; p_error is for the tenant.
+-- Records that the event at p_failed_position failed. It is retried after p_retry_in milliseconds; NULL: not until it is resumed.
+-- Until then the projection counts as stopped if p_parked is true. Changes nothing if the projection has passed that position
+-- since. p_error is for the tenant; only operators see the cause.
 create or replace function eventsourcing.fail_projection(
   p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer,
   p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text,
@@ -26,4 +26,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.fail_projection is 'Records a failure: try again later, or park.';
+comment on function eventsourcing.fail_projection is 'Records a failure: the event is retried later, or the projection is parked.';

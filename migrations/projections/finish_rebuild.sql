@@ -21,4 +21,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.finish_rebuild is 'Ends a rebuild: its checkpoint and its dead letters take the place of the live ones.';
+comment on function eventsourcing.finish_rebuild is 'Ends a rebuild: its checkpoint and its dead letters replace the live ones.';

@@ -1,5 +1,5 @@
--- Keeps the cause of a failure for operators: tenants may not read it. Of a projection with a tenant the last 100 positions
--- that failed are kept.
+-- Keeps the cause of a failure for operators; work for a tenant may not read it. The last 100 failed positions of a projection
+-- and tenant are kept.
 create or replace function eventsourcing.keep_failure_cause(
   p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_kind text, p_code text,
   p_message text, p_stack text

@@ -1,5 +1,5 @@
--- Rows of the live tables that this session has written and not reported yet: more of them at the end of a transaction
--- than at its start were written in it, also where a savepoint undid it.
+-- The number of rows of the live tables that this session has written and not yet reported to the statistics. If it has grown
+-- at the end of a transaction, the transaction wrote to them, even if a savepoint undid that.
 create or replace function eventsourcing.live_writes(p_tables text[])
 returns bigint
 language sql
@@ -18,4 +18,4 @@ as $$
   where m.name = any (p_tables)
 $$;
 
-comment on function eventsourcing.live_writes is 'Rows of live read models that were written in the session and not reported yet.';
+comment on function eventsourcing.live_writes is 'Number of rows of live read models that the session has written and not yet reported to the statistics.';

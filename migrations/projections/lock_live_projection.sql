@@ -1,4 +1,4 @@
--- Locks the live row, so that the live read model stands still. Returns its position.
+-- Locks the live row, so that the live read model does not change. Returns its position.
 create or replace function eventsourcing.lock_live_projection(p_tenant uuid, p_projection text, p_version integer)
 returns double precision
 language plpgsql
@@ -16,4 +16,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.lock_live_projection is 'Makes the live read model stand still before a rebuild takes its place.';
+comment on function eventsourcing.lock_live_projection is 'Stops changes to the live read model before a rebuild replaces it.';

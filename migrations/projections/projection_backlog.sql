@@ -1,4 +1,4 @@
--- The work that is left of projections, over all tenants, as the last look at all logs found it: one row each.
+-- The remaining work of each projection over all tenants, as of the last announcement of their logs.
 create or replace function eventsourcing.projection_backlog(p_projections text[], p_versions integer[])
 returns table (projection text, version integer, pending double precision, oldest_millis double precision, parked integer)
 language plpgsql
@@ -10,7 +10,7 @@ begin
   for i in 1 .. cardinality(p_projections) loop
     return query
       with unfinished as (
-        -- apart, so that each finds its index
+        -- two queries, so that each uses its own index
         select p.tenant_id, p.rebuild, p.parked, p.position, p.head from eventsourcing.projections p
         where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked
           and (p.position < p.head or p.rebuild)

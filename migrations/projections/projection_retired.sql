@@ -10,4 +10,4 @@ as $$
     where v.projection = p_projection and v.version = p_version and v.retired_at is not null)
 $$;
 
-comment on function eventsourcing.projection_retired is 'Whether a version of a projection is retired.';
+comment on function eventsourcing.projection_retired is 'True if a version of a projection is retired.';

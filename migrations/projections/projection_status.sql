@@ -1,4 +1,4 @@
--- How far a projection is with the tenant; no row if it has never seen it.
+-- The progress of a projection for the tenant; no row if it has never worked for the tenant.
 create or replace function eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer)
 returns table (
   rebuild boolean, "position" double precision, head double precision, parked boolean, attempts integer,
@@ -23,4 +23,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.projection_status is 'Progress, head and last failure of a projection with the tenant.';
+comment on function eventsourcing.projection_status is 'Progress, head and last failure of a projection for the tenant.';

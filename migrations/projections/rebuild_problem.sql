@@ -1,5 +1,5 @@
--- Reasons why these tables cannot be rebuilt now, in one sentence with a remedy; NULL: they can. A twin is made like its
--- table once, so a table that was altered since has a twin of before. Indexes that are not unique make no difference.
+-- The reason why these tables cannot be rebuilt now, in one sentence with a remedy; NULL if they can. A twin is created like its
+-- table once, so it does not have later changes of the table. Indexes that are not unique make no difference.
 create or replace function eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[])
 returns text
 language plpgsql
@@ -65,4 +65,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.rebuild_problem is 'Why read models cannot be rebuilt now; NULL if they can.';
+comment on function eventsourcing.rebuild_problem is 'The reason why read models cannot be rebuilt now; NULL if they can.';

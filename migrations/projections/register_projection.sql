@@ -1,11 +1,11 @@
--- Makes a projection known, unless it is retired or fills a table that another projection or version fills. No row:
--- it is known.
+-- Registers a projection, unless it is retired or fills a table that another projection or version fills. Returns no row if it
+-- is registered.
 --
--- With p_from_now, what is in the logs when the projection is first made known is taken as seen. An announcement makes
--- rows only once this has committed, so no row of a tenant that is in here can be made at position 0 before.
+-- With p_from_now, a projection that is registered for the first time skips the events that the logs have. Announcements add
+-- rows only after this has committed, so no tenant here gets a row at position 0 before.
 --
--- What is parked because the schema does not fit is due now: the process that registers the projection may be the one that
--- was deployed to mend it. A row that a worker holds is being tried as it is.
+-- A row that is parked because of the schema is due now, because the deployment that registers the projection may have repaired
+-- the schema. Rows that a worker has locked are being tried anyway.
 create or replace function eventsourcing.register_projection(
   p_projection text, p_version integer, p_tables text[], p_from_now boolean default false
 )
@@ -28,7 +28,7 @@ begin
   if known.retired_at is null and known.tables = p_tables then
     return;
   end if;
-  -- of two versions that come at the same time, one sees the other
+  -- of two versions that are registered at the same time, one must see the other
   lock table eventsourcing.projection_versions in share row exclusive mode;
   select * into known from eventsourcing.projection_versions v
   where v.projection = p_projection and v.version = p_version;
@@ -64,4 +64,4 @@ end
 $$;
 
 comment on function eventsourcing.register_projection is
-  'Makes a projection known, so that announcements reach it; a row says why it is refused.';
+  'Registers a projection, so that announcements reach it. Returns a row with the reason if it is refused.';

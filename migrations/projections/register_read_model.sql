@@ -1,6 +1,6 @@
--- To be called by the owner, in a migration of the application: protects the table (protect_tenant_table), lets
--- tenant work use it, and makes its twin for rebuilds. Call it again whenever the table has changed, not while a rebuild
--- is under way: its rows would be gone. Restart such a rebuild from the beginning.
+-- For the owner, in a migration of the application: protects the table (protect_tenant_table), grants work for a tenant the
+-- use of it, and creates its twin for rebuilds. Call it again after each change of the table, but not during a rebuild, whose
+-- rows it removes: start such a rebuild again.
 create or replace function eventsourcing.register_read_model(target regclass)
 returns void
 language plpgsql
@@ -10,7 +10,7 @@ declare
   table_name constant text := (select c.relname from pg_class c where c.oid = target);
   twin       constant text := format('eventsourcing_rebuild.%I', table_name);
 begin
-  -- its name would be another session's, or nobody's, when it is looked up
+  -- another session would not find it under its name
   if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
     raise exception 'temporary table % cannot be a read model', table_name;
   end if;

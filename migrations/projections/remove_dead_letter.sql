@@ -1,4 +1,4 @@
--- Removes a dead letter: because it was replayed (no reason), or because it was discarded for a reason, which is kept.
+-- Removes a dead letter that was replayed (p_reason is NULL), or discarded for a reason, which is kept.
 create or replace function eventsourcing.remove_dead_letter(
   p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text
 )

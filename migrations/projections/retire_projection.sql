@@ -1,4 +1,5 @@
--- Takes a version of a projection out of use, for all tenants. Its progress goes with the next look at all logs. False: it is not known, or was retired before.
+-- Retires a version of a projection for all tenants. The next announcement removes its progress. Returns false if the version is
+-- not registered or already retired.
 create or replace function eventsourcing.retire_projection(p_access uuid, p_projection text, p_version integer)
 returns boolean
 language plpgsql
@@ -13,4 +14,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.retire_projection is 'Takes a version of a projection out of use, for all tenants.';
+comment on function eventsourcing.retire_projection is 'Retires a version of a projection for all tenants.';

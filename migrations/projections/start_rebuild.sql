@@ -1,5 +1,5 @@
--- Begins to fill the tables in eventsourcing_rebuild from the start of the log, beside the live ones; if a rebuild is
--- under way, it starts over.
+-- Starts to fill the tables in eventsourcing_rebuild from the start of the log, beside the live ones. A rebuild in progress
+-- starts over.
 create or replace function eventsourcing.start_rebuild(p_tenant uuid, p_projection text, p_version integer)
 returns void
 language plpgsql

@@ -1,6 +1,5 @@
--- Ends a rebuild: its rows take the place of the live ones, all in one transaction. Generated and identity columns are
--- made anew. Its caller has asked rebuild_problem. Runs with the caller's rights, under row-level security: only the
--- tenant's rows are touched.
+-- Ends a rebuild: its rows replace the live ones in one transaction. Generated and identity columns get new values. The caller
+-- checks rebuild_problem before. Runs with the caller's rights, under row-level security: only rows of the tenant change.
 create or replace function eventsourcing.switch_rebuild(
   p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint
 )
@@ -9,7 +8,7 @@ language plpgsql
 as $$
 declare
   read_model pg_catalog.text;
-  live       pg_catalog.regclass; -- not text: whatever is in the table, what is executed is the quoted name of a relation
+  live       pg_catalog.regclass; -- not text, so that only the quoted name of an existing relation can be executed
   twin       pg_catalog.text;
   columns    pg_catalog.text;
 begin
@@ -31,4 +30,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.switch_rebuild is 'Puts the rebuilt rows in the place of the live ones.';
+comment on function eventsourcing.switch_rebuild is 'Replaces the live rows by the rebuilt ones.';

@@ -1,5 +1,5 @@
--- The reverse of register_read_model, to be called by the owner: before the table is dropped, or emptied to be filled by
--- another version. Its twin goes; the table stays as it is. Takes the name without a schema.
+-- The reverse of register_read_model, for the owner: before the table is dropped, or emptied to be filled by another version.
+-- Removes the twin and leaves the table unchanged. Takes the name without a schema.
 create or replace function eventsourcing.unregister_read_model(read_model text)
 returns void
 language plpgsql
@@ -22,4 +22,4 @@ end
 $$;
 
 comment on function eventsourcing.unregister_read_model(text) is
-  'Gives up a read model: it can be dropped, or emptied and filled by another version.';
+  'Unregisters a read model, so that it can be dropped, or emptied and filled by another version.';

@@ -21,9 +21,9 @@ begin
 end
 $$;
 comment on table eventsourcing.command_keys is
-  'Commands that were carried out under a key, with their outcomes: the version of the stream and the last position of the log afterwards, and the number of events.';
+  'Commands that were run under a key, with their outcomes: the version of the stream and the last position of the log afterwards, and the number of events.';
 comment on column eventsourcing.command_keys.fingerprint is 'Hash of the command, to refuse another command with the same key.';
-comment on column eventsourcing.command_keys.expires_at is 'After this time the key is forgotten.';
+comment on column eventsourcing.command_keys.expires_at is 'After this time the key counts as unused.';
 select eventsourcing.protect_tenant_table('eventsourcing.command_keys');
 -- For remove_expired_keys, which removes expired keys of tenants that append nothing.
 select eventsourcing.open_table('eventsourcing.command_keys', 'runner_work', 'all', 'eventsourcing_runner_owner');

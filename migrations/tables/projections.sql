@@ -16,12 +16,12 @@ create table if not exists eventsourcing.projections (
   constraint projections_pkey primary key (tenant_id, projection, version, rebuild)
 );
 comment on table eventsourcing.projections is
-  'Progress of each projection with each tenant. A worker locks the row while it works on it.';
+  'Progress of each projection for each tenant. A worker locks the row while it works on it.';
 comment on column eventsourcing.projections.rebuild is 'True for the progress of a rebuild beside the live read model.';
 comment on column eventsourcing.projections.position is 'The last position that is in the read model.';
 comment on column eventsourcing.projections.head is 'A position that the log has reached: a hint that there is work.';
 comment on column eventsourcing.projections.parked is
-  'Stopped by a failure until somebody resumes it, or until retry_at if there is one.';
+  'True if a failure has stopped it until somebody resumes it, or until retry_at if that is set.';
 comment on column eventsourcing.projections.error is 'Summary of the last failure, without any payload.';
 comment on column eventsourcing.projections.retry_at is
   'Time of the next attempt. It is made at once if served_at is in the future, because the clock has gone back then.';

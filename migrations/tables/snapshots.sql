@@ -1,4 +1,4 @@
--- Snapshots are stored states of aggregates, which save folding all of their events. They can be removed at any time.
+-- Snapshots are stored states of aggregates, so that not all of their events need to be folded. They can be removed at any time.
 
 create table if not exists eventsourcing.snapshots (
   tenant_id      uuid not null,

@@ -24,7 +24,7 @@ describe.each(servers)("a fresh database on $name", (server) => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is nobody else's and gone when the scope closes", () =>
+  it.live("is used by no one else and removed when the scope closes", () =>
     Effect.gen(function* () {
       const [one, two] = yield* Effect.all([server.freshDatabase, server.freshDatabase], { concurrency: 2 })
       yield* query(one.owner, "create table mine ()")
@@ -39,7 +39,7 @@ describe.each(servers)("a fresh database on $name", (server) => {
   )
 })
 
-describe("a server of one's own", () => {
+describe("a private server", () => {
   it.live("keeps what was committed when it is killed", () =>
     Effect.gen(function* () {
       const server = yield* Effect.acquireRelease(

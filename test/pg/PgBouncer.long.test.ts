@@ -1,5 +1,5 @@
 /**
- * The store behind PgBouncer, which lends a connection for a transaction: with the real one, where it is installed (in the
+ * The store behind PgBouncer, which lends a connection per transaction: the real one, if it is installed (in the
  * path, or named by PGBOUNCER).
  */
 import { PgClient } from "@effect/sql-pg"
@@ -39,7 +39,7 @@ const freePort = Effect.promise(
     })
 )
 
-/** Fails until somebody listens. */
+/** Fails until a session listens. */
 const listening = (port: number) =>
   Effect.callback<void, Error>((resume) => {
     const socket = connect(port, "127.0.0.1", () => {
@@ -49,7 +49,7 @@ const listening = (port: number) =>
     socket.on("error", (error) => resume(Effect.fail(error)))
   })
 
-/** PgBouncer in front of a database, until the scope closes; answers with how a client reaches it. */
+/** PgBouncer in front of a database until the scope closes. Returns the settings for a client. */
 const pooler = (app: Config, poolSize: number): Effect.Effect<Config, never, Scope.Scope> =>
   Effect.gen(function* () {
     const port = yield* freePort
@@ -83,7 +83,7 @@ const on = (config: PgServer.Options, options: PgStorage.Options = {}) =>
     PgStorage.layerWith(options).pipe(Layer.provideMerge(PgServer.layer(config)), Layer.orDie)
   )
 
-/** The problems that the check finds, by a word of theirs. */
+/** The problems that the check finds, each by one of its words. */
 const found = (words: ReadonlyArray<string>) =>
   PgCheck.settings.pipe(
     Effect.as([]),
@@ -106,7 +106,7 @@ for (const server of servers) {
         () =>
           TenantDatabase.use(({ app, outside }) =>
             Effect.gen(function* () {
-              // Startup parameters are not for poolers: the role has the deadlines.
+              // A pooler refuses startup parameters, so the role has the deadlines.
               for (const [setting, value] of Object.entries(PgServer.deadlines))
                 yield* outside(
                   `alter role ${app.username} in database "${app.database}" set ${setting} = '${value}'`
@@ -117,7 +117,7 @@ for (const server of servers) {
         60_000
       )
 
-    test("the check finds prepared statements, deaf listeners and a pool that is too small", (app) =>
+    test("the check finds prepared statements, listeners without announcements and a pool that is too small", (app) =>
       Effect.gen(function* () {
         const words = ["prepared", "announcements", "may open 10"]
         const small = yield* pooler(app, 3)
@@ -173,7 +173,7 @@ for (const server of servers) {
         }).pipe(Effect.provide(on({ ...small, maxConnections: 4, pooled: true })))
       }))
 
-    test("announcements are heard on the server's own address only", (app) =>
+    test("announcements arrive only on the server's own address", (app) =>
       Effect.gen(function* () {
         const through = yield* pooler(app, 4)
         const direct = { host: app.host, port: app.port, password: app.password }
@@ -208,7 +208,7 @@ for (const server of servers) {
   })
 }
 
-/** Whether a notification of somebody else arrives within a second. */
+/** True if a notification of another session arrives within a second. */
 const heard = Effect.gen(function* () {
   const { changes } = yield* EventStorage
   const sql = yield* SqlClient.SqlClient

@@ -48,7 +48,7 @@ for (const server of servers) {
       )
     )
 
-    it.effect("is not fooled by rights and tables that do no harm", () =>
+    it.effect("accepts rights and tables that do no harm", () =>
       tentatively(
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
@@ -70,7 +70,7 @@ for (const server of servers) {
     )
 
     for (const [name, impairment] of Object.entries(impairments)) {
-      it.effect(`31, 33: says what is wrong and what to do: ${name}`, () =>
+      it.effect(`31, 33: names the problem and its remedy: ${name}`, () =>
         tentatively(
           Effect.gen(function* () {
             const sql = yield* SqlClient.SqlClient
@@ -97,7 +97,7 @@ for (const server of servers) {
     )
 
   layer(layerOn(server), { excludeTestServices: true })(`the store on ${server.name}`, (it) => {
-    it.effect("31: does not start on a database whose isolation is impaired, or says so", () =>
+    it.effect("31: refuses a database whose isolation is impaired, or logs a warning", () =>
       Effect.gen(function* () {
         const { app, outside } = yield* TenantDatabase
         yield* outside("alter table eventsourcing.events disable row level security")
@@ -118,7 +118,7 @@ for (const server of servers) {
       })
     )
 
-    it.effect("starts on a newer schema that says it may, and on no other, and says what to do", () =>
+    it.effect("starts on a newer schema only if that allows it, and otherwise names the remedy", () =>
       Effect.gen(function* () {
         const { app, outside } = yield* TenantDatabase
         const at = (name: "schema_version" | "lowest_program", number: number) =>
@@ -130,7 +130,7 @@ for (const server of servers) {
         const behind = yield* start(app).pipe(failsWith("SchemaOutdated"))
         assert.deepStrictEqual([behind.applied, behind.latest], [lowestSchema - 1, schemaNumber])
         assert.include(behind.message, "run PgMigrator.layer")
-        // expanded first: programs of the version before go on
+        // expanded first: programs of the previous version continue
         yield* at("schema_version", schemaNumber + 1)
         yield* start(app)
         yield* at("lowest_program", schemaNumber + 1)

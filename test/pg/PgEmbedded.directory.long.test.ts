@@ -16,7 +16,7 @@ const temporaryDirectory = Effect.acquireRelease(
   (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true, force: true }))
 )
 
-/** Opens a data directory for as long as the effect runs. */
+/** Opens a data directory while an effect runs. */
 const opened =
   (dataDirectory: string) =>
   <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient>): Effect.Effect<A, E | PgEmbedded.PgEmbeddedError> =>
@@ -29,7 +29,7 @@ interface Child {
   readonly ended: Promise<void>
 }
 
-/** A process that runs a program given as text, with the modules under test in scope. */
+/** A process that runs a program from its text, with the modules under test in scope. */
 const child = (
   code: string,
   ...nodeArguments: ReadonlyArray<string>
@@ -94,7 +94,7 @@ const insertNote = (text: string) =>
   })
 const notes = Effect.flatMap(SqlClient.SqlClient, (sql) => sql<{ text: string }>`select text from notes`)
 
-/** A lock left by a process that is gone: this one, as of an earlier start. */
+/** A lock left by a dead process: this one, as of an earlier start. */
 const deadHolder = (token: string): string => {
   const probe = Fs.mkdtempSync(Path.join(Os.tmpdir(), "eventsourcing-"))
   const attempt = PgliteLock.acquire(probe)
@@ -212,7 +212,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
           (sql) => sql<{ last: number; n: number }>`select max(n) as last, count(*)::int as n from numbers`
         )
       )
-      // the last one may have been committed without having said so
+      // the last one may have been committed without being acknowledged
       assert.isAtLeast(committed, 500)
       assert.include([committed, committed + 1], found?.last)
       assert.strictEqual(found?.n, found?.last)
@@ -228,7 +228,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
         const lock = Path.join(directory, String(round), PgliteLock.lockName)
         Fs.mkdirSync(Path.dirname(lock))
         Fs.writeFileSync(lock, deadHolder(token("a")))
-        // as left behind by one who died while it took the lock over
+        // as left by a process that died while it took over the lock
         if (round % 2 === 1) Fs.writeFileSync(`${lock}.${token("a")}.claim`, deadHolder(token("b")))
       }
       const racers = yield* Effect.all(
@@ -317,7 +317,7 @@ describe("PgEmbedded (PGlite) in a directory", () => {
       assert.include(damaged.message, "database files are incompatible with server")
       Fs.rmSync(control)
       assert.include((yield* attempt("damaged")).message, "pg_control")
-      // the failures have not taken the lock with them
+      // the failed attempts have not removed the lock
       Fs.writeFileSync(control, intact)
       assert.deepStrictEqual(yield* opened(Path.join(root, "damaged"))(notes), [{ text: "lost" }])
     })

@@ -1,4 +1,4 @@
-/** The layers of isolation, each alone, on the embedded database, where everybody is the superuser. */
+/** Each layer of isolation alone, on the embedded database, where every client is the superuser. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, References } from "effect"
 import { SqlClient } from "effect/sql"
@@ -11,14 +11,14 @@ import { layerEmbedded, type Store, TenantDatabase } from "../support/tenantData
 
 const cases: ReadonlyArray<Case<Store>> = [...projectionCases, ...coreCases]
 
-/** The names of the cases that go red. */
+/** The names of the cases that fail. */
 const red = (store: Context.Context<Store>) =>
   Effect.filter(cases, ({ run }) =>
     run.pipe(
       Effect.provideContext(store),
       Effect.exit,
       Effect.map(Exit.isFailure),
-      // a failing case is what is looked for
+      // without the logs of cases that fail
       Effect.provideService(References.CurrentLoggers, new Set())
     )
   ).pipe(Effect.map((found) => found.map(({ name }) => name)))
@@ -36,7 +36,7 @@ const onStore = <A, E, R>(
 
 describe("on PGlite", () => {
   it.live(
-    "31: the statements alone isolate with row-level security switched off, which the check reports",
+    "31: the statements alone isolate while row-level security is switched off, which the check reports",
     () =>
       onStore((store) =>
         Effect.gen(function* () {
@@ -51,7 +51,7 @@ describe("on PGlite", () => {
       )
   )
 
-  it.live("32, 33: row-level security alone isolates without any predicate, whoever is connected", () =>
+  it.live("32, 33: row-level security alone isolates without any predicate, also for a superuser", () =>
     onStore((store, sql) =>
       Effect.gen(function* () {
         for (const definition of yield* withoutPredicates) yield* sql.unsafe(definition)
@@ -60,7 +60,7 @@ describe("on PGlite", () => {
     )
   )
 
-  it.live("32: without both, cases go red", () =>
+  it.live("32: without both, cases fail", () =>
     onStore((store, sql) =>
       Effect.gen(function* () {
         for (const definition of yield* withoutPredicates) yield* sql.unsafe(definition)

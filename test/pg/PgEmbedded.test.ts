@@ -31,7 +31,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
       })
     )
 
-    it.effect("carries every kind of value there and back", () =>
+    it.effect("sends and returns every kind of value", () =>
       Effect.gen(function* () {
         const sql = yield* PgClient.PgClient
         const id = "0191e0f0-7d00-7000-8000-000000000001"
@@ -59,7 +59,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
       })
     )
 
-    it.effect("takes large values and results", () =>
+    it.effect("handles large values and results", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const large = "x".repeat(5_000_000)
@@ -89,7 +89,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
       })
     )
 
-    it.effect("classifies errors as a server's", () =>
+    it.effect("classifies errors like a server", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         yield* sql`create table taken (id int constraint taken_once primary key)`
@@ -148,7 +148,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
         const begun = sql`
         select set_config('app.test', 'secret', true), set_config('role', 'somebody', true)`
         const insert = sql`insert into interrupted values (1)`
-        // wherever it is in the course of its statements
+        // at any point between its statements
         for (let turns = 0; turns < 40; turns++) {
           const fiber = yield* Effect.forkChild(
             sql.withTransaction(begun.pipe(Effect.andThen(insert), Effect.andThen(Effect.never)))
@@ -174,7 +174,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
         const transaction = sql.withTransaction(
           Effect.gen(function* () {
             yield* sql`insert into lost values (1)`
-            // another connection takes over
+            // another connection replaces it
             const other = connect()
             yield* Effect.promise(
               () =>
@@ -193,7 +193,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
       })
     )
 
-    it.effect("hears notifications, also after the connection was replaced", () =>
+    it.effect("receives notifications, also after the connection was replaced", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const { connect, listen } = yield* session
@@ -244,7 +244,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
 )
 
 describe("the stream behind the client", () => {
-  it.live("understands messages however they are cut", () =>
+  it.live("accepts messages that are split anywhere", () =>
     Effect.gen(function* () {
       const { connect } = yield* Effect.acquireRelease(
         Effect.promise(async () => {

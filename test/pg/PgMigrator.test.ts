@@ -11,7 +11,7 @@ import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import { type Config, servers } from "../support/Databases.ts"
 
-/** Files as the library ships them, with what every schema has. */
+/** The given files, with those that every schema has. */
 const target = (number: number, files: Readonly<Record<string, string>>): Target => ({
   number,
   files: [
@@ -27,7 +27,7 @@ const target = (number: number, files: Readonly<Record<string, string>>): Target
   ]
 })
 
-/** Everything in the database that migrations might have made, as text. */
+/** Everything in the database that migrations may have created, as text. */
 const catalogue = Effect.flatMap(
   SqlClient.SqlClient,
   (sql) => sql<{ what: string; name: string }>`
@@ -45,7 +45,7 @@ const bare = Effect.flatMap(
     sql<{ name: string }>`select nspname::text as name from pg_namespace where nspname = 'eventsourcing'`
 )
 
-/** An empty PGlite database of the test's own. */
+/** An empty PGlite database for one test. */
 const embedded = <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient | Scope.Scope>) =>
   Effect.provide(Effect.scoped(body), PgEmbedded.layerWith({ migrate: false }), { local: true })
 
@@ -57,7 +57,7 @@ const live = (
 layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
   "the migrations of the library",
   (it) => {
-    it.effect("are all in the list of install.sql, each once, and nothing else is", () =>
+    it.effect("are exactly those in the list of install.sql, each once", () =>
       Effect.sync(() => {
         const folder = new URL("../../migrations/", import.meta.url)
         const found = Fs.readdirSync(folder, { recursive: true, encoding: "utf8" })
@@ -88,7 +88,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
       })
     )
 
-    it.effect("make the schema number that the library states", () =>
+    it.effect("create the schema number that the library states", () =>
       Effect.gen(function* () {
         assert.strictEqual(yield* PgMigrator.applied, 0)
         yield* PgMigrator.run
@@ -110,7 +110,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
       })
     )
 
-    it.effect("are applied once, and each again when its text changes", () =>
+    it.effect("are applied once, and again when their text changes", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         assert.deepStrictEqual(yield* PgMigrator.run, [])
@@ -128,7 +128,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
       })
     )
 
-    it.effect("can each be applied again, and change nothing that is as it should be", () =>
+    it.effect("can each be applied again, and then change nothing", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const before = yield* catalogue
@@ -163,7 +163,7 @@ layer(PgEmbedded.layerWith({ migrate: false }), { excludeTestServices: true })(
       })
     )
 
-    it.effect("can be asked for by a role that does not own them", () =>
+    it.effect("can be run by a role that does not own the objects", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         yield* sql`create role app nologin`
@@ -415,7 +415,7 @@ describe.each(servers)("several at once on $name", (server) => {
   )
 
   it.live(
-    "an upgrade behind a slow reader holds nobody up for longer than its lock timeout",
+    "an upgrade behind a slow reader delays appends by no more than its lock timeout",
     () =>
       Effect.gen(function* () {
         const [config = assert.fail()] = yield* emptyDatabases(1)
@@ -451,7 +451,7 @@ describe.each(servers)("several at once on $name", (server) => {
             return worst
           })
         ).pipe(Effect.provide(PgClient.layer({ ...config, maxConnections: 3 }), { local: true }))
-        // far from the reader's 3 s: one wait for the lock, and what else the machine does
+        // far less than the reader's 3 s: one wait for the lock, and the load of the machine
         assert.isBelow(longest, 1500)
       }),
     60_000

@@ -9,7 +9,7 @@ import * as PgTenant from "../../src/pg/PgTenant.ts"
 import { servers } from "../support/Databases.ts"
 import { layerOn, TenantDatabase } from "../support/tenantDatabase.ts"
 
-/** The problems that the check finds with a client, by their first word. */
+/** The problems that the check finds for a client, by their first word. */
 const found = <E>(client: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, E>) =>
   PgCheck.settings.pipe(
     Effect.as([]),
@@ -21,7 +21,7 @@ const found = <E>(client: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, E
 
 for (const server of servers) {
   layer(layerOn(server), { excludeTestServices: true })(`a client of ${server.name}`, (it) => {
-    it.effect("without deadlines is found, and PgServer.layer has them", () =>
+    it.effect("without deadlines is reported, and PgServer.layer has them", () =>
       TenantDatabase.use(
         Effect.fnUntraced(function* ({ app: given }) {
           const app = { ...given, keepAlive: undefined }
@@ -47,7 +47,7 @@ for (const server of servers) {
       )
     )
 
-    it.effect("gives its sessions the deadlines, and those that are given instead", () =>
+    it.effect("gives its sessions the default deadlines, or those that are set", () =>
       TenantDatabase.use(({ app }) =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient

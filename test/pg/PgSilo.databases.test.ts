@@ -1,4 +1,4 @@
-/** The databases behind the store: one that is away, a limit of open ones, hints, and migrations. */
+/** The databases behind the store: an unavailable one, a limit on open ones, hints, and migrations. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Duration, Effect, Fiber, Layer, Option, Schedule, Stream } from "effect"
@@ -17,8 +17,8 @@ import { databases, wireTo } from "../support/silo.ts"
 import { acrossTenants, insert, setup, silent } from "../support/siloTenants.ts"
 
 /**
- * Runs an effect with a clock that goes so many times as fast: what is waited for by the clock between attempts is there
- * sooner. What the databases do takes its time, so timeouts have to be longer.
+ * Runs an effect with a clock that runs faster by a factor, so that waits between attempts are short. The databases
+ * are not faster, so timeouts have to be longer.
  */
 const hurried =
   (times: number) =>
@@ -42,7 +42,7 @@ const hurried =
 for (const server of servers) {
   describe(`databases of silos on ${server.name}`, () => {
     it.live(
-      "a database that is away is away for its tenants alone, and is back when it is",
+      "an unavailable database affects only its own tenants, and is used again when it is available",
       () =>
         Effect.gen(function* () {
           const connectTimeout = "5 minutes"
@@ -60,18 +60,18 @@ for (const server of servers) {
           yield* Effect.gen(function* () {
             for (const tenant of tenants) yield* append(tenant, "1", placed(1))
             yield* wire.cut
-            // One that was on the wire when it was cut may or may not be stored; the next finds no connection.
+            // The append in progress at the cut may or may not be stored; the next one finds no connection.
             const cut = yield* Effect.flip(append(a, "2", placed(1)))
             assert.include(["OutcomeUnknown", "StorageUnavailable"], cut._tag)
             const error = yield* append(a, "2", placed(1)).pipe(failsWith("StorageUnavailable"))
             assert.isTrue(error.retryable)
             for (const tenant of [inPool, b]) yield* append(tenant, "2", placed(1))
-            // A list across tenants is never without some of them.
+            // A list across tenants never omits some of them.
             yield* EventStore.EventStore.use(({ tenants: all }) => Stream.runCollect(all)).pipe(
               acrossTenants,
               failsWith("StorageUnavailable")
             )
-            // Projections of the others go on; also if they are started now.
+            // Projections of the others continue, also if they are started now.
             yield* Effect.gen(function* () {
               const until = <A, E, R>(effect: Effect.Effect<ReadonlyArray<A>, E, R>, length: number) =>
                 Effect.repeat(effect, {
@@ -135,7 +135,7 @@ for (const server of servers) {
         }).pipe(Effect.scoped)
     )
 
-    it.live("several may admit tenants to a database and name it at once", () =>
+    it.live("tenants can be admitted to a database and the database named concurrently", () =>
       Effect.gen(function* () {
         const { a, place } = yield* setup(server)
         const silo = place("silo-a")
@@ -181,7 +181,7 @@ for (const server of servers) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("hints of all open databases are heard, also of one that is opened later", () =>
+    it.live("hints of all open databases arrive, also of one that is opened later", () =>
       Effect.gen(function* () {
         const { a, b, known, store } = yield* setup(server)
         yield* Effect.gen(function* () {
@@ -192,7 +192,7 @@ for (const server of servers) {
             { startImmediately: true }
           )
           yield* append(b, "1", placed(1))
-          // Another process.
+          // Stands for another process.
           yield* Effect.repeat(append(b, "2", placed(1)), {
             until: () => heard.pollUnsafe() !== undefined,
             schedule: Schedule.spaced("50 millis")
@@ -202,39 +202,37 @@ for (const server of servers) {
       }).pipe(Effect.scoped)
     )
 
-    it.live(
-      "all databases are migrated and named, and one that is away does not keep the others from it",
-      () =>
-        Effect.gen(function* () {
-          const [one, two] = [yield* server.freshDatabase, yield* server.freshDatabase]
-          const database = (placement: string) => {
-            if (placement === "one") return { client: PgClient.layer(one.owner), dedicated: true }
-            if (placement === "two") return { client: PgClient.layer(two.owner) }
-            return { client: PgClient.layer({ ...one.owner, host: "127.0.0.1", port: 1 }) }
-          }
-          const migrated = yield* PgSilo.migrateAll({ database }).pipe(
-            Effect.provide(
-              TenantDirectory.layerWith({ placements: ["one", "away", "two"], placementOf: () => "one" })
-            )
+    it.live("all databases are migrated and named, also if one of them is unavailable", () =>
+      Effect.gen(function* () {
+        const [one, two] = [yield* server.freshDatabase, yield* server.freshDatabase]
+        const database = (placement: string) => {
+          if (placement === "one") return { client: PgClient.layer(one.owner), dedicated: true }
+          if (placement === "two") return { client: PgClient.layer(two.owner) }
+          return { client: PgClient.layer({ ...one.owner, host: "127.0.0.1", port: 1 }) }
+        }
+        const migrated = yield* PgSilo.migrateAll({ database }).pipe(
+          Effect.provide(
+            TenantDirectory.layerWith({ placements: ["one", "away", "two"], placementOf: () => "one" })
           )
-          const tags: Array<readonly [string, string]> = []
-          for (const { placement, result } of migrated)
-            tags.push([placement, (yield* Effect.exit(result))._tag])
-          assert.deepStrictEqual(tags, [
-            ["one", "Success"],
-            ["away", "Failure"],
-            ["two", "Success"]
-          ])
-          for (const [{ owner }, expected] of [
-            [one, { placement: "one", here: true, dedicated: true, closed: true }],
-            [two, { placement: "two", here: true, dedicated: false, closed: false }]
-          ] as const) {
-            const rows = yield* SqlClient.SqlClient.use(
-              (sql) => sql`select * from eventsourcing.list_placements()`
-            ).pipe(Effect.provide(PgClient.layer(owner), { local: true }))
-            assert.deepStrictEqual(rows, [expected])
-          }
-        }).pipe(Effect.scoped)
+        )
+        const tags: Array<readonly [string, string]> = []
+        for (const { placement, result } of migrated)
+          tags.push([placement, (yield* Effect.exit(result))._tag])
+        assert.deepStrictEqual(tags, [
+          ["one", "Success"],
+          ["away", "Failure"],
+          ["two", "Success"]
+        ])
+        for (const [{ owner }, expected] of [
+          [one, { placement: "one", here: true, dedicated: true, closed: true }],
+          [two, { placement: "two", here: true, dedicated: false, closed: false }]
+        ] as const) {
+          const rows = yield* SqlClient.SqlClient.use(
+            (sql) => sql`select * from eventsourcing.list_placements()`
+          ).pipe(Effect.provide(PgClient.layer(owner), { local: true }))
+          assert.deepStrictEqual(rows, [expected])
+        }
+      }).pipe(Effect.scoped)
     )
   })
 }

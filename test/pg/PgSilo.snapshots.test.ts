@@ -1,4 +1,4 @@
-/** What else is kept of tenants that are in databases of their own: snapshots, outcomes of commands, hash chains, usage. */
+/** Further data of tenants in separate databases: snapshots, outcomes of commands, hash chains, usage. */
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect, Layer, Stream } from "effect"
 import * as Decisions from "../../src/store/Decisions.ts"
@@ -37,7 +37,7 @@ const atOnce = { ...everyVersion, taken: "atOnce" } as const
 
 const days = (count: number) => DateTime.makeUnsafe(Date.now() + count * 86_400_000)
 
-/** The tenants that a table of a database has rows of. */
+/** The tenants with rows in a table of a database. */
 const tenantsIn = ({ outside }: Place, table: string) =>
   Effect.map(
     outside<{ id: string }>(`select distinct tenant_id::text as id from eventsourcing.${table} order by 1`),
@@ -45,9 +45,9 @@ const tenantsIn = ({ outside }: Place, table: string) =>
   )
 
 for (const server of servers) {
-  describe(`what silos keep on ${server.name}`, () => {
+  describe(`further data in silos on ${server.name}`, () => {
     it.live(
-      "9: each tenant's snapshots are in its own database alone, taken in the background or at once",
+      "9: each tenant's snapshots are only in its own database, taken in the background or at once",
       () =>
         Effect.gen(function* () {
           const { a, b, inPool, place, store, tenants } = yield* setup(server)
@@ -56,7 +56,7 @@ for (const server of servers) {
               yield* enterAll([index]).pipe(Tenant.provide(tenant))
             }
             for (const snapshots of [everyVersion, atOnce]) {
-              // The workers are those of the layer: built without a tenant, or under one that is nobody's here.
+              // The workers belong to the layer, which is built without a tenant, or under an unrelated one.
               yield* Effect.forEach(tenants, (tenant) =>
                 Effect.exit(enter(7)).pipe(Tenant.provide(tenant))
               ).pipe(withRepository(snapshots), Tenant.provide(yield* Tenant.generate))
@@ -82,7 +82,7 @@ for (const server of servers) {
     )
 
     it.live(
-      "9: a snapshot is of the transaction it is taken in, which is one database's and one tenant's",
+      "9: a snapshot belongs to the transaction in which it is taken, of one database and one tenant",
       () =>
         Effect.gen(function* () {
           const { a, b, store } = yield* setup(server)
@@ -148,7 +148,7 @@ for (const server of servers) {
         }).pipe(silent, Effect.scoped)
     )
 
-    it.live("8: decisions, commands, hash chains and usage are those of the tenant's own database", () =>
+    it.live("8: decisions, commands, hash chains and usage work on the tenant's own database", () =>
       Effect.gen(function* () {
         const { a, b, inPool, place, store, tenants } = yield* setup(server)
         const services = Layer.mergeAll(Decisions.layer, Repository.layer).pipe(Layer.provideMerge(store()))
@@ -162,7 +162,7 @@ for (const server of servers) {
               yield* enrol("course", "ada")
               assert.strictEqual((yield* enrol("course", "bob").pipe(failsWith("Refused"))).reason, "full")
               yield* HashChain.start
-              // the same key, and other content for each
+              // the same key, with different content for each
               const command = (amount: number) =>
                 execute(Ledger, "1", () => [entered(amount)], { command: { key: "k", content: amount } })
               assert.isFalse((yield* command(index)).replayed)

@@ -1,4 +1,4 @@
-/** What holds when tenants are in databases of their own, beside others that share one. */
+/** Tenants in separate databases, beside others that share one. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schedule, Stream } from "effect"
@@ -22,46 +22,42 @@ import { flipped, mismatches, reasonOf } from "../../src/testing/failures.ts"
 
 for (const server of servers) {
   describe(`silos on ${server.name}`, () => {
-    it.live(
-      "1: each tenant is in its own database alone, with the same ids, and the program is the same",
-      () =>
-        Effect.gen(function* () {
-          const { a, b, inPool, place, store, tenants } = yield* setup(server)
-          yield* Effect.gen(function* () {
-            for (const tenant of tenants) yield* append(tenant, "1", placed(1))
-            yield* append(a, "1", placed(2))
-            for (const tenant of tenants)
-              yield* PgTenant.transaction(insert(tenant, "x")).pipe(Tenant.provide(tenant))
-            assert.deepStrictEqual(yield* ids.pipe(Tenant.provide(a)), [
-              [a, "1"],
-              [a, "1"]
-            ])
-            const listed = yield* EventStore.EventStore.use(({ tenants: all }) =>
-              Stream.runCollect(all)
-            ).pipe(acrossTenants)
-            assert.deepStrictEqual(
-              listed.map(({ position, tenantId }) => [tenantId, position]),
-              [inPool, a, b].toSorted().map((tenant) => [tenant, tenant === a ? 2 : 1])
+    it.live("1: each tenant is only in its own database, with the same ids and an unchanged program", () =>
+      Effect.gen(function* () {
+        const { a, b, inPool, place, store, tenants } = yield* setup(server)
+        yield* Effect.gen(function* () {
+          for (const tenant of tenants) yield* append(tenant, "1", placed(1))
+          yield* append(a, "1", placed(2))
+          for (const tenant of tenants)
+            yield* PgTenant.transaction(insert(tenant, "x")).pipe(Tenant.provide(tenant))
+          assert.deepStrictEqual(yield* ids.pipe(Tenant.provide(a)), [
+            [a, "1"],
+            [a, "1"]
+          ])
+          const listed = yield* EventStore.EventStore.use(({ tenants: all }) => Stream.runCollect(all)).pipe(
+            acrossTenants
+          )
+          assert.deepStrictEqual(
+            listed.map(({ position, tenantId }) => [tenantId, position]),
+            [inPool, a, b].toSorted().map((tenant) => [tenant, tenant === a ? 2 : 1])
+          )
+        }).pipe(Effect.provide(store()))
+        for (const [placement, tenant] of [
+          ["pool", inPool],
+          ["silo-a", a],
+          ["silo-b", b]
+        ] as const) {
+          for (const table of ["eventsourcing.events", "eventsourcing.tenants", "public.orders"]) {
+            const rows = yield* place(placement).outside<{ id: string }>(
+              `select distinct tenant_id::text as id from ${table}`
             )
-          }).pipe(Effect.provide(store()))
-          for (const [placement, tenant] of [
-            ["pool", inPool],
-            ["silo-a", a],
-            ["silo-b", b]
-          ] as const) {
-            for (const table of ["eventsourcing.events", "eventsourcing.tenants", "public.orders"]) {
-              const rows = yield* place(placement).outside<{ id: string }>(
-                `select distinct tenant_id::text as id from ${table}`
-              )
-              assert.deepStrictEqual(rows, [{ id: tenant }], `${placement} ${table}`)
-            }
-            // Whoever looked across tenants is on record in each database that was looked at.
-            const accesses = yield* place(placement).outside(
-              "select from eventsourcing.cross_tenant_accesses"
-            )
-            assert.lengthOf(accesses, 1)
+            assert.deepStrictEqual(rows, [{ id: tenant }], `${placement} ${table}`)
           }
-        }).pipe(Effect.scoped)
+          // Each database has a record of the access across tenants.
+          const accesses = yield* place(placement).outside("select from eventsourcing.cross_tenant_accesses")
+          assert.lengthOf(accesses, 1)
+        }
+      }).pipe(Effect.scoped)
     )
 
     it.live("a directory that swaps two tenants is refused: nothing is read, written or registered", () =>
@@ -84,7 +80,7 @@ for (const server of servers) {
           assert.strictEqual(raw._tag, "SqlError")
           const registry = yield* TenantRegistry.TenantRegistry
           assert.isUndefined(yield* registry.status.pipe(Tenant.provide(a)))
-          // Also by whoever asks the database itself.
+          // Also directly in the database.
           yield* registry.provision(a).pipe(failsWith("StorageUnavailable"))
           yield* registry.suspend(a).pipe(acrossTenants, failsWith("UnknownTenant"))
           entries.set(a, "silo-a")
@@ -98,7 +94,7 @@ for (const server of servers) {
       }).pipe(Effect.scoped, silent)
     )
 
-    it.live("the database of a silo itself takes no tenant that its owner has not admitted", () =>
+    it.live("the database of a silo accepts only tenants that its owner has admitted", () =>
       Effect.gen(function* () {
         const { a, b, place } = yield* setup(server)
         const app = PgClient.layer({ ...place("silo-a").app, maxConnections: 1 })
@@ -120,7 +116,7 @@ for (const server of servers) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("a database that is connected to by mistake, or that is not closed, is not used", () =>
+    it.live("a wrong database, or a silo that is open to other tenants, is not used", () =>
       Effect.gen(function* () {
         const { a, b, inPool, known, place, store } = yield* setup(server)
         const mixedUp = (placement: string) => {
@@ -152,7 +148,7 @@ for (const server of servers) {
     )
 
     it.live(
-      "2, 5: a statement goes to its tenant's database, without a tenant to none, and stays in its transaction",
+      "2, 5: a statement goes to its tenant's database, to none without a tenant, and stays in its transaction",
       () =>
         Effect.gen(function* () {
           const { a, inPool, known, store } = yield* setup(server)
@@ -170,14 +166,14 @@ for (const server of servers) {
             assert.strictEqual((yield* flipped(sql.withTransaction(where))).reason._tag, "AuthorizationError")
             const silo = yield* PgSilo.PgSilo
             assert.strictEqual(yield* silo.on("silo-b")(where), nameOf("silo-b"))
-            // What is done for a tenant of another database is refused in the chosen one.
+            // Work for a tenant of another database is refused in the chosen one.
             assert.isTrue(
               (yield* Effect.exit(silo.on("silo-b")(where.pipe(Tenant.provide(a)))))._tag === "Failure"
             )
             yield* silo
               .on("silo-b")(PgTenant.transaction(where).pipe(Tenant.provide(a)))
               .pipe(mismatches)
-            // And in a transaction of one tenant, whatever is done for another.
+            // In a transaction of one tenant all work for another is refused.
             const inTransaction = <A, E extends { readonly _tag: string }, R>(
               other: Effect.Effect<A, E, R>
             ) =>
@@ -205,24 +201,22 @@ for (const server of servers) {
         }).pipe(Effect.scoped)
     )
 
-    it.live(
-      "what is to happen after a commit does, outside of the transaction, and not after a rollback",
-      () =>
-        Effect.gen(function* () {
-          const { a, store } = yield* setup(server)
-          yield* Effect.gen(function* () {
-            const sql = yield* SqlClient.SqlClient
-            const seen: Array<number> = []
-            const look = sql.afterCommit(
-              Effect.orDie(rowsOf(a)).pipe(Effect.map((rows) => void seen.push(rows.length)))
-            )
-            const write = PgTenant.transaction(Effect.andThen(look, insert(a, "1"))).pipe(Tenant.provide(a))
-            yield* write
-            assert.deepStrictEqual(seen, [1])
-            yield* flipped(write)
-            assert.deepStrictEqual(seen, [1])
-          }).pipe(Effect.provide(store()))
-        }).pipe(Effect.scoped)
+    it.live("callbacks after a commit run outside of the transaction, and not after a rollback", () =>
+      Effect.gen(function* () {
+        const { a, store } = yield* setup(server)
+        yield* Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const seen: Array<number> = []
+          const look = sql.afterCommit(
+            Effect.orDie(rowsOf(a)).pipe(Effect.map((rows) => void seen.push(rows.length)))
+          )
+          const write = PgTenant.transaction(Effect.andThen(look, insert(a, "1"))).pipe(Tenant.provide(a))
+          yield* write
+          assert.deepStrictEqual(seen, [1])
+          yield* flipped(write)
+          assert.deepStrictEqual(seen, [1])
+        }).pipe(Effect.provide(store()))
+      }).pipe(Effect.scoped)
     )
 
     it.live("a batch of several tenants is appended in each database, with its outcomes in order", () =>
@@ -268,7 +262,7 @@ for (const server of servers) {
     )
 
     it.live(
-      "handlers write to their tenant's database, in the transaction of its progress; also inline",
+      "handlers, also inline, write to their tenant's database in the transaction of its progress",
       () =>
         Effect.gen(function* () {
           const { a, place, store, tenants } = yield* setup(server)
@@ -324,13 +318,13 @@ for (const server of servers) {
         }).pipe(Effect.scoped, silent)
     )
 
-    it.live("a tenant that has moved is followed, what it left behind is not", () =>
+    it.live("a moved tenant is followed into its new database, and its old rows are not used", () =>
       Effect.gen(function* () {
         const { a, entries, inPool, place, store } = yield* setup(server)
         yield* Effect.gen(function* () {
           yield* append(inPool, "old", placed(1))
           yield* append(inPool, "old 2", placed(1))
-          // Moved by hand, without what it had: the new log begins with something else.
+          // Moved by hand without its events: the new log starts with another event.
           yield* admit(place("silo-a"), inPool)
           entries.set(inPool, "silo-a")
           yield* append(inPool, "old 3", placed(1))

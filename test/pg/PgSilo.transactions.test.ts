@@ -1,4 +1,4 @@
-/** What holds within transactions when tenants are in databases of their own, and where a database was chosen. */
+/** Transactions when tenants are in separate databases, and where a database was chosen. */
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect, Exit, Layer, Stream } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
@@ -17,7 +17,7 @@ import { append, orders, placed, rowsOf } from "../support/projected.ts"
 import { acrossTenants, ids, insert, names, setup } from "../support/siloTenants.ts"
 import { flipped, mismatches } from "../../src/testing/failures.ts"
 
-/** Fails unless a transaction fails, whoever catches what is wrong in it. */
+/** Fails unless a transaction fails, also if the defect in it is caught. */
 const ends = <A, E, R>(transaction: Effect.Effect<A, E, R>): Effect.Effect<void, never, R> =>
   Effect.map(Effect.exit(transaction), (exit) => assert.isTrue(Exit.isFailure(exit)))
 
@@ -25,7 +25,7 @@ const sql = SqlClient.SqlClient
 const noted = (text: string) => sql.use((client) => client`insert into notes (text) values (${text})`)
 const note = (text: string) => noted(text).pipe(Effect.asVoid)
 
-/** The refusal of a statement: that of a tenant in another one's transaction. */
+/** The refusal of a statement of a tenant in another tenant's transaction. */
 const isRefused = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(flipped(effect), (error) => {
     assert.isTrue(SqlError.isSqlError(error))
@@ -52,7 +52,7 @@ for (const server of servers) {
       return { ...given, notes }
     })
 
-    it.live("whatever is done for a tenant of another database is refused in a transaction", () =>
+    it.live("all work for a tenant of another database is refused in a transaction", () =>
       Effect.gen(function* () {
         const { a, b, inPool, notes, store } = yield* prepared
         yield* Effect.gen(function* () {
@@ -98,7 +98,7 @@ for (const server of servers) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("tenants of one database are in its transactions what they are without silos", () =>
+    it.live("tenants of one database are treated in transactions as without silos", () =>
       Effect.gen(function* () {
         const { entries, inPool, notes, place, store } = yield* prepared
         const neighbour = yield* Tenant.generate
@@ -123,7 +123,7 @@ for (const server of servers) {
           yield* PgTenant.transaction(
             PgTenant.transaction(note("wrong")).pipe(Tenant.provide(neighbour))
           ).pipe(Tenant.provide(inPool), mismatches)
-          // The database says who sees what.
+          // The database itself decides.
           yield* PgTenant.transaction(insert(neighbour, "wrong").pipe(Tenant.provide(neighbour))).pipe(
             Tenant.provide(inPool),
             flipped
@@ -163,7 +163,7 @@ for (const server of servers) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("where a database was chosen, nothing is done for a tenant of another one", () =>
+    it.live("with a chosen database, work for a tenant of another one is refused", () =>
       Effect.gen(function* () {
         const { a, b, store, tenants } = yield* prepared
         yield* Effect.gen(function* () {
@@ -179,7 +179,7 @@ for (const server of servers) {
           )
           assert.lengthOf(yield* ids.pipe(Tenant.provide(a)), 1)
           assert.lengthOf(yield* ids.pipe(Tenant.provide(b)), 0)
-          // What looks across tenants, and what works on projections, is about all databases.
+          // Reads across tenants and projections cover all databases.
           for (const tenant of tenants) yield* append(tenant, "2", placed(1))
           const heads = yield* on("silo-a")(Stream.runCollect(storage.tenants)).pipe(acrossTenants)
           assert.lengthOf(heads, tenants.length)
@@ -193,7 +193,7 @@ for (const server of servers) {
     )
 
     it.live(
-      "imports, decisions and hash chains are refused there as well; an import is in its database",
+      "with a chosen database, imports, decisions and hash chains of other tenants are refused as well",
       () =>
         Effect.gen(function* () {
           const { a, b, inPool, place, store, tenants } = yield* prepared
@@ -230,7 +230,7 @@ for (const server of servers) {
             }
             for (const tenant of tenants)
               assert.deepInclude(yield* importing.pipe(Tenant.provide(tenant)), { appended: 3, position: 3 })
-            // Also in a transaction of the tenant's own, with which it is undone.
+            // Also in a transaction of its own tenant, with which it is undone.
             yield* PgTenant.transaction(Effect.andThen(importing, Effect.fail("undo"))).pipe(
               Tenant.provide(a),
               flipped

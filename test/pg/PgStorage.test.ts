@@ -1,4 +1,4 @@
-/** One store per client: apart where the client is another one, shared where it is the same. */
+/** One store per client: separate for different clients, shared for the same one. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import {
@@ -57,7 +57,7 @@ const events = [opened()]
 const appendTo = (store: EventStore.EventStore["Service"], expectedVersion: number | "any" = 0) =>
   store.append({ aggregate: Account, id: "1", events, expectedVersion })
 
-/** Ways to use two databases in one program; each opens the account `1` of a tenant in the first, and of another in the second. */
+/** Ways to use two databases in one program. Each opens account `1` of one tenant in the first, and of another in the second. */
 const ways: Record<
   string,
   (
@@ -109,7 +109,7 @@ const ways: Record<
   }
 }
 
-/** The tenants that a database has events of. */
+/** The tenants with events in a database. */
 const tenantsIn = (owner: PgClient.PgPoolConfig) =>
   SqlClient.SqlClient.use(
     (sql) => sql<{ tenant: string }>`select distinct tenant_id::text as tenant from eventsourcing.events`
@@ -122,7 +122,7 @@ const embedded = (): Client =>
   PgMigrator.layer.pipe(Layer.provideMerge(PgEmbedded.layerWith({})), Layer.orDie)
 
 describe("two stores in one program", () => {
-  it.live("36: are apart in two embedded databases, and migrated each", () =>
+  it.live("36: are separate in two embedded databases, and each is migrated", () =>
     Effect.gen(function* () {
       const [mine, theirs] = [yield* Tenant.generate, yield* Tenant.generate]
       const [one, other] = [embedded(), embedded()]
@@ -141,7 +141,7 @@ describe("two stores in one program", () => {
   )
 
   const memory = (name: string, driver: Layer.Layer<EventStorage>) =>
-    it.live(`36: are one where one of them is composed twice, in ${name}`, () =>
+    it.live(`36: are one store if a layer is used twice, in ${name}`, () =>
       Effect.gen(function* () {
         const first = yield* Left
         const second = yield* Right
@@ -166,7 +166,7 @@ describe("two stores in one program", () => {
     PgStorage.layer.pipe(Layer.provide(PgMigrator.layer), Layer.provide(PgEmbedded.layer), Layer.orDie)
   )
 
-  it.live("36: are apart in memory where they are two layers", () =>
+  it.live("36: are separate in memory for two layers", () =>
     Effect.gen(function* () {
       yield* appendTo(yield* Left)
       assert.strictEqual(yield* (yield* Right).position, 0)
@@ -236,7 +236,7 @@ describe("a constant of the typed tier", () => {
 for (const { freshDatabase, name } of servers) {
   describe(`two databases in one program, on ${name}`, () => {
     for (const [way, run] of Object.entries(ways)) {
-      it.live(`36: each has the events of its own tenant: ${way}`, () =>
+      it.live(`36: each has only the events of its own tenant: ${way}`, () =>
         Effect.gen(function* () {
           const [one, other] = [yield* freshDatabase, yield* freshDatabase]
           const [mine, theirs] = [yield* Tenant.generate, yield* Tenant.generate]
@@ -254,7 +254,7 @@ for (const { freshDatabase, name } of servers) {
   })
 
   describe(`the store of a client, on ${name}`, () => {
-    /** A client, the sessions of it that listen, and a tenant's append to a store. */
+    /** A client, its listening sessions, and a tenant's append to a store. */
     const setup = Effect.gen(function* () {
       const { app, owner } = yield* freshDatabase
       const clients = yield* Layer.build(PgClient.layer(app))
@@ -294,7 +294,7 @@ for (const { freshDatabase, name } of servers) {
       }
     })
 
-    /** Listens, and gives an effect that waits for a hint from then on. */
+    /** Listens, and returns an effect that waits for the next hint. */
     const listen = Effect.fnUntraced(function* (storage: EventStorage["Service"]) {
       let hints = 0
       yield* Stream.runForEach(storage.changes, () => Effect.sync(() => hints++)).pipe(
@@ -327,7 +327,7 @@ for (const { freshDatabase, name } of servers) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("36: goes on when one who shares it ends, and ends with the last of them", () =>
+    it.live("36: continues when one of its users ends, and ends with the last one", () =>
       Effect.gen(function* () {
         const { build, listeners } = yield* setup
         const [one, other] = [yield* Scope.make(), yield* Scope.make()]
@@ -338,18 +338,18 @@ for (const { freshDatabase, name } of servers) {
         yield* Scope.close(one, Exit.void)
         yield* listeners(1)
         const tenantId = yield* Tenant.generate
-        // The other one appends, announces and hears as before.
+        // The other one appends, announces and receives announcements as before.
         yield* hearing(Tenant.provide(tenantId)(appendTo(second.store)))
         yield* hearing(Tenant.provide(tenantId)(appendTo(second.store, 1)))
         yield* Scope.close(other, Exit.void)
         yield* listeners(0)
-        // Whoever comes later has a store again.
+        // A later user gets a new store.
         const third = yield* build()
         assert.strictEqual((yield* Tenant.provide(tenantId)(appendTo(third.store, 2))).version, 3)
       }).pipe(Effect.scoped)
     )
 
-    it.live("36: is one for a ManagedRuntime and a program beside it", () =>
+    it.live("36: is shared by a ManagedRuntime and a program beside it", () =>
       Effect.gen(function* () {
         const { app } = yield* freshDatabase
         const client = yield* Effect.map(Layer.build(PgClient.layer(app)), Layer.succeedContext)
@@ -365,11 +365,11 @@ for (const { freshDatabase, name } of servers) {
   })
 }
 
-describe("what exists once per client", () => {
-  // It connects when it is asked something.
+describe("a part that exists once per client", () => {
+  // It connects at its first use.
   const client = Effect.map(Layer.build(PgClient.layer({})), Context.get(SqlClient.SqlClient))
 
-  it.live("is made anew after a failure, and by the next one if the first is interrupted", () =>
+  it.live("is created again after a failure, and by the next caller if the first is interrupted", () =>
     Effect.gen(function* () {
       const sql = yield* client
       const closed: Array<number> = []

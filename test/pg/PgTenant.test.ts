@@ -11,7 +11,7 @@ import { servers } from "../support/Databases.ts"
 import { layerEmbedded, layerOn, type Store, storeWith, TenantDatabase } from "../support/tenantDatabase.ts"
 import { flipped, mismatches } from "../../src/testing/failures.ts"
 
-/** Runs with a store on the database of the test. */
+/** Runs an effect with a store on the test's database. */
 const withStore = <A, E, R>(
   run: (mine: Tenant.TenantId, theirs: Tenant.TenantId) => Effect.Effect<A, E, R | Store>
 ) =>
@@ -44,7 +44,7 @@ const committed = (tenant: Tenant.TenantId) =>
     )
   )
 
-/** The SQLSTATE an effect fails with; undefined if it succeeds. It runs in a savepoint of its own. */
+/** The SQLSTATE with which an effect fails; undefined if it succeeds. It runs in a savepoint. */
 const stateOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   sql.use((client) =>
     Effect.map(Effect.result(client.withTransaction(effect)), (result) =>
@@ -63,7 +63,7 @@ const backends = [
 
 for (const { database, embedded, name } of backends) {
   layer(database, { excludeTestServices: true })(`a transaction of a tenant on ${name}`, (it) => {
-    it.effect("2: without a tenant no row is seen, and none can be written", () =>
+    it.effect("2: without a tenant no row is visible, and none can be written", () =>
       withStore(
         Effect.fnUntraced(function* (mine) {
           const client = yield* sql
@@ -81,13 +81,13 @@ for (const { database, embedded, name } of backends) {
           assert.strictEqual(yield* unbound(stateOf(insert(mine, "new"))), "42501")
           const provision = client`insert into eventsourcing.tenants (tenant_id) values (gen_random_uuid())`
           assert.strictEqual(yield* unbound(stateOf(provision)), "42501")
-          // the application's own role is a member of that role, and is shown as little
+          // the application's role is a member of that role and sees as little
           if (!embedded) assert.deepStrictEqual(yield* rows, [])
         })
       )
     )
 
-    it.effect("shows and takes the rows of its tenant alone", () =>
+    it.effect("shows and accepts only the rows of its tenant", () =>
       withStore(
         Effect.fnUntraced(function* (mine, theirs) {
           const client = yield* sql
@@ -118,7 +118,7 @@ for (const { database, embedded, name } of backends) {
       )
     )
 
-    it.effect("has no rights but those of a tenant", () =>
+    it.effect("has only the rights of a tenant", () =>
       withStore(
         Effect.fnUntraced(function* (mine) {
           const client = yield* sql
@@ -172,7 +172,7 @@ for (const { database, embedded, name } of backends) {
       )
     )
 
-    it.effect("5: ends with work for another tenant inside, also if somebody catches that", () =>
+    it.effect("5: fails after work for another tenant in it, also if the defect is caught", () =>
       withStore(
         Effect.fnUntraced(function* (mine, theirs) {
           const storage = yield* EventStorage
@@ -218,7 +218,7 @@ for (const { database, embedded, name } of backends) {
       )
     )
 
-    it.effect("5: one transaction is one tenant's, also without being bound to one", () =>
+    it.effect("5: serves one tenant, also if the program began it without a tenant", () =>
       withStore(
         Effect.fnUntraced(function* (mine, theirs) {
           const client = yield* sql
@@ -232,7 +232,7 @@ for (const { database, embedded, name } of backends) {
       )
     )
 
-    it.effect("commits or undoes appends together with the rest", () =>
+    it.effect("commits or rolls back appends together with its other statements", () =>
       withStore(
         Effect.fnUntraced(function* (mine) {
           const both = Effect.andThen(write("event"), insert(mine, "row"))
@@ -244,7 +244,7 @@ for (const { database, embedded, name } of backends) {
           yield* PgTenant.transaction(
             Effect.gen(function* () {
               yield* both
-              // what cannot be appended leaves the transaction as it is
+              // a refused append leaves the transaction unchanged
               yield* write("stale", { expected: 0 }).pipe(failsWith("VersionConflict"))
               assert.strictEqual((yield* write("next", { expected: 1 })).position, 2)
             })
@@ -255,7 +255,7 @@ for (const { database, embedded, name } of backends) {
       )
     )
 
-    it.effect("passes errors and defects of the effect on, and undoes what it did", () =>
+    it.effect("passes on errors and defects of the effect, and rolls back", () =>
       withStore(
         Effect.fnUntraced(function* (mine) {
           const failing = <E>(exit: Exit.Exit<never, E>) =>
@@ -266,7 +266,7 @@ for (const { database, embedded, name } of backends) {
           const twice = PgTenant.transaction(Effect.andThen(insert(mine, "same"), insert(mine, "same")))
           const error = yield* twice.pipe(as(mine), flipped)
           assert.isTrue(SqlError.isSqlError(error) && sqlState(error) === "23505")
-          // what was swallowed inside cannot be committed, and is not lost in silence
+          // after a caught error it cannot commit, and reports that
           const swallowed = PgTenant.transaction(
             Effect.ignore(insert(mine, "same").pipe(Effect.andThen(insert(mine, "same"))))
           )
@@ -276,7 +276,7 @@ for (const { database, embedded, name } of backends) {
       )
     )
 
-    it.effect("begins as it is told, and runs callbacks after the commit outside of it", () =>
+    it.effect("begins with the configured statement, and runs callbacks after its commit", () =>
       withStore(
         Effect.fnUntraced(function* (mine) {
           const client = yield* sql
@@ -300,7 +300,7 @@ for (const { database, embedded, name } of backends) {
       )
     )
 
-    it.effect("is one's own however many run at once", () =>
+    it.effect("is separate for each of many concurrent callers", () =>
       withStore(() =>
         Effect.forEach(
           Array.from({ length: 24 }),
@@ -321,7 +321,7 @@ for (const { database, embedded, name } of backends) {
       )
     )
 
-    it.effect("14: what one tenant cannot store is no other's failure, and is not quoted", () =>
+    it.effect("14: a value that one tenant cannot store fails no other tenant, and is not quoted", () =>
       withStore(
         Effect.fnUntraced(function* (mine, theirs) {
           const storage = yield* EventStorage
@@ -350,7 +350,7 @@ for (const { database, embedded, name } of backends) {
               }
             ]
           })
-          // past the typed store, which writes no such text
+          // directly on the driver, because the typed store writes no such text
           const [bad, good] = yield* Effect.all(
             [request(theirs, '{"canary": '), request(mine, '"fine"')].map((sent) =>
               Effect.result(storage.append(sent))
@@ -375,7 +375,7 @@ for (const { database, embedded, name } of backends) {
 
     if (embedded) return
 
-    it.effect("of one client says nothing about that of another, even of a superuser", () =>
+    it.effect("of one client does not count as one of another client, even of a superuser", () =>
       withStore(
         Effect.fnUntraced(function* (mine, theirs) {
           yield* inBoth.pipe(as(theirs))

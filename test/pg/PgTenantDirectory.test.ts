@@ -1,4 +1,4 @@
-/** The directory as a table, and who may change it. */
+/** The directory as a table, and the rights to change it. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
@@ -30,31 +30,33 @@ for (const server of servers) {
   })
 
   describe(`a directory on ${server.name}`, () => {
-    it.live("says where each tenant was placed, follows a move at once, and knows nobody else", () =>
-      Effect.gen(function* () {
-        const { asOwner, directory } = yield* fresh
-        const [one, two] = [yield* Tenant.generate, yield* Tenant.generate]
-        yield* Effect.gen(function* () {
-          const { placements } = yield* TenantDirectory
-          assert.deepStrictEqual(yield* placements, ["pool", "silo"])
-          yield* placement(one).pipe(failsWith("UnknownTenant"))
-          yield* place(one, "pool")
-          yield* place(two, "silo")
-          assert.strictEqual(yield* placement(one), "pool")
-          assert.strictEqual(yield* placement(two), "silo")
-          yield* place(one, "silo")
-          assert.strictEqual(yield* placement(one), "silo")
-          const error = yield* place(two, "nowhere").pipe(failsWith("UnknownPlacement"))
-          assert.strictEqual(error.placement, "nowhere")
-          assert.strictEqual(yield* placement(two), "silo")
-          yield* asOwner(PgTenantDirectory.add("third"))
-          yield* place(two, "third")
-          assert.strictEqual(yield* placement(two), "third")
-        }).pipe(Effect.provide(directory))
-      }).pipe(Effect.scoped)
+    it.live(
+      "has the placement of each placed tenant, follows a move at once, and knows no other tenant",
+      () =>
+        Effect.gen(function* () {
+          const { asOwner, directory } = yield* fresh
+          const [one, two] = [yield* Tenant.generate, yield* Tenant.generate]
+          yield* Effect.gen(function* () {
+            const { placements } = yield* TenantDirectory
+            assert.deepStrictEqual(yield* placements, ["pool", "silo"])
+            yield* placement(one).pipe(failsWith("UnknownTenant"))
+            yield* place(one, "pool")
+            yield* place(two, "silo")
+            assert.strictEqual(yield* placement(one), "pool")
+            assert.strictEqual(yield* placement(two), "silo")
+            yield* place(one, "silo")
+            assert.strictEqual(yield* placement(one), "silo")
+            const error = yield* place(two, "nowhere").pipe(failsWith("UnknownPlacement"))
+            assert.strictEqual(error.placement, "nowhere")
+            assert.strictEqual(yield* placement(two), "silo")
+            yield* asOwner(PgTenantDirectory.add("third"))
+            yield* place(two, "third")
+            assert.strictEqual(yield* placement(two), "third")
+          }).pipe(Effect.provide(directory))
+        }).pipe(Effect.scoped)
     )
 
-    it.live("records who placed a tenant, and why", () =>
+    it.live("records the actor and the reason of a placement", () =>
       Effect.gen(function* () {
         const { asOwner, directory } = yield* fresh
         const tenant = yield* Tenant.generate
@@ -70,7 +72,7 @@ for (const server of servers) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("1: a tenant sees its own entry, and nobody changes one without a recorded access", () =>
+    it.live("1: a tenant sees only its own entry, and no entry changes without a recorded access", () =>
       Effect.gen(function* () {
         const { directory } = yield* fresh
         const [one, two] = [yield* Tenant.generate, yield* Tenant.generate]

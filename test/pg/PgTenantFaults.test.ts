@@ -10,7 +10,7 @@ import { servers } from "../support/Databases.ts"
 import { make as makeProxy, type Moment, type TcpProxy } from "../support/TcpProxy.ts"
 import { assertClean, layerOn, type Store, TenantDatabase } from "../support/tenantDatabase.ts"
 
-/** A store with one connection, which goes through a proxy. */
+/** A store with one connection, through a proxy. */
 const throughProxy = <A, E, R>(run: (proxy: TcpProxy) => Effect.Effect<A, E, R | Store>) =>
   Effect.gen(function* () {
     const database = yield* TenantDatabase
@@ -32,7 +32,7 @@ const stored = (tenant: Tenant.TenantId) =>
     outside("select id from public.read_model where tenant_id = $1", [tenant])
   )
 
-/** The connection is clean, and a transaction for another tenant is that tenant's own. */
+/** Checks that the connection is clean, and that a transaction for another tenant sees that tenant's rows. */
 const assertUsable = Effect.gen(function* () {
   yield* assertClean
   const tenant = yield* Tenant.generate
@@ -54,7 +54,7 @@ class Refused {
   readonly _tag = "Refused"
 }
 
-/** Where a transaction may be interrupted: the statement, and whether the transaction may be committed by then. */
+/** The points at which a transaction is interrupted: the statement, and true if it may be committed by then. */
 const stages: ReadonlyArray<readonly [statement: string, fails: boolean, committed: ReadonlyArray<number>]> =
   [
     ["BEGIN", false, [0]],
@@ -95,7 +95,7 @@ for (const server of servers) {
       }
     }
 
-    it.effect("6: in a query that is running leaves a clean connection", () =>
+    it.effect("6: in a running query leaves a clean connection", () =>
       throughProxy(
         Effect.fnUntraced(function* (proxy) {
           const tenant = yield* Tenant.generate
@@ -126,7 +126,7 @@ for (const server of servers) {
             yield* held
             const interruption = yield* Effect.forkChild(Fiber.interrupt(fiber))
             yield* Effect.sleep("25 millis")
-            // The caller is answered before the database is.
+            // The caller is answered before the statement ends.
             yield* Fiber.join(interruption)
             yield* release
             yield* Effect.sleep("50 millis")
@@ -137,7 +137,7 @@ for (const server of servers) {
       )
     }
 
-    it.effect("6: while it waits for a connection takes none", () =>
+    it.effect("6: while it waits for a connection occupies none", () =>
       throughProxy(
         Effect.fnUntraced(function* (proxy) {
           const [first, second] = [yield* Tenant.generate, yield* Tenant.generate]
@@ -150,7 +150,7 @@ for (const server of servers) {
           const appending = yield* Effect.forkChild(write("waits").pipe(as(second)))
           yield* Effect.sleep("10 millis")
           yield* Fiber.interrupt(waiting)
-          // an append that is under way may be awaited: then it is done, or not
+          // an append in progress may be awaited, and is then stored or not
           const interruption = yield* Effect.forkChild(Fiber.interrupt(appending))
           yield* release
           yield* Fiber.join(running)
@@ -206,27 +206,29 @@ for (const server of servers) {
     )
 
     for (const moment of moments) {
-      it.effect(`29: ${moment} an append is done, is tried again and gives the first outcome`, () =>
-        throughProxy(
-          Effect.fnUntraced(function* (proxy) {
-            const tenant = yield* Tenant.generate
-            const eventId = Event.generateId()
-            yield* write("before").pipe(as(tenant))
-            const { done } = proxy.cut("eventsourcing.append_", moment)
-            const appended = yield* write("once", { eventId, expected: 1 }).pipe(as(tenant))
-            yield* done
-            assert.deepStrictEqual(
-              [appended.replayed, appended.version, appended.position],
-              [moment === "after", 2, 2]
-            )
-            assert.deepStrictEqual(texts(appended.events), ["once"])
-            assert.deepStrictEqual(texts(yield* log().pipe(as(tenant))), ["before", "once"])
-            yield* assertUsable
-          })
-        )
+      it.effect(
+        `29: ${moment} an append is stored, the append is retried and returns the first outcome`,
+        () =>
+          throughProxy(
+            Effect.fnUntraced(function* (proxy) {
+              const tenant = yield* Tenant.generate
+              const eventId = Event.generateId()
+              yield* write("before").pipe(as(tenant))
+              const { done } = proxy.cut("eventsourcing.append_", moment)
+              const appended = yield* write("once", { eventId, expected: 1 }).pipe(as(tenant))
+              yield* done
+              assert.deepStrictEqual(
+                [appended.replayed, appended.version, appended.position],
+                [moment === "after", 2, 2]
+              )
+              assert.deepStrictEqual(texts(appended.events), ["once"])
+              assert.deepStrictEqual(texts(yield* log().pipe(as(tenant))), ["before", "once"])
+              yield* assertUsable
+            })
+          )
       )
 
-      it.effect(`29: ${moment} a statement across tenants is done, is tried again and recorded once`, () =>
+      it.effect(`29: ${moment} a statement across tenants is done, it is retried and recorded once`, () =>
         throughProxy(
           Effect.fnUntraced(function* (proxy) {
             const tenant = yield* Tenant.generate
@@ -250,7 +252,7 @@ for (const server of servers) {
       )
     }
 
-    it.effect("29: again and again in the middle of appends loses and doubles nothing", () =>
+    it.effect("29: again and again during appends loses and repeats no event", () =>
       Effect.gen(function* () {
         const { app, outside, store } = yield* TenantDatabase
         const tenants = [yield* Tenant.generate, yield* Tenant.generate]
@@ -262,7 +264,7 @@ for (const server of servers) {
         const acknowledged = yield* Effect.forEach(
           Array.from({ length: 80 }),
           (_, n) =>
-            // the store tries again by itself, but not for ever
+            // the store retries by itself, but not for ever
             write(`${n}`, { stream: `${n % 3}`, eventId: Event.generateId() }).pipe(
               Effect.retry({
                 while: (error) =>

@@ -1,6 +1,6 @@
 /**
- * Connections that fibers share (`multiplex`): a transaction takes one for itself, so no tenant is carried to those who
- * share the others, or the same one afterwards.
+ * Connections that fibers share (`multiplex`): a transaction takes one exclusively, so no tenant is visible to users of
+ * the other connections, or of the same one afterwards.
  */
 import { assert, describe, layer } from "@effect/vitest"
 import { Deferred, Effect, Fiber, References } from "effect"
@@ -14,7 +14,7 @@ import { assertClean, layerOn, TenantDatabase } from "../support/tenantDatabase.
 const shared = (maxConnections: number) =>
   TenantDatabase.use(({ store }) => store({ multiplex: true, multiplexConcurrency: 64, maxConnections }))
 
-/** What a statement outside of transactions finds on the connection that it shares. */
+/** The session state that a statement outside of transactions finds on its shared connection. */
 const surroundings = SqlClient.SqlClient.use(
   (sql) => sql<{ tenant: string | null; own: boolean; pid: number }>`
     select nullif(current_setting('eventsourcing.tenant_id', true), '') as tenant, current_user = session_user as own,
@@ -24,7 +24,7 @@ const surroundings = SqlClient.SqlClient.use(
 const insert = (tenant: Tenant.TenantId, id: string) =>
   SqlClient.SqlClient.use((sql) => sql`insert into public.read_model values (${tenant}, ${id}, 'value')`)
 
-/** The tenants whose rows are to be seen. */
+/** The tenants whose rows are visible. */
 const visible = SqlClient.SqlClient.use((sql) =>
   Effect.map(sql<{ tenant: string }>`select distinct tenant_id as tenant from public.read_model`, (rows) =>
     rows.map(({ tenant }) => tenant)
@@ -38,7 +38,7 @@ const raw = (...statements: ReadonlyArray<string>) =>
 
 for (const server of servers) {
   layer(layerOn(server), { excludeTestServices: true })(`shared connections on ${server.name}`, (it) => {
-    it.effect("7: nobody who shares connections finds the tenant of a transaction that is open", () =>
+    it.effect("7: users of shared connections never find the tenant of an open transaction", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         yield* Effect.gen(function* () {
@@ -69,7 +69,7 @@ for (const server of servers) {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("5, 7: many tenants at once see their own rows alone, and leave nothing behind", () =>
+    it.effect("5, 7: many concurrent tenants see only their own rows, and leave nothing behind", () =>
       Effect.gen(function* () {
         const tenants = yield* Effect.forEach(Array.from({ length: 64 }), () => Tenant.generate)
         yield* Effect.gen(function* () {
@@ -96,7 +96,7 @@ for (const server of servers) {
       }).pipe(Effect.scoped)
     )
 
-    describe("raw SQL on a connection that others share", () => {
+    describe("raw SQL on a shared connection", () => {
       for (const statements of [
         ["begin"],
         ["begin", "select 1/0"],
@@ -105,7 +105,7 @@ for (const server of servers) {
         ["begin", "select eventsourcing.begin_tenant('$tenant')"]
       ]) {
         it.effect(
-          `7: ${statements.join("; ")}: what follows is right, committed, and of its own tenant`,
+          `7: ${statements.join("; ")}: later work is correct, committed, and of its own tenant`,
           () =>
             Effect.gen(function* () {
               const { outside } = yield* TenantDatabase
@@ -132,7 +132,7 @@ for (const server of servers) {
                 )
               }).pipe(
                 Effect.provideContext(yield* shared(1)),
-                // it says what was left on the connection
+                // the warning about leftovers is logged
                 Effect.provideService(References.CurrentLoggers, new Set())
               )
             }).pipe(Effect.scoped)
@@ -140,24 +140,22 @@ for (const server of servers) {
       }
     })
 
-    it.effect(
-      "6: a transaction that is interrupted in a query leaves a clean connection to those who share it",
-      () =>
-        Effect.gen(function* () {
-          const tenant = yield* Tenant.generate
-          const { outside } = yield* TenantDatabase
-          yield* Effect.gen(function* () {
-            const sql = yield* SqlClient.SqlClient
-            const slow = yield* PgTenant.transaction(sql`select pg_sleep(60)`).pipe(
-              as(tenant),
-              Effect.forkChild
-            )
-            const asleep = outside("select from pg_stat_activity where wait_event = 'PgSleep'")
-            yield* Effect.repeat(asleep, { until: (rows) => rows.length > 0 })
-            yield* Fiber.interrupt(slow)
-            yield* assertClean
-          }).pipe(Effect.provideContext(yield* shared(1)))
-        }).pipe(Effect.scoped)
+    it.effect("6: a transaction that is interrupted in a query leaves a clean connection for others", () =>
+      Effect.gen(function* () {
+        const tenant = yield* Tenant.generate
+        const { outside } = yield* TenantDatabase
+        yield* Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const slow = yield* PgTenant.transaction(sql`select pg_sleep(60)`).pipe(
+            as(tenant),
+            Effect.forkChild
+          )
+          const asleep = outside("select from pg_stat_activity where wait_event = 'PgSleep'")
+          yield* Effect.repeat(asleep, { until: (rows) => rows.length > 0 })
+          yield* Fiber.interrupt(slow)
+          yield* assertClean
+        }).pipe(Effect.provideContext(yield* shared(1)))
+      }).pipe(Effect.scoped)
     )
   })
 }

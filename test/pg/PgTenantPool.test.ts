@@ -21,15 +21,15 @@ import { servers } from "../support/Databases.ts"
 import { layerOn, type Store, TenantDatabase } from "../support/tenantDatabase.ts"
 import { flipped } from "../../src/testing/failures.ts"
 
-/** What user code may leave on a connection, by mistake; `$tenant` is a tenant's id. */
+/** Leftovers of user code on a connection, by mistake. `$tenant` is a tenant's id. */
 interface Leftover {
   readonly statements: ReadonlyArray<string>
   /**
-   * Operations that do not find out: the application's own statements in a transaction fail, or a read shows the
+   * Operations that do not notice: the program's own statements in a transaction fail, or a read shows the
    * tenant's log as it was.
    */
   readonly closed?: ReadonlyArray<string>
-  /** Tried on connections that fibers share as well. */
+  /** Also tried on connections that fibers share. */
   readonly shared?: boolean
 }
 
@@ -134,7 +134,7 @@ const operations: Readonly<Record<string, Operation>> = {
   })
 }
 
-/** Runs statements on the only connection of the pool, as they are, and hands it on as it is then. */
+/** Runs statements on the only connection of the pool, and returns it to the pool as they leave it. */
 const leave = (statements: ReadonlyArray<string>) =>
   SqlClient.SqlClient.use((sql) =>
     Effect.scoped(
@@ -152,10 +152,10 @@ const silent = Effect.provideService(References.CurrentLoggers, new Set())
 
 for (const server of servers) {
   describe.each([{ multiplex: false }, { multiplex: true }])(`on ${server.name} %o`, (config) => {
-    layer(layerOn(server), { excludeTestServices: true })("a connection that is handed on", (it) => {
+    layer(layerOn(server), { excludeTestServices: true })("a connection that is passed on", (it) => {
       for (const [name, { closed = [], shared = false, statements }] of Object.entries(leftovers)) {
         if (config.multiplex && !shared) continue
-        it.effect(`7: with ${name}: what follows is right, committed, and of its own tenant`, () =>
+        it.effect(`7: with ${name}: later work is correct, committed, and of its own tenant`, () =>
           Effect.gen(function* () {
             const database = yield* TenantDatabase
             const services = yield* database.store({ ...config, maxConnections: 1 })
@@ -187,7 +187,7 @@ for (const server of servers) {
         )
       }
 
-      it.effect("7: says once what was left there, and nothing of whose it was", () =>
+      it.effect("7: logs once that it had leftovers, and names no tenant", () =>
         Effect.gen(function* () {
           const database = yield* TenantDatabase
           const tenant = yield* Tenant.generate
@@ -210,7 +210,7 @@ for (const server of servers) {
   })
 
   layer(layerOn(server), { excludeTestServices: true })(`transactions on ${server.name}`, (it) => {
-    it.effect("27: appends are gapless and unharmed whatever the default isolation level is", () =>
+    it.effect("27: appends are complete and without gaps at every default isolation level", () =>
       Effect.gen(function* () {
         const database = yield* TenantDatabase
         for (const level of ["repeatable read", "serializable", "read committed"]) {
@@ -233,7 +233,7 @@ for (const server of servers) {
       })
     )
 
-    it.effect("34: a suspension waits for the append before it, and the append behind it is refused", () =>
+    it.effect("34: a suspension waits for the append before it, and the append after it is refused", () =>
       Effect.gen(function* () {
         const { outside, store } = yield* TenantDatabase
         const tenant = yield* Tenant.generate
@@ -273,7 +273,7 @@ for (const server of servers) {
     )
 
     it.effect(
-      "8: a store that was built in a transaction of a tenant serves the next one outside of it",
+      "8: a store that was built in a transaction of one tenant serves another tenant outside of it",
       () =>
         Effect.gen(function* () {
           const { app } = yield* TenantDatabase
@@ -292,7 +292,7 @@ for (const server of servers) {
         })
     )
 
-    it.effect("an append in a transaction with an old snapshot fails so that it can be tried again", () =>
+    it.effect("an append in a transaction with an old snapshot fails with a retryable error", () =>
       Effect.gen(function* () {
         const database = yield* TenantDatabase
         const tenant = yield* Tenant.generate

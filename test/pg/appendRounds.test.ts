@@ -1,4 +1,4 @@
-/** How much of a batch is done in one go. Outcomes are the same either way: see `EventStorageSuite`. */
+/** The number of rounds of a batch. Outcomes do not depend on it: see `EventStorageSuite`. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
@@ -25,7 +25,7 @@ const run = (...requests: ReadonlyArray<AppendRequest>) =>
 
 describe.each(sqlBackends)("a batch on $name", ({ layer }) => {
   it.layer(layer)((test) => {
-    test.effect("appends of one stream are done in one go, as long as none is refused", () =>
+    test.effect("appends of one stream take one round, as long as none is refused", () =>
       Effect.gen(function* () {
         const tenant = newTenant()
         const inOneGo = { rounds: 1, refused: [] }
@@ -56,23 +56,26 @@ describe.each(sqlBackends)("a batch on $name", ({ layer }) => {
       })
     )
 
-    test.effect("what shares an event id, or has a condition, waits for a further one", () =>
-      Effect.gen(function* () {
-        const tenant = newTenant()
-        const shared = event()
-        const condition = { query: [{ eventTypes: ["Happened"], tags: [] }], after: 1000 }
-        assert.strictEqual(
-          (yield* run(request(tenant, stream("a", [shared])), request(tenant, stream("b", [shared])))).rounds,
-          2
-        )
-        assert.strictEqual(
-          (yield* run(request(tenant, stream("a", events(1))), {
-            ...request(tenant, stream("b", events(1))),
-            conditions: [condition]
-          })).rounds,
-          2
-        )
-      })
+    test.effect(
+      "an append with the same event id as another, or with a condition, takes a further round",
+      () =>
+        Effect.gen(function* () {
+          const tenant = newTenant()
+          const shared = event()
+          const condition = { query: [{ eventTypes: ["Happened"], tags: [] }], after: 1000 }
+          assert.strictEqual(
+            (yield* run(request(tenant, stream("a", [shared])), request(tenant, stream("b", [shared]))))
+              .rounds,
+            2
+          )
+          assert.strictEqual(
+            (yield* run(request(tenant, stream("a", events(1))), {
+              ...request(tenant, stream("b", events(1))),
+              conditions: [condition]
+            })).rounds,
+            2
+          )
+        })
     )
   })
 })

@@ -1,4 +1,4 @@
-/** docs/backups.md, with the real pg_dump where one is installed that fits the server. */
+/** docs/backups.md with the real pg_dump, if one is installed that fits the server. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
@@ -63,7 +63,7 @@ const counts = SqlClient.SqlClient.use(
 )
 
 describe.each(servers)("a backup on $name", (server) => {
-  it.live("has every tenant's rows, comes back as it was, and the wrong ways are told apart", (context) =>
+  it.live("has every tenant's rows and is restored unchanged, and wrong ways fail as documented", (context) =>
     Effect.gen(function* () {
       const { app, owner } = yield* server.freshDatabase
       const [row] = yield* on(
@@ -88,7 +88,7 @@ describe.each(servers)("a backup on $name", (server) => {
           statements(
             `create role ${backup} login bypassrls password 'x'`,
             `grant pg_read_all_data to ${backup}`,
-            // owns the tables without being exempt, as an owner that is no superuser does
+            // owns the tables without being exempt from row-level security, as an owner that is no superuser
             `create role ${plain} login password 'x'`,
             `alter table eventsourcing.events owner to ${plain}`,
             `grant usage on schema eventsourcing to ${plain}`,

@@ -17,7 +17,7 @@ const callersPath = SqlClient.SqlClient.use(
     order by 1`
 )
 
-/** Names of types that no keyword of the grammar stands for: a type of that name in pg_temp is found first. */
+/** Names of types that are no keywords of the grammar, so that a type of that name in pg_temp is found first. */
 const shadowable = `(?:text|uuid|jsonb?|record|reg\\w+|timestamptz|date|name|bytea|oid|interval|int[248]|float[48]|bool|numeric)`
 
 /** A cast or a declaration that names a type without its schema, or an operator that the search path chooses. */
@@ -44,7 +44,7 @@ for (const server of servers) {
           )
         )
 
-      it.effect("is relied on by nothing in the routines that run with it", () =>
+      it.effect("is used for no name in the routines that run with it", () =>
         on("owner", () =>
           Effect.map(callersPath, (found) => {
             assert.isAbove(found.length, 5)
@@ -60,7 +60,7 @@ for (const server of servers) {
         )
       )
 
-      it.effect("does not lead the start of a transaction to types that somebody left in the session", () =>
+      it.effect("does not make the start of a transaction use types that somebody left in the session", () =>
         on("app", (sql) =>
           Effect.gen(function* () {
             const tenant = randomUUID()

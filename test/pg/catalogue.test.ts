@@ -5,11 +5,11 @@ import { SqlClient } from "effect/sql"
 import { servers } from "../support/Databases.ts"
 import { layerOn, TenantDatabase } from "../support/tenantDatabase.ts"
 
-/** A rule of the schema: a query that gives one row per violation, and statements that violate it. */
+/** A rule of the schema: a query that returns one row per violation, and statements that violate it. */
 interface Rule {
   readonly violations: string
   readonly planted: ReadonlyArray<string>
-  /** What is allowed to break it, with the reason. */
+  /** Allowed exceptions, with their reasons. */
   readonly exceptions?: Readonly<Record<string, string>>
 }
 
@@ -351,16 +351,16 @@ for (const server of servers) {
         )
 
       it.effect(rule, () =>
-        // exactly: an exception that is none any more goes
+        // exactly: an exception that is no longer needed must be removed
         asOwner((sql) =>
           Effect.map(found(sql), (what) => assert.sameMembers([...what], Object.keys(exceptions)))
         )
       )
 
-      it.effect(`a violation is found: ${rule}`, () =>
+      it.effect(`a violation is reported: ${rule}`, () =>
         asOwner((sql) =>
           Effect.forEach(
-            // partitions come one in the other; everything else is found alone
+            // a partition and its table are both reported; everything else alone
             rule.includes("partitioning") ? [planted] : planted.map((statement) => [statement]),
             (statements) =>
               sql

@@ -1,4 +1,4 @@
-/** Claims when the clock of the database has gone back: rows are moved an hour ahead, as if it had. */
+/** Claims after the clock of the database has gone back: rows are moved an hour ahead instead. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
@@ -19,7 +19,7 @@ const clockGoesBack = ({ projection }: Projected) =>
 
 describe.each(backendsWith([]))("on $name, when the clock goes back", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
-    it.effect("tenants that wait are served in turn with those that are busy", () =>
+    it.effect("waiting tenants are served in turn with busy ones", () =>
       Effect.gen(function* () {
         const projected = yield* newProjection()
         const tenants = yield* tenantsWith(9, 9, 9)
@@ -36,7 +36,7 @@ describe.each(backendsWith([]))("on $name, when the clock goes back", (backend) 
       })
     )
 
-    it.effect("an event that failed is tried again at once, and then as long after as was said", () =>
+    it.effect("a failed event is retried at once, and then after its delay", () =>
       Effect.gen(function* () {
         const projected = yield* newProjection()
         yield* tenantsWith(1)

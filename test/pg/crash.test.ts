@@ -1,6 +1,6 @@
 /**
- * What was acknowledged survives: the server, one of its processes, or a writer is killed under load, again and again.
- * `EVENTSOURCING_CRASH_ROUNDS` sets how often (default: 2).
+ * Acknowledged appends survive: the server, one of its processes, or a writer is killed under load, again and again.
+ * `EVENTSOURCING_CRASH_ROUNDS` sets the number of crashes (default: 2).
  */
 import { PgClient } from "@effect/sql-pg"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
@@ -26,7 +26,7 @@ const until = (condition: () => boolean) =>
     while (!condition()) yield* pause(5)
   })
 
-/** The log of a tenant is whole: no gap, nothing twice, no half batch, and all that was acknowledged is in its place. */
+/** Checks that a log is complete: no gap, no event twice, no half batch, and every acknowledged event in its place. */
 const checkLog = Effect.fnUntraced(function* (acknowledged: ReadonlyArray<Acknowledged>) {
   const store = yield* EventStore.EventStore
   const tenantId = yield* Tenant.CurrentTenant
@@ -56,7 +56,7 @@ const checkLog = Effect.fnUntraced(function* (acknowledged: ReadonlyArray<Acknow
   return log.length
 })
 
-/** Kills the server: all of its processes, the first alone, or one of those that serve a client. */
+/** Kills the server: all of its processes, only the first, or one that serves a client. */
 const kill = (server: PgServer, database: Database, what: "everything" | "the postmaster" | "a backend") =>
   Effect.gen(function* () {
     const file = yield* Effect.promise(() =>
@@ -64,7 +64,7 @@ const kill = (server: PgServer, database: Database, what: "everything" | "the po
     )
     const postmaster = Number(file.split("\n")[0])
     if (what === "a backend") {
-      // It takes the others down with it, and the server recovers by itself.
+      // The others end with it, and the server recovers by itself.
       const [backend] = yield* PgClient.PgClient.use(
         (sql) => sql<{ pid: number }>`
           select pid from pg_stat_activity
@@ -77,7 +77,7 @@ const kill = (server: PgServer, database: Database, what: "everything" | "the po
     yield* Effect.promise(server.kill9)
   })
 
-/** Waits until nobody but the owner is connected. */
+/** Waits until only the owner is connected. */
 const allGone = (database: Database) =>
   PgClient.PgClient.use((sql) =>
     sql`select from pg_stat_activity where datname = ${database.name} and pid <> pg_backend_pid()`.pipe(
@@ -110,7 +110,7 @@ const startWriter = (database: Database, server: PgServer, name: string, tenants
         child.once("close", (_code, signal) => resolve(signal))
       })
       return {
-        /** What it has said so far; a line that was cut off is not said. */
+        /** Its complete lines of output so far. */
         acknowledged: () =>
           said
             .split("\n")
@@ -126,17 +126,17 @@ const startWriter = (database: Database, server: PgServer, name: string, tenants
     (writer) => writer.kill
   )
 
-describe("what was acknowledged on PostgreSQL", () => {
+describe("acknowledged appends on PostgreSQL", () => {
   let server: PgServer
 
   beforeAll(async () => {
-    // What the server of the run does without.
+    // Settings that the shared server of the tests does without.
     server = await start({ settings: { fsync: "on" } })
   })
   afterAll(() => server.stop())
 
   it.live(
-    `30: is there, once and whole, after ${rounds} crashes of the server under ${writers} writers and an outage`,
+    `30: are stored, once and completely, after ${rounds} crashes of the server under ${writers} writers and an outage`,
     () =>
       Effect.gen(function* () {
         const database = yield* freshDatabase(configOf(server))
@@ -166,7 +166,7 @@ describe("what was acknowledged on PostgreSQL", () => {
             yield* kill(server, database, what)
             if (what !== "a backend") yield* Effect.promise(server.restart)
           }
-          // An outage that lasts is reported as a passing one, after a bounded time.
+          // A long outage is reported as transient, after a bounded time.
           yield* more(200)
           const before = failures.length
           yield* Effect.promise(server.kill9)
@@ -181,7 +181,7 @@ describe("what was acknowledged on PostgreSQL", () => {
           let events = 0
           for (const tenantId of tenants)
             events += yield* checkLog(acknowledged).pipe(Tenant.provide(tenantId))
-          // Every batch was repeated until it was acknowledged: there is nothing else.
+          // Every batch was repeated until it was acknowledged, so there are no other events.
           assert.strictEqual(events, acknowledged.length)
         }).pipe(Effect.provide(storeOn(database.app, writers)))
       }).pipe(Effect.scoped),
@@ -189,7 +189,7 @@ describe("what was acknowledged on PostgreSQL", () => {
   )
 
   it.live(
-    "30: is there, once and whole, after a writer was killed",
+    "30: are stored, once and completely, after a writer was killed",
     () =>
       Effect.gen(function* () {
         const database = yield* freshDatabase(configOf(server))
@@ -204,7 +204,7 @@ describe("what was acknowledged on PostgreSQL", () => {
         }
         const acknowledged = children.flatMap((child) => child.acknowledged())
         assert.isAbove(acknowledged.length, 100)
-        // What they had sent is still carried out.
+        // Statements that they had sent still run.
         yield* allGone(database)
         yield* Effect.gen(function* () {
           const events = yield* checkLog(acknowledged)

@@ -1,4 +1,4 @@
-/** The meaning of SQLSTATEs that come out of a handler. */
+/** The meaning of SQLSTATEs in failures of handlers. */
 import { assert, describe, it } from "@effect/vitest"
 import { SqlError } from "effect/sql"
 import { describe as describeFailure } from "../../src/pg/failures.ts"
@@ -8,7 +8,7 @@ const withCode = (code: string, fields: object = {}, message = 'the trouble with
     reason: new SqlError.UnknownError({ cause: { code, message, ...fields }, message: "Query failed" })
   })
 
-/** Everything else is the handler's. */
+/** All other codes are failures of the handler. */
 const kinds = {
   storage: [
     "08000",
@@ -49,7 +49,7 @@ const kinds = {
 
 describe("a failure on PostgreSQL", () => {
   it.each(Object.entries(kinds).flatMap(([kind, codes]) => codes.map((code) => [code, kind] as const)))(
-    "with SQLSTATE %s is one of the %s",
+    "with SQLSTATE %s is a failure of the %s",
     (code, kind) => {
       const found = describeFailure(withCode(code))
       assert.deepStrictEqual([found.kind, found.code], [kind, code])
@@ -63,7 +63,7 @@ describe("a failure on PostgreSQL", () => {
     }
   )
 
-  it("tells operators the names that it is about, and no rows and values", () => {
+  it("shows operators the names of the objects, and no rows or values", () => {
     const fields = { table: "orders", constraint: "orders_pkey", detail: "Key (id)=(canary) already exists." }
     assert.strictEqual(
       describeFailure(withCode("23505", fields, "duplicate key")).message,

@@ -23,14 +23,14 @@ const positions = EventStore.EventStore.use((store) =>
 
 describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
   const database = EventStore.layer.pipe(
-    // One batch at a time: whoever is in it waits for nobody who is not.
+    // One batch at a time, which must not wait for appends outside of it.
     Layer.provideMerge(PgStorage.layerWith({ groupCommit: { concurrency: 1 } })),
     Layer.provideMerge(
       Layer.unwrap(Effect.map(freshDatabase, ({ app }) => PgClient.layer({ ...app, maxConnections: 8 })))
     )
   )
 
-  it.live("13: an open transaction of one tenant holds up that tenant's appends alone", () =>
+  it.live("13: an open transaction of one tenant holds up only that tenant's appends", () =>
     Effect.gen(function* () {
       const [a, b, c] = [yield* Tenant.generate, yield* Tenant.generate, yield* Tenant.generate]
       const appended = yield* Deferred.make<void>()
@@ -43,7 +43,7 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
         Effect.forkChild
       )
       yield* Deferred.await(appended)
-      // a's tenant is added in the open transaction, c's is there, b's will be added
+      // a's tenant is registered in the open transaction, c's exists, b's will be registered
       yield* append("1").pipe(Tenant.provide(c))
       const held = yield* Effect.forEach(["2", "3", "4"], (id) =>
         Effect.forkChild(append(id).pipe(Tenant.provide(a)))
@@ -62,7 +62,7 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
     }).pipe(Effect.provide(database), Effect.scoped)
   )
 
-  it.live("13: open transactions of more tenants than the pool has connections hold up nobody else", () =>
+  it.live("13: open transactions of more tenants than the pool has connections hold up no other tenant", () =>
     Effect.gen(function* () {
       const { app } = yield* freshDatabase
       const storesOn = (maxConnections: number) =>
@@ -103,13 +103,13 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("13: a condition that runs into the statement timeout fails its own append alone", () =>
+  it.live("13: a condition that exceeds the statement timeout fails only its own append", () =>
     Effect.gen(function* () {
       const { app, owner } = yield* freshDatabase
       const [slow, quick] = [yield* Tenant.generate, yield* Tenant.generate]
       yield* Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
-        // the condition of one tenant takes long
+        // the condition of one tenant is slow
         yield* sql.unsafe(`alter function eventsourcing.matching_positions rename to matching_positions_fast`)
         yield* sql.unsafe(`
           create function eventsourcing.matching_positions(
@@ -139,7 +139,7 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
             })
           ).pipe(Tenant.provide(tenant))
         yield* Effect.forEach([slow, quick], (tenant) => append("0").pipe(Tenant.provide(tenant)))
-        // the first goes alone; the others wait for it, and go together
+        // the first is sent alone; the others wait for it, and are sent together
         const outcomes = yield* Effect.forEach(
           [on(quick, "1"), on(quick, "2"), on(slow, "1"), on(quick, "3")],
           Effect.result,
@@ -167,7 +167,7 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("does not start with a bound that would let nothing go out", () =>
+  it.effect("does not start with a limit that would block all appends", () =>
     Effect.gen(function* () {
       const client = Layer.unwrap(Effect.map(freshDatabase, ({ app }) => PgClient.layer(app)))
       for (const [options, message] of [

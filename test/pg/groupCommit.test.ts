@@ -8,7 +8,7 @@ const tenant = (n: number): TenantId =>
   TenantIdSchema.make(`00000000-0000-7000-8000-${String(n).padStart(12, "0")}`)
 const [a, b, c] = [tenant(1), tenant(2), tenant(3)]
 
-/** An append that is known by its aggregate id. */
+/** An append that is recognised by its aggregate id. */
 const request = (tenantId: TenantId, id: string, payload = "{}"): AppendRequest => ({
   tenantId,
   streams: [
@@ -36,7 +36,7 @@ const request = (tenantId: TenantId, id: string, payload = "{}"): AppendRequest 
 
 const idOf = ({ streams }: AppendRequest): string => streams[0]?.aggregateId ?? ""
 
-/** A driver whose batches stand still until they are let go, one after the other; the outcome of an append is its id. */
+/** A driver whose batches wait until they are released one by one. The outcome of an append is its id. */
 const setUp = Effect.fnUntraced(function* (limits: Partial<groupCommit.Limits> = {}) {
   const batches: Array<ReadonlyArray<string>> = []
   const gates: Array<Deferred.Deferred<void, Error>> = []
@@ -67,7 +67,7 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupCommit.Limits> =
     { maxAppends: 100, maxCharacters: 1000, concurrency: 1, lockWaiters: 1, ...limits }
   )
   const settle = Effect.forEach(Array.from({ length: 10 }), () => Effect.yieldNow, { discard: true })
-  // Detached: what is still under way when a test ends would be awaited.
+  // Detached, because a test would wait for batches in progress at its end.
   const start = (...requests: ReadonlyArray<AppendRequest>) =>
     Effect.forEach(requests, (one) => Effect.forkDetach(submit(one), { startImmediately: true })).pipe(
       Effect.tap(settle)
@@ -92,7 +92,7 @@ const untilSent = (batches: ReadonlyArray<unknown>, at: number) =>
   })
 
 describe("group commit", () => {
-  it.effect("sends a lone append at once, and those that come meanwhile together", () =>
+  it.effect("sends a lone append at once, and those that arrive meanwhile together", () =>
     Effect.gen(function* () {
       const { batches, start, letGo } = yield* setUp()
       const fibers = yield* start(request(a, "1"), request(a, "2"), request(b, "3"))
@@ -104,7 +104,7 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("has no more batches under way than it may, and a tenant in one of them", () =>
+  it.effect("has at most the allowed number of batches in progress, and a tenant in only one of them", () =>
     Effect.gen(function* () {
       const { batches, start, letGo } = yield* setUp({ concurrency: 2 })
       yield* start(request(a, "a1"), request(a, "a2"), request(b, "b1"), request(b, "b2"), request(c, "c1"))
@@ -114,7 +114,7 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("does not let others wait for a tenant that somebody else has locked", () =>
+  it.effect("does not make other tenants wait for a locked tenant", () =>
     Effect.gen(function* () {
       const { batches, held, start, letGo } = yield* setUp()
       held.add(a)
@@ -142,43 +142,48 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("has no more statements wait for locks than it may; other locked tenants are tried again", () =>
-    Effect.gen(function* () {
-      const { batches, held, start, letGo, settle } = yield* setUp({ lockWaiters: 1 })
-      held.add(a).add(b)
-      const [first, a1, b1, a2] = yield* start(
-        request(c, "first"),
-        request(a, "a1"),
-        request(b, "b1"),
-        request(a, "a2")
-      )
-      yield* letGo(0)
-      yield* letGo(1)
-      // a's waits in the database, b's are tried again, and hold nothing meanwhile
-      assert.deepStrictEqual(batches.slice(1), [
-        ["a1", "b1", "a2"],
-        ["a1", "a2"]
-      ])
-      const [c1] = yield* start(request(c, "c1"))
-      yield* letGo(3)
-      assert.deepStrictEqual(yield* Fiber.joinAll([first, c1].map((one) => one ?? assert.fail())), [
-        "first",
-        "c1"
-      ])
-      for (const at of [4, 5]) {
-        yield* untilSent(batches, at)
-        assert.deepStrictEqual(batches[at], ["b1"])
-        if (at === 5) held.delete(b)
-        yield* letGo(at)
-      }
-      yield* settle
-      assert.strictEqual(yield* Fiber.join(b1 ?? assert.fail()), "b1")
-      yield* letGo(2)
-      assert.deepStrictEqual(yield* Fiber.joinAll([a1, a2].map((one) => one ?? assert.fail())), ["a1", "a2"])
-    })
+  it.effect(
+    "has at most the allowed number of statements waiting for locks, and retries other locked tenants",
+    () =>
+      Effect.gen(function* () {
+        const { batches, held, start, letGo, settle } = yield* setUp({ lockWaiters: 1 })
+        held.add(a).add(b)
+        const [first, a1, b1, a2] = yield* start(
+          request(c, "first"),
+          request(a, "a1"),
+          request(b, "b1"),
+          request(a, "a2")
+        )
+        yield* letGo(0)
+        yield* letGo(1)
+        // a's append waits in the database, b's are retried and hold no connection meanwhile
+        assert.deepStrictEqual(batches.slice(1), [
+          ["a1", "b1", "a2"],
+          ["a1", "a2"]
+        ])
+        const [c1] = yield* start(request(c, "c1"))
+        yield* letGo(3)
+        assert.deepStrictEqual(yield* Fiber.joinAll([first, c1].map((one) => one ?? assert.fail())), [
+          "first",
+          "c1"
+        ])
+        for (const at of [4, 5]) {
+          yield* untilSent(batches, at)
+          assert.deepStrictEqual(batches[at], ["b1"])
+          if (at === 5) held.delete(b)
+          yield* letGo(at)
+        }
+        yield* settle
+        assert.strictEqual(yield* Fiber.join(b1 ?? assert.fail()), "b1")
+        yield* letGo(2)
+        assert.deepStrictEqual(yield* Fiber.joinAll([a1, a2].map((one) => one ?? assert.fail())), [
+          "a1",
+          "a2"
+        ])
+      })
   )
 
-  it.effect("does not send what was interrupted while its tenant was left alone", () =>
+  it.effect("does not send an append that was interrupted during the pause of its locked tenant", () =>
     Effect.gen(function* () {
       const { batches, held, start, letGo } = yield* setUp({ lockWaiters: 0 })
       held.add(a)
@@ -193,7 +198,7 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("registers a new tenant in a statement of its own", () =>
+  it.effect("registers a new tenant in a separate statement", () =>
     Effect.gen(function* () {
       const { absent, batches, start, letGo } = yield* setUp({ concurrency: 2 })
       absent.add(a).add(b)
@@ -214,7 +219,7 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("has appends with conditions share no statement with others, and slow ones with nobody", () =>
+  it.effect("sends appends with conditions apart from others, and slow ones each alone", () =>
     Effect.gen(function* () {
       const { batches, start, letGo } = yield* setUp()
       const on = (tenantId: TenantId, id: string) => ({
@@ -231,7 +236,7 @@ describe("group commit", () => {
       yield* start(on(a, "a2"), on(c, "c3"), on(b, "b2"))
       yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 150)))
       yield* letGo(3)
-      // a and c were slow together: each is found out by itself, and b waits for neither
+      // a and c were slow together: each is then timed alone, and b waits for neither
       assert.deepStrictEqual(batches.slice(4), [["a2"], ["b2"]])
       yield* letGo(4)
       assert.deepStrictEqual(batches.slice(6), [["c3"]])
@@ -243,7 +248,7 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("has each append of a statement that failed go out by itself", () =>
+  it.effect("sends each append of a failed statement alone", () =>
     Effect.gen(function* () {
       const { batches, bad, start, letGo } = yield* setUp()
       bad.add("3")
@@ -260,7 +265,7 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("bounds a batch in appends and in characters, and sends a larger append alone", () =>
+  it.effect("limits a batch by appends and characters, and sends a larger append alone", () =>
     Effect.gen(function* () {
       const { batches, start, letGo } = yield* setUp({ maxAppends: 2, maxCharacters: 10 })
       yield* start(
@@ -275,7 +280,7 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("lets tenants take turns, so that a flood of one does not delay the other", () =>
+  it.effect("lets tenants take turns, so that a flood of one does not delay another", () =>
     Effect.gen(function* () {
       const { batches, start, letGo } = yield* setUp({ maxAppends: 4 })
       const flood = Array.from({ length: 10 }, (_, n) => request(a, `a${n}`))
@@ -286,7 +291,7 @@ describe("group commit", () => {
   )
 
   it.effect(
-    "does not send an append that is interrupted while it waits, and its neighbours notice nothing",
+    "does not send an append that is interrupted while it waits, and other appends are not affected",
     () =>
       Effect.gen(function* () {
         const { batches, start, letGo } = yield* setUp()
@@ -303,7 +308,7 @@ describe("group commit", () => {
   )
 
   it.effect(
-    "answers an append that is interrupted while it is under way at once, and settles it behind",
+    "answers an append that is interrupted in progress at once, and completes it in the background",
     () =>
       Effect.gen(function* () {
         const { batches, start, letGo, settle } = yield* setUp({ concurrency: 1 })
@@ -311,7 +316,7 @@ describe("group commit", () => {
         yield* Fiber.interrupt(first ?? assert.fail())
         yield* start(request(b, "2"))
         yield* settle
-        // Its place is held until the database has answered.
+        // Its place stays occupied until the database has answered.
         assert.lengthOf(batches, 1)
         yield* letGo(0)
         yield* settle
@@ -320,7 +325,7 @@ describe("group commit", () => {
       })
   )
 
-  it.effect("spreads what waits over the batches that may be under way", () =>
+  it.effect("spreads waiting appends over the allowed batches", () =>
     Effect.gen(function* () {
       const { batches, start, letGo } = yield* setUp({ concurrency: 2 })
       const tenants = Array.from({ length: 50 }, (_, n) => tenant(n + 1))
@@ -338,7 +343,7 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("has a second batch of a tenant with many appends follow the first, and no third", () =>
+  it.effect("sends a second batch of a tenant with many appends behind the first, and no third", () =>
     Effect.gen(function* () {
       const { batches, start, letGo } = yield* setUp({ concurrency: 2 })
       const lengths = () => batches.map((batch) => batch.length)
@@ -348,13 +353,13 @@ describe("group commit", () => {
       const fibers = yield* start(...many.slice(32))
       // the second was sent as soon as enough waited
       assert.deepStrictEqual(lengths(), [1, 32])
-      // others go out while both of the tenant are under way
+      // others are sent while both batches of the tenant are in progress
       yield* start(request(b, "b1"))
       assert.deepStrictEqual(batches[2], ["b1"])
       yield* letGo(0)
       assert.deepStrictEqual(lengths(), [1, 32, 1, 66])
       yield* letGo(1)
-      // what is left is not many: it waits for its turn
+      // the few that are left wait for their turn
       assert.deepStrictEqual(lengths(), [1, 32, 1, 66, 33])
       yield* letGo(3)
       yield* letGo(4)
@@ -366,7 +371,7 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("sends what is appended at once by those who get their outcomes together", () =>
+  it.effect("sends together the appends of callers that got their outcomes together", () =>
     Effect.gen(function* () {
       const { batches, start, letGo, submit } = yield* setUp({ concurrency: 2 })
       yield* start(request(b, "b"))
@@ -380,13 +385,13 @@ describe("group commit", () => {
       yield* letGo(1)
       assert.deepStrictEqual(batches, [["b"], ["1"], ["2", "3", "4"], ["1 again"]])
       yield* letGo(3)
-      // there is a free slot, into which the first of them does not jump alone
+      // the first of them does not take the free place alone
       yield* letGo(2)
       assert.deepStrictEqual(batches[4], ["2 again", "3 again", "4 again"])
     })
   )
 
-  it.effect("passes a defect of the driver on to the appends of its batch alone, and goes on", () =>
+  it.effect("passes a defect of the driver only to the appends of its batch, and continues", () =>
     Effect.gen(function* () {
       const { start, letGo, letDie } = yield* setUp()
       const [first, second] = yield* start(request(a, "1"), request(b, "2"))
@@ -397,7 +402,7 @@ describe("group commit", () => {
     })
   )
 
-  it.effect("an append leaves its place wherever it is interrupted", () =>
+  it.effect("frees the place of an append that is interrupted at any point", () =>
     Effect.gen(function* () {
       const submit = groupCommit.make<string, never>(
         (requests) =>

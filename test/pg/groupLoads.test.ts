@@ -13,11 +13,11 @@ interface Load {
 }
 const load = (tenantId: TenantId, id: string): Load => ({ tenantId, id })
 
-/** A driver whose statements stand still until they are let go; the outcome of a load is its id. */
+/** A driver whose statements wait until they are released. The outcome of a load is its id. */
 const setUp = Effect.fnUntraced(function* (limits: Partial<groupLoads.Limits> = {}) {
   const statements: Array<ReadonlyArray<string>> = []
   const gates: Array<Deferred.Deferred<void, string>> = []
-  /** Loads that a batch does not come to. */
+  /** Loads that a batch does not reach. */
   const beyond = new Set<string>()
   /** Loads that fail in a batch. */
   const broken = new Set<string>()
@@ -59,8 +59,8 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupLoads.Limits> = 
   return { beyond, broken, letFail, letGo, settle, start, statements, submit }
 })
 
-describe("loading together", () => {
-  it.effect("sends a lone load at once, and those that come meanwhile together", () =>
+describe("grouped loads", () => {
+  it.effect("send a lone load at once, and those that arrive meanwhile together", () =>
     Effect.gen(function* () {
       const { letGo, start, statements } = yield* setUp()
       const fibers = yield* start(load(a, "1"), load(b, "2"), load(a, "3"))
@@ -72,26 +72,28 @@ describe("loading together", () => {
     })
   )
 
-  it.effect("has no more statements under way than it may, with the loads spread over them", () =>
-    Effect.gen(function* () {
-      const { letGo, start, statements } = yield* setUp({ concurrency: 2 })
-      const fibers = yield* start(...Array.from({ length: 18 }, (_, n) => load(a, `${n}`)))
-      assert.deepStrictEqual(statements, [["0"], ["1"]])
-      yield* letGo(0)
-      assert.lengthOf(statements[2] ?? [], 9)
-      assert.lengthOf(statements, 3)
-      yield* letGo(1)
-      assert.lengthOf(statements[3] ?? [], 7)
-      yield* letGo(2)
-      yield* letGo(3)
-      assert.deepStrictEqual(
-        yield* Fiber.joinAll(fibers),
-        Array.from({ length: 18 }, (_, n) => `${n}`)
-      )
-    })
+  it.effect(
+    "have at most the allowed number of statements in progress, with the loads spread over them",
+    () =>
+      Effect.gen(function* () {
+        const { letGo, start, statements } = yield* setUp({ concurrency: 2 })
+        const fibers = yield* start(...Array.from({ length: 18 }, (_, n) => load(a, `${n}`)))
+        assert.deepStrictEqual(statements, [["0"], ["1"]])
+        yield* letGo(0)
+        assert.lengthOf(statements[2] ?? [], 9)
+        assert.lengthOf(statements, 3)
+        yield* letGo(1)
+        assert.lengthOf(statements[3] ?? [], 7)
+        yield* letGo(2)
+        yield* letGo(3)
+        assert.deepStrictEqual(
+          yield* Fiber.joinAll(fibers),
+          Array.from({ length: 18 }, (_, n) => `${n}`)
+        )
+      })
   )
 
-  it.effect("takes the tenants in turns, and no more loads than it may", () =>
+  it.effect("take tenants in turn, and at most the allowed number of loads", () =>
     Effect.gen(function* () {
       const { letGo, start, statements } = yield* setUp({ maxLoads: 4 })
       yield* start(load(c, "first"))
@@ -107,7 +109,7 @@ describe("loading together", () => {
     })
   )
 
-  it.effect("sends again what a statement did not come to", () =>
+  it.effect("send loads again that a statement did not reach", () =>
     Effect.gen(function* () {
       const { beyond, letGo, start, statements } = yield* setUp()
       beyond.add("3")
@@ -122,29 +124,27 @@ describe("loading together", () => {
     })
   )
 
-  it.effect(
-    "sends what a statement did not come to before all others, and not what nobody waits for any more",
-    () =>
-      Effect.gen(function* () {
-        const { beyond, letGo, start, statements } = yield* setUp({ maxLoads: 4 })
-        yield* start(load(c, "first"))
-        yield* start(...["a1", "a2", "a3"].map((id) => load(a, id)))
-        const [b1] = yield* start(load(b, "b1"), load(b, "b2"))
-        for (const id of ["b1", "a2", "b2"]) beyond.add(id)
-        yield* letGo(0)
-        yield* start(load(a, "a4"), load(c, "c1"))
-        yield* letGo(1)
-        assert.deepStrictEqual(statements.slice(1), [
-          ["a1", "b1", "a2", "b2"],
-          ["b1", "a2", "c1", "b2"]
-        ])
-        yield* Fiber.interrupt(b1 ?? assert.fail())
-        yield* letGo(2)
-        assert.deepStrictEqual(statements[3], ["a2", "b2", "a3", "a4"])
-      })
+  it.effect("send unreached loads before all others, and none that nobody waits for", () =>
+    Effect.gen(function* () {
+      const { beyond, letGo, start, statements } = yield* setUp({ maxLoads: 4 })
+      yield* start(load(c, "first"))
+      yield* start(...["a1", "a2", "a3"].map((id) => load(a, id)))
+      const [b1] = yield* start(load(b, "b1"), load(b, "b2"))
+      for (const id of ["b1", "a2", "b2"]) beyond.add(id)
+      yield* letGo(0)
+      yield* start(load(a, "a4"), load(c, "c1"))
+      yield* letGo(1)
+      assert.deepStrictEqual(statements.slice(1), [
+        ["a1", "b1", "a2", "b2"],
+        ["b1", "a2", "c1", "b2"]
+      ])
+      yield* Fiber.interrupt(b1 ?? assert.fail())
+      yield* letGo(2)
+      assert.deepStrictEqual(statements[3], ["a2", "b2", "a3", "a4"])
+    })
   )
 
-  it.effect("gives each its own failure, and goes on after one", () =>
+  it.effect("return each load its own failure, and continue after it", () =>
     Effect.gen(function* () {
       const { broken, letFail, letGo, start } = yield* setUp()
       broken.add("2")
@@ -157,7 +157,7 @@ describe("loading together", () => {
     })
   )
 
-  it.effect("hands a statement that dies to all of its loads, and goes on after it", () =>
+  it.effect("return the defect of a statement to all of its loads, and continue after it", () =>
     Effect.gen(function* () {
       const { letFail, letGo, start, statements } = yield* setUp()
       const [, two, three] = yield* start(load(a, "1"), load(a, "2"), load(b, "3"))
@@ -173,7 +173,7 @@ describe("loading together", () => {
   )
 
   it.effect(
-    "does not send what is interrupted while it waits, nor wait for what is interrupted under way",
+    "do not send loads that are interrupted while they wait, nor wait for loads that are interrupted in progress",
     () =>
       Effect.gen(function* () {
         const { letGo, start, statements } = yield* setUp()
@@ -192,7 +192,7 @@ describe("loading together", () => {
       })
   )
 
-  it.effect("leaves the place of a statement whose loads are all interrupted", () =>
+  it.effect("free the place of a statement whose loads are all interrupted", () =>
     Effect.gen(function* () {
       const { letGo, settle, start, statements } = yield* setUp()
       const [, two, three] = yield* start(load(a, "1"), load(b, "2"), load(c, "3"))
@@ -208,7 +208,7 @@ describe("loading together", () => {
     })
   )
 
-  it.effect("leaves its place wherever it is interrupted", () =>
+  it.effect("free the place of a load that is interrupted at any point", () =>
     Effect.gen(function* () {
       const submit = groupLoads.make(
         ({ id }: Load) => Effect.as(Effect.yieldNow, id),
@@ -231,7 +231,7 @@ describe("loading together", () => {
     })
   )
 
-  it.effect("those that load again when they have their outcome go out together", () =>
+  it.effect("send together the loads of callers that got their outcomes together", () =>
     Effect.gen(function* () {
       const { letGo, settle, statements, submit } = yield* setUp()
       const twice = (id: string) => Effect.andThen(submit(load(a, id)), submit(load(a, `${id} again`)))

@@ -18,13 +18,13 @@ const folder = fileURLToPath(new URL("../../migrations/", import.meta.url))
 
 const objects = SqlClient.SqlClient.use((sql) => sql.unsafe<CatalogueObject>(catalogueObjects))
 
-/** A PGlite of the test's own, without the library's client: statements go to it as psql would send them. */
+/** A PGlite for one test, without the library's client: it gets the statements that psql would send. */
 const bare = Effect.acquireRelease(
   Effect.promise(() => PGlite.create()),
   (database) => Effect.promise(() => database.close())
 )
 
-/** Runs install.sql as psql does: its statements as they come, included files in their place, conditions by their query. */
+/** Runs install.sql as psql does: statements in order, included files in their place, conditions by their query. */
 const runList = async (database: PGlite, directory: string): Promise<void> => {
   let skipping = false
   let pending = false
@@ -69,7 +69,7 @@ const withChange: Effect.Effect<string, never, Scope.Scope> = Effect.acquireRele
 const byName = (rows: ReadonlyArray<CatalogueObject>): Readonly<Record<string, string>> =>
   Object.fromEntries(rows.map(({ definition, object }) => [object, definition]))
 
-/** Reading the catalogue of a bare PGlite, and what the change of data left in it. */
+/** Reads the catalogue of a bare PGlite, and the rows that the change of data has written. */
 const look = (database: PGlite) => ({
   objects: Effect.promise(() => database.query<CatalogueObject>(catalogueObjects)).pipe(
     Effect.map(({ rows }) => rows)
@@ -81,7 +81,7 @@ const look = (database: PGlite) => ({
 
 describe("install.sql", () => {
   it.live(
-    "makes the same database as PgMigrator, object by object, each with a comment, and changes data once",
+    "creates the same database as PgMigrator, object by object, each with a comment, and changes data once",
     () =>
       Effect.scoped(
         Effect.gen(function* () {
@@ -158,7 +158,7 @@ describe.each(servers)("install.sql on $name", (server) => {
     })
 
   it.live.skipIf(!psql)(
-    "gives psql the same database as PgMigrator, object by object, and changes data once",
+    "creates the same database with psql as PgMigrator does, object by object, and changes data once",
     () =>
       Effect.scoped(
         Effect.gen(function* () {

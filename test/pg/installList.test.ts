@@ -10,7 +10,7 @@ insert into eventsourcing.schema_files (path, sha256) values ('changes/0001_x.sq
 `
 
 describe("the list in install.sql", () => {
-  it("gives its files in their order, changes of data among them", () => {
+  it("names its files in order, including changes of data", () => {
     const list = `-- a comment\n\\ir roles.sql\n\n\\ir tables/a.sql\n${change}\\ir privileges.sql\n`
     assert.deepStrictEqual(includes(list), [
       "roles.sql",

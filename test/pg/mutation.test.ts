@@ -23,21 +23,21 @@ const cases: ReadonlyArray<Case<Store>> = [
 
 const killersFile = new URL("../fixtures/killers.json", import.meta.url)
 /**
- * The case that found each mutant in a former run, tried first so that a run takes a third of the time. Only an order:
- * where it finds nothing, all others are tried. `RECORD_KILLERS=1` writes the file anew.
+ * The case that found each mutant in a former run is tried first, so that a run takes a third of the time. If it finds
+ * nothing, all others are tried. `RECORD_KILLERS=1` writes the file anew.
  */
 const formerKillers = JSON.parse(readFileSync(killersFile, "utf8")) as Readonly<Record<string, string>>
-/** A mutant in the file; its number changes more often than its line. */
+/** The name of a mutant in the file, by its line, because its number changes more often. */
 const keyOf = ({ line, name }: Mutant): string => `${name.split(" ")[0]}: ${line}`
 
-/** The cases that go red. */
+/** The cases that fail. */
 const red = (among: ReadonlyArray<Case<Store>>, store: Context.Context<Store>) =>
   Effect.filter(among, ({ run }) =>
     run.pipe(
       Effect.provideContext(store),
       Effect.exit,
       Effect.map(Exit.isFailure),
-      // a failing case is what is looked for
+      // without the logs of cases that fail
       Effect.provideService(References.CurrentLoggers, new Set())
     )
   )
@@ -58,13 +58,13 @@ interface Verdict {
   readonly slower: boolean
 }
 
-/** The store announces logs in the background, and may be holding a table then: what is done to all of them is repeatable. */
+/** Statements on all tables are repeatable, because the store announces logs in the background and may hold a table. */
 const again = Effect.retry({ times: 10 })
 
 /**
- * Whether some case goes red without row-level security, and whether it goes green again with it. Functions that look
- * across tenants run as a role that may see all of them: there the predicate is the only layer, and nothing is to be
- * hidden by row-level security.
+ * Checks that some case fails without row-level security, and succeeds again with it. Functions that look
+ * across tenants run as a role that may see all of them: there the predicate is the only layer, and row-level security
+ * hides nothing.
  */
 const judge = Effect.fnUntraced(function* (mutant: Mutant, store: Context.Context<Store>) {
   const sql = yield* SqlClient.SqlClient
@@ -75,7 +75,7 @@ const judge = Effect.fnUntraced(function* (mutant: Mutant, store: Context.Contex
   yield* sql.unsafe(mutant.sql)
   yield* again(setRls(false))
   const killers: Array<Case<Store>> = []
-  // first those that are likely to find it; all of them must have missed a survivor
+  // the likely ones first; a mutant survives only if all cases miss it
   const former = cases.filter((one) => one.name === formerKillers[keyOf(mutant)])
   const likely = /projection|dead_letter|rebuild|announce/.test(mutant.name)
     ? cases
@@ -99,7 +99,7 @@ const judge = Effect.fnUntraced(function* (mutant: Mutant, store: Context.Contex
   } satisfies Verdict
 })
 
-/** A role of the test's own; the server may be used by others. */
+/** A role for this test, because others may use the server. */
 const roleWith = (attributes: string) =>
   Effect.gen(function* () {
     const { outside, owner } = yield* TenantDatabase
@@ -124,7 +124,7 @@ for (const server of servers) {
     )
 
     it.live(
-      "32: without one, row-level security alone isolates; without both, the suite goes red",
+      "32: without one, row-level security alone isolates; without both, the suite fails",
       () =>
         Effect.gen(function* () {
           const { store } = yield* TenantDatabase
@@ -140,7 +140,7 @@ for (const server of servers) {
             writeFileSync(killersFile, `${JSON.stringify(Object.fromEntries(found), null, 2)}\n`)
           }
           for (const verdict of verdicts) {
-            // exactly: what is said to be only slower must be
+            // exactly: mutants that are listed as only slower must be
             assert.strictEqual(
               verdict["killed without RLS by"] === "SURVIVED",
               verdict.slower,

@@ -1,7 +1,7 @@
 /**
- * Read models survive what becomes of the processes that fill them: workers are killed under load, the database is, and
- * several workers share the tenants. `EVENTSOURCING_PROJECTION_CRASH_ROUNDS` sets how many workers are killed (default:
- * `EVENTSOURCING_CRASH_ROUNDS`, or else 2), `EVENTSOURCING_PROJECTION_TENANTS` among how many tenants they share the work
+ * Read models survive the failure of their processes: workers are killed under load, the database is killed, and
+ * several workers share the tenants. `EVENTSOURCING_PROJECTION_CRASH_ROUNDS` sets the number of killed workers (default:
+ * `EVENTSOURCING_CRASH_ROUNDS`, or else 2), `EVENTSOURCING_PROJECTION_TENANTS` the number of tenants that they share
  * (default: 60).
  */
 import { PgClient } from "@effect/sql-pg"
@@ -20,12 +20,12 @@ const { env } = process
 const rounds = Number(env["EVENTSOURCING_PROJECTION_CRASH_ROUNDS"] ?? env["EVENTSOURCING_CRASH_ROUNDS"] ?? 2)
 const sharedTenants = Number(env["EVENTSOURCING_PROJECTION_TENANTS"] ?? 60)
 
-/** They look soon, and are in the middle of a batch most of the time, without wearing out the machine. */
+/** Workers poll often and are in a batch most of the time, without overloading the machine. */
 const eager = { batchSize: 10, pollInterval: 200, pause: 5 }
 
 const newTenants = (count: number) => Effect.all(Array.from({ length: count }, () => Tenant.generate))
 
-/** Waits until something is so, which it must be before long. */
+/** Waits until a condition holds, for a bounded time. */
 const until = (what: string, condition: () => boolean, millis = 20_000) =>
   Effect.gen(function* () {
     for (const deadline = Date.now() + millis; !condition(); yield* Effect.sleep(5)) {
@@ -33,7 +33,7 @@ const until = (what: string, condition: () => boolean, millis = 20_000) =>
     }
   })
 
-/** A database with read models, and what the tests look at it with. */
+/** A database with read models, and queries on it. */
 const newDatabase = Effect.fnUntraced(function* (server: PgServer) {
   const database = yield* freshDatabase(configOf(server))
   const sql = yield* Layer.build(PgClient.layer({ ...database.owner, maxConnections: 2 })).pipe(
@@ -43,16 +43,16 @@ const newDatabase = Effect.fnUntraced(function* (server: PgServer) {
   return {
     database,
     sql,
-    /** How many events were handled, by whom. */
+    /** Number of handled events, by worker. */
     handledBy: sql<{ worker: string; events: number }>`
       select worker, count(*)::int as events from journal group by worker`,
-    /** The projections that have stopped. */
+    /** The stopped projections. */
     parked: sql<{ error: string }>`select error from eventsourcing.projections where parked`
   }
 })
 type Tested = Effect.Success<ReturnType<typeof newDatabase>>
 
-/** Waits until so many events were handled, while the database may be away. */
+/** Waits until a number of events was handled; the database may be unavailable meanwhile. */
 const untilHandled = (tested: Tested, count: number, millis = 20_000) =>
   Effect.gen(function* () {
     let handled = 0
@@ -62,7 +62,7 @@ const untilHandled = (tested: Tested, count: number, millis = 20_000) =>
     }
   })
 
-/** How many events were handled; 0 while the database is away. Fails when a projection has stopped. */
+/** Number of handled events; 0 while the database is unavailable. Fails when a projection has stopped. */
 const handledIn = ({ sql, parked }: Tested) =>
   Effect.gen(function* () {
     const stopped = yield* parked
@@ -71,7 +71,7 @@ const handledIn = ({ sql, parked }: Tested) =>
     return row?.events ?? 0
   }).pipe(Effect.orElseSucceed(() => 0))
 
-/** The read models of the tenant are a fold of its log, and every event was handled once, in the log's order. */
+/** Checks that the tenant's read models are the fold of its log, with every event handled once, in order. */
 const checkTenant = Effect.fnUntraced(function* ({ sql }: Tested, tenantId: Tenant.TenantId) {
   const log = yield* EventStore.EventStore.use((store) =>
     Stream.runCollect(store.readLog({ aggregates: [Account] }))
@@ -92,8 +92,8 @@ const checkTenant = Effect.fnUntraced(function* ({ sql }: Tested, tenantId: Tena
 })
 
 /**
- * Appends to the tenants, a few events ahead of those who handle them, until it is done. What is not acknowledged is
- * repeated. Answers how many events there are.
+ * Appends to the tenants, a few events ahead of the workers, until it is done. Unacknowledged appends are
+ * repeated. Returns the number of events.
  */
 const load = Effect.fnUntraced(function* (
   tested: Tested,
@@ -134,7 +134,7 @@ describe("a read model on PostgreSQL", () => {
   let server: PgServer
 
   beforeAll(async () => {
-    // Processes are killed, not the machine: nothing is lost that was written.
+    // Processes are killed, not the machine, so no write is lost.
     server = await start({ settings: { fsync: "off" } })
   })
   afterAll(() => server.stop())
@@ -143,7 +143,7 @@ describe("a read model on PostgreSQL", () => {
     startWorker(server, database, { ...eager, ...options })
 
   it.live(
-    `30: is a fold of the log after ${rounds} workers were killed under load`,
+    `30: is the fold of the log after ${rounds} workers were killed under load`,
     () =>
       Effect.gen(function* () {
         const tested = yield* newDatabase(server)
@@ -153,7 +153,7 @@ describe("a read model on PostgreSQL", () => {
         yield* Effect.gen(function* () {
           const writing = yield* Effect.forkChild(load(tested, tenants, () => done))
           const survivor = yield* startEager(tested.database, { name: "survivor", concurrency: 1 })
-          // They are killed and replaced side by side.
+          // They are killed and replaced concurrently.
           const victims = Effect.fnUntraced(function* (name: string) {
             while (killed < rounds) {
               killed++
@@ -168,7 +168,7 @@ describe("a read model on PostgreSQL", () => {
           yield* untilHandled(tested, yield* Fiber.join(writing))
           assert.isTrue(survivor.isAlive())
           for (const tenant of tenants) yield* checkTenant(tested, tenant)
-          // Some were killed between the first event of a batch and its commit: what they had done is undone.
+          // Some were killed between the first event of a batch and its commit, which undoes the batch.
           const [row] = yield* tested.sql<{ undone: number }>`
             select (max(n) - count(*))::int as undone from journal`
           assert.isAbove(row?.undone ?? 0, 0)
@@ -178,7 +178,7 @@ describe("a read model on PostgreSQL", () => {
   )
 
   it.live(
-    "30: goes on at once when the worker that had claimed it is killed",
+    "30: continues at once when the worker that had claimed it is killed",
     () =>
       Effect.gen(function* () {
         const tested = yield* newDatabase(server)
@@ -193,7 +193,7 @@ describe("a read model on PostgreSQL", () => {
           yield* give(other)
           yield* untilHandled(tested, 2)
           yield* checkTenant(tested, other)
-          // The tenant that is claimed has to wait for its worker.
+          // The claimed tenant waits for its worker.
           yield* Effect.sleep(500)
           assert.deepStrictEqual(yield* tested.handledBy, [{ worker: "sound", events: 2 }])
           assert.strictEqual(yield* stuck.kill, "SIGKILL")
@@ -206,7 +206,7 @@ describe("a read model on PostgreSQL", () => {
   )
 
   it.live(
-    "30: is a fold of the log after crashes of the database under load, and its workers recover by themselves",
+    "30: is the fold of the log after crashes of the database under load, and its workers recover by themselves",
     () =>
       Effect.gen(function* () {
         const tested = yield* newDatabase(server)
@@ -246,7 +246,7 @@ describe("a read model on PostgreSQL", () => {
   )
 
   it.live(
-    `is filled in order when 4 processes share ${sharedTenants} tenants, all of which do some of the work`,
+    `is filled in order when 4 processes share ${sharedTenants} tenants, and each does some of the work`,
     () =>
       Effect.gen(function* () {
         const tested = yield* newDatabase(server)

@@ -1,5 +1,5 @@
 /**
- * Upgrades while processes run: every release that is kept beside the schema of the next one, and the next program on the
+ * Upgrades while processes run: every kept release on the schema of the next one, and the next program on the
  * schema of the release. One step apart both work; further apart they refuse before anything is written.
  */
 import { PgClient } from "@effect/sql-pg"
@@ -17,7 +17,7 @@ import { type PgServer, start } from "../support/PgServer.ts"
 import { bundled } from "../support/programs.ts"
 import { execute, numbers, type Release, type Running, started, unpacked } from "../support/released.ts"
 
-/** The files of this version with another number, each with another text than before: all of them are applied. */
+/** The files of this version with another number and changed texts, so that all of them are applied. */
 const filesOf = (number: number, lowestProgram: number): Migrate.Target => ({
   number,
   files: PgMigrator.files.map(({ path, sql }) => ({
@@ -32,7 +32,7 @@ const filesOf = (number: number, lowestProgram: number): Migrate.Target => ({
   }))
 })
 
-/** The program of the sources, as one of another number. */
+/** The program of the sources, with another number. */
 const programOf = (number: number, lowest: number) =>
   Effect.promise(() =>
     bundled("test/support/rollingProgram.ts", {
@@ -49,14 +49,14 @@ const readModel = `
   create table rolling_sums (tenant_id uuid primary key, events integer not null, total bigint not null);
   perform eventsourcing.register_read_model('rolling_sums');`
 
-describe.each(numbers)("schema %i, as it was released", (number) => {
+describe.each(numbers)("released schema %i", (number) => {
   let server: PgServer
   beforeAll(async () => {
     server = await start({ settings: { fsync: "off" } })
   })
   afterAll(() => server.stop())
 
-  /** A database with the schema of the release, as its dump has it, and a login for programs. */
+  /** A database with the schema of the release from its dump, and a login for programs. */
   const database = Effect.fnUntraced(function* (release: Release) {
     const superuser = configOf(server)
     const name = `rolling_${randomUUID().slice(0, 8)}`
@@ -66,7 +66,7 @@ describe.each(numbers)("schema %i, as it was released", (number) => {
       SqlClient.SqlClient.use((sql) => sql`create database ${sql(name)}`)
     )
     const owner = { ...superuser, database: name }
-    // It makes the schemas as well, which are in the dump.
+    // It also creates the schemas, which are in the dump.
     yield* execute(owner, `${release.roles}\ndrop schema eventsourcing, eventsourcing_rebuild;`)
     yield* execute(owner, release.schema)
     yield* execute(
@@ -78,7 +78,7 @@ describe.each(numbers)("schema %i, as it was released", (number) => {
     return { owner, app: { ...owner, username: role, password: Redacted.make(role) } }
   })
 
-  /** Everything that was acknowledged is in the logs once, in its place, nothing else is, and the read model has it. */
+  /** Checks that the logs have exactly the acknowledged events, in their places, and that the read model has them. */
   const check = Effect.fnUntraced(function* (owner: Config, running: ReadonlyArray<Running>) {
     for (const program of running) {
       yield* program.stop
@@ -102,7 +102,7 @@ describe.each(numbers)("schema %i, as it was released", (number) => {
     return acknowledged
   })
 
-  /** Waits until the read model, which a running program fills, has as many events as the logs. */
+  /** Waits until the read model of a running program has as many events as the logs. */
   const projected = Effect.fnUntraced(function* (owner: Config) {
     const [behind] = yield* on(
       owner,
@@ -119,7 +119,7 @@ describe.each(numbers)("schema %i, as it was released", (number) => {
   const tenants = Effect.all([Tenant.generate, Tenant.generate])
 
   if (schemaNumber <= number + 1) {
-    it.live("the release runs on under load while the next schema is applied, and starts on it", () =>
+    it.live("the release continues under load while the next schema is applied, and starts on it", () =>
       Effect.gen(function* () {
         const release = yield* unpacked(number)
         const { app, owner } = yield* database(release)
@@ -137,7 +137,7 @@ describe.each(numbers)("schema %i, as it was released", (number) => {
         const all = [...before, restarted, newer]
         yield* Effect.forEach(all, (program) => program.goesOn(100), { concurrency: 4 })
         yield* check(owner, all)
-        // whoever comes last fills what is left
+        // the last program fills the rest
         const last = yield* started(release.program, "last", app, [])
         for (let tries = 0; tries < 400 && (yield* projected(owner)) > 0; tries++)
           yield* Effect.sleep("50 millis")
@@ -160,7 +160,7 @@ describe.each(numbers)("schema %i, as it was released", (number) => {
     )
   }
 
-  it.live("two steps apart, programs refuse with a sentence, before anything is written", () =>
+  it.live("two steps apart, programs refuse with a sentence before they write anything", () =>
     Effect.gen(function* () {
       const release = yield* unpacked(number)
       const shops = yield* tenants
@@ -215,7 +215,7 @@ describe.each(numbers)("schema %i, as it was released", (number) => {
         const byName = (rows: ReadonlyArray<CatalogueObject>) =>
           Object.fromEntries(rows.map(({ definition, object }) => [object, definition]))
         const made = yield* on({ ...owner, database: fresh }, Effect.andThen(PgMigrator.run, objects))
-        // the twin of the read model is the test's own
+        // the twin of the read model belongs to the test
         const upgraded = (yield* on(owner, objects)).filter(({ object }) => !object.includes("rolling_sums"))
         assert.deepStrictEqual(byName(upgraded), byName(made))
       }).pipe(Effect.scoped)

@@ -1,4 +1,4 @@
-/** A tenant's SQL leaves nothing on a pooled session: tried on a pool of one, so that everybody gets that session. */
+/** A tenant's SQL leaves nothing on a pooled session: tried on a pool with one connection, so that all share its session. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, References } from "effect"
@@ -10,7 +10,7 @@ import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import { servers } from "../support/Databases.ts"
 
-/** What SQL may leave, by name. */
+/** Possible leftovers of SQL, by name. */
 const leftovers: Readonly<Record<string, ReadonlyArray<string>>> = {
   "a temporary table": ["create temp table if not exists staging as select 'secret' as v"],
   "a temporary table of a select": ["select 'secret' as v into temp staging"],
@@ -40,7 +40,7 @@ const leftovers: Readonly<Record<string, ReadonlyArray<string>>> = {
   ]
 }
 
-/** What is on the session; everything false or empty on a clean one. */
+/** The leftovers on the session; all are false or empty on a clean one. */
 const found = SqlClient.SqlClient.use(
   (sql) => sql<Record<string, unknown>>`
     select
@@ -100,10 +100,10 @@ const attacks = (
   client: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient>,
   setUp: Layer.Layer<never, unknown, SqlClient.SqlClient> = Layer.empty
 ) =>
-  describe(`what a tenant's SQL leaves on a session, on ${name}`, () => {
+  describe(`leftovers of a tenant's SQL on a session, on ${name}`, () => {
     layer(setUp.pipe(Layer.provideMerge(client), Layer.orDie), { excludeTestServices: true })((it) => {
       for (const [ending, end] of Object.entries(endings)) {
-        it.effect(`35: nothing of it is there for the next one, where it leaves something ${ending}`, () =>
+        it.effect(`35: are invisible to the next user, if they are left ${ending}`, () =>
           Effect.gen(function* () {
             const [mine, theirs] = [yield* Tenant.generate, yield* Tenant.generate]
             for (const [what, statements] of Object.entries(leftovers)) {
@@ -119,7 +119,7 @@ const attacks = (
         )
       }
 
-      it.effect("35: what a function leaves that nobody sees calling is not there for the next tenant", () =>
+      it.effect("35: of a function that no statement names are invisible to the next tenant", () =>
         Effect.gen(function* () {
           const [mine, theirs] = [yield* Tenant.generate, yield* Tenant.generate]
           for (const end of [
@@ -144,7 +144,7 @@ const attacks = (
         })
       )
 
-      it.effect("35: values of sequences are not there for the next one", () =>
+      it.effect("35: do not include the values of sequences", () =>
         Effect.gen(function* () {
           const [mine, theirs] = [yield* Tenant.generate, yield* Tenant.generate]
           yield* PgTenant.transaction(execute(["select nextval('counted')"])).pipe(Tenant.provide(mine))
@@ -158,7 +158,7 @@ const attacks = (
         })
       )
 
-      it.effect("keeps the client's own prepared statements, and what is set for the transaction alone", () =>
+      it.effect("do not include the client's own prepared statements and settings of the transaction", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const own = sql<{
@@ -182,7 +182,7 @@ const attacks = (
         })
       )
 
-      it.effect("checks what is deferred as the tenant, with the settings of the transaction", () =>
+      it.effect("are removed after deferred constraints were checked as the tenant, with its settings", () =>
         Effect.gen(function* () {
           const refused = yield* PgTenant.transaction(
             execute(["set local app.secret = 'x'", "insert into parts values (1, 2)"])
@@ -199,7 +199,7 @@ const attacks = (
         })
       )
 
-      it.effect("refuses to load a library, and goes on with another session", () =>
+      it.effect("cannot be a loaded library: LOAD is refused, and another session is used", () =>
         Effect.gen(function* () {
           const refused = yield* PgTenant.transaction(
             Effect.ignore(execute(["savepoint s", "load 'nothing'"]))
@@ -211,7 +211,7 @@ const attacks = (
     })
   })
 
-/** What the owner has made: a view that does everything in a function, a sequence, and a key that is checked at the end. */
+/** Objects of the owner: a view on a function, a sequence, and a key that is checked at the end. */
 const objects = Layer.effectDiscard(
   execute([
     `create function leave_everything() returns text language plpgsql as $$ begin
@@ -246,7 +246,7 @@ for (const { freshDatabase, name } of servers) {
 }
 
 describe("the text of a statement", () => {
-  it("says that nothing is left only where that is certain", () => {
+  it("is called harmless only if that is certain", () => {
     for (const text of [
       "select 1",
       "insert into orders (tenant_id, n) values ($1, coalesce($2, now()))",

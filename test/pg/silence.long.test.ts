@@ -1,6 +1,6 @@
 /**
- * Backends of the server that are stopped (`kill -STOP`): their connections are open, TCP acknowledges, and nobody answers.
- * They keep the locks that they have.
+ * Stopped backends of the server (`kill -STOP`): their connections are open, TCP acknowledges, and no answer comes.
+ * They keep their locks.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, References, type Scope } from "effect"
@@ -83,7 +83,7 @@ for (const server of servers.filter(({ name }) => name !== "DATABASE_URL")) {
       const how = multiplex ? "with shared connections, " : ""
 
       test(
-        `${how}an append, a load and a transaction go on, on other connections`,
+        `${how}an append, a load and a transaction continue on other connections`,
         config,
         Effect.gen(function* () {
           const tenant = yield* Tenant.generate
@@ -101,7 +101,7 @@ for (const server of servers.filter(({ name }) => name !== "DATABASE_URL")) {
       )
 
       test(
-        `${how}a transaction that holds the tenant's lock ends for its caller, and keeps nobody but its tenant waiting`,
+        `${how}a transaction that holds the tenant's lock ends for its caller, and delays only its own tenant`,
         config,
         Effect.gen(function* () {
           const [tenant, other] = [yield* Tenant.generate, yield* Tenant.generate]
@@ -123,7 +123,7 @@ for (const server of servers.filter(({ name }) => name !== "DATABASE_URL")) {
             const { millis } = yield* timed(Fiber.join(open))
             assert.isBelow(millis, 3_000)
             yield* write("goes on").pipe(as(other))
-            // The stopped backend has the lock: the append is answered, too.
+            // The stopped backend has the lock; the append is answered as well.
             const waiting = yield* timed(Effect.exit(write("waits").pipe(as(tenant))))
             assert.isBelow(waiting.millis, 5_000)
           }).pipe(Effect.scoped)
@@ -137,7 +137,7 @@ for (const server of servers.filter(({ name }) => name !== "DATABASE_URL")) {
     }
 
     test(
-      "a transaction that has appended and does nothing keeps its tenant's appends waiting for 20 seconds at most",
+      "a transaction that has appended and idles delays its tenant's appends for at most 20 seconds",
       { maxConnections: 4 },
       Effect.gen(function* () {
         const tenant = yield* Tenant.generate
@@ -177,7 +177,7 @@ for (const server of servers.filter(({ name }) => name !== "DATABASE_URL")) {
     )
 
     test(
-      "with shared connections, statements of one's own may wait, and those of the store do not",
+      "with shared connections only the program's own statements may wait, not those of the store",
       { maxConnections: 2, multiplex: true },
       Effect.gen(function* () {
         const tenant = yield* Tenant.generate

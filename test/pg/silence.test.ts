@@ -1,4 +1,4 @@
-/** A connection on which packets vanish: whoever waits is answered, and nobody else waits with it. */
+/** A connection on which packets vanish: waiting callers are answered, and no others wait. */
 import { assert, layer } from "@effect/vitest"
 import { PgClient } from "@effect/sql-pg"
 import { Duration, Effect, Fiber, Layer, References, Stream } from "effect"
@@ -41,23 +41,25 @@ const throughProxy = <A, E, R>(
 for (const server of servers) {
   layer(layerOn(server), { excludeTestServices: true })(`a silent connection on ${server.name}`, (it) => {
     for (const moment of ["before", "after"] as const) {
-      it.effect(`${moment} an append is done, is asked again on another one and stores once`, () =>
-        throughProxy(
-          Effect.fnUntraced(function* (proxy) {
-            const tenant = yield* Tenant.generate
-            const eventId = Event.generateId()
-            yield* write("first").pipe(as(tenant))
-            const { held } = proxy.hold("eventsourcing.append_", moment)
-            const appended = yield* write("once", { eventId, expected: 1 }).pipe(as(tenant))
-            yield* held
-            assert.strictEqual(appended.replayed, moment === "after")
-            assert.deepStrictEqual(texts(yield* log().pipe(as(tenant))), ["first", "once"])
-          })
-        )
+      it.effect(
+        `${moment} an append is stored makes it repeat on another one, and the events are stored once`,
+        () =>
+          throughProxy(
+            Effect.fnUntraced(function* (proxy) {
+              const tenant = yield* Tenant.generate
+              const eventId = Event.generateId()
+              yield* write("first").pipe(as(tenant))
+              const { held } = proxy.hold("eventsourcing.append_", moment)
+              const appended = yield* write("once", { eventId, expected: 1 }).pipe(as(tenant))
+              yield* held
+              assert.strictEqual(appended.replayed, moment === "after")
+              assert.deepStrictEqual(texts(yield* log().pipe(as(tenant))), ["first", "once"])
+            })
+          )
       )
     }
 
-    it.effect("does not keep a caller with a deadline, nor the appends of other tenants", () =>
+    it.effect("delays neither a caller with a deadline nor the appends of other tenants", () =>
       throughProxy(
         Effect.fnUntraced(function* (proxy) {
           const [tenant, other] = [yield* Tenant.generate, yield* Tenant.generate]
@@ -91,7 +93,7 @@ for (const server of servers) {
       )
     )
 
-    it.effect("is given up by a load", () =>
+    it.effect("is closed by a load, which uses another one", () =>
       throughProxy(
         Effect.fnUntraced(function* (proxy) {
           const tenant = yield* Tenant.generate
@@ -104,7 +106,7 @@ for (const server of servers) {
     )
 
     for (const statement of ["LISTEN", "select 1"]) {
-      it.effect(`for notifications, at ${statement}, is given up, and another one listens`, () =>
+      it.effect(`for notifications, at ${statement}, is closed, and another one listens`, () =>
         throughProxy(
           Effect.fnUntraced(function* (proxy) {
             const { outside } = yield* TenantDatabase
@@ -130,7 +132,7 @@ for (const server of servers) {
       )
     }
 
-    it.effect("for notifications does not keep the store from closing", () =>
+    it.effect("for notifications does not prevent the store from closing", () =>
       Effect.gen(function* () {
         const began = yield* throughProxy(
           Effect.fnUntraced(function* (proxy) {
@@ -146,7 +148,7 @@ for (const server of servers) {
       })
     )
 
-    it.effect("under a worker of projections does not stop it, and every event is handled once", () =>
+    it.effect("of a projection worker does not stop it, and every event is handled once", () =>
       Effect.forEach(
         [
           ["begin_projection", "before"],
@@ -161,7 +163,7 @@ for (const server of servers) {
               yield* write("first").pipe(as(tenant))
               const { held } = proxy.hold(statement, moment)
               const projection = Projection.make(
-                // not its name: the proxy would find it in other statements
+                // without its name, which the proxy would find in other statements
                 `notes ${at}`,
                 { version: 1, aggregates: [Note] },
                 {
@@ -197,32 +199,30 @@ for (const server of servers) {
       ).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
     )
 
-    it.effect(
-      "under the check of the schema or the migrator fails instead of keeping the program from starting",
-      () =>
-        Effect.gen(function* () {
-          const { owner } = yield* TenantDatabase
-          const proxy = yield* makeProxy(owner)
-          const client = Layer.fresh(
-            PgClient.layer({ ...owner, host: "127.0.0.1", port: proxy.port, prepare: false })
-          )
-          const check = proxy.hold("lowest_program", "before")
-          // asked again, on another connection
-          yield* Effect.provide(PgCheck.schema, client)
-          yield* check.held
-          const migrator = proxy.hold("to_regclass", "before")
-          const error = yield* PgMigrator.runWith({ silence: "150 millis" }).pipe(
-            Effect.flip,
-            Effect.provide(client)
-          )
-          yield* migrator.held
-          assert.include(error.message, "did not answer for 150 ms")
-          assert.include(error.message, "run the migrations again")
-        }).pipe(
-          Effect.scoped,
-          Effect.provideService(PgTenant.Silence, Duration.millis(150)),
-          Effect.timeout("20 seconds")
+    it.effect("during the check of the schema or the migrator makes them fail instead of hang", () =>
+      Effect.gen(function* () {
+        const { owner } = yield* TenantDatabase
+        const proxy = yield* makeProxy(owner)
+        const client = Layer.fresh(
+          PgClient.layer({ ...owner, host: "127.0.0.1", port: proxy.port, prepare: false })
         )
+        const check = proxy.hold("lowest_program", "before")
+        // repeated on another connection
+        yield* Effect.provide(PgCheck.schema, client)
+        yield* check.held
+        const migrator = proxy.hold("to_regclass", "before")
+        const error = yield* PgMigrator.runWith({ silence: "150 millis" }).pipe(
+          Effect.flip,
+          Effect.provide(client)
+        )
+        yield* migrator.held
+        assert.include(error.message, "did not answer for 150 ms")
+        assert.include(error.message, "run the migrations again")
+      }).pipe(
+        Effect.scoped,
+        Effect.provideService(PgTenant.Silence, Duration.millis(150)),
+        Effect.timeout("20 seconds")
+      )
     )
   })
 }

@@ -1,4 +1,4 @@
-/** A transaction on a connection on which packets vanish: whoever waits is answered, and its place in the pool is free. */
+/** A transaction on a connection on which packets vanish: its caller is answered, and its place in the pool is freed. */
 import { assert, layer } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Layer } from "effect"
 import { SqlClient } from "effect/sql"
@@ -10,7 +10,7 @@ import { servers } from "../support/Databases.ts"
 import { make as makeProxy, type Moment, type TcpProxy } from "../support/TcpProxy.ts"
 import { assertClean, layerOn, type Store, TenantDatabase } from "../support/tenantDatabase.ts"
 
-/** A store with few connections, which go through a proxy. */
+/** A store with few connections, through a proxy. */
 const throughProxy = <A, E, R>(
   maxConnections: number,
   silence: Duration.Input,
@@ -39,7 +39,7 @@ class Refused {
 const insert = (tenant: Tenant.TenantId) =>
   SqlClient.SqlClient.use((sql) => sql`insert into public.read_model values (${tenant}, 'row', 'value')`)
 
-/** An insert in a transaction that comes to the statement. */
+/** An insert in a transaction that reaches the statement. */
 const body = (statement: string, tenant: Tenant.TenantId) =>
   Effect.andThen(insert(tenant), statement === "ROLLBACK" ? Effect.fail(new Refused()) : Effect.void)
 
@@ -51,7 +51,7 @@ const stored = (tenant: Tenant.TenantId) =>
     )
   )
 
-/** The statement that vanishes, the error of the transaction, and what is stored then. */
+/** The statement that vanishes, the error of the transaction, and the rows that are then stored. */
 const stages: ReadonlyArray<
   readonly [statement: string, moment: Moment, error: "StorageUnavailable" | "OutcomeUnknown", stored: number]
 > = [
@@ -66,7 +66,7 @@ const stages: ReadonlyArray<
 for (const server of servers) {
   layer(layerOn(server), { excludeTestServices: true })(`a silent transaction on ${server.name}`, (it) => {
     for (const [statement, moment, error, rows] of stages) {
-      it.effect(`${moment} ${statement} ends, and gives its connection back`, () =>
+      it.effect(`${moment} ${statement} ends, and returns its connection`, () =>
         throughProxy(
           1,
           "150 millis",
@@ -85,7 +85,7 @@ for (const server of servers) {
       )
     }
 
-    it.effect("does not keep a caller with a deadline, wherever it is", () =>
+    it.effect("does not delay a caller with a deadline, at any statement", () =>
       Effect.forEach(
         ["BEGIN", "begin_tenant", "insert into public.read_model", "COMMIT", "ROLLBACK"],
         (statement) =>
@@ -141,7 +141,7 @@ for (const server of servers) {
       )
     }
 
-    it.effect("whose events cannot be asked for either is OutcomeUnknown with their ids", () =>
+    it.effect("whose events cannot be looked up either fails with OutcomeUnknown and their ids", () =>
       throughProxy(
         2,
         "300 millis",
@@ -180,13 +180,13 @@ for (const server of servers) {
           yield* Deferred.await(inside)
           yield* PgTenant.transaction(insert(second)).pipe(as(second), failsWith("TimedOut"))
           yield* Deferred.succeed(leave, undefined)
-          // An open transaction that does nothing is nobody's silence.
+          // An open idle transaction is not silent.
           yield* Fiber.join(open)
         })
       )
     )
 
-    it.effect("that has appended keeps the appends of its tenant waiting for a bounded time", () =>
+    it.effect("that has appended delays the appends of its tenant for a bounded time", () =>
       Effect.gen(function* () {
         const { store } = yield* TenantDatabase
         const lockTimeout = SqlClient.SqlClient.use((sql) =>

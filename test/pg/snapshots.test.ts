@@ -34,11 +34,11 @@ describe.each(sqlBackends)("snapshots in PostgreSQL, on $name", (backend) => {
     const enter = (amount: number) =>
       Repository.Repository.use(({ execute }) => execute(Ledger, "1", () => [entered(amount)]))
 
-    it.effect("are never of a history that was undone, taken in the background or at once", () =>
+    it.effect("never belong to a history that was undone, taken in the background or at once", () =>
       Effect.gen(function* () {
         yield* enterAll([1])
         for (const taken of ["inBackground", "atOnce"] as const) {
-          // at the end of the repository, what it takes in the background is there
+          // when the repository ends, its background snapshots are stored
           yield* enter(2).pipe(
             Effect.andThen(Effect.fail("undone")),
             PgTenant.transaction,
@@ -51,7 +51,7 @@ describe.each(sqlBackends)("snapshots in PostgreSQL, on $name", (backend) => {
             assert.deepStrictEqual([state, version], [stateAfter([1]), 1])
           }).pipe(withRepository({ policy: SnapshotPolicy.every(1), taken: "atOnce" }))
         }
-        // the same place in stream and log, and another event
+        // another event at the same place in stream and log
         const undone = yield* Effect.gen(function* () {
           yield* enterAll([2])
           return yield* Effect.fail({ snapshot: yield* snapshotAt(2) })
@@ -66,7 +66,7 @@ describe.each(sqlBackends)("snapshots in PostgreSQL, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("take part in the transaction of the program, which does not fail with them", () =>
+    it.effect("take part in the transaction of the program, which does not fail if they do", () =>
       Effect.gen(function* () {
         const tenantId = yield* Tenant.CurrentTenant
         const storage = yield* SnapshotStorage
@@ -91,35 +91,37 @@ describe.each(sqlBackends)("snapshots in PostgreSQL, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("9: are shown by row-level security to their tenant alone, and to nobody without one", () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        const tenants = [yield* Tenant.generate, yield* Tenant.generate]
-        for (const tenantId of tenants) {
-          yield* enterAll([1]).pipe(Tenant.provide(tenantId))
-          yield* load.pipe(
-            withRepository({ policy: SnapshotPolicy.every(1), taken: "atOnce" }),
-            Tenant.provide(tenantId)
-          )
-        }
-        const seen = sql<{
-          tenantId: string
-        }>`select tenant_id::text as "tenantId" from eventsourcing.snapshots`
-        for (const tenantId of tenants) {
-          assert.deepStrictEqual(yield* seen.pipe(PgTenant.transaction, Tenant.provide(tenantId)), [
-            { tenantId }
-          ])
-        }
-        const [mine, theirs] = tenants
-        assert(mine !== undefined && theirs !== undefined)
-        const stolen = sql`insert into eventsourcing.snapshots
+    it.effect(
+      "9: are visible only to their own tenant by row-level security, and never without a tenant",
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const tenants = [yield* Tenant.generate, yield* Tenant.generate]
+          for (const tenantId of tenants) {
+            yield* enterAll([1]).pipe(Tenant.provide(tenantId))
+            yield* load.pipe(
+              withRepository({ policy: SnapshotPolicy.every(1), taken: "atOnce" }),
+              Tenant.provide(tenantId)
+            )
+          }
+          const seen = sql<{
+            tenantId: string
+          }>`select tenant_id::text as "tenantId" from eventsourcing.snapshots`
+          for (const tenantId of tenants) {
+            assert.deepStrictEqual(yield* seen.pipe(PgTenant.transaction, Tenant.provide(tenantId)), [
+              { tenantId }
+            ])
+          }
+          const [mine, theirs] = tenants
+          assert(mine !== undefined && theirs !== undefined)
+          const stolen = sql`insert into eventsourcing.snapshots
           select ${theirs}, aggregate_type, 'two', version, position, event_id, recorded_at, state_version, fingerprint,
             checksum, state, taken_at from eventsourcing.snapshots`
-        const error = yield* flipped(stolen.pipe(PgTenant.transaction, Tenant.provide(mine)))
-        assert.strictEqual(error._tag, "SqlError")
-        const unbound = sql.withTransaction(Effect.andThen(sql`set local role eventsourcing_tenant`, seen))
-        assert.deepStrictEqual(yield* unbound, [])
-      })
+          const error = yield* flipped(stolen.pipe(PgTenant.transaction, Tenant.provide(mine)))
+          assert.strictEqual(error._tag, "SqlError")
+          const unbound = sql.withTransaction(Effect.andThen(sql`set local role eventsourcing_tenant`, seen))
+          assert.deepStrictEqual(yield* unbound, [])
+        })
     )
   })
 })

@@ -30,7 +30,7 @@ const Sales = InMemoryProjection.make(
   }
 )
 
-/** Every event's place, by one function over all of them. */
+/** The places of all events, folded by one function. */
 const Places = InMemoryProjection.make(
   "places",
   { aggregates: [Order], initial: (): ReadonlyArray<string> => [] },
@@ -44,7 +44,7 @@ const ship = (id: string) =>
 
 const settle = TestClock.adjust("1 millis")
 
-/** Sales on a driver, by a clock that the test turns. */
+/** Sales on a driver, with a clock that the test controls. */
 const on = <R>(
   driver: Layer.Layer<R | EventStorage.EventStorage>,
   options: InMemoryProjection.LayerOptions<Sales> = {}
@@ -56,7 +56,7 @@ describe.each(backends)("a projection in memory on $name", (backend) => {
   const projections = Layer.mergeAll(Sales.layer, Places.layer)
   layer(projections.pipe(Layer.provideMerge(onDriver(backend.layer))), { excludeTestServices: true })(
     (it) => {
-      it.effect("has what is in the log when it is first asked, and what is appended then", () =>
+      it.effect("contains the log when it is first used, and later appends", () =>
         Effect.gen(function* () {
           yield* append("1", orders(501))
           yield* ship("1")
@@ -70,30 +70,36 @@ describe.each(backends)("a projection in memory on $name", (backend) => {
         }).pipe(asNewTenant)
       )
 
-      it.effect("1, 8: has a state for each tenant, whose ids may be equal, in both directions", () =>
-        Effect.gen(function* () {
-          const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
-          for (const round of [1, 2, 3]) {
-            for (const [tenant, amount] of [
-              [a, 1],
-              [b, 1000]
-            ] as const) {
-              yield* Effect.gen(function* () {
-                const { position } = yield* append("1", orders(1, amount))
-                const sales = yield* Sales.awaitPosition(position)
-                assert.deepStrictEqual(sales.state, { orders: round, total: round * amount, last: "placed" })
-                const places = yield* Places.awaitPosition(position)
-                assert.deepStrictEqual(
-                  places.state,
-                  [1, 2, 3].slice(0, round).map((n) => `${tenant} ${n} Placed`)
-                )
-              }).pipe(Tenant.provide(tenant))
+      it.effect(
+        "1, 8: has a separate state for each tenant, also with the same ids, in both directions",
+        () =>
+          Effect.gen(function* () {
+            const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
+            for (const round of [1, 2, 3]) {
+              for (const [tenant, amount] of [
+                [a, 1],
+                [b, 1000]
+              ] as const) {
+                yield* Effect.gen(function* () {
+                  const { position } = yield* append("1", orders(1, amount))
+                  const sales = yield* Sales.awaitPosition(position)
+                  assert.deepStrictEqual(sales.state, {
+                    orders: round,
+                    total: round * amount,
+                    last: "placed"
+                  })
+                  const places = yield* Places.awaitPosition(position)
+                  assert.deepStrictEqual(
+                    places.state,
+                    [1, 2, 3].slice(0, round).map((n) => `${tenant} ${n} Placed`)
+                  )
+                }).pipe(Tenant.provide(tenant))
+              }
             }
-          }
-        })
+          })
       )
 
-      it.effect("can be watched: the state as it is, and those that follow up to the last", () =>
+      it.effect("streams its present state and later ones up to the last", () =>
         Effect.gen(function* () {
           yield* append("1", orders(3))
           const states = yield* Sales.changes.pipe(
@@ -117,13 +123,13 @@ describe.each(backends)("a projection in memory on $name", (backend) => {
 describe.each(sqlBackends)("a projection in memory on $name", (backend) => {
   layer(Sales.layer.pipe(Layer.provideMerge(onDriver(backend.layer))), { excludeTestServices: true })(
     (it) => {
-      it.effect("that is first asked within a transaction goes on when that has ended", () =>
+      it.effect("that is first used within a transaction continues after the transaction", () =>
         Effect.gen(function* () {
           yield* append("1")
           const inside = yield* PgTenant.transaction(
             Effect.andThen(
               SqlClient.SqlClient.use((sql) => sql`select 1`),
-              // On PGlite, whose only connection the transaction has, the state has to wait for its end.
+              // On PGlite the state waits for the end of the transaction, which has the only connection.
               Effect.timeoutOption(Sales.get, "100 millis")
             )
           )
@@ -160,7 +166,7 @@ describe("a projection in memory", () => {
   })
 
   it.effect(
-    "reads the logs of tenants that are asked for alone, each once, while they are used and a while longer",
+    "reads only the logs of requested tenants, each once, while they are used and some time longer",
     () => {
       const { asked, layer: driver } = watchedDriver()
       return Effect.gen(function* () {
@@ -195,7 +201,7 @@ describe("a projection in memory", () => {
     }
   )
 
-  it.effect("shares nothing between tenants, not even the state they begin with", () => {
+  it.effect("shares nothing between tenants, not even the initial state", () => {
     const Mutable = InMemoryProjection.make(
       "mutable",
       { aggregates: [Order], initial: () => new Map<string, number>() },
@@ -209,7 +215,7 @@ describe("a projection in memory", () => {
     }).pipe(Effect.provide(Mutable.layer.pipe(Layer.provideMerge(inMemory))))
   })
 
-  it.effect("says where it stands when a position is not there in time", () =>
+  it.effect("fails with its position when another position is not reached in time", () =>
     Effect.gen(function* () {
       yield* append("1", orders(3))
       yield* Sales.get
@@ -240,7 +246,7 @@ describe("a projection in memory", () => {
     }).pipe(asNewTenant, Effect.provide(on(inMemory)))
   )
 
-  it.effect("is there again after the storage was away when it was first asked", () => {
+  it.effect("recovers if the storage was unavailable at its first use", () => {
     let away = true
     const driver = changedDriver((storage) => ({
       head: (request) =>
@@ -256,7 +262,7 @@ describe("a projection in memory", () => {
   })
 
   it.effect(
-    "has no state for a tenant while its fold fails, keeps those of others, and goes on where it stopped",
+    "has no state for a tenant while its fold fails, keeps those of others, and continues where it stopped",
     () => {
       const { asked, layer: driver } = watchedDriver()
       let broken = true
@@ -280,7 +286,7 @@ describe("a projection in memory", () => {
         assert.strictEqual((yield* Fragile.get.pipe(Tenant.provide(b))).state, 78)
         const position = yield* Fragile.awaitPosition(12).pipe(Tenant.provide(a))
         assert.deepInclude(position, { state: 78, position: 12 })
-        // It is tried again, seldom, and neither an attempt nor a hint makes it look sound.
+        // It is retried, seldom, and neither an attempt nor a hint hides the failure.
         yield* TestClock.adjust("10 minutes")
         yield* append("1").pipe(Tenant.provide(a))
         yield* settle
@@ -297,7 +303,7 @@ describe("a projection in memory", () => {
     }
   )
 
-  it.effect("has no state for a tenant with an event that cannot be decoded, and says where that is", () => {
+  it.effect("has no state for a tenant with an undecodable event, and names its place", () => {
     const driver = changedDriver((storage) => ({
       readLog: (request) =>
         Effect.map(storage.readLog(request), (page) => ({
@@ -314,13 +320,13 @@ describe("a projection in memory", () => {
       assert.strictEqual((yield* Sales.awaitPosition(2)).position, 2)
       assert.strictEqual((yield* flipped(Sales.awaitPosition(3)))._tag, "EventDecodeError")
       assert.strictEqual((yield* flipped(Stream.runDrain(Sales.changes)))._tag, "EventDecodeError")
-      // While it is tried again, it does not look sound.
+      // Retries do not hide the failure.
       yield* TestClock.adjust("1050 millis")
       assert.strictEqual((yield* flipped(Sales.get))._tag, "EventDecodeError")
     }).pipe(asNewTenant, Effect.provide(on(driver)))
   })
 
-  it.effect("ends whoever waits when it is shut down", () =>
+  it.effect("interrupts waiting callers when it is shut down", () =>
     Effect.gen(function* () {
       const scope = yield* Effect.scope
       const tenantId = yield* Tenant.generate
@@ -351,7 +357,7 @@ describe("a projection in memory with stored states", () => {
     return { states, stored }
   }
 
-  it.effect("begins with one, saves it now and then and when it is not used any more", () => {
+  it.effect("starts from a stored state, and saves it at intervals and when it is no longer used", () => {
     const { asked, layer: driver } = watchedDriver()
     const { states, stored } = storedStates()
     const withStored = Sales.layerWith({ stored, idleTimeToLive: "1 minute" })
@@ -372,7 +378,7 @@ describe("a projection in memory with stored states", () => {
     }).pipe(asNewTenant, Effect.provide(withStored.pipe(Layer.provideMerge(driver))))
   })
 
-  it.effect("folds the log when the stored state is ahead of it, or cannot be had", () => {
+  it.effect("folds the log when the stored state is ahead of it, or cannot be loaded", () => {
     const ahead = { load: () => Effect.succeed({ state: none, position: 9 }), save: () => Effect.die("full") }
     const broken = { load: () => Effect.die("away"), save: () => Effect.fail("full") }
     const check = (stored: InMemoryProjection.Stored<Sales, never>) =>

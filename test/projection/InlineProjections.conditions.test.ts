@@ -22,7 +22,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
   )
 
   layer(Inline, { excludeTestServices: true })((it) => {
-    it.effect("see nothing of an append whose condition fails", () =>
+    it.effect("do not handle an append whose condition fails", () =>
       Effect.gen(function* () {
         const store = yield* EventStore
         const place = (id: string, after: number) =>
@@ -39,7 +39,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("see each imported event once, also when the import runs again in other chunks", () =>
+    it.effect("handle each imported event once, also when the import runs again in other chunks", () =>
       Effect.gen(function* () {
         const store = yield* EventStore
         const given = Array.from({ length: 7 }, (_, n) => ({
@@ -59,7 +59,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("see what each of many decides on, once", () =>
+    it.effect("handle the events of concurrent decisions once", () =>
       Effect.gen(function* () {
         const decisions = yield* Decisions.Decisions
         const ids = Array.from({ length: 8 }, (_, n) => String(n))
@@ -76,7 +76,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("see the events of a command once, however often it is given", () =>
+    it.effect("handle the events of a command once, however often it runs", () =>
       Effect.gen(function* () {
         const store = yield* EventStore
         const command = {

@@ -14,7 +14,7 @@ import { flipped } from "../../src/testing/failures.ts"
 
 describe.each(backends)("inline projections that fail, on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
-    it.effect("undo the append when they fail, with an error that says where and quotes nothing", () =>
+    it.effect("undo the append when they fail, with an error that names the place and quotes no values", () =>
       Effect.gen(function* () {
         const canary = 987_654_321
         const tenantId = yield* Tenant.CurrentTenant
@@ -56,7 +56,7 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
       }).pipe(asNewTenant, inline())
     )
 
-    it.effect("do not run for events that had been appended before, nor for a conflict", () =>
+    it.effect("do not run for repeated events, nor for a conflict", () =>
       Effect.gen(function* () {
         const store = yield* EventStore
         const append = (expectedVersion: number, event: Event.Appendable<ReturnType<typeof placed>>) =>
@@ -76,7 +76,7 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
       }).pipe(asNewTenant, inline(OrderList))
     )
 
-    it.effect("give the ids of a failed append out again where ids are derived", () =>
+    it.effect("use the derived ids of a failed append again", () =>
       Effect.gen(function* () {
         let left = 1
         const failing = doing(() => Effect.suspend(() => (left-- > 0 ? Effect.fail("no") : Effect.void)))
@@ -89,7 +89,7 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
       }).pipe(asNewTenant, inline())
     )
 
-    it.effect("leave nothing when they are interrupted", () =>
+    it.effect("write nothing when they are interrupted", () =>
       Effect.gen(function* () {
         const reached = yield* Deferred.make<void>()
         const stuck = doing(() => Effect.andThen(Deferred.succeed(reached, undefined), Effect.never))
@@ -104,7 +104,7 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
       }).pipe(asNewTenant, inline())
     )
 
-    it.effect("are tried again when the database fails for a moment, with the same events", () =>
+    it.effect("are retried with the same events after a transient failure of the database", () =>
       Effect.gen(function* () {
         const ids: Array<string> = []
         const unlucky = doing((_event, { eventId }) =>
@@ -119,7 +119,7 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
         assert.strictEqual(ids.length, 3)
         assert.strictEqual(new Set(ids).size, 1)
         assert.deepStrictEqual(yield* rows, [["1", 1]])
-        // It is not for the store to run a part of somebody's transaction again.
+        // The store must not repeat a part of the program's transaction.
         ids.length = 0
         const error = yield* PgTenant.transaction(place("2").pipe(inline(unlucky))).pipe(flipped)
         assert.instanceOf(error, StorageUnavailable)

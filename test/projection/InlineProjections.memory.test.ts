@@ -1,4 +1,4 @@
-/** Inline projections without a database: what they append is undone as well. */
+/** Inline projections without a database: their appends are undone as well. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, References, Stream } from "effect"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -22,7 +22,7 @@ const lengthOf = (tenant: Tenant.TenantId) =>
   Effect.map(Tenant.provide(tenant)(log), (events) => events.length)
 
 describe("inline projections in memory", () => {
-  it.effect("handle what is appended, once; if one fails nothing was appended", () => {
+  it.effect("handle an append once; if one fails, nothing is appended", () => {
     const seen: Array<number> = []
     const projection = doing((n) => (n === 666 ? Effect.fail("no") : Effect.sync(() => seen.push(n))))
     return Effect.gen(function* () {
@@ -48,7 +48,7 @@ describe("inline projections in memory", () => {
   })
 
   it.effect(
-    "are seen by nobody before the end, and other appends of the tenant wait for it, none of another",
+    "are visible only after the transaction; other appends of the tenant wait for it, and no other tenant's",
     () => {
       const [reached, go] = [Deferred.makeUnsafe<void>(), Deferred.makeUnsafe<void>()]
       const projection = doing((n) =>
@@ -74,7 +74,7 @@ describe("inline projections in memory", () => {
   )
 
   it.live(
-    "refuse another tenant, even if that is caught, and are tried again while the storage is in trouble",
+    "refuse another tenant, even if that is caught, and are retried while the storage fails transiently",
     () => {
       let left = 2
       let other = Tenant.untenanted

@@ -9,10 +9,10 @@ import { Owner } from "../support/readModels.ts"
 import { Order, asNewTenant, log, logTypes, place } from "../support/shop.ts"
 import { flipped } from "../../src/testing/failures.ts"
 
-// What takes several connections
+// These need several connections.
 describe.each(backends.filter(({ name }) => name !== "PGlite"))("inline projections on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
-    it.effect("give up after some attempts when the database goes on failing", () =>
+    it.effect("give up after some attempts when the database keeps failing", () =>
       Effect.gen(function* () {
         let attempts = 0
         const unlucky = doing(() =>
@@ -28,7 +28,7 @@ describe.each(backends.filter(({ name }) => name !== "PGlite"))("inline projecti
       }).pipe(asNewTenant, inline())
     )
 
-    it.effect("are there once when the connection is lost in the middle", () =>
+    it.effect("are applied once when the connection is lost on the way", () =>
       Effect.gen(function* () {
         const owner = yield* Owner
         let losses = 1
@@ -48,7 +48,7 @@ describe.each(backends.filter(({ name }) => name !== "PGlite"))("inline projecti
       }).pipe(asNewTenant, inline())
     )
 
-    it.effect("let the tenant's appends wait for a rebuild, which therefore sees each event once", () =>
+    it.effect("make the tenant's appends wait for a rebuild, which therefore handles each event once", () =>
       Effect.gen(function* () {
         const [reached, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
         yield* Effect.forEach(["1", "2"], (id) => place(id))
@@ -84,7 +84,7 @@ describe.each(backends.filter(({ name }) => name !== "PGlite"))("inline projecti
       )
     )
 
-    it.effect("of one tenant wait for each other's append, and not for another tenant's", () =>
+    it.effect("wait for other appends of their tenant, and not for those of another tenant", () =>
       Effect.gen(function* () {
         const other = yield* Tenant.generate
         const [reached, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]

@@ -34,7 +34,7 @@ import { flipped } from "../../src/testing/failures.ts"
 
 describe.each(backends)("inline projections on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
-    it.effect("are in the read model when the append returns, for its tenant", () =>
+    it.effect("have updated the tenant's read model when the append returns", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         const eventId = Event.generateId()
@@ -49,58 +49,56 @@ describe.each(backends)("inline projections on $name", (backend) => {
       }).pipe(inline(OrderList, Counts))
     )
 
-    it.effect(
-      "handle the events of several streams in order, and those only that they have handlers for",
-      () =>
-        Effect.gen(function* () {
-          const seen: Array<unknown> = []
-          const see = (name: string) => (_event: unknown, envelope: Event.Envelope<unknown>) =>
-            Effect.map(EventContext.CurrentEventContext, ({ causationId }) =>
-              seen.push([name, envelope.aggregateId, envelope.version, causationId === envelope.eventId])
-            )
-          const one = Projection.make(
-            "one",
-            { aggregates: [Order, Counter] },
-            { Placed: see("1"), Counted: see("1") }
+    it.effect("handle the events of several streams in order, and only those with a handler", () =>
+      Effect.gen(function* () {
+        const seen: Array<unknown> = []
+        const see = (name: string) => (_event: unknown, envelope: Event.Envelope<unknown>) =>
+          Effect.map(EventContext.CurrentEventContext, ({ causationId }) =>
+            seen.push([name, envelope.aggregateId, envelope.version, causationId === envelope.eventId])
           )
-          const two = Projection.make("two", { aggregates: [Counter] }, { Counted: see("2") })
-          yield* Effect.gen(function* () {
-            const inlineStore = yield* EventStore
-            const appended = yield* inlineStore.appendAll([
-              { aggregate: Order, id: "a", events: [placed(), placed()], expectedVersion: "noStream" },
-              {
-                aggregate: Shipment,
-                id: "b",
-                events: [Requested.make({ order: "a" })],
-                expectedVersion: "noStream"
-              },
-              {
-                aggregate: Counter,
-                id: "c",
-                events: [Counted.make({ before: 0 })],
-                expectedVersion: "noStream"
-              }
-            ])
-            assert.deepStrictEqual(
-              appended.map(({ version, position, replayed }) => [version, position, replayed]),
-              [
-                [2, 2, false],
-                [1, 3, false],
-                [1, 4, false]
-              ]
-            )
-            yield* inlineStore.append({ aggregate: Order, id: "a", events: [], expectedVersion: 2 })
-          }).pipe(inline(one, two))
-          assert.deepStrictEqual(seen, [
-            ["1", "a", 1, true],
-            ["1", "a", 2, true],
-            ["1", "c", 1, true],
-            ["2", "c", 1, true]
+        const one = Projection.make(
+          "one",
+          { aggregates: [Order, Counter] },
+          { Placed: see("1"), Counted: see("1") }
+        )
+        const two = Projection.make("two", { aggregates: [Counter] }, { Counted: see("2") })
+        yield* Effect.gen(function* () {
+          const inlineStore = yield* EventStore
+          const appended = yield* inlineStore.appendAll([
+            { aggregate: Order, id: "a", events: [placed(), placed()], expectedVersion: "noStream" },
+            {
+              aggregate: Shipment,
+              id: "b",
+              events: [Requested.make({ order: "a" })],
+              expectedVersion: "noStream"
+            },
+            {
+              aggregate: Counter,
+              id: "c",
+              events: [Counted.make({ before: 0 })],
+              expectedVersion: "noStream"
+            }
           ])
-        }).pipe(asNewTenant, inline())
+          assert.deepStrictEqual(
+            appended.map(({ version, position, replayed }) => [version, position, replayed]),
+            [
+              [2, 2, false],
+              [1, 3, false],
+              [1, 4, false]
+            ]
+          )
+          yield* inlineStore.append({ aggregate: Order, id: "a", events: [], expectedVersion: 2 })
+        }).pipe(inline(one, two))
+        assert.deepStrictEqual(seen, [
+          ["1", "a", 1, true],
+          ["1", "a", 2, true],
+          ["1", "c", 1, true],
+          ["2", "c", 1, true]
+        ])
+      }).pipe(asNewTenant, inline())
     )
 
-    it.effect("work below a repository, whose conflicts are decided again", () =>
+    it.effect("work below a repository, which decides again after conflicts", () =>
       Effect.gen(function* () {
         yield* Effect.replicateEffect(count("1"), 12, { concurrency: "unbounded" })
         const repository = yield* Repository.Repository
@@ -109,7 +107,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
       }).pipe(asNewTenant, inline(Counts))
     )
 
-    it.effect("join a transaction of the application, and are undone with it", () =>
+    it.effect("join a transaction of the program, and are undone with it", () =>
       Effect.gen(function* () {
         const tenantId = yield* Tenant.CurrentTenant
         const undone = yield* insertOrder(tenantId, "mine", 5).pipe(
@@ -120,7 +118,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
         )
         assert.strictEqual(undone, "changed my mind")
         assert.deepStrictEqual([yield* rows, yield* log], [[], []])
-        // A failure undoes the append alone: the transaction goes on.
+        // A failure undoes only the append: the transaction continues.
         yield* PgTenant.transaction(
           Effect.gen(function* () {
             yield* insertOrder(tenantId, "1", 5)
@@ -136,7 +134,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
       }).pipe(asNewTenant, inline(OrderList))
     )
 
-    it.effect("see and change the rows of the tenant alone", () =>
+    it.effect("see and change only the rows of the tenant", () =>
       Effect.gen(function* () {
         const other = yield* Tenant.generate
         const seen: Array<unknown> = []
@@ -156,7 +154,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
       }).pipe(asNewTenant, inline())
     )
 
-    it.effect("run for what a reaction appends, in the transaction of the reaction", () =>
+    it.effect("run for the appends of a reaction, in the transaction of the reaction", () =>
       Effect.gen(function* () {
         let failing = true
         const unlucky = Projection.make(
@@ -185,7 +183,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("are announced once they are committed: a runner that does not look by itself finds them", () =>
+    it.effect("announce their appends after the commit, so that a runner that does not poll finds them", () =>
       Effect.gen(function* () {
         const tenantId = yield* Tenant.CurrentTenant
         const seen = yield* Queue.unbounded<string>()
@@ -218,7 +216,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
       }).pipe(asNewTenant, inline(OrderList))
     )
 
-    it.effect("cost an append that is not theirs nothing: it is one statement, and no transaction", () =>
+    it.effect("cost other appends nothing: those are one statement, and no transaction", () =>
       Effect.gen(function* () {
         const spans: Array<string> = []
         const tracer = Tracer.make({
@@ -257,7 +255,7 @@ describe.each(backends)("inline projections on $name", (backend) => {
       }).pipe(asNewTenant, inline(OrderList))
     )
 
-    it.effect("are of the kind that works on one tenant, each with a name of its own", () =>
+    it.effect("must have the kind that works on one tenant, and different names", () =>
       Effect.gen(function* () {
         const reaction = Reaction.make("reaction", { aggregates: [Order] }, {})
         const across = Projection.makeAcrossTenants("across", { aggregates: [Order] }, {})

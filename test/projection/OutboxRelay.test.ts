@@ -20,7 +20,7 @@ import {
   withRunner
 } from "../support/shop.ts"
 
-/** A broker that keeps what it takes; `refuse` may fail for a message that it does not take. */
+/** A broker that keeps the messages that it accepts; `refuse` fails for those that it does not. */
 const broker = (
   refuse: (message: OutboxRelay.Message) => Effect.Effect<void, OutboxRelay.PublishFailed> = () => Effect.void
 ) => {
@@ -60,7 +60,7 @@ const progress = (name: string, tenantId: Tenant.TenantId) =>
 
 describe.each(backends)("the outbox relay on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
-    it.effect("publishes each tenant's events in order, as messages that say everything", () =>
+    it.effect("publishes each tenant's events in order, as messages with the whole envelope", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         const { publisher, taken, totalsOf } = broker()
@@ -108,7 +108,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
       })
     )
 
-    it.effect("publishes the events it is made for, from now on or from the beginning", () =>
+    it.effect("publishes the selected events, from now on or from the beginning", () =>
       Effect.gen(function* () {
         const tenant = yield* Tenant.generate
         const { publisher, taken } = broker()
@@ -133,7 +133,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
       })
     )
 
-    it.effect("publishes a message again until it is taken, in order, and holds up nobody else", () =>
+    it.effect("publishes a message again until it is accepted, in order, and holds up no other tenant", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         let refusals = 3
@@ -148,14 +148,14 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
           yield* placeAll(b, [5])
           yield* drain
         }).pipe(withRunner(relay), Effect.provideService(OutboxRelay.Publisher, publisher))
-        // What was published before the failure is so a second time, and that is all.
+        // Only the messages before the failure are published a second time.
         assert.deepStrictEqual(totalsOf(a), [1, 2, 1, 2, 3, 4])
         assert.deepStrictEqual(totalsOf(b), [5])
         assert.deepInclude(yield* progress(relay.name, a), { position: 4, parked: false, attempts: 0 })
       })
     )
 
-    it.effect("publishes a page at once with publishAll, and goes on behind what was taken of it", () =>
+    it.effect("publishes a page at once with publishAll, and continues after the accepted messages", () =>
       Effect.gen(function* () {
         const tenant = yield* Tenant.generate
         const pages: Array<Array<number>> = []
@@ -181,7 +181,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
       })
     )
 
-    it.effect("goes on without a poison message if it is told to, and keeps it as a dead letter", () =>
+    it.effect("passes a poison message and keeps it as a dead letter, if so configured", () =>
       Effect.gen(function* () {
         const tenant = yield* Tenant.generate
         const { publisher, totalsOf } = broker((message) =>
@@ -202,7 +202,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
       })
     )
 
-    it.effect("gives up waiting for a publisher that hangs, and tries again", () =>
+    it.effect("stops waiting for a publisher that hangs, and tries again", () =>
       Effect.gen(function* () {
         const tenant = yield* Tenant.generate
         let hangs = 1
@@ -218,7 +218,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
       })
     )
 
-    it.effect("publishes again what was published when it was interrupted before the checkpoint", () =>
+    it.effect("repeats messages if it was interrupted before the checkpoint", () =>
       Effect.gen(function* () {
         const tenant = yield* Tenant.generate
         const reached = yield* Deferred.make<void>()
@@ -241,7 +241,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
       })
     )
 
-    it.effect("publishes by itself, with workers of its own, to a queue of the process", () =>
+    it.effect("publishes to a queue of the process with its own workers", () =>
       Effect.gen(function* () {
         const tenant = yield* Tenant.generate
         const queue = yield* Queue.unbounded<OutboxRelay.Message>()
@@ -308,7 +308,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
       })
     )
 
-    it.effect("publishes nothing out of order or twice with several workers in several runners", () =>
+    it.effect("publishes in order and once with several workers in several runners", () =>
       Effect.gen(function* () {
         const tenants = yield* Effect.replicateEffect(Tenant.generate, 5)
         const { publisher, totalsOf } = broker(() => Effect.sleep("1 millis"))
@@ -327,7 +327,7 @@ describe.each(backends)("the outbox relay on $name", (backend) => {
 })
 
 describe("a relay", () => {
-  it("is refused for an event that its aggregates do not have", () => {
+  it("cannot be made for an event that its aggregates do not have", () => {
     assert.throws(
       () =>
         OutboxRelay.make("relay", {

@@ -16,7 +16,7 @@ const make = (name: string, options: { readonly version?: number; readonly batch
   Projection.make(name, { aggregates: [Sum], ...options }, { Added: () => Effect.void })
 
 describe("a projection", () => {
-  it("says what it reads, and how it works unless it is told otherwise", () => {
+  it("has its event types, and defaults for its other options", () => {
     const { name, version, kind, startAt, eventTypes, tables, onFailure, batchSize } = make("sums")
     assert.deepStrictEqual(
       { name, version, kind, startAt, eventTypes, tables, onFailure, batchSize },
@@ -62,7 +62,7 @@ describe("a projection", () => {
     }
   })
 
-  it.effect("is tried again five times, later and later", () =>
+  it.effect("retries five times by default, at growing intervals", () =>
     Effect.gen(function* () {
       const delays = yield* Effect.forEach([1, 2, 3, 4, 5, 6], (attempt) =>
         retryDelay(Projection.defaultRetry, attempt)

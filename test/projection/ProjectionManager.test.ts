@@ -30,7 +30,7 @@ import { flipped } from "../../src/testing/failures.ts"
 
 describe.each(backends)("projections on $name", (backend) => {
   layer(on(backend.layer), { excludeTestServices: true })((it) => {
-    it.effect("say where they stand with a tenant, from never having seen it to being parked", () => {
+    it.effect("have a status for a tenant, from before its first event to being parked", () => {
       const { projection, broken } = book()
       broken.add(5)
       return Effect.gen(function* () {
@@ -71,7 +71,7 @@ describe.each(backends)("projections on $name", (backend) => {
         assert.include(stopped.failure?.error, "cannot book 5")
         assert.isFalse(JSON.stringify(stopped).includes(b))
 
-        // The same ids and positions in the other tenant, and the same trouble, once it has been resumed alone.
+        // The other tenant has the same ids, positions and failure, and is resumed separately.
         const ofB = yield* of(b)
         assert.deepStrictEqual([ofB.state, ofB.position, ofB.failure?.position], ["parked", 4, 5])
         broken.clear()
@@ -83,7 +83,7 @@ describe.each(backends)("projections on $name", (backend) => {
       }).pipe(withRunner(projection))
     })
 
-    it.effect("say where they stand with all tenants, on record", () => {
+    it.effect("have a status for each tenant, under a recorded access", () => {
       const { projection } = book()
       return Effect.gen(function* () {
         const [a, b] = yield* twoTenants
@@ -106,7 +106,7 @@ describe.each(backends)("projections on $name", (backend) => {
       }).pipe(Tenant.provideAll(access), withRunner(projection))
     })
 
-    it.effect("are waited for until they contain a position", () => {
+    it.effect("can be awaited until they contain a position", () => {
       const { projection, seen } = book()
       return Effect.gen(function* () {
         const [a, b] = yield* twoTenants
@@ -129,7 +129,7 @@ describe.each(backends)("projections on $name", (backend) => {
     })
 
     it.effect(
-      "are not waited for longer than asked, nor at all once they are parked before the position",
+      "are not awaited longer than the timeout, nor at all once they are parked before the position",
       () => {
         const { projection, broken } = book()
         broken.add(2)
@@ -159,7 +159,7 @@ describe.each(backends)("projections on $name", (backend) => {
           )
           if (first === undefined) return assert.fail("no event")
           yield* awaitPosition(projection, first)
-          // Another event is there: the one that was waited for is lost.
+          // Another event is there: the awaited one is lost.
           const lost = { position: 1, eventId: Event.generateId() }
           assert.deepInclude(yield* flipped(awaitPosition(projection, lost)), {
             _tag: "PositionDiverged",
@@ -175,7 +175,7 @@ describe.each(backends)("projections on $name", (backend) => {
       }
     )
 
-    it.effect("list, replay and discard the dead letters of a tenant, and touch no other's", () => {
+    it.effect("list, replay and discard the dead letters of their own tenant only", () => {
       const { projection, seen, broken } = book({ onFailure: "deadLetter" })
       for (const total of [2, 3, 5]) broken.add(total)
       return Effect.gen(function* () {
@@ -205,7 +205,7 @@ describe.each(backends)("projections on $name", (backend) => {
           assert.strictEqual(yield* replayDeadLetters(projection), 1)
           assert.strictEqual(yield* replayDeadLetters(projection), 0)
           assert.deepStrictEqual(yield* letters(projection), [])
-          // What a database undoes is seen again.
+          // On a database the undone work is seen again.
           const ofA = seen.filter((line) => line.startsWith(a))
           assert.deepStrictEqual(
             [...new Set(ofA)],
@@ -221,7 +221,7 @@ describe.each(backends)("projections on $name", (backend) => {
       }).pipe(withRunner(projection))
     })
 
-    it.effect("replay each dead letter once, however many replay at the same time", () => {
+    it.effect("replay each dead letter once, also with concurrent replays", () => {
       const { projection, seen, broken } = book({ onFailure: "deadLetter" })
       for (const total of orders(20)) broken.add(total.total)
       return Effect.gen(function* () {
@@ -265,7 +265,7 @@ describe.each(databases)("projections into tables on $name", (backend) => {
       }).pipe(asNewTenant, withRunner(projection))
     })
 
-    it.effect("across tenants replay with the rights they work with, on record", () => {
+    it.effect("across tenants replay with their own rights, under a recorded access", () => {
       const name = unique("grand-total")
       let broken = true
       const projection = Projection.makeAcrossTenants(
@@ -301,8 +301,8 @@ describe.each(databases)("projections into tables on $name", (backend) => {
       }).pipe(withRunner(projection), Tenant.provideAll(access))
     })
 
-    it.effect("stand still for a tenant while a dead letter of it is replayed", () => {
-      // On PGlite, two transactions cannot be open at the same time.
+    it.effect("wait for a tenant while a dead letter of it is replayed", () => {
+      // PGlite cannot have two open transactions at the same time.
       if (backend.name === "PGlite") return Effect.void
       const { projection, broken } = table({ onFailure: "deadLetter", tables: [] })
       broken.add(1)
@@ -357,7 +357,7 @@ describe("projections, by the clock,", () => {
     }).pipe(asNewTenant, withRunner(projection), Effect.provide(on(memory.layer)))
   })
 
-  it.effect("are waited for without haste, whatever goes on in other tenants", () => {
+  it.effect("are polled at growing intervals, even while other tenants append", () => {
     let looks = 0
     const watched = Layer.effect(
       ProjectionStorage.ProjectionStorage,

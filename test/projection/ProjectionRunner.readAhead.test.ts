@@ -1,4 +1,4 @@
-/** What workers read before they need it, and projections that take batches: in memory. */
+/** Reading ahead, and projections that take batches: in memory. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Schedule } from "effect"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
@@ -11,7 +11,7 @@ import { append, drain, drained, live, Seen, Sum, tenants, watching } from "../s
 
 type ReadLog = EventStorage.EventStorage["Service"]["readLog"]
 
-/** A runner that works when it is told to, on a driver whose reads of logs are changed. */
+/** A runner that works on request, on a driver whose reads of logs are replaced. */
 const onChanged = (
   projection: Projection.Projection<unknown, never>,
   change: (readLog: ReadLog) => ReadLog
@@ -34,7 +34,7 @@ const onChanged = (
 const upTo = (count: number) => Array.from({ length: count }, (_, n) => n)
 
 describe("reading ahead", () => {
-  it.effect("reads nothing twice and nothing in vain, however long the backlog is", () =>
+  it.effect("reads no event twice and none in vain, however long the backlog is", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       const asked: Array<number> = []
@@ -54,12 +54,12 @@ describe("reading ahead", () => {
     })
   )
 
-  it.effect("never waits for it: the worker reads for itself then", () =>
+  it.effect("never makes the worker wait: it then reads itself", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       const never = yield* Deferred.make<never>()
       const asked: Array<number> = []
-      // What is read a first time at 21 and behind, ahead of time, never comes.
+      // The first read from 21 on, which is ahead, never ends.
       const hanging =
         (readLog: ReadLog): ReadLog =>
         (request) => {
@@ -78,7 +78,7 @@ describe("reading ahead", () => {
     })
   )
 
-  it.effect("sees what was appended since, and gives it to the log's tenant alone", () =>
+  it.effect("includes later appends, and returns pages to their own tenant only", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       const more = new Map<Tenant.TenantId, Effect.Effect<unknown>>()
@@ -125,7 +125,7 @@ describe("a projection that takes batches", () => {
       }
     )
 
-  it.effect("gets at most a batch, of the types it asked for, in order", () =>
+  it.effect("gets at most a batch, of the selected types, in order", () =>
     Effect.gen(function* () {
       const batches: Array<ReadonlyArray<number>> = []
       yield* Effect.gen(function* () {
@@ -139,7 +139,7 @@ describe("a projection that takes batches", () => {
   )
 
   it.effect(
-    "gets the events one by one when a batch has failed, so that only the one at fault is put aside",
+    "gets the events one by one after a batch has failed, so that only the failing one is put aside",
     () =>
       Effect.gen(function* () {
         const batches: Array<ReadonlyArray<number>> = []
@@ -159,7 +159,7 @@ describe("a projection that takes batches", () => {
       })
   )
 
-  it.effect("gets all events of its aggregates, if it does not say which", () =>
+  it.effect("gets all events of its aggregates by default", () =>
     Effect.gen(function* () {
       const tags: Array<string> = []
       const all = Projection.makeBatched("watching", { aggregates: [Sum] }, (envelopes) =>

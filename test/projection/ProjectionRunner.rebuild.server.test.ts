@@ -1,4 +1,4 @@
-/** Rebuilds while appends, reads and other workers go on. */
+/** Rebuilds during appends, reads and the work of others. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer } from "effect"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -25,7 +25,7 @@ import {
   tenants
 } from "../support/projected.ts"
 
-/** So many orders of 1. */
+/** The given number of orders of 1. */
 const seed = (tenantId: Tenant.TenantId, count: number) => {
   const one = (n: number) =>
     ({ aggregate: Order, id: `order-${n}`, expectedVersion: "any", events: [placed(1)] }) as const
@@ -34,17 +34,17 @@ const seed = (tenantId: Tenant.TenantId, count: number) => {
   ).pipe(Tenant.provide(tenantId))
 }
 
-/** Fails unless somebody has asked for a row that somebody else holds. */
+/** Fails unless a transaction waits for a row that another one has locked. */
 const isWaiting = Effect.flatMap(
   Database,
   ({ owner }) => owner`
     select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
 ).pipe(Effect.map((waits) => assert.isNotEmpty(waits)))
 
-describe.each(serverDatabases)("a rebuild on $name, while everything goes on", (database) => {
+describe.each(serverDatabases)("a rebuild on $name, during other work,", (database) => {
   layer(newProcess.pipe(Layer.provideMerge(database.layer)), { excludeTestServices: true })((it) => {
     it.effect(
-      "11: what is read is never empty, half filled or old, and in the end equals a fresh projection",
+      "11: the read model is never empty, half filled or old, and finally equals a fresh projection",
       () =>
         Effect.gen(function* () {
           const [mine = Tenant.untenanted, theirs = Tenant.untenanted] = yield* tenants(2)
@@ -65,7 +65,7 @@ describe.each(serverDatabases)("a rebuild on $name, while everything goes on", (
             const read = Effect.gen(function* () {
               const rows = yield* rowsOf(mine)
               assert.lengthOf(rows, count)
-              // Totals only grow: whoever reads never goes back in time.
+              // Totals only grow, so that a reader never sees an earlier state.
               const total = rows.reduce((added, row) => added + row.total, 0)
               assert.isAtLeast(total, sum)
               sum = total
@@ -89,7 +89,7 @@ describe.each(serverDatabases)("a rebuild on $name, while everything goes on", (
         })
     )
 
-    it.effect("one that was stopped in the middle goes on where it was, in another process", () =>
+    it.effect("continues in another process where it was stopped", () =>
       Effect.gen(function* () {
         const [tenant = Tenant.untenanted] = yield* tenants(1)
         const count = 200
@@ -123,7 +123,7 @@ describe.each(serverDatabases)("a rebuild on $name, while everything goes on", (
     )
 
     it.effect(
-      "it takes its place when the worker on the live read model is done, with what that has added",
+      "replaces the live read model after the worker on it is done, with the events that it has added",
       () =>
         Effect.gen(function* () {
           const [tenant = Tenant.untenanted] = yield* tenants(1)
@@ -153,7 +153,7 @@ describe.each(serverDatabases)("a rebuild on $name, while everything goes on", (
         })
     )
 
-    it.effect("one that is started over while a batch is being handled starts with nothing", () =>
+    it.effect("starts with empty tables if it is started over while a batch is being handled", () =>
       Effect.gen(function* () {
         const [tenant = Tenant.untenanted] = yield* tenants(1)
         yield* append(tenant, "a", placed(1), changed(2))

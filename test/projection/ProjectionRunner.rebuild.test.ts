@@ -23,7 +23,7 @@ import {
 } from "../support/projected.ts"
 import { backendsWith, Owner } from "../support/readModels.ts"
 
-/** What is in the twins, of all tenants. */
+/** The rows of all tenants in the twins. */
 const twins = Effect.flatMap(
   Owner,
   (owner) => owner<{ n: number }>`select count(*)::int as n from eventsourcing_rebuild.orders`
@@ -36,7 +36,7 @@ const lettersOf = (tenantId: Tenant.TenantId) =>
 
 describe.each(backendsWith(tables))("on $name", (backend) => {
   layer(EventStore.layer.pipe(Layer.provideMerge(backend.layer)), { excludeTestServices: true })((it) => {
-    it.effect("11: a rebuild puts right what was wrong, of one tenant, and nothing else is touched", () =>
+    it.effect("11: a rebuild corrects the rows of one tenant, and changes nothing else", () =>
       Effect.gen(function* () {
         const [mine = Tenant.untenanted, theirs = Tenant.untenanted] = yield* tenants(2)
         const wrong = orders({
@@ -63,16 +63,16 @@ describe.each(backendsWith(tables))("on $name", (backend) => {
         yield* equalsFold(mine)
         assert.deepStrictEqual(yield* ofTheirs, before)
         assert.strictEqual(yield* twins, 0)
-        // Handled now: it must not be handled again.
+        // It is handled here and must not be handled again.
         assert.isEmpty(yield* lettersOf(mine))
-        // It goes on from there.
+        // The projection continues from there.
         yield* append(mine, "b", changed(10))
         yield* beside([orders()])(drainUntilLive(mine, 6))
         yield* equalsFold(mine)
       })
     )
 
-    it.effect("an event that fails in a rebuild stops the rebuild, and not the live read model", () =>
+    it.effect("an event that fails in a rebuild stops only the rebuild, not the live read model", () =>
       Effect.gen(function* () {
         const storage = yield* ProjectionStorage
         const [tenant = Tenant.untenanted] = yield* tenants(1)
@@ -103,7 +103,7 @@ describe.each(backendsWith(tables))("on $name", (backend) => {
       })
     )
 
-    it.effect("events that are put aside in a rebuild are dead letters once it takes its place", () =>
+    it.effect("dead letters of a rebuild become visible when it replaces the live read model", () =>
       Effect.gen(function* () {
         const [tenant = Tenant.untenanted] = yield* tenants(1)
         const failing = (...positions: ReadonlyArray<number>) =>
@@ -130,36 +130,40 @@ describe.each(backendsWith(tables))("on $name", (backend) => {
       })
     )
 
-    it.effect("one whose end fails is parked, whatever is done about events, and others go on", () =>
-      Effect.gen(function* () {
-        const owner = yield* Owner
-        const [tenant = Tenant.untenanted, other = Tenant.untenanted] = yield* tenants(2)
-        yield* append(tenant, "a", placed(1))
-        yield* append(tenant, "b", placed(2), changed(1))
-        yield* append(other, "a", placed(1))
-        const projection = orders({ onFailure: "deadLetter" })
-        yield* beside([projection], { schemaWait: 0 })(
-          Effect.gen(function* () {
-            yield* drainUntilLive(tenant, 3)
-            yield* startRebuild(tenant)
-            yield* owner`update eventsourcing.read_models set live_table = 'nowhere' where name = 'orders'`
-            yield* eventually(
-              Effect.andThen(
-                drain,
-                Effect.map(progressOf(tenant), ({ rebuild }) => assert.deepInclude(rebuild, { parked: true }))
+    it.effect(
+      "a rebuild whose end fails is parked, even if failed events become dead letters, and others continue",
+      () =>
+        Effect.gen(function* () {
+          const owner = yield* Owner
+          const [tenant = Tenant.untenanted, other = Tenant.untenanted] = yield* tenants(2)
+          yield* append(tenant, "a", placed(1))
+          yield* append(tenant, "b", placed(2), changed(1))
+          yield* append(other, "a", placed(1))
+          const projection = orders({ onFailure: "deadLetter" })
+          yield* beside([projection], { schemaWait: 0 })(
+            Effect.gen(function* () {
+              yield* drainUntilLive(tenant, 3)
+              yield* startRebuild(tenant)
+              yield* owner`update eventsourcing.read_models set live_table = 'nowhere' where name = 'orders'`
+              yield* eventually(
+                Effect.andThen(
+                  drain,
+                  Effect.map(progressOf(tenant), ({ rebuild }) =>
+                    assert.deepInclude(rebuild, { parked: true })
+                  )
+                )
               )
-            )
-            yield* drainUntilLive(other, 1)
-            assert.isEmpty(yield* lettersOf(tenant))
-            yield* equalsFold(tenant)
-            yield* owner`update eventsourcing.read_models set live_table = 'public.orders' where name = 'orders'`
-            const key = { projection: "orders", version: 1, tenantId: tenant }
-            assert.isTrue(yield* ProjectionStorage.use((storage) => storage.resume(key)))
-            yield* drainUntilLive(tenant, 3)
-          })
-        )
-        yield* equalsFold(tenant)
-      })
+              yield* drainUntilLive(other, 1)
+              assert.isEmpty(yield* lettersOf(tenant))
+              yield* equalsFold(tenant)
+              yield* owner`update eventsourcing.read_models set live_table = 'public.orders' where name = 'orders'`
+              const key = { projection: "orders", version: 1, tenantId: tenant }
+              assert.isTrue(yield* ProjectionStorage.use((storage) => storage.resume(key)))
+              yield* drainUntilLive(tenant, 3)
+            })
+          )
+          yield* equalsFold(tenant)
+        })
     )
   })
 })

@@ -1,4 +1,4 @@
-/** Runners of several processes on one server: how they share the work, and how soon they hear of it. */
+/** Runners of several processes on one server: shared work and announcements. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, layer } from "@effect/vitest"
 import { Clock, Effect, Fiber, Layer, Stream } from "effect"
@@ -24,10 +24,10 @@ import {
   tenants
 } from "../support/projected.ts"
 
-/** Events of a log. */
+/** The given number of events of a log. */
 const many = (count: number) => Array.from({ length: count }, () => noted)
 
-/** What was handled, in that order. */
+/** The handled events, in order. */
 const journalOf = (all: ReadonlyArray<Tenant.TenantId>) =>
   Effect.flatMap(
     Database,
@@ -36,7 +36,7 @@ const journalOf = (all: ReadonlyArray<Tenant.TenantId>) =>
       where tenant_id = any (${all}::uuid[]) order by n`
   )
 
-/** Hints alone wake these workers. */
+/** Only hints wake these workers. */
 const byHint = { concurrency: 2, pollInterval: "1 hour", sweepInterval: "1 hour" } as const
 
 describe.each(serverDatabases)("on $name", (database) => {
@@ -78,7 +78,7 @@ describe.each(serverDatabases)("on $name", (database) => {
           )
         }
         assert.sameMembers([...new Set(rows.map(({ worker }) => worker))], ["first", "second"])
-        // One that is stopped leaves nothing claimed.
+        // A stopped runner leaves no claims.
         yield* append(all[0] ?? Tenant.untenanted, "one", noted)
         yield* beside([journal("third")])(
           eventually(Effect.andThen(drain, isLive(all[0] ?? Tenant.untenanted, count + 1, "journal")))
@@ -86,7 +86,7 @@ describe.each(serverDatabases)("on $name", (database) => {
       })
     )
 
-    it.effect("12: a poison event of one tenant among a hundred stops that tenant alone", () =>
+    it.effect("12: a poison event of one tenant among a hundred stops only that tenant", () =>
       Effect.gen(function* () {
         const all = yield* tenants(100)
         const [poisoned = Tenant.untenanted, ...sound] = all
@@ -117,7 +117,7 @@ describe.each(serverDatabases)("on $name", (database) => {
     )
 
     it.effect(
-      "13: 99 tenants with one event each are served before a tenth of another one's backlog is",
+      "13: 99 tenants with one event each are served before a tenth of another tenant's backlog",
       () =>
         Effect.gen(function* () {
           const backlog = Number(process.env["BACKLOG"] ?? 10_000)
@@ -126,7 +126,7 @@ describe.each(serverDatabases)("on $name", (database) => {
           yield* Effect.forEach(small, (tenant) => append(tenant, "one", noted), { concurrency: 8 })
           const storage = yield* ProjectionStorage
           yield* Effect.gen(function* () {
-            // The workers begin when all is there.
+            // The workers start after all appends.
             yield* storage.sweep
             yield* eventually(Effect.map(journalOf(small), (rows) => assert.lengthOf(rows, small.length)))
           }).pipe(beside([journal("fair")], { concurrency: 2, pollInterval: "50 millis" }))
@@ -137,7 +137,7 @@ describe.each(serverDatabases)("on $name", (database) => {
         })
     )
 
-    it.effect("an append wakes the workers of its own process, and of another one", () =>
+    it.effect("an append wakes the workers of its own and of another process", () =>
       Effect.gen(function* () {
         const [tenant = Tenant.untenanted, other = Tenant.untenanted] = yield* tenants(2)
         const handled = (tenantId: Tenant.TenantId, position: number) =>
@@ -160,7 +160,7 @@ describe.each(serverDatabases)("on $name", (database) => {
       })
     )
 
-    it.effect("a lost connection is listened on again", () =>
+    it.effect("listening is resumed after the connection was lost", () =>
       Effect.gen(function* () {
         const [tenant = Tenant.untenanted] = yield* tenants(1)
         const { owner } = yield* Database
@@ -182,7 +182,7 @@ describe.each(serverDatabases)("on $name", (database) => {
       })
     )
 
-    it.effect("19: who overhears announcements learns nothing, and who forges them changes nothing", () =>
+    it.effect("19: announcements reveal nothing to listeners, and forged ones change nothing", () =>
       Effect.gen(function* () {
         const [tenant = Tenant.untenanted] = yield* tenants(1)
         const client = yield* PgClient.PgClient

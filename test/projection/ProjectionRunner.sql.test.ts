@@ -1,4 +1,4 @@
-/** What projections leave in a database, and what they cannot do there. */
+/** Projections in a database: their rows, and the limits of their rights. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer, Schedule, Schema } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
@@ -38,7 +38,7 @@ const ddl = [
 
 const sql = SqlClient.SqlClient
 
-/** Works until a tenant's progress is as expected: an announcement that is being made may hide a tenant for a moment. */
+/** Works until a tenant's progress is as expected, because an announcement in progress may hide a tenant for a moment. */
 const drainUntil = Effect.fnUntraced(function* (
   tenantId: Tenant.TenantId,
   done: { readonly position: number; readonly parked?: boolean },
@@ -91,7 +91,7 @@ const failures: ReadonlyArray<
 
 describe.each(backendsWith(ddl))("on $name", (backend) => {
   layer(EventStore.layer.pipe(Layer.provideMerge(backend.layer)), { excludeTestServices: true })((it) => {
-    it.effect("the read model of each tenant is a fold of its log, and its own", () =>
+    it.effect("the read model of each tenant is the fold of its own log", () =>
       Effect.gen(function* () {
         const [one = Tenant.untenanted, two = Tenant.untenanted] = yield* tenants(2)
         for (let n = 0; n < 20; n++) {
@@ -118,7 +118,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
     )
 
     it.effect.each(failures)(
-      "nothing of a handler that fails with %s is left, and all before it",
+      "a handler that fails with %s leaves nothing, and the work before it stays",
       ([_name, failure, error]) =>
         Effect.gen(function* () {
           const projection = orders({ before: (total) => (total === 666 ? failure : Effect.void) })
@@ -140,7 +140,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
         })
     )
 
-    it.effect("an event that is put aside leaves nothing, and those around it are there", () =>
+    it.effect("an event that is put aside leaves nothing, and the events around it are handled", () =>
       Effect.gen(function* () {
         const storage = yield* ProjectionStorage
         const [tenant = Tenant.untenanted] = yield* tenants(1)
@@ -171,7 +171,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
       )
     )
 
-    it.effect("10: a handler sees its own tenant's rows, and cannot change or make those of another", () =>
+    it.effect("10: a handler sees only its own tenant's rows, and cannot change or add rows of another", () =>
       Effect.gen(function* () {
         const [mine = Tenant.untenanted, theirs = Tenant.untenanted] = yield* tenants(2)
         const attacks: ReadonlyArray<
@@ -207,7 +207,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
                   if (tenantId !== mine) return
                   const rows = yield* client<{ n: number }>`select count(*)::int as n from orders`
                   seen = rows[0]?.n ?? -1
-                  // Missing rights are not an event's fault: the handler says that these are.
+                  // Missing rights are normally not a failure of the event: this handler declares them one.
                   yield* Effect.catchIf(
                     attacks[by - 1]?.[1](client) ?? Effect.void,
                     (error) => SqlError.isSqlError(error) && error.reason._tag === "AuthorizationError",
@@ -227,7 +227,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
         const before = [yield* rowsOf(theirs), yield* progressOf(theirs)] as const
         yield* drainUntil(mine, { position: 7 }, "attack").pipe(beside([Attack]))
         assert.deepStrictEqual([yield* rowsOf(theirs), yield* progressOf(theirs)], before)
-        // The first deleted its own; the others found nothing or were refused.
+        // The first deleted its own rows; the others found none or were refused.
         assert.isEmpty(yield* rowsOf(mine))
         assert.strictEqual(seen, 0)
         const storage = yield* ProjectionStorage
@@ -245,55 +245,53 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
       })
     )
 
-    it.effect(
-      "10: a handler reads and appends in its tenant's name, in its transaction, and in no other's",
-      () =>
-        Effect.gen(function* () {
-          const [mine = Tenant.untenanted, theirs = Tenant.untenanted] = yield* tenants(2)
-          const answers: Array<string> = []
-          const Reads = Projection.make(
-            "reads",
-            { aggregates: [Order], retry: Schedule.recurs(3) },
-            {
-              Placed: (_event, { tenantId }) =>
-                Effect.gen(function* () {
-                  const store = yield* EventStore.EventStore
-                  assert.strictEqual(yield* Tenant.CurrentTenant, tenantId)
-                  if (tenantId !== mine) return
-                  assert.strictEqual(yield* store.position, 1)
-                  const other = store.append({
-                    aggregate: Order,
-                    id: "z",
-                    expectedVersion: "any",
-                    events: [noted]
-                  })
-                  // Each time the whole transaction is undone, though the defect is caught, and tried again.
-                  const [attempt] = [
-                    Effect.asVoid(store.position),
-                    Effect.asVoid(other),
-                    PgTenant.transaction(Effect.void)
-                  ].slice(answers.length)
-                  if (attempt !== undefined)
-                    answers.push((yield* mismatches(Tenant.provide(theirs)(attempt))).tenantId)
-                  yield* store.append({ aggregate: Order, id: "z", expectedVersion: 0, events: [noted] })
+    it.effect("10: a handler reads and appends as its own tenant, in its transaction", () =>
+      Effect.gen(function* () {
+        const [mine = Tenant.untenanted, theirs = Tenant.untenanted] = yield* tenants(2)
+        const answers: Array<string> = []
+        const Reads = Projection.make(
+          "reads",
+          { aggregates: [Order], retry: Schedule.recurs(3) },
+          {
+            Placed: (_event, { tenantId }) =>
+              Effect.gen(function* () {
+                const store = yield* EventStore.EventStore
+                assert.strictEqual(yield* Tenant.CurrentTenant, tenantId)
+                if (tenantId !== mine) return
+                assert.strictEqual(yield* store.position, 1)
+                const other = store.append({
+                  aggregate: Order,
+                  id: "z",
+                  expectedVersion: "any",
+                  events: [noted]
                 })
-            }
-          )
-          yield* append(theirs, "a", placed(1))
-          yield* append(mine, "a", placed(1))
-          yield* drainUntil(mine, { position: 2 }, "reads").pipe(beside([Reads]))
-          assert.deepStrictEqual(answers, [theirs, theirs, theirs])
-        })
+                // The whole transaction is undone each time, although the defect is caught, and retried.
+                const [attempt] = [
+                  Effect.asVoid(store.position),
+                  Effect.asVoid(other),
+                  PgTenant.transaction(Effect.void)
+                ].slice(answers.length)
+                if (attempt !== undefined)
+                  answers.push((yield* mismatches(Tenant.provide(theirs)(attempt))).tenantId)
+                yield* store.append({ aggregate: Order, id: "z", expectedVersion: 0, events: [noted] })
+              })
+          }
+        )
+        yield* append(theirs, "a", placed(1))
+        yield* append(mine, "a", placed(1))
+        yield* drainUntil(mine, { position: 2 }, "reads").pipe(beside([Reads]))
+        assert.deepStrictEqual(answers, [theirs, theirs, theirs])
+      })
     )
 
-    it.effect("19: an announcement that is lost is made up for by the sweep", () =>
+    it.effect("19: the sweep makes up for a lost announcement", () =>
       Effect.gen(function* () {
         const [tenant = Tenant.untenanted] = yield* tenants(1)
         const owner = yield* Owner
         yield* append(tenant, "one", noted)
         yield* Effect.gen(function* () {
           yield* eventually(isLive(tenant, 1))
-          // As if the process that appended it had died before it could say so.
+          // As if the appending process had died before its announcement.
           yield* owner`
             insert into eventsourcing.events (tenant_id, position, aggregate_type, aggregate_id, version, event_id,
               event_type, schema_version, occurred_at, recorded_at, correlation_id, metadata, payload, bytes)
@@ -305,7 +303,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
       })
     )
 
-    it.effect("a projection of all tenants adds them up, once each, and goes on from where it was", () =>
+    it.effect("a projection across tenants handles each event once, and continues where it was", () =>
       Effect.gen(function* () {
         const add = ({ amount }: { readonly amount: number }) =>
           sql.use(
@@ -331,7 +329,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
         })
         const work = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
           beside([Totals])(effect).pipe(Tenant.provideAll({ actor: "test", reason: "totals" }))
-        // What other tests have appended counts as well.
+        // The appends of other tests count as well.
         yield* work(drain)
         const [before = { total: 0, events: 0 }] = yield* total
         for (const tenant of all) yield* append(tenant, "a", placed(10), changed(1))

@@ -1,4 +1,4 @@
-/** What the runner does with events, and about handlers that fail: in memory. */
+/** Handling events, and handlers that fail: in memory. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
@@ -8,8 +8,8 @@ import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { append, drain, drained, key, live, memory, Seen, Sum, tenants, watching } from "../support/sums.ts"
 
-describe("what is handled", () => {
-  it.effect("each tenant's events, once, in order, in batches of any size", () =>
+describe("a runner", () => {
+  it.effect("handles each tenant's events once, in order, in batches of any size", () =>
     Effect.gen(function* () {
       const sizes = [1, 2, 7, 100].map((batchSize) => ({
         batchSize,
@@ -39,7 +39,7 @@ describe("what is handled", () => {
     })
   )
 
-  it.effect("an event type without a handler moves the checkpoint", () =>
+  it.effect("moves the checkpoint past events without a handler", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       yield* Effect.gen(function* () {
@@ -55,7 +55,7 @@ describe("what is handled", () => {
     })
   )
 
-  it.effect("another version starts at the beginning, beside the old one", () =>
+  it.effect("starts another version at the beginning, beside the old one", () =>
     Effect.gen(function* () {
       const [old, current] = [new Seen(), new Seen()]
       yield* Effect.gen(function* () {
@@ -74,7 +74,7 @@ describe("what is handled", () => {
     })
   )
 
-  it.effect("of all tenants, in each tenant's order, under a recorded access", () =>
+  it.effect("handles all tenants' events, in each tenant's order, under a recorded access", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       let total = 0
@@ -117,7 +117,7 @@ describe("what is handled", () => {
   )
 })
 
-/** All the ways in which a handler fails. */
+/** All ways in which a handler can fail. */
 class Broken extends Schema.TaggedError<Broken>()("Broken", {}) {
   override get message(): string {
     return "it is broken"
@@ -146,28 +146,30 @@ const failures: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>,
 ]
 
 describe("a handler that fails", () => {
-  it.effect.each(failures)("with %s parks its tenant there, and says why", ([_name, failure, error]) =>
-    Effect.gen(function* () {
-      const seen = new Seen()
-      yield* Effect.gen(function* () {
-        const [poisoned = Tenant.untenanted, sound = Tenant.untenanted] = yield* tenants(2)
-        yield* append(poisoned, 1, 2, 666, 4)
-        yield* append(sound, 1, 2, 3)
-        yield* drain
-        const progress = yield* live(poisoned)
-        assert.deepInclude(progress, { position: 2, head: 4, parked: true, attempts: 1, failedPosition: 3 })
-        if (error !== "") assert.strictEqual(progress?.error, error)
-        assert.deepInclude(yield* live(sound), { position: 3, parked: false })
-        yield* append(poisoned, 5)
-        yield* append(sound, 4)
-        yield* drain
-        assert.deepInclude(yield* live(poisoned), { position: 2, parked: true })
-        assert.deepInclude(yield* live(sound), { position: 4, parked: false })
-      }).pipe(drained(watching(seen, (n) => (n === 666 ? failure : Effect.void))))
-    })
+  it.effect.each(failures)(
+    "with %s parks its tenant there, and records the reason",
+    ([_name, failure, error]) =>
+      Effect.gen(function* () {
+        const seen = new Seen()
+        yield* Effect.gen(function* () {
+          const [poisoned = Tenant.untenanted, sound = Tenant.untenanted] = yield* tenants(2)
+          yield* append(poisoned, 1, 2, 666, 4)
+          yield* append(sound, 1, 2, 3)
+          yield* drain
+          const progress = yield* live(poisoned)
+          assert.deepInclude(progress, { position: 2, head: 4, parked: true, attempts: 1, failedPosition: 3 })
+          if (error !== "") assert.strictEqual(progress?.error, error)
+          assert.deepInclude(yield* live(sound), { position: 3, parked: false })
+          yield* append(poisoned, 5)
+          yield* append(sound, 4)
+          yield* drain
+          assert.deepInclude(yield* live(poisoned), { position: 2, parked: true })
+          assert.deepInclude(yield* live(sound), { position: 4, parked: false })
+        }).pipe(drained(watching(seen, (n) => (n === 666 ? failure : Effect.void))))
+      })
   )
 
-  it.effect("of one tenant among a hundred is nothing to the others", () =>
+  it.effect("of one tenant among a hundred does not affect the others", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       const all = yield* tenants(100)
@@ -190,7 +192,7 @@ describe("a handler that fails", () => {
     })
   )
 
-  it.effect("of one projection is nothing to another projection of the tenant", () =>
+  it.effect("in one projection does not affect another projection of the tenant", () =>
     Effect.gen(function* () {
       const [broken, sound] = [new Seen(), new Seen()]
       yield* Effect.gen(function* () {
@@ -208,7 +210,7 @@ describe("a handler that fails", () => {
     })
   )
 
-  it.effect("goes on when it is resumed, with the event at which it failed", () =>
+  it.effect("continues with the failed event after it is resumed", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       let broken = true
@@ -224,13 +226,13 @@ describe("a handler that fails", () => {
         assert.isTrue(yield* storage.resume(key(tenant)))
         yield* drain
         assert.deepInclude(yield* live(tenant), { position: 3, parked: false, error: undefined })
-        // In memory, what a handler did before a later event of its batch failed is not undone.
+        // In memory, the effects of a batch are not undone when a later event of it fails.
         assert.deepStrictEqual(seen.of(tenant), [1, 1, 2, 3])
       }).pipe(drained(watching(seen, (n) => (broken && n === 2 ? Effect.fail("no") : Effect.void))))
     })
   )
 
-  it.effect("and so does an event that cannot be decoded, of which nothing is told", () =>
+  it.effect("an event that cannot be decoded parks its tenant too, without its content", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       yield* Effect.gen(function* () {

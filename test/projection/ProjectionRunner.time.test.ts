@@ -1,4 +1,4 @@
-/** When the runner works, and when it tries again: in memory, with the clock in hand. */
+/** The times of work and of retries: in memory, with a test clock. */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Layer, Metric, Schedule } from "effect"
 import { TestClock } from "effect/testing"
@@ -43,7 +43,7 @@ const schedules: ReadonlyArray<readonly [string, Schedule.Schedule<unknown>, Rea
   ["as a schedule that breaks says", Schedule.recurs(3).pipe(Schedule.tap(() => Effect.die("no"))), []]
 ]
 
-describe("an event that fails is tried again", () => {
+describe("an event that fails is retried", () => {
   it.effect.each(schedules)("%s", ([_name, retry, delays]) =>
     Effect.gen(function* () {
       const seen = new Seen()
@@ -62,7 +62,7 @@ describe("an event that fails is tried again", () => {
         yield* append(other, 1, 2)
         const expected = [0]
         for (const delay of delays) {
-          // Not before its time.
+          // It is not retried before its time.
           if (delay > 0) {
             yield* TestClock.adjust(Duration.millis(delay - 1))
             yield* drain
@@ -93,7 +93,7 @@ describe("an event that fails is tried again", () => {
     })
   )
 
-  it.effect("until it succeeds, and then the next one has its own tries", () =>
+  it.effect("until it succeeds, and the next one has its own attempts", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       const left = new Map([
@@ -136,7 +136,7 @@ describe("an event that fails is tried again", () => {
     })
   )
 
-  it.effect("and is not given up while it is the storage that is away, and others go on", () =>
+  it.effect("without limit while the storage is unavailable, and other tenants continue", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       let tries = 0
@@ -177,7 +177,7 @@ describe("an event that fails is tried again", () => {
 
 describe("an event that is put aside", () => {
   it.effect.each([0, 1, 3])(
-    "is passed when it has failed and %i retries have too, and the rest goes on",
+    "is passed after it and %i retries have failed, and the others continue",
     (retries) =>
       Effect.gen(function* () {
         const seen = new Seen()
@@ -215,7 +215,7 @@ describe("an event that is put aside", () => {
       })
   )
 
-  it.effect("of several that are handled at once, the one that fails when it is handled alone", () =>
+  it.effect("is, of several handled at once, the one that fails when handled alone", () =>
     Effect.gen(function* () {
       const handled: Array<number> = []
       const options = { retry: Schedule.recurs(0), onFailure: "deadLetter" } as const
@@ -253,7 +253,7 @@ describe("the workers", () => {
     assert.isTrue(done())
   })
 
-  it.effect("work when something is appended, without waiting for the poll", () =>
+  it.effect("work after an append, without waiting for the poll", () =>
     Effect.gen(function* () {
       const seen = new Seen()
       yield* Effect.gen(function* () {
@@ -271,7 +271,7 @@ describe("the workers", () => {
   it.effect.each([
     ["interrupts itself", Effect.interrupt],
     ["dies", Effect.die("no")]
-  ] as const)("survive a handler that %s, and find what is due by polling", ([_name, failure]) =>
+  ] as const)("survive a handler that %s, and find due work by polling", ([_name, failure]) =>
     Effect.gen(function* () {
       const seen = new Seen()
       const retry = Schedule.spaced("30 minutes").pipe(Schedule.upTo({ times: 1 }))
@@ -290,7 +290,7 @@ describe("the workers", () => {
     })
   )
 
-  it.effect("count what they handle and what fails", () =>
+  it.effect("count handled events and failures", () =>
     Effect.gen(function* () {
       const name = "counted"
       const projection = watching(new Seen(), (n) => (n === 3 ? Effect.fail("no") : Effect.void), { name })
@@ -316,7 +316,7 @@ describe("the workers", () => {
         const [stuck = Tenant.untenanted, other = Tenant.untenanted] = yield* tenants(2)
         yield* append(stuck, 1, 2, 3, 4)
         yield* TestClock.adjust("1 minute")
-        // This one is worked on last, and has nothing left.
+        // This tenant is served last, and has no events left.
         yield* append(other, 1)
         yield* drain
         const attributes = { projection: name, version: "1" }

@@ -1,4 +1,4 @@
-/** Trouble with the database, raised where handlers and the library itself meet it. */
+/** Failures of the database, in handlers and in statements of the library. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
@@ -31,7 +31,7 @@ const ddl = [
 
 const Ref = { name: "orders", version: 1 }
 
-/** Calls a database function that fails with a SQLSTATE, in a handler, while there is trouble. */
+/** A handler that calls a database function, which fails with a SQLSTATE while it is broken. */
 const raising = (codes: ReadonlyArray<string>, trouble: { now: boolean }) => (n: number) =>
   SqlClient.SqlClient.use((sql) => (trouble.now ? sql`select trouble(${codes[n - 1] ?? ""})` : sql`select 1`))
 
@@ -39,7 +39,7 @@ const waiting = ["53100", "40P01"]
 
 const notFitting = ["42883", "26000"]
 
-/** A tenant for each code, with an event that says which. */
+/** A tenant for each code, with an event that names it. */
 const tenantsFor = (codes: ReadonlyArray<string>) =>
   Effect.forEach(codes, (code, index) =>
     Effect.gen(function* () {
@@ -52,7 +52,7 @@ const tenantsFor = (codes: ReadonlyArray<string>) =>
 
 const later = Schedule.spaced("20 millis").pipe(Schedule.upTo({ times: 200 }))
 
-/** Works until something is so. */
+/** Works until a condition holds. */
 const drainUntil = <A, E, R>(check: Effect.Effect<A, E, R>) =>
   Effect.andThen(drain, check).pipe(Effect.catchDefect(Effect.fail), Effect.retry(later))
 
@@ -63,7 +63,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
   )
   layer(services, { excludeTestServices: true })((it) => {
     it.effect(
-      "trouble with the database that a handler meets parks nothing: the event waits, and is handled once",
+      "a failure of the database in a handler parks nothing: the event waits, and is handled once",
       () =>
         Effect.gen(function* () {
           const trouble = { now: true }
@@ -78,7 +78,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
               assert.deepInclude(live, { position: 0, parked: false, attempts: 0, failedPosition: 1 }, code)
               assert.match(live?.error ?? "", new RegExp(`^SqlError: \\w+ \\(${code}\\)`))
             }
-            // More often than the projection would try again for a failure of its own.
+            // More often than the projection would retry a failure of its handler.
             for (let n = 0; n < 5; n++) yield* Effect.andThen(Effect.sleep("60 millis"), drain)
             for (const { code, tenant } of all)
               assert.deepInclude((yield* progressOf(tenant)).live, { parked: false, attempts: 0 }, code)
@@ -90,7 +90,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
     )
 
     it.effect(
-      "a schema that does not fit parks after a while, and a process that starts lets it try again",
+      "a schema that does not fit parks the projection after a time, and a process that starts retries it",
       () =>
         Effect.gen(function* () {
           const trouble = { now: true }
@@ -120,7 +120,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
         })
     )
 
-    it.effect("a function and rights that the handler misses are waited for, and named with a remedy", () =>
+    it.effect("a missing function or right makes the event wait, and is reported with a remedy", () =>
       Effect.gen(function* () {
         const owner = yield* Owner
         const [first = Tenant.untenanted, second = Tenant.untenanted] = yield* tenants(2)
@@ -154,7 +154,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
       })
     )
 
-    it.effect("what a statement of the library raises is never the handler's failure", () =>
+    it.effect("an error of the library's own statements is never a failure of the handler", () =>
       Effect.gen(function* () {
         const owner = yield* Owner
         const [tenant = Tenant.untenanted] = yield* tenants(1)
@@ -182,7 +182,7 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
     )
 
     it.effect(
-      "operators read the cause under a recorded access, without the rows it is about, and tenants do not",
+      "operators read the cause under a recorded access, without quoted rows; tenants cannot read it",
       () =>
         Effect.gen(function* () {
           const [tenant = Tenant.untenanted] = yield* tenants(1)
@@ -231,37 +231,39 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
         })
     )
 
-    it.effect("all parked tenants of a projection, or all there are, are resumed at once, on record", () =>
-      Effect.gen(function* () {
-        const manager = yield* ProjectionManager.ProjectionManager
-        const asOperator = Tenant.provideAll({ actor: "test", reason: "mended" })
-        yield* asOperator(manager.resumeAll())
-        yield* beside([orders()])(drain)
-        const all = yield* tenants(3)
-        for (const tenant of all) yield* append(tenant, "a", placed(1))
-        let broken = true
-        const before = () => (broken ? Effect.fail("no") : Effect.void)
-        const parked = Effect.forEach(all, (tenant) =>
-          Effect.map(progressOf(tenant), ({ live }) => assert.strictEqual(live?.parked, true))
-        )
-        yield* Effect.gen(function* () {
-          yield* drainUntil(parked)
-          assert.strictEqual(yield* asOperator(manager.resumeAll({ name: "orders", version: 2 })), 0)
-          assert.strictEqual(yield* asOperator(manager.resumeAll(Ref)), 3)
-          yield* drainUntil(parked)
-          broken = false
-          assert.strictEqual(yield* asOperator(manager.resumeAll()), 3)
-          for (const tenant of all) yield* drainUntil(isLive(tenant, 1))
-        }).pipe(beside([orders({ before })]))
-        const trail = yield* Owner.use(
-          (owner) => owner<{ operation: string }>`select distinct operation
+    it.effect(
+      "all parked tenants of one projection, or of all, are resumed at once under a recorded access",
+      () =>
+        Effect.gen(function* () {
+          const manager = yield* ProjectionManager.ProjectionManager
+          const asOperator = Tenant.provideAll({ actor: "test", reason: "mended" })
+          yield* asOperator(manager.resumeAll())
+          yield* beside([orders()])(drain)
+          const all = yield* tenants(3)
+          for (const tenant of all) yield* append(tenant, "a", placed(1))
+          let broken = true
+          const before = () => (broken ? Effect.fail("no") : Effect.void)
+          const parked = Effect.forEach(all, (tenant) =>
+            Effect.map(progressOf(tenant), ({ live }) => assert.strictEqual(live?.parked, true))
+          )
+          yield* Effect.gen(function* () {
+            yield* drainUntil(parked)
+            assert.strictEqual(yield* asOperator(manager.resumeAll({ name: "orders", version: 2 })), 0)
+            assert.strictEqual(yield* asOperator(manager.resumeAll(Ref)), 3)
+            yield* drainUntil(parked)
+            broken = false
+            assert.strictEqual(yield* asOperator(manager.resumeAll()), 3)
+            for (const tenant of all) yield* drainUntil(isLive(tenant, 1))
+          }).pipe(beside([orders({ before })]))
+          const trail = yield* Owner.use(
+            (owner) => owner<{ operation: string }>`select distinct operation
           from eventsourcing.cross_tenant_accesses where operation like 'ProjectionManager.resumeAll%'`
-        )
-        assert.sameMembers(
-          trail.map(({ operation }) => operation),
-          ["ProjectionManager.resumeAll orders", "ProjectionManager.resumeAll of every projection"]
-        )
-      })
+          )
+          assert.sameMembers(
+            trail.map(({ operation }) => operation),
+            ["ProjectionManager.resumeAll orders", "ProjectionManager.resumeAll of every projection"]
+          )
+        })
     )
   })
 })

@@ -1,4 +1,4 @@
-/** What the runner does while the storage is away or its schema does not fit, and what it says: in memory, with the clock in hand. */
+/** Waiting for an unavailable storage or for its schema, and the messages meanwhile: in memory, with a test clock. */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Effect, Logger, References, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -27,7 +27,7 @@ const mismatch = new StorageUnavailable({ reason: new SchemaMismatch(coded) })
 
 const minutes = (count: number): number => count * 60_000
 
-/** Works for a time, by steps. Returns how often the handler was called, at which times. */
+/** Works for a time, in steps. Returns the times at which the handler was called. */
 const during = Effect.fnUntraced(function* (millis: number, step: number) {
   for (let passed = 0; passed < millis; passed += step) {
     yield* drain
@@ -36,7 +36,7 @@ const during = Effect.fnUntraced(function* (millis: number, step: number) {
   yield* drain
 })
 
-/** A handler that fails at an event as it is told to, and notes when it was called. */
+/** A handler that fails at an event on request, and records the times of its calls. */
 class Trouble {
   failure: unknown = undefined
   readonly tries: Array<number> = []
@@ -48,7 +48,7 @@ class Trouble {
     })
 }
 
-/** What was logged from warnings on. */
+/** Logged warnings and errors. */
 const logged = () => {
   const lines: Array<{
     level: string
@@ -67,8 +67,8 @@ const logged = () => {
   return { lines, layer: Logger.layer([logger]) }
 }
 
-describe("an event whose handler meets a storage in trouble", () => {
-  it.effect("waits without end, longer and longer up to a minute, and counts no attempt", () =>
+describe("an event whose handler meets a failing storage", () => {
+  it.effect("waits without limit, at growing intervals up to a minute, and counts no attempt", () =>
     Effect.gen(function* () {
       const trouble = new Trouble()
       trouble.failure = full
@@ -89,7 +89,7 @@ describe("an event whose handler meets a storage in trouble", () => {
           failureKind: "storage"
         })
         assert.deepInclude(yield* live(other), { position: 2 })
-        // Another trouble is waited for as well.
+        // It also waits for another failure of the storage.
         trouble.failure = readOnly
         yield* during(minutes(60), minutes(1))
         assert.deepInclude(yield* live(tenant), { parked: false, attempts: 0 })
@@ -106,7 +106,7 @@ describe("an event whose handler meets a storage in trouble", () => {
     })
   )
 
-  it.effect("has the attempts that it had before, once the storage is there again", () =>
+  it.effect("keeps its number of attempts once the storage is available again", () =>
     Effect.gen(function* () {
       const trouble = new Trouble()
       trouble.failure = "its own"
@@ -137,7 +137,7 @@ describe("an event whose handler meets a schema that does not fit", () => {
   const beside = (trouble: Trouble) =>
     drained(watching(new Seen(), trouble.attempt, { onFailure: "deadLetter" }))
 
-  it.effect("waits for ten minutes, is parked, and tried again every hour, until it is handled", () =>
+  it.effect("waits for ten minutes, is parked, and is retried every hour until it is handled", () =>
     Effect.gen(function* () {
       const trouble = new Trouble()
       trouble.failure = mismatch
@@ -174,7 +174,7 @@ describe("an event whose handler meets a schema that does not fit", () => {
   )
 
   it.effect(
-    "and when a process starts that runs the projection, or it is resumed, which lets it wait again",
+    "is also retried when a process starts the projection, or when it is resumed, and then waits again",
     () =>
       Effect.gen(function* () {
         const trouble = new Trouble()
@@ -214,14 +214,14 @@ describe("an event whose handler meets a schema that does not fit", () => {
   )
 })
 
-describe("what the operator gets to know", () => {
+describe("an operator", () => {
   const broken = (n: number) =>
     n === 20_007
       ? Effect.die(new Error(`cannot book ${n} twice`, { cause: new Error(`${n} was first`) }))
       : Effect.void
 
   it.effect(
-    "is the cause at once, in the log and in the list of failures, with the event's values masked",
+    "finds the cause at once, in the log and in the list of failures, with the event's values masked",
     () => {
       const { layer, lines } = logged()
       return Effect.gen(function* () {
@@ -269,7 +269,7 @@ describe("what the operator gets to know", () => {
     }
   )
 
-  it.effect("names the trouble that is waited for, and that it is tried again", () => {
+  it.effect("reads in the log what a projection waits for, and that it is retried", () => {
     const { layer, lines } = logged()
     const trouble = new Trouble()
     return Effect.gen(function* () {

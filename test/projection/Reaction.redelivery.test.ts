@@ -1,4 +1,4 @@
-/** Reactions to events that are delivered again: what was appended is there already. */
+/** Reactions to events that are delivered again: their appends exist already. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import * as Event from "../../src/domain/Event.ts"
@@ -26,7 +26,7 @@ import {
   withRunner
 } from "../support/shop.ts"
 
-/** Hands the tenant's orders to a reaction, as the successor of a runner does that was killed before its checkpoint. */
+/** Hands the tenant's orders to a reaction, like the successor of a runner that was killed before its checkpoint. */
 const deliver = <E, R>(reaction: Reaction.Reaction<E, R>) =>
   EventStore.use((store) =>
     store
@@ -51,10 +51,10 @@ describe.each(backends)("reactions delivered twice, on $name", (backend) => {
           {
             Placed: (_event, { aggregateId: id }) =>
               Effect.gen(function* () {
-                // Decides something else every time.
+                // Decides differently each time.
                 yield* count("all")
                 yield* count("all")
-                // Would refuse the second time.
+                // Would fail the second time.
                 yield* repository.execute(Shipment, id, (orders) => {
                   decisions++
                   return orders.length > 0
@@ -101,7 +101,7 @@ describe.each(backends)("reactions delivered twice, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("return the events of a command that was executed before, and the state as it is now", () =>
+    it.effect("return the events of a command that has run before, with the present state", () =>
       Effect.gen(function* () {
         const outcomes: Array<unknown> = []
         const reaction = Reaction.make(
@@ -170,7 +170,7 @@ describe.each(backends)("reactions delivered twice, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("keep the ids of an append that failed and is tried again", () =>
+    it.effect("keep the ids of an append that failed and is retried", () =>
       Effect.gen(function* () {
         const store = yield* EventStore
         let expected = 5
@@ -213,7 +213,7 @@ describe.each(backends)("reactions delivered twice, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("do not take the work of another reaction, or of another event, for their own", () =>
+    it.effect("do not confuse their appends with those of another reaction or event", () =>
       Effect.gen(function* () {
         const [one, two] = [shipping(), shipping()]
         yield* place("1", [placed(), placed()])

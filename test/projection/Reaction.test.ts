@@ -33,7 +33,7 @@ const progress = (name: string) =>
     return yield* storage.progress({ tenantId, projection: name, version: 1 })
   })
 
-/** A handler that waits for ever after its work, the first time. */
+/** A handler that never ends after its first work. */
 const stuckOnce = Effect.gen(function* () {
   const reached = yield* Deferred.make<void>()
   let first = true
@@ -47,7 +47,7 @@ const stuckOnce = Effect.gen(function* () {
 
 describe.each(backends)("reactions on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
-    it.effect("send commands in the event's tenant, in its correlation and with it as cause", () =>
+    it.effect("send commands in the event's tenant, with its correlation and the event as cause", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         const eventId = Event.generateId()
@@ -81,7 +81,7 @@ describe.each(backends)("reactions on $name", (backend) => {
       })
     )
 
-    it.effect("begin with what is appended from now on, unless they are told to begin at the beginning", () =>
+    it.effect("start with new events, or at the beginning on request", () =>
       Effect.gen(function* () {
         const late = yield* Tenant.generate
         const now = shipping()
@@ -97,7 +97,7 @@ describe.each(backends)("reactions on $name", (backend) => {
           yield* place("new").pipe(Tenant.provide(late))
           yield* drain
         }).pipe(withRunner(now, all))
-        // What is known goes on where it was, also when it is registered to start somewhere else.
+        // A registered reaction continues where it was, also if it is registered with another start.
         yield* place("later")
         yield* drain.pipe(withRunner({ ...now, startAt: "beginning" }, { ...all, startAt: "now" }))
         const idsOf = (type: string) =>
@@ -108,7 +108,7 @@ describe.each(backends)("reactions on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("do nothing for a rebuild, and go on where they were", () =>
+    it.effect("do nothing for a rebuild, and continue where they were", () =>
       Effect.gen(function* () {
         const tenantId = yield* Tenant.CurrentTenant
         const storage = yield* ProjectionStorage
@@ -139,64 +139,64 @@ describe.each(backends)("reactions on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("interrupted after the append and before the checkpoint, leave each event there once", () =>
-      Effect.gen(function* () {
-        const { reached, wait } = yield* stuckOnce
-        const reaction = Reaction.make(
-          unique("stuck"),
-          { aggregates: [Order] },
-          { Placed: (_event, { aggregateId }) => Effect.andThen(count(aggregateId), wait) }
-        )
-        yield* Effect.gen(function* () {
-          yield* place("1")
-          const worker = yield* Effect.forkChild(drain)
-          yield* Deferred.await(reached)
-          yield* Fiber.interrupt(worker)
-          assert.strictEqual((yield* progress(reaction.name))[0]?.position ?? 0, 0)
-          if (backend.name !== "memory") assert.deepStrictEqual(yield* logTypes, ["Placed"])
-          yield* drain
-        }).pipe(withRunner(reaction))
-        assert.deepStrictEqual(yield* logTypes, ["Placed", "Counted"])
-        assert.strictEqual((yield* progress(reaction.name))[0]?.position, 2)
-      }).pipe(asNewTenant)
-    )
-
     it.effect(
-      "are parked for the tenant alone whose event they fail at, and go on when they are resumed",
+      "append each event once, also if they are interrupted between the append and the checkpoint",
       () =>
         Effect.gen(function* () {
-          const tenantId = yield* Tenant.CurrentTenant
-          const other = yield* Tenant.generate
-          const storage = yield* ProjectionStorage
-          let failing = true
+          const { reached, wait } = yield* stuckOnce
           const reaction = Reaction.make(
-            unique("failing"),
-            { aggregates: [Order], retry: Schedule.recurs(0) },
-            {
-              Placed: ({ total }, { aggregateId }) =>
-                Effect.andThen(
-                  count(aggregateId),
-                  Effect.suspend(() => (failing && total === 13 ? Effect.fail("no") : Effect.void))
-                )
-            }
+            unique("stuck"),
+            { aggregates: [Order] },
+            { Placed: (_event, { aggregateId }) => Effect.andThen(count(aggregateId), wait) }
           )
           yield* Effect.gen(function* () {
-            yield* place("1", [placed(13)])
-            yield* place("1").pipe(Tenant.provide(other))
-            yield* drain
-            assert.deepInclude((yield* progress(reaction.name))[0], {
-              parked: true,
-              position: 0,
-              attempts: 1
-            })
+            yield* place("1")
+            const worker = yield* Effect.forkChild(drain)
+            yield* Deferred.await(reached)
+            yield* Fiber.interrupt(worker)
+            assert.strictEqual((yield* progress(reaction.name))[0]?.position ?? 0, 0)
             if (backend.name !== "memory") assert.deepStrictEqual(yield* logTypes, ["Placed"])
-            failing = false
-            yield* storage.resume({ tenantId, projection: reaction.name, version: 1 })
             yield* drain
           }).pipe(withRunner(reaction))
           assert.deepStrictEqual(yield* logTypes, ["Placed", "Counted"])
-          assert.deepStrictEqual(yield* logTypes.pipe(Tenant.provide(other)), ["Placed", "Counted"])
+          assert.strictEqual((yield* progress(reaction.name))[0]?.position, 2)
         }).pipe(asNewTenant)
+    )
+
+    it.effect("are parked only for the tenant whose event fails, and continue when they are resumed", () =>
+      Effect.gen(function* () {
+        const tenantId = yield* Tenant.CurrentTenant
+        const other = yield* Tenant.generate
+        const storage = yield* ProjectionStorage
+        let failing = true
+        const reaction = Reaction.make(
+          unique("failing"),
+          { aggregates: [Order], retry: Schedule.recurs(0) },
+          {
+            Placed: ({ total }, { aggregateId }) =>
+              Effect.andThen(
+                count(aggregateId),
+                Effect.suspend(() => (failing && total === 13 ? Effect.fail("no") : Effect.void))
+              )
+          }
+        )
+        yield* Effect.gen(function* () {
+          yield* place("1", [placed(13)])
+          yield* place("1").pipe(Tenant.provide(other))
+          yield* drain
+          assert.deepInclude((yield* progress(reaction.name))[0], {
+            parked: true,
+            position: 0,
+            attempts: 1
+          })
+          if (backend.name !== "memory") assert.deepStrictEqual(yield* logTypes, ["Placed"])
+          failing = false
+          yield* storage.resume({ tenantId, projection: reaction.name, version: 1 })
+          yield* drain
+        }).pipe(withRunner(reaction))
+        assert.deepStrictEqual(yield* logTypes, ["Placed", "Counted"])
+        assert.deepStrictEqual(yield* logTypes.pipe(Tenant.provide(other)), ["Placed", "Counted"])
+      }).pipe(asNewTenant)
     )
 
     it.effect("react to events that reactions append", () =>
@@ -228,7 +228,7 @@ describe.each(backends)("reactions on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("react once to each event while writers write and several runners run", () =>
+    it.effect("react once to each event with concurrent writers and several runners", () =>
       Effect.gen(function* () {
         const tenants = yield* Effect.replicateEffect(Tenant.generate, 3)
         const reaction = Reaction.make(
@@ -266,7 +266,7 @@ describe.each(backends)("reactions on $name", (backend) => {
 
     if (backend.name === "memory") return
 
-    it.effect("10: are refused by the database what they do to another tenant", () =>
+    it.effect("10: cannot change another tenant's data, because the database refuses it", () =>
       Effect.gen(function* () {
         const other = yield* Tenant.generate
         const reaction = Reaction.make(
@@ -292,7 +292,7 @@ describe.each(backends)("reactions on $name", (backend) => {
 })
 
 describe("a reaction", () => {
-  it("has one version, no tables, and one event a transaction", () => {
+  it("has one version, no tables, and one event per transaction", () => {
     assert.deepInclude(shipping(), { kind: "reaction", version: 1, tables: [], batchSize: 1, startAt: "now" })
     assert.throws(() => Reaction.make("", { aggregates: [Order] }, {}))
   })

@@ -12,14 +12,14 @@ import { onDriver, Order, paid } from "../support/shop.ts"
 
 const access = { actor: "test", reason: "to see that it works" }
 
-/** Lets everything happen that is due by now. */
+/** Runs everything that is due now. */
 const settle = TestClock.adjust("1 millis")
 
 describe("a subscription to all logs", () => {
   const withRegistry = <R>(driver: Layer.Layer<R | EventStorage.EventStorage>) =>
     TenantRegistry.layer.pipe(Layer.provideMerge(driver))
 
-  it.effect("is written to the audit trail, and leaves out the untenanted", () =>
+  it.effect("is written to the audit trail, and omits the untenanted tenant", () =>
     Effect.gen(function* () {
       const registry = yield* TenantRegistry.TenantRegistry
       const tenant = yield* Tenant.generate
@@ -44,7 +44,7 @@ describe("a subscription to all logs", () => {
     }).pipe(Effect.provide(withRegistry(onDriver(MemoryStorage.layer))))
   )
 
-  it.effect("can begin at the end of every log", () =>
+  it.effect("can start at the end of every log", () =>
     Effect.gen(function* () {
       const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
       yield* append("1", orders(2)).pipe(Tenant.provide(a))
@@ -64,7 +64,7 @@ describe("a subscription to all logs", () => {
     }).pipe(Effect.provide(onDriver(MemoryStorage.layer)))
   )
 
-  it.effect("gives the events of others before a tenth of one tenant's backlog", () =>
+  it.effect("emits the events of other tenants before a tenth of one tenant's backlog", () =>
     Effect.gen(function* () {
       const [busy, ...others] = yield* Effect.all(Array.from({ length: 20 }, () => Tenant.generate))
       yield* append("1", orders(1000)).pipe(Tenant.provide(busy ?? Tenant.untenanted))
@@ -77,7 +77,7 @@ describe("a subscription to all logs", () => {
     }).pipe(Effect.provide(onDriver(MemoryStorage.layer)))
   )
 
-  it.effect("ends at an event that cannot be decoded, and goes on behind it with a cursor", () => {
+  it.effect("ends at an undecodable event, and can continue behind it with a cursor", () => {
     const Renamed = Aggregate.make(
       "Order",
       { id: Schema.String, state: Schema.Null, initial: null, events: [Schema.TaggedStruct("Placed", {})] },

@@ -32,7 +32,7 @@ const ship = (id: string) =>
     store.append({ aggregate: Shipment, id, events: [Requested.make({ order: id })], expectedVersion: "any" })
   )
 
-/** Appends a number of events, one to three at a time, in a pace of its own. */
+/** Appends a number of events, one to three at a time, at irregular intervals. */
 const write = Effect.fnUntraced(function* (stream: string, count: number, below: (bound: number) => number) {
   for (let left = count; left > 0;) {
     const size = Math.min(left, 1 + below(3))
@@ -45,7 +45,7 @@ const write = Effect.fnUntraced(function* (stream: string, count: number, below:
 describe.each(backends)("a subscription on $name", (backend) => {
   layer(onDriver(backend.layer), { excludeTestServices: true })((it) => {
     it.effect.prop(
-      "gives every position once and in order, wherever it begins and whatever is appended meanwhile",
+      "emits every position once and in order, from any start and during appends",
       [Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 }))],
       ([seed]) =>
         Effect.gen(function* () {
@@ -75,7 +75,7 @@ describe.each(backends)("a subscription on $name", (backend) => {
       { arbitrary: { runs: backend.name === "memory" ? 40 : 4 } }
     )
 
-    it.effect("keeps apart tenants whose ids are equal, in both directions", () =>
+    it.effect("separates tenants with the same ids, in both directions", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* Tenant.generate, yield* Tenant.generate]
         const store = yield* EventStore.EventStore
@@ -123,7 +123,7 @@ describe.each(backends)("a subscription on $name", (backend) => {
       })
     )
 
-    it.effect("gives the events that match a query, of one log and of all", () =>
+    it.effect("emits the events that match a query, of one log and of all", () =>
       Effect.gen(function* () {
         const tenantId = yield* Tenant.CurrentTenant
         yield* append("1", orders(3))
@@ -139,7 +139,7 @@ describe.each(backends)("a subscription on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("gives what was asked for alone, and begins at the end when asked to", () =>
+    it.effect("emits only the selected events, and starts at the end on request", () =>
       Effect.gen(function* () {
         yield* append("1", [...orders(2), paid])
         yield* ship("1")
@@ -151,7 +151,7 @@ describe.each(backends)("a subscription on $name", (backend) => {
           ],
           { concurrency: 2 }
         ).pipe(Effect.raceFirst(Effect.forever(Effect.delay(append("2", [...orders(1), paid]), "10 millis"))))
-        // Where the end was is known to the store alone.
+        // Only the store knows the end at that time.
         const [start = 0] = positions(later)
         assert.isAbove(start, 4)
         assert.deepStrictEqual(positions(later), range(start, start + 3))
@@ -164,7 +164,7 @@ describe.each(backends)("a subscription on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("follows all logs, each in its order, and goes on behind a cursor", () =>
+    it.effect("follows all logs, each in its order, and continues after a cursor", () =>
       Effect.gen(function* () {
         const tenants = [yield* Tenant.generate, yield* Tenant.generate, yield* Tenant.generate]
         const mine = (event: { readonly tenantId: Tenant.TenantId }) => tenants.includes(event.tenantId)
@@ -207,7 +207,7 @@ describe.each(serverBackends)("a subscription on $name, beside 32 concurrent wri
         const [seen, joined] = yield* Effect.all(
           [
             first(total, tail),
-            // One that begins in the middle of it.
+            // One starts in the middle.
             Effect.delay(first(total, tail), "100 millis"),
             Effect.forEach(
               range(1, writers),
@@ -222,7 +222,7 @@ describe.each(serverBackends)("a subscription on $name, beside 32 concurrent wri
       }).pipe(asNewTenant, Effect.timeout("15 seconds"))
     )
 
-    it.effect("outlasts the loss of all connections", () =>
+    it.effect("continues after the loss of all connections", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const tail = yield* Effect.forkChild(first(30, Subscription.log({ aggregates: [Order] })))
@@ -238,11 +238,11 @@ describe.each(serverBackends)("a subscription on $name, beside 32 concurrent wri
   })
 })
 
-/** Lets everything happen that is due by now. */
+/** Runs everything that is due now. */
 const settle = TestClock.adjust("1 millis")
 
 describe("a subscription", () => {
-  it.effect("wakes at once by a hint, and by polling when hints are lost", () =>
+  it.effect("wakes at once after a hint, and by polling when hints are lost", () =>
     Effect.gen(function* () {
       const hinted = yield* followed(Subscription.log({ aggregates: [Order] })).pipe(
         Effect.tap(settle),
@@ -292,7 +292,7 @@ describe("a subscription", () => {
     }).pipe(asNewTenant, Effect.provide(driver))
   })
 
-  it.effect("asks nothing any more once it is interrupted", () => {
+  it.effect("reads nothing after it is interrupted", () => {
     const { asked, layer: driver } = watchedDriver()
     return Effect.gen(function* () {
       const { fiber } = yield* followed(Subscription.log({ aggregates: [Order] }))
@@ -306,7 +306,7 @@ describe("a subscription", () => {
     }).pipe(asNewTenant, Effect.provide(driver))
   })
 
-  it.effect("of a quiet tenant is not kept busy by the hints of others", () => {
+  it.effect("to a quiet log is not kept busy by hints about others", () => {
     const { asked, layer: driver } = watchedDriver()
     return Effect.gen(function* () {
       const { seen } = yield* followed(Subscription.log({ aggregates: [Order] }))
@@ -324,7 +324,7 @@ describe("a subscription", () => {
     }).pipe(asNewTenant, Effect.provide(driver))
   })
 
-  it.effect("outlasts a storage that is away, and goes on where it was", () => {
+  it.effect("continues where it was after the storage was unavailable", () => {
     let away = 0
     const failing = <A, E>(effect: Effect.Effect<A, E>) =>
       Effect.suspend((): Effect.Effect<A, E | StorageUnavailable> =>
@@ -349,7 +349,7 @@ describe("a subscription", () => {
     }).pipe(asNewTenant, Effect.provide(driver))
   })
 
-  it.effect("fails when the given schedule ends, and at once when trying again does not help", () => {
+  it.effect("fails when the given schedule ends, and at once if a retry cannot help", () => {
     let [calls, retryable] = [0, true]
     const driver = changedDriver(() => ({
       head: () =>
@@ -368,7 +368,7 @@ describe("a subscription", () => {
     }).pipe(asNewTenant, Effect.provide(driver))
   })
 
-  it.effect("gives the events before one that cannot be decoded, and says where that is", () => {
+  it.effect("emits the events before an undecodable one, and fails with its place", () => {
     const Renamed = Aggregate.make(
       "Order",
       { id: Schema.String, state: Schema.Null, initial: null, events: [Schema.TaggedStruct("Placed", {})] },
@@ -386,19 +386,17 @@ describe("a subscription", () => {
     }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
   })
 
-  it.effect(
-    "takes what is before the first position for the beginning, and refuses what is no position",
-    () =>
-      Effect.gen(function* () {
-        yield* append("1", orders(2))
-        const behind = (after: number) =>
-          positionsOf(first(2, Subscription.log({ aggregates: [Order], after })))
-        const positionsOf = <E, R>(read: Effect.Effect<ReadonlyArray<{ readonly position: number }>, E, R>) =>
-          Effect.map(read, positions)
-        for (const after of [-7, -1, 0]) assert.deepStrictEqual(yield* behind(after), [1, 2])
-        for (const after of [NaN, Infinity, 1.5]) {
-          assert.match(String(yield* Effect.exit(behind(after))), /a position is an integer/)
-        }
-      }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
+  it.effect("treats a position below 1 as the beginning, and refuses a number that is no integer", () =>
+    Effect.gen(function* () {
+      yield* append("1", orders(2))
+      const behind = (after: number) =>
+        positionsOf(first(2, Subscription.log({ aggregates: [Order], after })))
+      const positionsOf = <E, R>(read: Effect.Effect<ReadonlyArray<{ readonly position: number }>, E, R>) =>
+        Effect.map(read, positions)
+      for (const after of [-7, -1, 0]) assert.deepStrictEqual(yield* behind(after), [1, 2])
+      for (const after of [NaN, Infinity, 1.5]) {
+        assert.match(String(yield* Effect.exit(behind(after))), /a position is an integer/)
+      }
+    }).pipe(asNewTenant, Effect.provide(onDriver(MemoryStorage.layer)))
   )
 })

@@ -1,4 +1,4 @@
-/** A log that lost its end in a failover and was written anew: positions that were kept outside are of the former log. */
+/** A log that lost its end in a failover and has new events there: stored positions belong to the former log. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer, Stream } from "effect"
 import * as DecisionModel from "../../src/domain/DecisionModel.ts"
@@ -32,7 +32,7 @@ const rows = Effect.gen(function* () {
   return page.rows
 })
 
-/** Loses the events behind a position, and has others there: the first `count` of those, of orders of 100, 101 … */
+/** Replaces the events after a position by others: the first `count` of them, orders of 100, 101 … */
 const loseBehind = Effect.fnUntraced(function* (kept: number, count: number, stream?: string) {
   const { replace } = yield* Tampering
   const tenantId = yield* Tenant.CurrentTenant
@@ -55,7 +55,7 @@ const orderSums = () =>
 
 describe.each(tamperable)("a log on $name that lost its end", ({ layer: services, name }) => {
   layer(services, { excludeTestServices: true })((it) => {
-    it.effect("is not the one that a subscription's position with its event's id is of", () =>
+    it.effect("refuses a subscription from a position whose event id is lost", () =>
       Effect.gen(function* () {
         yield* append("1", orders(6))
         const seen = yield* first(6, log(0))
@@ -69,15 +69,15 @@ describe.each(tamperable)("a log on $name that lost its end", ({ layer: services
           expected: kept.eventId,
           actual: now?.eventId ?? null
         })
-        // What was kept of it, the log still has.
+        // This event is still in the log.
         assert.deepStrictEqual(positions(yield* first(4, log(seen[3] ?? 0))), [5, 6, 7, 8])
-        // A number alone cannot tell: two events are passed over.
+        // A number alone cannot show that: two events are skipped.
         assert.deepStrictEqual(positions(yield* first(2, log(6))), [7, 8])
       }).pipe(asNewTenant)
     )
 
     it.effect(
-      "ends a subscription that has given out what is lost, also where the end is the same or earlier",
+      "ends a subscription that has emitted lost events, also if the new end is the same or earlier",
       () =>
         Effect.forEach([0, 2, 5], (written) =>
           Effect.gen(function* () {
@@ -99,7 +99,7 @@ describe.each(tamperable)("a log on $name that lost its end", ({ layer: services
         )
     )
 
-    it.effect("ends a subscription to all logs, by a cursor and on its way", () =>
+    it.effect("ends a subscription to all logs, at its start with a cursor and later", () =>
       Effect.gen(function* () {
         const tenantId = yield* Tenant.CurrentTenant
         yield* append("1", orders(6))
@@ -122,7 +122,7 @@ describe.each(tamperable)("a log on $name that lost its end", ({ layer: services
       }).pipe(asNewTenant, Effect.timeout("10 seconds"))
     )
 
-    it.effect("has a state in memory folded anew, on its way and from where it was kept", () =>
+    it.effect("makes a state in memory fold anew, while it is used and from its stored form", () =>
       Effect.gen(function* () {
         const tenantId = yield* Tenant.CurrentTenant
         const Sums = orderSums()
@@ -160,7 +160,7 @@ describe.each(tamperable)("a log on $name that lost its end", ({ layer: services
             yield* Effect.sleep("50 millis")
             yield* loseBehind(4, 1)
             const seen = yield* Fiber.join(states)
-            // Between them there may be states of what is written row by row.
+            // States between two rows of the replacement may be seen as well.
             const [before, last] = [seen[0], seen.at(-1)]
             assert.deepStrictEqual([before?.state, before?.position], [21, 6])
             assert.deepStrictEqual([last?.state, last?.position], [114, 5])
@@ -181,7 +181,7 @@ describe.each(tamperable)("a log on $name that lost its end", ({ layer: services
       }).pipe(asNewTenant, Effect.timeout("10 seconds"))
     )
 
-    // What is replaced in memory is so for readers alone.
+    // In memory only readers see the replacement.
     const onDatabase = name === "memory" ? it.effect.skip : it.effect
     onDatabase("is read anew by a decision that was made on what is lost", () =>
       Effect.gen(function* () {
@@ -195,7 +195,7 @@ describe.each(tamperable)("a log on $name that lost its end", ({ layer: services
         const before = yield* decisions.read(sum)
         const { events, state } = yield* decisions.execute(sum, (total) =>
           Effect.gen(function* () {
-            // The end is the same, with other events: their number alone tells nothing.
+            // The end is at the same position with other events, so the number alone shows nothing.
             if (seen.push(total) === 1) yield* loseBehind(4, 2)
             return Decisions.to(Order, "new", placed(total))
           })

@@ -13,7 +13,7 @@ const causeOf = (error: unknown, payload: object, metadata: object = {}) => {
 const masks = (text: string, payload: object) => causeOf(new Error(text), payload).message
 
 describe("the cause of a failure", () => {
-  it("names no stream and no event: a log keeps the tenant and the position", () => {
+  it("names no stream and no event: the log has the tenant and the position", () => {
     const error = new Undecodable({
       reason: new UnknownEventType({
         tenantId: "t",
@@ -31,7 +31,7 @@ describe("the cause of a failure", () => {
     assert.include(message, "Gone")
   })
 
-  it("quotes no value of the event, however it is written, and shows the rest", () => {
+  it("quotes no value of the event in any spelling, and shows the rest", () => {
     const name = "Mrs Robinson"
     const payload = {
       _tag: "Placed",
@@ -59,7 +59,7 @@ describe("the cause of a failure", () => {
     assert.strictEqual(causeOf(new RangeError(`${name} is too long`), payload).message, "… is too long")
   })
 
-  it("keeps the places in the code, masks the errors under an error, and is bounded", () => {
+  it("keeps the stack frames, masks nested errors, and has a maximum length", () => {
     const error = new Error("7 failed", { cause: new TypeError("because of 7") })
     const { message, stack } = causeOf(error, { n: 7 })
     assert.strictEqual(message, "… failed")
@@ -69,7 +69,7 @@ describe("the cause of a failure", () => {
     assert.deepStrictEqual([cause.message.length, cause.stack.length], [4000, 10_000])
   })
 
-  it("tells the kind of a failure that is no error, and nothing in it", () => {
+  it("has the tag of a failure that is no error, and none of its fields", () => {
     assert.strictEqual(
       causeOf({ _tag: "TooMuch", secret: "canary" }, {}).message,
       "a failure of type object (TooMuch)"

@@ -1,4 +1,4 @@
-/** Rebuilds that would harm the live read model, or fill a twin of before: refused, with a sentence. */
+/** Rebuilds that would change the live read model, or fill an outdated twin, are refused with a sentence. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { SqlClient } from "effect/sql"
@@ -26,7 +26,7 @@ const statements = names.flatMap((name) => [
   `select eventsourcing.register_read_model('${name}')`
 ])
 
-/** The totals of orders, in the table that has the name of the projection; `write` may say otherwise. */
+/** The totals of orders, in the table named like the projection unless `write` names another. */
 const totals = (
   name: string,
   write: (row: {
@@ -55,7 +55,7 @@ const rowsOf = (tenantId: Tenant.TenantId, name: string) =>
     Effect.map((found) => found.map(({ order_id, total }) => [order_id, total]))
   )
 
-/** Rebuilds for a tenant, with a runner of the same projection beside. */
+/** Rebuilds for a tenant, with a runner of the same projection. */
 const rebuild = (projection: ReturnType<typeof totals>, tenantId: Tenant.TenantId) =>
   ProjectionManager.ProjectionManager.use((manager) =>
     Stream.runDrain(Stream.tap(manager.rebuild(projection), () => drain))
@@ -88,20 +88,22 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
         "delete from public.emptied where tenant_id = $1::uuid and order_id <> $2 and total <> $3 + 10"
       ]
     ] as const) {
-      it.effect(`handlers that name the table with its schema do not change what is live: ${name}`, () =>
-        Effect.gen(function* () {
-          const tenant = yield* filled(name)
-          const broken = totals(name, ({ tenantId, id, total }) =>
-            SqlClient.SqlClient.use((sql) => sql.unsafe(statement, [tenantId, id, total]))
-          )
-          const error = yield* Effect.flip(rebuild(broken, tenant))
-          assert.include(String(error), `write the live tables (${name})`)
-          assert.deepInclude((yield* progressOf(tenant, name)).rebuild, { parked: true, position: 0 })
-          assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
-          // Mended, it is rebuilt from the beginning.
-          yield* rebuild(totals(name), tenant)
-          assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
-        })
+      it.effect(
+        `handlers that name the table with its schema do not change the live read model: ${name}`,
+        () =>
+          Effect.gen(function* () {
+            const tenant = yield* filled(name)
+            const broken = totals(name, ({ tenantId, id, total }) =>
+              SqlClient.SqlClient.use((sql) => sql.unsafe(statement, [tenantId, id, total]))
+            )
+            const error = yield* Effect.flip(rebuild(broken, tenant))
+            assert.include(String(error), `write the live tables (${name})`)
+            assert.deepInclude((yield* progressOf(tenant, name)).rebuild, { parked: true, position: 0 })
+            assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
+            // With corrected handlers it is rebuilt from the beginning.
+            yield* rebuild(totals(name), tenant)
+            assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
+          })
       )
     }
 
@@ -113,7 +115,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
       ],
       ["keyed", "add unique (tenant_id, total)", /UNIQUE \(tenant_id, total\)/]
     ] as const) {
-      it.effect(`after the table has changed, a rebuild says what is to be done first: ${name}`, () =>
+      it.effect(`after the table has changed, a rebuild is refused with a remedy: ${name}`, () =>
         Effect.gen(function* () {
           const owner = yield* Owner
           const tenant = yield* filled(name)
@@ -129,7 +131,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
       )
     }
 
-    it.effect("a table is given up by its owner once the version that fills it is retired", () =>
+    it.effect("the owner can unregister a table once the version that fills it is retired", () =>
       Effect.gen(function* () {
         const owner = yield* Owner
         const name = "dropped"
