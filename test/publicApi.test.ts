@@ -63,7 +63,7 @@ describe("the public API", () => {
       EventQuery: of or | Any EventOf EventQuery Item Options
       EventSourcing: layer | Services
       EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
-      EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
+      EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace EventsToEncode FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Head Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored
@@ -76,7 +76,7 @@ describe("the public API", () => {
       ProjectionRunner: ProjectionRunner failures handledEvents layer oldestPending parked pending | Options
       ProjectionStorage: ProjectionRefused ProjectionStorage RebuildRefused | Backlog Claim DeadLetter Failure FailureCause FailureDescription FailureKind FailureRecord Progress ProjectionKey Registration StartAt TenantProjection WorkRequest
       Reaction: make | Options Reaction
-      Repository: Repository defaultRetry layer layerWith snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
+      Repository: Repository defaultRetry layer layerWith rememberedEvictions rememberedHits rememberedMisses rememberedOutdated snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError LoadOptions Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
       RoutedStorage: layerWith | Limits Options
       SnapshotPolicy: every never whenReadMoreThan | Situation SnapshotPolicy
       SnapshotStorage: SnapshotStorage | NewSnapshot SaveSnapshot SnapshotKey SnapshotRow

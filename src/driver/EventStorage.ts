@@ -306,6 +306,11 @@ export class EventStorage extends Context.Service<
       readonly eventId: string
     }) => Effect.Effect<number | undefined, ReadError>
     /**
+     * Whether the fiber is in a transaction of the program on this storage, in which it appends and reads, and whose end
+     * decides what is stored.
+     */
+    readonly inTransaction: Effect.Effect<boolean>
+    /**
      * Emits when a log may have new events, appended by this process or another. The hint does not say which log grew, and may
      * be late, lost or repeated. So consumers must also poll.
      */

@@ -179,6 +179,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       }),
     eventPosition: ({ eventId, tenantId }) =>
       Effect.sync(() => transactions.log(tenantId)?.byEventId(eventId)?.position),
+    inTransaction: transactions.inTransaction,
     commandOutcome: ({ key, tenantId }) =>
       Effect.map(currentMillis, (now) => {
         const stored = transactions.log(tenantId)?.command(key, now)

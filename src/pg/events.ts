@@ -19,7 +19,7 @@ import type { TenantId } from "../domain/Tenant.ts"
 import { clampPosition } from "../driver/queryMatch.ts"
 import * as PgCheck from "./PgCheck.ts"
 import * as deadlines from "./deadlines.ts"
-import { failFor, refuseOthers } from "./openTransaction.ts"
+import { failFor, inTransaction, refuseOthers } from "./openTransaction.ts"
 import { statement, type StatementOptions } from "./statement.ts"
 
 /** Settings of a store. */
@@ -270,6 +270,7 @@ export const make = (
           ),
           ([row]) => row?.[0] ?? undefined
         ),
+      inTransaction: inTransaction(sql),
       provisionTenant: (tenantId) =>
         Effect.map(
           ofTenant<[EventStorage.TenantStatus]>(

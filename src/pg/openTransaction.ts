@@ -37,7 +37,7 @@ export const openTransaction = (
 
 /** True if a transaction of this client is open. */
 export const inTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boolean> =>
-  Effect.map(openTransaction(sql), Option.isSome)
+  Effect.withFiber(({ context }) => Effect.succeed(openIn(context, sql) !== undefined))
 
 /**
  * The tenant that the open transaction of this client is bound to, if `PgTenant` started it. The transaction of another client

@@ -67,6 +67,7 @@ export const make = <M extends Backend>(
     head: (request) => read("read the head of a log", request.tenantId, (events) => events.head(request)),
     eventPosition: (request) =>
       read("find an event", request.tenantId, (events) => events.eventPosition(request)),
+    inTransaction: Effect.map(router.current, (transaction) => transaction !== undefined),
     changes: hints,
     commandOutcome: (request) =>
       read("read the outcome of a command", request.tenantId, (events) => events.commandOutcome(request)),

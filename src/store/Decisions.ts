@@ -146,7 +146,9 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
         decide: (state: State) => D,
         { retry = options.retry ?? loop.defaultRetry }: ExecuteOptions = {}
       ) => {
-        const decideNow = (state: State) => Effect.suspend(() => loop.toEffect<Outcome, D>(decide(state)))
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
+        const decideAny = decide as (state: State) => loop.Decision<Outcome, ErrorOf<D>, RequirementsOf<D>>
+        const decideNow = (state: State) => Effect.suspend(() => loop.toEffect(decideAny(state)))
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the appended events are those that the decision named
         return loop
           .withIds(
@@ -154,7 +156,7 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
             () => Result.succeed({ aggregateType: "decision model", aggregateId: nameOf(model) }),
             (derived) =>
               Effect.suspend(() =>
-                loop.run(decisions.subject(model, decideNow, derived.ids), decideNow, derived, retry)
+                loop.run(decisions.subject(model, decideNow, derived.ids), decideAny, derived, retry)
               )
           )
           .pipe(

@@ -5,6 +5,7 @@ import { Context, type DateTime, Effect, Layer, type Schema, Stream } from "effe
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
+import { CurrentEventContext } from "../domain/EventContext.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { checkEventId } from "../internal/uuid.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
@@ -14,6 +15,7 @@ import { type Folded, type FoldError, type FoldRequest, makeFolder } from "./fol
 import { importEvents } from "./importEvents.ts"
 import { paged } from "./pages.ts"
 import { spanned } from "./spanned.ts"
+import { wholeMillis } from "../internal/clock.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import { checkIntegers, eventFilter, makeReader, wholePosition } from "./read.ts"
 import { checkCommandKey, makeWriter, storedStream } from "./append.ts"
@@ -21,6 +23,7 @@ import { recordAccess } from "./crossTenant.ts"
 import type {
   InvalidCommand,
   InvalidId,
+  InvalidInput,
   Undecodable,
   ReadError,
   StorageUnavailable
@@ -35,6 +38,7 @@ import type {
   CommandOptions,
   Appended,
   AppendedOf,
+  EventsToEncode,
   StreamKey
 } from "./append.ts"
 import type { ReadOptions, VersionRange, LogRange } from "./read.ts"
@@ -51,6 +55,7 @@ export type {
   CommandOptions,
   Appended,
   AppendedOf,
+  EventsToEncode,
   StreamKey
 } from "./append.ts"
 export type { EventPlace } from "../driver/EventStorage.ts"
@@ -117,6 +122,23 @@ export class EventStore extends Context.Service<
     >(
       events: StreamEvents<Type, State, Payload, Id> & CommandOptions<Condition, Command>
     ) => Effect.Effect<Appended<Payload, Type>, AppendFailure<Condition, Command>, CurrentTenant>
+    /**
+     * Checks events and encodes them in the event context of the running effect, without appending them: for appends that
+     * carry events of several writers.
+     *
+     * **Details**
+     *
+     * `append` takes them as they are, in whatever context it runs: ids, times, actor, correlation, causation, metadata and
+     * trace are those of this call. Without a correlation id in the context, that of all is the id of the first event. Fails
+     * as the append would, before anything is sent.
+     *
+     * **Gotchas**
+     *
+     * They are for this stream; for another one they are encoded again. Ids are not derived (`EventContext.derivingIds`).
+     */
+    readonly encode: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      events: EventsToEncode<Type, State, Payload, Id>
+    ) => Effect.Effect<ReadonlyArray<Event.NewEvent<Payload>>, InvalidInput, CurrentTenant>
     /** Appends events to several streams of the tenant, in the given order. All are written, or none. */
     readonly appendAll: <
       const As extends ReadonlyArray<Aggregate.Any>,
@@ -192,6 +214,11 @@ export class EventStore extends Context.Service<
     readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
       key: StreamKey<Type, State, Payload, Id>
     ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
+    /**
+     * Whether the running fiber is in a transaction of the program, in which it appends and reads: whatever it sees there
+     * becomes true only when the transaction commits.
+     */
+    readonly inTransaction: Effect.Effect<boolean>
     /** The position of an event by its id; undefined if the tenant's log has no such event. */
     readonly eventPosition: (
       eventId: Event.EventId
@@ -269,6 +296,12 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         spanned("EventStore.append", (services) =>
           write(services, [request], request, firstOf)
         ) as Effect.Effect<Appended<Payload, Type>, AppendFailure<Condition, Command>, CurrentTenant>,
+      encode: ({ aggregate, events, id }) =>
+        Effect.withFiber(({ context: services }) => {
+          const context = Context.get(services, CurrentEventContext)
+          const shared = { context, now: wholeMillis(services), limits }
+          return Effect.fromResult(encode.ahead(aggregate, id, events, shared))
+        }),
       appendAll: <
         const As extends ReadonlyArray<Aggregate.Any>,
         Condition extends AppendConditions | undefined = undefined
@@ -341,6 +374,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         ),
       version: streamVersion,
       exists: (key) => Effect.map(streamVersion(key), (version) => version > 0),
+      inTransaction: storage.inTransaction,
       eventPosition: (eventId) =>
         Effect.flatMap(currentTenant, (tenantId) => {
           checkEventId({ eventId })

@@ -21,6 +21,8 @@ import { aggregateId as encodeId } from "./encode.ts"
 import * as loop from "./decide.ts"
 import { makeStreamDecisions, stateOf } from "./decideOnStream.ts"
 import { makeLoader } from "./load.ts"
+import * as remembered from "./rememberedStates.ts"
+import { makeMemory, type RememberOptions } from "./rememberedStates.ts"
 import * as internal from "./snapshots.ts"
 import { make as makeSnapshots, none, type SnapshotOptions, type Snapshots } from "./snapshots.ts"
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
@@ -33,7 +35,7 @@ import {
 } from "../driver/StoreError.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
 
-export type { SnapshotOptions }
+export type { RememberOptions, SnapshotOptions }
 
 /** A loaded aggregate: its state, and the version of its stream (0 without events). */
 export interface Loaded<out State> {
@@ -112,6 +114,20 @@ export interface ExecuteOptions<out C extends Command | undefined = Command | un
    * too, as the stream then has another history. Default: any event.
    */
   readonly expectedEventId?: Event.EventId | undefined
+  /**
+   * Decides on a state loaded from the store, whatever is remembered. A command is exact without it too: what is decided on a
+   * remembered state counts only when the store has confirmed that state. Default: false.
+   */
+  readonly fresh?: boolean | undefined
+}
+
+/** Settings of a load. */
+export interface LoadOptions {
+  /**
+   * Loads from the store, whatever is remembered, and remembers that. A load is exact without it too: it reads on from the
+   * remembered state, after the store has confirmed the state's last event. Default: false.
+   */
+  readonly fresh?: boolean | undefined
 }
 
 /** Errors of loading an aggregate. */
@@ -130,12 +146,14 @@ export class Repository extends Context.Service<
     /** Loads an aggregate; fails with `AggregateNotFound` if it has no events. */
     readonly load: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: NoInfer<Id>
+      id: NoInfer<Id>,
+      options?: LoadOptions
     ) => Effect.Effect<Loaded<State>, LoadError | AggregateNotFound, CurrentTenant>
     /** Loads an aggregate; returns its initial state at version 0 if it has no events. */
     readonly loadOrInitial: <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: NoInfer<Id>
+      id: NoInfer<Id>,
+      options?: LoadOptions
     ) => Effect.Effect<Loaded<State>, LoadError, CurrentTenant>
     /** True if the aggregate has events. */
     readonly exists: <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -189,6 +207,11 @@ export interface Options {
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /** Time for which the keys of commands are kept. At least a millisecond. Default: 24 hours. */
   readonly commandTimeToLive?: Duration.Input | undefined
+  /**
+   * Bounds of the states that are remembered in this process, so that commands and loads need not read all events. They are a
+   * matter of speed alone, never of outcome. `{ entries: 0 }` turns it off. Default: 10,000 states, 64 Mi characters.
+   */
+  readonly remember?: RememberOptions | undefined
   /** Without this option, snapshots are neither used nor taken. */
   readonly snapshots?: undefined
 }
@@ -220,6 +243,28 @@ export const snapshotsTaken: Metric.Counter<number> = internal.taken
  */
 export const snapshotsNotTaken: Metric.Counter<number> = internal.notTaken
 
+/** Counts the commands and loads that found a remembered state, by `aggregate`. */
+export const rememberedHits: Metric.Counter<number> = remembered.hits
+
+/**
+ * Counts the commands and loads that found no remembered state, by `aggregate` and `reason`: `absent` (there is none), `fresh`
+ * (the caller wants the store's), `inTransaction` (in a transaction of the program the memory is not used).
+ */
+export const rememberedMisses: Metric.Counter<number> = remembered.misses
+
+/**
+ * Counts the remembered states that were dropped, by `aggregate` and `reason`: `entries` (too many states), `bytes` (too much
+ * weight), `tooLarge` (a state above a mebibyte), `otherHistory` (the stream has another event there), `snapshot` (another
+ * process has stored a newer snapshot).
+ */
+export const rememberedEvictions: Metric.Counter<number> = remembered.evictions
+
+/**
+ * Counts the remembered states that were not the newest ones when the store was asked, by `aggregate`: another process has
+ * appended meanwhile, or the log has another history.
+ */
+export const rememberedOutdated: Metric.Counter<number> = remembered.outdated
+
 /**
  * Retries four times without delay, then up to 16 times after 5, 10, 20 … milliseconds, at most a quarter of a second apart
  * and jittered.
@@ -227,21 +272,24 @@ export const snapshotsNotTaken: Metric.Counter<number> = internal.notTaken
 export const defaultRetry: Schedule.Schedule<unknown> = loop.defaultRetry
 
 const make = (
-  options: Pick<Options, "retry" | "commandTimeToLive">,
+  options: Pick<Options, "retry" | "commandTimeToLive" | "remember">,
   snapshots: Snapshots
 ): Effect.Effect<Repository["Service"], never, EventStore.EventStore> =>
   Effect.map(EventStore.EventStore, (store) => {
+    const memory = makeMemory(store, options.remember)
     const loader = makeLoader(store, snapshots)
     const decisions = makeStreamDecisions(store, loader)
     const commandTimeToLive = commands.makeTimeToLive(options.commandTimeToLive ?? "24 hours")
 
     const loadOrInitial = <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-      id: Id
+      id: Id,
+      { fresh = false }: LoadOptions = {}
     ): Effect.Effect<Loaded<State>, LoadError, CurrentTenant> =>
       Effect.gen(function* () {
-        const known = yield* loader.load(aggregate, id)
-        yield* loader.consider(aggregate, id, known, 0)
+        const slot = yield* memory(aggregate, id, fresh)
+        const known = yield* loader.present(aggregate, id, slot)
+        yield* loader.consider(aggregate, id, known, 0, slot)
         return stateOf(known)
       })
 
@@ -263,8 +311,8 @@ const make = (
 
     return Repository.of({
       loadOrInitial: Effect.fn("Repository.loadOrInitial")(loadOrInitial),
-      load: Effect.fn("Repository.load")(function* (aggregate, id) {
-        const loaded = yield* loadOrInitial(aggregate, id)
+      load: Effect.fn("Repository.load")(function* (aggregate, id, loadOptions) {
+        const loaded = yield* loadOrInitial(aggregate, id, loadOptions)
         if (loaded.version > 0) return loaded
         return yield* new AggregateNotFound({
           tenantId: yield* CurrentTenant,
@@ -288,6 +336,7 @@ const make = (
           command: given,
           expectedEventId,
           expectedVersion = "any",
+          fresh = false,
           retry = options.retry ?? defaultRetry
         }: ExecuteOptions<C> = {}
       ) =>
@@ -302,7 +351,7 @@ const make = (
               })),
             (derived) =>
               Effect.flatMap(commandOf(aggregate, id, given), (command) => {
-                const attempts = Effect.suspend(() =>
+                const attempts = Effect.flatMap(memory(aggregate, id, fresh), (slot) =>
                   loop.run(
                     decisions.subject({
                       aggregate,
@@ -310,9 +359,11 @@ const make = (
                       ids: derived.ids,
                       command,
                       expectedVersion,
-                      expectedEventId
+                      expectedEventId,
+                      slot
                     }),
-                    (state) => loop.toEffect<ReadonlyArray<Event.Appendable<Payload>>, D>(decide(state)),
+                    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
+                    decide as (state: State) => Decision<Payload, ErrorOf<D>, RequirementsOf<D>>,
                     derived,
                     retry
                   )

@@ -136,6 +136,16 @@ export interface StreamKey<Type extends string, State, Payload extends Event.Tag
   readonly id: NoInfer<Id>
 }
 
+/** Events for a stream that are encoded before they are appended. */
+export interface EventsToEncode<
+  Type extends string,
+  State,
+  Payload extends Event.Tagged,
+  Id
+> extends StreamKey<Type, State, Payload, Id> {
+  readonly events: ReadonlyArray<NoInfer<Event.Appendable<Payload>>>
+}
+
 /** The conditions of an append, and its command. A command has one stream. */
 export interface Terms {
   readonly condition?: AppendConditions | undefined

@@ -19,18 +19,12 @@ export type ErrorOf<D> =
 export type RequirementsOf<D> = D extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
 
 /** A decision as an effect. */
-export const toEffect = <A, D extends Decision<A, unknown, unknown>>(
-  decision: D
-): Effect.Effect<A, ErrorOf<D>, RequirementsOf<D>> => {
-  const yielded: Decision<A, unknown, unknown> = decision
-  const effect = Effect.isEffect(yielded)
-    ? yielded
-    : Result.isResult(yielded)
-      ? Effect.fromResult(yielded)
-      : Effect.succeed(yielded)
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
-  return effect as Effect.Effect<A, ErrorOf<D>, RequirementsOf<D>>
-}
+export const toEffect = <A, E, R>(decision: Decision<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.isEffect(decision)
+    ? decision
+    : Result.isResult(decision)
+      ? Effect.fromResult(decision)
+      : Effect.succeed(decision)
 
 /** A few retries without delay, then a bounded number of them with growing delays. */
 export const defaultRetry: Schedule.Schedule<unknown> = Schedule.concat(
@@ -69,8 +63,10 @@ export const withIds = <A, E, R, E2>(
 
 /** One decision on a stream or a model, with everything that was read for it so far. */
 export interface Subject<State, Decided, Appended, Outcome, E, Outdating extends E, R = never> {
-  /** Reads the state. Later calls read only the events after it. */
+  /** Recalls or reads the state. Later calls read only the events after it. */
   readonly read: Effect.Effect<State, E, R | CurrentTenant>
+  /** False while the state is a remembered one: then nothing but an append may come of it. */
+  readonly isConfirmed: () => boolean
   /** The outcome of an earlier run of this decision, if its events were read. */
   readonly found: () => Effect.Effect<Outcome, E, R | CurrentTenant> | undefined
   /** Fails if the state is not the one that the caller expects. */
@@ -99,33 +95,50 @@ class Outdated<E> {
   }
 }
 
+/** Marks a decision on a remembered state of which nothing may come. */
+class Unconfirmed {
+  readonly _tag = "Unconfirmed"
+}
+const unconfirmed = new Unconfirmed()
+const isUnconfirmed = (error: unknown): error is Unconfirmed => error === unconfirmed
+
 const isEventIdConflict = (error: unknown): boolean =>
   error instanceof Conflict && error.reason instanceof EventIdConflict
 
 /** Decides, and decides again on the schedule as long as another append comes first. */
 export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E2, R>(
   subject: Subject<State, Decided, Appended, Outcome, E, Outdating, R>,
-  decide: (state: State) => Effect.Effect<Decided, E2, R>,
+  decide: (state: State) => Decision<Decided, E2, R>,
   derived: Derived,
   retry: Schedule.Schedule<unknown>
 ): Effect.Effect<Outcome, E | E2, R | CurrentTenant> => {
-  const refuse = Effect.sync(() => {
-    derived.isRefused = true
-  })
+  const decideOn = (state: State): Effect.Effect<Decided, E | E2 | Unconfirmed, R | CurrentTenant> => {
+    const decision = Effect.suspend((): Effect.Effect<Decided, E2 | Unconfirmed, R> => {
+      derived.isRefused = false
+      const yielded = decide(state)
+      if (!Effect.isEffect(yielded)) return toEffect(yielded)
+      // It may do anything, so it is not run on a state that may be none.
+      return subject.isConfirmed() ? yielded : Effect.fail(unconfirmed)
+    }).pipe(
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          derived.isRefused = error !== unconfirmed
+        })
+      )
+    )
+    const check = subject.check?.()
+    return check === undefined ? decision : Effect.andThen(check, decision)
+  }
 
   const attempt = Effect.gen(function* () {
-    // 1. Read, on later attempts only the events after the state of the previous one.
+    // 1. Recall the state or read it, on later attempts only the events after the state of the previous one.
     const state = yield* subject.read
+    const wasConfirmed = subject.isConfirmed()
     // 2. Return the outcome of an earlier run, if there was one.
     const found = subject.found()
     if (found !== undefined) return yield* found
     // 3. Decide.
-    const decision = Effect.tapError(
-      Effect.suspend(() => decide(state)),
-      () => refuse
-    )
-    const check = subject.check?.()
-    const decided = yield* Effect.exit(check === undefined ? decision : Effect.andThen(check, decision))
+    const decided = yield* Effect.exit(decideOn(state))
     // 4. Search for an earlier run outside of the range that was read. Only derived ids can identify one.
     const mayBeHidden = derived.ids !== undefined && subject.mayBeHidden()
     if (
@@ -135,21 +148,24 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
       const before = yield* subject.search(undefined)
       if (before !== undefined) return before
     }
+    // 5. Append on the condition that the state is still the same. What leads to no append counts on a confirmed state only.
+    const append = Exit.isSuccess(decided) ? subject.append(decided.value) : undefined
+    if (append === undefined && !wasConfirmed) return yield* Effect.fail(unconfirmed)
     const value = yield* decided
-    // 5. Append on the condition that the state has not changed.
-    const append = subject.append(value)
     if (append === undefined) return yield* subject.unchanged()
     const appended = yield* Effect.result(append)
     if (Result.isSuccess(appended)) return yield* subject.outcomeOf(appended.success, value)
     const error = appended.failure
-    // 6. Decide again if another append came first.
-    if (subject.isOutdated(error)) return yield* Effect.fail(new Outdated(error))
+    // 6. Decide again if another append came first. The schedule counts losses against others, not outdated memory.
+    if (subject.isOutdated(error)) return yield* Effect.fail(wasConfirmed ? new Outdated(error) : unconfirmed)
     // 7. If the ids exist already, an earlier run decided differently: return its outcome.
     const before = mayBeHidden && isEventIdConflict(error) ? yield* subject.search(value) : undefined
     return before ?? (yield* Effect.fail(error))
   })
 
   return attempt.pipe(
+    // The second time it has read.
+    Effect.catchIf(isUnconfirmed, () => Effect.catchIf(attempt, isUnconfirmed, Effect.die)),
     Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
     Effect.mapError((error) => (error instanceof Outdated ? error.error : error))
   )

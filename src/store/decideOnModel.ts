@@ -194,6 +194,7 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
       read: Effect.suspend(() =>
         Effect.map(readOn(model, known, { inspect }), (read) => (known = read).state)
       ),
+      isConfirmed: () => true,
       found: () => {
         if (ids === undefined || found === undefined) return undefined
         return Effect.map(storedAround(ids, found), (events) => ({ ...known, events, replayed: true }))

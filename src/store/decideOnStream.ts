@@ -8,9 +8,10 @@ import { type ExpectedVersion, VersionConflict, Conflict, CommandKeyConflict } f
 import { CurrentTenant } from "../domain/Tenant.ts"
 import { assignIds, hasId, type Ids } from "../domain/derivedIds.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
-import { aggregateId as encodeId } from "./encode.ts"
+import { aggregateId as encodeId, weightOf } from "./encode.ts"
 import type { Subject } from "./decide.ts"
 import type { Loader } from "./load.ts"
+import type { Slot } from "./rememberedStates.ts"
 import { initially, type LoadedState } from "./snapshots.ts"
 
 const isOutdated = (error: unknown): error is Conflict<VersionConflict> =>
@@ -25,6 +26,13 @@ export interface Outcome<State, Payload, Type extends string> {
   readonly replayed: boolean
 }
 
+/** Events that were appended. */
+export interface Written<Payload, Type extends string> {
+  readonly appended: Appended<Payload, Type>
+  /** Their payloads, in characters of JSON. */
+  readonly weight: number
+}
+
 /** A command to an aggregate. */
 export interface StreamCommand<Type extends string, State, Payload extends Event.Tagged, Id> {
   readonly aggregate: Aggregate.Aggregate<Type, State, Payload, Id>
@@ -37,6 +45,8 @@ export interface StreamCommand<Type extends string, State, Payload extends Event
   readonly expectedVersion: ExpectedVersion
   /** The event that the stream must have at that version. */
   readonly expectedEventId: Event.EventId | undefined
+  /** The place of the aggregate's state in the memory. */
+  readonly slot: Slot<State>
 }
 
 type Failure = AppendFailure<undefined, CommandKey>
@@ -82,7 +92,9 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
     known: LoadedState<State>,
-    appended: Appended<Payload, Type>
+    appended: Appended<Payload, Type>,
+    weight: number,
+    slot: Slot<State>
   ) {
     const { events, replayed } = appended
     const last = events.at(-1)
@@ -91,13 +103,16 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
       return known.version > appended.command.version
         ? yield* firstOutcome(aggregate, id, appended.command)
         : {
-            ...stateOf(yield* loader.readOn(aggregate, id, known, { toVersion: appended.command.version })),
+            ...stateOf(
+              yield* loader.readOnOrLoad(aggregate, id, known, slot, { toVersion: appended.command.version })
+            ),
             events,
             replayed: true
           }
     }
     // Events of an earlier append may lie anywhere in the stream, so the newest state is read.
-    if (replayed) return { ...stateOf(yield* loader.readOn(aggregate, id, known, {})), events, replayed }
+    if (replayed)
+      return { ...stateOf(yield* loader.readOnOrLoad(aggregate, id, known, slot)), events, replayed }
     const next: LoadedState<State> =
       last === undefined
         ? known
@@ -108,6 +123,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
               known.state
             ),
             version: last.version,
+            weight: known.weight + weight,
             place: {
               version: last.version,
               position: last.position,
@@ -115,7 +131,8 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
               recordedAt: last.recordedAt.epochMilliseconds
             }
           }
-    yield* loader.consider(aggregate, id, next, events.length)
+    slot.keep(next)
+    yield* loader.consider(aggregate, id, next, events.length, slot)
     return { ...stateOf(next), events, replayed }
   })
 
@@ -126,17 +143,21 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     expectedEventId,
     expectedVersion,
     id,
-    ids
+    ids,
+    slot
   }: StreamCommand<Type, State, Payload, Id>): Subject<
     State,
     ReadonlyArray<Event.Appendable<Payload>>,
-    Appended<Payload, Type>,
+    Written<Payload, Type>,
     Outcome<State, Payload, Type>,
     Failure,
     Conflict<VersionConflict>
   > => {
     /** The state that `decide` gets. */
     let basis: LoadedState<State> | undefined
+    /** The version of the remembered state that the decision began with; 0: it began with a load. */
+    let recalledVersion = 0
+    let confirmed = false
     /** The newest state that was read. */
     let known = initially(aggregate.initial)
     /** The events of an earlier run of this command, found by their derived ids. */
@@ -150,13 +171,26 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
       done.push(envelope)
     }
     const range = ids === undefined ? {} : { inspect }
-    const isBehindSnapshot = (): boolean => (basis?.snapshotVersion ?? 0) > 0
-
-    /** Searches the whole stream for those events, also before the snapshot that the load started from. */
-    const search = Effect.suspend(() => {
+    const restart = (): void => {
       done = []
       found = 0
       nextId = ids?.at(0)
+      recalledVersion = 0
+    }
+    const mayBeHidden = (): boolean => recalledVersion > 0 || (basis?.snapshotVersion ?? 0) > 0
+    const confirm = (read: LoadedState<State>): State => {
+      if (recalledVersion > 0 && !confirmed && read.version > recalledVersion) slot.outdated()
+      confirmed = true
+      basis = known = read
+      slot.keep(read)
+      return read.state
+    }
+
+    /** Searches the whole stream for those events, also before the snapshot or remembered state that it began with. */
+    const search = Effect.suspend(() => {
+      const recalled = recalledVersion
+      restart()
+      recalledVersion = recalled
       return Effect.map(loader.load(aggregate, id, { inspectFrom: 1, inspect }), (all) => {
         known = all
         return done.length === 0 ? undefined : { ...stateOf(all), events: done, replayed: true }
@@ -164,17 +198,16 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     })
 
     return {
-      read: Effect.suspend(() =>
-        Effect.map(
-          basis === undefined
-            ? loader.load(aggregate, id, range)
-            : loader.readOn(aggregate, id, known, range),
-          (read) => {
-            basis = known = read
-            return read.state
-          }
-        )
-      ),
+      read: Effect.suspend(() => {
+        if (basis !== undefined)
+          return Effect.map(loader.readOnOrLoad(aggregate, id, known, slot, range, restart), confirm)
+        const recalled = slot.recall()
+        if (recalled === undefined) return Effect.map(loader.load(aggregate, id, range), confirm)
+        basis = known = recalled
+        recalledVersion = recalled.version
+        return Effect.succeed(recalled.state)
+      }),
+      isConfirmed: () => confirmed,
       found: () =>
         done.length === 0 ? undefined : Effect.succeed({ ...stateOf(known), events: done, replayed: true }),
       check:
@@ -185,31 +218,31 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
               (expectedEventId === undefined || known.place?.eventId === expectedEventId)
                 ? Effect.void
                 : unexpected(aggregate, id, { expectedEventId, expectedVersion }, known),
-      mayBeHidden: isBehindSnapshot,
+      mayBeHidden,
       search: () => search,
       hasDerivedId: (events) => !events.every(hasId),
       append: (events) =>
         events.length === 0 && command === undefined
           ? undefined
-          : store.append({
-              aggregate,
-              id,
-              events: ids === undefined ? events : assignIds(events, ids),
-              expectedVersion: basis?.version ?? 0,
-              expectedEventId,
-              command
-            }),
+          : Effect.flatMap(
+              store.encode({ aggregate, id, events: ids === undefined ? events : assignIds(events, ids) }),
+              (encoded) =>
+                Effect.map(
+                  store.append({ aggregate, id, events: encoded, command, ...expectedOf(basis) }),
+                  (appended) => ({ appended, weight: weightOf(encoded) })
+                )
+            ),
       unchanged: () => {
-        return Effect.as(loader.consider(aggregate, id, known, 0), {
+        return Effect.as(loader.consider(aggregate, id, known, 0, slot), {
           ...stateOf(basis ?? known),
           events: [],
           replayed: false
         })
       },
-      outcomeOf: (appended) => {
-        const outcome = Effect.suspend(() => outcomeOf(aggregate, id, known, appended))
-        // The earlier run may have decided other or more events, which lie before the snapshot.
-        return ids !== undefined && isBehindSnapshot() && appended.replayed && appended.command === undefined
+      outcomeOf: ({ appended, weight }) => {
+        const outcome = Effect.suspend(() => outcomeOf(aggregate, id, known, appended, weight, slot))
+        // The earlier run may have decided other or more events, which lie before the state that this one began with.
+        return ids !== undefined && mayBeHidden() && appended.replayed && appended.command === undefined
           ? Effect.flatMap(search, (before) => (before === undefined ? outcome : Effect.succeed(before)))
           : outcome
       },
@@ -219,6 +252,18 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
 
   return { subject, carriedOut }
 }
+
+/** The expectation of an append that was decided on a state: its version, and the event with that version. */
+export const expectedOf = (
+  basis: LoadedState<unknown> | undefined
+): { readonly expectedVersion: number; readonly expectedEventId?: Event.EventId } =>
+  basis?.place === undefined
+    ? { expectedVersion: 0 }
+    : {
+        expectedVersion: basis.version,
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is stored as the id of an event is one
+        expectedEventId: basis.place.eventId as Event.EventId
+      }
 
 /** The error that an append with that expected version would raise. */
 const unexpected = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(

@@ -103,6 +103,39 @@ export interface PreparedEvent {
   readonly row: NewEventRow
   readonly payload: Event.Tagged
   readonly metadata: Schema.JsonObject
+  /** UTF-8 bytes of payload and metadata. */
+  readonly bytes: number
+}
+
+/**
+ * An event that was checked and encoded in the event context of its writer: an append takes it as it is, whatever context that
+ * runs in. For another stream it is encoded anew.
+ */
+export class EncodedEvent<out Payload extends Event.Tagged> extends Event.NewEvent<Payload> {
+  readonly aggregate: Aggregate.Any
+  readonly aggregateId: string
+  readonly encoded: PreparedEvent
+  constructor(
+    event: Event.Appendable<Payload>,
+    aggregate: Aggregate.Any,
+    encodedId: string,
+    encoded: PreparedEvent
+  ) {
+    const [payload, options] =
+      event instanceof Event.NewEvent ? [event.payload, event.options] : [event, noOptions]
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- checked, or made, where it was encoded
+    super(payload, { ...options, eventId: encoded.row.eventId as Event.EventId })
+    this.aggregate = aggregate
+    this.aggregateId = encodedId
+    this.encoded = encoded
+  }
+}
+
+/** The payloads of encoded events, in characters of JSON. */
+export const weightOf = (events: ReadonlyArray<Event.Appendable<Event.Tagged>>): number => {
+  let weight = 0
+  for (const event of events) if (event instanceof EncodedEvent) weight += event.encoded.row.payload.length
+  return weight
 }
 
 /** Events for one stream of any aggregate. */
@@ -167,11 +200,15 @@ const prepare = (given: ReadonlyArray<StreamInput>, shared: Shared): OrRefused<A
     }
     const ready: Array<PreparedEvent> = []
     for (const event of events) {
-      const encoded = encodeEvent(aggregate, id, codec, event, correlationId, shared)
+      const before =
+        event instanceof EncodedEvent && event.aggregate === aggregate && event.aggregateId === encodedId
+          ? event.encoded
+          : undefined
+      const encoded = before ?? encodeEvent(aggregate, id, codec, event, correlationId, shared)
       if (isRefused(encoded)) return encoded
       const { row } = encoded
       const { eventId } = row
-      correlationId = row.correlationId
+      if (before === undefined) correlationId = row.correlationId
       if (seenEvents !== undefined) {
         if (seenEvents.has(eventId))
           return invalid(aggregateType, row.eventType, ["eventId"], `${eventId} occurs twice in one append`)
@@ -196,6 +233,23 @@ const prepare = (given: ReadonlyArray<StreamInput>, shared: Shared): OrRefused<A
   return prepared
 }
 
+/** Encodes the events of one stream, to be appended later. */
+export const ahead = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  id: Id,
+  events: ReadonlyArray<Event.Appendable<Payload>>,
+  shared: Shared
+): Result.Result<ReadonlyArray<EncodedEvent<Payload>>, InvalidInput> =>
+  Result.map(streams([{ aggregate, id, expectedVersion: "any", events }], shared), ([prepared]) => {
+    const encoded: Array<EncodedEvent<Payload>> = []
+    for (const [index, event] of events.entries()) {
+      const ready = prepared?.events[index]
+      if (prepared !== undefined && ready !== undefined)
+        encoded.push(new EncodedEvent(event, aggregate, prepared.append.aggregateId, ready))
+    }
+    return encoded
+  })
+
 const rowOf = ({ row }: PreparedEvent): NewEventRow => row
 
 const encodeEvent = (
@@ -205,7 +259,7 @@ const encodeEvent = (
   event: Event.Appendable<Event.Tagged>,
   correlationId: string | undefined,
   { context, now, limits }: Shared
-): OrRefused<PreparedEvent & { readonly bytes: number }> => {
+): OrRefused<PreparedEvent> => {
   const given = event instanceof Event.NewEvent
   const payload: Event.Tagged = given ? event.payload : event
   const options: Event.EventOptions = given ? event.options : noOptions

@@ -3,7 +3,7 @@ import { Effect, Result, Stream } from "effect"
 import { currentTenant } from "../domain/currentTenant.ts"
 import type * as Event from "../domain/Event.ts"
 import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
-import type { EventPlace, EventRow, StreamPage } from "../driver/EventStorage.ts"
+import type { EventContent, EventPlace, EventRow, StreamPage } from "../driver/EventStorage.ts"
 import { type InvalidId, PositionDiverged, type ReadError, type Undecodable } from "../driver/StoreError.ts"
 import { type StreamKey, storedStream } from "./append.ts"
 import * as decode from "./decode.ts"
@@ -38,6 +38,8 @@ export interface FoldRequest<
 export interface Folded<out State> extends FoldedState<State> {
   /** The last event that was read, even if an upcaster drops it; undefined if there was none. */
   readonly last: EventPlace | undefined
+  /** Characters of the payloads that were folded, as JSON. */
+  readonly characters: number
 }
 
 /** The errors of a fold, with or without an event to confirm. */
@@ -55,6 +57,12 @@ const diverged = (tenantId: TenantId, expected: EventPlace, actual: string | und
     actual: actual ?? null
   })
 
+const charactersOf = (rows: ReadonlyArray<EventContent>): number => {
+  let characters = 0
+  for (const { payload } of rows) characters += payload.length
+  return characters
+}
+
 export const makeFolder = (reader: Reader) => {
   /** Folds full rows: for callers that inspect the events, and for the error of an undecodable event. */
   const foldRows = <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -62,7 +70,7 @@ export const makeFolder = (reader: Reader) => {
     key: StoredStream,
     from: Folded<State>
   ): Effect.Effect<Folded<State>, FoldError> => {
-    let { state } = from
+    let { characters, state } = from
     let last: EventRow | undefined
     const foldPage = (
       rows: ReadonlyArray<EventRow>
@@ -76,6 +84,7 @@ export const makeFolder = (reader: Reader) => {
       )
         return { events: [], failure: diverged(key.tenantId, confirm, first.eventId) }
       last = rows.at(-1) ?? last
+      for (const { payload, version } of rows) if (version > from.version) characters += payload.length
       if (inspect === undefined)
         return decode.eachPayload(key.tenantId, aggregate, rows, ({ version }, payload) => {
           if (version > from.version) state = aggregate.apply(state, payload)
@@ -89,7 +98,8 @@ export const makeFolder = (reader: Reader) => {
       return { events: [], ...page }
     }
     const result = (): Effect.Effect<Folded<State>, PositionDiverged> => {
-      if (last !== undefined) return Effect.succeed({ state, version: last.version, last: placeOf(last) })
+      if (last !== undefined)
+        return Effect.succeed({ state, version: last.version, last: placeOf(last), characters })
       return confirm === undefined
         ? Effect.succeed(from)
         : Effect.fail(diverged(key.tenantId, confirm, undefined))
@@ -120,8 +130,10 @@ export const makeFolder = (reader: Reader) => {
       // The state already contains the confirmed event.
       const events = rows[0]?.version === reached.version ? rows.slice(1) : rows
       const folded = decode.foldContents(aggregate, events, reached.state)
-      if (folded !== undefined) reached = { state: folded.state, version: last.version, last }
-      return folded !== undefined
+      if (folded === undefined) return false
+      const characters = reached.characters + charactersOf(events)
+      reached = { state: folded.state, version: last.version, last, characters }
+      return true
     }
     const asRows = Effect.suspend(() => foldRows({ ...request, confirm: undefined }, key, reached))
     return Effect.flatMap(
@@ -154,8 +166,8 @@ export const makeFolder = (reader: Reader) => {
       if (Result.isFailure(key)) return Effect.fail(key.failure)
       const start: Folded<State> =
         from === undefined
-          ? { state: aggregate.initial, version: 0, last: undefined }
-          : { state: from.state, version: from.version, last: undefined }
+          ? { state: aggregate.initial, version: 0, last: undefined, characters: 0 }
+          : { state: from.state, version: from.version, last: undefined, characters: 0 }
       return inspect === undefined
         ? foldContents(request, key.success, start)
         : foldRows(request, key.success, start)

@@ -7,6 +7,7 @@ import { type InvalidId, PositionDiverged, type ReadError, type Undecodable } fr
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import { aggregateId as encodeId } from "./encode.ts"
+import type { Slot } from "./rememberedStates.ts"
 import { initially, isOffered, type LoadedState, type Offered, type Snapshots } from "./snapshots.ts"
 import type { StoredStream } from "./read.ts"
 
@@ -35,36 +36,35 @@ const storedStream = <Type extends string, State, Payload extends Event.Tagged, 
 
 const loaded = <State>(
   known: LoadedState<State>,
-  { last, state, version }: Folded<State>
+  { characters, last, state, version }: Folded<State>
 ): LoadedState<State> => ({
   ...known,
   state,
   version,
   place: last ?? known.place,
-  read: known.read + version - known.version
+  weight: known.weight + characters
 })
 
 export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) => {
-  /** Applies the events after a known state. */
+  /** Reads from the first event on. */
+  const readAll = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    initial: LoadedState<State>,
+    { inspect, toVersion }: LoadRange<Payload, Type>
+  ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> =>
+    Effect.map(store.fold({ aggregate, id, toVersion, inspect }), (folded) => loaded(initial, folded))
+
+  /** Reads on from a known state. Fails if the stream does not contain its last event any more. */
   const readOn = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
     known: LoadedState<State>,
-    { inspect, toVersion }: LoadRange<Payload, Type>
-  ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> =>
-    Effect.map(store.fold({ aggregate, id, from: known, toVersion, inspect }), (folded) =>
-      loaded(known, folded)
-    )
-
-  /** Applies the events after a snapshot. Fails if the stream has another event at the snapshot's version. */
-  const readOnFrom = <Type extends string, State, Payload extends Event.Tagged, Id>(
-    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-    id: Id,
-    { known, row }: Offered<State>,
-    { inspect, toVersion }: LoadRange<Payload, Type>
+    { inspect, toVersion }: LoadRange<Payload, Type> = {}
   ): Effect.Effect<LoadedState<State>, LoadError | PositionDiverged, CurrentTenant> =>
-    Effect.map(store.fold({ aggregate, id, from: known, confirm: row, toVersion, inspect }), (folded) =>
-      loaded(known, folded)
+    Effect.map(
+      store.fold({ aggregate, id, from: known, confirm: known.place, toVersion, inspect }),
+      (folded) => loaded(known, folded)
     )
 
   /** Loads an aggregate in its present state or at a version. */
@@ -74,47 +74,83 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     range: LoadRange<Payload, Type> = {}
   ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> => {
     const initial = initially(aggregate.initial)
-    if (!snapshots.areUsed(aggregate.type)) return readOn(aggregate, id, initial, range)
+    if (!snapshots.areUsed(aggregate.type)) return readAll(aggregate, id, initial, range)
     return Effect.gen(function* () {
-      const found = yield* snapshots.offer(aggregate, yield* storedStream(aggregate, id))
-      if (!isOffered(found)) return yield* readOn(aggregate, id, { ...initial, unusable: found }, range)
-      const { row } = found
-      // The snapshot is not marked as unusable, because other loads can use it.
-      if (row.version >= (range.inspectFrom ?? Infinity)) return yield* readOn(aggregate, id, initial, range)
-      return yield* readOnFrom(aggregate, id, found, range).pipe(
+      const found: Offered<State> | LoadedState<State>["unusable"] = yield* snapshots.offer(
+        aggregate,
+        yield* storedStream(aggregate, id)
+      )
+      if (!isOffered(found)) return yield* readAll(aggregate, id, { ...initial, unusable: found }, range)
+      const { known, row } = found
+      // It may be usable for another load.
+      if (row.version >= (range.inspectFrom ?? Infinity)) return yield* readAll(aggregate, id, initial, range)
+      return yield* readOn(aggregate, id, known, range).pipe(
         Effect.tap(() => snapshots.hit(aggregate.type, row.version)),
-        Effect.catchIf(
-          (error): error is PositionDiverged => error instanceof PositionDiverged,
-          ({ actual }) =>
-            Effect.andThen(
-              snapshots.miss(aggregate.type, actual === null ? "ahead" : "otherHistory"),
-              readOn(
-                aggregate,
-                id,
-                { ...initial, unusable: { version: row.version, checksum: row.checksum } },
-                range
-              )
+        Effect.catchIf(isDiverged, ({ actual }) =>
+          Effect.andThen(
+            snapshots.miss(aggregate.type, actual === null ? "ahead" : "otherHistory"),
+            readAll(
+              aggregate,
+              id,
+              { ...initial, unusable: { version: row.version, checksum: row.checksum } },
+              range
             )
+          )
         )
       )
     })
   }
 
-  /** Takes a snapshot of a state, which was loaded or results from a command, if one is due. */
+  /** Reads on from a state, or loads the aggregate if its stream has another history by now. */
+  const readOnOrLoad = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    known: LoadedState<State>,
+    slot: Slot<State>,
+    range?: LoadRange<Payload, Type>,
+    restart?: () => void
+  ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> =>
+    Effect.catchIf(readOn(aggregate, id, known, range), isDiverged, () => {
+      slot.drop(known)
+      restart?.()
+      return load(aggregate, id, range)
+    })
+
+  /** The present state, confirmed by the store: read on from the remembered one, or loaded, and remembered. */
+  const present = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    slot: Slot<State>
+  ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> =>
+    Effect.suspend(() => {
+      const remembered = slot.recall()
+      return Effect.map(
+        remembered === undefined ? load(aggregate, id) : readOnOrLoad(aggregate, id, remembered, slot),
+        (known) => {
+          slot.keep(known)
+          return known
+        }
+      )
+    })
+
+  /** Takes a snapshot of a loaded state, or of the state after a command, if it is due. */
   const consider = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
     known: LoadedState<State>,
-    appended: number
+    appended: number,
+    slot: Slot<State>
   ): Effect.Effect<void, InvalidId, CurrentTenant> =>
     snapshots.areUsed(aggregate.type)
       ? Effect.flatMap(storedStream(aggregate, id), (key) =>
-          snapshots.consider(aggregate, key, known, appended)
+          snapshots.consider(aggregate, key, known, appended, slot.snapshot)
         )
       : Effect.void
 
-  return { load, readOn, consider }
+  return { load, present, readOnOrLoad, consider }
 }
+
+const isDiverged = (error: unknown): error is PositionDiverged => error instanceof PositionDiverged
 
 /** The load functions of a repository. */
 export type Loader = ReturnType<typeof makeLoader>

@@ -78,10 +78,10 @@ export interface LoadedState<State> {
   readonly version: number
   /** The event with that version; undefined at version 0. */
   readonly place: snapshotCodec.Place | undefined
-  /** The version of the snapshot that the load started from; 0 if there was none. */
+  /** The version of the snapshot that a load starts from; 0 if there is none. */
   readonly snapshotVersion: number
-  /** Number of events that were read. */
-  readonly read: number
+  /** The payloads that were folded into the state, or the snapshot with it, in characters of JSON. */
+  readonly weight: number
   /** A snapshot that proved unusable, and may be replaced. */
   readonly unusable: SaveSnapshot["replaces"]
 }
@@ -95,7 +95,7 @@ export const initially = <State>(
   version: 0,
   place: undefined,
   snapshotVersion: 0,
-  read: 0,
+  weight: 0,
   unusable
 })
 
@@ -118,12 +118,13 @@ export interface Snapshots {
   readonly hit: (aggregateType: string, version: number) => Effect.Effect<void>
   /** Reports a load that could not use a snapshot. */
   readonly miss: (aggregateType: string, reason: Miss) => Effect.Effect<void>
-  /** Takes a snapshot of a state if it is due. */
+  /** Takes a snapshot of a state if it is due. Reports whether it was stored, or a newer one exists. */
   readonly consider: <State, Event extends Tagged, Id>(
     aggregate: Aggregate.Aggregate<string, State, Event, Id>,
     key: SnapshotKey,
     known: LoadedState<State>,
-    appended: number
+    appended: number,
+    report: (version: number, stored: boolean) => void
   ) => Effect.Effect<void>
 }
 
@@ -201,7 +202,7 @@ export const make = (
           version,
           place: { version, position, eventId, recordedAt },
           snapshotVersion: version,
-          read: 0,
+          weight: row.state.length,
           unusable: undefined
         }
       }
@@ -224,13 +225,15 @@ export const make = (
       aggregate: Aggregate.Aggregate<string, State, Event, Id>,
       key: SnapshotKey,
       { state, unusable }: LoadedState<State>,
-      place: snapshotCodec.Place
+      place: snapshotCodec.Place,
+      report: (version: number, stored: boolean) => void
     ): Effect.Effect<void> =>
       snapshotCodec.encode(aggregate, key, place, state, maxStateBytes).pipe(
         Effect.flatMap((snapshot) => storage.save({ ...key, ...snapshot, replaces: unusable })),
-        Effect.flatMap((kept) =>
-          kept ? count(taken, key.aggregateType) : count(notTaken, key.aggregateType, "outdated")
-        ),
+        Effect.flatMap((kept) => {
+          report(place.version, kept)
+          return kept ? count(taken, key.aggregateType) : count(notTaken, key.aggregateType, "outdated")
+        }),
         Effect.catchIf(isNotStorable, (reason) =>
           Effect.andThen(
             Effect.logWarning(
@@ -307,13 +310,15 @@ export const make = (
           count(hits, aggregateType),
           Effect.annotateCurrentSpan({ "snapshot.version": version })
         ),
-      consider: Effect.fnUntraced(function* (aggregate, key, known, appended) {
-        const { place, read, snapshotVersion, version } = known
+      consider: Effect.fnUntraced(function* (aggregate, key, known, appended, report) {
+        const { place, snapshotVersion, version } = known
         const { aggregateType } = key
         // The snapshot of that version exists already.
         if (place === undefined || version === snapshotVersion) return
+        // A remembered state counts as read from there, so that snapshots fall due as they do without it.
+        const read = version - appended - snapshotVersion
         if (!(yield* isDue({ aggregateType, version, snapshotVersion, read, appended }))) return
-        const run = take(aggregate, key, known, place)
+        const run = take(aggregate, key, known, place, report)
         yield* options.taken === "atOnce"
           ? run
           : inBackground(aggregateType, JSON.stringify([key.tenantId, aggregateType, key.aggregateId]), run)

@@ -23,6 +23,7 @@ import { Effect, Effectable, Equal, Result, Schema } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import { andThen, decided, now, payloadOf, type Soon, toEffect } from "./domain/decision.ts"
+import { deepFreeze } from "./domain/purity.ts"
 import { plain, plainLike, sameEvent, unmet } from "./domain/expectation.ts"
 import type { Decision, ErrorOf, RequirementsOf } from "../store/Repository.ts"
 
@@ -210,7 +211,8 @@ const look = <State, Payload, D extends Decision<Payload, unknown, unknown>>(
   state: State,
   decide: (state: State) => D
 ): Soon<Standing<State, Payload>, RequirementsOf<D>> => {
-  const yielded: Decision<Payload, unknown, unknown> = decide(state)
+  // A repository remembers states: a decision that changes the one it is given changes those of others.
+  const yielded: Decision<Payload, unknown, unknown> = decide(deepFreeze(state))
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a decision requires what its type says
   return andThen(decided<ReadonlyArray<Event.Appendable<Payload>>>(yielded), (outcome) =>
     now({ happened, before: state, decided: outcome, failureExpected: false })

@@ -83,9 +83,10 @@ describe.each(backends)("the event store on $name, with pages of three events,",
             const seen: Array<number> = []
             const inspect = (event: Event.Envelope<unknown>) => void seen.push(event.version)
             const all = yield* store.fold({ ...fold, toVersion })
+            const characters = '{"_tag":"Deposited","amount":1}'.length * version
             assert.deepStrictEqual(
               { ...all, last: all.last?.version ?? 0 },
-              { state, version, last: version }
+              { state, version, last: version, characters }
             )
             assert.deepStrictEqual(yield* store.fold({ ...fold, toVersion, inspect }), all)
             assert.deepStrictEqual(seen, range(1, version))
@@ -93,9 +94,10 @@ describe.each(backends)("the event store on $name, with pages of three events,",
             // from the first event on, which still exists
             const start = yield* store.fold({ ...fold, toVersion: 1 })
             const on = { ...fold, from: start, confirm: start.last, toVersion }
-            assert.deepStrictEqual(yield* store.fold(on), all)
+            const rest = { ...all, characters: all.characters - start.characters }
+            assert.deepStrictEqual(yield* store.fold(on), rest)
             seen.length = 0
-            assert.deepStrictEqual(yield* store.fold({ ...on, inspect }), all)
+            assert.deepStrictEqual(yield* store.fold({ ...on, inspect }), rest)
             assert.deepStrictEqual(seen, range(2, version))
           }
         }

@@ -17,7 +17,7 @@ import {
   opened,
   written
 } from "../support/bank.ts"
-import { flipped } from "../../src/testing/failures.ts"
+import { flipped, reasonOf } from "../../src/testing/failures.ts"
 
 const readBack = (id: string) =>
   EventStore.EventStore.use((store) => store.readStream({ aggregate: Account, id }).pipe(Stream.runCollect))
@@ -265,6 +265,57 @@ describe.each(backends)("the event store on $name", (backend) => {
         // The same id with another aggregate type is another stream.
         yield* store.appendAll([once, { aggregate: Note, id: "1", expectedVersion: 0, events: [written(1)] }])
       }).pipe(asNewTenant)
+    )
+
+    it.effect(
+      "appends events that were encoded before as their writers stated them, whoever appends them",
+      () =>
+        Effect.gen(function* () {
+          const store = yield* EventStore.EventStore
+          const account = { aggregate: Account, id: "1" }
+          const by = (actor: string, amounts: ReadonlyArray<number>) =>
+            store
+              .encode({ ...account, events: amounts.map(deposited) })
+              .pipe(EventContext.provide({ actor, metadata: { of: actor } }))
+          const [ada, bob] = [yield* by("ada", [1, 2]), yield* by("bob", [3])]
+          const { events } = yield* store
+            .append({ ...account, expectedVersion: 0, events: [...ada, ...bob, deposited(4)] })
+            .pipe(EventContext.provide({ actor: "clerk", causationId: "all" }))
+          const first = [0, 2, 3].map((index) => events[index]?.eventId)
+          assert.deepStrictEqual(
+            events.map(({ actor, causationId, correlationId, metadata, payload }) => [
+              payload,
+              actor,
+              causationId ?? "none",
+              first.findIndex((eventId) => eventId === correlationId),
+              metadata
+            ]),
+            [
+              [deposited(1), "ada", "none", 0, { of: "ada" }],
+              [deposited(2), "ada", "none", 0, { of: "ada" }],
+              [deposited(3), "bob", "none", 1, { of: "bob" }],
+              [deposited(4), "clerk", "all", 2, {}]
+            ]
+          )
+          assert.deepStrictEqual(yield* Stream.runCollect(store.readStream(account)), events)
+          // For another stream they are other events, with the ids that they have.
+          const other = { ...account, id: "2" }
+          const elsewhere = yield* store.encode({ ...other, events: [deposited(5)] })
+          const { events: moved } = yield* store
+            .append({ ...account, expectedVersion: "any", events: elsewhere })
+            .pipe(EventContext.provide({ actor: "clerk" }))
+          assert.deepStrictEqual(
+            moved.map(({ actor, eventId }) => ({ actor, eventId })),
+            elsewhere.map(({ options }) => ({
+              actor: "clerk",
+              eventId: options.eventId ?? Event.generateId()
+            }))
+          )
+          const refused = yield* flipped(
+            store.encode({ ...account, events: [Event.make(deposited(1), { tags: [""] })] })
+          )
+          assert.deepInclude(reasonOf(refused), { _tag: "InvalidEvent", path: ["tags", 0] })
+        }).pipe(asNewTenant)
     )
 
     it.effect("refuses an event of another aggregate that a cast let through", () =>

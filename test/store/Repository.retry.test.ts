@@ -82,7 +82,7 @@ describe("a command with a version conflict", () => {
       const { execute } = yield* Repository.Repository
       yield* flipped(execute(Account, "1", () => [opened()], { retry: Schedule.recurs(2) }))
       assert.strictEqual(appends(), 3)
-      yield* flipped(execute(Account, "1", () => [opened()], { retry: undefined }))
+      yield* flipped(execute(Account, "2", () => [opened()], { retry: undefined }))
       assert.strictEqual(appends(), 3 + 8)
     }).pipe(asNewTenant, Effect.provide(layer))
   })

@@ -61,6 +61,7 @@ const changes: ReadonlyArray<readonly [what: string, before: Sum, after: Sum]> =
 ]
 
 const program = Repository.layerWith({
+  remember: { entries: 0 },
   snapshots: { policy: SnapshotPolicy.every(1), taken: "atOnce" }
 }).pipe(Layer.provideMerge(EventStore.layer), Layer.provideMerge(MemoryStorage.layer))
 

@@ -72,13 +72,18 @@ export const stored = <A, E>(
 ): Layer.Layer<A | EventStorage | EventStore.EventStore, E> =>
   EventStore.layerWith({ pageSize: 3 }).pipe(Layer.provideMerge(driver))
 
-/** Runs an effect with a repository of its own; at the end, what it has to do in the background is done. */
+/**
+ * Runs an effect with a repository of its own, which remembers no states unless it is told to; at the end, what it has to do in
+ * the background is done.
+ */
 export const withRepository =
   (snapshots: Repository.SnapshotOptions, options: Omit<Repository.Options, "snapshots"> = {}) =>
   <A, E, R>(
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E, Exclude<R, Repository.Repository> | EventStore.EventStore | SnapshotStorage> =>
-    Effect.provide(effect, Repository.layerWith({ ...options, snapshots }), { local: true })
+    Effect.provide(effect, Repository.layerWith({ remember: { entries: 0 }, ...options, snapshots }), {
+      local: true
+    })
 
 /** The stream that every tenant has. */
 export const keyOf = (aggregateId = "1"): Effect.Effect<SnapshotKey, never, CurrentTenant> =>

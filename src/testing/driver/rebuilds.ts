@@ -301,11 +301,13 @@ export const isolation = (it: It): void => {
         const [tenant = newTenant()] = yield* tenantsWith(2)
         const head = Effect.map(events.head({ tenantId: tenant }), ({ position }) => position)
         assert.isFalse(yield* storage.inTransaction)
+        assert.isFalse(yield* events.inTransaction)
         const appending = <A, E>(then: Effect.Effect<A, E>) =>
           storage.transaction(
             tenant,
             Effect.gen(function* () {
               assert.isTrue(yield* storage.inTransaction)
+              assert.isTrue(yield* events.inTransaction)
               yield* append(tenant, 2)
               // A failure inside undoes only its own changes.
               yield* Effect.ignore(

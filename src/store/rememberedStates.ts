@@ -1,0 +1,336 @@
+/**
+ * States of aggregates that a repository remembers, so that it need not load them. A remembered state may be out of date, or
+ * of a history that the log has lost: the store confirms it, or the append that was decided on it, before anything counts.
+ */
+import { type Context, Effect, Metric, Result } from "effect"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import { tenantOf } from "../domain/currentTenant.ts"
+import type * as Event from "../domain/Event.ts"
+import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
+import type { InvalidId } from "../driver/StoreError.ts"
+import { type Place, Recency } from "../internal/recency.ts"
+import { aggregateId as encodeId } from "./encode.ts"
+import type { EventStore } from "./EventStore.ts"
+import type { LoadedState } from "./snapshots.ts"
+
+/** Bounds of the states that a repository remembers. */
+export interface RememberOptions {
+  /** Maximum number of states. 0: none are remembered. Default: 10,000. */
+  readonly entries?: number | undefined
+  /**
+   * Maximum weight of all states: the payloads that were folded into them, in characters of JSON. A state above a mebibyte is
+   * not remembered. 0: none are remembered. Default: 64 Mi.
+   */
+  readonly bytes?: number | undefined
+}
+
+/** Commands and loads that found a remembered state, by `aggregate`. */
+export const hits: Metric.Counter<number> = Metric.counter("eventsourcing.remembered.hits", {
+  description: "Commands and loads that found a remembered state",
+  incremental: true
+})
+
+/** Commands and loads that found no remembered state, by `aggregate` and `reason`. */
+export const misses: Metric.Counter<number> = Metric.counter("eventsourcing.remembered.misses", {
+  description: "Commands and loads that found no remembered state",
+  incremental: true
+})
+
+/** Remembered states that were dropped, by `aggregate` and `reason`. */
+export const evictions: Metric.Counter<number> = Metric.counter("eventsourcing.remembered.evictions", {
+  description: "Remembered states that were dropped",
+  incremental: true
+})
+
+/** Remembered states that were not the newest ones when the store was asked, by `aggregate`. */
+export const outdated: Metric.Counter<number> = Metric.counter("eventsourcing.remembered.outdated", {
+  description: "Remembered states that were not the newest ones when the store was asked",
+  incremental: true
+})
+
+/** The reason for a miss: there is no state; the caller wants a fresh one; the fiber is in a transaction. */
+export type Miss = "absent" | "fresh" | "inTransaction"
+
+/**
+ * The reason for an eviction: too many states, or too much weight; the state is too large; the log has another history; another
+ * process has stored a newer snapshot.
+ */
+export type Eviction = "entries" | "bytes" | "tooLarge" | "otherHistory" | "snapshot"
+
+const largestWeight = 1 << 20
+
+/** Counts by aggregate and reason. The metric of each pair is made once, because that takes longer than counting. */
+const counting = <Reason extends string = never>(metric: Metric.Counter<number>) => {
+  const byAttributes = new Map<string, Map<Reason | undefined, Metric.Counter<number>>>()
+  return (services: Context.Context<never>, aggregate: string, reason?: Reason): void => {
+    const byReason = byAttributes.get(aggregate) ?? new Map<Reason | undefined, Metric.Counter<number>>()
+    byAttributes.set(aggregate, byReason)
+    let found = byReason.get(reason)
+    if (found === undefined) {
+      found = Metric.withAttributes(metric, reason === undefined ? { aggregate } : { aggregate, reason })
+      byReason.set(reason, found)
+    }
+    found.updateUnsafe(1, services)
+  }
+}
+
+/** The remembered states of a tenant. Aggregates are told apart by identity: two of one type may fold differently. */
+class TenantStates {
+  readonly tenantId: TenantId
+  readonly byAggregate = new Map<Aggregate.Any, Map<string, Entry>>()
+  readonly order = new Recency<Entry>()
+  weight = 0
+  constructor(tenantId: TenantId) {
+    this.tenantId = tenantId
+  }
+}
+
+interface Entry {
+  readonly tenant: TenantStates
+  readonly aggregate: Aggregate.Any
+  readonly id: string
+  /** Of the type of the aggregate's states. */
+  known: LoadedState<unknown>
+  placeInTenant: Place<Entry> | undefined
+  placeInAll: Place<Entry> | undefined
+}
+
+/**
+ * The remembered states of all tenants.
+ *
+ * **Details**
+ *
+ * The least recently used state goes first; while a tenant holds more than half of the room, that tenant's. (The caches of
+ * libraries know one bound, and keys that are texts; here a key has three parts, and a bound each tenant.)
+ */
+export class RememberedStates {
+  readonly #maxEntries: number
+  readonly #maxWeight: number
+  readonly #tenants = new Map<TenantId, TenantStates>()
+  readonly #order = new Recency<Entry>()
+  #weight = 0
+  /** The tenant with more than half of the entries, and that with more than half of the weight. */
+  #largest: TenantStates | undefined
+  #heaviest: TenantStates | undefined
+  readonly #evicted = counting<Eviction>(evictions)
+
+  constructor(maxEntries: number, maxWeight: number) {
+    this.#maxEntries = maxEntries
+    this.#maxWeight = maxWeight
+  }
+
+  get size(): number {
+    return this.#order.size
+  }
+
+  get weight(): number {
+    return this.#weight
+  }
+
+  #entry(tenantId: TenantId, aggregate: Aggregate.Any, id: string): Entry | undefined {
+    return this.#tenants.get(tenantId)?.byAggregate.get(aggregate)?.get(id)
+  }
+
+  find<State, Payload extends Event.Tagged, Id>(
+    tenantId: TenantId,
+    aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+    id: string
+  ): LoadedState<State> | undefined {
+    const entry = this.#entry(tenantId, aggregate, id)
+    if (entry === undefined) return undefined
+    this.#use(entry)
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- under an aggregate stand its own states
+    return entry.known as LoadedState<State>
+  }
+
+  /** Remembers a state, unless a newer one is remembered and not to be replaced. */
+  keep<State, Payload extends Event.Tagged, Id>(
+    tenantId: TenantId,
+    aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+    id: string,
+    known: LoadedState<State>,
+    services: Context.Context<never>,
+    replace: boolean
+  ): void {
+    const found = this.#entry(tenantId, aggregate, id)
+    if (found !== undefined && found.known.version > known.version && !replace) return
+    if (known.place === undefined) return
+    if (known.weight > largestWeight) {
+      if (found !== undefined) this.#remove(found, "tooLarge", services)
+      return
+    }
+    if (found === undefined) {
+      this.#add(tenantId, aggregate, id, known)
+    } else {
+      this.#grow(found.tenant, known.weight - found.known.weight)
+      found.known = known
+      this.#use(found)
+    }
+    while (this.#order.size > this.#maxEntries) this.#removeOldest(this.#largest, "entries", services)
+    while (this.#weight > this.#maxWeight) this.#removeOldest(this.#heaviest, "bytes", services)
+  }
+
+  /** Drops a state, if it is that of an event, or whatever it is. */
+  drop(
+    tenantId: TenantId,
+    aggregate: Aggregate.Any,
+    id: string,
+    place: LoadedState<unknown>["place"],
+    services: Context.Context<never>
+  ): void {
+    const entry = this.#entry(tenantId, aggregate, id)
+    if (entry !== undefined && (place === undefined || entry.known.place?.eventId === place.eventId))
+      this.#remove(entry, place === undefined ? "snapshot" : "otherHistory", services)
+  }
+
+  /** Notes a snapshot that was stored. */
+  noteSnapshot(tenantId: TenantId, aggregate: Aggregate.Any, id: string, version: number): void {
+    const entry = this.#entry(tenantId, aggregate, id)
+    if (entry !== undefined && entry.known.snapshotVersion < version)
+      entry.known = { ...entry.known, snapshotVersion: version, unusable: undefined }
+  }
+
+  #add(tenantId: TenantId, aggregate: Aggregate.Any, id: string, known: LoadedState<unknown>): void {
+    let tenant = this.#tenants.get(tenantId)
+    if (tenant === undefined) this.#tenants.set(tenantId, (tenant = new TenantStates(tenantId)))
+    let byId = tenant.byAggregate.get(aggregate)
+    if (byId === undefined) tenant.byAggregate.set(aggregate, (byId = new Map<string, Entry>()))
+    const entry: Entry = { tenant, aggregate, id, known, placeInTenant: undefined, placeInAll: undefined }
+    byId.set(id, entry)
+    entry.placeInTenant = tenant.order.add(entry)
+    entry.placeInAll = this.#order.add(entry)
+    this.#grow(tenant, known.weight)
+  }
+
+  #use({ placeInAll, placeInTenant, tenant }: Entry): void {
+    if (placeInTenant !== undefined) tenant.order.use(placeInTenant)
+    if (placeInAll !== undefined) this.#order.use(placeInAll)
+  }
+
+  #removeOldest(
+    crowding: TenantStates | undefined,
+    reason: Eviction,
+    services: Context.Context<never>
+  ): void {
+    const oldest = crowding?.order.oldest ?? this.#order.oldest
+    if (oldest !== undefined) this.#remove(oldest, reason, services)
+  }
+
+  #remove(entry: Entry, reason: Eviction, services: Context.Context<never>): void {
+    const { aggregate, id, known, placeInAll, placeInTenant, tenant } = entry
+    const byId = tenant.byAggregate.get(aggregate)
+    byId?.delete(id)
+    if (byId?.size === 0) tenant.byAggregate.delete(aggregate)
+    if (placeInTenant !== undefined) tenant.order.remove(placeInTenant)
+    if (placeInAll !== undefined) this.#order.remove(placeInAll)
+    if (tenant.order.size === 0) this.#tenants.delete(tenant.tenantId)
+    this.#grow(tenant, -known.weight)
+    this.#evicted(services, aggregate.type, reason)
+  }
+
+  /** Notes a changed weight and number of entries of a tenant. */
+  #grow(tenant: TenantStates, weight: number): void {
+    tenant.weight += weight
+    this.#weight += weight
+    if (tenant.order.size * 2 > this.#maxEntries + 1) this.#largest = tenant
+    else if (this.#largest === tenant) this.#largest = undefined
+    if (tenant.weight * 2 > this.#maxWeight) this.#heaviest = tenant
+    else if (this.#heaviest === tenant) this.#heaviest = undefined
+  }
+}
+
+/** The place of one aggregate's state in the memory, for one command or load. */
+export interface Slot<State> {
+  /** The remembered state; undefined if there is none. */
+  readonly recall: () => LoadedState<State> | undefined
+  /** Remembers a state that the store has confirmed. */
+  readonly keep: (known: LoadedState<State>) => void
+  /** Drops a state, because the log has another history. */
+  readonly drop: (known: LoadedState<State>) => void
+  /** Notes that the store had more than a recalled state. */
+  readonly outdated: () => void
+  /** Notes that a snapshot of a version was stored, or was not because a newer one of another process exists. */
+  readonly snapshot: (version: number, stored: boolean) => void
+}
+
+const nowhere: Slot<unknown> & Slot<never> = {
+  recall: () => undefined,
+  keep: () => {},
+  drop: () => {},
+  outdated: () => {},
+  snapshot: () => {}
+}
+
+const bound = (name: string, value: number): number => {
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new RangeError(`remember.${name} must be an integer from 0`)
+  return value
+}
+
+/** The memory of a repository. */
+export const makeMemory = (
+  store: EventStore["Service"],
+  { bytes = 64 << 20, entries = 10_000 }: RememberOptions = {}
+) => {
+  const states = new RememberedStates(bound("entries", entries), bound("bytes", bytes))
+  const hit = counting(hits)
+  const miss = counting<Miss>(misses)
+  const newer = counting(outdated)
+
+  const slot = <State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+    id: string,
+    fresh: boolean,
+    services: Context.Context<never>
+  ): Slot<State> => {
+    const tenantId = tenantOf(services)
+    return {
+      recall: () => {
+        const found = fresh ? undefined : states.find(tenantId, aggregate, id)
+        if (found === undefined) miss(services, aggregate.type, fresh ? "fresh" : "absent")
+        else hit(services, aggregate.type)
+        return found
+      },
+      keep: (known) => states.keep(tenantId, aggregate, id, known, services, fresh),
+      drop: ({ place }) => {
+        newer(services, aggregate.type)
+        states.drop(tenantId, aggregate, id, place, services)
+      },
+      outdated: () => newer(services, aggregate.type),
+      snapshot: (version, stored) => {
+        if (stored) states.noteSnapshot(tenantId, aggregate, id, version)
+        // The next load starts from the newer one.
+        else states.drop(tenantId, aggregate, id, undefined, services)
+      }
+    }
+  }
+
+  const isOff = entries === 0 || bytes === 0
+
+  /**
+   * The place of an aggregate's state. In a transaction of the program there is none: a rollback would leave a state there
+   * that never was, and the transaction sees other states than everybody else.
+   */
+  return <State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+    id: Id,
+    fresh: boolean
+  ): Effect.Effect<Slot<State>, InvalidId, CurrentTenant> =>
+    isOff
+      ? Effect.succeed(nowhere)
+      : Effect.flatMap(store.inTransaction, (inTransaction) =>
+          Effect.withFiber(({ context }): Effect.Effect<Slot<State>, InvalidId> => {
+            if (inTransaction) {
+              miss(context, aggregate.type, "inTransaction")
+              return Effect.succeed(nowhere)
+            }
+            const encoded = encodeId(aggregate, id)
+            return Result.isFailure(encoded)
+              ? Effect.fail(encoded.failure)
+              : Effect.succeed(slot(aggregate, encoded.success, fresh, context))
+          })
+        )
+}
+
+/** The memory of a repository. */
+export type Memory = ReturnType<typeof makeMemory>

@@ -1,0 +1,55 @@
+/** A store that is replaced by another one, as by a failover to a standby that lacks the end of a log, or by a restore. */
+import { Context, Effect, Layer } from "effect"
+import * as EventStorage from "../../src/driver/EventStorage.ts"
+import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
+
+/** The switch of a store with two histories. */
+export class Failover extends Context.Service<
+  Failover,
+  {
+    /** Serves everything from the other database from now on, and back. */
+    readonly switchOver: Effect.Effect<void>
+    /** The requests of loads and appends since the last call. */
+    readonly requests: Effect.Effect<ReadonlyArray<string>>
+  }
+>()("test/Failover") {}
+
+/**
+ * A driver that is one of two databases, each built by the layer, and notes what it is asked. Projections are those of the first
+ * one.
+ */
+export const failover = <E, R>(
+  database: Layer.Layer<EventStorage.EventStorage | ProjectionStorage, E, R>
+): Layer.Layer<EventStorage.EventStorage | ProjectionStorage | Failover, E, R> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const [one, other] = yield* Effect.all([
+        Layer.build(Layer.fresh(database)),
+        Layer.build(Layer.fresh(database))
+      ])
+      let current = Context.get(one, EventStorage.EventStorage)
+      let next = Context.get(other, EventStorage.EventStorage)
+      let requests: Array<string> = []
+      const storage = new Proxy(current, {
+        get: (_, key): unknown => {
+          if (key === "append" || key === "loadStream" || key === "commandOutcome") requests.push(key)
+          return Reflect.get(current, key)
+        }
+      })
+      return Context.make(EventStorage.EventStorage, storage).pipe(
+        Context.add(ProjectionStorage, Context.get(one, ProjectionStorage)),
+        Context.add(Failover, {
+          switchOver: Effect.sync(() => {
+            const former = current
+            current = next
+            next = former
+          }),
+          requests: Effect.sync(() => {
+            const made = requests
+            requests = []
+            return made
+          })
+        })
+      )
+    })
+  )
