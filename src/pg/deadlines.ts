@@ -32,6 +32,21 @@ export const noAnswer = (sent: boolean, millis: number): SqlError.SqlError => {
   })
 }
 
+/** The cause of the error for work that the closing store did not wait for any longer. */
+class StoreClosed extends Error {}
+
+/** The error for work under way when the store has closed. */
+export const storeClosed = (sent: boolean): SqlError.SqlError => {
+  const cause = new StoreClosed("the store was closed, and with it the connection of this work")
+  const operation = sent ? "query" : "connect"
+  return new SqlError.SqlError({
+    reason: new SqlError.ConnectionError({ cause, message: cause.message, operation })
+  })
+}
+
+/** True if the store has closed: trying again would outlive it. */
+export const isStoreClosed = (error: SqlError.SqlError): boolean => error.reason.cause instanceof StoreClosed
+
 /** True for the error of a deadline. */
 export const isNoAnswer = (error: SqlError.SqlError): boolean => error.reason.cause instanceof NoAnswer
 
@@ -69,33 +84,65 @@ export const reserve = (sql: SqlClient.SqlClient): SqlConnection.Acquirer =>
       : sql.reserve
   )
 
-const inUse = new WeakMap<SqlClient.SqlClient, Set<() => void>>()
+type Uses = Set<() => void>
 
-/** Functions that close the connections in use of a client, which waits for those connections when the store closes. */
-export const usesOf = (sql: SqlClient.SqlClient): Set<() => void> => {
+/** Functions that end work on connections, by client. */
+const inUse = new WeakMap<SqlClient.SqlClient, Uses>()
+
+/** Work on connections, for which closing the store waits. Calling one ends it and gives its connection back. */
+export const usesOf = (sql: SqlClient.SqlClient): Uses => {
   let uses = inUse.get(sql)
   if (uses === undefined) inUse.set(sql, (uses = new Set()))
   return uses
 }
 
-/** Milliseconds in which statements may end when the store closes, or when nobody waits for them any more. */
+/** Time for work to end when nobody waits for it any more, in milliseconds. */
 export const grace = 5_000
 
-/** Waits for running statements, and closes their connections after 5 seconds. */
-export const settle = (sql: SqlClient.SqlClient): Effect.Effect<void> =>
+/** Time for work to end when the store closes. */
+export const Grace: Context.Reference<Duration.Duration> = Context.Reference<Duration.Duration>(
+  "effect-eventsourcing/pg/Grace",
+  { defaultValue: () => Duration.millis(grace) }
+)
+
+/** Waits for work under way, and ends the rest of it when its time is over. */
+const settle = (uses: Uses, others: ReadonlySet<() => void>, time: Duration.Duration): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
-    const uses = usesOf(sql)
-    const ends = Date.now() + grace
+    const ends = Date.now() + Duration.toMillis(time)
     const look = (): void => {
-      if (uses.size > 0 && Date.now() < ends) {
+      const left = [...uses].filter((use) => !others.has(use))
+      if (left.length > 0 && Date.now() < ends) {
         setTimeout(look, 10)
         return
       }
-      for (const giveUp of uses) giveUp()
+      for (const end of left) end()
       resume(Effect.void)
     }
     look()
   })
+
+/** The number of stores on a client, and the work that was under way before the first of them. */
+const stores = new WeakMap<SqlClient.SqlClient, { open: number; readonly before: ReadonlySet<() => void> }>()
+
+/**
+ * Notes a store on a client until the scope closes. The last one waits for statements and transactions under way, and ends the rest
+ * after 5 seconds: the pool of a client closes only when all its connections are back, also those of fibers that outlive the store.
+ */
+export const openStore = (sql: SqlClient.SqlClient): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const found = stores.get(sql)
+      if (found === undefined) stores.set(sql, { open: 1, before: new Set(usesOf(sql)) })
+      else found.open++
+    }),
+    () =>
+      Effect.flatMap(Grace, (time) => {
+        const found = stores.get(sql)
+        if (found === undefined || --found.open > 0) return Effect.void
+        stores.delete(sql)
+        return settle(usesOf(sql), found.before, time)
+      })
+  )
 
 /**
  * Runs an effect on a connection and in a fiber of its own. An interruption returns at once; the client then cancels the statement and
@@ -113,14 +160,15 @@ export const onConnection = <A>(
       const millis = deadlineOf(context, sql)
       const scope = Scope.makeUnsafe()
       let sent = false
-      const giveUp = (): void => {
-        resume(Effect.fail(noAnswer(sent, millis)))
+      const giveUp = (error: SqlError.SqlError): void => {
+        resume(Effect.fail(error))
         if (sent) Effect.runFork(Scope.close(scope, Exit.void))
         else worker.interruptUnsafe()
       }
+      const atClosing = (): void => giveUp(storeClosed(sent))
       const uses = usesOf(sql)
-      uses.add(giveUp)
-      const timer = millis === Infinity ? undefined : setTimeout(giveUp, millis)
+      uses.add(atClosing)
+      const timer = millis === Infinity ? undefined : setTimeout(() => giveUp(noAnswer(sent, millis)), millis)
       const worker = Effect.runForkWith(context)(
         Effect.onExit(
           Effect.flatMap(Scope.provide(reserve(sql), scope), (connection) => {
@@ -133,7 +181,7 @@ export const onConnection = <A>(
       )
       worker.addObserver((exit) => {
         clearTimeout(timer)
-        uses.delete(giveUp)
+        uses.delete(atClosing)
         resume(exit)
       })
       return Effect.sync(() => {

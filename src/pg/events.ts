@@ -122,7 +122,7 @@ export const make = (
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     yield* PgCheck.schema
-    yield* Effect.addFinalizer(() => deadlines.settle(sql))
+    yield* deadlines.openStore(sql)
     const isolation = PgCheck.isolation
     yield* options.onImpairedIsolation === "warn"
       ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))

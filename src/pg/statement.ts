@@ -56,6 +56,10 @@ export interface StatementOptions {
   readonly commits?: boolean
 }
 
+/** A transient failure while the store is open. */
+const isRepeatable = (error: SqlError.SqlError): boolean =>
+  !deadlines.isStoreClosed(error) && sqlErrors.isTransient(error)
+
 /**
  * Runs one statement in the open transaction, or without one alone on a connection of its own. Alone it is retried after
  * transient failures, so it must be safe to repeat.
@@ -76,7 +80,7 @@ export const statement = <A>(
       )
     })
     // The schedule is set up only after a failure, because that takes time and most statements succeed.
-    return Effect.catchIf(once, sqlErrors.isTransient, (error) => {
+    return Effect.catchIf(once, isRepeatable, (error) => {
       let failed: SqlError.SqlError | undefined = error
       let unanswered: SqlError.SqlError | undefined
       let waits = 0
@@ -88,7 +92,7 @@ export const statement = <A>(
           found.reason._tag === "LockTimeoutError" || found.reason._tag === "StatementTimeoutError"
         if (deadlines.isNoAnswer(found) || timedOut) waits++
         if (deadlines.isSilence(found)) attempt = deadlines.afresh(once)
-        return waits < 2 && sqlErrors.isTransient(found)
+        return waits < 2 && isRepeatable(found)
       }
       const next = Effect.suspend(() => {
         if (failed === undefined) return attempt

@@ -6,7 +6,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { type Cause, Context, Effect, Exit, type Fiber, Predicate, Scope, Semaphore, Stream } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
-import { deadlineOf, grace, noAnswer, reserve, usesOf } from "./deadlines.ts"
+import { deadlineOf, grace, noAnswer, reserve, storeClosed, usesOf } from "./deadlines.ts"
 
 /** Runs an effect in a transaction, or in a savepoint of the open one. */
 type WithTransaction = SqlClient.SqlClient["withTransaction"]
@@ -75,6 +75,7 @@ export class Lease implements SqlConnection.Connection {
   readonly acquire: Effect.Effect<void, SqlError.SqlError> = Effect.withFiber(({ context }) =>
     Effect.callback<void, SqlError.SqlError>((resume) => {
       const wait = this.#wait(resume)
+      usesOf(this.#sql).add(this.#atClosing)
       const worker = Effect.runForkWith(context)(Scope.provide(reserve(this.#sql), this.#scope))
       this.#reserving = worker
       worker.addObserver((exit) => {
@@ -98,8 +99,10 @@ export class Lease implements SqlConnection.Connection {
       )
     })
 
-  readonly commit: Effect.Effect<void, SqlError.SqlError> = Effect.suspend(() =>
-    this.#end(
+  readonly commit: Effect.Effect<void, SqlError.SqlError> = Effect.suspend(() => {
+    // Without its connection the transaction was rolled back.
+    if (this.#lost !== undefined) return Effect.fail(this.#lost)
+    return this.#end(
       this.executeRaw("COMMIT", []).pipe(
         Effect.flatMap((result) =>
           Predicate.hasProperty(result, "command") && result.command === "ROLLBACK"
@@ -115,7 +118,7 @@ export class Lease implements SqlConnection.Connection {
       ),
       Effect.interrupt
     )
-  )
+  })
 
   readonly rollback: Effect.Effect<void, SqlError.SqlError> = Effect.suspend(() =>
     this.#end(this.#undo, Effect.void)
@@ -133,7 +136,6 @@ export class Lease implements SqlConnection.Connection {
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#touch()
-    usesOf(this.#sql).add(this.giveUp)
     const left =
       ending !== undefined ? awaited(ending) : this.#connection === undefined ? this.#reserved : this.#undo
     Effect.runFork(Effect.andThen(Effect.exit(left), this.#close))
@@ -141,14 +143,24 @@ export class Lease implements SqlConnection.Connection {
   })
 
   /** Answers all waiting callers and closes the connection. */
-  readonly giveUp = (): void => {
+  #giveUp(lost: SqlError.SqlError): void {
     if (this.#lost !== undefined) return
-    const lost = (this.#lost = noAnswer(this.#connection !== undefined, this.#millis))
+    const connection = this.#connection
+    const isIdle = this.#open && this.#waits.size === 0
+    this.#lost = lost
     for (const wait of this.#waits) wait(lost)
-    if (this.#connection === undefined) this.#reserving?.interruptUnsafe()
-    // Closing the scope of a connection with a running statement closes its socket.
-    else Effect.runFork(Scope.close(this.#scope, Exit.void))
+    const close = Scope.close(this.#scope, Exit.void)
+    if (connection === undefined) this.#reserving?.interruptUnsafe()
+    // Closing the scope of a connection with a running statement closes its socket. An idle one goes back to the pool.
+    else if (!isIdle) Effect.runFork(close)
+    else
+      connection
+        .executeUnprepared("ROLLBACK", [], undefined)
+        .pipe(Effect.timeout(patience), Effect.exit, Effect.andThen(close), Effect.runFork)
   }
+
+  /** Ends the transaction of a fiber that may outlive the store. */
+  readonly #atClosing = (): void => this.#giveUp(storeClosed(this.#connection !== undefined))
 
   get #reserved(): Effect.Effect<unknown, SqlError.SqlError> {
     return this.#reserving === undefined ? Effect.void : awaited(this.#reserving)
@@ -165,7 +177,7 @@ export class Lease implements SqlConnection.Connection {
     return Effect.suspend(() => {
       this.#closed = true
       clearTimeout(this.#timer)
-      usesOf(this.#sql).delete(this.giveUp)
+      usesOf(this.#sql).delete(this.#atClosing)
       return Scope.close(this.#scope, Exit.void)
     })
   }
@@ -203,7 +215,7 @@ export class Lease implements SqlConnection.Connection {
     if (this.#timer !== undefined) this.#timer.refresh()
     else
       this.#timer = setTimeout(() => {
-        if (this.#waits.size > 0) this.giveUp()
+        if (this.#waits.size > 0) this.#giveUp(noAnswer(this.#connection !== undefined, this.#millis))
       }, this.#millis)
   }
 
