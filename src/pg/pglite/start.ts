@@ -14,6 +14,7 @@ export interface PgliteModule {
   readonly start: (options: {
     readonly dataDir?: string
     readonly loadDataDir?: Blob
+    readonly initDbStartParams?: ReadonlyArray<string>
     readonly startParams: ReadonlyArray<string>
     readonly onStderr: (line: string) => boolean
   }) => Promise<Pglite>
@@ -25,7 +26,12 @@ export const load = async (): Promise<PgliteModule | undefined> => {
   try {
     const { PGlite } = await import("@electric-sql/pglite")
     return {
-      start: ({ startParams, ...options }) => PGlite.create({ ...options, startParams: [...startParams] }),
+      start: ({ initDbStartParams = [], startParams, ...options }) =>
+        PGlite.create({
+          ...options,
+          initDbStartParams: [...initDbStartParams],
+          startParams: [...startParams]
+        }),
       defaultStartParams: PGlite.defaultStartParams
     }
   } catch (error) {
@@ -64,7 +70,11 @@ const inMemory = { ...common, synchronous_commit: "off", full_page_writes: "off"
 
 const create = async (
   pglite: PgliteModule,
-  options: { readonly dataDir?: string; readonly loadDataDir?: Blob }
+  options: {
+    readonly dataDir?: string
+    readonly loadDataDir?: Blob
+    readonly initDbStartParams?: ReadonlyArray<string>
+  }
 ): Promise<Pglite> => {
   const lines: Array<string> = []
   try {
@@ -85,11 +95,8 @@ const create = async (
   }
 }
 
-/**
- * A file with a new, empty database, because creating one takes seconds and loading one does not. It is in
- * `node_modules/.cache`, where tools keep such files, beside the package that it comes from.
- */
-const templateFile = (): string | undefined => {
+/** The folder for templates: in `node_modules/.cache`, where tools keep such files, beside the package that they come from. */
+const templateFolder = (): { readonly folder: string; readonly prefix: string } | undefined => {
   try {
     const entry = createRequire(import.meta.url).resolve("@electric-sql/pglite")
     const at = entry.lastIndexOf(`${Path.sep}node_modules${Path.sep}`)
@@ -98,22 +105,47 @@ const templateFile = (): string | undefined => {
       Fs.readFileSync(Path.join(entry, "..", "..", "package.json"), "utf8")
     )
     if (typeof manifest !== "object" || manifest === null || !("version" in manifest)) return undefined
-    return Path.join(
-      entry.slice(0, at),
-      "node_modules",
-      ".cache",
-      "effect-eventsourcing",
-      `pglite-${String(manifest.version)}.tar.gz`
-    )
+    return {
+      folder: Path.join(entry.slice(0, at), "node_modules", ".cache", "effect-eventsourcing"),
+      prefix: `pglite-${String(manifest.version)}`
+    }
   } catch {
     return undefined
+  }
+}
+
+/**
+ * A file with a copy of a database, because creating one takes seconds and loading one does not: of an empty one, compressed, or of
+ * one with a schema, which is loaded more often.
+ */
+const templateFile = (schema?: string): string | undefined => {
+  const found = templateFolder()
+  const ending = schema === undefined ? ".tar.gz" : `-${schema}.tar`
+  return found && Path.join(found.folder, `${found.prefix}${ending}`)
+}
+
+const isCompressed = (file: string): boolean => file.endsWith(".gz")
+
+/** A blob that gives its content without copying it. */
+class Content extends Blob {
+  readonly #content: Uint8Array<ArrayBuffer>
+  constructor(content: Uint8Array<ArrayBuffer>) {
+    super([])
+    this.#content = content
+  }
+  override arrayBuffer(): Promise<ArrayBuffer> {
+    const { buffer, byteLength, byteOffset } = this.#content
+    return Promise.resolve(
+      byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength)
+    )
   }
 }
 
 const loadTemplate = async (file: string | undefined): Promise<Blob | undefined> => {
   if (file === undefined) return undefined
   try {
-    return new Blob([await promisify(Zlib.gunzip)(await Fs.promises.readFile(file))])
+    const content = await Fs.promises.readFile(file)
+    return new Content(isCompressed(file) ? await promisify(Zlib.gunzip)(content) : content)
   } catch {
     return undefined
   }
@@ -124,12 +156,28 @@ const saveTemplate = async (file: string | undefined, template: Blob): Promise<v
   const temporary = `${file}.${process.pid}.${process.hrtime.bigint()}`
   try {
     await Fs.promises.mkdir(Path.dirname(file), { recursive: true })
-    const content = await promisify(Zlib.gzip)(Buffer.from(await template.arrayBuffer()), { level: 3 })
-    await Fs.promises.writeFile(temporary, content, { mode: 0o600, flag: "wx" })
+    const content = Buffer.from(await template.arrayBuffer())
+    await Fs.promises.writeFile(
+      temporary,
+      isCompressed(file) ? await promisify(Zlib.gzip)(content, { level: 3 }) : content,
+      { mode: 0o600, flag: "wx" }
+    )
     await Fs.promises.rename(temporary, file)
   } catch {
     // a read-only installation: every start creates its own database
     await Fs.promises.rm(temporary, { force: true }).catch(() => undefined)
+  }
+}
+
+/** Removes templates of other schemas that were made more than a day ago. */
+const removeOldTemplates = async (file: string): Promise<void> => {
+  const folder = Path.dirname(file)
+  for (const name of await Fs.promises.readdir(folder).catch(() => [])) {
+    const other = Path.join(folder, name)
+    if (!name.endsWith(".tar") || other === file) continue
+    const made = await Fs.promises.stat(other).catch(() => undefined)
+    if (made !== undefined && Date.now() - made.mtimeMs > 86_400_000)
+      await Fs.promises.rm(other, { force: true }).catch(() => undefined)
   }
 }
 
@@ -157,6 +205,34 @@ export const startInMemory = async (pglite: PgliteModule): Promise<Pglite> => {
   // now, before anything is written
   if (template === undefined) await saveTemplate(file, await database.dumpDataDir("none"))
   return database
+}
+
+/** Segments of the write-ahead log of one MB, which make the copy half as large. */
+const smallSegments = ["--wal-segsize=1"]
+
+/**
+ * A new database in memory that has a schema, if an earlier start has kept one; otherwise an empty one, with a function that keeps it
+ * once the schema is applied and written by a checkpoint.
+ */
+export const startWithSchema = async (
+  pglite: PgliteModule,
+  schema: string
+): Promise<{ readonly database: Pglite; readonly keep: (() => Promise<void>) | undefined }> => {
+  const file = templateFile(schema)
+  const template = await loadTemplate(file)
+  if (file !== undefined && template !== undefined) {
+    const loaded = await create(pglite, { loadDataDir: template }).catch(() => undefined)
+    if (loaded !== undefined) return { database: loaded, keep: undefined }
+  }
+  if (file === undefined) return { database: await startInMemory(pglite), keep: undefined }
+  const database = await create(pglite, { initDbStartParams: smallSegments })
+  return {
+    database,
+    keep: async () => {
+      await saveTemplate(file, await database.dumpDataDir("none"))
+      await removeOldTemplates(file)
+    }
+  }
 }
 
 /** While this file exists, the database beside it is incomplete. */
