@@ -16,6 +16,7 @@ export * as Upcaster from "./domain/Upcaster.ts"
 
 // To run a program: services, and the errors they fail with.
 export * as Decisions from "./store/Decisions.ts"
+export * as EventJson from "./store/EventJson.ts"
 export * as EventSourcing from "./EventSourcing.ts"
 export * as EventStore from "./store/EventStore.ts"
 export * as Health from "./store/Health.ts"

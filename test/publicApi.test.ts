@@ -60,10 +60,11 @@ describe("the public API", () => {
       Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed ModelReadError ModelState Options Outcome
       Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Position Tagged
       EventContext: CurrentEventContext derivingIds provide whileHandling | EventContext
+      EventJson: NewEvent StoredEvent encoder fromEnvelope | Decoded EncodeError NewEvent StoredEvent
       EventQuery: of or | Any EventOf EventQuery Item Options
       EventSourcing: layer | Services
       EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead NewEventRow Page ReadLogRequest ReadStreamRequest StreamAppend StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
-      EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace EventsToEncode FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
+      EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace EventsToEncode FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents JsonAppended JsonEvents JsonReceipt LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Head Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored

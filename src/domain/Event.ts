@@ -122,6 +122,11 @@ export class NewEvent<out Payload> {
     this.payload = payload
     this.options = options
   }
+
+  /** The same event with other options. */
+  withOptions(options: EventOptions): NewEvent<Payload> {
+    return new NewEvent(this.payload, options)
+  }
 }
 
 /**

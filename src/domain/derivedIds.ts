@@ -95,7 +95,7 @@ export const assignIds = <Payload extends Event.Tagged>(
   return events.map((event) => {
     if (!(event instanceof Event.NewEvent)) return Event.make(event, { eventId: ids.at(n++) })
     return event.options.eventId === undefined
-      ? Event.make(event.payload, { ...event.options, eventId: ids.at(n++) })
+      ? event.withOptions({ ...event.options, eventId: ids.at(n++) })
       : event
   })
 }

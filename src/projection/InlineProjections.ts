@@ -9,8 +9,10 @@ import { whileHandling } from "../domain/EventContext.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import * as EventStore from "../store/EventStore.ts"
+import { appendJson } from "../store/appendJson.ts"
 import type { ImportThrough } from "../store/importEvents.ts"
 import { assignIds, CurrentDerivedIds, deriveIds } from "../domain/derivedIds.ts"
+import { payloadsOf } from "../domain/jsonEvent.ts"
 import { aggregateId as encodeId } from "../store/encode.ts"
 import { maskedCause, toError } from "./maskedCause.ts"
 import type * as Projection from "./Projection.ts"
@@ -127,7 +129,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
       const byEvent = concerned.get(aggregate.type)
       return (
         byEvent !== undefined &&
-        events.some((event) => byEvent.has((event instanceof Event.NewEvent ? event.payload : event)._tag))
+        events.some((event) => payloadsOf(event).some(({ _tag }) => byEvent.has(_tag)))
       )
     }
 
@@ -214,36 +216,43 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
         : append
     }
 
+    const appendAll = <
+      const As extends ReadonlyArray<Aggregate.Any>,
+      Condition extends EventStore.AppendConditions | undefined = undefined
+    >(
+      streams: { readonly [K in keyof As]: EventStore.StreamEventsOf<As[K]> },
+      options?: EventStore.AppendOptions<Condition>
+    ) => {
+      const given: ReadonlyArray<EventStore.StreamEventsOf<Aggregate.Any>> = streams
+      if (!given.some(concerns)) return store.appendAll(streams, options)
+      return withIds(given, (all) =>
+        inTransaction(
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The same streams, one by one, with ids for their events.
+          store.appendAll(all as typeof streams, options),
+          (appended: ReadonlyArray<EventStore.Appended<Event.Tagged>>) =>
+            appended.flatMap(({ replayed, events }) => (replayed ? [] : events))
+        )
+      )
+    }
+
     return EventStore.EventStore.of({
       ...store,
+      appendAll,
+      appendJson: appendJson(appendAll),
       importEvents: (events, options) => {
         const through: ImportThrough = { ...options, appendAll: appendChunk }
         return store.importEvents(events, through)
+      },
+      importJson: (events, options) => {
+        const through: ImportThrough & typeof options = { ...options, appendAll: appendChunk }
+        return store.importJson(events, through)
       },
       append: (stream) =>
         concerns(stream)
           ? withIds([stream], ([first = stream]) =>
               inTransaction(store.append(first), ({ replayed, events }) => (replayed ? [] : events))
             )
-          : store.append(stream),
-      appendAll: <
-        const As extends ReadonlyArray<Aggregate.Any>,
-        Condition extends EventStore.AppendConditions | undefined = undefined
-      >(
-        streams: { readonly [K in keyof As]: EventStore.StreamEventsOf<As[K]> },
-        options?: EventStore.AppendOptions<Condition>
-      ) => {
-        const given: ReadonlyArray<EventStore.StreamEventsOf<Aggregate.Any>> = streams
-        if (!given.some(concerns)) return store.appendAll(streams, options)
-        return withIds(given, (all) =>
-          inTransaction(
-            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The same streams, one by one, with ids for their events.
-            store.appendAll(all as typeof streams, options),
-            (appended: ReadonlyArray<EventStore.Appended<Event.Tagged>>) =>
-              appended.flatMap(({ replayed, events }) => (replayed ? [] : events))
-          )
-        )
-      }
+          : store.append(stream)
     })
   })
 

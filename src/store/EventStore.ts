@@ -1,17 +1,20 @@
 /**
  * The event store: appends and reads typed events of the current tenant.
  */
-import { Context, type DateTime, Effect, Layer, type Schema, Stream } from "effect"
+import { Context, type DateTime, Effect, Layer, Result, type Schema, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import { CurrentEventContext } from "../domain/EventContext.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
+import { nameProblem } from "../internal/json.ts"
 import { checkEventId } from "../internal/uuid.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import * as decode from "./decode.ts"
 import * as encode from "./encode.ts"
 import { type Folded, type FoldError, type FoldRequest, makeFolder } from "./fold.ts"
+import { appendJson, type JsonAppended, type JsonEvents } from "./appendJson.ts"
+import * as EventJson from "./EventJson.ts"
 import { importEvents } from "./importEvents.ts"
 import { paged } from "./pages.ts"
 import { spanned } from "./spanned.ts"
@@ -63,6 +66,7 @@ export type { ReadOptions, VersionRange, LogRange } from "./read.ts"
 export type { FoldedState, FoldRequest, Folded, FoldError } from "./fold.ts"
 export { ImportFailed } from "./importEvents.ts"
 export type { ImportedEvents, ImportError, ImportOptions, Imported } from "./importEvents.ts"
+export type { JsonAppended, JsonEvents, JsonReceipt } from "./appendJson.ts"
 
 /** Envelopes of the events of an aggregate. */
 export type EnvelopeOf<A> =
@@ -173,6 +177,32 @@ export class EventStore extends Context.Service<
       events: Stream.Stream<ImportedEvents<A>, E, R>,
       options?: ImportOptions
     ) => Effect.Effect<Imported, E | ImportError, R | CurrentTenant>
+    /**
+     * Appends events that come as JSON, to one stream or several, in the given order: from programs in other languages, bridges
+     * and tools. All are written, or none.
+     *
+     * **Details**
+     *
+     * Ids and payloads are checked by the aggregates' schemas. Events are stored as they come, under their schema version, and
+     * upcast when they are read, as all stored events. So the same JSON stays the same event, and appending it again (by event
+     * id) returns its first place, also after its aggregate has got a newer version. An event that its aggregate drops is left
+     * out. An event that is stated to be of another tenant is refused, as one that fits no aggregate: `InvalidInput`.
+     *
+     * **Gotchas**
+     *
+     * Members of a payload that its schema does not know are stored too.
+     */
+    readonly appendJson: <Condition extends AppendConditions | undefined = undefined>(
+      request: JsonEvents & AppendOptions<Condition>
+    ) => Effect.Effect<JsonAppended, AppendFailure<Condition>, CurrentTenant>
+    /**
+     * Like {@link importEvents}, with events as JSON (see {@link appendJson}), for example an export of `readLogJson`. Anything
+     * that is no such event is a refused item.
+     */
+    readonly importJson: <E, R>(
+      events: Stream.Stream<unknown, E, R>,
+      options: ImportOptions & Pick<JsonEvents, "aggregates">
+    ) => Effect.Effect<Imported, E | ImportError, R | CurrentTenant>
     /** The events of a stream. Empty if there are none. */
     readonly readStream: <Type extends string, State, Payload extends Event.Tagged, Id>(
       request: StreamKey<Type, State, Payload, Id> & VersionRange & ReadOptions
@@ -205,6 +235,10 @@ export class EventStore extends Context.Service<
     /** The tenant's log with payloads as stored JSON, for audits, exports and tools. */
     readonly readLogJson: (
       request: { readonly aggregateTypes?: ReadonlyArray<string> | undefined } & LogRange & ReadOptions
+    ) => Stream.Stream<Event.Envelope<Schema.Json>, ReadError, CurrentTenant>
+    /** The events of a stream with payloads as stored JSON, by the aggregate's type and stored id: for tools. */
+    readonly readStreamJson: (
+      request: Pick<EventStorage.StreamRow, "aggregateType" | "aggregateId"> & VersionRange & ReadOptions
     ) => Stream.Stream<Event.Envelope<Schema.Json>, ReadError, CurrentTenant>
     /** The version of a stream; 0 if it has no events. */
     readonly version: <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -281,6 +315,22 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       return yield* storage.streamVersion(yield* Effect.fromResult(storedStream(tenantId, key)))
     })
 
+    const appendAll = <
+      const As extends ReadonlyArray<Aggregate.Any>,
+      Condition extends AppendConditions | undefined = undefined
+    >(
+      streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
+      { condition }: AppendOptions<Condition> = {}
+    ) =>
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream; conflicts of the terms that are given.
+      spanned("EventStore.appendAll", (services) =>
+        write(services, streams, { condition }, allOf)
+      ) as Effect.Effect<
+        { readonly [K in keyof As]: AppendedOf<As[K]> },
+        AppendFailure<Condition>,
+        CurrentTenant
+      >
+
     return EventStore.of({
       append: <
         Type extends string,
@@ -302,21 +352,8 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
           const shared = { context, now: wholeMillis(services), limits }
           return Effect.fromResult(encode.ahead(aggregate, id, events, shared))
         }),
-      appendAll: <
-        const As extends ReadonlyArray<Aggregate.Any>,
-        Condition extends AppendConditions | undefined = undefined
-      >(
-        streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
-        { condition }: AppendOptions<Condition> = {}
-      ) =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream; only conflicts of the given terms are raised.
-        spanned("EventStore.appendAll", (services) =>
-          write(services, streams, { condition }, allOf)
-        ) as Effect.Effect<
-          { readonly [K in keyof As]: AppendedOf<As[K]> },
-          AppendFailure<Condition>,
-          CurrentTenant
-        >,
+      appendAll,
+      appendJson: appendJson(appendAll),
       commandOutcome: (key) =>
         Effect.gen(function* () {
           const tenantId = yield* currentTenant
@@ -325,8 +362,19 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         }),
       importEvents: (events, settings = {}) =>
         Effect.flatMap(currentTenant, (tenantId) =>
-          importEvents(storage, limits, tenantId, events, settings)
+          importEvents(storage, limits, tenantId, events, Result.succeed, settings)
         ).pipe(Effect.withSpan("EventStore.importEvents")),
+      importJson: (events, { aggregates, ...settings }) =>
+        Effect.flatMap(currentTenant, (tenantId) =>
+          importEvents(
+            storage,
+            limits,
+            tenantId,
+            events,
+            EventJson.itemReader(aggregates, tenantId),
+            settings
+          )
+        ).pipe(Effect.withSpan("EventStore.importJson")),
       readStream: (request) =>
         Stream.unwrap(
           Effect.gen(function* () {
@@ -370,6 +418,17 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
             reader.readLog(tenantId, { aggregateTypes, eventTypes: range.eventTypes }, range, (rows) =>
               decode.jsonEnvelopes(tenantId, rows)
             )
+          )
+        ),
+      readStreamJson: ({ aggregateId, aggregateType, ...range }) =>
+        Stream.unwrap(
+          Effect.map(currentTenant, (tenantId) =>
+            // No stream has a name that cannot be stored, and the database would not take it.
+            nameProblem(aggregateType) !== undefined || nameProblem(aggregateId) !== undefined
+              ? Stream.empty
+              : reader.readStream({ tenantId, aggregateType, aggregateId }, range, (rows) =>
+                  decode.jsonEnvelopes(tenantId, rows)
+                )
           )
         ),
       version: streamVersion,

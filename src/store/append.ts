@@ -276,8 +276,18 @@ export const makeWriter = (
     let first = 0
     for (const { append, events } of prepared) {
       const envelopes: Array<Event.Envelope<Event.Tagged>> = []
-      for (const event of events)
-        envelopes.push(decode.appended(tenantId, append, event, receipt, first + envelopes.length))
+      let index = first
+      for (const event of events) {
+        const envelope = decode.appended(tenantId, append, event, receipt, index++)
+        envelopes.push(envelope)
+        for (const payload of event.more)
+          envelopes.push({
+            ...envelope,
+            part: event.more.indexOf(payload) + 1,
+            eventType: payload._tag,
+            payload
+          })
+      }
       const end = first + events.length
       results.push(appendedOf(envelopes, receipt, first, end, versions[results.length]))
       first = end

@@ -311,7 +311,7 @@ export const appended = (
   aggregateType,
   aggregateId,
   version: receipt.versions[index] ?? 0,
-  eventType: row.eventType,
+  eventType: payload._tag,
   schemaVersion: row.schemaVersion,
   occurredAt: occurred(row.occurredAt),
   recordedAt: recorded(receipt.recordedAt[index] ?? 0),

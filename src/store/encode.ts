@@ -4,15 +4,11 @@ import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
 import type { EventContext } from "../domain/EventContext.ts"
 import type { NewEventRow, StreamAppend } from "../driver/EventStorage.ts"
-import {
-  InvalidAggregateId,
-  InvalidEvent,
-  type InvalidId,
-  InvalidInput,
-  LimitExceeded
-} from "../driver/StoreError.ts"
+import { InvalidAggregateId, type InvalidId, InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
+import { type Content, JsonEvent, payloadsOf } from "../domain/jsonEvent.ts"
 import { type AggregateCodec, codecOf, type EventCodec } from "../domain/codec/aggregateCodec.ts"
 import { jsonText, maxNameLength, nameProblem, type Problem } from "../internal/json.ts"
+import { contentProblem, contextProblem, invalid, textProblem, tooLong } from "./inputProblems.ts"
 import { checkEventId, isCanonicalUuid } from "../internal/uuid.ts"
 
 /** Limits for appends, which are checked before anything is written. */
@@ -88,9 +84,6 @@ const storedId = <Id>(
     : new InvalidInput({ reason: new InvalidAggregateId({ aggregateType, reason }) })
 }
 
-const tooLong = (subject: string): InvalidInput<LimitExceeded> =>
-  new InvalidInput({ reason: new LimitExceeded({ limit: "idLength", subject, maximum: maxNameLength }) })
-
 /** The encoded events for one stream. */
 export interface Prepared {
   readonly aggregate: Aggregate.Any
@@ -102,6 +95,8 @@ export interface Prepared {
 export interface PreparedEvent {
   readonly row: NewEventRow
   readonly payload: Event.Tagged
+  /** Further payloads that it is read as. */
+  readonly more: ReadonlyArray<Event.Tagged>
   readonly metadata: Schema.JsonObject
   /** UTF-8 bytes of payload and metadata. */
   readonly bytes: number
@@ -208,7 +203,9 @@ const prepare = (given: ReadonlyArray<StreamInput>, shared: Shared): OrRefused<A
       if (isRefused(encoded)) return encoded
       const { row } = encoded
       const { eventId } = row
-      if (before === undefined) correlationId = row.correlationId
+      // An event that came with a correlation of its own does not pass it on to those behind it.
+      if (before === undefined && !(event instanceof JsonEvent && event.content.correlationId !== undefined))
+        correlationId = row.correlationId
       if (seenEvents !== undefined) {
         if (seenEvents.has(eventId))
           return invalid(aggregateType, row.eventType, ["eventId"], `${eventId} occurs twice in one append`)
@@ -263,9 +260,10 @@ const encodeEvent = (
   const given = event instanceof Event.NewEvent
   const payload: Event.Tagged = given ? event.payload : event
   const options: Event.EventOptions = given ? event.options : noOptions
+  const content = event instanceof JsonEvent ? event.content : noContent
   const aggregateType = aggregate.type
-  const eventType = payload._tag
-  const eventCodec = codec.events.get(eventType)
+  const eventType = content.eventType ?? payload._tag
+  const eventCodec = codec.events.get(payload._tag)
   if (eventCodec === undefined)
     return invalid(aggregateType, eventType, ["payload", "_tag"], `is not an event of ${aggregateType}`)
   const eventId = options.eventId ?? Event.generateId()
@@ -278,17 +276,21 @@ const encodeEvent = (
     const reason = "is not a time in whole milliseconds of the years 1 to 9999"
     return invalid(aggregateType, eventType, ["occurredAt"], reason)
   }
-  const actor = options.actor ?? context.actor ?? null
+  const actor = content.actor === undefined ? (options.actor ?? context.actor ?? null) : content.actor
   if (actor !== null) {
     const problem = textProblem(aggregateType, eventType, "actor", actor)
     if (problem !== undefined) return problem
   }
+  const problem = content === noContent ? undefined : contentProblem(aggregateType, eventType, content)
+  if (problem !== undefined) return problem
   const metadata: Schema.JsonObject =
     context.metadata === undefined || options.metadata === undefined
       ? (options.metadata ?? context.metadata ?? noMetadata)
       : { ...context.metadata, ...options.metadata }
   const payloadText =
-    eventCodec.write(payload, limits.depth) ?? payloadJson(aggregateType, eventCodec, payload, limits)
+    content.payload === undefined
+      ? (eventCodec.write(payload, limits.depth) ?? payloadJson(aggregateType, eventCodec, payload, limits))
+      : textOf(aggregateType, eventType, content.payload, limits)
   if (isRefused(payloadText)) return payloadText
   const metadataText = metadata === noMetadata ? "{}" : jsonText(metadata, limits.depth)
   if (typeof metadataText !== "string")
@@ -296,7 +298,7 @@ const encodeEvent = (
   const tags =
     aggregate.tagsOf === undefined && options.tags === undefined
       ? noTags
-      : tagsOf(aggregate, id, payload, options.tags)
+      : tagsOf(aggregate, id, payloadsOf(event), options.tags)
   if (isRefused(tags)) return tags
   const bytes = Buffer.byteLength(payloadText) + Buffer.byteLength(metadataText)
   if (bytes > limits.eventBytes) return exceeded("eventBytes", `payload and metadata of ${eventType}`, limits)
@@ -304,23 +306,27 @@ const encodeEvent = (
     row: {
       eventId,
       eventType,
-      schemaVersion: eventCodec.schemaVersion,
+      schemaVersion: content.schemaVersion ?? eventCodec.schemaVersion,
       occurredAt,
       actor,
-      correlationId: correlationId ?? eventId,
-      causationId: context.causationId ?? null,
+      correlationId: content.correlationId ?? correlationId ?? eventId,
+      causationId: content.causationId === undefined ? (context.causationId ?? null) : content.causationId,
       metadata: metadataText,
       payload: payloadText,
       tags,
-      traceparent: context.traceparent
+      traceparent:
+        content.traceparent === undefined ? context.traceparent : (content.traceparent ?? undefined)
     },
     payload,
+    more: event instanceof JsonEvent ? event.more : noPayloads,
     metadata,
     bytes
   }
 }
 
 const noOptions: Event.EventOptions = {}
+const noContent: Partial<Content> = {}
+const noPayloads: ReadonlyArray<Event.Tagged> = []
 const noMetadata: Schema.JsonObject = Object.freeze({})
 const noTags: ReadonlyArray<string> = Object.freeze([])
 
@@ -333,14 +339,22 @@ const payloadJson = (
 ): OrRefused<string> => {
   const eventType = payload._tag
   const encoded = codec.encode(payload)
-  if (Result.isSuccess(encoded)) {
-    const text = jsonText(encoded.success, limits.depth)
-    return typeof text === "string" ? text : unstorable(aggregateType, eventType, "payload", text, limits)
-  }
+  if (Result.isSuccess(encoded)) return textOf(aggregateType, eventType, encoded.success, limits)
   const { limit, path, reason } = encoded.failure
   return limit === undefined
     ? invalid(aggregateType, eventType, ["payload", ...path], reason)
     : exceeded(limit, `nesting of the payload of ${eventType}`, limits)
+}
+
+/** The JSON text of an encoded payload. */
+const textOf = (
+  aggregateType: string,
+  eventType: string,
+  encoded: unknown,
+  limits: Limits
+): OrRefused<string> => {
+  const text = jsonText(encoded, limits.depth)
+  return typeof text === "string" ? text : unstorable(aggregateType, eventType, "payload", text, limits)
 }
 
 /** Maximum number of tags of one event. Each tag takes space in an index. */
@@ -350,14 +364,15 @@ const maxTags = 32
 const tagsOf = (
   aggregate: Aggregate.Any,
   id: unknown,
-  payload: Event.Tagged,
+  payloads: readonly [Event.Tagged, ...ReadonlyArray<Event.Tagged>],
   stated: ReadonlyArray<string> | undefined
 ): OrRefused<ReadonlyArray<string>> => {
   const fail = (path: ReadonlyArray<string | number>, reason: string) =>
-    invalid(aggregate.type, payload._tag, path, reason)
-  let given: ReadonlyArray<string>
+    invalid(aggregate.type, payloads[0]._tag, path, reason)
+  const given: Array<string> = []
   try {
-    given = [...(aggregate.tagsOf?.(payload, id) ?? noTags), ...(stated ?? noTags)]
+    for (const payload of payloads) given.push(...(aggregate.tagsOf?.(payload, id) ?? noTags))
+    given.push(...(stated ?? noTags))
   } catch {
     return fail(["tags"], "the aggregate's function for tags threw an error")
   }
@@ -382,42 +397,6 @@ const unstorable = (
   limit === undefined
     ? invalid(aggregateType, eventType, [part, ...path], reason)
     : exceeded(limit, `nesting of the ${part} of ${eventType}`, limits)
-
-/** The reason why a text cannot be stored in a field of at most 255 characters; undefined if it can. */
-const textProblem = (
-  aggregateType: string,
-  eventType: string,
-  name: string,
-  text: string
-): InvalidInput | undefined => {
-  if (text.length > maxNameLength) return tooLong(`${name} of ${eventType}`)
-  const reason = nameProblem(text)
-  return reason === undefined ? undefined : invalid(aggregateType, eventType, [name], reason)
-}
-
-const contextProblem = (aggregateType: string, context: EventContext): InvalidInput | undefined => {
-  for (const name of contextNames) {
-    const text = context[name]
-    const problem = text === undefined ? undefined : textProblem(aggregateType, "event context", name, text)
-    if (problem !== undefined) return problem
-  }
-  return context.traceparent === undefined || traceparent.test(context.traceparent)
-    ? undefined
-    : invalid(aggregateType, "event context", ["traceparent"], "is not a traceparent as in W3C Trace Context")
-}
-
-const contextNames = ["actor", "correlationId", "causationId"] as const
-
-/** https://www.w3.org/TR/trace-context/#traceparent-header */
-const traceparent = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
-
-const invalid = (
-  aggregateType: string,
-  eventType: string,
-  path: ReadonlyArray<string | number>,
-  reason: string
-): InvalidInput<InvalidEvent> =>
-  new InvalidInput({ reason: new InvalidEvent({ aggregateType, eventType, path: [...path], reason }) })
 
 const exceeded = (limit: keyof Limits, subject: string, limits: Limits): InvalidInput<LimitExceeded> =>
   new InvalidInput({ reason: new LimitExceeded({ limit, subject, maximum: limits[limit] }) })

@@ -75,6 +75,14 @@ const defaultChunkEvents = 1000
 /** Large enough for a low cost per byte, and small enough to release the tenant's lock soon. */
 const chunkCharacters = 4 << 20
 
+/** The reason for which something is no item, and the stream and event that it names. */
+export interface Refused {
+  readonly aggregateType: string
+  readonly aggregateId: string
+  readonly eventId: string | null
+  readonly error: InvalidInput<InvalidEvent | InvalidAggregateId>
+}
+
 /** Events for one stream. */
 type Events = StreamEventsOf<Aggregate.Any>
 
@@ -222,11 +230,13 @@ class Chunker {
 }
 
 /** Imports events of one tenant. */
-export const importEvents = Effect.fnUntraced(function* <E, R>(
+export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
   storage: EventStorage.EventStorage["Service"],
   limits: encode.Limits,
   tenantId: TenantId,
-  items: Stream.Stream<ImportedEvents<Aggregate.Any>, E, R>,
+  items: Stream.Stream<Item, E, R>,
+  /** Reads an item. */
+  read: (item: Item) => Result.Result<ImportedEvents<Aggregate.Any>, Refused>,
   { appendAll, chunkEvents = defaultChunkEvents, onProgress, setAsideAtMost = 0 }: ImportThrough
 ): Effect.fn.Return<Imported, E | ImportError, R> {
   if (!Number.isSafeInteger(chunkEvents) || chunkEvents < 1)
@@ -240,11 +250,13 @@ export const importEvents = Effect.fnUntraced(function* <E, R>(
   /** The last refused item. Its remaining events are not written. */
   let refusedItem = 0
 
-  const toPieces = (
-    given: ImportedEvents<Aggregate.Any>,
-    item: number,
-    now: number
-  ): ReadonlyArray<Piece | ImportFailed> => {
+  const toPieces = (value: Item, item: number, now: number): ReadonlyArray<Piece | ImportFailed> => {
+    const found = read(value)
+    if (Result.isFailure(found)) {
+      const { error, ...place } = found.failure
+      return [new ImportFailed({ item, ...place, reason: error.reason })]
+    }
+    const given = found.success
     const fail = (reason: InvalidReason, event: Event.Appendable<Event.Tagged> | undefined) =>
       new ImportFailed({
         item,

@@ -6,6 +6,7 @@ import { Account, opened } from "../support/bank.ts"
 
 declare const store: EventStore.EventStore["Service"]
 declare const repository: Repository.Repository["Service"]
+declare const rows: Stream.Stream<unknown>
 declare const key: NonNullable<Repository.ExecuteOptions["command"]>
 declare const condition: EventStore.AppendCondition
 declare const decisions: Decisions.Decisions["Service"]
@@ -83,6 +84,18 @@ describe("the errors of a method are those that it can raise", () => {
     expectTypeOf<ConflictsOf<typeof all>>().toEqualTypeOf<Conditional>()
   })
 
+  test("appending JSON: the same six, and those of an import", () => {
+    const json = store.appendJson({ aggregates: [Account], events: [] })
+    const conditional = store.appendJson({ aggregates: [Account], events: [], condition })
+    const imported = store.importJson(rows, { aggregates: [Account] })
+    expectTypeOf<TagsOf<typeof json>>().toEqualTypeOf<Append>()
+    expectTypeOf<ConflictsOf<typeof json>>().toEqualTypeOf<"VersionConflict" | "EventIdConflict">()
+    expectTypeOf<TagsOf<typeof conditional>>().toEqualTypeOf<Append | "PositionDiverged">()
+    expectTypeOf<TagsOf<typeof imported>>().toEqualTypeOf<
+      Exclude<Append, "Conflict" | "InvalidInput"> | "ImportFailed" | "PositionDiverged"
+    >()
+  })
+
   test("deciding on the log: six", () => {
     type Service = Decisions.Decisions["Service"]
     expectTypeOf<TagsOf<Returned<Service["read"]>>>().toEqualTypeOf<Read | "Undecodable">()
@@ -99,6 +112,7 @@ describe("the errors of a method are those that it can raise", () => {
     >()
     expectTypeOf<TagsOf<Returned<Method<"readLog">>>>().toEqualTypeOf<Read | "Undecodable">()
     expectTypeOf<TagsOf<Returned<Method<"readLogJson">>>>().toEqualTypeOf<Read>()
+    expectTypeOf<TagsOf<Returned<Method<"readStreamJson">>>>().toEqualTypeOf<Read>()
     expectTypeOf<TagsOf<Returned<Method<"version">>>>().toEqualTypeOf<Read | "InvalidInput">()
     expectTypeOf<TagsOf<Returned<Method<"exists">>>>().toEqualTypeOf<Read | "InvalidInput">()
     expectTypeOf<TagsOf<Returned<Method<"commandOutcome">>>>().toEqualTypeOf<Read | "InvalidInput">()

@@ -43,6 +43,7 @@ export type FormerVersion<Event> = (json: unknown) => Result.Result<ReadonlyArra
 /** Converts between an aggregate's ids and events and their stored form. */
 export interface AggregateCodec<Event, Id> {
   readonly encodeId: (id: Id) => Result.Result<string, Mismatch>
+  readonly decodeId: (text: string) => Result.Result<Id, Mismatch>
   /** The present types. */
   readonly events: ReadonlyMap<string, EventCodec<Event>>
   /** All types that may be stored, except the dropped ones. */
@@ -82,7 +83,7 @@ const isOverflow = (defect: unknown): boolean =>
 const schemaThrew = (): string => "its schema threw an error"
 
 /** Schemas may throw: deep recursion overflows the stack, and user code runs inside them. */
-const guarded =
+export const guarded =
   <A, B>(
     run: (input: A) => Result.Result<B, SchemaIssue.Issue>,
     describe: (thrown: unknown) => string = schemaThrew
@@ -240,6 +241,7 @@ const make = (aggregate: Aggregate.Any): AggregateCodec<Tagged, unknown> => {
   }
   return {
     encodeId: guarded(SchemaParser.encodeUnknownResult(aggregate.id)),
+    decodeId: guarded(SchemaParser.decodeUnknownResult(aggregate.id)),
     events,
     stored,
     dropped
