@@ -4,11 +4,13 @@
  * of the only one to run.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
-import * as Repository from "../../src/store/Repository.ts"
-import * as SnapshotPolicy from "../../src/domain/SnapshotPolicy.ts"
-import { tryHistory } from "../support/linearizability/history.ts"
+import { Effect, References, type Scope } from "effect"
+import { servers } from "../support/Databases.ts"
+import { tryHistory, type World } from "../support/linearizability/history.ts"
 import * as inMemory from "../support/linearizability/inMemory.ts"
+import * as onServer from "../support/linearizability/onServer.ts"
+import type { Plan } from "../support/linearizability/plan.ts"
+import { repository } from "../support/linearizability/repositories.ts"
 
 const histories = Number(process.env["EVENTSOURCING_HISTORIES"] ?? 500)
 const only = process.env["EVENTSOURCING_HISTORY"]
@@ -19,19 +21,51 @@ const seeds = (from: number, share: number): ReadonlyArray<number> =>
     ? Array.from({ length: Math.ceil(histories * share) }, (_, n) => from + n)
     : [Number(only)]
 
-const repository: inMemory.RepositoryLayer = ({ snapshots }, retry) =>
-  snapshots
-    ? Repository.layerWith({ retry, snapshots: { policy: SnapshotPolicy.every(3), taken: "atOnce" } })
-    : Repository.layerWith({ retry })
+/** Runs histories, several at a time. */
+const run = (
+  all: ReadonlyArray<number>,
+  worldOf: (plan: Plan) => Effect.Effect<World, never, Scope.Scope>,
+  { concurrency = 1, kills = 0.2 } = {}
+) =>
+  Effect.forEach(
+    all,
+    Effect.fnUntraced(function* (seed) {
+      const reports = yield* tryHistory(seed, worldOf, kills)
+      assert.isEmpty(reports, reports.join("\n\n"))
+    }),
+    { concurrency, discard: true }
+  ).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
 
 describe("the operations of repositories in two processes", () => {
   it.live("are linearizable in memory", () =>
-    Effect.gen(function* () {
-      yield* inMemory.digestsAtOnce
-      for (const seed of seeds(1, 0.7)) {
-        const reports = yield* tryHistory(seed, (plan) => inMemory.make(plan, repository))
-        assert.isEmpty(reports, reports.join("\n\n"))
-      }
-    }).pipe(Effect.scoped)
+    Effect.andThen(
+      inMemory.digestsAtOnce,
+      run(seeds(1, 0.87), (plan) => inMemory.make(plan, repository))
+    ).pipe(Effect.scoped)
   )
+
+  for (const { freshDatabase, name } of servers) {
+    it.live(`are linearizable on ${name}`, () =>
+      Effect.gen(function* () {
+        const database = yield* freshDatabase
+        // A cut connection is one of any history that runs meanwhile.
+        const [cut, whole] = [
+          yield* onServer.make(database, onServer.inThisProcess),
+          yield* onServer.make(database, onServer.inThisProcess)
+        ]
+        yield* run(seeds(1_000_001, 0.1), (plan) => (plan.faults.silence > 0 ? cut : whole)(plan), {
+          concurrency: 4
+        })
+      }).pipe(Effect.scoped)
+    )
+
+    it.live(`are linearizable on ${name}, when processes are killed`, () =>
+      Effect.gen(function* () {
+        const database = yield* freshDatabase
+        yield* run(seeds(2_000_001, 0.03), yield* onServer.make(database, onServer.inChildren), {
+          kills: 0.5
+        })
+      }).pipe(Effect.scoped)
+    )
+  }
 })

@@ -18,6 +18,8 @@ export interface TcpProxy {
   ) => { readonly held: Effect.Effect<void>; readonly release: Effect.Effect<void> }
   /** Cuts the connection at the next statement with the given text; afterwards, the server's answer is lost. */
   readonly cut: (text: string, moment: Moment) => { readonly done: Effect.Effect<void> }
+  /** Lets the statement pass that it was to hold or cut at, if it has not come yet. */
+  readonly disarm: Effect.Effect<void>
 }
 
 interface Rule {
@@ -140,6 +142,9 @@ export const make = (server: Config): Effect.Effect<TcpProxy, never, Scope.Scope
     return {
       port: address.port,
       hold: (text, moment) => arm(text, moment, false),
-      cut: (text, moment) => ({ done: arm(text, moment, true).held })
+      cut: (text, moment) => ({ done: arm(text, moment, true).held }),
+      disarm: Effect.sync(() => {
+        armed = undefined
+      })
     }
   })

@@ -52,7 +52,7 @@ const notCalled = (fibers: Fibers, called: ReadonlySet<number>): Fibers =>
   fibers.map((steps) => steps.filter(({ id }) => !called.has(id)))
 
 /** Runs a history. Returns its operations, object by object. */
-export const record = Effect.fnUntraced(function* (
+const record = Effect.fnUntraced(function* (
   plan: Plan,
   world: World
 ): Effect.fn.Return<ReadonlyMap<string, ReadonlyArray<Step>>, never, Scope.Scope> {
@@ -154,8 +154,15 @@ export const record = Effect.fnUntraced(function* (
 const forget = (step: Step): Step => ({ ...step, returned: undefined, output: undefined })
 
 /** A report on a history that is not linearizable; undefined if it is. */
-export const reportOn = (on: string, history: ReadonlyArray<Step>): string | undefined => {
-  const steps = history.flatMap(separate)
+const reportOn = (on: string, history: ReadonlyArray<Step>): string | undefined => {
+  const began = Math.min(...history.map(({ called }) => called))
+  const since = (moment: number): number => Math.round((moment - began) * 1000) / 1000
+  const steps = history.flatMap(separate).map((step): Step =>
+    Object.assign({}, step, {
+      called: since(step.called),
+      returned: step.returned === undefined ? undefined : since(step.returned)
+    })
+  )
   const contents = steps.flatMap(({ output, process }) =>
     process === nobody && output !== undefined && "state" in output ? [output.state] : []
   )
@@ -176,13 +183,14 @@ export const reportOn = (on: string, history: ReadonlyArray<Step>): string | und
   ].join("\n")
 }
 
-/** Runs the history of a seed. Returns reports on the objects whose part is not linearizable. */
+/** Runs the history of a seed, in which a process is killed with some probability. Returns reports on the objects whose part is not linearizable. */
 export const tryHistory = (
   seed: number,
-  worldOf: (plan: Plan) => Effect.Effect<World, never, Scope.Scope>
+  worldOf: (plan: Plan) => Effect.Effect<World, never, Scope.Scope>,
+  kills = 0.2
 ): Effect.Effect<ReadonlyArray<string>> =>
   Effect.gen(function* () {
-    const plan = planOf(seed)
+    const plan = planOf(seed, kills)
     const world = yield* worldOf(plan)
     const histories = yield* record(plan, world)
     return Array.from(histories).flatMap(([on, history]) => {

@@ -11,19 +11,14 @@ import { SnapshotStorage } from "../../../src/driver/SnapshotStorage.ts"
 import { ConnectionFailed, OutcomeUnknown, StorageUnavailable } from "../../../src/driver/StoreError.ts"
 import * as MemoryStorage from "../../../src/memory/MemoryStorage.ts"
 import * as EventStore from "../../../src/store/EventStore.ts"
-import type * as Repository from "../../../src/store/Repository.ts"
-import type { Lost, Process, World } from "./history.ts"
+import type { Process, World } from "./history.ts"
+import { lossOf } from "./losses.ts"
 import { Marked } from "./marks.ts"
 import { run, Surroundings } from "./perform.ts"
-import { keys, objects, type Plan, randomOf, type RepositorySettings } from "./plan.ts"
+import { keys, objects, type Plan, randomOf } from "./plan.ts"
+import type { RepositoryLayer } from "./repositories.ts"
 
 type Storages = EventStorage | ProjectionStorage | SnapshotStorage
-
-/** The repositories to try. */
-export type RepositoryLayer = (
-  settings: RepositorySettings,
-  retry: Schedule.Schedule<unknown>
-) => Layer.Layer<Repository.Repository, never, EventStore.EventStore | SnapshotStorage>
 
 const unavailable = (operation: string): StorageUnavailable =>
   new StorageUnavailable({ reason: new ConnectionFailed({ operation, code: null, retryable: true }) })
@@ -65,6 +60,8 @@ const through = (
 const pause = (turns: number): Effect.Effect<void> =>
   turns <= 0 ? Effect.void : Effect.andThen(Effect.yieldNow, pause(turns - 1))
 
+const markOf = Schema.decodeSync(Schema.fromJsonString(Marked))
+
 /** A log, up to a position, in a store of its own. Everything in memory is done at once. */
 const copied = Effect.fnUntraced(function* (
   from: Context.Context<Storages>,
@@ -84,10 +81,16 @@ const copied = Effect.fnUntraced(function* (
     direction: "forwards",
     limit: 10_000
   })
-  const cut = Math.max(0, rows.length - loss.events)
-  const lost = rows.slice(cut)
-  const commands = yield* Effect.forEach(keys, (key) =>
-    Effect.map(source.commandOutcome({ tenantId, key }), (row) => ({ key, row }))
+  const outcomes = yield* Effect.forEach(keys, (key) =>
+    Effect.map(source.commandOutcome({ tenantId, key }), (row) =>
+      row === undefined ? [] : [{ ...row, key }]
+    )
+  )
+  const commands = outcomes.flat()
+  const { added, cut, lost } = lossOf(
+    rows.map((row) => ({ ...row, mark: markOf(row.payload).mark })),
+    commands,
+    loss
   )
   const write = (
     rowsOf: typeof rows,
@@ -104,55 +107,33 @@ const copied = Effect.fnUntraced(function* (
           events: rowsOf.map(({ hash: _hash, traceparent: _traceparent, ...row }) => row)
         }
       ],
-      command:
-        command?.row === undefined
-          ? undefined
-          : { key: command.key, fingerprint: command.row.fingerprint, expiresInMillis: 86_400_000 }
+      command: command && {
+        key: command.key,
+        fingerprint: command.fingerprint,
+        expiresInMillis: 86_400_000
+      }
     })
   for (const row of [undefined, ...rows.slice(0, cut)]) {
     const position = row?.position ?? 0
-    const own = commands.find((command) => command.row?.position === position && command.row.events > 0)
-    if (row !== undefined) yield* write([row], row, own)
-    for (const command of commands)
-      if (command.row?.position === position && command.row.events === 0)
-        yield* write([], command.row, command)
+    const at = commands.filter((command) => command.position === position)
+    if (row !== undefined)
+      yield* write(
+        [row],
+        row,
+        at.find(({ events }) => events > 0)
+      )
+    for (const command of at) if (command.events === 0) yield* write([], command, command)
   }
-  // The lost events' streams go on in turns.
-  const streams = new Map<number, Array<string>>()
-  for (const [object, { id, type }] of objects.entries())
-    if (lost.some((row) => row.aggregateType === type && row.aggregateId === id)) streams.set(object, [])
-  const order = [...streams.keys()]
-  for (const [index, mark] of loss.marks.entries()) {
-    const object = order[index % order.length]
-    const template = lost[0]
-    if (object === undefined || template === undefined) continue
-    streams.get(object)?.push(mark)
+  const template = rows[cut]
+  for (const { mark, object } of added) {
+    if (template === undefined) continue
     yield* write(
-      [
-        {
-          ...template,
-          eventId: crypto.randomUUID(),
-          payload: JSON.stringify({ _tag: "Marked", mark })
-        }
-      ],
+      [{ ...template, eventId: crypto.randomUUID(), payload: JSON.stringify({ _tag: "Marked", mark }) }],
       { aggregateType: objects[object]?.type ?? "", aggregateId: objects[object]?.id ?? "" }
     )
   }
-  return objects.flatMap(({ id, type }, object): ReadonlyArray<Lost> => {
-    const isOf = (row: { readonly aggregateType: string; readonly aggregateId: string }): boolean =>
-      row.aggregateType === type && row.aggregateId === id
-    const lostKeys = commands.flatMap(({ key, row }) =>
-      row !== undefined && isOf(row) && row.position > cut ? [key] : []
-    )
-    const marks = streams.get(object)
-    if (marks === undefined && lostKeys.length === 0) return []
-    const kept = rows.slice(0, cut).filter(isOf).length
-    const before = rows.filter(isOf).map(({ payload }) => markOf(payload).mark)
-    return [{ object, do: "lose", before, kept, marks: marks ?? [], keys: lostKeys }]
-  })
+  return lost
 })
-
-const markOf = Schema.decodeSync(Schema.fromJsonString(Marked))
 
 /**
  * Has digests come at once, until the scope closes. Threads make them otherwise, and decide who goes on first: a seed would not

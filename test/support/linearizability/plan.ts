@@ -9,7 +9,7 @@ export const objects = [
   { type: "Marks", id: "2" }
 ] as const
 
-export const tenants = 2
+const tenants = 2
 
 /** An operation of a fiber. */
 export interface PlannedStep {
@@ -85,8 +85,8 @@ export const known = {
   unavailableBehindAppend: true
 }
 
-/** The history of a seed. */
-export const planOf = (seed: number): Plan => {
+/** The history of a seed, in which a process is killed with some probability. */
+export const planOf = (seed: number, kills: number): Plan => {
   const random = randomOf(seed)
   const below = (limit: number): number => Math.floor(random.nextDoubleUnsafe() * limit)
   const chance = (probability: number): boolean => random.nextDoubleUnsafe() < probability
@@ -153,7 +153,7 @@ export const planOf = (seed: number): Plan => {
     processes,
     settings: { remembers: chance(0.75), joins: chance(0.75), snapshots: chance(0.25) },
     faults: {
-      kill: some(0.2, () => ({ process: below(2), after: below(60) })),
+      kill: some(kills, () => ({ process: below(2), after: below(60) })),
       loss: loses
         ? {
             tenant: below(tenants),
