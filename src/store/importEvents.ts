@@ -19,7 +19,7 @@ import {
 } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as encode from "./encode.ts"
-import { currentMillis } from "../internal/clock.ts"
+import { wholeMillis } from "../internal/clock.ts"
 import type { Appended, StreamEventsOf } from "./append.ts"
 
 /** An item of an import: events for one stream. The expected version is `"any"` by default. */
@@ -118,8 +118,10 @@ export interface ImportThrough extends ImportOptions {
     | undefined
 }
 
-const charactersOf = ({ encoded: { events } }: Piece): number =>
-  events.reduce((sum, { payload, metadata }) => sum + payload.length + metadata.length, 0)
+const addCharacters = (sum: number, { payload, metadata }: EventStorage.NewEventRow): number =>
+  sum + payload.length + metadata.length
+
+const charactersOf = ({ encoded: { events } }: Piece): number => events.reduce(addCharacters, 0)
 
 /** The expected version of the event at an index: that of the item applies to its first event. */
 const expectedAt = (expected: ExpectedVersion, from: number): ExpectedVersion =>
@@ -175,9 +177,28 @@ const refusedPiece = (pieces: ReadonlyArray<Piece>, reason: VersionConflict | Ev
 const eventIdOf = (event: Event.Appendable<Event.Tagged> | undefined): string | null =>
   event instanceof Event.NewEvent ? (event.options.eventId ?? null) : null
 
+const hasNoId = (event: Event.Appendable<Event.Tagged>): boolean => eventIdOf(event) === null
+
 /** The id of an item, which may be invalid, for its error. */
 const displayedId = ({ aggregate, id }: Pick<Events, "aggregate" | "id">): string =>
   Result.getOrElse(encode.aggregateId(aggregate, id), () => String(id))
+
+/** An item that is refused before anything of it is written. */
+const refusedItemOf = (
+  given: Pick<Events, "aggregate" | "id">,
+  item: number,
+  reason: InvalidReason,
+  event: Event.Appendable<Event.Tagged> | undefined
+): ImportFailed =>
+  new ImportFailed({
+    item,
+    aggregateType: given.aggregate.type,
+    aggregateId: displayedId(given),
+    eventId: eventIdOf(event),
+    reason
+  })
+
+const none: ReadonlyArray<Chunk> = []
 
 /**
  * Collects pieces into chunks. A repeated event id begins a new chunk, so that the store recognises it or reports a conflict.
@@ -205,11 +226,10 @@ class Chunker {
     }
     const characters = charactersOf(piece)
     const { events } = piece.encoded
-    const full =
-      events.some(({ eventId }) => this.#eventIds.has(eventId)) ||
-      this.#events + events.length > this.#chunkEvents ||
-      this.#characters + characters > chunkCharacters
-    const complete = full ? this.take() : []
+    let full =
+      this.#events + events.length > this.#chunkEvents || this.#characters + characters > chunkCharacters
+    for (const { eventId } of events) full ||= this.#eventIds.has(eventId)
+    const complete = full ? this.take() : none
     this.#pieces.push(piece)
     for (const { eventId } of events) this.#eventIds.add(eventId)
     this.#events += events.length
@@ -245,11 +265,21 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
     return yield* Effect.die(new RangeError("setAsideAtMost must be an integer, 0 or more"))
   const maxEvents = Math.min(chunkEvents, limits.appendEvents)
   const context = yield* CurrentEventContext
+  const services = yield* Effect.context<never>()
   const setAside: Array<ImportFailed> = []
   let imported: Imported = { appended: 0, known: 0, position: 0, setAside }
   /** The last refused item. Its remaining events are not written. */
   let refusedItem = 0
 
+  const shared = { context, limits }
+  const encodeEvents = (
+    { aggregate, id }: Pick<Events, "aggregate" | "id">,
+    events: Events["events"],
+    expectedVersion: ExpectedVersion,
+    now: number
+  ) => encode.streams([{ aggregate, id, expectedVersion, events }], { ...shared, now })
+
+  // Without functions of its own, because it runs for every item.
   const toPieces = (value: Item, item: number, now: number): ReadonlyArray<Piece | ImportFailed> => {
     const found = read(value)
     if (Result.isFailure(found)) {
@@ -257,15 +287,7 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
       return [new ImportFailed({ item, ...place, reason: error.reason })]
     }
     const given = found.success
-    const fail = (reason: InvalidReason, event: Event.Appendable<Event.Tagged> | undefined) =>
-      new ImportFailed({
-        item,
-        aggregateType: given.aggregate.type,
-        aggregateId: displayedId(given),
-        eventId: eventIdOf(event),
-        reason
-      })
-    const withoutId = given.events.find((event) => eventIdOf(event) === null)
+    const withoutId = given.events.find(hasNoId)
     if (withoutId !== undefined) {
       const reason = new InvalidEvent({
         aggregateType: given.aggregate.type,
@@ -273,19 +295,19 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
         path: ["eventId"],
         reason: "is missing: without it the import cannot be repeated"
       })
-      return [fail(reason, withoutId)]
+      return [refusedItemOf(given, item, reason, withoutId)]
     }
     const pieces: Array<Piece> = []
-    const encoded = (events: Events["events"], expectedVersion: ExpectedVersion) =>
-      encode.streams([{ ...given, expectedVersion, events }], { context, now, limits })
     for (let from = 0; from < given.events.length; from += maxEvents) {
       const expectedVersion = expectedAt(given.expectedVersion ?? "any", from)
       const events = given.events.slice(from, from + maxEvents)
-      const prepared = encoded(events, expectedVersion)
+      const prepared = encodeEvents(given, events, expectedVersion, now)
       if (Result.isFailure(prepared)) {
         // The refused event is the first one that is also refused alone.
-        const refused = events.find((event) => Result.isFailure(encoded([event], expectedVersion)))
-        return [fail(prepared.failure.reason, refused ?? events[0])]
+        const refused = events.find((event) =>
+          Result.isFailure(encodeEvents(given, [event], expectedVersion, now))
+        )
+        return [refusedItemOf(given, item, prepared.failure.reason, refused ?? events[0])]
       }
       const [only] = prepared.success
       if (only !== undefined)
@@ -363,18 +385,18 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
       })
     })
 
+  const chunker = new Chunker(maxEvents, setAsideAtMost === 0)
+  let item = 0
+  const chunksOf = function* (given: ReadonlyArray<Item>): Generator<Chunk> {
+    const now = wholeMillis(services)
+    for (const one of given) for (const piece of toPieces(one, ++item, now)) yield* chunker.add(piece)
+  }
+
   yield* items.pipe(
-    Stream.mapAccum(
-      () => 1,
-      (item, given) => [item + 1, [{ item, given }]] as const
-    ),
-    Stream.mapEffect(({ item, given }) => Effect.map(currentMillis, (now) => toPieces(given, item, now))),
-    Stream.flattenIterable,
-    Stream.mapAccum(
-      () => new Chunker(maxEvents, setAsideAtMost === 0),
-      (chunker, piece) => [chunker, chunker.add(piece)] as const,
-      { onHalt: (chunker) => chunker.take() }
-    ),
+    // Several operators for each item would take longer than encoding it.
+    Stream.mapArray((given) => [given]),
+    Stream.flatMap((given) => Stream.fromIterable(chunksOf(given), { chunkSize: 1 })),
+    Stream.concat(Stream.suspend(() => Stream.fromIterable(chunker.take()))),
     // While one chunk is being written, the next one is encoded.
     Stream.buffer({ capacity: 1 }),
     Stream.runForEach(({ pieces, refused }) =>
