@@ -15,7 +15,6 @@ create or replace function eventsourcing.append(
   in p_segment_tenants       integer[],
   in p_segment_last_streams  integer[],
   in p_stream_appends        integer[],
-  in p_stream_segments       integer[],
   in p_stream_types          text[],
   in p_stream_ids            text[],
   in p_stream_expected       integer[],
@@ -152,27 +151,34 @@ begin
         into actual, last_ids, bases, recorded, fine
         from (
           select s.n, p_stream_expected[s.n] as expected, p_stream_expected_ids[s.n] as expected_id,
-            coalesce(h.position, 0) as head, h.recorded_at,
-            coalesce(p_stream_last_events[s.n - 1], 0)
-              - coalesce(p_stream_last_events[p_segment_last_streams[p_stream_segments[s.n] - 1]], 0) as events_before,
+            coalesce(g.position, 0) as head, g.recorded_at,
+            coalesce(p_stream_last_events[s.n - 1], 0) - coalesce(p_stream_last_events[g.streams_before], 0)
+              as events_before,
             p_stream_events_before[s.n] as same_before,
             coalesce(l.version, 0) + p_stream_events_before[s.n] as version, l.event_id as last_id
-          from generate_series(streams_before + 1, last_of_round) s (n)
-          cross join lateral (
-            select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
-              as tenant_id offset 0
-          ) b
+          from (
+            -- Binding a tenant and finding the head of its log cost as much as finding a stream: once for a segment.
+            select coalesce(p_segment_last_streams[g.n - 1], 0) as streams_before, p_segment_last_streams[g.n] as last_stream,
+              b.tenant_id, h.position, h.recorded_at
+            from generate_series(first_segment, last_segment) g (n)
+            cross join lateral (
+              select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[g.n]], true)::uuid
+                as tenant_id offset 0
+            ) b
+            left join lateral (
+              select e.position, e.recorded_at from eventsourcing.events e
+              where e.tenant_id = b.tenant_id order by e.position desc limit 1
+            ) h on true
+            offset 0
+          ) g
+          cross join lateral generate_series(g.streams_before + 1, g.last_stream) s (n)
           left join lateral (
             select e.version, e.event_id from eventsourcing.events e
-            where e.tenant_id = b.tenant_id and e.aggregate_type = p_stream_types[s.n]
+            where e.tenant_id = g.tenant_id and e.aggregate_type = p_stream_types[s.n]
               and e.aggregate_id = p_stream_ids[s.n]
               and e.version >= greatest(p_stream_expected[s.n] - p_stream_events_before[s.n], 0)
             order by e.version desc limit 1
           ) l on true
-          left join lateral (
-            select e.position, e.recorded_at from eventsourcing.events e
-            where e.tenant_id = b.tenant_id order by e.position desc limit 1
-          ) h on true
           offset 0
         ) v;
 
@@ -414,17 +420,19 @@ begin
           nullif(p_event_causation_ids[i.n], ''), p_event_metadata[i.n]::json, p_event_payloads[i.n]::json,
           octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]),
           nullif(p_event_tags[i.n], '')::text[], hashes[i.n], nullif(p_event_traceparents[i.n], '')
-        from generate_series(coalesce(p_stream_last_events[streams_before], 0) + 1, p_stream_last_events[last_of_round])
-          i (n)
+        from generate_series(first_segment, last_segment) g (n)
+        cross join lateral (
+          select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[g.n]], true)::uuid as tenant_id
+            offset 0
+        ) b
+        cross join lateral generate_series(
+          coalesce(p_stream_last_events[p_segment_last_streams[g.n - 1]], 0) + 1,
+          p_stream_last_events[p_segment_last_streams[g.n]]) i (n)
         cross join lateral (
           select s.n, bases[s.n - streams_before] - coalesce(p_stream_last_events[s.n - 1], 0) as position,
             actual[s.n - streams_before] - coalesce(p_stream_last_events[s.n - 1], 0) as version
           from (values (p_event_streams[i.n])) s (n)
         ) s
-        cross join lateral (
-          select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
-              as tenant_id offset 0
-        ) b
         where s.position is not null;
 
         if cardinality(p_event_tags) > 0 then
@@ -432,13 +440,14 @@ begin
           select b.tenant_id, t.tag,
             bases[p_event_streams[i.n] - streams_before] + i.n - coalesce(p_stream_last_events[p_event_streams[i.n] - 1], 0),
             p_event_types[i.n]
-          from generate_series(
-            coalesce(p_stream_last_events[streams_before], 0) + 1, p_stream_last_events[last_of_round]) i (n)
+          from generate_series(first_segment, last_segment) g (n)
           cross join lateral (
-            select set_config(
-              'eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[p_event_streams[i.n]]]], true)::uuid
-              as tenant_id offset 0
+            select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[g.n]], true)::uuid as tenant_id
+              offset 0
           ) b
+          cross join lateral generate_series(
+            coalesce(p_stream_last_events[p_segment_last_streams[g.n - 1]], 0) + 1,
+            p_stream_last_events[p_segment_last_streams[g.n]]) i (n)
           cross join lateral unnest(nullif(p_event_tags[i.n], '')::text[]) t (tag)
           where bases[p_event_streams[i.n] - streams_before] is not null;
         end if;

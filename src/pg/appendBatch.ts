@@ -16,7 +16,6 @@ const elements = {
   segmentTenants: "int4",
   segmentLastStreams: "int4",
   streamAppends: "int4",
-  streamSegments: "int4",
   streamTypes: "text",
   streamIds: "text",
   streamExpected: "int4",
@@ -283,7 +282,6 @@ export const encode = (
     segmentTenants: numbers(),
     segmentLastStreams: numbers(),
     streamAppends: numbers(),
-    streamSegments: numbers(),
     streamTypes: texts(),
     streamIds: texts(),
     streamExpected: numbers(),
@@ -329,7 +327,6 @@ export const encode = (
     if (extra !== undefined) extras.push(extra)
     for (const stream of request.streams) {
       const number = arrays.streamAppends.push(append)
-      arrays.streamSegments.push(segment)
       arrays.streamTypes.push(stream.aggregateType)
       arrays.streamIds.push(stream.aggregateId)
       arrays.streamExpected.push(expectedVersion(stream.expectedVersion))

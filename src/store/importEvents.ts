@@ -86,12 +86,21 @@ export interface Refused {
 /** Events for one stream. */
 type Events = StreamEventsOf<Aggregate.Any>
 
-/** Some successive events of an item, as given and encoded. */
+/** Some successive events of an item. */
 interface Piece {
   readonly item: number
-  readonly given: Events
+  readonly given: ImportedEvents<Aggregate.Any>
+  /** The index of its first event among those of the item. */
+  readonly from: number
   readonly encoded: EventStorage.StreamAppend
 }
+
+/** The events of a piece as they were given. */
+const givenEvents = ({ encoded, from, given }: Piece): Events => ({
+  ...given,
+  expectedVersion: encoded.expectedVersion,
+  events: given.events.slice(from, from + encoded.events.length)
+})
 
 /** Pieces to write together, and the items between them that were refused already. */
 interface Chunk {
@@ -134,14 +143,15 @@ const expectedAt = (expected: ExpectedVersion, from: number): ExpectedVersion =>
         : "any"
 
 /** Some of the events of a piece. */
-const slice = ({ encoded, given, item }: Piece, from: number, to: number): Piece => {
-  const expectedVersion = expectedAt(encoded.expectedVersion, from)
-  return {
-    item,
-    given: { ...given, expectedVersion, events: given.events.slice(from, to) },
-    encoded: { ...encoded, expectedVersion, events: encoded.events.slice(from, to) }
+const slice = (piece: Piece, from: number, to: number): Piece => ({
+  ...piece,
+  from: piece.from + from,
+  encoded: {
+    ...piece.encoded,
+    expectedVersion: expectedAt(piece.encoded.expectedVersion, from),
+    events: piece.encoded.events.slice(from, to)
   }
-}
+})
 
 const eventsIn = (pieces: ReadonlyArray<Piece>): number =>
   pieces.reduce((sum, { encoded }) => sum + encoded.events.length, 0)
@@ -300,7 +310,8 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
     const pieces: Array<Piece> = []
     for (let from = 0; from < given.events.length; from += maxEvents) {
       const expectedVersion = expectedAt(given.expectedVersion ?? "any", from)
-      const events = given.events.slice(from, from + maxEvents)
+      const events =
+        given.events.length <= maxEvents ? given.events : given.events.slice(from, from + maxEvents)
       const prepared = encodeEvents(given, events, expectedVersion, now)
       if (Result.isFailure(prepared)) {
         // The refused event is the first one that is also refused alone.
@@ -310,8 +321,7 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
         return [refusedItemOf(given, item, prepared.failure.reason, refused ?? events[0])]
       }
       const [only] = prepared.success
-      if (only !== undefined)
-        pieces.push({ item, given: { ...given, expectedVersion, events }, encoded: only.append })
+      if (only !== undefined) pieces.push({ item, given, from, encoded: only.append })
     }
     return pieces
   }
@@ -322,7 +332,7 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
     appendAll === undefined
       ? storage.append({ tenantId, streams: pieces.map(({ encoded }) => encoded) })
       : Effect.map(
-          Effect.provideService(appendAll(pieces.map(({ given }) => given)), CurrentTenant, tenantId),
+          Effect.provideService(appendAll(pieces.map(givenEvents)), CurrentTenant, tenantId),
           (appended) => ({
             replayed: appended.some(({ replayed }) => replayed),
             positions: appended.flatMap(({ events }) => events.map(({ position }) => position))
