@@ -275,7 +275,7 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
     return yield* Effect.die(new RangeError("setAsideAtMost must be an integer, 0 or more"))
   const maxEvents = Math.min(chunkEvents, limits.appendEvents)
   const context = yield* CurrentEventContext
-  const services = yield* Effect.context<never>()
+  const services = yield* Effect.context()
   const setAside: Array<ImportFailed> = []
   let imported: Imported = { appended: 0, known: 0, position: 0, setAside }
   /** The last refused item. Its remaining events are not written. */
