@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Progress from "../../examples/helpdesk/Progress.ts"
 
-/** What is displayed of a thousand things that are done ten at a time. */
+/** The display for a thousand items in steps of ten. */
 const display = (isTTY: boolean) =>
   Effect.gen(function* () {
     const writes: Array<string> = []

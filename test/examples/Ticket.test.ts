@@ -28,7 +28,7 @@ const entry = (activity: Activity, changed: Partial<Classification> = {}): Entry
   occurredAt: DateTime.makeUnsafe("2010-01-13T08:40:25Z")
 })
 
-/** Takes all entries, or fails with the first that is refused. */
+/** Accepts all entries, or fails with the first refused one. */
 const record = (entries: ReadonlyArray<Entry>) => (state: typeof Ticket.initial) => {
   const { events, refused } = admit(entries, state)
   const [first] = refused
@@ -38,10 +38,10 @@ const record = (entries: ReadonlyArray<Entry>) => (state: typeof Ticket.initial)
 const decide = (entries: ReadonlyArray<Entry>, state = Ticket.initial) =>
   Result.map(record(entries)(state), (events) => events.map(({ payload }) => payload))
 
-/** A ticket that these entries have been recorded about. */
+/** A ticket with these entries. */
 const ticketWith = (...entries: ReadonlyArray<Entry>) => Ticket.fold(Result.getOrThrow(decide(entries)))
 
-/** Entries that lead from nothing to each status that a ticket can have. */
+/** Entries that lead to each status of a ticket. */
 const ways = {
   new: [],
   waiting: ["SeriousnessAssigned"],
@@ -54,7 +54,7 @@ const ways = {
   markedDuplicate: ["MarkedVerified", "MarkedDuplicate"]
 } as const satisfies Record<string, ReadonlyArray<Activity>>
 
-/** The rules once more, from the other side: what may happen next to a ticket, by where it stands. */
+/** The rules once more, inverted: the allowed activities by status. */
 const next: { readonly [Status in keyof typeof ways]: ReadonlyArray<Activity> } = {
   new: [
     "TicketInserted",

@@ -34,7 +34,7 @@ describe("examples/admin.ts", () => {
       "tenant <1> is suspended: its data can be read but not written",
       "<1>: suspended -> active",
       "its next event has position 2",
-      "Who looked across tenants:",
+      "Accesses across tenants:",
       "<time> auditor: TenantRegistry.accesses (yearly review)",
       "<time> ada: TenantRegistry.resume <1> (bill 17 was paid)",
       "<time> ada: TenantRegistry.suspend <1> (bill 17 is overdue)",
@@ -85,7 +85,7 @@ describe("examples/admin.ts", () => {
           [2, "--actor and --reason are recorded and have no default\n"]
         )
 
-        // The role of the administrator's program is not one for tenants' work.
+        // The role of the administrator's program cannot work for tenants.
         const refused = yield* append(tenant, stream("one", events(1))).pipe(
           Effect.provide(PgStorage.layer),
           on({ ...database.owner, username: role, password: Redacted.make(role) }),

@@ -80,7 +80,7 @@ describe("examples/helpdesk.ts", () => {
     ]
     const file = Path.join(directory, "broken.csv")
     const table = Path.join(directory, "table.csv")
-    // With the marks of another system: a byte order mark, and short line ends.
+    // With a byte order mark and short line ends, as on other systems.
     await writeFile(file, `\uFEFF${lines.join("\n")}\n`)
     const { status, output, errors } = await runBundled("helpdesk", [file, "--csv", table])
     assert.strictEqual(status, 2)

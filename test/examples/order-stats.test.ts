@@ -4,7 +4,7 @@ import { servers } from "../support/Databases.ts"
 import { urlOf } from "../support/databaseUrl.ts"
 import { run, runBundled } from "./run.ts"
 
-/** The rows of the tables it prints, without their frames; versions of Node align them differently. */
+/** The rows of the printed tables without frames, which versions of Node align differently. */
 const lines = (output: string): ReadonlyArray<string> =>
   output
     .split("\n")

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { run } from "./run.ts"
 
 describe("examples/orders.ts", () => {
-  it("creates and ships an order, refuses what is wrong, and prints who did what", async () => {
+  it("creates and ships an order, refuses wrong commands, and prints the audit log", async () => {
     const { status, output, errors } = await run("orders")
     assert.strictEqual(errors, "")
     assert.strictEqual(status, 0)

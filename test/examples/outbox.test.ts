@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { run } from "./run.ts"
 
 describe("examples/outbox.ts", () => {
-  it("publishes the events of both shops in order, although the receiver is away at first", async () => {
+  it("publishes the events of both shops in order, although the receiver is unavailable at first", async () => {
     const { errors, output, status } = await run("outbox", [])
     assert.strictEqual(status, 0, errors)
     const published = output

@@ -1,5 +1,5 @@
 /**
- * Runs the examples in processes of their own: as a user does, or bundled into one file where the same example is run
+ * Runs the examples in separate processes: as a user does, or bundled into one file if the same example is run
  * again and only its outcome counts.
  */
 import { type ChildProcess, execFile } from "node:child_process"
@@ -9,14 +9,14 @@ import { bundled } from "../support/programs.ts"
 /** The root of the package. */
 export const root: string = fileURLToPath(new URL("../..", import.meta.url))
 
-/** How a program ended, and what it said. */
+/** The exit code and the output of a program. */
 export interface Outcome {
   readonly status: number | null
   readonly output: string
   readonly errors: string
 }
 
-/** Starts a program. It sees no `DATABASE_URL` but the one that is given. */
+/** Starts a program. It sees only the given `DATABASE_URL`. */
 const start = (
   program: ReadonlyArray<string>,
   databaseUrl: string | undefined,
@@ -37,7 +37,7 @@ const asDocumented = (example: string, args: ReadonlyArray<string>): ReadonlyArr
   ...args
 ]
 
-/** Runs a file of `examples/` as its first lines say. */
+/** Runs a file of `examples/` as in its first lines. */
 export const run = (
   example: string,
   args: ReadonlyArray<string> = [],
@@ -54,7 +54,7 @@ export const runBundled = async (
   return new Promise((resolve) => void start([file, ...args], databaseUrl, resolve))
 }
 
-/** Runs a file of `examples/` bundled, and kills it as soon as it has said something on its standard error. */
+/** Runs a file of `examples/` bundled, and kills it at its first output on standard error. */
 export const runUntil = async (
   said: RegExp,
   example: string,

@@ -1,5 +1,5 @@
 /**
- * Secrets are planted in a shop's orders through the running service, and looked for in every answer that another shop
+ * Secrets are planted in a shop's orders through the running service, and searched for in every answer that another shop
  * gets, and in all logs, spans and metrics of the service.
  */
 import { PgClient } from "@effect/sql-pg"
@@ -21,7 +21,7 @@ const databases = [
   }))
 ]
 
-/** What a client sees of an answer. */
+/** The visible parts of an answer. */
 const ask = (
   url: string,
   token: string,
@@ -48,7 +48,7 @@ const newShop = (actor: string) =>
 
 const placing = (product: string) => JSON.stringify({ lines: [{ product, quantity: 1, price: 100 }] })
 
-/** All that a shop can ask for, about an order. */
+/** All requests of a shop about an order. */
 const everything = (
   url: string,
   token: string,
@@ -80,7 +80,7 @@ const everything = (
 
 describe.each(databases)("examples/saas on $name", ({ database }) => {
   it.live(
-    "3, 14, 20: tells a shop nothing of another one, and no order appears in logs, spans and metrics",
+    "3, 14, 20: tells a shop nothing about another one, and shows no order in logs, spans and metrics",
     () =>
       Effect.gen(function* () {
         const [content, actor, order, correlation] = [
@@ -116,11 +116,11 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
         const { exit, logs, metrics, spans } = heard
         if (exit._tag === "Failure") return assert.fail(String(exit.cause))
         const { a, curious, forged, others, own } = exit.value
-        // The secrets are there, and the search finds them.
+        // The search finds the secrets where they must be.
         for (const canary of [content, actor, order, correlation]) assert.isNotEmpty(Canary.find(canary, own))
         assert.isAbove(spans.length, 50)
         Canary.assertAbsent([content, actor, order, correlation, Canary.of(a.tenantId)], others)
-        // It may be told what it has said itself.
+        // Its own texts may be returned to it.
         Canary.assertAbsent([content, actor, correlation, Canary.of(a.tenantId)], forged)
         Canary.assertAbsent([content, actor, order, correlation], curious)
         Canary.assertAbsent(content, { logs, metrics, spans })

@@ -15,7 +15,7 @@ interface Running {
   readonly child: ChildProcess
   readonly output: () => string
   readonly errors: () => string
-  /** What it has said once it listens, or once it has ended. */
+  /** Its output when it listens or has ended. */
   readonly started: Promise<string>
   readonly ended: Promise<number | null>
 }
@@ -47,7 +47,7 @@ const ending = (starting: () => Promise<Running>) =>
     })
   )
 
-/** As the README says. */
+/** The program, run as in the README. */
 const running = () => ending(async () => start(["--import", "tsx", "examples/saas/main.ts"], {}))
 
 /** Bundled into one file, which starts sooner. */
@@ -56,7 +56,7 @@ const runningWith = (environment: Record<string, string>) =>
 
 const shell = promisify(execFile)
 
-/** The lines that it prints for one shop, run as a user does who pastes them into a terminal. */
+/** Runs the lines that it prints for one shop, as if pasted into a terminal. */
 const paste = (output: string, shop: string): Effect.Effect<string> =>
   Effect.promise(async () => {
     const lines = output.split(`# ${shop}`)[1]?.split("\n\n")[0]?.split("\n").slice(1) ?? []

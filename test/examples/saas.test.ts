@@ -24,7 +24,7 @@ interface Answer {
   readonly json: unknown
 }
 
-/** Calls the service as a client does: over a socket, with `fetch`. */
+/** Calls the service over a socket, with `fetch`. */
 const call = (
   url: string,
   path: string,
@@ -56,7 +56,7 @@ const call = (
     return { status: response.status, headers: response.headers, text, json }
   })
 
-/** A tenant that is registered, its token, and a word that stands in everything it writes. */
+/** A registered tenant, its token, and a word in all of its texts. */
 const newTenant = (actor: string) =>
   Effect.gen(function* () {
     const { provision } = yield* TenantRegistry.TenantRegistry
@@ -65,7 +65,7 @@ const newTenant = (actor: string) =>
     return { tenantId, actor, token: yield* Tokens.sign(tenantId, actor), word: `word-of-${tenantId}` }
   })
 
-/** The same in every tenant, so that a mix-up would hit something. */
+/** The same in every tenant, so that a mix-up would find an order. */
 const orderIds = [
   "0197a000-0000-7000-8000-0000000000a1",
   "0197a000-0000-7000-8000-0000000000a2",
@@ -113,7 +113,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
               body: { parcel: word }
             })
             assert.deepStrictEqual(shipped.json, { orderId: orderIds[0], version: 2, position: 4 })
-            // On a busy machine the table may be behind for longer than the service waits: it says so, and to try again.
+            // On a busy machine the table may lag for longer than the service waits, which then answers with a retryable error.
             const listed = yield* Effect.repeat(ask("/orders?position=4"), {
               while: (answer) => answer.status === 503,
               times: 10
@@ -202,7 +202,7 @@ describe.each(databases)("examples/saas on $name", ({ database }) => {
           entries: [],
           next: null
         })
-        // The same id is another order there.
+        // The same id belongs to another order there.
         const same = yield* call(url, `/orders/${placed}`, {
           token: two.token,
           method: "PUT",

@@ -4,7 +4,7 @@ import { TenantLog } from "../../src/memory/tenantLog.ts"
 import { untenanted } from "../../src/domain/Tenant.ts"
 
 const digit = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 15 }))
-/** Ids that are alike, of version 4, 7 or 8. */
+/** Similar ids, of version 4, 7 or 8. */
 const ids = Arbitrary.map(
   Arbitrary.schema(Schema.Array(Schema.Tuple([digit, Schema.Literals(["4", "7", "8"]), digit]))),
   (all) =>
@@ -29,7 +29,7 @@ const eventOf = (eventId: string) => ({
 
 describe("the log of a tenant in memory", () => {
   it.prop(
-    "finds events by their ids, in whatever order they arrived",
+    "finds events by their ids, in any order of arrival",
     [ids],
     ([given]) => {
       const log = new TenantLog(untenanted, 0)

@@ -42,12 +42,12 @@ const leftovers: Readonly<Record<string, Leftover>> = {
   "an open transaction with a savepoint": { statements: ["begin", "savepoint a"] },
   "an open transaction that reads an old snapshot": {
     statements: ["begin isolation level repeatable read", "select count(*) from public.scratch"],
-    closed: ["read again what was appended elsewhere"]
+    closed: ["read an append of another connection"]
   },
   "a read-only transaction": { statements: ["begin read only"], closed: ["transaction"] },
   "an aborted transaction": { statements: ["begin", "select 1/0"], shared: true },
   "a tenant for the session": { statements: ["set eventsourcing.tenant_id to '$tenant'"], shared: true },
-  "what is no tenant for the session": { statements: ["set eventsourcing.tenant_id to 'not a tenant'"] },
+  "an invalid tenant for the session": { statements: ["set eventsourcing.tenant_id to 'not a tenant'"] },
   "a tenant and a role for the session": {
     statements: ["set eventsourcing.tenant_id to '$tenant'", "set role eventsourcing_tenant"]
   },
@@ -88,7 +88,7 @@ const operations: Readonly<Record<string, Operation>> = {
   read: Effect.fnUntraced(function* (mine) {
     assert.deepStrictEqual(texts(yield* log().pipe(as(mine))), [mine])
   }),
-  "read again what was appended elsewhere": Effect.fnUntraced(function* (mine) {
+  "read an append of another connection": Effect.fnUntraced(function* (mine) {
     const { store } = yield* TenantDatabase
     assert.deepStrictEqual(texts(yield* log().pipe(as(mine))), [mine])
     yield* Effect.flatMap(store(), (other) =>

@@ -43,8 +43,8 @@ const rules: Readonly<Record<string, Rule>> = {
         and a.atttypid = 'uuid'::regtype and a.attnotnull and not a.attisdropped)`,
     planted: ["create table eventsourcing.planted (tenant_id text not null)"],
     exceptions: {
-      schema_files: "what was done to the database, not to a tenant",
-      cross_tenant_accesses: "who looked across tenants: it belongs to none of them",
+      schema_files: "changes to the database, not to a tenant",
+      cross_tenant_accesses: "accesses across tenants, which belong to none of them",
       placements: "names of databases, which are the application's",
       projection_versions: "names of projections, which are the application's",
       read_models: "names of tables, which are the application's"
@@ -56,8 +56,8 @@ const rules: Readonly<Record<string, Rule>> = {
     planted: ["create unique index planted on eventsourcing.events (event_id, tenant_id)"],
     exceptions: {
       "eventsourcing.projections_due":
-        "no key, and no tenant goes by it: the runner's, who looks for work of all tenants",
-      "eventsourcing.projections_parked": "the same, who counts those that are parked"
+        "no key and not for tenants: the runner finds work of all tenants with it",
+      "eventsourcing.projections_parked": "the same: the runner counts parked projections with it"
     }
   },
   "every table of tenants has a primary key": {
@@ -110,16 +110,16 @@ const rules: Readonly<Record<string, Rule>> = {
     ],
     exceptions: {
       "begin_tenant: pg_current_xact_id_if_assigned":
-        "asks whether somebody left a transaction open on the connection; orders nothing",
-      "begin_projection: pg_current_xact_id_if_assigned": "asks the same",
-      "begin_across_tenants: pg_current_xact_id_if_assigned": "asks the same",
+        "checks if somebody left a transaction open on the connection; orders nothing",
+      "begin_projection: pg_current_xact_id_if_assigned": "the same check",
+      "begin_across_tenants: pg_current_xact_id_if_assigned": "the same check",
       "clean_session: pg_advisory_unlock_all":
         "releases what the application's SQL left on a session; takes none",
       "announce: pg_notify":
         "a hint, outside of appends, that carries nothing: losing it costs time, and who overhears it learns of nobody"
     }
   },
-  "policies of tenants are a bare comparison, those across tenants let everything through": {
+  "policies of tenants are one comparison, those across tenants allow everything": {
     violations: `select c.relname || '.' || p.polname as what from pg_policy p join pg_class c on c.oid = p.polrelid
       where c.relnamespace = ${ours} and not (
         p.polroles = array['eventsourcing_tenant'::regrole::oid] and p.polcmd = '*'
@@ -148,7 +148,7 @@ const rules: Readonly<Record<string, Rule>> = {
       union all select c.relname || ': ' || n from ${tenantTables} c, unnest(array['tenant_access', 'tenant_isolation']) n
         where not exists (select from pg_policy where polrelid = c.oid and polname = n)`,
     planted: ["alter table eventsourcing.events no force row level security"],
-    exceptions: { schema_files: "what was done to the database, not to a tenant" }
+    exceptions: { schema_files: "changes to the database, not to a tenant" }
   },
   "at most one level of partitioning": {
     violations: `select i.inhrelid::regclass::text as what from pg_inherits i join pg_inherits above on above.inhrelid = i.inhparent
@@ -218,7 +218,7 @@ const rules: Readonly<Record<string, Rule>> = {
         "works on the application's tables, whose triggers may need the search path; names everything with its schema"
     }
   },
-  "no function has its statements compiled": {
+  "no function uses just-in-time compilation": {
     violations: `select proname as what from pg_proc
       where pronamespace = ${ours} and prosecdef and not coalesce(proconfig @> array['jit=off'], false)`,
     planted: ["alter function eventsourcing.log_head(uuid, bigint) reset jit"]
@@ -275,20 +275,20 @@ const rules: Readonly<Record<string, Rule>> = {
       "grant select on eventsourcing.dead_letters to public"
     ]
   },
-  "the owner of the runner's functions reads whose logs have grown, and progress": {
+  "the owner of the runner's functions reads only the heads of logs, and progress": {
     violations: `select c.relname || '.' || a.attname as what from pg_class c join pg_attribute a on a.attrelid = c.oid
       where c.relnamespace in (${ours}, 'eventsourcing_rebuild'::regnamespace) and c.relkind in ('r', 'p', 'v', 'm')
         and a.attnum > 0 and c.relname not in ('projections', 'projection_versions')
         and has_column_privilege('eventsourcing_runner_owner', c.oid, a.attnum, 'select')`,
     planted: ["grant select (payload) on eventsourcing.events to eventsourcing_runner_owner"],
     exceptions: {
-      "tenants.tenant_id": "who has a log",
-      "events.tenant_id": "whose events",
-      "events.position": "how far the log is",
-      "events.recorded_at": "the age of the oldest that is not handled",
-      "command_keys.tenant_id": "whose keys",
-      "command_keys.key": "which of them is removed",
-      "command_keys.expires_at": "those that have expired"
+      "tenants.tenant_id": "the tenants",
+      "events.tenant_id": "the tenants of logs",
+      "events.position": "the heads of logs",
+      "events.recorded_at": "the age of the oldest pending event",
+      "command_keys.tenant_id": "the tenants of keys",
+      "command_keys.key": "the key to remove",
+      "command_keys.expires_at": "its expiry"
     }
   },
   "nobody but the group roles has rights on tables, and events can only be added": {
@@ -317,7 +317,7 @@ const rules: Readonly<Record<string, Rule>> = {
       "snapshots: eventsourcing_tenant DELETE": "one that is to be forgotten: the events are still there"
     }
   },
-  "all that is made for tenants is in one schema": {
+  "all objects for tenants are in one schema": {
     violations: `select c.oid::regclass::text as what from pg_class c
         where c.oid >= 16384 and c.relnamespace <> ${ours} and c.relkind in ('r', 'p', 'v', 'm', 'S')
           and c.relnamespace not in (select oid from pg_namespace where nspname ~ '^pg_(toast|temp)')

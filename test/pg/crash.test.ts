@@ -57,13 +57,13 @@ const checkLog = Effect.fnUntraced(function* (acknowledged: ReadonlyArray<Acknow
 })
 
 /** Kills the server: all of its processes, only the first, or one that serves a client. */
-const kill = (server: PgServer, database: Database, what: "everything" | "the postmaster" | "a backend") =>
+const kill = (server: PgServer, database: Database, target: "everything" | "the postmaster" | "a backend") =>
   Effect.gen(function* () {
     const file = yield* Effect.promise(() =>
       readFile(Path.join(server.dataDirectory, "postmaster.pid"), "utf8")
     )
     const postmaster = Number(file.split("\n")[0])
-    if (what === "a backend") {
+    if (target === "a backend") {
       // The others end with it, and the server recovers by itself.
       const [backend] = yield* PgClient.PgClient.use(
         (sql) => sql<{ pid: number }>`
@@ -73,7 +73,7 @@ const kill = (server: PgServer, database: Database, what: "everything" | "the po
       if (backend !== undefined) process.kill(backend.pid, "SIGKILL")
       return
     }
-    if (what === "everything") process.kill(-postmaster, "SIGKILL")
+    if (target === "everything") process.kill(-postmaster, "SIGKILL")
     yield* Effect.promise(server.kill9)
   })
 
@@ -162,9 +162,9 @@ describe("acknowledged appends on PostgreSQL", () => {
           for (let round = 0; round < rounds; round++) {
             yield* more(200)
             yield* pause(Math.random() * 200)
-            const what = (["everything", "a backend", "the postmaster"] as const)[round % 3] ?? "everything"
-            yield* kill(server, database, what)
-            if (what !== "a backend") yield* Effect.promise(server.restart)
+            const target = (["everything", "a backend", "the postmaster"] as const)[round % 3] ?? "everything"
+            yield* kill(server, database, target)
+            if (target !== "a backend") yield* Effect.promise(server.restart)
           }
           // A long outage is reported as transient, after a bounded time.
           yield* more(200)

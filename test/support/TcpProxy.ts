@@ -1,11 +1,11 @@
 /**
- * A connection to PostgreSQL through hands that hold messages back or cut the wire at a chosen statement.
+ * A proxy to PostgreSQL that holds messages back or cuts the connection at a chosen statement.
  */
 import { Deferred, Effect, Redacted, type Scope } from "effect"
 import { connect, createServer, type Socket } from "node:net"
 import type { Config } from "./Databases.ts"
 
-/** Before the statement reaches the server, or after the server has done it. */
+/** Before the statement reaches the server, or after the server has run it. */
 export type Moment = "before" | "after"
 
 /** A proxy in front of a server. */
@@ -27,13 +27,13 @@ interface Rule {
   readonly moment: Moment
   readonly cut: boolean
   readonly reached: () => void
-  /** Calls back when what is held goes on; never if the wire is cut. */
+  /** Calls back when the held message continues; never if the connection is cut. */
   readonly onReleased: (then: () => void) => void
 }
 
 const readyForQuery = 0x5a
 
-/** Whether an answer is complete: its last message is ReadyForQuery. */
+/** True if an answer is complete: its last message is ReadyForQuery. */
 const isComplete = (answer: Buffer): boolean =>
   answer.length >= 6 && answer[answer.length - 6] === readyForQuery
 

@@ -21,7 +21,7 @@ export interface Backend {
   readonly layer: Layer.Layer<Storages>
 }
 
-/** A driver on a fresh database, and the database's client as the program under test has it. */
+/** A driver on a fresh database, with the client of the program. */
 export interface SqlBackend {
   readonly name: string
   readonly layer: Layer.Layer<Storages | SqlClient.SqlClient | PgClient.PgClient>
@@ -44,7 +44,7 @@ const embedded: SqlBackend = {
   )
 }
 
-/** Drivers on PostgreSQL servers, where what is concurrent is really so. */
+/** Drivers on PostgreSQL servers, which really work concurrently. */
 export const serverBackends: ReadonlyArray<SqlBackend> = onServers
 
 /** Drivers on a database. */

@@ -1,5 +1,5 @@
 /**
- * Two small aggregates, a store for them, and a driver that is watched: what the tests of the typed tier share.
+ * Helpers of the tests of the typed tier: two small aggregates, a store for them, and an observed driver.
  */
 import { Effect, Layer, Schema } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
@@ -14,7 +14,7 @@ export const Opened = Schema.TaggedStruct("Opened", { owner: Schema.String })
 
 export const Deposited = Schema.TaggedStruct("Deposited", { amount: Schema.Int })
 
-/** An event whose values are instances, with fields that JSON knows nothing of. */
+/** An event whose values are instances, with fields of types that JSON does not have. */
 export class Closed extends Schema.TaggedClass<Closed>()("Closed", {
   at: Schema.DateTimeUtc,
   balance: Schema.BigInt,
@@ -38,7 +38,7 @@ export const Account = Aggregate.make(
 
 const Written = Schema.TaggedStruct("Written", { text: Schema.Unknown })
 
-/** An aggregate of any JSON. */
+/** An aggregate with any JSON in its events. */
 export const Note = Aggregate.make(
   "Note",
   { id: Schema.String, state: Schema.Array(Schema.Unknown), initial: [], events: [Written] },
@@ -52,7 +52,7 @@ export const deposits = (count: number): ReadonlyArray<typeof Deposited.Type> =>
   Array.from({ length: count }, (_, index) => deposited(index + 1))
 export const written = (text: unknown): typeof Written.Type => ({ _tag: "Written", text })
 
-/** Everything of the typed tier, on a driver. */
+/** All services of the typed tier, on a driver. */
 export const onDriver = <E, R>(
   driver: Layer.Layer<EventStorage.EventStorage, E, R>,
   options: EventStore.Options = {}
@@ -66,17 +66,17 @@ export const onDriver = <E, R>(
     Layer.provideMerge(driver)
   )
 
-/** Everything of the typed tier, in memory. */
+/** All services of the typed tier, in memory. */
 export const inMemory = (options: EventStore.Options = {}): ReturnType<typeof onDriver<never, never>> =>
   onDriver(MemoryStorage.layer, options)
 
-/** Runs an effect for a tenant that nobody else has. */
+/** Runs an effect for a new tenant. */
 export const asNewTenant = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, Exclude<R, Tenant.CurrentTenant>> =>
   Effect.flatMap(Tenant.generate, (tenantId) => Tenant.provide(tenantId)(effect))
 
-/** Appends to an account, whatever its version is. */
+/** Appends to an account at any version. */
 export const append = (
   id: string,
   events: EventStore.StreamEventsOf<typeof Account>["events"],
@@ -94,7 +94,7 @@ const appendNote = (text: unknown, id: string) =>
     store.append({ aggregate: Note, id, events: [written(text)], expectedVersion: "any" })
   )
 
-/** The driver in memory, changed: each call goes through the functions that `change` gives. */
+/** The driver in memory with the methods that `change` replaces. */
 export const changedDriver = (
   change: (driver: EventStorage.EventStorage["Service"]) => Partial<EventStorage.EventStorage["Service"]>
 ): Layer.Layer<EventStorage.EventStorage> =>

@@ -1,4 +1,4 @@
-/** Projections that book orders, in memory and into a table: what the tests of `ProjectionManager` share. */
+/** Helpers of the tests of `ProjectionManager`: projections that book orders, in memory and into a table. */
 import { Effect, Layer, Logger, Schedule, Schema, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
@@ -20,7 +20,7 @@ export class CannotBook extends Schema.TaggedError<CannotBook>()("CannotBook", {
   }
 }
 
-/** Everything, on a driver. */
+/** All services, on a driver. */
 export const on = <A, E, R>(
   driver: Layer.Layer<A | EventStorage.EventStorage | ProjectionStorage.ProjectionStorage, E, R>
 ) =>
@@ -53,7 +53,7 @@ export const databases = backendsWith([
   "grant select, insert, update on grand_total to eventsourcing_all_tenants"
 ])
 
-/** What handlers were given, and what they are to fail at. */
+/** The events that handlers received, and those at which they fail. */
 export const book = (options: Partial<Projection.Options<[typeof Order]>> = {}) => {
   const seen: Array<string> = []
   const broken = new Set<number>()
@@ -72,7 +72,7 @@ export const book = (options: Partial<Projection.Options<[typeof Order]>> = {}) 
   return { projection, seen, broken }
 }
 
-/** Works until nothing is left, again and again, while something else goes on. */
+/** Works until nothing is left, repeatedly while an effect runs. */
 export const draining = Effect.forkChild(
   Effect.forever(Effect.andThen(Effect.ignore(Effect.orDie(drain)), Effect.sleep("5 millis")))
 )
@@ -90,7 +90,7 @@ export const letters = (projection: Ref) =>
 
 export const backends: ReadonlyArray<Backend> = [memory, ...databases]
 
-/** What the table of the read model has of the tenant. */
+/** The tenant's rows in the read model. */
 export const rows = (projection: Ref) =>
   PgTenant.transaction(
     SqlClient.SqlClient.use(
@@ -99,7 +99,7 @@ export const rows = (projection: Ref) =>
     )
   )
 
-/** Fills the table; fails behind its write. */
+/** Fills the table; fails after its write. */
 export const table = (options: Partial<Projection.Options<[typeof Order]>> = {}) => {
   const broken = new Set<number>()
   const name = unique("table")

@@ -1,4 +1,4 @@
-/** Everything that the SQL files make in a database, object by object, as text that two databases can be compared by. */
+/** All objects that the SQL files create in a database, as text, to compare two databases. */
 
 /** One row per object: its kind and name, its definition, owner, rights and comment. */
 export const catalogueObjects = `

@@ -1,4 +1,4 @@
-/** The package as a user has it: installed from its tarball into an empty project, with the README's first program. */
+/** The package in a user's project: installed from its tarball into an empty folder, with the README's first program. */
 import { assert } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
@@ -13,7 +13,7 @@ export const root: string = fileURLToPath(new URL("../..", import.meta.url))
 export const fixture: string = Path.join(root, "test/fixtures/consumer")
 export const packageName = "effect-eventsourcing"
 
-/** The tarball that `npm test` has checked before, if nothing in it has changed since. */
+/** The tarball that `npm test` has checked before, if its content has not changed since. */
 const tarball = Path.join(root, ".cache/package.tgz")
 const newest = (path: string): number => {
   const stats = statSync(path)
@@ -31,7 +31,7 @@ const isUpToDate =
   contents.every(
     (name) => existsSync(Path.join(root, name)) && newest(Path.join(root, name)) <= statSync(tarball).mtimeMs
   ) &&
-  // It holds what was built of the sources as they are.
+  // It contains the build of the present sources.
   newest(Path.join(root, "src")) <= newest(Path.join(root, "dist"))
 
 interface Manifest {
@@ -61,12 +61,12 @@ export const runIn = (
 
 /** Runs a program to its end. */
 export const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): Promise<Outcome> => {
-  // What `npm test` sets would tie an npm inside of it to this package.
+  // Without the variables of `npm test`, which would tie a nested npm to this package.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name)))
   return runIn(env, cwd, command, ...args)
 }
 
-/** Runs a program that must succeed; answers what it says. */
+/** Runs a program that must succeed. Returns its output. */
 export const succeed = async (
   cwd: string,
   command: string,
@@ -85,13 +85,13 @@ const snippet = (readme: string, language: string): string | undefined =>
 export interface Consumer {
   /** Its folder, which the caller removes. */
   readonly directory: string
-  /** What npm said while it installed. */
+  /** The output of npm during the installation. */
   readonly installed: string
-  /** What `out/program.js` says, once `program.ts` is compiled. */
+  /** The output of `out/program.js`, after `program.ts` is compiled. */
   readonly expected: string | undefined
 }
 
-/** Makes a project and installs the package into it, and others, such as `typescript@5.4`. */
+/** Creates a project and installs the package and others, such as `typescript@5.4`. */
 export const installPackage = async (...more: ReadonlyArray<string>): Promise<Consumer> => {
   const directory = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-consumer-"))
   const manifest = JSON.parse(await readFile(Path.join(root, "package.json"), "utf8")) as Manifest
@@ -105,7 +105,7 @@ export const installPackage = async (...more: ReadonlyArray<string>): Promise<Co
     ...peers.map((name) => `${name}@${manifest.devDependencies[name]}`),
     ...more
   ]
-  // `npm ci` has left everything but the tarball in npm's cache.
+  // All packages but the tarball are in npm's cache since `npm ci`.
   const options = ["--prefer-offline", "--no-audit", "--no-fund"]
   const installed = await succeed(directory, "npm", "install", ...options, ...packages)
   await cp(fixture, directory, { recursive: true })

@@ -1,6 +1,6 @@
 /**
- * Writers that append without a pause and repeat what was not acknowledged. `test/pg/crash.test.ts` runs them beside
- * itself, and as a program of its own that it can kill.
+ * Writers that append without a pause and repeat unacknowledged appends. `test/pg/crash.test.ts` runs them beside
+ * itself, and as a separate program that it can kill.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted } from "effect"
@@ -11,7 +11,7 @@ import type { StorageUnavailable } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { Account, deposited } from "./bank.ts"
 
-/** An event that the store said it has. */
+/** An acknowledged event. */
 export interface Acknowledged {
   readonly tenantId: string
   readonly eventId: string
@@ -20,7 +20,7 @@ export interface Acknowledged {
   readonly position: number
 }
 
-/** How writers write. */
+/** Settings of the writers. */
 export interface Options {
   /** Names the streams and batches of this group of writers. */
   readonly name: string
@@ -83,7 +83,7 @@ export const write = (options: Options) =>
     )
   })
 
-/** What the program is told, in its environment. */
+/** The settings of the program, from its environment. */
 export interface Settings {
   readonly host: string
   readonly port: number
@@ -94,7 +94,7 @@ export interface Settings {
   readonly tenants: ReadonlyArray<Tenant.TenantId>
 }
 
-/** Where it is told. */
+/** The environment variable with the settings. */
 export const settingsName = "EVENTSOURCING_CRASH_WRITER"
 
 const program = (settings: Settings) => {
@@ -102,7 +102,7 @@ const program = (settings: Settings) => {
   return write({
     ...settings,
     writers,
-    // To a pipe, on this thread: what is written survives the process.
+    // To a pipe, on this thread, so that written lines survive the process.
     onAcknowledged: (events) =>
       process.stdout.write(`${JSON.stringify(events.map((event) => ({ ...event, payload: null })))}\n`),
     onUnavailable: () => undefined,
@@ -111,7 +111,7 @@ const program = (settings: Settings) => {
 }
 
 const settings = process.env[settingsName]
-// In no process but those that are started for it.
+// Only in processes that are started for this program.
 if (settings !== undefined) {
   await Effect.runPromise(program(JSON.parse(settings) as Settings))
 }

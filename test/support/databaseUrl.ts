@@ -1,7 +1,7 @@
 import { Redacted } from "effect"
 import type { Config } from "./Databases.ts"
 
-/** The URL of a database, for programs of their own. */
+/** The URL of a database, for separate programs. */
 export const urlOf = (config: Config): string => {
   const url = new URL(config.url === undefined ? "postgres://localhost" : Redacted.value(config.url))
   if (config.host !== undefined) url.hostname = config.host

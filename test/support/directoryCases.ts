@@ -9,7 +9,7 @@ import type { Store } from "./tenantDatabase.ts"
 
 /** The cases. The placements are those of `tenantDatabase.ts`. */
 export const directoryCases: ReadonlyArray<Case<Store>> = [
-  test("1: the placement of one tenant is not that of another", () =>
+  test("1: the placements of two tenants are independent", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const storage = yield* EventStorage

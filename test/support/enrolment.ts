@@ -1,4 +1,4 @@
-/** Courses and their students: what the tests of queries, of conditions and of decision models share. */
+/** Helpers of the tests of queries, conditions and decision models: courses and their students. */
 import { Effect, Layer, Result, Schema, Stream } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as DecisionModel from "../../src/domain/DecisionModel.ts"
@@ -51,7 +51,7 @@ export const enrolled = (student: string): typeof Enrolled.Type => Enrolled.make
 export const left = (student: string): typeof Left.Type => Left.make({ student })
 export const registered = (email: string): typeof Registered.Type => Registered.make({ email })
 
-/** Who sits in a course of how many seats. */
+/** The seats and students of a course. */
 export interface Seats {
   readonly seats: number
   readonly students: ReadonlyArray<string>
@@ -77,7 +77,7 @@ export const seatsOf = (course: string): DecisionModel.DecisionModel<Seats> =>
 
 const none: ReadonlyArray<string> = []
 
-/** Which courses a student is in. */
+/** The courses of a student. */
 export const coursesOf = (student: string): DecisionModel.DecisionModel<ReadonlyArray<string>> =>
   DecisionModel.make(
     {
@@ -102,11 +102,11 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   reason: Schema.Literals(["full", "busy", "twice", "absent", "taken"])
 }) {}
 
-/** What an enrolment has to know. */
+/** The state that an enrolment needs. */
 export const enrolment = (course: string, student: string) =>
   DecisionModel.combine({ course: seatsOf(course), student: coursesOf(student) })
 
-/** Whether a student may enrol. */
+/** Decides if a student may enrol. */
 const mayEnrol = (
   student: string,
   known: { readonly course: Seats; readonly student: ReadonlyArray<string> }
@@ -160,7 +160,7 @@ export const toCourse = (
     store.append({ aggregate: Course, id: course, events, expectedVersion: "any" })
   )
 
-/** The types and positions of what a query finds. */
+/** The types and positions of the events that a query finds. */
 export const found = (query: EventQuery.Any, options: EventStore.ReadOptions = {}) =>
   EventStore.EventStore.use((store) =>
     store.readLog({ aggregates: [Course, Student, Club], query, ...options }).pipe(

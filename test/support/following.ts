@@ -1,4 +1,4 @@
-/** What the tests of subscriptions and of projections in memory share. */
+/** Helpers of the tests of subscriptions and of projections in memory. */
 import { Effect, Layer, Stream } from "effect"
 import type * as Event from "../../src/domain/Event.ts"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
@@ -20,18 +20,18 @@ export const range = (from: number, to: number): ReadonlyArray<number> =>
 export const positions = (events: ReadonlyArray<Pick<Event.Envelope<unknown>, "position">>) =>
   events.map(({ position }) => position)
 
-/** What comes out of a stream before it fails, and why it fails. */
+/** The elements of a stream before it fails, and its failure. */
 export const untilFailure = Effect.fnUntraced(function* <A, E, R>(stream: Stream.Stream<A, E, R>) {
   const seen: Array<A> = []
   const error = yield* flipped(Stream.runForEach(stream, (event) => Effect.sync(() => seen.push(event))))
   return { seen, error }
 })
 
-/** Appends to some order, whatever its version is. */
+/** Appends to an order at any version. */
 export const append = (id: string, events: EventStore.StreamEventsOf<typeof Order>["events"] = [placed()]) =>
   EventStore.EventStore.use((store) => store.append({ aggregate: Order, id, events, expectedVersion: "any" }))
 
-/** The driver in memory, changed: each call goes through the functions that `change` gives. */
+/** The driver in memory with the methods that `change` replaces. */
 export const changedDriver = (
   change: (driver: Driver) => Partial<Driver>
 ): Layer.Layer<EventStorage.EventStorage | EventStore.EventStore> =>
@@ -44,7 +44,7 @@ export const changedDriver = (
     )
   )
 
-/** The driver in memory, and how often it was asked for heads and pages. */
+/** The driver in memory, with the numbers of its reads of heads and pages. */
 export const watchedDriver = (changes?: Stream.Stream<void>) => {
   const asked = { heads: 0, pages: [] as Array<EventStorage.ReadLogRequest>, tenants: 0 }
   const layer = changedDriver((driver) => ({
@@ -86,7 +86,7 @@ export const random = (seed: number) => {
 export const first = <A, E, R>(count: number, stream: Stream.Stream<A, E, R>) =>
   stream.pipe(Stream.take(count), Stream.runCollect)
 
-/** A log that is followed on a fiber, and what came of it. */
+/** A log that is followed on a fiber, and the events so far. */
 export const followed = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
   Effect.gen(function* () {
     const seen: Array<A> = []

@@ -1,6 +1,6 @@
-/** What operators may do to a database that impairs the isolation of tenants. */
+/** Changes by operators that impair the isolation of tenants in a database. */
 
-/** What an operator may do to a database, and what is to be said about it. */
+/** A change by an operator, and the problem that must be reported. */
 export interface Impairment {
   readonly statements: ReadonlyArray<string>
   readonly problems: ReadonlyArray<RegExp>
@@ -154,7 +154,7 @@ for (const privilege of ["update (tag)", "delete"]) {
   }
 }
 
-/** What finds work for projections. */
+/** Changes to the functions that find work for projections. */
 const runner: Readonly<Record<string, Impairment>> = {
   "the runner able to read payloads": {
     statements: ["grant select (payload) on eventsourcing.events to eventsourcing_runner"],
@@ -337,7 +337,7 @@ const ofUsers: Readonly<Record<string, Impairment>> = {
   }
 }
 
-/** What the check must find, and repair. */
+/** The impairments that the check must find, and its remedies repair. */
 export const impairments: Readonly<Record<string, Impairment>> = {
   ...onTable("eventsourcing.events"),
   ...onTable("eventsourcing.event_tags"),

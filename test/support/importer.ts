@@ -1,5 +1,5 @@
 /**
- * A process that imports a log in the order of time, one event an item, and says after each chunk how far it is: for
+ * A process that imports a log in the order of time, one event per item, and prints its progress after each chunk: for
  * `test/store/EventStore.import.long.test.ts`, which kills it.
  */
 import { PgClient } from "@effect/sql-pg"
@@ -10,7 +10,7 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import { Account, deposited } from "./bank.ts"
 import { storeOn } from "./crashWriter.ts"
 
-/** How the process is told about its work. */
+/** The settings of the process. */
 export interface Settings {
   readonly host: string
   readonly port: number
@@ -22,14 +22,14 @@ export interface Settings {
   readonly streams: number
 }
 
-/** Where it is told. */
+/** The environment variable with the settings. */
 export const settingsName = "EVENTSOURCING_IMPORTER"
 
-/** The id of an item's event: a run again brings the same. */
+/** The id of an item's event, the same in each run. */
 export const eventIdOf = (item: number): Event.EventId =>
   Event.EventId.make(`00000000-0000-7000-8000-${item.toString(16).padStart(12, "0")}`)
 
-/** The stream of an item: all of them come again and again. */
+/** The stream of an item; all streams recur. */
 export const streamOf = (item: number, streams: number): string => `account ${(item * 7919) % streams}`
 
 const program = ({ events, password, streams, tenantId, ...server }: Settings) =>
@@ -44,7 +44,7 @@ const program = ({ events, password, streams, tenantId, ...server }: Settings) =
       ),
       {
         chunkEvents: 200,
-        // To a pipe, on this thread: what is written survives the process.
+        // To a pipe, on this thread, so that written lines survive the process.
         onProgress: ({ appended, known }) =>
           Effect.sync(() => void process.stdout.write(`${appended + known}\n`))
       }
@@ -57,7 +57,7 @@ const program = ({ events, password, streams, tenantId, ...server }: Settings) =
   )
 
 const settings = process.env[settingsName]
-// In no process but those that are started for it.
+// Only in processes that are started for this program.
 if (settings !== undefined) {
   await Effect.runPromise(program(JSON.parse(settings) as Settings))
   process.exit()

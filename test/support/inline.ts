@@ -65,7 +65,7 @@ export const inline =
       { local: true }
     )
 
-/** A projection that does what it is told for each order. */
+/** A projection that runs a given effect for each order. */
 export const doing = <E, R>(
   handler: (event: typeof Placed.Type, envelope: Event.Envelope<Event.Tagged>) => Effect.Effect<unknown, E, R>
 ) => Projection.make(unique("doing"), { aggregates: [Order] }, { Placed: handler })

@@ -1,25 +1,25 @@
 /**
  * Mutants of the SQL functions: each lacks one predicate on the tenant. Row-level security must make up for it, and
- * without row-level security some isolation case must go red.
+ * without row-level security some isolation case must fail.
  */
 import { Effect } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 
 /** A function with a predicate replaced by `true`. */
 export interface Mutant {
-  /** The function, and which of its predicates is gone. */
+  /** The function, and the number of the removed predicate. */
   readonly name: string
   readonly line: string
-  /** The statement that puts the mutant in the place of the function. */
+  /** The statement that replaces the function by the mutant. */
   readonly sql: string
-  /** The statement that puts the function back. */
+  /** The statement that restores the function. */
   readonly original: string
   /**
-   * Whether row-level security covers it. Functions that look across tenants run as a role that may see all of them, so
+   * True if row-level security covers it. Functions across tenants run as a role that may see all of them, so
    * for those the predicate is the only layer.
    */
   readonly underRls: boolean
-  /** Whether the answers are the same without it. */
+  /** True if the answers are the same without the predicate. */
   readonly onlySlower: boolean
 }
 
@@ -27,34 +27,34 @@ export interface Mutant {
 const predicate =
   /\b(?:\w+\.)?tenant_id (?:=|operator\(pg_catalog\.=\)) (?:any \(\w+\)|\$\d|(?:\w+\.)?\w+(?![\w.(]| \())/g
 
-/** Where a function reads or changes rows of tenants, also in tables whose names it puts into a statement. */
+/** Accesses of a function to rows of tenants, also in tables whose names it puts into a statement. */
 const access =
   /\b(?:from|join|update)\s+(?:eventsourcing\.(?!cross_tenant_accesses|schema_files|placements|projection_versions|read_models)\w+\s+\w|%s\s|eventsourcing_rebuild\.)/g
 
-/** The functions that are about all tenants, with the accesses that have no predicate on purpose. */
+/** The functions across tenants, with the accesses that have no predicate on purpose. */
 const acrossTenants: ReadonlyMap<string, number> = new Map([
   // the tenants themselves; the head of each tenant's log has one
   ["list_tenants", 1],
   // every event, with the row comparison of the cursor
   ["read_all_logs", 1],
-  // the tenants themselves; every look at their events has one
+  // the tenants themselves; every access to their events has one
   ["usage", 1],
-  // the row that has waited longest, of all tenants, and the one served before the clock went back
+  // the row that has waited longest of all tenants, and the one served before the clock went back
   ["claim_projection", 2],
-  // the tenants themselves, the head of each tenant's log has one; what is parked of all tenants, and its update
+  // the tenants themselves, the head of each tenant's log has one; the parked rows of all tenants, and their update
   ["register_projection", 3],
   // the parked projections of all tenants
   ["resume_projections", 1],
-  // rows of a version, of all tenants
+  // the rows of a version for all tenants
   ["clear_retired_projections", 3],
-  // those that are parked and those that are not; the look at their events has one
+  // parked rows and others; the access to their events has one
   ["projection_backlog", 2],
-  // the tenants themselves; every look at their keys has one
+  // the tenants themselves; every access to their keys has one
   ["remove_expired_keys", 1]
 ])
 
 /**
- * Predicates without which an answer takes longer, and is the same: what is wrongly found only has the driver look again.
+ * Predicates without which an answer takes longer and is the same: a wrong match only makes the driver read again.
  * Each is the beginning of a line.
  */
 const onlySlower: ReadonlyMap<string, string> = new Map([
@@ -68,13 +68,13 @@ const onlySlower: ReadonlyMap<string, string> = new Map([
   ["where t.tenant_id = p_tenant and t.tag = other", "only chooses which index entries are gone through"]
 ])
 
-/** Functions that run with the rights of their caller, within a transaction of a tenant's. */
+/** Functions that run with the rights of their caller, within a transaction of a tenant. */
 const withinTransactions: ReadonlySet<string> = new Set(["clear_rebuild", "switch_rebuild"])
 
 const isUnderRls = ({ name, owner }: { readonly name: string; readonly owner: string }): boolean =>
   owner === "eventsourcing_tenant" || withinTransactions.has(name)
 
-/** The functions of a migrated database, as they are now. */
+/** The present functions of a migrated database. */
 const functions: Effect.Effect<
   ReadonlyArray<{ readonly name: string; readonly owner: string; readonly definition: string }>,
   SqlError.SqlError,
@@ -85,7 +85,7 @@ const functions: Effect.Effect<
     from pg_proc where pronamespace = 'eventsourcing'::regnamespace order by proname`
 )
 
-/** What is read or changed in a function without a predicate on the tenant, beyond what is meant to be. */
+/** Accesses in a function without a predicate on the tenant, beyond the listed ones. */
 export const unprotected: Effect.Effect<
   ReadonlyArray<string>,
   SqlError.SqlError,

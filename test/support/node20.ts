@@ -1,5 +1,5 @@
 /**
- * What vitest 5 needs and Node 20 lacks. Without it a failing test crashes the reporter, which hides the failure.
+ * Polyfills for vitest 5 on Node 20. Without them a failing test crashes the reporter, which hides the failure.
  */
 const group = <K, V>(items: Iterable<V>, keyOf: (item: V, index: number) => K): Map<K, Array<V>> => {
   const groups = new Map<K, Array<V>>()

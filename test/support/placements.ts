@@ -1,4 +1,4 @@
-/** Where tenants of tests are. */
+/** The placements of tenants in tests. */
 import { createHash } from "node:crypto"
 import type { TenantId } from "../../src/domain/Tenant.ts"
 

@@ -1,5 +1,5 @@
 /**
- * Programs in TypeScript for processes of their own, bundled once: a process that starts from one file is up in a fifth of
+ * Programs in TypeScript for separate processes, bundled once: a process starts from one file in a fifth of
  * a second instead of two, and the tests start about a hundred.
  */
 import { build } from "esbuild"
@@ -18,11 +18,11 @@ const banner =
 
 const bundles = new Map<string, Promise<string>>()
 
-/** How a module is bundled. */
+/** Options of bundling a module. */
 interface Options {
   /** Packages are put into the file, or left `external`, for a program that imports those as well. */
   readonly packages?: "bundle" | "external"
-  /** Texts that stand in for modules, by their paths in this repository. */
+  /** Texts that replace modules, by their paths in this repository. */
   readonly replaced?: Readonly<Record<string, string>>
 }
 
@@ -59,7 +59,7 @@ const make = async (file: string, { packages = "bundle", replaced = {} }: Option
   const target = Path.join(directory, `${file.replaceAll(/[/\\]/g, "-")}-${variant}.mjs`)
   const temporary = `${target}.${randomUUID()}`
   await mkdir(directory, { recursive: true })
-  // Several workers may be at it.
+  // Several workers may bundle at the same time.
   await writeFile(temporary, outputFiles[0]?.contents ?? "")
   await rename(temporary, target)
   return target

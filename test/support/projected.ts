@@ -1,4 +1,4 @@
-/** Orders and the tables that projections fill with them: what the tests of the runner on databases share. */
+/** Helpers of the tests of the runner on databases: orders, and tables that projections fill with them. */
 import { PgClient } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
 import { Context, Effect, Layer, References, Schedule, Schema, Stream } from "effect"
@@ -24,7 +24,7 @@ export const Order = Aggregate.make(
   { Placed: (_, { total }) => total, Changed: (total, { by }) => total + by, Noted: (total) => total }
 )
 
-/** What the owner of the database runs: read models as users have them, with columns that are not filled by hand. */
+/** Statements of the database's owner: typical read models, with generated and default columns. */
 export const tables: ReadonlyArray<string> = [
   `create table orders (
     tenant_id uuid not null, order_id text not null, total integer not null, version integer not null,
@@ -63,7 +63,7 @@ export const orders = (
       Changed: ({ by }, { aggregateId, version, position }) =>
         sql
           .use(
-            // Another tenant's row of the same key is not touched, though the statement would.
+            // Another tenant's row of the same key is unchanged, although the statement does not exclude it.
             (client) =>
               client`update orders set total = total + ${by}, version = ${version} where order_id = ${aggregateId}`
           )
@@ -72,7 +72,7 @@ export const orders = (
   )
 }
 
-/** Notes every event, and who handled it. */
+/** Records every event with its worker. */
 export const journal = (
   worker: string,
   options: Partial<Projection.Options<readonly [typeof Order]>> = {}
@@ -108,7 +108,7 @@ export const noted: typeof Noted.Type = Noted.make({})
 
 export const tenants = (count: number) => Effect.all(Array.from({ length: count }, () => Tenant.generate))
 
-/** A row of `orders` without what is the database's own affair. */
+/** A row of `orders` without generated columns. */
 export interface OrderRow {
   readonly order_id: string
   readonly total: number
@@ -116,7 +116,7 @@ export interface OrderRow {
   readonly label: string
 }
 
-/** What a tenant sees of `orders`. */
+/** The rows of `orders` that a tenant sees. */
 export const rowsOf = (tenantId: Tenant.TenantId) =>
   PgTenant.transaction(
     sql.use(
@@ -125,7 +125,7 @@ export const rowsOf = (tenantId: Tenant.TenantId) =>
     )
   ).pipe(Tenant.provide(tenantId))
 
-/** What `orders` must hold: a fold of the tenant's log, up to a position. */
+/** The rows that `orders` must have: the fold of the tenant's log up to a position. */
 const expectedRows = (tenantId: Tenant.TenantId, toPosition?: number) =>
   EventStore.EventStore.use((store) =>
     Stream.runCollect(store.readLog({ aggregates: [Order], toPosition }))
@@ -143,12 +143,12 @@ const expectedRows = (tenantId: Tenant.TenantId, toPosition?: number) =>
     })
   )
 
-/** Fails unless `orders` is a fold of the tenant's log. */
+/** Fails unless `orders` is the fold of the tenant's log. */
 export const equalsFold = Effect.fnUntraced(function* (tenantId: Tenant.TenantId, toPosition?: number) {
   assert.deepStrictEqual(Array.from(yield* rowsOf(tenantId)), yield* expectedRows(tenantId, toPosition))
 })
 
-/** The progress of a projection with a tenant, live and of a rebuild. */
+/** The progress of a projection for a tenant, live and of a rebuild. */
 export const progressOf = (tenantId: Tenant.TenantId, projection: string = "orders", version = 1) =>
   ProjectionStorage.use((storage) => storage.progress({ projection, version, tenantId })).pipe(
     Effect.map((rows) => ({
@@ -157,7 +157,7 @@ export const progressOf = (tenantId: Tenant.TenantId, projection: string = "orde
     }))
   )
 
-/** Runs an effect beside a runner that works when it is told to, unless the options say otherwise. */
+/** Runs an effect with a runner that works on request, unless the options set intervals. */
 export const beside =
   <const Ps extends ReadonlyArray<Projection.Any>>(
     projections: Ps,
@@ -172,20 +172,20 @@ export const beside =
 
 export const drain = ProjectionRunner.ProjectionRunner.use(({ drain: work }) => work)
 
-/** Tries an effect until it holds. */
+/** Repeats an effect until it succeeds. */
 export const eventually = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   effect.pipe(
     Effect.catchDefect(Effect.fail),
     Effect.retry(Schedule.spaced("10 millis").pipe(Schedule.upTo({ times: 1000 })))
   )
 
-/** Fails unless the live read model is at a position, and no rebuild is under way. */
+/** Fails unless the live read model is at a position and no rebuild is in progress. */
 export const isLive = (tenantId: Tenant.TenantId, position: number, projection?: string, version?: number) =>
   Effect.map(progressOf(tenantId, projection, version), ({ live, rebuild }) =>
     assert.deepStrictEqual([live?.position, live?.parked, rebuild], [position, false, undefined])
   )
 
-/** Works until that is so: an announcement that is being made may hide a tenant for a moment. */
+/** Works until that succeeds, because an announcement in progress may hide a tenant for a moment. */
 export const drainUntilLive = (
   tenantId: Tenant.TenantId,
   position: number,
@@ -222,7 +222,7 @@ export const serverDatabases: ReadonlyArray<{
   ).pipe(Layer.orDie)
 }))
 
-/** What a process of an application has for itself, its connections included. */
+/** The services of one process of a program, with its own connections. */
 export const newProcess: Layer.Layer<
   | EventStorage.EventStorage
   | ProjectionStorage

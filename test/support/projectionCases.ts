@@ -1,6 +1,6 @@
 /**
- * Isolation cases of the SQL functions of projections: what is done for one tenant must not depend on, and not change,
- * what another one has under the same names. Together they go red if one predicate on the tenant is missing.
+ * Isolation cases of the SQL functions of projections: work for one tenant must not depend on, or change,
+ * data of another tenant under the same names. Together they fail if one predicate on the tenant is missing.
  */
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
@@ -14,7 +14,7 @@ import { flipped } from "../../src/testing/failures.ts"
 
 type Sql = Case<SqlClient.SqlClient>
 
-/** In a transaction of the tenant's own. */
+/** Runs in a transaction of the tenant. */
 const within = <A extends object>(tenant: Tenant.TenantId, ...statements: ReadonlyArray<string>) =>
   SqlClient.SqlClient.use((sql) =>
     Effect.map(
@@ -23,11 +23,11 @@ const within = <A extends object>(tenant: Tenant.TenantId, ...statements: Readon
     )
   ).pipe(PgTenant.transaction, Tenant.provide(tenant))
 
-/** A statement on a connection that is bound to nobody, as the driver runs them. */
+/** A statement on a connection without a bound tenant, as the driver runs them. */
 const call = <A extends object>(statement: string) =>
   SqlClient.SqlClient.use((sql) => sql.unsafe<A>(statement))
 
-/** Events on from a position. */
+/** The given number of events from a position on. */
 const events = (tenant: Tenant.TenantId, from: number, to: number) =>
   `insert into eventsourcing.events (tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type,
       schema_version, occurred_at, recorded_at, correlation_id, metadata, payload, bytes)
@@ -42,7 +42,7 @@ const tables = [
   "eventsourcing_rebuild.read_model"
 ]
 
-/** All that a tenant has, but for its log. It is not read with the functions under test. */
+/** All rows of a tenant but its log, read without the functions under test. */
 const stateOf = (tenant: Tenant.TenantId) =>
   within<{ row: string }>(
     tenant,
@@ -52,7 +52,7 @@ const stateOf = (tenant: Tenant.TenantId) =>
     )
   )
 
-/** Live and rebuilt, both stopped by a failure, with dead letters and with rows in the read model and its twin. */
+/** A live projection and a rebuild, both stopped by a failure, with dead letters and rows in the read model and its twin. */
 const seed = (tenant: Tenant.TenantId, projection: string) =>
   within(
     tenant,
@@ -102,7 +102,7 @@ const withLogs = <E, R>(run: (given: Given) => Effect.Effect<void, E, R>) =>
     { discard: true }
   )
 
-/** Something that is done for me changes me and nobody else. */
+/** A change for one tenant changes only that tenant's rows. */
 const alone = <E, R>(name: string, run: (given: Given) => Effect.Effect<void, E, R>, changes = true) =>
   test(`projections in SQL: ${name}`, () =>
     withLogs(
@@ -129,7 +129,7 @@ const headOf = (tenant: Tenant.TenantId, projection: string, rebuild = false) =>
     (rows) => rows.map(({ head }) => head)
   )
 
-/** The cases. They need nothing but a migrated database with the registered read model `public.read_model`. */
+/** The cases. They need only a migrated database with the registered read model `public.read_model`. */
 export const projectionCases: ReadonlyArray<Sql> = [
   alone(
     "a checkpoint moves",
@@ -241,7 +241,7 @@ export const projectionCases: ReadonlyArray<Sql> = [
     Effect.asVoid(within(mine, `select eventsourcing.clear_rebuild('${mine}', array['read_model'])`))
   ),
   alone(
-    "the live read model is made to stand still",
+    "the live read model is locked",
     Effect.fnUntraced(function* ({ key }) {
       const found = yield* call(`select eventsourcing.lock_live_projection(${key}) as "position"`)
       assert.deepStrictEqual(found, [{ position: 1 }])
@@ -256,7 +256,7 @@ export const projectionCases: ReadonlyArray<Sql> = [
     })
   ),
   alone(
-    "what was rebuilt takes the place of what is live",
+    "the rebuilt rows replace the live ones",
     Effect.fnUntraced(function* ({ key, mine }) {
       yield* within(mine, `select eventsourcing.switch_rebuild(${key}, array['read_model'], 2)`)
       const found = yield* within(
@@ -270,7 +270,7 @@ export const projectionCases: ReadonlyArray<Sql> = [
       ])
     })
   ),
-  test("projections in SQL: an announcement is about the announced", () =>
+  test("projections in SQL: an announcement concerns only the announced tenants", () =>
     withLogs(
       Effect.fnUntraced(function* ({ count, mine, projection, theirs }) {
         yield* call(`select eventsourcing.register_projection('${projection}', 1, '{}')`)
@@ -291,7 +291,7 @@ export const projectionCases: ReadonlyArray<Sql> = [
         assert.deepStrictEqual(yield* headOf(theirs, projection), [0])
       })
     )),
-  test("projections in SQL: a tenant's transaction announces itself alone", () =>
+  test("projections in SQL: a tenant's transaction announces only its own tenant", () =>
     withLogs(
       Effect.fnUntraced(function* ({ mine, theirs }) {
         yield* within(mine, `select eventsourcing.announce(array['${mine}']::uuid[])`)
@@ -301,7 +301,7 @@ export const projectionCases: ReadonlyArray<Sql> = [
         }
       })
     )),
-  test("projections in SQL: what begins now begins at the end of each log", () =>
+  test("projections in SQL: a projection from now on starts at the end of each log", () =>
     withLogs(
       Effect.fnUntraced(function* ({ count, mine, projection, theirs }) {
         yield* call(`select eventsourcing.register_projection('${projection}', 1, '{}', true)`)
@@ -309,7 +309,7 @@ export const projectionCases: ReadonlyArray<Sql> = [
         assert.deepStrictEqual(yield* headOf(theirs, projection), [7 - count])
       })
     )),
-  test("projections in SQL: the work that is left is that of all tenants, each counted once", () =>
+  test("projections in SQL: the backlog counts every tenant once", () =>
     withLogs(
       Effect.fnUntraced(function* ({ mine, projection, theirs }) {
         yield* call(`select eventsourcing.register_projection('${projection}', 1, '{}')`)
@@ -320,7 +320,7 @@ export const projectionCases: ReadonlyArray<Sql> = [
         assert.deepStrictEqual(found, [{ pending: 7, parked: 0 }])
       })
     )),
-  test("projections in SQL: a key that has expired is removed, and not another tenant's of the same name", () =>
+  test("projections in SQL: an expired key is removed, and not another tenant's key of the same name", () =>
     withLogs(
       Effect.fnUntraced(function* ({ mine, projection, theirs }) {
         for (const [tenant, expiry] of [

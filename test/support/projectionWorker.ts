@@ -1,5 +1,5 @@
 /**
- * A process of an application that runs a projection, until it is killed: `test/pg/projectionCrash.long.test.ts` and
+ * A process that runs a projection until it is killed: `test/pg/projectionCrash.long.test.ts` and
  * `bench/projections.ts` start several of them on one database. It ends with the process that started it.
  */
 import { PgClient } from "@effect/sql-pg"
@@ -15,8 +15,8 @@ import type { PgServer } from "./PgServer.ts"
 import { bundled } from "./programs.ts"
 
 /**
- * What the owner of the database runs: the read models. In the journal, `n` is the order in which events were handled.
- * Its key is not unique, on purpose: who handled an event a second time would fail and try again, and nothing would show.
+ * Statements of the database's owner: the read models. In the journal, `n` is the order in which events were handled.
+ * Its key is not unique on purpose: otherwise handling an event twice would fail, be retried, and stay unnoticed.
  */
 export const tables: ReadonlyArray<string> = [
   `create table journal (
@@ -27,9 +27,9 @@ export const tables: ReadonlyArray<string> = [
   "select eventsourcing.register_read_model('sums')"
 ]
 
-/** How a worker works. */
+/** Settings of a worker. */
 export interface Options {
-  /** What it signs its entries in the journal with. */
+  /** Its name in the journal. */
   readonly name: string
   /** Default: 2. */
   readonly concurrency?: number
@@ -37,9 +37,9 @@ export interface Options {
   readonly batchSize?: number
   /** In milliseconds. Default: that of the runner. */
   readonly pollInterval?: number
-  /** How long it takes over each event, its transaction being open, in milliseconds. Default: 0. */
+  /** Milliseconds that it spends on each event with its transaction open. Default: 0. */
   readonly pause?: number
-  /** Whether it stops in the middle of its first event, and holds its claim. Default: false. */
+  /** True to stop during its first event and hold its claim. Default: false. */
   readonly stuck?: boolean
 }
 
@@ -47,13 +47,13 @@ export interface Options {
 export interface Worker {
   readonly name: string
   readonly pid: number
-  /** Runs once it has looked for work. */
+  /** Completes after it has looked for work once. */
   readonly isReady: () => boolean
-  /** Whether it has begun to handle an event. */
+  /** True after it has begun to handle an event. */
   readonly isWorking: () => boolean
-  /** Whether the process is there. */
+  /** True while the process runs. */
   readonly isAlive: () => boolean
-  /** Kills it with SIGKILL, and answers what it ended by. */
+  /** Kills it with SIGKILL. Returns the signal that ended it. */
   readonly kill: Effect.Effect<NodeJS.Signals | null>
 }
 
@@ -65,7 +65,7 @@ interface Settings extends Options {
   readonly database: string
 }
 
-/** Where the program is told its settings. */
+/** The environment variable with the settings. */
 const settingsName = "EVENTSOURCING_PROJECTION_WORKER"
 
 /** Starts a worker, which is killed with the scope. */
@@ -109,7 +109,7 @@ export const startWorker = (
     (worker) => worker.kill
   )
 
-/** Notes every event in the journal, and adds it up: what is handled twice, or left out, shows in both. */
+/** Records every event in the journal and adds it up; repeated or missing events show in both. */
 const ledger = ({ name, batchSize, pause = 0, stuck = false }: Options) => {
   let working = false
   return Projection.make(
@@ -157,9 +157,9 @@ const program = (settings: Settings) => {
 }
 
 const settings = process.env[settingsName]
-// In no process but those that are started for it.
+// Only in processes that are started for this program.
 if (settings !== undefined) {
-  // Whoever started it is gone.
+  // The process that started it has ended.
   process.stdin.on("end", () => process.exit()).resume()
   await Effect.runPromise(program(JSON.parse(settings) as Settings))
 }

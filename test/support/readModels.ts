@@ -1,4 +1,4 @@
-/** Databases with tables of the application in them, and their owner's client beside that of the program. */
+/** Databases with tables of the program, and the owner's client beside that of the program. */
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"

@@ -1,4 +1,4 @@
-/** What `scripts/keep-release.ts` has kept under `test/released`, and programs that run on it or on the sources. */
+/** Releases that `scripts/keep-release.ts` has kept in `test/released`, and programs that run on them or on the sources. */
 import { PgClient } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
 import { Effect, Redacted, Schema, type Scope } from "effect"
@@ -19,9 +19,9 @@ export interface Release {
   readonly number: number
   /** The file of the program that is written for it. */
   readonly program: string
-  /** The schema as it made it, for `restore`. */
+  /** The dump of its schema. */
   readonly schema: string
-  /** The statements that make the roles its schema names. */
+  /** The statements that create the roles of its schema. */
   readonly roles: string
 }
 
@@ -32,7 +32,7 @@ export const numbers: ReadonlyArray<number> = existsSync(folder)
       .toSorted((a, b) => a - b)
   : []
 
-/** Unpacks a release into a folder that goes with the scope. */
+/** Unpacks a release into a folder that is removed with the scope. */
 export const unpacked = (number: number): Effect.Effect<Release, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -59,13 +59,13 @@ export const unpacked = (number: number): Effect.Effect<Release, never, Scope.Sc
     }
   )
 
-/** Runs a text of any number of statements, on a connection of its own. */
+/** Runs a text with any number of statements on a separate connection. */
 export const execute = (config: Config, text: string): Effect.Effect<void, SqlError.SqlError> =>
   SqlClient.SqlClient.use(
     (sql) => sql.unsafe(`do $outer$ begin execute $inner$${text}$inner$; end $outer$`).unprepared
   ).pipe(Effect.asVoid, Effect.provide(PgClient.layer({ ...config, maxConnections: 1 }), { local: true }))
 
-/** An event that a program said it has stored. */
+/** An event that a program has reported as stored. */
 const Acknowledged = Schema.Struct({
   tenantId: Schema.String,
   aggregateId: Schema.String,
@@ -89,13 +89,13 @@ const decodeLine = Schema.decodeUnknownSync(Line)
 
 /** A running `rollingProgram.ts`. */
 export interface Running {
-  /** What it has said so far. */
+  /** Its output so far. */
   readonly lines: () => ReadonlyArray<typeof Line.Type>
-  /** Everything that it said was stored. */
+  /** All events that it has reported as stored. */
   readonly acknowledged: () => ReadonlyArray<typeof Acknowledged.Type>
   /** Waits for that many more acknowledged events. */
   readonly goesOn: (events: number) => Effect.Effect<void>
-  /** Tells it to end what it is at, and waits for its end. */
+  /** Tells it to finish its current work, and waits for its end. */
   readonly stop: Effect.Effect<void>
   /** Waits for its end. */
   readonly ended: Effect.Effect<void>
@@ -144,7 +144,7 @@ export const started = (
                 ({ failed, refused }) => failed !== undefined || refused !== undefined
               )
               if (wrong !== undefined || Date.now() > deadline || child.exitCode !== null)
-                assert.fail(`${name} does not go on: ${JSON.stringify(wrong ?? lines().at(-1))}`)
+                assert.fail(`${name} does not continue: ${JSON.stringify(wrong ?? lines().at(-1))}`)
             }
           }),
         stop: Effect.promise(() => {

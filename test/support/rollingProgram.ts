@@ -1,6 +1,6 @@
 /**
- * A program of an application that appends, loads, reads and projects until its standard input ends. It says what it does
- * in lines of JSON: `ready`, `refused` with the sentence it does not start for, `acknowledged` events, `retried` and `failed`
+ * A program that appends, loads, reads and projects until its standard input ends. It reports its work
+ * in lines of JSON: `ready`, `refused` with the reason, `acknowledged` events, `retried` and `failed`
  * operations, and `done`.
  *
  * It imports the package by name alone: `test/pg/rolling.long.test.ts` runs it on the build of a release, with the copy that
@@ -61,7 +61,7 @@ const sums = Projection.make(
 let stopping = false
 process.stdin.on("end", () => (stopping = true)).resume()
 
-/** Repeats what may pass, and says so; ends the program with whatever else fails. */
+/** Repeats and reports transient failures; any other failure ends the program. */
 const insist = <A, E extends { readonly _tag: string; readonly message: string }, R>(
   operation: string,
   effect: Effect.Effect<A, E, R>
@@ -83,7 +83,7 @@ const insist = <A, E extends { readonly _tag: string; readonly message: string }
 const deposit = (amount: number, tags: ReadonlyArray<string> = []) =>
   Event.make(Deposited.make({ amount }), { eventId: Event.generateId(), tags })
 
-/** One writer, with streams of its own: what it loads is known. */
+/** One writer with its own streams, so that the result of a load is known. */
 const writer = (number: number) =>
   Effect.gen(function* () {
     const store = yield* EventStore.EventStore
@@ -150,7 +150,7 @@ const program = Effect.gen(function* () {
   const working = settings.tenants.flatMap((tenant, index) =>
     [1, 2].map((number) => writer(index * 2 + number).pipe(Tenant.provide(Tenant.TenantId.make(tenant))))
   )
-  // Without tenants of its own it fills the read model for others.
+  // Without its own tenants it fills the read model for other programs.
   const told = Effect.gen(function* () {
     while (!stopping) yield* Effect.sleep("20 millis")
   })

@@ -1,4 +1,4 @@
-/** Orders and what follows from them: what the tests of reactions, of the relay and of inline projections share. */
+/** Helpers of the tests of reactions, of the relay and of inline projections: orders and shipments. */
 import { Effect, Layer, Schema, Stream } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as Event from "../../src/domain/Event.ts"
@@ -14,7 +14,7 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 
 let names = 0
 
-/** A name that no other test of the file has. */
+/** A name that no other test of the file uses. */
 export const unique = (name: string): string => `${name}-${++names}`
 
 export const Placed = Schema.TaggedStruct("Placed", { total: Schema.Int })
@@ -36,7 +36,7 @@ export const Order = Aggregate.make(
 
 export const Requested = Schema.TaggedStruct("Requested", { order: Schema.String })
 
-/** The parcels that were requested. */
+/** The requested parcels. */
 export const Shipment = Aggregate.make(
   "Shipment",
   { id: Schema.String, state: Schema.Array(Schema.String), initial: [], events: [Requested] },
@@ -45,7 +45,7 @@ export const Shipment = Aggregate.make(
 
 export const Counted = Schema.TaggedStruct("Counted", { before: Schema.Int })
 
-/** Counts; what is decided depends on the state, every time. */
+/** A counter; each decision depends on the state. */
 export const Counter = Aggregate.make(
   "Counter",
   { id: Schema.String, state: Schema.Int, initial: 0, events: [Counted] },
@@ -55,7 +55,7 @@ export const Counter = Aggregate.make(
 export const placed = (total = 1): typeof Placed.Type => Placed.make({ total })
 export const paid: typeof Paid.Type = Paid.make({})
 
-/** Counts once more. */
+/** Increments the counter. */
 export const count = (id: string) =>
   Repository.Repository.use((repository) =>
     repository.execute(Counter, id, (before) => [Counted.make({ before })])
@@ -87,7 +87,7 @@ export const logTypes = Effect.map(log, (events) => events.map(({ eventType }) =
 export const logOf = (type: string) =>
   Effect.map(log, (events) => events.filter(({ eventType }) => eventType === type))
 
-/** Runs an effect in the name of a tenant that nobody has heard of. */
+/** Runs an effect for a new tenant. */
 export const asNewTenant = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, Exclude<R, Tenant.CurrentTenant>> =>
@@ -99,7 +99,7 @@ export const onDriver = <A, E, R>(
 ): Layer.Layer<A | EventStorage.EventStorage | EventStore.EventStore | Repository.Repository, E, R> =>
   Repository.layer.pipe(Layer.provideMerge(EventStore.layer), Layer.provideMerge(driver))
 
-/** Runs an effect beside a runner that works when it is told to (`drain`), and not by itself. */
+/** Runs an effect with a runner that works only on request (`drain`). */
 export const withRunner =
   <const Ps extends ReadonlyArray<Projection.Any>>(...projections: Ps) =>
   <A, E, R>(
@@ -115,7 +115,7 @@ export const withRunner =
     Effect.provide(
       effect,
       ProjectionRunner.layer({ projections, concurrency: 0, sweepInterval: "1 hour" }),
-      // Every test has a runner of its own.
+      // Every test has its own runner.
       { local: true }
     )
 

@@ -14,7 +14,7 @@ import { byHash } from "./placements.ts"
 /** A database that is a placement. */
 export interface Place extends Database {
   readonly dedicated: boolean
-  /** A statement on a connection of the superuser's own. */
+  /** Runs a statement as the superuser, on a separate connection. */
   readonly outside: <A extends object>(
     statement: string,
     parameters?: ReadonlyArray<unknown>
@@ -54,20 +54,20 @@ export const places = (
     (entries) => new Map(entries)
   )
 
-/** Registers a tenant where its place is dedicated, as whoever sets up a customer does. */
+/** Registers a tenant if its database is dedicated, as the setup of a customer does. */
 export const admit = (place: Place, tenantId: TenantId): Effect.Effect<void> =>
   place.dedicated
     ? Effect.orDie(Effect.asVoid(place.outside("select eventsourcing.admit_tenant($1)", [tenantId])))
     : Effect.void
 
-/** A wire to a server that can be cut, and mended. */
+/** A connection to a server that can be cut and restored. */
 export interface Wire {
   readonly port: number
   readonly cut: Effect.Effect<void>
   readonly mend: Effect.Effect<void>
 }
 
-/** A wire to the server of a place, until the scope closes. */
+/** A connection to the server of a placement, until the scope closes. */
 export const wireTo = ({ app }: Place): Effect.Effect<Wire, never, Scope.Scope> =>
   Effect.gen(function* () {
     const url = app.url === undefined ? undefined : new URL(Redacted.value(app.url))
@@ -105,7 +105,7 @@ export const wireTo = ({ app }: Place): Effect.Effect<Wire, never, Scope.Scope> 
     return { port, cut, mend: Effect.asVoid(listen(port)) }
   })
 
-/** The databases of these places. */
+/** The databases of these placements. */
 export const databases =
   (known: ReadonlyMap<string, Place>, store: PgStorage.Options = {}) =>
   (placement: string) => {
@@ -113,7 +113,7 @@ export const databases =
     return place && { client: PgClient.layer(place.app), dedicated: place.dedicated, store }
   }
 
-/** Tenants in these places, by their ids unless stated otherwise. */
+/** Tenants in these placements, by their ids unless stated otherwise. */
 const directory = (
   known: ReadonlyMap<string, Place>,
   placementOf: (tenantId: TenantId) => string | undefined = byHash([...known.keys()])
@@ -134,7 +134,7 @@ const over = (known: ReadonlyMap<string, Place>, { placementOf, provisionOnAppen
 export const mixed = (server: TestServer, names: ReadonlyArray<string>, options: Mixed = {}) =>
   Layer.unwrap(Effect.map(places(server, names), (known) => over(known, options)))
 
-/** The same, where a tenant is admitted to its silo when it reads or writes or is registered for the first time. */
+/** The same, with tenants admitted to their silos at their first read, write or registration. */
 export const admitting = (server: TestServer, names: ReadonlyArray<string>) =>
   Layer.unwrap(
     Effect.map(places(server, names), (known) =>

@@ -1,4 +1,4 @@
-/** Tenants in silos and in a pool, and what the tests of them are written with. */
+/** Helpers of the tests of silos: tenants in silos and in a pool. */
 import { assert } from "@effect/vitest"
 import { Effect, Layer, References, Stream } from "effect"
 import { SqlClient } from "effect/sql"
@@ -16,10 +16,10 @@ import { admit, databases, type Place, places } from "./silo.ts"
 /** A pool and two silos. */
 export const names = ["pool", "silo-a", "silo-b"]
 export const acrossTenants = Tenant.provideAll({ actor: "test", reason: "test" })
-/** Without what is logged. */
+/** Runs an effect without its logs. */
 export const silent = Effect.provideService(References.CurrentLoggers, new Set())
 
-/** Databases, a tenant in each of them, and a directory whose entries may be changed. */
+/** Databases, a tenant in each of them, and a directory with entries that can be changed. */
 export const setup = Effect.fnUntraced(function* (server: TestServer, limits: RoutedStorage.Limits = {}) {
   const known = yield* places(server, names, tables)
   const [inPool, a, b] = yield* Effect.all([Tenant.generate, Tenant.generate, Tenant.generate])
@@ -54,6 +54,6 @@ export const insert = (tenantId: TenantId, id: string) =>
     (sql) =>
       sql`insert into orders (tenant_id, order_id, total, version) values (${tenantId}::uuid, ${id}, 1, 1)`
   )
-/** Has the directory look again. */
+/** Discards the cached placements of the directory. */
 export const moved = (tenantId: TenantId) =>
   TenantDirectory.TenantDirectory.use((directory) => directory.invalidate(tenantId))

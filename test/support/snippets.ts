@@ -1,4 +1,4 @@
-/** Code from documentation: compiled as a user would, against the sources. */
+/** Compiles code from documentation as a user would, against the sources. */
 import * as Root from "effect-eventsourcing"
 import * as Http from "effect-eventsourcing/http"
 import * as Pg from "effect-eventsourcing/pg"
@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url"
 /** The root of the package. */
 export const root: string = fileURLToPath(new URL("../..", import.meta.url))
 
-/** Runs a program of Node's, and gives what it says on both of its outputs. */
+/** Runs a Node program. Returns both of its outputs. */
 const run = (
   cwd: string,
   ...args: ReadonlyArray<string>
@@ -73,7 +73,7 @@ export const brokenLinks = (page: string): ReadonlyArray<string> =>
       return !existsSync(target) || (anchor !== undefined && !anchorsOf(target).includes(anchor))
     })
 
-/** A directory with the files, and what the compiler says about them, line by line. */
+/** A directory with the files, and the lines that the compiler prints about them. */
 export interface Compiled {
   readonly directory: string
   readonly errors: ReadonlyArray<string>
@@ -97,7 +97,7 @@ export const compile = async (files: Readonly<Record<string, string>>): Promise<
   return { directory, errors: output.split("\n").filter((line) => line !== "") }
 }
 
-/** The output of a program that was compiled. It fails the test if the program fails. */
+/** The output of a compiled program. Fails the test if the program fails. */
 export const outputOf = async ({ directory }: Compiled, file: string): Promise<string> => {
   const { output, status } = await run(
     directory,

@@ -1,4 +1,4 @@
-/** Random commands to a driver, over two tenants that share a tiny pool of ids, and what the driver answers. */
+/** Random commands to a driver, for two tenants that share a small pool of ids, and the driver's answers. */
 import { Arbitrary, Effect, Result, Schema } from "effect"
 import { isDeepStrictEqual } from "node:util"
 import { type Direction, EventStorage, type StreamAppend } from "../../src/driver/EventStorage.ts"
@@ -12,7 +12,7 @@ import {
 } from "../../src/testing/driver/eventKit.ts"
 import { TenantId } from "../../src/domain/Tenant.ts"
 
-/** Most often the first, now and then another. */
+/** Mostly the first, sometimes another. */
 const often = <const Values extends readonly [string | number, ...ReadonlyArray<string | number>]>(
   ...values: Values
 ): Schema.Codec<Values[number]> =>
@@ -52,7 +52,7 @@ const Event = Schema.Struct({
   metadata: often("{}", '{"m":1}')
 })
 const Expected = often("any", "noStream", "streamExists", 0, 1, 2, 3, -1, 1.5)
-/** Mostly no id, now and then one that may be right. */
+/** Mostly no id, sometimes one that may be right. */
 const AnyId = Schema.UndefinedOr(Event.fields.event)
 const Stream = Schema.Struct({ ...streamKey, expected: Expected, expectedId: AnyId, events: some(Event, 3) })
 const Append = Schema.Struct({
@@ -81,7 +81,7 @@ const Command = Schema.TaggedUnion({
   },
   command: { tenant: Tenant, key: Schema.Literals(["k1", "k2", "k3"]) },
   startChain: { tenant: Tenant },
-  /** From the time of one event until before that of another. */
+  /** From the time of one event to before that of another. */
   readTimes: { tenant: Tenant, ...part },
   heads: { tenant: Tenant, ...streamKey },
   provision: { tenant: Tenant },
@@ -92,10 +92,10 @@ const Command = Schema.TaggedUnion({
   listAccesses: { skip: Schema.Literals([0, 1, 2]), limit: Limit }
 })
 
-/** An earlier append once more. */
+/** A repetition of an earlier append. */
 const Again = Schema.TaggedStruct("again", { back: Schema.Literals([1, 2, 3]) })
 
-/** Something done to a driver. */
+/** A command to a driver. */
 export type Command = typeof Command.Type
 type Again = typeof Again.Type
 type Appends = Extract<Command, { readonly _tag: "append" }>
@@ -104,12 +104,12 @@ type TenantName = typeof Tenant.Type
 const fulfilled = { query: [], after: 0, afterId: undefined } as const
 
 /**
- * In an append an event stands once: others of the same name are left out. With a command there is one stream, and perhaps
+ * An append contains an event once: others of the same name are left out. With a command it has one stream, and perhaps
  * no event.
  */
 const withoutRepetition = ({ requests, ...rest }: Appends): Appends => ({
   ...rest,
-  // those with conditions and those without are in no order when they are sent at the same time
+  // concurrent appends with conditions and without have no order
   requests: requests.map(({ command, conditions, streams, ...others }) => {
     const seen = new Set<string>()
     const isNew = (key: string) => !seen.has(key) && seen.add(key).size > 0
@@ -132,7 +132,7 @@ const appends: Arbitrary.Arbitrary<Command> = Arbitrary.map(Arbitrary.schema(app
 const rest: Arbitrary.Arbitrary<Command> = Arbitrary.schema(Schema.Union(Object.values(others)))
 const again = Arbitrary.schema(Again)
 
-/** Some commands, most of them appends, of which some are made again. */
+/** Some commands, most of them appends, some of which are repeated. */
 const commands: Arbitrary.Arbitrary<ReadonlyArray<Command>> = Arbitrary.schema(
   Schema.Literals(["append", "append", "append", "other", "other", "again"])
 ).pipe(
@@ -167,7 +167,7 @@ const describeCommand = (command: Command): string => {
   return `append ${text.join(" | ")}`
 }
 
-/** What is about one tenant alone: the commands, with other tenants taken out of batches, and the answers to them. */
+/** The commands for one tenant, with other tenants removed from batches, and their answers. */
 export const ofTenant = (
   name: TenantName,
   all: ReadonlyArray<Command>,
@@ -190,7 +190,7 @@ export const ofTenant = (
   return { commands: own, answers }
 }
 
-/** Two tenants that no other run has. Tenants of later runs have greater ids. */
+/** Two tenants that no other run uses. Tenants of later runs have greater ids. */
 export interface Run {
   readonly ids: { readonly [name in TenantName | "before"]: TenantId }
 }
@@ -224,10 +224,10 @@ const streamOf = (stream: typeof Stream.Type): StreamAppend => ({
   )
 })
 
-/** What is not the same anywhere. */
+/** Fields that differ in every run. */
 const arbitrary = new Set(["recordedAt", "createdAt", "accessedAt", "accessId", "day"])
 
-/** As text, with the fields in one order, because their order is nobody's promise. */
+/** As text with sorted fields, because drivers need not keep their order. */
 const textOf = (answer: unknown): string =>
   answer === undefined
     ? "none"
@@ -243,7 +243,7 @@ const textOf = (answer: unknown): string =>
           : value
       })
 
-/** What a driver answers to each command, as text without times and with names in place of ids. */
+/** The answers of a driver, as text without times and with names instead of ids. */
 export const answers = Effect.fnUntraced(function* (
   all: ReadonlyArray<Command>,
   { ids }: Run
@@ -284,7 +284,7 @@ export const answers = Effect.fnUntraced(function* (
         const { direction, from, id, limit, tenant, to, type } = command
         const range = { aggregateType: type, fromVersion: from, toVersion: to, limit }
         const page = yield* readStream(ids[tenant], id, { ...range, direction })
-        // Whether a page to be folded is complete, drivers need not know.
+        // Drivers need not know if a page to be folded is complete.
         const { complete: _, rows, ...loaded } = yield* loadStream(ids[tenant], id, range)
         return [page, { ...loaded, rows: contentsOf(rows) }]
       }
@@ -295,7 +295,7 @@ export const answers = Effect.fnUntraced(function* (
         return [yield* readLog(ids[tenant], { ...filter, ...range })]
       }
       case "readTimes": {
-        // Times are not the same anywhere; what must be is that they select what they say.
+        // Times differ in every run, but must select the same events.
         const { direction, from, limit, tenant, to } = command
         const { rows } = yield* readLog(ids[tenant])
         const [recordedFrom, recordedBefore] = [rows[from - 1]?.recordedAt, rows[to - 1]?.recordedAt]
@@ -369,7 +369,7 @@ export const answers = Effect.fnUntraced(function* (
   )
 })
 
-/** Answers, and who gave them or when. */
+/** Answers, and the driver or the time that they come from. */
 export type Answers = readonly [name: string, answers: ReadonlyArray<ReadonlyArray<string>>]
 
 /** The first difference between answers to the same commands, in words. */
@@ -383,14 +383,14 @@ export const difference = ([oneName, one]: Answers, [otherName, other]: Answers)
   return undefined
 }
 
-/** Settings of a property: how many runs, and a token of a failure to repeat. */
+/** Settings of a property: the number of runs, and the token of a failure to repeat. */
 export const checkOptions = (runsByDefault: number): Arbitrary.CheckOptions => ({
   runs: Number(process.env["EVENTSOURCING_PROPERTY_RUNS"] ?? runsByDefault),
   replay: process.env["EVENTSOURCING_PROPERTY_REPLAY"],
   size: 40
 })
 
-/** Fails with the smallest commands found that falsify the property; it yields what is wrong with them, if anything. */
+/** Fails with the smallest commands that falsify the property, which returns their problem if there is one. */
 export const forAllCommands = <R>(
   property: (all: ReadonlyArray<Command>) => Effect.Effect<string | undefined, never, R>,
   options: Arbitrary.CheckOptions

@@ -1,4 +1,4 @@
-/** Numbers, and projections that note them: what the tests of the runner in memory share. */
+/** Helpers of the tests of the runner in memory: numbers, and projections that record them. */
 import { Effect, Layer, Schedule, Schema } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -19,7 +19,7 @@ export const Sum = Aggregate.make(
 
 export const memory = EventStore.layer.pipe(Layer.provideMerge(MemoryStorage.layer))
 
-/** Appends numbers; null stands for an event that no projection here handles. */
+/** Appends numbers; null stands for an event without a handler. */
 export const append = (tenantId: Tenant.TenantId, ...numbers: ReadonlyArray<number | null>) =>
   EventStore.EventStore.use((store) =>
     store.append({
@@ -32,7 +32,7 @@ export const append = (tenantId: Tenant.TenantId, ...numbers: ReadonlyArray<numb
 
 export const tenants = (count: number) => Effect.all(Array.from({ length: count }, () => Tenant.generate))
 
-/** What handlers saw, by tenant, in order. */
+/** The handled numbers by tenant, in order. */
 export class Seen {
   readonly #byTenant = new Map<Tenant.TenantId, Array<number>>()
   add(tenantId: Tenant.TenantId, n: number): void {
@@ -45,7 +45,7 @@ export class Seen {
   }
 }
 
-/** A projection that notes what it sees, after whatever `fails` does about it. */
+/** A projection that records numbers after it has run `fails` on them. */
 export const watching = (
   seen: Seen,
   fails: (n: number, tenantId: Tenant.TenantId) => Effect.Effect<unknown, unknown> = () => Effect.void,
@@ -63,7 +63,7 @@ export const watching = (
     }
   )
 
-/** Beside a runner that works when it is told to. */
+/** Runs an effect with a runner that works on request. */
 export const drained =
   (...projections: ReadonlyArray<Projection.Projection<unknown, never>>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R | ProjectionRunner.ProjectionRunner>) =>

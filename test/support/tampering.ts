@@ -1,4 +1,4 @@
-/** What somebody can do to a log who has got past the library: on the memory, on the embedded database and on servers. */
+/** Changes to a log outside of the library: in memory, on the embedded database and on servers. */
 import { Context, Effect, Layer } from "effect"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -9,18 +9,18 @@ import { layerEmbedded, layerOn, TenantDatabase } from "./tenantDatabase.ts"
 
 type Rows = ReadonlyArray<EventStorage.EventRow>
 
-/** Rewrites rows behind the library's back. */
+/** Rewrites rows outside of the library. */
 export class Tampering extends Context.Service<
   Tampering,
   {
     /** Replaces the rows of a tenant's log. */
     readonly replace: (tenantId: TenantId, rows: Rows) => Effect.Effect<void>
-    /** Has the chain of a tenant begin elsewhere, or not at all. */
+    /** Moves or removes the start of a tenant's hash chain. */
     readonly chainFrom: (tenantId: TenantId, position: number | undefined) => Effect.Effect<void>
   }
 >()("test/Tampering") {}
 
-/** Everything that the tests of hash chains need. */
+/** The services that the tests of hash chains need. */
 export type Services = Tampering | EventStorage.EventStorage | EventStore.EventStore
 
 const inMemory: Layer.Layer<Tampering | EventStorage.EventStorage> = Layer.effectContext(
@@ -123,7 +123,7 @@ const onDatabase = Layer.effectContext(
   })
 )
 
-/** All drivers, and what can be done behind their backs. */
+/** All drivers, with changes outside of the library. */
 export const tamperable: ReadonlyArray<{ readonly name: string; readonly layer: Layer.Layer<Services> }> = [
   { name: "memory", layer: EventStore.layer.pipe(Layer.provideMerge(inMemory)) },
   {

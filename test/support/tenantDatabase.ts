@@ -1,5 +1,5 @@
 /**
- * A fresh database of a server with a table of the user's, registered with `eventsourcing.register_read_model`.
+ * A fresh database with a table of the user, registered with `eventsourcing.register_read_model`.
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
@@ -14,16 +14,16 @@ import type { Config, Database, TestServer } from "./Databases.ts"
 /** A client, and the store on it. */
 export type Store = TenantIsolationSuite.Services | SqlClient.SqlClient | PgClient.PgClient
 
-/** A database, and what looks at it from outside. */
+/** A database, with access from outside. */
 export class TenantDatabase extends Context.Service<
   TenantDatabase,
   Database & {
-    /** A statement on a connection of the superuser's own: what others see, and what operators do. */
+    /** Runs a statement as the superuser on a separate connection, as operators do. */
     readonly outside: <A extends object>(
       statement: string,
       parameters?: ReadonlyArray<unknown>
     ) => Effect.Effect<ReadonlyArray<A>, SqlError.SqlError>
-    /** The store as the application has it, with a pool of its own. */
+    /** The store of the program, with its own pool. */
     readonly store: (config?: Partial<Config>) => Effect.Effect<Context.Context<Store>, never, Scope.Scope>
   }
 >()("test/TenantDatabase") {}
@@ -40,7 +40,7 @@ const tables = `
 
 const prepare = (sql: SqlClient.SqlClient) => Effect.orDie(sql.unsafe(`do $do$ begin ${tables}; end $do$`))
 
-/** A store on a client of its own. */
+/** A store with its own client. */
 export const storeWith = (config: Config): Effect.Effect<Context.Context<Store>, never, Scope.Scope> =>
   Effect.flatMap(Effect.scope, (scope) =>
     Layer.buildWithMemoMap(
@@ -48,7 +48,7 @@ export const storeWith = (config: Config): Effect.Effect<Context.Context<Store>,
         // Announcements would tidy up connections in the background.
         PgStorage.layerWith({ announce: false }).pipe(Layer.provideMerge(PgClient.layer(config)), Layer.orDie)
       ),
-      // of its own: within another store, the layers of that one would be taken
+      // built afresh, because within another store the layers of that one would be used
       Layer.makeMemoMapUnsafe(),
       scope
     )
@@ -73,7 +73,7 @@ export const layerOn = (server: TestServer): Layer.Layer<TenantDatabase> =>
     })
   )
 
-/** A fresh embedded database, where everybody shares the superuser's one connection. */
+/** A fresh embedded database, where all share the superuser's one connection. */
 export const layerEmbedded: Layer.Layer<TenantDatabase> = Layer.effect(
   TenantDatabase,
   Effect.gen(function* () {
@@ -99,7 +99,7 @@ export const layerEmbedded: Layer.Layer<TenantDatabase> = Layer.effect(
   })
 )
 
-/** Fails unless the pool of one connection is clean: the next borrower finds no tenant, role or open transaction. */
+/** Fails unless the pool of one connection is clean: the next user finds no tenant, role or open transaction. */
 export const assertClean: Effect.Effect<void, SqlError.SqlError, TenantDatabase | SqlClient.SqlClient> =
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
