@@ -43,7 +43,7 @@ const versionDigit = 14
 
 /**
  * Finds events by their ids. Ids of version 7 mostly arrive in ascending order: those are kept in a sorted list, so an id
- * greater than the last is known to be new at once. That takes a fraction of the cost of a map of all ids.
+ * greater than the last is known to be new at once. This takes a fraction of the cost of a map of all ids.
  */
 class EventIds {
   readonly #ascending: Array<EventRow> = []

@@ -106,7 +106,7 @@ export interface Running<in out Name extends string> {
  * **Details**
  *
  * A state is kept from its first use, while it is used and some time longer. It may be discarded at any time and is then folded
- * from the log again. That also happens, with a warning, if its last event is no longer in the log, as after a failover that
+ * from the log again. This also happens, with a warning, if its last event is no longer in the log, as after a failover that
  * lost the end of the log. A tenant whose log has an undecodable event, or one at which the fold throws, has no state: `get`
  * fails with the cause, and the fold continues from there after 1, 2, 4 … and at most 60 seconds. Other tenants are not
  * affected.

@@ -350,14 +350,14 @@ describe("many concurrent requests of two tenants", () => {
         const correlationId = `${index}`
         return Effect.gen(function* () {
           yield* Deferred.await(start)
-          const who = yield* send("/whoami", withToken(token, { "x-correlation-id": correlationId }))
-          assert.deepStrictEqual(who.body, {
+          const answer = yield* send("/whoami", withToken(token, { "x-correlation-id": correlationId }))
+          assert.deepStrictEqual(answer.body, {
             tenantId,
             actor: tenantId === tenantA ? "ada" : "bob",
             role: null,
             correlationId
           })
-          assert.strictEqual(who.headers.get("x-correlation-id"), correlationId)
+          assert.strictEqual(answer.headers.get("x-correlation-id"), correlationId)
           const appended = yield* send("/append", {
             ...withToken(token, { "x-correlation-id": correlationId }),
             method: "POST"
