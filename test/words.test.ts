@@ -72,9 +72,7 @@ describe("no sentence and no name begins with what, who, whether, how or that", 
   })
 
   it("in the tests", () => {
-    const files = filesIn("test", ".ts").filter(
-      (file) => !/^test\/(?:pg|projection|testing|examples)\//.test(file)
-    )
+    const files = filesIn("test", ".ts")
     assert.deepStrictEqual(
       found(files, (text) => [
         ...matches(commentsOf(text), sentence),

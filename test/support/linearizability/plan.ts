@@ -35,7 +35,7 @@ export interface RepositorySettings {
   readonly snapshots: boolean
 }
 
-/** What happens to a history. */
+/** The faults of a history. */
 export interface Faults {
   /** The process that is killed after so many turns. */
   readonly kill: { readonly process: number; readonly after: number } | undefined
@@ -162,7 +162,7 @@ export const planOf = (seed: number, kills: number): Plan => {
             marks: ["x1", "x2", "x3", "x4"].slice(below(4))
           }
         : undefined,
-      // What is written again after its answer was lost may be written twice if the log lost it in between.
+      // A repeated append may be stored twice if the log has lost the first one meanwhile.
       silence: loses ? 0 : pick(0, 0, 0.05, 0.15)
     }
   }
