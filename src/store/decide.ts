@@ -148,7 +148,7 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
       const before = yield* subject.search(undefined)
       if (before !== undefined) return before
     }
-    // 5. Append on the condition that the state is still the same. What leads to no append counts on a confirmed state only.
+    // 5. Append on the condition that the state is still the same. Other outcomes than an append need a confirmed state.
     const append = Exit.isSuccess(decided) ? subject.append(decided.value) : undefined
     if (append === undefined && !wasConfirmed) return yield* Effect.fail(unconfirmed)
     const value = yield* decided

@@ -255,7 +255,7 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
   })
 })
 
-describe("what a repository remembers", () => {
+describe("the states that a repository remembers", () => {
   it.effect("is that of one layer on one store: others never share it", () =>
     Effect.gen(function* () {
       const tenantId = yield* Tenant.generate
