@@ -66,14 +66,14 @@ describe("examples/admin.ts", () => {
         )
         const url = urlOf({ ...database.owner, username: role, password: Redacted.make(role) })
         const admin = (...args: ReadonlyArray<string>) => Effect.promise(() => runBundled("admin", args, url))
-        const who = ["--actor", "ada", "--reason", "test"]
+        const access = ["--actor", "ada", "--reason", "test"]
 
-        const used = yield* admin("usage", "2000-01-01", "2999-01-01", ...who)
+        const used = yield* admin("usage", "2000-01-01", "2999-01-01", ...access)
         assert.deepStrictEqual([used.errors, used.status], ["", 0])
         assert.match(used.output, new RegExp(`^${tenant}: 3 events, \\d+ bytes, 1 new streams$`, "m"))
-        const suspended = yield* admin("suspend", tenant, ...who)
+        const suspended = yield* admin("suspend", tenant, ...access)
         assert.strictEqual(suspended.output, `${tenant}: active -> suspended\n`)
-        const audit = yield* admin("audit", ...who)
+        const audit = yield* admin("audit", ...access)
         assert.deepStrictEqual(
           audit.output.split("\n").map((line) => line.split(" ")[2]),
           ["TenantRegistry.accesses", "TenantRegistry.suspend", "TenantRegistry.usage", undefined]

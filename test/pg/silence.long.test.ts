@@ -80,10 +80,10 @@ for (const server of servers.filter(({ name }) => name !== "DATABASE_URL")) {
 
     for (const multiplex of [false, true]) {
       const config = { maxConnections: 2, multiplex }
-      const how = multiplex ? "with shared connections, " : ""
+      const mode = multiplex ? "with shared connections, " : ""
 
       test(
-        `${how}an append, a load and a transaction continue on other connections`,
+        `${mode}an append, a load and a transaction continue on other connections`,
         config,
         Effect.gen(function* () {
           const tenant = yield* Tenant.generate
@@ -101,7 +101,7 @@ for (const server of servers.filter(({ name }) => name !== "DATABASE_URL")) {
       )
 
       test(
-        `${how}a transaction that holds the tenant's lock ends for its caller, and delays only its own tenant`,
+        `${mode}a transaction that holds the tenant's lock ends for its caller, and delays only its own tenant`,
         config,
         Effect.gen(function* () {
           const [tenant, other] = [yield* Tenant.generate, yield* Tenant.generate]

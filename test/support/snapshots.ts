@@ -1,4 +1,4 @@
-/** Stores with snapshots, an aggregate whose states need a codec, and what is done to snapshots behind the library's back. */
+/** Helpers of the tests of snapshots: stores, an aggregate whose states need a codec, and changes outside of the library. */
 import { assert } from "@effect/vitest"
 import { DateTime, Effect, Layer, Metric, Option, References, Schema, Stream } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
@@ -39,10 +39,10 @@ const fold = (state: State, { amount }: typeof Entered.Type): State => ({
   last: Option.some(DateTime.makeUnsafe(amount))
 })
 
-/** Its state tells the order of its events, and its values are none of JSON. */
+/** An aggregate whose state shows the order of its events and has no JSON values. */
 export const Ledger = Aggregate.make("Ledger", parts, { Entered: fold })
 
-/** A fold that tells itself from {@link Ledger}'s, under another version of the state. */
+/** A fold with other results than {@link Ledger}'s, under another version of the state. */
 export const LedgerV2 = Aggregate.make(
   "Ledger",
   { ...parts, stateVersion: 2 },
@@ -51,7 +51,7 @@ export const LedgerV2 = Aggregate.make(
 
 export const entered = (amount: number): typeof Entered.Type => Entered.make({ amount })
 
-/** The state that amounts lead to. */
+/** The state that follows from amounts. */
 export const stateAfter = (amounts: ReadonlyArray<number>): State => Ledger.fold(amounts.map(entered))
 
 /** A store with a storage for snapshots, on a driver. */
@@ -89,13 +89,13 @@ export const withRepository =
 export const keyOf = (aggregateId = "1"): Effect.Effect<SnapshotKey, never, CurrentTenant> =>
   Effect.map(CurrentTenant, (tenantId) => ({ tenantId, aggregateType: "Ledger", aggregateId }))
 
-/** The snapshot there is. */
+/** The present snapshot. */
 export const kept = (
   id?: string
 ): Effect.Effect<SnapshotRow | undefined, unknown, CurrentTenant | SnapshotStorage> =>
   Effect.flatMap(keyOf(id), (key) => SnapshotStorage.use((storage) => storage.load(key)))
 
-/** Appends entries, whatever the version is. */
+/** Appends entries at any version. */
 export const enterAll = (amounts: ReadonlyArray<number>, id = "1"): ReturnType<typeof appendAll> =>
   appendAll(amounts, id)
 
@@ -104,7 +104,7 @@ const appendAll = (amounts: ReadonlyArray<number>, id: string) =>
     store.append({ aggregate: Ledger, id, events: amounts.map(entered), expectedVersion: "any" })
   )
 
-/** The snapshot that the first events of a stream lead to, with some of its fields changed before it is sealed. */
+/** The snapshot after the first events of a stream, with some fields changed before it is sealed. */
 export const snapshotAt = Effect.fnUntraced(function* (
   version: number,
   changes: Partial<snapshotCodec.Place> = {}
@@ -126,7 +126,7 @@ export const snapshotAt = Effect.fnUntraced(function* (
   return yield* snapshotCodec.encode(Ledger, yield* keyOf(), place, state, 1 << 20)
 })
 
-/** Puts a snapshot in the place of the one there is, whichever that is. */
+/** Replaces the present snapshot, also by an older one. */
 export const plant = Effect.fnUntraced(function* (snapshot: NewSnapshot, id?: string) {
   const storage = yield* SnapshotStorage
   const key = yield* keyOf(id)
@@ -134,7 +134,7 @@ export const plant = Effect.fnUntraced(function* (snapshot: NewSnapshot, id?: st
   assert.isTrue(yield* storage.save({ ...key, ...snapshot }))
 })
 
-/** How often something was counted, by `aggregate` and, if given, `reason`. */
+/** The value of a counter, by `aggregate` and, if given, `reason`. */
 export const counted = (
   metric: Metric.Counter<number>,
   reason?: string,
@@ -145,7 +145,7 @@ export const counted = (
     ({ count }) => count
   )
 
-/** What an effect adds to a count. */
+/** The increase of a counter during an effect. */
 export const adds = <A, E, R>(
   count: Effect.Effect<number>,
   effect: Effect.Effect<A, E, R>
@@ -158,7 +158,7 @@ export const adds = <A, E, R>(
 
 type Storage = SnapshotStorage["Service"]
 
-/** A store in memory, with snapshots in memory that are changed. */
+/** A store in memory, with a replaced storage of snapshots. */
 export const inMemory = (
   change: (storage: Storage) => Partial<Storage> = () => ({}),
   driver: Layer.Layer<EventStorage> = MemoryStorage.layer
@@ -173,11 +173,11 @@ export const inMemory = (
     )
   )
 
-/** Without the log of what fails on purpose. */
+/** Runs an effect without the logs of intended failures. */
 export const quietly: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> =
   Effect.provideService(References.CurrentLoggers, new Set())
 
-/** What is sent as a storage's failure. */
+/** A failure of the storage. */
 export const away: StorageUnavailable = new StorageUnavailable({
   reason: new OtherFailure({
     operation: "test",
@@ -191,7 +191,7 @@ export const load = (id = "1"): ReturnType<typeof loadLedger> => loadLedger(id)
 
 const loadLedger = (id: string) => Repository.Repository.use(({ loadOrInitial }) => loadOrInitial(Ledger, id))
 
-/** Executes a command that enters an amount. */
+/** Runs a command that enters an amount. */
 export const enter = (amount: number, id = "1"): ReturnType<typeof enterOne> => enterOne(amount, id)
 
 const enterOne = (amount: number, id: string) =>

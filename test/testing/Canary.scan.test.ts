@@ -91,7 +91,7 @@ type Program =
   | ProjectionRunner.ProjectionRunner
   | Tenant.CurrentTenant
 
-/** What a tenant does, and how it goes. */
+/** The steps of a tenant, with their results. */
 const life = (text: string, id: string, eventId: Event.EventId) =>
   Effect.gen(function* () {
     const repository = yield* Repository
@@ -127,7 +127,7 @@ const life = (text: string, id: string, eventId: Event.EventId) =>
     return yield* Effect.forEach(attempts, (attempt) => Effect.exit(attempt)).pipe(Effect.withSpan("life"))
   })
 
-/** What another tenant does with ids that it has seen somewhere. */
+/** The steps of another tenant with ids that it has seen. */
 const curiosity = (id: string, eventId: Event.EventId) =>
   Effect.gen(function* () {
     const repository = yield* Repository

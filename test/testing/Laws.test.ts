@@ -254,7 +254,7 @@ describe("snapshotsAreEquivalent is broken", () => {
         "Counter",
         {
           ...parts,
-          // What is equal is said by the state's schema: to this one, by the total alone.
+          // The state's schema decides on equality, here by the total alone.
           state: Schema.Struct({ total: Schema.Int, last }).annotate({
             toEquivalence: () => (left: State, right: State) => left.total === right.total
           }),

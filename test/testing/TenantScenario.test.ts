@@ -27,7 +27,7 @@ class Total extends Context.Service<Total, { sum: number }>()("test/Total") {
 
 const count = (amount: number) => Total.useSync((total) => (total.sum += amount))
 
-/** What a test fails with. */
+/** The error with which a test fails. */
 const failure = <E, R>(effect: Effect.Effect<void, E, R>): Effect.Effect<string, never, R> =>
   Effect.map(Effect.exit(effect), (exit) => {
     const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : "it did not fail"
