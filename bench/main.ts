@@ -19,6 +19,7 @@ import { importCases } from "./cases/import.ts"
 import { loadCases } from "./cases/load.ts"
 import { inMemory, memoryCases } from "./cases/memory.ts"
 import { neighbourCases } from "./cases/neighbour.ts"
+import { transactionCases } from "./cases/transactions.ts"
 import { targetsToMarkdown, toMarkdown } from "./internal/report.ts"
 import { startServer } from "./internal/server.ts"
 
@@ -44,6 +45,7 @@ const all: ReadonlyArray<Case> = [
   ...loadCases,
   ...followCases,
   ...neighbourCases,
+  ...transactionCases,
   ...memoryCases,
   ...importCases,
   ...cpuCases,
