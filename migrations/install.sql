@@ -56,9 +56,12 @@
 \ir read/load_streams.sql
 
 \ir projections/register_projection.sql
+\ir projections/register_inline_projection.sql
 \ir projections/retire_projection.sql
 \ir projections/clear_retired_projections.sql
 \ir projections/projection_backlog.sql
+\ir projections/twins_of.sql
+\ir projections/hold_twins.sql
 \ir projections/claim_projection.sql
 \ir projections/live_writes.sql
 \ir projections/begin_projection.sql
@@ -71,14 +74,25 @@
 \ir projections/projection_status.sql
 \ir projections/resume_projection.sql
 \ir projections/projection_retired.sql
+\ir projections/twin_difference.sql
 \ir projections/rebuild_problem.sql
 \ir projections/start_rebuild.sql
+\ir projections/bind_rebuild.sql
 \ir projections/lock_live_projection.sql
 \ir projections/register_read_model.sql
+\ir projections/register_shared_read_model.sql
+\ir projections/renew_twins.sql
 \ir projections/unregister_read_model.sql
 \ir projections/clear_rebuild.sql
 \ir projections/finish_rebuild.sql
 \ir projections/switch_rebuild.sql
+\ir projections/begin_shared_rebuild.sql
+\ir projections/start_shared_rebuild.sql
+\ir projections/shared_rebuild_lag.sql
+\ir projections/prepare_shared_switch.sql
+\ir projections/park_shared_rebuild.sql
+\ir projections/finish_shared_rebuild.sql
+\ir projections/switch_shared_rebuild.sql
 \ir append/announce.sql
 \ir append/announce_committing.sql
 

@@ -75,7 +75,7 @@ describe("the public API", () => {
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked ProjectionRefused RebuildParked ReplayFailed | DivergedAt ReadModelState
       ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure FailureReport Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
       ProjectionRunner: ProjectionRunner failures handledEvents layer oldestPending parked pending | Options
-      ProjectionStorage: ProjectionRefused ProjectionStorage RebuildRefused | Backlog Claim DeadLetter Failure FailureCause FailureDescription FailureKind FailureRecord Progress ProjectionKey Registration StartAt TenantProjection WorkRequest
+      ProjectionStorage: ProjectionRefused ProjectionStorage RebuildRefused | Backlog Claim DeadLetter Failure FailureCause FailureDescription FailureKind FailureRecord Progress ProjectionKey Registration StartAt SwitchOutcome TenantProjection WorkRequest
       Reaction: make | Options Reaction
       Repository: Repository defaultRetry layer layerWith rememberedEvictions rememberedHits rememberedMisses rememberedOutdated snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError LoadOptions Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
       RoutedStorage: layerWith | Limits Options

@@ -15,6 +15,10 @@ begin
   end if;
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);
+  if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
+    -- a worker may hold the projection, and then do nothing for long
+    cleaned := pg_catalog.set_config('lock_timeout', '10s', true);
+  end if;
   perform eventsourcing.require_cross_tenant_access(p_access);
   perform eventsourcing.bind_tenant(p_tenant);
   perform pg_catalog.set_config('role', 'eventsourcing_all_tenants', true);

@@ -21,7 +21,7 @@ begin
   insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
   select t.tenant_id, v.projection, v.version, false
   from eventsourcing.tenants t cross join eventsourcing.projection_versions v
-  where (p_tenants is null or t.tenant_id = any (p_tenants)) and v.retired_at is null
+  where (p_tenants is null or t.tenant_id = any (p_tenants)) and v.retired_at is null and not v.inline
   order by 1, 2, 3
   on conflict do nothing;
 

@@ -83,9 +83,11 @@ as $$
     -- because they change the role or the search path, bind a tenant, or work on tables of the application. These qualify all
     -- names with a schema.
     values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
-      ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true),
+      ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true), ('hold_twins', true),
+      ('start_shared_rebuild', true), ('switch_shared_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
       ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),
+      ('register_shared_read_model', false), ('renew_twins', false),
       ('isolation_problems', false), ('keys_without_tenant', false),
       ('add_placement', false), ('name_database', false), ('admit_tenant', false)
   ), routine as (
@@ -99,7 +101,8 @@ as $$
       ) then 'eventsourcing_all_tenants_owner'
       when p.proname in (
         'announce', 'register_projection', 'claim_projection', 'retire_projection', 'clear_retired_projections',
-        'projection_retired', 'projection_backlog', 'remove_expired_keys'
+        'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
+        'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'shared_rebuild_lag'
       ) then 'eventsourcing_runner_owner'
       else 'eventsourcing_tenant' end as owner
     from pg_proc p
@@ -134,7 +137,8 @@ as $$
       select bool_and(g.name in ('eventsourcing_all_tenants', 'eventsourcing_all_tenants_owner')
         -- the runner finds work in these tables only; their readable columns are checked below
         or g.name = 'eventsourcing_runner_owner' and p.name in (
-          'eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections', 'eventsourcing.command_keys'))
+          'eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections', 'eventsourcing.command_keys',
+          'eventsourcing.projection_failures', 'eventsourcing.dead_letters'))
       from unnest(y.polroles) r (role) left join group_role g on g.oid = r.role
     ), false)
   union all
@@ -202,7 +206,11 @@ as $$
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.tenants'
         then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner_owner;'
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.command_keys'
-        then ' grant select (tenant_id, key, expires_at) on eventsourcing.command_keys to eventsourcing_runner_owner;' end)
+        then ' grant select (tenant_id, key, expires_at) on eventsourcing.command_keys to eventsourcing_runner_owner;'
+      when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.projection_failures'
+        then ' grant select (projection, version) on eventsourcing.projection_failures to eventsourcing_runner_owner;'
+      when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.dead_letters'
+        then ' grant select (projection, version, rebuild) on eventsourcing.dead_letters to eventsourcing_runner_owner;' end)
   from protected p
   join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
   cross join (values ('eventsourcing_runner'), ('eventsourcing_all_tenants'), ('eventsourcing_runner_owner')) r (name)
@@ -211,7 +219,9 @@ as $$
       p.name in ('eventsourcing.projections', 'eventsourcing.projection_versions')
       or p.name in ('eventsourcing.events', 'eventsourcing.tenants') and a.attname = 'tenant_id'
       or p.name = 'eventsourcing.events' and a.attname in ('position', 'recorded_at')
-      or p.name = 'eventsourcing.command_keys' and a.attname in ('tenant_id', 'key', 'expires_at')))
+      or p.name = 'eventsourcing.command_keys' and a.attname in ('tenant_id', 'key', 'expires_at')
+      or p.name = 'eventsourcing.projection_failures' and a.attname in ('projection', 'version')
+      or p.name = 'eventsourcing.dead_letters' and a.attname in ('projection', 'version', 'rebuild')))
     and has_column_privilege(r.name, p.oid, a.attnum, 'select')
   group by p.name, r.name
   union all
@@ -264,7 +274,7 @@ as $$
     format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
   from routine r
   -- announce returns only tenants to announce again, and projections belong to the application
-  where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired')
+  where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired', 'register_inline_projection')
     and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
   union all
   select format('function %s may be called by eventsourcing_runner, which must not see events', p.oid::regprocedure),

@@ -16,6 +16,8 @@ declare
   claim   pg_catalog.record;
   across  boolean;
   cleaned pg_catalog.text;
+  twins   pg_catalog.text;
+  renewed boolean;
 begin
   if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
@@ -24,6 +26,10 @@ begin
   end if;
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);
+  if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
+    -- an append, a worker or a change of a table may hold what is wanted here, and then do nothing for long
+    cleaned := pg_catalog.set_config('lock_timeout', '10s', true);
+  end if;
   select * into claim from eventsourcing.claim_projection(p_projections, p_versions);
   if not found then
     return;
@@ -45,6 +51,25 @@ begin
   perform pg_catalog.set_config('role',
     case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);
   if claim.rebuild then
+    twins := eventsourcing.hold_twins(claim.tables);
+    renewed := coalesce(claim.twins, '') operator(pg_catalog.<>) twins;
+    if claim.shared and renewed then
+      -- it starts over for all tenants at once, see prepare_shared_switch
+      return;
+    elsif renewed then
+      if claim.twins is not null then
+        -- its rows are gone with the twins that it has filled
+        perform eventsourcing.start_rebuild(claim.tenant_id, claim.projection, claim.version);
+        perform eventsourcing.clear_rebuild(claim.tenant_id, claim.tables);
+        claim.position := 0;
+        claim.attempts := 0;
+        claim.failed_position := null;
+        claim.error := null;
+        claim.failure_kind := null;
+        claim.waited_ms := 0;
+      end if;
+      perform eventsourcing.bind_rebuild(claim.tenant_id, claim.projection, claim.version, twins);
+    end if;
     -- compared with the number at the end of the transaction, see live_writes
     perform pg_catalog.set_config('eventsourcing.live_writes',
       eventsourcing.live_writes(claim.tables)::pg_catalog.text, true);

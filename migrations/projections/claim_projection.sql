@@ -6,7 +6,8 @@
 create or replace function eventsourcing.claim_projection(p_projections text[], p_versions integer[])
 returns table (
   tenant_id uuid, projection text, version integer, rebuild boolean, "position" bigint, head bigint, attempts integer,
-  failed_position bigint, error text, failure_kind text, waited_ms double precision, tables text[]
+  failed_position bigint, error text, failure_kind text, waited_ms double precision, tables text[], shared boolean,
+  twins text
 )
 language plpgsql
 security definer
@@ -17,19 +18,23 @@ declare
   moment constant timestamptz := clock_timestamp();
   -- other rows may have been served since this call began
   ahead  constant timestamptz := moment + interval '1 second';
-  filled text[];
+  known  record;
 begin
   for i in 1 .. cardinality(p_projections) loop
-    filled := (
-      select v.tables from eventsourcing.projection_versions v
-      where v.projection = p_projections[i] and v.version = p_versions[i] and v.retired_at is null);
-    continue when filled is null;
+    -- a clock that went back holds nobody
+    select v.tables, coalesce(v.held_until between moment and moment + interval '10 seconds', false) as held,
+        case when v.rebuilding then eventsourcing.twins_of(v.tables) end as twins
+      into known
+      from eventsourcing.projection_versions v
+      where v.projection = p_projections[i] and v.version = p_versions[i] and v.retired_at is null and not v.inline;
+    continue when not found;
     return query
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error, p.failure_kind, p.waited_ms, filled
+        p.failed_position, p.error, p.failure_kind, p.waited_ms, known.tables, p.shared, p.twins
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i]
-        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild)
+        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+        and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
         and p.served_at > ahead
       order by p.served_at
       limit 1
@@ -39,10 +44,11 @@ begin
     end if;
     return query
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error, p.failure_kind, p.waited_ms, filled
+        p.failed_position, p.error, p.failure_kind, p.waited_ms, known.tables, p.shared, p.twins
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i]
-        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild)
+        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+        and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
         and (p.retry_at is null or p.retry_at <= moment)
       order by p.served_at
       limit 1

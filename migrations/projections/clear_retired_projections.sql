@@ -1,5 +1,5 @@
--- Removes the progress of retired versions. An announcement that began before a version was retired may still add a row, so a
--- version counts as cleared only if it has no rows a minute after its retirement.
+-- Removes the progress of retired versions and the causes of their failures. An announcement that began before a version was
+-- retired may still add a row, so a version counts as cleared only if it has no rows a minute after its retirement.
 create or replace function eventsourcing.clear_retired_projections()
 returns void
 language plpgsql
@@ -18,6 +18,8 @@ begin
     where (p.tenant_id, p.projection, p.version, p.rebuild) in (
       select q.tenant_id, q.projection, q.version, q.rebuild from eventsourcing.projections q
       where q.projection = gone.projection and q.version = gone.version for update skip locked);
+    delete from eventsourcing.projection_failures f
+    where f.projection = gone.projection and f.version = gone.version;
     update eventsourcing.projection_versions v set cleared = true
     where v.projection = gone.projection and v.version = gone.version
       and v.retired_at < clock_timestamp() - interval '1 minute'
@@ -27,4 +29,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.clear_retired_projections is 'Removes the progress of retired versions.';
+comment on function eventsourcing.clear_retired_projections is 'Removes the progress of retired versions, and the causes of their failures.';

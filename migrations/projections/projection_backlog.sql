@@ -13,7 +13,7 @@ begin
         -- two queries, so that each uses its own index
         select p.tenant_id, p.rebuild, p.parked, p.position, p.head from eventsourcing.projections p
         where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked
-          and (p.position < p.head or p.rebuild)
+          and (p.position < p.head or p.rebuild and not p.shared)
         union all
         select p.tenant_id, p.rebuild, p.parked, p.position, p.head from eventsourcing.projections p
         where p.projection = p_projections[i] and p.version = p_versions[i] and p.parked

@@ -21,11 +21,11 @@ begin
   where (p.tenant_id, p.projection, p.version, p.rebuild) in (
     select q.tenant_id, q.projection, q.version, q.rebuild from eventsourcing.projections q
     where q.projection = p_projection and q.version = p_version and q.parked
-      and (not q.parked or q.retry_at is not null) and (q.position < q.head or q.rebuild)
+      and (not q.parked or q.retry_at is not null) and (q.position < q.head or q.rebuild and not q.shared)
     for update skip locked);
   select * into known from eventsourcing.projection_versions v
   where v.projection = p_projection and v.version = p_version;
-  if known.retired_at is null and known.tables = p_tables then
+  if known.retired_at is null and not known.inline and known.tables = p_tables then
     return;
   end if;
   -- of two versions that are registered at the same time, one must see the other
@@ -34,6 +34,9 @@ begin
   where v.projection = p_projection and v.version = p_version;
   if known.retired_at is not null then
     return query select 'Retired', null::text, null::text, null::integer, null::boolean;
+    return;
+  elsif known.inline then
+    return query select 'Inline', null::text, null::text, null::integer, null::boolean;
     return;
   end if;
   return query

@@ -1,6 +1,6 @@
 -- For the owner, in a migration of the application: protects the table (protect_tenant_table), grants work for a tenant the
--- use of it, and creates its twin for rebuilds. Call it again after each change of the table, but not during a rebuild, whose
--- rows it removes: start such a rebuild again.
+-- use of it, and creates its twin for rebuilds. Call it again after each change of the table; a rebuild in progress starts
+-- over.
 create or replace function eventsourcing.register_read_model(target regclass)
 returns void
 language plpgsql

@@ -13,7 +13,7 @@ begin
     (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0))
   on conflict (tenant_id, projection, version, rebuild) do update
     set position = 0, head = excluded.head, parked = false, attempts = 0, failed_position = null, error = null,
-      failure_kind = null, waited_ms = 0, retry_at = null;
+      failure_kind = null, waited_ms = 0, retry_at = null, twins = null;
   delete from eventsourcing.dead_letters d
   where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.rebuild;
 end

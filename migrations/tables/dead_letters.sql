@@ -15,3 +15,4 @@ comment on table eventsourcing.dead_letters is
 comment on column eventsourcing.dead_letters.rebuild is
   'True if a rebuild gave up on it. It becomes visible when the rebuild replaces the live read model.';
 select eventsourcing.protect_tenant_table('eventsourcing.dead_letters');
+select eventsourcing.open_table('eventsourcing.dead_letters', 'runner_switches', 'all', 'eventsourcing_runner_owner');

@@ -19,3 +19,4 @@ comment on column eventsourcing.projection_failures.times is 'Number of times th
 select eventsourcing.protect_tenant_table('eventsourcing.projection_failures');
 select eventsourcing.open_table(
   'eventsourcing.projection_failures', 'all_tenants_read', 'select', 'eventsourcing_all_tenants_owner');
+select eventsourcing.open_table('eventsourcing.projection_failures', 'runner_clears', 'all', 'eventsourcing_runner_owner');

@@ -13,6 +13,8 @@ create table if not exists eventsourcing.projections (
   waited_ms       double precision not null default 0,
   retry_at        timestamptz,
   served_at       timestamptz not null default '1970-01-01T00:00:00Z',
+  shared          boolean not null default false,
+  twins           text,
   constraint projections_pkey primary key (tenant_id, projection, version, rebuild)
 );
 comment on table eventsourcing.projections is
@@ -31,6 +33,11 @@ comment on column eventsourcing.projections.failure_kind is
 comment on column eventsourcing.projections.waited_ms is
   'Time for which the failed event has waited for the database, in milliseconds. A sum of durations, so that changes of the clock do not matter.';
 
+comment on column eventsourcing.projections.shared is
+  'True for a rebuild of a read model that all tenants share. At the head of the log it waits for the other tenants.';
+comment on column eventsourcing.projections.twins is
+  'The twins that the rebuild fills (twins_of). If they have been made anew since, its rows are gone, and it starts over.';
+
 -- This index contains only rows with work, so that idle tenants cost nothing. A rebuild has work until it replaces the live
 -- read model. A parked row with a retry_at is tried again by itself.
 -- Not "if not exists", which locks the table even if the index exists.
@@ -38,7 +45,7 @@ do $$
 begin
   if pg_catalog.to_regclass('eventsourcing.projections_due') is null then
     create index projections_due on eventsourcing.projections (projection, version, served_at)
-  where (not parked or retry_at is not null) and (position < head or rebuild);
+  where (not parked or retry_at is not null) and (position < head or rebuild and not shared);
   end if;
   if pg_catalog.to_regclass('eventsourcing.projections_parked') is null then
     create index projections_parked on eventsourcing.projections (projection, version) where parked;

@@ -23,16 +23,20 @@ export interface Registration extends ProjectionKey {
   readonly startAt: StartAt
   /** The read models that it fills. */
   readonly tables: ReadonlyArray<string>
+  /** Run in the transactions of appends: it has no progress, and no work. Default: false. */
+  readonly inline?: boolean | undefined
 }
 
 /**
- * Raised when a projection cannot be run: its version is retired, or it names a table that another version or projection
- * fills, so that every event would be counted twice. Nothing was changed.
+ * Raised when a projection cannot be run: its version is retired or run in another way, or it names a table that another
+ * version or projection fills, so that every event would be counted twice. Nothing was changed.
  */
 export class ProjectionRefused extends Schema.TaggedError<ProjectionRefused>()("ProjectionRefused", {
   projection: Schema.String,
   version: Schema.Int,
-  /** The table, and the projection that fills it; null if the version is retired. */
+  /** The other way in which this version is run; null if there is none. */
+  run: Schema.NullOr(Schema.Literals(["inline", "runner"])),
+  /** The table, and the projection that fills it; null if the version is retired or run in another way. */
   taken: Schema.NullOr(
     Schema.Struct({
       table: Schema.String,
@@ -43,8 +47,12 @@ export class ProjectionRefused extends Schema.TaggedError<ProjectionRefused>()("
   )
 }) {
   override get message(): string {
-    const { projection, version, taken } = this
+    const { projection, version, run, taken } = this
     const subject = `${projection}, version ${version}, is not run`
+    if (run !== null) {
+      const by = run === "inline" ? "InlineProjections run" : "a ProjectionRunner runs"
+      return `${subject}: ${by} this version, and every event would be counted twice. Give it a higher version and tables of its own, and retire this one`
+    }
     if (taken === null) return `${subject}: it is retired. Give it a higher version and tables of its own`
     const other = `${taken.projection}, version ${taken.version},`
     return taken.retired
@@ -58,12 +66,22 @@ export class RebuildRefused extends Schema.TaggedError<RebuildRefused>()("Rebuil
   projection: Schema.String,
   version: Schema.Int,
   /** A sentence that describes the problem and its remedy. */
-  problem: Schema.String
+  problem: Schema.String,
+  /** True if the rebuild may continue once the tables have been changed. */
+  passing: Schema.Boolean
 }) {
   override get message(): string {
     return this.problem
   }
 }
+
+/** The outcome of {@link ProjectionStorage} `switchSharedRebuild`. */
+export type SwitchOutcome =
+  /** No rebuild is under way. */
+  | "none"
+  /** It does not contain all that the live read model does, or is parked for a tenant. */
+  | "waiting"
+  | "switched"
 
 /** A projection and one of its tenants. */
 export interface TenantProjection extends ProjectionKey {
@@ -176,6 +194,8 @@ export interface DeadLetter {
 /** The progress of a projection with a tenant. */
 export interface Progress {
   readonly rebuild: boolean
+  /** Whether it is of a rebuild of a read model that all tenants share. */
+  readonly shared: boolean
   readonly position: number
   /** The last position of the tenant's log. */
   readonly head: number
@@ -222,8 +242,9 @@ export class ProjectionStorage extends Context.Service<
      * lets parked projections that are tried again by themselves try at once, because the process that registers may be the
      * one that was deployed to correct the cause.
      *
-     * Fails with `ProjectionRefused` for a version that is retired, and for one that names a table of another version or
-     * projection. The projections before it in the list are registered then.
+     * Fails with `ProjectionRefused` for a version that is retired, that names a table of another version or projection, or
+     * that is registered as inline if it is not inline now, or the other way round. The projections before it in the list are
+     * registered then.
      */
     readonly register: (
       projections: ReadonlyArray<Registration>
@@ -302,6 +323,11 @@ export class ProjectionStorage extends Context.Service<
       claim: Claim,
       tables: ReadonlyArray<string>
     ) => Effect.Effect<void, RebuildRefused | ReadError>
+    /** In `work` on a rebuild: the reason why its tables cannot be rebuilt now, as a sentence; undefined if they can. */
+    readonly rebuildProblem: (
+      claim: TenantProjection,
+      options: { readonly tables: ReadonlyArray<string>; readonly shared: boolean }
+    ) => Effect.Effect<string | undefined, ReadError>
     /** In `work` on a rebuild: keeps workers from changing the live read model. Returns its position. */
     readonly lockLive: (claim: Claim) => Effect.Effect<number, ReadError>
     /**
@@ -312,6 +338,31 @@ export class ProjectionStorage extends Context.Service<
       claim: Claim,
       options: { readonly tables: ReadonlyArray<string>; readonly position: number }
     ) => Effect.Effect<void, RebuildRefused | ReadError>
+    /**
+     * Starts a rebuild of a projection across tenants, under a recorded access: from the beginning of the logs of all tenants,
+     * beside the live read model, which they share. One that is under way goes on, unless it is parked for a tenant or must
+     * begin again (`restart`).
+     */
+    readonly startSharedRebuild: (
+      key: ProjectionKey & {
+        readonly tables: ReadonlyArray<string>
+        readonly accessId: string
+        readonly restart: boolean
+      }
+    ) => Effect.Effect<void, RebuildRefused | StorageUnavailable>
+    /**
+     * Puts the rebuild of a projection across tenants in the place of the live read model, for all tenants in one step, if it
+     * contains for each of them what the live one does.
+     *
+     * **Details**
+     *
+     * Its work ends at the heads of the logs, where `work` has no more claim for it. When it is less than 1,000 events behind the
+     * live read model, `work` has no claim for that one for at most 10 seconds, so that it is caught up with, then for at least
+     * 20 seconds again. Fails with `RebuildRefused` if the tables do not allow it: it is parked for all tenants then.
+     */
+    readonly switchSharedRebuild: (
+      key: ProjectionKey & { readonly tables: ReadonlyArray<string>; readonly accessId: string }
+    ) => Effect.Effect<SwitchOutcome, RebuildRefused | StorageUnavailable>
     /** True if the fiber is in a transaction of this storage. Only the code that started it may retry; code inside must not. */
     readonly inTransaction: Effect.Effect<boolean>
     /**

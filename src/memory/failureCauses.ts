@@ -1,6 +1,7 @@
 /** The causes of failures of projections, for operators. They are kept although the failed work is undone. */
 import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
-import { rowKey } from "./progressTable.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import { rowKey, versionKey } from "./progressTable.ts"
 
 /** Number of positions whose causes are kept, per projection and tenant. */
 const maxPositions = 100
@@ -9,8 +10,17 @@ type Cause = Omit<ProjectionStorage.FailureRecord, "times" | "firstAt" | "lastAt
 
 export class FailureCauses {
   readonly #records = new Map<string, Map<number, ProjectionStorage.FailureRecord>>()
+  readonly #forgotten = new Set<string>()
+
+  /** Removes the causes of a version, and keeps no more of it. */
+  forget(version: ProjectionStorage.ProjectionKey, tenants: Iterable<TenantId>): void {
+    this.#forgotten.add(versionKey(version))
+    for (const tenantId of tenants)
+      for (const rebuild of [false, true]) this.#records.delete(rowKey({ ...version, tenantId }, rebuild))
+  }
 
   keep(key: ProjectionStorage.TenantProjection, cause: Cause, now: number): void {
+    if (this.#forgotten.has(versionKey(key))) return
     const at = rowKey(key, cause.rebuild)
     let records = this.#records.get(at)
     if (records === undefined)

@@ -7,6 +7,8 @@ import type { TenantId } from "../domain/Tenant.ts"
 /** The progress of a projection for one tenant. */
 export interface Row extends ProjectionStorage.TenantProjection {
   readonly rebuild: boolean
+  /** A rebuild of a read model that all tenants share: at the head of the log it waits for those of the others. */
+  readonly shared: boolean
   readonly position: number
   readonly parked: boolean
   readonly attempts: number
@@ -52,7 +54,16 @@ export const rowKey = (key: ProjectionStorage.TenantProjection, rebuild: boolean
 export const newRow = (
   { tenantId, projection, version }: ProjectionStorage.TenantProjection,
   rebuild: boolean
-): Row => ({ ...noFailure, tenantId, projection, version, rebuild, position: 0, servedAt: 0 })
+): Row => ({
+  ...noFailure,
+  tenantId,
+  projection,
+  version,
+  rebuild,
+  shared: false,
+  position: 0,
+  servedAt: 0
+})
 
 /** A dead letter with its projection and tenant. */
 export interface Letter extends ProjectionStorage.TenantProjection, ProjectionStorage.DeadLetter {
@@ -145,6 +156,32 @@ export class Store {
     for (const [key, row] of this.#rows) {
       if (versionKey(row) !== versionKey(version) || !row.parked || row.retryAt === Infinity) continue
       if (!this.isLocked(key)) this.#rows.set(key, { ...row, retryAt: 0 })
+    }
+  }
+
+  /** The rows of a version, of all tenants. */
+  rowsOf(version: ProjectionStorage.ProjectionKey): ReadonlyArray<Row> {
+    return [...this.#rows.values()].filter((row) => versionKey(row) === versionKey(version))
+  }
+
+  /** Removes a row. */
+  remove(row: Row): void {
+    this.#rows.delete(rowKey(row, row.rebuild))
+  }
+
+  /** Removes the dead letters of a version, of all tenants: of its rebuilds, or those that are live. */
+  removeLetters(version: ProjectionStorage.ProjectionKey, rebuild: boolean): void {
+    for (const [key, letter] of this.#letters)
+      if (versionKey(letter) === versionKey(version) && letter.rebuild === rebuild) this.#letters.delete(key)
+  }
+
+  /** The dead letters of a rebuild of all tenants take the place of those that are live. */
+  promoteLetters(version: ProjectionStorage.ProjectionKey): void {
+    this.removeLetters(version, false)
+    for (const [key, letter] of this.#letters) {
+      if (versionKey(letter) !== versionKey(version) || !letter.rebuild) continue
+      this.#letters.delete(key)
+      this.#letters.set(letterKey(letter, false, letter.position), { ...letter, rebuild: false })
     }
   }
 

@@ -16,9 +16,10 @@ import {
   versionKey,
   Work
 } from "./progressTable.ts"
-import { refusal, type Registration } from "./registrations.ts"
+import { refusal, refuseRebuild, type Registration, retiredVersion, unknownVersion } from "./registrations.ts"
 import { describeFailure } from "../driver/storageFailure.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
+import { SharedRebuilds } from "./sharedRebuilds.ts"
 import type { Transactions } from "./transactions.ts"
 import { StorageUnavailable, TenantMismatch, OtherFailure } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -40,6 +41,7 @@ export const make = (
 ): ProjectionStorage.ProjectionStorage["Service"] => {
   const store = new Store()
   const causes = new FailureCauses()
+  const sharedRebuilds = new SharedRebuilds(store, heads)
   const registrations = new Map<string, Registration>()
   const isRetired = (key: ProjectionStorage.ProjectionKey) =>
     registrations.get(versionKey(key))?.retired === true
@@ -94,17 +96,19 @@ export const make = (
   /** The least recently served row of the first projection with work. */
   const nextRow = ({ projections }: ProjectionStorage.WorkRequest, now: number): Next | undefined => {
     for (const { projection, version, acrossTenants } of projections) {
-      if (registrations.get(versionKey({ projection, version }))?.retired !== false) continue
+      const registration = registrations.get(versionKey({ projection, version }))
+      if (registration === undefined || registration.retired || registration.inline) continue
+      const held = sharedRebuilds.isHeld(registration, now)
       let first: Next | undefined
       for (const [tenantId, head] of heads()) {
         const key = { tenantId, projection, version }
-        for (const rebuild of [false, true]) {
+        for (const rebuild of held ? [true] : [false, true]) {
           const at = rowKey(key, rebuild)
           const row = store.row(at, undefined) ?? (rebuild ? undefined : newRow(key, false))
           if (row === undefined || row.retryAt === Infinity) continue
           if (now < row.retryAt && now >= row.failedAt) continue
           // A rebuild has work until it replaces the live read model.
-          if (row.position >= head && !rebuild) continue
+          if (row.position >= head && (!rebuild || row.shared)) continue
           if (store.isLocked(at) || (first !== undefined && first.row.servedAt <= row.servedAt)) continue
           first = { row, head, acrossTenants }
         }
@@ -139,17 +143,17 @@ export const make = (
     register: (projections) =>
       Effect.forEach(
         projections,
-        ({ projection, version, tables, startAt }) =>
+        ({ projection, version, tables, startAt, inline = false }) =>
           Effect.suspend(() => {
             const at = versionKey({ projection, version })
-            const refused = refusal({ projection, version, tables }, registrations)
+            const refused = refusal({ projection, version, tables, inline }, registrations)
             if (refused !== undefined) return Effect.fail(refused)
-            if (!registrations.has(at)) {
+            if (!registrations.has(at) && !inline) {
               for (const [tenantId, head] of startAt === "now" ? heads() : [])
                 store.put({ ...newRow({ tenantId, projection, version }, false), position: head })
             }
             store.retry({ projection, version })
-            registrations.set(at, { projection, version, tables, retired: false })
+            registrations.set(at, { projection, version, tables, inline, retired: false })
             return Effect.void
           }),
         { discard: true }
@@ -162,6 +166,9 @@ export const make = (
           if (found === undefined || found.retired) return false
           registrations.set(versionKey(key), { ...found, retired: true })
           store.forget(key)
+          sharedRebuilds.forget(key)
+          const tenants = Array.from(heads(), ([tenantId]) => tenantId)
+          causes.forget(key, tenants)
           return true
         })
       ),
@@ -193,6 +200,7 @@ export const make = (
           const next = nextRow(request, now)
           if (next === undefined) return Effect.succeedNone
           const {
+            shared: _shared,
             servedAt: _servedAt,
             parked: _parked,
             retryAt: _retryAt,
@@ -307,6 +315,7 @@ export const make = (
           [false, true].flatMap((rebuild) => store.row(rowKey(key, rebuild), work) ?? []),
           Effect.fnUntraced(function* ({
             rebuild,
+            shared,
             position,
             parked,
             attempts,
@@ -316,6 +325,7 @@ export const make = (
           }) {
             return {
               rebuild,
+              shared,
               position,
               head: (yield* events.head({ tenantId: key.tenantId })).position,
               parked,
@@ -345,12 +355,10 @@ export const make = (
           (changes) => changes.filter(({ row }) => row?.parked === true).length
         )
       ),
-    failures: ({ accessId, ...key }) => Effect.as(requireAccess(accessId), causes.of(key)),
+    failures: ({ accessId, ...key }) => Effect.map(requireAccess(accessId), () => causes.of(key)),
     startRebuild: (key) =>
       Effect.andThen(
-        isRetired(key)
-          ? Effect.fail(new ProjectionStorage.RebuildRefused({ ...key, problem: "this version is retired" }))
-          : Effect.void,
+        isRetired(key) ? Effect.fail(refuseRebuild(key, retiredVersion)) : Effect.void,
         Effect.andThen(
           change(key, true, (row) => ({ ...newRow(key, true), servedAt: row?.servedAt ?? 0 })),
           atomically(key.tenantId, (work) =>
@@ -363,6 +371,19 @@ export const make = (
       ),
     // There are no tables that a handler could confuse.
     checkRebuild: () => Effect.void,
+    rebuildProblem: (claim) => Effect.succeed(isRetired(claim) ? retiredVersion : undefined),
+    startSharedRebuild: ({ accessId, restart, ...key }) =>
+      Effect.andThen(
+        requireAccess(accessId),
+        Effect.suspend(() => {
+          const found = registrations.get(versionKey(key))
+          return found === undefined || found.retired || found.inline
+            ? Effect.fail(refuseRebuild(key, found?.retired === true ? retiredVersion : unknownVersion))
+            : sharedRebuilds.start({ ...key, restart })
+        })
+      ),
+    switchSharedRebuild: ({ accessId, ...key }) =>
+      Effect.andThen(requireAccess(accessId), sharedRebuilds.switch(key)),
     lockLive: (claim) =>
       Effect.map(
         change(claim, false, (row) => row ?? newRow(claim, false)),

@@ -7,12 +7,12 @@ import { SqlClient, type SqlError } from "effect/sql"
 import { describe } from "./failures.ts"
 import * as sqlErrors from "./sqlErrors.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
-import { repeatable } from "../driver/repeatable.ts"
 import type { OutcomeUnknown, ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as PgTenant from "./PgTenant.ts"
 import { failFor, inTransaction, openTransaction, refuse } from "./openTransaction.ts"
 import { statement } from "./statement.ts"
+import * as rebuilds from "./rebuilds.ts"
 
 type ClaimColumns = readonly [
   tenantId: TenantId,
@@ -37,7 +37,8 @@ type ProgressColumns = readonly [
   failedPosition: number | null,
   error: string | null,
   failureKind: ProjectionStorage.FailureKind | null,
-  oldestUnprocessed: Date | null
+  oldestUnprocessed: Date | null,
+  shared: boolean
 ]
 
 type FailureColumns = readonly [
@@ -72,6 +73,9 @@ type RefusalColumns = readonly [
   retired: boolean | null
 ]
 
+const runOf = ([reason]: RefusalColumns): ProjectionStorage.ProjectionRefused["run"] =>
+  reason === "Inline" ? "inline" : reason === "Runner" ? "runner" : null
+
 const takenOf = ([
   _reason,
   table,
@@ -82,12 +86,6 @@ const takenOf = ([
   table === null || projection === null || version === null
     ? null
     : { table, projection, version, retired: retired === true }
-
-const refusal = ({ projection, version }: ProjectionStorage.ProjectionKey, problem: string) =>
-  new ProjectionStorage.RebuildRefused({ projection, version, problem })
-
-const wroteLive = (tables: ReadonlyArray<string>): string =>
-  `its handlers write the live tables (${tables.join(", ")}) instead of those that are being rebuilt: name tables without a schema in them, then rebuild again`
 
 /** The progress of projections in a database, which must be migrated. */
 export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"], never, SqlClient.SqlClient> =
@@ -129,23 +127,6 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
 
     const sweep = run("look for work", "select eventsourcing.announce(null)", [])
 
-    /** Fails if the tables of a projection cannot be rebuilt. */
-    const requireRebuildable = (
-      key: ProjectionStorage.TenantProjection,
-      tables: ReadonlyArray<string>
-    ): Effect.Effect<void, ProjectionStorage.RebuildRefused | ReadError> =>
-      Effect.flatMap(
-        rowsOf<[string | null]>(
-          "check if a rebuild is possible",
-          "select eventsourcing.rebuild_problem($1::text, $2::integer, $3::text[])",
-          [key.projection, key.version, tables]
-        ),
-        ([row]) => {
-          const problem = row?.[0] ?? undefined
-          return problem === undefined ? Effect.void : Effect.fail(refusal(key, problem))
-        }
-      )
-
     const transaction = <A, E, R>(
       tenantId: TenantId,
       effect: Effect.Effect<A, E, R>,
@@ -176,17 +157,29 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       register: (projections) =>
         Effect.forEach(
           projections,
-          ({ projection, version, tables, startAt }) =>
-            rowsOf<RefusalColumns>(
-              "register a projection",
-              "select reason, read_model, filled_by, filled_by_version, filled_by_retired from eventsourcing.register_projection($1::text, $2::integer, $3::text[], $4::boolean)",
-              [projection, version, tables, startAt === "now"]
+          ({ projection, version, tables, startAt, inline = false }) =>
+            (inline
+              ? rowsOf<RefusalColumns>(
+                  "register an inline projection",
+                  "select reason, read_model, filled_by, filled_by_version, filled_by_retired from eventsourcing.register_inline_projection($1::text, $2::integer, $3::text[])",
+                  [projection, version, tables]
+                )
+              : rowsOf<RefusalColumns>(
+                  "register a projection",
+                  "select reason, read_model, filled_by, filled_by_version, filled_by_retired from eventsourcing.register_projection($1::text, $2::integer, $3::text[], $4::boolean)",
+                  [projection, version, tables, startAt === "now"]
+                )
             ).pipe(
               Effect.flatMap(([row]) =>
                 row === undefined
                   ? Effect.void
                   : Effect.fail(
-                      new ProjectionStorage.ProjectionRefused({ projection, version, taken: takenOf(row) })
+                      new ProjectionStorage.ProjectionRefused({
+                        projection,
+                        version,
+                        run: runOf(row),
+                        taken: takenOf(row)
+                      })
                     )
               )
             ),
@@ -333,7 +326,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ofTenant<ProgressColumns>(
             "read the progress of a projection",
             key,
-            'select rebuild, "position", head, parked, attempts, failed_position, error, failure_kind, oldest_unprocessed from eventsourcing.projection_status($1::uuid, $2::text, $3::integer)'
+            'select rebuild, "position", head, parked, attempts, failed_position, error, failure_kind, oldest_unprocessed, shared from eventsourcing.projection_status($1::uuid, $2::text, $3::integer)'
           ),
           (rows) =>
             rows.map(
@@ -346,9 +339,11 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
                 failedPosition,
                 error,
                 failureKind,
-                oldestUnprocessed
+                oldestUnprocessed,
+                shared
               ]) => ({
                 rebuild,
+                shared,
                 position,
                 head,
                 parked,
@@ -404,60 +399,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
             }))
           )
         ),
-      startRebuild: (key) =>
-        repeatable(
-          "start a rebuild",
-          transaction(
-            key.tenantId,
-            Effect.all(
-              [
-                requireRebuildable(key, key.tables),
-                // Waits for the worker of a former rebuild, so that the next statement sees the rows it has written.
-                ofTenant(
-                  "start a rebuild",
-                  key,
-                  "select eventsourcing.start_rebuild($1::uuid, $2::text, $3::integer)"
-                ),
-                run(
-                  "empty the tables of a rebuild",
-                  "select eventsourcing.clear_rebuild($1::uuid, $2::text[])",
-                  [key.tenantId, key.tables]
-                )
-              ],
-              { discard: true }
-            )
-          )
-        ),
-      checkRebuild: (claim, tables) =>
-        tables.length === 0
-          ? Effect.void
-          : Effect.flatMap(
-              rowsOf<[boolean]>(
-                "check the writes of a rebuild",
-                "select eventsourcing.live_writes($1::text[]) > coalesce(nullif(current_setting('eventsourcing.live_writes', true), ''), '0')::bigint",
-                [tables]
-              ),
-              ([row]) => (row?.[0] === true ? Effect.fail(refusal(claim, wroteLive(tables))) : Effect.void)
-            ),
-      lockLive: (claim) =>
-        Effect.map(
-          ofTenant<[number]>(
-            "lock a read model",
-            claim,
-            "select eventsourcing.lock_live_projection($1::uuid, $2::text, $3::integer)"
-          ),
-          ([row]) => row?.[0] ?? 0
-        ),
-      switchRebuild: (claim, { tables, position }) =>
-        Effect.andThen(
-          requireRebuildable(claim, tables),
-          ofTenant(
-            "put a rebuilt read model in place",
-            claim,
-            "select eventsourcing.switch_rebuild($1::uuid, $2::text, $3::integer, $4::text[], $5::bigint)",
-            [tables, BigInt(position)]
-          )
-        ).pipe(Effect.asVoid),
+      ...rebuilds.make({ ofTenant, rowsOf, transaction }),
       inTransaction: inTransaction(sql),
       clearReadModel: ({ tables, tenantId }) =>
         Effect.gen(function* () {

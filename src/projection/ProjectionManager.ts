@@ -143,7 +143,8 @@ export class ProjectionManager extends Context.Service<
      * **Details**
      *
      * Running the stream starts the rebuild or joins one in progress; a parked one starts over. The work continues without the
-     * stream. Fails with `RebuildParked` when an event failed in it; the live read model is unchanged.
+     * stream. Fails with `RebuildParked` when an event failed in it; the live read model is unchanged. A projection across
+     * tenants is rebuilt for all of them at once: `rebuildAll`.
      */
     readonly rebuild: (
       projection: Rebuildable,
@@ -152,6 +153,13 @@ export class ProjectionManager extends Context.Service<
     /**
      * Rebuilds the read models of all tenants with events, like `rebuild`. Every run is written to the audit trail. Fails with
      * `RebuildParked` once only parked ones are left.
+     *
+     * **Details**
+     *
+     * The read model of a projection across tenants, which all tenants share, is rebuilt as a whole beside the live one. It
+     * takes its place for all tenants in one step, once it contains what the live one does. For this the live one stands
+     * still for 10 seconds at most, and can be read. Fails with `RebuildParked` as soon as an event of one tenant has failed
+     * in it. In several databases each one switches by itself.
      */
     readonly rebuildAll: (
       projection: Rebuildable,
@@ -210,25 +218,34 @@ const make = Effect.gen(function* () {
   const currentKey = (projection: Ref) => Effect.map(currentTenant, (tenantId) => keyOf(projection, tenantId))
 
   const tenantsWithEvents = (operation: string, { name }: Ref) =>
-    recordAccess(events, `ProjectionManager.${operation} ${name}`).pipe(
-      Effect.flatMap((accessId) => listTenants(events, accessId)),
-      Effect.map((tenants) => tenants.flatMap(({ tenantId, position }) => (position > 0 ? [tenantId] : [])))
-    )
+    Effect.gen(function* () {
+      const accessId = yield* recordAccess(events, `ProjectionManager.${operation} ${name}`)
+      const all = yield* listTenants(events, accessId)
+      const tenants = all.flatMap(({ tenantId, position }) => (position > 0 ? [tenantId] : []))
+      return { accessId, tenants }
+    })
 
   const rebuildOf = (
     { name, version, kind, tables }: Rebuildable,
     tenants: ReadonlyArray<TenantId>,
-    { restart = false }: RebuildOptions
-  ) => {
+    { restart = false }: RebuildOptions,
+    accessId?: string
+  ): Effect.Effect<
+    Stream.Stream<rebuilds.RebuildProgress, RebuildParked | ReadError>,
+    CannotRebuild | ReadError
+  > => {
     const key = { projection: name, version, tables }
     const refuse = (reason: string) => new CannotRebuild({ projection: name, version, reason })
-    if (kind === "acrossTenants") {
-      const remedy =
-        "give a higher version tables of its own, then retire this one (ProjectionManager.retire)"
-      return Effect.fail(refuse(`it has no read model of each tenant: ${remedy}`))
-    }
-    if (kind !== "tenant") return Effect.fail(refuse("it has no read model of each tenant"))
+    if (kind === "reaction") return Effect.fail(refuse("a reaction has no read model"))
     if (tables.length === 0) return Effect.fail(refuse("it names no tables"))
+    if (kind === "acrossTenants") {
+      return accessId === undefined
+        ? Effect.fail(refuse("all tenants share its read model: call rebuildAll"))
+        : Effect.as(
+            rebuilds.startShared(storage, { ...key, accessId, restart }),
+            rebuilds.watch(storage, key, tenants)
+          )
+    }
     return Effect.as(rebuilds.start(storage, key, tenants, restart), rebuilds.watch(storage, key, tenants))
   }
 
@@ -341,8 +358,8 @@ const make = Effect.gen(function* () {
       ),
     rebuildAll: (projection, options = {}) =>
       Stream.unwrap(
-        Effect.flatMap(tenantsWithEvents("rebuildAll", projection), (tenants) =>
-          rebuildOf(projection, tenants, options)
+        Effect.flatMap(tenantsWithEvents("rebuildAll", projection), ({ accessId, tenants }) =>
+          rebuildOf(projection, tenants, options, accessId)
         )
       ),
     retire: Effect.fn("ProjectionManager.retire")(function* ({ name, version }) {
@@ -352,7 +369,7 @@ const make = Effect.gen(function* () {
     watchRebuilds: (projection) =>
       Stream.unwrap(
         Effect.gen(function* () {
-          const tenants = yield* tenantsWithEvents("watchRebuilds", projection)
+          const { tenants } = yield* tenantsWithEvents("watchRebuilds", projection)
           const underWay = yield* Effect.filter(
             tenants,
             (tenantId) =>

@@ -23,6 +23,7 @@ import { mixedEnvelopes, reportSkipped } from "../store/decode.ts"
 import * as handlerFailure from "./handlerFailure.ts"
 import { type Batch, ReadAhead, type Rows } from "./readAhead.ts"
 import { retryDelay } from "./retryDelay.ts"
+import * as sharedRebuilds from "./sharedRebuilds.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import * as Projection from "./Projection.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
@@ -247,11 +248,48 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       failure: handlerFailure.Failed
     ) => handlerFailure.recordFailure(storage, projection, claim, failure, schemaWait)
 
-    /** Parks a rebuild that the storage refuses, also with `onFailure: "deadLetter"`, because no event is to blame. */
-    const refuseRebuild = Effect.fnUntraced(function* (
+    /** A handler that fits the live table may not fit a twin of before: the sentence about the twin says more. */
+    const recordAttempt = Effect.fnUntraced(function* (
+      projection: Projection.Any,
       claim: ProjectionStorage.Claim,
-      { problem }: ProjectionStorage.RebuildRefused
+      failure: handlerFailure.Failed
     ) {
+      const { kind, tables } = projection
+      const problem =
+        claim.rebuild && failure.kind === "schema"
+          ? yield* storage.rebuildProblem(claim, { tables, shared: kind === "acrossTenants" })
+          : undefined
+      yield* recordFailure(
+        projection,
+        claim,
+        problem === undefined ? failure : { ...failure, error: problem }
+      )
+    })
+
+    /**
+     * Parks a rebuild that the storage refuses, also with `onFailure: "deadLetter"`, because no event is to blame. If its tables
+     * can be changed, it waits for that first.
+     */
+    const refuseRebuild = Effect.fnUntraced(function* (
+      projection: Projection.Any,
+      claim: ProjectionStorage.Claim,
+      { passing, problem }: ProjectionStorage.RebuildRefused
+    ) {
+      if (passing) {
+        const cause = { code: null, message: problem, stack: "" }
+        const failure = {
+          kind: "schema",
+          error: problem,
+          remedy: undefined,
+          unavailable: undefined,
+          cause
+        } as const
+        return yield* recordFailure(projection, claim, {
+          ...failure,
+          position: claim.position + 1,
+          blamed: false
+        })
+      }
       yield* Effect.logError(`A rebuild cannot continue: ${problem}`).pipe(
         Effect.annotateLogs({ projection: claim.projection, tenantId: claim.tenantId })
       )
@@ -268,8 +306,9 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       const attempted = yield* Effect.result(storage.attempt(effect))
       if (Result.isSuccess(attempted)) return attempted.success
       const { failure } = attempted
-      if (failure instanceof HandlerFailed) yield* own(recordFailure(projection, claim, failure.failed))
-      else if (failure instanceof ProjectionStorage.RebuildRefused) yield* own(refuseRebuild(claim, failure))
+      if (failure instanceof HandlerFailed) yield* own(recordAttempt(projection, claim, failure.failed))
+      else if (failure instanceof ProjectionStorage.RebuildRefused)
+        yield* own(refuseRebuild(projection, claim, failure))
       else return yield* Effect.fail(failure)
       return undefined
     })
@@ -324,8 +363,15 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
         if (retryIn === undefined) return yield* own(giveUp(projection, claim, next))
       }
       const failedEventIsNext = failedPosition !== undefined && failedPosition <= claim.head
-      // Close enough to swap: a growing log must not postpone the swap for ever.
-      if (claim.rebuild && !failedEventIsNext && claim.head - claim.position < projection.batchSize) {
+      if (claim.rebuild) switches.noticed(projection)
+      // Close enough to swap: a growing log must not postpone the swap for ever. Tenants that share a read model swap together.
+      const alone = projection.kind === "tenant"
+      if (
+        claim.rebuild &&
+        alone &&
+        !failedEventIsNext &&
+        claim.head - claim.position < projection.batchSize
+      ) {
         yield* attemptOrRecord(projection, claim, swapIn(projection, claim))
         return
       }
@@ -384,6 +430,8 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
           )
       })
 
+    const switches = sharedRebuilds.make(storage, projections, () => granted.accessId)
+
     const measure = Effect.gen(function* () {
       for (const backlog of yield* storage.backlog(keys)) {
         const attributes = { projection: backlog.projection, version: String(backlog.version) }
@@ -414,6 +462,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
           idle = (yield* workOnce(first, readAhead)) ? 0 : idle + 1
           worked ||= idle === 0
         }
+        if (yield* switches.tryAll) worked = true
       }
       yield* measure
     }).pipe(Effect.scoped)
@@ -436,6 +485,10 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
           first = (first + 1) % keys.length
           if (Result.isSuccess(worked) && worked.success) continue
           readAhead.drop()
+          const switched = yield* Effect.result(
+            Result.isSuccess(worked) ? switches.tryNoticed : Effect.succeed(false)
+          )
+          if (Result.isSuccess(switched) && switched.success) continue
           if (Result.isSuccess(worked)) {
             pause = pauses.first
             yield* Effect.timeoutOption(PubSub.take(hinted), pollMillis)
@@ -454,7 +507,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     if (keys.length > 0) {
       for (let index = 0; index < (options.concurrency ?? 4); index++) yield* Effect.forkScoped(worker(index))
     }
-    yield* Effect.andThen(renewAccess, storage.sweep).pipe(
+    yield* Effect.all([renewAccess, storage.sweep, switches.tryAll], { discard: true }).pipe(
       Effect.ignore({ log: "Debug", message: "Projections could not look for missed work" }),
       Effect.andThen(PubSub.publish(hints, undefined)),
       Effect.andThen(measure),

@@ -1,7 +1,12 @@
 /** Starts and watches rebuilds. The runners do the work, and all state is in storage. */
 import { Duration, Effect, Option, Stream } from "effect"
 import { CannotRebuild, RebuildParked } from "./ProjectionError.ts"
-import type { Progress, ProjectionKey, ProjectionStorage } from "../driver/ProjectionStorage.ts"
+import {
+  type Progress,
+  type ProjectionKey,
+  type ProjectionStorage,
+  RebuildRefused
+} from "../driver/ProjectionStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
@@ -35,10 +40,22 @@ export const start = (
       if (underWay === undefined || underWay.parked) yield* storage.startRebuild({ ...key, tenantId })
     }),
     { concurrency, discard: true }
-  ).pipe(
-    Effect.catchTag("RebuildRefused", ({ problem, projection, version }) =>
+  ).pipe(refusedAsCannot)
+
+/** Starts the rebuild of a read model that all tenants share. */
+export const startShared = (
+  storage: ProjectionStorage["Service"],
+  request: Parameters<ProjectionStorage["Service"]["startSharedRebuild"]>[0]
+): Effect.Effect<void, CannotRebuild | ReadError> => storage.startSharedRebuild(request).pipe(refusedAsCannot)
+
+const refusedAsCannot = <A, E, R>(
+  effect: Effect.Effect<A, E | RebuildRefused, R>
+): Effect.Effect<A, E | CannotRebuild, R> =>
+  Effect.catchIf(
+    effect,
+    (error): error is RebuildRefused => error instanceof RebuildRefused,
+    ({ problem, projection, version }) =>
       Effect.fail(new CannotRebuild({ projection, version, reason: problem }))
-    )
   )
 
 interface Watch {
@@ -116,12 +133,17 @@ export const watch = (
 const same = (one: RebuildProgress, other: RebuildProgress | undefined): boolean =>
   one.done === other?.done && one.total === other.total && one.tenants === other.tenants
 
-/** True if only parked rebuilds are left. */
-const isStuck = ({ pending }: Watch): boolean =>
-  [...pending.values()].every((progress) => progress?.parked === true)
+/** True if only parked rebuilds are left; one is enough if tenants share the read model. */
+const isStuck = ({ pending }: Watch): boolean => {
+  const all = [...pending.values()]
+  return all.some((progress) => progress?.shared === true && progress.parked) || all.every(isParked)
+}
+
+const isParked = (progress: Progress | undefined): boolean => progress?.parked === true
 
 const failure = (key: ProjectionKey, pending: Watch["pending"]) => {
-  const [first] = pending
+  const parked = [...pending].filter(([, one]) => isParked(one))
+  const [first] = parked
   const progress = first?.[1]
   return Effect.fail(
     new RebuildParked({
@@ -131,7 +153,7 @@ const failure = (key: ProjectionKey, pending: Watch["pending"]) => {
       position: progress?.position ?? 0,
       failedPosition: progress?.failedPosition ?? null,
       error: progress?.error ?? null,
-      tenants: pending.size
+      tenants: parked.length
     })
   )
 }

@@ -331,6 +331,39 @@ export const make = <M extends Backend>(
       ofTenant("check the writes of a rebuild", claim.tenantId, (storage) =>
         storage.checkRebuild(claim, tables)
       ),
+    rebuildProblem: (claim, options) =>
+      ofTenant("look for what hinders a rebuild", claim.tenantId, (storage) =>
+        storage.rebuildProblem(claim, options)
+      ),
+    startSharedRebuild: (key) =>
+      Effect.flatMap(
+        router.onEvery((backend) =>
+          Effect.andThen(
+            router.requireAccess(backend, key.accessId),
+            Effect.as(backend.projections.startSharedRebuild(key), undefined).pipe(refused)
+          )
+        ),
+        (answers) =>
+          firstRefused(
+            answers.map(({ value }) => value),
+            Effect.void
+          )
+      ),
+    // Each database has a read model of its own tenants, and switches when it is ready.
+    switchSharedRebuild: (key) =>
+      Effect.flatMap(
+        router.onEvery((backend) =>
+          Effect.andThen(
+            router.requireAccess(backend, key.accessId),
+            backend.projections.switchSharedRebuild(key).pipe(refused)
+          )
+        ),
+        (answers) => {
+          const values = answers.map(({ value }) => value)
+          const outcome = (["waiting", "switched"] as const).find((one) => values.includes(one)) ?? "none"
+          return firstRefused(values, Effect.succeed(outcome))
+        }
+      ),
     lockLive: (claim) => ofTenant("lock a read model", claim.tenantId, (storage) => storage.lockLive(claim)),
     switchRebuild: (claim, options) =>
       ofTenant("put a rebuilt read model in place", claim.tenantId, (storage) =>
@@ -347,6 +380,19 @@ export const make = <M extends Backend>(
         )
       )
   })
+}
+
+/** Makes a value of a refusal: the other databases are asked as well. */
+const refused = <A, E, R>(effect: Effect.Effect<A, E | ProjectionStorage.RebuildRefused, R>) =>
+  Effect.catchIf(
+    effect,
+    (error): error is ProjectionStorage.RebuildRefused => error instanceof ProjectionStorage.RebuildRefused,
+    (error) => Effect.succeed(error)
+  )
+
+const firstRefused = <A, E>(answers: ReadonlyArray<unknown>, otherwise: Effect.Effect<A, E>) => {
+  const found = answers.find((answer) => answer instanceof ProjectionStorage.RebuildRefused)
+  return found === undefined ? otherwise : Effect.fail(found)
 }
 
 /** The `StorageUnavailable` of a cause; undefined for interruptions and all other errors. */

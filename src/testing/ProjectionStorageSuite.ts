@@ -7,6 +7,7 @@ import type { EventStorage } from "../driver/EventStorage.ts"
 import * as claims from "./driver/claims.ts"
 import * as failures from "./driver/failures.ts"
 import * as rebuilds from "./driver/rebuilds.ts"
+import * as shared from "./driver/sharedRebuilds.ts"
 import * as versions from "./driver/versions.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 
@@ -20,7 +21,7 @@ export interface Options<E = never> {
   readonly concurrent?: boolean | undefined
   /**
    * True if the longest-waiting tenant is served first among all tenants. With several databases, which are served in turn,
-   * it holds within each database only. Default: true.
+   * it holds within each database only, and so does the switch of a rebuild across tenants. Default: true.
    */
   readonly ordered?: boolean | undefined
 }
@@ -61,6 +62,10 @@ export const suite = <E = never>(options: Options<E>): void => {
       describe("dead letters", () => failures.deadLetters(it))
       describe("progress", () => failures.progress(it))
       describe("rebuilds", () => rebuilds.rebuilds(it))
+      describe("rebuilds across tenants", () => {
+        shared.sharedRebuilds(it)
+        if (options.ordered !== false) shared.switchedAtOnce(it)
+      })
       describe("tenants", () => rebuilds.isolation(it))
     })
   })

@@ -129,7 +129,8 @@ const rules: Readonly<Record<string, Rule>> = {
         or p.polroles = array['eventsourcing_runner_owner'::regrole::oid] and p.polpermissive
           and pg_get_expr(p.polqual, p.polrelid) = 'true'
           and (c.relname in ('tenants', 'events') and p.polcmd = 'r'
-            or c.relname in ('projections', 'projection_versions', 'command_keys')))`,
+            or c.relname in ('projections', 'projection_versions', 'command_keys', 'projection_failures',
+              'dead_letters')))`,
     planted: [
       "create policy planted on eventsourcing.events using (tenant_id in (select tenant_id from eventsourcing.tenants))",
       "create policy planted on eventsourcing.events for insert to eventsourcing_runner with check (true)",
@@ -205,11 +206,16 @@ const rules: Readonly<Record<string, Rule>> = {
       clear_rebuild:
         "works on the application's tables, whose triggers may need the search path; names everything with its schema",
       create_committing: "makes procedures, as the owner of the database; has a fixed search path",
+      hold_twins: "locks tables of the application, as whoever fills them; names everything with its schema",
       keys_without_tenant: "reads the catalogue, as whoever asks; has a fixed search path",
       isolation_problems: "reads the catalogue, as whoever asks; has a fixed search path",
       name_database: "grants and revokes, as the owner of the database; has a fixed search path",
       protect_tenant_table: "changes tables, as their owner; has a fixed search path",
       register_read_model: "makes and changes tables, as their owner; has a fixed search path",
+      register_shared_read_model: "makes and changes tables, as their owner; has a fixed search path",
+      renew_twins: "makes tables, as their owner; has a fixed search path",
+      start_shared_rebuild: "changes the role of the transaction; names everything with its schema",
+      switch_shared_rebuild: "changes the role of the transaction; names everything with its schema",
       lowest_program: "a constant; has a fixed search path",
       unregister_read_model: "drops a table, as its owner; has a fixed search path",
       open_table: "changes tables, as their owner; has a fixed search path",
@@ -288,7 +294,12 @@ const rules: Readonly<Record<string, Rule>> = {
       "events.recorded_at": "the age of the oldest pending event",
       "command_keys.tenant_id": "the tenants of keys",
       "command_keys.key": "the key to remove",
-      "command_keys.expires_at": "its expiry"
+      "command_keys.expires_at": "its expiry",
+      "projection_failures.projection": "the failures of a retired version",
+      "projection_failures.version": "the same",
+      "dead_letters.projection": "the dead letters of a rebuild across tenants",
+      "dead_letters.version": "the same",
+      "dead_letters.rebuild": "the same"
     }
   },
   "nobody but the group roles has rights on tables, and events can only be added": {
@@ -312,8 +323,11 @@ const rules: Readonly<Record<string, Rule>> = {
       "cross_tenant_accesses: eventsourcing_all_tenants_owner DELETE": "records that are too old, on record",
       "projections: eventsourcing_runner_owner DELETE": "the progress of a version that is retired",
       "projections: eventsourcing_tenant DELETE": "the progress of a rebuild that has taken its place",
+      "dead_letters: eventsourcing_runner_owner DELETE":
+        "those that a rebuild across tenants has replaced, or that begins again",
       "dead_letters: eventsourcing_tenant DELETE": "one that was handled again, or discarded with a reason",
       "projection_failures: eventsourcing_tenant DELETE": "causes before the last hundred",
+      "projection_failures: eventsourcing_runner_owner DELETE": "the causes of a version that is retired",
       "snapshots: eventsourcing_tenant DELETE": "one that is to be forgotten: the events are still there"
     }
   },

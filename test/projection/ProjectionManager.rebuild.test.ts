@@ -152,7 +152,8 @@ describe.each(backends)("rebuilds on $name", (backend) => {
           ])
           assert.strictEqual((yield* status(projection)).rebuild, undefined)
           const across = { ...projection, kind: "acrossTenants" } as const
-          for (const refused of [{ ...projection, tables: [] }, across]) {
+          const reaction = { ...projection, kind: "reaction" } as const
+          for (const refused of [{ ...projection, tables: [] }, across, reaction]) {
             const error = yield* flipped(Stream.runDrain(rebuild(refused)))
             assert.strictEqual(error._tag, "CannotRebuild")
           }

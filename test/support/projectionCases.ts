@@ -237,6 +237,9 @@ export const projectionCases: ReadonlyArray<Sql> = [
       assert.deepStrictEqual(yield* headOf(mine, projection, true), [count])
     })
   ),
+  alone("a rebuild is told which twins it fills", ({ key }) =>
+    Effect.asVoid(call(`select eventsourcing.bind_rebuild(${key}, 'others')`))
+  ),
   alone("the twins are emptied", ({ mine }) =>
     Effect.asVoid(within(mine, `select eventsourcing.clear_rebuild('${mine}', array['read_model'])`))
   ),
@@ -289,6 +292,46 @@ export const projectionCases: ReadonlyArray<Sql> = [
         yield* announce
         assert.deepStrictEqual(yield* headOf(mine, projection), [count + 1])
         assert.deepStrictEqual(yield* headOf(theirs, projection), [0])
+      })
+    )),
+  test("projections in SQL: a rebuild of all tenants has the head and the position of each", () =>
+    withLogs(
+      Effect.fnUntraced(function* ({ count, mine, projection, theirs }) {
+        const access = uuidV7Unsafe()
+        yield* call(`select eventsourcing.record_cross_tenant_access('${access}', 'test', 'test', 'test')`)
+        const key = `'${access}', '${projection}', 1`
+        yield* call(`select eventsourcing.register_projection('${projection}', 1, '{}')`)
+        yield* call(`select eventsourcing.announce(array['${mine}', '${theirs}']::uuid[])`)
+        yield* call(`select eventsourcing.begin_shared_rebuild(${key}, false)`)
+        assert.deepStrictEqual(yield* headOf(mine, projection, true), [count])
+        assert.deepStrictEqual(yield* headOf(theirs, projection, true), [7 - count])
+        const moved = (tenant: Tenant.TenantId, rebuild: boolean, position: number) =>
+          within(
+            tenant,
+            `update eventsourcing.projections set position = ${position} where tenant_id = '${tenant}'
+              and projection = '${projection}' and rebuild = ${rebuild}`
+          )
+        yield* moved(mine, false, count)
+        yield* moved(theirs, true, 7 - count)
+        const lag = Effect.map(
+          call<{ lag: number }>(`select eventsourcing.shared_rebuild_lag(${key})::int as lag`),
+          ([row]) => row?.lag
+        )
+        assert.strictEqual(yield* lag, count)
+        yield* moved(mine, true, count)
+        assert.strictEqual(yield* lag, 0)
+        yield* call(`select eventsourcing.finish_shared_rebuild(${key})`)
+        for (const [tenant, position] of [
+          [mine, count],
+          [theirs, 7 - count]
+        ] as const) {
+          const found = yield* within<{ position: number }>(
+            tenant,
+            `select position::int from eventsourcing.projections
+              where tenant_id = '${tenant}' and projection = '${projection}'`
+          )
+          assert.deepStrictEqual(found, [{ position }])
+        }
       })
     )),
   test("projections in SQL: a tenant's transaction announces only its own tenant", () =>

@@ -88,6 +88,7 @@ export const failures = (it: It): void => {
       yield* projected.idle
       assert.deepStrictEqual((yield* projected.progress(tenant)).live, {
         rebuild: false,
+        shared: false,
         position: 1,
         head: 4,
         parked: true,
@@ -368,6 +369,7 @@ export const progress = (it: It): void => {
       const [tenant = newTenant()] = yield* tenantsWith(2)
       const expected = {
         rebuild: false,
+        shared: false,
         head: 2,
         parked: false,
         attempts: 0,

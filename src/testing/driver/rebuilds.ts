@@ -49,6 +49,7 @@ export const rebuilds = (it: It): void => {
       assert.deepStrictEqual(yield* projected.progress(tenant), {
         live: {
           rebuild: false,
+          shared: false,
           position: 4,
           head: 4,
           parked: false,

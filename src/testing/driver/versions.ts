@@ -6,6 +6,7 @@ import { flipped } from "../failures.ts"
 import {
   access,
   append,
+  failing,
   type It,
   newProjection,
   newTenant,
@@ -54,35 +55,50 @@ export const versions = (it: It): void => {
       })
   )
 
-  it.effect("a retired version has no work and no progress, and is refused from then on", () =>
-    Effect.gen(function* () {
-      const storage = yield* ProjectionStorage
-      const [old, other] = [yield* newProjection(), yield* newProjection(2)]
-      const { projection, version } = old
-      const [one = newTenant(), two = newTenant()] = yield* tenantsWith(3, 3)
-      for (const tenant of [one, two]) yield* old.on(tenant, putNextAside())
-      const accessId = yield* access
-      const retire = storage.retire({ projection, version, accessId })
-      assert.isTrue(yield* retire)
-      assert.isFalse(yield* retire)
-      assert.isFalse(yield* storage.retire({ projection: "never registered", version, accessId }))
-      yield* append(one, 1)
-      yield* append(newTenant(), 1)
-      yield* old.idle
-      for (const tenant of [one, two]) {
-        assert.isEmpty(yield* storage.progress(old.of(tenant)))
-        assert.deepStrictEqual(yield* old.letters(tenant), [1])
-        const refused = yield* flipped(storage.startRebuild({ ...old.of(tenant), tables: [] }))
-        assert.strictEqual(refused._tag, "RebuildRefused")
-      }
-      for (const startAt of ["beginning", "now"] as const) {
-        const refused = yield* flipped(storage.register([{ projection, version, startAt, tables: [] }]))
-        assert(refused._tag === "ProjectionRefused" && refused.taken === null)
-        assert.include(refused.message, "it is retired")
-      }
-      yield* old.idle
-      yield* other.on(one, (claim) => storage.advance(claim, claim.head))
-    })
+  it.effect(
+    "a retired version has no work, no progress and no causes of failures, and is refused from then on",
+    () =>
+      Effect.gen(function* () {
+        const storage = yield* ProjectionStorage
+        const [old, other] = [yield* newProjection(), yield* newProjection(2)]
+        const { projection, version } = old
+        const [one = newTenant(), two = newTenant()] = yield* tenantsWith(3, 3)
+        for (const tenant of [one, two]) yield* old.on(tenant, putNextAside())
+        const accessId = yield* access
+        const failures = storage.failures({ ...old.of(one), accessId })
+        yield* old.on(one, (claim) =>
+          storage.fail({
+            claim,
+            position: 2,
+            attempts: 1,
+            error: "Error: broken",
+            ...failing(0),
+            cause: { code: null, message: "broken", stack: "" }
+          })
+        )
+        assert.lengthOf(yield* failures, 1)
+        const retire = storage.retire({ projection, version, accessId })
+        assert.isTrue(yield* retire)
+        assert.isFalse(yield* retire)
+        assert.isFalse(yield* storage.retire({ projection: "never registered", version, accessId }))
+        yield* append(one, 1)
+        yield* append(newTenant(), 1)
+        yield* old.idle
+        for (const tenant of [one, two]) {
+          assert.isEmpty(yield* storage.progress(old.of(tenant)))
+          assert.isEmpty(yield* failures)
+          assert.deepStrictEqual(yield* old.letters(tenant), [1])
+          const refused = yield* flipped(storage.startRebuild({ ...old.of(tenant), tables: [] }))
+          assert.strictEqual(refused._tag, "RebuildRefused")
+        }
+        for (const startAt of ["beginning", "now"] as const) {
+          const refused = yield* flipped(storage.register([{ projection, version, startAt, tables: [] }]))
+          assert(refused._tag === "ProjectionRefused" && refused.taken === null)
+          assert.include(refused.message, "it is retired")
+        }
+        yield* old.idle
+        yield* other.on(one, (claim) => storage.advance(claim, claim.head))
+      })
   )
 
   it.effect("a version is retired only under a recorded access", () =>

@@ -1,0 +1,78 @@
+-- Looks whether a rebuild of a read model that all tenants share may take the place of the live one: 'none' is under way,
+-- 'waiting': not yet, 'anew': its twins are others by now, the caller empties them, 'ready': nobody works on the projection
+-- before the transaction has ended.
+--
+-- The rebuild must contain what the live one does, for every tenant. Close to it, nobody is given work on the live one for
+-- at most 10 seconds, so that it is caught up with; then it goes on for 20 seconds at least, whatever comes of the rebuild.
+create or replace function eventsourcing.prepare_shared_switch(p_access uuid, p_projection text, p_version integer)
+returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp set jit = off
+as $$
+declare
+  moment constant timestamptz := clock_timestamp();
+  near   constant bigint := 1000;
+  known  eventsourcing.projection_versions;
+  filled text;
+  lag    bigint;
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  if not exists (
+    select from eventsourcing.projection_versions v
+    where v.projection = p_projection and v.version = p_version and v.rebuilding and v.retired_at is null
+  ) then
+    return 'none';
+  end if;
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version for update skip locked;
+  if not found then
+    return 'waiting';
+  elsif not known.rebuilding or known.retired_at is not null then
+    return 'none';
+  end if;
+  filled := eventsourcing.twins_of(known.tables);
+  if exists (
+    select from eventsourcing.projections p
+    where p.projection = p_projection and p.version = p_version and p.rebuild and p.twins is distinct from filled
+  ) then
+    perform eventsourcing.begin_shared_rebuild(p_access, p_projection, p_version, true);
+    return 'anew';
+  end if;
+  -- tenants whose first event came since, and those that no announcement has told of
+  insert into eventsourcing.projections (tenant_id, projection, version, rebuild, shared, twins, head)
+  select p.tenant_id, p_projection, p_version, true, true, filled, p.head
+  from eventsourcing.projections p
+  where p.projection = p_projection and p.version = p_version and not p.rebuild and p.head > 0
+  order by 1
+  on conflict do nothing;
+  insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
+  select p.tenant_id, p_projection, p_version, false
+  from eventsourcing.projections p
+  where p.projection = p_projection and p.version = p_version and p.rebuild
+  order by 1
+  on conflict do nothing;
+  lag := eventsourcing.shared_rebuild_lag(p_access, p_projection, p_version);
+  if lag is null and known.held_until is not null then
+    update eventsourcing.projection_versions v set held_until = null
+    where v.projection = p_projection and v.version = p_version;
+  elsif lag between 1 and near and (known.held_until is null
+    or moment not between known.held_until - interval '10 seconds' and known.held_until + interval '20 seconds')
+  then
+    update eventsourcing.projection_versions v set held_until = moment + interval '10 seconds'
+    where v.projection = p_projection and v.version = p_version;
+  end if;
+  if lag is distinct from 0 then
+    return 'waiting';
+  end if;
+  perform from eventsourcing.projections p
+  where p.projection = p_projection and p.version = p_version order by p.tenant_id, p.rebuild for update;
+  if eventsourcing.shared_rebuild_lag(p_access, p_projection, p_version) is distinct from 0 then
+    return 'waiting';
+  end if;
+  return 'ready';
+end
+$$;
+
+comment on function eventsourcing.prepare_shared_switch is
+  'Looks whether a rebuild of a read model that all tenants share may take the place of the live one.';

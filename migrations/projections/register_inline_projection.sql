@@ -1,0 +1,49 @@
+-- Makes a projection known that runs in the transactions of appends: it has no progress, and no work for runners. Refused
+-- as in register_projection. No row: it is known.
+create or replace function eventsourcing.register_inline_projection(p_projection text, p_version integer, p_tables text[])
+returns table (reason text, read_model text, filled_by text, filled_by_version integer, filled_by_retired boolean)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp set jit = off
+as $$
+declare
+  known eventsourcing.projection_versions;
+begin
+  -- which projections there are is no business of a tenant's transaction
+  if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
+    raise exception 'the transaction is bound to a tenant' using errcode = 'ES001';
+  end if;
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version;
+  if known.retired_at is null and known.inline and known.tables = p_tables then
+    return;
+  end if;
+  -- of two versions that come at the same time, one sees the other
+  lock table eventsourcing.projection_versions in share row exclusive mode;
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version;
+  if known.retired_at is not null then
+    return query select 'Retired', null::text, null::text, null::integer, null::boolean;
+    return;
+  elsif not known.inline then
+    return query select 'Runner', null::text, null::text, null::integer, null::boolean;
+    return;
+  end if;
+  return query
+    select 'TableTaken', t.name, v.projection::text, v.version, v.retired_at is not null
+    from eventsourcing.projection_versions v
+    cross join lateral unnest(v.tables) t (name)
+    where t.name = any (p_tables) and (v.projection, v.version) <> (p_projection, p_version)
+    order by v.retired_at is not null, v.version desc
+    limit 1;
+  if found then
+    return;
+  end if;
+  insert into eventsourcing.projection_versions (projection, version, tables, inline)
+  values (p_projection, p_version, p_tables, true)
+  on conflict (projection, version) do update set tables = excluded.tables;
+end
+$$;
+
+comment on function eventsourcing.register_inline_projection is
+  'Makes a projection known that runs in the transactions of appends; a row says why it is refused.';

@@ -1,0 +1,44 @@
+-- To be called by the owner, in a migration of the application, for a table that a projection across tenants fills: lets
+-- work across tenants use it, and makes its twin for rebuilds. Tenants get no right on it. A table with a tenant_id is
+-- protected (protect_tenant_table) besides: grant select on it to eventsourcing_tenant, and each tenant sees its own rows.
+-- Call it again whenever the table has changed; a rebuild that is under way begins again.
+create or replace function eventsourcing.register_shared_read_model(target regclass)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp set jit = off
+as $$
+declare
+  table_name constant text := (select c.relname from pg_class c where c.oid = target);
+  twin       constant text := format('eventsourcing_rebuild.%I', table_name);
+  of_tenants constant boolean := exists (
+    select from pg_attribute a where a.attrelid = target and a.attname = 'tenant_id' and not a.attisdropped);
+begin
+  -- its name would be another session's, or nobody's, when it is looked up
+  if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
+    raise exception 'temporary table % cannot be a read model', table_name;
+  end if;
+  if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
+    raise exception 'a read model named % is registered already, as %', table_name,
+      (select m.live_table from eventsourcing.read_models m where m.name = table_name)
+      using hint = 'read models need names of their own, whatever schema they are in';
+  end if;
+  if of_tenants then
+    perform eventsourcing.protect_tenant_table(target);
+    perform eventsourcing.open_table(target, 'all_tenants', 'all', 'eventsourcing_all_tenants');
+  end if;
+  execute format('grant select, insert, update, delete on %s to eventsourcing_all_tenants', target);
+  execute format('drop table if exists %s', twin);
+  execute format('create table %s (like %s including all)', twin, target);
+  if of_tenants then
+    perform eventsourcing.protect_tenant_table(twin::regclass);
+  end if;
+  perform eventsourcing.open_table(twin::regclass, 'all_tenants', 'all', 'eventsourcing_all_tenants');
+  execute format('grant select, insert, update, delete on %s to eventsourcing_all_tenants', twin);
+  execute format('comment on table %s is %L', twin, 'Twin of ' || target::text || ', filled during a rebuild.');
+  delete from eventsourcing.read_models m where m.name = table_name;
+  insert into eventsourcing.read_models (name, live_table, shared) values (table_name, target::text, true);
+end
+$$;
+
+comment on function eventsourcing.register_shared_read_model(regclass) is
+  'Lets projections across tenants fill a table, and makes its twin for rebuilds.';
