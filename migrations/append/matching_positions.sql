@@ -1,9 +1,10 @@
 -- The positions of the first p_limit events of the tenant's log (the last ones if p_backwards) with p_from <= position <= p_to
 -- that match a query. A query is an array of items {"aggregate_type": … or null, "types": […] or null, "tags": […]}. An event
 -- matches an item if it has the aggregate type (null: any), one of the types (null: any) and all of the tags. It matches the
--- query if it matches any item. p_aggregate_types and p_event_types (NULL: all) are further conditions.
+-- query if it matches any item. p_aggregate_types and p_event_types (NULL: all) are further conditions. An item may also have
+-- an "aggregate_id" and a "correlation_id", which an event must have then.
 --
--- For an item with tags the index of its rarest tag is read, and for one without tags the primary key of the log.
+-- For an item with tags the index of its rarest tag is read, for one without tags or with ids the primary key of the log.
 create or replace function eventsourcing.matching_positions(
   p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[],
   p_backwards boolean, p_limit integer
@@ -20,6 +21,8 @@ declare
   owners text[]; -- aggregate types
   types_ text[];
   tags_  text[];
+  id_    text;
+  root   text; -- correlation id
   other  text;
   rarest text;
   count_ bigint;
@@ -43,8 +46,29 @@ begin
     end if;
     tags_ := array(select t.value from jsonb_array_elements_text(item -> 'tags') t);
     continue when cardinality(types_) = 0;
+    id_ := item ->> 'aggregate_id';
+    root := item ->> 'correlation_id';
 
-    if cardinality(tags_) = 0 then
+    if id_ is not null or root is not null then
+      -- no append looks for ids: an index on them would cost every append
+      if p_backwards then
+        found_ := array(
+          select e.position from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position between p_from and p_to
+            and (id_ is null or e.aggregate_id = id_) and (root is null or e.correlation_id = root)
+            and (types_ is null or e.event_type = any (types_)) and (owners is null or e.aggregate_type = any (owners))
+            and (cardinality(tags_) = 0 or e.tags @> tags_)
+          order by e.position desc limit p_limit);
+      else
+        found_ := array(
+          select e.position from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position between p_from and p_to
+            and (id_ is null or e.aggregate_id = id_) and (root is null or e.correlation_id = root)
+            and (types_ is null or e.event_type = any (types_)) and (owners is null or e.aggregate_type = any (owners))
+            and (cardinality(tags_) = 0 or e.tags @> tags_)
+          order by e.position limit p_limit);
+      end if;
+    elsif cardinality(tags_) = 0 then
       if p_backwards then
         found_ := array(
           select e.position from eventsourcing.events e

@@ -77,6 +77,10 @@ export interface EventQueryItem {
   readonly eventTypes: ReadonlyArray<string> | undefined
   /** An empty list selects events with any tags. */
   readonly tags: ReadonlyArray<string>
+  /** Default: any. Drivers need no index for it. */
+  readonly aggregateId?: string | undefined
+  /** Default: any. Drivers need no index for it. */
+  readonly correlationId?: string | undefined
 }
 
 /** Selects the events of one tenant that match any of the items; none if there are no items. */

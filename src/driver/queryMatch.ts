@@ -4,12 +4,20 @@ import type { EventQuery, EventRow } from "./EventStorage.ts"
 /** True if an event matches any item of a query. */
 export const matches = (
   query: EventQuery,
-  { aggregateType, eventType, tags }: Pick<EventRow, "aggregateType" | "eventType" | "tags">
+  {
+    aggregateId,
+    aggregateType,
+    correlationId,
+    eventType,
+    tags
+  }: Pick<EventRow, "aggregateId" | "aggregateType" | "correlationId" | "eventType" | "tags">
 ): boolean =>
   query.some(
     (item) =>
       (item.aggregateType === undefined || item.aggregateType === aggregateType) &&
       (item.eventTypes === undefined || item.eventTypes.includes(eventType)) &&
+      (item.aggregateId === undefined || item.aggregateId === aggregateId) &&
+      (item.correlationId === undefined || item.correlationId === correlationId) &&
       item.tags.every((tag) => tags.includes(tag))
   )
 

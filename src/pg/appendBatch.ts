@@ -228,10 +228,13 @@ export const array = (values: ReadonlyArray<unknown>, elementOid: number): PgTyp
 
 /** A query as `eventsourcing.matching_positions` takes it. */
 export const queryJson = (query: EventQuery): ReadonlyArray<unknown> =>
-  query.map(({ aggregateType, eventTypes, tags }) => ({
+  query.map(({ aggregateId, aggregateType, correlationId, eventTypes, tags }) => ({
     aggregate_type: aggregateType ?? null,
     types: eventTypes ?? null,
-    tags
+    tags,
+    // JSON leaves out what is undefined
+    aggregate_id: aggregateId,
+    correlation_id: correlationId
   }))
 
 const conditionJson = ({ after, afterEventId, query }: AppendCondition): object => ({

@@ -19,6 +19,24 @@ export const toStorage = (query: EventQuery.Any): EventStorage.EventQuery =>
       : { eventTypes: types && storedTypes([aggregate], types), tags: [...new Set(tags)].toSorted() })
   }))
 
+/** Ids that events must have. */
+interface Ids {
+  readonly aggregateId?: string | undefined
+  readonly correlationId?: string | undefined
+}
+
+/** A query with ids that its events must have too. */
+export const withIds = (
+  query: EventStorage.EventQuery | undefined,
+  { aggregateId, correlationId }: Ids
+): EventStorage.EventQuery => {
+  // No event has an id that cannot be stored, and the database would not accept one.
+  for (const id of [aggregateId, correlationId])
+    if (id !== undefined && nameProblem(id) !== undefined) return []
+  const items = query ?? [{ eventTypes: undefined, tags: [] }]
+  return items.map((item) => Object.assign({}, item, { aggregateId, correlationId }))
+}
+
 /** The aggregates of a query, one per type. Of several with one type, the one that skips the fewest events. */
 export const aggregatesOf = (query: EventQuery.Any): ReadonlyArray<Aggregate.Any> => {
   const byType = new Map<string, Aggregate.Any>()

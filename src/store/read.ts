@@ -38,6 +38,17 @@ export interface LogRange {
   readonly eventTypes?: ReadonlyArray<string> | undefined
   /** A query that the events must match. */
   readonly query?: EventQuery.Any | undefined
+  /**
+   * The stored id of the aggregate, of any type. There is no index for it; see `correlationId`. For one stream use
+   * `EventStore.readStream` or `EventStore.readStreamJson`.
+   */
+  readonly aggregateId?: string | undefined
+  /**
+   * The correlation id. There is no index for it, as each index costs every append: the whole range is searched, which takes
+   * about a second per million events, in steps of 50,000 positions, up to the head of the log at the beginning. Narrow the
+   * range where you can: if the id is that of an event, nothing before its position (`EventStore.eventPosition`) follows from it.
+   */
+  readonly correlationId?: string | undefined
 }
 
 /** The key of a stream for the driver. */
@@ -129,25 +140,64 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       const { direction = "forwards", limit } = range
       const { fromPosition, toPosition } = positions(range)
       checkIntegers({ limit })
-      const query = range.query === undefined ? undefined : eventQuery.toStorage(range.query)
+      const { aggregateId, correlationId } = range
+      const given = range.query === undefined ? undefined : eventQuery.toStorage(range.query)
+      const isSearch = aggregateId !== undefined || correlationId !== undefined
+      const query = isSearch ? eventQuery.withIds(given, { aggregateId, correlationId }) : given
       const aggregateTypes = eventQuery.aggregateTypes(range.query, types.aggregateTypes)
+      const read = (
+        from: number,
+        to: number,
+        size: number
+      ): Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError> =>
+        storage.readLog({
+          tenantId,
+          fromPosition: from,
+          toPosition: to,
+          recordedFrom: range.recordedFrom?.epochMilliseconds,
+          recordedBefore: range.recordedBefore?.epochMilliseconds,
+          aggregateTypes,
+          eventTypes: types.eventTypes,
+          query,
+          direction,
+          limit: size
+        })
+      /** Reads the first page with events, step by step, so that no statement takes long. */
+      const search = (
+        from: number,
+        to: number,
+        size: number
+      ): Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError> => {
+        const [low, high] =
+          direction === "forwards"
+            ? [from, Math.min(to, from + searchedPositions - 1)]
+            : [Math.max(from, to - searchedPositions + 1), to]
+        const isLast = low <= from && high >= to
+        return Effect.flatMap(read(low, high, size), (page) => {
+          if (isLast) return Effect.succeed(page)
+          if (page.rows.length > 0) return Effect.succeed({ ...page, complete: false })
+          return direction === "forwards" ? search(high + 1, to, size) : search(from, low - 1, size)
+        })
+      }
+      let end: number | undefined
+      const upTo = Effect.suspend(() =>
+        end === undefined
+          ? Effect.map(storage.head({ tenantId }), ({ position }) => (end = Math.min(position, toPosition)))
+          : Effect.succeed(end)
+      )
       return paged({
         start: direction === "forwards" ? fromPosition : toPosition,
         pageSize,
         limit,
-        read: (cursor, size) =>
-          storage.readLog({
-            tenantId,
-            fromPosition: direction === "forwards" ? cursor : fromPosition,
-            toPosition: direction === "forwards" ? toPosition : cursor,
-            recordedFrom: range.recordedFrom?.epochMilliseconds,
-            recordedBefore: range.recordedBefore?.epochMilliseconds,
-            aggregateTypes,
-            eventTypes: types.eventTypes,
-            query,
-            direction,
-            limit: size
-          }),
+        read: (cursor, size) => {
+          if (isSearch)
+            return Effect.flatMap(upTo, (last) =>
+              direction === "forwards"
+                ? search(cursor, last, size)
+                : search(fromPosition, Math.min(cursor, last), size)
+            )
+          return direction === "forwards" ? read(cursor, toPosition, size) : read(fromPosition, cursor, size)
+        },
         next: (last) => (direction === "forwards" ? last.position + 1 : last.position - 1),
         decode: (rows) => {
           const page = decodePage(rows)
@@ -157,6 +207,9 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
     }
   }
 }
+
+/** Positions that one statement of a search reads: some 50 milliseconds. */
+const searchedPositions = 50_000
 
 /** The read functions of the typed store. */
 export type Reader = ReturnType<typeof makeReader>

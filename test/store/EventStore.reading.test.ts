@@ -1,7 +1,9 @@
-import { assert, describe, layer } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { DateTime, Effect, Exit, Layer, Schema, Stream } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import type * as Event from "../../src/domain/Event.ts"
+import * as EventContext from "../../src/domain/EventContext.ts"
+import * as EventQuery from "../../src/domain/EventQuery.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -11,6 +13,7 @@ import {
   Account,
   append,
   asNewTenant,
+  changedDriver,
   deposits,
   Note,
   note,
@@ -67,6 +70,50 @@ describe.each(backends)("the event store on $name, with pages of three events,",
             )
           }
         }
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("finds events by correlation id and aggregate id, of the tenant alone", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        const other = yield* Tenant.generate
+        const follow = (root: string, id: string, count: number) =>
+          append(id, deposits(count)).pipe(EventContext.provide({ correlationId: root }))
+        yield* follow("r", "1", 9).pipe(Tenant.provide(other))
+        yield* follow("r", "1", 2)
+        yield* follow("s", "1", 5)
+        yield* follow("r", "2", 4)
+        yield* note("x", "1").pipe(EventContext.provide({ correlationId: "r" }))
+        const all = [1, 2, 8, 9, 10, 11, 12]
+        const read = (selection: EventStore.LogRange & EventStore.ReadOptions) =>
+          Effect.map(collect(store.readLogJson(selection)), positions)
+        for (const limit of [undefined, 1, 3, 4, 7, 8]) {
+          assert.deepStrictEqual(yield* read({ correlationId: "r", limit }), all.slice(0, limit))
+          assert.deepStrictEqual(
+            yield* read({ correlationId: "r", limit, direction: "backwards" }),
+            all.toReversed().slice(0, limit)
+          )
+        }
+        assert.deepStrictEqual(yield* read({ correlationId: "r", fromPosition: 2, toPosition: 9 }), [2, 8, 9])
+        assert.deepStrictEqual(yield* read({ correlationId: "r", aggregateId: "1" }), [1, 2, 12])
+        assert.deepStrictEqual(yield* read({ aggregateId: "1", eventTypes: ["Written"] }), [12])
+        const query = EventQuery.of(Account, { types: ["Deposited"] })
+        assert.deepStrictEqual(yield* read({ query, aggregateId: "1", fromPosition: 2 }), range(2, 7))
+        for (const id of ["R", "", "\0", "\uD800", "x".repeat(300)]) {
+          assert.deepStrictEqual(yield* read({ correlationId: id }), [])
+          assert.deepStrictEqual(yield* read({ aggregateId: id, query }), [])
+        }
+        const typed = yield* collect(store.readLog({ aggregates: [Account], correlationId: "r" }))
+        assert.deepStrictEqual(
+          positions(typed),
+          range(1, 11).filter((position) => all.includes(position))
+        )
+        assert.deepStrictEqual(
+          yield* Effect.map(collect(store.readLogJson({ correlationId: "s" })), positions).pipe(
+            Tenant.provide(other)
+          ),
+          []
+        )
       }).pipe(asNewTenant)
     )
 
@@ -423,5 +470,41 @@ describe.each(backends)("the event store on $name, with pages of three events,",
         )
       }).pipe(asNewTenant)
     )
+  })
+})
+
+describe("a search for an id", () => {
+  it.effect("reads a long log in steps, up to its head at the beginning, in both directions", () => {
+    const steps: Array<readonly [number, number]> = []
+    const driver = changedDriver(() => ({
+      head: () => Effect.succeed({ position: 120_000, eventId: null, eventIdAt: null }),
+      readLog: ({ fromPosition, toPosition }) =>
+        Effect.sync(() => {
+          steps.push([fromPosition, toPosition])
+          return { rows: [], complete: true }
+        })
+    }))
+    return Effect.gen(function* () {
+      const { readLogJson } = yield* EventStore.EventStore
+      const search = Effect.fnUntraced(function* (options: EventStore.LogRange & EventStore.ReadOptions) {
+        steps.length = 0
+        assert.deepStrictEqual(yield* collect(readLogJson({ correlationId: "r", ...options })), [])
+        return [...steps]
+      })
+      assert.deepStrictEqual(yield* search({}), [
+        [1, 50_000],
+        [50_001, 100_000],
+        [100_001, 120_000]
+      ])
+      assert.deepStrictEqual(yield* search({ direction: "backwards" }), [
+        [70_001, 120_000],
+        [20_001, 70_000],
+        [1, 20_000]
+      ])
+      assert.deepStrictEqual(yield* search({ fromPosition: 99_000, toPosition: 200_000 }), [
+        [99_000, 120_000]
+      ])
+      assert.deepStrictEqual(yield* search({ fromPosition: 120_001 }), [[120_001, 120_000]])
+    }).pipe(asNewTenant, Effect.provide(onDriver(driver)))
   })
 })

@@ -206,6 +206,64 @@ export const tags = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
+  it.effect("a query also selects by aggregate id and correlation id", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const roots = ["r", "s", "r", "r", "t", "r"]
+      for (const [index, correlationId] of roots.entries())
+        yield* append(
+          tenant,
+          stream(
+            index % 2 === 0 ? "one" : "two",
+            [event({ correlationId, eventType: "ABC".charAt(index % 3), tags: index < 3 ? ["x"] : [] })],
+            "any",
+            index < 4 ? "Case" : "Other"
+          )
+        )
+      const any = item(undefined)
+      const cases: ReadonlyArray<readonly [EventQuery, ReadonlyArray<number>]> = [
+        [[{ ...any, correlationId: "r" }], [1, 3, 4, 6]],
+        [[{ ...any, correlationId: "r", aggregateId: "two" }], [4, 6]],
+        [[{ ...any, aggregateId: "one" }], [1, 3, 5]],
+        [[{ ...any, aggregateId: "one", aggregateType: "Other" }], [5]],
+        [[{ ...item(["A", "C"], ["x"]), correlationId: "r" }], [1, 3]],
+        [[{ ...item([]), correlationId: "r" }], []],
+        [[{ ...any, correlationId: "R" }], []],
+        [
+          [{ ...any, correlationId: "t" }, item(["B"])],
+          [2, 5]
+        ],
+        [[{ ...any, correlationId: "" }], []]
+      ]
+      for (const [query, expected] of cases) {
+        const text = JSON.stringify(query)
+        assert.deepStrictEqual(yield* positionsOf(tenant, query), [expected, true], text)
+        assert.deepStrictEqual(
+          yield* positionsOf(tenant, query, { direction: "backwards" }),
+          [expected.toReversed(), true],
+          text
+        )
+      }
+      const r = [{ ...any, correlationId: "r" }]
+      assert.deepStrictEqual(yield* positionsOf(tenant, r, { fromPosition: 2, limit: 2 }), [[3, 4], false])
+      assert.deepStrictEqual(
+        yield* positionsOf(tenant, r, { toPosition: 5, limit: 2, direction: "backwards" }),
+        [[4, 3], false]
+      )
+      assert.deepStrictEqual(
+        yield* positionsOf(tenant, r, { aggregateTypes: ["Other"], eventTypes: ["C"] }),
+        [[6], true]
+      )
+      for (const [query, after, met] of [
+        [r, 4, 6],
+        [r, 6, undefined]
+      ] as const) {
+        const [outcome] = yield* batch(conditional(tenant, { query, after }))
+        assert.deepStrictEqual(outcome, met === undefined ? appended([7], [1]) : failed(tenant, after, met))
+      }
+    })
+  )
+
   it.effect("the tags of one tenant do not affect another", () =>
     Effect.gen(function* () {
       const [one, two] = [newTenant(), newTenant()]

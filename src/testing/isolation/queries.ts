@@ -72,6 +72,24 @@ export const queries: ReadonlyArray<Case> = [
       })
     )),
 
+  test("1: another tenant's events with the same correlation id or aggregate id are not found", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const ids = { aggregateId: "one", correlationId: "root" }
+        const own = event({ correlationId: "root" })
+        yield* appendOne(
+          theirs,
+          stream("one", [event({ correlationId: "root" }), event({ correlationId: "root" })])
+        )
+        yield* appendOne(mine, stream("two", events(2)), stream("one", [own]))
+        for (const wanted of [{ aggregateId: "one" }, { correlationId: "root" }, ids])
+          for (const direction of ["forwards", "backwards"] as const) {
+            const query = [{ eventTypes: undefined, tags: [], ...wanted }]
+            assert.deepStrictEqual(yield* found(mine, query, { direction }), [own.eventId])
+          }
+      })
+    )),
+
   test("1: the id of another tenant's event is at no version, at no position and nowhere in the log", () =>
     withTwo(
       Effect.fnUntraced(function* (mine, theirs) {
