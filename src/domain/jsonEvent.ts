@@ -1,25 +1,25 @@
-/** Events that come as JSON, on their way into a log. */
+/** JSON events that are to be stored in a log. */
 import type { Schema } from "effect"
 import { type Appendable, type EventOptions, NewEvent, type Tagged } from "./Event.ts"
 
-/** The part of an event that is stored as it came. */
+/** The part of a JSON event that is stored unchanged. */
 export interface Content {
   readonly eventType: string
   readonly schemaVersion: number
   readonly payload: Schema.Json
-  /** Default: that of the event context; null: none. */
+  /** null for none. Default: that of the event context. */
   readonly actor?: string | null | undefined
   /** Default: that of the event context. */
   readonly correlationId?: string | undefined
-  /** Default: that of the event context; null: none. */
+  /** null for none. Default: that of the event context. */
   readonly causationId?: string | null | undefined
-  /** Default: that of the event context; null: none. */
+  /** null for none. Default: that of the event context. */
   readonly traceparent?: string | null | undefined
 }
 
 /**
- * An event whose payload is JSON. It is stored as it came, under its own schema version, so that the same JSON is the same event
- * after its aggregate has got a newer version. `payload` and `more` are the events that it is read as.
+ * An event with a JSON payload. It is stored unchanged, with its own schema version, so that the same JSON remains the same event
+ * even if its aggregate has a newer version by then. `payload` and `more` are the events that it is read as.
  */
 export class JsonEvent extends NewEvent<Tagged> {
   readonly content: Content
@@ -39,7 +39,7 @@ export class JsonEvent extends NewEvent<Tagged> {
   }
 }
 
-/** The payloads that an event is read as. */
+/** The payloads as which an event is read. */
 export const payloadsOf = <Payload extends Tagged>(
   event: Appendable<Payload>
 ): readonly [Tagged, ...ReadonlyArray<Tagged>] => {

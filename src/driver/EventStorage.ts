@@ -310,8 +310,8 @@ export class EventStorage extends Context.Service<
       readonly eventId: string
     }) => Effect.Effect<number | undefined, ReadError>
     /**
-     * Whether the fiber is in a transaction of the program on this storage, in which it appends and reads, and whose end
-     * decides what is stored.
+     * True if the fiber is in a transaction of the program on this storage, in which it appends and reads, and which may still be
+     * rolled back.
      */
     readonly inTransaction: Effect.Effect<boolean>
     /**

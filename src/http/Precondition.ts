@@ -4,13 +4,14 @@
  *
  * **Details**
  *
- * The entity tag of an aggregate names its version and the event there, for example `"7.0190c5a0-0000-7000-8000-00000000acee"`.
- * It is opaque: a client keeps it and sends it back. `If-Match` with that tag expects version 7 with this event, `If-Match: *`
- * that the stream exists, `If-None-Match: *` that it does not. If another version or event is found, {@link check} fails with
- * `Problem.PreconditionFailed` (status 412), with the same answer for an id of another tenant as for an unused one.
+ * The entity tag of an aggregate consists of its version and the id of the event there, for example
+ * `"7.0190c5a0-0000-7000-8000-00000000acee"`. Clients do not interpret it, and send it back unchanged. `If-Match` with that tag
+ * expects version 7 with this event, `If-Match: *` expects that the stream exists, and `If-None-Match: *` that it does not. For any
+ * other version or event, {@link check} fails with `Problem.PreconditionFailed` (status 412). An id that another tenant uses has
+ * the same answer as an unused one.
  *
- * A tag with the version alone (`"7"`) is taken too, for clients that know a version from a list or a message. It cannot notice
- * that the log was replaced (restored, or rewritten after a failover), and that another history has that version now.
+ * A tag with the version alone (`"7"`) is accepted too, for clients that know a version from a list or a message. It cannot detect
+ * that the log was replaced (restored, or rewritten after a failover), so that another history has that version now.
  *
  * A weak tag (`W/"7"`) and a tag that is no version (`"abc"`) never match, as RFC 9110 demands: status 412. Status 400 answers
  * a list of several versions, because a command is decided on one version, tags without quotes, and `If-None-Match` with tags.
@@ -29,23 +30,23 @@ import * as Event from "../domain/Event.ts"
 import { Conflict, type ExpectedVersion, VersionConflict } from "../driver/StoreError.ts"
 import { InvalidInput, PreconditionFailed } from "./Problem.ts"
 
-/** A version as a client sees it: `Repository.load` and `Repository.execute` return one. */
+/** A version for clients. The results of `Repository.load` and `Repository.execute` contain one. */
 export interface Version {
   readonly version: number
-  /** The id of the event with that version; undefined without events, or if it is not known. */
+  /** The id of the event with that version; undefined without events, or if it is unknown. */
   readonly eventId?: Event.EventId | undefined
 }
 
 const Version: Schema.Codec<Version> = Schema.toType(
   Schema.Struct({
-    // Includes the number that no stream has.
+    // A number instead of an integer, because `never` is NaN.
     // @effect-diagnostics-next-line schemaNumber:off
     version: Schema.Number,
     eventId: Schema.optional(Event.EventId)
   })
 )
 
-/** The entity tag of a version, quotes included: opaque for clients. A number alone is a version without its event's id. */
+/** The entity tag of a version, including its quotes. For a number, the tag contains no event id. */
 export const etag = (seen: Version | number): string => {
   const { eventId, version }: Version = typeof seen === "number" ? { version: seen } : seen
   const value = eventId === undefined ? String(version) : `${version}.${eventId}`
@@ -60,7 +61,7 @@ const listed = /[ \t]*(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)/y
 
 const tagOfVersion = /^(0|[1-9]\d{0,15})(?:\.([0-9a-f-]{36}))?$/
 
-/** The version that the text of a tag names; undefined if it names none. */
+/** The version in the text of a tag; undefined if it is no version. */
 const versionOf = (text: string): Version | undefined => {
   const [, digits, id] = tagOfVersion.exec(text) ?? []
   const version = Number(digits)
@@ -72,7 +73,7 @@ const versionOf = (text: string): Version | undefined => {
 
 const isEventId = Schema.is(Event.EventId)
 
-/** The versions that the strong tags of a list name, by tag; undefined if it is not a list of tags. */
+/** The versions in the strong tags of a list, by tag; undefined if it is not a list of tags. */
 const versionsOf = (text: string): ReadonlyMap<string, Version> | undefined => {
   const versions = new Map<string, Version>()
   listed.lastIndex = 0
@@ -86,7 +87,7 @@ const versionsOf = (text: string): ReadonlyMap<string, Version> | undefined => {
   return text.trimEnd().endsWith('"') ? versions : undefined
 }
 
-/** A version, or that there is any. */
+/** The expectation of `If-Match`. */
 type Matching = Version | "streamExists"
 
 /** The version that `If-Match` expects, or the reason why the header is invalid. */
@@ -163,13 +164,13 @@ export const fromRequest: Effect.Effect<Headers, InvalidInput, HttpServerRequest
       })
   )
 
-/** Expectations on a stream, as `Repository.execute` and `EventStore.append` take them. */
+/** Expectations on a stream, for `Repository.execute` and `EventStore.append`. */
 export interface Expected {
   readonly expectedVersion: ExpectedVersion
   readonly expectedEventId?: Event.EventId | undefined
 }
 
-/** The version that a request expects; `any` if it states none. */
+/** The version that a request expects; `any` if it has neither header. */
 export const expected = ({ "if-match": some, "if-none-match": none }: Headers): Expected => {
   // The two headers contradict each other, because a stream that does not exist has no version.
   if (some !== undefined && none !== undefined) return { expectedVersion: never.version }
@@ -240,8 +241,8 @@ export const Tagged = <S extends Schema.Top>(
   HttpApiSchema.WithHeaders(body, { etag: ETag })
 
 /**
- * A response with its version as `ETag`, for an endpoint with {@link Tagged}. The version is that of a loaded aggregate or of a
- * command's outcome; of a read model without the id of its event it is `{ version }`.
+ * A response with its version as `ETag`, for an endpoint with {@link Tagged}. Pass a loaded aggregate or the outcome of a command,
+ * or `{ version }` for a read model without event ids.
  */
 export const tagged = <A>(
   { eventId, version }: Version,

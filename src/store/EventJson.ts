@@ -1,12 +1,12 @@
 /**
- * Events as plain JSON: for bridges, tools, and programs in other languages.
+ * Events as plain JSON, for bridges, tools, and programs in other languages.
  *
  * **Details**
  *
- * Out of a log, `EventStore.readLogJson` and `EventStore.readStreamJson` read events with their payloads as stored, without
- * their aggregates, and {@link fromEnvelope} makes JSON of them; {@link encoder} does so with events of subscriptions and
- * reactions, whose payloads are typed. Into a log, `EventStore.appendJson` and `EventStore.importJson` take {@link NewEvent}s.
- * A {@link StoredEvent} is one, so that an export can be imported as it is.
+ * `EventStore.readLogJson` and `EventStore.readStreamJson` read events with their stored payloads, without their aggregates, and
+ * {@link fromEnvelope} turns them into JSON. {@link encoder} does the same with typed events, such as those of subscriptions and
+ * reactions. `EventStore.appendJson` and `EventStore.importJson` write {@link NewEvent}s into a log. A {@link StoredEvent} is a
+ * `NewEvent` too, so that an export can be imported unchanged.
  */
 import { DateTime, Result, Schema, SchemaParser } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
@@ -17,34 +17,34 @@ import { JsonEvent } from "../domain/jsonEvent.ts"
 import { InvalidAggregateId, InvalidEvent, InvalidInput } from "../driver/StoreError.ts"
 import type { ImportedEvents, Refused } from "./importEvents.ts"
 
-/** An event to be appended, as JSON. Fields that it does not have are ignored. */
+/** An event to append, as JSON. Other fields are ignored. */
 export interface NewEvent {
   readonly aggregateType: string
-  /** The aggregate's id in stored form. */
+  /** The aggregate's id, as it is stored. */
   readonly aggregateId: string
-  /** The payload's `_tag`: of a present type of the aggregate, or of a former one. */
+  /** The payload's `_tag`: a present or former event type of the aggregate. */
   readonly eventType: string
-  /** Encoded as its schema says. `_tag` may be left out. */
+  /** The payload, encoded by its schema. `_tag` may be omitted. */
   readonly payload: Schema.Json
-  /** The version of its schema. Default: the newest one. A sender that states it is understood by later programs too. */
+  /** The version of its schema. If the sender sets it, later programs understand the event too. Default: the newest version. */
   readonly schemaVersion?: number | undefined
-  /** A UUID in canonical form. Makes the append idempotent, and an import needs it. Default: a new one. */
+  /** A UUID in canonical form, which makes the append idempotent. An import requires it. Default: a new one. */
   readonly eventId?: string | undefined
-  /** ISO 8601 with a time zone. Default: now. */
+  /** Time in ISO 8601 with a time zone. Default: now. */
   readonly occurredAt?: string | undefined
-  /** Default: that of the event context; null: none. */
+  /** null for none. Default: that of the event context. */
   readonly actor?: string | null | undefined
   /** Default: that of the event context, or the id of the first event that is appended together. */
   readonly correlationId?: string | undefined
-  /** Default: that of the event context; null: none. */
+  /** null for none. Default: that of the event context. */
   readonly causationId?: string | null | undefined
-  /** Default: that of the event context; null: none. */
+  /** null for none. Default: that of the event context. */
   readonly traceparent?: string | null | undefined
   /** Merged over the metadata of the event context. */
   readonly metadata?: Schema.JsonObject | undefined
-  /** Tags beside those that its aggregate derives. */
+  /** Tags in addition to those that its aggregate derives. */
   readonly tags?: ReadonlyArray<string> | undefined
-  /** If it is stated, it must be the current tenant. */
+  /** If it is set, it must be the current tenant. */
   readonly tenantId?: string | undefined
 }
 
@@ -79,7 +79,7 @@ export interface StoredEvent {
   readonly version: number
   readonly eventType: string
   readonly schemaVersion: number
-  /** Set from the second event on that a stored one is read as; see `Event.Envelope`. */
+  /** Number of the part if an upcaster splits the stored event; see `Event.Envelope`. */
   readonly part?: number
   /** ISO 8601, in UTC. */
   readonly occurredAt: string
@@ -94,7 +94,7 @@ export interface StoredEvent {
   readonly payload: Schema.Json
 }
 
-/** Schema of a {@link StoredEvent}, for responses and for readers of messages. */
+/** Schema of a {@link StoredEvent}, for responses and readers of messages. */
 export const StoredEvent: Schema.Codec<StoredEvent> = Schema.Struct({
   eventId: Schema.String,
   tenantId: Schema.String,
@@ -116,23 +116,23 @@ export const StoredEvent: Schema.Codec<StoredEvent> = Schema.Struct({
   payload: Schema.Json
 })
 
-/** The JSON of an event that was read as JSON. */
+/** Converts an event with a JSON payload to JSON. */
 export const fromEnvelope = (envelope: Event.Envelope<Schema.Json>): StoredEvent => ({
   ...envelope,
   occurredAt: DateTime.formatIso(envelope.occurredAt),
   recordedAt: DateTime.formatIso(envelope.recordedAt)
 })
 
-/** Raised when an event to be encoded is of none of the aggregates, or not of its schema. */
+/** Raised when an event belongs to none of the aggregates, or does not fit its schema. */
 export type EncodeError = InvalidInput<InvalidEvent>
 
 /**
- * Makes JSON of the aggregates' events, with their payloads as their schemas encode them now.
+ * Makes a function that converts typed events of the aggregates to JSON, with their payloads encoded by the present schemas.
  *
  * **Details**
  *
- * `schemaVersion` is that of the payload: the present one, also where a former version is stored. An event that a former one is
- * split into has a `part`, and shares its id with the others: a bridge that needs an id for each takes both.
+ * `schemaVersion` is that of the payload: the present one, even if a former version is stored. Parts of a split event share their
+ * event id. A bridge that needs an id for each part uses `eventId` and `part` together.
  */
 export const encoder = <const As extends ReadonlyArray<Aggregate.Any>>(
   aggregates: As
@@ -159,18 +159,18 @@ export const encoder = <const As extends ReadonlyArray<Aggregate.Any>>(
   }
 }
 
-/** An event of some aggregate, with its stream. */
+/** A decoded event with its stream. */
 export interface Decoded {
   readonly aggregate: Aggregate.Any
   readonly id: unknown
-  /** Its content as JSON; undefined for an event that its aggregate drops. */
+  /** The event; undefined if its aggregate drops it. */
   readonly event: JsonEvent | undefined
 }
 
 const readShape = guarded(SchemaParser.decodeUnknownResult(NewEvent))
 
 /**
- * Reads events of a tenant, for its log.
+ * Makes a function that decodes JSON events for the log of a tenant.
  *
  * @internal
  */
@@ -230,7 +230,7 @@ export const decoder = (
     } else {
       const decoded = type.former.get(schemaVersion)?.(payload)
       if (decoded === undefined)
-        return fail(["schemaVersion"], `is unknown: known are ${type.oldest} to ${type.newest}`)
+        return fail(["schemaVersion"], `is unknown: the known versions are ${type.oldest} to ${type.newest}`)
       if (Result.isFailure(decoded)) return unfit(decoded.failure)
       payloads = decoded.success
     }
@@ -257,7 +257,7 @@ export const decoder = (
 }
 
 /**
- * Reads an item of an import.
+ * Makes a function that decodes the items of an import.
  *
  * @internal
  */
@@ -287,10 +287,10 @@ const invalid = (
 ): InvalidInput<InvalidEvent> =>
   new InvalidInput({ reason: new InvalidEvent({ aggregateType, eventType, path: [...path], reason }) })
 
-/** A text of JSON that may be no event. */
+/** The text of a member of JSON that may not be an event. */
 const statedText = (json: unknown, name: string): string | undefined => {
   if (typeof json !== "object" || json === null || !(name in json)) return undefined
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it has the key
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the key exists
   const value = (json as Readonly<Record<string, unknown>>)[name]
   return typeof value === "string" ? value : undefined
 }
@@ -304,7 +304,7 @@ const readTime = (given: string): DateTime.Utc | undefined => {
   return Number.isNaN(millis) ? undefined : DateTime.makeUnsafe(millis)
 }
 
-/** The payload with its type, which a program in another language may have left out. */
+/** Adds the type to a payload, which a program in another language may have omitted. */
 const tagged = (payload: Schema.Json, eventType: string): Schema.Json =>
   isObject(payload) && !Object.hasOwn(payload, "_tag") ? { _tag: eventType, ...payload } : payload
 

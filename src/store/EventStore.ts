@@ -127,18 +127,19 @@ export class EventStore extends Context.Service<
       events: StreamEvents<Type, State, Payload, Id> & CommandOptions<Condition, Command>
     ) => Effect.Effect<Appended<Payload, Type>, AppendFailure<Condition, Command>, CurrentTenant>
     /**
-     * Checks events and encodes them in the event context of the running effect, without appending them: for appends that
-     * carry events of several writers.
+     * Checks events and encodes them in the event context of the running effect, without appending them, for appends with events
+     * of several writers.
      *
      * **Details**
      *
-     * `append` takes them as they are, in whatever context it runs: ids, times, actor, correlation, causation, metadata and
-     * trace are those of this call. Without a correlation id in the context, that of all is the id of the first event. Fails
-     * as the append would, before anything is sent.
+     * `append` accepts them unchanged, in any context: ids, times, actor, correlation, causation, metadata and trace are those of
+     * this call. Without a correlation id in the context, all have the id of the first event as theirs. Fails with the errors
+     * of the append, before anything is sent.
      *
      * **Gotchas**
      *
-     * They are for this stream; for another one they are encoded again. Ids are not derived (`EventContext.derivingIds`).
+     * The events belong to this stream; for another one they are encoded again. Ids are not derived
+     * (`EventContext.derivingIds`).
      */
     readonly encode: <Type extends string, State, Payload extends Event.Tagged, Id>(
       events: EventsToEncode<Type, State, Payload, Id>
@@ -178,26 +179,26 @@ export class EventStore extends Context.Service<
       options?: ImportOptions
     ) => Effect.Effect<Imported, E | ImportError, R | CurrentTenant>
     /**
-     * Appends events that come as JSON, to one stream or several, in the given order: from programs in other languages, bridges
-     * and tools. All are written, or none.
+     * Appends JSON events to one stream or several, in the given order, for programs in other languages, bridges and tools. All
+     * are written, or none.
      *
      * **Details**
      *
-     * Ids and payloads are checked by the aggregates' schemas. Events are stored as they come, under their schema version, and
-     * upcast when they are read, as all stored events. So the same JSON stays the same event, and appending it again (by event
-     * id) returns its first place, also after its aggregate has got a newer version. An event that its aggregate drops is left
-     * out. An event that is stated to be of another tenant is refused, as one that fits no aggregate: `InvalidInput`.
+     * The aggregates' schemas check ids and payloads. Events are stored unchanged with their schema version, and upcast when they
+     * are read, like all stored events. So the same JSON remains the same event: appending it again (by event id) returns its
+     * first place, even if its aggregate has a newer version by then. An event that its aggregate drops is left out. An event
+     * that names another tenant, or fits no aggregate, raises `InvalidInput`.
      *
      * **Gotchas**
      *
-     * Members of a payload that its schema does not know are stored too.
+     * Members of a payload that are not in its schema are stored too.
      */
     readonly appendJson: <Condition extends AppendConditions | undefined = undefined>(
       request: JsonEvents & AppendOptions<Condition>
     ) => Effect.Effect<JsonAppended, AppendFailure<Condition>, CurrentTenant>
     /**
-     * Like {@link importEvents}, with events as JSON (see {@link appendJson}), for example an export of `readLogJson`. Anything
-     * that is no such event is a refused item.
+     * Like `importEvents`, but with JSON events (see `appendJson`), for example an export of `readLogJson`. An item that is not
+     * such an event is refused.
      */
     readonly importJson: <E, R>(
       events: Stream.Stream<unknown, E, R>,
@@ -236,7 +237,7 @@ export class EventStore extends Context.Service<
     readonly readLogJson: (
       request: { readonly aggregateTypes?: ReadonlyArray<string> | undefined } & LogRange & ReadOptions
     ) => Stream.Stream<Event.Envelope<Schema.Json>, ReadError, CurrentTenant>
-    /** The events of a stream with payloads as stored JSON, by the aggregate's type and stored id: for tools. */
+    /** The events of a stream with payloads as stored JSON, by aggregate type and stored id, for tools. */
     readonly readStreamJson: (
       request: Pick<EventStorage.StreamRow, "aggregateType" | "aggregateId"> & VersionRange & ReadOptions
     ) => Stream.Stream<Event.Envelope<Schema.Json>, ReadError, CurrentTenant>
@@ -249,8 +250,8 @@ export class EventStore extends Context.Service<
       key: StreamKey<Type, State, Payload, Id>
     ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
     /**
-     * Whether the running fiber is in a transaction of the program, in which it appends and reads: whatever it sees there
-     * becomes true only when the transaction commits.
+     * True if the fiber is in a transaction of the program, in which it appends and reads. Its results become final only when the
+     * transaction commits.
      */
     readonly inTransaction: Effect.Effect<boolean>
     /** The position of an event by its id; undefined if the tenant's log has no such event. */
@@ -423,7 +424,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       readStreamJson: ({ aggregateId, aggregateType, ...range }) =>
         Stream.unwrap(
           Effect.map(currentTenant, (tenantId) =>
-            // No stream has a name that cannot be stored, and the database would not take it.
+            // No stream has a name that cannot be stored, and the database would not accept one.
             nameProblem(aggregateType) !== undefined || nameProblem(aggregateId) !== undefined
               ? Stream.empty
               : reader.readStream({ tenantId, aggregateType, aggregateId }, range, (rows) =>

@@ -24,13 +24,13 @@ export interface Anchor {
   /** 64 lower-case hexadecimal digits. */
   readonly hash: string
   /**
-   * The id of the event. With it, a log that was replaced (restored, or rewritten after a failover) raises
-   * `PositionDiverged`. Without it the same log raises `HashChainBroken`, and cannot be told from a forged one.
+   * The id of the event. With it, a log that was replaced (restored, or rewritten after a failover) raises `PositionDiverged`.
+   * Without it, such a log raises `HashChainBroken` and cannot be told from a forged one.
    */
   readonly eventId?: Event.EventId
 }
 
-/** The end of a chain, as {@link head} gives it: an anchor with the id of its event. */
+/** The end of a chain: an anchor with the id of its event. */
 export interface Head extends Required<Anchor> {}
 
 /** Schema of an {@link Anchor}, to store it as JSON. */
@@ -152,9 +152,9 @@ export interface Verified {
  *
  * **Details**
  *
- * Fails at the first broken position. If the anchor has an event id, and the log has another event there, or ends before it, it
- * fails with `PositionDiverged` instead: the log has been replaced, by a restore or a failover, or by an attacker. Compare it
- * with the last backup before a new anchor is kept. An anchor without an id raises `HashChainBroken` there.
+ * Fails at the first broken position. If the anchor has an event id, and the log has another event there or ends before it,
+ * `PositionDiverged` is raised instead: a restore, a failover or an attacker has replaced the log. Compare the log with the last
+ * backup before you keep a new anchor. An anchor without an event id raises `HashChainBroken` there.
  *
  * Events appended meanwhile are left to the next verification: pass this head to it as the anchor, and the position after it
  * as `from`.

@@ -1,4 +1,4 @@
-/** Appends events that come as JSON. */
+/** Appends JSON events. */
 import { type DateTime, Effect, Result } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
@@ -9,39 +9,39 @@ import type { ExpectedVersion } from "../driver/StoreError.ts"
 import type { AppendConditions, Appended, AppendFailure, AppendOptions, StreamEventsOf } from "./append.ts"
 import * as EventJson from "./EventJson.ts"
 
-/** Events as JSON, to be appended together. */
+/** JSON events to append together. */
 export interface JsonEvents {
-  /** The aggregates whose events are taken: their schemas check ids and payloads. */
+  /** The aggregates whose events are accepted. Their schemas check ids and payloads. */
   readonly aggregates: ReadonlyArray<Aggregate.Any>
-  /** In the order in which they get positions. */
+  /** The events, in the order of their positions. */
   readonly events: ReadonlyArray<EventJson.NewEvent>
-  /** The version that each stream of the events must have before. Default: `"any"`. */
+  /** The version that each stream must have before the append. Default: `"any"`. */
   readonly expectedVersion?: ExpectedVersion | undefined
 }
 
-/** The place of an event that was appended as JSON. */
+/** The place of an appended JSON event. */
 export type JsonReceipt = Pick<
   Event.Envelope<unknown>,
   "eventId" | "aggregateType" | "aggregateId" | "version" | "position"
 > & { readonly recordedAt: DateTime.Utc }
 
-/** The outcome of an append of JSON. */
+/** The outcome of an append of JSON events. */
 export interface JsonAppended {
   /** The highest position of these events; 0 if there are none. */
   readonly position: number
-  /** The places of the events, stream by stream. Events that their aggregate drops have none. */
+  /** The places of the events, stream by stream, without events that their aggregate drops. */
   readonly events: ReadonlyArray<JsonReceipt>
-  /** True if the same events had been appended before. Then these are their places, and nothing was written. */
+  /** True if the same events had been appended before. These are their places then, and nothing was written. */
   readonly replayed: boolean
 }
 
-/** Appends streams. */
+/** The append of typed events. */
 export type AppendAll = <Condition extends AppendConditions | undefined = undefined>(
   streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
   options?: AppendOptions<Condition>
 ) => Effect.Effect<ReadonlyArray<Appended<Event.Tagged>>, AppendFailure<Condition>, CurrentTenant>
 
-/** Appends JSON by an append of streams. */
+/** Appends JSON events by an append of typed events. */
 export const appendJson =
   (appendAll: AppendAll) =>
   <Condition extends AppendConditions | undefined = undefined>({
@@ -57,7 +57,7 @@ export const appendJson =
     Effect.gen(function* () {
       const decode = EventJson.decoder(aggregates, yield* currentTenant)
       const streams: Array<StreamEventsOf<Aggregate.Any>> = []
-      /** The ids that have occurred. */
+      /** The streams that have occurred. */
       const seen = new Map<Aggregate.Any, Set<string>>()
       let last:
         | { readonly aggregate: Aggregate.Any; readonly id: string; readonly events: Array<JsonEvent> }
@@ -77,7 +77,7 @@ export const appendJson =
         streams.push({
           aggregate,
           id,
-          // It applies to the stream as it was before the append.
+          // The expected version applies to the stream before the append.
           expectedVersion: ids.has(aggregateId) ? "any" : expectedVersion,
           events: last.events
         })

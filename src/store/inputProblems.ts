@@ -1,4 +1,4 @@
-/** Checks of the texts of an event and its context. */
+/** Checks the texts of an event and its context. */
 import type { EventContext } from "../domain/EventContext.ts"
 import type { Content } from "../domain/jsonEvent.ts"
 import { InvalidEvent, InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
@@ -36,7 +36,7 @@ const traceProblem = (
 
 const contextNames = ["actor", "correlationId", "causationId"] as const
 
-/** The problem of what an event came with, but for its payload. */
+/** The problem of the fields of a JSON event, except its payload; undefined if there is none. */
 export const contentProblem = (
   aggregateType: string,
   eventType: string,

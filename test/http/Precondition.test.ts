@@ -69,7 +69,7 @@ const Plain = HttpRouter.add(
 
 const Store = Repository.layer.pipe(Layer.provideMerge(EventStore.layer), Layer.provide(MemoryStorage.layer))
 
-/** The tag of the version alone, if the tag names an event too. */
+/** The tag with the version alone, without the event id. */
 const versionIn = (tag: string | null): string | null =>
   tag === null ? null : tag.replace(/^"(\d+)\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"$/, '"$1"')
 
@@ -122,13 +122,13 @@ describe("If-Match", () => {
     })
   )
 
-  it.effect("of another history with the same version is refused, unless the version is named alone", () =>
+  it.effect("of another history with the same version is refused, unless it contains the version alone", () =>
     Effect.gen(function* () {
       const send = yield* serve
       const first = yield* send(one)
       assert.notStrictEqual(first.tag, first.etag)
       assert.strictEqual((yield* send(one, {}, "GET")).tag, first.tag)
-      // As it was written before a failover lost it: the same version, with another event.
+      // The tag of an event that a failover lost: the same version with another event.
       const lost = Precondition.etag({ version: 1, eventId: Event.generateId() })
       for (const path of [one, "/plain/1"]) {
         const { etag, status, version } = yield* send(path, { "if-match": lost })
@@ -137,7 +137,7 @@ describe("If-Match", () => {
       const second = yield* send(one, { "if-match": first.tag ?? "" })
       assert.deepStrictEqual([second.status, second.etag], [200, '"2"'])
       assert.notInclude(second.tag ?? "", (first.tag ?? "").slice(3, -1))
-      // The version alone cannot notice it.
+      // The version alone cannot detect it.
       assert.strictEqual((yield* send(one, { "if-match": '"2"' })).status, 200)
       // Two events at one version are two versions.
       assert.strictEqual((yield* send(one, { "if-match": `${lost}, "1"` })).status, 400)
@@ -146,7 +146,7 @@ describe("If-Match", () => {
     })
   )
 
-  it.effect("names the same event for a command that had nothing to do", () =>
+  it.effect("is the same for a command that had nothing to do", () =>
     Effect.gen(function* () {
       const { execute, load } = yield* Repository.Repository
       const done = yield* execute(Account, "1", () => [deposited(1)])

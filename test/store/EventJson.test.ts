@@ -1,4 +1,4 @@
-/** Events as JSON, out of logs and into them, on each backend. */
+/** Export and import of events as JSON, on each backend. */
 import { assert, describe, it, layer } from "@effect/vitest"
 import { DateTime, Effect, Layer, Option, Result, Schema, Stream } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
@@ -57,7 +57,7 @@ const appendJson = (
 
 const readLog = store.use(({ readLog: read }) => Stream.runCollect(read({ aggregates })))
 
-/** Events with everything that can be stated. */
+/** Events with all optional fields. */
 const someEvents = store.use((service) =>
   Effect.gen(function* () {
     yield* service.append({
@@ -98,9 +98,9 @@ const someEvents = store.use((service) =>
   })
 )
 
-describe.each(backends)("events as JSON on $name", ({ layer: driver }) => {
+describe.each(backends)("JSON events on $name", ({ layer: driver }) => {
   layer(onDriver(driver, { pageSize: 4 }), { excludeTestServices: true })((test) => {
-    test.effect("come out and go into another log as the same events, and into it once", () =>
+    test.effect("can be exported and imported into another log as the same events, once each", () =>
       Effect.gen(function* () {
         yield* someEvents.pipe(asNewTenant)
         const [from, to] = [yield* Tenant.generate, yield* Tenant.generate]
@@ -128,7 +128,7 @@ describe.each(backends)("events as JSON on $name", ({ layer: driver }) => {
         assert.deepInclude(strip(there)[0], { actor: null, causationId: null })
         const again = yield* importLines(lines, options).pipe(Tenant.provide(to))
         assert.deepInclude(again, { appended: 0, known: 6, position: 6 })
-        // Typed readers see the same values.
+        // Typed reads return the same values.
         const typed = yield* readLog.pipe(Tenant.provide(to))
         const before = yield* readLog.pipe(Tenant.provide(from))
         assert.deepStrictEqual(
@@ -138,7 +138,7 @@ describe.each(backends)("events as JSON on $name", ({ layer: driver }) => {
       })
     )
 
-    test.effect("are appended in order, to several streams, all or none, and once by their ids", () =>
+    test.effect("are appended in order to several streams, all or none, and only once by their ids", () =>
       Effect.gen(function* () {
         const events = [
           deposit(1, {
@@ -179,7 +179,7 @@ describe.each(backends)("events as JSON on $name", ({ layer: driver }) => {
         )
         assert.deepInclude(log[0], { actor: "python", schemaVersion: 1 })
         assert.strictEqual(log[0]?.occurredAt.epochMilliseconds, Date.parse("2019-12-31T22:00:00Z"))
-        // Tags that an aggregate derives are derived of JSON too.
+        // Derived tags are derived from JSON too.
         assert.deepStrictEqual(log[1]?.tags, ["course:a"])
 
         const refused = appendJson([deposit(3, { aggregateId: "new" }), deposit(4)], { expectedVersion: 0 })
@@ -191,7 +191,7 @@ describe.each(backends)("events as JSON on $name", ({ layer: driver }) => {
       }).pipe(asNewTenant)
     )
 
-    test.effect("are under a condition like others", () =>
+    test.effect("obey conditions like other events", () =>
       Effect.gen(function* () {
         const service = yield* store
         const condition = { query: EventQuery.of(Account, { types: ["Deposited"] }), after: 0 }
@@ -202,7 +202,7 @@ describe.each(backends)("events as JSON on $name", ({ layer: driver }) => {
     )
 
     test.effect(
-      "have the context of the append, unless they came with one, which they keep for themselves",
+      "have the context of the append, unless they have one of their own, which applies only to them",
       () =>
         Effect.gen(function* () {
           yield* appendJson([
@@ -236,7 +236,7 @@ describe.each(backends)("events as JSON on $name", ({ layer: driver }) => {
         }).pipe(asNewTenant)
     )
 
-    test.effect("have derived ids where the program derives them", () =>
+    test.effect("have derived ids if the program derives them", () =>
       Effect.gen(function* () {
         const append = appendJson([deposit(1), deposit(2)]).pipe(EventContext.derivingIds(["message", "1"]))
         const first = yield* append
@@ -244,7 +244,7 @@ describe.each(backends)("events as JSON on $name", ({ layer: driver }) => {
       }).pipe(asNewTenant)
     )
 
-    test.effect("of one stream are read by its type and id, and of no other tenant's", () =>
+    test.effect("of a stream are read by its type and id, without those of another tenant", () =>
       Effect.gen(function* () {
         const service = yield* store
         const other = yield* Tenant.generate
@@ -269,7 +269,7 @@ describe.each(backends)("events as JSON on $name", ({ layer: driver }) => {
       }).pipe(asNewTenant)
     )
 
-    test.effect("that are none are set aside by an import, with their place in it", () =>
+    test.effect("that are invalid are set aside by an import, with their item numbers", () =>
       Effect.gen(function* () {
         const eventId = Event.generateId()
         const rows = [
@@ -307,7 +307,7 @@ describe.each(backends)("events as JSON on $name", ({ layer: driver }) => {
 
 const inMemory = onDriver(MemoryStorage.layer)
 
-layer(inMemory)("JSON that is no event of the tenant", (test) => {
+layer(inMemory)("JSON that is not an event of the tenant", (test) => {
   const canary = "canary-7f3a"
   const cases: ReadonlyArray<
     readonly [is: string, event: unknown, path: ReadonlyArray<string | number>, reason: RegExp]
@@ -328,7 +328,12 @@ layer(inMemory)("JSON that is no event of the tenant", (test) => {
     ["without a part", deposit(1, { payload: {} }), ["payload", "amount"], /./],
     ["no object", deposit(1, { payload: canary }), ["payload"], /./],
     ["tagged otherwise", deposit(1, { payload: { _tag: canary, amount: 1 } }), ["payload", "_tag"], /./],
-    ["of an unknown version", deposit(1, { schemaVersion: 2 }), ["schemaVersion"], /known are 1 to 1$/],
+    [
+      "of an unknown version",
+      deposit(1, { schemaVersion: 2 }),
+      ["schemaVersion"],
+      /the known versions are 1 to 1$/
+    ],
     ["of a version that is none", deposit(1, { schemaVersion: 1.5 }), ["schemaVersion"], /./],
     ["of another tenant", deposit(1, { tenantId: canary }), ["tenantId"], /^is not the current tenant$/],
     ["under an id that is none", deposit(1, { eventId: canary }), ["eventId"], /UUID/],
@@ -362,7 +367,7 @@ layer(inMemory)("JSON that is no event of the tenant", (test) => {
     ["nothing at all", null, [], /./]
   ]
   for (const [is, event, path, reason] of cases)
-    test.effect(`${is} is refused where it does not fit, in words that quote nothing of it`, () =>
+    test.effect(`${is} is refused with the path of the problem, without quoting any value`, () =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(appendJson([deposit(7), event as EventJson.NewEvent]))
         assert.strictEqual(error._tag, "InvalidInput")
@@ -376,7 +381,7 @@ layer(inMemory)("JSON that is no event of the tenant", (test) => {
       }).pipe(asNewTenant)
     )
 
-  test.effect("is refused under an id that its aggregate does not have, or writes otherwise", () =>
+  test.effect("is refused with an id that its aggregate does not allow or stores in another form", () =>
     Effect.gen(function* () {
       const Numbered = Aggregate.make(
         "Numbered",
@@ -405,7 +410,7 @@ const Named = Schema.TaggedStruct("Named", { name: Schema.String, at: Schema.Int
 const MailChanged = Schema.TaggedStruct("MailChanged", { mail: Schema.String })
 const parts = { id: Schema.String, state: Schema.Array(Schema.String), initial: [] } as const
 
-/** The program of before, and that of now, in which an event is split, one has a new version, and one is dropped. */
+/** The former program, and the present one, in which one event is split, one has a new version, and one is dropped. */
 const Before = Aggregate.make("Person", { ...parts, events: [Registered, NamedV1, Viewed] }, (state) => state)
 const Person = Aggregate.make(
   "Person",
@@ -439,7 +444,7 @@ const toPerson = (aggregate: Aggregate.Any, events: ReadonlyArray<EventJson.NewE
 
 describe("JSON of a former version", () => {
   layer(inMemory)((test) => {
-    test.effect("is stored as it came and read as it is now, whole, split or not at all", () =>
+    test.effect("is stored unchanged and read as present events: one, several or none", () =>
       Effect.gen(function* () {
         const service = yield* store
         const events = [
@@ -483,9 +488,9 @@ describe("JSON of a former version", () => {
       }).pipe(asNewTenant)
     )
 
-    test.effect("that was delivered before its aggregate got a newer version is delivered again", () =>
+    test.effect("can be repeated after its aggregate got a newer version", () =>
       Effect.gen(function* () {
-        // A sender that states no version is of the version of that time.
+        // A sender without a version uses the newest version of that time.
         const [split, changed] = [
           person(
             "Registered",
@@ -501,7 +506,7 @@ describe("JSON of a former version", () => {
       }).pipe(asNewTenant)
     )
 
-    test.effect("is encoded anew at its present version by an encoder", () =>
+    test.effect("is encoded by an encoder in its present version", () =>
       Effect.gen(function* () {
         const service = yield* store
         yield* toPerson(Person, [person("Registered", { name: "ada", mail: "ada@x" })])
@@ -529,7 +534,7 @@ describe("JSON of a former version", () => {
     )
   })
 
-  it.effect("is handled by inline projections, each event that it is read as", () => {
+  it.effect("is handled by inline projections as the events that it is read as", () => {
     const seen: Array<string> = []
     const Seen = Projection.make(
       "seen",

@@ -45,7 +45,7 @@ const execute = <const D extends Repository.Decision<Events, unknown, unknown>>(
 const load = (options?: Repository.LoadOptions, id = "1") =>
   Repository.Repository.use((repository) => repository.load(Account, id, options))
 
-/** Runs an effect in another process: with a repository that remembers nothing of this one's. */
+/** Runs an effect like another process, with a repository that shares no remembered states. */
 const elsewhere = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, Exclude<R, Repository.Repository> | EventStore.EventStore> =>
@@ -61,7 +61,7 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
   const Store = Layer.provideMerge(EventStore.layer, failover(backend.layer))
   layer(Layer.provideMerge(Repository.layer, Store), { excludeTestServices: true })((it) => {
     it.effect(
-      "decides on the remembered state without a load, under its version and the id of its last event",
+      "decides on the remembered state without a load, and appends with its version and the id of its last event",
       () =>
         Effect.gen(function* () {
           yield* execute(deposit(1))
@@ -71,7 +71,7 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
             version: 2
           })
           assert.deepStrictEqual(yield* requests, ["append"])
-          // other aggregates, and other aggregate values of the same type, are not it
+          // Not for other aggregates, nor for other aggregate values of the same type.
           const { initial, state } = Account
           const counting = { id: Schema.String, state, initial, events: [Deposited] }
           const Deposits = Aggregate.make("Account", counting, (known) => ({
@@ -86,7 +86,7 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
         }).pipe(asNewTenant)
     )
 
-    it.effect("decides again where another process has appended, however few retries there are", () =>
+    it.effect("decides again after an append by another process, even with few retries", () =>
       Effect.gen(function* () {
         yield* execute(deposit(1))
         yield* elsewhere(execute(deposit(10)))
@@ -103,24 +103,24 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("refuses, and decides nothing, only on what the store has confirmed", () =>
+    it.effect("refuses, or decides on no events, only on a state that the store has confirmed", () =>
       Effect.gen(function* () {
         yield* execute(deposit(1))
         yield* elsewhere(execute(deposit(10)))
         assert.deepInclude(yield* execute(spend(0)), { state: { status: "none", balance: 11 }, version: 2 })
         yield* elsewhere(execute(deposit(100)))
-        // a refusal on the remembered state, but not on what is stored by now
+        // A refusal on the remembered state, but not on the stored one.
         assert.deepInclude(yield* execute(spend(111)), { version: 4 })
         yield* elsewhere(execute(deposit(5)))
         assert.deepStrictEqual(yield* flipped(execute(spend(6))), new Overdrawn({ balance: 5 }))
         yield* elsewhere(execute(deposit(5)))
-        // nor is a stated version compared with what is remembered
+        // An expected version is not compared with the remembered one either.
         yield* execute(deposit(1), { expectedVersion: 6 })
         assert.deepInclude(yield* flipped(execute(deposit(1), { expectedVersion: 6 })), { actual: 7 })
       }).pipe(asNewTenant)
     )
 
-    it.effect("runs an effect that was decided on a confirmed state only", () =>
+    it.effect("runs the effect of a decision only on a confirmed state", () =>
       Effect.gen(function* () {
         yield* execute(deposit(1))
         yield* elsewhere(execute(deposit(10)))
@@ -130,7 +130,7 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("loads what others have appended, and reads on from what it knows", () =>
+    it.effect("loads events of others, from the remembered state on", () =>
       Effect.gen(function* () {
         yield* execute(deposit(1))
         yield* elsewhere(execute(deposit(10)))
@@ -141,20 +141,20 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("never decides on a state of another history, be it as long", () =>
+    it.effect("never decides on a state of another history, even of the same length", () =>
       Effect.gen(function* () {
         const history = (amounts: ReadonlyArray<number>) =>
           Effect.forEach(["a", "b", "c", "d"], (id) => append(id, amounts.map(deposited)))
         yield* history([1, 2])
         for (const id of ["a", "b", "c", "d"]) assert.strictEqual((yield* load({}, id)).state.balance, 3)
-        // The other database has lost the end of the log, and has gone on.
+        // The other database has lost the end of the log, and has new events.
         yield* switchOver
         yield* history([1, 20])
         assert.deepInclude(yield* execute(spend(20), {}, "a"), { state: { status: "none", balance: 1 } })
         assert.deepInclude(yield* execute(spend(0), {}, "b"), { state: { status: "none", balance: 21 } })
         assert.deepStrictEqual(yield* flipped(execute(spend(22), {}, "c")), new Overdrawn({ balance: 21 }))
         assert.deepInclude(yield* load({}, "d"), { state: { status: "none", balance: 21 }, version: 2 })
-        // The next one has nothing at all of it.
+        // The next stream does not exist there.
         yield* switchOver
         assert.deepInclude(yield* execute(deposit(1), {}, "a"), { state: { status: "none", balance: 4 } })
       }).pipe(asNewTenant)
@@ -176,12 +176,12 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
         assert.strictEqual(yield* flipped(rolledBack), "rolled back")
         yield* requests
         assert.deepInclude(yield* execute(deposit(2)), { state: { status: "none", balance: 3 }, version: 2 })
-        // Not even for speed: the state of before is still known.
+        // The former state is still remembered.
         assert.deepStrictEqual(yield* requests, ["append"])
       }).pipe(asNewTenant)
     )
 
-    it.effect("keeps 100 tenants apart that all have the same ids", () =>
+    it.effect("keeps 100 tenants with the same ids apart", () =>
       Effect.gen(function* () {
         const { execute: executeOf, load: loadOf } = yield* Repository.Repository
         const tenants = yield* Effect.replicateEffect(Tenant.generate, 100)
@@ -204,7 +204,7 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
       })
     )
 
-    it.effect("finds the events of a first run with derived ids behind a remembered state", () =>
+    it.effect("finds the events of a first run with derived ids before a remembered state", () =>
       Effect.gen(function* () {
         const handle = (
           decide: (state: State) => Repository.Decision<ReturnType<typeof deposited>, Overdrawn>
@@ -230,7 +230,7 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("carries a command with a key out once, and records its outcome on a confirmed state", () =>
+    it.effect("carries out a command with a key once, and records its outcome on a confirmed state", () =>
       Effect.gen(function* () {
         yield* execute(deposit(1))
         const first = yield* execute(deposit(2), { command: { key: "a" } })
@@ -256,7 +256,7 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
 })
 
 describe("the states that a repository remembers", () => {
-  it.effect("is that of one layer on one store: others never share it", () =>
+  it.effect("belong to one layer on one store, and are never shared", () =>
     Effect.gen(function* () {
       const tenantId = yield* Tenant.generate
       const balances = yield* Effect.forEach([1, 10], (amount) =>
@@ -264,7 +264,7 @@ describe("the states that a repository remembers", () => {
           execute(deposit(amount)),
           Effect.map(load(), ({ state }) => state.balance)
         ).pipe(
-          // the same layer of the repository on two stores
+          // The same layer of the repository on two stores.
           Effect.provide(
             Repository.layer.pipe(
               Layer.provideMerge(EventStore.layer),
@@ -277,7 +277,7 @@ describe("the states that a repository remembers", () => {
     })
   )
 
-  it.effect.each([{ entries: 0 }, { bytes: 0 }])("is nothing with %o", (remember) => {
+  it.effect.each([{ entries: 0 }, { bytes: 0 }])("do not exist with %o", (remember) => {
     const Store = Layer.provideMerge(EventStore.layer, failover(MemoryStorage.layer))
     return Effect.gen(function* () {
       yield* execute(deposit(1))
@@ -286,7 +286,7 @@ describe("the states that a repository remembers", () => {
     }).pipe(asNewTenant, Effect.provide(Layer.provideMerge(Repository.layerWith({ remember }), Store)))
   })
 
-  it.effect("is bounded by bounds that are integers from 0", () =>
+  it.effect("have limits that must be integers from 0", () =>
     Effect.gen(function* () {
       for (const remember of [{ entries: -1 }, { entries: 1.5 }, { bytes: Number.NaN }]) {
         const built = Layer.build(Layer.provide(Repository.layerWith({ remember }), inMemory()))
@@ -297,7 +297,7 @@ describe("the states that a repository remembers", () => {
     })
   )
 
-  it.effect("is counted: hits, misses, and states that were not the newest", () =>
+  it.effect("are counted: hits, misses, and states that were not the newest", () =>
     Effect.gen(function* () {
       const counts = Effect.all([
         counted(Repository.rememberedHits, { aggregate: "Account" }),
@@ -336,7 +336,7 @@ describe("snapshots of a repository that remembers", () => {
   ]
 
   it.effect.prop(
-    "fall due at the same versions as without",
+    "become due at the same versions as without remembered states",
     [
       Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: policies.length - 1 })),
       Schema.Array(step).check(Schema.isMaxLength(15))

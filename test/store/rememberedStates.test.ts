@@ -37,7 +37,7 @@ const make = (entries: number, bytes = 1e9) => {
 }
 
 describe("remembered states", () => {
-  it("are those of a tenant, an aggregate value and an id", () => {
+  it("belong to a tenant, an aggregate value and an id", () => {
     const { keep, states } = make(10)
     keep(A, "1", known(3))
     assert.strictEqual(states.find(A, Sum, "1")?.version, 3)
@@ -46,7 +46,7 @@ describe("remembered states", () => {
     assert.isUndefined(states.find(A, Sum, "2"))
   })
 
-  it("are replaced by newer ones, and by older ones only if a caller wants that", () => {
+  it("are replaced by newer ones, and by older ones only on request", () => {
     const { keep, states } = make(10)
     keep(A, "1", known(3))
     keep(A, "1", known(2))
@@ -55,12 +55,12 @@ describe("remembered states", () => {
     assert.strictEqual(states.find(A, Sum, "1")?.version, 4)
     keep(A, "1", known(2), true)
     assert.strictEqual(states.find(A, Sum, "1")?.version, 2)
-    // the state before the first event is known to everybody
+    // The state before the first event needs no memory.
     states.keep(A, Sum, "new", initially(0), services, false)
     assert.isUndefined(states.find(A, Sum, "new"))
   })
 
-  it("go when others come, the least recently used one first", () => {
+  it("are dropped when there are too many, the least recently used one first", () => {
     const { has, keep, states } = make(3)
     for (const id of ["1", "2", "3"]) keep(A, id)
     has(A, "1")
@@ -69,7 +69,7 @@ describe("remembered states", () => {
     assert.strictEqual(states.size, 3)
   })
 
-  it("go when they weigh too much together, and are not kept if one alone weighs above a mebibyte", () => {
+  it("are dropped when they weigh too much together, and not kept if one alone weighs above a mebibyte", () => {
     const { has, keep, states } = make(100, 10)
     for (const id of ["1", "2", "3"]) keep(A, id, known(1, 4))
     assert.deepStrictEqual(has(A, "1", "2", "3"), [false, true, true])
@@ -82,13 +82,13 @@ describe("remembered states", () => {
     assert.deepStrictEqual([large.has(A, "1"), large.states.weight, large.states.size], [[false], 0, 0])
   })
 
-  it("of one tenant take at most half of the room when others want it", () => {
+  it("of one tenant take at most half of the entries if others need them", () => {
     const { has, keep, states } = make(10)
     const ids = Array.from({ length: 12 }, (_, index) => `${index}`)
     for (const id of ids) keep(A, id)
     assert.strictEqual(states.size, 10)
     keep(B, "b")
-    // A goes on working, so all of its states were used after those of the others
+    // A continues to work, so all of its states were used after those of the others.
     for (const id of ["1", "2", "3", "4"]) {
       keep(C, id)
       has(A, ...ids)
@@ -98,7 +98,7 @@ describe("remembered states", () => {
     assert.lengthOf(has(A, ...ids).filter(Boolean), 5)
   })
 
-  it("of one tenant take at most half of the weight when others want it", () => {
+  it("of one tenant take at most half of the weight if others need it", () => {
     const { has, keep } = make(100, 100)
     const ids = Array.from({ length: 10 }, (_, index) => `${index}`)
     for (const id of ids) keep(A, id, known(1, 10))
@@ -110,7 +110,7 @@ describe("remembered states", () => {
     assert.lengthOf(has(A, ...ids).filter(Boolean), 5)
   })
 
-  it("go if they are of another history, and are counted when they go", () => {
+  it("are dropped if they have another history, and are counted when dropped", () => {
     const { has, keep, states } = make(1)
     const count = (reason: string) =>
       Metric.withAttributes(evictions, { aggregate: "Sum", reason }).valueUnsafe(services).count
@@ -126,7 +126,7 @@ describe("remembered states", () => {
     assert.deepStrictEqual([count("otherHistory") - before, count("entries") - entries], [1, 1])
   })
 
-  it("know of the snapshots that were taken of them", () => {
+  it("note the snapshots that were taken of them", () => {
     const { keep, states } = make(10)
     keep(A, "1", { ...known(3), unusable: { version: 1, checksum: "" } })
     states.noteSnapshot(A, Sum, "1", 2)

@@ -1,4 +1,4 @@
-/** A store that is replaced by another one, as by a failover to a standby that lacks the end of a log, or by a restore. */
+/** A store that is replaced by another one, as in a failover to a standby without the end of a log, or by a restore. */
 import { Context, Effect, Layer } from "effect"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
@@ -7,7 +7,7 @@ import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 export class Failover extends Context.Service<
   Failover,
   {
-    /** Serves everything from the other database from now on, and back. */
+    /** Switches to the other database, and back. */
     readonly switchOver: Effect.Effect<void>
     /** The requests of loads and appends since the last call. */
     readonly requests: Effect.Effect<ReadonlyArray<string>>
@@ -15,8 +15,8 @@ export class Failover extends Context.Service<
 >()("test/Failover") {}
 
 /**
- * A driver that is one of two databases, each built by the layer, and notes what it is asked. Projections are those of the first
- * one.
+ * A driver on one of two databases, each built by the layer, which records its requests. Projections are always those of the
+ * first one.
  */
 export const failover = <E, R>(
   database: Layer.Layer<EventStorage.EventStorage | ProjectionStorage, E, R>
