@@ -203,7 +203,7 @@ export const verify = (
         Math.max(options.from ?? chainedFrom, chainedFrom),
         // Otherwise nothing would prove the events between the anchor and `from`.
         (anchor?.position ?? Infinity) + 1,
-        // The start of the chain may have been altered too, so `from` never lies beyond the end of the log.
+        // The start of the chain may have been altered too, so the last event is read in any case.
         end + 1
       )
     )

@@ -44,8 +44,8 @@ export class TenantRegistry extends Context.Service<
     /** The status of the current tenant; undefined if it is not registered. */
     readonly status: Effect.Effect<EventStorage.TenantStatus | undefined, ReadError, CurrentTenant>
     /**
-     * Suspends a tenant: its data can be read but not written. No append is acknowledged after this one returns; those
-     * acknowledged before remain. Returns the former status.
+     * Suspends a tenant: its data can be read but not written. Appends that were acknowledged before remain, and none is
+     * acknowledged afterwards. Returns the former status.
      */
     readonly suspend: (
       tenantId: TenantId
