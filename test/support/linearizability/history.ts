@@ -5,7 +5,7 @@ import * as Tenant from "../../../src/domain/Tenant.ts"
 import { check, minimise } from "./checker.ts"
 import { type LossInput, modelOf, separate, show, type Step } from "./marks.ts"
 import type { Record } from "./perform.ts"
-import { objects, type Plan, planOf, type PlannedStep } from "./plan.ts"
+import { objects, type Odds, type Plan, planOf, type PlannedStep } from "./plan.ts"
 
 /** The number of a process for what happens outside of them. */
 const nobody = -1
@@ -51,14 +51,23 @@ export interface World {
 const notCalled = (fibers: Fibers, called: ReadonlySet<number>): Fibers =>
   fibers.map((steps) => steps.filter(({ id }) => !called.has(id)))
 
-/** Runs a history. Returns its operations, object by object. */
+/** A recorded history. */
+interface Recorded {
+  /** The operations of each object. */
+  readonly steps: ReadonlyMap<string, ReadonlyArray<Step>>
+  /** The states that decisions were made on, by the number of the step. */
+  readonly decidedOn: ReadonlyArray<readonly [id: number, state: ReadonlyArray<string>]>
+}
+
+/** Runs a history. */
 const record = Effect.fnUntraced(function* (
   plan: Plan,
   world: World
-): Effect.fn.Return<ReadonlyMap<string, ReadonlyArray<Step>>, never, Scope.Scope> {
+): Effect.fn.Return<Recorded, never, Scope.Scope> {
   const tenantIds = [yield* Tenant.generate, yield* Tenant.generate]
   const steps = new Map<number, Step>()
   const dropped = new Set<number>()
+  const decidedOn: Array<readonly [id: number, state: ReadonlyArray<string>]> = []
   const planned = new Map(
     plan.processes.flatMap((fibers, process) =>
       fibers.flatMap((own, fiber) => own.map((step) => [step.id, { step, process, fiber }] as const))
@@ -70,6 +79,10 @@ const record = Effect.fnUntraced(function* (
   const take = (entry: Record): void => {
     const found = planned.get(entry.id)
     if (found === undefined) return
+    if ("decidedOn" in entry) {
+      decidedOn.push([entry.id, entry.decidedOn])
+      return
+    }
     if ("called" in entry) {
       const { fiber, process, step } = found
       steps.set(entry.id, {
@@ -147,8 +160,40 @@ const record = Effect.fnUntraced(function* (
       })
     }
   }
-  return histories
+  return { steps: histories, decidedOn }
 })
+
+const contentsOf = (steps: ReadonlyArray<Step>): ReadonlyArray<ReadonlyArray<string>> =>
+  steps.flatMap(({ output, process }) =>
+    process === nobody && output !== undefined && "state" in output ? [output.state] : []
+  )
+
+/**
+ * A report on decisions that were made on a state of another object, such as another tenant's, or on one that the stream never
+ * had. Commands that are decided together see states that come only if the append before them succeeds.
+ */
+const reportOnDecisions = ({ decidedOn, steps }: Recorded, joins: boolean): ReadonlyArray<string> =>
+  Array.from(steps).flatMap(([on, history]) => {
+    const own = new Set(history.map(({ id }) => id))
+    const contents = contentsOf(history)
+    const marks = new Set([
+      ...contents.flat(),
+      ...history.flatMap(({ input }) => ("marks" in input ? input.marks : []))
+    ])
+    const isKnown = (state: ReadonlyArray<string>): boolean =>
+      joins
+        ? state.every((mark) => marks.has(mark))
+        : contents.some((content) => state.every((mark, index) => content[index] === mark))
+    return decidedOn.flatMap(([id, state]) =>
+      own.has(id) && !isKnown(state)
+        ? [
+            `${on}: #${id} was decided on [${state.join(" ")}], which it never was; it was ${contents
+              .map((content) => `[${content.join(" ")}]`)
+              .join(" and ")}`
+          ]
+        : []
+    )
+  })
 
 /** Leaves out the answer of a step. */
 const forget = (step: Step): Step => ({ ...step, returned: undefined, output: undefined })
@@ -163,9 +208,7 @@ const reportOn = (on: string, history: ReadonlyArray<Step>): string | undefined 
       returned: step.returned === undefined ? undefined : since(step.returned)
     })
   )
-  const contents = steps.flatMap(({ output, process }) =>
-    process === nobody && output !== undefined && "state" in output ? [output.state] : []
-  )
+  const contents = contentsOf(steps)
   const model = modelOf(contents)
   if (check(model, steps).linearizable) return undefined
   const least = minimise(model, steps, forget)
@@ -183,21 +226,19 @@ const reportOn = (on: string, history: ReadonlyArray<Step>): string | undefined 
   ].join("\n")
 }
 
-/** Runs the history of a seed, in which a process is killed with some probability. Returns reports on the objects whose part is not linearizable. */
+/** Runs the history of a seed. Returns reports on the objects whose part is not linearizable. */
 export const tryHistory = (
   seed: number,
   worldOf: (plan: Plan) => Effect.Effect<World, never, Scope.Scope>,
-  kills = 0.2
+  odds?: Odds
 ): Effect.Effect<ReadonlyArray<string>> =>
   Effect.gen(function* () {
-    const plan = planOf(seed, kills)
+    const plan = planOf(seed, odds)
     const world = yield* worldOf(plan)
-    const histories = yield* record(plan, world)
-    return Array.from(histories).flatMap(([on, history]) => {
-      const report = reportOn(on, history)
-      if (report === undefined) return []
-      return [
+    const recorded = yield* record(plan, world)
+    const reports = Array.from(recorded.steps).flatMap(([on, history]) => reportOn(on, history) ?? [])
+    return [...reports, ...reportOnDecisions(recorded, plan.settings.joins)].map(
+      (report) =>
         `seed ${seed}, ${JSON.stringify(plan.settings)}, faults ${JSON.stringify(plan.faults)}, ${report}`
-      ]
-    })
+    )
   }).pipe(Effect.scoped)

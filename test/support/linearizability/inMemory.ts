@@ -163,7 +163,9 @@ export const digestsAtOnce: Effect.Effect<void, never, Scope.Scope> = Effect.asV
 /** A world for one history. */
 export const make = Effect.fnUntraced(function* (
   plan: Plan,
-  repository: RepositoryLayer
+  repository: RepositoryLayer,
+  /** Breaks the driver. */
+  change: (driver: EventStorage["Service"]) => EventStorage["Service"] = (driver) => driver
 ): Effect.fn.Return<World, never, Scope.Scope> {
   const random = randomOf(`${plan.seed} in memory`)
   const below = (limit: number): number => Math.floor(random.nextDoubleUnsafe() * limit)
@@ -183,7 +185,7 @@ export const make = Effect.fnUntraced(function* (
   /** Transactions work on a copy of their tenant's log: while there are any, it is not moved. */
   const transactions = yield* Semaphore.make(permits)
 
-  const driver = through(Context.get(first, EventStorage), (name, args, call) =>
+  const shaken = through(Context.get(first, EventStorage), (name, args, call) =>
     Effect.gen(function* () {
       const tenantId = tenantOf(args[0])
       const stores = (): Context.Context<Storages> => storesOf(tenantId)
@@ -214,6 +216,18 @@ export const make = Effect.fnUntraced(function* (
     })
   )
 
+  const driver = EventStorage.of({
+    ...shaken,
+    inTransaction: Effect.suspend(() =>
+      Effect.map(
+        Effect.all(
+          [first, ...moved.values()].map((stores) => Context.get(stores, EventStorage).inTransaction)
+        ),
+        (all) => all.includes(true)
+      )
+    )
+  })
+
   const surroundings = Surroundings.of({
     transaction: (effect) =>
       Effect.flatMap(CurrentTenant, (tenantId) =>
@@ -234,7 +248,7 @@ export const make = Effect.fnUntraced(function* (
       Layer.provideMerge(Layer.fresh(EventStore.layer)),
       Layer.provideMerge(
         Layer.succeedContext(
-          Context.make(EventStorage, driver).pipe(
+          Context.make(EventStorage, change(driver)).pipe(
             Context.add(SnapshotStorage, snapshots),
             Context.add(ProjectionStorage, projections),
             Context.add(Surroundings, surroundings)

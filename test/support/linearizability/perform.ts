@@ -23,9 +23,10 @@ export class Surroundings extends Context.Service<
   }
 >()("test/linearizability/Surroundings") {}
 
-/** A call or a return. A step whose call is recorded, and whose return is not, has an unknown outcome. */
+/** A call, a return, or a state that a decision was made on. A step whose call is recorded, and whose return is not, has an unknown outcome. */
 export type Record =
   | { readonly id: number; readonly at: number; readonly called: Input }
+  | { readonly id: number; readonly at: number; readonly decidedOn: ReadonlyArray<string> }
   /** Without an output, nothing was done. */
   | { readonly id: number; readonly at: number; readonly returned: Output | null }
 
@@ -58,7 +59,11 @@ const events = (marks: ReadonlyArray<string>): ReadonlyArray<typeof Marked.Type>
   marks.map((mark) => Marked.make({ mark }))
 
 /** Carries out a step. */
-const perform = Effect.fnUntraced(function* (step: PlannedStep, input: PlannedStep["input"]) {
+const perform = Effect.fnUntraced(function* (
+  step: PlannedStep,
+  input: PlannedStep["input"],
+  decidedOn: (state: ReadonlyArray<string>) => void
+) {
   const [aggregate, id] = [aggregateOf(step), idOf(step)]
   const repository = yield* Repository.Repository
   switch (input.do) {
@@ -98,6 +103,7 @@ const perform = Effect.fnUntraced(function* (step: PlannedStep, input: PlannedSt
           aggregate,
           id,
           (state) => {
+            decidedOn(state)
             const decision = decided(state)
             if (as === "effect") return Effect.andThen(pause(1), Effect.fromResult(decision))
             return as === "value" && Result.isSuccess(decision) ? decision.success : decision
@@ -167,7 +173,9 @@ const fiber = Effect.fnUntraced(function* (
         : step.input
     record({ id: step.id, at: now(), called: input })
     const running = yield* Effect.forkChild(
-      perform(step, input).pipe(Tenant.provide(tenantIds[step.tenant] ?? Tenant.untenanted))
+      perform(step, input, (state) => record({ id: step.id, at: now(), decidedOn: state })).pipe(
+        Tenant.provide(tenantIds[step.tenant] ?? Tenant.untenanted)
+      )
     )
     if (step.interruptedAfter !== undefined) {
       yield* pause(step.interruptedAfter)

@@ -79,14 +79,23 @@ export const randomOf = (seed: number | string): (typeof Random.Random)["Service
 export const known = {
   /** A command with a key refuses, or finds another version, on a state that has the events of the same command, carried out by another caller. */
   refusedWithKey: true,
-  /** A state of before the end of the log was lost is read on. */
-  lostEnd: true,
+  /** The end of the log is lost between the look-up of a key and the load of the state behind its command. */
+  lostOutcome: true,
   /** A read behind an append fails, and the command says that nothing was written. */
   unavailableBehindAppend: true
 }
 
-/** The history of a seed, in which a process is killed with some probability. */
-export const planOf = (seed: number, kills: number): Plan => {
+/** The odds of a history, and settings that are not left to chance. */
+export interface Odds {
+  /** Chance that a process is killed. Default: 0.2. */
+  readonly kills?: number
+  /** Chance that a log loses its end. Default: 0.2. */
+  readonly loses?: number
+  readonly settings?: Partial<RepositorySettings>
+}
+
+/** The history of a seed. */
+export const planOf = (seed: number, { kills = 0.2, loses: losses = 0.2, settings }: Odds = {}): Plan => {
   const random = randomOf(seed)
   const below = (limit: number): number => Math.floor(random.nextDoubleUnsafe() * limit)
   const chance = (probability: number): boolean => random.nextDoubleUnsafe() < probability
@@ -99,7 +108,7 @@ export const planOf = (seed: number, kills: number): Plan => {
   const heat = pick(0, 0.5, 1)
   const withTransactions = chance(0.4)
   const steps = 24 + below(33)
-  const loses = chance(0.2) && !known.lostEnd
+  const loses = chance(losses)
 
   let marks = 0
   const marksOf = (id: number, count: number): ReadonlyArray<string> =>
@@ -120,7 +129,7 @@ export const planOf = (seed: number, kills: number): Plan => {
     do: "execute",
     as: chance(0.8) ? pick("value", "result") : "effect",
     transaction: withTransactions && chance(0.3) ? pick("commits", "rollsBack") : undefined,
-    ...(chance(0.25)
+    ...(chance(0.25) && !(loses && known.lostOutcome)
       ? keyed(tenant, object)
       : { decision: chance(0.5) ? "append" : pick(...decisions), marks: marksOf(id, 1 + below(2)) })
   })
@@ -151,7 +160,7 @@ export const planOf = (seed: number, kills: number): Plan => {
   return {
     seed,
     processes,
-    settings: { remembers: chance(0.75), joins: chance(0.75), snapshots: chance(0.25) },
+    settings: { remembers: chance(0.75), joins: chance(0.75), snapshots: chance(0.25), ...settings },
     faults: {
       kill: some(kills, () => ({ process: below(2), after: below(60) })),
       loss: loses

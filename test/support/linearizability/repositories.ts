@@ -13,7 +13,9 @@ export type RepositoryLayer = (
 ) => Layer.Layer<Repository.Repository, never, EventStore.EventStore | SnapshotStorage>
 
 /** A repository as programs have it. */
-export const repository: RepositoryLayer = ({ snapshots }, retry) =>
-  snapshots
-    ? Repository.layerWith({ retry, snapshots: { policy: SnapshotPolicy.every(3), taken: "atOnce" } })
-    : Repository.layerWith({ retry })
+export const repository: RepositoryLayer = ({ remembers, snapshots }, retry) => {
+  const options = { retry, ...(remembers ? {} : { remember: { entries: 0 } }) }
+  return snapshots
+    ? Repository.layerWith({ ...options, snapshots: { policy: SnapshotPolicy.every(3), taken: "atOnce" } })
+    : Repository.layerWith(options)
+}
