@@ -1,6 +1,6 @@
--- Begins a rebuild of a read model that all tenants share, from the start of each log; if one is under way, it begins again
--- if it is parked, if its twins are others by now, or if it must (p_restart). Returns whether it has begun; NULL: nobody has
--- made the projection known. The caller empties the twins: nobody fills them before the transaction has ended.
+-- Begins a rebuild of a read model that all tenants share, from the start of each log. A rebuild in progress begins again if it
+-- is parked, if its twins were replaced, or on request (p_restart). Returns true if a rebuild has begun, and NULL if the
+-- projection is not registered. The caller empties the twins: no worker fills them before the transaction ends.
 create or replace function eventsourcing.begin_shared_rebuild(
   p_access uuid, p_projection text, p_version integer, p_restart boolean
 )
@@ -14,7 +14,7 @@ declare
   filled text;
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
-  -- one at a time begins, switches or retires
+  -- locked, so that only one session at a time begins or switches a rebuild, or retires the version
   select * into known from eventsourcing.projection_versions v
   where v.projection = p_projection and v.version = p_version and v.retired_at is null and not v.inline for update;
   if not found then
@@ -28,7 +28,7 @@ begin
   ) then
     return false;
   end if;
-  -- whoever works on it ends first
+  -- waits for workers on the rebuild
   perform from eventsourcing.projections p
   where p.projection = p_projection and p.version = p_version and p.rebuild order by p.tenant_id for update;
   delete from eventsourcing.projections p where p.projection = p_projection and p.version = p_version and p.rebuild;
@@ -48,4 +48,4 @@ end
 $$;
 
 comment on function eventsourcing.begin_shared_rebuild is
-  'Begins a rebuild of a read model that all tenants share; returns whether it has begun.';
+  'Begins a rebuild of a read model that all tenants share; returns true if it has begun.';

@@ -1,4 +1,4 @@
--- Says which twins a rebuild fills.
+-- Records the twins that a rebuild fills.
 create or replace function eventsourcing.bind_rebuild(p_tenant uuid, p_projection text, p_version integer, p_twins text)
 returns void
 language plpgsql
@@ -12,4 +12,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.bind_rebuild is 'Says which twins a rebuild fills.';
+comment on function eventsourcing.bind_rebuild is 'Records the twins that a rebuild fills.';

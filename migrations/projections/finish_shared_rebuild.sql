@@ -1,4 +1,5 @@
--- Ends a rebuild of a read model that all tenants share. Its caller has had it prepared, and put its rows in their place.
+-- Ends a rebuild of a read model that all tenants share, after prepare_shared_switch and after its rows have replaced the live
+-- ones.
 create or replace function eventsourcing.finish_shared_rebuild(p_access uuid, p_projection text, p_version integer)
 returns void
 language plpgsql
@@ -23,4 +24,4 @@ end
 $$;
 
 comment on function eventsourcing.finish_shared_rebuild is
-  'Ends a rebuild of a read model that all tenants share: its checkpoints and dead letters take the place of the live ones.';
+  'Ends a rebuild of a read model that all tenants share: its checkpoints and dead letters replace the live ones.';

@@ -1,5 +1,5 @@
--- Keeps the twins of read models as they are to the end of the transaction: nobody makes them anew under a worker that
--- fills them. Returns which they are (twins_of). Runs with the caller's rights, who fills them.
+-- Keeps the twins of read models from being replaced before the end of the transaction, in which a worker fills them. Returns
+-- their identity (twins_of). Runs with the rights of the caller, who fills them.
 create or replace function eventsourcing.hold_twins(p_tables text[])
 returns text
 language plpgsql
@@ -16,4 +16,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.hold_twins is 'Keeps the twins of read models from being made anew in the transaction.';
+comment on function eventsourcing.hold_twins is 'Keeps the twins of read models from being replaced during the transaction.';

@@ -1,9 +1,10 @@
--- Looks whether a rebuild of a read model that all tenants share may take the place of the live one: 'none' is under way,
--- 'waiting': not yet, 'anew': its twins are others by now, the caller empties them, 'ready': nobody works on the projection
--- before the transaction has ended.
+-- Checks if a rebuild of a read model that all tenants share may replace the live one. Returns 'none' if there is no rebuild,
+-- 'waiting' if it may not replace it yet, 'anew' if its twins were replaced, so that the caller must empty them, and 'ready' if
+-- it may. Then no worker gets work on the projection before the transaction ends.
 --
--- The rebuild must contain what the live one does, for every tenant. Close to it, nobody is given work on the live one for
--- at most 10 seconds, so that it is caught up with; then it goes on for 20 seconds at least, whatever comes of the rebuild.
+-- The rebuild must contain all events of the live read model, for every tenant. When it is close, workers get no work on the live
+-- one for at most 10 seconds, so that the rebuild catches up. Afterwards they get work for at least 20 seconds, even if the
+-- rebuild has not replaced it.
 create or replace function eventsourcing.prepare_shared_switch(p_access uuid, p_projection text, p_version integer)
 returns text
 language plpgsql
@@ -39,7 +40,7 @@ begin
     perform eventsourcing.begin_shared_rebuild(p_access, p_projection, p_version, true);
     return 'anew';
   end if;
-  -- tenants whose first event came since, and those that no announcement has told of
+  -- tenants whose first event came later, and those without an announcement yet
   insert into eventsourcing.projections (tenant_id, projection, version, rebuild, shared, twins, head)
   select p.tenant_id, p_projection, p_version, true, true, filled, p.head
   from eventsourcing.projections p
@@ -75,4 +76,4 @@ end
 $$;
 
 comment on function eventsourcing.prepare_shared_switch is
-  'Looks whether a rebuild of a read model that all tenants share may take the place of the live one.';
+  'Checks if a rebuild of a read model that all tenants share may replace the live one.';

@@ -34,7 +34,7 @@ begin
         read_model, register, read_model);
     elsif live is null then
       return format('read model %s is registered as table %s, which does not exist: as its owner, run '
-        'select eventsourcing.unregister_read_model(%L) and register the table that there is', read_model,
+        'select eventsourcing.unregister_read_model(%L) and register the existing table', read_model,
         registered.live_table, read_model);
     elsif registered.shared <> p_shared then
       return format('table %s is registered as %s: as its owner, run select eventsourcing.%s(%L)', registered.live_table,

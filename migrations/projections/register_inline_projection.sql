@@ -1,5 +1,5 @@
--- Makes a projection known that runs in the transactions of appends: it has no progress, and no work for runners. Refused
--- as in register_projection. No row: it is known.
+-- Registers a projection that runs in the transactions of appends, without progress and without work for runners. Returns a row
+-- with the reason if it is refused, as in register_projection.
 create or replace function eventsourcing.register_inline_projection(p_projection text, p_version integer, p_tables text[])
 returns table (reason text, read_model text, filled_by text, filled_by_version integer, filled_by_retired boolean)
 language plpgsql
@@ -9,7 +9,7 @@ as $$
 declare
   known eventsourcing.projection_versions;
 begin
-  -- which projections there are is no business of a tenant's transaction
+  -- a tenant's transaction must not learn the names of projections
   if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
     raise exception 'the transaction is bound to a tenant' using errcode = 'ES001';
   end if;
@@ -18,7 +18,7 @@ begin
   if known.retired_at is null and known.inline and known.tables = p_tables then
     return;
   end if;
-  -- of two versions that come at the same time, one sees the other
+  -- locked, so that one of two versions registered at the same time sees the other
   lock table eventsourcing.projection_versions in share row exclusive mode;
   select * into known from eventsourcing.projection_versions v
   where v.projection = p_projection and v.version = p_version;
@@ -46,4 +46,4 @@ end
 $$;
 
 comment on function eventsourcing.register_inline_projection is
-  'Makes a projection known that runs in the transactions of appends; a row says why it is refused.';
+  'Registers a projection that runs in the transactions of appends; a row has the reason if it is refused.';

@@ -17,7 +17,7 @@ begin
   if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
     raise exception 'a read model named % is registered already, as %', table_name,
       (select m.live_table from eventsourcing.read_models m where m.name = table_name)
-      using hint = 'read models need names of their own, whatever schema they are in';
+      using hint = 'read models must have different names, even in different schemas';
   end if;
   perform eventsourcing.protect_tenant_table(target);
   execute format('grant select, insert, update, delete on %s to eventsourcing_tenant', target);

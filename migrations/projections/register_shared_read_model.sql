@@ -1,7 +1,7 @@
--- To be called by the owner, in a migration of the application, for a table that a projection across tenants fills: lets
--- work across tenants use it, and makes its twin for rebuilds. Tenants get no right on it. A table with a tenant_id is
--- protected (protect_tenant_table) besides: grant select on it to eventsourcing_tenant, and each tenant sees its own rows.
--- Call it again whenever the table has changed; a rebuild that is under way begins again.
+-- Registers a table that a projection across tenants fills: lets work across tenants use it, and creates its twin for rebuilds.
+-- Called by the owner, in a migration of the application. Tenants get no rights on the table. A table with a tenant_id is also
+-- protected (protect_tenant_table): if select on it is granted to eventsourcing_tenant, each tenant sees its own rows. Call it
+-- again after every change of the table; a rebuild in progress begins again then.
 create or replace function eventsourcing.register_shared_read_model(target regclass)
 returns void
 language plpgsql
@@ -13,14 +13,14 @@ declare
   of_tenants constant boolean := exists (
     select from pg_attribute a where a.attrelid = target and a.attname = 'tenant_id' and not a.attisdropped);
 begin
-  -- its name would be another session's, or nobody's, when it is looked up
+  -- its name means another table, or none, in other sessions
   if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
     raise exception 'temporary table % cannot be a read model', table_name;
   end if;
   if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
     raise exception 'a read model named % is registered already, as %', table_name,
       (select m.live_table from eventsourcing.read_models m where m.name = table_name)
-      using hint = 'read models need names of their own, whatever schema they are in';
+      using hint = 'read models must have different names, even in different schemas';
   end if;
   if of_tenants then
     perform eventsourcing.protect_tenant_table(target);

@@ -1,5 +1,5 @@
--- Makes the twins of read models anew that have changed since, if the caller owns both and may create twins; otherwise
--- rebuild_problem has the statement for the owner. Rebuilds that fill them begin again.
+-- Replaces the twins of read models that have changed, if the caller owns both and may create twins. Otherwise rebuild_problem
+-- returns the statement for the owner. Rebuilds that fill these twins begin again.
 create or replace function eventsourcing.renew_twins(p_tables text[])
 returns void
 language plpgsql
@@ -12,7 +12,7 @@ begin
     return;
   end if;
   if current_setting('lock_timeout') = '0' then
-    -- a rebuild may be filling them, and then do nothing for long
+    -- a rebuild may have locked them, and then be idle for long
     perform set_config('lock_timeout', '10s', true);
   end if;
   for changed in
@@ -34,4 +34,4 @@ end
 $$;
 
 comment on function eventsourcing.renew_twins(text[]) is
-  'Makes the twins of read models anew that have changed since, if the caller is their owner.';
+  'Replaces the twins of read models that have changed, if the caller is their owner.';

@@ -1,5 +1,5 @@
--- Events that are in the live read model that all tenants share, and not in its rebuild. NULL: the rebuild is parked for
--- some tenant.
+-- Number of events that are in the live read model that all tenants share, but not in its rebuild; NULL if the rebuild is parked
+-- for a tenant.
 create or replace function eventsourcing.shared_rebuild_lag(p_access uuid, p_projection text, p_version integer)
 returns bigint
 language plpgsql
@@ -23,4 +23,4 @@ end
 $$;
 
 comment on function eventsourcing.shared_rebuild_lag is
-  'Events that are in a live read model that all tenants share, and not in its rebuild; NULL if that is parked.';
+  'Number of events that are in a live read model that all tenants share, but not in its rebuild; NULL if that is parked.';

@@ -1,6 +1,6 @@
--- Starts a rebuild of a read model that all tenants share, beside the live one, or joins the one that is under way. Returns
--- a sentence if it cannot be; NULL: it is under way. Runs with the caller's rights, because it changes the role: the tables
--- are the application's.
+-- Starts a rebuild of a read model that all tenants share, beside the live one, or joins one in progress. Returns a sentence with
+-- the problem if it cannot start, otherwise NULL. Runs with the caller's rights, because it changes the role to one that may
+-- write tables of the application.
 create or replace function eventsourcing.start_shared_rebuild(
   p_access uuid, p_projection text, p_version integer, p_tables text[], p_restart boolean
 )
@@ -14,7 +14,7 @@ declare
   read_model pg_catalog.text;
 begin
   if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
-    -- a worker may hold its tenant, and then do nothing for long
+    -- a worker may have locked its tenant, and then be idle for long
     perform pg_catalog.set_config('lock_timeout', '10s', true);
   end if;
   perform eventsourcing.require_cross_tenant_access(p_access);

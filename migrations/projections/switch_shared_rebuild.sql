@@ -1,10 +1,9 @@
--- Puts the rebuilt rows of a read model that all tenants share in the place of the live ones, all in one transaction, if
--- that may be by now. state: none, waiting, switched, or refused for a problem, which parks the rebuild. Generated and
--- identity columns are made anew. Runs with the caller's rights, because it changes the role: the tables are the
--- application's.
+-- Replaces the live rows of a read model that all tenants share by the rebuilt ones, in one transaction, if this is possible yet.
+-- state is none, waiting, switched, or refused, with a problem, which parks the rebuild. Generated and identity columns are
+-- computed anew. Runs with the caller's rights, because it changes the role to one that may write tables of the application.
 --
--- A worker holds the progress of its tenant before it writes. Progress comes first here, too, then the tables: so the two
--- never wait for each other. Those who began with a tenant since wait for the tables, and go on with what is put there.
+-- A worker locks the progress of its tenant before it writes. This function also locks the progress first, and then the tables, so
+-- that there is no deadlock. Workers that have begun meanwhile wait for the tables, and continue on the rebuilt rows.
 create or replace function eventsourcing.switch_shared_rebuild(
   p_access uuid, p_projection text, p_version integer, p_tables text[]
 )
@@ -18,7 +17,7 @@ declare
   columns    pg_catalog.text;
   read_model pg_catalog.text;
 begin
-  -- others wait for it meanwhile
+  -- short, because workers wait meanwhile
   perform pg_catalog.set_config('lock_timeout', '2s', true);
   perform eventsourcing.require_cross_tenant_access(p_access);
   perform pg_catalog.set_config('role', 'eventsourcing_all_tenants', true);
@@ -35,14 +34,14 @@ begin
         live := (select m.live_table::pg_catalog.regclass from eventsourcing.read_models m where m.name operator(pg_catalog.=) read_model);
         execute pg_catalog.format('lock table %s, eventsourcing_rebuild.%I in share row exclusive mode', live, read_model);
       end loop;
-      -- they cannot change any more
+      -- the tables cannot change any more
       problem := eventsourcing.rebuild_problem(p_projection, p_version, p_tables, true);
     end if;
     if problem is not null then
       perform eventsourcing.park_shared_rebuild(p_access, p_projection, p_version, problem);
       state := 'refused';
     elsif coalesce(eventsourcing.shared_rebuild_lag(p_access, p_projection, p_version) operator(pg_catalog.<>) 0, true) then
-      -- somebody has ended work on a tenant that is new
+      -- a worker has finished work for a new tenant
       state := 'waiting';
     else
       foreach read_model in array p_tables loop
@@ -66,4 +65,4 @@ end
 $$;
 
 comment on function eventsourcing.switch_shared_rebuild is
-  'Puts the rebuilt rows of a read model that all tenants share in the place of the live ones, if that may be by now.';
+  'Replaces the live rows of a read model that all tenants share by the rebuilt ones, if this is possible yet.';

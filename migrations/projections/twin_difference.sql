@@ -1,6 +1,5 @@
--- Columns, keys and constraints that a table has and its twin has not, or the other way round; NULL: they are alike. A twin
--- is made like its table once, so a table that was altered since has a twin of before. Indexes that are not unique make no
--- difference.
+-- The columns, keys and constraints that only a table or only its twin has; NULL if they are alike. A twin is made like its table
+-- once, so a table that was altered later has an outdated twin. Indexes that are not unique are ignored.
 create or replace function eventsourcing.twin_difference(p_live oid, p_twin oid)
 returns text
 language sql

@@ -1,4 +1,4 @@
--- Identifies the twins of read models: others than before are empty.
+-- The identity of the twins of read models. Twins with another identity are new, and empty.
 create or replace function eventsourcing.twins_of(p_tables text[])
 returns text
 language sql
@@ -11,4 +11,4 @@ as $$
   where c.relnamespace = 'eventsourcing_rebuild'::regnamespace and c.relkind = 'r' and c.relname = any (p_tables::name[])
 $$;
 
-comment on function eventsourcing.twins_of is 'Identifies the twins that read models have now.';
+comment on function eventsourcing.twins_of is 'The identity of the present twins of read models.';

@@ -23,7 +23,7 @@ export interface Registration extends ProjectionKey {
   readonly startAt: StartAt
   /** The read models that it fills. */
   readonly tables: ReadonlyArray<string>
-  /** Run in the transactions of appends: it has no progress, and no work. Default: false. */
+  /** True if it runs in the transactions of appends, without progress and without work. Default: false. */
   readonly inline?: boolean | undefined
 }
 
@@ -34,7 +34,7 @@ export interface Registration extends ProjectionKey {
 export class ProjectionRefused extends Schema.TaggedError<ProjectionRefused>()("ProjectionRefused", {
   projection: Schema.String,
   version: Schema.Int,
-  /** The other way in which this version is run; null if there is none. */
+  /** The other way in which this version is run; null unless that is the reason. */
   run: Schema.NullOr(Schema.Literals(["inline", "runner"])),
   /** The table, and the projection that fills it; null if the version is retired or run in another way. */
   taken: Schema.NullOr(
@@ -67,7 +67,7 @@ export class RebuildRefused extends Schema.TaggedError<RebuildRefused>()("Rebuil
   version: Schema.Int,
   /** A sentence that describes the problem and its remedy. */
   problem: Schema.String,
-  /** True if the rebuild may continue once the tables have been changed. */
+  /** True if the rebuild can continue after the tables have been changed. */
   passing: Schema.Boolean
 }) {
   override get message(): string {
@@ -77,9 +77,9 @@ export class RebuildRefused extends Schema.TaggedError<RebuildRefused>()("Rebuil
 
 /** The outcome of {@link ProjectionStorage} `switchSharedRebuild`. */
 export type SwitchOutcome =
-  /** No rebuild is under way. */
+  /** There is no rebuild. */
   | "none"
-  /** It does not contain all that the live read model does, or is parked for a tenant. */
+  /** The rebuild does not contain all events of the live read model yet, or is parked for a tenant. */
   | "waiting"
   | "switched"
 
@@ -194,7 +194,7 @@ export interface DeadLetter {
 /** The progress of a projection with a tenant. */
 export interface Progress {
   readonly rebuild: boolean
-  /** Whether it is of a rebuild of a read model that all tenants share. */
+  /** True for a rebuild of a read model that all tenants share. */
   readonly shared: boolean
   readonly position: number
   /** The last position of the tenant's log. */
@@ -340,8 +340,8 @@ export class ProjectionStorage extends Context.Service<
     ) => Effect.Effect<void, RebuildRefused | ReadError>
     /**
      * Starts a rebuild of a projection across tenants, under a recorded access: from the beginning of the logs of all tenants,
-     * beside the live read model, which they share. One that is under way goes on, unless it is parked for a tenant or must
-     * begin again (`restart`).
+     * beside the live read model, which they share. A rebuild in progress continues, unless it is parked for a tenant, or begins
+     * again on request (`restart`).
      */
     readonly startSharedRebuild: (
       key: ProjectionKey & {
@@ -351,14 +351,15 @@ export class ProjectionStorage extends Context.Service<
       }
     ) => Effect.Effect<void, RebuildRefused | StorageUnavailable>
     /**
-     * Puts the rebuild of a projection across tenants in the place of the live read model, for all tenants in one step, if it
-     * contains for each of them what the live one does.
+     * Replaces the live read model of a projection across tenants by the rebuilt one, for all tenants in one step, if it contains
+     * all events of the live one for each of them.
      *
      * **Details**
      *
-     * Its work ends at the heads of the logs, where `work` has no more claim for it. When it is less than 1,000 events behind the
-     * live read model, `work` has no claim for that one for at most 10 seconds, so that it is caught up with, then for at least
-     * 20 seconds again. Fails with `RebuildRefused` if the tables do not allow it: it is parked for all tenants then.
+     * At the heads of the logs, `work` makes no more claims for the rebuild. When it is less than 1,000 events behind the live
+     * read model, `work` makes no claims for the live one for at most 10 seconds, so that the rebuild catches up. Afterwards it
+     * makes them for at least 20 seconds. Fails with `RebuildRefused` if the tables do not allow it; the rebuild is then parked
+     * for all tenants.
      */
     readonly switchSharedRebuild: (
       key: ProjectionKey & { readonly tables: ReadonlyArray<string>; readonly accessId: string }

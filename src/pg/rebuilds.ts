@@ -36,7 +36,7 @@ const wroteLive = (tables: ReadonlyArray<string>): string =>
 
 type SwitchColumns = readonly [state: ProjectionStorage.SwitchOutcome | "refused", problem: string | null]
 
-/** The methods of the storage that are about rebuilds. */
+/** The methods of the storage for rebuilds. */
 export const make = ({
   ofTenant,
   rowsOf,
@@ -57,7 +57,7 @@ export const make = ({
   ) =>
     Effect.map(
       rowsOf<[string | null]>(
-        "look for what hinders a rebuild",
+        "check the tables of a rebuild",
         "select eventsourcing.rebuild_problem($1::text, $2::integer, $3::text[], $4::boolean)",
         [projection, version, tables, shared]
       ),
@@ -72,7 +72,7 @@ export const make = ({
       problem === undefined ? Effect.void : Effect.fail(refusal(key, problem))
     )
 
-  /** Has the twins follow their tables, as far as the login of the program may do so. */
+  /** Makes the twins follow their tables, if the login of the program has the right to do so. */
   const renewTwins = (tables: ReadonlyArray<string>) =>
     rowsOf("make the tables of a rebuild", "select eventsourcing.renew_twins($1::text[])", [tables])
 
@@ -88,7 +88,7 @@ export const make = ({
             Effect.all(
               [
                 requireRebuildable(key),
-                // Whoever works on a rebuild has ended then, and its rows are seen.
+                // A statement of its own, so that it sees the rows of workers that have ended.
                 ofTenant(
                   "start a rebuild",
                   key,

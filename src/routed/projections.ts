@@ -332,7 +332,7 @@ export const make = <M extends Backend>(
         storage.checkRebuild(claim, tables)
       ),
     rebuildProblem: (claim, options) =>
-      ofTenant("look for what hinders a rebuild", claim.tenantId, (storage) =>
+      ofTenant("check the tables of a rebuild", claim.tenantId, (storage) =>
         storage.rebuildProblem(claim, options)
       ),
     startSharedRebuild: (key) =>
@@ -349,7 +349,7 @@ export const make = <M extends Backend>(
             Effect.void
           )
       ),
-    // Each database has a read model of its own tenants, and switches when it is ready.
+    // Each database has a read model of its own tenants, and replaces it by itself.
     switchSharedRebuild: (key) =>
       Effect.flatMap(
         router.onEvery((backend) =>
@@ -382,7 +382,7 @@ export const make = <M extends Backend>(
   })
 }
 
-/** Makes a value of a refusal: the other databases are asked as well. */
+/** Turns a refusal into a value, so that the other databases are asked too. */
 const refused = <A, E, R>(effect: Effect.Effect<A, E | ProjectionStorage.RebuildRefused, R>) =>
   Effect.catchIf(
     effect,

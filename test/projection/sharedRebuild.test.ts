@@ -80,7 +80,7 @@ const start = (projection: ReturnType<typeof sums>, options?: ProjectionManager.
 
 describe.each(backendsWith(statements))("on $name", (backend) => {
   layer(manager.pipe(Layer.provideMerge(backend.layer)), { excludeTestServices: true })((it) => {
-    /** What the owner sees. */
+    /** The rows that the owner sees. */
     const rowsOf = (name: string) =>
       Effect.gen(function* () {
         const owner = yield* Owner
@@ -95,7 +95,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
           orders: orders.map((row) => [row.tenant_id, row.order_id, row.total])
         }
       })
-    /** What a fold of all logs says. */
+    /** The result of a fold of all logs. */
     const expected = Effect.gen(function* () {
       const store = yield* EventStore.EventStore
       let [events, total] = [0, 0]
@@ -129,7 +129,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
         yield* beside([sums(name)])(eventually(Effect.andThen(drain, equalsFold(name))))
         return [one, two] as const
       })
-    /** Nobody could take it for what a rebuild makes. */
+    /** A value that no rebuild produces. */
     const falsify = (name: string) => Owner.use((owner) => owner.unsafe(`update ${name} set total = -1`))
 
     it.effect("the live one answers meanwhile, and events that come meanwhile are counted once", () =>
