@@ -113,12 +113,13 @@ export const suite = <E, E2 = never, E3 = never, E4 = never>(options: Options<E,
   const { name, storage, timeout = 20_000 } = options
   const context = { excludeTestServices: true, timeout: 60_000 }
   describeWith(layer(storage), context)(`tenant isolation: ${name}`, (it) => {
-    for (const test of cases) it.effect(test.name, () => test.run, timeout)
+    // First: a projection handles the events of all tenants, and the other cases append thousands.
     if (options.projections !== undefined) {
       it.layer(options.projections)("projections", (nested) => {
         for (const test of projectionCases) nested.effect(test.name, () => test.run, timeout)
       })
     }
+    for (const test of cases) it.effect(test.name, () => test.run, timeout)
     if (options.snapshots !== undefined) {
       it.layer(options.snapshots)("snapshots", (nested) => {
         for (const test of snapshotCases) nested.effect(test.name, () => test.run, timeout)
