@@ -10,8 +10,8 @@ declare
   moment  constant timestamptz := clock_timestamp();
   removed integer;
 begin
-  delete from eventsourcing.command_keys c
-  using (
+  -- Materialized, because a join could repeat the subquery for each key of the table.
+  with expired as materialized (
     select k.tenant_id, k.key from eventsourcing.tenants t
     join lateral (
       select x.tenant_id, x.key from eventsourcing.command_keys x
@@ -19,7 +19,8 @@ begin
       for update skip locked
     ) k on true
     limit p_limit
-  ) expired
+  )
+  delete from eventsourcing.command_keys c using expired
   where c.tenant_id = expired.tenant_id and c.key = expired.key;
   get diagnostics removed = row_count;
   return removed;
