@@ -67,13 +67,13 @@ const plant = (
     )
   ).pipe(Effect.map((saved) => assert.isTrue(saved)))
 
-/** Runs an effect with a repository of its own, which finishes its background work. */
+/** Runs an effect with a repository of its own, which finishes its background work. It remembers no states, which loads would use. */
 const withRepository =
   (snapshots: Repository.SnapshotOptions) =>
   <A, E, R>(
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E, Exclude<R, Repository.Repository> | EventStore.EventStore | SnapshotStorage> =>
-    Effect.provide(effect, Repository.layerWith({ snapshots }), { local: true })
+    Effect.provide(effect, Repository.layerWith({ remember: { entries: 0 }, snapshots }), { local: true })
 
 /** Uses snapshots but takes none. */
 const looking = withRepository({ policy: () => false, taken: "atOnce" })
