@@ -11,9 +11,15 @@ const long = "test/**/*.long.test.ts"
 const repeated = [
   "test/pg/crash.test.ts",
   "test/driver/EventStorage.differential.test.ts",
-  "test/driver/EventStorage.noninterference.test.ts"
+  "test/driver/EventStorage.noninterference.test.ts",
+  "test/pg/mutation.test.ts"
 ]
-const rounds = { EVENTSOURCING_CRASH_ROUNDS: "20", EVENTSOURCING_PROPERTY_RUNS: "300", BACKLOG: "100000" }
+const rounds = {
+  EVENTSOURCING_CRASH_ROUNDS: "20",
+  EVENTSOURCING_PROPERTY_RUNS: "300",
+  EVENTSOURCING_ISOLATION_CASES: "all",
+  BACKLOG: "100000"
+}
 
 // `npm test` runs everything but the long tests, `npm run test:long` (the mode "long") those alone, and the mode "all" both.
 export default defineConfig(({ mode }) => ({

@@ -50,6 +50,29 @@ const asOwner = <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient>) =>
     Effect.provide(body, PgClient.layer({ ...owner, maxConnections: 1 }), { local: true })
   )
 
+/**
+ * Cases that have found a mutant: only they depend on predicates. With `EVENTSOURCING_ISOLATION_CASES=all`, as in the long run, and
+ * if the file of killers is out of date, all cases.
+ */
+const sensitive = (): ReadonlyArray<Case<Store>> => {
+  const found = new Set(Object.values(formerKillers))
+  const some = cases.filter((one) => found.has(one.name))
+  return process.env["EVENTSOURCING_ISOLATION_CASES"] === "all" || some.length < found.size ? cases : some
+}
+
+const emptied = [
+  "events",
+  "event_tags",
+  "command_keys",
+  "tenants",
+  "projections",
+  "projection_failures",
+  "projection_versions",
+  "dead_letters",
+  "discarded_dead_letters",
+  "snapshots"
+]
+
 interface Verdict {
   readonly mutant: string
   readonly predicate: string
@@ -68,10 +91,12 @@ const again = Effect.retry({ times: 10 })
  */
 const judge = Effect.fnUntraced(function* (mutant: Mutant, store: Context.Context<Store>) {
   const sql = yield* SqlClient.SqlClient
-  yield* sql`truncate eventsourcing.events, eventsourcing.event_tags, eventsourcing.command_keys, eventsourcing.tenants,
-    eventsourcing.projections, eventsourcing.projection_failures,
-    eventsourcing.projection_versions, eventsourcing.dead_letters, eventsourcing.discarded_dead_letters,
-    eventsourcing.snapshots`.pipe(again)
+  // Not truncate, which makes new files for each table and index.
+  yield* again(
+    sql.unsafe(
+      `do $$ begin ${emptied.map((table) => `delete from eventsourcing.${table};`).join(" ")} end $$`
+    )
+  )
   yield* sql.unsafe(mutant.sql)
   yield* again(setRls(false))
   const killers: Array<Case<Store>> = []
@@ -163,8 +188,9 @@ for (const server of servers) {
   })
 
   describe(`row-level security on ${name}`, () => {
+    const application = "the role of the application"
     const runtimes: Readonly<Record<string, Effect.Effect<Config, unknown, TenantDatabase | Scope.Scope>>> = {
-      "the role of the application": Effect.map(TenantDatabase, ({ app }) => app),
+      [application]: Effect.map(TenantDatabase, ({ app }) => app),
       "a superuser": Effect.map(TenantDatabase, ({ owner }) => owner),
       "a role exempt from row-level security": Effect.map(
         roleWith("bypassrls in role eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants"),
@@ -203,7 +229,9 @@ for (const server of servers) {
             })
           )
           const services = yield* Effect.flatMap(config, storeWith)
-          assert.deepStrictEqual(names(yield* red(cases, services)), [])
+          // The role of the application runs all of them; under other roles the same statements run as the same role.
+          const some = role === application ? cases : sensitive()
+          assert.deepStrictEqual(names(yield* red(some, services)), [])
           // and in transactions, on the user's tables
           for (const tenant of [yield* Tenant.generate, yield* Tenant.generate]) {
             const seen = yield* PgTenant.transaction(
