@@ -53,6 +53,8 @@
 \ir read/event_position.sql
 \ir read/read_stream.sql
 \ir read/read_log.sql
+\ir read/stream_log.sql
+\ir read/begin_reading.sql
 \ir read/load_streams.sql
 
 \ir projections/register_projection.sql

@@ -83,7 +83,7 @@ as $$
     -- because they change the role or the search path, bind a tenant, or work on tables of the application. These qualify all
     -- names with a schema.
     values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
-      ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true), ('hold_twins', true),
+      ('begin_reading', true), ('stream_log', true), ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true), ('hold_twins', true),
       ('start_shared_rebuild', true), ('switch_shared_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
       ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),

@@ -2,7 +2,7 @@
  * The driver contract for events: encoded events, with the tenant as an ordinary argument. A backend implements this service
  * and is tested with the suites of `effect-eventsourcing/testing`. Programs use `EventStore`, which is built on it.
  */
-import { Context, type Effect, type Stream } from "effect"
+import { Context, type Effect, type Scope, type Stream } from "effect"
 import type {
   AppendError,
   ExpectedVersion,
@@ -223,6 +223,20 @@ export interface ReadLogRequest {
   readonly limit: number
 }
 
+/** A selection of a tenant's log that is read forwards to its end. */
+export type OpenLogRequest = Omit<ReadLogRequest, "direction" | "limit">
+
+/** The rows of a selection of a log, in order, each once. They are read ahead of the one who takes them. */
+export interface LogReader {
+  /**
+   * Takes the next rows, at most `limit` (at least 1): those that have arrived, or the first that arrive. A page without rows is
+   * complete.
+   */
+  readonly next: (limit: number) => Effect.Effect<Page<EventRow>, ReadError>
+  /** True if `next` returns at once or waits for rows alone; false if it may wait for a free connection. */
+  readonly isReady: () => boolean
+}
+
 /** The status of a tenant. */
 export type TenantStatus = "active" | "suspended"
 
@@ -284,6 +298,13 @@ export class EventStorage extends Context.Service<
     readonly loadStream: (request: LoadStreamRequest) => Effect.Effect<StreamPage, ReadError>
     /** One page of a tenant's log. */
     readonly readLog: (request: ReadLogRequest) => Effect.Effect<Page<EventRow>, ReadError>
+    /**
+     * Begins to read a selection of a log that is wanted as a whole, until the scope closes. Undefined if the driver has no faster
+     * way than one page of `readLog` after another, such as in a transaction, whose own events must be read.
+     */
+    readonly openLog: (
+      request: OpenLogRequest
+    ) => Effect.Effect<LogReader | undefined, ReadError, Scope.Scope>
     /** The version of a stream; 0 if it has no events. */
     readonly streamVersion: (request: {
       readonly tenantId: TenantId

@@ -153,6 +153,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
             (query === undefined || matches(query, row))
         )
       }),
+    // pages cost nothing here
+    openLog: () => Effect.undefined,
     streamVersion: (request) =>
       Effect.sync(
         () => transactions.log(request.tenantId)?.version(request.aggregateType, request.aggregateId) ?? 0

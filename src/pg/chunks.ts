@@ -10,7 +10,7 @@ import type {
 
 type Sparse = readonly [values: ReadonlyArray<string> | null, positions: ReadonlyArray<number> | null]
 
-/** The columns of {@link readLogSql} and {@link readStreamSql}. Those of events are null if there are none. */
+/** The columns of {@link readLogSql}, {@link readStreamSql} and {@link streamLogSql}. Those of events are null if there are none. */
 export type EventChunk = readonly [
   events: number,
   complete: boolean,
@@ -41,6 +41,9 @@ const columns =
 export const readLogSql: string =
   `select ${columns} from eventsourcing.read_log($1::uuid, $2::bigint, $3::bigint, $4::timestamptz, $5::timestamptz, ` +
   "$6::text[], $7::text[], $8::jsonb, $9::boolean, $10::integer, $11::bigint)"
+
+/** The columns are those of an {@link EventChunk}. */
+export const streamLogSql: string = `select ${columns} from eventsourcing.stream_log($1::uuid, $2::bigint, $3::bigint, $4::text[], $5::text[])`
 
 export const readStreamSql: string =
   `select ${columns} from eventsourcing.read_stream($1::uuid, $2::text, $3::text, $4::integer, $5::integer, ` +
@@ -155,6 +158,18 @@ const rowsOf = (chunk: EventChunk, stream: Stream | undefined): ReadonlyArray<Ev
   }
   return rows
 }
+
+/** The first and the last position of a chunk. Undefined without events. */
+export const rangeOf = ([, , positions]: EventChunk):
+  | { readonly first: number; readonly last: number }
+  | undefined => {
+  const [first, last] = [positions?.[0], positions?.at(-1)]
+  return first === undefined || last === undefined ? undefined : { first, last }
+}
+
+/** The events of a chunk of {@link streamLogSql}. Undefined if one of them is too large or a text contains the separator. */
+export const streamed = (chunk: EventChunk): ReadonlyArray<EventRow> | undefined =>
+  chunk[12] === null ? undefined : rowsOf(chunk, undefined)
 
 /**
  * A page from a read of one event more than the limit. It ends before a chunk with a text that contains the separator; undefined if

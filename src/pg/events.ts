@@ -14,6 +14,7 @@ import * as sqlErrors from "./sqlErrors.ts"
 import { isPgClient, make as makeAnnouncements } from "./announcements.ts"
 import { make as makeLoad } from "./load.ts"
 import { make as makeReading, oneMore, toDate } from "./read.ts"
+import { make as makeOpenLog } from "./streamLog.ts"
 import { type StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { clampPosition } from "../driver/queryMatch.ts"
@@ -182,6 +183,7 @@ export const make = (
 
     return EventStorage.EventStorage.of({
       ...reading,
+      openLog: makeOpenLog(sql, reading.readLog),
       loadStream: makeLoad(sql, { limits: loads, pageBytes, fork }),
       changes: announcements.changes,
       append,

@@ -61,6 +61,11 @@ export const make = <M extends Backend>(
     readStream: (request) => read("read a stream", request.tenantId, (events) => events.readStream(request)),
     loadStream: (request) => read("load a stream", request.tenantId, (events) => events.loadStream(request)),
     readLog: (request) => read("read a log", request.tenantId, (events) => events.readLog(request)),
+    // the storage stays open as long as the reader
+    openLog: (request) =>
+      unknownAsUnavailable("read a log")(
+        Effect.flatMap(router.acquireRegistered(request.tenantId), ({ events }) => events.openLog(request))
+      ),
     streamVersion: (request) =>
       read("read a version", request.tenantId, (events) => events.streamVersion(request)),
     listStreams: (request) => read("list streams", request.tenantId, (events) => events.listStreams(request)),

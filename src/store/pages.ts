@@ -20,6 +20,8 @@ export const paged = <Row, More, Cursor, A, E, E2>(options: {
   readonly decode: (rows: ReadonlyArray<Row>, page: Page<Row> & More) => Decoded<A, E2>
   /** Read ahead from the first page on, for a caller that has read the page before it. Default: false. */
   readonly prefetchFirstPage?: boolean | undefined
+  /** True once `read` itself reads ahead, so that no page is asked for before it is wanted. Default: never. */
+  readonly isReadAhead?: (() => boolean) | undefined
 }): Stream.Stream<A, E | E2> => {
   interface State {
     readonly page: Effect.Effect<Page<Row> & More, E>
@@ -43,8 +45,9 @@ export const paged = <Row, More, Cursor, A, E, E2>(options: {
         const { rows, complete } = page
         const last = rows.at(-1)
         const next = last === undefined ? cursor : options.next(last)
+        const isReadAhead = options.isReadAhead?.() === true
         // Without a limit all pages are wanted, so the next one is read while this one is decoded.
-        const early = !first && left === Infinity && !complete && last !== undefined
+        const early = !first && !isReadAhead && left === Infinity && !complete && last !== undefined
         return Effect.flatMap(early ? readAhead(pageAt(next, left)) : Effect.undefined, (ahead) => {
           const decoded = options.decode(rows, page)
           const { failure } = decoded
@@ -55,7 +58,7 @@ export const paged = <Row, More, Cursor, A, E, E2>(options: {
           }
           const read = pageAt(next, following.left)
           const reading =
-            ahead !== undefined || first || failure !== undefined
+            ahead !== undefined || first || isReadAhead || failure !== undefined
               ? Effect.succeed(ahead ?? read)
               : readAhead(read)
           return Effect.andThen(

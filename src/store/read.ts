@@ -1,5 +1,5 @@
 /** Reads rows of a stream or of a tenant's log page by page and decodes them. */
-import { type DateTime, Effect, Stream } from "effect"
+import { type DateTime, Effect, Scope, Stream } from "effect"
 import type * as Event from "../domain/Event.ts"
 import type * as EventStorage from "../driver/EventStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
@@ -144,24 +144,20 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
       const given = range.query === undefined ? undefined : eventQuery.toStorage(range.query)
       const isSearch = aggregateId !== undefined || correlationId !== undefined
       const query = isSearch ? eventQuery.withIds(given, { aggregateId, correlationId }) : given
-      const aggregateTypes = eventQuery.aggregateTypes(range.query, types.aggregateTypes)
+      const selection = {
+        tenantId,
+        recordedFrom: range.recordedFrom?.epochMilliseconds,
+        recordedBefore: range.recordedBefore?.epochMilliseconds,
+        aggregateTypes: eventQuery.aggregateTypes(range.query, types.aggregateTypes),
+        eventTypes: types.eventTypes,
+        query
+      }
       const read = (
         from: number,
         to: number,
         size: number
       ): Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError> =>
-        storage.readLog({
-          tenantId,
-          fromPosition: from,
-          toPosition: to,
-          recordedFrom: range.recordedFrom?.epochMilliseconds,
-          recordedBefore: range.recordedBefore?.epochMilliseconds,
-          aggregateTypes,
-          eventTypes: types.eventTypes,
-          query,
-          direction,
-          limit: size
-        })
+        storage.readLog({ ...selection, fromPosition: from, toPosition: to, direction, limit: size })
       /** Reads the first page with events, step by step, so that no statement takes long. */
       const search = (
         from: number,
@@ -185,31 +181,67 @@ export const makeReader = (storage: EventStorage.EventStorage["Service"], pageSi
           ? Effect.map(storage.head({ tenantId }), ({ position }) => (end = Math.min(position, toPosition)))
           : Effect.succeed(end)
       )
-      return paged({
-        start: direction === "forwards" ? fromPosition : toPosition,
-        pageSize,
-        limit,
-        read: (cursor, size) => {
-          if (isSearch)
-            return Effect.flatMap(upTo, (last) =>
-              direction === "forwards"
-                ? search(cursor, last, size)
-                : search(fromPosition, Math.min(cursor, last), size)
-            )
-          return direction === "forwards" ? read(cursor, toPosition, size) : read(fromPosition, cursor, size)
-        },
-        next: (last) => (direction === "forwards" ? last.position + 1 : last.position - 1),
-        decode: (rows) => {
-          const page = decodePage(rows)
-          return keep === undefined ? page : { ...page, events: page.events.filter(keep) }
-        }
-      })
+      const readPage: ReadPage = (cursor, size) => {
+        if (isSearch)
+          return Effect.flatMap(upTo, (last) =>
+            direction === "forwards"
+              ? search(cursor, last, size)
+              : search(fromPosition, Math.min(cursor, last), size)
+          )
+        return direction === "forwards" ? read(cursor, toPosition, size) : read(fromPosition, cursor, size)
+      }
+      const pages = (source: Pages) =>
+        paged({
+          ...source,
+          start: direction === "forwards" ? fromPosition : toPosition,
+          pageSize,
+          limit,
+          next: (last) => (direction === "forwards" ? last.position + 1 : last.position - 1),
+          decode: (rows) => {
+            const page = decodePage(rows)
+            return keep === undefined ? page : { ...page, events: page.events.filter(keep) }
+          }
+        })
+      if (isSearch || direction === "backwards" || (limit ?? Infinity) < Infinity)
+        return pages({ read: readPage })
+      const open = (cursor: number) => storage.openLog({ ...selection, fromPosition: cursor, toPosition })
+      return Stream.unwrap(Effect.map(Effect.scope, (scope) => pages(openedAtSecond(scope, readPage, open))))
     }
   }
 }
 
 /** Positions that one statement of a search reads: some 50 milliseconds. */
 const searchedPositions = 50_000
+
+type ReadPage = (
+  cursor: number,
+  size: number
+) => Effect.Effect<EventStorage.Page<EventStorage.EventRow>, ReadError>
+
+interface Pages {
+  readonly read: ReadPage
+  readonly isReadAhead?: () => boolean
+}
+
+/** Reads the first page by itself. A caller that wants a second one wants all, which the driver may read ahead in its own way. */
+const openedAtSecond = (
+  scope: Scope.Scope,
+  readPage: ReadPage,
+  open: (cursor: number) => Effect.Effect<EventStorage.LogReader | undefined, ReadError, Scope.Scope>
+): Pages => {
+  let pages = 0
+  let reader: EventStorage.LogReader | undefined
+  return {
+    isReadAhead: () => reader !== undefined,
+    read: (cursor, size) => {
+      if (++pages !== 2) return reader === undefined ? readPage(cursor, size) : reader.next(size)
+      return Effect.flatMap(Scope.provide(open(cursor), scope), (opened) => {
+        reader = opened
+        return opened === undefined ? readPage(cursor, size) : opened.next(size)
+      })
+    }
+  }
+}
 
 /** The read functions of the typed store. */
 export type Reader = ReturnType<typeof makeReader>

@@ -7,6 +7,7 @@ import type { EventStorage } from "../driver/EventStorage.ts"
 import { fidelity } from "./driver/fidelity.ts"
 import { identities } from "./driver/identities.ts"
 import { loads } from "./driver/loads.ts"
+import { openLog } from "./driver/openLog.ts"
 import * as appends from "./driver/appends.ts"
 import * as commands from "./driver/commands.ts"
 import * as queries from "./driver/queries.ts"
@@ -59,6 +60,7 @@ export const suite = <E = never, E2 = never>(options: Options<E, E2>): void => {
       describe("the content of events", () => fidelity(it))
       describe("reading", () => reads.ranges(it))
       describe("loading", () => loads(it))
+      describe("a log that is opened", () => openLog(it))
       describe("tenants", () => tenants.registry(it))
       describe("across tenants", () => tenants.acrossTenants(it))
     })

@@ -15,6 +15,7 @@ import {
   newTenants,
   position,
   readLog,
+  readOpened,
   readStream,
   request,
   stream,
@@ -110,6 +111,12 @@ const operations = ({
       )
     ],
     ["a page within a long log", 15, readLog(big, { fromPosition: 30_000, limit: 10 })],
+    // A thousand events, and the head of the log.
+    [
+      "a part of a long log that is opened",
+      1_010,
+      readOpened(big, { fromPosition: 30_001, toPosition: 31_000, ...rare })
+    ],
     // First the positions, then the events.
     ["the same backwards", 30, readLog(big, { toPosition: 30_000, ...backwards })],
     ["the end of a long log", 30, readLog(big, backwards)],

@@ -199,6 +199,7 @@ const rules: Readonly<Record<string, Rule>> = {
       begin_across_tenants: "changes the role of the transaction, which security definer does not allow",
       begin_projection:
         "changes the role of the transaction and its search path; names everything with its schema",
+      begin_reading: "calls begin_tenant; names everything with its schema",
       begin_tenant: "changes the role of the transaction, which security definer does not allow",
       bind_tenant: "sets the tenant for its caller; names everything with its schema",
       clean_session:
@@ -220,6 +221,8 @@ const rules: Readonly<Record<string, Rule>> = {
       unregister_read_model: "drops a table, as its owner; has a fixed search path",
       open_table: "changes tables, as their owner; has a fixed search path",
       schema_version: "a constant; has a fixed search path",
+      stream_log:
+        "its query is put in the place of the call, which neither security definer nor a set clause allows; names everything with its schema",
       switch_rebuild:
         "works on the application's tables, whose triggers may need the search path; names everything with its schema"
     }

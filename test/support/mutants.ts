@@ -78,7 +78,7 @@ const onlySlower: ReadonlyMap<string, string> = new Map([
 ])
 
 /** Functions that run with the rights of their caller, within a transaction of a tenant. */
-const withinTransactions: ReadonlySet<string> = new Set(["clear_rebuild", "switch_rebuild"])
+const withinTransactions: ReadonlySet<string> = new Set(["clear_rebuild", "stream_log", "switch_rebuild"])
 
 const isUnderRls = ({ name, owner }: { readonly name: string; readonly owner: string }): boolean =>
   owner === "eventsourcing_tenant" || withinTransactions.has(name)

@@ -10,6 +10,7 @@ import {
   type EventRow,
   type LoadStreamRequest,
   type NewEventRow,
+  type OpenLogRequest,
   type Page,
   type ReadLogRequest,
   type ReadStreamRequest,
@@ -223,6 +224,41 @@ export const readLog = (
       ...options
     })
   )
+
+/**
+ * The rows of a log that is opened; of the whole log unless stated otherwise. Undefined if the driver has pages alone. `limit` is that
+ * of each page.
+ */
+export const readOpened = (
+  tenantId: TenantId,
+  options: Partial<OpenLogRequest> = {},
+  limit = 1_000
+): Effect.Effect<ReadonlyArray<EventRow> | undefined, ReadError, EventStorage> =>
+  Effect.gen(function* () {
+    const storage = yield* EventStorage
+    const reader = yield* storage.openLog({
+      tenantId,
+      fromPosition: 1,
+      toPosition: Number.MAX_SAFE_INTEGER,
+      recordedFrom: undefined,
+      recordedBefore: undefined,
+      aggregateTypes: undefined,
+      eventTypes: undefined,
+      ...options
+    })
+    if (reader === undefined) return undefined
+    const rows: Array<EventRow> = []
+    for (;;) {
+      const page = yield* reader.next(limit)
+      assert.isAtMost(page.rows.length, limit)
+      assert.isTrue(page.complete || page.rows.length > 0, "a page without rows is complete")
+      rows.push(...page.rows)
+      if (!page.complete) continue
+      assert.isTrue(reader.isReady())
+      assert.deepStrictEqual(yield* reader.next(limit), { rows: [], complete: true })
+      return rows
+    }
+  }).pipe(Effect.scoped)
 
 /** The ids of all events of a tenant, in the order of its log. */
 export const eventIds = (tenantId: TenantId): Effect.Effect<ReadonlyArray<string>, ReadError, EventStorage> =>

@@ -15,6 +15,7 @@ import {
   newTenant,
   position,
   readLog,
+  readOpened,
   request,
   stream
 } from "../driver/eventKit.ts"
@@ -255,6 +256,21 @@ export const queries: ReadonlyArray<Case> = [
         assert.isDefined(yield* outcome(mine, "short in theirs"))
         assert.isUndefined(yield* outcome(mine, "short in mine"))
         assert.isUndefined(yield* outcome(theirs, "short in theirs"))
+      })
+    )),
+
+  test("1: a log that is opened has the events of the tenant", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        // a type of its own: among the events of other cases are some that a driver cannot read in this way
+        const type = "Opened"
+        yield* appendOne(mine, stream("one", events(3), "any", type))
+        yield* appendOne(theirs, stream("one", events(5), "any", type))
+        yield* appendOne(mine, stream("two", events(1), "any", type))
+        for (const tenant of [mine, theirs]) {
+          const rows = yield* readOpened(tenant, { aggregateTypes: [type] })
+          if (rows !== undefined) assert.deepStrictEqual(rows, (yield* readLog(tenant)).rows)
+        }
       })
     )),
 

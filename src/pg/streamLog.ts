@@ -1,0 +1,293 @@
+/**
+ * Fast path for readers of a whole log: chunks arrive while the server makes the next ones. Each statement reads a bounded range of
+ * positions, on a connection and in a short transaction of its own, and always runs to its end. Chunks that the consumer has not taken
+ * are kept, and the next range is asked for when most of them are gone. So neither the time that the consumer takes nor its early end
+ * touches a statement, and a connection is held only while the server reads.
+ *
+ * It declines in transactions, for selections by more than positions and types, and on the embedded database, which has one
+ * connection. There, for chunks with large events, and after failures, pages of `readLog` do.
+ */
+import { type Context, Effect, Exit, Option, type Scope, Stream } from "effect"
+import type { SqlClient, SqlError } from "effect/sql"
+import type { EventRow, EventStorage, LogReader, OpenLogRequest, Page } from "../driver/EventStorage.ts"
+import type { ReadError } from "../driver/StoreError.ts"
+import * as chunks from "./chunks.ts"
+import { usesOf } from "./deadlines.ts"
+import { openIn, openTransaction } from "./openTransaction.ts"
+import { boundTransaction } from "./PgTenant.ts"
+
+/** Positions of the first statement, and of the largest one: of events of at most 8 kB these are 64 MiB. */
+const positions = { first: 1024, most: 8192 }
+
+/** Positions of a chunk, as in stream_log. */
+const chunkPositions = 128
+
+/** After this number of statements in a row that brought nothing, the rest of the log is read in pages. */
+const maxFailures = 2
+
+type ReadLog = EventStorage["Service"]["readLog"]
+
+class Reader implements LogReader {
+  readonly #sql: SqlClient.SqlClient
+  readonly #request: OpenLogRequest
+  readonly #readLog: ReadLog
+  readonly #context: Context.Context<never>
+
+  /** Chunks that have arrived. */
+  readonly #chunks: Array<chunks.EventChunk> = []
+  /** The rows of a chunk that were not taken yet. */
+  #rows: ReadonlyArray<EventRow> = []
+  /** Positions that come before the chunks and have to be read in pages. */
+  #range: { readonly first: number; readonly last: number } | undefined
+  #waits: ReadonlyArray<() => void> = []
+
+  /** The last position that was asked for. */
+  #asked: number
+  #size = positions.first
+  #statement: "none" | "waits for a connection" | "reads" = "none"
+  #failures = 0
+  /** A statement has failed, and a page is to be read before the next one. */
+  #pageFirst = false
+  /** There is nothing behind the positions that were asked for. */
+  #asksNoMore = false
+  #closed = false
+
+  constructor(
+    sql: SqlClient.SqlClient,
+    request: OpenLogRequest,
+    readLog: ReadLog,
+    context: Context.Context<never>
+  ) {
+    this.#sql = sql
+    this.#request = request
+    this.#readLog = readLog
+    this.#context = context
+    this.#asked = Math.max(request.fromPosition, 1) - 1
+    this.#ask()
+  }
+
+  readonly isReady = (): boolean =>
+    this.#range === undefined &&
+    (this.#rows.length > 0 || this.#chunks.length > 0 || this.#statement === "reads" || this.#isComplete)
+
+  readonly next = (limit: number): Effect.Effect<Page<EventRow>, ReadError> =>
+    Effect.suspend(() => {
+      const rows = this.#take(limit)
+      this.#ask()
+      if (rows.length > 0 || this.#isComplete) return Effect.succeed({ rows, complete: this.#isComplete })
+      if (this.#range !== undefined) return this.#readRange(this.#range, limit)
+      return this.#statement === "none"
+        ? this.#readPage(limit)
+        : Effect.flatMap(this.#arrival, () => this.next(limit))
+    })
+
+  /** A statement under way is left to itself. */
+  readonly close: Effect.Effect<void> = Effect.sync(() => {
+    this.#closed = true
+    this.#rows = []
+    this.#chunks.length = 0
+  })
+
+  get #isComplete(): boolean {
+    return (
+      this.#asksNoMore &&
+      this.#statement === "none" &&
+      this.#range === undefined &&
+      this.#rows.length === 0 &&
+      this.#chunks.length === 0
+    )
+  }
+
+  /** Takes rows that have arrived, up to a chunk that cannot be read. */
+  #take(limit: number): ReadonlyArray<EventRow> {
+    const taken: Array<EventRow> = []
+    while (this.#range === undefined && taken.length < limit) {
+      if (this.#rows.length === 0) {
+        const chunk = this.#chunks.shift()
+        if (chunk === undefined) break
+        const rows = chunks.streamed(chunk)
+        if (rows === undefined) this.#range = chunks.rangeOf(chunk)
+        else this.#rows = rows
+        continue
+      }
+      const left = limit - taken.length
+      for (const row of left < this.#rows.length ? this.#rows.slice(0, left) : this.#rows) taken.push(row)
+      this.#rows = this.#rows.slice(left)
+    }
+    return taken
+  }
+
+  #page(first: number, last: number, limit: number): Effect.Effect<Page<EventRow>, ReadError> {
+    return this.#readLog({
+      ...this.#request,
+      fromPosition: first,
+      toPosition: last,
+      direction: "forwards",
+      limit
+    })
+  }
+
+  #readRange(
+    { first, last }: { readonly first: number; readonly last: number },
+    limit: number
+  ): Effect.Effect<Page<EventRow>, ReadError> {
+    return Effect.flatMap(this.#page(first, last, limit), ({ complete, rows }) => {
+      const end = rows.at(-1)?.position
+      this.#range = complete || end === undefined || end >= last ? undefined : { first: end + 1, last }
+      return rows.length === 0 ? this.next(limit) : Effect.succeed({ rows, complete: this.#isComplete })
+    })
+  }
+
+  #readPage(limit: number): Effect.Effect<Page<EventRow>, ReadError> {
+    return Effect.map(this.#page(this.#asked + 1, this.#request.toPosition, limit), (page) => {
+      this.#pageFirst = false
+      this.#asked = page.rows.at(-1)?.position ?? this.#asked
+      this.#asksNoMore = page.complete
+      return page
+    })
+  }
+
+  /** Waits for a chunk, or for the end of the statement. */
+  get #arrival(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      const arrived = (): void => resume(Effect.void)
+      this.#waits = [...this.#waits, arrived]
+      return Effect.sync(() => {
+        this.#waits = this.#waits.filter((wait) => wait !== arrived)
+      })
+    })
+  }
+
+  #arrived(): void {
+    const waits = this.#waits
+    // before they go on, because those that wait again add themselves
+    this.#waits = []
+    for (const arrived of waits) arrived()
+  }
+
+  /** Sends the next statement, unless there is enough to take. */
+  #ask(): void {
+    const asks =
+      !this.#closed &&
+      !this.#asksNoMore &&
+      !this.#pageFirst &&
+      this.#statement === "none" &&
+      this.#failures < maxFailures &&
+      this.#chunks.length * chunkPositions <= this.#size / 2
+    if (!asks) return
+    const before = this.#asked
+    const last = Math.min(before + this.#size, this.#request.toPosition)
+    if (last <= before) {
+      this.#asksNoMore = true
+      return
+    }
+    this.#asked = last
+    this.#statement = "waits for a connection"
+    let received: number | undefined
+    let brought = 0
+    let end = 0
+    const fiber = Effect.runForkWith(this.#context)(
+      this.#read(before + 1, last, {
+        onConnection: (head) => {
+          end = head
+          this.#statement = "reads"
+          this.#arrived()
+        },
+        onChunk: (chunk) => {
+          received = chunks.rangeOf(chunk)?.last
+          brought++
+          if (this.#closed) return
+          this.#chunks.push(chunk)
+          this.#arrived()
+        }
+      })
+    )
+    const uses = usesOf(this.#sql)
+    const giveUp = (): void => fiber.interruptUnsafe()
+    uses.add(giveUp)
+    fiber.addObserver((exit) => {
+      uses.delete(giveUp)
+      this.#statement = "none"
+      const left = this.#chunks.length > brought / 2
+      if (Exit.isSuccess(exit)) {
+        this.#failures = 0
+        this.#asksNoMore = last >= this.#request.toPosition || last >= end
+        this.#size = left
+          ? Math.max(this.#size / 2, positions.first)
+          : Math.min(this.#size * 2, positions.most)
+      } else {
+        this.#asked = received ?? before
+        this.#failures = received === undefined ? this.#failures + 1 : 0
+        this.#pageFirst = received === undefined
+        this.#size = positions.first
+      }
+      this.#ask()
+      this.#arrived()
+    })
+  }
+
+  /** Reads a range to its end. */
+  #read(
+    first: number,
+    last: number,
+    {
+      onChunk,
+      onConnection
+    }: {
+      readonly onConnection: (head: number) => void
+      readonly onChunk: (chunk: chunks.EventChunk) => void
+    }
+  ): Effect.Effect<void, SqlError.SqlError> {
+    const { aggregateTypes, eventTypes, tenantId } = this.#request
+    return boundTransaction(
+      this.#sql,
+      { text: "select eventsourcing.begin_reading($1::uuid)", parameters: [tenantId] },
+      (row, bound) =>
+        Effect.flatMap(openTransaction(this.#sql), (opened) => {
+          if (Option.isNone(opened)) return Effect.die(new Error("no connection in a transaction"))
+          onConnection(Number(row?.[0] ?? 0))
+          const parameters = [
+            tenantId,
+            BigInt(first),
+            BigInt(last),
+            aggregateTypes ?? null,
+            eventTypes ?? null
+          ]
+          const rows: Stream.Stream<unknown, SqlError.SqlError> = opened.value.executeStream(
+            chunks.streamLogSql,
+            parameters,
+            undefined
+          )
+          return Stream.runForEachArray(rows, (arrived) =>
+            Effect.sync(() => {
+              for (const columns of arrived)
+                // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the columns, in their order
+                onChunk(Object.values(columns as object) as unknown as chunks.EventChunk)
+            })
+          )
+        }).pipe(bound(tenantId)),
+      (error) => error
+    ).pipe(
+      Effect.tapCause((cause) =>
+        Effect.logDebug("A part of a log could not be streamed, it is read in pages", cause)
+      )
+    )
+  }
+}
+
+/** `EventStorage.openLog` on a client. */
+export const make =
+  (sql: SqlClient.SqlClient, readLog: ReadLog): EventStorage["Service"]["openLog"] =>
+  (request): Effect.Effect<LogReader | undefined, never, Scope.Scope> =>
+    Effect.withFiber<LogReader | undefined, never, Scope.Scope>(({ context }) =>
+      sql.driver === "pglite" ||
+      openIn(context, sql) !== undefined ||
+      request.query !== undefined ||
+      request.recordedFrom !== undefined ||
+      request.recordedBefore !== undefined
+        ? Effect.undefined
+        : Effect.acquireRelease(
+            Effect.sync(() => new Reader(sql, request, readLog, context)),
+            (reader) => reader.close
+          )
+    )
