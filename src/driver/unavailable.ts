@@ -73,12 +73,18 @@ export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>()("Schema
 /** Any other failure of the storage. */
 export class OtherFailure extends Schema.TaggedError<OtherFailure>()("OtherFailure", {
   ...coded,
-  retryable: Schema.Boolean
+  retryable: Schema.Boolean,
+  /** A sentence that names the cause and its remedy, if the code tells them. */
+  remedy: Schema.optional(Schema.String)
 }) {
   override get message(): string {
-    return `the storage failed to ${this.operation} (${this.code ?? "no code"}): ${
-      this.retryable ? "try again later" : "a retry does not help, see the log of the database"
-    }`
+    const advice = this.retryable
+      ? "try again later"
+      : this.remedy === undefined
+        ? `a retry does not help, look for ${this.code ?? "the error"} in the log of the database`
+        : undefined
+    const sentence = [this.remedy, advice].filter((part) => part !== undefined).join("; ")
+    return `the storage failed to ${this.operation} (${this.code ?? "no code"}): ${sentence}`
   }
 }
 

@@ -79,7 +79,12 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         ? run()
         : Effect.fail(
             new StorageUnavailable({
-              reason: new OtherFailure({ operation, retryable: false, code: "ES004" })
+              reason: new OtherFailure({
+                operation,
+                retryable: false,
+                code: "ES004",
+                remedy: "the access across tenants is not recorded: provide it with Tenant.provideAll"
+              })
             })
           )
     )

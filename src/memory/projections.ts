@@ -299,7 +299,12 @@ export const make = (
             const operation = "remove a dead letter"
             return Effect.fail(
               new StorageUnavailable({
-                reason: new OtherFailure({ operation, retryable: false, code: null })
+                reason: new OtherFailure({
+                  operation,
+                  retryable: false,
+                  code: null,
+                  remedy: "state a reason"
+                })
               })
             )
           }

@@ -169,7 +169,13 @@ export const layer = <E>(
               const operation = "open a database"
               return Effect.fail(
                 new StorageUnavailable({
-                  reason: new OtherFailure({ operation, retryable: false, code: "UnknownPlacement" })
+                  reason: new OtherFailure({
+                    operation,
+                    retryable: false,
+                    code: "UnknownPlacement",
+                    remedy:
+                      "no database is configured for the placement: add its client, or correct the directory"
+                  })
                 })
               )
             }
@@ -250,7 +256,9 @@ export const migrateAll = <E>({
                 reason: new OtherFailure({
                   operation: "migrate a database",
                   retryable: false,
-                  code: "UnknownPlacement"
+                  code: "UnknownPlacement",
+                  remedy:
+                    "no database is configured for the placement: add its client, or correct the directory"
                 })
               })
             )

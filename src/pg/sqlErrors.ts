@@ -2,6 +2,7 @@
 import { Predicate } from "effect"
 import { SqlError } from "effect/sql"
 import { isNoAnswer } from "./deadlines.ts"
+import { statementRemedy } from "./remedies.ts"
 import {
   ConnectionFailed,
   Contended,
@@ -45,14 +46,17 @@ const kinds: Readonly<Record<string, (fields: Coded) => UnavailableReason>> = {
   "55P03": (fields) => new TimedOut(fields),
   "57014": (fields) => new TimedOut(fields),
   "57P": (fields) => new ShuttingDown(fields),
-  "58": (fields) => new OtherFailure({ ...fields, retryable: true }),
-  XX: (fields) => new OtherFailure({ ...fields, retryable: true })
+  "58": (fields) => other(fields, true),
+  XX: (fields) => other(fields, true)
 }
 
 interface Coded {
   readonly operation: string
   readonly code: string | null
 }
+
+const other = (fields: Coded, retryable: boolean): OtherFailure =>
+  new OtherFailure({ ...fields, retryable, remedy: statementRemedy(fields.code ?? "") })
 
 const beginnings = Object.keys(kinds).toSorted((one, other) => other.length - one.length)
 
@@ -77,7 +81,7 @@ const reasonOf = (operation: string, error: SqlError.SqlError): UnavailableReaso
     case "StatementTimeoutError":
       return new TimedOut(fields)
     default:
-      return new OtherFailure({ ...fields, retryable: error.isRetryable })
+      return other(fields, error.isRetryable)
   }
 }
 

@@ -114,6 +114,15 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
       if (names.has(name)) throw new TypeError(`two inline projections have the name ${name}`)
       names.add(name)
     }
+    yield* storage.register(
+      projections.map(({ name, version, startAt, tables }) => ({
+        projection: name,
+        version,
+        startAt,
+        tables,
+        inline: true
+      }))
+    )
     // Projections by aggregate type and event type.
     const concerned = new Map<string, Map<string, Array<Projection.Any>>>()
     for (const projection of projections) {
@@ -290,16 +299,20 @@ export const failures = <A, E, R>(
  *
  * The layer replaces `EventStore.layer`. It works on every driver; in memory, effects of handlers elsewhere are not undone.
  *
+ * The layer fails with `ProjectionRefused` if a runner runs the version of a projection, if that version is retired, or if it names a
+ * table that another version or projection fills: there it would count every event twice. A version that states no `tables` is
+ * not protected. `ProjectionManager.retire` ends a version.
+ *
  * **Gotchas**
  *
  * There is no checkpoint: a projection sees only events that are appended through this layer. {@link rebuild} fills its tables from
- * the log. Do not also give the projection to a runner.
+ * the log.
  */
 export const layer = <const Ps extends ReadonlyArray<Projection.Any>>(
   options: Options<Ps>
 ): Layer.Layer<
   EventStore.EventStore,
-  never,
+  ProjectionStorage.ProjectionRefused | StorageUnavailable,
   | EventStorage.EventStorage
   | ProjectionStorage.ProjectionStorage
   | Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>

@@ -92,7 +92,9 @@ export const make = (options: Options): Effect.Effect<TenantDirectory["Service"]
         reason: new OtherFailure({
           operation: "find the database of a tenant",
           retryable: false,
-          code: "UnknownPlacement"
+          code: "UnknownPlacement",
+          remedy:
+            "the directory sends the tenant to a database that it does not list: correct placementOf or placements"
         })
       })
     })

@@ -227,7 +227,12 @@ export class Router<M extends Backend> {
           const operation = "record a cross-tenant access"
           return Effect.fail(
             new StorageUnavailable({
-              reason: new OtherFailure({ operation, retryable: false, code: "UnknownPlacement" })
+              reason: new OtherFailure({
+                operation,
+                retryable: false,
+                code: "UnknownPlacement",
+                remedy: "the directory names no database: add a placement"
+              })
             })
           )
         }
@@ -282,7 +287,13 @@ export const unknownAsUnavailable =
       () =>
         Effect.fail(
           new StorageUnavailable({
-            reason: new OtherFailure({ operation, retryable: false, code: "UnknownTenant" })
+            reason: new OtherFailure({
+              operation,
+              retryable: false,
+              code: "UnknownTenant",
+              remedy:
+                "the tenant is not registered in the database of its placement: provision it, or correct the directory"
+            })
           })
         )
     )

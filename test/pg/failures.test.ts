@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SqlError } from "effect/sql"
 import { describe as describeFailure } from "../../src/pg/failures.ts"
+import { toUnavailable } from "../../src/pg/sqlErrors.ts"
 
 const withCode = (code: string, fields: object = {}, message = 'the trouble with "canary"') =>
   new SqlError.SqlError({
@@ -46,6 +47,37 @@ const kinds = {
     "01000"
   ]
 }
+
+describe("a failure of a statement of the library", () => {
+  it.each([
+    ["22003", "correct the caller"],
+    ["23505", "constraints and triggers"],
+    ["25P02", "run the transaction again"],
+    ["2D000", "PgTenant.transaction"],
+    ["3D000", "the database does not exist"],
+    ["54000", "make the request smaller"],
+    ["55006", "pg_stat_activity"],
+    ["58030", "look at its disk"],
+    ["P0001", "triggers"],
+    ["XX001", "amcheck"],
+    ["ES001", "one for each tenant"],
+    ["ES003", "PgTenant.transaction"],
+    ["ES004", "Tenant.provideAll"]
+  ])("with SQLSTATE %s names its remedy", (code, remedy) => {
+    const error = toUnavailable("append", withCode(code))
+    assert.include(error.message, `the storage failed to append (${code}): `)
+    assert.include(error.message, remedy)
+    assert.notInclude(error.message, "canary")
+    assert.notInclude(error.message, "log of the database")
+  })
+
+  it("without a known SQLSTATE says where its text is", () => {
+    assert.strictEqual(
+      toUnavailable("append", withCode("99999")).message,
+      "the storage failed to append (99999): a retry does not help, look for 99999 in the log of the database"
+    )
+  })
+})
 
 describe("a failure on PostgreSQL", () => {
   it.each(Object.entries(kinds).flatMap(([kind, codes]) => codes.map((code) => [code, kind] as const)))(

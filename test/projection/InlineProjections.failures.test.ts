@@ -121,7 +121,7 @@ describe.each(backends)("inline projections that fail, on $name", (backend) => {
         assert.deepStrictEqual(yield* rows, [["1", 1]])
         // The store must not repeat a part of the program's transaction.
         ids.length = 0
-        const error = yield* PgTenant.transaction(place("2").pipe(inline(unlucky))).pipe(flipped)
+        const error = yield* PgTenant.transaction(place("2")).pipe(inline(unlucky), flipped)
         assert.instanceOf(error, StorageUnavailable)
         assert.strictEqual(ids.length, 1)
       }).pipe(asNewTenant, inline())

@@ -2,6 +2,8 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
+import { EventStorage } from "../../src/driver/EventStorage.ts"
+import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as ProjectionManager from "../../src/projection/ProjectionManager.ts"
@@ -62,6 +64,26 @@ describe.each(backendsWith(ddl))("on $name", (backend) => {
     Layer.provideMerge(backend.layer)
   )
   layer(services, { excludeTestServices: true })((it) => {
+    it.effect("a worker waits for a lock for 10 seconds, also across tenants", () =>
+      Effect.gen(function* () {
+        const seen: Array<string> = []
+        const look = SqlClient.SqlClient.use((sql) =>
+          Effect.map(sql<{ bound: string }>`select current_setting('lock_timeout') as bound`, ([row]) =>
+            seen.push(row?.bound ?? "")
+          )
+        )
+        const [tenant = Tenant.untenanted] = yield* tenants(1)
+        yield* append(tenant, "a", placed(1))
+        yield* drainUntil(isLive(tenant, 1)).pipe(beside([orders({ before: () => look })]))
+        assert.deepStrictEqual(seen, ["10s"])
+        const storage = yield* ProjectionStorage
+        const events = yield* EventStorage
+        const accessId = yield* events.recordAccess({ actor: "test", reason: "locks", operation: "test" })
+        yield* storage.transaction(tenant, look, accessId)
+        assert.deepStrictEqual(seen, ["10s", "10s"])
+      })
+    )
+
     it.effect(
       "a failure of the database in a handler parks nothing: the event waits, and is handled once",
       () =>

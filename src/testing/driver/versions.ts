@@ -1,7 +1,7 @@
 /** The contract of projection storages: versions that fill their own tables, and retired versions. */
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
-import { ProjectionStorage } from "../../driver/ProjectionStorage.ts"
+import { ProjectionStorage, type Registration } from "../../driver/ProjectionStorage.ts"
 import { flipped } from "../failures.ts"
 import {
   access,
@@ -99,6 +99,41 @@ export const versions = (it: It): void => {
         yield* old.idle
         yield* other.on(one, (claim) => storage.advance(claim, claim.head))
       })
+  )
+
+  it.effect("an inline version has no progress and no work, and is not run in another way", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = new Projected()
+      const { projection, version } = projected
+      const table = `${projection} table`
+      const register = (key: Partial<Registration>) =>
+        storage.register([{ projection, version, startAt: "beginning", tables: [table], ...key }])
+      const refused = (key: Partial<Registration>) =>
+        Effect.map(flipped(register(key)), (error) => {
+          assert(error._tag === "ProjectionRefused")
+          return error
+        })
+      yield* register({ inline: true })
+      yield* register({ inline: true })
+      const [tenant = newTenant()] = yield* tenantsWith(2)
+      yield* projected.idle
+      assert.isEmpty(yield* storage.progress(projected.of(tenant)))
+      const byRunner = yield* refused({})
+      assert.strictEqual(byRunner.run, "inline")
+      assert.include(byRunner.message, "InlineProjections run this version")
+      // Its table is taken for others, inline or not.
+      for (const inline of [true, false]) {
+        const other = yield* refused({ version: 2, inline })
+        assert.deepStrictEqual({ ...other.taken }, { table, projection, version, retired: false })
+      }
+      yield* register({ version: 2, tables: [] })
+      const inline = yield* refused({ version: 2, tables: [], inline: true })
+      assert.strictEqual(inline.run, "runner")
+      assert.isTrue(yield* storage.retire({ projection, version, accessId: yield* access }))
+      const retired = yield* refused({ inline: true })
+      assert.include(retired.message, "it is retired")
+    })
   )
 
   it.effect("a version is retired only under a recorded access", () =>
