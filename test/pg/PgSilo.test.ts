@@ -301,7 +301,7 @@ for (const server of servers) {
           }
           const Marks = Projection.make(
             "marks",
-            { aggregates: [Order], tables: ["orders"] },
+            { aggregates: [Order] },
             { Placed: (_event, { aggregateId, tenantId }) => insert(tenantId, `inline ${aggregateId}`) }
           )
           yield* Effect.gen(function* () {
