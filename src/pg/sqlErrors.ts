@@ -46,8 +46,8 @@ const kinds: Readonly<Record<string, (fields: Coded) => UnavailableReason>> = {
   "55P03": (fields) => new TimedOut(fields),
   "57014": (fields) => new TimedOut(fields),
   "57P": (fields) => new ShuttingDown(fields),
-  "58": (fields) => other(fields, true),
-  XX: (fields) => other(fields, true)
+  "58": (fields) => otherFailure(fields, true),
+  XX: (fields) => otherFailure(fields, true)
 }
 
 interface Coded {
@@ -55,7 +55,7 @@ interface Coded {
   readonly code: string | null
 }
 
-const other = (fields: Coded, retryable: boolean): OtherFailure =>
+const otherFailure = (fields: Coded, retryable: boolean): OtherFailure =>
   new OtherFailure({ ...fields, retryable, remedy: statementRemedy(fields.code ?? "") })
 
 const beginnings = Object.keys(kinds).toSorted((one, other) => other.length - one.length)
@@ -81,7 +81,7 @@ const reasonOf = (operation: string, error: SqlError.SqlError): UnavailableReaso
     case "StatementTimeoutError":
       return new TimedOut(fields)
     default:
-      return other(fields, error.isRetryable)
+      return otherFailure(fields, error.isRetryable)
   }
 }
 
