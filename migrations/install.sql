@@ -118,6 +118,7 @@
 \ir directory/add_placement.sql
 \ir directory/name_database.sql
 \ir directory/admit_tenant.sql
+\ir directory/exclude_tenant.sql
 
 \ir snapshots/load_snapshot.sql
 \ir snapshots/save_snapshot.sql

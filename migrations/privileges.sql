@@ -45,6 +45,7 @@ begin
       ('create_committing', null, '{}'),
       ('event_hash', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('event_position', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('exclude_tenant', null, '{}'),
       ('fail_projection', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('finish_rebuild', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('finish_shared_rebuild', 'eventsourcing_runner_owner', '{eventsourcing_all_tenants}'),

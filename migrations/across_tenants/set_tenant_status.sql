@@ -1,5 +1,5 @@
 -- Suspends or resumes a tenant. Waits for the append that holds the tenant's lock; the next append sees the new status. Returns
--- the former status; NULL for an unknown tenant.
+-- the former status; NULL for an unknown tenant, and for one that has another database.
 create or replace function eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text)
 returns text
 language plpgsql
@@ -10,8 +10,10 @@ declare
   former text;
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
-  select t.status into former from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
-  update eventsourcing.tenants t set status = p_status where t.tenant_id = p_tenant and t.status <> p_status;
+  select t.status into former from eventsourcing.tenants t where t.tenant_id = p_tenant and t.status <> 'elsewhere'
+  for no key update;
+  update eventsourcing.tenants t set status = p_status where t.tenant_id = p_tenant
+    and t.status <> 'elsewhere' and t.status <> p_status;
   return former;
 end
 $$;

@@ -89,7 +89,7 @@ as $$
       ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),
       ('register_shared_read_model', false), ('renew_twins', false),
       ('isolation_problems', false), ('keys_without_tenant', false),
-      ('add_placement', false), ('name_database', false), ('admit_tenant', false)
+      ('add_placement', false), ('name_database', false), ('admit_tenant', false), ('exclude_tenant', false)
   ), routine as (
     -- functions that run with the rights of their owner
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,

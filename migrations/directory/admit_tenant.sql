@@ -5,6 +5,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp set jit = off
 as $$
 declare
+  before    constant text := current_setting('role');
   dedicated boolean;
 begin
   lock table eventsourcing.placements in share row exclusive mode; -- as in name_database
@@ -16,6 +17,10 @@ begin
   if dedicated then
     revoke insert (tenant_id) on eventsourcing.tenants from eventsourcing_tenant;
   end if;
+  -- as in exclude_tenant
+  perform set_config('role', 'eventsourcing_all_tenants_owner', true);
+  update eventsourcing.tenants t set status = 'active' where t.tenant_id = p_tenant and t.status = 'elsewhere';
+  perform set_config('role', before, true);
 end
 $$;
 

@@ -10,4 +10,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.tenant_status is 'active, suspended, or NULL for an unknown tenant.';
+comment on function eventsourcing.tenant_status is 'active, suspended, elsewhere (it has another database), or NULL for an unknown tenant.';

@@ -356,8 +356,13 @@ export class EventStorage extends Context.Service<
     readonly hashChainStart: (tenantId: TenantId) => Effect.Effect<number | undefined, ReadError>
     /** Registers a tenant, unless it is registered already. Returns its status. */
     readonly provisionTenant: (tenantId: TenantId) => Effect.Effect<TenantStatus, ReadError>
-    /** The status of a tenant; undefined if it is not registered. */
-    readonly tenantStatus: (tenantId: TenantId) => Effect.Effect<TenantStatus | undefined, ReadError>
+    /**
+     * The status of a tenant; undefined if it is not registered. A tenant that is `elsewhere` has another storage, and this one
+     * refuses it.
+     */
+    readonly tenantStatus: (
+      tenantId: TenantId
+    ) => Effect.Effect<TenantStatus | "elsewhere" | undefined, ReadError>
     /**
      * Records an access across tenants and returns the id of the record. The id is given if the access is also recorded in
      * another storage; otherwise it is a new UUID of version 7, greater than those before.

@@ -128,7 +128,8 @@ const make = (options: Options) =>
         Effect.mapError(() => new TenantCheckUnavailable())
       )
       if (status === "suspended") return yield* new TenantNotActive()
-      if (status === undefined && options.unregistered !== "accept") return yield* new TenantNotKnown()
+      const isRefused = status === undefined ? options.unregistered !== "accept" : status === "elsewhere"
+      if (isRefused) return yield* new TenantNotKnown()
     })
 
     const headersOf = (error: TenantAccessError): Record<string, string> => {

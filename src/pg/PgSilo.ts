@@ -227,6 +227,20 @@ export const name = (
 export const admit = (tenantId: TenantId): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
   owner("admit a tenant", (sql) => sql`select eventsourcing.admit_tenant(${tenantId}::uuid)`)
 
+/**
+ * Excludes a tenant with a database of its own from a pool, as the owner of the pool: the pool then refuses it, even if the
+ * directory sends it there by mistake. {@link admit} in the pool takes it back.
+ *
+ * **When to use**
+ *
+ * Use it for each pool when a tenant gets a silo; a pool cannot know otherwise, because tenants register there on their first
+ * append. The refusal is as for a tenant that is sent to another tenant's silo: appends fail with `UnknownTenant`, and
+ * everything else with `StorageUnavailable` (code `UnknownTenant`). A process that has served the tenant from the pool refuses
+ * reads after a minute at most, and appends at once. The tenant's rows in the pool stay.
+ */
+export const exclude = (tenantId: TenantId): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
+  owner("exclude a tenant", (sql) => sql`select eventsourcing.exclude_tenant(${tenantId}::uuid)`)
+
 /** The result for one database. */
 export interface Migrated<E> {
   readonly placement: string

@@ -15,7 +15,7 @@ import { isPgClient, make as makeAnnouncements } from "./announcements.ts"
 import { make as makeLoad } from "./load.ts"
 import { make as makeReading, oneMore, toDate } from "./read.ts"
 import { make as makeOpenLog } from "./streamLog.ts"
-import { type StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
+import { OtherFailure, StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { clampPosition } from "../driver/queryMatch.ts"
 import * as PgCheck from "./PgCheck.ts"
@@ -274,19 +274,28 @@ export const make = (
         ),
       inTransaction: inTransaction(sql),
       provisionTenant: (tenantId) =>
-        Effect.map(
-          ofTenant<[EventStorage.TenantStatus]>(
+        Effect.flatMap(
+          ofTenant<[EventStorage.TenantStatus | "elsewhere"]>(
             "provision a tenant",
             tenantId,
             "select eventsourcing.provision_tenant($1::uuid)",
             [],
             { commits: true }
           ),
-          ([row]) => row?.[0] ?? "active"
+          ([row]) => {
+            const status = row?.[0] ?? "active"
+            if (status !== "elsewhere") return Effect.succeed(status)
+            const operation = "provision a tenant that has another database"
+            return Effect.fail(
+              new StorageUnavailable({
+                reason: new OtherFailure({ operation, retryable: false, code: "UnknownTenant" })
+              })
+            )
+          }
         ),
       tenantStatus: (tenantId) =>
         Effect.map(
-          ofTenant<[EventStorage.TenantStatus | null]>(
+          ofTenant<[EventStorage.TenantStatus | "elsewhere" | null]>(
             "read the status of a tenant",
             tenantId,
             "select eventsourcing.tenant_status($1::uuid)",

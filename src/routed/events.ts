@@ -1,5 +1,5 @@
 /** The events of several storages as one driver. */
-import { Effect, Predicate, type Stream } from "effect"
+import { Effect, type Stream } from "effect"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -84,8 +84,10 @@ export const make = <M extends Backend>(
     provisionTenant: (tenantId) =>
       unknownAsUnavailable("provision a tenant")(
         router.ofTenant(tenantId, ({ events }) =>
-          Effect.filterOrElse(events.tenantStatus(tenantId), Predicate.isNotUndefined, () =>
-            events.provisionTenant(tenantId)
+          Effect.flatMap(events.tenantStatus(tenantId), (status) =>
+            status === undefined || status === "elsewhere"
+              ? events.provisionTenant(tenantId)
+              : Effect.succeed(status)
           )
         )
       ),

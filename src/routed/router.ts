@@ -1,5 +1,5 @@
 /** Routes operations to the storage of their tenant. */
-import { Cause, Context, Effect, Exit, Scope } from "effect"
+import { Cause, Clock, Context, Effect, Exit, Scope } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { repeatable } from "../driver/repeatable.ts"
@@ -44,6 +44,12 @@ const concurrency = 8
 /** Maximum number of accesses across tenants that are remembered, to record them in each placement that they read. */
 const maxAccesses = 10_000
 
+/** Time for which a tenant of a shared storage is not asked for again, in milliseconds. */
+const includedMillis = 60_000
+
+/** Maximum number of tenants that are remembered per shared storage. */
+const maxIncluded = 10_000
+
 interface Access {
   readonly access: CrossTenantAccess & { readonly operation: string }
   /** Placements in which it is recorded. */
@@ -62,6 +68,8 @@ export class Router<M extends Backend> {
   readonly chosen: Context.Reference<string | undefined>
   /** The tenants that each storage has confirmed as registered. */
   readonly #registered = new WeakMap<M, Set<TenantId>>()
+  /** Tenants that a shared storage has not excluded, with the time until which that is taken for granted. */
+  readonly #included = new WeakMap<M, Map<TenantId, number>>()
   readonly #accesses = new Map<string, Access>()
 
   constructor(directory: TenantDirectory["Service"], storages: OpenStorages.OpenStorages<M>) {
@@ -137,7 +145,7 @@ export class Router<M extends Backend> {
       )
     )
 
-  /** Like `acquire`, but fails in a dedicated storage if the tenant is not registered there. */
+  /** Like `acquire`, but fails if the tenant is not registered in a dedicated storage, or excluded from a shared one. */
   readonly acquireRegistered = (
     tenantId: TenantId
   ): Effect.Effect<M, TenantRefused<UnknownTenant> | StorageUnavailable, Scope.Scope> =>
@@ -154,12 +162,17 @@ export class Router<M extends Backend> {
       (used, exit) => Scope.close(used, exit)
     )
 
-  /** Runs an effect with the storage of a tenant. */
+  /** Runs an effect with the storage of a tenant. Fails if that is shared and has excluded the tenant. */
   readonly ofTenant = <A, E, R>(
     tenantId: TenantId,
     run: (backend: M) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | TenantRefused<UnknownTenant> | StorageUnavailable, R> =>
-    this.use(this.acquire(tenantId), run)
+    this.use(
+      Effect.tap(this.acquire(tenantId), (backend) =>
+        backend.dedicated ? Effect.void : this.#requireHere(backend, tenantId)
+      ),
+      run
+    )
 
   /** Like `ofTenant`, but fails in a dedicated storage if the tenant is not registered there. */
   readonly ofRegistered = <A, E, R>(
@@ -176,7 +189,7 @@ export class Router<M extends Backend> {
     backend: M,
     tenantId: TenantId
   ): Effect.Effect<void, TenantRefused<UnknownTenant> | StorageUnavailable> => {
-    if (!backend.dedicated) return Effect.void
+    if (!backend.dedicated) return this.#requireHere(backend, tenantId)
     const known = this.#registered.get(backend)
     if (known?.has(tenantId) === true) return Effect.void
     return Effect.flatMap(backend.events.tenantStatus(tenantId), (status) => {
@@ -187,6 +200,32 @@ export class Router<M extends Backend> {
       return Effect.void
     })
   }
+
+  /**
+   * Fails if a shared storage has excluded the tenant, which has a storage of its own: the directory is wrong. Its answer is
+   * cached for a minute, so that each operation does not ask.
+   */
+  readonly #requireHere = (
+    backend: M,
+    tenantId: TenantId
+  ): Effect.Effect<void, TenantRefused<UnknownTenant> | StorageUnavailable> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const known = this.#included.get(backend) ?? new Map<TenantId, number>()
+      this.#included.set(backend, known)
+      if ((known.get(tenantId) ?? 0) > now) return Effect.void
+      return Effect.flatMap(backend.events.tenantStatus(tenantId), (status) => {
+        if (status === "elsewhere")
+          return Effect.andThen(
+            Effect.logError(
+              `The directory sends tenant ${tenantId} to ${backend.placement}, where it is excluded because it has a database of its own: correct the directory`
+            ),
+            Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
+          )
+        if (known.size >= maxIncluded) known.clear()
+        known.set(tenantId, now + includedMillis)
+        return Effect.void
+      })
+    })
 
   /** Runs an effect with each storage, a few at a time, and returns the answers, failures included. */
   readonly ofAll = <A, R>(

@@ -96,7 +96,9 @@ const make: Effect.Effect<TenantRegistry["Service"], never, EventStorage.EventSt
       )
     return TenantRegistry.of({
       provision: (tenantId) => Effect.flatMap(checkedTenant(tenantId), storage.provisionTenant),
-      status: Effect.flatMap(currentTenant, storage.tenantStatus),
+      status: Effect.map(Effect.flatMap(currentTenant, storage.tenantStatus), (status) =>
+        status === "elsewhere" ? undefined : status
+      ),
       suspend: setStatus("TenantRegistry.suspend", "suspended"),
       resume: setStatus("TenantRegistry.resume", "active"),
       usage: ({ recordedBefore, recordedFrom }) =>

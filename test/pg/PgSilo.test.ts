@@ -7,6 +7,7 @@ import { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as InlineProjections from "../../src/projection/InlineProjections.ts"
 import * as PgSilo from "../../src/pg/PgSilo.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
@@ -91,6 +92,81 @@ for (const server of servers) {
           const rows = yield* place("silo-b").outside(`select from ${table} where tenant_id = $1`, [a])
           assert.lengthOf(rows, 0, table)
         }
+      }).pipe(Effect.scoped, silent)
+    )
+
+    it.live("a pool that has excluded a silo's tenant refuses it, if the directory sends it there", () =>
+      Effect.gen(function* () {
+        const { a, b, entries, inPool, place, store } = yield* setup(server)
+        const asOwner = Effect.provide(PgClient.layer({ ...place("pool").owner, maxConnections: 1 }), {
+          local: true
+        })
+        yield* PgSilo.exclude(a).pipe(asOwner)
+        yield* Effect.gen(function* () {
+          const registry = yield* TenantRegistry.TenantRegistry
+          yield* append(a, "1", placed(1))
+          yield* append(inPool, "1", placed(1))
+          yield* append(b, "1", placed(1))
+          entries.set(a, "pool").set(b, "pool")
+          yield* moved(a)
+          yield* moved(b)
+          yield* append(a, "1", placed(2)).pipe(failsWith("UnknownTenant"))
+          const read = yield* ids.pipe(Tenant.provide(a), failsWith("StorageUnavailable"))
+          assert.deepInclude(read, { code: "UnknownTenant", retryable: false })
+          const own = yield* PgTenant.transaction(insert(a, "y")).pipe(
+            Tenant.provide(a),
+            failsWith("StorageUnavailable")
+          )
+          assert.deepInclude(own, { code: "UnknownTenant", retryable: false })
+          assert.strictEqual((yield* insert(a, "y").pipe(Tenant.provide(a), flipped))._tag, "SqlError")
+          assert.isUndefined(yield* registry.status.pipe(Tenant.provide(a)))
+          yield* registry.provision(a).pipe(failsWith("StorageUnavailable"))
+          yield* registry.resume(a).pipe(acrossTenants, failsWith("UnknownTenant"))
+          assert.strictEqual(yield* registry.status.pipe(Tenant.provide(inPool)), "active")
+
+          // A process that has been serving it: the database refuses appends at once.
+          assert.lengthOf(yield* ids.pipe(Tenant.provide(b)), 0)
+          yield* PgSilo.exclude(b).pipe(asOwner)
+          yield* append(b, "1", placed(2)).pipe(failsWith("UnknownTenant"))
+
+          // It is in its silo as before, and listed once.
+          entries.set(a, "silo-a").set(b, "silo-b")
+          yield* moved(a)
+          yield* moved(b)
+          assert.lengthOf(yield* ids.pipe(Tenant.provide(a)), 1)
+          const listed = yield* EventStore.EventStore.use(({ tenants }) => Stream.runCollect(tenants)).pipe(
+            acrossTenants
+          )
+          assert.deepStrictEqual(
+            listed.map(({ position, status, tenantId }) => [tenantId, position, status]),
+            [a, b, inPool].toSorted().map((tenant) => [tenant, 1, "active"])
+          )
+        }).pipe(Effect.provide(store()))
+        const rows = yield* place("pool").outside<{ id: string }>(
+          "select distinct tenant_id::text as id from eventsourcing.events"
+        )
+        assert.deepStrictEqual(rows, [{ id: inPool }])
+        // A program on the pool alone is refused as well, until the pool takes the tenant back.
+        yield* Effect.gen(function* () {
+          const registry = yield* TenantRegistry.TenantRegistry
+          yield* append(a, "1", placed(3)).pipe(failsWith("UnknownTenant"))
+          yield* registry.provision(a).pipe(failsWith("StorageUnavailable"))
+          assert.isUndefined(yield* registry.status.pipe(Tenant.provide(a)))
+          yield* PgSilo.admit(a).pipe(asOwner)
+          yield* append(a, "1", placed(3))
+          assert.strictEqual(yield* registry.status.pipe(Tenant.provide(a)), "active")
+        }).pipe(
+          Effect.provide(
+            Layer.mergeAll(EventStore.layer, TenantRegistry.layer).pipe(
+              Layer.provideMerge(PgStorage.layer),
+              Layer.provideMerge(PgClient.layer(place("pool").app))
+            )
+          )
+        )
+        const silo = Effect.provide(PgClient.layer({ ...place("silo-a").owner, maxConnections: 1 }), {
+          local: true
+        })
+        yield* PgSilo.exclude(inPool).pipe(silo, failsWith("StorageUnavailable"))
       }).pipe(Effect.scoped, silent)
     )
 
