@@ -1,8 +1,8 @@
 /**
- * `npm run bench -- --against <commit>`: this working tree against a commit. Both are built, each runs in a process of its
- * own on a database of its own on one server, and they work in turns, first one, then the other, with the order changed
- * every round. Both processes are started anew up to five times. A workload is slower if the median of the paired ratios is under 0.97 and the upper end of its 90 %
- * interval is under 1.
+ * `npm run bench -- --against <commit>`: compares this working tree with a commit. Both are built and run in separate processes
+ * with separate databases on one server. They work in turns, with the order changed every round, and are restarted up to five
+ * times. A workload is slower if the median of the paired ratios is under 0.97 and the upper end of its 90 % interval is
+ * under 1.
  *
  * Flags: --rounds 15, --seconds 1, --case <part of a name> (repeatable), --out <file>
  */
@@ -21,7 +21,7 @@ import { execute } from "./internal/server.ts"
 const root = fileURLToPath(new URL("..", import.meta.url))
 const app = { username: "eventsourcing_bench", password: "bench" }
 
-/** A process that works with one build. */
+/** A process that runs one build. */
 interface Builder {
   readonly names: ReadonlyArray<string>
   readonly rate: (name: string, seconds: number) => Promise<number>
@@ -72,7 +72,7 @@ const build = (directory: string): void => {
 
 /** The median of paired ratios and its 90 % interval, by resampling (percentile bootstrap, Efron 1979). */
 const interval = (ratios: ReadonlyArray<number>): readonly [low: number, middle: number, high: number] => {
-  // A generator of its own, so that the same ratios always give the same interval.
+  // A seeded generator, so that the same ratios always give the same interval.
   let seed = 1
   const next = (): number => {
     seed = (seed * 48_271) % 2_147_483_647
@@ -94,7 +94,7 @@ export interface Options extends Effort {
   readonly out: string | undefined
 }
 
-/** Compares, prints a table, and answers whether nothing is slower. */
+/** Compares and prints a table. Returns true if nothing is slower. */
 export const against = async ({ cases, commit, out, rounds, seconds }: Options): Promise<boolean> => {
   const id = execFileSync("git", ["rev-parse", "--short", `${commit}^{commit}`], {
     cwd: root,

@@ -1,5 +1,5 @@
 /**
- * `npm run bench`: how fast the store is, beside the floor of a raw SQL function and other event stores, on a server that
+ * `npm run bench`: measures the store beside the floor of a raw SQL function and other event stores, on a server that
  * it starts. Prints ratios and writes `bench/RESULTS.md`.
  *
  * Flags: --case <part of a name> (repeatable), --rounds 3, --seconds 2, --quick, --full, --out <file>. With
@@ -54,9 +54,9 @@ const all: ReadonlyArray<Case> = [
 const wanted = values.case ?? []
 const cases = all.filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
 
-/** Before anything is started. */
-const refuse = (why: string): never => {
-  console.error(why)
+/** Ends the program before anything is started. */
+const refuse = (problem: string): never => {
+  console.error(problem)
   process.exit(1)
 }
 if (cases.length === 0 && values.against === undefined)
@@ -147,7 +147,7 @@ try {
       const outcome = await run({ ...settings, server })
       outcomes.push(outcome)
       for (const result of outcome.tables) console.log(`\n${toMarkdown(result)}`)
-      // After each case: what was measured is kept, whatever becomes of the rest.
+      // Written after each case, so that a later failure loses no results.
       if (out !== undefined) writeFileSync(out, results())
     } catch (error) {
       console.error(`${name} failed:`, error)
@@ -158,5 +158,5 @@ try {
   await server.stop()
 }
 console.log(`\n${targets()}`)
-// Nothing is left to wait for but clients of the other stores.
+// Only clients of the other stores still keep the process alive.
 process.exit()

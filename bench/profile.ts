@@ -1,9 +1,9 @@
 /**
- * `npx tsx bench/profile.ts 1:1 32:1 32:100 256:1:10`: what appends cost. Each argument is how many are concurrent, how many
- * tenants they are for, and how many events each has (default: 1). Prints the rate and the CPU time that one append takes
+ * `npx tsx bench/profile.ts 1:1 32:1 32:100 256:1:10`: the cost of appends. Each argument is the concurrency, the number of
+ * tenants, and the number of events per append (default: 1). Prints the rate and the CPU time that one append takes
  * of this process and of the server's processes, beside R. Linux only: the server's time is read from /proc.
  *
- * With `node --cpu-prof --import tsx bench/profile.ts …` what this process does is in a profile.
+ * `node --cpu-prof --import tsx bench/profile.ts …` also writes a CPU profile of this process.
  */
 import type { Contender } from "./internal/measure.ts"
 import { append } from "./internal/ours.ts"

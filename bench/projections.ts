@@ -1,9 +1,9 @@
 /**
- * What projections do on one PostgreSQL server: `npx tsx bench/projections.ts`, about a minute and a half.
+ * Projections on one PostgreSQL server: `npx tsx bench/projections.ts`, about a minute and a half.
  *
- * First, four processes share the events of 1,000 tenants, while they are appended: who handled how many, how fast, and
- * whether every event was handled once and in its tenant's order. Then what it costs to have nothing to do: the CPU time
- * of one runner and of the server (Linux only: out of /proc), with 100 and with 10,000 tenants that are idle.
+ * First, four processes share the events of 1,000 tenants while they are appended: the events of each process, the rate, and
+ * events that were repeated, missed or out of order. Then the cost of idle tenants: the CPU time
+ * of one runner and of the server (from /proc, on Linux only), with 100 and with 10,000 idle tenants.
  *
  * Flags: --tenants 1000 --events 20 --processes 4 --idle-tenants 10000 --idle-seconds 20
  */

@@ -152,7 +152,7 @@ const demonstration = Effect.gen(function* () {
   const { position } = yield* place("1").pipe(Tenant.provide(shop))
   yield* Console.log(`its next event has position ${position}`)
 
-  yield* Console.log("Who looked across tenants:")
+  yield* Console.log("Accesses across tenants:")
   yield* printAccesses.pipe(Tenant.provideAll({ actor: "auditor", reason: "yearly review" }))
 })
 

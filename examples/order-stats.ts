@@ -139,7 +139,7 @@ const OrderStats = Projection.makeAcrossTenants(
 
 // Program
 
-/** In the name of a tenant: row-level security shows only its rows, so the statement need not filter. */
+/** For the current tenant: row-level security shows only its rows, so the statement need not filter. */
 const myOrders = PgTenant.transaction(
   SqlClient.SqlClient.use(
     (sql) => sql<{ order: string; customer: string; total: bigint; status: string }>`
@@ -152,7 +152,7 @@ const stats = SqlClient.SqlClient.use(
     select tenant_id as "tenantId", orders, revenue, shipped from order_stats order by orders desc`
 )
 
-/** The same statement in the name of a tenant, and with access across tenants. */
+/** The same statement for the current tenant, and with access across tenants. */
 const myStats = PgTenant.transaction(stats)
 const allStats = Effect.gen(function* () {
   yield* Tenant.AllTenants

@@ -55,7 +55,7 @@ const Shipping = Reaction.make(
 
 // Publisher
 
-/** Stands in for the client of a broker or an HTTP client. Its receiver is away for the first message. */
+/** Stands in for the client of a broker or an HTTP client. Its receiver is unavailable for the first message. */
 const Printer = Layer.effect(
   OutboxRelay.Publisher,
   Effect.map(Ref.make(false), (present) =>
@@ -66,7 +66,7 @@ const Printer = Layer.effect(
             ? Console.log(
                 `${eventType} ${key} caused by ${headers["causation-id"] === undefined ? "nobody" : "an event"}`
               )
-            : Effect.fail(new OutboxRelay.PublishFailed({ reason: "the receiver is away" }))
+            : Effect.fail(new OutboxRelay.PublishFailed({ reason: "the receiver is unavailable" }))
         )
     })
   )

@@ -3,7 +3,7 @@
  * failed, or if a case has no test where it applies.
  *
  *     npx tsx scripts/isolation-table.ts                # runs the tests first
- *     npx tsx scripts/isolation-table.ts results.json   # of vitest's JSON reporter, as `VITEST_RESULTS=… npm test` writes them
+ *     npx tsx scripts/isolation-table.ts results.json   # from vitest's JSON reporter (`VITEST_RESULTS=… npm test`)
  *
  * The title of a test begins with the numbers of its cases ("5, 7: …"); the backend is named in a title around it.
  */
@@ -22,7 +22,7 @@ export type Column = (typeof columns)[number]
 /** A guarantee, and the backends without a test of it, with the reason. */
 export interface IsolationCase {
   readonly number: number
-  readonly what: string
+  readonly guarantee: string
   readonly notThere: Readonly<Partial<Record<Column, string>>>
 }
 
@@ -87,7 +87,7 @@ export const cases: ReadonlyArray<IsolationCase> = (
     ["Two databases in one program are two stores; one database composed twice is one store.", {}],
     ["Values that a program changes in place are frozen or its own; a law finds folds that change them.", {}]
   ] as const
-).map(([what, notThere], index) => ({ number: index + 1, what, notThere }))
+).map(([guarantee, notThere], index) => ({ number: index + 1, guarantee, notThere }))
 
 /** A test with its numbers of cases and its result. */
 export interface Tagged {
@@ -141,7 +141,7 @@ export const tableOf = (
     ...(passed ? [] : [`failed: ${title}`]),
     ...numbers.filter((number) => number < 1 || number > cases.length).map((n) => `no case ${n}: ${title}`)
   ])
-  const rows = cases.map(({ notThere, number, what }) => {
+  const rows = cases.map(({ guarantee, notThere, number }) => {
     const cells = columns.map((column) => {
       const own = tests.filter((test) => test.column === column && test.numbers.includes(number))
       const reason = notThere[column]
@@ -153,7 +153,7 @@ export const tableOf = (
       if (reason === undefined) problems.push(`case ${number} has no test: ${column}`)
       return reason === undefined ? "**none**" : reason === "" ? "" : `n/a: ${reason}`
     })
-    return [String(number), what].concat(cells)
+    return [String(number), guarantee].concat(cells)
   })
   const line = (cells: ReadonlyArray<string>) => `| ${cells.join(" | ")} |`
   const head = ["#", "guarantee", ...columns]

@@ -1,7 +1,7 @@
 /**
- * `npx tsx scripts/keep-release.ts`: keeps what is about to be released under `test/released/<schema number>/`, for the test
- * that runs it beside newer schemas: the package as `npm pack` makes it, a dump of its schema, and the program of the test,
- * written for its API. The same number is replaced, as long as nobody has it.
+ * `npx tsx scripts/keep-release.ts`: keeps the next release in `test/released/<schema number>/`, for the test
+ * that runs it beside newer schemas: the package from `npm pack`, a dump of its schema, and the program of the test,
+ * written for its API. An unreleased number is replaced.
  *
  * The dump needs `pg_dump` with its server, as Debian installs them; `PG_NATIVE` names another folder that has them in `bin`.
  */
@@ -36,7 +36,7 @@ const native = (): string => {
   return found
 }
 
-/** The schema as `pg_dump` writes it, without what only its own psql understands. */
+/** The schema from `pg_dump`, without commands that only its own psql understands. */
 const dump = (folder: string, { host, password, port, user }: Connection): string =>
   execFileSync(
     Path.join(folder, "bin", "pg_dump"),
@@ -57,7 +57,7 @@ const main = async (): Promise<void> => {
   const target = Path.join(root, "test/released", String(schemaNumber))
   const packing = mkdtempSync(Path.join(tmpdir(), "effect-eventsourcing-release-"))
   try {
-    // Its prepack builds.
+    // The prepack script builds it.
     execFileSync("npm", ["pack", "--silent", "--pack-destination", packing], { cwd: root, stdio: "inherit" })
     const [tarball = ""] = readdirSync(packing)
     const server = await start({ native: folder, settings: { fsync: "off" } })

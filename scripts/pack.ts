@@ -1,5 +1,5 @@
 /**
- * `npx tsx scripts/pack.ts`, a step of `npm test` after `npm run build`: packs what was built, once, into
+ * `npx tsx scripts/pack.ts`, a step of `npm test` after `npm run build`: packs the build, once, into
  * `.cache/package.tgz`, for publint, Are The Types Wrong and test/package.test.ts.
  */
 import { execFileSync } from "node:child_process"
@@ -13,7 +13,7 @@ const cache = Path.join(root, ".cache")
 mkdirSync(cache, { recursive: true })
 const packing = mkdtempSync(Path.join(cache, "packing-"))
 try {
-  // Without its scripts, which would build a second time.
+  // Without the package's scripts, which would build a second time.
   execFileSync("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", packing], {
     cwd: root,
     shell: process.platform === "win32"

@@ -1,6 +1,6 @@
 /**
- * `npx tsx scripts/record-schema.ts`: writes down which SQL files belong to the schema number of `src/pg/schemaNumber.ts`.
- * A released number keeps its files: raise the number first. With `--unreleased` the last number, which nobody has, may
+ * `npx tsx scripts/record-schema.ts`: records the SQL files that belong to the schema number of `src/pg/schemaNumber.ts`.
+ * A released number keeps its files: raise the number first. With `--unreleased`, the last number, which nobody uses, may
  * change its files.
  */
 import { createHash } from "node:crypto"
@@ -15,10 +15,10 @@ export interface RecordedSchema {
   readonly files: Readonly<Record<string, string>>
 }
 
-/** Where the files of the last number are written down: a line each, so that two changes of different files merge. */
+/** The record of the last number's files: a line each, so that two changes of different files merge. */
 export const recordFile: URL = new URL("../test/fixtures/schema.json", import.meta.url)
 
-/** The files as they are now. */
+/** The present files. */
 export const schemaOf = (number: number, files: ReadonlyArray<SqlFile>): RecordedSchema => ({
   number,
   files: Object.fromEntries(

@@ -28,14 +28,14 @@ describe("the table of isolation cases", () => {
       cases.map(({ number }) => number),
       Array.from({ length: 37 }, (_, index) => index + 1)
     )
-    assert.strictEqual(new Set(cases.map(({ what }) => what)).size, 37)
+    assert.strictEqual(new Set(cases.map(({ guarantee }) => guarantee)).size, 37)
   })
 
   it("is the same in docs/isolation.md and in the script, without gaps", () => {
     const rows = rowsOf(readFileSync(page, "utf8"))
     assert.deepStrictEqual(
-      rows.map(([number, what]) => [number, what]),
-      cases.map(({ number, what }) => [String(number), what])
+      rows.map(([number, guarantee]) => [number, guarantee]),
+      cases.map(({ guarantee, number }) => [String(number), guarantee])
     )
     for (const [index, [, , ...cells]] of rows.entries()) {
       assert.lengthOf(cells, columns.length)

@@ -1,14 +1,14 @@
-/** What all cases get and give. */
+/** The interface of all cases. */
 import type { Effort } from "../internal/measure.ts"
 import type { Table, Target } from "../internal/report.ts"
 import type { Server } from "../internal/server.ts"
 
-/** How much is to be measured. */
+/** The extent of a measurement. */
 export interface Settings extends Effort {
   readonly server: Server
   /** The whole grid of concurrency, tenants, events and sizes. */
   readonly full: boolean
-  /** Much less of everything: to see that it works. */
+  /** Much less of everything, as a check that it works. */
   readonly quick: boolean
 }
 
@@ -30,17 +30,17 @@ export const ratioOf = ({ lines }: Table, name: string, of: (name: string) => bo
   return ours === undefined || others.length === 0 ? Number.NaN : rate(ours) / Math.max(...others)
 }
 
-/** A target that a ratio is to reach. */
-export const atLeast = (what: string, wanted: number, of: string, ratio: number): Target => ({
-  what,
+/** A target that a ratio must reach. */
+export const atLeast = (subject: string, wanted: number, of: string, ratio: number): Target => ({
+  subject,
   wanted: `${wanted} x ${of}`,
   figure: Number.isNaN(ratio) ? "not measured" : `${ratio.toFixed(2)} x`,
   reached: ratio >= wanted
 })
 
-/** A target that a figure is to stay under. */
-export const under = (what: string, limit: number, unit: string, figure: number): Target => ({
-  what,
+/** A target that a figure must stay under. */
+export const under = (subject: string, limit: number, unit: string, figure: number): Target => ({
+  subject,
   wanted: `under ${limit.toFixed(1)} ${unit}`,
   figure: Number.isNaN(figure) ? "not measured" : `${figure.toFixed(1)} ${unit}`,
   reached: figure < limit

@@ -1,4 +1,4 @@
-/** Appends: to streams of their own under their versions, beside R and the other event stores. */
+/** Appends, each loop to its own stream under its version, beside R and the other event stores. */
 import { randomUUID } from "node:crypto"
 import { itemAdded } from "../internal/domain.ts"
 import { type Contender, interleave, loops } from "../internal/measure.ts"
@@ -12,7 +12,7 @@ import { atLeast, type Case, ratioOf } from "./Case.ts"
 const isRaw = (name: string): boolean => name.startsWith("raw")
 const isPeer = (name: string): boolean => name.startsWith("peer")
 
-/** A peer that appends to a stream of its own per loop. */
+/** A peer that appends to one stream per loop. */
 const peerAppend = (peer: Started, concurrency: number, events: number, bytes: number): Contender => {
   const streams = Array.from({ length: concurrency }, () => ({ id: randomUUID(), version: 0 }))
   let acknowledged = 0
@@ -84,16 +84,16 @@ const oneEvent = (concurrency: number, tenants: ReadonlyArray<number>, withPeers
       for (const peer of peers) await peer.close()
       const result = table(`Append 1 event, ${concurrency} concurrent`, "appends/s", measured)
       const to = (name: string, of: (name: string) => boolean) => ratioOf(result, name, of)
-      const what = `append 1 event, ${concurrency} concurrent`
+      const subject = `append 1 event, ${concurrency} concurrent`
       const hot = "this store, one tenant"
       const hundred = "this store, 100 tenants"
       const targets = {
-        1: [atLeast(what, 0.85, "R", to(hot, isRaw))],
+        1: [atLeast(subject, 0.85, "R", to(hot, isRaw))],
         32: [
-          atLeast(`${what}, one hot tenant`, 3.5, "R", to(hot, isRaw)),
-          atLeast(`${what}, 100 tenants`, 2.7, "R", to(hundred, isRaw)),
-          atLeast(`${what}, one hot tenant`, 5, "the fastest peer", to(hot, isPeer)),
-          atLeast(`${what}, 100 tenants`, 4, "the fastest peer", to(hundred, isPeer)),
+          atLeast(`${subject}, one hot tenant`, 3.5, "R", to(hot, isRaw)),
+          atLeast(`${subject}, 100 tenants`, 2.7, "R", to(hundred, isRaw)),
+          atLeast(`${subject}, one hot tenant`, 5, "the fastest peer", to(hot, isPeer)),
+          atLeast(`${subject}, 100 tenants`, 4, "the fastest peer", to(hundred, isPeer)),
           atLeast(
             "append at 10,000 tenants",
             0.7,
@@ -102,8 +102,8 @@ const oneEvent = (concurrency: number, tenants: ReadonlyArray<number>, withPeers
           )
         ],
         256: [
-          atLeast(`${what}, one hot tenant`, 6, "R", to(hot, isRaw)),
-          atLeast(`${what}, 100 tenants`, 4, "R", to(hundred, isRaw))
+          atLeast(`${subject}, one hot tenant`, 6, "R", to(hot, isRaw)),
+          atLeast(`${subject}, 100 tenants`, 4, "R", to(hundred, isRaw))
         ]
       }[concurrency]
       return { tables: [result], targets: targets ?? [] }

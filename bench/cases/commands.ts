@@ -1,4 +1,4 @@
-/** Commands: new streams, one stream that all want, and load-decide-append. */
+/** Commands: new streams, one contended stream, and load-decide-append. */
 import { Effect } from "effect"
 import { randomUUID } from "node:crypto"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -52,7 +52,7 @@ export const commandCases: ReadonlyArray<Case> = [
             )
           },
           {
-            name: "append to one stream that all want, at any version",
+            name: "append to one contended stream, at any version",
             run: run(() =>
               EventStore.EventStore.use((store) =>
                 store.append({
@@ -76,7 +76,7 @@ export const commandCases: ReadonlyArray<Case> = [
             )
           },
           {
-            name: "execute on two carts that all want",
+            name: "execute on two contended carts",
             run: run((fiber) =>
               Repository.Repository.use((repository) =>
                 repository.execute(Cart, carts[fiber % 2] ?? "", ({ items }) => {

@@ -1,4 +1,4 @@
-/** What costs CPU alone: folding and decoding. */
+/** Folding and decoding, which cost only CPU time. */
 import { Schema, SchemaParser } from "effect"
 import { codecOf } from "../../src/domain/codec/aggregateCodec.ts"
 import { apply, Cart, type CartEvent, initial, itemAdded } from "../internal/domain.ts"
@@ -8,7 +8,7 @@ import { type Case, ratioOf } from "./Case.ts"
 
 const count = 1_000_000
 
-/** Repeats work on so many things. Returns things a second. */
+/** Repeats work on a number of items. Returns items per second. */
 const repeated =
   (things: number, work: () => void) =>
   (seconds: number): Promise<number> => {
@@ -47,7 +47,7 @@ const fold: Case = {
       tables: [result],
       targets: [
         {
-          what: "pure fold of 1,000,000 events",
+          subject: "pure fold of 1,000,000 events",
           wanted: "under 1.2 x a bare switch reduce",
           figure: `${ratio.toFixed(2)} x`,
           reached: ratio < 1.2
@@ -81,7 +81,7 @@ const decode: Case = {
       ],
       { rounds, seconds }
     )
-    // Last: it cannot be turned off again.
+    // Last, because it cannot be turned off again.
     await import("effect/schema/SchemaJITCompiler/enable")
     const compiled = decoder()
     const second = await interleave(

@@ -1,4 +1,4 @@
-/** Following the log: scans, catching up, and what is live. Speed, and whether every event was seen. */
+/** Following the log: scans, catching up and live events. Measures speed, and counts missed events. */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, ManagedRuntime, Stream } from "effect"
 import { randomUUID } from "node:crypto"
@@ -32,7 +32,7 @@ export const fill = (tenantId: Tenant.TenantId, events: number) =>
   ).pipe(Tenant.provide(tenantId))
 
 /**
- * A page of the log as the driver gives it: no function, and no row-level security for the owner. With a limit instead of
+ * A page of the log from the driver: no function, and no row-level security for the owner. With a limit instead of
  * an upper end, the generic plan of the statement reads more than the page.
  */
 const pageSql = `select position::float8, aggregate_type, aggregate_id, version, event_id::text, event_type, schema_version,
@@ -51,7 +51,7 @@ const rawScan = (tenantId: string) =>
     }
   })
 
-/** How many a second, of something that works through a number of events. */
+/** The rate of work through a number of events, per second. */
 const rateOf = async (work: () => Promise<number>): Promise<{ rate: number; seen: number }> => {
   const began = performance.now()
   const seen = await work()
@@ -102,7 +102,7 @@ const catchUp: Case = {
       await execute(peer.database.owner, "vacuum analyze")
     }
     const seen = new Map<string, number>()
-    /** What is measured is connected and started before, as the peers are. */
+    /** Connects and starts before it measures, as for the peers. */
     const measuring = (
       name: string,
       start: () => Promise<{
@@ -201,7 +201,7 @@ const catchUp: Case = {
   }
 }
 
-/** Sees what is appended by 32 writers: how many of them, and how often one of them twice. */
+/** Follows the appends of 32 writers, and counts skipped and repeated events. */
 const tailing: Case = {
   name: "tail, 32 writers",
   run: async ({ server, seconds }) => {
@@ -255,7 +255,7 @@ const tailing: Case = {
       const rate = await loops(32, seconds, async (loop) => {
         const stream = versions[loop]
         if (stream === undefined) return
-        // Its note says which one it is.
+        // Its note identifies it.
         const event = { ...itemAdded(1), note: `${loop} ${stream.version}`.padEnd(120, ".") }
         await peer.append(stream.id, stream.version, [event])
         stream.version++
@@ -276,14 +276,14 @@ const tailing: Case = {
     }
     return {
       tables: [
-        table("Tail the log under 32 writers: appends meanwhile, and what was seen", "appends/s", rates)
+        table("Tail the log under 32 writers: appends, and skipped or repeated events", "appends/s", rates)
       ],
       targets: []
     }
   }
 }
 
-/** From the end of an append to the handler, one event at a time. */
+/** The time from the end of an append to the handler, one event at a time. */
 const latency: Case = {
   name: "live latency",
   run: async ({ server, quick }) => {

@@ -16,7 +16,7 @@ import { atLeast, type Case, ratioOf } from "./Case.ts"
 const concurrency = 32
 const streams = 64
 
-/** The events of a stream as the driver gives them, without a function, and without row-level security for the owner. */
+/** The events of a stream from the driver, without a function, and without row-level security for the owner. */
 const rawSql = `select position::float8, aggregate_type, aggregate_id, version, event_id::text, event_type, schema_version,
   occurred_at, recorded_at, actor, correlation_id, causation_id, metadata::text, payload::text
   from eventsourcing.events where tenant_id = $1::uuid and aggregate_type = 'Cart' and aggregate_id = $2::text order by version`

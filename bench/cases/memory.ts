@@ -1,4 +1,4 @@
-/** The backends in memory, and how much memory a long scan takes. */
+/** The backends in memory, and the memory of a long scan. */
 import { Layer, ManagedRuntime } from "effect"
 import { randomUUID } from "node:crypto"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -24,7 +24,7 @@ interface EmmettStore {
   appendToStream(stream: string, events: ReadonlyArray<object>, options?: object): Promise<unknown>
 }
 
-/** A new stream every hundred events: peers copy or scan what a stream has. */
+/** A new stream every hundred events, because peers copy or scan the events of a stream. */
 const placesInStreams = () => {
   const place = { id: randomUUID(), version: 0 }
   return () => {
@@ -34,7 +34,7 @@ const placesInStreams = () => {
   }
 }
 
-// Every round begins with a new store: all of them share a heap, and the fastest would be slowed down most by what it keeps.
+// Every round starts with a new store: all share a heap, and the events of the fastest would slow it down most.
 const peersInMemory = async (): Promise<ReadonlyArray<Contender>> => {
   const contenders: Array<Contender> = []
   try {
@@ -80,7 +80,7 @@ const peersInMemory = async (): Promise<ReadonlyArray<Contender>> => {
   return contenders
 }
 
-/** To be run first: everything that a process has done before slows this down, by a quarter. */
+/** Runs first, because earlier work of the process slows it down by a quarter. */
 export const inMemory: Case = {
   name: "memory backend",
   run: async ({ rounds, seconds }) => {
@@ -114,14 +114,14 @@ export const inMemory: Case = {
       ],
       { rounds, seconds }
     )
-    const result = table("Append one by one in memory, schemas and all", "appends/s", measured, "peer")
+    const result = table("Append one by one in memory, with schemas", "appends/s", measured, "peer")
     const ours = result.lines.find(({ name }) => name === "this store")
     const rate = Math.max(...(ours?.rates ?? [Number.NaN]))
     return {
       tables: [result],
       targets: [
         {
-          what: "memory backend, append one by one",
+          subject: "memory backend, append one by one",
           wanted: "500,000/s",
           figure: `${Math.round(rate).toLocaleString("en")}/s`,
           reached: rate >= 500_000
@@ -197,7 +197,7 @@ const scan: Case = {
       ],
       targets: [
         {
-          what: `scan of ${events.toLocaleString("en")} events`,
+          subject: `scan of ${events.toLocaleString("en")} events`,
           wanted: "under 100 MB above idle",
           figure: `${Math.round(peak - idle)} MB`,
           reached: peak - idle < 100

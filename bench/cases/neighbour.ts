@@ -1,4 +1,4 @@
-/** What others do: a tenant at a hundred times the load, and an old snapshot that somebody keeps open. */
+/** The effect of others: a tenant at a hundred times the load, and an old snapshot that stays open. */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Fiber, ManagedRuntime } from "effect"
 import { randomUUID } from "node:crypto"
@@ -20,7 +20,7 @@ const appendTo = (id: string) =>
 const noisy: Case = {
   name: "noisy neighbour",
   run: async ({ server, rounds, seconds: given, quick }) => {
-    // the highest of a hundred would be chance
+    // the highest of only a hundred would be chance
     const seconds = quick ? given : Math.max(4, given)
     const database = await server.newDatabase()
     const runtime = startOn(database)
@@ -78,7 +78,7 @@ const noisy: Case = {
   }
 }
 
-/** A backup or a report keeps a snapshot open: a counter that is updated would get slower and slower. */
+/** A backup or a report keeps a snapshot open, which would slow down an updated counter more and more. */
 const snapshot: Case = {
   name: "an old snapshot is open",
   run: async ({ server, quick, full }) => {

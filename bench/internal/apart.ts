@@ -1,15 +1,15 @@
-/** Programs of this folder in processes of their own, which print how much memory they took. */
+/** Programs of this folder in separate processes, which print their memory. */
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
-/** Resident memory, idle and at most, in MB, and how many events were seen. */
+/** Resident memory, idle and at most, in MB, and the number of events. */
 export interface Footprint {
   readonly idle: number
   readonly peak: number
   readonly seen: number
 }
 
-/** Runs a program, with arguments of its own. */
+/** Runs a program with arguments. */
 export const apart = (program: "scan" | "importing", ...args: ReadonlyArray<string>): Promise<Footprint> =>
   new Promise((resolve, reject) => {
     const file = fileURLToPath(new URL(`${program}.ts`, import.meta.url))

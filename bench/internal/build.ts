@@ -1,6 +1,6 @@
 /**
- * One build of the library, in a process of its own: `bench/against.ts` starts two and has them work in turns. Answers
- * each message `{ name, seconds }` with the rate of that workload, in operations that succeeded a second.
+ * One build of the library in a separate process: `bench/against.ts` starts two, which work in turns. Answers
+ * each message `{ name, seconds }` with the rate of that workload, in successful operations per second.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, ManagedRuntime, Redacted, Schema, Stream } from "effect"
@@ -9,7 +9,7 @@ import { pathToFileURL } from "node:url"
 import type * as Library from "effect-eventsourcing"
 import type * as OnPg from "effect-eventsourcing/pg"
 
-/** Where the build is, and how the process reaches its database. */
+/** The folder of the build, and the connection to its database. */
 export interface Settings {
   /** The folder that has `dist`. */
   readonly root: string
@@ -23,7 +23,7 @@ export interface Settings {
 const settings = JSON.parse(process.argv[2] ?? "{}") as Settings
 const open = (path: string): Promise<unknown> => import(pathToFileURL(`${settings.root}/dist/${path}`).href)
 
-// Both builds are used through what their public interfaces have in common.
+// Both builds are used through the common part of their public interfaces.
 const { Aggregate, EventStore, Repository, Tenant } = (await open("index.js")) as typeof Library
 const pg = (await open("pg/index.js")) as typeof OnPg & Readonly<Record<string, StorageModule | undefined>>
 
@@ -68,7 +68,7 @@ type Operation = (fiber: number) => Effect.Effect<number, unknown, Services>
 
 const tenants = (count: number) => Array.from({ length: count }, () => Tenant.TenantId.make(randomUUID()))
 
-/** Appends to a stream of each fiber under its version. */
+/** Appends to one stream per fiber under its version. */
 const appending = (concurrency: number, tenantCount: number, events: number): Operation => {
   const ids = tenants(tenantCount)
   const streams = Array.from({ length: concurrency }, (_, fiber) => ({
@@ -133,7 +133,7 @@ const loading = (
   }
 }
 
-/** Commands on carts of at most 50 events; `share` fibers want each. */
+/** Commands on carts of at most 50 events; `share` fibers contend for each. */
 const executing = (concurrency: number, share: number): Operation => {
   const [tenantId = Tenant.untenanted] = tenants(1)
   const carts = Array.from({ length: concurrency / share }, () => randomUUID())
@@ -145,7 +145,7 @@ const executing = (concurrency: number, share: number): Operation => {
         return [itemAdded(items)]
       })
     ).pipe(
-      // On the carts that many want, some give up: they do not count.
+      // Commands that give up on contended carts do not count.
       Effect.match({ onFailure: () => 0, onSuccess: () => 1 }),
       Tenant.provide(tenantId)
     )
@@ -210,7 +210,7 @@ const workloads: Readonly<Record<string, () => Workload>> = {
   "read a log, alone": () => ({ concurrency: 1, ...reading() })
 }
 
-/** Migrates the database, then answers messages until the parent goes. */
+/** Migrates the database, then answers messages until the parent ends. */
 const serve = async (): Promise<void> => {
   await Effect.runPromise(
     Effect.scoped(Layer.build(pg.PgMigrator.layer.pipe(Layer.provide(connect(settings.owner, 1)))))
@@ -250,7 +250,7 @@ const serve = async (): Promise<void> => {
         Array.from({ length: concurrency }, (_, fiber) => fiber),
         Effect.fnUntraced(function* (fiber) {
           while (performance.now() < end) {
-            // Not `done += yield* …`: that reads `done` before the operation, and loses what others counted meanwhile.
+            // Not `done += yield* …`, which reads `done` before the operation and loses the counts of others meanwhile.
             const did = yield* operation(fiber)
             done += did
           }

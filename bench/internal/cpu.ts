@@ -1,21 +1,21 @@
-/** CPU time of processes. Linux only: out of /proc. */
+/** CPU time of processes from /proc, on Linux only. */
 import { readdir, readFile } from "node:fs/promises"
 import * as Path from "node:path"
 import type { PgServer } from "../../test/support/PgServer.ts"
 
 interface ProcessTimes {
   readonly parent: number
-  /** CPU seconds of its own. */
+  /** CPU seconds of the process itself. */
   readonly own: number
   /** CPU seconds of its children that have ended. */
   readonly ended: number
 }
 
-/** The CPU time of a process; none when it has ended. */
+/** The CPU time of a process; undefined if it has ended. */
 export const timesOf = async (pid: number): Promise<ProcessTimes | undefined> => {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined)
   if (stat === undefined) return undefined
-  // Behind the name, which may contain anything: state, parent …; in hundredths of a second.
+  // The fields after the name, which may contain anything; times in hundredths of a second.
   const fields = stat
     .slice(stat.lastIndexOf(")") + 2)
     .split(" ")
@@ -26,7 +26,7 @@ export const timesOf = async (pid: number): Promise<ProcessTimes | undefined> =>
   return { parent, own: (user + system) / 100, ended: (endedUser + endedSystem) / 100 }
 }
 
-/** The CPU seconds of the server's processes, those that have ended included. */
+/** The CPU seconds of the server's processes, including ended ones. */
 export const serverTime = async (server: PgServer): Promise<number> => {
   const file = await readFile(Path.join(server.dataDirectory, "postmaster.pid"), "utf8")
   const postmaster = Number(file.split("\n")[0])

@@ -1,4 +1,4 @@
-/** What is appended and folded: carts, with events of about 200 bytes. */
+/** The appended and folded domain: carts, with events of about 200 bytes. */
 import { Schema } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 
@@ -11,7 +11,7 @@ export const ItemAdded = Schema.TaggedStruct("ItemAdded", {
 
 export type ItemAdded = typeof ItemAdded.Type
 
-/** Another type, so that decoding has to tell them apart. */
+/** A second type, so that decoding has to distinguish types. */
 const ItemRemoved = Schema.TaggedStruct("ItemRemoved", { sku: Schema.String, quantity: Schema.Int })
 
 export type CartEvent = ItemAdded | typeof ItemRemoved.Type
@@ -58,7 +58,7 @@ const overhead = JSON.stringify({
   note: ""
 }).length
 
-/** An event whose JSON has so many bytes. */
+/** An event whose JSON has the given number of bytes. */
 export const itemAdded = (n: number, bytes = 200): ItemAdded => ({
   _tag: "ItemAdded",
   sku: `sku-${String(n % 1_000_000).padStart(6, "0")}`,

@@ -1,5 +1,5 @@
 /**
- * Imports events in the order of time, one an item, and prints its resident memory, for `cases/import.ts`. Arguments: URL of
+ * Imports events in the order of time, one per item, and prints its resident memory, for `cases/import.ts`. Arguments: URL of
  * the database, tenant, number of events.
  */
 import { PgClient } from "@effect/sql-pg"
@@ -18,7 +18,7 @@ const database = EventStore.layer.pipe(
   Layer.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 4 }))
 )
 
-/** A thousand streams that come again and again, made as they are asked for. */
+/** Events of a thousand recurring streams, generated on demand. */
 const items = Stream.range(0, Number(events) - 1).pipe(
   Stream.map((n) => ({
     aggregate: Cart,
@@ -29,7 +29,7 @@ const items = Stream.range(0, Number(events) - 1).pipe(
 
 const program = Effect.gen(function* () {
   const store = yield* EventStore.EventStore
-  // Idle: all that is needed has been loaded and compiled.
+  // Idle: all code has been loaded and compiled.
   yield* store.importEvents(Stream.take(items, 10_000))
   globalThis.gc?.()
   const idle = megabytes()

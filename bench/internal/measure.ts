@@ -1,11 +1,11 @@
-/** Rates, measured in turns: A, B, A, B … so that what else the machine does meets all of them alike. */
+/** Rates, measured in turns (A, B, A, B …), so that other load of the machine affects all alike. */
 
-/** What is measured, ready to run. */
+/** A program under measurement, ready to run. */
 export interface Contender {
   readonly name: string
-  /** Works for about so many seconds. Returns how much it did each second. */
+  /** Works for about the given seconds. Returns its rate per second. */
   readonly run: (seconds: number) => Promise<number>
-  /** Checks that what was done is there, and lets go of connections. */
+  /** Checks the results and closes connections. */
   readonly close?: () => Promise<void>
 }
 
@@ -15,7 +15,7 @@ export interface Measured {
   readonly rates: ReadonlyArray<number>
 }
 
-/** How long and how often. */
+/** The length and number of rounds. */
 export interface Effort {
   readonly rounds: number
   readonly seconds: number
@@ -46,7 +46,7 @@ export const interleave = async (
   return contenders.map(({ name }, index) => ({ name, rates: rates[index] ?? [] }))
 }
 
-/** Repeats an operation in so many loops at once for so many seconds. Returns operations a second. */
+/** Repeats an operation in concurrent loops for a time. Returns operations per second. */
 export const loops = async (
   concurrency: number,
   seconds: number,

@@ -1,4 +1,4 @@
-/** This store, as a program has it: the typed tier on PostgreSQL, with all that it checks. */
+/** This store as programs use it: the typed tier on PostgreSQL with all of its checks. */
 import { Effect, Layer, ManagedRuntime } from "effect"
 import { randomUUID } from "node:crypto"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -10,7 +10,7 @@ import { Cart, itemAdded } from "./domain.ts"
 import type { Contender } from "./measure.ts"
 import { client, type Database, query } from "./server.ts"
 
-/** What a program needs of the store. */
+/** The services of the store. */
 export type Services = EventStore.EventStore | Repository.Repository | EventStorage.EventStorage
 
 export type Runtime = ManagedRuntime.ManagedRuntime<Services, unknown>
@@ -27,7 +27,7 @@ const layerOn = (database: Database, options: PgStorage.Options = {}): Layer.Lay
 export const startOn = (database: Database, options: PgStorage.Options = {}): Runtime =>
   ManagedRuntime.make(layerOn(database, options))
 
-/** Repeats an effect in so many fibers at once for so many seconds. Returns how often it ran a second. */
+/** Repeats an effect in concurrent fibers for a time. Returns runs per second. */
 export const fibers = <E, R>(
   concurrency: number,
   seconds: number,
@@ -52,7 +52,7 @@ export const fibers = <E, R>(
 export const newTenants = (count: number): ReadonlyArray<Tenant.TenantId> =>
   Array.from({ length: count }, () => Tenant.TenantId.make(randomUUID()))
 
-/** What an append benchmark varies. */
+/** Options of an append benchmark. */
 export interface AppendOptions {
   readonly name: string
   readonly concurrency: number
@@ -62,7 +62,7 @@ export interface AppendOptions {
   readonly storage?: PgStorage.Options
 }
 
-/** Appends to streams that are there, each of one fiber, with their versions; the fibers' tenants go round. */
+/** Appends to existing streams, one per fiber, with their versions. Fibers use the tenants in turn. */
 export const append = (database: Database, options: AppendOptions): Contender => {
   const { concurrency, tenants = 1, events = 1, bytes = 200 } = options
   const runtime = startOn(database, options.storage)
@@ -101,7 +101,7 @@ export const append = (database: Database, options: AppendOptions): Contender =>
         Tenant.provide(stream.tenantId)
       )
     })
-  // A tenant's first append registers it, and happens once: the rate is that of tenants the store knows.
+  // A tenant's first append registers it and does not count: the rate is that of known tenants.
   let begun: Promise<unknown> | undefined
   const begin = () =>
     runtime.runPromise(

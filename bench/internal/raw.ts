@@ -1,5 +1,5 @@
 /**
- * R: the floor. One call of a SQL function per append, which checks the version and inserts: the same columns and
+ * R, the floor: one call of a SQL function per append, which checks the version and inserts. The same columns and
  * indexes as the store's, and nothing else. No row-level security, no tenant order, no idempotence.
  */
 import { PgClient } from "@effect/sql-pg"
@@ -116,7 +116,7 @@ const nodePostgres = async (database: Database): Promise<Driver> => {
   }
 }
 
-/** The drivers at hand: those of `bench/package.json` only if they are installed. */
+/** The available drivers: those of `bench/package.json` only if they are installed. */
 const drivers = async (database: Database): Promise<ReadonlyArray<Driver>> => {
   const optional = await Promise.allSettled([postgresJs(database), nodePostgres(database)])
   return [
@@ -127,7 +127,7 @@ const drivers = async (database: Database): Promise<ReadonlyArray<Driver>> => {
 
 const tenantId = randomUUID()
 
-/** R, once per driver. Every loop appends to a stream of its own, with its version. */
+/** R, once per driver. Every loop appends to its own stream, with its version. */
 export const rawAppend = async (
   database: Database,
   concurrency: number,

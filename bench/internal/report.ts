@@ -1,4 +1,4 @@
-/** Tables: what was measured, as ratios to a floor of the same run. */
+/** Tables of measurements, as ratios to a floor of the same run. */
 import { type Measured, median } from "./measure.ts"
 
 /** A line of a table. */
@@ -7,19 +7,19 @@ export interface Line {
   readonly rates: ReadonlyArray<number>
   /** Median relative to that of the table's floor. */
   readonly ratio: number
-  /** What else there is to say, such as skipped events. */
+  /** A remark, such as the number of skipped events. */
   readonly note?: string | undefined
 }
 
 /** One case. */
 export interface Table {
   readonly title: string
-  /** What a rate counts, such as `appends/s`. */
+  /** The unit of the rates, such as `appends/s`. */
   readonly unit: string
   readonly lines: ReadonlyArray<Line>
 }
 
-/** A table with ratios to the fastest of the lines whose names begin with something. */
+/** A table with ratios to the fastest of the lines whose names begin with a text. */
 export const table = (
   title: string,
   unit: string,
@@ -66,9 +66,9 @@ export const toMarkdown = ({ title, unit, lines }: Table): string => {
   ].join("\n")
 }
 
-/** A target, and what came of it. */
+/** A target with its result. */
 export interface Target {
-  readonly what: string
+  readonly subject: string
   readonly wanted: string
   readonly figure: string
   readonly reached: boolean
@@ -81,8 +81,8 @@ export const targetsToMarkdown = (targets: ReadonlyArray<Target>): string =>
     "",
     row(["case", "at least", "figure", ""]),
     row(["---", "---", "---", "---"]),
-    ...targets.map(({ what, wanted, figure, reached }) =>
-      row([what, wanted, figure, reached ? "reached" : "not reached"])
+    ...targets.map(({ subject, wanted, figure, reached }) =>
+      row([subject, wanted, figure, reached ? "reached" : "not reached"])
     ),
     ""
   ].join("\n")

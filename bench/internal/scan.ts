@@ -17,7 +17,7 @@ const database = EventStore.layer.pipe(
 const program = Effect.gen(function* () {
   const store = yield* EventStore.EventStore
   const log = store.readLog({ aggregates: [Cart] })
-  // Idle: all that is needed has been loaded and compiled.
+  // Idle: all code has been loaded and compiled.
   yield* Stream.runDrain(store.readLog({ aggregates: [Cart], limit: 1000 }))
   globalThis.gc?.()
   const idle = megabytes()

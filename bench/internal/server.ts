@@ -1,4 +1,4 @@
-/** The server that everything is measured on, and databases on it. */
+/** The server for all measurements, and its databases. */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Exit, type Layer, Redacted, Scope } from "effect"
 import type { SqlClient } from "effect/sql"
@@ -7,13 +7,13 @@ import { configOf, freshDatabase } from "../../test/support/Databases.ts"
 import { start } from "../../test/support/PgServer.ts"
 import { serverTime } from "./cpu.ts"
 
-/** A database of its own, dropped by `close`. */
+/** A fresh database, dropped by `close`. */
 export interface Database {
-  /** As the application connects. */
+  /** For the program. */
   readonly app: Config
-  /** As the owner connects. */
+  /** For the owner. */
   readonly owner: Config
-  /** For drivers that want a text. */
+  /** For drivers that take a URL. */
   readonly url: string
   readonly close: () => Promise<void>
 }
@@ -55,7 +55,7 @@ export const query = <Row extends object>(config: Config, text: string): Promise
 
 const settings = ["server_version", "fsync", "synchronous_commit", "shared_buffers", "max_wal_size", "jit"]
 
-/** Starts the embedded server, with fsync and everything else as it comes but for the number of connections. */
+/** Starts the embedded server with default settings, fsync included, but for the number of connections. */
 export const startServer = async (): Promise<Server> => {
   const server = await start({ settings: { max_connections: "400", synchronous_commit: "on" } })
   const config = configOf(server)
@@ -84,7 +84,7 @@ export const startServer = async (): Promise<Server> => {
   }
 }
 
-/** A client as the store has it. */
+/** A client with the store's settings. */
 export const client = (
   config: Config,
   maxConnections = 10

@@ -37,7 +37,7 @@ export const act: MakePeer = async ({ url }) => {
     database: pathname.slice(1)
   })
   await store.seed()
-  /** Pages through everything behind an id. */
+  /** Reads all pages after an id. */
   const pages = async (after: number, handle: (event: ItemAdded) => void): Promise<number> => {
     let last = after
     while (true) {
@@ -59,7 +59,7 @@ export const act: MakePeer = async ({ url }) => {
         stream,
         events.map(({ _tag: name, ...data }) => ({ name, data })),
         { correlation: "bench", causation: {} },
-        // It counts from 0.
+        // Its versions start at 0.
         version === 0 ? undefined : version - 1
       ),
     load: async (stream) => {

@@ -1,4 +1,4 @@
-/** Castore's PostgreSQL adapter. It has no global order, and so no catching up. */
+/** Castore's PostgreSQL adapter. It has no global order and therefore no catching up. */
 import { apply, type CartState, initial, type ItemAdded } from "../internal/domain.ts"
 import { loadPeer } from "./load.ts"
 import type { MakePeer } from "./Peer.ts"
@@ -62,7 +62,7 @@ export const castore: MakePeer = async ({ url }) => {
       return state
     },
     stored: "select count(*)::integer as n from event",
-    // The adapter has no way to end its connections; the database is dropped with force.
+    // The adapter cannot end its connections; the database is dropped by force.
     close: () => Promise.resolve()
   }
 }

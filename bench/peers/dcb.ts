@@ -36,7 +36,7 @@ export const dcb: MakePeer = async ({ url }) => {
   }>("@dcb-es/event-store-postgres")
   const { Query, Tags } = await loadPeer<Core>("@dcb-es/event-store")
   const { default: pg } = await loadPeer<{ default: Pg }>("pg")
-  // Other stores of the run change how pg reads int8, for everybody in the process.
+  // Other stores of the run change the decoding of int8 by pg for the whole process.
   const types = {
     getTypeParser: (oid: number, format: string): unknown =>
       oid === 20 ? (text: string) => text : pg.types.getTypeParser(oid, format)
@@ -46,7 +46,7 @@ export const dcb: MakePeer = async ({ url }) => {
   await store.ensureInstalled()
   const ofCart = (stream: string) =>
     Query.fromItems([{ types: ["ItemAdded"], tags: Tags.fromObj({ cart: stream }) }])
-  /** Where each stream was read last: what its conditions say. */
+  /** The last read position of each stream, for its conditions. */
   const positions = new Map<string, unknown>()
   return {
     name: "dcb-es",

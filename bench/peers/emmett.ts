@@ -32,7 +32,7 @@ interface Emmett {
   readonly getPostgreSQLEventStore: (url: string) => Store
 }
 
-/** Milliseconds that it gets to catch up. */
+/** Maximum number of milliseconds to catch up. */
 const longest = 15_000
 
 const decoded = ({ data }: Stored): ItemAdded => ({ _tag: "ItemAdded", ...data })
@@ -52,7 +52,7 @@ export const emmett: MakePeer = async ({ url }) => {
     })
     const started = consumer.start()
     return async () => {
-      // Not close: the pool is the store's.
+      // Not closed, because the pool belongs to the store.
       await consumer.stop()
       await started.catch(() => undefined)
     }
@@ -79,7 +79,7 @@ export const emmett: MakePeer = async ({ url }) => {
         seen++
         last = performance.now()
       })
-      // It may skip events, and so never see them all: two seconds without one are the end, and so is a long time.
+      // It may skip events and never see all: it ends after two seconds without an event, or after a long time.
       const began = last
       while (seen < expected && performance.now() - last < 2000 && performance.now() - began < longest) {
         await new Promise((resolve) => setTimeout(resolve, 20))

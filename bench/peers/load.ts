@@ -3,5 +3,5 @@
  * and tested where they are not installed.
  */
 export const loadPeer = <Module>(name: string): Promise<Module> =>
-  // Each caller describes what it uses of the module.
+  // Each caller declares the part of the module that it uses.
   import(name) as Promise<Module>

@@ -1,4 +1,4 @@
-/** The other event stores at hand: none if `bench/package.json` is not installed. */
+/** The available other event stores: none if `bench/package.json` is not installed. */
 import type { Database, Server } from "../internal/server.ts"
 import { act } from "./act.ts"
 import { castore } from "./castore.ts"
@@ -8,14 +8,14 @@ import type { MakePeer, Peer } from "./Peer.ts"
 
 const makers: Readonly<Record<string, MakePeer>> = { castore, emmett, act, "dcb-es": dcb }
 
-/** A peer that works, with its database. */
+/** A started peer with its database. */
 export interface Started extends Peer {
   readonly database: Database
 }
 
 /**
- * Clients that are ended, or whose server is, report it as they please, and one of the stores ends the process then. What
- * fails in a case is caught there.
+ * Clients report the end of their connection in different ways, and one of the stores then ends the process. Failures
+ * within a case are caught there.
  */
 const reportOnly = (): void => {
   for (const event of ["uncaughtException", "unhandledRejection"]) {
@@ -27,7 +27,7 @@ const reportOnly = (): void => {
 }
 
 /**
- * Starts all peers, each on a fresh database, and says which of them do not start. The databases go with the server: not
+ * Starts all peers, each on a fresh database, and reports those that do not start. The databases end with the server: not
  * every peer can end its connections, and dropping a database under them ends the process.
  */
 export const startPeers = async (server: Server): Promise<ReadonlyArray<Started>> => {

@@ -1,5 +1,5 @@
 /**
- * What the service offers over HTTP. Nothing here takes a tenant: it comes from the token.
+ * The HTTP interface of the service. No endpoint takes a tenant: it comes from the token.
  */
 import { Schema } from "effect"
 import { Precondition, Problem, TenantMiddleware } from "effect-eventsourcing/http"
@@ -14,7 +14,7 @@ const Position = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const Receipt = Schema.Struct({
   orderId: Schema.String,
   version: Schema.Int,
-  /** Where the tenant's log is after the command: give it to a query that is to show what was written. */
+  /** The head of the tenant's log after the command. Give it to a query that must show the change. */
   position: Schema.Int
 })
 
@@ -78,7 +78,7 @@ class Orders extends HttpApiGroup.make("orders")
     }),
     HttpApiEndpoint.get("list", "/orders", {
       query: {
-        /** Wait until the table contains this position: that of a receipt, for reading one's own write. */
+        /** Wait until the table contains this position, such as that of a receipt, to read one's own write. */
         position: Schema.optionalKey(Position),
         after: Schema.optionalKey(OrderId),
         limit: Limit
@@ -87,18 +87,18 @@ class Orders extends HttpApiGroup.make("orders")
       error: Problem.queryErrors
     })
   )
-  // Middleware: without it, the handlers of this group do not compile, as nobody provides them with a tenant.
+  // Without this middleware the handlers of the group do not compile, because nothing provides their tenant.
   .middleware(TenantMiddleware.BearerTenantMiddleware)
   .middleware(HttpApiMiddleware.ProblemDetails) {}
 
-/** What happened in the tenant, and who did it. */
+/** The events of the tenant, with their actors. */
 class Audit extends HttpApiGroup.make("audit")
   .add(
     HttpApiEndpoint.get("log", "/audit", {
       query: { after: Schema.optionalKey(Position), limit: Limit },
       success: Schema.Struct({
         entries: Schema.Array(AuditEntry),
-        /** Give it as `after` for the next page; null on the last one. */
+        /** The `after` of the next page; null on the last one. */
         next: Schema.NullOr(Schema.Int)
       }),
       error: Problem.queryErrors
@@ -109,11 +109,11 @@ class Audit extends HttpApiGroup.make("audit")
 
 const Readiness = Schema.Struct({
   status: Schema.Literals(["ready", "degraded"]),
-  /** Projections that are parked, of how many there are, over all tenants. */
+  /** Numbers of parked projections and of all projections, over all tenants. */
   projections: Schema.Struct({ parked: Schema.Int, total: Schema.Int })
 })
 
-/** For those who run the service. No tenant, and nothing of one. */
+/** For operators of the service. Without a tenant, and without data of one. */
 class System extends HttpApiGroup.make("system").add(
   HttpApiEndpoint.get("health", "/health", { success: Schema.Struct({ status: Schema.Literal("ok") }) }),
   HttpApiEndpoint.get("ready", "/ready", { success: Readiness, error: Problem.Unavailable })

@@ -1,5 +1,5 @@
 /**
- * The service, put together: on any database, for any tokens.
+ * The composition of the service, on any database and for any tokens.
  */
 import type { PgClient } from "@effect/sql-pg"
 import { Effect, Layer } from "effect"
@@ -21,10 +21,10 @@ import * as Handlers from "./Handlers.ts"
 import * as OrderTable from "./OrderTable.ts"
 import * as Server from "./Server.ts"
 
-/** Who is a tenant is decided at sign-up, by `TenantRegistry.provision`, and not by an append. */
+/** Tenants are registered at sign-up, by `TenantRegistry.provision`, and not by their first append. */
 const Storage = PgStorage.layerWith({ provisionOnAppend: false })
 
-/** What commands, queries and projections work with. No layer of it knows a tenant: each call does. */
+/** The services of commands, queries and projections. Each call has a tenant; no layer does. */
 const Store = Layer.mergeAll(Repository.layer, ProjectionManager.layer, TenantRegistry.layer).pipe(
   Layer.provideMerge(EventStore.layer),
   Layer.provideMerge(Storage)
@@ -35,7 +35,7 @@ const Runner = ProjectionRunner.layer({ projections: [OrderTable.OrderTable] }).
   Layer.provide(OrderTable.layer)
 )
 
-/** What handlers may ask for, beside the tenant, which only the middleware can give them. */
+/** The services of handlers, besides the tenant, which only the middleware provides. */
 type Services =
   | EventStore.EventStore
   | ProjectionManager.ProjectionManager
@@ -73,6 +73,6 @@ export const layer = <E1, E2>(options: {
     Layer.provideMerge(Store),
     Layer.provide(PgMigrator.layer),
     Layer.provide(options.database),
-    // Built first: nothing is started for a resolver that cannot be made.
+    // Built first, so that nothing starts if the resolver cannot be built.
     Layer.provide(options.resolver)
   )

@@ -1,5 +1,5 @@
 /**
- * What the endpoints do. None of it mentions a tenant: it is in the type of every effect, and the middleware provides it.
+ * The handlers of the endpoints. None mentions a tenant: it is in the type of every effect, and the middleware provides it.
  */
 import { Effect, Layer, type Result, Stream } from "effect"
 import { type Aggregate, EventStore, ProjectionManager, Repository, Tenant } from "effect-eventsourcing"
@@ -11,10 +11,10 @@ import * as Order from "./Order.ts"
 import { list, OrderTable } from "./OrderTable.ts"
 
 /**
- * Carries out a command on an order.
+ * Runs a command on an order.
  *
- * Safe creation: an order is made in the name of the tenant that the middleware verified, and of no other one. The unsafe
- * ways do not compile: `execute` without a tenant, and `Tenant.provide` with a text out of a request
+ * Safe creation: an order is created only for the tenant that the middleware has verified. The unsafe
+ * ways do not compile: `execute` without a tenant, and `Tenant.provide` with a text from a request
  * (test/types/http.test-d.ts).
  */
 const command = Effect.fn("saas.command")(function* (
@@ -97,13 +97,13 @@ const SystemLive = HttpApiBuilder.group(
   Api,
   "system",
   Effect.fnUntraced(function* (handlers) {
-    // Looking across tenants is put on record each time, so not with every probe. Two numbers are kept, and no tenant.
+    // Each read across tenants is recorded, so the result is cached. It has two numbers and no tenant.
     const parked = yield* Effect.cachedWithTTL(parkedOfAll, "30 seconds")
     return handlers
       .handle("health", () => Effect.succeed({ status: "ok" as const }))
       .handle("ready", () =>
         Effect.andThen(PgCheck.isolation, parked).pipe(
-          // One tenant's parked projection is no reason to send the others away: it is reported, and ready.
+          // One tenant's parked projection must not stop the others: the service is ready, and reports it.
           Effect.map((projections) => ({
             status: projections.parked === 0 ? ("ready" as const) : ("degraded" as const),
             projections
@@ -117,6 +117,6 @@ const SystemLive = HttpApiBuilder.group(
 
 /** All handlers. */
 export const layer = Layer.mergeAll(OrdersLive, AuditLive, SystemLive).pipe(
-  // Requests that are not as described: a problem with the place of each mistake.
+  // A request that does not fit the description gets a problem with the place of each mistake.
   Layer.provideMerge(HttpApiMiddleware.layerProblemDetails({ includeDetails: true }))
 )

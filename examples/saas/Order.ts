@@ -1,8 +1,8 @@
 /**
- * An order of a shop: what happens to it, what follows from that, and what is decided about it.
+ * An order of a shop: its events, its state and its decisions.
  *
- * What it will not do: know its tenant. An aggregate is made, loaded and changed in the name of the tenant that the effect
- * runs for, and there is no other way to make one.
+ * Not covered: the tenant. An aggregate is created, loaded and changed for the tenant that the effect
+ * runs for, and there is no other way to create one.
  */
 import { Result, Schema } from "effect"
 import { Aggregate } from "effect-eventsourcing"
@@ -52,16 +52,16 @@ export const Order = Aggregate.make(
 export const totalOf = (lines: ReadonlyArray<Line>): number =>
   lines.reduce((sum, { quantity, price }) => sum + quantity * price, 0)
 
-// Decisions. Each may be repeated, as by a client that lost the answer: then there is no news, and that is no error.
+// Decisions. Each may be repeated, as by a client that lost the answer: it then yields no events and no error.
 
-/** The order does not allow what is asked for. */
+/** Raised when the state of the order does not allow the command. */
 export class OrderRefused extends HttpApiError.Problem<OrderRefused>()("OrderRefused", {
   type: "urn:problem-type:saas:order-refused",
   status: 409,
   title: "The order does not allow this."
 }) {}
 
-/** There is no such order; the same for the id of another tenant's order. */
+/** Raised when the order does not exist, also for the id of another tenant's order. */
 export class OrderNotFound extends HttpApiError.Problem<OrderNotFound>()("OrderNotFound", {
   type: "urn:problem-type:saas:order-not-found",
   status: 404,

@@ -11,7 +11,7 @@ import { Order, totalOf } from "./Order.ts"
 
 const migration = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  // Processes may start at the same time: one makes the table, the others wait for it.
+  // Processes may start at the same time: one creates the table, the others wait for it.
   yield* sql`select pg_advisory_xact_lock(hashtext('examples/saas'))`
   const tables = yield* sql`select where to_regclass('saas_orders') is not null`
   if (tables.length > 0) return
@@ -26,18 +26,18 @@ const migration = Effect.gen(function* () {
       placed_by text,
       primary key (tenant_id, order_id)
     )`
-  // From here on, the database shows and takes the rows of one tenant at a time, whatever a statement says.
+  // From here on, the database shows and accepts only rows of one tenant at a time, whatever a statement says.
   yield* sql`select eventsourcing.register_read_model('saas_orders')`
 })
 
-/** Makes the table, once, as the owner of the database. */
+/** Creates the table once, as the owner of the database. */
 export const layer: Layer.Layer<never, SqlError.SqlError, SqlClient.SqlClient> = Layer.effectDiscard(
   SqlClient.SqlClient.use((sql) => sql.withTransaction(migration))
 )
 
 // Projection
 
-/** A handler runs in the name of the event's tenant, in the transaction that also moves the checkpoint. */
+/** A handler runs for the event's tenant, in the transaction that also moves the checkpoint. */
 export const OrderTable = Projection.make(
   "saas-orders",
   { aggregates: [Order], tables: ["saas_orders"] },
@@ -77,7 +77,7 @@ export interface Row {
 
 /** A page of the current tenant's orders, by id. */
 export const list = (request: {
-  /** Begin behind this order. */
+  /** Start after this order. */
   readonly after: string | undefined
   readonly limit: number
 }): Effect.Effect<
@@ -85,7 +85,7 @@ export const list = (request: {
   SqlError.SqlError | StoreError.ReadError | StoreError.OutcomeUnknown,
   SqlClient.SqlClient | Tenant.CurrentTenant
 > =>
-  // Dependency injection of the tenant: `CurrentTenant` is in the type of the query, and nobody passes it on by hand.
+  // Dependency injection of the tenant: `CurrentTenant` is in the type of the query and is not passed by hand.
   PgTenant.transaction(
     SqlClient.SqlClient.use(
       (sql) => sql<Row>`

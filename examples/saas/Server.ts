@@ -9,10 +9,10 @@ import type { AddressInfo } from "node:net"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 
-/** Where the service is. */
+/** The running server. */
 export class Server extends Context.Service<Server, { readonly url: string }>()("saas/Server") {}
 
-/** The port cannot be listened on. */
+/** Raised when the server cannot listen on its port. */
 export class CannotListen extends Schema.TaggedError<CannotListen>()("CannotListen", {
   port: Schema.Int,
   code: Schema.String
@@ -26,7 +26,7 @@ type WebHandler = (request: Request, context: Context.Context<never>) => Promise
 
 const toRequest = (incoming: IncomingMessage, signal: AbortSignal): Request => {
   const headers = new Headers()
-  // All of them, as they were sent: Node would drop the second of two `authorization` headers, and nobody would know.
+  // All headers as sent, because Node would silently drop the second of two `authorization` headers.
   const raw = incoming.rawHeaders
   for (let index = 0; index + 1 < raw.length; index += 2)
     headers.append(raw[index] ?? "", raw[index + 1] ?? "")
@@ -39,7 +39,7 @@ const toRequest = (incoming: IncomingMessage, signal: AbortSignal): Request => {
   })
 }
 
-/** The address of the other end of the connection, for those who trust a proxy, and a limit for bodies. */
+/** The peer's address, for services behind a trusted proxy, and a limit for bodies. */
 const contextOf = (incoming: IncomingMessage) =>
   Context.make(HttpIncomingMessage.MaxBodySize, ByteSize.mebibytes(1)).pipe(
     Context.add(TrustedProxy.PeerAddress, incoming.socket.remoteAddress)
@@ -58,7 +58,7 @@ const respond = async (handler: WebHandler, incoming: IncomingMessage, outgoing:
     return
   }
   const response = await handler(request, contextOf(incoming))
-  // What is left of a body that was too large, or not looked at, must not be taken for the next request.
+  // The rest of an unread or too large body must not be taken for the next request.
   if (!incoming.complete) outgoing.setHeader("connection", "close")
   outgoing.writeHead(response.status, [...response.headers].flat())
   if (response.body === null) outgoing.end()
@@ -80,7 +80,7 @@ const listen = (server: NodeServer, port: number): Effect.Effect<AddressInfo, Ca
     })
   })
 
-/** Takes no more requests, and waits for those that are under way. */
+/** Accepts no more requests, and waits for those in progress. */
 const close = (server: NodeServer): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     server.close(() => resume(Effect.void))
@@ -92,14 +92,14 @@ const close = (server: NodeServer): Effect.Effect<void> =>
     })
   )
 
-/** What answers requests. A handler that still needs a tenant, as its group lacks the middleware, is not one. */
+/** An HTTP application. A handler that still requires a tenant, because its group lacks the middleware, does not fit. */
 export type App = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
   unknown,
   HttpServerRequest.HttpServerRequest | Scope.Scope
 >
 
-/** Serves what `HttpRouter.toHttpEffect` makes on a port of this machine; 0 for any that is free. */
+/** Serves an application (`HttpRouter.toHttpEffect`) on a port of this machine; 0 for any free one. */
 export const layer = <E, R>(
   make: Effect.Effect<App, E, R>,
   options: { readonly port: number }

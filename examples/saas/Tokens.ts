@@ -1,5 +1,5 @@
 /**
- * Tokens for development: a key that everybody can read, and two tenants to try. In production, a key of your own is
+ * Tokens for development: a signing key that is no secret, and two tenants to try. In production, your own key is
  * configured with the variables of `JwtResolver.config`.
  */
 import { Clock, type Config, Effect, type Layer, Redacted, Schema } from "effect"
@@ -11,7 +11,7 @@ const secret = "development only, never for a real tenant"
 const issuer = "examples/saas"
 const audience = "orders"
 
-/** The development key was asked for where it must not be used. */
+/** Raised when the development key would be used in production. */
 export class DevelopmentKeyRefused extends Schema.TaggedError<DevelopmentKeyRefused>()(
   "DevelopmentKeyRefused",
   {}
@@ -59,11 +59,11 @@ export const layerDevelopment: Layer.Layer<
   TenantResolver.ResolverConfigError | JwtResolver.JoseNotInstalled
 > = JwtResolver.layer({ key: { secret: Redacted.make(secret), algorithms: ["HS256"] }, issuer, audience })
 
-/** Whether a key is configured; without one, and not in production, the development key serves. */
+/** True if a key is configured. Without one, outside of production, the development key is used. */
 export const isConfigured = (environment: NodeJS.ProcessEnv): boolean =>
   Object.keys(environment).some((name) => name.startsWith("JWT_"))
 
-/** What the environment asks for. */
+/** The resolver that the environment configures. */
 export const resolverFrom = (
   environment: NodeJS.ProcessEnv
 ): Effect.Effect<

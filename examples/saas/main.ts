@@ -32,7 +32,7 @@ const port = Effect.gen(function* () {
     : yield* new UsageError({ message: `PORT is "${text}", and must be a number from 0 to 65535.` })
 })
 
-/** The tenants of `TENANTS`; without a key of one's own, the two shops of the development tokens. */
+/** The tenants of `TENANTS`; with the development key, its two shops. */
 const tenants = Effect.gen(function* () {
   const texts = (environment["TENANTS"] ?? "").split(",").flatMap((text) => text.trim() || [])
   const stated = yield* Schema.decodeEffect(Schema.Array(Tenant.TenantId))(texts).pipe(
@@ -45,7 +45,7 @@ const tenants = Effect.gen(function* () {
     : [...stated, ...Tokens.shops.map(({ tenantId }) => tenantId)]
 })
 
-/** What to paste into a terminal, with a token of each of the two shops. */
+/** Lines to paste into a terminal, with a token of each of the two shops. */
 const curlLines = (url: string) =>
   Effect.forEach(Tokens.shops, ({ name, product, tenantId }) =>
     Effect.map(Tokens.sign(tenantId, "ada"), (token) => {
@@ -59,7 +59,7 @@ curl -s ${url}/audit -H "$AUTH"`
     })
   )
 
-const howToCall = Effect.fnUntraced(function* (url: string) {
+const printCalls = Effect.fnUntraced(function* (url: string) {
   yield* Console.log(`Listening on ${url}: try it on ${url}/docs, or with curl`)
   if (!Tokens.isConfigured(environment)) {
     yield* Console.log("(with a development key: refused when NODE_ENV is production)")
@@ -78,7 +78,7 @@ const program = Effect.gen(function* () {
   return yield* Effect.gen(function* () {
     const registry = yield* TenantRegistry.TenantRegistry
     yield* Effect.forEach(registered, registry.provision, { discard: true })
-    yield* howToCall((yield* Server.Server).url)
+    yield* printCalls((yield* Server.Server).url)
     return yield* Effect.never
   }).pipe(Effect.provide(service))
 }).pipe(

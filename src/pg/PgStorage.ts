@@ -67,7 +67,7 @@ const storeOf = perClient(
  * Needs a client of a migrated database: `PgClient.layer` or `PgEmbedded.layer`, with `PgMigrator.layer` on it if the program
  * migrates the database itself. With a `PgClient` the store is also notified of appends by other processes.
  *
- * A client has one store, with one group commit and one listener, wherever and however often a program builds this layer.
+ * A client has one store, with one group commit and one listener, even if a program builds this layer several times.
  * Another client has another store. Different settings on one client are different stores, which share the listener. A
  * store ends with the last scope it was built in.
  *

@@ -146,7 +146,7 @@ const notCommitted = ({ reason }: SqlError.SqlError): SqlError.SqlError =>
 
 /**
  * Succeeds if a transaction whose COMMIT was not answered is committed. Asks for one of its events on another connection,
- * under the tenant's lock, which the transaction held to its end. Without events there is nothing to ask for.
+ * under the tenant's lock, which the transaction held to its end. Without events the outcome stays unknown.
  */
 const findOutcome = (
   sql: SqlClient.SqlClient,

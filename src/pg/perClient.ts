@@ -1,4 +1,4 @@
-/** Parts of a store that exist once per client, however often and wherever a program builds the store. */
+/** Parts of a store that exist once per client, even if a program builds the store several times. */
 import { Effect, Exit, Scope, Semaphore } from "effect"
 import type { SqlClient } from "effect/sql"
 

@@ -39,7 +39,7 @@ export interface Rebuild {
   readonly done: number
   /** Number of all positions: the head of the log. */
   readonly total: number
-  /** True if it stands still because an event failed in it. */
+  /** True if it has stopped because an event failed in it. */
   readonly parked: boolean
   readonly failure: Failure | undefined
 }

@@ -58,7 +58,7 @@ export const suite = <E = never>(options: Options<E>): void => {
         })
       )
 
-      it.effect("keeps the newest of each stream, in whatever order they are saved", () =>
+      it.effect("keeps the newest of each stream, in any order of saving", () =>
         Effect.gen(function* () {
           const key = newKey()
           assert.isTrue(yield* save(key, snapshot(5)))
@@ -119,7 +119,7 @@ export const suite = <E = never>(options: Options<E>): void => {
         })
       )
 
-      it.effect("distinguishes streams by tenant, type and id, whatever characters they contain", () =>
+      it.effect("distinguishes streams by tenant, type and id with any characters", () =>
         Effect.gen(function* () {
           const storage = yield* SnapshotStorage
           const [one, other] = [newKey(), newKey()]

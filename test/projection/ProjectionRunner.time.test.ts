@@ -36,11 +36,11 @@ const schedules: ReadonlyArray<readonly [string, Schedule.Schedule<unknown>, Rea
     [3000, 3000, 3000, 3000]
   ],
   [
-    "at even times, while it is early",
+    "at even times, during the first ones",
     Schedule.fixed("2 seconds").pipe(Schedule.upTo({ duration: "5 seconds" })),
     [2000, 2000, 2000]
   ],
-  ["as a schedule that breaks says", Schedule.recurs(3).pipe(Schedule.tap(() => Effect.die("no"))), []]
+  ["not at all if the schedule fails", Schedule.recurs(3).pipe(Schedule.tap(() => Effect.die("no"))), []]
 ]
 
 describe("an event that fails is retried", () => {

@@ -72,10 +72,7 @@ export const stored = <A, E>(
 ): Layer.Layer<A | EventStorage | EventStore.EventStore, E> =>
   EventStore.layerWith({ pageSize: 3 }).pipe(Layer.provideMerge(driver))
 
-/**
- * Runs an effect with a repository of its own, which remembers no states unless it is told to; at the end, what it has to do in
- * the background is done.
- */
+/** Runs an effect with its own repository, which remembers no states by default, and waits for its background work. */
 export const withRepository =
   (snapshots: Repository.SnapshotOptions, options: Omit<Repository.Options, "snapshots"> = {}) =>
   <A, E, R>(

@@ -17,7 +17,7 @@ const Wild = Schema.TaggedStruct("Wild", {
 const Other = Schema.TaggedStruct("Other", { at: Schema.DateTimeUtc })
 const Old = Schema.TaggedStruct("Other", {})
 
-/** An aggregate whose schemas allow what cannot be stored. */
+/** An aggregate whose schemas allow values that cannot be stored. */
 const Anything = Aggregate.make(
   "Anything",
   {
@@ -88,7 +88,7 @@ describe("arbitrary ids", () => {
 })
 
 describe("arbitrary envelopes", () => {
-  it.effect("fit together", () =>
+  it.effect("are consistent", () =>
     Effect.gen(function* () {
       for (const envelope of yield* sample(Arbitraries.envelope(Anything), 200)) {
         const { payload } = envelope

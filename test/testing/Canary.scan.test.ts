@@ -1,6 +1,6 @@
 /**
- * Secrets are planted in everything that one tenant has, and looked for in everything that a whole program says: to
- * another tenant, and to those who read its logs, traces and metrics. Layers are built within, so that their fibers are
+ * Secrets are planted in everything that one tenant has, and searched for in all output of a whole program: to
+ * another tenant, and in logs, traces and metrics. Layers are built within, so that their fibers are
  * overheard as well.
  */
 import { PgClient } from "@effect/sql-pg"
@@ -40,7 +40,7 @@ const databases = backendsWith([
   "select eventsourcing.register_read_model('notes')"
 ])
 
-/** Knows none of the events of {@link Note}. */
+/** An aggregate that knows none of the events of {@link Note}. */
 const Blind = Aggregate.make(
   Note.type,
   {
@@ -70,7 +70,7 @@ const blind = Projection.make(
 )
 const all = [poisoned, healthy, blind] as const
 
-/** A row of the application's own, as the tenant, and once more: a key that is violated. */
+/** Writes a row of the program as the tenant, and once more, which violates a key. */
 const rowTwice = (id: string, text: string) =>
   Effect.flatMap(Effect.serviceOption(SqlClient.SqlClient), (client) =>
     Option.isNone(client)
@@ -91,7 +91,7 @@ type Program =
   | ProjectionRunner.ProjectionRunner
   | Tenant.CurrentTenant
 
-/** The steps of a tenant, with their results. */
+/** The actions of a tenant, with their outcomes. */
 const life = (text: string, id: string, eventId: Event.EventId) =>
   Effect.gen(function* () {
     const repository = yield* Repository
@@ -104,7 +104,7 @@ const life = (text: string, id: string, eventId: Event.EventId) =>
         { stream: id, eventId, actor: text, metadata: { [text]: text } }
       ).pipe(EventContext.provide({ correlationId: text, causationId: text })),
       write(text, { stream: id }),
-      // again, with another content
+      // repeated with other content
       write(text, { stream: id, eventId }),
       write(text, { stream: id, expected: 99 }),
       write(`${text}\0`, { stream: id }),
@@ -127,7 +127,7 @@ const life = (text: string, id: string, eventId: Event.EventId) =>
     return yield* Effect.forEach(attempts, (attempt) => Effect.exit(attempt)).pipe(Effect.withSpan("life"))
   })
 
-/** The steps of another tenant with ids that it has seen. */
+/** The actions of another tenant, with ids that it has seen somewhere. */
 const curiosity = (id: string, eventId: Event.EventId) =>
   Effect.gen(function* () {
     const repository = yield* Repository
@@ -155,7 +155,7 @@ const curiosity = (id: string, eventId: Event.EventId) =>
     return yield* Effect.forEach(attempts, (attempt) => Effect.exit(attempt))
   })
 
-/** Announcements as they are heard on another connection, where there are others. */
+/** Announcements on another connection, if there are others. */
 const announcements = Effect.flatMap(Effect.serviceOption(PgClient.PgClient), (client) =>
   Option.isNone(client) || client.value.config.stream !== undefined
     ? Effect.undefined
@@ -169,7 +169,7 @@ const running = Layer.merge(
 
 describe.each([memory, ...databases])("a whole program on $name", ({ layer }) => {
   it.live(
-    "14, 19: reveals nothing of one tenant to another, nor in logs, spans, metrics and notifications",
+    "14, 19: reveals nothing of one tenant to another, or in logs, spans, metrics and notifications",
     () =>
       Effect.gen(function* () {
         const [content, ofStream, ofEvent] = [Canary.make(), Canary.make(), Canary.make()]
@@ -181,7 +181,7 @@ describe.each([memory, ...databases])("a whole program on $name", ({ layer }) =>
             yield* write("before").pipe(as(b))
             const own = yield* life(content.in("of A"), ofStream.secret, eventId).pipe(as(a))
             const others = yield* curiosity("some-id", Event.generateId()).pipe(as(b))
-            // With ids that it has got to know somehow, it learns nothing.
+            // Known ids reveal nothing to it.
             const guessed = yield* curiosity(ofStream.secret, eventId).pipe(as(b))
             const said = notices === undefined ? [] : yield* Queue.takeAll(notices)
             return { a, own, others, guessed, said }
@@ -195,7 +195,7 @@ describe.each([memory, ...databases])("a whole program on $name", ({ layer }) =>
         const { exit, logs, metrics, spans } = heard
         if (exit._tag === "Failure") return assert.fail(String(exit.cause))
         const { a, guessed, others, own, said } = exit.value
-        // The secrets are there, and the search finds them.
+        // The search finds the secrets where they must be.
         for (const canary of [content, ofStream, ofEvent, Canary.of(a)])
           assert.isNotEmpty(Canary.find(canary, own))
         for (const heardOf of [logs, metrics, spans]) assert.isAbove(heardOf.length, 0)
@@ -203,7 +203,7 @@ describe.each([memory, ...databases])("a whole program on $name", ({ layer }) =>
         Canary.assertAbsent([content, ofStream, ofEvent, Canary.of(a)], { others, said })
         Canary.assertAbsent([content, Canary.of(a)], guessed)
         Canary.assertAbsent(content, { logs, metrics, spans })
-        // Errors name the stream and the event, and so does a span that fails with one: nothing else does.
+        // Only errors name the stream and the event, and spans that fail with one.
         const unfailed = spans.map(({ attributes, kind, links, name }) => ({ attributes, kind, links, name }))
         Canary.assertAbsent([ofStream, ofEvent], { logs, metrics, unfailed })
       })

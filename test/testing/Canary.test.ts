@@ -17,7 +17,7 @@ const secret = canary.in("test")
 
 const hiding: Readonly<Record<string, (text: string) => unknown>> = {
   "a text": (text) => text,
-  "a text that shouts": (text) => text.toUpperCase(),
+  "a text in capitals": (text) => text.toUpperCase(),
   "a name": (text) => ({ [text]: 1 }),
   "the depths of a value": (text) => [{ a: [{ b: { c: text } }] }],
   "a map": (text) => new Map([["a", text]]),
@@ -87,7 +87,7 @@ describe("a program that is overheard", () => {
   }
 
   for (const [where, program] of Object.entries(tells)) {
-    it.effect(`tells a secret in ${where}`, () =>
+    it.effect(`reveals a secret in ${where}`, () =>
       Effect.gen(function* () {
         const heard = yield* Canary.overhear(program)
         assert.throws(() => Canary.assertAbsent(canary, heard), /the canary is in what was observed/)

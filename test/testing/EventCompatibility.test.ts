@@ -25,7 +25,7 @@ const order = (events: ReadonlyArray<EventSchema>, upcasters: ReadonlyArray<Upca
 
 const released = order([Placed, Viewed])
 
-// As a user has it, with the samples that are committed beside this file.
+// As in a user's project, with the samples that are committed beside this file.
 EventCompatibility.suite({
   aggregates: [released],
   directory: new URL("../fixtures/events/", import.meta.url)
@@ -49,7 +49,7 @@ const afterRelease = Effect.tap(directory, (path) =>
 const checked = (aggregate: Aggregate.Any, path: string, update = false) =>
   EventCompatibility.check({ aggregates: [aggregate], directory: path, update })
 
-/** The one message about a change of the schemas that were released. */
+/** The only message about a change of the released schemas. */
 const message = (aggregate: Aggregate.Any, eventType = "Placed") =>
   Effect.gen(function* () {
     const path = yield* afterRelease
@@ -81,7 +81,7 @@ const snapshot = (path: string): Readonly<Record<string, string>> =>
 
 const { customer, status, total, note } = Placed.fields
 
-describe("a change that is compatible", () => {
+describe("a compatible change", () => {
   it.effect.each([
     ["none", order([Placed, Viewed])],
     [
@@ -133,7 +133,7 @@ describe("a change that breaks stored events", () => {
     })
   )
 
-  it.effect("fails: a field that is gone", () =>
+  it.effect("fails: a removed field", () =>
     Effect.gen(function* () {
       const text = yield* message(order([Schema.TaggedStruct("Placed", { status, total, note }), Viewed]))
       assert.include(text, "stored events are read differently than before")
@@ -143,8 +143,8 @@ describe("a change that breaks stored events", () => {
 
   it.effect.each([
     ["a narrowed text", { ...Placed.fields, customer: Schema.NonEmptyString }, "customer"],
-    ["a value that may not be null any more", { ...Placed.fields, note: Schema.String }, "note"],
-    ["a literal that is gone", { ...Placed.fields, status: Schema.Literals(["open", "paid"]) }, "status"],
+    ["a value that must not be null any more", { ...Placed.fields, note: Schema.String }, "note"],
+    ["a removed literal", { ...Placed.fields, status: Schema.Literals(["open", "paid"]) }, "status"],
     [
       "a changed literal",
       { ...Placed.fields, status: Schema.Literals(["open", "paid", "shipped"]) },
@@ -173,7 +173,7 @@ describe("a change that breaks stored events", () => {
     })
   )
 
-  it.effect("fails: a type that is gone", () =>
+  it.effect("fails: a removed type", () =>
     Effect.gen(function* () {
       const text = yield* message(order([Placed]), "Viewed")
       assert.match(text, /at its root: Order has no event Viewed \(UnknownEventType\)/)
@@ -192,7 +192,7 @@ describe("a change that breaks stored events", () => {
     })
   )
 
-  it.effect("fails: an aggregate that is gone", () =>
+  it.effect("fails: a removed aggregate", () =>
     Effect.gen(function* () {
       const path = yield* afterRelease
       const found = yield* EventCompatibility.check({ aggregates: [], directory: path, update: false })

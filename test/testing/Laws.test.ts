@@ -38,7 +38,7 @@ const Digit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 }))
 const decisions = { add: Arbitraries.decision(Digit, add), clear }
 const options = { decisions, seed: 1 }
 
-/** A number that is stored as what is left of it. */
+/** A number that loses a part when it is stored. */
 const stored = (left: (value: number) => number) =>
   Schema.Int.pipe(
     Schema.encodeTo(Schema.Int, {
@@ -254,7 +254,7 @@ describe("snapshotsAreEquivalent is broken", () => {
         "Counter",
         {
           ...parts,
-          // The state's schema decides on equality, here by the total alone.
+          // The state's schema defines equality: here only by the total.
           state: Schema.Struct({ total: Schema.Int, last }).annotate({
             toEquivalence: () => (left: State, right: State) => left.total === right.total
           }),
@@ -349,12 +349,12 @@ the state { total: -1 } does not survive storage
 it cannot be encoded: Expected a value greater than or equal to 0
   at ["total"]`
       )
-      // Its decisions do not lead there.
+      // Its decisions never lead to such a state.
       yield* Laws.statesRoundTrip(Positive, options)
     })
   )
 
-  it.effect("by a state that comes back as another one", () =>
+  it.effect("by a state that is different after storage", () =>
     Effect.gen(function* () {
       const Lossy = Aggregate.make(
         "Counter",
@@ -537,7 +537,7 @@ describe("tenantsAreIsolated is broken", () => {
   )
 })
 
-describe("laws on a store of one's own", () => {
+describe("laws on a given store", () => {
   for (const { layer: storage, name } of backends) {
     it.live(`hold on ${name}`, () => Laws.tenantsAreIsolated(Counter, { decisions, storage, runs: 3 }))
   }

@@ -16,7 +16,7 @@ const nothing = () => []
 const deposit = (amount: number) => () => [deposited(amount)]
 const refuse = (state: State) => Result.fail(new Refused({ balance: state.balance }))
 
-/** A decision that takes its time, and needs something. */
+/** An asynchronous decision with a requirement. */
 const limited = (amount: number) => (state: State) =>
   Effect.gen(function* () {
     yield* Effect.yieldNow
@@ -211,7 +211,7 @@ given Account
     )
   })
 
-  it("goes on from decision to decision", () => {
+  it("continues from decision to decision", () => {
     Scenario.given(Account)
       .when(() => [opened()])
       .when(deposit(2))

@@ -26,7 +26,7 @@ for (const { layer, name } of sqlBackends) {
 
 type Driver = EventStorage["Service"]
 
-/** Answers for the tenant of the call before, as a driver does that keeps the tenant in a place of its own. */
+/** Answers for the tenant of the previous call, like a driver that keeps the tenant in a variable. */
 const late = <Request, A>(
   method: (request: Request) => A,
   withTenant: (request: Request, tenantId: TenantId) => Request,
@@ -90,7 +90,7 @@ const snapshotLeaks: Readonly<Record<string, (driver: Snapshots) => Partial<Snap
   remove: ({ remove }) => ({ remove: inRequest(remove) })
 }
 
-/** Which cases find something wrong. */
+/** The cases that fail. */
 const red = <R>(cases: ReadonlyArray<TenantIsolationSuite.Case<R>>, services: Context.Context<R>) =>
   Effect.filter(cases, ({ run }) =>
     Effect.map(Effect.exit(run.pipe(Effect.provideContext(services))), Exit.isFailure)
@@ -98,7 +98,7 @@ const red = <R>(cases: ReadonlyArray<TenantIsolationSuite.Case<R>>, services: Co
 
 describe("the suite, on a driver in memory", () => {
   for (const [name, leak] of Object.entries(leaks)) {
-    // on the real clock, as the suite itself: a repository that is misled waits before it tries again
+    // on the real clock, like the suite, because a repository with wrong answers waits before it retries
     it.live(`32: fails for a driver with a leak in ${name}`, () =>
       Effect.gen(function* () {
         const leaky = Layer.effect(

@@ -27,7 +27,7 @@ class Total extends Context.Service<Total, { sum: number }>()("test/Total") {
 
 const count = (amount: number) => Total.useSync((total) => (total.sum += amount))
 
-/** The error with which a test fails. */
+/** The message that a test fails with. */
 const failure = <E, R>(effect: Effect.Effect<void, E, R>): Effect.Effect<string, never, R> =>
   Effect.map(Effect.exit(effect), (exit) => {
     const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : "it did not fail"
@@ -59,7 +59,7 @@ describe("two tenants that do not notice each other", () => {
 })
 
 describe("two tenants that notice each other", () => {
-  it.effect("fail if one sees something that the other did", () =>
+  it.effect("fail if one sees a change by the other", () =>
     Effect.gen(function* () {
       assert.strictEqual(
         yield* failure(
@@ -83,7 +83,7 @@ describe("two tenants that notice each other", () => {
     })
   )
 
-  it.effect("fail if the second gets another answer than the first", () =>
+  it.effect("fail if the second gets a different answer than the first", () =>
     Effect.gen(function* () {
       assert.strictEqual(
         yield* failure(TenantScenario.isolated({ commands: { count: count(5) }, layer: Total.layer })),

@@ -21,7 +21,7 @@ export interface PgliteSession {
   readonly connect: () => Duplex
   /** Calls back for each notification on a channel, until the returned function is called. */
   readonly listen: (channel: string, callback: (payload: string) => void) => Promise<() => Promise<void>>
-  /** Runs SQL between the statements of the connection, whatever its state. */
+  /** Runs SQL between the statements of the connection, in any state of it. */
   readonly run: (sql: string) => Promise<void>
   readonly close: () => Promise<void>
 }

@@ -102,7 +102,7 @@ export const commandsOf = <State, Payload>(
   )
 }
 
-/** Commands that yield an event whatever the state is. */
+/** Commands that yield an event in every state. */
 export const eventsOf = <Payload>(
   event: Arbitrary.Arbitrary<Payload>
 ): Arbitrary.Arbitrary<ReadonlyArray<Command<unknown, Decision<Payload, unknown>>>> =>

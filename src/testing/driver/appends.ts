@@ -251,7 +251,7 @@ export const atomicity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("recorded times never go back, whatever times the events state", () =>
+  it.effect("recorded times never go back, with any stated times of events", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
       for (let at = 10; at > 0; at--) {

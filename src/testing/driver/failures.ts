@@ -67,7 +67,7 @@ export const failures = (it: It): void => {
       const late = yield* projected.step(1)
       const none = { attempts: 0, failedPosition: undefined, error: undefined }
       assert.deepInclude(yield* projected.look, { position: 3, ...none })
-      // Another worker has passed it by now.
+      // Another worker has passed it meanwhile.
       yield* storage.fail({ claim: late, ...fails, ...failing(undefined) })
       assert.deepInclude(yield* projected.look, { position: 3, ...none })
       // The failed event is not known, so the next one is tried alone.
@@ -76,7 +76,7 @@ export const failures = (it: It): void => {
     })
   )
 
-  it.effect("a parked projection stands still, also after new events, until it is resumed", () =>
+  it.effect("a parked projection gets no work, also after new events, until it is resumed", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const projected = yield* newProjection()
