@@ -130,7 +130,7 @@ const withoutTransactions = (driver: EventStorage["Service"]): EventStorage["Ser
 })
 
 /**
- * Decides behind a command whose append is under way, and answers a refusal at once. What is not refused waits, as ever.
+ * Decides behind a command whose append is under way, and answers a refusal at once. Appends that are not refused wait as before.
  */
 const refusedEarly: RepositoryLayer = (settings, retry) => {
   /** The states that appends under way lead to. */
