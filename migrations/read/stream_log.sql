@@ -1,10 +1,10 @@
--- Events of the tenant's log with p_from <= position <= p_to, of the given aggregate and event types (NULL: all), in chunks of
--- up to 128, ascending. Chunks without events are left out. The payloads of a chunk with an event of more than 8 kB are NULL,
--- because a row must not get too large; read_log has them.
+-- Events of the tenant's log with p_from <= position <= p_to, of the given aggregate and event types (NULL: all), ascending, in
+-- chunks of up to 128. Chunks without events are left out. The payloads of a chunk with an event of more than 8 kB are NULL,
+-- because a row must not get too large; read_log returns them.
 --
--- PostgreSQL puts this query in the place of the call, so that a chunk is sent as soon as it is made. Everything that would
--- prevent that is left out: settings (begin_reading makes them), an owner, a language with statements. Runs with the caller's
--- rights and search path, hence the qualified names.
+-- PostgreSQL inlines this query, so that each chunk is sent as soon as it is made. So the function has nothing that would prevent
+-- inlining: no settings (begin_reading makes them), no rights of an owner, and no procedural language. It runs with the caller's
+-- rights and search path, and therefore qualifies all names.
 create or replace function eventsourcing.stream_log(
   p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]
 )
@@ -36,7 +36,7 @@ as $$
       pg_catalog.array_agg(e.position::pg_catalog.float8) filter (where e.actor is not null),
       pg_catalog.array_agg(e.causation_id) filter (where e.causation_id is not null),
       pg_catalog.array_agg(e.position::pg_catalog.float8) filter (where e.causation_id is not null),
-      -- two bytes and their length: nothing but {}
+      -- {} has two bytes, and one for their length
       pg_catalog.array_agg(e.metadata::pg_catalog.text)
         filter (where e.bytes operator(pg_catalog.<=) 8192 and pg_catalog.pg_column_size(e.metadata) operator(pg_catalog.>) 3),
       pg_catalog.array_agg(e.position::pg_catalog.float8)

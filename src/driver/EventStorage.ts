@@ -223,17 +223,17 @@ export interface ReadLogRequest {
   readonly limit: number
 }
 
-/** A selection of a tenant's log that is read forwards to its end. */
+/** A selection of a tenant's log to read forwards to its end. */
 export type OpenLogRequest = Omit<ReadLogRequest, "direction" | "limit">
 
-/** The rows of a selection of a log, in order, each once. They are read ahead of the one who takes them. */
+/** Returns the rows of a selection of a log in order, each once. It reads ahead of its consumer. */
 export interface LogReader {
   /**
-   * Takes the next rows, at most `limit` (at least 1): those that have arrived, or the first that arrive. A page without rows is
-   * complete.
+   * Returns the next rows, at most `limit` (at least 1): those that have arrived, or else the first that arrive. A page without
+   * rows is complete.
    */
   readonly next: (limit: number) => Effect.Effect<Page<EventRow>, ReadError>
-  /** True if `next` returns at once or waits for rows alone; false if it may wait for a free connection. */
+  /** True if `next` returns at once or waits only for rows; false if it may wait for a free connection. */
   readonly isReady: () => boolean
 }
 
@@ -299,8 +299,8 @@ export class EventStorage extends Context.Service<
     /** One page of a tenant's log. */
     readonly readLog: (request: ReadLogRequest) => Effect.Effect<Page<EventRow>, ReadError>
     /**
-     * Begins to read a selection of a log that is wanted as a whole, until the scope closes. Undefined if the driver has no faster
-     * way than one page of `readLog` after another, such as in a transaction, whose own events must be read.
+     * Starts reading a selection of a log as a whole, until the scope closes. Returns undefined if the driver has no faster way than
+     * one page of `readLog` after another, for example in a transaction, in which its own events must be read too.
      */
     readonly openLog: (
       request: OpenLogRequest

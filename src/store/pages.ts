@@ -20,7 +20,7 @@ export const paged = <Row, More, Cursor, A, E, E2>(options: {
   readonly decode: (rows: ReadonlyArray<Row>, page: Page<Row> & More) => Decoded<A, E2>
   /** Read ahead from the first page on, for a caller that has read the page before it. Default: false. */
   readonly prefetchFirstPage?: boolean | undefined
-  /** True once `read` itself reads ahead, so that no page is asked for before it is wanted. Default: never. */
+  /** True when `read` itself reads ahead, so that no page is requested before it is wanted. Default: never. */
   readonly isReadAhead?: (() => boolean) | undefined
 }): Stream.Stream<A, E | E2> => {
   interface State {

@@ -223,7 +223,7 @@ interface Pages {
   readonly isReadAhead?: () => boolean
 }
 
-/** Reads the first page by itself. A caller that wants a second one wants all, which the driver may read ahead in its own way. */
+/** Reads the first page alone. A caller that wants a second page probably wants all, which the driver may read ahead. */
 const openedAtSecond = (
   scope: Scope.Scope,
   readPage: ReadPage,

@@ -1,7 +1,7 @@
 /**
- * Whatever runs at once, and whatever fails: every answer of a repository is one that it could have given if its operations had
- * come one after another. `EVENTSOURCING_HISTORIES` sets the number of histories (default: 500), `EVENTSOURCING_HISTORY` the seed
- * of the only one to run.
+ * Repositories are linearizable, with any concurrency and any failures: some sequential order of their operations explains all
+ * answers. `EVENTSOURCING_HISTORIES` sets the number of histories (default: 500), `EVENTSOURCING_HISTORY` the seed of the only one
+ * to run.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, References, type Scope } from "effect"
@@ -57,7 +57,7 @@ describe("the operations of repositories in two processes", () => {
       () =>
         Effect.gen(function* () {
           const database = yield* freshDatabase
-          // A cut connection is one of any history that runs meanwhile.
+          // A cut connection may belong to any history that runs meanwhile.
           const [cut, whole] = [
             yield* onServer.make(database, onServer.inThisProcess),
             yield* onServer.make(database, onServer.inThisProcess)

@@ -1,4 +1,4 @@
-/** The checker of linearizability is right: on histories that are known, and on all small ones. */
+/** The checker of linearizability is correct on known histories, and on all small ones. */
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import { check, minimise, type Model, type Operation } from "../support/linearizability/checker.ts"
@@ -80,7 +80,7 @@ const bad: Readonly<Record<string, ReadonlyArray<Step>>> = {
   ]
 }
 
-/** All orders that keep what came before what: the definition, written down. */
+/** All orders that respect the real order: the definition, written down. */
 const isLinearizable = (state: number, rest: ReadonlyArray<Step>): boolean =>
   rest.every(({ returned }) => returned === undefined) ||
   rest.some((operation) => {
@@ -132,7 +132,7 @@ describe("the checker of linearizability", () => {
   })
 
   it.prop(
-    "agrees with the definition on every small history, in whatever order it is given",
+    "agrees with the definition on every small history, in any order of its operations",
     [Arbitrary.schema(Small)],
     ([operations]) => {
       const history = historyOf(operations)
@@ -143,7 +143,7 @@ describe("the checker of linearizability", () => {
     { arbitrary: { runs: 2000 } }
   )
 
-  it("answers for 60 operations of 8 fibers, of which 15 are unknown", () => {
+  it("answers for 60 operations of 8 fibers, 15 of them with unknown outcomes", () => {
     const fibers = 8
     const history = Array.from({ length: 60 }, (_, n): Step => {
       const called = Math.floor(n / fibers) * 100 + (n % fibers)
@@ -152,7 +152,7 @@ describe("the checker of linearizability", () => {
     const last = read(58, 10_000, 10_001)
     const never = read(1000, 10_002, 10_003)
     assert.isTrue(check(register, [...history, last]).linearizable)
-    // Nothing fits at the end, so all orders are tried: in minutes, without the memory of configurations.
+    // No operation fits at the end, so all orders are tried. Without the memory of configurations this takes minutes.
     assert.isFalse(check(register, [...history.slice(0, 20), never]).linearizable)
   })
 
@@ -176,7 +176,7 @@ describe("the checker of linearizability", () => {
   })
 
   it.prop(
-    "never reduces a history to one that is right",
+    "never reduces a history to a correct one",
     [Arbitrary.schema(Small)],
     ([operations]) => {
       const history = historyOf(operations)

@@ -1,6 +1,6 @@
 /**
- * Repositories that break one rule of remembered states or of joined commands each, by what is put around the real one. The
- * checks have to find each of them: a check that cannot fail shows nothing.
+ * Repositories, each of which breaks one rule of remembered states or of joined commands, by a wrapper around the real one. The
+ * checks must find each of them, because a check that cannot fail shows nothing.
  */
 import { Context, Deferred, Effect, Layer, Result } from "effect"
 import * as Tenant from "../../../src/domain/Tenant.ts"
@@ -11,7 +11,7 @@ import { repository, type RepositoryLayer } from "./repositories.ts"
 
 type Service = Repository.Repository["Service"]
 
-/** A command, in the form in which all commands of the histories come. */
+/** A command in the form of all commands of the histories. */
 type Execute = (
   aggregate: { readonly type: string },
   id: string,
@@ -32,7 +32,7 @@ const executing =
       }))
     ).pipe(Layer.provide(repository(settings, retry)))
 
-/** A plain decision: its events, or the error it was refused with; undefined if it is an effect. */
+/** A plain decision: its events, or its error; undefined if it is an effect. */
 const resultOf = (decision: unknown): Result.Result<ReadonlyArray<unknown>, unknown> | undefined =>
   Array.isArray(decision)
     ? Result.succeed(decision)
@@ -40,7 +40,7 @@ const resultOf = (decision: unknown): Result.Result<ReadonlyArray<unknown>, unkn
       ? (decision as Result.Result<ReadonlyArray<unknown>, unknown>)
       : undefined
 
-/** Answers a decision without events, and a refusal, on whatever state it was made, unless the command has a key. */
+/** Answers a decision without events, and a refusal, on any state, unless the command has a key. */
 const unconfirmed = executing((execute) => (aggregate, id, decide, options) => {
   if (options?.command !== undefined) return execute(aggregate, id, decide, options)
   const answer = Deferred.makeUnsafe<unknown, unknown>()
@@ -69,12 +69,12 @@ const withoutEventIds = (driver: EventStorage["Service"]): EventStorage["Service
     })
 })
 
-/** The tenant that a store works for, of which its repository knows nothing. */
+/** The tenant of a store, which its repository does not know. */
 const HiddenTenant = Context.Reference<Tenant.TenantId | undefined>("test/linearizability/HiddenTenant", {
   defaultValue: () => undefined
 })
 
-/** Tells a repository that all tenants are the same one, and the store below it which one it is. */
+/** Shows the same tenant to a repository in all cases, and the actual tenant to the store below it. */
 const tenantless: RepositoryLayer = (settings, retry) => {
   const everybody = Tenant.TenantId.make("00000000-0000-7000-8000-000000000001")
   const hide = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -123,17 +123,17 @@ const tenantless: RepositoryLayer = (settings, retry) => {
   ).pipe(Layer.provide(repository(settings, retry)), Layer.provide(store))
 }
 
-/** Takes a transaction of the program for none: its states are remembered, whatever becomes of it. */
+/** Ignores transactions of the program: their states are remembered, even if they are rolled back. */
 const withoutTransactions = (driver: EventStorage["Service"]): EventStorage["Service"] => ({
   ...driver,
   inTransaction: Effect.succeed(false)
 })
 
 /**
- * Decides behind a command whose append is under way, and answers a refusal at once. Appends that are not refused wait as before.
+ * Decides after a command whose append is in progress, and answers a refusal at once. All others wait, as in the real one.
  */
 const refusedEarly: RepositoryLayer = (settings, retry) => {
-  /** The states that appends under way lead to. */
+  /** The states after the appends in progress. */
   const expected = new Map<string, ReadonlyArray<string>>()
   return executing((execute) => (aggregate, id, decide, options) => {
     if (options?.command !== undefined || (options?.expectedVersion ?? "any") !== "any")

@@ -27,7 +27,7 @@ export interface Operation<out Input, out Output> {
   readonly output: Output | undefined
 }
 
-/** The object as it behaves when operations come one after another. */
+/** The sequential behaviour of the object. */
 export interface Model<State, Input, Output> {
   readonly initial: State
   /** The state after an operation; undefined if the operation cannot have this output. Any output is possible if it is undefined. */
@@ -47,7 +47,7 @@ export interface Verdict<Op> {
   readonly stuck: ReadonlyArray<Op>
 }
 
-/** An operation that was put at the end of the order, and the search as it was before. */
+/** An operation that was added to the order, and the state of the search before it. */
 interface Step<State> {
   readonly at: number
   readonly state: State
@@ -63,7 +63,7 @@ export const check = <State, Input, Output, Op extends Operation<Input, Output>>
   const visited = new Set<string>()
   const steps: Array<Step<State>> = []
   let state = model.initial
-  /** Operations of which the outcome is known and the place is not. */
+  /** Operations with a known outcome that have no place in the order yet. */
   let open = operations.filter(({ returned }) => returned !== undefined).length
   /** The first operation to try. */
   let from = 0

@@ -7,7 +7,7 @@ import { type LossInput, modelOf, separate, show, type Step } from "./marks.ts"
 import type { Record } from "./perform.ts"
 import { objects, type Odds, type Plan, planOf, type PlannedStep } from "./plan.ts"
 
-/** The number of a process for what happens outside of them. */
+/** The process number of steps outside of all processes. */
 const nobody = -1
 
 type Fibers = ReadonlyArray<ReadonlyArray<PlannedStep>>
@@ -20,7 +20,7 @@ export interface Process {
     tenantIds: ReadonlyArray<TenantId>,
     record: (record: Record) => void
   ) => Effect.Effect<void>
-  /** Ends it without a chance to finish anything. */
+  /** Kills it, so that it cannot finish anything. */
   readonly kill: Effect.Effect<void>
 }
 
@@ -36,12 +36,12 @@ export interface Lost extends LossInput {
 export interface World {
   /** A process with repositories of its own. */
   readonly start: (process: number) => Effect.Effect<Process, never, Scope.Scope>
-  /** Takes the last events from a tenant's log and puts others in their place, all at once. */
+  /** Replaces the last events of a tenant's log by others, in one step. */
   readonly lose: (
     tenantId: TenantId,
     loss: NonNullable<Plan["faults"]["loss"]>
   ) => Effect.Effect<ReadonlyArray<Lost>>
-  /** The marks of a stream, read past all repositories. */
+  /** The marks of a stream, read without a repository. */
   readonly read: (tenantId: TenantId, object: number) => Effect.Effect<ReadonlyArray<string>>
   readonly pause: (turns: number) => Effect.Effect<void>
   readonly now: () => number
@@ -55,7 +55,7 @@ const notCalled = (fibers: Fibers, called: ReadonlySet<number>): Fibers =>
 interface Recorded {
   /** The operations of each object. */
   readonly steps: ReadonlyMap<string, ReadonlyArray<Step>>
-  /** The states that decisions were made on, by the number of the step. */
+  /** The states of decisions, by the number of the step. */
   readonly decidedOn: ReadonlyArray<readonly [id: number, state: ReadonlyArray<string>]>
 }
 

@@ -3,7 +3,7 @@ import { Effect, References, Stream } from "effect"
 import { createInterface } from "node:readline"
 import { carryOut, type Connection, connectionName, servicesOn, type Task } from "./onServer.ts"
 
-// To a pipe, on this thread: a call that was said survives the process.
+// Written synchronously to a pipe, so that a reported call survives the process.
 const say = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
 
 const program = (connection: Connection): Effect.Effect<void> =>
@@ -26,7 +26,7 @@ const program = (connection: Connection): Effect.Effect<void> =>
   )
 
 const settings = process.env[connectionName]
-// In no process but those that are started for it.
+// Only in processes that are started as this program.
 if (settings !== undefined) {
   await Effect.runPromise(program(JSON.parse(settings) as Connection))
   process.exit()

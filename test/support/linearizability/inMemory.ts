@@ -1,6 +1,6 @@
 /**
- * A world in memory: two repositories on one store whose every call takes some turns, and is now and then not answered. Nothing
- * but the seed decides when, so that a history can be had again.
+ * A world in memory: two repositories on one store, in which every call takes some turns, and some calls get no answer. Only the
+ * seed decides on these, so that a history can be repeated.
  */
 import { Context, Effect, Fiber, Layer, Schedule, Schema, Scope, Semaphore } from "effect"
 import { createHash } from "node:crypto"
@@ -136,8 +136,8 @@ const copied = Effect.fnUntraced(function* (
 })
 
 /**
- * Has digests come at once, until the scope closes. Threads make them otherwise, and decide who goes on first: a seed would not
- * stand for one history.
+ * Makes digests synchronous until the scope closes. Otherwise threads compute them and decide on the order of fibers, so that a
+ * seed would not determine the history.
  */
 export const digestsAtOnce: Effect.Effect<void, never, Scope.Scope> = Effect.asVoid(
   Effect.acquireRelease(
@@ -176,7 +176,7 @@ export const make = Effect.fnUntraced(function* (
     Context.get(first, SnapshotStorage),
     Context.get(first, ProjectionStorage)
   ]
-  /** Where the logs are that have lost their ends. */
+  /** The present stores of the logs that have lost their ends. */
   const moved = new Map<TenantId, Context.Context<Storages>>()
   const storesOf = (tenantId: TenantId | undefined): Context.Context<Storages> =>
     (tenantId === undefined ? undefined : moved.get(tenantId)) ?? first
@@ -197,7 +197,7 @@ export const make = Effect.fnUntraced(function* (
       if (!isSilent) return yield* Effect.ensuring(answer, pause(below(4)))
       if (name !== "append") return yield* Effect.andThen(pause(below(4)), unavailable(name))
       switch (below(4)) {
-        // The reply is lost, and the driver asks again with the same ids.
+        // The answer is lost, and the driver repeats the append with the same ids.
         case 0:
           yield* Effect.exit(answer)
           yield* pause(below(8))
@@ -241,7 +241,7 @@ export const make = Effect.fnUntraced(function* (
     now: () => ++moment
   })
 
-  // Conflicts take no time: only the seed decides who comes next.
+  // Retries after conflicts take no time, so that only the seed decides on the order.
   const retry = Schedule.recurs(200)
   const start = Effect.gen(function* () {
     const services = yield* repository(plan.settings, retry).pipe(

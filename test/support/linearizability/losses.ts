@@ -13,11 +13,11 @@ export interface LoggedMark extends OfStream {
   readonly mark: string
 }
 
-/** A loss, and how to carry it out. */
+/** A loss, ready to be carried out. */
 export interface Losses {
-  /** The last position that is kept. */
+  /** The last position that remains. */
   readonly cut: number
-  /** The marks that come behind it, with their places in `objects`: the streams of lost events go on in turns. */
+  /** The marks after it, with their indexes in `objects`: the streams of lost events continue in turns. */
   readonly added: ReadonlyArray<{ readonly object: number; readonly mark: string }>
   readonly lost: ReadonlyArray<Lost>
 }

@@ -46,7 +46,7 @@ export interface CommandInput {
   readonly transaction?: "commits" | "rollsBack" | undefined
 }
 
-/** An append at any version, without a repository: another program's. */
+/** An append at any version without a repository, like that of another program. */
 export interface PushInput {
   readonly do: "push"
   readonly marks: ReadonlyArray<string>
@@ -57,7 +57,7 @@ export interface ReadInput {
   readonly do: "load" | "count" | "exists"
 }
 
-/** The loss of the stream's end, in place of which come other events. */
+/** The loss of the stream's end, which other events replace. */
 export interface LossInput {
   readonly do: "lose"
   readonly kept: number
@@ -83,7 +83,7 @@ export type Output =
   | { readonly is: "counted"; readonly count: number; readonly version: number }
   | { readonly is: "exists"; readonly exists: boolean }
   | { readonly is: "appended"; readonly version: number }
-  /** Its events are in the stream; at which place, it does not say. */
+  /** Its events are somewhere in the stream. */
   | { readonly is: "carriedOut" }
   /** The stream as it was before the loss. */
   | { readonly is: "lost"; readonly state: ReadonlyArray<string> }
@@ -136,7 +136,7 @@ const executed = (stream: Stream, input: CommandInput, output: Output | undefine
       : undefined
   }
   const { length } = stream.marks
-  // Also at the end of its tries: nothing was appended then.
+  // After the last retry too, because nothing was appended.
   if (output?.is === "conflict") return output.actual === length ? stream : undefined
   if (expected !== undefined && expected !== length) return output === undefined ? stream : undefined
   const decided = decide(input, stream.marks)
@@ -158,7 +158,7 @@ const executed = (stream: Stream, input: CommandInput, output: Output | undefine
   }
 }
 
-/** A stream under operations that come one after another. */
+/** The sequential model of a stream. */
 const model: Model<Stream, Input, Output> = {
   initial: { marks: [], keys: {} },
   step: (stream, input, output) => {
@@ -208,8 +208,8 @@ const model: Model<Stream, Input, Output> = {
 }
 
 /**
- * The same for a stream that is known to have had these contents, each until its end was lost: it never had any but the
- * beginnings of them. Every history says so, with its losses and a load at its end; known beforehand, it saves the search for
+ * The same model for a stream with known contents, each of which it had until its end was lost: its states are beginnings of
+ * these. Every history contains this knowledge, in its losses and in a load at its end. Given beforehand, it saves the search for
  * places of operations without an answer.
  */
 export const modelOf = (contents: ReadonlyArray<ReadonlyArray<string>>): Model<Stream, Input, Output> => ({
@@ -232,8 +232,8 @@ export interface Step extends Operation<Input, Output> {
 }
 
 /**
- * The operations of one answer. An append whose reply was lost is asked for again, and answered with the state as it is by then:
- * that is an append without an answer and a load.
+ * The operations of one answer. An append whose answer was lost is repeated, and its answer is the state of that later time. So it
+ * counts as an append without an answer, and a load.
  */
 export const separate = (step: Step): ReadonlyArray<Step> => {
   const { input, output } = step

@@ -36,7 +36,7 @@ export interface Task {
   readonly settings: RepositorySettings
 }
 
-/** Where a process of its own is told its connection. */
+/** The environment variable with the connection of a separate process. */
 export const connectionName = "EVENTSOURCING_HISTORY_PROCESS"
 
 /** Milliseconds of a clock that all processes of a machine share. */
@@ -70,7 +70,7 @@ export const servicesOn = (
           )
         )
       ).pipe(
-        // Announcements would go on behind a history.
+        // Announcements would continue after a history.
         Layer.provideMerge(PgStorage.layerWith({ announce: false })),
         Layer.provideMerge(
           PgClient.layer({
@@ -84,7 +84,7 @@ export const servicesOn = (
         ),
         Layer.orDie
       ),
-      // of its own: the layers of another process in this one would be taken
+      // With a memo map of its own; otherwise the layers of another process would be reused.
       Layer.makeMemoMapUnsafe(),
       scope
     )
@@ -101,7 +101,7 @@ export const carryOut = (
     Effect.provideContext(context)
   )
 
-/** A task under way. */
+/** A task in progress. */
 interface Work {
   /** Ends with the task, or when it is killed. */
   readonly done: Effect.Effect<void>
@@ -175,7 +175,7 @@ export const inChildren: StartWorker = Effect.fnUntraced(function* (connection) 
 /** Statements whose answers are lost. */
 const cuts = ["eventsourcing.append", "eventsourcing.append", "eventsourcing.load", "COMMIT"] as const
 
-/** Cuts connections now and then, for as long as the scope is open. */
+/** Cuts some connections, as long as the scope is open. */
 const disturb = (proxies: ReadonlyArray<TcpProxy>, { faults, seed }: Plan) => {
   const random = randomOf(`${seed} on a server`)
   const below = (limit: number): number => Math.floor(random.nextDoubleUnsafe() * limit)
@@ -194,7 +194,7 @@ const disturb = (proxies: ReadonlyArray<TcpProxy>, { faults, seed }: Plan) => {
       )
 }
 
-/** Worlds on a database: with workers of their own, for one history after another. */
+/** Worlds on a database, each with its own workers, for one history after another. */
 export const make = Effect.fnUntraced(function* (
   { app, owner }: Database,
   startWorker: StartWorker

@@ -12,7 +12,7 @@ import { known, objects, type PlannedStep } from "./plan.ts"
 export class Surroundings extends Context.Service<
   Surroundings,
   {
-    /** A transaction of the program's, bound to the current tenant. */
+    /** A transaction of the program, bound to the current tenant. */
     readonly transaction: <A, E, R>(
       effect: Effect.Effect<A, E, R>
     ) => Effect.Effect<A, E | StorageUnavailable | OutcomeUnknown, R | CurrentTenant>
@@ -23,7 +23,7 @@ export class Surroundings extends Context.Service<
   }
 >()("test/linearizability/Surroundings") {}
 
-/** A call, a return, or a state that a decision was made on. A step whose call is recorded, and whose return is not, has an unknown outcome. */
+/** A call, a return, or the state of a decision. A step with a recorded call and no recorded return has an unknown outcome. */
 export type Record =
   | { readonly id: number; readonly at: number; readonly called: Input }
   | { readonly id: number; readonly at: number; readonly decidedOn: ReadonlyArray<string> }
@@ -134,7 +134,7 @@ const perform = Effect.fnUntraced(function* (
   }
 })
 
-/** The answer of a step; null if nothing was done, undefined if nobody knows. */
+/** The answer of a step; null if nothing was done, undefined if the outcome is unknown. */
 const answerOf = (
   exit: Exit.Exit<Output, Effect.Error<ReturnType<typeof perform>>>
 ): Output | null | undefined => {

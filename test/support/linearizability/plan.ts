@@ -1,4 +1,4 @@
-/** Histories to try, each made from a seed: the operations of two processes, and the faults that meet them. */
+/** Plans of histories, each made from a seed: the operations of two processes, and the faults in it. */
 import { Effect, Random } from "effect"
 import { decisions, type CommandInput, type PushInput, type ReadInput } from "./marks.ts"
 
@@ -39,7 +39,7 @@ export interface RepositorySettings {
 export interface Faults {
   /** The process that is killed after so many turns. */
   readonly kill: { readonly process: number; readonly after: number } | undefined
-  /** The tenant whose log loses its last events after so many turns, and the marks that come in their place. */
+  /** The tenant whose log loses its last events after so many turns, and the marks that replace them. */
   readonly loss:
     | {
         readonly tenant: number
@@ -77,15 +77,15 @@ export const randomOf = (seed: number | string): (typeof Random.Random)["Service
 
 /** Cases in which wrong answers are known. */
 export const known = {
-  /** A command with a key refuses, or finds another version, on a state that has the events of the same command, carried out by another caller. */
+  /** A command with a key refuses, or finds another version, on a state that contains its own events from another caller. */
   refusedWithKey: true,
-  /** The end of the log is lost between the look-up of a key and the load of the state behind its command. */
+  /** The end of the log is lost between the look-up of a key and the load of the state after its command. */
   lostOutcome: true,
-  /** A read behind an append fails, and the command says that nothing was written. */
+  /** A read after an append fails, and the command claims that nothing was written. */
   unavailableBehindAppend: true
 }
 
-/** The odds of a history, and settings that are not left to chance. */
+/** The probabilities of faults, and fixed settings. */
 export interface Odds {
   /** Chance that a process is killed. Default: 0.2. */
   readonly kills?: number
@@ -103,7 +103,7 @@ export const planOf = (seed: number, { kills = 0.2, loses: losses = 0.2, setting
   const some = <A>(probability: number, make: () => A): A | undefined =>
     chance(probability) ? make() : undefined
 
-  // Some histories are about one object of each tenant, others about all.
+  // Some histories use one object of each tenant, others all objects.
   const hot = below(objects.length)
   const heat = pick(0, 0.5, 1)
   const withTransactions = chance(0.4)

@@ -12,7 +12,7 @@ export type RepositoryLayer = (
   retry: Schedule.Schedule<unknown>
 ) => Layer.Layer<Repository.Repository, never, EventStore.EventStore | SnapshotStorage>
 
-/** A repository as programs have it. */
+/** A repository like that of programs. */
 export const repository: RepositoryLayer = ({ remembers, snapshots }, retry) => {
   const options = { retry, ...(remembers ? {} : { remember: { entries: 0 } }) }
   return snapshots
