@@ -88,12 +88,12 @@ const oneEvent = (concurrency: number, tenants: ReadonlyArray<number>, withPeers
       const hot = "this store, one tenant"
       const hundred = "this store, 100 tenants"
       const targets = {
-        1: [atLeast(subject, 0.85, "R", to(hot, isRaw))],
+        1: [atLeast(subject, 0.8, "R", to(hot, isRaw))],
         32: [
-          atLeast(`${subject}, one hot tenant`, 3.5, "R", to(hot, isRaw)),
-          atLeast(`${subject}, 100 tenants`, 2.7, "R", to(hundred, isRaw)),
-          atLeast(`${subject}, one hot tenant`, 5, "the fastest peer", to(hot, isPeer)),
-          atLeast(`${subject}, 100 tenants`, 4, "the fastest peer", to(hundred, isPeer)),
+          atLeast(`${subject}, one hot tenant`, 3, "R", to(hot, isRaw)),
+          atLeast(`${subject}, 100 tenants`, 2.5, "R", to(hundred, isRaw)),
+          atLeast(`${subject}, one hot tenant`, 3, "the fastest peer", to(hot, isPeer)),
+          atLeast(`${subject}, 100 tenants`, 2.5, "the fastest peer", to(hundred, isPeer)),
           atLeast(
             "append at 10,000 tenants",
             0.7,
@@ -102,7 +102,7 @@ const oneEvent = (concurrency: number, tenants: ReadonlyArray<number>, withPeers
           )
         ],
         256: [
-          atLeast(`${subject}, one hot tenant`, 6, "R", to(hot, isRaw)),
+          atLeast(`${subject}, one hot tenant`, 5, "R", to(hot, isRaw)),
           atLeast(`${subject}, 100 tenants`, 4, "R", to(hundred, isRaw))
         ]
       }[concurrency]
@@ -145,7 +145,7 @@ const manyEvents = (events: number, bytes: number, concurrency: number): Case =>
           events === 10 && bytes === 200 && concurrency === 32
             ? [
                 atLeast("append 10 events, 32 concurrent", 1.5, "R writing ten", best(isRaw)),
-                atLeast("append 10 events, 32 concurrent", 4, "the fastest peer", best(isPeer))
+                atLeast("append 10 events, 32 concurrent", 3, "the fastest peer", best(isPeer))
               ]
             : []
       }

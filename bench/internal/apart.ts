@@ -1,6 +1,12 @@
-/** Programs of this folder in separate processes, which print their memory. */
+/** Programs of this folder in separate processes, which print their memory or carry out commands. */
+import { Redacted } from "effect"
 import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { fileURLToPath } from "node:url"
+import type { Progress, Task } from "./commanding.ts"
+import type { Contender } from "./measure.ts"
+import { newTenants } from "./ours.ts"
+import { type Database, query } from "./server.ts"
 
 /** Resident memory, idle and at most, in MB, and the number of events. */
 export interface Footprint {
@@ -10,7 +16,10 @@ export interface Footprint {
 }
 
 /** Runs a program with arguments. */
-export const apart = (program: "scan" | "importing", ...args: ReadonlyArray<string>): Promise<Footprint> =>
+export const apart = (
+  program: "scan" | "importing" | "remembered",
+  ...args: ReadonlyArray<string>
+): Promise<Footprint> =>
   new Promise((resolve, reject) => {
     const file = fileURLToPath(new URL(`${program}.ts`, import.meta.url))
     const child = spawn(process.execPath, ["--expose-gc", "--import", "tsx", file, ...args], {
@@ -24,3 +33,48 @@ export const apart = (program: "scan" | "importing", ...args: ReadonlyArray<stri
       else reject(new Error(`${program} ended with ${code}`))
     })
   })
+
+/** Commands of so many processes, of eight fibers each, on two carts that all of them want. */
+export const inProcesses = (name: string, database: Database, processes: number): Contender => {
+  const [tenantId = ""] = newTenants(1)
+  const { database: own = "", host = "localhost", password, port = 5432, username = "" } = database.app
+  const task: Task = {
+    host,
+    port,
+    username,
+    password: Redacted.isRedacted(password) ? Redacted.value(password) : "",
+    database: own,
+    tenantId,
+    fibers: 8
+  }
+  const file = fileURLToPath(new URL("commanding.ts", import.meta.url))
+  const children = Array.from({ length: processes }, () =>
+    spawn(process.execPath, ["--import", "tsx", file, JSON.stringify(task)], {
+      stdio: ["ignore", "inherit", "inherit", "ipc"]
+    })
+  )
+  let answered = 0
+  return {
+    name,
+    run: async (seconds) => {
+      const all = await Promise.all(
+        children.map(async (child) => {
+          child.send(seconds)
+          const [progress] = (await once(child, "message")) as [Progress]
+          return progress
+        })
+      )
+      answered = all.reduce((sum, progress) => sum + progress.answered, 0)
+      return all.reduce((sum, { rate }) => sum + rate, 0)
+    },
+    close: async () => {
+      for (const child of children) child.kill()
+      const [row] = await query<{ n: number }>(
+        database.owner,
+        `select count(*)::integer as n from eventsourcing.events where tenant_id = '${tenantId}'`
+      )
+      if (row?.n !== answered)
+        throw new Error(`${name}: ${row?.n} events are stored, ${answered} were answered`)
+    }
+  }
+}

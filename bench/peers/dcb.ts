@@ -4,6 +4,7 @@ import { loadPeer } from "./load.ts"
 import type { MakePeer } from "./Peer.ts"
 
 interface Stored {
+  readonly position: unknown
   readonly event: { readonly data: Omit<ItemAdded, "_tag"> }
 }
 
@@ -46,22 +47,31 @@ export const dcb: MakePeer = async ({ url }) => {
   await store.ensureInstalled()
   const ofCart = (stream: string) =>
     Query.fromItems([{ types: ["ItemAdded"], tags: Tags.fromObj({ cart: stream }) }])
-  /** The last read position of each stream, for its conditions. */
-  const positions = new Map<string, unknown>()
+  /** The last read version of each stream with its position, for its conditions. */
+  const positions = new Map<string, { readonly version: number; readonly position: unknown }>()
   return {
     name: "dcb-es",
-    append: async (stream, _version, events) => {
+    append: async (stream, version, events) => {
       const tags = Tags.fromObj({ cart: stream })
-      const after = positions.get(stream)
+      const known = positions.get(stream)
+      // Another caller has read or appended meanwhile.
+      if (known !== undefined && known.version !== version) throw new Error("outdated")
+      const after = known?.position
       const position = await store.append({
         events: events.map(({ _tag: type, ...data }) => ({ type, tags, data, metadata: {} })),
         condition: { failIfEventsMatch: ofCart(stream), ...(after === undefined ? {} : { after }) }
       })
-      positions.set(stream, position)
+      positions.set(stream, { version: version + events.length, position })
     },
     load: async (stream) => {
       let state: CartState = initial
-      for await (const stored of store.read(ofCart(stream))) state = apply(state, decoded(stored))
+      let position: unknown
+      for await (const stored of store.read(ofCart(stream))) {
+        state = apply(state, decoded(stored))
+        position = stored.position
+      }
+      if (position !== undefined && (positions.get(stream)?.version ?? 0) < state.items)
+        positions.set(stream, { version: state.items, position })
       return state
     },
     catchUp: async () => {
