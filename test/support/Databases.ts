@@ -2,7 +2,7 @@
  * Databases for tests: each one fresh, a copy of a template that is migrated once per server and run.
  */
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Redacted, Schema, type Scope } from "effect"
+import { Context, Effect, Layer, Redacted, Schema, Scope } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import { createHash, randomUUID } from "node:crypto"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
@@ -76,18 +76,48 @@ const migratedTemplate = (server: Config): Effect.Effect<string> =>
     })
   )
 
+/** The superuser's connection to a server, and the name of the template there. */
+interface Administration {
+  readonly sql: PgClient.PgClient
+  readonly template: string
+}
+
+const administrate = (server: Config): Effect.Effect<Administration, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const template = yield* migratedTemplate(server)
+    const services = yield* Layer.build(
+      PgClient.layer({ ...server, maxConnections: 1, idleTimeout: "1 hour" })
+    )
+    return { sql: Context.get(services, PgClient.PgClient), template }
+  }).pipe(Effect.orDie)
+
+const administrations = new WeakMap<Config, Effect.Effect<Administration>>()
+
+/**
+ * Connects once for each worker and server, because a connection takes the server longer than a database. The connection ends with
+ * the worker; other processes than vitest's have one for each database, which does not keep them from ending.
+ */
+const administrationOf = (server: Config): Effect.Effect<Administration, never, Scope.Scope> => {
+  if (process.env["VITEST"] === undefined) return administrate(server)
+  let found = administrations.get(server)
+  if (found === undefined) {
+    const made = Scope.provide(administrate(server), Scope.makeUnsafe())
+    administrations.set(server, (found = Effect.runSync(Effect.cached(made))))
+  }
+  return found
+}
+
 /** A migrated database on the given server, dropped when the scope closes. The server's role must be a superuser. */
 export const freshDatabase = (server: Config): Effect.Effect<Database, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const template = yield* migratedTemplate(server)
+    const { sql, template } = yield* administrationOf(server)
     const name = `${prefix}_${randomUUID().slice(-12)}`
-    yield* Effect.acquireRelease(
-      administer(server, (sql) => sql`create database ${sql(name)} template ${sql(template)}`),
-      () => administer(server, (sql) => sql`drop database ${sql(name)} with (force)`)
+    yield* Effect.acquireRelease(sql`create database ${sql(name)} template ${sql(template)}`, () =>
+      Effect.orDie(sql`drop database ${sql(name)} with (force)`)
     )
     const owner = { ...server, database: name }
     return { name, owner, app: { ...owner, username: appRole, password: Redacted.make(appPassword) } }
-  })
+  }).pipe(Effect.orDie)
 
 /** The settings of the superuser's connection to a private server (`PgServer.start`). */
 export const configOf = ({ host, password, port, user }: Connection): Config => ({
@@ -111,7 +141,7 @@ const serverOfTheRun = Effect.gen(function* () {
   const body = yield* Effect.promise(() => response.text())
   if (!response.ok) return yield* Effect.die(new Error(body))
   return configOf(yield* Schema.decodeEffect(Answer)(body))
-}).pipe(Effect.orDie)
+}).pipe(Effect.orDie, Effect.cached, Effect.runSync)
 
 const databaseUrl = process.env["DATABASE_URL"]
 const external: Config | undefined =
