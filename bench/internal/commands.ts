@@ -60,7 +60,7 @@ const decideNothing = (id: string) =>
     })
   )
 
-/** What a benchmark of commands varies. */
+/** The settings of a benchmark of commands. */
 export interface CommandOptions {
   readonly name: string
   readonly carts: number

@@ -57,6 +57,8 @@ interface Recorded {
   readonly steps: ReadonlyMap<string, ReadonlyArray<Step>>
   /** The states of decisions, by the number of the step. */
   readonly decidedOn: ReadonlyArray<readonly [id: number, state: ReadonlyArray<string>]>
+  /** The marks of all commands on an object, also of those that did nothing. */
+  readonly marksOn: (on: string) => ReadonlyArray<string>
 }
 
 /** Runs a history. */
@@ -160,7 +162,11 @@ const record = Effect.fnUntraced(function* (
       })
     }
   }
-  return { steps: histories, decidedOn }
+  const marksOn = (on: string): ReadonlyArray<string> =>
+    Array.from(steps.values()).flatMap(({ input, on: other }) =>
+      other === on && "marks" in input ? input.marks : []
+    )
+  return { steps: histories, decidedOn, marksOn }
 })
 
 const contentsOf = (steps: ReadonlyArray<Step>): ReadonlyArray<ReadonlyArray<string>> =>
@@ -172,14 +178,11 @@ const contentsOf = (steps: ReadonlyArray<Step>): ReadonlyArray<ReadonlyArray<str
  * A report on decisions that were made on a state of another object, such as another tenant's, or on one that the stream never
  * had. Commands that are decided together see states that come only if the append before them succeeds.
  */
-const reportOnDecisions = ({ decidedOn, steps }: Recorded, joins: boolean): ReadonlyArray<string> =>
+const reportOnDecisions = ({ decidedOn, marksOn, steps }: Recorded, joins: boolean): ReadonlyArray<string> =>
   Array.from(steps).flatMap(([on, history]) => {
     const own = new Set(history.map(({ id }) => id))
     const contents = contentsOf(history)
-    const marks = new Set([
-      ...contents.flat(),
-      ...history.flatMap(({ input }) => ("marks" in input ? input.marks : []))
-    ])
+    const marks = new Set([...contents.flat(), ...marksOn(on)])
     const isKnown = (state: ReadonlyArray<string>): boolean =>
       joins
         ? state.every((mark) => marks.has(mark))
