@@ -7,6 +7,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Stream } from "effect"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -18,6 +19,8 @@ import { type Options, startWorker, tables } from "../support/projectionWorker.t
 
 const { env } = process
 const rounds = Number(env["EVENTSOURCING_PROJECTION_CRASH_ROUNDS"] ?? env["EVENTSOURCING_CRASH_ROUNDS"] ?? 2)
+/** Killed workers of a rebuild of all tenants, of which there are two. */
+const kills = Math.min(rounds, 5)
 const sharedTenants = Number(env["EVENTSOURCING_PROJECTION_TENANTS"] ?? 60)
 
 /** Workers poll often and are in a batch most of the time, without overloading the machine. */
@@ -243,6 +246,92 @@ describe("a read model on PostgreSQL", () => {
         }).pipe(Effect.provide(storeOn(tested.database.app, 4)))
       }).pipe(Effect.scoped),
     90_000
+  )
+
+  it.live(
+    `is rebuilt for all tenants, with every event once, while ${2 * kills} workers are killed under load`,
+    () =>
+      Effect.gen(function* () {
+        const tested = yield* newDatabase(server)
+        const { database, sql } = tested
+        const tenants = yield* newTenants(4)
+        const across = { across: true, concurrency: 3 }
+        let appended = 0
+        const give = (tenant: Tenant.TenantId, count: number) =>
+          append(
+            "one",
+            Array.from({ length: count }, () => deposited(1))
+          ).pipe(Tenant.provide(tenant), Effect.tap(Effect.sync(() => (appended += count))))
+        const row = Effect.map(
+          sql<{ events: number; total: number }>`select events, total::int as total from grand`,
+          ([found]) => found
+        )
+        const rebuilding = Effect.map(
+          sql<{ rebuilding: boolean }>`
+            select rebuilding from eventsourcing.projection_versions where projection = 'grand'`,
+          ([found]) => found?.rebuilding === true
+        )
+        const eventually = (goal: string, holds: Effect.Effect<boolean, unknown>) =>
+          Effect.gen(function* () {
+            for (const deadline = Date.now() + 60_000; !(yield* holds); yield* Effect.sleep(50))
+              if (Date.now() > deadline)
+                assert.fail(`${goal}: ${appended} events, ${JSON.stringify(yield* row)}`)
+          })
+        // An append that was interrupted may be stored as well.
+        const isComplete = Effect.gen(function* () {
+          const [stored] = yield* sql<{ count: number }>`
+            select count(*)::int as count from eventsourcing.events`
+          appended = stored?.count ?? 0
+          return (yield* row)?.events === appended
+        })
+        yield* Effect.gen(function* () {
+          for (const tenant of tenants) yield* give(tenant, 60)
+          yield* Effect.scoped(
+            Effect.andThen(
+              startEager(database, { name: "before", ...across }),
+              eventually("it is filled", isComplete)
+            )
+          )
+          const access = uuidV7Unsafe()
+          yield* sql`select eventsourcing.record_cross_tenant_access(${access}, 'test', 'test', 'test')`
+          for (const round of [1, 2]) {
+            // Only a rebuild makes this right again.
+            yield* sql`update grand set total = total - 1000000`
+            yield* sql`select eventsourcing.start_shared_rebuild(${access}, 'grand', 1, array['grand'], false)`
+            const writing = yield* Effect.forkChild(
+              Effect.forever(
+                Effect.andThen(
+                  Effect.forEach(tenants, (tenant) => give(tenant, 1), { discard: true }),
+                  Effect.sleep(50)
+                )
+              )
+            )
+            for (let killed = 0; killed < kills; killed++) {
+              yield* Effect.scoped(
+                Effect.gen(function* () {
+                  const worker = yield* startEager(database, { name: `${round} ${killed}`, ...across })
+                  yield* until("the worker works", worker.isReady)
+                  yield* Effect.sleep(Math.random() * 1500)
+                  assert.strictEqual(yield* worker.kill, "SIGKILL")
+                })
+              )
+            }
+            const workers = yield* Effect.forEach(["one", "other"], (name) =>
+              startEager(database, { name: `${round} ${name}`, ...across })
+            )
+            yield* eventually(
+              "it takes its place",
+              Effect.map(rebuilding, (underWay) => !underWay)
+            )
+            yield* Fiber.interrupt(writing)
+            yield* eventually("it is complete", isComplete)
+            assert.deepStrictEqual(yield* row, { events: appended, total: appended })
+            assert.isEmpty(yield* sql`select from eventsourcing_rebuild.grand`)
+            for (const worker of workers) yield* worker.kill
+          }
+        }).pipe(Effect.provide(storeOn(database.app, 4)))
+      }).pipe(Effect.scoped),
+    240_000
   )
 
   it.live(

@@ -9,6 +9,7 @@ import { spawn } from "node:child_process"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
 import { Account } from "./bank.ts"
 import type { Database } from "./Databases.ts"
 import type { PgServer } from "./PgServer.ts"
@@ -24,7 +25,9 @@ export const tables: ReadonlyArray<string> = [
   "create index on journal (tenant_id, position)",
   "select eventsourcing.register_read_model('journal')",
   "create table sums (tenant_id uuid primary key, events integer not null, total bigint not null)",
-  "select eventsourcing.register_read_model('sums')"
+  "select eventsourcing.register_read_model('sums')",
+  "create table grand (id integer primary key, events integer not null, total bigint not null)",
+  "select eventsourcing.register_shared_read_model('grand')"
 ]
 
 /** Settings of a worker. */
@@ -41,6 +44,8 @@ export interface Options {
   readonly pause?: number
   /** True to stop during its first event and hold its claim. Default: false. */
   readonly stuck?: boolean
+  /** True to add up the events of all tenants as well. Default: false. */
+  readonly across?: boolean
 }
 
 /** A worker's process. */
@@ -134,8 +139,25 @@ const ledger = ({ name, batchSize, pause = 0, stuck = false }: Options) => {
   )
 }
 
+/** Adds up the events of all tenants. */
+const grand = ({ batchSize, pause = 0 }: Options) =>
+  Projection.makeAcrossTenants(
+    "grand",
+    { aggregates: [Account], tables: ["grand"], batchSize },
+    {
+      Deposited: ({ amount }) =>
+        SqlClient.SqlClient.use((sql) =>
+          Effect.andThen(
+            Effect.sleep(pause),
+            sql`insert into grand values (1, 1, ${amount}) on conflict (id) do update
+              set events = grand.events + 1, total = grand.total + excluded.total`
+          )
+        )
+    }
+  )
+
 const program = (settings: Settings) => {
-  const { concurrency = 2, pollInterval } = settings
+  const { concurrency = 2, pollInterval, across = false } = settings
   const storages = PgStorage.layer.pipe(
     Layer.provideMerge(
       PgClient.layer({
@@ -149,8 +171,17 @@ const program = (settings: Settings) => {
     )
   )
   const runner = ProjectionRunner.layer({ projections: [ledger(settings)], concurrency, pollInterval })
+  const both = ProjectionRunner.layer({
+    projections: [ledger(settings), grand(settings)],
+    concurrency,
+    pollInterval
+  })
   return Effect.gen(function* () {
-    yield* Layer.build(Layer.provide(runner, storages))
+    yield* across
+      ? Layer.build(Layer.provide(both, storages)).pipe(
+          Tenant.provideAll({ actor: "worker", reason: "sums of all tenants" })
+        )
+      : Layer.build(Layer.provide(runner, storages))
     process.stdout.write("ready\n")
     return yield* Effect.never
   }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
