@@ -183,7 +183,7 @@ begin
       ('cross_tenant_accesses', 'eventsourcing_all_tenants_owner', 'select, insert, delete', ''),
       ('dead_letters', 'eventsourcing_tenant', 'select, insert, delete', ''),
       ('dead_letters', 'eventsourcing_tenant', 'update', 'rebuild'),
-      -- a rebuild across tenants begins again, or takes its place
+      -- a rebuild across tenants starts over, or replaces the live read model
       ('dead_letters', 'eventsourcing_runner_owner', 'delete', ''),
       ('dead_letters', 'eventsourcing_runner_owner', 'update', 'rebuild'),
       ('dead_letters', 'eventsourcing_runner_owner', 'select', 'projection, version, rebuild'),

@@ -112,7 +112,7 @@ describe("the public API", () => {
       PgEmbedded: DataDirectoryInUse DataDirectoryUnusable PgliteNotInstalled PgliteStartFailed layer layerWith make | Options PgEmbeddedError
       PgMigrator: MigrationError applied files latest layer layerWith run runWith | File Options
       PgServer: config deadlines layer | Options
-      PgSilo: PgSilo PlacementMismatch admit layer migrateAll name | Database Migrated Options
+      PgSilo: PgSilo PlacementMismatch admit exclude layer migrateAll name | Database Migrated Options
       PgStorage: layer layerWith | Options PgStorageError Retention
       PgTenant: Silence transaction
       PgTenantDirectory: PgTenantDirectory UnknownPlacement add layer layerWith"

@@ -34,7 +34,7 @@ const bound: Case = {
       "create or replace function eventsourcing.clean_session(p_ending boolean) returns void language plpgsql as 'begin end'"
     )
     const measured = await interleave([transactions(cleaning, database), transactions(leaving, other)], {
-      // The difference is small, so that it takes many short rounds to see it.
+      // The difference is small, so it needs many short rounds.
       rounds: rounds * 5,
       seconds: seconds / 2
     })

@@ -16,7 +16,7 @@ begin
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);
   if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
-    -- a worker may hold the projection, and then do nothing for long
+    -- a worker may have locked the projection, and then be idle for long
     cleaned := pg_catalog.set_config('lock_timeout', '10s', true);
   end if;
   perform eventsourcing.require_cross_tenant_access(p_access);

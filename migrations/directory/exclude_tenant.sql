@@ -1,5 +1,5 @@
--- To be called by the owner, in a pool: refuses a tenant that has a database of its own, whatever the directory says. Its rows in
--- the pool, if it has any, stay. admit_tenant takes it back.
+-- Refuses a tenant that has its own database, in a pool and by its owner, even if the directory sends it there. Its rows in
+-- the pool, if it has any, stay. admit_tenant admits it again.
 create or replace function eventsourcing.exclude_tenant(p_tenant uuid)
 returns void
 language plpgsql
@@ -19,4 +19,4 @@ begin
 end
 $$;
 
-comment on function eventsourcing.exclude_tenant(uuid) is 'Refuses a tenant in a pool, as its owner: it has a database of its own.';
+comment on function eventsourcing.exclude_tenant(uuid) is 'Refuses a tenant with its own database in a pool, as the owner of the pool.';

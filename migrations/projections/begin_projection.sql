@@ -27,7 +27,7 @@ begin
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);
   if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
-    -- an append, a worker or a change of a table may hold what is wanted here, and then do nothing for long
+    -- an append, a worker or a change of a table may hold a lock that is needed here, and then be idle for long
     cleaned := pg_catalog.set_config('lock_timeout', '10s', true);
   end if;
   select * into claim from eventsourcing.claim_projection(p_projections, p_versions);

@@ -21,7 +21,7 @@ declare
   known  record;
 begin
   for i in 1 .. cardinality(p_projections) loop
-    -- a clock that went back holds nobody
+    -- after the clock went back nothing is held
     select v.tables, coalesce(v.held_until between moment and moment + interval '10 seconds', false) as held,
         case when v.rebuilding then eventsourcing.twins_of(v.tables) end as twins
       into known

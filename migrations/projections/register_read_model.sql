@@ -32,4 +32,4 @@ end
 $$;
 
 comment on function eventsourcing.register_read_model(regclass) is
-  'Protects a read model and makes its twin for rebuilds.';
+  'Protects a read model and creates its twin for rebuilds.';

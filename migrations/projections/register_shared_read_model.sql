@@ -41,4 +41,4 @@ end
 $$;
 
 comment on function eventsourcing.register_shared_read_model(regclass) is
-  'Lets projections across tenants fill a table, and makes its twin for rebuilds.';
+  'Lets projections across tenants fill a table, and creates its twin for rebuilds.';

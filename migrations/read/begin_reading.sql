@@ -1,5 +1,5 @@
--- Starts a transaction that reads much of a tenant's log with statements of the client: as begin_tenant, and with the settings
--- that the functions that read have. Returns the head of the log.
+-- Starts a transaction that reads much of a tenant's log with statements of the client: like begin_tenant, with the settings
+-- of the functions for reading. Returns the head of the log.
 create or replace function eventsourcing.begin_reading(p_tenant uuid)
 returns double precision
 language plpgsql
@@ -8,7 +8,7 @@ declare
   setting pg_catalog.text; -- assigned, because a PERFORM would take longer
 begin
   setting := eventsourcing.begin_tenant(p_tenant);
-  -- by the index, whatever the planner thinks of sorting; a sort sends nothing before its end
+  -- always by the index, because a sort sends nothing before its end
   setting := pg_catalog.set_config('enable_sort', 'off', true);
   setting := pg_catalog.set_config('enable_seqscan', 'off', true);
   setting := pg_catalog.set_config('enable_bitmapscan', 'off', true);

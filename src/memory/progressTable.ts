@@ -7,7 +7,7 @@ import type { TenantId } from "../domain/Tenant.ts"
 /** The progress of a projection for one tenant. */
 export interface Row extends ProjectionStorage.TenantProjection {
   readonly rebuild: boolean
-  /** A rebuild of a read model that all tenants share: at the head of the log it waits for those of the others. */
+  /** True for a rebuild of a read model that all tenants share: at the head of the log it waits for the other tenants. */
   readonly shared: boolean
   readonly position: number
   readonly parked: boolean
@@ -159,7 +159,7 @@ export class Store {
     }
   }
 
-  /** The rows of a version, of all tenants. */
+  /** The rows of a version for all tenants. */
   rowsOf(version: ProjectionStorage.ProjectionKey): ReadonlyArray<Row> {
     return [...this.#rows.values()].filter((row) => versionKey(row) === versionKey(version))
   }
@@ -169,13 +169,13 @@ export class Store {
     this.#rows.delete(rowKey(row, row.rebuild))
   }
 
-  /** Removes the dead letters of a version, of all tenants: of its rebuilds, or those that are live. */
+  /** Removes the dead letters of a version for all tenants: those of rebuilds, or the live ones. */
   removeLetters(version: ProjectionStorage.ProjectionKey, rebuild: boolean): void {
     for (const [key, letter] of this.#letters)
       if (versionKey(letter) === versionKey(version) && letter.rebuild === rebuild) this.#letters.delete(key)
   }
 
-  /** The dead letters of a rebuild of all tenants take the place of those that are live. */
+  /** Replaces the live dead letters of all tenants by those of the rebuild. */
   promoteLetters(version: ProjectionStorage.ProjectionKey): void {
     this.removeLetters(version, false)
     for (const [key, letter] of this.#letters) {

@@ -5,15 +5,15 @@ import { newRow, noFailure, type Row, rowKey, type Store, versionKey, Work } fro
 import type { Heads } from "./events.ts"
 import { untenanted } from "../domain/Tenant.ts"
 
-/** Events by which a rebuild may be behind the live read model for that one to be held. */
+/** Number of events by which a rebuild may be behind the live read model when that is held. */
 const near = 1000
 
-/** Longest time for which the live read model is held, and the shortest between two such times, in milliseconds. */
+/** Maximum time for which the live read model is held, and minimum time between two holds, in milliseconds. */
 const hold = { longest: 10_000, apart: 20_000 }
 
-/** Rebuilds across tenants that are under way. */
+/** Rebuilds across tenants. */
 export class SharedRebuilds {
-  /** The time until which nobody works on the live read model, in milliseconds since 1970. */
+  /** The time until which workers get no work on the live read model, in milliseconds since 1970. */
   readonly #held = new Map<string, number>()
   readonly #underWay = new Set<string>()
   readonly #store: Store
@@ -33,7 +33,7 @@ export class SharedRebuilds {
     return this.#store.rowsOf(key).filter((row) => row.shared)
   }
 
-  /** Starts one, or joins that which is under way. Waits for those who work on it. */
+  /** Starts a rebuild, or joins one in progress. Waits for workers on it. */
   start(key: ProjectionStorage.ProjectionKey & { readonly restart: boolean }): Effect.Effect<void> {
     return Effect.suspend(() => {
       const rows = this.#rebuilds(key)
@@ -50,7 +50,7 @@ export class SharedRebuilds {
     })
   }
 
-  /** Puts one in the place of the live read model, if it contains as much for every tenant. */
+  /** Replaces the live read model, if the rebuild contains as much for every tenant. */
   switch(key: ProjectionStorage.ProjectionKey): Effect.Effect<ProjectionStorage.SwitchOutcome> {
     const at = versionKey(key)
     return Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<ProjectionStorage.SwitchOutcome> => {
@@ -90,7 +90,7 @@ export class SharedRebuilds {
     this.#held.delete(versionKey(key))
   }
 
-  /** Events that are in the live read model alone; undefined: the rebuild is parked for a tenant. */
+  /** Number of events that only the live read model contains; undefined if the rebuild is parked for a tenant. */
   #lag(key: ProjectionStorage.ProjectionKey): number | undefined {
     let lag = 0
     for (const row of this.#store.rowsOf(key)) {
@@ -104,7 +104,7 @@ export class SharedRebuilds {
     return lag
   }
 
-  /** Changes rows as soon as nobody works on them. */
+  /** Changes rows as soon as no worker has locked them. */
   #alone<A>(rows: ReadonlyArray<Row>, change: () => A): Effect.Effect<A> {
     return Effect.acquireUseRelease(
       Effect.sync(() => new Work(untenanted)),

@@ -228,8 +228,8 @@ export const admit = (tenantId: TenantId): Effect.Effect<void, StorageUnavailabl
   owner("admit a tenant", (sql) => sql`select eventsourcing.admit_tenant(${tenantId}::uuid)`)
 
 /**
- * Excludes a tenant with a database of its own from a pool, as the owner of the pool: the pool then refuses it, even if the
- * directory sends it there by mistake. {@link admit} in the pool takes it back.
+ * Excludes a tenant with its own database from a pool, as the owner of the pool: the pool then refuses it, even if the
+ * directory sends it there by mistake. {@link admit} in the pool admits it again.
  *
  * **When to use**
  *

@@ -35,7 +35,7 @@ export const noAnswer = (sent: boolean, millis: number): SqlError.SqlError => {
 /** The cause of the error for work that the closing store did not wait for any longer. */
 class StoreClosed extends Error {}
 
-/** The error for work under way when the store has closed. */
+/** The error for work that was in progress when the store closed. */
 export const storeClosed = (sent: boolean): SqlError.SqlError => {
   const cause = new StoreClosed("the store was closed, and with it the connection of this work")
   const operation = sent ? "query" : "connect"
@@ -105,7 +105,7 @@ export const Grace: Context.Reference<Duration.Duration> = Context.Reference<Dur
   { defaultValue: () => Duration.millis(grace) }
 )
 
-/** Waits for work under way, and ends the rest of it when its time is over. */
+/** Waits for work in progress, and ends the rest of it after a time. */
 const settle = (uses: Uses, others: ReadonlySet<() => void>, time: Duration.Duration): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     const ends = Date.now() + Duration.toMillis(time)
@@ -121,11 +121,11 @@ const settle = (uses: Uses, others: ReadonlySet<() => void>, time: Duration.Dura
     look()
   })
 
-/** The number of stores on a client, and the work that was under way before the first of them. */
+/** The number of stores on a client, and the work that was in progress before the first of them. */
 const stores = new WeakMap<SqlClient.SqlClient, { open: number; readonly before: ReadonlySet<() => void> }>()
 
 /**
- * Notes a store on a client until the scope closes. The last one waits for statements and transactions under way, and ends the rest
+ * Counts a store on a client until the scope closes. The last one waits for statements and transactions in progress, and ends the rest
  * after 5 seconds: the pool of a client closes only when all its connections are back, also those of fibers that outlive the store.
  */
 export const openStore = (sql: SqlClient.SqlClient): Effect.Effect<void, never, Scope.Scope> =>

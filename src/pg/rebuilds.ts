@@ -16,7 +16,7 @@ interface Statements {
     text: string,
     parameters?: ReadonlyArray<unknown>
   ) => Effect.Effect<ReadonlyArray<Row>, ReadError>
-  /** The rows of a query on no tenant. */
+  /** The rows of a query without a tenant. */
   readonly rowsOf: <Row>(
     operation: string,
     text: string,
@@ -74,7 +74,7 @@ export const make = ({
 
   /** Makes the twins follow their tables, if the login of the program has the right to do so. */
   const renewTwins = (tables: ReadonlyArray<string>) =>
-    rowsOf("make the tables of a rebuild", "select eventsourcing.renew_twins($1::text[])", [tables])
+    rowsOf("create the tables of a rebuild", "select eventsourcing.renew_twins($1::text[])", [tables])
 
   return {
     rebuildProblem,
@@ -110,7 +110,7 @@ export const make = ({
         ? Effect.void
         : Effect.flatMap(
             rowsOf<[boolean]>(
-              "look at the work of a rebuild",
+              "check the writes of a rebuild",
               "select eventsourcing.live_writes($1::text[]) > coalesce(nullif(current_setting('eventsourcing.live_writes', true), ''), '0')::bigint",
               [tables]
             ),

@@ -1,11 +1,11 @@
 /**
  * Fast path for readers of a whole log: chunks arrive while the server makes the next ones. Each statement reads a bounded range of
- * positions, on a connection and in a short transaction of its own, and always runs to its end. Chunks that the consumer has not taken
- * are kept, and the next range is asked for when most of them are gone. So neither the time that the consumer takes nor its early end
+ * positions, on its own connection and in a short transaction, and always runs to its end. Chunks that the consumer has not taken
+ * are kept, and the next range is requested when most of them are taken. So neither the time that the consumer takes nor its early end
  * touches a statement, and a connection is held only while the server reads.
  *
  * It declines in transactions, for selections by more than positions and types, and on the embedded database, which has one
- * connection. There, for chunks with large events, and after failures, pages of `readLog` do.
+ * connection. There, for chunks with large events, and after failures, pages of `readLog` are read.
  */
 import { type Context, Effect, Exit, Option, type Scope, Stream } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
@@ -16,13 +16,13 @@ import { usesOf } from "./deadlines.ts"
 import { openIn, openTransaction } from "./openTransaction.ts"
 import { boundTransaction } from "./PgTenant.ts"
 
-/** Positions of the first statement, and of the largest one: of events of at most 8 kB these are 64 MiB. */
+/** Number of positions of the first statement, and of the largest one, which is 64 MiB of events of 8 kB. */
 const positions = { first: 1024, most: 8192 }
 
 /** Positions of a chunk, as in stream_log. */
 const chunkPositions = 128
 
-/** After this number of statements in a row that brought nothing, the rest of the log is read in pages. */
+/** Number of consecutive statements without a chunk after which the rest of the log is read in pages. */
 const maxFailures = 2
 
 type ReadLog = EventStorage["Service"]["readLog"]
@@ -33,22 +33,22 @@ class Reader implements LogReader {
   readonly #readLog: ReadLog
   readonly #context: Context.Context<never>
 
-  /** Chunks that have arrived. */
+  /** Arrived chunks. */
   readonly #chunks: Array<chunks.EventChunk> = []
-  /** The rows of a chunk that were not taken yet. */
+  /** The rows of a chunk that are not taken yet. */
   #rows: ReadonlyArray<EventRow> = []
-  /** Positions that come before the chunks and have to be read in pages. */
+  /** Positions before the chunks that must be read in pages. */
   #range: { readonly first: number; readonly last: number } | undefined
   #waits: ReadonlyArray<() => void> = []
 
-  /** The last position that was asked for. */
+  /** The last requested position. */
   #asked: number
   #size = positions.first
   #statement: "none" | "waits for a connection" | "reads" = "none"
   #failures = 0
-  /** A statement has failed, and a page is to be read before the next one. */
+  /** True if a statement has failed, so that a page is read before the next one. */
   #pageFirst = false
-  /** There is nothing behind the positions that were asked for. */
+  /** True if the log ends with the requested positions. */
   #asksNoMore = false
   #closed = false
 
@@ -81,7 +81,7 @@ class Reader implements LogReader {
         : Effect.flatMap(this.#arrival, () => this.next(limit))
     })
 
-  /** A statement under way is left to itself. */
+  /** Ends the reader. A statement in progress runs to its end. */
   readonly close: Effect.Effect<void> = Effect.sync(() => {
     this.#closed = true
     this.#rows = []
@@ -98,7 +98,7 @@ class Reader implements LogReader {
     )
   }
 
-  /** Takes rows that have arrived, up to a chunk that cannot be read. */
+  /** Takes arrived rows, up to a chunk that cannot be read. */
   #take(limit: number): ReadonlyArray<EventRow> {
     const taken: Array<EventRow> = []
     while (this.#range === undefined && taken.length < limit) {
@@ -160,7 +160,7 @@ class Reader implements LogReader {
 
   #arrived(): void {
     const waits = this.#waits
-    // before they go on, because those that wait again add themselves
+    // first, because callers that wait again add themselves
     this.#waits = []
     for (const arrived of waits) arrived()
   }
@@ -269,7 +269,7 @@ class Reader implements LogReader {
       (error) => error
     ).pipe(
       Effect.tapCause((cause) =>
-        Effect.logDebug("A part of a log could not be streamed, it is read in pages", cause)
+        Effect.logDebug("A part of a log could not be streamed and is read in pages", cause)
       )
     )
   }

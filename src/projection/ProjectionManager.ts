@@ -156,9 +156,9 @@ export class ProjectionManager extends Context.Service<
      *
      * **Details**
      *
-     * The read model of a projection across tenants, which all tenants share, is rebuilt as a whole beside the live one. It
-     * takes its place for all tenants in one step, once it contains what the live one does. For this the live one stands
-     * still for 10 seconds at most, and can be read. Fails with `RebuildParked` as soon as an event of one tenant has failed
+     * The read model of a projection across tenants, which all tenants share, is rebuilt as a whole beside the live one, and
+     * replaces it for all tenants in one step once it contains the same events. For this the live one gets no new events
+     * for at most 10 seconds, and can be read. Fails with `RebuildParked` as soon as an event of one tenant has failed
      * in it. In several databases each one switches by itself.
      */
     readonly rebuildAll: (

@@ -5,22 +5,22 @@ import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 
 export interface Switches {
-  /** Somebody works on a rebuild of this projection. */
+  /** Records that a rebuild of a projection is in progress. */
   readonly noticed: (projection: Projection.Any) => void
-  /** Tries those of which this process knows that they are under way. Returns whether one was switched. */
+  /** Tries to switch the rebuilds that this process knows. Returns true if one was switched. */
   readonly tryNoticed: Effect.Effect<boolean, StorageUnavailable>
-  /** Tries those of all projections across tenants. Returns whether one was switched. */
+  /** Tries to switch the rebuilds of all projections across tenants. Returns true if one was switched. */
   readonly tryAll: Effect.Effect<boolean, StorageUnavailable>
 }
 
-/** Switches under the access that the runner uses at the moment; without one it runs no projection across tenants. */
+/** Switches under the runner's present access; a runner without one has no projections across tenants. */
 export const make = (
   storage: ProjectionStorage["Service"],
   projections: ReadonlyArray<Projection.Any>,
   accessId: () => string | undefined
 ): Switches => {
   const across = projections.filter(({ kind, tables }) => kind === "acrossTenants" && tables.length > 0)
-  const underWay = new Set<Projection.Any>()
+  const inProgress = new Set<Projection.Any>()
 
   const trySwitch = (projection: Projection.Any) =>
     Effect.gen(function* () {
@@ -30,19 +30,19 @@ export const make = (
       const key = { projection: name, version, tables, accessId: access }
       const outcome = yield* storage.switchSharedRebuild(key).pipe(
         Effect.catchTag("RebuildRefused", ({ problem }) =>
-          Effect.logError(`A rebuild does not go on: ${problem}`).pipe(
+          Effect.logError(`A rebuild cannot continue: ${problem}`).pipe(
             Effect.annotateLogs({ projection: name, version }),
             Effect.as("waiting" as const)
           )
         ),
-        // A worker or a change of a table was in the way.
+        // A worker or a change of a table has locked the rows or tables.
         Effect.catchIf(
           ({ reason }) => reason._tag === "TimedOut" || reason._tag === "Contended",
           () => Effect.succeed("waiting" as const)
         )
       )
-      if (outcome === "waiting") underWay.add(projection)
-      else underWay.delete(projection)
+      if (outcome === "waiting") inProgress.add(projection)
+      else inProgress.delete(projection)
       return outcome === "switched"
     })
 
@@ -51,9 +51,9 @@ export const make = (
 
   return {
     noticed: (projection) => {
-      if (projection.kind === "acrossTenants") underWay.add(projection)
+      if (projection.kind === "acrossTenants") inProgress.add(projection)
     },
-    tryNoticed: Effect.suspend(() => tryThese(underWay)),
+    tryNoticed: Effect.suspend(() => tryThese(inProgress)),
     tryAll: tryThese(across)
   }
 }

@@ -60,7 +60,7 @@ export const suite = <E = never, E2 = never>(options: Options<E, E2>): void => {
       describe("the content of events", () => fidelity(it))
       describe("reading", () => reads.ranges(it))
       describe("loading", () => loads(it))
-      describe("a log that is opened", () => openLog(it))
+      describe("an opened log", () => openLog(it))
       describe("tenants", () => tenants.registry(it))
       describe("across tenants", () => tenants.acrossTenants(it))
     })

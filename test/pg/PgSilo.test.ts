@@ -124,12 +124,12 @@ for (const server of servers) {
           yield* registry.resume(a).pipe(acrossTenants, failsWith("UnknownTenant"))
           assert.strictEqual(yield* registry.status.pipe(Tenant.provide(inPool)), "active")
 
-          // A process that has been serving it: the database refuses appends at once.
+          // In a process that has served it, the database refuses appends at once.
           assert.lengthOf(yield* ids.pipe(Tenant.provide(b)), 0)
           yield* PgSilo.exclude(b).pipe(asOwner)
           yield* append(b, "1", placed(2)).pipe(failsWith("UnknownTenant"))
 
-          // It is in its silo as before, and listed once.
+          // It is unchanged in its silo, and listed once.
           entries.set(a, "silo-a").set(b, "silo-b")
           yield* moved(a)
           yield* moved(b)

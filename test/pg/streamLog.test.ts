@@ -1,4 +1,4 @@
-/** Logs that are read as a whole on a server: what their consumers do, and what happens to their connections. */
+/** Logs that are read as a whole on a server: their consumers and their connections. */
 import { assert, layer } from "@effect/vitest"
 import { PgClient } from "@effect/sql-pg"
 import { Context, Deferred, Duration, Effect, Fiber, Layer, Stream } from "effect"
@@ -47,7 +47,7 @@ for (const server of servers) {
         Effect.flatMap(store(config), (services) => Effect.provideContext(run, services))
       ).pipe(Effect.scoped, Effect.timeout("20 seconds"))
 
-    it.effect("is sent as it is made, by the index, and not sorted", () =>
+    it.effect("is sent while it is read by the index, and not sorted", () =>
       on(
         { maxConnections: 1 },
         Effect.gen(function* () {
@@ -70,7 +70,7 @@ for (const server of servers) {
       )
     )
 
-    it.effect("is that of the tenant whose transaction it is, whatever is asked for", () =>
+    it.effect("is that of the transaction's tenant, for any requested tenant", () =>
       on(
         { maxConnections: 1 },
         Effect.gen(function* () {
@@ -111,7 +111,7 @@ for (const server of servers) {
       )
     )
 
-    it.effect("leaves its connection as it was, if its consumer ends early or is interrupted", () =>
+    it.effect("leaves its connection unchanged if its consumer ends early or is interrupted", () =>
       on(
         { maxConnections: 1 },
         Effect.gen(function* () {
@@ -138,7 +138,7 @@ for (const server of servers) {
       )
     )
 
-    it.effect("shares a pool of one connection with what its consumer does", () =>
+    it.effect("shares a pool of one connection with its consumer", () =>
       on(
         { maxConnections: 1 },
         Effect.gen(function* () {
@@ -155,7 +155,7 @@ for (const server of servers) {
       )
     )
 
-    it.effect("has what its own transaction wrote, which it is read in", () =>
+    it.effect("contains the events of the open transaction in which it is read", () =>
       on(
         { maxConnections: 2 },
         Effect.gen(function* () {
@@ -169,7 +169,7 @@ for (const server of servers) {
       )
     )
 
-    it.effect("says where an event is that cannot be decoded, behind those before it", () =>
+    it.effect("fails with the place of an undecodable event, after the events before it", () =>
       on(
         { maxConnections: 2 },
         Effect.gen(function* () {
@@ -191,8 +191,8 @@ for (const server of servers) {
       )
     )
 
-    for (const how of ["silent", "cut", "silent before it"] as const) {
-      it.effect(`is read to its end, each event once, if its connection is ${how}`, () =>
+    for (const state of ["silent", "cut", "silent before it"] as const) {
+      it.effect(`is read to its end, each event once, if its connection is ${state}`, () =>
         Effect.gen(function* () {
           const database = yield* TenantDatabase
           const proxy = yield* makeProxy(database.app)
@@ -206,9 +206,9 @@ for (const server of servers) {
             const tenant = yield* Tenant.generate
             yield* fill(tenant)
             const reached =
-              how === "cut"
+              state === "cut"
                 ? proxy.cut("eventsourcing.stream_log", "after").done
-                : proxy.hold("eventsourcing.stream_log", how === "silent" ? "after" : "before").held
+                : proxy.hold("eventsourcing.stream_log", state === "silent" ? "after" : "before").held
             assert.deepStrictEqual(yield* log.pipe(Stream.runCollect, as(tenant)), upTo(2_000))
             yield* reached
           }).pipe(Effect.provideContext(services))
@@ -220,7 +220,7 @@ for (const server of servers) {
       )
     }
 
-    it.effect("is read by a program whose database has no way to stream", () =>
+    it.effect("is read also from a database without the function to stream", () =>
       Effect.gen(function* () {
         const { outside, owner } = yield* TenantDatabase
         const sql = Context.get(

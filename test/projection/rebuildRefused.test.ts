@@ -62,7 +62,7 @@ const rebuild = (projection: ReturnType<typeof totals>, tenantId: Tenant.TenantI
     Stream.runDrain(Stream.tap(manager.rebuild(projection), () => drain))
   ).pipe(Tenant.provide(tenantId), beside([projection]))
 
-/** The statement that a problem says to run. */
+/** The statement in the remedy of a problem. */
 const remedyOf = (problem: string): string => /run (select .*), then rebuild again/.exec(problem)?.[1] ?? ""
 
 const startRebuilding = (tenantId: Tenant.TenantId, name: string) =>
@@ -124,7 +124,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
       ],
       ["keyed", "add unique (tenant_id, total)", /UNIQUE \(tenant_id, total\)/]
     ] as const) {
-      it.effect(`after the table has changed, its twin follows where the login owns both: ${name}`, () =>
+      it.effect(`after the table has changed, its twin follows if the login owns both: ${name}`, () =>
         Effect.gen(function* () {
           const owner = yield* Owner
           const sql = yield* SqlClient.SqlClient
@@ -133,7 +133,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
           const [login] = yield* sql<{ owns: boolean }>`
             select has_schema_privilege('eventsourcing_rebuild', 'create') as owns`
           if (login?.owns !== true) {
-            // Otherwise the rebuild says what is to be done first.
+            // Otherwise the rebuild is refused with a remedy.
             const problem = String(yield* Effect.flip(rebuild(totals(name), tenant)))
             assert.match(problem, difference)
             assert.isUndefined((yield* progressOf(tenant, name)).rebuild)
@@ -145,47 +145,51 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
       )
     }
 
-    it.effect("a rebuild whose table changes waits, says why, and starts over once the twin follows", () =>
-      Effect.gen(function* () {
-        const owner = yield* Owner
-        const name = "changing"
-        const tenant = yield* filled(name)
-        yield* startRebuilding(tenant, name)
-        yield* owner.unsafe(`alter table ${name} add column note text`)
-        yield* beside([totals(name)])(drain)
-        const { rebuild: waiting } = yield* progressOf(tenant, name)
-        assert.deepInclude(waiting, { parked: false, failureKind: "schema", position: 0 })
-        assert.include(waiting?.error, "column note text")
-        assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
-        yield* owner.unsafe(remedyOf(waiting?.error ?? ""))
-        yield* beside([totals(name)])(drainUntilLive(tenant, 2, name))
-        assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
-      })
+    it.effect(
+      "a rebuild whose table changes waits with a reason, and starts over once the twin follows",
+      () =>
+        Effect.gen(function* () {
+          const owner = yield* Owner
+          const name = "changing"
+          const tenant = yield* filled(name)
+          yield* startRebuilding(tenant, name)
+          yield* owner.unsafe(`alter table ${name} add column note text`)
+          yield* beside([totals(name)])(drain)
+          const { rebuild: waiting } = yield* progressOf(tenant, name)
+          assert.deepInclude(waiting, { parked: false, failureKind: "schema", position: 0 })
+          assert.include(waiting?.error, "column note text")
+          assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
+          yield* owner.unsafe(remedyOf(waiting?.error ?? ""))
+          yield* beside([totals(name)])(drainUntilLive(tenant, 2, name))
+          assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
+        })
     )
 
-    it.effect("a handler that needs what the twin lacks says that the twin is older than the table", () =>
-      Effect.gen(function* () {
-        const owner = yield* Owner
-        const name = "wanting"
-        const tenant = yield* filled(name)
-        yield* startRebuilding(tenant, name)
-        yield* owner.unsafe(`alter table ${name} add column note text`)
-        const noting = totals(name, ({ tenantId, id, total }) =>
-          SqlClient.SqlClient.use(
-            (sql) => sql`insert into wanting (tenant_id, order_id, total, note)
+    it.effect(
+      "the failure of a handler that lacks a column of the twin says that the twin is older than the table",
+      () =>
+        Effect.gen(function* () {
+          const owner = yield* Owner
+          const name = "wanting"
+          const tenant = yield* filled(name)
+          yield* startRebuilding(tenant, name)
+          yield* owner.unsafe(`alter table ${name} add column note text`)
+          const noting = totals(name, ({ tenantId, id, total }) =>
+            SqlClient.SqlClient.use(
+              (sql) => sql`insert into wanting (tenant_id, order_id, total, note)
               values (${tenantId}::uuid, ${id}, ${total}, 'noted')`
+            )
           )
-        )
-        yield* beside([noting])(drain)
-        const { rebuild: waiting } = yield* progressOf(tenant, name)
-        assert.deepInclude(waiting, { parked: false, failureKind: "schema" })
-        yield* owner.unsafe(remedyOf(waiting?.error ?? ""))
-        yield* beside([noting])(drainUntilLive(tenant, 2, name))
-        assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
-      })
+          yield* beside([noting])(drain)
+          const { rebuild: waiting } = yield* progressOf(tenant, name)
+          assert.deepInclude(waiting, { parked: false, failureKind: "schema" })
+          yield* owner.unsafe(remedyOf(waiting?.error ?? ""))
+          yield* beside([noting])(drainUntilLive(tenant, 2, name))
+          assert.deepStrictEqual(yield* rowsOf(tenant, name), both)
+        })
     )
 
-    it.effect("a rebuild whose twin is made anew starts over", () =>
+    it.effect("a rebuild whose twin is replaced starts over", () =>
       Effect.gen(function* () {
         const owner = yield* Owner
         const name = "anew"

@@ -132,7 +132,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
     /** A value that no rebuild produces. */
     const falsify = (name: string) => Owner.use((owner) => owner.unsafe(`update ${name} set total = -1`))
 
-    it.effect("the live one answers meanwhile, and events that come meanwhile are counted once", () =>
+    it.effect("a rebuild leaves the live read model readable, and counts events during it once", () =>
       Effect.gen(function* () {
         const [one, two] = yield* filled("meanwhile")
         yield* falsify("meanwhile")
@@ -149,7 +149,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
           const [three = Tenant.untenanted] = yield* tenants(1)
           yield* append(three, "order-1", placed(100))
           yield* Fiber.join(rebuilding)
-          // The live one was there all the time, and never went back.
+          // The live one was readable all the time, and never went back.
           assert.isAtLeast(seen[0] ?? 0, 12)
           assert.deepStrictEqual(
             seen,
@@ -162,47 +162,49 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
       }).pipe(Tenant.provideAll(access))
     )
 
-    it.effect("an event that fails parks it and not the live one; resumed, it goes on where it was", () =>
-      Effect.gen(function* () {
-        const [one] = yield* filled("failing")
-        yield* append(one, "bad", placed(666))
-        yield* beside([sums("failing")])(eventually(Effect.andThen(drain, equalsFold("failing"))))
-        yield* falsify("failing")
-        let handled = 0
-        let broken = true
-        const projection = sums("failing", {
-          before: (_, total) => {
-            handled++
-            return broken && total === 666 ? Effect.fail("bad") : Effect.void
-          }
-        })
-        yield* Effect.gen(function* () {
-          const service = yield* ProjectionManager.ProjectionManager
-          const error = yield* Effect.raceFirst(
-            flipped(rebuild(projection)),
-            Effect.andThen(Effect.forever(Effect.andThen(drain, Effect.sleep("20 millis"))), Effect.never)
-          )
-          assert(error._tag === "RebuildParked")
-          assert.deepStrictEqual([error.tenantId, error.failedPosition, error.tenants], [one, 7, 1])
-          assert.deepInclude(yield* rowsOf("failing"), {
-            sum: { events: (yield* expected).sum.events, total: -1 }
+    it.effect(
+      "a failed event parks the rebuild and not the live one; it continues where it was after it is resumed",
+      () =>
+        Effect.gen(function* () {
+          const [one] = yield* filled("failing")
+          yield* append(one, "bad", placed(666))
+          yield* beside([sums("failing")])(eventually(Effect.andThen(drain, equalsFold("failing"))))
+          yield* falsify("failing")
+          let handled = 0
+          let broken = true
+          const projection = sums("failing", {
+            before: (_, total) => {
+              handled++
+              return broken && total === 666 ? Effect.fail("bad") : Effect.void
+            }
           })
-          const status = yield* service.status(projection).pipe(Tenant.provide(one))
-          assert.deepStrictEqual(
-            [status.state, status.rebuild?.parked, status.rebuild?.done],
-            ["rebuilding", true, 6]
-          )
-          yield* drain
-          broken = false
-          handled = 0
-          assert.isTrue(yield* service.resume(projection).pipe(Tenant.provide(one)))
-          yield* eventually(Effect.andThen(drain, equalsFold("failing")))
-          assert.strictEqual(handled, 1)
-        }).pipe(beside([projection]))
-      }).pipe(Tenant.provideAll(access))
+          yield* Effect.gen(function* () {
+            const service = yield* ProjectionManager.ProjectionManager
+            const error = yield* Effect.raceFirst(
+              flipped(rebuild(projection)),
+              Effect.andThen(Effect.forever(Effect.andThen(drain, Effect.sleep("20 millis"))), Effect.never)
+            )
+            assert(error._tag === "RebuildParked")
+            assert.deepStrictEqual([error.tenantId, error.failedPosition, error.tenants], [one, 7, 1])
+            assert.deepInclude(yield* rowsOf("failing"), {
+              sum: { events: (yield* expected).sum.events, total: -1 }
+            })
+            const status = yield* service.status(projection).pipe(Tenant.provide(one))
+            assert.deepStrictEqual(
+              [status.state, status.rebuild?.parked, status.rebuild?.done],
+              ["rebuilding", true, 6]
+            )
+            yield* drain
+            broken = false
+            handled = 0
+            assert.isTrue(yield* service.resume(projection).pipe(Tenant.provide(one)))
+            yield* eventually(Effect.andThen(drain, equalsFold("failing")))
+            assert.strictEqual(handled, 1)
+          }).pipe(beside([projection]))
+        }).pipe(Tenant.provideAll(access))
     )
 
-    it.effect("one that was stopped in the middle goes on where it was, or begins again when asked to", () =>
+    it.effect("a rebuild that was stopped continues where it was, or starts over on request", () =>
       Effect.gen(function* () {
         const [one, two] = yield* filled("stopped")
         yield* falsify("stopped")
@@ -236,7 +238,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
         handled = 0
         yield* beside([counted(Infinity)])(eventually(Effect.andThen(drain, equalsFold("stopped"))))
         assert.isBelow(handled, total)
-        // Again, from the beginning.
+        // It starts over from the beginning.
         yield* falsify("stopped")
         handled = 0
         yield* start(sums("stopped"))
@@ -249,7 +251,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
       }).pipe(Tenant.provideAll(access))
     )
 
-    it.effect("handlers that name the table with its schema do not change what is live", () =>
+    it.effect("handlers that name the table with its schema do not change the live read model", () =>
       Effect.gen(function* () {
         yield* filled("named")
         const before = yield* rowsOf("named")
@@ -268,45 +270,43 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
       }).pipe(Tenant.provideAll(access))
     )
 
-    it.effect(
-      "after the table has changed, its twin follows, or a rebuild says what is to be done first",
-      () =>
-        Effect.gen(function* () {
-          const owner = yield* Owner
-          const sql = yield* SqlClient.SqlClient
-          yield* filled("altered")
-          yield* owner.unsafe("alter table altered add column label text not null default 'x'")
-          const [login] = yield* sql<{ owns: boolean }>`
+    it.effect("after the table has changed, its twin follows, or a rebuild is refused with a remedy", () =>
+      Effect.gen(function* () {
+        const owner = yield* Owner
+        const sql = yield* SqlClient.SqlClient
+        yield* filled("altered")
+        yield* owner.unsafe("alter table altered add column label text not null default 'x'")
+        const [login] = yield* sql<{ owns: boolean }>`
           select pg_has_role((select relowner from pg_class where relname = 'altered'
             and relnamespace = 'public'::regnamespace), 'usage') as owns`
-          if (login?.owns !== true) {
-            const problem = String(yield* flipped(start(sums("altered"))))
-            const [, remedy = ""] = /run (select .*), then rebuild again/.exec(problem) ?? []
-            assert.include(remedy, "register_shared_read_model('public.altered')")
-            yield* owner.unsafe(remedy)
-          }
-          yield* start(sums("altered"))
-          yield* beside([sums("altered")])(eventually(Effect.andThen(drain, equalsFold("altered"))))
-          // Changed while a rebuild is under way, which is refused then, and begins again with a twin that follows.
-          yield* start(sums("altered"))
-          yield* owner.unsafe("alter table altered add column note text")
-          yield* beside([sums("altered")])(drain)
-          const error = yield* flipped(
-            ProjectionManager.ProjectionManager.use(({ watchRebuilds }) =>
-              Stream.runDrain(watchRebuilds(sums("altered")))
-            )
+        if (login?.owns !== true) {
+          const problem = String(yield* flipped(start(sums("altered"))))
+          const [, remedy = ""] = /run (select .*), then rebuild again/.exec(problem) ?? []
+          assert.include(remedy, "register_shared_read_model('public.altered')")
+          yield* owner.unsafe(remedy)
+        }
+        yield* start(sums("altered"))
+        yield* beside([sums("altered")])(eventually(Effect.andThen(drain, equalsFold("altered"))))
+        // A change during a rebuild, which is refused then, and starts over with the new twin.
+        yield* start(sums("altered"))
+        yield* owner.unsafe("alter table altered add column note text")
+        yield* beside([sums("altered")])(drain)
+        const error = yield* flipped(
+          ProjectionManager.ProjectionManager.use(({ watchRebuilds }) =>
+            Stream.runDrain(watchRebuilds(sums("altered")))
           )
-          assert.include(
-            String(error),
-            "table public.altered has changed since its twin was made (column note text)"
-          )
-          yield* falsify("altered")
-          yield* owner`select eventsourcing.register_shared_read_model('altered')`
-          yield* beside([sums("altered")])(eventually(Effect.andThen(drain, equalsFold("altered"))))
-        }).pipe(Tenant.provideAll(access))
+        )
+        assert.include(
+          String(error),
+          "table public.altered has changed since its twin was made (column note text)"
+        )
+        yield* falsify("altered")
+        yield* owner`select eventsourcing.register_shared_read_model('altered')`
+        yield* beside([sums("altered")])(eventually(Effect.andThen(drain, equalsFold("altered"))))
+      }).pipe(Tenant.provideAll(access))
     )
 
-    it.effect("when a twin is made anew under it, it begins again for all tenants", () =>
+    it.effect("a rebuild whose twin is replaced starts over for all tenants", () =>
       Effect.gen(function* () {
         const owner = yield* Owner
         yield* filled("renewed")
@@ -323,7 +323,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
             yield* Fiber.interrupt(working)
           })
         )
-        // one of the two: the rows of the other would be counted twice
+        // in only one of the two, because rows in both would count twice
         yield* owner`select eventsourcing.register_shared_read_model('renewed_orders')`
         handled = 0
         yield* beside([projection])(eventually(Effect.andThen(drain, equalsFold("renewed"))))
@@ -331,7 +331,7 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
       }).pipe(Tenant.provideAll(access))
     )
 
-    it.effect("one tenant alone cannot be rebuilt, nor a table that is not registered", () =>
+    it.effect("a single tenant cannot be rebuilt, nor a table that is not registered", () =>
       Effect.gen(function* () {
         const { rebuild: ofTenant, rebuildAll } = yield* ProjectionManager.ProjectionManager
         const projection = sums("meanwhile")

@@ -5,7 +5,7 @@ import type { EventStorage, EventRow, OpenLogRequest } from "../../driver/EventS
 import type { TenantId } from "../../domain/Tenant.ts"
 import { append, event, events, newTenant, readLog, readOpened, stream } from "./eventKit.ts"
 
-/** Events of many shapes: several chunks of them, with texts and sizes that no chunk can take. */
+/** Various events in several chunks, some with texts and sizes that no chunk can contain. */
 const written = Array.from({ length: 700 }, (_, n) =>
   event({
     eventType: n % 3 === 0 ? "Third" : "Happened",
@@ -57,7 +57,7 @@ export const openLog = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
-  it.effect("is that of its tenant, also while others with the same streams are read", () =>
+  it.effect("has only the events of its tenant, also while others with the same streams are read", () =>
     Effect.gen(function* () {
       const tenants = Array.from({ length: 4 }, newTenant)
       for (const tenant of tenants) yield* append(tenant, stream("same", events(300, { actor: tenant })))

@@ -29,7 +29,7 @@ const across = Effect.gen(function* () {
         ? Effect.as(storage.advance(claim, claim.head), true)
         : Effect.as(storage.advance(claim, claim.position), false)
     )
-  /** Handles what there is for the live read model, or for the rebuild. */
+  /** Handles all events for the live read model, or for the rebuild. */
   const catchUp = (rebuild: boolean) =>
     Effect.gen(function* () {
       yield* storage.sweep
@@ -48,12 +48,12 @@ const across = Effect.gen(function* () {
   }
 })
 
-/** Switches as soon as nobody is in the way. */
+/** Tries to switch until the wanted outcome. */
 const until = <E, R>(wanted: SwitchOutcome, trySwitch: Effect.Effect<SwitchOutcome, E, R>) =>
   eventually(Effect.map(trySwitch, (outcome) => assert.strictEqual(outcome, wanted)))
 
 export const sharedRebuilds = (it: It): void => {
-  it.effect("a rebuild of all tenants is beside the live read model, and takes its place", () =>
+  it.effect("a rebuild of all tenants runs beside the live read model and replaces it", () =>
     Effect.gen(function* () {
       const { catchUp, projected, start, trySwitch } = yield* across
       assert.strictEqual(yield* trySwitch, "none")
@@ -70,7 +70,7 @@ export const sharedRebuilds = (it: It): void => {
         assert.deepInclude(progress.live, { position, shared: false })
         assert.deepInclude(progress.rebuild, { position: 0, head: position, shared: true })
       }
-      // It goes on where it is, for whoever starts it again.
+      // Another start joins it where it is.
       yield* projected.when(
         ({ rebuild, tenantId }) => rebuild && tenantId === one,
         (claim) => ProjectionStorage.use((storage) => storage.advance(claim, 1))
@@ -95,7 +95,7 @@ export const sharedRebuilds = (it: It): void => {
     })
   )
 
-  it.effect("events that come meanwhile are in both, those of a tenant that is new as well", () =>
+  it.effect("events during a rebuild are in both, also those of a new tenant", () =>
     Effect.gen(function* () {
       const { catchUp, projected, start, trySwitch } = yield* across
       const [one = newTenant()] = yield* tenantsWith(2)
@@ -121,39 +121,41 @@ export const sharedRebuilds = (it: It): void => {
     })
   )
 
-  it.effect("it is parked for all when an event of one tenant fails, and goes on or begins again", () =>
-    Effect.gen(function* () {
-      const { catchUp, projected, start, trySwitch } = yield* across
-      const storage = yield* ProjectionStorage
-      const [one = newTenant(), two = newTenant()] = yield* tenantsWith(2, 2)
-      yield* projected.known([one, two])
-      yield* catchUp(false)
-      const ofOne = ({ rebuild, tenantId }: Claim) => rebuild && tenantId === one
-      for (const resumed of [true, false]) {
-        yield* start()
-        yield* projected.when(ofOne, failNext(undefined))
-        yield* catchUp(true)
-        assert.strictEqual(yield* trySwitch, "waiting")
-        assert.deepInclude((yield* projected.progress(one)).live, { position: 2, parked: false })
-        if (resumed) assert.isTrue(yield* storage.resume(projected.of(one)))
-        else {
+  it.effect(
+    "a rebuild is parked for all tenants when an event of one fails, and continues or starts over",
+    () =>
+      Effect.gen(function* () {
+        const { catchUp, projected, start, trySwitch } = yield* across
+        const storage = yield* ProjectionStorage
+        const [one = newTenant(), two = newTenant()] = yield* tenantsWith(2, 2)
+        yield* projected.known([one, two])
+        yield* catchUp(false)
+        const ofOne = ({ rebuild, tenantId }: Claim) => rebuild && tenantId === one
+        for (const resumed of [true, false]) {
           yield* start()
-          assert.deepInclude((yield* projected.progress(two)).rebuild, { position: 0, parked: false })
+          yield* projected.when(ofOne, failNext(undefined))
+          yield* catchUp(true)
+          assert.strictEqual(yield* trySwitch, "waiting")
+          assert.deepInclude((yield* projected.progress(one)).live, { position: 2, parked: false })
+          if (resumed) assert.isTrue(yield* storage.resume(projected.of(one)))
+          else {
+            yield* start()
+            assert.deepInclude((yield* projected.progress(two)).rebuild, { position: 0, parked: false })
+          }
+          yield* catchUp(true)
+          yield* until("switched", trySwitch)
         }
+        // On request it starts over, at any position.
+        yield* start()
+        yield* catchUp(true)
+        yield* start(true)
+        assert.deepInclude((yield* projected.progress(one)).rebuild, { position: 0 })
         yield* catchUp(true)
         yield* until("switched", trySwitch)
-      }
-      // One that is to begin again does, wherever it is.
-      yield* start()
-      yield* catchUp(true)
-      yield* start(true)
-      assert.deepInclude((yield* projected.progress(one)).rebuild, { position: 0 })
-      yield* catchUp(true)
-      yield* until("switched", trySwitch)
-    })
+      })
   )
 
-  it.effect("its dead letters are those of the read model once it has taken its place", () =>
+  it.effect("the dead letters of a rebuild become live when it replaces the live read model", () =>
     Effect.gen(function* () {
       const { catchUp, projected, start, trySwitch } = yield* across
       const [one = newTenant(), two = newTenant()] = yield* tenantsWith(2, 2)
@@ -173,7 +175,7 @@ export const sharedRebuilds = (it: It): void => {
     })
   )
 
-  it.effect("it needs a recorded access, and a version that is known and not retired", () =>
+  it.effect("a rebuild needs a recorded access, and a registered version that is not retired", () =>
     Effect.gen(function* () {
       const storage = yield* ProjectionStorage
       const { key, projected, start, trySwitch } = yield* across
@@ -199,28 +201,30 @@ export const sharedRebuilds = (it: It): void => {
   )
 }
 
-/** Within one database. */
+/** For storages in one database. */
 export const switchedAtOnce = (it: It): void => {
-  it.effect("it takes its place for all tenants at once, when it contains what the live one does", () =>
-    Effect.gen(function* () {
-      const { catchUp, projected, start, trySwitch } = yield* across
-      const [one = newTenant(), two = newTenant()] = yield* tenantsWith(2, 1)
-      yield* projected.known([one, two])
-      yield* catchUp(false)
-      yield* start()
-      const ofTwo = ({ rebuild, tenantId }: Claim) => rebuild && tenantId === two
-      yield* projected.when(ofTwo, (claim) =>
-        ProjectionStorage.use((storage) => storage.advance(claim, claim.head))
-      )
-      assert.strictEqual(yield* trySwitch, "waiting")
-      for (const tenant of [one, two]) assert.isDefined((yield* projected.progress(tenant)).rebuild)
-      yield* catchUp(true)
-      yield* until("switched", trySwitch)
-      for (const tenant of [one, two]) assert.isUndefined((yield* projected.progress(tenant)).rebuild)
-    })
+  it.effect(
+    "a rebuild replaces the live read model for all tenants at once, when it contains the same events",
+    () =>
+      Effect.gen(function* () {
+        const { catchUp, projected, start, trySwitch } = yield* across
+        const [one = newTenant(), two = newTenant()] = yield* tenantsWith(2, 1)
+        yield* projected.known([one, two])
+        yield* catchUp(false)
+        yield* start()
+        const ofTwo = ({ rebuild, tenantId }: Claim) => rebuild && tenantId === two
+        yield* projected.when(ofTwo, (claim) =>
+          ProjectionStorage.use((storage) => storage.advance(claim, claim.head))
+        )
+        assert.strictEqual(yield* trySwitch, "waiting")
+        for (const tenant of [one, two]) assert.isDefined((yield* projected.progress(tenant)).rebuild)
+        yield* catchUp(true)
+        yield* until("switched", trySwitch)
+        for (const tenant of [one, two]) assert.isUndefined((yield* projected.progress(tenant)).rebuild)
+      })
   )
 
-  it.effect("close behind the live read model it holds that one for a while, to catch up with it", () =>
+  it.effect("a rebuild that is close holds the live read model for a time, to catch up with it", () =>
     Effect.gen(function* () {
       const { catchUp, projected, start, trySwitch } = yield* across
       const [one = newTenant()] = yield* tenantsWith(2)
@@ -231,7 +235,7 @@ export const switchedAtOnce = (it: It): void => {
       yield* append(one, 1)
       yield* ProjectionStorage.use((storage) => storage.sweep)
       yield* catchUp(true)
-      // The live one has work, and nobody is given it.
+      // The live one has events to handle, but gets no work.
       yield* projected.idle
       assert.deepInclude((yield* projected.progress(one)).live, { position: 2, head: 3 })
       yield* until("switched", trySwitch)
