@@ -6,7 +6,7 @@
  *
  * Flags: --rounds 15, --seconds 1, --case <part of a name> (repeatable), --out <file>
  */
-import { execFileSync, fork, type ChildProcess } from "node:child_process"
+import { execFileSync, fork, type ChildProcess, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { existsSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -93,6 +93,13 @@ export interface Options extends Effort {
   readonly cases: ReadonlyArray<string>
   readonly out: string | undefined
 }
+
+/** True if a text names a commit of this repository. */
+export const isCommit = (text: string): boolean =>
+  spawnSync("git", ["rev-parse", "--quiet", "--verify", "--end-of-options", `${text}^{commit}`], {
+    cwd: root,
+    stdio: "ignore"
+  }).status === 0
 
 /** Compares and prints a table. Returns true if nothing is slower. */
 export const against = async ({ cases, commit, out, rounds, seconds }: Options): Promise<boolean> => {

@@ -9,7 +9,7 @@ import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { cpus, totalmem } from "node:os"
 import { parseArgs } from "node:util"
-import { against } from "./against.ts"
+import { against, isCommit } from "./against.ts"
 import { appendCases, fullAppendCases } from "./cases/append.ts"
 import type { Case, Outcome } from "./cases/Case.ts"
 import { commandCases } from "./cases/commands.ts"
@@ -69,6 +69,8 @@ if (!(Number.isFinite(Number(seconds)) && Number(seconds) > 0))
   refuse(`--seconds is a positive number, not ${seconds}`)
 
 if (values.against !== undefined) {
+  if (!isCommit(values.against))
+    refuse(`--against names a commit of this repository, such as HEAD~1 or a branch, not ${values.against}`)
   const nothingSlower = await against({
     commit: values.against,
     cases: wanted,

@@ -146,19 +146,28 @@ interface KeySettings {
   readonly secret: Redacted.Redacted | undefined
   readonly publicKey: string | undefined
   readonly keySetUrl: URL | undefined
+  readonly keepFor: Duration.Duration | undefined
 }
 
-const keyOf = ({ algorithms, secret, publicKey, keySetUrl }: KeySettings): Result.Result<Key, string> => {
+const keyOf = ({
+  algorithms,
+  keepFor,
+  secret,
+  publicKey,
+  keySetUrl
+}: KeySettings): Result.Result<Key, string> => {
   const given = [secret, publicKey, keySetUrl].filter((key) => key !== undefined)
   if (given.length !== 1)
     return Result.fail("exactly one of SECRET, PUBLIC_KEY and KEY_SET_URL is needed to verify tokens")
+  if (keepFor !== undefined && keySetUrl === undefined)
+    return Result.fail("KEY_SET_KEEP_FOR is only for a KEY_SET_URL")
   if (secret !== undefined)
     return Algorithms.isNonEmptyOf(algorithms, Algorithms.isSecretAlgorithm)
       ? Result.succeed({ secret, algorithms })
       : Result.fail("ALGORITHMS must be a list of HS256, HS384 and HS512 for a SECRET")
   if (!Algorithms.isNonEmptyOf(algorithms, Algorithms.isKeyAlgorithm))
     return Result.fail(`ALGORITHMS must be a list of ${Algorithms.keyAlgorithms.join(", ")}`)
-  if (keySetUrl !== undefined) return Result.succeed({ keySetUrl, algorithms })
+  if (keySetUrl !== undefined) return Result.succeed({ keySetUrl, algorithms, keepFor })
   // Some tools cannot put line breaks into environment variables.
   return Result.succeed({ publicKey: (publicKey ?? "").replaceAll("\\n", "\n"), algorithms })
 }
@@ -171,7 +180,7 @@ const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
  *
  * - Required, with commas between several values: `JWT_ALGORITHMS` (for example `RS256`), `JWT_ISSUER` and `JWT_AUDIENCE`.
  * - Exactly one of `JWT_SECRET`, `JWT_PUBLIC_KEY` (PEM, with `\n` for line breaks if necessary) and `JWT_KEY_SET_URL`.
- * - Optional: `JWT_TENANT_CLAIM`, `JWT_ACTOR_CLAIM`, `JWT_CLOCK_TOLERANCE`, `JWT_MAX_TOKEN_AGE` (`30 seconds`), `JWT_TYPE`.
+ * - Optional: `JWT_KEY_SET_KEEP_FOR` (`15 minutes`, beside a `JWT_KEY_SET_URL`), `JWT_TENANT_CLAIM`, `JWT_ACTOR_CLAIM`, `JWT_CLOCK_TOLERANCE`, `JWT_MAX_TOKEN_AGE` (`30 seconds`), `JWT_TYPE`.
  *
  * `Config.nested` adds a prefix to these names.
  */
@@ -182,16 +191,17 @@ export const config: Config.Config<Options> = Config.all({
   secret: optional(Config.Redacted("JWT_SECRET")),
   publicKey: optional(Config.NonEmptyString("JWT_PUBLIC_KEY")),
   keySetUrl: optional(Config.URL("JWT_KEY_SET_URL")),
+  keepFor: optional(Config.Duration("JWT_KEY_SET_KEEP_FOR")),
   tenantClaim: optional(Config.NonEmptyString("JWT_TENANT_CLAIM")),
   actorClaim: optional(Config.NonEmptyString("JWT_ACTOR_CLAIM")),
   clockTolerance: optional(Config.Duration("JWT_CLOCK_TOLERANCE")),
   maxTokenAge: optional(Config.Duration("JWT_MAX_TOKEN_AGE")),
   type: optional(Config.NonEmptyString("JWT_TYPE"))
 }).pipe(
-  Config.flatMap(({ algorithms, issuer, audience, secret, publicKey, keySetUrl, ...rest }) => {
+  Config.flatMap(({ algorithms, issuer, audience, keepFor, secret, publicKey, keySetUrl, ...rest }) => {
     const fail = (message: string) =>
       Config.fail(new ConfigProvider.SourceError({ message: `JWT: ${message}` }))
-    const key = keyOf({ algorithms, secret, publicKey, keySetUrl })
+    const key = keyOf({ algorithms, keepFor, secret, publicKey, keySetUrl })
     if (Result.isFailure(key)) return fail(key.failure)
     if (!Algorithms.isNonEmpty(issuer) || !Algorithms.isNonEmpty(audience))
       return fail("ISSUER and AUDIENCE must not be blank")

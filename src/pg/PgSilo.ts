@@ -225,7 +225,7 @@ export const name = (
 
 /** Registers a tenant in a dedicated database, as the owner of that database. Does nothing if it is registered. */
 export const admit = (tenantId: TenantId): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
-  owner("admit a tenant", (sql) => sql`select eventsourcing.admit_tenant(${tenantId}::uuid)`)
+  owner("admit a tenant", (sql) => sql`select eventsourcing.admit_tenant(${tenantId}::pg_catalog.uuid)`)
 
 /**
  * Excludes a tenant with its own database from a pool, as the owner of the pool: the pool then refuses it, even if the
@@ -239,7 +239,7 @@ export const admit = (tenantId: TenantId): Effect.Effect<void, StorageUnavailabl
  * reads after a minute at most, and appends at once. The tenant's rows in the pool stay.
  */
 export const exclude = (tenantId: TenantId): Effect.Effect<void, StorageUnavailable, SqlClient.SqlClient> =>
-  owner("exclude a tenant", (sql) => sql`select eventsourcing.exclude_tenant(${tenantId}::uuid)`)
+  owner("exclude a tenant", (sql) => sql`select eventsourcing.exclude_tenant(${tenantId}::pg_catalog.uuid)`)
 
 /** The result for one database. */
 export interface Migrated<E> {

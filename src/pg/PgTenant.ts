@@ -132,7 +132,7 @@ export const boundTransaction = <A, E, R, E2>(
   })
 
 const beginTenant = (tenantId: string): Begin => ({
-  text: "select eventsourcing.begin_tenant($1::uuid)",
+  text: "select eventsourcing.begin_tenant($1::pg_catalog.uuid)",
   parameters: [tenantId]
 })
 
@@ -161,9 +161,10 @@ const findOutcome = (
       Effect.flatMap(openTransaction(sql), (opened) => {
         if (Option.isNone(opened)) return Effect.die(new Error("no connection in a transaction"))
         const connection = opened.value
-        const tenant = "select 1 from eventsourcing.tenants where tenant_id = $1::uuid for no key update"
+        const tenant =
+          "select 1 from eventsourcing.tenants where tenant_id = $1::pg_catalog.uuid for no key update"
         const event =
-          "select exists (select from eventsourcing.events where tenant_id = $1::uuid and event_id = $2::uuid)"
+          "select exists (select from eventsourcing.events where tenant_id = $1::pg_catalog.uuid and event_id = $2::pg_catalog.uuid)"
         return Effect.andThen(
           connection.executeValues(tenant, [tenantId]),
           Effect.map(connection.executeValues(event, [tenantId, witness]), ([row]) => row?.[0] === true)

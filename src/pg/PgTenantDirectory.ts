@@ -56,9 +56,11 @@ const make = (options: TenantDirectory.CacheOptions) =>
       ),
       placementOf: (tenantId) =>
         Effect.map(
-          query("find the database of a tenant", "select eventsourcing.tenant_placement($1::uuid)", [
-            tenantId
-          ]),
+          query(
+            "find the database of a tenant",
+            "select eventsourcing.tenant_placement($1::pg_catalog.uuid)",
+            [tenantId]
+          ),
           ([row]) => (typeof row?.[0] === "string" ? row[0] : undefined)
         )
     })
@@ -70,7 +72,7 @@ const make = (options: TenantDirectory.CacheOptions) =>
       yield* Effect.catchIf(
         query(
           "place a tenant",
-          "select eventsourcing.place_tenant($1::uuid, $2::uuid, $3::text)",
+          "select eventsourcing.place_tenant($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::pg_catalog.text)",
           [accessId, tenantId, placement],
           true
         ),

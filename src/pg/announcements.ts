@@ -44,7 +44,9 @@ const makeShared = Effect.fnUntraced(function* (
     if (tenants.length === 0) return
     const began = yield* Clock.currentTimeMillis
     const [row] = yield* statement(sql, (connection) =>
-      connection.executeValues("call eventsourcing.announce_committing($1::uuid[], null)", [tenants])
+      connection.executeValues("call eventsourcing.announce_committing($1::pg_catalog.uuid[], null)", [
+        tenants
+      ])
     ).pipe(Effect.catch(() => Effect.as(Effect.logDebug("An announcement of new events was lost"), [])))
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the function returns some of the given ids
     for (const tenant of (row?.[0] ?? []) as ReadonlyArray<TenantId>) pending.add(tenant)

@@ -40,10 +40,11 @@ type ArrayName = keyof typeof elements
 
 const arrayNames = Struct.keys(elements)
 const placeholdersOf = (types: ReadonlyArray<string>): string =>
-  types.map((type, index) => `$${index + 1}::${type}`).join(", ")
+  // qualified: the tenant's SQL in the same transaction may have made a type of the same name in pg_temp
+  types.map((type, index) => `$${index + 1}::pg_catalog.${type}`).join(", ")
 const placeholders = placeholdersOf([
-  "boolean",
-  "boolean",
+  "bool",
+  "bool",
   ...arrayNames.map((name) => `${elements[name]}[]`),
   "jsonb"
 ])
@@ -58,11 +59,11 @@ const onePlaceholders = placeholdersOf([
   "uuid",
   "text",
   "text",
-  "integer",
+  "int4",
   "uuid",
   "uuid",
   "text",
-  "integer",
+  "int4",
   "timestamptz",
   "text",
   "text",

@@ -39,14 +39,14 @@ const columns =
   "metadata, metadata_at, tags, tags_at, hashes, hashes_at, traceparents, traceparents_at"
 
 export const readLogSql: string =
-  `select ${columns} from eventsourcing.read_log($1::uuid, $2::bigint, $3::bigint, $4::timestamptz, $5::timestamptz, ` +
-  "$6::text[], $7::text[], $8::jsonb, $9::boolean, $10::integer, $11::bigint)"
+  `select ${columns} from eventsourcing.read_log($1::pg_catalog.uuid, $2::bigint, $3::bigint, $4::pg_catalog.timestamptz, $5::pg_catalog.timestamptz, ` +
+  "$6::pg_catalog.text[], $7::pg_catalog.text[], $8::pg_catalog.jsonb, $9::boolean, $10::integer, $11::bigint)"
 
 /** The columns are those of an {@link EventChunk}. */
-export const streamLogSql: string = `select ${columns} from eventsourcing.stream_log($1::uuid, $2::bigint, $3::bigint, $4::text[], $5::text[])`
+export const streamLogSql: string = `select ${columns} from eventsourcing.stream_log($1::pg_catalog.uuid, $2::bigint, $3::bigint, $4::pg_catalog.text[], $5::pg_catalog.text[])`
 
 export const readStreamSql: string =
-  `select ${columns} from eventsourcing.read_stream($1::uuid, $2::text, $3::text, $4::integer, $5::integer, ` +
+  `select ${columns} from eventsourcing.read_stream($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.text, $4::integer, $5::integer, ` +
   "$6::boolean, $7::integer, $8::bigint)"
 
 /** The columns of {@link loadStreamsSql}. Those of events are null if there are none. */
@@ -65,7 +65,7 @@ export type StreamChunk = readonly [
 
 export const loadStreamsSql: string =
   "select request, events, complete, versions[1], positions[1], raw_event_ids, recorded_at, event_types, schema_versions, payloads " +
-  "from eventsourcing.load_streams($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint)"
+  "from eventsourcing.load_streams($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint)"
 
 /** The separator of the texts of a column. */
 const separator = "\u001f"

@@ -192,7 +192,7 @@ export const make = (
           ofTenant<[number]>(
             "read a version",
             tenantId,
-            "select eventsourcing.stream_version($1::uuid, $2::text, $3::text)",
+            "select eventsourcing.stream_version($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.text)",
             [aggregateType, aggregateId]
           ),
           ([row]) => row?.[0] ?? 0
@@ -202,7 +202,7 @@ export const make = (
           ofTenant<[string, string, number]>(
             "list streams",
             tenantId,
-            "select aggregate_type, aggregate_id, version from eventsourcing.list_streams($1::uuid, $2::text, $3::text, $4::text, $5::integer)",
+            "select aggregate_type, aggregate_id, version from eventsourcing.list_streams($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text, $5::integer)",
             [
               aggregateType ?? null,
               after?.aggregateType ?? null,
@@ -223,7 +223,7 @@ export const make = (
           ofTenant<[number, string | null, string | null]>(
             "read the head of a log",
             tenantId,
-            'select "position", event_id, event_id_at from eventsourcing.log_head($1::uuid, $2::bigint)',
+            'select "position", event_id, event_id_at from eventsourcing.log_head($1::pg_catalog.uuid, $2::bigint)',
             [at === undefined ? null : BigInt(clampPosition(at))]
           ),
           ([row]) => ({ position: row?.[0] ?? 0, eventId: row?.[1] ?? null, eventIdAt: row?.[2] ?? null })
@@ -233,7 +233,7 @@ export const make = (
           ofTenant<[number | null]>(
             "find an event",
             tenantId,
-            "select eventsourcing.event_position($1::uuid, $2::uuid)",
+            "select eventsourcing.event_position($1::pg_catalog.uuid, $2::pg_catalog.uuid)",
             [eventId]
           ),
           ([row]) => row?.[0] ?? undefined
@@ -243,7 +243,7 @@ export const make = (
           ofTenant<CommandColumns>(
             "read the outcome of a command",
             tenantId,
-            'select fingerprint, aggregate_type, aggregate_id, version, "position", events from eventsourcing.command_outcome($1::uuid, $2::text)',
+            'select fingerprint, aggregate_type, aggregate_id, version, "position", events from eventsourcing.command_outcome($1::pg_catalog.uuid, $2::pg_catalog.text)',
             [key]
           ),
           ([row]) => (row === undefined ? undefined : commandRow(row))
@@ -253,7 +253,7 @@ export const make = (
           ofTenant<[number | null]>(
             "start a hash chain",
             tenantId,
-            "select eventsourcing.start_hash_chain($1::uuid)",
+            "select eventsourcing.start_hash_chain($1::pg_catalog.uuid)",
             [],
             { commits: true }
           ),
@@ -267,7 +267,7 @@ export const make = (
           ofTenant<[number | null]>(
             "read the start of a hash chain",
             tenantId,
-            "select eventsourcing.hash_chain_start($1::uuid)",
+            "select eventsourcing.hash_chain_start($1::pg_catalog.uuid)",
             []
           ),
           ([row]) => row?.[0] ?? undefined
@@ -278,7 +278,7 @@ export const make = (
           ofTenant<[EventStorage.TenantStatus | "elsewhere"]>(
             "provision a tenant",
             tenantId,
-            "select eventsourcing.provision_tenant($1::uuid)",
+            "select eventsourcing.provision_tenant($1::pg_catalog.uuid)",
             [],
             { commits: true }
           ),
@@ -298,7 +298,7 @@ export const make = (
           ofTenant<[EventStorage.TenantStatus | "elsewhere" | null]>(
             "read the status of a tenant",
             tenantId,
-            "select eventsourcing.tenant_status($1::uuid)",
+            "select eventsourcing.tenant_status($1::pg_catalog.uuid)",
             []
           ),
           ([row]) => row?.[0] ?? undefined
@@ -309,7 +309,7 @@ export const make = (
           return Effect.as(
             acrossTenants(
               "record a cross-tenant access",
-              "select eventsourcing.record_cross_tenant_access($1::uuid, $2::text, $3::text, $4::text)",
+              "select eventsourcing.record_cross_tenant_access($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text)",
               [accessId, actor, reason, operation],
               { commits: true }
             ),
@@ -320,7 +320,7 @@ export const make = (
         Effect.flatMap(
           acrossTenants<[EventStorage.TenantStatus | null]>(
             "set the status of a tenant",
-            "select eventsourcing.set_tenant_status($1::uuid, $2::uuid, $3::text)",
+            "select eventsourcing.set_tenant_status($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::pg_catalog.text)",
             [accessId, tenantId, status],
             { commits: true }
           ),
@@ -333,7 +333,7 @@ export const make = (
         Effect.map(
           acrossTenants<[TenantId, EventStorage.TenantStatus, Date, number]>(
             "list tenants",
-            'select tenant_id::text, status, created_at, "position" from eventsourcing.list_tenants($1::uuid, $2::uuid, $3::integer)',
+            'select tenant_id::pg_catalog.text, status, created_at, "position" from eventsourcing.list_tenants($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::integer)',
             [accessId, after ?? null, oneMore(limit)]
           ),
           (rows) =>
@@ -348,7 +348,7 @@ export const make = (
         Effect.map(
           acrossTenants<readonly [TenantId, Date, number, number, number, number, boolean]>(
             "read the usage of tenants",
-            "select tenant_id::text, day, events, bytes, streams, new_streams, more from eventsourcing.usage($1::uuid, $2::timestamptz, $3::timestamptz, $4::uuid, $5::timestamptz, $6::integer)",
+            "select tenant_id::pg_catalog.text, day, events, bytes, streams, new_streams, more from eventsourcing.usage($1::pg_catalog.uuid, $2::pg_catalog.timestamptz, $3::pg_catalog.timestamptz, $4::pg_catalog.uuid, $5::pg_catalog.timestamptz, $6::integer)",
             [
               accessId,
               new Date(recordedFrom),
@@ -374,7 +374,7 @@ export const make = (
         Effect.map(
           acrossTenants<[string, Date, string, string, string]>(
             "list cross-tenant accesses",
-            "select access_id::text, accessed_at, actor, reason, operation from eventsourcing.list_cross_tenant_accesses($1::uuid, $2::uuid, $3::integer)",
+            "select access_id::pg_catalog.text, accessed_at, actor, reason, operation from eventsourcing.list_cross_tenant_accesses($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::integer)",
             [accessId, before ?? null, oneMore(limit)]
           ),
           (rows) =>

@@ -213,7 +213,7 @@ export const migrate = (
     for (const file of files) yield* execute(file)
     yield* sql`
       insert into ${sql(table)} (path, sha256)
-      select * from unnest(${files.map(({ path }) => path)}::text[], ${files.map(sha256)}::text[])
+      select * from unnest(${files.map(({ path }) => path)}::pg_catalog.text[], ${files.map(sha256)}::pg_catalog.text[])
       on conflict (path) do update set sha256 = excluded.sha256, applied_at = pg_catalog.now()`
     return changed.map(({ path }) => path)
   })

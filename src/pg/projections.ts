@@ -54,8 +54,8 @@ type FailureColumns = readonly [
 ]
 
 const claimSql =
-  'select tenant_id::text, projection, version, rebuild, "position", head, attempts, failed_position, error, failure_kind, waited_ms' +
-  " from eventsourcing.begin_projection($1::text[], $2::integer[], $3::boolean[], $4::uuid)"
+  'select tenant_id::pg_catalog.text, projection, version, rebuild, "position", head, attempts, failed_position, error, failure_kind, waited_ms' +
+  " from eventsourcing.begin_projection($1::pg_catalog.text[], $2::integer[], $3::boolean[], $4::pg_catalog.uuid)"
 
 type BacklogColumns = readonly [
   projection: string,
@@ -145,7 +145,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
               : PgTenant.boundTransaction(
                   sql,
                   {
-                    text: "select eventsourcing.begin_across_tenants($1::uuid, $2::uuid)",
+                    text: "select eventsourcing.begin_across_tenants($1::pg_catalog.uuid, $2::pg_catalog.uuid)",
                     parameters: [tenantId, accessId]
                   },
                   (_row, bound) => bound(tenantId)(effect),
@@ -161,12 +161,12 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
             (inline
               ? rowsOf<RefusalColumns>(
                   "register an inline projection",
-                  "select reason, read_model, filled_by, filled_by_version, filled_by_retired from eventsourcing.register_inline_projection($1::text, $2::integer, $3::text[])",
+                  "select reason, read_model, filled_by, filled_by_version, filled_by_retired from eventsourcing.register_inline_projection($1::pg_catalog.text, $2::integer, $3::pg_catalog.text[])",
                   [projection, version, tables]
                 )
               : rowsOf<RefusalColumns>(
                   "register a projection",
-                  "select reason, read_model, filled_by, filled_by_version, filled_by_retired from eventsourcing.register_projection($1::text, $2::integer, $3::text[], $4::boolean)",
+                  "select reason, read_model, filled_by, filled_by_version, filled_by_retired from eventsourcing.register_projection($1::pg_catalog.text, $2::integer, $3::pg_catalog.text[], $4::boolean)",
                   [projection, version, tables, startAt === "now"]
                 )
             ).pipe(
@@ -188,7 +188,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       retire: ({ accessId, projection, version }) =>
         rowsOf<[boolean]>(
           "retire a projection",
-          "select eventsourcing.retire_projection($1::uuid, $2::text, $3::integer)",
+          "select eventsourcing.retire_projection($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer)",
           [accessId, projection, version]
         ).pipe(
           Effect.tap(sweep),
@@ -199,7 +199,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
         Effect.map(
           rowsOf<BacklogColumns>(
             "measure the work of projections",
-            "select projection, version, pending, oldest_millis, parked from eventsourcing.projection_backlog($1::text[], $2::integer[])",
+            "select projection, version, pending, oldest_millis, parked from eventsourcing.projection_backlog($1::pg_catalog.text[], $2::integer[])",
             [projections.map(({ projection }) => projection), projections.map(({ version }) => version)]
           ),
           (rows) =>
@@ -262,7 +262,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ofTenant<[number]>(
             "move a checkpoint",
             claim,
-            "select eventsourcing.advance_projection($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint)",
+            "select eventsourcing.advance_projection($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer, $4::boolean, $5::bigint)",
             [claim.rebuild, BigInt(position)]
           ),
           ([row]) => row?.[0] ?? position
@@ -272,7 +272,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
         ofTenant(
           "record a failure",
           claim,
-          "select eventsourcing.fail_projection($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint, $6::integer, $7::text, $8::text, $9::float8, $10::boolean, $11::float8, $12::text, $13::text, $14::text)",
+          "select eventsourcing.fail_projection($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer, $4::boolean, $5::bigint, $6::integer, $7::pg_catalog.text, $8::pg_catalog.text, $9::pg_catalog.float8, $10::boolean, $11::pg_catalog.float8, $12::pg_catalog.text, $13::pg_catalog.text, $14::pg_catalog.text)",
           [
             claim.rebuild,
             BigInt(position),
@@ -291,7 +291,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
         ofTenant(
           "add a dead letter",
           claim,
-          "select eventsourcing.add_dead_letter($1::uuid, $2::text, $3::integer, $4::boolean, $5::bigint, $6::uuid, $7::text, $8::integer)",
+          "select eventsourcing.add_dead_letter($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer, $4::boolean, $5::bigint, $6::pg_catalog.uuid, $7::pg_catalog.text, $8::integer)",
           [claim.rebuild, BigInt(position), eventId, error, attempts]
         ).pipe(Effect.asVoid),
       deadLetters: (key) =>
@@ -299,7 +299,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ofTenant<[number, string, string, number, Date]>(
             "list dead letters",
             key,
-            'select "position", event_id::text, error, attempts, failed_at from eventsourcing.list_dead_letters($1::uuid, $2::text, $3::integer, $4::bigint, $5::integer)',
+            'select "position", event_id::pg_catalog.text, error, attempts, failed_at from eventsourcing.list_dead_letters($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer, $4::bigint, $5::integer)',
             [BigInt(key.after), key.limit]
           ),
           (rows) =>
@@ -316,7 +316,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ofTenant<[boolean]>(
             "remove a dead letter",
             key,
-            "select eventsourcing.remove_dead_letter($1::uuid, $2::text, $3::integer, $4::bigint, $5::text)",
+            "select eventsourcing.remove_dead_letter($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer, $4::bigint, $5::pg_catalog.text)",
             [BigInt(key.position), key.reason ?? null]
           ),
           ([row]) => row?.[0] === true
@@ -326,7 +326,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ofTenant<ProgressColumns>(
             "read the progress of a projection",
             key,
-            'select rebuild, "position", head, parked, attempts, failed_position, error, failure_kind, oldest_unprocessed, shared from eventsourcing.projection_status($1::uuid, $2::text, $3::integer)'
+            'select rebuild, "position", head, parked, attempts, failed_position, error, failure_kind, oldest_unprocessed, shared from eventsourcing.projection_status($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer)'
           ),
           (rows) =>
             rows.map(
@@ -360,14 +360,14 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ofTenant<[boolean]>(
             "resume a projection",
             key,
-            "select eventsourcing.resume_projection($1::uuid, $2::text, $3::integer)"
+            "select eventsourcing.resume_projection($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer)"
           ),
           ([row]) => row?.[0] === true
         ),
       resumeAll: ({ accessId, projection }) =>
         statement(sql, (connection) =>
           connection.executeValues(
-            "select eventsourcing.resume_projections($1::uuid, $2::text, $3::integer)",
+            "select eventsourcing.resume_projections($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer)",
             [accessId, projection?.projection ?? null, projection?.version ?? null]
           )
         ).pipe(
@@ -380,7 +380,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           (connection) =>
             // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the query
             connection.executeValues(
-              'select rebuild, "position", kind, code, message, stack, times, first_at, last_at from eventsourcing.list_projection_failures($1::uuid, $2::uuid, $3::text, $4::integer)',
+              'select rebuild, "position", kind, code, message, stack, times, first_at, last_at from eventsourcing.list_projection_failures($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::pg_catalog.text, $4::integer)',
               [accessId, key.tenantId, key.projection, key.version]
             ) as Effect.Effect<ReadonlyArray<FailureColumns>, SqlError.SqlError>
         ).pipe(
@@ -404,9 +404,9 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       clearReadModel: ({ tables, tenantId }) =>
         Effect.gen(function* () {
           // The lock that an append takes first, so that appends wait.
-          yield* sql`select 1 from eventsourcing.tenants where tenant_id = ${tenantId}::uuid for no key update`
+          yield* sql`select 1 from eventsourcing.tenants where tenant_id = ${tenantId}::pg_catalog.uuid for no key update`
           for (const table of tables)
-            yield* sql`delete from ${sql(table)} where tenant_id = ${tenantId}::uuid`
+            yield* sql`delete from ${sql(table)} where tenant_id = ${tenantId}::pg_catalog.uuid`
         }).pipe(Effect.mapError((error) => sqlErrors.toUnavailable("empty a read model", error))),
       transaction
     })

@@ -7,9 +7,9 @@ import { queryJson } from "./appendBatch.ts"
 import * as chunks from "./chunks.ts"
 
 const readAllLogsSql =
-  'select tenant_id::text, "position", aggregate_type, aggregate_id, version, event_id::text, event_type, ' +
+  'select tenant_id::pg_catalog.text, "position", aggregate_type, aggregate_id, version, event_id::pg_catalog.text, event_type, ' +
   "schema_version, occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, tags, hash, traceparent, more " +
-  "from eventsourcing.read_all_logs($1::uuid, $2::uuid, $3::bigint, $4::integer, $5::bigint)"
+  "from eventsourcing.read_all_logs($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::bigint, $4::integer, $5::bigint)"
 
 type TenantEventColumns = readonly [
   tenantId: TenantId,

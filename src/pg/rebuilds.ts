@@ -58,7 +58,7 @@ export const make = ({
     Effect.map(
       rowsOf<[string | null]>(
         "check the tables of a rebuild",
-        "select eventsourcing.rebuild_problem($1::text, $2::integer, $3::text[], $4::boolean)",
+        "select eventsourcing.rebuild_problem($1::pg_catalog.text, $2::integer, $3::pg_catalog.text[], $4::boolean)",
         [projection, version, tables, shared]
       ),
       ([row]) => row?.[0] ?? undefined
@@ -74,7 +74,9 @@ export const make = ({
 
   /** Makes the twins follow their tables, if the login of the program has the right to do so. */
   const renewTwins = (tables: ReadonlyArray<string>) =>
-    rowsOf("create the tables of a rebuild", "select eventsourcing.renew_twins($1::text[])", [tables])
+    rowsOf("create the tables of a rebuild", "select eventsourcing.renew_twins($1::pg_catalog.text[])", [
+      tables
+    ])
 
   return {
     rebuildProblem,
@@ -92,11 +94,11 @@ export const make = ({
                 ofTenant(
                   "start a rebuild",
                   key,
-                  "select eventsourcing.start_rebuild($1::uuid, $2::text, $3::integer)"
+                  "select eventsourcing.start_rebuild($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer)"
                 ),
                 rowsOf(
                   "empty the tables of a rebuild",
-                  "select eventsourcing.clear_rebuild($1::uuid, $2::text[])",
+                  "select eventsourcing.clear_rebuild($1::pg_catalog.uuid, $2::pg_catalog.text[])",
                   [key.tenantId, key.tables]
                 )
               ],
@@ -111,7 +113,7 @@ export const make = ({
         : Effect.flatMap(
             rowsOf<[boolean]>(
               "check the writes of a rebuild",
-              "select eventsourcing.live_writes($1::text[]) > coalesce(nullif(current_setting('eventsourcing.live_writes', true), ''), '0')::bigint",
+              "select eventsourcing.live_writes($1::pg_catalog.text[]) > coalesce(nullif(current_setting('eventsourcing.live_writes', true), ''), '0')::bigint",
               [tables]
             ),
             ([row]) =>
@@ -122,7 +124,7 @@ export const make = ({
         ofTenant<[number]>(
           "lock a read model",
           claim,
-          "select eventsourcing.lock_live_projection($1::uuid, $2::text, $3::integer)"
+          "select eventsourcing.lock_live_projection($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer)"
         ),
         ([row]) => row?.[0] ?? 0
       ),
@@ -132,7 +134,7 @@ export const make = ({
         ofTenant(
           "put a rebuilt read model in place",
           claim,
-          "select eventsourcing.switch_rebuild($1::uuid, $2::text, $3::integer, $4::text[], $5::bigint)",
+          "select eventsourcing.switch_rebuild($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer, $4::pg_catalog.text[], $5::bigint)",
           [tables, BigInt(position)]
         )
       ).pipe(Effect.asVoid),
@@ -142,7 +144,7 @@ export const make = ({
         Effect.flatMap(
           rowsOf<[string | null]>(
             "start a rebuild",
-            "select eventsourcing.start_shared_rebuild($1::uuid, $2::text, $3::integer, $4::text[], $5::boolean)",
+            "select eventsourcing.start_shared_rebuild($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer, $4::pg_catalog.text[], $5::boolean)",
             [accessId, projection, version, tables, restart]
           ),
           ([row]) => {
@@ -157,7 +159,7 @@ export const make = ({
       Effect.flatMap(
         rowsOf<SwitchColumns>(
           "put a rebuilt read model in place",
-          "select state, problem from eventsourcing.switch_shared_rebuild($1::uuid, $2::text, $3::integer, $4::text[])",
+          "select state, problem from eventsourcing.switch_shared_rebuild($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer, $4::pg_catalog.text[])",
           [accessId, projection, version, tables]
         ),
         ([row]): Effect.Effect<ProjectionStorage.SwitchOutcome, ProjectionStorage.RebuildRefused> => {

@@ -51,7 +51,7 @@ export const start = (
     const removeAccesses =
       kept === undefined || !Duration.isFinite(kept)
         ? Effect.void
-        : remove("select eventsourcing.remove_old_accesses($1::float8)", Duration.toSeconds(kept))
+        : remove("select eventsourcing.remove_old_accesses($1::pg_catalog.float8)", Duration.toSeconds(kept))
 
     return Effect.andThen(unlessForbidden(removeKeys), unlessForbidden(removeAccesses)).pipe(
       Effect.andThen(Effect.sleep(interval)),

@@ -24,7 +24,7 @@ const ofServer = (sql: SqlClient.SqlClient): Found =>
   Effect.withFiber(({ context }) => {
     const silence = deadlineOf(context, sql)
     const timeouts = sql<{ name: string; millis: number }>`
-      select name, setting::float8 as millis from pg_catalog.pg_settings
+      select name, setting::pg_catalog.float8 as millis from pg_catalog.pg_settings
       where name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')
       order by name`
     return Effect.map(guarded(sql, timeouts.withoutTransform), (rows) =>

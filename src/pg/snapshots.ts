@@ -24,12 +24,12 @@ type SnapshotColumns = readonly [
 ]
 
 const loadSql =
-  'select version, "position", event_id::text, recorded_at, state_version, fingerprint, checksum, state, taken_at' +
-  " from eventsourcing.load_snapshot($1::uuid, $2::text, $3::text)"
+  'select version, "position", event_id::pg_catalog.text, recorded_at, state_version, fingerprint, checksum, state, taken_at' +
+  " from eventsourcing.load_snapshot($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.text)"
 
 const saveSql =
-  "select eventsourcing.save_snapshot($1::uuid, $2::text, $3::text, $4::integer, $5::bigint, $6::uuid, $7::timestamptz, " +
-  "$8::integer, $9::text, $10::text, $11::text, $12::integer, $13::text)"
+  "select eventsourcing.save_snapshot($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.text, $4::integer, $5::bigint, $6::pg_catalog.uuid, $7::pg_catalog.timestamptz, " +
+  "$8::integer, $9::pg_catalog.text, $10::pg_catalog.text, $11::pg_catalog.text, $12::integer, $13::pg_catalog.text)"
 
 /** The snapshots of a database, which must be migrated. */
 export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], never, SqlClient.SqlClient> =
@@ -123,7 +123,7 @@ export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"], nev
           ofStream<[boolean]>(
             "remove a snapshot",
             key,
-            "select eventsourcing.remove_snapshot($1::uuid, $2::text, $3::text)",
+            "select eventsourcing.remove_snapshot($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.text)",
             [],
             { commits: true }
           ),

@@ -241,7 +241,7 @@ class Reader implements LogReader {
     const { aggregateTypes, eventTypes, tenantId } = this.#request
     return boundTransaction(
       this.#sql,
-      { text: "select eventsourcing.begin_reading($1::uuid)", parameters: [tenantId] },
+      { text: "select eventsourcing.begin_reading($1::pg_catalog.uuid)", parameters: [tenantId] },
       (row, bound) =>
         Effect.flatMap(openTransaction(this.#sql), (opened) => {
           if (Option.isNone(opened)) return Effect.die(new Error("no connection in a transaction"))

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, type Duration, Effect, Exit, Layer, Logger, Redacted } from "effect"
+import { Config, ConfigProvider, Duration, Effect, Exit, Layer, Logger, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { exportJWK, exportSPKI, generateKeyPair } from "jose"
 import { createHmac } from "node:crypto"
@@ -539,6 +539,16 @@ describe("settings from the environment", () => {
     Effect.gen(function* () {
       const good = { ...needed, JWT_SECRET: secret }
       assert.isTrue(Exit.isSuccess(yield* build(good)))
+      const keySet = {
+        ...needed,
+        JWT_ALGORITHMS: "RS256",
+        JWT_KEY_SET_URL: "https://issuer.example/jwks.json"
+      }
+      const { key } = yield* JwtResolver.config.pipe(
+        Effect.provide(environment({ ...keySet, JWT_KEY_SET_KEEP_FOR: "15 minutes" }))
+      )
+      assert.deepInclude(key, { keepFor: Duration.minutes(15) })
+      assert.isTrue(Exit.isSuccess(yield* build({ ...keySet, JWT_KEY_SET_KEEP_FOR: "0 millis" })))
       for (const env of [
         needed,
         { ...good, JWT_ALGORITHMS: "" },
@@ -547,7 +557,10 @@ describe("settings from the environment", () => {
         { ...good, JWT_PUBLIC_KEY: publicKey },
         { ...good, JWT_ISSUER: "" },
         { ...good, JWT_AUDIENCE: "," },
-        { ...needed, JWT_PUBLIC_KEY: publicKey }
+        { ...needed, JWT_PUBLIC_KEY: publicKey },
+        { ...good, JWT_KEY_SET_KEEP_FOR: "1 minute" },
+        { ...keySet, JWT_KEY_SET_KEEP_FOR: "soon" },
+        { ...keySet, JWT_KEY_SET_KEEP_FOR: "Infinity" }
       ]) {
         assert.isTrue(Exit.isFailure(yield* build(env)), JSON.stringify(env))
       }

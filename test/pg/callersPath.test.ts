@@ -1,8 +1,15 @@
 import { PgClient } from "@effect/sql-pg"
-import { assert, layer } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Effect, Layer, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { randomUUID } from "node:crypto"
+import { readdirSync, readFileSync } from "node:fs"
+import * as EventQuery from "../../src/domain/EventQuery.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
+import * as PgTenant from "../../src/pg/PgTenant.ts"
+import * as EventStore from "../../src/store/EventStore.ts"
+import * as Repository from "../../src/store/Repository.ts"
+import { Account, asNewTenant, deposited, deposits, opened } from "../support/bank.ts"
 import { servers } from "../support/Databases.ts"
 import { layerOn, TenantDatabase } from "../support/tenantDatabase.ts"
 
@@ -27,6 +34,38 @@ const unqualified: ReadonlyArray<RegExp> = [
   /(?<!errcode|hint) (?:=|<>|<|>|<=|>=|\|\||\+|-) /g,
   /\bnullif\b/g
 ]
+
+/** Types in pg_temp with the names of PostgreSQL's own. Any use of one of them fails. */
+const shadowTypes = `
+  do $attack$
+  declare
+    t pg_catalog.text;
+    names constant pg_catalog.text[] := array(select typname from pg_catalog.pg_type
+      where typnamespace = 'pg_catalog'::regnamespace and typtype = 'b' and typelem = 0 and typname !~ '^pg_');
+  begin
+    foreach t in array names loop
+      execute pg_catalog.format('create domain pg_temp.%I as pg_catalog.%I check (false)', t, t);
+    end loop;
+    create domain pg_temp.record as pg_catalog.int4 check (false);
+  end
+  $attack$`
+
+const sources = readdirSync(new URL("../../src/pg", import.meta.url), { recursive: true, encoding: "utf8" })
+
+describe("the statements of the client", () => {
+  it("qualify every type that a type in pg_temp could stand in for", () => {
+    const found = sources
+      .filter((file) => file.endsWith(".ts"))
+      .flatMap((file) =>
+        [
+          ...readFileSync(new URL(`../../src/pg/${file}`, import.meta.url), "utf8").matchAll(
+            new RegExp(`::${shadowable}\\b`, "g")
+          )
+        ].map(([cast]) => `${file} ${cast}`)
+      )
+    assert.deepStrictEqual(found, [])
+  })
+})
 
 for (const server of servers) {
   layer(layerOn(server), { excludeTestServices: true })(
@@ -64,20 +103,7 @@ for (const server of servers) {
         on("app", (sql) =>
           Effect.gen(function* () {
             const tenant = randomUUID()
-            // any use of one of these fails
-            yield* sql.unsafe(`
-            do $attack$
-            declare
-              t pg_catalog.text;
-              names constant pg_catalog.text[] := array(select typname from pg_catalog.pg_type
-                where typnamespace = 'pg_catalog'::regnamespace and typtype = 'b' and typelem = 0 and typname !~ '^pg_');
-            begin
-              foreach t in array names loop
-                execute pg_catalog.format('create domain pg_temp.%I as pg_catalog.%I check (false)', t, t);
-              end loop;
-              create domain pg_temp.record as pg_catalog.int4 check (false);
-            end
-            $attack$`)
+            yield* sql.unsafe(shadowTypes)
             const [shadowed] = yield* sql.unsafe<{ shadowed: boolean }>(
               "select 'text'::pg_catalog.regtype operator(pg_catalog.=) 'pg_temp.text'::pg_catalog.regtype as shadowed"
             )
@@ -99,6 +125,56 @@ for (const server of servers) {
             // last, because it removes them
             yield* sql.unsafe("select eventsourcing.clean_session(true)")
           })
+        )
+      )
+
+      it.effect("does not make the client's statements use types that a tenant made in its transaction", () =>
+        TenantDatabase.use((database) =>
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            const store = yield* EventStore.EventStore
+            const repository = yield* Repository.Repository
+            const work = Effect.gen(function* () {
+              const { version } = yield* repository.execute(Account, "1", () => [opened(), deposited(1)])
+              yield* store.append({
+                aggregate: Account,
+                id: "1",
+                expectedVersion: version,
+                events: deposits(2)
+              })
+              yield* store.append({
+                aggregate: Account,
+                id: "2",
+                expectedVersion: "any",
+                events: deposits(1),
+                condition: { query: EventQuery.of(Account, { tags: ["x"] }) },
+                command: { key: "k", fingerprint: "0".repeat(64), expiresInMillis: 60_000 }
+              })
+              assert.deepInclude(yield* repository.load(Account, "1"), { version: 4 })
+              assert.lengthOf(yield* Stream.runCollect(store.readLog({ aggregates: [Account] })), 5)
+              assert.lengthOf(
+                yield* Stream.runCollect(store.readLogJson({ query: EventQuery.of(Account), limit: 3 })),
+                3
+              )
+              assert.lengthOf(yield* Stream.runCollect(store.streams()), 2)
+              assert.strictEqual((yield* store.head)?.position, 5)
+              assert.isDefined(yield* store.commandOutcome("k"))
+            })
+            // The only connection then serves another tenant, with the statements that were prepared beside those types.
+            yield* PgTenant.transaction(Effect.andThen(sql.unsafe(shadowTypes), work)).pipe(asNewTenant)
+            yield* work.pipe(asNewTenant)
+            yield* PgTenant.transaction(work).pipe(asNewTenant)
+          }).pipe(
+            Effect.provide(
+              Layer.mergeAll(Repository.layer).pipe(
+                Layer.provideMerge(EventStore.layer),
+                Layer.provideMerge(PgStorage.layerWith({ announce: false })),
+                Layer.provideMerge(PgClient.layer({ ...database.app, maxConnections: 1 })),
+                Layer.orDie
+              ),
+              { local: true }
+            )
+          )
         )
       )
     }
