@@ -44,10 +44,10 @@ const concurrency = 8
 /** Maximum number of accesses across tenants that are remembered, to record them in each placement that they read. */
 const maxAccesses = 10_000
 
-/** Time for which a tenant of a shared storage is not asked for again, in milliseconds. */
+/** Time for which the answer of a shared storage about a tenant is cached, in milliseconds. */
 const includedMillis = 60_000
 
-/** Maximum number of tenants that are remembered per shared storage. */
+/** Maximum number of tenants with cached answers per shared storage. */
 const maxIncluded = 10_000
 
 interface Access {
@@ -68,7 +68,7 @@ export class Router<M extends Backend> {
   readonly chosen: Context.Reference<string | undefined>
   /** The tenants that each storage has confirmed as registered. */
   readonly #registered = new WeakMap<M, Set<TenantId>>()
-  /** Tenants that a shared storage has not excluded, with the time until which that is taken for granted. */
+  /** Tenants that a shared storage has not excluded, each with the time until which the answer is cached. */
   readonly #included = new WeakMap<M, Map<TenantId, number>>()
   readonly #accesses = new Map<string, Access>()
 
