@@ -83,12 +83,9 @@ const tables = [
     revenue bigint not null default 0,
     shipped bigint not null default 0
   )`,
-  // Each tenant sees its own row. The role for access across tenants sees and changes all rows.
-  "select eventsourcing.protect_tenant_table('order_stats')",
-  "grant select on order_stats to eventsourcing_tenant",
-  "drop policy if exists all_tenants on order_stats",
-  "create policy all_tenants on order_stats for all to eventsourcing_all_tenants using (true) with check (true)",
-  "grant select, insert, update on order_stats to eventsourcing_all_tenants"
+  // Work across tenants sees and changes all rows, and each tenant sees its own.
+  "select eventsourcing.register_shared_read_model('order_stats')",
+  "grant select on order_stats to eventsourcing_tenant"
 ]
 
 /**
@@ -130,7 +127,7 @@ const count = (tenantId: Tenant.TenantId, { orders = 0, revenue = 0, shipped = 0
  */
 const OrderStats = Projection.makeAcrossTenants(
   "order-stats",
-  { aggregates: [Order] },
+  { aggregates: [Order], tables: ["order_stats"] },
   {
     OrderPlaced: ({ total }, { tenantId }) => count(tenantId, { orders: 1, revenue: total }),
     OrderShipped: (_event, { tenantId }) => count(tenantId, { shipped: 1 })

@@ -52,7 +52,8 @@ export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
   /** The aggregates whose events are handled. */
   readonly aggregates: As
   /**
-   * The tables that only this projection fills, registered with `eventsourcing.register_read_model`. They allow a rebuild beside
+   * The tables that only this projection fills, registered with `eventsourcing.register_read_model`, or across
+   * tenants with `eventsourcing.register_shared_read_model`. They allow a rebuild beside
    * the live read model, and no other version or projection may fill them. Handlers name them without a schema.
    */
   readonly tables?: ReadonlyArray<string> | undefined
