@@ -75,6 +75,10 @@ export type AppendFailure<Condition = undefined, Command = undefined> =
 
 /** A condition of an append: no event after a position of the tenant's log matches a query. */
 export interface AppendCondition {
+  /**
+   * The tenant's other appends wait while it is checked. A query with tags reads the events with its rarest tag; one without
+   * tags reads every event after the position, some milliseconds per thousand, so state a recent position with it.
+   */
   readonly query: EventQuery.Any
   /**
    * The last position that was considered, alone or with the id of its event. With the id, another event there raises

@@ -45,7 +45,7 @@ export interface LogRange {
   readonly aggregateId?: string | undefined
   /**
    * The correlation id. There is no index for it, as each index costs every append: the whole range is searched, which takes
-   * about a second per million events, in steps of 50,000 positions, up to the head of the log at the beginning. Narrow the
+   * one to three seconds per million events, in steps of 50,000 positions, up to the head of the log at the beginning. Narrow the
    * range where you can: if the id is that of an event, nothing before its position (`EventStore.eventPosition`) follows from it.
    */
   readonly correlationId?: string | undefined
