@@ -11,6 +11,8 @@ export interface Peer {
   readonly load: (stream: string) => Promise<CartState>
   /** Handles every stored event. Returns their number. */
   readonly catchUp?: ((expected: number) => Promise<number>) | undefined
+  /** True if `catchUp` is a processor that keeps its checkpoint in the database; else it is a read without one. */
+  readonly keepsCheckpoint?: boolean | undefined
   /** Handles new events until the returned function is called. */
   readonly tail?: ((handle: (event: ItemAdded) => void) => Promise<() => Promise<void>>) | undefined
   /** Counts what is stored in streams. */

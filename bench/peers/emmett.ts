@@ -72,6 +72,7 @@ export const emmett: MakePeer = async ({ url }) => {
       })
       return state
     },
+    keepsCheckpoint: true,
     catchUp: async (expected) => {
       let seen = 0
       let last = performance.now()
