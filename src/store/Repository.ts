@@ -20,9 +20,11 @@ import * as commands from "./commandKey.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import * as loop from "./decide.ts"
 import { makeStreamDecisions, stateOf } from "./decideOnStream.ts"
+import { type JoinOptions, makeInLine } from "./inLine.ts"
+import * as joined from "./joinedAppend.ts"
 import { makeLoader } from "./load.ts"
 import * as remembered from "./rememberedStates.ts"
-import { makeMemory, type RememberOptions } from "./rememberedStates.ts"
+import { makeMemory, type RememberOptions, type Slot } from "./rememberedStates.ts"
 import * as internal from "./snapshots.ts"
 import { make as makeSnapshots, none, type SnapshotOptions, type Snapshots } from "./snapshots.ts"
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
@@ -35,7 +37,7 @@ import {
 } from "../driver/StoreError.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
 
-export type { RememberOptions, SnapshotOptions }
+export type { JoinOptions, RememberOptions, SnapshotOptions }
 
 /** A loaded aggregate: its state, and the version of its stream (0 without events). */
 export interface Loaded<out State> {
@@ -164,11 +166,18 @@ export class Repository extends Context.Service<
      * Loads the aggregate, calls `decide` with its state, and appends the decided events if no other event was appended to the
      * stream meanwhile. Otherwise it reads the new events and decides again, on a bounded schedule.
      *
+     * **Details**
+     *
+     * The state may be a remembered one, or one that the events of commands before it lead to which are appended with its
+     * own: no outcome is answered before the store has confirmed that state. An `Effect` that was decided runs on a confirmed
+     * state only.
+     *
      * **Gotchas**
      *
-     * `decide` may run several times, so it must have no effects outside. With derived ids (`EventContext.derivingIds`,
-     * reactions), a repeated command returns the events of its first run with the present state. `decide` does not run then;
-     * if those events lie before a snapshot, it may run, but its result is not used.
+     * `decide` may run several times, and on states that are never stored, so it must have no effects outside, and must not
+     * change the state. With derived ids (`EventContext.derivingIds`, reactions), a repeated command returns the events of its
+     * first run with the present state. `decide` does not run then; if those events lie before a snapshot or a remembered
+     * state, it may run, but its result is not used.
      *
      * After `OutcomeUnknown`, and after an interruption, the events may be stored. Repeat the command with a command key, with
      * derived ids, or with events to which `decide` gives the same ids: then it is carried out once. Without any of these,
@@ -212,6 +221,11 @@ export interface Options {
    * matter of speed alone, never of outcome. `{ entries: 0 }` turns it off. Default: 10,000 states, 64 Mi characters.
    */
   readonly remember?: RememberOptions | undefined
+  /**
+   * Whether commands to one aggregate that come while one is under way are decided together, one after the other, and appended
+   * in one append. `false` turns it off. Default: up to 256 commands together.
+   */
+  readonly join?: JoinOptions | false | undefined
   /** Without this option, snapshots are neither used nor taken. */
   readonly snapshots?: undefined
 }
@@ -272,13 +286,17 @@ export const rememberedOutdated: Metric.Counter<number> = remembered.outdated
 export const defaultRetry: Schedule.Schedule<unknown> = loop.defaultRetry
 
 const make = (
-  options: Pick<Options, "retry" | "commandTimeToLive" | "remember">,
+  options: Pick<Options, "retry" | "commandTimeToLive" | "remember" | "join">,
   snapshots: Snapshots
 ): Effect.Effect<Repository["Service"], never, EventStore.EventStore> =>
   Effect.map(EventStore.EventStore, (store) => {
     const memory = makeMemory(store, options.remember)
     const loader = makeLoader(store, snapshots)
     const decisions = makeStreamDecisions(store, loader)
+    const inLine = makeInLine(
+      options.join,
+      joined.makeJoined(store, loader, decisions, options.retry ?? defaultRetry)
+    )
     const commandTimeToLive = commands.makeTimeToLive(options.commandTimeToLive ?? "24 hours")
 
     const loadOrInitial = <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -337,7 +355,7 @@ const make = (
           expectedEventId,
           expectedVersion = "any",
           fresh = false,
-          retry = options.retry ?? defaultRetry
+          retry
         }: ExecuteOptions<C> = {}
       ) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Without a command key, no CommandKeyConflict is raised.
@@ -351,28 +369,34 @@ const make = (
               })),
             (derived) =>
               Effect.flatMap(commandOf(aggregate, id, given), (command) => {
-                const attempts = Effect.flatMap(memory(aggregate, id, fresh), (slot) =>
+                const once = (attempts: ReturnType<typeof alone>): ReturnType<typeof alone> =>
+                  command === undefined
+                    ? attempts
+                    : Effect.flatMap(decisions.carriedOut(aggregate, id, command), (before) =>
+                        before === undefined ? attempts : Effect.succeed(before)
+                      )
+                const alone = (slot: Slot<State>, onEffect?: () => void) =>
                   loop.run(
-                    decisions.subject({
-                      aggregate,
-                      id,
-                      ids: derived.ids,
-                      command,
-                      expectedVersion,
-                      expectedEventId,
-                      slot
-                    }),
+                    decisions.subject({ ...wanted, slot }),
                     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
                     decide as (state: State) => Decision<Payload, ErrorOf<D>, RequirementsOf<D>>,
                     derived,
-                    retry
+                    retry ?? options.retry ?? defaultRetry,
+                    onEffect
+                  )
+                const wanted = { aggregate, id, ids: derived.ids, command, expectedVersion, expectedEventId }
+                return once(
+                  Effect.flatMap(memory(aggregate, id, fresh), (slot) =>
+                    retry === undefined && slot.line !== undefined
+                      ? inLine(
+                          slot.line,
+                          { ...wanted, decide, slot },
+                          (leave) => alone(slot, leave),
+                          once(alone(slot))
+                        )
+                      : alone(slot)
                   )
                 )
-                return command === undefined
-                  ? attempts
-                  : Effect.flatMap(decisions.carriedOut(aggregate, id, command), (before) =>
-                      before === undefined ? attempts : Effect.succeed(before)
-                    )
               })
           )
           .pipe(

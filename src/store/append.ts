@@ -19,7 +19,9 @@ import {
   VersionConflict,
   Conflict,
   type ExpectedVersion,
-  PositionDiverged
+  OutcomeUnknown,
+  PositionDiverged,
+  StorageUnavailable
 } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { tenantOf } from "../domain/currentTenant.ts"
@@ -265,6 +267,18 @@ export const makeWriter = (
     return results
   })
 
+  /** Reads behind an append. If they fail, it is stored all the same, and its outcome is what is unknown. */
+  const behindAppend = <A>(
+    { prepared, tenantId }: Plan,
+    read: Effect.Effect<A, WriteError>
+  ): Effect.Effect<A, WriteError> =>
+    unknownIfUnavailable(
+      storage.inTransaction,
+      tenantId,
+      prepared.flatMap(({ events }) => events.map(({ row }) => row.eventId)),
+      read
+    )
+
   /** The outcome of an append. */
   const outcomeOf = <A>(plan: Plan, receipt: Receipt, select: Select<A>): Effect.Effect<A, WriteError> => {
     const { command, prepared, tenantId, versions } = plan
@@ -272,10 +286,14 @@ export const makeWriter = (
     if (command !== undefined && only !== undefined) {
       const stream = { tenantId, ...only.append }
       if (receipt.command !== undefined)
-        return Effect.map(firstOutcome(stream, only.aggregate, command.key, receipt.command), select)
-      if (only.events.length === 0) return Effect.map(commandAlone(stream, command.key), select)
+        return behindAppend(
+          plan,
+          Effect.map(firstOutcome(stream, only.aggregate, command.key, receipt.command), select)
+        )
+      if (only.events.length === 0)
+        return behindAppend(plan, Effect.map(commandAlone(stream, command.key), select))
     }
-    if (receipt.replayed) return Effect.map(replayed(plan, receipt), select)
+    if (receipt.replayed) return behindAppend(plan, Effect.map(replayed(plan, receipt), select))
     const results: Array<Appended<Event.Tagged>> = []
     let first = 0
     for (const { append, events } of prepared) {
@@ -384,6 +402,25 @@ const storageCondition = ({ query, after = 0 }: AppendCondition): EventStorage.A
   checkEventId({ after: eventId })
   return { query: eventQuery.toStorage(query), after: clampPosition(position), afterEventId: eventId }
 }
+
+/**
+ * Fails with `OutcomeUnknown` instead of `StorageUnavailable`, for reads behind an append that is stored. In a transaction
+ * of the program nothing is stored yet.
+ */
+export const unknownIfUnavailable = <A, E, R>(
+  inTransaction: Effect.Effect<boolean>,
+  tenantId: TenantId,
+  eventIds: ReadonlyArray<string>,
+  read: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | OutcomeUnknown, R> =>
+  Effect.catchIf(
+    read,
+    (error) => error instanceof StorageUnavailable,
+    (error) =>
+      Effect.flatMap(inTransaction, (isOpen) =>
+        Effect.fail<E | OutcomeUnknown>(isOpen ? error : new OutcomeUnknown({ tenantId, eventIds }))
+      )
+  )
 
 /** Refuses a key that cannot be stored. */
 export const checkCommandKey = (key: string, aggregateType = ""): Result.Result<void, InvalidCommand> => {

@@ -67,6 +67,8 @@ export interface Subject<State, Decided, Appended, Outcome, E, Outdating extends
   readonly read: Effect.Effect<State, E, R | CurrentTenant>
   /** False while the state is a remembered one: then nothing but an append may come of it. */
   readonly isConfirmed: () => boolean
+  /** The outcome of the command with the same key, if another caller has carried it out; undefined if it has no key. */
+  readonly carriedOut: Effect.Effect<Outcome | undefined, E, R | CurrentTenant> | undefined
   /** The outcome of an earlier run of this decision, if its events were read. */
   readonly found: () => Effect.Effect<Outcome, E, R | CurrentTenant> | undefined
   /** Fails if the state is not the one that the caller expects. */
@@ -102,7 +104,7 @@ class Unconfirmed {
 const unconfirmed = new Unconfirmed()
 const isUnconfirmed = (error: unknown): error is Unconfirmed => error === unconfirmed
 
-const isEventIdConflict = (error: unknown): boolean =>
+export const isEventIdConflict = (error: unknown): boolean =>
   error instanceof Conflict && error.reason instanceof EventIdConflict
 
 /** Decides, and decides again on the schedule as long as another append comes first. */
@@ -110,13 +112,16 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
   subject: Subject<State, Decided, Appended, Outcome, E, Outdating, R>,
   decide: (state: State) => Decision<Decided, E2, R>,
   derived: Derived,
-  retry: Schedule.Schedule<unknown>
+  retry: Schedule.Schedule<unknown>,
+  /** Called before an effect runs that was decided. */
+  onEffect: () => void = () => {}
 ): Effect.Effect<Outcome, E | E2, R | CurrentTenant> => {
   const decideOn = (state: State): Effect.Effect<Decided, E | E2 | Unconfirmed, R | CurrentTenant> => {
     const decision = Effect.suspend((): Effect.Effect<Decided, E2 | Unconfirmed, R> => {
       derived.isRefused = false
       const yielded = decide(state)
       if (!Effect.isEffect(yielded)) return toEffect(yielded)
+      onEffect()
       // It may do anything, so it is not run on a state that may be none.
       return subject.isConfirmed() ? yielded : Effect.fail(unconfirmed)
     }).pipe(
@@ -151,6 +156,11 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
     // 5. Append on the condition that the state is still the same. Other outcomes than an append need a confirmed state.
     const append = Exit.isSuccess(decided) ? subject.append(decided.value) : undefined
     if (append === undefined && !wasConfirmed) return yield* Effect.fail(unconfirmed)
+    // A refusal counts unless another caller has carried out the same command, on whose state it was refused.
+    if (Exit.isFailure(decided) && !Cause.hasInterrupts(decided.cause) && subject.carriedOut !== undefined) {
+      const before = yield* subject.carriedOut
+      if (before !== undefined) return before
+    }
     const value = yield* decided
     if (append === undefined) return yield* subject.unchanged()
     const appended = yield* Effect.result(append)

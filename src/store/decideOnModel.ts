@@ -195,6 +195,7 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
         Effect.map(readOn(model, known, { inspect }), (read) => (known = read).state)
       ),
       isConfirmed: () => true,
+      carriedOut: undefined,
       found: () => {
         if (ids === undefined || found === undefined) return undefined
         return Effect.map(storedAround(ids, found), (events) => ({ ...known, events, replayed: true }))

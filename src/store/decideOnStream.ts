@@ -2,19 +2,20 @@
 import { Effect } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
-import type { CommandKey, CommandRow } from "../driver/EventStorage.ts"
+import type { CommandKey, CommandRow, EventPlace } from "../driver/EventStorage.ts"
 import type { Appended, AppendFailure, EventStore } from "./EventStore.ts"
 import { type ExpectedVersion, VersionConflict, Conflict, CommandKeyConflict } from "../driver/StoreError.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
 import { assignIds, hasId, type Ids } from "../domain/derivedIds.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
 import { aggregateId as encodeId, weightOf } from "./encode.ts"
+import { unknownIfUnavailable } from "./append.ts"
 import type { Subject } from "./decide.ts"
 import type { Loader } from "./load.ts"
 import type { Slot } from "./rememberedStates.ts"
 import { initially, type LoadedState } from "./snapshots.ts"
 
-const isOutdated = (error: unknown): error is Conflict<VersionConflict> =>
+export const isOutdated = (error: unknown): error is Conflict<VersionConflict> =>
   error instanceof Conflict && error.reason instanceof VersionConflict
 
 /** The outcome of a command. */
@@ -76,9 +77,15 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     Payload extends Event.Tagged,
     Id
   >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, { fingerprint, key }: CommandKey) {
-    const row = yield* store.commandOutcome(key)
-    if (row === undefined) return undefined
-    if (row.fingerprint === fingerprint) return yield* firstOutcome(aggregate, id, row)
+    for (;;) {
+      const row = yield* store.commandOutcome(key)
+      if (row === undefined) return undefined
+      if (row.fingerprint !== fingerprint) break
+      const outcome = yield* firstOutcome(aggregate, id, row)
+      const after = yield* store.commandOutcome(key)
+      // Otherwise the log has lost its end, and the events that were read are of its other history.
+      if (after?.version === row.version && after.position === row.position) return outcome
+    }
     return yield* new Conflict({ reason: new CommandKeyConflict({ tenantId: yield* CurrentTenant, key }) })
   })
 
@@ -124,28 +131,60 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
             ),
             version: last.version,
             weight: known.weight + weight,
-            place: {
-              version: last.version,
-              position: last.position,
-              eventId: last.eventId,
-              recordedAt: last.recordedAt.epochMilliseconds
-            }
+            place: placeOf(last)
           }
     slot.keep(next)
     yield* loader.consider(aggregate, id, next, events.length, slot)
     return { ...stateOf(next), events, replayed }
   })
 
-  /** The decision of one command. */
-  const subject = <Type extends string, State, Payload extends Event.Tagged, Id>({
+  /** Searches the whole stream for the events of an earlier run with derived ids, also before a snapshot or remembered state. */
+  const searchAll = <Type extends string, State, Payload extends Event.Tagged, Id>({
     aggregate,
-    command,
-    expectedEventId,
-    expectedVersion,
     id,
-    ids,
-    slot
-  }: StreamCommand<Type, State, Payload, Id>): Subject<
+    ids
+  }: StreamCommand<Type, State, Payload, Id>): Effect.Effect<
+    Outcome<State, Payload, Type> | undefined,
+    Failure,
+    CurrentTenant
+  > =>
+    Effect.suspend(() => {
+      const { events, inspect } = makeFinder<Payload, Type>(ids)
+      return Effect.map(loader.load(aggregate, id, { inspectFrom: 1, inspect }), (all) =>
+        events.length === 0 ? undefined : { ...stateOf(all), events, replayed: true }
+      )
+    })
+
+  /** The outcome of an append that found its events, or its command, in the store. */
+  const replayed = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    wanted: StreamCommand<Type, State, Payload, Id>,
+    known: LoadedState<State>,
+    { appended, weight }: Written<Payload, Type>,
+    mayBeHidden = true
+  ): Effect.Effect<Outcome<State, Payload, Type>, Failure, CurrentTenant> => {
+    const { aggregate, id, ids, slot } = wanted
+    const outcome = Effect.suspend(() => outcomeOf(aggregate, id, known, appended, weight, slot))
+    const read =
+      // The earlier run may have decided other or more events, which lie before the state that this one began with.
+      ids !== undefined && mayBeHidden && appended.command === undefined
+        ? Effect.flatMap(searchAll(wanted), (before) =>
+            before === undefined ? outcome : Effect.succeed(before)
+          )
+        : outcome
+    return Effect.flatMap(CurrentTenant, (tenantId) =>
+      unknownIfUnavailable(
+        store.inTransaction,
+        tenantId,
+        appended.events.map(({ eventId }) => eventId),
+        read
+      )
+    )
+  }
+
+  /** The decision of one command. */
+  const subject = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    wanted: StreamCommand<Type, State, Payload, Id>
+  ): Subject<
     State,
     ReadonlyArray<Event.Appendable<Payload>>,
     Written<Payload, Type>,
@@ -153,6 +192,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     Failure,
     Conflict<VersionConflict>
   > => {
+    const { aggregate, command, expectedEventId, expectedVersion, id, ids, slot } = wanted
     /** The state that `decide` gets. */
     let basis: LoadedState<State> | undefined
     /** The version of the remembered state that the decision began with; 0: it began with a load. */
@@ -160,21 +200,12 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     let confirmed = false
     /** The newest state that was read. */
     let known = initially(aggregate.initial)
-    /** The events of an earlier run of this command, found by their derived ids. */
-    let done: Array<Event.Envelope<Payload, Type>> = []
-    let nextId = ids?.at(0)
-    let found = 0
-    const inspect = (envelope: Event.Envelope<Payload, Type>): void => {
-      if (envelope.eventId === nextId) nextId = ids?.at(++found)
-      // A part of the previous event, which an upcaster split, is kept too.
-      else if (done.at(-1)?.eventId !== envelope.eventId) return
-      done.push(envelope)
-    }
+    /** Finds the events of an earlier run of this command by their derived ids. */
+    let before = makeFinder<Payload, Type>(ids)
+    const inspect = (envelope: Event.Envelope<Payload, Type>): void => before.inspect(envelope)
     const range = ids === undefined ? {} : { inspect }
     const restart = (): void => {
-      done = []
-      found = 0
-      nextId = ids?.at(0)
+      before = makeFinder(ids)
       recalledVersion = 0
     }
     const mayBeHidden = (): boolean => recalledVersion > 0 || (basis?.snapshotVersion ?? 0) > 0
@@ -186,16 +217,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
       return read.state
     }
 
-    /** Searches the whole stream for those events, also before the snapshot or remembered state that it began with. */
-    const search = Effect.suspend(() => {
-      const recalled = recalledVersion
-      restart()
-      recalledVersion = recalled
-      return Effect.map(loader.load(aggregate, id, { inspectFrom: 1, inspect }), (all) => {
-        known = all
-        return done.length === 0 ? undefined : { ...stateOf(all), events: done, replayed: true }
-      })
-    })
+    const search = Effect.suspend(() => searchAll(wanted))
 
     return {
       read: Effect.suspend(() => {
@@ -208,8 +230,11 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
         return Effect.succeed(recalled.state)
       }),
       isConfirmed: () => confirmed,
+      carriedOut: command === undefined ? undefined : carriedOut(aggregate, id, command),
       found: () =>
-        done.length === 0 ? undefined : Effect.succeed({ ...stateOf(known), events: done, replayed: true }),
+        before.events.length === 0
+          ? undefined
+          : Effect.succeed({ ...stateOf(known), events: before.events, replayed: true }),
       check:
         expectedVersion === "any" && expectedEventId === undefined
           ? undefined
@@ -217,7 +242,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
               isExpected(expectedVersion, known.version) &&
               (expectedEventId === undefined || known.place?.eventId === expectedEventId)
                 ? Effect.void
-                : unexpected(aggregate, id, { expectedEventId, expectedVersion }, known),
+                : unexpected(wanted, stateOf(known)),
       mayBeHidden,
       search: () => search,
       hasDerivedId: (events) => !events.every(hasId),
@@ -228,7 +253,13 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
               store.encode({ aggregate, id, events: ids === undefined ? events : assignIds(events, ids) }),
               (encoded) =>
                 Effect.map(
-                  store.append({ aggregate, id, events: encoded, command, ...expectedOf(basis) }),
+                  store.append({
+                    aggregate,
+                    id,
+                    events: encoded,
+                    command,
+                    ...expectedOf(stateOf(basis ?? known))
+                  }),
                   (appended) => ({ appended, weight: weightOf(encoded) })
                 )
             ),
@@ -239,41 +270,62 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
           replayed: false
         })
       },
-      outcomeOf: ({ appended, weight }) => {
-        const outcome = Effect.suspend(() => outcomeOf(aggregate, id, known, appended, weight, slot))
-        // The earlier run may have decided other or more events, which lie before the state that this one began with.
-        return ids !== undefined && mayBeHidden() && appended.replayed && appended.command === undefined
-          ? Effect.flatMap(search, (before) => (before === undefined ? outcome : Effect.succeed(before)))
-          : outcome
-      },
+      outcomeOf: (written) =>
+        Effect.suspend(() =>
+          written.appended.replayed
+            ? replayed(wanted, known, written, mayBeHidden())
+            : outcomeOf(aggregate, id, known, written.appended, written.weight, slot)
+        ),
       isOutdated
     }
   }
 
-  return { subject, carriedOut }
+  return { subject, carriedOut, replayed }
 }
 
-/** The expectation of an append that was decided on a state: its version, and the event with that version. */
-export const expectedOf = (
-  basis: LoadedState<unknown> | undefined
-): { readonly expectedVersion: number; readonly expectedEventId?: Event.EventId } =>
-  basis?.place === undefined
-    ? { expectedVersion: 0 }
-    : {
-        expectedVersion: basis.version,
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is stored as the id of an event is one
-        expectedEventId: basis.place.eventId as Event.EventId
-      }
+/** The decisions on streams of a repository. */
+export type StreamDecisions = ReturnType<typeof makeStreamDecisions>
 
-/** The error that an append with that expected version would raise. */
-const unexpected = Effect.fnUntraced(function* <Type extends string, State, Payload extends Event.Tagged, Id>(
-  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-  id: Id,
-  {
-    expectedEventId,
-    expectedVersion
-  }: Pick<StreamCommand<Type, State, Payload, Id>, "expectedEventId" | "expectedVersion">,
-  { place, version }: LoadedState<State>
+/** Collects the events with derived ids, which are consecutive. */
+const makeFinder = <Payload, Type extends string>(ids: Ids | undefined) => {
+  const events: Array<Event.Envelope<Payload, Type>> = []
+  let nextId = ids?.at(0)
+  let found = 0
+  return {
+    events,
+    inspect: (envelope: Event.Envelope<Payload, Type>): void => {
+      if (envelope.eventId === nextId) nextId = ids?.at(++found)
+      // A part of the previous event, which an upcaster split, is kept too.
+      else if (events.at(-1)?.eventId !== envelope.eventId) return
+      events.push(envelope)
+    }
+  }
+}
+
+/** A place in a stream: its version, and the event with that version. */
+interface Reached {
+  readonly version: number
+  readonly eventId: Event.EventId | undefined
+}
+
+/** The expectation of an append that was decided on a state. */
+export const expectedOf = ({
+  eventId,
+  version
+}: Reached): { readonly expectedVersion: number; readonly expectedEventId?: Event.EventId } =>
+  eventId === undefined
+    ? { expectedVersion: version }
+    : { expectedVersion: version, expectedEventId: eventId }
+
+/** The error that an append with the expectation of a command would raise. */
+export const unexpected = Effect.fnUntraced(function* <
+  Type extends string,
+  State,
+  Payload extends Event.Tagged,
+  Id
+>(
+  { aggregate, expectedEventId, expectedVersion, id }: StreamCommand<Type, State, Payload, Id>,
+  { eventId, version }: Reached
 ) {
   return yield* new Conflict({
     reason: new VersionConflict({
@@ -282,9 +334,17 @@ const unexpected = Effect.fnUntraced(function* <Type extends string, State, Payl
       aggregateId: yield* Effect.fromResult(encodeId(aggregate, id)),
       expected: expectedVersion,
       actual: version,
-      ...(expectedEventId === undefined ? {} : { expectedEventId, actualEventId: place?.eventId ?? null })
+      ...(expectedEventId === undefined ? {} : { expectedEventId, actualEventId: eventId ?? null })
     })
   })
+})
+
+/** The place of an appended event. */
+export const placeOf = ({ eventId, position, recordedAt, version }: Event.Envelope<unknown>): EventPlace => ({
+  version,
+  position,
+  eventId,
+  recordedAt: recordedAt.epochMilliseconds
 })
 
 /** A loaded state for a caller. */

@@ -10,6 +10,7 @@ import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
 import type { InvalidId } from "../driver/StoreError.ts"
 import { type Place, Recency } from "../internal/recency.ts"
 import { aggregateId as encodeId } from "./encode.ts"
+import type { LineKey } from "./commandLine.ts"
 import type { EventStore } from "./EventStore.ts"
 import type { LoadedState } from "./snapshots.ts"
 
@@ -163,7 +164,10 @@ export class RememberedStates {
       this.#add(tenantId, aggregate, id, known)
     } else {
       this.#grow(found.tenant, known.weight - found.known.weight)
-      found.known = known
+      const { snapshotVersion, unusable } = found.known
+      // A snapshot may have been stored while a command was under way.
+      found.known =
+        !replace && snapshotVersion > known.snapshotVersion ? { ...known, snapshotVersion, unusable } : known
       this.#use(found)
     }
     while (this.#order.size > this.#maxEntries) this.#removeOldest(this.#largest, "entries", services)
@@ -241,6 +245,8 @@ export class RememberedStates {
 
 /** The place of one aggregate's state in the memory, for one command or load. */
 export interface Slot<State> {
+  /** The line of commands to the aggregate; undefined if they must not wait for each other. */
+  readonly line: LineKey | undefined
   /** The remembered state; undefined if there is none. */
   readonly recall: () => LoadedState<State> | undefined
   /** Remembers a state that the store has confirmed. */
@@ -254,6 +260,7 @@ export interface Slot<State> {
 }
 
 const nowhere: Slot<unknown> & Slot<never> = {
+  line: undefined,
   recall: () => undefined,
   keep: () => {},
   drop: () => {},
@@ -276,6 +283,7 @@ export const makeMemory = (
   const hit = counting(hits)
   const miss = counting<Miss>(misses)
   const newer = counting(outdated)
+  const isOff = entries === 0 || bytes === 0
 
   const slot = <State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
@@ -284,7 +292,10 @@ export const makeMemory = (
     services: Context.Context<never>
   ): Slot<State> => {
     const tenantId = tenantOf(services)
+    const line = fresh ? undefined : { tenantId, aggregate, id }
+    if (isOff) return { ...nowhere, line }
     return {
+      line,
       recall: () => {
         const found = fresh ? undefined : states.find(tenantId, aggregate, id)
         if (found === undefined) miss(services, aggregate.type, fresh ? "fresh" : "absent")
@@ -305,8 +316,6 @@ export const makeMemory = (
     }
   }
 
-  const isOff = entries === 0 || bytes === 0
-
   /**
    * The place of an aggregate's state. In a transaction of the program there is none: a rollback would leave a state there
    * that never was, and the transaction sees other states than everybody else.
@@ -316,20 +325,18 @@ export const makeMemory = (
     id: Id,
     fresh: boolean
   ): Effect.Effect<Slot<State>, InvalidId, CurrentTenant> =>
-    isOff
-      ? Effect.succeed(nowhere)
-      : Effect.flatMap(store.inTransaction, (inTransaction) =>
-          Effect.withFiber(({ context }): Effect.Effect<Slot<State>, InvalidId> => {
-            if (inTransaction) {
-              miss(context, aggregate.type, "inTransaction")
-              return Effect.succeed(nowhere)
-            }
-            const encoded = encodeId(aggregate, id)
-            return Result.isFailure(encoded)
-              ? Effect.fail(encoded.failure)
-              : Effect.succeed(slot(aggregate, encoded.success, fresh, context))
-          })
-        )
+    Effect.flatMap(store.inTransaction, (inTransaction) =>
+      Effect.withFiber(({ context }): Effect.Effect<Slot<State>, InvalidId> => {
+        if (inTransaction) {
+          if (!isOff) miss(context, aggregate.type, "inTransaction")
+          return Effect.succeed(nowhere)
+        }
+        const encoded = encodeId(aggregate, id)
+        return Result.isFailure(encoded)
+          ? Effect.fail(encoded.failure)
+          : Effect.succeed(slot(aggregate, encoded.success, fresh, context))
+      })
+    )
 }
 
 /** The memory of a repository. */

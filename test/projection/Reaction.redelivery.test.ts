@@ -44,7 +44,7 @@ describe.each(backends)("reactions delivered twice, on $name", (backend) => {
       Effect.gen(function* () {
         const store = yield* EventStore
         const repository = yield* Repository
-        let decisions = 0
+        let runs = 0
         const reaction = Reaction.make(
           unique("busy"),
           { aggregates: [Order] },
@@ -55,12 +55,14 @@ describe.each(backends)("reactions delivered twice, on $name", (backend) => {
                 yield* count("all")
                 yield* count("all")
                 // Would fail the second time.
-                yield* repository.execute(Shipment, id, (orders) => {
-                  decisions++
-                  return orders.length > 0
-                    ? Effect.fail("requested before")
+                yield* repository.execute(Shipment, id, (orders) =>
+                  orders.length > 0
+                    ? Effect.suspend(() => {
+                        runs++
+                        return Effect.fail("requested before")
+                      })
                     : [Requested.make({ order: id }), Requested.make({ order: "gift" })]
-                })
+                )
                 yield* store.append({
                   aggregate: Shipment,
                   id: "appended",
@@ -90,11 +92,10 @@ describe.each(backends)("reactions delivered twice, on $name", (backend) => {
           yield* deliver(reaction)
           const once = yield* log
           assert.strictEqual(once.length, 2 + 2 * 7)
-          assert.strictEqual(decisions, 2)
           yield* drain
           yield* deliver(reaction)
           assert.deepStrictEqual(yield* log, once)
-          assert.strictEqual(decisions, 2, "the command was not decided again")
+          assert.strictEqual(runs, 0, "the decision of the command did not run again")
           const counter = yield* repository.load(Counter, "all")
           assert.deepInclude(counter, { state: 6, version: 6 })
         }).pipe(withRunner(reaction))

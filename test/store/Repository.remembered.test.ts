@@ -143,10 +143,11 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
 
     it.effect("never decides on a state of another history, even of the same length", () =>
       Effect.gen(function* () {
+        const ids = ["a", "b", "c", "d", "e"]
         const history = (amounts: ReadonlyArray<number>) =>
-          Effect.forEach(["a", "b", "c", "d"], (id) => append(id, amounts.map(deposited)))
+          Effect.forEach(ids, (id) => append(id, amounts.map(deposited)))
         yield* history([1, 2])
-        for (const id of ["a", "b", "c", "d"]) assert.strictEqual((yield* load({}, id)).state.balance, 3)
+        for (const id of ids) assert.strictEqual((yield* load({}, id)).state.balance, 3)
         // The other database has lost the end of the log, and has new events.
         yield* switchOver
         yield* history([1, 20])
@@ -154,6 +155,7 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
         assert.deepInclude(yield* execute(spend(0), {}, "b"), { state: { status: "none", balance: 21 } })
         assert.deepStrictEqual(yield* flipped(execute(spend(22), {}, "c")), new Overdrawn({ balance: 21 }))
         assert.deepInclude(yield* load({}, "d"), { state: { status: "none", balance: 21 }, version: 2 })
+        assert.deepInclude(yield* execute(deposit(1), {}, "e"), { state: { status: "none", balance: 22 } })
         // The next stream does not exist there.
         yield* switchOver
         assert.deepInclude(yield* execute(deposit(1), {}, "a"), { state: { status: "none", balance: 4 } })
@@ -190,12 +192,18 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
             concurrency: 10
           })
         yield* each((canary) => executeOf(Account, "same", deposit(canary)))
+        yield* requests
+        // A decision that sees another tenant's state would be refused, and made again: it must not come to that.
+        const seen: Array<readonly [number, number]> = []
         yield* each((canary) =>
           executeOf(Account, "same", ({ balance }) => {
-            assert.strictEqual(balance, canary)
-            return [deposited(balance)]
+            seen.push([balance, canary])
+            return [deposited(canary)]
           })
         )
+        assert.lengthOf(seen, 100)
+        for (const [balance, canary] of seen) assert.strictEqual(balance, canary)
+        assert.notInclude(yield* requests, "loadStream")
         yield* each((canary) =>
           Effect.map(loadOf(Account, "same"), ({ state, version }) =>
             assert.deepStrictEqual([state.balance, version], [2 * canary, 2])

@@ -1,0 +1,129 @@
+/**
+ * Lines of commands: those to one aggregate that come while one is under way wait, and are carried out together when it is
+ * done. There is no timer.
+ */
+import { type Context, Effect } from "effect"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+
+/** A command that waits in a line, or is carried out together with others. */
+export interface Waiting<out Command, in Answer, in E> {
+  readonly command: Command
+  /** The services of its caller. */
+  readonly services: Context.Context<never>
+  /** Answers the caller, once. */
+  readonly resume: (answer: Effect.Effect<Answer, E>) => void
+  /** True once it was answered, or its caller interrupted. */
+  gone: boolean
+}
+
+/** The line of an aggregate. It exists as long as somebody holds it. */
+interface Line<Command, Answer, E> {
+  readonly waiting: Array<Waiting<Command, Answer, E>>
+  readonly remove: () => void
+}
+
+/** The turn of a command that found its line free. */
+export interface Turn {
+  /** Lets those that wait go on. Does nothing the second time. */
+  readonly leave: () => void
+}
+
+/** The line of a command: a turn at once, or the answer of those that carry it out. */
+export type Place<Answer, E> = { readonly turn: Turn } | { readonly answer: Effect.Effect<Answer, E> }
+
+/** The key of a line. Aggregates are told apart by identity, as those that decide together share a state. */
+export interface LineKey {
+  readonly tenantId: TenantId
+  readonly aggregate: Aggregate.Any
+  readonly id: string
+}
+
+/**
+ * Lines whose commands are carried out by `run`, which answers each of them, at most `maxCommands` at a time.
+ *
+ * **Details**
+ *
+ * A command that finds its line free goes alone, in the fiber of its caller. Further ones wait: a full line makes callers wait
+ * longer, and refuses nobody. `run` is outside of every caller's fiber, with the services of the first command, because any
+ * of them may be interrupted.
+ */
+export const makeLines = <Command, Answer, E>(
+  maxCommands: number,
+  run: (commands: ReadonlyArray<Waiting<Command, Answer, E>>) => Effect.Effect<void>
+) => {
+  type Member = Waiting<Command, Answer, E>
+  const tenants = new Map<TenantId, Map<Aggregate.Any, Map<string, Line<Command, Answer, E>>>>()
+
+  const open = ({ aggregate, id, tenantId }: LineKey): Line<Command, Answer, E> => {
+    const byAggregate =
+      tenants.get(tenantId) ?? new Map<Aggregate.Any, Map<string, Line<Command, Answer, E>>>()
+    const byId = byAggregate.get(aggregate) ?? new Map<string, Line<Command, Answer, E>>()
+    tenants.set(tenantId, byAggregate.set(aggregate, byId))
+    const remove = (): void => {
+      byId.delete(id)
+      if (byId.size === 0) byAggregate.delete(aggregate)
+      if (byAggregate.size === 0) tenants.delete(tenantId)
+    }
+    const line = { waiting: [], remove }
+    byId.set(id, line)
+    return line
+  }
+
+  const next = (line: Line<Command, Answer, E>): void => {
+    const commands = line.waiting.splice(0, maxCommands)
+    const [first] = commands
+    if (first === undefined) return line.remove()
+    const unanswered = Effect.sync(() => {
+      for (const command of commands) answer(command, Effect.die(new Error("a command has no outcome")))
+    })
+    Effect.runForkWith(first.services)(
+      run(commands).pipe(
+        Effect.onExit(() => unanswered),
+        // Callers that come again at once find the line taken, and go on together.
+        Effect.andThen(Effect.yieldNow),
+        Effect.ensuring(Effect.sync(() => next(line)))
+      )
+    )
+  }
+
+  const wait = (line: Line<Command, Answer, E>, command: Command): Effect.Effect<Answer, E> =>
+    Effect.withFiber(({ context }) =>
+      Effect.callback<Answer, E>((resume) => {
+        const member: Member = { command, services: context, resume, gone: false }
+        line.waiting.push(member)
+        return Effect.sync(() => {
+          member.gone = true
+          const at = line.waiting.indexOf(member)
+          if (at >= 0) line.waiting.splice(at, 1)
+        })
+      })
+    )
+
+  /** Takes the place of a command in its line. The one with the turn must leave it, whatever happens. */
+  return (key: LineKey, command: Command): Place<Answer, E> => {
+    const line = tenants.get(key.tenantId)?.get(key.aggregate)?.get(key.id)
+    if (line !== undefined) return { answer: wait(line, command) }
+    const opened = open(key)
+    let left = false
+    return {
+      turn: {
+        leave: () => {
+          if (left) return
+          left = true
+          next(opened)
+        }
+      }
+    }
+  }
+}
+
+/** Answers a command, unless it has been answered or its caller is gone. */
+export const answer = <Answer, E>(
+  command: Waiting<unknown, Answer, E>,
+  given: Effect.Effect<Answer, E>
+): void => {
+  if (command.gone) return
+  command.gone = true
+  command.resume(given)
+}
