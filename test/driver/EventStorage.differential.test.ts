@@ -20,7 +20,7 @@ describe.each(sqlBackends)("$name", (backend) => {
               const actual = yield* Effect.provideContext(answers(commands, run), driver)
               return difference(["by the memory", expected], [`by ${backend.name}`, actual])
             }),
-          checkOptions(100)
+          checkOptions(60)
         )
       }),
     600_000

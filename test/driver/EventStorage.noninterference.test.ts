@@ -39,7 +39,7 @@ describe.each(backends)("$name", (backend) => {
             }
             return undefined
           }),
-        checkOptions(60)
+        checkOptions(30)
       ).pipe(Effect.provide(backend.layer)),
     600_000
   )

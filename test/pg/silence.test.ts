@@ -35,7 +35,7 @@ const throughProxy = <A, E, R>(
   }).pipe(
     Effect.scoped,
     Effect.provideService(PgTenant.Silence, Duration.fromInputUnsafe(silence)),
-    Effect.timeout("20 seconds")
+    Effect.timeout("50 seconds")
   )
 
 for (const server of servers) {
@@ -221,7 +221,7 @@ for (const server of servers) {
       }).pipe(
         Effect.scoped,
         Effect.provideService(PgTenant.Silence, Duration.millis(150)),
-        Effect.timeout("20 seconds")
+        Effect.timeout("50 seconds")
       )
     )
   })
