@@ -168,9 +168,9 @@ export class Repository extends Context.Service<
      *
      * **Details**
      *
-     * The state may be a remembered one, or one that the events of commands before it lead to which are appended with its
-     * own: no outcome is answered before the store has confirmed that state. An `Effect` that was decided runs on a confirmed
-     * state only.
+     * The state may be a remembered one, or may contain events of earlier commands that are appended together with the new
+     * ones. No outcome is returned before the store has confirmed that state. If `decide` returns an `Effect`, it only runs on
+     * a confirmed state.
      *
      * **Gotchas**
      *
@@ -222,8 +222,8 @@ export interface Options {
    */
   readonly remember?: RememberOptions | undefined
   /**
-   * Whether commands to one aggregate that come while one is under way are decided together, one after the other, and appended
-   * in one append. `false` turns it off. Default: up to 256 commands together.
+   * Commands that arrive while another command to the same aggregate is being carried out are decided together, one after the
+   * other, and appended at once. `false` turns this off. Default: up to 256 commands together.
    */
   readonly join?: JoinOptions | false | undefined
   /** Without this option, snapshots are neither used nor taken. */

@@ -5,15 +5,15 @@ import { type LineKey, makeLines, type Place } from "./commandLine.ts"
 import { type Answer, beside, type JoinedCommand } from "./decideTogether.ts"
 import type { makeJoined } from "./joinedAppend.ts"
 
-/** Whether commands that wait for each other are decided together. */
+/** Settings for deciding waiting commands together. */
 export interface JoinOptions {
   /** Maximum number of commands that are decided together; further ones wait. Default: 256. */
   readonly commands?: number | undefined
 }
 
 /**
- * Carries a command out in the line of its aggregate: alone if the line is free, with the others otherwise, and beside it if
- * it turns out to be one for that.
+ * Carries a command out in the line of its aggregate: alone if the line is free, otherwise together with the others, or outside
+ * the line if it cannot be decided with them.
  */
 export const makeInLine = (join: JoinOptions | false | undefined, run: ReturnType<typeof makeJoined>) => {
   type Any = JoinedCommand<string, unknown, Event.Tagged, unknown>

@@ -158,7 +158,7 @@ describe("commands to one aggregate that wait for each other", () => {
           assert.strictEqual(event.correlationId, events[0]?.eventId)
         }
       }
-      // What was answered is what is stored, and what is remembered.
+      // The answers, the stored events and the remembered state agree.
       const { load } = yield* Repository.Repository
       assert.deepStrictEqual(yield* load(Account, "1"), yield* load(Account, "1", { fresh: true }))
     }).pipe(asNewTenant, Effect.provide(program))
