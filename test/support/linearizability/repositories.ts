@@ -13,8 +13,12 @@ export type RepositoryLayer = (
 ) => Layer.Layer<Repository.Repository, never, EventStore.EventStore | SnapshotStorage>
 
 /** A repository like that of programs. */
-export const repository: RepositoryLayer = ({ remembers, snapshots }, retry) => {
-  const options = { retry, ...(remembers ? {} : { remember: { entries: 0 } }) }
+export const repository: RepositoryLayer = ({ joins, remembers, snapshots }, retry) => {
+  const options = {
+    retry,
+    ...(joins ? {} : { join: false as const }),
+    ...(remembers ? {} : { remember: { entries: 0 } })
+  }
   return snapshots
     ? Repository.layerWith({ ...options, snapshots: { policy: SnapshotPolicy.every(3), taken: "atOnce" } })
     : Repository.layerWith(options)
