@@ -77,7 +77,7 @@ describe("the public API", () => {
       ProjectionRunner: ProjectionRunner failures handledEvents layer oldestPending parked pending | Options
       ProjectionStorage: ProjectionRefused ProjectionStorage RebuildRefused | Backlog Claim DeadLetter Failure FailureCause FailureDescription FailureKind FailureRecord Progress ProjectionKey Registration StartAt SwitchOutcome TenantProjection WorkRequest
       Reaction: make | Options Reaction
-      Repository: Repository defaultRetry layer layerWith rememberedEvictions rememberedHits rememberedMisses rememberedOutdated snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError LoadOptions Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
+      Repository: Repository defaultRetry joinedAppends joinedCommands layer layerWith rememberedEvictions rememberedHits rememberedMisses rememberedOutdated snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError LoadOptions Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
       RoutedStorage: layerWith | Limits Options
       SnapshotPolicy: every never whenReadMoreThan | Situation SnapshotPolicy
       SnapshotStorage: SnapshotStorage | NewSnapshot SaveSnapshot SnapshotKey SnapshotRow

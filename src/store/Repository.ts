@@ -279,6 +279,12 @@ export const rememberedEvictions: Metric.Counter<number> = remembered.evictions
  */
 export const rememberedOutdated: Metric.Counter<number> = remembered.outdated
 
+/** Counts the appends with the events of several commands that were decided together, by `aggregate`. */
+export const joinedAppends: Metric.Counter<number> = joined.appends
+
+/** Counts the commands that were decided together with others and appended with them, by `aggregate`. */
+export const joinedCommands: Metric.Counter<number> = joined.commands
+
 /**
  * Retries four times without delay, then up to 16 times after 5, 10, 20 … milliseconds, at most a quarter of a second apart
  * and jittered.

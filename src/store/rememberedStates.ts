@@ -8,7 +8,7 @@ import { tenantOf } from "../domain/currentTenant.ts"
 import type * as Event from "../domain/Event.ts"
 import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
 import type { InvalidId } from "../driver/StoreError.ts"
-import { type Place, Recency } from "../internal/recency.ts"
+import { type Place, Recency } from "./recency.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import type { LineKey } from "./commandLine.ts"
 import type { EventStore } from "./EventStore.ts"
@@ -338,6 +338,3 @@ export const makeMemory = (
       })
     )
 }
-
-/** The memory of a repository. */
-export type Memory = ReturnType<typeof makeMemory>
