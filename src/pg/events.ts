@@ -109,7 +109,7 @@ const limitsOf = <Limits extends Readonly<Record<keyof Limits, number>>>(
 /** A fifth of the pool's connections may wait for locks of tenants. */
 const lockWaitersOf = (sql: SqlClient.SqlClient): number => {
   const config: PgClient.PgPoolConfig = isPgClient(sql) ? sql.config : {}
-  return Math.floor((config.maxConnections ?? 10) / 5)
+  return Math.max(1, Math.floor((config.maxConnections ?? 10) / 5))
 }
 
 /** The events of a database, which must be migrated. */

@@ -14,7 +14,10 @@ import { projectionCases } from "../support/projectionCases.ts"
 import { snapshotCases } from "../support/snapshotCases.ts"
 import { layerOn, type Store, storeWith, TenantDatabase } from "../support/tenantDatabase.ts"
 
-const cases: ReadonlyArray<Case<Store>> = [
+/** Owners exclude and admit tenants from outside. */
+type Needs = Store | TenantDatabase
+
+const cases: ReadonlyArray<Case<Needs>> = [
   ...projectionCases,
   ...snapshotCases,
   ...coreCases,
@@ -31,7 +34,7 @@ const formerKillers = JSON.parse(readFileSync(killersFile, "utf8")) as Readonly<
 const keyOf = ({ line, name }: Mutant): string => `${name.split(" ")[0]}: ${line}`
 
 /** The cases that fail. */
-const red = (among: ReadonlyArray<Case<Store>>, store: Context.Context<Store>) =>
+const red = (among: ReadonlyArray<Case<Needs>>, store: Context.Context<Store>) =>
   Effect.filter(among, ({ run }) =>
     run.pipe(
       Effect.provideContext(store),
@@ -42,10 +45,10 @@ const red = (among: ReadonlyArray<Case<Store>>, store: Context.Context<Store>) =
     )
   )
 
-const names = (some: ReadonlyArray<Case<Store>>) => some.map(({ name }) => name)
+const names = (some: ReadonlyArray<Case<Needs>>) => some.map(({ name }) => name)
 
 /** Runs as the superuser. */
-const asOwner = <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient>) =>
+const asOwner = <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient | TenantDatabase>) =>
   TenantDatabase.use(({ owner }) =>
     Effect.provide(body, PgClient.layer({ ...owner, maxConnections: 1 }), { local: true })
   )
@@ -54,7 +57,7 @@ const asOwner = <A, E>(body: Effect.Effect<A, E, SqlClient.SqlClient>) =>
  * Cases that have found a mutant: only they depend on predicates. With `EVENTSOURCING_ISOLATION_CASES=all`, as in the long run, and
  * if the file of killers is out of date, all cases.
  */
-const sensitive = (): ReadonlyArray<Case<Store>> => {
+const sensitive = (): ReadonlyArray<Case<Needs>> => {
   const found = new Set(Object.values(formerKillers))
   const some = cases.filter((one) => found.has(one.name))
   return process.env["EVENTSOURCING_ISOLATION_CASES"] === "all" || some.length < found.size ? cases : some
@@ -99,7 +102,7 @@ const judge = Effect.fnUntraced(function* (mutant: Mutant, store: Context.Contex
   )
   yield* sql.unsafe(mutant.sql)
   yield* again(setRls(false))
-  const killers: Array<Case<Store>> = []
+  const killers: Array<Case<Needs>> = []
   // the likely ones first; a mutant survives only if all cases miss it
   const former = cases.filter((one) => one.name === formerKillers[keyOf(mutant)])
   const likely = /projection|dead_letter|rebuild|announce/.test(mutant.name)
