@@ -106,7 +106,7 @@ const limitsOf = <Limits extends Readonly<Record<keyof Limits, number>>>(
   return limits
 }
 
-/** A fifth of the pool's connections may wait for locks of tenants. */
+/** A fifth of the pool's connections may wait for locks of tenants, and at least one, so that each append is answered. */
 const lockWaitersOf = (sql: SqlClient.SqlClient): number => {
   const config: PgClient.PgPoolConfig = isPgClient(sql) ? sql.config : {}
   return Math.max(1, Math.floor((config.maxConnections ?? 10) / 5))

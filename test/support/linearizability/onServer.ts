@@ -220,6 +220,8 @@ export const make = Effect.fnUntraced(function* (
     sql
       .withTransaction(
         Effect.gen(function* () {
+          // A row that is not there yet could not be locked, and an append would commit between the statements.
+          yield* sql`insert into eventsourcing.tenants (tenant_id) values (${tenantId}) on conflict do nothing`
           yield* sql`select from eventsourcing.tenants where tenant_id = ${tenantId} for no key update`
           const rows = yield* logOf(tenantId)
           const commands = yield* sql<LoggedMark & { readonly key: string }>`

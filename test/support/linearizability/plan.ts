@@ -78,11 +78,11 @@ export const randomOf = (seed: number | string): (typeof Random.Random)["Service
 /** Cases in which wrong answers are known. */
 export const known = {
   /** A command with a key refuses, or finds another version, on a state that contains its own events from another caller. */
-  refusedWithKey: true,
+  refusedWithKey: false,
   /** The end of the log is lost between the look-up of a key and the load of the state after its command. */
   lostOutcome: true,
   /** A read after an append fails, and the command claims that nothing was written. */
-  unavailableBehindAppend: true
+  unavailableBehindAppend: false
 }
 
 /** The probabilities of faults, and fixed settings. */
