@@ -60,8 +60,9 @@ const otherFailure = (fields: Coded, retryable: boolean): OtherFailure =>
 
 const beginnings = Object.keys(kinds).toSorted((one, other) => other.length - one.length)
 
-/** Node's codes for certificates that are untrusted, expired or of another host. */
-const certificate = /CERT|SELF_SIGNED|ALTNAME|UNABLE_TO_VERIFY|ERR_TLS/
+/** Node's codes for certificates that are untrusted, revoked, expired or of another host. A handshake may only be slow. */
+const certificate =
+  /CERT|CRL|ALTNAME|HOSTNAME_MISMATCH|UNABLE_TO_VERIFY|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|UNKNOWN_CA|ERR_TLS_(?!HANDSHAKE_TIMEOUT)/
 
 const reasonOf = (operation: string, error: SqlError.SqlError): UnavailableReason => {
   const found = sqlState(error) ?? null

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SqlError } from "effect/sql"
 import { describe as describeFailure } from "../../src/pg/failures.ts"
-import { toUnavailable } from "../../src/pg/sqlErrors.ts"
+import { isTransient, toUnavailable } from "../../src/pg/sqlErrors.ts"
 
 const withCode = (code: string, fields: object = {}, message = 'the trouble with "canary"') =>
   new SqlError.SqlError({
@@ -77,6 +77,52 @@ describe("a failure of a statement of the library", () => {
       "the storage failed to append (99999): a retry does not help, look for 99999 in the log of the database"
     )
   })
+})
+
+/** Node's error for a connection. */
+const unconnected = (code: string) =>
+  new SqlError.SqlError({
+    reason: new SqlError.ConnectionError({
+      cause: Object.assign(new Error("the certificate of canary"), { code }),
+      message: "PgConnection: Failed to connect",
+      operation: "connect"
+    })
+  })
+
+describe("a connection that does not come about", () => {
+  it.each([
+    "DEPTH_ZERO_SELF_SIGNED_CERT",
+    "SELF_SIGNED_CERT_IN_CHAIN",
+    "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+    "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+    "CERT_HAS_EXPIRED",
+    "CERT_NOT_YET_VALID",
+    "CERT_REVOKED",
+    "CRL_HAS_EXPIRED",
+    "INVALID_CA",
+    "INVALID_PURPOSE",
+    "PATH_LENGTH_EXCEEDED",
+    "HOSTNAME_MISMATCH",
+    "ERR_TLS_CERT_ALTNAME_INVALID",
+    "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA",
+    "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED"
+  ])("because of its certificate (%s) is not retried, and says what to correct", (code) => {
+    const error = toUnavailable("append", unconnected(code))
+    assert.isFalse(error.retryable)
+    assert.isFalse(isTransient(unconnected(code)))
+    assert.strictEqual(
+      error.message,
+      `no connection for the attempt to append (${code}): correct the address, the credentials or the certificate of the database`
+    )
+  })
+
+  it.each(["ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EPIPE", "ERR_TLS_HANDSHAKE_TIMEOUT"])(
+    "because the server does not answer (%s) is retried",
+    (code) => {
+      assert.isTrue(isTransient(unconnected(code)))
+      assert.include(toUnavailable("append", unconnected(code)).message, `(${code}): try again later`)
+    }
+  )
 })
 
 describe("a failure on PostgreSQL", () => {
