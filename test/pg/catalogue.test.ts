@@ -207,6 +207,7 @@ const rules: Readonly<Record<string, Rule>> = {
       clear_rebuild:
         "works on the application's tables, whose triggers may need the search path; names everything with its schema",
       create_committing: "makes procedures, as the owner of the database; has a fixed search path",
+      exclude_tenant: "changes its role, as the owner of the database; has a fixed search path",
       hold_twins: "locks tables of the application, as whoever fills them; names everything with its schema",
       keys_without_tenant: "reads the catalogue, as whoever asks; has a fixed search path",
       isolation_problems: "reads the catalogue, as whoever asks; has a fixed search path",
