@@ -349,19 +349,22 @@ export const make = <M extends Backend>(
             Effect.void
           )
       ),
-    // Each database has a read model of its own tenants, and replaces it by itself.
+    // Each database has a read model of its own tenants, and replaces it by itself, also while another one is unavailable.
     switchSharedRebuild: (key) =>
       Effect.flatMap(
-        router.onEvery((backend) =>
+        router.ofAll((backend) =>
           Effect.andThen(
             router.requireAccess(backend, key.accessId),
             backend.projections.switchSharedRebuild(key).pipe(refused)
           )
         ),
         (answers) => {
-          const values = answers.map(({ value }) => value)
+          const values = answers.flatMap(({ exit }) => (Exit.isSuccess(exit) ? [exit.value] : []))
           const outcome = (["waiting", "switched"] as const).find((one) => values.includes(one)) ?? "none"
-          return firstRefused(values, Effect.succeed(outcome))
+          const cause = firstFailure(answers)
+          const answer: Effect.Effect<ProjectionStorage.SwitchOutcome, StorageUnavailable> =
+            cause === undefined ? Effect.succeed(outcome) : Effect.failCause(cause)
+          return firstRefused(values, answer)
         }
       ),
     lockLive: (claim) => ofTenant("lock a read model", claim.tenantId, (storage) => storage.lockLive(claim)),
@@ -390,7 +393,10 @@ const refused = <A, E, R>(effect: Effect.Effect<A, E | ProjectionStorage.Rebuild
     (error) => Effect.succeed(error)
   )
 
-const firstRefused = <A, E>(answers: ReadonlyArray<unknown>, otherwise: Effect.Effect<A, E>) => {
+const firstRefused = <A, E>(
+  answers: ReadonlyArray<unknown>,
+  otherwise: Effect.Effect<A, E>
+): Effect.Effect<A, E | ProjectionStorage.RebuildRefused> => {
   const found = answers.find((answer) => answer instanceof ProjectionStorage.RebuildRefused)
   return found === undefined ? otherwise : Effect.fail(found)
 }

@@ -2,7 +2,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, References } from "effect"
 import { TestClock } from "effect/testing"
-import { append, newTenant, tenantsWith } from "../../src/testing/driver/projectionKit.ts"
+import {
+  access,
+  append,
+  newProjection,
+  newTenant,
+  tenantsWith
+} from "../../src/testing/driver/projectionKit.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import * as RoutedStorage from "../../src/routed/RoutedStorage.ts"
@@ -108,4 +114,37 @@ describe("a placement that is down", () => {
       }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
     }
   )
+
+  it.effect("does not stop the others from replacing a read model that all tenants share", () => {
+    const away = new StorageUnavailable({
+      reason: new OtherFailure({ operation: "switch", retryable: true, code: null })
+    })
+    const failing = Layer.effect(
+      ProjectionStorage,
+      ProjectionStorage.useSync((storage) =>
+        ProjectionStorage.of({ ...storage, switchSharedRebuild: () => Effect.fail(away) })
+      )
+    ).pipe(Layer.provideMerge(MemoryStorage.layerWith({})))
+    const layer = RoutedStorage.layerWith({
+      storage: (placement) => (placement === "away" ? failing : MemoryStorage.layerWith({})),
+      idleTimeToLive: Infinity
+    }).pipe(
+      Layer.provide(TenantDirectory.layerWith({ placements: ["away", "here"], placementOf: () => "here" }))
+    )
+    return Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection(1, true, yield* access)
+      const { projection, version } = projected
+      const shared = { projection, version, tables: [], accessId: yield* access }
+      const [tenant = newTenant()] = yield* tenantsWith(1)
+      yield* storage.startSharedRebuild({ ...shared, restart: false })
+      for (const rebuild of [false, true])
+        yield* projected.when(
+          (claim) => claim.rebuild === rebuild,
+          (claim) => storage.advance(claim, claim.head)
+        )
+      assert.strictEqual((yield* flipped(storage.switchSharedRebuild(shared)))._tag, "StorageUnavailable")
+      assert.isUndefined((yield* projected.progress(tenant)).rebuild)
+    }).pipe(Effect.provide(layer), Effect.provideService(References.CurrentLoggers, new Set()))
+  })
 })
