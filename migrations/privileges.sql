@@ -108,7 +108,7 @@ begin
       ('switch_rebuild', null, '{eventsourcing_tenant}'),
       ('switch_shared_rebuild', null, '{eventsourcing_all_tenants}'),
       ('tenant_placement', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
-      ('tenant_status', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('tenant_status', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('twin_difference', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('twins_of', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_runner_owner,eventsourcing_all_tenants}'),
       ('unregister_read_model', null, '{}'),

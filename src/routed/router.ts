@@ -1,5 +1,5 @@
 /** Routes operations to the storage of their tenant. */
-import { Cause, Clock, Context, Effect, Exit, Scope } from "effect"
+import { Cache, Cause, Context, Duration, Effect, Exit, Option, Scope } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { repeatable } from "../driver/repeatable.ts"
@@ -44,8 +44,8 @@ const concurrency = 8
 /** Maximum number of accesses across tenants that are remembered, to record them in each placement that they read. */
 const maxAccesses = 10_000
 
-/** Time for which the answer of a shared storage about a tenant is cached, in milliseconds. */
-const includedMillis = 60_000
+/** Time for which a shared storage's answer about a tenant is cached, unless it has excluded the tenant. */
+const includedFor = Duration.minutes(1)
 
 /** Maximum number of tenants with cached answers per shared storage. */
 const maxIncluded = 10_000
@@ -68,8 +68,11 @@ export class Router<M extends Backend> {
   readonly chosen: Context.Reference<string | undefined>
   /** The tenants that each storage has confirmed as registered. */
   readonly #registered = new WeakMap<M, Set<TenantId>>()
-  /** Tenants that a shared storage has not excluded, each with the time until which the answer is cached. */
-  readonly #included = new WeakMap<M, Map<TenantId, number>>()
+  /**
+   * For each shared storage, if it has excluded a tenant. Concurrent callers wait for one answer and then continue in their
+   * order, because appends of a tenant that begin together must keep it.
+   */
+  readonly #excluded = new WeakMap<M, Cache.Cache<TenantId, boolean, StorageUnavailable>>()
   readonly #accesses = new Map<string, Access>()
 
   constructor(directory: TenantDirectory["Service"], storages: OpenStorages.OpenStorages<M>) {
@@ -209,22 +212,37 @@ export class Router<M extends Backend> {
     backend: M,
     tenantId: TenantId
   ): Effect.Effect<void, TenantRefused<UnknownTenant> | StorageUnavailable> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const known = this.#included.get(backend) ?? new Map<TenantId, number>()
-      this.#included.set(backend, known)
-      if ((known.get(tenantId) ?? 0) > now) return Effect.void
-      return Effect.flatMap(backend.events.tenantStatus(tenantId), (status) => {
-        if (status === "elsewhere")
-          return Effect.andThen(
+    Effect.flatMap(this.#isExcluded(backend, tenantId), (excluded) =>
+      excluded
+        ? Effect.andThen(
             Effect.logError(
               `The directory sends tenant ${tenantId} to ${backend.placement}, where it is excluded because it has a database of its own: correct the directory`
             ),
             Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
           )
-        if (known.size >= maxIncluded) known.clear()
-        known.set(tenantId, now + includedMillis)
-        return Effect.void
-      })
+        : Effect.void
+    )
+
+  readonly #isExcluded = (backend: M, tenantId: TenantId): Effect.Effect<boolean, StorageUnavailable> =>
+    Effect.gen({ self: this }, function* () {
+      const ask = (asked: TenantId) =>
+        Effect.map(backend.events.tenantStatus(asked), (status) => status === "elsewhere")
+      let answers = this.#excluded.get(backend)
+      if (answers === undefined) {
+        answers = yield* Cache.makeWith(ask, {
+          capacity: maxIncluded,
+          timeToLive: (exit) => (Exit.isSuccess(exit) && !exit.value ? includedFor : Duration.zero)
+          // The cache would give the transaction of its first caller to all others.
+        }).pipe(Effect.setContext(Context.empty()))
+        this.#excluded.set(backend, answers)
+      }
+      if ((yield* this.current) === undefined) return yield* Cache.get(answers, tenantId)
+      // An open transaction asks by itself: to wait for a caller that waits for its connection would never end.
+      const known = yield* Cache.getSuccess(answers, tenantId)
+      if (Option.isSome(known)) return known.value
+      const excluded = yield* ask(tenantId)
+      if (!excluded) yield* Cache.set(answers, tenantId, false)
+      return excluded
     })
 
   /** Runs an effect with each storage, a few at a time, and returns the answers, failures included. */

@@ -4,17 +4,19 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Duration, Effect, Fiber, Layer, Option, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { EventStorage } from "../../src/driver/EventStorage.ts"
+import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as PgSilo from "../../src/pg/PgSilo.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantDirectory from "../../src/routed/TenantDirectory.ts"
+import { access, Projected } from "../../src/testing/driver/projectionKit.ts"
 import { failsWith } from "../../src/testing/isolation/kit.ts"
 import { servers } from "../support/Databases.ts"
 import { append, orders, placed, rowsOf } from "../support/projected.ts"
 import { databases, wireTo } from "../support/silo.ts"
-import { acrossTenants, insert, setup, silent } from "../support/siloTenants.ts"
+import { acrossTenants, ids, insert, setup, silent } from "../support/siloTenants.ts"
 
 /**
  * Runs an effect with a clock that runs faster by a factor, so that waits between attempts are short. The databases
@@ -133,6 +135,40 @@ for (const server of servers) {
             )
           }).pipe(Effect.provide(store()))
         }).pipe(Effect.scoped)
+    )
+
+    it.live("the first appends of a tenant in a pool keep the order in which they begin", () =>
+      Effect.gen(function* () {
+        const { inPool, store } = yield* setup(server)
+        const given = Array.from({ length: 20 }, (_, index) => String(index))
+        const stored = yield* Effect.gen(function* () {
+          yield* Effect.forEach(given, (id) => append(inPool, id, placed(1)), { concurrency: "unbounded" })
+          return yield* ids.pipe(Tenant.provide(inPool))
+        }).pipe(Effect.provide(store()))
+        assert.deepStrictEqual(
+          stored,
+          given.map((id) => [inPool, id])
+        )
+      }).pipe(Effect.scoped)
+    )
+
+    it.live("a program that starts later continues projections across tenants in all databases", () =>
+      Effect.gen(function* () {
+        const { store, tenants } = yield* setup(server)
+        yield* Effect.forEach(tenants, (tenant) => append(tenant, "1", placed(1))).pipe(
+          Effect.provide(store())
+        )
+        yield* Effect.gen(function* () {
+          const storage = yield* ProjectionStorage
+          const projected = new Projected(1, true, yield* access)
+          const { projection, version } = projected
+          yield* storage.register([{ projection, version, startAt: "beginning", tables: [] }])
+          for (const tenant of tenants) {
+            yield* projected.on(tenant, (claim) => storage.advance(claim, claim.head))
+            assert.deepInclude((yield* projected.progress(tenant)).live, { position: 1, head: 1 })
+          }
+        }).pipe(Effect.provide(store()))
+      }).pipe(Effect.scoped)
     )
 
     it.live("tenants can be admitted to a database and the database named concurrently", () =>
