@@ -80,6 +80,8 @@ const operations = ({
     recordedFrom: Date.parse("2020-01-01T08:00:00Z"),
     recordedBefore: Date.parse("2020-01-01T09:00:00Z")
   }
+  const behind = (type: string) => ({ query: [{ eventTypes: [type], tags: [] }], after: 59_900 })
+  const [neverBehind, happenedBehind] = [behind("Never"), behind("Happened")]
   const backwards = { direction: "backwards", limit: 10 } as const
   const rare = { eventTypes: ["Rare"], aggregateTypes: ["Case"] }
   const manyAppends = Array.from({ length: 20 }, (_, index) =>
@@ -131,6 +133,18 @@ const operations = ({
     ["a new stream in a long log", 10, append(big, stream("new", events(2), 0))],
     ["the next events of a long stream", 10, append(big, stream("hot", events(2), "streamExists"))],
     ["a conflict on a long stream", 10, flipped(append(big, stream("hot", events(2), 1)))],
+    [
+      // The 100 events behind its position, and the append.
+      "a condition by types alone that is met",
+      115,
+      batch({ ...request(big, stream("conditional", events(1))), conditions: [neverBehind] })
+    ],
+    [
+      // Up to the first such event, which is looked at again for the item that it matches.
+      "a condition by types alone that fails",
+      115,
+      batch({ ...request(big, stream("conditional", events(1))), conditions: [happenedBehind] })
+    ],
     ["an append again", 10, append(big, stream("first", [known], 0))],
     ["a batch of 20 appends of 10 tenants", 200, batch(...manyAppends)],
     [
