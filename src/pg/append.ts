@@ -123,7 +123,8 @@ export const make = (
       Exit.isExit(outcome) ? outcome : groupCommit.noOutcome
     )
 
-  const submit = batches === undefined ? append : groupCommit.make(attempt, fork, batches)
+  const submit =
+    batches === undefined ? append : groupCommit.make(attempt, fork, batches, sqlErrors.lockTimeout)
 
   const appendInTransaction = (request: AppendRequest): Effect.Effect<AppendReceipt, AppendError> =>
     refuseOthers(sql, request.tenantId).pipe(

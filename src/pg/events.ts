@@ -32,7 +32,8 @@ export interface Options {
   /**
    * Sends appends that wait while others are in progress together, in one statement and one commit. Appends in a transaction
    * of the program are always sent alone. Default: on, with up to 512 appends and a million characters per batch, 2 batches
-   * of each kind in progress, and a fifth of the pool's connections for statements that wait for a tenant's lock.
+   * of each kind in progress, and a fifth of the pool's connections for statements that wait for a tenant's lock. Appends of
+   * further locked tenants are tried again for 10 seconds, and then fail with `StorageUnavailable` (`TimedOut`).
    */
   readonly groupCommit?: Partial<groupCommit.Limits> | false | undefined
   /**
@@ -172,7 +173,13 @@ export const make = (
       provision,
       batches: limitsOf(
         "groupCommit",
-        { maxAppends: 512, maxCharacters: 1_000_000, concurrency: 2, lockWaiters: lockWaitersOf(sql) },
+        {
+          maxAppends: 512,
+          maxCharacters: 1_000_000,
+          concurrency: 2,
+          lockWaiters: lockWaitersOf(sql),
+          lockWaitMillis: 10_000
+        },
         options.groupCommit
       ),
       announcements,

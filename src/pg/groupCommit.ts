@@ -20,6 +20,8 @@ export interface Limits {
    * further locked tenants are retried every few milliseconds and hold no connection.
    */
   readonly lockWaiters: number
+  /** Longest time for which an append of a locked tenant is retried without a connection, in milliseconds. */
+  readonly lockWaitMillis: number
 }
 
 /**
@@ -35,6 +37,8 @@ export type Answer<A, E> = Exit.Exit<A, E> | Unsettled
 /** An append that waits or is in progress. */
 interface Waiting<A, E> {
   readonly request: AppendRequest
+  /** Time of its arrival if a tenant was locked then, else 0. */
+  readonly arrived: number
   readonly resume: (outcome: Effect.Effect<A, E>) => void
 }
 
@@ -71,7 +75,8 @@ const isConditional = ({ conditions }: AppendRequest): boolean =>
  *
  * No append waits for another tenant's work:
  * - A batch does not wait for a tenant that another transaction has locked. The appends of that tenant are sent again
- *   separately: up to `lockWaiters` statements wait in the database, the others are retried after a few milliseconds.
+ *   separately: up to `lockWaiters` statements wait in the database, the others are retried after a few milliseconds, and fail
+ *   with `lockTimeout` after `lockWaitMillis`.
  * - Appends with conditions, which may read much, share no statement with those without. A tenant whose conditions were slow
  *   gets batches of its own, in places for such tenants, until they are fast again.
  * - A tenant that is not registered yet is registered by a separate statement.
@@ -83,7 +88,8 @@ const isConditional = ({ conditions }: AppendRequest): boolean =>
 export const make = <A, E>(
   run: (requests: ReadonlyArray<AppendRequest>, wait: boolean) => Effect.Effect<ReadonlyArray<Answer<A, E>>>,
   fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
-  limits: Limits
+  limits: Limits,
+  lockTimeout: () => E
 ): ((request: AppendRequest) => Effect.Effect<A, E>) => {
   type Append = Waiting<A, E>
   type Batch = ReadonlyArray<Append>
@@ -121,8 +127,8 @@ export const make = <A, E>(
   const slowTenants = new Set<TenantId>()
   /** Locked tenants during the pause before a retry. */
   const resting = new Set<TenantId>()
-  /** Number of consecutive times that a tenant was found locked. */
-  const timesHeld = new Map<TenantId, number>()
+  /** Tenants that are retried: the time at which they were first found locked, and the number of pauses since then. */
+  const holds = new Map<TenantId, { readonly since: number; pauses: number }>()
   let lockWaiters = 0
 
   const laneOf = (request: AppendRequest): Lane =>
@@ -232,7 +238,7 @@ export const make = <A, E>(
       if (typeof answer === "string") {
         unsettled[answer].push(append)
       } else {
-        if (timesHeld.size > 0) timesHeld.delete(append.request.tenantId)
+        if (holds.size > 0) holds.delete(append.request.tenantId)
         append.resume(answer)
       }
     })
@@ -254,14 +260,22 @@ export const make = <A, E>(
       start(lane, batch, true, () => lockWaiters--)
       return
     }
-    const times = timesHeld.get(tenantId) ?? 0
-    timesHeld.set(tenantId, times + 1)
+    const now = performance.now()
+    const hold = holds.get(tenantId) ?? { since: now, pauses: 0 }
+    holds.set(tenantId, hold)
+    const isLate = ({ arrived }: Append): boolean =>
+      now - Math.max(hold.since, arrived) >= limits.lockWaitMillis
     resting.add(tenantId)
-    lane.queue.addFirst(batch)
-    setTimeout(() => {
-      resting.delete(tenantId)
-      lanes.forEach(sendAll)
-    }, restMillis(times))
+    lane.queue.addFirst(batch.filter((append) => !isLate(append)))
+    setTimeout(
+      () => {
+        resting.delete(tenantId)
+        if (!lanes.some(({ queue }) => queue.sizeOf(tenantId) > 0)) holds.delete(tenantId)
+        lanes.forEach(sendAll)
+      },
+      restMillis(hold.pauses++)
+    )
+    for (const append of batch) if (isLate(append)) append.resume(Effect.fail(lockTimeout()))
   }
 
   const sendAll = (lane: Lane): void => {
@@ -294,7 +308,7 @@ export const make = <A, E>(
       const { tenantId } = request
       const lane = laneOf(request)
       const { queue } = lane
-      const append: Append = { request, resume }
+      const append: Append = { request, arrived: holds.size > 0 ? performance.now() : 0, resume }
       if (queue.waiting === 0 && queue.hasPlace && !served.has(tenantId)) {
         sendAlone(lane, append)
       } else {

@@ -22,7 +22,8 @@ const code = {
   leftOver: "ES003",
   openTransaction: "2D000",
   abortedTransaction: "25P02",
-  positionTaken: "23505"
+  positionTaken: "23505",
+  lockTimeout: "55P03"
 } as const
 
 /** The SQLSTATE, if the server sent one. */
@@ -133,3 +134,7 @@ export const toAppendError = (error: SqlError.SqlError): StorageUnavailable =>
   sqlState(error) === code.positionTaken
     ? new StorageUnavailable({ reason: new Contended({ operation: "append", code: code.positionTaken }) })
     : toUnavailable("append", error)
+
+/** The error of an append that has waited for its tenant's lock outside of the database, as the server reports such a wait. */
+export const lockTimeout = (): StorageUnavailable =>
+  new StorageUnavailable({ reason: new TimedOut({ operation: "append", code: code.lockTimeout }) })

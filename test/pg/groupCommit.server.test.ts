@@ -7,6 +7,7 @@ import * as EventStore from "../../src/store/EventStore.ts"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
+import { StorageUnavailable, TimedOut } from "../../src/driver/StoreError.ts"
 import { Account, deposited } from "../support/bank.ts"
 import { servers } from "../support/Databases.ts"
 
@@ -101,6 +102,47 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
           assert.deepStrictEqual(yield* positions.pipe(Tenant.provide(tenant)), [1, 2, 3])
       }).pipe(Effect.provide(storesOn(10), { local: true }))
     }).pipe(Effect.scoped)
+  )
+
+  it.live(
+    "an append that is retried for too long fails like one that waits for the lock, and is not stored",
+    () =>
+      Effect.gen(function* () {
+        const { app } = yield* freshDatabase
+        const tenant = yield* Tenant.generate
+        const appended = yield* Deferred.make<void>()
+        const release = yield* Deferred.make<void>()
+        yield* Effect.gen(function* () {
+          yield* append("0")
+          const open = yield* append("1").pipe(
+            Effect.andThen(Deferred.succeed(appended, undefined)),
+            Effect.andThen(Deferred.await(release)),
+            PgTenant.transaction,
+            Effect.forkChild
+          )
+          yield* Deferred.await(appended)
+          const error = yield* Effect.flip(append("2"))
+          assert.deepStrictEqual(
+            error,
+            new StorageUnavailable({ reason: new TimedOut({ operation: "append", code: "55P03" }) })
+          )
+          yield* Deferred.succeed(release, undefined)
+          yield* Fiber.join(open)
+          yield* append("3")
+          assert.deepStrictEqual(yield* positions, [1, 2, 3])
+        }).pipe(
+          Tenant.provide(tenant),
+          Effect.provide(
+            EventStore.layer.pipe(
+              Layer.provideMerge(
+                PgStorage.layerWith({ groupCommit: { lockWaiters: 0, lockWaitMillis: 200 } })
+              ),
+              Layer.provideMerge(PgClient.layer({ ...app, maxConnections: 2 }))
+            ),
+            { local: true }
+          )
+        )
+      }).pipe(Effect.scoped)
   )
 
   it.live("13: a condition that exceeds the statement timeout fails only its own append", () =>

@@ -64,7 +64,15 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupCommit.Limits> =
         )
       }),
     Effect.runForkWith(yield* Effect.context()),
-    { maxAppends: 100, maxCharacters: 1000, concurrency: 1, lockWaiters: 1, ...limits }
+    {
+      maxAppends: 100,
+      maxCharacters: 1000,
+      concurrency: 1,
+      lockWaiters: 1,
+      lockWaitMillis: 10_000,
+      ...limits
+    },
+    () => "lock timeout"
   )
   const settle = Effect.forEach(Array.from({ length: 10 }), () => Effect.yieldNow, { discard: true })
   // Detached, because a test would wait for batches in progress at its end.
@@ -196,6 +204,40 @@ describe("group commit", () => {
       yield* letGo(1)
       assert.strictEqual(yield* Fiber.join(a2 ?? assert.fail()), "a2")
     })
+  )
+
+  it.effect(
+    "fails the appends of a tenant that stays locked after a time, and not the ones that came later",
+    () =>
+      Effect.gen(function* () {
+        const lockWaitMillis = 300
+        const { batches, held, start, letGo, settle } = yield* setUp({ lockWaiters: 0, lockWaitMillis })
+        let next = 0
+        const letNextGo = Effect.suspend(() =>
+          Effect.andThen(
+            untilSent(batches, next),
+            Effect.suspend(() => letGo(next++))
+          )
+        )
+        held.add(a)
+        const began = performance.now()
+        const early = yield* start(request(a, "a1"), request(a, "a2"))
+        while (early.some((fiber) => fiber.pollUnsafe() === undefined)) yield* letNextGo
+        assert.isAtLeast(performance.now() - began, lockWaitMillis)
+        assert.deepStrictEqual(yield* Effect.forEach(early, Fiber.await), [
+          Exit.fail("lock timeout"),
+          Exit.fail("lock timeout")
+        ])
+        const [late, other] = yield* start(request(a, "a3"), request(b, "b1"))
+        yield* letNextGo
+        yield* letNextGo
+        assert.strictEqual(yield* Fiber.join(other ?? assert.fail()), "b1")
+        assert.isUndefined(late?.pollUnsafe())
+        held.delete(a)
+        yield* letNextGo
+        yield* settle
+        assert.strictEqual(yield* Fiber.join(late ?? assert.fail()), "a3")
+      })
   )
 
   it.effect("registers a new tenant in a separate statement", () =>
@@ -411,7 +453,8 @@ describe("group commit", () => {
             requests.map((one) => Exit.succeed(idOf(one)))
           ),
         Effect.runForkWith(yield* Effect.context()),
-        { maxAppends: 10, maxCharacters: 1000, concurrency: 1, lockWaiters: 1 }
+        { maxAppends: 10, maxCharacters: 1000, concurrency: 1, lockWaiters: 1, lockWaitMillis: 10_000 },
+        () => assert.fail("no tenant is locked")
       )
       for (let operations = 3; operations < 40; operations++) {
         const fiber = yield* Effect.forkDetach(
