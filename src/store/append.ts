@@ -30,6 +30,7 @@ import * as decode from "./decode.ts"
 import { CurrentDerivedIds, deriveIds } from "../domain/derivedIds.ts"
 import * as encode from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
+import { isKept, lostTooOften, maxLosses } from "./lostEnd.ts"
 import { clampPosition } from "../driver/queryMatch.ts"
 import { maxNameLength, nameProblem } from "../internal/json.ts"
 import { checkIntegers, type Reader, type StoredStream } from "./read.ts"
@@ -216,7 +217,7 @@ export const makeWriter = (
     )
   }
 
-  /** The outcome of an earlier command. */
+  /** The outcome of an earlier command; undefined if the log has lost it while its events were read. */
   const firstOutcome = Effect.fnUntraced(function* (
     stream: StoredStream,
     aggregate: Aggregate.Any,
@@ -227,13 +228,10 @@ export const makeWriter = (
     if (aggregateType !== stream.aggregateType || aggregateId !== stream.aggregateId)
       return yield* new Conflict({ reason: new CommandKeyConflict({ tenantId: stream.tenantId, key }) })
     const versions = new Set(Array.from({ length: events }, (_, index) => version - index))
-    const appended: Appended<Event.Tagged> = {
-      version,
-      position,
-      events: yield* storedBefore(stream, aggregate, versions),
-      replayed: true,
-      command
-    }
+    const stored = yield* storedBefore(stream, aggregate, versions)
+    const appended: Appended<Event.Tagged> = { version, position, events: stored, replayed: true, command }
+    const { tenantId } = stream
+    if (events > 0 && !isKept(command, yield* storage.commandOutcome({ tenantId, key }))) return undefined
     return [appended]
   })
 
@@ -279,16 +277,21 @@ export const makeWriter = (
       read
     )
 
-  /** The outcome of an append. */
-  const outcomeOf = <A>(plan: Plan, receipt: Receipt, select: Select<A>): Effect.Effect<A, WriteError> => {
+  /** The outcome of an append. `again` sends it again, for an earlier command that the log has lost since. */
+  const outcomeOf = <A>(
+    plan: Plan,
+    receipt: Receipt,
+    select: Select<A>,
+    again: () => Effect.Effect<A, WriteError>
+  ): Effect.Effect<A, WriteError> => {
     const { command, prepared, tenantId, versions } = plan
     const [only] = prepared
     if (command !== undefined && only !== undefined) {
       const stream = { tenantId, ...only.append }
       if (receipt.command !== undefined)
-        return behindAppend(
-          plan,
-          Effect.map(firstOutcome(stream, only.aggregate, command.key, receipt.command), select)
+        return Effect.flatMap(
+          behindAppend(plan, firstOutcome(stream, only.aggregate, command.key, receipt.command)),
+          (results) => (results === undefined ? again() : Effect.succeed(select(results)))
         )
       if (only.events.length === 0)
         return behindAppend(plan, Effect.map(commandAlone(stream, command.key), select))
@@ -320,11 +323,14 @@ export const makeWriter = (
   const send = <A>(
     plan: Plan,
     streams: ReadonlyArray<EventStorage.StreamAppend>,
-    select: Select<A>
+    select: Select<A>,
+    losses = 0
   ): Effect.Effect<A, WriteError> => {
     const { command, conditions, tenantId } = plan
+    const again = () =>
+      losses < maxLosses ? send(plan, streams, select, losses + 1) : Effect.fail(lostTooOften())
     return Effect.flatMap(storage.append({ tenantId, streams, conditions, command }), (receipt) =>
-      outcomeOf(plan, receipt, select)
+      outcomeOf(plan, receipt, select, again)
     )
   }
 

@@ -2,7 +2,8 @@
 import { Cause, Effect, Exit, Result, Schedule } from "effect"
 import { CurrentDerivedIds, type Ids } from "../domain/derivedIds.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
-import { Conflict, EventIdConflict } from "../driver/StoreError.ts"
+import { Conflict, EventIdConflict, type StorageUnavailable } from "../driver/StoreError.ts"
+import { lostTooOften, maxLosses } from "./lostEnd.ts"
 
 /** The result of a decision: a plain value, a `Result`, or an `Effect`. */
 export type Decision<A, E = never, R = never> = A | Result.Result<A, E> | Effect.Effect<A, E, R>
@@ -83,8 +84,11 @@ export interface Subject<State, Decided, Appended, Outcome, E, Outdating extends
   readonly append: (decided: Decided) => Effect.Effect<Appended, E, R | CurrentTenant> | undefined
   /** The outcome of a decision that appends nothing. */
   readonly unchanged: () => Effect.Effect<Outcome, E, R | CurrentTenant>
-  /** The outcome of a decision that was appended. */
-  readonly outcomeOf: (appended: Appended, decided: Decided) => Effect.Effect<Outcome, E, R | CurrentTenant>
+  /** The outcome of a decision that was appended; undefined if the log has lost the earlier run that the append found. */
+  readonly outcomeOf: (
+    appended: Appended,
+    decided: Decided
+  ) => Effect.Effect<Outcome | undefined, E, R | CurrentTenant>
   /** True if the append failed because another one came first, so that the decision must be made again. */
   readonly isOutdated: (error: E) => error is Outdating
 }
@@ -104,6 +108,13 @@ class Unconfirmed {
 const unconfirmed = new Unconfirmed()
 const isUnconfirmed = (error: unknown): error is Unconfirmed => error === unconfirmed
 
+/** Marks a decision whose append found an earlier run that the log has lost since. */
+class Lost {
+  readonly _tag = "Lost"
+}
+const lost = new Lost()
+const isLost = (error: unknown): error is Lost => error === lost
+
 export const isEventIdConflict = (error: unknown): boolean =>
   error instanceof Conflict && error.reason instanceof EventIdConflict
 
@@ -115,7 +126,7 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
   retry: Schedule.Schedule<unknown>,
   /** Called before an effect runs that was decided. */
   onEffect: () => void = () => {}
-): Effect.Effect<Outcome, E | E2, R | CurrentTenant> => {
+): Effect.Effect<Outcome, E | E2 | StorageUnavailable, R | CurrentTenant> => {
   const decideOn = (state: State): Effect.Effect<Decided, E | E2 | Unconfirmed, R | CurrentTenant> => {
     const decision = Effect.suspend((): Effect.Effect<Decided, E2 | Unconfirmed, R> => {
       derived.isRefused = false
@@ -164,7 +175,8 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
     const value = yield* decided
     if (append === undefined) return yield* subject.unchanged()
     const appended = yield* Effect.result(append)
-    if (Result.isSuccess(appended)) return yield* subject.outcomeOf(appended.success, value)
+    if (Result.isSuccess(appended))
+      return (yield* subject.outcomeOf(appended.success, value)) ?? (yield* Effect.fail(lost))
     const error = appended.failure
     // 6. Decide again if another append came first. The schedule counts losses against others, not outdated memory.
     if (subject.isOutdated(error)) return yield* Effect.fail(wasConfirmed ? new Outdated(error) : unconfirmed)
@@ -176,6 +188,8 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
   return attempt.pipe(
     // The second time it has read.
     Effect.catchIf(isUnconfirmed, () => Effect.catchIf(attempt, isUnconfirmed, Effect.die)),
+    Effect.retry({ while: isLost, times: maxLosses }),
+    Effect.catchIf(isLost, () => Effect.fail(lostTooOften())),
     Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
     Effect.mapError((error) => (error instanceof Outdated ? error.error : error))
   )

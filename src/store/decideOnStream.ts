@@ -12,6 +12,7 @@ import { aggregateId as encodeId, weightOf } from "./encode.ts"
 import { unknownIfUnavailable } from "./append.ts"
 import type { Subject } from "./decide.ts"
 import type { Loader } from "./load.ts"
+import { isKept, lostTooOften, maxLosses } from "./lostEnd.ts"
 import type { Slot } from "./rememberedStates.ts"
 import { initially, type LoadedState } from "./snapshots.ts"
 
@@ -53,13 +54,19 @@ export interface StreamCommand<Type extends string, State, Payload extends Event
 type Failure = AppendFailure<undefined, CommandKey>
 
 export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader) => {
-  /** The outcome of an earlier command, with the state right after it. */
+  /** An outcome that was read for the row of a key; undefined if the log has lost the command meanwhile. */
+  const ifKept = <A extends { readonly version: number }>(key: string, row: CommandRow, outcome: A) =>
+    outcome.version === row.version
+      ? Effect.map(store.commandOutcome(key), (now) => (isKept(row, now) ? outcome : undefined))
+      : Effect.undefined
+
+  /** The outcome of an earlier command, with the state right after it; undefined if the log has lost it meanwhile. */
   const firstOutcome = Effect.fnUntraced(function* <
     Type extends string,
     State,
     Payload extends Event.Tagged,
     Id
-  >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, row: CommandRow) {
+  >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, key: string, row: CommandRow) {
     const events: Array<Event.Envelope<Payload, Type>> = []
     const first = row.version - row.events + 1
     const known = yield* loader.load(aggregate, id, {
@@ -67,7 +74,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
       inspectFrom: first,
       inspect: (envelope) => void (envelope.version >= first && events.push(envelope))
     })
-    return { ...stateOf(known), events, replayed: true }
+    return yield* ifKept(key, row, { ...stateOf(known), events, replayed: true })
   })
 
   /** The outcome of the command with the same key, if it was carried out before. */
@@ -77,45 +84,40 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     Payload extends Event.Tagged,
     Id
   >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, { fingerprint, key }: CommandKey) {
-    for (;;) {
+    for (let losses = 0; losses <= maxLosses; losses++) {
       const row = yield* store.commandOutcome(key)
       if (row === undefined) return undefined
-      if (row.fingerprint !== fingerprint) break
-      const outcome = yield* firstOutcome(aggregate, id, row)
-      const after = yield* store.commandOutcome(key)
-      // Otherwise the log has lost its end, and the events that were read are of its other history.
-      if (after?.version === row.version && after.position === row.position) return outcome
+      if (row.fingerprint !== fingerprint)
+        return yield* new Conflict({
+          reason: new CommandKeyConflict({ tenantId: yield* CurrentTenant, key })
+        })
+      const outcome = yield* firstOutcome(aggregate, id, key, row)
+      if (outcome !== undefined) return outcome
     }
-    return yield* new Conflict({ reason: new CommandKeyConflict({ tenantId: yield* CurrentTenant, key }) })
+    return yield* lostTooOften()
   })
 
-  /** The outcome of a command whose append succeeded on the known state. */
+  /** The outcome of a command whose append succeeded on the known state; undefined if the log has lost what the append found. */
   const outcomeOf = Effect.fnUntraced(function* <
     Type extends string,
     State,
     Payload extends Event.Tagged,
     Id
   >(
-    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
-    id: Id,
+    { aggregate, command, id, slot }: StreamCommand<Type, State, Payload, Id>,
     known: LoadedState<State>,
-    appended: Appended<Payload, Type>,
-    weight: number,
-    slot: Slot<State>
+    { appended, weight }: Written<Payload, Type>
   ) {
-    const { events, replayed } = appended
+    const { command: row, events, replayed } = appended
     const last = events.at(-1)
-    if (appended.command !== undefined) {
+    if (row !== undefined && command !== undefined) {
       // Another caller carried out the same command. Its events may lie before or after the known state.
-      return known.version > appended.command.version
-        ? yield* firstOutcome(aggregate, id, appended.command)
-        : {
-            ...stateOf(
-              yield* loader.readOnOrLoad(aggregate, id, known, slot, { toVersion: appended.command.version })
-            ),
-            events,
-            replayed: true
-          }
+      if (known.version > row.version) return yield* firstOutcome(aggregate, id, command.key, row)
+      const read = yield* loader.readOnOrLoad(aggregate, id, known, slot, { toVersion: row.version })
+      // Otherwise the log has lost its end in between, even if its other history has the same command at this place.
+      return row.events === 0 || last?.eventId === read.place?.eventId
+        ? yield* ifKept(command.key, row, { ...stateOf(read), events, replayed: true })
+        : yield* firstOutcome(aggregate, id, command.key, row)
     }
     // Events of an earlier append may lie anywhere in the stream, so the newest state is read.
     if (replayed)
@@ -155,15 +157,16 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
       )
     })
 
-  /** The outcome of an append that found its events, or its command, in the store. */
+  /** The outcome of an append that found its events, or its command, in the store; undefined if the log has lost the command since. */
   const replayed = <Type extends string, State, Payload extends Event.Tagged, Id>(
     wanted: StreamCommand<Type, State, Payload, Id>,
     known: LoadedState<State>,
-    { appended, weight }: Written<Payload, Type>,
+    written: Written<Payload, Type>,
     mayBeHidden = true
-  ): Effect.Effect<Outcome<State, Payload, Type>, Failure, CurrentTenant> => {
-    const { aggregate, id, ids, slot } = wanted
-    const outcome = Effect.suspend(() => outcomeOf(aggregate, id, known, appended, weight, slot))
+  ): Effect.Effect<Outcome<State, Payload, Type> | undefined, Failure, CurrentTenant> => {
+    const { ids } = wanted
+    const { appended } = written
+    const outcome = Effect.suspend(() => outcomeOf(wanted, known, written))
     const read =
       // The earlier run may have decided other or more events, which lie before the state that this one began with.
       ids !== undefined && mayBeHidden && appended.command === undefined
@@ -274,7 +277,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
         Effect.suspend(() =>
           written.appended.replayed
             ? replayed(wanted, known, written, mayBeHidden())
-            : outcomeOf(aggregate, id, known, written.appended, written.weight, slot)
+            : outcomeOf(wanted, known, written)
         ),
       isOutdated
     }

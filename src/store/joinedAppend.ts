@@ -189,12 +189,15 @@ export const makeJoined = (
             answer(
               member,
               isKnown
-                ? withTenant(
-                    member.services,
-                    decisions.replayed(member.command, known, {
-                      appended: exit.value,
-                      weight: weightOf(events)
-                    })
+                ? Effect.map(
+                    withTenant(
+                      member.services,
+                      decisions.replayed(member.command, known, {
+                        appended: exit.value,
+                        weight: weightOf(events)
+                      })
+                    ),
+                    (outcome) => outcome ?? beside
                   )
                 : Effect.succeed(beside)
             )

@@ -6,7 +6,7 @@ import type { OutcomeUnknown, StorageUnavailable } from "../../../src/driver/Sto
 import * as EventStore from "../../../src/store/EventStore.ts"
 import * as Repository from "../../../src/store/Repository.ts"
 import { decide, type Input, MarkCount, Marked, Marks, OtherMarks, type Output } from "./marks.ts"
-import { known, objects, type PlannedStep } from "./plan.ts"
+import { objects, type PlannedStep } from "./plan.ts"
 
 /** The surroundings of a process. */
 export class Surroundings extends Context.Service<
@@ -146,7 +146,7 @@ const answerOf = (
       if (error.reason._tag === "VersionConflict") return { is: "conflict", actual: error.reason.actual }
       throw new Error(`not of this test: ${Cause.pretty(exit.cause)}`)
     case "StorageUnavailable":
-      return known.unavailableBehindAppend ? undefined : null
+      return null
     case "OutcomeUnknown":
       return undefined
     default:
@@ -166,9 +166,7 @@ const fiber = Effect.fnUntraced(function* (
     yield* pause(step.pause)
     const object = `${step.tenant} ${step.object}`
     const input =
-      step.expectsLast &&
-      step.input.do === "execute" &&
-      (step.input.key === undefined || !known.refusedWithKey)
+      step.expectsLast && step.input.do === "execute"
         ? { ...step.input, expected: seen.get(object) ?? 0 }
         : step.input
     record({ id: step.id, at: now(), called: input })

@@ -75,16 +75,6 @@ export const keys: ReadonlyArray<string> = objects.flatMap((_, object) =>
 export const randomOf = (seed: number | string): (typeof Random.Random)["Service"] =>
   Effect.runSync(Effect.service(Random.Random).pipe(Random.withSeed(seed)))
 
-/** Cases in which wrong answers are known. */
-export const known = {
-  /** A command with a key refuses, or finds another version, on a state that contains its own events from another caller. */
-  refusedWithKey: false,
-  /** The end of the log is lost between the look-up of a key and the load of the state after its command. */
-  lostOutcome: true,
-  /** A read after an append fails, and the command claims that nothing was written. */
-  unavailableBehindAppend: false
-}
-
 /** The probabilities of faults, and fixed settings. */
 export interface Odds {
   /** Chance that a process is killed. Default: 0.2. */
@@ -119,7 +109,7 @@ export const planOf = (seed: number, { kills = 0.2, loses: losses = 0.2, setting
     const n = below(3)
     const key = keyOf(object, n)
     return {
-      decision: known.refusedWithKey && n === 1 ? "append" : (keyedDecisions[n] ?? "append"),
+      decision: keyedDecisions[n] ?? "append",
       marks: n === 2 ? [] : [`t${tenant}k${key}`],
       key
     }
@@ -129,7 +119,7 @@ export const planOf = (seed: number, { kills = 0.2, loses: losses = 0.2, setting
     do: "execute",
     as: chance(0.8) ? pick("value", "result") : "effect",
     transaction: withTransactions && chance(0.3) ? pick("commits", "rollsBack") : undefined,
-    ...(chance(0.25) && !(loses && known.lostOutcome)
+    ...(chance(0.25)
       ? keyed(tenant, object)
       : { decision: chance(0.5) ? "append" : pick(...decisions), marks: marksOf(id, 1 + below(2)) })
   })
