@@ -70,6 +70,8 @@ export interface Subject<State, Decided, Appended, Outcome, E, Outdating extends
   readonly isConfirmed: () => boolean
   /** The outcome of the command with the same key, if another caller has carried it out; undefined if it has no key. */
   readonly carriedOut: Effect.Effect<Outcome | undefined, E, R | CurrentTenant> | undefined
+  /** False if the log has lost the end of the state that was read. */
+  readonly isKept: Effect.Effect<boolean, E, R | CurrentTenant>
   /** The outcome of an earlier run of this decision, if its events were read. */
   readonly found: () => Effect.Effect<Outcome, E, R | CurrentTenant> | undefined
   /** Fails if the state is not the one that the caller expects. */
@@ -108,7 +110,7 @@ class Unconfirmed {
 const unconfirmed = new Unconfirmed()
 const isUnconfirmed = (error: unknown): error is Unconfirmed => error === unconfirmed
 
-/** Marks a decision whose append found an earlier run that the log has lost since. */
+/** Marks a decision on an end of the log, or an append that found an earlier run there, which the log has lost since. */
 class Lost {
   readonly _tag = "Lost"
 }
@@ -171,6 +173,8 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
     if (Exit.isFailure(decided) && !Cause.hasInterrupts(decided.cause) && subject.carriedOut !== undefined) {
       const before = yield* subject.carriedOut
       if (before !== undefined) return before
+      // The state may contain the command all the same, and the log may have lost both since.
+      if (!(yield* subject.isKept)) return yield* Effect.fail(lost)
     }
     const value = yield* decided
     if (append === undefined) return yield* subject.unchanged()

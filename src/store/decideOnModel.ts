@@ -196,6 +196,7 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
       ),
       isConfirmed: () => true,
       carriedOut: undefined,
+      isKept: Effect.succeed(true),
       found: () => {
         if (ids === undefined || found === undefined) return undefined
         return Effect.map(storedAround(ids, found), (events) => ({ ...known, events, replayed: true }))

@@ -234,6 +234,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
       }),
       isConfirmed: () => confirmed,
       carriedOut: command === undefined ? undefined : carriedOut(aggregate, id, command),
+      isKept: Effect.suspend(() => loader.isKept(aggregate, id, known)),
       found: () =>
         before.events.length === 0
           ? undefined

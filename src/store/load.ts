@@ -116,6 +116,19 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
       return load(aggregate, id, range)
     })
 
+  /** True if the stream still has the last event of a state. */
+  const isKept = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    known: LoadedState<State>
+  ): Effect.Effect<boolean, LoadError, CurrentTenant> =>
+    known.place === undefined
+      ? Effect.succeed(true)
+      : readOn(aggregate, id, known, { toVersion: known.version }).pipe(
+          Effect.as(true),
+          Effect.catchIf(isDiverged, () => Effect.succeed(false))
+        )
+
   /** The present state, confirmed by the store: read on from the remembered one, or loaded, and remembered. */
   const present = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -147,7 +160,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
         )
       : Effect.void
 
-  return { load, present, readOnOrLoad, consider }
+  return { load, present, readOnOrLoad, isKept, consider }
 }
 
 const isDiverged = (error: unknown): error is PositionDiverged => error instanceof PositionDiverged

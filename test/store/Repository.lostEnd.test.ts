@@ -53,8 +53,8 @@ const answerOf = <A extends { readonly events: ReadonlyArray<Event.Envelope<{ re
   ...answer
 }: A) => ({ ...answer, amounts: events.map(({ payload }) => payload.amount) })
 
-/** Enters an amount under a key. `meanwhile` runs between the first decision and its append. */
-const enter = (amount: number, meanwhile: Effect.Effect<unknown> = Effect.void) => {
+/** Enters an amount under a key. `meanwhile` runs between the first decision and its append, and may refuse. */
+const enter = (amount: number, meanwhile: Effect.Effect<unknown, string> = Effect.void) => {
   let isFirst = true
   const decide = () => {
     const before = isFirst ? meanwhile : Effect.void
@@ -106,6 +106,19 @@ const cases: Readonly<Record<string, Case>> = {
           Effect.sync(() => store.switchBefore(request))
         ).pipe(Effect.provide(context), Effect.orDie)
         return Effect.map(enter(1, faster), answerOf)
+      }),
+    isFaster: true,
+    hasState: true
+  },
+  "a refused command behind the same one of a faster caller": {
+    carryOut: (amount: number) => elsewhere(enter(amount)),
+    again: (store: Store, request: number) =>
+      Effect.flatMap(Effect.context<EventStore.EventStore | CurrentTenant>(), (context) => {
+        const faster = Effect.andThen(
+          elsewhere(enter(3)),
+          Effect.sync(() => store.switchBefore(request))
+        ).pipe(Effect.provide(context), Effect.orDie)
+        return Effect.map(enter(1, Effect.andThen(faster, Effect.fail("refused"))), answerOf)
       }),
     isFaster: true,
     hasState: true
