@@ -27,6 +27,7 @@ begin
     -- the same access, recorded again after a lost answer
     select from eventsourcing.cross_tenant_accesses a
     where a.access_id = p_access and a.actor = p_actor and a.reason = p_reason and a.operation = p_operation
+      and a.login = session_user::text
   ) then
     raise exception 'access id % is recorded for another access', p_access using errcode = 'ES004';
   end if;
