@@ -10,10 +10,9 @@
  *     npx tsx examples/admin.ts resume <tenant> --actor ada --reason "bill 17 was paid"
  *     npx tsx examples/admin.ts audit --actor ada --reason "yearly review"
  */
-import { PgClient } from "@effect/sql-pg"
 import { Console, DateTime, Effect, Layer, Redacted, Schema, Stream } from "effect"
 import { Aggregate, EventStore, Tenant, TenantRegistry } from "effect-eventsourcing"
-import { PgEmbedded, PgStorage } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgServer, PgStorage } from "effect-eventsourcing/pg"
 import type { SqlClient } from "effect/sql"
 import { parseArgs } from "node:util"
 
@@ -169,7 +168,7 @@ const main: Effect.Effect<unknown, unknown> =
   databaseUrl === undefined
     ? demonstration.pipe(Effect.provide(onDatabase(PgEmbedded.layer)))
     : ordered.pipe(
-        Effect.provide(onDatabase(PgClient.layer({ url: Redacted.make(databaseUrl) }))),
+        Effect.provide(onDatabase(PgServer.layer({ url: Redacted.make(databaseUrl) }))),
         Effect.catchTag("WrongUse", ({ message }) =>
           Effect.andThen(
             Console.error(message),

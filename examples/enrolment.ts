@@ -7,10 +7,10 @@
  * The database is a PostgreSQL inside this process. With DATABASE_URL it is that server; its user must own the database,
  * because the program applies the migrations.
  */
-import { PgClient } from "@effect/sql-pg"
+import type { PgClient } from "@effect/sql-pg"
 import { Array as Arr, Console, Effect, Layer, Redacted, Result, Schema } from "effect"
 import { Aggregate, DecisionModel, Decisions, EventQuery, EventStore, Tenant } from "effect-eventsourcing"
-import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgMigrator, PgServer, PgStorage } from "effect-eventsourcing/pg"
 import type { SqlClient, SqlError } from "effect/sql"
 
 // Events, with the tags by which decisions find them: an enrolment concerns a course and a student.
@@ -185,7 +185,7 @@ const url = process.env["DATABASE_URL"]
 const Client: Layer.Layer<
   PgClient.PgClient | SqlClient.SqlClient,
   PgEmbedded.PgEmbeddedError | SqlError.SqlError
-> = url === undefined ? PgEmbedded.layer : PgClient.layer({ url: Redacted.make(url) })
+> = url === undefined ? PgEmbedded.layer : PgServer.layer({ url: Redacted.make(url) })
 
 const App = Decisions.layer.pipe(
   Layer.provide(EventStore.layer),

@@ -4,10 +4,10 @@
  *
  *     npx tsx examples/helpdesk.ts --help
  */
-import { PgClient } from "@effect/sql-pg"
+import type { PgClient } from "@effect/sql-pg"
 import { Console, Duration, Effect, Layer, Redacted, Schema } from "effect"
 import { EventSourcing, ProjectionRunner } from "effect-eventsourcing"
-import { PgEmbedded, PgMigrator, PgStorage } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgMigrator, PgServer, PgStorage } from "effect-eventsourcing/pg"
 import type { SqlClient, SqlError } from "effect/sql"
 import { writeFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
@@ -87,7 +87,7 @@ const database = (
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, PgEmbedded.PgEmbeddedError | SqlError.SqlError> => {
   if (dataDirectory !== undefined) return PgEmbedded.layerWith({ dataDirectory })
   const url = process.env["DATABASE_URL"]
-  return url === undefined ? PgEmbedded.layer : PgClient.layer({ url: Redacted.make(url) })
+  return url === undefined ? PgEmbedded.layer : PgServer.layer({ url: Redacted.make(url) })
 }
 
 const writeCsv = (path: string, text: string) =>

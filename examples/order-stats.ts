@@ -7,7 +7,7 @@
  * The database is a PostgreSQL inside this process. With DATABASE_URL it is that server; its user must own the database,
  * because the program applies the migrations.
  */
-import { PgClient } from "@effect/sql-pg"
+import type { PgClient } from "@effect/sql-pg"
 import { Console, Effect, Layer, Redacted, Schema } from "effect"
 import {
   Aggregate,
@@ -19,7 +19,7 @@ import {
   Repository,
   Tenant
 } from "effect-eventsourcing"
-import { PgEmbedded, PgMigrator, PgStorage, PgTenant } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgMigrator, PgServer, PgStorage, PgTenant } from "effect-eventsourcing/pg"
 import { SqlClient, type SqlError } from "effect/sql"
 
 // Events
@@ -226,7 +226,7 @@ const url = process.env["DATABASE_URL"]
 const Client: Layer.Layer<
   PgClient.PgClient | SqlClient.SqlClient,
   PgEmbedded.PgEmbeddedError | SqlError.SqlError
-> = url === undefined ? PgEmbedded.layer : PgClient.layer({ url: Redacted.make(url) })
+> = url === undefined ? PgEmbedded.layer : PgServer.layer({ url: Redacted.make(url) })
 const Database = PgMigrator.layer.pipe(Layer.provideMerge(Client))
 
 const Tables = Layer.effectDiscard(

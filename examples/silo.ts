@@ -6,7 +6,6 @@
  * The databases are two PostgreSQLs inside this process. With POOL_URL and ACME_URL they are those servers; their users must
  * own the databases, because the program applies the migrations.
  */
-import { PgClient } from "@effect/sql-pg"
 import { Console, Effect, Layer, Redacted, Schema, Stream } from "effect"
 import {
   Aggregate,
@@ -17,7 +16,7 @@ import {
   Tenant,
   TenantDirectory
 } from "effect-eventsourcing"
-import { PgEmbedded, PgSilo, PgTenant } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgServer, PgSilo, PgTenant } from "effect-eventsourcing/pg"
 import { SqlClient } from "effect/sql"
 
 // Notes
@@ -97,7 +96,7 @@ const connect = (url: string | undefined) =>
     Layer.build(
       url === undefined
         ? Layer.orDie(PgEmbedded.layerWith({}))
-        : Layer.orDie(PgClient.layer({ url: Redacted.make(url) }))
+        : Layer.orDie(PgServer.layer({ url: Redacted.make(url) }))
     ),
     (services) => Layer.succeedContext(services)
   )

@@ -5,10 +5,10 @@
  *
  * `PORT` is 8787 if it is not set, and 0 means any. `TENANTS` is a list of tenants to register at the start.
  */
-import { PgClient } from "@effect/sql-pg"
+import type { PgClient } from "@effect/sql-pg"
 import { Cause, Console, Effect, Exit, type Layer, Redacted, Schema } from "effect"
 import { Tenant, TenantRegistry } from "effect-eventsourcing"
-import { PgEmbedded } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgServer } from "effect-eventsourcing/pg"
 import type { SqlClient, SqlError } from "effect/sql"
 import * as App from "./App.ts"
 import * as Server from "./Server.ts"
@@ -20,7 +20,7 @@ const databaseUrl = environment["DATABASE_URL"]
 const database: Layer.Layer<
   PgClient.PgClient | SqlClient.SqlClient,
   PgEmbedded.PgEmbeddedError | SqlError.SqlError
-> = databaseUrl === undefined ? PgEmbedded.layer : PgClient.layer({ url: Redacted.make(databaseUrl) })
+> = databaseUrl === undefined ? PgEmbedded.layer : PgServer.layer({ url: Redacted.make(databaseUrl) })
 
 class UsageError extends Schema.TaggedError<UsageError>()("UsageError", { message: Schema.String }) {}
 

@@ -2,11 +2,10 @@
  * Secrets are planted in a shop's orders through the running service, and searched for in every answer that another shop
  * gets, and in all logs, spans and metrics of the service.
  */
-import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { Tenant, TenantRegistry } from "effect-eventsourcing"
-import { PgEmbedded } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgServer } from "effect-eventsourcing/pg"
 import { Canary } from "effect-eventsourcing/testing"
 import * as App from "../../examples/saas/App.ts"
 import * as Server from "../../examples/saas/Server.ts"
@@ -17,7 +16,7 @@ const databases = [
   { name: "PGlite", database: Layer.orDie(PgEmbedded.layer) },
   ...servers.map(({ name, freshDatabase }) => ({
     name,
-    database: Layer.unwrap(Effect.map(freshDatabase, ({ owner }) => PgClient.layer(owner))).pipe(Layer.orDie)
+    database: Layer.unwrap(Effect.map(freshDatabase, ({ owner }) => PgServer.layer(owner))).pipe(Layer.orDie)
   }))
 ]
 

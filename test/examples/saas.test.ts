@@ -1,8 +1,7 @@
-import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { EventStore, Tenant, TenantRegistry } from "effect-eventsourcing"
-import { PgEmbedded } from "effect-eventsourcing/pg"
+import { PgEmbedded, PgServer } from "effect-eventsourcing/pg"
 import { connect } from "node:net"
 import * as App from "../../examples/saas/App.ts"
 import * as Server from "../../examples/saas/Server.ts"
@@ -13,7 +12,7 @@ const databases = [
   { name: "PGlite", database: Layer.orDie(PgEmbedded.layer) },
   ...servers.map(({ name, freshDatabase }) => ({
     name,
-    database: Layer.unwrap(Effect.map(freshDatabase, ({ owner }) => PgClient.layer(owner))).pipe(Layer.orDie)
+    database: Layer.unwrap(Effect.map(freshDatabase, ({ owner }) => PgServer.layer(owner))).pipe(Layer.orDie)
   }))
 ]
 
