@@ -84,7 +84,7 @@ ALTER TYPE eventsourcing.event_chunk OWNER TO postgres;
 -- Name: TYPE event_chunk; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TYPE eventsourcing.event_chunk IS 'Events as columns, an element or text each, ascending. Texts are joined by U+001F, which no JSON text contains; event ids by nothing; raw event ids and times are as PostgreSQL sends them, 16 and 8 bytes each. Rare columns have the values that are not NULL (of metadata: not {}), with the positions of their events. request: the number of the stream, of load_streams. complete: nothing in range is behind the chunk.';
+COMMENT ON TYPE eventsourcing.event_chunk IS 'Events in columns, in ascending order. Texts are joined by U+001F, which no JSON text contains; event ids are joined without a separator. Raw event ids and times are in the binary format of PostgreSQL, 16 and 8 bytes each. Columns that are rarely filled contain only the values that are not NULL (for metadata: not {}), with the positions of their events. request is the number of the stream in load_streams. complete is true if the range has no events after the chunk.';
 
 --
 -- Name: add_dead_letter(uuid, text, integer, boolean, bigint, uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -111,7 +111,7 @@ ALTER FUNCTION eventsourcing.add_dead_letter(p_tenant uuid, p_projection text, p
 -- Name: FUNCTION add_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text, p_attempts integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.add_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text, p_attempts integer) IS 'Puts an event aside that a projection gave up on.';
+COMMENT ON FUNCTION eventsourcing.add_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_position bigint, p_event uuid, p_error text, p_attempts integer) IS 'Stores an event that a projection gave up on as a dead letter.';
 
 --
 -- Name: add_placement(text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -145,9 +145,10 @@ CREATE FUNCTION eventsourcing.admit_tenant(p_tenant uuid) RETURNS void
     SET jit TO 'off'
     AS $$
 declare
+  before    constant text := current_setting('role');
   dedicated boolean;
 begin
-  lock table eventsourcing.placements in share row exclusive mode; -- like name_database
+  lock table eventsourcing.placements in share row exclusive mode; -- as in name_database
   dedicated := exists (select from eventsourcing.placements p where p.here and p.dedicated);
   if dedicated then
     grant insert (tenant_id) on eventsourcing.tenants to eventsourcing_tenant;
@@ -156,6 +157,10 @@ begin
   if dedicated then
     revoke insert (tenant_id) on eventsourcing.tenants from eventsourcing_tenant;
   end if;
+  -- as in exclude_tenant
+  perform set_config('role', 'eventsourcing_all_tenants_owner', true);
+  update eventsourcing.tenants t set status = 'active' where t.tenant_id = p_tenant and t.status = 'elsewhere';
+  perform set_config('role', before, true);
 end
 $$;
 
@@ -218,7 +223,7 @@ declare
   bound constant text := nullif(current_setting('eventsourcing.tenant_id', true), '');
   held  uuid[];
 begin
-  -- what is held of others is no business of a tenant's transaction
+  -- a transaction of one tenant must not learn which rows of others are held
   if bound is not null and p_tenants is distinct from array[bound::uuid] then
     raise exception 'the transaction is bound to another tenant' using errcode = 'ES001';
   end if;
@@ -228,7 +233,7 @@ begin
   insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
   select t.tenant_id, v.projection, v.version, false
   from eventsourcing.tenants t cross join eventsourcing.projection_versions v
-  where (p_tenants is null or t.tenant_id = any (p_tenants)) and v.retired_at is null
+  where (p_tenants is null or t.tenant_id = any (p_tenants)) and v.retired_at is null and not v.inline
   order by 1, 2, 3
   on conflict do nothing;
 
@@ -256,7 +261,7 @@ begin
     where q.tenant_id = any (p_tenants) and q.head < h.head;
   end if;
 
-  -- no tenant, no number: who overhears it learns that something happened
+  -- without a payload, so that listeners learn nothing about tenants
   perform pg_notify('eventsourcing', '');
   return coalesce(held, '{}');
 end
@@ -268,7 +273,7 @@ ALTER FUNCTION eventsourcing.announce(p_tenants uuid[]) OWNER TO eventsourcing_r
 -- Name: FUNCTION announce(p_tenants uuid[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.announce(p_tenants uuid[]) IS 'Says that the logs of tenants have grown. A hint: losing it costs only time.';
+COMMENT ON FUNCTION eventsourcing.announce(p_tenants uuid[]) IS 'Announces new events of tenants. A lost announcement only delays projections.';
 
 --
 -- Name: announce_committing(uuid[]); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
@@ -295,10 +300,10 @@ ALTER PROCEDURE eventsourcing.announce_committing(IN p_tenants uuid[], OUT held 
 COMMENT ON PROCEDURE eventsourcing.announce_committing(IN p_tenants uuid[], OUT held text[]) IS 'eventsourcing.announce as a transaction of its own.';
 
 --
--- Name: append(boolean, boolean, text[], integer[], integer[], integer[], integer[], integer[], text[], text[], integer[], uuid[], integer[], integer[], integer[], integer[], uuid[], text[], integer[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], text[], jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: append(boolean, boolean, text[], integer[], integer[], integer[], integer[], text[], text[], integer[], uuid[], integer[], integer[], integer[], integer[], uuid[], text[], integer[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], text[], jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) RETURNS record
+CREATE FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -310,47 +315,47 @@ declare
   v_tenant        uuid;
   v_status        text;
   v_chained       bigint;
-  statuses        text[] := '{}';   -- of each tenant; NULL: not there, or held
-  chains          bigint[] := '{}'; -- the first position with a hash, of each tenant
-  usual           boolean;          -- every tenant is active and without a chain, and no append has extras
+  statuses        text[] := '{}';   -- status of each tenant; NULL: not registered, or locked by another append
+  chains          bigint[] := '{}'; -- first position with a hash, of each tenant
+  usual           boolean;          -- every tenant is active and has no hash chain, and no append has extras
   tenant          integer;
   first_segment   integer;
   last_segment    integer := 0;
   first_stream    integer;
   last_stream     integer;
-  streams_before  integer;          -- those of the rounds before
+  streams_before  integer;          -- number of streams of the previous rounds
   last_of_round   integer := 0;
-  -- of each stream of the round:
+  -- for each stream of the round:
   actual          integer[];        -- its version
   last_ids        uuid[];           -- the id of the event with that version
-  bases           bigint[];         -- the position before its first event; NULL: not to be written
-  recorded        timestamptz[];    -- when it is recorded
-  fine            boolean[];        -- it is as expected
-  hashes          bytea[];          -- of each event, if there is a chain
+  bases           bigint[];         -- the position before its first event; NULL: it is not written
+  recorded        timestamptz[];    -- the recorded time of its events
+  fine            boolean[];        -- true if its version is the expected one
+  hashes          bytea[];          -- hash of each event, if there is a chain
   previous_hash   bytea;
-  looks           boolean;          -- look for events that are stored: only after having met one
-  plain           boolean;          -- every stream of the segment is as expected, and nothing else is to be checked
+  looks           boolean;          -- true if stored events are looked for: only after a unique violation
+  plain           boolean;          -- true if every stream of the segment is fine, and there is nothing else to check
   head            bigint;
   now_            timestamptz;
   v_position      bigint;
   found_position  bigint;
   found_id        uuid;
   v_version       integer;
-  before          integer;          -- number of the append before the segment
-  refused         boolean[];        -- by place of the append in the segment
-  extras          jsonb[];          -- those of the appends of the segment
+  before          integer;          -- number of the last append before the segment
+  refused         boolean[];        -- for each append of the segment
+  extras          jsonb[];          -- extras of the appends of the segment
   extra           jsonb;
   condition       jsonb;
   place           integer;
   first_of_append integer;
   previous        integer;
-  events_there    integer;          -- of an entry
+  events_there    integer;          -- number of events of the previous entry of the stream
   found_row       record;
   refusal         jsonb[] := '{}';
   refusals_before jsonb[];
 begin
   if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
-    -- within a transaction that is bound: refuses another tenant
+    -- a bound transaction refuses other tenants
     for n in 1 .. cardinality(p_tenants) loop
       v_status := eventsourcing.bind_tenant(p_tenants[n]::uuid)::text;
     end loop;
@@ -358,7 +363,7 @@ begin
 
   if p_wait then
     if current_setting('lock_timeout') = '0' then
-      -- a transaction of the application that has appended may do nothing for long
+      -- another transaction of the application may have locked the tenant, and then be idle for long
       v_status := set_config('lock_timeout', '10s', true);
     end if;
     for n in 1 .. cardinality(p_tenants) loop
@@ -404,33 +409,40 @@ begin
           array_agg(v.head + v.events_before order by v.n), array_agg(greatest(now_, v.recorded_at) order by v.n),
           array_agg(
             case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end
-              -- behind an entry of the same batch the id is compared below
+              -- if the segment has the stream before, the id is compared below
               and (v.expected_id is null or v.same_before = 0 and v.last_id = v.expected_id) is true
             order by v.n)
         into actual, last_ids, bases, recorded, fine
         from (
           select s.n, p_stream_expected[s.n] as expected, p_stream_expected_ids[s.n] as expected_id,
-            coalesce(h.position, 0) as head, h.recorded_at,
-            coalesce(p_stream_last_events[s.n - 1], 0)
-              - coalesce(p_stream_last_events[p_segment_last_streams[p_stream_segments[s.n] - 1]], 0) as events_before,
+            coalesce(g.position, 0) as head, g.recorded_at,
+            coalesce(p_stream_last_events[s.n - 1], 0) - coalesce(p_stream_last_events[g.streams_before], 0)
+              as events_before,
             p_stream_events_before[s.n] as same_before,
             coalesce(l.version, 0) + p_stream_events_before[s.n] as version, l.event_id as last_id
-          from generate_series(streams_before + 1, last_of_round) s (n)
-          cross join lateral (
-            select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
-              as tenant_id offset 0
-          ) b
+          from (
+            -- Binding a tenant and finding the head of its log cost as much as finding a stream: once for a segment.
+            select coalesce(p_segment_last_streams[g.n - 1], 0) as streams_before, p_segment_last_streams[g.n] as last_stream,
+              b.tenant_id, h.position, h.recorded_at
+            from generate_series(first_segment, last_segment) g (n)
+            cross join lateral (
+              select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[g.n]], true)::uuid
+                as tenant_id offset 0
+            ) b
+            left join lateral (
+              select e.position, e.recorded_at from eventsourcing.events e
+              where e.tenant_id = b.tenant_id order by e.position desc limit 1
+            ) h on true
+            offset 0
+          ) g
+          cross join lateral generate_series(g.streams_before + 1, g.last_stream) s (n)
           left join lateral (
             select e.version, e.event_id from eventsourcing.events e
-            where e.tenant_id = b.tenant_id and e.aggregate_type = p_stream_types[s.n]
+            where e.tenant_id = g.tenant_id and e.aggregate_type = p_stream_types[s.n]
               and e.aggregate_id = p_stream_ids[s.n]
               and e.version >= greatest(p_stream_expected[s.n] - p_stream_events_before[s.n], 0)
             order by e.version desc limit 1
           ) l on true
-          left join lateral (
-            select e.position, e.recorded_at from eventsourcing.events e
-            where e.tenant_id = b.tenant_id order by e.position desc limit 1
-          ) h on true
           offset 0
         ) v;
 
@@ -443,11 +455,11 @@ begin
           v_status := statuses[tenant];
           if v_status is distinct from 'active' then
             if v_status is not null then
-              v_status := 'suspended';
+              v_status := case v_status when 'elsewhere' then 'unknownTenant' else 'suspended' end;
             elsif p_wait then
               v_status := 'unknownTenant';
             else
-              -- adding it could wait for somebody else who is just adding it
+              -- adding the tenant could wait for another transaction that is just adding it
               v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
               v_status := case when exists (select from eventsourcing.tenants t where t.tenant_id = v_tenant)
                 then 'held' else 'absent' end;
@@ -479,7 +491,7 @@ begin
             v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
             refused := array_fill(false, array[p_stream_appends[last_stream] - before]);
 
-            -- A command that was carried out before gets its first outcome again, whatever has become of the stream.
+            -- A command that was carried out before gets its first outcome again, even if the stream has changed since.
             foreach extra in array extras loop
               place := (extra ->> 'append')::integer - before;
               select c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position, c.events,
@@ -495,7 +507,7 @@ begin
               end if;
             end loop;
 
-            -- So does an append whose events the log has already. This comes before the version check.
+            -- So does an append whose events are stored already. This is checked before the expected version.
             for found_row in
               select k.append, count(*) as stored,
                 (array_agg(k.event_id order by not k.same_content desc, k.event))[1] as first_id,
@@ -529,17 +541,17 @@ begin
                   from generate_series(first_stream, last_stream) s (n) where p_stream_appends[s.n] = found_row.append)
                 then jsonb_build_object('append', found_row.append, 'kind', 'replayed', 'positions', found_row.positions,
                   'versions', found_row.versions, 'times', found_row.times)
-                -- also if some of its events are stored and others are not: this is not the append that stored them
+                -- also if only some of its events are stored, because then another append stored them
                 else jsonb_build_object('append', found_row.append, 'kind', 'eventIdConflict',
                   'eventId', found_row.first_id) end;
             end loop;
 
-            -- One append after the other: an append that is refused changes the versions of those behind it.
+            -- One append after the other, because a refused append changes the versions of the later ones.
             v_position := head;
             first_of_append := first_stream;
             for s in first_stream .. last_stream loop
               place := p_stream_appends[s] - before;
-              -- the last entry of the stream that is written
+              -- the last entry of this stream that is written
               previous := p_stream_previous[s];
               while previous > 0 and refused[p_stream_appends[previous] - before] loop
                 previous := p_stream_previous[previous];
@@ -550,7 +562,7 @@ begin
                 last_ids[s - streams_before] := case when events_there > 0
                   then p_event_ids[p_stream_last_events[previous]] else last_ids[previous - streams_before] end;
               elsif p_stream_previous[s] > 0 or not fine[s - streams_before] then
-                -- so far the stream is only known not to be as expected, or with events that are not written
+                -- so far the version is unknown, or includes events that are not written
                 select e.version, e.event_id into v_version, found_id from eventsourcing.events e
                 where e.tenant_id = v_tenant and e.aggregate_type = p_stream_types[s] and e.aggregate_id = p_stream_ids[s]
                 order by e.version desc limit 1;
@@ -612,7 +624,7 @@ begin
             foreach extra in array extras loop
               place := (extra ->> 'append')::integer - before;
               if extra ? 'key' and not refused[place] then
-                -- some that have expired go with every new one, so that they do not pile up
+                -- every new key removes some expired ones, so that they do not accumulate
                 delete from eventsourcing.command_keys c
                 where c.tenant_id = v_tenant and c.key in (
                   select k.key from eventsourcing.command_keys k
@@ -672,17 +684,19 @@ begin
           nullif(p_event_causation_ids[i.n], ''), p_event_metadata[i.n]::json, p_event_payloads[i.n]::json,
           octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]),
           nullif(p_event_tags[i.n], '')::text[], hashes[i.n], nullif(p_event_traceparents[i.n], '')
-        from generate_series(coalesce(p_stream_last_events[streams_before], 0) + 1, p_stream_last_events[last_of_round])
-          i (n)
+        from generate_series(first_segment, last_segment) g (n)
+        cross join lateral (
+          select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[g.n]], true)::uuid as tenant_id
+            offset 0
+        ) b
+        cross join lateral generate_series(
+          coalesce(p_stream_last_events[p_segment_last_streams[g.n - 1]], 0) + 1,
+          p_stream_last_events[p_segment_last_streams[g.n]]) i (n)
         cross join lateral (
           select s.n, bases[s.n - streams_before] - coalesce(p_stream_last_events[s.n - 1], 0) as position,
             actual[s.n - streams_before] - coalesce(p_stream_last_events[s.n - 1], 0) as version
           from (values (p_event_streams[i.n])) s (n)
         ) s
-        cross join lateral (
-          select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[s.n]]], true)::uuid
-              as tenant_id offset 0
-        ) b
         where s.position is not null;
 
         if cardinality(p_event_tags) > 0 then
@@ -690,19 +704,20 @@ begin
           select b.tenant_id, t.tag,
             bases[p_event_streams[i.n] - streams_before] + i.n - coalesce(p_stream_last_events[p_event_streams[i.n] - 1], 0),
             p_event_types[i.n]
-          from generate_series(
-            coalesce(p_stream_last_events[streams_before], 0) + 1, p_stream_last_events[last_of_round]) i (n)
+          from generate_series(first_segment, last_segment) g (n)
           cross join lateral (
-            select set_config(
-              'eventsourcing.tenant_id', p_tenants[p_segment_tenants[p_stream_segments[p_event_streams[i.n]]]], true)::uuid
-              as tenant_id offset 0
+            select set_config('eventsourcing.tenant_id', p_tenants[p_segment_tenants[g.n]], true)::uuid as tenant_id
+              offset 0
           ) b
+          cross join lateral generate_series(
+            coalesce(p_stream_last_events[p_segment_last_streams[g.n - 1]], 0) + 1,
+            p_stream_last_events[p_segment_last_streams[g.n]]) i (n)
           cross join lateral unnest(nullif(p_event_tags[i.n], '')::text[]) t (tag)
           where bases[p_event_streams[i.n] - streams_before] is not null;
         end if;
         exit;
       exception when unique_violation then
-        -- Of an event that is stored, as the tenants are locked: again, with a look for stored events.
+        -- An event is stored already, as the tenants are locked. The round starts again and looks for stored events.
         if looks then
           raise;
         end if;
@@ -720,39 +735,39 @@ begin
 end
 $$;
 
-ALTER FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) OWNER TO eventsourcing_tenant;
+ALTER FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) OWNER TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) IS 'Appends a batch of independent appends, each with its own outcome. Locks the rows of its tenants, in order.';
+COMMENT ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) IS 'Appends a batch of independent appends, each with its own outcome. Locks the rows of its tenants, in order.';
 
 --
--- Name: append_committing(boolean, boolean, text[], integer[], integer[], integer[], integer[], integer[], text[], text[], integer[], uuid[], integer[], integer[], integer[], integer[], uuid[], text[], integer[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], text[], jsonb); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
+-- Name: append_committing(boolean, boolean, text[], integer[], integer[], integer[], integer[], text[], text[], integer[], uuid[], integer[], integer[], integer[], integer[], uuid[], text[], integer[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], text[], jsonb); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
 --
 
-CREATE PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb)
+CREATE PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb)
     LANGUAGE plpgsql
     AS $$
 declare
   answer pg_catalog.record;
 begin
   rollback;
-  -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
+  -- not the default level, which may be higher: an older snapshot would hide the commit of the previous holder of the lock
   set transaction isolation level read committed;
-  answer := eventsourcing.append(p_provision, p_wait, p_tenants, p_round_last_segments, p_segment_tenants, p_segment_last_streams, p_stream_appends, p_stream_segments, p_stream_types, p_stream_ids, p_stream_expected, p_stream_expected_ids, p_stream_last_events, p_stream_previous, p_stream_events_before, p_event_streams, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids, p_event_causation_ids, p_event_traceparents, p_event_metadata, p_event_payloads, p_event_tags, p_extras);
+  answer := eventsourcing.append(p_provision, p_wait, p_tenants, p_round_last_segments, p_segment_tenants, p_segment_last_streams, p_stream_appends, p_stream_types, p_stream_ids, p_stream_expected, p_stream_expected_ids, p_stream_last_events, p_stream_previous, p_stream_events_before, p_event_streams, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids, p_event_causation_ids, p_event_traceparents, p_event_metadata, p_event_payloads, p_event_tags, p_extras);
   heads := answer.heads; versions := answer.versions; times := answer.times; refusals := answer.refusals;
 end
 $$;
 
-ALTER PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) OWNER TO postgres;
+ALTER PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) OWNER TO postgres;
 
 --
--- Name: PROCEDURE append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+-- Name: PROCEDURE append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) IS 'eventsourcing.append as a transaction of its own.';
+COMMENT ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) IS 'eventsourcing.append as a transaction of its own.';
 
 --
 -- Name: append_one(uuid, text, text, integer, uuid, uuid, text, integer, timestamp with time zone, text, text, text, text, text, text, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -776,7 +791,7 @@ begin
     return;
   end if;
   now_ := date_trunc('milliseconds', clock_timestamp());
-  -- a statement of its own, as in append
+  -- a statement of its own, so that it sees the commit of the previous holder of the lock
   insert into eventsourcing.events (
     tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
     occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, traceparent
@@ -800,7 +815,7 @@ begin
   ) n
   where case p_expected when -1 then true when -2 then n.version > 0 else n.version = p_expected end
     and (p_expected_id is null or n.event_id = p_expected_id)
-  -- as in append
+  -- append finds out which event is stored already
   on conflict (tenant_id, event_id) do nothing
   returning events.position, events.version, events.recorded_at into "position", version, recorded_at;
   if p_tags is not null and found then
@@ -829,7 +844,7 @@ declare
   answer pg_catalog.record;
 begin
   rollback;
-  -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
+  -- not the default level, which may be higher: an older snapshot would hide the commit of the previous holder of the lock
   set transaction isolation level read committed;
   answer := eventsourcing.append_one(p_tenant, p_aggregate_type, p_aggregate_id, p_expected, p_expected_id, p_event_id, p_event_type, p_schema_version, p_occurred_at, p_actor, p_correlation_id, p_causation_id, p_traceparent, p_metadata, p_payload, p_tags);
   "position" := answer."position"; version := answer.version; recorded_at := answer.recorded_at;
@@ -857,10 +872,14 @@ begin
   if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
   then
-    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+    raise exception 'the last user of the connection left a bound tenant or an open transaction' using errcode = 'ES003';
   end if;
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);
+  if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
+    -- a worker may have locked the projection, and then be idle for long
+    cleaned := pg_catalog.set_config('lock_timeout', '10s', true);
+  end if;
   perform eventsourcing.require_cross_tenant_access(p_access);
   perform eventsourcing.bind_tenant(p_tenant);
   perform pg_catalog.set_config('role', 'eventsourcing_all_tenants', true);
@@ -887,14 +906,20 @@ declare
   claim   pg_catalog.record;
   across  boolean;
   cleaned pg_catalog.text;
+  twins   pg_catalog.text;
+  renewed boolean;
 begin
   if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
   then
-    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+    raise exception 'the last user of the connection left a bound tenant or an open transaction' using errcode = 'ES003';
   end if;
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);
+  if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
+    -- an append, a worker or a change of a table may hold a lock that is needed here, and then be idle for long
+    cleaned := pg_catalog.set_config('lock_timeout', '10s', true);
+  end if;
   select * into claim from eventsourcing.claim_projection(p_projections, p_versions);
   if not found then
     return;
@@ -908,7 +933,7 @@ begin
   end if;
   perform eventsourcing.bind_tenant(claim.tenant_id);
   if claim.rebuild then
-    -- the handler's tables are those beside the live ones
+    -- the handler then finds the twins before the live tables
     perform pg_catalog.set_config('search_path',
       case when pg_catalog.current_setting('search_path') operator(pg_catalog.=) '' then 'eventsourcing_rebuild'
         else pg_catalog.concat_ws(', ', 'eventsourcing_rebuild', pg_catalog.current_setting('search_path')) end, true);
@@ -916,7 +941,26 @@ begin
   perform pg_catalog.set_config('role',
     case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);
   if claim.rebuild then
-    -- compared with the number at the end: see live_writes
+    twins := eventsourcing.hold_twins(claim.tables);
+    renewed := coalesce(claim.twins, '') operator(pg_catalog.<>) twins;
+    if claim.shared and renewed then
+      -- it starts over for all tenants at once, see prepare_shared_switch
+      return;
+    elsif renewed then
+      if claim.twins is not null then
+        -- its rows are gone with the twins that it has filled
+        perform eventsourcing.start_rebuild(claim.tenant_id, claim.projection, claim.version);
+        perform eventsourcing.clear_rebuild(claim.tenant_id, claim.tables);
+        claim.position := 0;
+        claim.attempts := 0;
+        claim.failed_position := null;
+        claim.error := null;
+        claim.failure_kind := null;
+        claim.waited_ms := 0;
+      end if;
+      perform eventsourcing.bind_rebuild(claim.tenant_id, claim.projection, claim.version, twins);
+    end if;
+    -- compared with the number at the end of the transaction, see live_writes
     perform pg_catalog.set_config('eventsourcing.live_writes',
       eventsourcing.live_writes(claim.tables)::pg_catalog.text, true);
   end if;
@@ -935,6 +979,90 @@ ALTER FUNCTION eventsourcing.begin_projection(p_projections text[], p_versions i
 COMMENT ON FUNCTION eventsourcing.begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid) IS 'First statement of a worker''s transaction: claims work and binds its tenant.';
 
 --
+-- Name: begin_reading(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.begin_reading(p_tenant uuid) RETURNS double precision
+    LANGUAGE plpgsql
+    AS $$
+declare
+  setting pg_catalog.text; -- assigned, because a PERFORM would take longer
+begin
+  setting := eventsourcing.begin_tenant(p_tenant);
+  -- always by the index, because a sort sends nothing before its end
+  setting := pg_catalog.set_config('enable_sort', 'off', true);
+  setting := pg_catalog.set_config('enable_seqscan', 'off', true);
+  setting := pg_catalog.set_config('enable_bitmapscan', 'off', true);
+  setting := pg_catalog.set_config('max_parallel_workers_per_gather', '0', true);
+  setting := pg_catalog.set_config('jit', 'off', true);
+  return (select h."position" from eventsourcing.log_head(p_tenant, null) h);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.begin_reading(p_tenant uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION begin_reading(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.begin_reading(p_tenant uuid) IS 'First statement of a transaction that reads a tenant''s log with stream_log; returns the head of the log.';
+
+--
+-- Name: begin_shared_rebuild(uuid, text, integer, boolean); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.begin_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_restart boolean) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  known eventsourcing.projection_versions;
+  filled text;
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  -- locked, so that only one session at a time begins or switches a rebuild, or retires the version
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version and v.retired_at is null and not v.inline for update;
+  if not found then
+    return null;
+  end if;
+  filled := eventsourcing.twins_of(known.tables);
+  if known.rebuilding and not p_restart and not exists (
+    select from eventsourcing.projections p
+    where p.projection = p_projection and p.version = p_version and p.rebuild
+      and (p.parked or p.twins is distinct from filled)
+  ) then
+    return false;
+  end if;
+  -- waits for workers on the rebuild
+  perform from eventsourcing.projections p
+  where p.projection = p_projection and p.version = p_version and p.rebuild order by p.tenant_id for update;
+  delete from eventsourcing.projections p where p.projection = p_projection and p.version = p_version and p.rebuild;
+  delete from eventsourcing.dead_letters d where d.projection = p_projection and d.version = p_version and d.rebuild;
+  insert into eventsourcing.projections (tenant_id, projection, version, rebuild, shared, twins, head)
+  select t.tenant_id, p_projection, p_version, true, true, filled, log.head
+  from eventsourcing.tenants t
+  cross join lateral (
+    select e.position as head from eventsourcing.events e where e.tenant_id = t.tenant_id
+    order by e.position desc limit 1
+  ) log
+  order by 1;
+  update eventsourcing.projection_versions v set rebuilding = true, held_until = null
+  where v.projection = p_projection and v.version = p_version;
+  return true;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.begin_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_restart boolean) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION begin_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_restart boolean); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.begin_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_restart boolean) IS 'Begins a rebuild of a read model that all tenants share; returns true if it has begun.';
+
+--
 -- Name: begin_tenant(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
 --
 
@@ -947,12 +1075,12 @@ begin
   if pg_catalog.current_setting('eventsourcing.tenant_id', true) operator(pg_catalog.<>) ''
     or pg_catalog.pg_current_xact_id_if_assigned() is not null
   then
-    raise exception 'the connection was handed on with a tenant or an open transaction' using errcode = 'ES003';
+    raise exception 'the last user of the connection left a bound tenant or an open transaction' using errcode = 'ES003';
   end if;
   -- assigned, because a PERFORM would take longer
   cleaned := eventsourcing.clean_session(false);
   if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
-    -- an append of another transaction may have locked the tenant, and then do nothing for long
+    -- another transaction of the application may have locked the tenant, and then be idle for long
     cleaned := pg_catalog.set_config('lock_timeout', '10s', true);
   end if;
   perform eventsourcing.bind_tenant(p_tenant);
@@ -967,6 +1095,30 @@ ALTER FUNCTION eventsourcing.begin_tenant(p_tenant uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION eventsourcing.begin_tenant(p_tenant uuid) IS 'First statement of a tenant-bound transaction: binds the tenant and switches to the role eventsourcing_tenant.';
+
+--
+-- Name: bind_rebuild(uuid, text, integer, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.bind_rebuild(p_tenant uuid, p_projection text, p_version integer, p_twins text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  update eventsourcing.projections p set twins = p_twins
+  where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.bind_rebuild(p_tenant uuid, p_projection text, p_version integer, p_twins text) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION bind_rebuild(p_tenant uuid, p_projection text, p_version integer, p_twins text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.bind_rebuild(p_tenant uuid, p_projection text, p_version integer, p_twins text) IS 'Records the twins that a rebuild fills.';
 
 --
 -- Name: bind_tenant(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -1001,7 +1153,7 @@ COMMENT ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) IS 'Binds the tenan
 -- Name: claim_projection(text[], integer[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-CREATE FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) RETURNS TABLE(tenant_id uuid, projection text, version integer, rebuild boolean, "position" bigint, head bigint, attempts integer, failed_position bigint, error text, failure_kind text, waited_ms double precision, tables text[])
+CREATE FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) RETURNS TABLE(tenant_id uuid, projection text, version integer, rebuild boolean, "position" bigint, head bigint, attempts integer, failed_position bigint, error text, failure_kind text, waited_ms double precision, tables text[], shared boolean, twins text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -1010,21 +1162,25 @@ CREATE FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions 
 #variable_conflict use_column
 declare
   moment constant timestamptz := clock_timestamp();
-  -- others may have been served since this began
+  -- other rows may have been served since this call began
   ahead  constant timestamptz := moment + interval '1 second';
-  filled text[];
+  known  record;
 begin
   for i in 1 .. cardinality(p_projections) loop
-    filled := (
-      select v.tables from eventsourcing.projection_versions v
-      where v.projection = p_projections[i] and v.version = p_versions[i] and v.retired_at is null);
-    continue when filled is null;
+    -- after the clock went back nothing is held
+    select v.tables, coalesce(v.held_until between moment and moment + interval '10 seconds', false) as held,
+        case when v.rebuilding then eventsourcing.twins_of(v.tables) end as twins
+      into known
+      from eventsourcing.projection_versions v
+      where v.projection = p_projections[i] and v.version = p_versions[i] and v.retired_at is null and not v.inline;
+    continue when not found;
     return query
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error, p.failure_kind, p.waited_ms, filled
+        p.failed_position, p.error, p.failure_kind, p.waited_ms, known.tables, p.shared, p.twins
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i]
-        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild)
+        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+        and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
         and p.served_at > ahead
       order by p.served_at
       limit 1
@@ -1034,10 +1190,11 @@ begin
     end if;
     return query
       select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error, p.failure_kind, p.waited_ms, filled
+        p.failed_position, p.error, p.failure_kind, p.waited_ms, known.tables, p.shared, p.twins
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i]
-        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild)
+        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+        and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
         and (p.retry_at is null or p.retry_at <= moment)
       order by p.served_at
       limit 1
@@ -1055,7 +1212,7 @@ ALTER FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions i
 -- Name: FUNCTION claim_projection(p_projections text[], p_versions integer[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) IS 'Claims the (projection, tenant) that has waited longest.';
+COMMENT ON FUNCTION eventsourcing.claim_projection(p_projections text[], p_versions integer[]) IS 'Claims the projection and tenant that have waited longest.';
 
 --
 -- Name: clean_session(boolean); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -1144,11 +1301,13 @@ begin
     select * from eventsourcing.projection_versions v where v.retired_at is not null and not v.cleared
     for update skip locked
   loop
-    -- a row that a worker holds is left to the next time
+    -- rows that a worker has locked are left to the next call
     delete from eventsourcing.projections p
     where (p.tenant_id, p.projection, p.version, p.rebuild) in (
       select q.tenant_id, q.projection, q.version, q.rebuild from eventsourcing.projections q
       where q.projection = gone.projection and q.version = gone.version for update skip locked);
+    delete from eventsourcing.projection_failures f
+    where f.projection = gone.projection and f.version = gone.version;
     update eventsourcing.projection_versions v set cleared = true
     where v.projection = gone.projection and v.version = gone.version
       and v.retired_at < clock_timestamp() - interval '1 minute'
@@ -1164,7 +1323,7 @@ ALTER FUNCTION eventsourcing.clear_retired_projections() OWNER TO eventsourcing_
 -- Name: FUNCTION clear_retired_projections(); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.clear_retired_projections() IS 'Removes the progress of retired versions.';
+COMMENT ON FUNCTION eventsourcing.clear_retired_projections() IS 'Removes the progress of retired versions, and the causes of their failures.';
 
 --
 -- Name: command_outcome(uuid, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -1192,7 +1351,7 @@ ALTER FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) OWNER TO
 -- Name: FUNCTION command_outcome(p_tenant uuid, p_key text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) IS 'The outcome of the tenant''s command with a key.';
+COMMENT ON FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) IS 'The recorded outcome of the tenant''s command with a key.';
 
 --
 -- Name: create_committing(text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -1222,7 +1381,7 @@ declare
   answer pg_catalog.record;
 begin
   rollback;
-  -- whatever the default is: with an older snapshot, what the previous holder of the lock committed would not be seen
+  -- not the default level, which may be higher: an older snapshot would hide the commit of the previous holder of the lock
   set transaction isolation level read committed;
   answer := eventsourcing.%3$I(%4$s);
   %5$s
@@ -1298,7 +1457,38 @@ ALTER FUNCTION eventsourcing.event_position(p_tenant uuid, p_event_id uuid) OWNE
 -- Name: FUNCTION event_position(p_tenant uuid, p_event_id uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.event_position(p_tenant uuid, p_event_id uuid) IS 'The position of the event with an id in the tenant''s log.';
+COMMENT ON FUNCTION eventsourcing.event_position(p_tenant uuid, p_event_id uuid) IS 'The position of an event of the tenant''s log by its id.';
+
+--
+-- Name: exclude_tenant(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.exclude_tenant(p_tenant uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  before constant text := current_setting('role');
+begin
+  if exists (select from eventsourcing.placements p where p.here and p.dedicated) then
+    raise exception 'a dedicated database accepts only the tenants that were admitted, so it excludes none';
+  end if;
+  perform eventsourcing.provision_tenant(p_tenant);
+  -- the only role with the right; the update waits for an append of the tenant
+  perform set_config('role', 'eventsourcing_all_tenants_owner', true);
+  update eventsourcing.tenants t set status = 'elsewhere' where t.tenant_id = p_tenant;
+  perform set_config('role', before, true);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.exclude_tenant(p_tenant uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION exclude_tenant(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.exclude_tenant(p_tenant uuid) IS 'Refuses a tenant with its own database in a pool, as the owner of the pool.';
 
 --
 -- Name: fail_projection(uuid, text, integer, boolean, bigint, integer, text, text, double precision, boolean, double precision, text, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -1330,7 +1520,7 @@ ALTER FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p
 -- Name: FUNCTION fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text) IS 'Records a failure: try again later, or park.';
+COMMENT ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text) IS 'Records a failure: the event is retried later, or the projection is parked.';
 
 --
 -- Name: finish_rebuild(uuid, text, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -1362,7 +1552,41 @@ ALTER FUNCTION eventsourcing.finish_rebuild(p_tenant uuid, p_projection text, p_
 -- Name: FUNCTION finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint) IS 'Ends a rebuild: its checkpoint and its dead letters take the place of the live ones.';
+COMMENT ON FUNCTION eventsourcing.finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint) IS 'Ends a rebuild: its checkpoint and its dead letters replace the live ones.';
+
+--
+-- Name: finish_shared_rebuild(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.finish_shared_rebuild(p_access uuid, p_projection text, p_version integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  update eventsourcing.projections p
+  set position = r.position, head = greatest(p.head, r.head), served_at = clock_timestamp(), parked = false, attempts = 0,
+    failed_position = null, error = null, failure_kind = null, waited_ms = 0, retry_at = null
+  from eventsourcing.projections r
+  where p.projection = p_projection and p.version = p_version and not p.rebuild
+    and r.tenant_id = p.tenant_id and r.projection = p_projection and r.version = p_version and r.rebuild;
+  delete from eventsourcing.projections p where p.projection = p_projection and p.version = p_version and p.rebuild;
+  delete from eventsourcing.dead_letters d where d.projection = p_projection and d.version = p_version and not d.rebuild;
+  update eventsourcing.dead_letters d set rebuild = false
+  where d.projection = p_projection and d.version = p_version and d.rebuild;
+  update eventsourcing.projection_versions v set rebuilding = false, held_until = null
+  where v.projection = p_projection and v.version = p_version;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.finish_shared_rebuild(p_access uuid, p_projection text, p_version integer) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION finish_shared_rebuild(p_access uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.finish_shared_rebuild(p_access uuid, p_projection text, p_version integer) IS 'Ends a rebuild of a read model that all tenants share: its checkpoints and dead letters replace the live ones.';
 
 --
 -- Name: hash_chain_start(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -1389,6 +1613,33 @@ ALTER FUNCTION eventsourcing.hash_chain_start(p_tenant uuid) OWNER TO eventsourc
 COMMENT ON FUNCTION eventsourcing.hash_chain_start(p_tenant uuid) IS 'The first position of the tenant''s log that carries a hash; NULL if none does.';
 
 --
+-- Name: hold_twins(text[]); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.hold_twins(p_tables text[]) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  read_model pg_catalog.text;
+begin
+  foreach read_model in array p_tables loop
+    if pg_catalog.to_regclass(pg_catalog.format('eventsourcing_rebuild.%I', read_model)) is not null then
+      execute pg_catalog.format('lock table eventsourcing_rebuild.%I in row exclusive mode', read_model);
+    end if;
+  end loop;
+  return eventsourcing.twins_of(p_tables);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.hold_twins(p_tables text[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION hold_twins(p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.hold_twins(p_tables text[]) IS 'Keeps the twins of read models from being replaced during the transaction.';
+
+--
 -- Name: isolation_problems(); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
 --
 
@@ -1400,7 +1651,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
   with recursive tenants_role (oid) as (
     select 'eventsourcing_tenant'::regrole::oid
   ), of_users as materialized (
-    -- relations of the application that tenant work has any right on: its own, by membership, by column, or as public
+    -- relations of the application on which work for a tenant has any right: its own, by membership, by column, or as public
     select c.oid, c.relkind, a.atttypid
     from pg_class c
     cross join tenants_role t
@@ -1455,7 +1706,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     where d.refclassid = 'pg_class'::regclass and d.classid = 'pg_rewrite'::regclass and d.refobjid <> v.oid
       and v.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
   ), reading (oid, relkind, of_table, shows_all, below) as (
-    -- shows_all: whoever may read it sees all rows; below: a view that it is built on shows all rows to its owner
+    -- shows_all: all readers see all rows; below: a view on which it is built shows all rows to its owner
     select v.oid, v.relkind, p.name, v.shows, v.shows
     from of_tenants p
     join view_on w on w.source = p.oid
@@ -1469,16 +1720,19 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     from reading r
     join view_on w on w.source = r.oid
   ), at_callers_rights (name, searches) as (
-    -- what runs with the rights of its caller, on purpose, and whether it may do so with the caller's search path, too:
-    -- these change the role or the search path, bind, or work on the application's tables; they name all with its schema
+    -- functions that run with the rights of their caller on purpose; searches: also with the search path of their caller,
+    -- because they change the role or the search path, bind a tenant, or work on tables of the application. These qualify all
+    -- names with a schema.
     values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
-      ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true),
+      ('begin_reading', true), ('stream_log', true), ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true), ('hold_twins', true),
+      ('start_shared_rebuild', true), ('switch_shared_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
       ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),
+      ('register_shared_read_model', false), ('renew_twins', false),
       ('isolation_problems', false), ('keys_without_tenant', false),
-      ('add_placement', false), ('name_database', false), ('admit_tenant', false)
+      ('add_placement', false), ('name_database', false), ('admit_tenant', false), ('exclude_tenant', false)
   ), routine as (
-    -- what runs with the rights of its owner
+    -- functions that run with the rights of their owner
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
@@ -1488,14 +1742,15 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
       ) then 'eventsourcing_all_tenants_owner'
       when p.proname in (
         'announce', 'register_projection', 'claim_projection', 'retire_projection', 'clear_retired_projections',
-        'projection_retired', 'projection_backlog', 'remove_expired_keys'
+        'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
+        'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'shared_rebuild_lag'
       ) then 'eventsourcing_runner_owner'
       else 'eventsourcing_tenant' end as owner
     from pg_proc p
     where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
       and p.proname not in (select c.name from at_callers_rights c)
   )
-  -- first, as a table with such a key cannot be protected
+  -- first, because a table with such a key cannot be protected
   select k.problem, k.remedy
   from eventsourcing.keys_without_tenant((select array_agg(p.oid) from of_tenants p)) k
   union all
@@ -1521,26 +1776,27 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
   where y.polpermissive and y.polname <> 'tenant_access'
     and not coalesce((
       select bool_and(g.name in ('eventsourcing_all_tenants', 'eventsourcing_all_tenants_owner')
-        -- work is looked for in these, and in nothing else; the columns that may be read of them are checked below
+        -- the runner finds work in these tables only; their readable columns are checked below
         or g.name = 'eventsourcing_runner_owner' and p.name in (
-          'eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections', 'eventsourcing.command_keys'))
+          'eventsourcing.tenants', 'eventsourcing.events', 'eventsourcing.projections', 'eventsourcing.command_keys',
+          'eventsourcing.projection_failures', 'eventsourcing.dead_letters'))
       from unnest(y.polroles) r (role) left join group_role g on g.oid = r.role
     ), false)
   union all
-  -- truncate knows no rows, and so no row-level security
+  -- row-level security does not apply to truncate
   select distinct format('%s may be truncated by %s', p.name, r.name),
     format('revoke truncate on %s from %I, public', p.name, r.name)
   from protected p, aclexplode(p.relacl) g, group_role r
   where g.privilege_type = 'TRUNCATE' and g.grantee in (0, r.oid) 
   union all
-  select distinct format('view %s shows all rows of %s, whoever asks', r.oid::regclass, r.of_table),
+  select distinct format('view %s shows all rows of %s to everybody', r.oid::regclass, r.of_table),
     case r.relkind when 'v' then format('alter view %s set (security_invoker = true)', r.oid::regclass)
       else format('revoke all on %s from eventsourcing_tenant, eventsourcing_runner, public', r.oid::regclass) end
   from reading r
   where r.shows_all and (has_any_column_privilege('eventsourcing_tenant', r.oid, 'select')
     or has_any_column_privilege('eventsourcing_runner', r.oid, 'select'))
   union all
-  select format('function %s runs with the rights of %s, which sees the rows of all tenants, and tenant work may call it',
+  select format('function %s runs with the rights of %s, which sees the rows of all tenants, and eventsourcing_tenant may call it',
       f.oid::regprocedure, f.proowner::regrole),
     format('revoke execute on routine %s from eventsourcing_tenant, public', f.oid::regprocedure)
   from pg_proc f
@@ -1548,11 +1804,11 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
   where f.prosecdef and f.proowner in (select s.oid from sees_all s)
     and f.pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'eventsourcing'::regnamespace)
     and has_function_privilege(t.oid, f.oid, 'execute') and has_schema_privilege(t.oid, f.pronamespace, 'usage')
-    -- an extension knows no tables of ours
+    -- functions of extensions do not know these tables
     and not exists (
       select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = f.oid and d.deptype = 'e')
   union all
-  select format('tenant_id of %s is %s: row-level security compares uuid', u.oid::regclass, format_type(u.atttypid, null)),
+  select format('tenant_id of %s is %s, but row-level security needs uuid', u.oid::regclass, format_type(u.atttypid, null)),
     format('do $do$ begin alter table %s alter column tenant_id type uuid using tenant_id::uuid; '
       'perform eventsourcing.protect_tenant_table(%L); end $do$', u.oid::regclass, u.oid::regclass)
   from of_users u where u.atttypid is not null and u.atttypid <> 'uuid'::regtype and u.relkind <> 'f'
@@ -1577,13 +1833,13 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
   from pg_auth_members m where m.member in (select g.oid from group_role g)
   union all
-  -- who may create in one of these schemas can put something in the place of what is looked for there
+  -- a role that may create objects in one of these schemas can put its own in the place of others
   select format('role %s may create in schema %s', g.name, n.nspname),
     format('revoke create on schema %I from %I, public', n.nspname, g.name)
   from group_role g cross join pg_namespace n
   where n.nspname in ('eventsourcing', 'eventsourcing_rebuild') and has_schema_privilege(g.oid, n.oid, 'create')
   union all
-  -- rights are used through functions: the runner itself reads nothing, and what owns its functions no more than it needs
+  -- the runner itself reads nothing, and the owner of its functions only the columns that they need
   select format('role %s may read %s of %s', r.name, string_agg(a.attname, ', ' order by a.attnum), p.name),
     format('do $do$ begin revoke select on %s from %I, public;%s end $do$', p.name, r.name, case
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.events'
@@ -1591,7 +1847,11 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.tenants'
         then ' grant select (tenant_id) on eventsourcing.tenants to eventsourcing_runner_owner;'
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.command_keys'
-        then ' grant select (tenant_id, key, expires_at) on eventsourcing.command_keys to eventsourcing_runner_owner;' end)
+        then ' grant select (tenant_id, key, expires_at) on eventsourcing.command_keys to eventsourcing_runner_owner;'
+      when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.projection_failures'
+        then ' grant select (projection, version) on eventsourcing.projection_failures to eventsourcing_runner_owner;'
+      when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.dead_letters'
+        then ' grant select (projection, version, rebuild) on eventsourcing.dead_letters to eventsourcing_runner_owner;' end)
   from protected p
   join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
   cross join (values ('eventsourcing_runner'), ('eventsourcing_all_tenants'), ('eventsourcing_runner_owner')) r (name)
@@ -1600,11 +1860,13 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
       p.name in ('eventsourcing.projections', 'eventsourcing.projection_versions')
       or p.name in ('eventsourcing.events', 'eventsourcing.tenants') and a.attname = 'tenant_id'
       or p.name = 'eventsourcing.events' and a.attname in ('position', 'recorded_at')
-      or p.name = 'eventsourcing.command_keys' and a.attname in ('tenant_id', 'key', 'expires_at')))
+      or p.name = 'eventsourcing.command_keys' and a.attname in ('tenant_id', 'key', 'expires_at')
+      or p.name = 'eventsourcing.projection_failures' and a.attname in ('projection', 'version')
+      or p.name = 'eventsourcing.dead_letters' and a.attname in ('projection', 'version', 'rebuild')))
     and has_column_privilege(r.name, p.oid, a.attnum, 'select')
   group by p.name, r.name
   union all
-  -- causes of failures may quote what a handler works with
+  -- causes of failures may quote values of a handler
   select format('role eventsourcing_tenant may read %s of eventsourcing.projection_failures',
       string_agg(a.attname, ', ' order by a.attnum)),
     'do $do$ begin revoke select on eventsourcing.projection_failures from eventsourcing_tenant, public; '
@@ -1652,11 +1914,11 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
   select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
     format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
   from routine r
-  -- an announcement tells its caller nothing but that it must be made again; projections are the application's
-  where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired')
+  -- announce returns only tenants to announce again, and projections belong to the application
+  where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired', 'register_inline_projection')
     and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
   union all
-  select format('function %s may be called by eventsourcing_runner, which is to see no events', p.oid::regprocedure),
+  select format('function %s may be called by eventsourcing_runner, which must not see events', p.oid::regprocedure),
     format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
   from pg_proc p
   where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
@@ -1672,7 +1934,7 @@ ALTER FUNCTION eventsourcing.isolation_problems() OWNER TO postgres;
 -- Name: FUNCTION isolation_problems(); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON FUNCTION eventsourcing.isolation_problems() IS 'What is wrong with the isolation of tenants, and what to do about it.';
+COMMENT ON FUNCTION eventsourcing.isolation_problems() IS 'Problems in the isolation of tenants, each with a remedy.';
 
 --
 -- Name: keep_failure_cause(uuid, text, integer, boolean, bigint, text, text, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -1794,7 +2056,7 @@ COMMENT ON TABLE eventsourcing.cross_tenant_accesses IS 'Audit trail of accesses
 -- Name: COLUMN cross_tenant_accesses.login; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.cross_tenant_accesses.login IS 'The role that was logged in, whatever actor it stated.';
+COMMENT ON COLUMN eventsourcing.cross_tenant_accesses.login IS 'The login role of the session, independent of the stated actor.';
 
 --
 -- Name: list_cross_tenant_accesses(uuid, uuid, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -1875,7 +2137,7 @@ ALTER FUNCTION eventsourcing.list_placements() OWNER TO eventsourcing_tenant;
 -- Name: FUNCTION list_placements(); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.list_placements() IS 'The databases that tenants can be placed in, with a mark on this one.';
+COMMENT ON FUNCTION eventsourcing.list_placements() IS 'The databases in which tenants can be placed, with a mark on this one.';
 
 --
 -- Name: list_projection_failures(uuid, uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -1903,7 +2165,7 @@ ALTER FUNCTION eventsourcing.list_projection_failures(p_access uuid, p_tenant uu
 -- Name: FUNCTION list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer) IS 'The causes of a projection''s failures with a tenant, for operators.';
+COMMENT ON FUNCTION eventsourcing.list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer) IS 'The causes of failures of a projection for a tenant, for operators.';
 
 --
 -- Name: list_streams(uuid, text, text, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -1973,6 +2235,7 @@ begin
                 order by e.position desc limit 1), 0)::double precision
     from eventsourcing.tenants t
     where t.tenant_id >= coalesce(p_after, '00000000-0000-0000-0000-000000000000') and t.tenant_id is distinct from p_after
+      and t.status <> 'elsewhere'
     order by t.tenant_id
     limit p_limit;
 end
@@ -1984,7 +2247,7 @@ ALTER FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit i
 -- Name: FUNCTION list_tenants(p_access uuid, p_after uuid, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) IS 'One page of the tenants with the heads of their logs.';
+COMMENT ON FUNCTION eventsourcing.list_tenants(p_access uuid, p_after uuid, p_limit integer) IS 'One page of the tenants with the last positions of their logs.';
 
 --
 -- Name: live_writes(text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -2012,7 +2275,7 @@ ALTER FUNCTION eventsourcing.live_writes(p_tables text[]) OWNER TO eventsourcing
 -- Name: FUNCTION live_writes(p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.live_writes(p_tables text[]) IS 'Rows of live read models that were written in the session and not reported yet.';
+COMMENT ON FUNCTION eventsourcing.live_writes(p_tables text[]) IS 'Number of rows of live read models that the session has written and not yet reported to the statistics.';
 
 --
 -- Name: load_snapshot(uuid, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -2069,7 +2332,7 @@ declare
   total    bigint := 0;
 begin
   if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
-    -- within a transaction that is bound: refuses another tenant
+    -- a bound transaction refuses other tenants
     for n in 1 .. cardinality(p_tenants) loop
       perform eventsourcing.bind_tenant(p_tenants[n]::uuid);
     end loop;
@@ -2086,7 +2349,7 @@ begin
     loop
       wanted := least(size, left_);
       fitting := case when wanted > 1 then share else 2147483647 end;
-      -- Each aggregate costs as much as an event: the rest follows from the first version and the number of events.
+      -- Each aggregate function costs as much as an event. The client derives all versions from the first one.
       select count(*), count(e.payload), sum(e.bytes), array[min(e.version)], array[max(e.position)::double precision],
         string_agg(uuid_send(e.event_id), ''), timestamptz_send(max(e.recorded_at)),
         string_agg(e.event_type, U&'\001F'), array_agg(e.schema_version), string_agg(e.payload, U&'\001F')
@@ -2125,7 +2388,7 @@ ALTER FUNCTION eventsourcing.load_streams(p_tenants text[], p_aggregate_types te
 -- Name: FUNCTION load_streams(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_from integer[], p_to integer[], p_limits integer[], p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.load_streams(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_from integer[], p_to integer[], p_limits integer[], p_max_bytes bigint) IS 'As much of streams as is folded, each of a tenant, in chunks.';
+COMMENT ON FUNCTION eventsourcing.load_streams(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_from integer[], p_to integer[], p_limits integer[], p_max_bytes bigint) IS 'The parts of events that a fold needs, of one or several streams, in chunks.';
 
 --
 -- Name: lock_live_projection(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -2153,7 +2416,7 @@ ALTER FUNCTION eventsourcing.lock_live_projection(p_tenant uuid, p_projection te
 -- Name: FUNCTION lock_live_projection(p_tenant uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.lock_live_projection(p_tenant uuid, p_projection text, p_version integer) IS 'Makes the live read model stand still before a rebuild takes its place.';
+COMMENT ON FUNCTION eventsourcing.lock_live_projection(p_tenant uuid, p_projection text, p_version integer) IS 'Stops changes to the live read model before a rebuild replaces it.';
 
 --
 -- Name: log_head(uuid, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -2217,6 +2480,8 @@ declare
   owners text[]; -- aggregate types
   types_ text[];
   tags_  text[];
+  id_    text;
+  root   text; -- correlation id
   other  text;
   rarest text;
   count_ bigint;
@@ -2240,8 +2505,29 @@ begin
     end if;
     tags_ := array(select t.value from jsonb_array_elements_text(item -> 'tags') t);
     continue when cardinality(types_) = 0;
+    id_ := item ->> 'aggregate_id';
+    root := item ->> 'correlation_id';
 
-    if cardinality(tags_) = 0 then
+    if id_ is not null or root is not null then
+      -- no append looks for ids: an index on them would cost every append
+      if p_backwards then
+        found_ := array(
+          select e.position from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position between p_from and p_to
+            and (id_ is null or e.aggregate_id = id_) and (root is null or e.correlation_id = root)
+            and (types_ is null or e.event_type = any (types_)) and (owners is null or e.aggregate_type = any (owners))
+            and (cardinality(tags_) = 0 or e.tags @> tags_)
+          order by e.position desc limit p_limit);
+      else
+        found_ := array(
+          select e.position from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position between p_from and p_to
+            and (id_ is null or e.aggregate_id = id_) and (root is null or e.correlation_id = root)
+            and (types_ is null or e.event_type = any (types_)) and (owners is null or e.aggregate_type = any (owners))
+            and (cardinality(tags_) = 0 or e.tags @> tags_)
+          order by e.position limit p_limit);
+      end if;
+    elsif cardinality(tags_) = 0 then
       if p_backwards then
         found_ := array(
           select e.position from eventsourcing.events e
@@ -2262,7 +2548,7 @@ begin
       if cardinality(tags_) > 1 then
         least_ := null;
         foreach other in array tags_ loop
-          -- counting further would cost more than it saves
+          -- counting more than 1,000 would cost more than it saves
           count_ := (
             select count(*) from (
               select from eventsourcing.event_tags t
@@ -2316,7 +2602,7 @@ ALTER FUNCTION eventsourcing.matching_positions(p_tenant uuid, p_query jsonb, p_
 -- Name: FUNCTION matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer) IS 'Where the first events of the tenant''s log are that match a query.';
+COMMENT ON FUNCTION eventsourcing.matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer) IS 'Positions of the first events of the tenant''s log that match a query.';
 
 --
 -- Name: name_database(text, boolean); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -2330,7 +2616,7 @@ CREATE FUNCTION eventsourcing.name_database(p_placement text, p_dedicated boolea
 declare
   known text;
 begin
-  -- Two sessions that grant and revoke at once fail: "tuple concurrently updated".
+  -- Locked, because two sessions that grant and revoke at once fail with "tuple concurrently updated".
   lock table eventsourcing.placements in share row exclusive mode;
   known := (select p.placement from eventsourcing.placements p where p.here);
   if known <> p_placement then
@@ -2394,6 +2680,32 @@ ALTER FUNCTION eventsourcing.open_table(target regclass, policy text, command te
 COMMENT ON FUNCTION eventsourcing.open_table(target regclass, policy text, command text, grantee text) IS 'Creates or repairs a policy that shows all rows of a table to a role.';
 
 --
+-- Name: park_shared_rebuild(uuid, text, integer, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  update eventsourcing.projections p
+  set parked = true, attempts = 1, failed_position = p.position + 1, error = left(p_error, 1000), failure_kind = 'schema',
+    waited_ms = 0, retry_at = null
+  where p.projection = p_projection and p.version = p_version and p.rebuild;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text) IS 'Parks a rebuild of a read model that all tenants share.';
+
+--
 -- Name: place_tenant(uuid, uuid, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
@@ -2406,7 +2718,7 @@ CREATE FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p_place
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
   if not exists (select from eventsourcing.placements p where p.placement = p_placement) then
-    raise exception 'no placement of that name' using errcode = 'ES005',
+    raise exception 'unknown placement' using errcode = 'ES005',
       hint = 'call eventsourcing.add_placement as the owner of the database with the directory';
   end if;
   insert into eventsourcing.tenant_directory (tenant_id, placement) values (p_tenant, p_placement)
@@ -2461,6 +2773,87 @@ ALTER FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with ti
 COMMENT ON FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with time zone) IS 'First position of the tenant''s log recorded at or after a time.';
 
 --
+-- Name: prepare_shared_switch(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.prepare_shared_switch(p_access uuid, p_projection text, p_version integer) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  moment constant timestamptz := clock_timestamp();
+  near   constant bigint := 1000;
+  known  eventsourcing.projection_versions;
+  filled text;
+  lag    bigint;
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  if not exists (
+    select from eventsourcing.projection_versions v
+    where v.projection = p_projection and v.version = p_version and v.rebuilding and v.retired_at is null
+  ) then
+    return 'none';
+  end if;
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version for update skip locked;
+  if not found then
+    return 'waiting';
+  elsif not known.rebuilding or known.retired_at is not null then
+    return 'none';
+  end if;
+  filled := eventsourcing.twins_of(known.tables);
+  if exists (
+    select from eventsourcing.projections p
+    where p.projection = p_projection and p.version = p_version and p.rebuild and p.twins is distinct from filled
+  ) then
+    perform eventsourcing.begin_shared_rebuild(p_access, p_projection, p_version, true);
+    return 'anew';
+  end if;
+  -- tenants whose first event came later, and those without an announcement yet
+  insert into eventsourcing.projections (tenant_id, projection, version, rebuild, shared, twins, head)
+  select p.tenant_id, p_projection, p_version, true, true, filled, p.head
+  from eventsourcing.projections p
+  where p.projection = p_projection and p.version = p_version and not p.rebuild and p.head > 0
+  order by 1
+  on conflict do nothing;
+  insert into eventsourcing.projections (tenant_id, projection, version, rebuild)
+  select p.tenant_id, p_projection, p_version, false
+  from eventsourcing.projections p
+  where p.projection = p_projection and p.version = p_version and p.rebuild
+  order by 1
+  on conflict do nothing;
+  lag := eventsourcing.shared_rebuild_lag(p_access, p_projection, p_version);
+  if lag is null and known.held_until is not null then
+    update eventsourcing.projection_versions v set held_until = null
+    where v.projection = p_projection and v.version = p_version;
+  elsif lag between 1 and near and (known.held_until is null
+    or moment not between known.held_until - interval '10 seconds' and known.held_until + interval '20 seconds')
+  then
+    update eventsourcing.projection_versions v set held_until = moment + interval '10 seconds'
+    where v.projection = p_projection and v.version = p_version;
+  end if;
+  if lag is distinct from 0 then
+    return 'waiting';
+  end if;
+  perform from eventsourcing.projections p
+  where p.projection = p_projection and p.version = p_version order by p.tenant_id, p.rebuild for update;
+  if eventsourcing.shared_rebuild_lag(p_access, p_projection, p_version) is distinct from 0 then
+    return 'waiting';
+  end if;
+  return 'ready';
+end
+$$;
+
+ALTER FUNCTION eventsourcing.prepare_shared_switch(p_access uuid, p_projection text, p_version integer) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION prepare_shared_switch(p_access uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.prepare_shared_switch(p_access uuid, p_projection text, p_version integer) IS 'Checks if a rebuild of a read model that all tenants share may replace the live one.';
+
+--
 -- Name: projection_backlog(text[], integer[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
@@ -2474,10 +2867,10 @@ begin
   for i in 1 .. cardinality(p_projections) loop
     return query
       with unfinished as (
-        -- apart, so that each finds its index
+        -- two queries, so that each uses its own index
         select p.tenant_id, p.rebuild, p.parked, p.position, p.head from eventsourcing.projections p
         where p.projection = p_projections[i] and p.version = p_versions[i] and not p.parked
-          and (p.position < p.head or p.rebuild)
+          and (p.position < p.head or p.rebuild and not p.shared)
         union all
         select p.tenant_id, p.rebuild, p.parked, p.position, p.head from eventsourcing.projections p
         where p.projection = p_projections[i] and p.version = p_versions[i] and p.parked
@@ -2521,13 +2914,13 @@ ALTER FUNCTION eventsourcing.projection_retired(p_projection text, p_version int
 -- Name: FUNCTION projection_retired(p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.projection_retired(p_projection text, p_version integer) IS 'Whether a version of a projection is retired.';
+COMMENT ON FUNCTION eventsourcing.projection_retired(p_projection text, p_version integer) IS 'True if a version of a projection is retired.';
 
 --
 -- Name: projection_status(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) RETURNS TABLE(rebuild boolean, "position" double precision, head double precision, parked boolean, attempts integer, failed_position double precision, error text, failure_kind text, retry_at timestamp with time zone, oldest_unprocessed timestamp with time zone)
+CREATE FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) RETURNS TABLE(rebuild boolean, "position" double precision, head double precision, parked boolean, attempts integer, failed_position double precision, error text, failure_kind text, retry_at timestamp with time zone, oldest_unprocessed timestamp with time zone, shared boolean)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -2540,7 +2933,8 @@ begin
       coalesce((select e.position from eventsourcing.events e where e.tenant_id = p_tenant
                 order by e.position desc limit 1), 0)::double precision,
       p.parked, p.attempts, p.failed_position::double precision, p.error, p.failure_kind, p.retry_at,
-      (select e.recorded_at from eventsourcing.events e where e.tenant_id = p_tenant and e.position = p.position + 1)
+      (select e.recorded_at from eventsourcing.events e where e.tenant_id = p_tenant and e.position = p.position + 1),
+      p.shared
     from eventsourcing.projections p
     where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version;
 end
@@ -2552,7 +2946,7 @@ ALTER FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text,
 -- Name: FUNCTION projection_status(p_tenant uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) IS 'Progress, head and last failure of a projection with the tenant.';
+COMMENT ON FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) IS 'Progress, head and last failure of a projection for the tenant.';
 
 --
 -- Name: protect_tenant_table(regclass); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -2582,7 +2976,7 @@ begin
   if found then
     raise exception '%', refused.problem using hint = 'first run: ' || refused.remedy;
   end if;
-  -- Only differences, because DDL locks the table.
+  -- Changes only differences, because DDL locks the table.
   if exists (select from pg_class where oid = target and not (relrowsecurity and relforcerowsecurity)) then
     execute format('alter table %s enable row level security', target);
     execute format('alter table %s force row level security', target);
@@ -2636,7 +3030,7 @@ ALTER FUNCTION eventsourcing.provision_tenant(p_tenant uuid) OWNER TO eventsourc
 -- Name: FUNCTION provision_tenant(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.provision_tenant(p_tenant uuid) IS 'Adds the tenant if it is unknown; returns its status.';
+COMMENT ON FUNCTION eventsourcing.provision_tenant(p_tenant uuid) IS 'Registers the tenant, unless it is registered already; returns its status.';
 
 --
 -- Name: read_all_logs(uuid, uuid, bigint, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -2676,7 +3070,7 @@ ALTER FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p
 -- Name: FUNCTION read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint) IS 'One page of the logs of all tenants, in each tenant''s order.';
+COMMENT ON FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint) IS 'One page of the logs of all tenants, ordered by tenant and position.';
 
 --
 -- Name: read_log(uuid, bigint, bigint, timestamp with time zone, timestamp with time zone, text[], text[], jsonb, boolean, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -2733,7 +3127,7 @@ begin
       array_agg(e.position::double precision) filter (where e.actor is not null),
       array_agg(e.causation_id) filter (where e.causation_id is not null),
       array_agg(e.position::double precision) filter (where e.causation_id is not null),
-      -- two bytes and their length: nothing but {}
+      -- {} has two bytes, and one for their length
       array_agg(e.metadata::text) filter (where e.bytes <= fitting and pg_column_size(e.metadata) > 3),
       array_agg(e.position::double precision) filter (where pg_column_size(e.metadata) > 3),
       array_agg(to_json(e.tags)::text) filter (where e.tags is not null),
@@ -2762,7 +3156,7 @@ begin
           and (p_event_types is null or k.event_type = any (p_event_types))
         order by k.position limit wanted)
       union all
-      -- a look-up each: before PostgreSQL 17, "= any" in the order of the index would walk all of it
+      -- one look-up per position: before PostgreSQL 17, "= any" in the order of the index would read the whole index
       (select k.* from unnest(matching[1:wanted]) m (at)
         cross join lateral (
           select x.* from eventsourcing.events x
@@ -2857,7 +3251,7 @@ begin
       array_agg(e.position::double precision) filter (where e.actor is not null),
       array_agg(e.causation_id) filter (where e.causation_id is not null),
       array_agg(e.position::double precision) filter (where e.causation_id is not null),
-      -- two bytes and their length: nothing but {}
+      -- {} has two bytes, and one for their length
       array_agg(e.metadata::text) filter (where e.bytes <= fitting and pg_column_size(e.metadata) > 3),
       array_agg(e.position::double precision) filter (where pg_column_size(e.metadata) > 3),
       array_agg(to_json(e.tags)::text) filter (where e.tags is not null),
@@ -2921,79 +3315,67 @@ ALTER FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p
 COMMENT ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) IS 'One page of a stream of the tenant, in chunks.';
 
 --
--- Name: rebuild_problem(text, integer, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: rebuild_problem(text, integer, text[], boolean); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[]) RETURNS text
+CREATE FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[], p_shared boolean) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
     AS $$
 declare
   read_model text;
-  live_name  text;
+  registered eventsourcing.read_models;
   live       oid;
   twin       oid;
   differing  text;
+  register   constant text := case when p_shared then 'register_shared_read_model' else 'register_read_model' end;
 begin
   if eventsourcing.projection_retired(p_projection, p_version) then
     return 'this version is retired';
   end if;
   foreach read_model in array p_tables loop
-    live_name := (select m.live_table from eventsourcing.read_models m where m.name = read_model);
+    select * into registered from eventsourcing.read_models m where m.name = read_model;
     -- not by regclass, which needs a right to the schema
     live := (
       select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      where c.relname = read_model::name and format('%I.%I', n.nspname, c.relname) = live_name);
+      where c.relname = read_model::name and format('%I.%I', n.nspname, c.relname) = registered.live_table);
     twin := (
       select c.oid from pg_class c
       where c.relname = read_model::name and c.relnamespace = 'eventsourcing_rebuild'::regnamespace);
-    if live_name is null then
-      return format('table %s is not registered: as its owner, run select eventsourcing.register_read_model(%L)',
-        read_model, read_model);
+    if registered.name is null then
+      return format('table %s is not registered: as its owner, run select eventsourcing.%s(%L)',
+        read_model, register, read_model);
     elsif live is null then
       return format('read model %s is registered as table %s, which does not exist: as its owner, run '
-        'select eventsourcing.unregister_read_model(%L) and register the table that there is', read_model, live_name, read_model);
+        'select eventsourcing.unregister_read_model(%L) and register the existing table', read_model,
+        registered.live_table, read_model);
+    elsif registered.shared <> p_shared then
+      return format('table %s is registered as %s: as its owner, run select eventsourcing.%s(%L)', registered.live_table,
+        case when registered.shared then 'one that a projection across tenants fills' else 'one of each tenant' end,
+        register, registered.live_table);
     elsif twin is null then
-      return format('table %s has no twin: as its owner, run select eventsourcing.register_read_model(%L)',
-        live_name, live_name);
+      return format('table %s has no twin: as its owner, run select eventsourcing.%s(%L)',
+        registered.live_table, register, registered.live_table);
     end if;
-    with part (relation, detail) as (
-      select a.attrelid, concat_ws(' ', 'column', a.attname, format_type(a.atttypid, a.atttypmod),
-        case when a.attcollation <> t.typcollation then 'collate ' || a.attcollation::regcollation end,
-        case when a.attnotnull then 'not null' end,
-        case when a.attidentity <> '' then 'identity' when a.attgenerated <> '' then 'generated' end,
-        'default ' || pg_get_expr(d.adbin, d.adrelid))
-      from pg_attribute a join pg_type t on t.oid = a.atttypid
-      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-      where a.attrelid in (live, twin) and a.attnum > 0 and not a.attisdropped
-      union all
-      select c.conrelid, pg_get_constraintdef(c.oid)
-      from pg_constraint c where c.conrelid in (live, twin) and c.contype in ('p', 'u', 'c', 'x')
-      union all
-      select i.indrelid, concat_ws(' ', 'unique index on',
-        (select string_agg(pg_get_indexdef(i.indexrelid, k, true), ', ' order by k) from generate_series(1, i.indnkeyatts) k),
-        pg_get_expr(i.indpred, i.indrelid))
-      from pg_index i where i.indrelid in (live, twin) and i.indisunique
-    )
-    select string_agg(detail, '; ' order by detail) into differing
-    from (select detail from part group by detail having count(distinct relation) = 1 limit 3) one_sided;
+    differing := eventsourcing.twin_difference(live, twin);
     if differing is not null then
       return format('table %s has changed since its twin was made (%s): as its owner, run '
-        'select eventsourcing.register_read_model(%L), then rebuild again', live_name, differing, live_name);
+        'select eventsourcing.%s(%L), then rebuild again', registered.live_table, differing, register,
+        registered.live_table);
     end if;
   end loop;
   return null;
 end
 $$;
 
-ALTER FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[]) OWNER TO eventsourcing_tenant;
+ALTER FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[], p_shared boolean) OWNER TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION rebuild_problem(p_projection text, p_version integer, p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION rebuild_problem(p_projection text, p_version integer, p_tables text[], p_shared boolean); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[]) IS 'Why read models cannot be rebuilt now; NULL if they can.';
+COMMENT ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[], p_shared boolean) IS 'The reason why read models cannot be rebuilt now; NULL if they can.';
 
 --
 -- Name: record_cross_tenant_access(uuid, text, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -3008,7 +3390,7 @@ CREATE FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor 
 declare
   recorded eventsourcing.cross_tenant_accesses;
 begin
-  -- The trail is read in the order of ids, so an id must be of the time of its record: nobody can hide an access in the past.
+  -- The trail is read in the order of ids. An id must be as old as its record, so that nobody can hide an access in the past.
   if pg_catalog.substr(p_access::text, 15, 1) <> '7' or pg_catalog.abs(
     ('x' || pg_catalog.substr(pg_catalog.replace(p_access::text, '-', ''), 1, 12))::bit(48)::bigint
       - extract(epoch from clock_timestamp()) * 1000
@@ -3021,9 +3403,10 @@ begin
   on conflict (access_id) do nothing
   returning * into recorded;
   if recorded.access_id is null and not exists (
-    -- recorded again after a lost reply
+    -- the same access, recorded again after a lost answer
     select from eventsourcing.cross_tenant_accesses a
     where a.access_id = p_access and a.actor = p_actor and a.reason = p_reason and a.operation = p_operation
+      and a.login = session_user::text
   ) then
     raise exception 'access id % is recorded for another access', p_access using errcode = 'ES004';
   end if;
@@ -3037,6 +3420,62 @@ ALTER FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor t
 --
 
 COMMENT ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) IS 'Records an access across tenants: actor, reason and operation.';
+
+--
+-- Name: register_inline_projection(text, integer, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.register_inline_projection(p_projection text, p_version integer, p_tables text[]) RETURNS TABLE(reason text, read_model text, filled_by text, filled_by_version integer, filled_by_retired boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  known eventsourcing.projection_versions;
+begin
+  -- a tenant's transaction must not learn the names of projections
+  if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
+    raise exception 'the transaction is bound to a tenant' using errcode = 'ES001';
+  end if;
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version;
+  if known.retired_at is null and known.inline and known.tables = p_tables then
+    return;
+  end if;
+  -- locked, so that one of two versions registered at the same time sees the other
+  lock table eventsourcing.projection_versions in share row exclusive mode;
+  select * into known from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version;
+  if known.retired_at is not null then
+    return query select 'Retired', null::text, null::text, null::integer, null::boolean;
+    return;
+  elsif not known.inline then
+    return query select 'Runner', null::text, null::text, null::integer, null::boolean;
+    return;
+  end if;
+  return query
+    select 'TableTaken', t.name, v.projection::text, v.version, v.retired_at is not null
+    from eventsourcing.projection_versions v
+    cross join lateral unnest(v.tables) t (name)
+    where t.name = any (p_tables) and (v.projection, v.version) <> (p_projection, p_version)
+    order by v.retired_at is not null, v.version desc
+    limit 1;
+  if found then
+    return;
+  end if;
+  insert into eventsourcing.projection_versions (projection, version, tables, inline)
+  values (p_projection, p_version, p_tables, true)
+  on conflict (projection, version) do update set tables = excluded.tables;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.register_inline_projection(p_projection text, p_version integer, p_tables text[]) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION register_inline_projection(p_projection text, p_version integer, p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.register_inline_projection(p_projection text, p_version integer, p_tables text[]) IS 'Registers a projection that runs in the transactions of appends; a row has the reason if it is refused.';
 
 --
 -- Name: register_projection(text, integer, text[], boolean); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
@@ -3054,19 +3493,22 @@ begin
   where (p.tenant_id, p.projection, p.version, p.rebuild) in (
     select q.tenant_id, q.projection, q.version, q.rebuild from eventsourcing.projections q
     where q.projection = p_projection and q.version = p_version and q.parked
-      and (not q.parked or q.retry_at is not null) and (q.position < q.head or q.rebuild)
+      and (not q.parked or q.retry_at is not null) and (q.position < q.head or q.rebuild and not q.shared)
     for update skip locked);
   select * into known from eventsourcing.projection_versions v
   where v.projection = p_projection and v.version = p_version;
-  if known.retired_at is null and known.tables = p_tables then
+  if known.retired_at is null and not known.inline and known.tables = p_tables then
     return;
   end if;
-  -- of two versions that come at the same time, one sees the other
+  -- of two versions that are registered at the same time, one must see the other
   lock table eventsourcing.projection_versions in share row exclusive mode;
   select * into known from eventsourcing.projection_versions v
   where v.projection = p_projection and v.version = p_version;
   if known.retired_at is not null then
     return query select 'Retired', null::text, null::text, null::integer, null::boolean;
+    return;
+  elsif known.inline then
+    return query select 'Inline', null::text, null::text, null::integer, null::boolean;
     return;
   end if;
   return query
@@ -3102,7 +3544,7 @@ ALTER FUNCTION eventsourcing.register_projection(p_projection text, p_version in
 -- Name: FUNCTION register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean) IS 'Makes a projection known, so that announcements reach it; a row says why it is refused.';
+COMMENT ON FUNCTION eventsourcing.register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean) IS 'Registers a projection, so that announcements reach it. Returns a row with the reason if it is refused.';
 
 --
 -- Name: register_read_model(regclass); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -3117,14 +3559,14 @@ declare
   table_name constant text := (select c.relname from pg_class c where c.oid = target);
   twin       constant text := format('eventsourcing_rebuild.%I', table_name);
 begin
-  -- its name would be another session's, or nobody's, when it is looked up
+  -- another session would not find it under its name
   if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
     raise exception 'temporary table % cannot be a read model', table_name;
   end if;
   if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
     raise exception 'a read model named % is registered already, as %', table_name,
       (select m.live_table from eventsourcing.read_models m where m.name = table_name)
-      using hint = 'read models need names of their own, whatever schema they are in';
+      using hint = 'read models must have different names, even in different schemas';
   end if;
   perform eventsourcing.protect_tenant_table(target);
   execute format('grant select, insert, update, delete on %s to eventsourcing_tenant', target);
@@ -3144,7 +3586,57 @@ ALTER FUNCTION eventsourcing.register_read_model(target regclass) OWNER TO postg
 -- Name: FUNCTION register_read_model(target regclass); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON FUNCTION eventsourcing.register_read_model(target regclass) IS 'Protects a read model and makes its twin for rebuilds.';
+COMMENT ON FUNCTION eventsourcing.register_read_model(target regclass) IS 'Protects a read model and creates its twin for rebuilds.';
+
+--
+-- Name: register_shared_read_model(regclass); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.register_shared_read_model(target regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  table_name constant text := (select c.relname from pg_class c where c.oid = target);
+  twin       constant text := format('eventsourcing_rebuild.%I', table_name);
+  of_tenants constant boolean := exists (
+    select from pg_attribute a where a.attrelid = target and a.attname = 'tenant_id' and not a.attisdropped);
+begin
+  -- its name means another table, or none, in other sessions
+  if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
+    raise exception 'temporary table % cannot be a read model', table_name;
+  end if;
+  if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
+    raise exception 'a read model named % is registered already, as %', table_name,
+      (select m.live_table from eventsourcing.read_models m where m.name = table_name)
+      using hint = 'read models must have different names, even in different schemas';
+  end if;
+  if of_tenants then
+    perform eventsourcing.protect_tenant_table(target);
+    perform eventsourcing.open_table(target, 'all_tenants', 'all', 'eventsourcing_all_tenants');
+  end if;
+  execute format('grant select, insert, update, delete on %s to eventsourcing_all_tenants', target);
+  execute format('drop table if exists %s', twin);
+  execute format('create table %s (like %s including all)', twin, target);
+  if of_tenants then
+    perform eventsourcing.protect_tenant_table(twin::regclass);
+  end if;
+  perform eventsourcing.open_table(twin::regclass, 'all_tenants', 'all', 'eventsourcing_all_tenants');
+  execute format('grant select, insert, update, delete on %s to eventsourcing_all_tenants', twin);
+  execute format('comment on table %s is %L', twin, 'Twin of ' || target::text || ', filled during a rebuild.');
+  delete from eventsourcing.read_models m where m.name = table_name;
+  insert into eventsourcing.read_models (name, live_table, shared) values (table_name, target::text, true);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.register_shared_read_model(target regclass) OWNER TO postgres;
+
+--
+-- Name: FUNCTION register_shared_read_model(target regclass); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.register_shared_read_model(target regclass) IS 'Lets projections across tenants fill a table, and creates its twin for rebuilds.';
 
 --
 -- Name: remove_dead_letter(uuid, text, integer, bigint, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -3194,8 +3686,8 @@ declare
   moment  constant timestamptz := clock_timestamp();
   removed integer;
 begin
-  delete from eventsourcing.command_keys c
-  using (
+  -- Materialized, because a join could repeat the subquery for each key of the table.
+  with expired as materialized (
     select k.tenant_id, k.key from eventsourcing.tenants t
     join lateral (
       select x.tenant_id, x.key from eventsourcing.command_keys x
@@ -3203,7 +3695,8 @@ begin
       for update skip locked
     ) k on true
     limit p_limit
-  ) expired
+  )
+  delete from eventsourcing.command_keys c using expired
   where c.tenant_id = expired.tenant_id and c.key = expired.key;
   get diagnostics removed = row_count;
   return removed;
@@ -3216,7 +3709,7 @@ ALTER FUNCTION eventsourcing.remove_expired_keys(p_limit integer) OWNER TO event
 -- Name: FUNCTION remove_expired_keys(p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.remove_expired_keys(p_limit integer) IS 'Removes command keys of all tenants that have expired; returns how many.';
+COMMENT ON FUNCTION eventsourcing.remove_expired_keys(p_limit integer) IS 'Removes expired command keys of all tenants; returns their number.';
 
 --
 -- Name: remove_old_accesses(double precision); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -3232,13 +3725,13 @@ declare
   removed integer;
 begin
   if p_seconds is null or p_seconds < 604800 then
-    raise exception 'accesses across tenants are kept for seven days at least' using errcode = '22023';
+    raise exception 'records of accesses across tenants must be kept for at least seven days' using errcode = '22023';
   end if;
   delete from eventsourcing.cross_tenant_accesses a where a.accessed_at < moment - p_seconds * interval '1 second';
   get diagnostics removed = row_count;
   if removed > 0 then
     insert into eventsourcing.cross_tenant_accesses (access_id, actor, reason, operation, login)
-    -- a UUID of version 7, as the trail is in the order of ids
+    -- a UUID of version 7, because the trail is in the order of ids
     select (lpad(to_hex((extract(epoch from moment) * 1000)::bigint), 12, '0') || '7' || substr(r.hex, 1, 3) || '8'
         || substr(r.hex, 4, 15))::uuid,
       'eventsourcing', format('kept for %s days', round((p_seconds / 86400)::numeric, 1)),
@@ -3255,7 +3748,7 @@ ALTER FUNCTION eventsourcing.remove_old_accesses(p_seconds double precision) OWN
 -- Name: FUNCTION remove_old_accesses(p_seconds double precision); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.remove_old_accesses(p_seconds double precision) IS 'Removes old records of accesses across tenants, on record; returns how many.';
+COMMENT ON FUNCTION eventsourcing.remove_old_accesses(p_seconds double precision) IS 'Removes old records of accesses across tenants and records the removal; returns their number.';
 
 --
 -- Name: remove_snapshot(uuid, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -3284,6 +3777,51 @@ ALTER FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_type tex
 COMMENT ON FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) IS 'Removes the snapshot of a stream of the tenant.';
 
 --
+-- Name: renew_twins(text[]); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.renew_twins(p_tables text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  changed record;
+begin
+  if not has_schema_privilege('eventsourcing_rebuild', 'create') then
+    return;
+  end if;
+  if current_setting('lock_timeout') = '0' then
+    -- a rebuild may have locked them, and then be idle for long
+    perform set_config('lock_timeout', '10s', true);
+  end if;
+  for changed in
+    select live.oid::regclass as live_table, m.shared
+    from eventsourcing.read_models m
+    join pg_class live on live.relname = m.name::name
+    join pg_namespace n on n.oid = live.relnamespace and format('%I.%I', n.nspname, live.relname) = m.live_table
+    left join pg_class twin on twin.relname = m.name::name and twin.relnamespace = 'eventsourcing_rebuild'::regnamespace
+    where m.name = any (p_tables) and pg_has_role(live.relowner, 'usage')
+      and (twin.oid is null or pg_has_role(twin.relowner, 'usage') and eventsourcing.twin_difference(live.oid, twin.oid) is not null)
+  loop
+    if changed.shared then
+      perform eventsourcing.register_shared_read_model(changed.live_table);
+    else
+      perform eventsourcing.register_read_model(changed.live_table);
+    end if;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.renew_twins(p_tables text[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION renew_twins(p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.renew_twins(p_tables text[]) IS 'Replaces the twins of read models that have changed, if the caller is their owner.';
+
+--
 -- Name: require_cross_tenant_access(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
@@ -3294,8 +3832,10 @@ CREATE FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) RETURNS
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 begin
-  if not exists (select from eventsourcing.cross_tenant_accesses a where a.access_id = p_access) then
-    raise exception 'no recorded cross-tenant access %', p_access using errcode = 'ES004';
+  if not exists (
+    select from eventsourcing.cross_tenant_accesses a where a.access_id = p_access and a.login = session_user::text
+  ) then
+    raise exception 'no recorded cross-tenant access % of this login', p_access using errcode = 'ES004';
   end if;
 end
 $$;
@@ -3306,7 +3846,7 @@ ALTER FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) OWNER TO
 -- Name: FUNCTION require_cross_tenant_access(p_access uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) IS 'Refuses a cross-tenant access that is not recorded.';
+COMMENT ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) IS 'Refuses a cross-tenant access that this login has not recorded.';
 
 --
 -- Name: resume_projection(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -3361,7 +3901,7 @@ ALTER FUNCTION eventsourcing.resume_projections(p_access uuid, p_projection text
 -- Name: FUNCTION resume_projections(p_access uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.resume_projections(p_access uuid, p_projection text, p_version integer) IS 'Lets the parked projections of all tenants try again.';
+COMMENT ON FUNCTION eventsourcing.resume_projections(p_access uuid, p_projection text, p_version integer) IS 'Lets parked projections try again for all tenants.';
 
 --
 -- Name: retire_projection(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
@@ -3386,7 +3926,7 @@ ALTER FUNCTION eventsourcing.retire_projection(p_access uuid, p_projection text,
 -- Name: FUNCTION retire_projection(p_access uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.retire_projection(p_access uuid, p_projection text, p_version integer) IS 'Takes a version of a projection out of use, for all tenants.';
+COMMENT ON FUNCTION eventsourcing.retire_projection(p_access uuid, p_projection text, p_version integer) IS 'Retires a version of a projection for all tenants.';
 
 --
 -- Name: save_snapshot(uuid, text, text, integer, bigint, uuid, timestamp with time zone, integer, text, text, text, integer, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -3456,8 +3996,10 @@ declare
   former text;
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
-  select t.status into former from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
-  update eventsourcing.tenants t set status = p_status where t.tenant_id = p_tenant and t.status <> p_status;
+  select t.status into former from eventsourcing.tenants t where t.tenant_id = p_tenant and t.status <> 'elsewhere'
+  for no key update;
+  update eventsourcing.tenants t set status = p_status where t.tenant_id = p_tenant
+    and t.status <> 'elsewhere' and t.status <> p_status;
   return former;
 end
 $$;
@@ -3468,7 +4010,40 @@ ALTER FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_s
 -- Name: FUNCTION set_tenant_status(p_access uuid, p_tenant uuid, p_status text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text) IS 'Suspends or resumes a tenant, in order with its appends.';
+COMMENT ON FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text) IS 'Suspends or resumes a tenant, between two of its appends.';
+
+--
+-- Name: shared_rebuild_lag(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.shared_rebuild_lag(p_access uuid, p_projection text, p_version integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  return (
+    select case when coalesce(bool_or(r.parked), false) then null
+      else coalesce(sum(greatest(l.position - coalesce(r.position, 0), 0)), 0) end
+    from (
+      select p.tenant_id, p.position from eventsourcing.projections p
+      where p.projection = p_projection and p.version = p_version and not p.rebuild
+    ) l
+    full join (
+      select p.tenant_id, p.position, p.parked from eventsourcing.projections p
+      where p.projection = p_projection and p.version = p_version and p.rebuild
+    ) r on r.tenant_id = l.tenant_id)::bigint;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.shared_rebuild_lag(p_access uuid, p_projection text, p_version integer) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION shared_rebuild_lag(p_access uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.shared_rebuild_lag(p_access uuid, p_projection text, p_version integer) IS 'Number of events that are in a live read model that all tenants share, but not in its rebuild; NULL if that is parked.';
 
 --
 -- Name: start_hash_chain(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -3486,7 +4061,7 @@ begin
   perform eventsourcing.bind_tenant(p_tenant);
   chained := (select t.chained_from from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update);
   if chained is null then
-    -- a statement of its own, which sees what the previous holder of the lock has committed
+    -- a statement of its own, so that it sees the commit of the previous holder of the lock
     update eventsourcing.tenants t
     set chained_from = coalesce(
       (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0) + 1
@@ -3521,7 +4096,7 @@ begin
     (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0))
   on conflict (tenant_id, projection, version, rebuild) do update
     set position = 0, head = excluded.head, parked = false, attempts = 0, failed_position = null, error = null,
-      failure_kind = null, waited_ms = 0, retry_at = null;
+      failure_kind = null, waited_ms = 0, retry_at = null, twins = null;
   delete from eventsourcing.dead_letters d
   where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.rebuild;
 end
@@ -3534,6 +4109,118 @@ ALTER FUNCTION eventsourcing.start_rebuild(p_tenant uuid, p_projection text, p_v
 --
 
 COMMENT ON FUNCTION eventsourcing.start_rebuild(p_tenant uuid, p_projection text, p_version integer) IS 'Starts a rebuild of a projection for the tenant, beside the live read model.';
+
+--
+-- Name: start_shared_rebuild(uuid, text, integer, text[], boolean); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.start_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[], p_restart boolean) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  former     pg_catalog.text := pg_catalog.current_setting('role');
+  problem    pg_catalog.text;
+  begun      boolean;
+  read_model pg_catalog.text;
+begin
+  if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
+    -- a worker may have locked its tenant, and then be idle for long
+    perform pg_catalog.set_config('lock_timeout', '10s', true);
+  end if;
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  perform pg_catalog.set_config('role', 'eventsourcing_all_tenants', true);
+  problem := eventsourcing.rebuild_problem(p_projection, p_version, p_tables, true);
+  if problem is null then
+    begun := eventsourcing.begin_shared_rebuild(p_access, p_projection, p_version, p_restart);
+    if begun is null then
+      problem := 'no runner has been started with it: start one, then rebuild again';
+    elsif begun then
+      foreach read_model in array p_tables loop
+        execute pg_catalog.format('delete from eventsourcing_rebuild.%I', read_model);
+      end loop;
+    end if;
+  end if;
+  perform pg_catalog.set_config('role', former, true);
+  return problem;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.start_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[], p_restart boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION start_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[], p_restart boolean); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.start_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[], p_restart boolean) IS 'Starts a rebuild of a read model that all tenants share, beside the live one.';
+
+--
+-- Name: stream_log(uuid, bigint, bigint, text[], text[]); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.stream_log(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]) RETURNS SETOF eventsourcing.event_chunk
+    LANGUAGE sql STABLE
+    AS $$
+  select c.*
+  from pg_catalog.generate_series(p_from, p_to, 128) s (first), lateral (
+    select
+      null::pg_catalog.int4,
+      pg_catalog.count(*)::pg_catalog.int4,
+      false,
+      pg_catalog.array_agg(e.position::pg_catalog.float8),
+      pg_catalog.string_agg(e.aggregate_type, U&'\001F'),
+      pg_catalog.string_agg(e.aggregate_id, U&'\001F'),
+      pg_catalog.array_agg(e.version),
+      pg_catalog.string_agg(e.event_id::pg_catalog.text, ''),
+      null::pg_catalog.bytea,
+      pg_catalog.string_agg(e.event_type, U&'\001F'),
+      pg_catalog.array_agg(e.schema_version),
+      pg_catalog.string_agg(pg_catalog.timestamptz_send(e.occurred_at), ''),
+      pg_catalog.string_agg(pg_catalog.timestamptz_send(e.recorded_at), ''),
+      pg_catalog.string_agg(e.correlation_id, U&'\001F'),
+      case when pg_catalog.bool_and(e.bytes operator(pg_catalog.<=) 8192) then
+        pg_catalog.string_agg(case when e.bytes operator(pg_catalog.<=) 8192 then e.payload::pg_catalog.text end, U&'\001F')
+      end,
+      pg_catalog.array_agg(e.actor) filter (where e.actor is not null),
+      pg_catalog.array_agg(e.position::pg_catalog.float8) filter (where e.actor is not null),
+      pg_catalog.array_agg(e.causation_id) filter (where e.causation_id is not null),
+      pg_catalog.array_agg(e.position::pg_catalog.float8) filter (where e.causation_id is not null),
+      -- {} has two bytes, and one for their length
+      pg_catalog.array_agg(e.metadata::pg_catalog.text)
+        filter (where e.bytes operator(pg_catalog.<=) 8192 and pg_catalog.pg_column_size(e.metadata) operator(pg_catalog.>) 3),
+      pg_catalog.array_agg(e.position::pg_catalog.float8)
+        filter (where e.bytes operator(pg_catalog.<=) 8192 and pg_catalog.pg_column_size(e.metadata) operator(pg_catalog.>) 3),
+      pg_catalog.array_agg(pg_catalog.to_json(e.tags)::pg_catalog.text) filter (where e.tags is not null),
+      pg_catalog.array_agg(e.position::pg_catalog.float8) filter (where e.tags is not null),
+      pg_catalog.array_agg(pg_catalog.encode(e.hash, 'hex')) filter (where e.hash is not null),
+      pg_catalog.array_agg(e.position::pg_catalog.float8) filter (where e.hash is not null),
+      pg_catalog.array_agg(e.traceparent) filter (where e.traceparent is not null),
+      pg_catalog.array_agg(e.position::pg_catalog.float8) filter (where e.traceparent is not null)
+    from (
+      select k.* from eventsourcing.events k
+      where k.tenant_id operator(pg_catalog.=) p_tenant
+        and k.position operator(pg_catalog.>=) s.first
+        and k.position operator(pg_catalog.<) (s.first operator(pg_catalog.+) 128)
+        and k.position operator(pg_catalog.<=) p_to
+        and (p_aggregate_types is null or k.aggregate_type operator(pg_catalog.=) any (p_aggregate_types))
+        and (p_event_types is null or k.event_type operator(pg_catalog.=) any (p_event_types))
+      order by k.position
+    ) e
+  ) c (
+    request, events, complete, positions, aggregate_types, aggregate_ids, versions, event_ids, raw_event_ids,
+    event_types, schema_versions, occurred_at, recorded_at, correlation_ids, payloads, actors, actors_at,
+    causation_ids, causation_ids_at, metadata, metadata_at, tags, tags_at, hashes, hashes_at, traceparents,
+    traceparents_at
+  )
+  where c.events operator(pg_catalog.>) 0
+$$;
+
+ALTER FUNCTION eventsourcing.stream_log(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION stream_log(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.stream_log(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]) IS 'A part of the log of the tenant, in chunks that are sent as they are made.';
 
 --
 -- Name: stream_version(uuid, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -3572,7 +4259,7 @@ CREATE FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection text, p
     AS $_$
 declare
   read_model pg_catalog.text;
-  live       pg_catalog.regclass; -- not text: whatever is in the table, what is executed is the quoted name of a relation
+  live       pg_catalog.regclass; -- not text, so that only the quoted name of an existing relation can be executed
   twin       pg_catalog.text;
   columns    pg_catalog.text;
 begin
@@ -3600,7 +4287,76 @@ ALTER FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection text, p_
 -- Name: FUNCTION switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint) IS 'Puts the rebuilt rows in the place of the live ones.';
+COMMENT ON FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint) IS 'Replaces the live rows by the rebuilt ones.';
+
+--
+-- Name: switch_shared_rebuild(uuid, text, integer, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.switch_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) RETURNS TABLE(state text, problem text)
+    LANGUAGE plpgsql
+    AS $_$
+#variable_conflict use_variable
+declare
+  former     pg_catalog.text := pg_catalog.current_setting('role');
+  live       pg_catalog.regclass;
+  columns    pg_catalog.text;
+  read_model pg_catalog.text;
+begin
+  -- short, because workers wait meanwhile
+  perform pg_catalog.set_config('lock_timeout', '2s', true);
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  perform pg_catalog.set_config('role', 'eventsourcing_all_tenants', true);
+  state := eventsourcing.prepare_shared_switch(p_access, p_projection, p_version);
+  if state operator(pg_catalog.=) 'anew' then
+    foreach read_model in array p_tables loop
+      execute pg_catalog.format('delete from eventsourcing_rebuild.%I', read_model);
+    end loop;
+    state := 'waiting';
+  elsif state operator(pg_catalog.=) 'ready' then
+    problem := eventsourcing.rebuild_problem(p_projection, p_version, p_tables, true);
+    if problem is null then
+      foreach read_model in array p_tables loop
+        live := (select m.live_table::pg_catalog.regclass from eventsourcing.read_models m where m.name operator(pg_catalog.=) read_model);
+        execute pg_catalog.format('lock table %s, eventsourcing_rebuild.%I in share row exclusive mode', live, read_model);
+      end loop;
+      -- the tables cannot change any more
+      problem := eventsourcing.rebuild_problem(p_projection, p_version, p_tables, true);
+    end if;
+    if problem is not null then
+      perform eventsourcing.park_shared_rebuild(p_access, p_projection, p_version, problem);
+      state := 'refused';
+    elsif coalesce(eventsourcing.shared_rebuild_lag(p_access, p_projection, p_version) operator(pg_catalog.<>) 0, true) then
+      -- a worker has finished work for a new tenant
+      state := 'waiting';
+    else
+      foreach read_model in array p_tables loop
+        live := (select m.live_table::pg_catalog.regclass from eventsourcing.read_models m where m.name operator(pg_catalog.=) read_model);
+        columns := (
+          select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' order by a.attnum)
+          from pg_catalog.pg_attribute a
+          where a.attrelid operator(pg_catalog.=) live and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
+            and a.attgenerated operator(pg_catalog.=) '' and a.attidentity operator(pg_catalog.=) '');
+        execute pg_catalog.format('delete from %s', live);
+        execute pg_catalog.format('insert into %s (%s) select %2$s from eventsourcing_rebuild.%I', live, columns, read_model);
+        execute pg_catalog.format('delete from eventsourcing_rebuild.%I', read_model);
+      end loop;
+      perform eventsourcing.finish_shared_rebuild(p_access, p_projection, p_version);
+      state := 'switched';
+    end if;
+  end if;
+  perform pg_catalog.set_config('role', former, true);
+  return next;
+end
+$_$;
+
+ALTER FUNCTION eventsourcing.switch_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION switch_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.switch_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) IS 'Replaces the live rows of a read model that all tenants share by the rebuilt ones, if this is possible yet.';
 
 --
 -- Name: tenant_placement(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -3648,7 +4404,68 @@ ALTER FUNCTION eventsourcing.tenant_status(p_tenant uuid) OWNER TO eventsourcing
 -- Name: FUNCTION tenant_status(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) IS 'active, suspended, or NULL for an unknown tenant.';
+COMMENT ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) IS 'active, suspended, elsewhere (it has another database), or NULL for an unknown tenant.';
+
+--
+-- Name: twin_difference(oid, oid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.twin_difference(p_live oid, p_twin oid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+  with part (relation, detail) as (
+    select a.attrelid, concat_ws(' ', 'column', a.attname, format_type(a.atttypid, a.atttypmod),
+      case when a.attcollation <> t.typcollation then 'collate ' || a.attcollation::regcollation end,
+      case when a.attnotnull then 'not null' end,
+      case when a.attidentity <> '' then 'identity' when a.attgenerated <> '' then 'generated' end,
+      'default ' || pg_get_expr(d.adbin, d.adrelid))
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    where a.attrelid in (p_live, p_twin) and a.attnum > 0 and not a.attisdropped
+    union all
+    select c.conrelid, pg_get_constraintdef(c.oid)
+    from pg_constraint c where c.conrelid in (p_live, p_twin) and c.contype in ('p', 'u', 'c', 'x')
+    union all
+    select i.indrelid, concat_ws(' ', 'unique index on',
+      (select string_agg(pg_get_indexdef(i.indexrelid, k, true), ', ' order by k) from generate_series(1, i.indnkeyatts) k),
+      pg_get_expr(i.indpred, i.indrelid))
+    from pg_index i where i.indrelid in (p_live, p_twin) and i.indisunique
+  )
+  select string_agg(detail, '; ' order by detail)
+  from (select detail from part group by detail having count(distinct relation) = 1 limit 3) one_sided
+$$;
+
+ALTER FUNCTION eventsourcing.twin_difference(p_live oid, p_twin oid) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION twin_difference(p_live oid, p_twin oid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.twin_difference(p_live oid, p_twin oid) IS 'Differences between a read model and its twin; NULL if there are none.';
+
+--
+-- Name: twins_of(text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.twins_of(p_tables text[]) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+  select coalesce(string_agg(c.oid::text, ',' order by c.relname), '')
+  from pg_class c
+  where c.relnamespace = 'eventsourcing_rebuild'::regnamespace and c.relkind = 'r' and c.relname = any (p_tables::name[])
+$$;
+
+ALTER FUNCTION eventsourcing.twins_of(p_tables text[]) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION twins_of(p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.twins_of(p_tables text[]) IS 'The identity of the present twins of read models.';
 
 --
 -- Name: unregister_read_model(text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -3681,7 +4498,7 @@ ALTER FUNCTION eventsourcing.unregister_read_model(read_model text) OWNER TO pos
 -- Name: FUNCTION unregister_read_model(read_model text); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON FUNCTION eventsourcing.unregister_read_model(read_model text) IS 'Gives up a read model: it can be dropped, or emptied and filled by another version.';
+COMMENT ON FUNCTION eventsourcing.unregister_read_model(read_model text) IS 'Unregisters a read model, so that it can be dropped, or emptied and filled by another version.';
 
 --
 -- Name: usage(uuid, timestamp with time zone, timestamp with time zone, uuid, timestamp with time zone, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -3723,7 +4540,7 @@ begin
       v_time := (
         select e.recorded_at from eventsourcing.events e where e.tenant_id = v_tenant and e.position = v_first);
       exit when v_time >= p_before;
-      -- the day before this one is returned now that it is known whether it is the last
+      -- the previous day is returned only now, because now it is known not to be the last one
       if found_days > 0 then
         more := found_days >= p_limit or read_events >= 250000;
         return next;
@@ -3819,19 +4636,19 @@ ALTER TABLE eventsourcing.command_keys OWNER TO postgres;
 -- Name: TABLE command_keys; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.command_keys IS 'Commands that were carried out under a key, with their outcomes: the version of the stream and the head of the log afterwards, and the number of events.';
+COMMENT ON TABLE eventsourcing.command_keys IS 'Commands that were run under a key, with their outcomes: the version of the stream and the last position of the log afterwards, and the number of events.';
 
 --
 -- Name: COLUMN command_keys.fingerprint; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.command_keys.fingerprint IS 'Distinguishes the command from others with the same key.';
+COMMENT ON COLUMN eventsourcing.command_keys.fingerprint IS 'Hash of the command, to refuse another command with the same key.';
 
 --
 -- Name: COLUMN command_keys.expires_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.command_keys.expires_at IS 'After this time the key counts as never used.';
+COMMENT ON COLUMN eventsourcing.command_keys.expires_at IS 'After this time the key counts as unused.';
 
 --
 -- Name: dead_letters; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3857,13 +4674,13 @@ ALTER TABLE eventsourcing.dead_letters OWNER TO postgres;
 -- Name: TABLE dead_letters; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.dead_letters IS 'Events that a projection gave up on and passed. The event itself is in the log.';
+COMMENT ON TABLE eventsourcing.dead_letters IS 'Events that a projection gave up on and skipped. The events themselves are in the log.';
 
 --
 -- Name: COLUMN dead_letters.rebuild; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.dead_letters.rebuild IS 'True if a rebuild gave up on it. It counts once the rebuild has replaced the live read model.';
+COMMENT ON COLUMN eventsourcing.dead_letters.rebuild IS 'True if a rebuild gave up on it. It becomes visible when the rebuild replaces the live read model.';
 
 --
 -- Name: discarded_dead_letters; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -3956,13 +4773,13 @@ COMMENT ON TABLE eventsourcing.events IS 'Append-only. position is 1..n without 
 -- Name: COLUMN events.recorded_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.events.recorded_at IS 'Milliseconds; never goes back within a tenant, whatever the clock does.';
+COMMENT ON COLUMN eventsourcing.events.recorded_at IS 'In milliseconds. Never decreases within a tenant, even if the clock goes back.';
 
 --
 -- Name: COLUMN events.payload; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.events.payload IS 'json, not jsonb: the text comes back exactly as it was written (key order, numbers).';
+COMMENT ON COLUMN eventsourcing.events.payload IS 'json instead of jsonb, so that the text is read exactly as it was written (key order, numbers).';
 
 --
 -- Name: COLUMN events.bytes; Type: COMMENT; Schema: eventsourcing; Owner: postgres
@@ -3974,19 +4791,19 @@ COMMENT ON COLUMN eventsourcing.events.bytes IS 'UTF-8 bytes of payload and meta
 -- Name: COLUMN events.tags; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.events.tags IS 'What the event is about, sorted, each once; NULL: nothing.';
+COMMENT ON COLUMN eventsourcing.events.tags IS 'Tags, sorted and without duplicates; NULL for none.';
 
 --
 -- Name: COLUMN events.hash; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.events.hash IS 'SHA-256 over the event and the hash before it, see event_hash; NULL where the log carries none.';
+COMMENT ON COLUMN eventsourcing.events.hash IS 'SHA-256 of the event and the hash of its predecessor, see event_hash; NULL without a hash chain.';
 
 --
 -- Name: COLUMN events.traceparent; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.events.traceparent IS 'The trace that the event was appended in, as W3C Trace Context writes it; NULL: none. Not in the hash: it says nothing of the event.';
+COMMENT ON COLUMN eventsourcing.events.traceparent IS 'The trace in which the event was appended, as a W3C traceparent; NULL for none. Not covered by the hash, because it is not part of the content.';
 
 --
 -- Name: placements; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -4013,7 +4830,7 @@ COMMENT ON TABLE eventsourcing.placements IS 'In the database with the directory
 -- Name: COLUMN placements.here; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.placements.here IS 'True for this database, so that a store that was sent here by mistake notices.';
+COMMENT ON COLUMN eventsourcing.placements.here IS 'True for this database, so that a store notices that it has connected to the wrong one.';
 
 --
 -- Name: COLUMN placements.dedicated; Type: COMMENT; Schema: eventsourcing; Owner: postgres
@@ -4048,13 +4865,13 @@ ALTER TABLE eventsourcing.projection_failures OWNER TO postgres;
 -- Name: TABLE projection_failures; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.projection_failures IS 'Why projections failed: for operators. Tenants may write causes and not read them; values of events are masked.';
+COMMENT ON TABLE eventsourcing.projection_failures IS 'Causes of failures of projections, for operators. Work for a tenant may write causes but not read them. Values of events are masked.';
 
 --
 -- Name: COLUMN projection_failures.times; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projection_failures.times IS 'How often the event has failed.';
+COMMENT ON COLUMN eventsourcing.projection_failures.times IS 'Number of times the event has failed.';
 
 --
 -- Name: projection_versions; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -4065,7 +4882,10 @@ CREATE TABLE eventsourcing.projection_versions (
     version integer NOT NULL,
     tables text[] DEFAULT '{}'::text[] NOT NULL,
     retired_at timestamp with time zone,
-    cleared boolean DEFAULT false NOT NULL
+    cleared boolean DEFAULT false NOT NULL,
+    inline boolean DEFAULT false NOT NULL,
+    rebuilding boolean DEFAULT false NOT NULL,
+    held_until timestamp with time zone
 );
 
 ALTER TABLE ONLY eventsourcing.projection_versions FORCE ROW LEVEL SECURITY;
@@ -4076,25 +4896,43 @@ ALTER TABLE eventsourcing.projection_versions OWNER TO postgres;
 -- Name: TABLE projection_versions; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.projection_versions IS 'Projections that are run. Of the application, not of a tenant: names only.';
+COMMENT ON TABLE eventsourcing.projection_versions IS 'Registered projections. They belong to the application, not to a tenant, and are only names.';
 
 --
 -- Name: COLUMN projection_versions.tables; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projection_versions.tables IS 'The read models that it fills, by their names without a schema: no other version may fill them as well.';
+COMMENT ON COLUMN eventsourcing.projection_versions.tables IS 'The read models that it fills, by their names without a schema. No other version may fill them.';
 
 --
 -- Name: COLUMN projection_versions.retired_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projection_versions.retired_at IS 'From then on it has no work. The row stays: registered again, it would count every event twice.';
+COMMENT ON COLUMN eventsourcing.projection_versions.retired_at IS 'Time from which it gets no work. The row is kept, because a retired version that was registered again would count every event twice.';
 
 --
 -- Name: COLUMN projection_versions.cleared; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projection_versions.cleared IS 'Whether the progress of a retired version is gone.';
+COMMENT ON COLUMN eventsourcing.projection_versions.cleared IS 'True when the progress of a retired version has been removed.';
+
+--
+-- Name: COLUMN projection_versions.inline; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projection_versions.inline IS 'True if it runs in the transactions of appends: runners do not work on it, and it has no progress.';
+
+--
+-- Name: COLUMN projection_versions.rebuilding; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projection_versions.rebuilding IS 'True during a rebuild of a read model that all tenants share.';
+
+--
+-- Name: COLUMN projection_versions.held_until; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projection_versions.held_until IS 'Time until which a live read model that all tenants share gets no work, so that its rebuild can catch up.';
 
 --
 -- Name: projections; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -4114,7 +4952,9 @@ CREATE TABLE eventsourcing.projections (
     failure_kind text,
     waited_ms double precision DEFAULT 0 NOT NULL,
     retry_at timestamp with time zone,
-    served_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL
+    served_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+    shared boolean DEFAULT false NOT NULL,
+    twins text
 );
 
 ALTER TABLE ONLY eventsourcing.projections FORCE ROW LEVEL SECURITY;
@@ -4125,13 +4965,13 @@ ALTER TABLE eventsourcing.projections OWNER TO postgres;
 -- Name: TABLE projections; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.projections IS 'Progress of each projection with each tenant. A worker locks the row while it works on it.';
+COMMENT ON TABLE eventsourcing.projections IS 'Progress of each projection for each tenant. A worker locks the row while it works on it.';
 
 --
 -- Name: COLUMN projections.rebuild; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projections.rebuild IS 'Whether this is the progress of a rebuild beside the live read model.';
+COMMENT ON COLUMN eventsourcing.projections.rebuild IS 'True for the progress of a rebuild beside the live read model.';
 
 --
 -- Name: COLUMN projections."position"; Type: COMMENT; Schema: eventsourcing; Owner: postgres
@@ -4143,37 +4983,37 @@ COMMENT ON COLUMN eventsourcing.projections."position" IS 'The last position tha
 -- Name: COLUMN projections.head; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projections.head IS 'A position the log is known to have reached: a hint that there is work.';
+COMMENT ON COLUMN eventsourcing.projections.head IS 'A position that the log has reached: a hint that there is work.';
 
 --
 -- Name: COLUMN projections.parked; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projections.parked IS 'Stopped by a failure until somebody resumes it, or until retry_at if there is one.';
+COMMENT ON COLUMN eventsourcing.projections.parked IS 'True if a failure has stopped it until somebody resumes it, or until retry_at if that is set.';
 
 --
 -- Name: COLUMN projections.error; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projections.error IS 'What failed, without any payload.';
+COMMENT ON COLUMN eventsourcing.projections.error IS 'Summary of the last failure, without any payload.';
 
 --
 -- Name: COLUMN projections.failure_kind; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projections.failure_kind IS 'handler: the event or its handler; storage: the database is in trouble; schema: it does not fit the handler.';
+COMMENT ON COLUMN eventsourcing.projections.failure_kind IS 'handler: the event or its handler is to blame. storage: the database failed. schema: the schema does not fit the handler.';
 
 --
 -- Name: COLUMN projections.waited_ms; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projections.waited_ms IS 'How long the failed event has been made to wait for the database, in milliseconds. A sum of durations: no clock is compared.';
+COMMENT ON COLUMN eventsourcing.projections.waited_ms IS 'Time for which the failed event has waited for the database, in milliseconds. A sum of durations, so that changes of the clock do not matter.';
 
 --
 -- Name: COLUMN projections.retry_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.projections.retry_at IS 'Tried again from then on, or at once where served_at is later than now: the clock has gone back.';
+COMMENT ON COLUMN eventsourcing.projections.retry_at IS 'Time of the next attempt. It is made at once if served_at is in the future, because the clock has gone back then.';
 
 --
 -- Name: COLUMN projections.served_at; Type: COMMENT; Schema: eventsourcing; Owner: postgres
@@ -4182,12 +5022,25 @@ COMMENT ON COLUMN eventsourcing.projections.retry_at IS 'Tried again from then o
 COMMENT ON COLUMN eventsourcing.projections.served_at IS 'The last time that a worker recorded progress or a failure.';
 
 --
+-- Name: COLUMN projections.shared; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.shared IS 'True for a rebuild of a read model that all tenants share. At the head of the log it waits for the other tenants.';
+
+--
+-- Name: COLUMN projections.twins; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.twins IS 'The twins that the rebuild fills (twins_of). If they have been made anew since, its rows are gone, and it starts over.';
+
+--
 -- Name: read_models; Type: TABLE; Schema: eventsourcing; Owner: postgres
 --
 
 CREATE TABLE eventsourcing.read_models (
     name text NOT NULL COLLATE pg_catalog."C",
-    live_table text NOT NULL
+    live_table text NOT NULL,
+    shared boolean DEFAULT false NOT NULL
 );
 
 ALTER TABLE ONLY eventsourcing.read_models FORCE ROW LEVEL SECURITY;
@@ -4198,7 +5051,13 @@ ALTER TABLE eventsourcing.read_models OWNER TO postgres;
 -- Name: TABLE read_models; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.read_models IS 'Tables registered with register_read_model. They belong to the application, not to a tenant.';
+COMMENT ON TABLE eventsourcing.read_models IS 'Tables registered with register_read_model or register_shared_read_model. They belong to the application, not to a tenant.';
+
+--
+-- Name: COLUMN read_models.shared; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.read_models.shared IS 'Filled by a projection across tenants: eventsourcing_all_tenants sees and changes all rows.';
 
 --
 -- Name: schema_files; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -4247,43 +5106,43 @@ ALTER TABLE eventsourcing.snapshots OWNER TO postgres;
 -- Name: TABLE snapshots; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.snapshots IS 'The newest snapshot of a stream. Readers check it, and fold the events if it is of no use.';
+COMMENT ON TABLE eventsourcing.snapshots IS 'The newest snapshot of each stream. Readers check it, and fold all events if it is unusable.';
 
 --
 -- Name: COLUMN snapshots.version; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.snapshots.version IS 'The events of the stream up to this version are in the state.';
+COMMENT ON COLUMN eventsourcing.snapshots.version IS 'Version of the last event in the state.';
 
 --
 -- Name: COLUMN snapshots."position"; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.snapshots."position" IS 'Position of the event with that version; event_id and recorded_at are of the same event.';
+COMMENT ON COLUMN eventsourcing.snapshots."position" IS 'Position of that event; event_id and recorded_at belong to the same event.';
 
 --
 -- Name: COLUMN snapshots.state_version; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.snapshots.state_version IS 'The version that the aggregate gives its state.';
+COMMENT ON COLUMN eventsourcing.snapshots.state_version IS 'The stateVersion of the aggregate.';
 
 --
 -- Name: COLUMN snapshots.fingerprint; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.snapshots.fingerprint IS 'Fingerprint of everything that the state depends on besides its events.';
+COMMENT ON COLUMN eventsourcing.snapshots.fingerprint IS 'Fingerprint of the declarations that the state depends on.';
 
 --
 -- Name: COLUMN snapshots.checksum; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.snapshots.checksum IS 'SHA-256 over the key, the other columns and the state.';
+COMMENT ON COLUMN eventsourcing.snapshots.checksum IS 'SHA-256 of the key, the other columns and the state.';
 
 --
 -- Name: COLUMN snapshots.state; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.snapshots.state IS 'JSON as it was written.';
+COMMENT ON COLUMN eventsourcing.snapshots.state IS 'JSON text exactly as it was written.';
 
 --
 -- Name: tenant_directory; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -4314,7 +5173,7 @@ CREATE TABLE eventsourcing.tenants (
     created_at timestamp with time zone DEFAULT date_trunc('milliseconds'::text, clock_timestamp()) NOT NULL,
     lockable boolean DEFAULT true NOT NULL,
     chained_from bigint,
-    CONSTRAINT tenants_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text])))
+    CONSTRAINT tenants_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'elsewhere'::text])))
 );
 
 ALTER TABLE ONLY eventsourcing.tenants FORCE ROW LEVEL SECURITY;
@@ -4325,19 +5184,25 @@ ALTER TABLE eventsourcing.tenants OWNER TO postgres;
 -- Name: TABLE tenants; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON TABLE eventsourcing.tenants IS 'Every tenant with a log. Appends lock the row of their tenant, which puts them in order.';
+COMMENT ON TABLE eventsourcing.tenants IS 'Registered tenants. Each append locks the row of its tenant, so that the appends of a tenant run one after another.';
+
+--
+-- Name: COLUMN tenants.status; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.tenants.status IS 'active; suspended: it can be read but not written; elsewhere: it has another database, and this one refuses it.';
 
 --
 -- Name: COLUMN tenants.lockable; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.tenants.lockable IS 'Never read or written. PostgreSQL lets a role lock a row only if it may update one of its columns: this one.';
+COMMENT ON COLUMN eventsourcing.tenants.lockable IS 'Never read or written. PostgreSQL lets a role lock a row only if the role may update one of its columns, and this is that column.';
 
 --
 -- Name: COLUMN tenants.chained_from; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.tenants.chained_from IS 'The first position of its log that carries a hash; NULL if none does.';
+COMMENT ON COLUMN eventsourcing.tenants.chained_from IS 'First position of the log that carries a hash; NULL without a hash chain.';
 
 --
 -- Name: command_keys command_keys_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
@@ -4468,7 +5333,7 @@ CREATE INDEX command_keys_expiry ON eventsourcing.command_keys USING btree (tena
 -- Name: projections_due; Type: INDEX; Schema: eventsourcing; Owner: postgres
 --
 
-CREATE INDEX projections_due ON eventsourcing.projections USING btree (projection, version, served_at) WHERE (((NOT parked) OR (retry_at IS NOT NULL)) AND (("position" < head) OR rebuild));
+CREATE INDEX projections_due ON eventsourcing.projections USING btree (projection, version, served_at) WHERE (((NOT parked) OR (retry_at IS NOT NULL)) AND (("position" < head) OR (rebuild AND (NOT shared))));
 
 --
 -- Name: projections_parked; Type: INDEX; Schema: eventsourcing; Owner: postgres
@@ -4615,6 +5480,12 @@ ALTER TABLE eventsourcing.projections ENABLE ROW LEVEL SECURITY;
 ALTER TABLE eventsourcing.read_models ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: projection_failures runner_clears; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY runner_clears ON eventsourcing.projection_failures TO eventsourcing_runner_owner USING (true) WITH CHECK (true);
+
+--
 -- Name: events runner_heads; Type: POLICY; Schema: eventsourcing; Owner: postgres
 --
 
@@ -4625,6 +5496,12 @@ CREATE POLICY runner_heads ON eventsourcing.events FOR SELECT TO eventsourcing_r
 --
 
 CREATE POLICY runner_heads ON eventsourcing.tenants FOR SELECT TO eventsourcing_runner_owner USING (true);
+
+--
+-- Name: dead_letters runner_switches; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY runner_switches ON eventsourcing.dead_letters TO eventsourcing_runner_owner USING (true) WITH CHECK (true);
 
 --
 -- Name: command_keys runner_work; Type: POLICY; Schema: eventsourcing; Owner: postgres
@@ -4841,17 +5718,17 @@ REVOKE ALL ON PROCEDURE eventsourcing.announce_committing(IN p_tenants uuid[], O
 GRANT ALL ON PROCEDURE eventsourcing.announce_committing(IN p_tenants uuid[], OUT held text[]) TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-REVOKE ALL ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_segments integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tenants text[], p_round_last_segments integer[], p_segment_tenants integer[], p_segment_last_streams integer[], p_stream_appends integer[], p_stream_types text[], p_stream_ids text[], p_stream_expected integer[], p_stream_expected_ids uuid[], p_stream_last_events integer[], p_stream_previous integer[], p_stream_events_before integer[], p_event_streams integer[], p_event_ids uuid[], p_event_types text[], p_event_schema_versions integer[], p_event_occurred_at timestamp with time zone[], p_event_actors text[], p_event_correlation_ids text[], p_event_causation_ids text[], p_event_traceparents text[], p_event_metadata text[], p_event_payloads text[], p_event_tags text[], p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) FROM PUBLIC;
 
 --
--- Name: PROCEDURE append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: ACL; Schema: eventsourcing; Owner: postgres
+-- Name: PROCEDURE append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
-REVOKE ALL ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) FROM PUBLIC;
-GRANT ALL ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_segments integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) TO eventsourcing_tenant;
+REVOKE ALL ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) FROM PUBLIC;
+GRANT ALL ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) TO eventsourcing_tenant;
 
 --
 -- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -4881,11 +5758,32 @@ REVOKE ALL ON FUNCTION eventsourcing.begin_projection(p_projections text[], p_ve
 GRANT ALL ON FUNCTION eventsourcing.begin_projection(p_projections text[], p_versions integer[], p_across boolean[], p_access uuid) TO eventsourcing_runner;
 
 --
+-- Name: FUNCTION begin_reading(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.begin_reading(p_tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.begin_reading(p_tenant uuid) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION begin_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_restart boolean); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.begin_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_restart boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.begin_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_restart boolean) TO eventsourcing_all_tenants;
+
+--
 -- Name: FUNCTION begin_tenant(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.begin_tenant(p_tenant uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION eventsourcing.begin_tenant(p_tenant uuid) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION bind_rebuild(p_tenant uuid, p_projection text, p_version integer, p_twins text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.bind_rebuild(p_tenant uuid, p_projection text, p_version integer, p_twins text) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.bind_rebuild(p_tenant uuid, p_projection text, p_version integer, p_twins text) TO eventsourcing_all_tenants;
 
 --
 -- Name: FUNCTION bind_tenant(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -4951,6 +5849,12 @@ REVOKE ALL ON FUNCTION eventsourcing.event_hash(p_previous bytea, p_tenant uuid,
 REVOKE ALL ON FUNCTION eventsourcing.event_position(p_tenant uuid, p_event_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION exclude_tenant(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.exclude_tenant(p_tenant uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION fail_projection(p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean, p_failed_position bigint, p_attempts integer, p_error text, p_kind text, p_waited_ms double precision, p_parked boolean, p_retry_in double precision, p_code text, p_message text, p_stack text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -4964,10 +5868,26 @@ GRANT ALL ON FUNCTION eventsourcing.fail_projection(p_tenant uuid, p_projection 
 REVOKE ALL ON FUNCTION eventsourcing.finish_rebuild(p_tenant uuid, p_projection text, p_version integer, p_position bigint) FROM PUBLIC;
 
 --
+-- Name: FUNCTION finish_shared_rebuild(p_access uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.finish_shared_rebuild(p_access uuid, p_projection text, p_version integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.finish_shared_rebuild(p_access uuid, p_projection text, p_version integer) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.finish_shared_rebuild(p_access uuid, p_projection text, p_version integer) TO eventsourcing_all_tenants;
+
+--
 -- Name: FUNCTION hash_chain_start(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.hash_chain_start(p_tenant uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hold_twins(p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.hold_twins(p_tables text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.hold_twins(p_tables text[]) TO eventsourcing_all_tenants;
+GRANT ALL ON FUNCTION eventsourcing.hold_twins(p_tables text[]) TO eventsourcing_tenant;
 
 --
 -- Name: FUNCTION isolation_problems(); Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -5091,6 +6011,14 @@ REVOKE ALL ON FUNCTION eventsourcing.name_database(p_placement text, p_dedicated
 REVOKE ALL ON FUNCTION eventsourcing.open_table(target regclass, policy text, command text, grantee text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text) TO eventsourcing_all_tenants;
+
+--
 -- Name: FUNCTION place_tenant(p_access uuid, p_tenant uuid, p_placement text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
@@ -5103,6 +6031,14 @@ GRANT ALL ON FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION prepare_shared_switch(p_access uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.prepare_shared_switch(p_access uuid, p_projection text, p_version integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.prepare_shared_switch(p_access uuid, p_projection text, p_version integer) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.prepare_shared_switch(p_access uuid, p_projection text, p_version integer) TO eventsourcing_all_tenants;
 
 --
 -- Name: FUNCTION projection_backlog(p_projections text[], p_versions integer[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
@@ -5161,11 +6097,11 @@ GRANT ALL ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to 
 REVOKE ALL ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) FROM PUBLIC;
 
 --
--- Name: FUNCTION rebuild_problem(p_projection text, p_version integer, p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION rebuild_problem(p_projection text, p_version integer, p_tables text[], p_shared boolean); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-REVOKE ALL ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[]) TO eventsourcing_all_tenants;
+REVOKE ALL ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[], p_shared boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version integer, p_tables text[], p_shared boolean) TO eventsourcing_all_tenants;
 
 --
 -- Name: FUNCTION record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -5174,6 +6110,14 @@ GRANT ALL ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version
 REVOKE ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) FROM eventsourcing_all_tenants_owner;
 GRANT ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION register_inline_projection(p_projection text, p_version integer, p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.register_inline_projection(p_projection text, p_version integer, p_tables text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.register_inline_projection(p_projection text, p_version integer, p_tables text[]) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.register_inline_projection(p_projection text, p_version integer, p_tables text[]) TO eventsourcing_tenant;
 
 --
 -- Name: FUNCTION register_projection(p_projection text, p_version integer, p_tables text[], p_from_now boolean); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
@@ -5188,6 +6132,12 @@ GRANT ALL ON FUNCTION eventsourcing.register_projection(p_projection text, p_ver
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.register_read_model(target regclass) FROM PUBLIC;
+
+--
+-- Name: FUNCTION register_shared_read_model(target regclass); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.register_shared_read_model(target regclass) FROM PUBLIC;
 
 --
 -- Name: FUNCTION remove_dead_letter(p_tenant uuid, p_projection text, p_version integer, p_position bigint, p_reason text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -5217,6 +6167,14 @@ GRANT ALL ON FUNCTION eventsourcing.remove_old_accesses(p_seconds double precisi
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION renew_twins(p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.renew_twins(p_tables text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.renew_twins(p_tables text[]) TO eventsourcing_all_tenants;
+GRANT ALL ON FUNCTION eventsourcing.renew_twins(p_tables text[]) TO eventsourcing_tenant;
 
 --
 -- Name: FUNCTION require_cross_tenant_access(p_access uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -5263,6 +6221,13 @@ REVOKE ALL ON FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant u
 GRANT ALL ON FUNCTION eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text) TO eventsourcing_all_tenants;
 
 --
+-- Name: FUNCTION shared_rebuild_lag(p_access uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.shared_rebuild_lag(p_access uuid, p_projection text, p_version integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.shared_rebuild_lag(p_access uuid, p_projection text, p_version integer) TO eventsourcing_all_tenants;
+
+--
 -- Name: FUNCTION start_hash_chain(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -5273,6 +6238,20 @@ REVOKE ALL ON FUNCTION eventsourcing.start_hash_chain(p_tenant uuid) FROM PUBLIC
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.start_rebuild(p_tenant uuid, p_projection text, p_version integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION start_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[], p_restart boolean); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.start_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[], p_restart boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.start_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[], p_restart boolean) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION stream_log(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.stream_log(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.stream_log(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]) TO eventsourcing_tenant;
 
 --
 -- Name: FUNCTION stream_version(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -5288,6 +6267,13 @@ REVOKE ALL ON FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection 
 GRANT ALL ON FUNCTION eventsourcing.switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint) TO eventsourcing_tenant;
 
 --
+-- Name: FUNCTION switch_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.switch_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.switch_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) TO eventsourcing_all_tenants;
+
+--
 -- Name: FUNCTION tenant_placement(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -5298,6 +6284,22 @@ REVOKE ALL ON FUNCTION eventsourcing.tenant_placement(p_tenant uuid) FROM PUBLIC
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION twin_difference(p_live oid, p_twin oid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.twin_difference(p_live oid, p_twin oid) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.twin_difference(p_live oid, p_twin oid) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION twins_of(p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.twins_of(p_tables text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.twins_of(p_tables text[]) TO eventsourcing_all_tenants;
+GRANT ALL ON FUNCTION eventsourcing.twins_of(p_tables text[]) TO eventsourcing_runner_owner;
 
 --
 -- Name: FUNCTION unregister_read_model(read_model text); Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -5349,12 +6351,26 @@ GRANT SELECT(expires_at),UPDATE(expires_at) ON TABLE eventsourcing.command_keys 
 --
 
 GRANT SELECT,INSERT,DELETE ON TABLE eventsourcing.dead_letters TO eventsourcing_tenant;
+GRANT DELETE ON TABLE eventsourcing.dead_letters TO eventsourcing_runner_owner;
+
+--
+-- Name: COLUMN dead_letters.projection; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(projection) ON TABLE eventsourcing.dead_letters TO eventsourcing_runner_owner;
+
+--
+-- Name: COLUMN dead_letters.version; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(version) ON TABLE eventsourcing.dead_letters TO eventsourcing_runner_owner;
 
 --
 -- Name: COLUMN dead_letters.rebuild; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
 GRANT UPDATE(rebuild) ON TABLE eventsourcing.dead_letters TO eventsourcing_tenant;
+GRANT SELECT(rebuild),UPDATE(rebuild) ON TABLE eventsourcing.dead_letters TO eventsourcing_runner_owner;
 
 --
 -- Name: TABLE discarded_dead_letters; Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -5406,6 +6422,7 @@ GRANT SELECT ON TABLE eventsourcing.placements TO eventsourcing_all_tenants_owne
 
 GRANT INSERT,DELETE ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
 GRANT SELECT ON TABLE eventsourcing.projection_failures TO eventsourcing_all_tenants_owner;
+GRANT DELETE ON TABLE eventsourcing.projection_failures TO eventsourcing_runner_owner;
 
 --
 -- Name: COLUMN projection_failures.tenant_id; Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -5418,12 +6435,14 @@ GRANT SELECT(tenant_id) ON TABLE eventsourcing.projection_failures TO eventsourc
 --
 
 GRANT SELECT(projection) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+GRANT SELECT(projection) ON TABLE eventsourcing.projection_failures TO eventsourcing_runner_owner;
 
 --
 -- Name: COLUMN projection_failures.version; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
 GRANT SELECT(version) ON TABLE eventsourcing.projection_failures TO eventsourcing_tenant;
+GRANT SELECT(version) ON TABLE eventsourcing.projection_failures TO eventsourcing_runner_owner;
 
 --
 -- Name: COLUMN projection_failures.rebuild; Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -5516,6 +6535,7 @@ GRANT UPDATE(retry_at) ON TABLE eventsourcing.projections TO eventsourcing_all_t
 --
 
 GRANT SELECT ON TABLE eventsourcing.read_models TO eventsourcing_tenant;
+GRANT SELECT ON TABLE eventsourcing.read_models TO eventsourcing_all_tenants;
 GRANT SELECT ON TABLE eventsourcing.read_models TO eventsourcing_all_tenants_owner;
 
 --
