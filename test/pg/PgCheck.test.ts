@@ -119,6 +119,36 @@ for (const server of servers) {
       })
     )
 
+    it.effect("asks again while the server is absent or still starting", () =>
+      Effect.gen(function* () {
+        const { app } = yield* TenantDatabase
+        const late = yield* lateServer.make(app)
+        const checks: ReadonlyArray<Effect.Effect<void, unknown, SqlClient.SqlClient>> = [
+          PgCheck.schema,
+          PgCheck.isolation
+        ]
+        const client = yield* Layer.build(
+          Layer.fresh(PgClient.layer({ ...app, host: "127.0.0.1", port: late.port }))
+        )
+        for (const check of checks) {
+          yield* late.become("absent")
+          const checking = yield* Effect.forkChild(Effect.provideContext(check, client), {
+            startImmediately: true
+          })
+          // the first attempt is refused within a millisecond
+          yield* Effect.sleep("50 millis")
+          const before = late.turnedAway()
+          yield* late.become("starting")
+          yield* Effect.suspend(() =>
+            late.turnedAway() > before ? Effect.void : Effect.fail("not yet")
+          ).pipe(Effect.retry(Schedule.spaced("5 millis")), Effect.raceFirst(Fiber.join(checking)))
+          assert.isAbove(late.turnedAway(), before)
+          yield* late.become("serving")
+          yield* Fiber.join(checking)
+        }
+      }).pipe(Effect.scoped, Effect.timeout("20 seconds"))
+    )
+
     it.effect("starts on a newer schema only if that allows it, and otherwise names the remedy", () =>
       Effect.gen(function* () {
         const { app, outside } = yield* TenantDatabase
@@ -149,36 +179,6 @@ for (const server of servers) {
         assert.strictEqual(none.applied, 0)
         assert.include(none.message, "the database has no event store")
       })
-    )
-
-    it.effect("asks again while the server is absent or still starting", () =>
-      Effect.gen(function* () {
-        const { app } = yield* TenantDatabase
-        const late = yield* lateServer.make(app)
-        const checks: ReadonlyArray<Effect.Effect<void, unknown, SqlClient.SqlClient>> = [
-          PgCheck.schema,
-          PgCheck.isolation
-        ]
-        const client = yield* Layer.build(
-          Layer.fresh(PgClient.layer({ ...app, host: "127.0.0.1", port: late.port }))
-        )
-        for (const check of checks) {
-          yield* late.become("absent")
-          const checking = yield* Effect.forkChild(Effect.provideContext(check, client), {
-            startImmediately: true
-          })
-          // the first attempt is refused within a millisecond
-          yield* Effect.sleep("50 millis")
-          const before = late.turnedAway()
-          yield* late.become("starting")
-          yield* Effect.suspend(() =>
-            late.turnedAway() > before ? Effect.void : Effect.fail("not yet")
-          ).pipe(Effect.retry(Schedule.spaced("5 millis")), Effect.raceFirst(Fiber.join(checking)))
-          assert.isAbove(late.turnedAway(), before)
-          yield* late.become("serving")
-          yield* Fiber.join(checking)
-        }
-      }).pipe(Effect.scoped, Effect.timeout("20 seconds"))
     )
 
     it.effect("does not start without a database, with a typed error", () =>
