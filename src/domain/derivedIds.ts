@@ -1,6 +1,7 @@
 /** Event ids derived from a seed, so that a repeated run gives its events the same ids. */
 import { Context, Effect } from "effect"
 import * as Event from "./Event.ts"
+import { sha256Bytes } from "../internal/digest.ts"
 import { sha256 } from "../internal/sha256.ts"
 import { hyphenated } from "../internal/uuid.ts"
 
@@ -43,7 +44,7 @@ export class DerivedIds {
       while (taken.has(ordinal)) ordinal++
       taken.add(ordinal)
       const release = () => void taken.delete(ordinal)
-      return Effect.map(digest(JSON.stringify([this.seed, key, ordinal])), (base) => ({
+      return Effect.map(sha256Bytes(JSON.stringify([this.seed, key, ordinal])), (base) => ({
         at: (n) => eventId(base, n),
         indexOf: (id) => indexOf(id, eventId(base, 0)),
         release
@@ -56,12 +57,6 @@ export class DerivedIds {
 export const CurrentDerivedIds: Context.Reference<DerivedIds | undefined> = Context.Reference<
   DerivedIds | undefined
 >("effect-eventsourcing/CurrentDerivedIds", { defaultValue: () => undefined })
-
-const digest = (text: string): Effect.Effect<Uint8Array> =>
-  Effect.map(
-    Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
-    (buffer) => new Uint8Array(buffer)
-  )
 
 /** The id of one part of an event that an upcaster splits. */
 export const partId = (eventId_: Event.EventId, part: number): Event.EventId =>

@@ -1,10 +1,10 @@
 /** Appends the commands of a line together, and answers each of them. */
 import { Cause, Effect, Exit, Metric, Schedule } from "effect"
-import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import type { CommandKey } from "../driver/EventStorage.ts"
 import { InlineProjectionFailed, OutcomeUnknown, StorageUnavailable } from "../driver/StoreError.ts"
-import { answer, type Waiting } from "./commandLine.ts"
+import { answer } from "./commandLine.ts"
+import { counting } from "./counting.ts"
 import { isEventIdConflict } from "./decide.ts"
 import { expectedOf, isOutdated, placeOf, stateOf, type StreamDecisions } from "./decideOnStream.ts"
 import {
@@ -19,7 +19,7 @@ import {
 import { weightOf } from "./encode.ts"
 import type { Appended, AppendFailure, EventStore } from "./EventStore.ts"
 import type { Loader } from "./load.ts"
-import type { LoadedState } from "./snapshots.ts"
+import { type LoadedState, withSnapshot } from "./snapshots.ts"
 
 /** Appends of a line, by `aggregate`. */
 export const appends: Metric.Counter<number> = Metric.counter("eventsourcing.joined.appends", {
@@ -40,6 +40,8 @@ export const makeJoined = (
   retry: Schedule.Schedule<unknown>
 ) => {
   const decideAll = makeDecider(store)
+  const countAppend = counting(appends)
+  const countCommands = counting(commands)
 
   const send = <Type extends string, State, Payload extends Event.Tagged, Id>({
     appended,
@@ -179,7 +181,11 @@ export const makeJoined = (
             exit.value.events
           )
           isConfirmed = true
-          count(reader, part.appended.length)
+          const joined = part.appended.length
+          if (joined > 1) {
+            countAppend(reader.services, aggregate.type)
+            countCommands(reader.services, aggregate.type, undefined, joined)
+          }
           continue
         }
         const behind = part.steps.filter((step) => !part.appended.includes(step)).map(memberOf)
@@ -238,12 +244,6 @@ const advanced = <State>(
   place: placeOf(last)
 })
 
-const withSnapshot = <State>(known: LoadedState<State>, version: number): LoadedState<State> => ({
-  ...known,
-  snapshotVersion: version,
-  unusable: undefined
-})
-
 /** The state before an append. */
 const stateBefore = <State>(
   known: LoadedState<State>,
@@ -267,15 +267,4 @@ const isUsual = <M, State, Payload>(
   let decided = 0
   for (const step of appended) decided += step.events.length
   return events.length === decided && !(isAlone && (replayed || command !== undefined))
-}
-
-/** Counts commands that were appended together. */
-const count = (
-  { command, services }: Waiting<{ readonly aggregate: Aggregate.Any }, never, never>,
-  joined: number
-): void => {
-  if (joined < 2) return
-  const attributes = { aggregate: command.aggregate.type }
-  Metric.withAttributes(appends, attributes).updateUnsafe(1, services)
-  Metric.withAttributes(commands, attributes).updateUnsafe(joined, services)
 }

@@ -9,10 +9,11 @@ import type * as Event from "../domain/Event.ts"
 import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
 import type { InvalidId } from "../driver/StoreError.ts"
 import { type Place, Recency } from "./recency.ts"
+import { counting } from "./counting.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import type { LineKey } from "./commandLine.ts"
 import type { EventStore } from "./EventStore.ts"
-import type { LoadedState } from "./snapshots.ts"
+import { type LoadedState, withSnapshot } from "./snapshots.ts"
 
 /** Bounds of the states that a repository remembers. */
 export interface RememberOptions {
@@ -59,21 +60,6 @@ export type Miss = "absent" | "fresh" | "inTransaction"
 export type Eviction = "entries" | "bytes" | "tooLarge" | "otherHistory" | "snapshot"
 
 const largestWeight = 1 << 20
-
-/** Counts by aggregate and reason. The metric of each pair is made once, because that takes longer than counting. */
-const counting = <Reason extends string = never>(metric: Metric.Counter<number>) => {
-  const byAttributes = new Map<string, Map<Reason | undefined, Metric.Counter<number>>>()
-  return (services: Context.Context<never>, aggregate: string, reason?: Reason): void => {
-    const byReason = byAttributes.get(aggregate) ?? new Map<Reason | undefined, Metric.Counter<number>>()
-    byAttributes.set(aggregate, byReason)
-    let found = byReason.get(reason)
-    if (found === undefined) {
-      found = Metric.withAttributes(metric, reason === undefined ? { aggregate } : { aggregate, reason })
-      byReason.set(reason, found)
-    }
-    found.updateUnsafe(1, services)
-  }
-}
 
 /** The remembered states of a tenant. Aggregates are told apart by identity: two of one type may fold differently. */
 class TenantStates {
@@ -191,7 +177,7 @@ export class RememberedStates {
   noteSnapshot(tenantId: TenantId, aggregate: Aggregate.Any, id: string, version: number): void {
     const entry = this.#entry(tenantId, aggregate, id)
     if (entry !== undefined && entry.known.snapshotVersion < version)
-      entry.known = { ...entry.known, snapshotVersion: version, unusable: undefined }
+      entry.known = withSnapshot(entry.known, version)
   }
 
   #add(tenantId: TenantId, aggregate: Aggregate.Any, id: string, known: LoadedState<unknown>): void {

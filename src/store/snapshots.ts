@@ -86,6 +86,13 @@ export interface LoadedState<State> {
   readonly unusable: SaveSnapshot["replaces"]
 }
 
+/** A state whose snapshot of a version was stored. */
+export const withSnapshot = <State>(known: LoadedState<State>, version: number): LoadedState<State> => ({
+  ...known,
+  snapshotVersion: version,
+  unusable: undefined
+})
+
 /** The state before the first event. */
 export const initially = <State>(
   initial: State,
