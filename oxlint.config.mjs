@@ -5,6 +5,7 @@ export const rooms = [
   "testing",
   "pg",
   "http",
+  "lifecycle",
   "projection",
   "routed",
   "memory",

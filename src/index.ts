@@ -34,6 +34,7 @@ export * as Subscription from "./projection/Subscription.ts"
 export * as TenantRegistry from "./store/TenantRegistry.ts"
 
 // To drive a store: storages, the contracts they fulfil, and the directory of tenants. Those on PostgreSQL are in `/pg`.
+export * as AdministrationStorage from "./driver/AdministrationStorage.ts"
 export * as EventStorage from "./driver/EventStorage.ts"
 export * as MemoryStorage from "./memory/MemoryStorage.ts"
 export * as ProjectionStorage from "./driver/ProjectionStorage.ts"

@@ -55,7 +55,8 @@ const describeEntry = ([modules, directory]: Entry): string =>
 describe("the public API", () => {
   it("of the main entry point is this", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
-      "Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
+      "AdministrationStorage: AdministrationStorage TenantHeld TenantStateConflict | Administered CommandKeyRow DeadLetterRow ImportError Imported LegalHold ProgressRow Purged Quota StateChange Status TableHandling TenantRecord TenantState TenantTable Tombstone
+      Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
       Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed ModelReadError ModelState Options Outcome
       Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Position Tagged
@@ -84,7 +85,7 @@ describe("the public API", () => {
       StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged ReadOnly SchemaMismatch ShuttingDown StorageFull StorageUnavailable TenantMismatch TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidCommand InvalidId InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
       StoredEvents: read versions | StoredPayload StoredVersion Unreadable
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
-      Tenant: AllTenants CurrentTenant TenantId fromName generate provide provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
+      Tenant: AllTenants CurrentTenant TenantAdministration TenantId fromName generate provide provideAdministration provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
       TenantDirectory: TenantDirectory layerWith make | CacheOptions Options
       TenantRegistry: TenantRegistry layer | RecordedAccess Usage UsageRange
       Upcaster: dropped from | Any History Into PresentSchema Step Upcaster Version"

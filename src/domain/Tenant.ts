@@ -103,9 +103,9 @@ export const provide =
     return provided as Provided<Self>
   }
 
-/** Actor and reason of an access across tenants. Every access writes both to the audit trail. */
+/** Actor and reason of an access across tenants, or of an administrative one. Every access writes both to the audit trail. */
 export interface CrossTenantAccess {
-  /** The person or program that looks across tenants, at most 255 characters. */
+  /** The person or program that looks across tenants or administers them, at most 255 characters. */
   readonly actor: string
   /** The reason for the access, at most 1,000 characters. */
   readonly reason: string
@@ -145,6 +145,33 @@ export const provideAll =
           new TypeError("AllTenants needs an actor (1-255 characters) and a reason (1-1,000 characters)")
         )
 
+/**
+ * The permission to administer tenants: to export, import, move, hold, limit and erase them. Operations that do so require it,
+ * so it shows in their types, and every use is written to the audit trail. Neither `CurrentTenant` nor `AllTenants` includes it.
+ */
+export class TenantAdministration extends Context.Service<TenantAdministration, CrossTenantAccess>()(
+  "effect-eventsourcing/TenantAdministration"
+) {}
+
+/**
+ * Lets an effect administer tenants, for an actor and with a reason.
+ *
+ * **Gotchas**
+ *
+ * An actor or reason is a defect if it is empty or too long, begins or ends with blanks, or contains characters that cannot be
+ * stored: it is a mistake in the program, not in its input.
+ */
+export const provideAdministration =
+  (access: CrossTenantAccess) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, TenantAdministration>> =>
+    isAccess(access)
+      ? Effect.provideService(effect, TenantAdministration, access)
+      : Effect.die(
+          new TypeError(
+            "TenantAdministration needs an actor (1-255 characters) and a reason (1-1,000 characters)"
+          )
+        )
+
 /** The type of a layer with a tenant in its type. The compiler shows its message where the layer is written. */
 export interface TenantInLayer<Message extends string> {
   readonly tenantInLayer: Message
@@ -179,8 +206,10 @@ type ServicesWithTenant<Services> = Services extends {
 /**
  * `unknown` for a layer without a tenant in `Provides` and `Needs`; otherwise a readable error.
  */
-export type WithoutTenant<Provides, Needs> = [Extract<Needs, CurrentTenant | AllTenants>] extends [never]
-  ? [Extract<Provides, CurrentTenant | AllTenants>] extends [never]
+export type WithoutTenant<Provides, Needs> = [
+  Extract<Needs, CurrentTenant | AllTenants | TenantAdministration>
+] extends [never]
+  ? [Extract<Provides, CurrentTenant | AllTenants | TenantAdministration>] extends [never]
     ? [ServicesWithTenant<Provides>] extends [never]
       ? unknown
       : TenantInLayer<`A layer is built once and serves every tenant, and this one keeps a tenant in ${ServicesWithTenant<Provides>}: let the methods ask for CurrentTenant.`>
@@ -188,8 +217,8 @@ export type WithoutTenant<Provides, Needs> = [Extract<Needs, CurrentTenant | All
   : TenantInLayer<"A layer is built once and serves every tenant, and this one needs a tenant to be built: let the methods of the service ask for CurrentTenant.">
 
 /**
- * Returns a layer unchanged. Does not compile if the layer has a tenant in its type: if it needs `CurrentTenant` or
- * `AllTenants` to be built, provides one of them, or provides a service that is a tenant's id or has one as a member.
+ * Returns a layer unchanged. Does not compile if the layer has a tenant in its type: if it needs `CurrentTenant`, `AllTenants`
+ * or `TenantAdministration` to be built, provides one of them, or provides a service that is a tenant's id or has one as a member.
  *
  * **When to use**
  *

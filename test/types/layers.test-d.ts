@@ -22,7 +22,7 @@ type NeedsOf<Module> = {
 /** The requirements of the layers of all modules of an entry point. */
 type NeedsOfAll<Entry> = { [Module in keyof Entry]: NeedsOf<Entry[Module]> }[keyof Entry]
 
-type OfOneTenant = Root.Tenant.CurrentTenant | Root.Tenant.AllTenants
+type OfOneTenant = Root.Tenant.CurrentTenant | Root.Tenant.AllTenants | Root.Tenant.TenantAdministration
 
 /** Their layers have the requirements of given handlers or layers: see below, and withoutTenant.test-d.ts. */
 type General = "ProjectionRunner" | "InlineProjections" | "Tenant"
@@ -67,7 +67,7 @@ describe("a layer of the library", () => {
 
   test("is reported if it requires a tenant", () => {
     type Bad = {
-      readonly layer: Layer.Layer<never, never, Root.Tenant.CurrentTenant>
+      readonly layer: Layer.Layer<never, never, Root.Tenant.CurrentTenant | Root.Tenant.TenantAdministration>
       readonly layerWith: (options: { readonly a: 1 }) => Layer.Layer<never, string, Root.Tenant.AllTenants>
       readonly other: string
     }

@@ -1,5 +1,12 @@
 import { Effect, type Stream } from "effect"
-import { EventContext, EventStore, Repository, Tenant, TenantRegistry } from "effect-eventsourcing"
+import {
+  type AdministrationStorage,
+  EventContext,
+  EventStore,
+  Repository,
+  Tenant,
+  TenantRegistry
+} from "effect-eventsourcing"
 import { describe, expectTypeOf, test } from "vitest"
 import { Account, deposited } from "../support/bank.ts"
 
@@ -122,5 +129,30 @@ describe("a tenant id", () => {
     expectTypeOf<Tenant.TenantId>().toExtend<string>()
     expectTypeOf(Tenant.untenanted).toEqualTypeOf<Tenant.TenantId>()
     expectTypeOf<Effect.Success<typeof Tenant.generate>>().toEqualTypeOf<Tenant.TenantId>()
+  })
+})
+
+declare const administration: AdministrationStorage.AdministrationStorage["Service"]
+
+describe("administering tenants", () => {
+  const access = { actor: "ada", reason: "contract ended" }
+  // as the services of the lifecycle do
+  const erase = Effect.flatMap(Tenant.TenantAdministration, (given) =>
+    administration.recordAccess({ ...given, operation: "erase" })
+  )
+
+  test("does not compile without the permission, nor with a tenant or all tenants in its place", () => {
+    expectTypeOf<Effect.Services<typeof erase>>().toEqualTypeOf<Tenant.TenantAdministration>()
+    void (() => Effect.runPromise(erase.pipe(Tenant.provideAdministration(access))))
+    // @ts-expect-error Type 'TenantAdministration' is not assignable to type 'never'.
+    void (() => Effect.runPromise(erase))
+    // @ts-expect-error A tenant is not the permission.
+    void (() => Effect.runPromise(erase.pipe(Tenant.provide(tenantId))))
+    // @ts-expect-error Neither is the permission to look across tenants.
+    void (() => Effect.runPromise(erase.pipe(Tenant.provideAll(access))))
+    // @ts-expect-error Nor does the permission allow to look across tenants.
+    void (() => Effect.runPromise(registry.suspend(tenantId).pipe(Tenant.provideAdministration(access))))
+    // @ts-expect-error The reason is missing.
+    void erase.pipe(Tenant.provideAdministration({ actor: "ada" }))
   })
 })
