@@ -38,7 +38,7 @@
 \ir append/start_hash_chain.sql
 \ir append/hash_chain_start.sql
 \ir append/matching_positions.sql
-\ir append/command_outcome.sql
+\ir append/command_outcomes.sql
 \ir append/create_committing.sql
 \ir append/append.sql
 \ir append/append_committing.sql

@@ -41,7 +41,7 @@ begin
       ('clean_session', null, '{eventsourcing_tenant,eventsourcing_runner,eventsourcing_all_tenants}'),
       ('clear_retired_projections', 'eventsourcing_runner_owner', '{eventsourcing_runner_owner}'),
       ('clear_rebuild', null, '{eventsourcing_tenant}'),
-      ('command_outcome', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('command_outcomes', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('create_committing', null, '{}'),
       ('event_hash', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('event_position', 'eventsourcing_tenant', '{eventsourcing_tenant}'),

@@ -81,7 +81,10 @@ declare
   refused         boolean[];        -- for each append of the segment
   extras          jsonb[];          -- extras of the appends of the segment
   extra           jsonb;
+  conditions      jsonb[];          -- for each append of the segment, its conditions
   condition       jsonb;
+  keyed           integer;          -- number of appends of the segment with a new command key, before versions are compared
+  stream_of       integer[];        -- for each append of the segment, its last stream
   place           integer;
   first_of_append integer;
   previous        integer;
@@ -228,20 +231,34 @@ begin
             refused := array_fill(false, array[p_stream_appends[last_stream] - before]);
 
             -- A command that was carried out before gets its first outcome again, even if the stream has changed since.
+            conditions := '{}';
+            keyed := 0;
             foreach extra in array extras loop
-              place := (extra ->> 'append')::integer - before;
-              select c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position, c.events,
-                round(date_part('epoch', c.recorded_at) * 1000) as recorded_at
-              into found_row
-              from eventsourcing.command_keys c
-              where c.tenant_id = v_tenant and c.key = extra ->> 'key' and c.expires_at > clock_timestamp();
-              if found then
-                refused[place] := true;
-                refusal := refusal || case when found_row.fingerprint = extra ->> 'fingerprint'
-                  then jsonb_build_object('append', before + place, 'kind', 'commandBefore', 'command', found_row)
-                  else jsonb_build_object('append', before + place, 'kind', 'commandConflict') end;
-              end if;
+              conditions[(extra ->> 'append')::integer - before] := extra -> 'conditions';
+              keyed := keyed + (extra ? 'key')::integer;
             end loop;
+            if keyed > 0 then
+              for found_row in
+                select (x.extra ->> 'append')::integer as append, c.fingerprint = x.extra ->> 'fingerprint' as same_content,
+                  jsonb_build_object('fingerprint', c.fingerprint, 'aggregate_type', c.aggregate_type,
+                    'aggregate_id', c.aggregate_id, 'version', c.version, 'position', c.position, 'events', c.events,
+                    'recorded_at', round(date_part('epoch', c.recorded_at) * 1000)) as command
+                from unnest(extras) x (extra)
+                cross join lateral (
+                  select k.fingerprint, k.aggregate_type, k.aggregate_id, k.version, k.position, k.events, k.recorded_at
+                  from eventsourcing.command_keys k
+                  where k.tenant_id = v_tenant and k.key = x.extra ->> 'key' and k.expires_at > clock_timestamp()
+                  offset 0
+                ) c
+                order by 1
+              loop
+                keyed := keyed - 1;
+                refused[found_row.append - before] := true;
+                refusal := refusal || case when found_row.same_content
+                  then jsonb_build_object('append', found_row.append, 'kind', 'commandBefore', 'command', found_row.command)
+                  else jsonb_build_object('append', found_row.append, 'kind', 'commandConflict') end;
+              end loop;
+            end if;
 
             -- So does an append whose events are stored already. This is checked before the expected version.
             for found_row in
@@ -316,11 +333,11 @@ begin
               end if;
               continue when s < last_stream and p_stream_appends[s + 1] = p_stream_appends[s];
 
-              foreach extra in array extras loop
-                continue when (extra ->> 'append')::integer <> before + place or not extra ? 'conditions';
-                for n in 0 .. jsonb_array_length(extra -> 'conditions') - 1 loop
+              stream_of[place] := s;
+              if conditions[place] is not null then
+                for n in 0 .. jsonb_array_length(conditions[place]) - 1 loop
                   exit when refused[place];
-                  condition := extra -> 'conditions' -> n;
+                  condition := conditions[place] -> n;
                   if condition ? 'afterId' then
                     found_id := (
                       select e.event_id from eventsourcing.events e
@@ -344,7 +361,7 @@ begin
                         order by i.n limit 1));
                   end if;
                 end loop;
-              end loop;
+              end if;
 
               for t in first_of_append .. s loop
                 if refused[place] then
@@ -357,34 +374,32 @@ begin
               first_of_append := s + 1;
             end loop;
 
-            foreach extra in array extras loop
-              place := (extra ->> 'append')::integer - before;
-              if extra ? 'key' and not refused[place] then
-                -- every new key removes some expired ones, so that they do not accumulate
-                delete from eventsourcing.command_keys c
-                where c.tenant_id = v_tenant and c.key in (
-                  select k.key from eventsourcing.command_keys k
-                  where k.tenant_id = v_tenant and k.expires_at <= clock_timestamp()
-                  order by k.expires_at limit 4);
-                -- an append with a command has one stream
-                insert into eventsourcing.command_keys (
-                  tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at,
-                  expires_at
-                )
-                select v_tenant, extra ->> 'key', extra ->> 'fingerprint', p_stream_types[s.n], p_stream_ids[s.n],
-                  actual[s.n - streams_before] + b.events, bases[s.n - streams_before] + b.events, b.events, now_,
-                  clock_timestamp() + make_interval(secs => (extra ->> 'expiresIn')::double precision / 1000)
-                from generate_series(first_stream, last_stream) s (n)
-                cross join lateral (
-                  select p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0) as events
-                ) b
-                where p_stream_appends[s.n] = before + place
-                on conflict (tenant_id, key) do update set
-                  fingerprint = excluded.fingerprint, aggregate_type = excluded.aggregate_type,
-                  aggregate_id = excluded.aggregate_id, version = excluded.version, position = excluded.position,
-                  events = excluded.events, recorded_at = excluded.recorded_at, expires_at = excluded.expires_at;
-              end if;
-            end loop;
+            if keyed > 0 then
+              -- every new key removes some expired ones, so that they do not accumulate
+              delete from eventsourcing.command_keys c
+              where c.tenant_id = v_tenant and c.key in (
+                select k.key from eventsourcing.command_keys k
+                where k.tenant_id = v_tenant and k.expires_at <= clock_timestamp()
+                order by k.expires_at limit 4 * keyed);
+              -- an append with a command has one stream
+              insert into eventsourcing.command_keys (
+                tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at,
+                expires_at
+              )
+              select v_tenant, x.extra ->> 'key', x.extra ->> 'fingerprint', p_stream_types[s.n], p_stream_ids[s.n],
+                actual[s.n - streams_before] + b.events, bases[s.n - streams_before] + b.events, b.events, now_,
+                clock_timestamp() + make_interval(secs => (x.extra ->> 'expiresIn')::double precision / 1000)
+              from unnest(extras) x (extra)
+              cross join lateral (select stream_of[(x.extra ->> 'append')::integer - before] as n) s
+              cross join lateral (
+                select p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0) as events
+              ) b
+              where x.extra ? 'key' and not refused[(x.extra ->> 'append')::integer - before]
+              on conflict (tenant_id, key) do update set
+                fingerprint = excluded.fingerprint, aggregate_type = excluded.aggregate_type,
+                aggregate_id = excluded.aggregate_id, version = excluded.version, position = excluded.position,
+                events = excluded.events, recorded_at = excluded.recorded_at, expires_at = excluded.expires_at;
+            end if;
           end if;
 
           if chains[tenant] is not null then

@@ -12,6 +12,7 @@ import type * as groupLoads from "./groupLoads.ts"
 import { make as makeAppend } from "./append.ts"
 import * as sqlErrors from "./sqlErrors.ts"
 import { isPgClient, make as makeAnnouncements } from "./announcements.ts"
+import { make as makeCommandOutcome } from "./commandOutcomes.ts"
 import { make as makeLoad } from "./load.ts"
 import { make as makeReading, oneMore, toDate } from "./read.ts"
 import { make as makeOpenLog } from "./streamLog.ts"
@@ -56,31 +57,6 @@ export interface Options {
    */
   readonly onImpairedIsolation?: "refuse" | "warn" | undefined
 }
-
-type CommandColumns = readonly [
-  fingerprint: string,
-  aggregateType: string,
-  aggregateId: string,
-  version: number,
-  position: number,
-  events: number
-]
-
-const commandRow = ([
-  fingerprint,
-  aggregateType,
-  aggregateId,
-  version,
-  position,
-  events
-]: CommandColumns): EventStorage.CommandRow => ({
-  fingerprint,
-  aggregateType,
-  aggregateId,
-  version,
-  position,
-  events
-})
 
 const pageOf = <Columns, Row>(
   rows: ReadonlyArray<Columns>,
@@ -245,16 +221,7 @@ export const make = (
           ),
           ([row]) => row?.[0] ?? undefined
         ),
-      commandOutcome: ({ key, tenantId }) =>
-        Effect.map(
-          ofTenant<CommandColumns>(
-            "read the outcome of a command",
-            tenantId,
-            'select fingerprint, aggregate_type, aggregate_id, version, "position", events from eventsourcing.command_outcome($1::pg_catalog.uuid, $2::pg_catalog.text)',
-            [key]
-          ),
-          ([row]) => (row === undefined ? undefined : commandRow(row))
-        ),
+      commandOutcome: makeCommandOutcome(sql, { limits: loads, fork }),
       startHashChain: (tenantId) =>
         Effect.flatMap(
           ofTenant<[number | null]>(

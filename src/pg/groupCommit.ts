@@ -82,6 +82,9 @@ const isConditional = ({ conditions }: AppendRequest): boolean =>
  * - A tenant that is not registered yet is registered by a separate statement.
  * - If a statement fails for a reason that one of its appends may have caused, each of them is sent alone.
  *
+ * Appends with a command key that come in the same turn of the event loop are sent together: the commands of a line do, one behind
+ * the other.
+ *
  * An append that is interrupted while it waits here is not sent. An append that was already sent completes in the background,
  * and its caller is answered at once.
  */
@@ -105,6 +108,8 @@ export const make = <A, E>(
     readonly waits: boolean
     /** Number of batches in progress that follow another one of their tenant. */
     ahead: number
+    /** True until the appends of this turn of the event loop are sent. */
+    gathering: boolean
   }
   const makeLane = (bounds: Partial<Pick<Lane, "maxTenants" | "maxAppends" | "waits">> = {}): Lane => ({
     queue: new FairQueue({ keyOf: ({ request }) => request.tenantId, concurrency: limits.concurrency }),
@@ -112,6 +117,7 @@ export const make = <A, E>(
     maxAppends: limits.maxAppends,
     waits: false,
     ahead: 0,
+    gathering: false,
     ...bounds
   })
   const unconditional = makeLane()
@@ -297,6 +303,18 @@ export const make = <A, E>(
     start(lane, batch, true, () => lane.ahead--)
   }
 
+  /** Sends the appends of this turn of the event loop. */
+  const gather = (lane: Lane): void => {
+    if (lane.gathering) return
+    lane.gathering = true
+    queueMicrotask(() => {
+      lane.gathering = false
+      sendAll(lane)
+      for (const tenantId of served.keys())
+        if (lane.queue.sizeOf(tenantId) >= minAhead) sendAhead(lane, tenantId)
+    })
+  }
+
   /** Sends an append that finds no other waiting, without the cost of forming a batch. */
   const sendAlone = (lane: Lane, append: Append): void => {
     lane.queue.enter(1)
@@ -309,7 +327,10 @@ export const make = <A, E>(
       const lane = laneOf(request)
       const { queue } = lane
       const append: Append = { request, arrived: holds.size > 0 ? performance.now() : 0, resume }
-      if (queue.waiting === 0 && queue.hasPlace && !served.has(tenantId)) {
+      if (request.command !== undefined) {
+        queue.add(append)
+        gather(lane)
+      } else if (queue.waiting === 0 && queue.hasPlace && !served.has(tenantId)) {
         sendAlone(lane, append)
       } else {
         queue.add(append)

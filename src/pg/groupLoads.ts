@@ -3,8 +3,11 @@
  * alone if there is a free place.
  */
 import { Effect, Exit, type Fiber } from "effect"
+import type { SqlError } from "effect/sql"
 import type { TenantId } from "../domain/Tenant.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { FairQueue } from "../internal/fairQueue.ts"
+import * as sqlErrors from "./sqlErrors.ts"
 
 /** Limits of a batch. */
 export interface Limits {
@@ -40,7 +43,9 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
   run: (request: Request) => Effect.Effect<A, E>,
   runAll: (requests: ReadonlyArray<Request>) => Effect.Effect<ReadonlyArray<Exit.Exit<A, E> | undefined>>,
   fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
-  { concurrency, maxLoads }: Limits
+  { concurrency, maxLoads }: Limits,
+  /** `gathers`: requests of one turn of the event loop go together. A lone one waits for the end of that turn then. */
+  { gathers = false }: { readonly gathers?: boolean } = {}
 ): ((request: Request) => Effect.Effect<A, E>) => {
   type Load = Waiting<Request, A, E>
   const queue = new FairQueue<TenantId, Load>({ keyOf: ({ request }) => request.tenantId, concurrency })
@@ -89,11 +94,22 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
     }
   }
 
+  let gathering = false
+  const gather = (): void => {
+    if (gathering) return
+    gathering = true
+    queueMicrotask(() => {
+      gathering = false
+      send()
+    })
+  }
+
   const queued = (request: Request): Effect.Effect<A, E> =>
     Effect.callback<A, E>((resume) => {
       const load: Load = { request, resume, gone: false, leave: undefined }
       queue.add(load)
-      send()
+      if (gathers) gather()
+      else send()
       return Effect.sync(() => {
         load.gone = true
         queue.remove(load)
@@ -109,9 +125,41 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
   // A fiber may be interrupted between any two steps, so the place is taken in the step that also ensures its release.
   return (request) =>
     Effect.uninterruptibleMask((restore) => {
-      if (queue.waiting > 0 || !queue.hasPlace) return restore(queued(request))
+      if (gathers || queue.waiting > 0 || !queue.hasPlace) return restore(queued(request))
       // Without other waiting loads, a load runs in the fiber of its caller.
       queue.enter(1)
       return Effect.onExit(restore(run(request)), () => leavePlace)
     })
+}
+
+/** Runs a batch in one statement. If one request may have made it fail, each half is tried again, so that only that one fails. */
+export const inHalves = <Request, Row, A, E>(
+  operation: string,
+  run: (requests: ReadonlyArray<Request>) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
+  runOne: (request: Request) => Effect.Effect<A, E>,
+  /** An exit per request; undefined for one that the statement did not reach. */
+  exitsOf: (
+    rows: ReadonlyArray<Row>,
+    requests: ReadonlyArray<Request>
+  ) => ReadonlyArray<Exit.Exit<A, E> | undefined>
+): ((
+  requests: ReadonlyArray<Request>
+) => Effect.Effect<ReadonlyArray<Exit.Exit<A, E | StorageUnavailable> | undefined>>) => {
+  type Exits = ReadonlyArray<Exit.Exit<A, E | StorageUnavailable> | undefined>
+  const runAll = (requests: ReadonlyArray<Request>): Effect.Effect<Exits> => {
+    const [first] = requests
+    if (first !== undefined && requests.length === 1)
+      return Effect.map(Effect.exit(runOne(first)), (exit) => [exit])
+    return Effect.matchEffect(run(requests), {
+      onSuccess: (rows): Effect.Effect<Exits> => Effect.succeed(exitsOf(rows, requests)),
+      onFailure: (error) => {
+        if (sqlErrors.isTransient(error))
+          return Effect.succeed(requests.map(() => Exit.fail(sqlErrors.toUnavailable(operation, error))))
+        const half = Math.ceil(requests.length / 2)
+        const halves = [requests.slice(0, half), requests.slice(half)]
+        return Effect.map(Effect.forEach(halves, runAll), (exits) => exits.flat())
+      }
+    })
+  }
+  return runAll
 }

@@ -9,7 +9,6 @@ import type { ReadError } from "../driver/StoreError.ts"
 import * as groupLoads from "./groupLoads.ts"
 import { array } from "./appendBatch.ts"
 import * as chunks from "./chunks.ts"
-import * as sqlErrors from "./sqlErrors.ts"
 
 /** Undefined if an event type contains the separator of a chunk. */
 type Loaded = StreamPage | undefined
@@ -68,28 +67,11 @@ export const make = (
       Effect.catch((error) => failFor(sql, "load a stream", request.tenantId, error))
     )
 
-  /** Loads a batch. If one load may have made it fail, each half is tried again, so that only that load fails. */
-  const loadAll = (requests: ReadonlyArray<LoadStreamRequest>): Effect.Effect<Exits> => {
-    const [first] = requests
-    if (first !== undefined && requests.length === 1)
-      return Effect.map(Effect.exit(loadOne(first)), (exit) => [exit])
-    return Effect.matchEffect(run(requests), {
-      onSuccess: (rows) => {
-        const exits: Array<Exits[number]> = requests.map(() => undefined)
-        for (const row of rows) exits[row[0] - 1] = Exit.succeed(chunks.streamPage([row]))
-        return Effect.succeed(exits)
-      },
-      onFailure: (error) => {
-        if (sqlErrors.isTransient(error))
-          return Effect.succeed(
-            requests.map(() => Exit.fail(sqlErrors.toUnavailable("load a stream", error)))
-          )
-        const half = Math.ceil(requests.length / 2)
-        const halves = [requests.slice(0, half), requests.slice(half)]
-        return Effect.map(Effect.forEach(halves, loadAll), (exits) => exits.flat())
-      }
-    })
-  }
+  const loadAll = groupLoads.inHalves("load a stream", run, loadOne, (rows, requests): Exits => {
+    const exits: Array<Exits[number]> = requests.map(() => undefined)
+    for (const row of rows) exits[row[0] - 1] = Exit.succeed(chunks.streamPage([row]))
+    return exits
+  })
 
   const load = limits === undefined ? loadOne : groupLoads.make(loadOne, loadAll, fork, limits)
 

@@ -150,6 +150,25 @@ describe("group commit", () => {
     })
   )
 
+  it.effect("sends appends with command keys that come at once together, in their order", () =>
+    Effect.gen(function* () {
+      const { batches, letGo, start } = yield* setUp()
+      const keyed = (tenantId: TenantId, id: string): AppendRequest => ({
+        ...request(tenantId, id),
+        command: { key: id, fingerprint: "0".repeat(64), expiresInMillis: 1000 }
+      })
+      const fibers = yield* start(keyed(a, "1"), keyed(a, "2"), keyed(b, "3"), keyed(a, "4"))
+      assert.deepStrictEqual(batches, [["1", "3", "2", "4"]])
+      const later = yield* start(keyed(a, "5"), request(a, "6"), keyed(a, "7"))
+      assert.lengthOf(batches, 1)
+      yield* letGo(0)
+      assert.deepStrictEqual(yield* Fiber.joinAll(fibers), ["1", "2", "3", "4"])
+      assert.deepStrictEqual(batches.slice(1), [["5", "6", "7"]])
+      yield* letGo(1)
+      assert.deepStrictEqual(yield* Fiber.joinAll(later), ["5", "6", "7"])
+    })
+  )
+
   it.effect(
     "has at most the allowed number of statements waiting for locks, and retries other locked tenants",
     () =>

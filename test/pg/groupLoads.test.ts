@@ -14,7 +14,10 @@ interface Load {
 const load = (tenantId: TenantId, id: string): Load => ({ tenantId, id })
 
 /** A driver whose statements wait until they are released. The outcome of a load is its id. */
-const setUp = Effect.fnUntraced(function* (limits: Partial<groupLoads.Limits> = {}) {
+const setUp = Effect.fnUntraced(function* (
+  limits: Partial<groupLoads.Limits> = {},
+  options?: { readonly gathers: boolean }
+) {
   const statements: Array<ReadonlyArray<string>> = []
   const gates: Array<Deferred.Deferred<void, string>> = []
   /** Loads that a batch does not reach. */
@@ -41,7 +44,8 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupLoads.Limits> = 
         )
       ),
     Effect.runForkWith(yield* Effect.context()),
-    { maxLoads: 100, concurrency: 1, ...limits }
+    { maxLoads: 100, concurrency: 1, ...limits },
+    options
   )
   const settle = Effect.forEach([1, 2, 3, 4, 5], () => Effect.yieldNow, { discard: true })
   const start = (...loads: ReadonlyArray<Load>) =>
@@ -60,6 +64,20 @@ const setUp = Effect.fnUntraced(function* (limits: Partial<groupLoads.Limits> = 
 })
 
 describe("grouped loads", () => {
+  it.effect("that gather send those of one turn of the event loop together", () =>
+    Effect.gen(function* () {
+      const { letGo, start, statements } = yield* setUp({}, { gathers: true })
+      const fibers = yield* start(load(a, "1"), load(b, "2"), load(a, "3"))
+      assert.deepStrictEqual(statements, [["1", "2", "3"]])
+      const later = yield* start(load(a, "4"))
+      yield* letGo(0)
+      assert.deepStrictEqual(yield* Fiber.joinAll(fibers), ["1", "2", "3"])
+      assert.deepStrictEqual(statements.slice(1), [["4"]])
+      yield* letGo(1)
+      assert.deepStrictEqual(yield* Fiber.joinAll(later), ["4"])
+    })
+  )
+
   it.effect("send a lone load at once, and those that arrive meanwhile together", () =>
     Effect.gen(function* () {
       const { letGo, start, statements } = yield* setUp()

@@ -95,6 +95,85 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
+  it.effect("many keys are looked up at once, each in its own tenant", () =>
+    Effect.gen(function* () {
+      const [mine, theirs] = [newTenant(), newTenant()]
+      const names = Array.from({ length: 12 }, (_, n) => `key ${n}`)
+      for (const [n, name] of names.entries()) {
+        if (n % 3 > 0) yield* receiptOf(carrying(mine, key({ key: name }), stream(name, events(1))))
+        if (n % 3 < 2)
+          yield* receiptOf(
+            carrying(
+              theirs,
+              key({ key: name, expiresInMillis: n % 2 === 0 ? 0 : 3_600_000 }),
+              stream(name, events(2))
+            )
+          )
+      }
+      const found = yield* Effect.forEach(
+        names.flatMap((name) => [mine, theirs, newTenant()].map((tenantId) => ({ tenantId, name }))),
+        ({ name, tenantId }) => outcomeOf(tenantId, name),
+        { concurrency: "unbounded" }
+      )
+      let [ofMine, ofTheirs] = [0, 0]
+      const expected = names.flatMap((name, n) => {
+        if (n % 3 > 0) ofMine++
+        if (n % 3 < 2) ofTheirs += 2
+        return [
+          n % 3 > 0 ? row({ aggregateId: name, position: ofMine }) : undefined,
+          n % 3 < 2 && n % 2 > 0
+            ? row({ aggregateId: name, version: 2, position: ofTheirs, events: 2 })
+            : undefined,
+          undefined
+        ]
+      })
+      assert.deepStrictEqual(found, expected)
+    })
+  )
+
+  it.effect("appends with new, repeated and conflicting keys may be sent at once", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      yield* receiptOf(carrying(tenant, key({ key: "before" }), stream("one", events(2))))
+      const sent = [
+        carrying(tenant, key({ key: "a" }), stream("one", events(1), 2)),
+        carrying(tenant, key({ key: "before" }), stream("one", events(3), 3)),
+        carrying(tenant, key({ key: "b" }), stream("one", events(2), 3)),
+        carrying(tenant, key({ key: "before", fingerprint: other }), stream("one", events(1), 5)),
+        carrying(tenant, key({ key: "c" }), stream("one", [], 5)),
+        carrying(tenant, key({ key: "d" }), stream("one", events(1), 4)),
+        carrying(tenant, key({ key: "e" }), stream("two", events(1), "noStream"))
+      ]
+      const outcomes = yield* Effect.forEach(sent, attempt, { concurrency: "unbounded" })
+      assert.deepStrictEqual(
+        outcomes.map((outcome) =>
+          Result.isSuccess(outcome)
+            ? [outcome.success.positions, outcome.success.replayed]
+            : reasonOf(outcome.failure)._tag
+        ),
+        [
+          [[3], false],
+          [[1, 2], true],
+          [[4, 5], false],
+          "CommandKeyConflict",
+          [[], false],
+          "VersionConflict",
+          [[6], false]
+        ]
+      )
+      const found = yield* Effect.forEach(["a", "b", "c", "d", "e"], (name) => outcomeOf(tenant, name), {
+        concurrency: "unbounded"
+      })
+      assert.deepStrictEqual(found, [
+        row({ version: 3, position: 3 }),
+        row({ version: 5, position: 5, events: 2 }),
+        row({ version: 5, position: 5, events: 0 }),
+        undefined,
+        row({ aggregateId: "two", position: 6 })
+      ])
+    })
+  )
+
   it.effect("another command with the same key is refused", () =>
     Effect.gen(function* () {
       const tenant = newTenant()
