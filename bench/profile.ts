@@ -1,10 +1,13 @@
 /**
- * `npx tsx bench/profile.ts 1:1 32:1 32:100 256:1:10`: the cost of appends. Each argument is the concurrency, the number of
- * tenants, and the number of events per append (default: 1). Prints the rate and the CPU time that one append takes
- * of this process and of the server's processes, beside R. Linux only: the server's time is read from /proc.
+ * `npx tsx bench/profile.ts 1:1 32:1 32:100 256:1:10 execute:32 nothing:32`: the cost of appends and of commands. An argument is
+ * the concurrency, the number of tenants, and the number of events per append (default: 1). For 32 concurrent commands it
+ * begins with `execute`, or with `nothing` for commands that decide nothing; the numbers are those of carts and of tenants.
+ * Prints the rate and the CPU time that one append or command takes of this process and of the server's processes, beside R.
+ * Linux only: the server's time is read from /proc.
  *
  * `node --cpu-prof --import tsx bench/profile.ts …` also writes a CPU profile of this process.
  */
+import { commands } from "./internal/commands.ts"
 import type { Contender } from "./internal/measure.ts"
 import { append } from "./internal/ours.ts"
 import { prepareRaw, rawAppend } from "./internal/raw.ts"
@@ -22,7 +25,7 @@ const profile = async ({ cpuTime }: Server, name: string, { close, run }: Conten
   const ofClient = ((user + system) / appends).toFixed(1)
   const ofServer = (((await cpuTime()) - ofServerBefore) * 1e6) / appends
   console.log(
-    `${name}: ${rate.toFixed(0)} appends/s; client ${ofClient} us, server ${ofServer.toFixed(1)} us an append`
+    `${name}: ${rate.toFixed(0)} a second; client ${ofClient} us, server ${ofServer.toFixed(1)} us each`
   )
   await close?.()
 }
@@ -31,6 +34,15 @@ const server = await startServer()
 const [database, rawDatabase] = [await server.newDatabase(), await server.newDatabase()]
 await prepareRaw(rawDatabase)
 for (const argument of process.argv.slice(2)) {
+  const [kind = "", ...ofCommands] = argument.split(":")
+  if (kind === "execute" || kind === "nothing") {
+    const [carts = 32, tenants = 1] = ofCommands.map(Number)
+    const own = await server.newDatabase()
+    const options = { name: argument, carts, tenants, decidesNothing: kind === "nothing" }
+    await profile(server, argument, commands(own, options))
+    await own.close()
+    continue
+  }
   const [concurrency = 1, tenants = 1, events = 1] = argument.split(":").map(Number)
   await profile(server, argument, append(database, { name: argument, concurrency, tenants, events }))
   const [raw] = await rawAppend(rawDatabase, concurrency, events, 200)

@@ -56,6 +56,7 @@
 \ir read/stream_log.sql
 \ir read/begin_reading.sql
 \ir read/load_streams.sql
+\ir read/streams_end_with.sql
 
 \ir projections/register_projection.sql
 \ir projections/register_inline_projection.sql

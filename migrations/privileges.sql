@@ -105,6 +105,7 @@ begin
       ('start_shared_rebuild', null, '{eventsourcing_all_tenants}'),
       ('stream_log', null, '{eventsourcing_tenant}'),
       ('stream_version', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
+      ('streams_end_with', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('switch_rebuild', null, '{eventsourcing_tenant}'),
       ('switch_shared_rebuild', null, '{eventsourcing_all_tenants}'),
       ('tenant_placement', 'eventsourcing_tenant', '{eventsourcing_tenant}'),

@@ -1,5 +1,5 @@
 -- Binds a tenant for the transaction, never for the session. Refuses (SQLSTATE ES001) a transaction that is bound to another
--- tenant already. Besides this function, only eventsourcing.append, eventsourcing.load_streams and
+-- tenant already. Besides this function, only eventsourcing.append, eventsourcing.load_streams, eventsourcing.streams_end_with and
 -- eventsourcing.command_outcomes bind tenants, those of the rows of a batch.
 
 -- Functions that run with the search path of their caller qualify all types: pg_temp, where everybody may create types, comes

@@ -203,6 +203,17 @@ export interface StreamPage extends Page<EventContent> {
   readonly last: EventPlace | undefined
 }
 
+/** A stream, and the event that may be its last one. */
+export interface StreamEndRequest {
+  readonly tenantId: TenantId
+  readonly aggregateType: string
+  readonly aggregateId: string
+  /** The version of the event, an integer from 1 to 2,147,483,647. */
+  readonly version: number
+  /** A UUID in its lower-case, hyphenated form. */
+  readonly eventId: string
+}
+
 /** A selection of a tenant's log. An empty list of types selects nothing. */
 export interface ReadLogRequest {
   readonly tenantId: TenantId
@@ -296,6 +307,11 @@ export class EventStorage extends Context.Service<
      * page without events is complete.
      */
     readonly loadStream: (request: LoadStreamRequest) => Effect.Effect<StreamPage, ReadError>
+    /**
+     * True if a stream ends with an event: it has the event at this version, and none after it. A state of that event is the
+     * present one then.
+     */
+    readonly streamEndsWith: (request: StreamEndRequest) => Effect.Effect<boolean, ReadError>
     /** One page of a tenant's log. */
     readonly readLog: (request: ReadLogRequest) => Effect.Effect<Page<EventRow>, ReadError>
     /**

@@ -137,6 +137,11 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
           }
         }
       }),
+    streamEndsWith: ({ aggregateId, aggregateType, eventId, tenantId, version }) =>
+      Effect.sync(() => {
+        const last = transactions.log(tenantId)?.stream(aggregateType, aggregateId).at(-1)
+        return last?.version === version && last.eventId === eventId
+      }),
     readLog: (request) =>
       Effect.sync(() => {
         const log = transactions.log(request.tenantId)

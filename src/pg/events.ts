@@ -15,6 +15,7 @@ import { isPgClient, make as makeAnnouncements } from "./announcements.ts"
 import { make as makeCommandOutcome } from "./commandOutcomes.ts"
 import { make as makeLoad } from "./load.ts"
 import { make as makeReading, oneMore, toDate } from "./read.ts"
+import { make as makeStreamEnds } from "./streamEnds.ts"
 import { make as makeOpenLog } from "./streamLog.ts"
 import { OtherFailure, StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -38,8 +39,9 @@ export interface Options {
    */
   readonly groupCommit?: Partial<groupCommit.Limits> | false | undefined
   /**
-   * Sends loads of aggregates that wait while others are in progress together, in one statement. Loads in a transaction of the program
-   * are always sent alone. Default: on, with up to 64 loads per batch, and 2 batches in progress.
+   * Sends loads of aggregates that wait while others are in progress together, in one statement, and so confirmations of
+   * remembered states. Those in a transaction of the program are always sent alone. Default: on, with up to 64 per batch, and
+   * 2 batches of each kind in progress.
    */
   readonly groupLoads?: Partial<groupLoads.Limits> | false | undefined
   /**
@@ -168,6 +170,7 @@ export const make = (
       ...reading,
       openLog: makeOpenLog(sql, reading.readLog),
       loadStream: makeLoad(sql, { limits: loads, pageBytes, fork }),
+      streamEndsWith: makeStreamEnds(sql, loads, fork),
       changes: announcements.changes,
       append,
       streamVersion: ({ tenantId, aggregateType, aggregateId }) =>

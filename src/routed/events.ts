@@ -60,6 +60,8 @@ export const make = <M extends Backend>(
     append: (request) => router.ofTenant(request.tenantId, ({ events }) => events.append(request)),
     readStream: (request) => read("read a stream", request.tenantId, (events) => events.readStream(request)),
     loadStream: (request) => read("load a stream", request.tenantId, (events) => events.loadStream(request)),
+    streamEndsWith: (request) =>
+      read("confirm a state", request.tenantId, (events) => events.streamEndsWith(request)),
     readLog: (request) => read("read a log", request.tenantId, (events) => events.readLog(request)),
     // the storage stays open as long as the reader
     openLog: (request) =>

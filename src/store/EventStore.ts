@@ -9,7 +9,7 @@ import { CurrentEventContext } from "../domain/EventContext.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { nameProblem } from "../internal/json.ts"
 import { checkEventId } from "../internal/uuid.ts"
-import { currentTenant } from "../domain/currentTenant.ts"
+import { currentTenant, tenantOf } from "../domain/currentTenant.ts"
 import * as decode from "./decode.ts"
 import * as encode from "./encode.ts"
 import { type Folded, type FoldError, type FoldRequest, makeFolder } from "./fold.ts"
@@ -250,6 +250,17 @@ export class EventStore extends Context.Service<
       key: StreamKey<Type, State, Payload, Id>
     ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
     /**
+     * True if a stream ends with an event: it has the event with this id at this version, and none after it. A state with that
+     * version and event is the present one then. Calls that wait go in one statement, so it costs less than a read.
+     */
+    readonly endsWith: <Type extends string, State, Payload extends Event.Tagged, Id>(
+      key: StreamKey<Type, State, Payload, Id> & {
+        /** An integer from 1. */
+        readonly version: number
+        readonly eventId: Event.EventId
+      }
+    ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
+    /**
      * True if the fiber is in a transaction of the program, in which it appends and reads. Its results become final only when the
      * transaction commits.
      */
@@ -433,6 +444,17 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
           )
         ),
       version: streamVersion,
+      endsWith: (request) =>
+        Effect.withFiber(({ context: services }): Effect.Effect<boolean, ReadError | InvalidId> => {
+          const { eventId, version } = request
+          checkIntegers({ version })
+          checkEventId({ eventId })
+          const key = storedStream(tenantOf(services), request)
+          if (Result.isFailure(key)) return Effect.fail(key.failure)
+          return version < 1 || version > encode.maxVersion
+            ? Effect.succeed(false)
+            : storage.streamEndsWith({ ...key.success, version, eventId })
+        }),
       exists: (key) => Effect.map(streamVersion(key), (version) => version > 0),
       inTransaction: storage.inTransaction,
       eventPosition: (eventId) =>

@@ -2,29 +2,20 @@
  * The repository: loads aggregates, decides, and appends the decided events. On request it keeps snapshots, so that long
  * streams load fast, and carries out repeated commands only once.
  */
-import {
-  Context,
-  type Duration,
-  Effect,
-  Layer,
-  type Metric,
-  Result,
-  type Schedule,
-  type Schema
-} from "effect"
+import { Context, type Duration, Effect, Layer, type Metric, Result, type Schedule } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import * as EventStore from "./EventStore.ts"
-import * as commands from "./commandKey.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import * as loop from "./decide.ts"
 import { makeStreamDecisions, stateOf } from "./decideOnStream.ts"
-import { type JoinOptions, makeInLine } from "./inLine.ts"
+import { type Command, type ExecuteOptions, makeExecute } from "./execute.ts"
+import type { JoinOptions } from "./inLine.ts"
 import * as joined from "./joinedAppend.ts"
 import { makeLoader } from "./load.ts"
 import * as remembered from "./rememberedStates.ts"
-import { makeMemory, type RememberOptions, type Slot } from "./rememberedStates.ts"
+import { makeMemory, type RememberOptions } from "./rememberedStates.ts"
 import * as internal from "./snapshots.ts"
 import { make as makeSnapshots, none, type SnapshotOptions, type Snapshots } from "./snapshots.ts"
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
@@ -35,9 +26,12 @@ import {
   type InvalidId,
   type ReadError
 } from "../driver/StoreError.ts"
-import { CurrentTenant } from "../domain/Tenant.ts"
+import { tenantOf } from "../domain/currentTenant.ts"
+import type { CurrentTenant } from "../domain/Tenant.ts"
+import { spanned } from "./spanned.ts"
 
 export type { JoinOptions, RememberOptions, SnapshotOptions }
+export type { Command, ExecuteOptions } from "./execute.ts"
 
 /** A loaded aggregate: its state, and the version of its stream (0 without events). */
 export interface Loaded<out State> {
@@ -76,51 +70,6 @@ export interface SaveOptions<Payload> {
   readonly expectedVersion: ExpectedVersion
   /** The id of the event with that version, for example {@link Loaded.eventId}; see {@link ExecuteOptions}. Default: any event. */
   readonly expectedEventId?: Event.EventId | undefined
-}
-
-/**
- * The identity of a command that must be carried out only once, even if it arrives several times.
- *
- * **Details**
- *
- * The outcome is stored under the key in the same transaction as the events, even if there are none. Running the command again
- * returns that outcome, with the state of that time, without calling `decide`. Concurrent callers may each call `decide`; one
- * appends, and the others receive its outcome. A command that fails is not recorded, and is decided anew when it runs again.
- */
-export interface Command {
-  /** Unique within the tenant, 1 to 255 characters: the id of a message, or the idempotency key of a client. */
-  readonly key: string
-  /**
-   * The content that distinguishes the command from others, usually its arguments. The same key with other content, or for
-   * another aggregate, is refused with `CommandKeyConflict`. The order of object keys does not matter.
-   */
-  readonly content?: Schema.Json | undefined
-  /** Time after which the key is forgotten. At least a millisecond. Default: that of the layer. */
-  readonly timeToLive?: Duration.Input | undefined
-}
-
-/** Settings of one {@link Repository} command. */
-export interface ExecuteOptions<out C extends Command | undefined = Command | undefined> {
-  /** Carries out repeated commands only once. Default: every call is a command of its own. */
-  readonly command?: C | undefined
-  /** Schedule for deciding again after a version conflict; it should be bounded. Default: that of the layer. */
-  readonly retry?: Schedule.Schedule<unknown> | undefined
-  /**
-   * The version that the aggregate must have, for example the one that a client has seen. Any other version raises a
-   * `VersionConflict` without a retry. A repeated command returns its first outcome and ignores this version. Default:
-   * `"any"`.
-   */
-  readonly expectedVersion?: ExpectedVersion | undefined
-  /**
-   * The id of the event with the expected version, which is then a number from 1: another event there is a `VersionConflict`
-   * too, as the stream then has another history. Default: any event.
-   */
-  readonly expectedEventId?: Event.EventId | undefined
-  /**
-   * Decides on a state loaded from the store, whatever is remembered. A command is exact without it too: what is decided on a
-   * remembered state counts only when the store has confirmed that state. Default: false.
-   */
-  readonly fresh?: boolean | undefined
 }
 
 /** Settings of a load. */
@@ -299,51 +248,38 @@ const make = (
     const memory = makeMemory(store, options.remember)
     const loader = makeLoader(store, snapshots)
     const decisions = makeStreamDecisions(store, loader)
-    const inLine = makeInLine(
-      options.join,
-      joined.makeJoined(store, loader, decisions, options.retry ?? defaultRetry)
-    )
-    const commandTimeToLive = commands.makeTimeToLive(options.commandTimeToLive ?? "24 hours")
+    const execute = makeExecute({ store, loader, decisions, memory }, options)
 
     const loadOrInitial = <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
       id: Id,
       { fresh = false }: LoadOptions = {}
     ): Effect.Effect<Loaded<State>, LoadError, CurrentTenant> =>
-      Effect.gen(function* () {
-        const slot = yield* memory(aggregate, id, fresh)
-        const known = yield* loader.present(aggregate, id, slot)
-        yield* loader.consider(aggregate, id, known, 0, slot)
-        return stateOf(known)
-      })
-
-    const commandOf = Effect.fnUntraced(function* <
-      Type extends string,
-      State,
-      Payload extends Event.Tagged,
-      Id
-    >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, command: Command | undefined) {
-      if (command === undefined) return undefined
-      const { timeToLive } = command
-      return yield* commands.make(
-        command,
-        aggregate.type,
-        yield* Effect.fromResult(encodeId(aggregate, id)),
-        timeToLive === undefined ? commandTimeToLive : commands.makeTimeToLive(timeToLive)
+      Effect.flatMap(memory.slotOf(aggregate, id, fresh), (slot) =>
+        Effect.flatMap(loader.present(aggregate, id, slot), (known) =>
+          loader.areSnapshotsUsed(aggregate.type)
+            ? Effect.as(loader.consider(aggregate, id, known, 0, slot), stateOf(known))
+            : Effect.succeed(stateOf(known))
+        )
       )
-    })
 
     return Repository.of({
-      loadOrInitial: Effect.fn("Repository.loadOrInitial")(loadOrInitial),
-      load: Effect.fn("Repository.load")(function* (aggregate, id, loadOptions) {
-        const loaded = yield* loadOrInitial(aggregate, id, loadOptions)
-        if (loaded.version > 0) return loaded
-        return yield* new AggregateNotFound({
-          tenantId: yield* CurrentTenant,
-          aggregateType: aggregate.type,
-          aggregateId: Result.getOrElse(encodeId(aggregate, id), () => String(id))
-        })
-      }),
+      loadOrInitial: (aggregate, id, loadOptions) =>
+        spanned("Repository.loadOrInitial", () => loadOrInitial(aggregate, id, loadOptions)),
+      load: (aggregate, id, loadOptions) =>
+        spanned("Repository.load", (services) =>
+          Effect.flatMap(loadOrInitial(aggregate, id, loadOptions), (loaded) =>
+            loaded.version > 0
+              ? Effect.succeed(loaded)
+              : Effect.fail(
+                  new AggregateNotFound({
+                    tenantId: tenantOf(services),
+                    aggregateType: aggregate.type,
+                    aggregateId: Result.getOrElse(encodeId(aggregate, id), () => String(id))
+                  })
+                )
+          )
+        ),
       exists: (aggregate, id) => store.exists({ aggregate, id }),
       execute: <
         Type extends string,
@@ -356,58 +292,18 @@ const make = (
         aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
         id: Id,
         decide: (state: State) => D,
-        {
-          command: given,
-          expectedEventId,
-          expectedVersion = "any",
-          fresh = false,
-          retry
-        }: ExecuteOptions<C> = {}
+        given: ExecuteOptions<C> = {}
       ) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Without a command key, no CommandKeyConflict is raised.
-        loop
-          .withIds(
-            // A repeated command takes its ids too, so that later commands get the same ids as in the first run.
-            () =>
-              Result.map(encodeId(aggregate, id), (aggregateId) => ({
-                aggregateType: aggregate.type,
-                aggregateId
-              })),
-            (derived) =>
-              Effect.flatMap(commandOf(aggregate, id, given), (command) => {
-                const once = (attempts: ReturnType<typeof alone>): ReturnType<typeof alone> =>
-                  command === undefined
-                    ? attempts
-                    : Effect.flatMap(decisions.carriedOut(aggregate, id, command), (before) =>
-                        before === undefined ? attempts : Effect.succeed(before)
-                      )
-                const alone = (slot: Slot<State>, onEffect?: () => void) =>
-                  loop.run(
-                    decisions.subject({ ...wanted, slot }),
-                    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
-                    decide as (state: State) => Decision<Payload, ErrorOf<D>, RequirementsOf<D>>,
-                    derived,
-                    retry ?? options.retry ?? defaultRetry,
-                    onEffect
-                  )
-                const wanted = { aggregate, id, ids: derived.ids, command, expectedVersion, expectedEventId }
-                return once(
-                  Effect.flatMap(memory(aggregate, id, fresh), (slot) =>
-                    retry === undefined && slot.line !== undefined
-                      ? inLine(
-                          slot.line,
-                          { ...wanted, decide, slot },
-                          (leave) => alone(slot, leave),
-                          once(alone(slot))
-                        )
-                      : alone(slot)
-                  )
-                )
-              })
-          )
-          .pipe(
-            Effect.withSpan("Repository.execute", { attributes: { "aggregate.type": aggregate.type } })
-          ) as Effect.Effect<
+        spanned(
+          "Repository.execute",
+          (services) => {
+            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
+            const decideAs = decide as (state: State) => Decision<Payload, ErrorOf<D>, RequirementsOf<D>>
+            return execute(services, { aggregate, id, decide: decideAs }, given)
+          },
+          { "aggregate.type": aggregate.type }
+        ) as Effect.Effect<
           Executed<State, Payload, Type>,
           ErrorOf<D> | EventStore.AppendFailure<undefined, C>,
           RequirementsOf<D> | CurrentTenant

@@ -17,16 +17,10 @@ export interface Waiting<out Command, in Answer, in E> {
   gone: boolean
 }
 
-/** The line of an aggregate. It exists as long as somebody holds it. */
-interface Line<Command, Answer, E> {
-  readonly waiting: Array<Waiting<Command, Answer, E>>
-  readonly remove: () => void
-}
-
 /** The turn of a command that found its line free. */
 export interface Turn {
   /** Lets those that wait go on. Does nothing the second time. */
-  readonly leave: () => void
+  leave(): void
 }
 
 /** The line of a command: a turn at once, or the answer of those that carry it out. */
@@ -37,6 +31,42 @@ export interface LineKey {
   readonly tenantId: TenantId
   readonly aggregate: Aggregate.Any
   readonly id: string
+}
+
+/**
+ * The line of an aggregate. It exists as long as somebody holds it, and is the turn of the first one. A class, because closures for
+ * each command would take time.
+ */
+class Line<Command, Answer, E> implements Turn {
+  readonly key: LineKey
+  readonly waiting: Array<Waiting<Command, Answer, E>> = []
+  readonly #next: (line: Line<Command, Answer, E>) => void
+  #left = false
+
+  constructor(key: LineKey, next: (line: Line<Command, Answer, E>) => void) {
+    this.key = key
+    this.#next = next
+  }
+
+  leave(): void {
+    if (this.#left) return
+    this.#left = true
+    this.#next(this)
+  }
+
+  wait(command: Command): Effect.Effect<Answer, E> {
+    return Effect.withFiber(({ context }) =>
+      Effect.callback<Answer, E>((resume) => {
+        const member: Waiting<Command, Answer, E> = { command, services: context, resume, gone: false }
+        this.waiting.push(member)
+        return Effect.sync(() => {
+          member.gone = true
+          const at = this.waiting.indexOf(member)
+          if (at >= 0) this.waiting.splice(at, 1)
+        })
+      })
+    )
+  }
 }
 
 /**
@@ -52,28 +82,32 @@ export const makeLines = <Command, Answer, E>(
   maxCommands: number,
   run: (commands: ReadonlyArray<Waiting<Command, Answer, E>>) => Effect.Effect<void>
 ) => {
-  type Member = Waiting<Command, Answer, E>
   const tenants = new Map<TenantId, Map<Aggregate.Any, Map<string, Line<Command, Answer, E>>>>()
 
-  const open = ({ aggregate, id, tenantId }: LineKey): Line<Command, Answer, E> => {
-    const byAggregate =
-      tenants.get(tenantId) ?? new Map<Aggregate.Any, Map<string, Line<Command, Answer, E>>>()
-    const byId = byAggregate.get(aggregate) ?? new Map<string, Line<Command, Answer, E>>()
-    tenants.set(tenantId, byAggregate.set(aggregate, byId))
-    const remove = (): void => {
-      byId.delete(id)
-      if (byId.size === 0) byAggregate.delete(aggregate)
-      if (byAggregate.size === 0) tenants.delete(tenantId)
-    }
-    const line = { waiting: [], remove }
+  const open = (key: LineKey): Line<Command, Answer, E> => {
+    const { aggregate, id, tenantId } = key
+    let byAggregate = tenants.get(tenantId)
+    if (byAggregate === undefined)
+      tenants.set(tenantId, (byAggregate = new Map<Aggregate.Any, Map<string, Line<Command, Answer, E>>>()))
+    let byId = byAggregate.get(aggregate)
+    if (byId === undefined) byAggregate.set(aggregate, (byId = new Map<string, Line<Command, Answer, E>>()))
+    const line = new Line(key, next)
     byId.set(id, line)
     return line
+  }
+
+  const remove = ({ aggregate, id, tenantId }: LineKey): void => {
+    const byAggregate = tenants.get(tenantId)
+    const byId = byAggregate?.get(aggregate)
+    byId?.delete(id)
+    if (byId?.size === 0) byAggregate?.delete(aggregate)
+    if (byAggregate?.size === 0) tenants.delete(tenantId)
   }
 
   const next = (line: Line<Command, Answer, E>): void => {
     const commands = line.waiting.splice(0, maxCommands)
     const [first] = commands
-    if (first === undefined) return line.remove()
+    if (first === undefined) return remove(line.key)
     const unanswered = Effect.sync(() => {
       for (const command of commands) answer(command, Effect.die(new Error("a command has no outcome")))
     })
@@ -87,34 +121,17 @@ export const makeLines = <Command, Answer, E>(
     )
   }
 
-  const wait = (line: Line<Command, Answer, E>, command: Command): Effect.Effect<Answer, E> =>
-    Effect.withFiber(({ context }) =>
-      Effect.callback<Answer, E>((resume) => {
-        const member: Member = { command, services: context, resume, gone: false }
-        line.waiting.push(member)
-        return Effect.sync(() => {
-          member.gone = true
-          const at = line.waiting.indexOf(member)
-          if (at >= 0) line.waiting.splice(at, 1)
-        })
-      })
-    )
+  const find = (key: LineKey): Line<Command, Answer, E> | undefined =>
+    tenants.get(key.tenantId)?.get(key.aggregate)?.get(key.id)
 
-  /** Takes the place of a command in its line. The one with the turn must leave it, whatever happens. */
-  return (key: LineKey, command: Command): Place<Answer, E> => {
-    const line = tenants.get(key.tenantId)?.get(key.aggregate)?.get(key.id)
-    if (line !== undefined) return { answer: wait(line, command) }
-    const opened = open(key)
-    let left = false
-    return {
-      turn: {
-        leave: () => {
-          if (left) return
-          left = true
-          next(opened)
-        }
-      }
-    }
+  return {
+    /** Takes the place of a command in its line. The one with the turn must leave it, whatever happens. */
+    place: (key: LineKey, command: Command): Place<Answer, E> => {
+      const line = find(key)
+      return line === undefined ? { turn: open(key) } : { answer: line.wait(command) }
+    },
+    /** Takes the turn in a free line; undefined if the line is not free. */
+    turn: (key: LineKey): Turn | undefined => (find(key) === undefined ? open(key) : undefined)
   }
 }
 

@@ -68,6 +68,8 @@ export interface Subject<State, Decided, Appended, Outcome, E, Outdating extends
   readonly read: Effect.Effect<State, E, R | CurrentTenant>
   /** False while the state is a remembered one: then nothing but an append may come of it. */
   readonly isConfirmed: () => boolean
+  /** Asks the store if a remembered state is the present one, and confirms it then. Without it the state is read on from. */
+  readonly isPresent?: Effect.Effect<boolean, E, R | CurrentTenant> | undefined
   /** The outcome of the command with the same key, if another caller has carried it out; undefined if it has no key. */
   readonly carriedOut: Effect.Effect<Outcome | undefined, E, R | CurrentTenant> | undefined
   /** False if the log has lost the end of the state that was read. */
@@ -129,21 +131,25 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
   /** Called before an effect runs that was decided. */
   onEffect: () => void = () => {}
 ): Effect.Effect<Outcome, E | E2 | StorageUnavailable, R | CurrentTenant> => {
+  const isConfirmed = Effect.suspend(() =>
+    subject.isConfirmed() ? Effect.succeed(true) : (subject.isPresent ?? Effect.succeed(false))
+  )
+  const noteRefusal = Effect.sync(() => {
+    derived.isRefused = true
+  })
+
   const decideOn = (state: State): Effect.Effect<Decided, E | E2 | Unconfirmed, R | CurrentTenant> => {
-    const decision = Effect.suspend((): Effect.Effect<Decided, E2 | Unconfirmed, R> => {
+    const decision = Effect.suspend((): Effect.Effect<Decided, E | E2 | Unconfirmed, R | CurrentTenant> => {
       derived.isRefused = false
       const yielded = decide(state)
-      if (!Effect.isEffect(yielded)) return toEffect(yielded)
+      const result = Effect.tapError(toEffect(yielded), () => noteRefusal)
+      if (!Effect.isEffect(yielded)) return result
       onEffect()
       // It may do anything, so it is not run on a state that may be none.
-      return subject.isConfirmed() ? yielded : Effect.fail(unconfirmed)
-    }).pipe(
-      Effect.tapError((error) =>
-        Effect.sync(() => {
-          derived.isRefused = error !== unconfirmed
-        })
+      return Effect.flatMap(isConfirmed, (is): Effect.Effect<Decided, E2 | Unconfirmed, R> =>
+        is ? result : Effect.fail(unconfirmed)
       )
-    )
+    })
     const check = subject.check?.()
     return check === undefined ? decision : Effect.andThen(check, decision)
   }
@@ -151,7 +157,6 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
   const attempt = Effect.gen(function* () {
     // 1. Recall the state or read it, on later attempts only the events after the state of the previous one.
     const state = yield* subject.read
-    const wasConfirmed = subject.isConfirmed()
     // 2. Return the outcome of an earlier run, if there was one.
     const found = subject.found()
     if (found !== undefined) return yield* found
@@ -168,7 +173,8 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
     }
     // 5. Append on the condition that the state is still the same. Other outcomes than an append need a confirmed state.
     const append = Exit.isSuccess(decided) ? subject.append(decided.value) : undefined
-    if (append === undefined && !wasConfirmed) return yield* Effect.fail(unconfirmed)
+    if (append === undefined && !(yield* isConfirmed)) return yield* Effect.fail(unconfirmed)
+    const wasConfirmed = subject.isConfirmed()
     // A refusal counts unless another caller has carried out the same command, on whose state it was refused.
     if (Exit.isFailure(decided) && !Cause.hasInterrupts(decided.cause) && subject.carriedOut !== undefined) {
       const before = yield* subject.carriedOut
@@ -189,12 +195,27 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
     return before ?? (yield* Effect.fail(error))
   })
 
-  return attempt.pipe(
-    // The second time it has read.
-    Effect.catchIf(isUnconfirmed, () => Effect.catchIf(attempt, isUnconfirmed, Effect.die)),
-    Effect.retry({ while: isLost, times: maxLosses }),
-    Effect.catchIf(isLost, () => Effect.fail(lostTooOften())),
-    Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
-    Effect.mapError((error) => (error instanceof Outdated ? error.error : error))
+  // The second time it has read.
+  const confirmed = Effect.catchIf(attempt, isUnconfirmed, () =>
+    Effect.catchIf(attempt, isUnconfirmed, Effect.die)
+  )
+  // Schedules are set up only after a failure, because that takes longer than a decision, and most succeed.
+  return confirmed.pipe(
+    Effect.catch((failure): Effect.Effect<Outcome, E | E2 | StorageUnavailable, R | CurrentTenant> => {
+      if (!isLost(failure) && !(failure instanceof Outdated)) return Effect.fail(failure)
+      let failed: typeof failure | undefined = failure
+      const next = Effect.suspend((): typeof confirmed => {
+        if (failed === undefined) return confirmed
+        const first = failed
+        failed = undefined
+        return Effect.fail(first)
+      })
+      return next.pipe(
+        Effect.retry({ while: isLost, times: maxLosses }),
+        Effect.catchIf(isLost, () => Effect.fail(lostTooOften())),
+        Effect.retry({ while: (error) => error instanceof Outdated, schedule: retry }),
+        Effect.mapError((error) => (error instanceof Outdated ? error.error : error))
+      )
+    })
   )
 }

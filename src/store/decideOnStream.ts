@@ -13,8 +13,8 @@ import { unknownIfUnavailable } from "./append.ts"
 import type { Subject } from "./decide.ts"
 import type { Loader } from "./load.ts"
 import { isKept, lostTooOften, maxLosses } from "./lostEnd.ts"
-import type { Slot } from "./rememberedStates.ts"
-import { initially, type LoadedState } from "./snapshots.ts"
+import type { Recalled, Slot } from "./rememberedStates.ts"
+import { eventIdOf, initially, type LoadedState } from "./snapshots.ts"
 
 export const isOutdated = (error: unknown): error is Conflict<VersionConflict> =>
   error instanceof Conflict && error.reason instanceof VersionConflict
@@ -122,19 +122,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     // Events of an earlier append may lie anywhere in the stream, so the newest state is read.
     if (replayed)
       return { ...stateOf(yield* loader.readOnOrLoad(aggregate, id, known, slot)), events, replayed }
-    const next: LoadedState<State> =
-      last === undefined
-        ? known
-        : {
-            ...known,
-            state: aggregate.fold(
-              events.map(({ payload }) => payload),
-              known.state
-            ),
-            version: last.version,
-            weight: known.weight + weight,
-            place: placeOf(last)
-          }
+    const next = advanced(aggregate, known, events, weight)
     slot.keep(next)
     yield* loader.consider(aggregate, id, next, events.length, slot)
     return { ...stateOf(next), events, replayed }
@@ -184,9 +172,10 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     )
   }
 
-  /** The decision of one command. */
+  /** The decision of one command, on the recalled state if it is given. */
   const subject = <Type extends string, State, Payload extends Event.Tagged, Id>(
-    wanted: StreamCommand<Type, State, Payload, Id>
+    wanted: StreamCommand<Type, State, Payload, Id>,
+    recalled?: Recalled<State>
   ): Subject<
     State,
     ReadonlyArray<Event.Appendable<Payload>>,
@@ -201,6 +190,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     /** The version of the remembered state that the decision began with; 0: it began with a load. */
     let recalledVersion = 0
     let confirmed = false
+    let mayBePresent = recalled?.isOutdated !== true
     /** The newest state that was read. */
     let known = initially(aggregate.initial)
     /** Finds the events of an earlier run of this command by their derived ids. */
@@ -212,7 +202,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
       recalledVersion = 0
     }
     const mayBeHidden = (): boolean => recalledVersion > 0 || (basis?.snapshotVersion ?? 0) > 0
-    const confirm = (read: LoadedState<State>): State => {
+    const confirmAs = (read: LoadedState<State>): State => {
       if (recalledVersion > 0 && !confirmed && read.version > recalledVersion) slot.outdated()
       confirmed = true
       basis = known = read
@@ -225,14 +215,28 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     return {
       read: Effect.suspend(() => {
         if (basis !== undefined)
-          return Effect.map(loader.readOnOrLoad(aggregate, id, known, slot, range, restart), confirm)
-        const recalled = slot.recall()
-        if (recalled === undefined) return Effect.map(loader.load(aggregate, id, range), confirm)
-        basis = known = recalled
-        recalledVersion = recalled.version
-        return Effect.succeed(recalled.state)
+          return Effect.map(loader.readOnOrLoad(aggregate, id, known, slot, range, restart), confirmAs)
+        const found = recalled?.known ?? slot.recall()
+        if (found === undefined) return Effect.map(loader.load(aggregate, id, range), confirmAs)
+        basis = known = found
+        recalledVersion = found.version
+        return recalled?.isOutdated === true
+          ? Effect.map(loader.readOnOrLoad(aggregate, id, known, slot, range, restart), confirmAs)
+          : Effect.succeed(found.state)
       }),
       isConfirmed: () => confirmed,
+      isPresent:
+        // An earlier run would have to be searched for again.
+        ids === undefined
+          ? Effect.suspend(() =>
+              mayBePresent
+                ? Effect.map(loader.isPresent(aggregate, id, known), (isPresent) => {
+                    mayBePresent = confirmed = isPresent
+                    return isPresent
+                  })
+                : Effect.succeed(false)
+            )
+          : undefined,
       carriedOut: command === undefined ? undefined : carriedOut(aggregate, id, command),
       isKept: Effect.suspend(() => loader.isKept(aggregate, id, known)),
       found: () =>
@@ -352,17 +356,32 @@ export const placeOf = ({ eventId, position, recordedAt, version }: Event.Envelo
 })
 
 /** A loaded state for a caller. */
-export const stateOf = <State>({
-  place,
-  state,
-  version
-}: LoadedState<State>): {
+export const stateOf = <State>(
+  known: LoadedState<State>
+): {
   readonly state: State
   readonly version: number
   readonly eventId: Event.EventId | undefined
-} => ({
-  state,
-  version,
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is stored as the id of an event is one
-  eventId: place?.eventId as Event.EventId | undefined
-})
+} => ({ state: known.state, version: known.version, eventId: eventIdOf(known) })
+
+/** The state after events that were appended to it. */
+export const advanced = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+  known: LoadedState<State>,
+  events: ReadonlyArray<Event.Envelope<Payload, Type>>,
+  /** Their payloads, in characters of JSON. */
+  weight: number
+): LoadedState<State> => {
+  const last = events.at(-1)
+  if (last === undefined) return known
+  let { state } = known
+  for (const { payload } of events) state = aggregate.apply(state, payload)
+  return {
+    state,
+    version: last.version,
+    place: placeOf(last),
+    snapshotVersion: known.snapshotVersion,
+    weight: known.weight + weight,
+    unusable: known.unusable
+  }
+}

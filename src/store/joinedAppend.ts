@@ -80,7 +80,6 @@ export const makeJoined = (
       }
       // A snapshot that falls due on the way is one for the commands behind it, too.
       const noting = {
-        ...slot,
         snapshot: (version: number, stored: boolean) => {
           slot.snapshot(version, stored)
           if (stored) at = withSnapshot(at, version)

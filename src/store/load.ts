@@ -8,7 +8,14 @@ import type { CurrentTenant } from "../domain/Tenant.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import type { Slot } from "./rememberedStates.ts"
-import { initially, isOffered, type LoadedState, type Offered, type Snapshots } from "./snapshots.ts"
+import {
+  eventIdOf,
+  initially,
+  isOffered,
+  type LoadedState,
+  type Offered,
+  type Snapshots
+} from "./snapshots.ts"
 import type { StoredStream } from "./read.ts"
 
 /** The range of a load, and a function that sees its events. */
@@ -116,6 +123,18 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
       return load(aggregate, id, range)
     })
 
+  /** True if a state is the present one: the stream ends with its last event. */
+  const isPresent = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    known: LoadedState<State>
+  ): Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant> => {
+    const eventId = eventIdOf(known)
+    return eventId === undefined
+      ? Effect.succeed(false)
+      : store.endsWith({ aggregate, id, version: known.version, eventId })
+  }
+
   /** True if the stream still has the last event of a state. */
   const isKept = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
@@ -138,7 +157,11 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     Effect.suspend(() => {
       const remembered = slot.recall()
       return Effect.map(
-        remembered === undefined ? load(aggregate, id) : readOnOrLoad(aggregate, id, remembered, slot),
+        remembered === undefined
+          ? load(aggregate, id)
+          : Effect.flatMap(isPresent(aggregate, id, remembered), (present_) =>
+              present_ ? Effect.succeed(remembered) : readOnOrLoad(aggregate, id, remembered, slot)
+            ),
         (known) => {
           slot.keep(known)
           return known
@@ -152,15 +175,17 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     id: Id,
     known: LoadedState<State>,
     appended: number,
-    slot: Slot<State>
+    slot: Pick<Slot<State>, "snapshot">
   ): Effect.Effect<void, InvalidId, CurrentTenant> =>
     snapshots.areUsed(aggregate.type)
       ? Effect.flatMap(storedStream(aggregate, id), (key) =>
-          snapshots.consider(aggregate, key, known, appended, slot.snapshot)
+          snapshots.consider(aggregate, key, known, appended, (version, stored) =>
+            slot.snapshot(version, stored)
+          )
         )
       : Effect.void
 
-  return { load, present, readOnOrLoad, isKept, consider }
+  return { load, present, readOnOrLoad, isPresent, isKept, consider, areSnapshotsUsed: snapshots.areUsed }
 }
 
 const isDiverged = (error: unknown): error is PositionDiverged => error instanceof PositionDiverged

@@ -234,24 +234,95 @@ export interface Slot<State> {
   /** The line of commands to the aggregate; undefined if they must not wait for each other. */
   readonly line: LineKey | undefined
   /** The remembered state; undefined if there is none. */
-  readonly recall: () => LoadedState<State> | undefined
+  recall(): LoadedState<State> | undefined
   /** Remembers a state that the store has confirmed. */
-  readonly keep: (known: LoadedState<State>) => void
+  keep(known: LoadedState<State>): void
   /** Drops a state, because the log has another history. */
-  readonly drop: (known: LoadedState<State>) => void
+  drop(known: LoadedState<State>): void
   /** Notes that the store had more than a recalled state. */
-  readonly outdated: () => void
+  outdated(): void
   /** Notes that a snapshot of a version was stored, or was not because a newer one of another process exists. */
-  readonly snapshot: (version: number, stored: boolean) => void
+  snapshot(version: number, stored: boolean): void
 }
 
-const nowhere: Slot<unknown> & Slot<never> = {
-  line: undefined,
-  recall: () => undefined,
-  keep: () => {},
-  drop: () => {},
-  outdated: () => {},
-  snapshot: () => {}
+/** No place: nothing is remembered. */
+class Nowhere<State> implements Slot<State> {
+  readonly line: LineKey | undefined
+  constructor(line?: LineKey) {
+    this.line = line
+  }
+  recall(): undefined {}
+  keep(): void {}
+  drop(): void {}
+  outdated(): void {}
+  snapshot(): void {}
+}
+
+/** The counters of a memory. */
+interface Counters {
+  readonly hit: Count
+  readonly miss: Count<Miss>
+  readonly newer: Count
+}
+
+type Count<Reason extends string = never> = ReturnType<typeof counting<Reason>>
+
+/** A class, because closures for each command would take time. */
+class Somewhere<State, Payload extends Event.Tagged, Id> implements Slot<State> {
+  readonly line: LineKey | undefined
+  readonly #states: RememberedStates
+  readonly #counters: Counters
+  readonly #tenantId: TenantId
+  readonly #aggregate: Aggregate.Aggregate<string, State, Payload, Id>
+  readonly #id: string
+  readonly #fresh: boolean
+  readonly #services: Context.Context<never>
+
+  constructor(
+    states: RememberedStates,
+    counters: Counters,
+    aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
+    id: string,
+    fresh: boolean,
+    services: Context.Context<never>
+  ) {
+    const tenantId = tenantOf(services)
+    this.line = fresh ? undefined : { tenantId, aggregate, id }
+    this.#states = states
+    this.#counters = counters
+    this.#tenantId = tenantId
+    this.#aggregate = aggregate
+    this.#id = id
+    this.#fresh = fresh
+    this.#services = services
+  }
+
+  recall(): LoadedState<State> | undefined {
+    const { hit, miss } = this.#counters
+    const found = this.#fresh ? undefined : this.#states.find(this.#tenantId, this.#aggregate, this.#id)
+    if (found === undefined) miss(this.#services, this.#aggregate.type, this.#fresh ? "fresh" : "absent")
+    else hit(this.#services, this.#aggregate.type)
+    return found
+  }
+
+  keep(known: LoadedState<State>): void {
+    this.#states.keep(this.#tenantId, this.#aggregate, this.#id, known, this.#services, this.#fresh)
+  }
+
+  drop({ place }: LoadedState<State>): void {
+    this.outdated()
+    this.#states.drop(this.#tenantId, this.#aggregate, this.#id, place, this.#services)
+  }
+
+  outdated(): void {
+    this.#counters.newer(this.#services, this.#aggregate.type)
+  }
+
+  snapshot(version: number, stored: boolean): void {
+    if (stored) this.#states.noteSnapshot(this.#tenantId, this.#aggregate, this.#id, version)
+    // The next load starts from the newer one.
+    else this.#states.drop(this.#tenantId, this.#aggregate, this.#id, undefined, this.#services)
+  }
 }
 
 const bound = (name: string, value: number): number => {
@@ -260,15 +331,21 @@ const bound = (name: string, value: number): number => {
   return value
 }
 
+/** A remembered state, and what is known of it. */
+export interface Recalled<out State> {
+  readonly known: LoadedState<State>
+  /** True if the store has shown that it is not the present state. */
+  readonly isOutdated: boolean
+}
+
 /** The memory of a repository. */
 export const makeMemory = (
   store: EventStore["Service"],
   { bytes = 64 << 20, entries = 10_000 }: RememberOptions = {}
 ) => {
   const states = new RememberedStates(bound("entries", entries), bound("bytes", bytes))
-  const hit = counting(hits)
-  const miss = counting<Miss>(misses)
-  const newer = counting(outdated)
+  const counters: Counters = { hit: counting(hits), miss: counting<Miss>(misses), newer: counting(outdated) }
+  const { hit, miss } = counters
   const isOff = entries === 0 || bytes === 0
 
   const slot = <State, Payload extends Event.Tagged, Id>(
@@ -276,37 +353,16 @@ export const makeMemory = (
     id: string,
     fresh: boolean,
     services: Context.Context<never>
-  ): Slot<State> => {
-    const tenantId = tenantOf(services)
-    const line = fresh ? undefined : { tenantId, aggregate, id }
-    if (isOff) return { ...nowhere, line }
-    return {
-      line,
-      recall: () => {
-        const found = fresh ? undefined : states.find(tenantId, aggregate, id)
-        if (found === undefined) miss(services, aggregate.type, fresh ? "fresh" : "absent")
-        else hit(services, aggregate.type)
-        return found
-      },
-      keep: (known) => states.keep(tenantId, aggregate, id, known, services, fresh),
-      drop: ({ place }) => {
-        newer(services, aggregate.type)
-        states.drop(tenantId, aggregate, id, place, services)
-      },
-      outdated: () => newer(services, aggregate.type),
-      snapshot: (version, stored) => {
-        if (stored) states.noteSnapshot(tenantId, aggregate, id, version)
-        // The next load starts from the newer one.
-        else states.drop(tenantId, aggregate, id, undefined, services)
-      }
-    }
-  }
+  ): Slot<State> =>
+    isOff
+      ? new Nowhere(fresh ? undefined : { tenantId: tenantOf(services), aggregate, id })
+      : new Somewhere(states, counters, aggregate, id, fresh, services)
 
   /**
    * The place of an aggregate's state. In a transaction of the program there is none: a rollback would leave a state there
    * that never was, and the transaction sees other states than everybody else.
    */
-  return <State, Payload extends Event.Tagged, Id>(
+  const slotOf = <State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
     id: Id,
     fresh: boolean
@@ -315,7 +371,7 @@ export const makeMemory = (
       Effect.withFiber(({ context }): Effect.Effect<Slot<State>, InvalidId> => {
         if (inTransaction) {
           if (!isOff) miss(context, aggregate.type, "inTransaction")
-          return Effect.succeed(nowhere)
+          return Effect.succeed(new Nowhere())
         }
         const encoded = encodeId(aggregate, id)
         return Result.isFailure(encoded)
@@ -323,4 +379,9 @@ export const makeMemory = (
           : Effect.succeed(slot(aggregate, encoded.success, fresh, context))
       })
     )
+
+  return { states, slot, slotOf, hit }
 }
+
+/** The memory of a repository. */
+export type Memory = ReturnType<typeof makeMemory>

@@ -14,7 +14,7 @@ import {
   Tracer
 } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
-import type { Tagged } from "../domain/Event.ts"
+import type { EventId, Tagged } from "../domain/Event.ts"
 import { never, type Situation, type SnapshotPolicy } from "../domain/SnapshotPolicy.ts"
 import type { SaveSnapshot, SnapshotKey, SnapshotRow, SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { TenantMismatch } from "../driver/StoreError.ts"
@@ -92,6 +92,11 @@ export const withSnapshot = <State>(known: LoadedState<State>, version: number):
   snapshotVersion: version,
   unusable: undefined
 })
+
+/** The id of the last event of a state; undefined at version 0. */
+export const eventIdOf = ({ place }: LoadedState<unknown>): EventId | undefined =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is stored as the id of an event is one
+  place?.eventId as EventId | undefined
 
 /** The state before the first event. */
 export const initially = <State>(

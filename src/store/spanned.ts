@@ -6,15 +6,17 @@ import { type Context, Effect } from "effect"
  *
  * `run` gets all services at once, because asking for each of them would take more time.
  */
-export const spanned = <A, E>(
+export const spanned = <A, E, R>(
   name: string,
-  run: (services: Context.Context<never>) => Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
+  run: (services: Context.Context<never>) => Effect.Effect<A, E, R>,
+  attributes?: Readonly<Record<string, string>>
+): Effect.Effect<A, E, R> =>
   Effect.withFiber(({ cache, context }) =>
     cache.tracer === undefined
       ? run(context)
       : Effect.withSpan(
           Effect.withFiber((inSpan) => run(inSpan.context)),
-          name
+          name,
+          { attributes }
         )
   )

@@ -8,6 +8,7 @@ import {
   access,
   append,
   batch,
+  endsWith,
   event,
   events,
   loadStream,
@@ -109,6 +110,20 @@ const operations = ({
           index % 2 === 0
             ? loadStream(big, "hot", { fromVersion: 9_000 + index, toVersion: 20_000, limit: 10 })
             : loadStream(nth(100 + index), "case 5", { fromVersion: 1, toVersion: 20_000, limit: 10 }),
+        { concurrency: "unbounded" }
+      )
+    ],
+    [
+      "the end of a long stream that a state is compared with",
+      5,
+      endsWith(big, "hot", 20_000, known.eventId)
+    ],
+    [
+      "the ends of many streams at once",
+      60,
+      Effect.forEach(
+        Array.from({ length: 20 }, (_, index) => index),
+        (index) => endsWith(index % 2 === 0 ? big : nth(100 + index), "case 5", 10, known.eventId),
         { concurrency: "unbounded" }
       )
     ],

@@ -1,5 +1,5 @@
 import { assert, describe, layer } from "@effect/vitest"
-import { DateTime, Effect, Option, Stream } from "effect"
+import { Cause, DateTime, Effect, Option, Stream } from "effect"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -340,6 +340,23 @@ describe.each(backends)("the event store on $name", (backend) => {
         })
         assert.notInclude(JSON.stringify(error) + error.message, "canary")
         assert.strictEqual(yield* head, 0)
+      }).pipe(asNewTenant)
+    )
+
+    it.effect("tells if a stream of the tenant ends with an event", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        const { events } = yield* append("1", [opened(), deposited(1)])
+        const [first, last] = events
+        if (first === undefined || last === undefined) return assert.fail()
+        const ends = ({ eventId }: { readonly eventId: Event.EventId }, version: number) =>
+          store.endsWith({ aggregate: Account, id: "1", version, eventId })
+        assert.isTrue(yield* ends(last, 2))
+        for (const other of [first, { eventId: Event.generateId() }]) assert.isFalse(yield* ends(other, 2))
+        for (const version of [1, 3, 0, -1, 2 ** 31, Infinity]) assert.isFalse(yield* ends(last, version))
+        const elsewhere = yield* Tenant.generate
+        assert.isFalse(yield* Tenant.provide(elsewhere)(ends(last, 2)))
+        assert.match(String(Cause.squash(yield* Effect.flip(Effect.sandbox(ends(last, 1.5))))), /an integer/)
       }).pipe(asNewTenant)
     )
 

@@ -120,6 +120,40 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
+    it.effect("confirms a refusal, and a decision without events, without reading, and decides once", () =>
+      Effect.gen(function* () {
+        const { eventId } = yield* execute(deposit(1))
+        yield* requests
+        let decided = 0
+        const once =
+          <A>(decide: (state: State) => A) =>
+          (state: State): A => {
+            decided++
+            return decide(state)
+          }
+        assert.deepStrictEqual(yield* execute(once(() => [])), {
+          state: { status: "none", balance: 1 },
+          version: 1,
+          eventId,
+          events: [],
+          replayed: false
+        })
+        assert.deepStrictEqual(yield* flipped(execute(once(spend(2)))), new Overdrawn({ balance: 1 }))
+        const broken = execute(
+          once((): ReadonlyArray<Events> => {
+            throw new Error("broken")
+          })
+        )
+        assert.strictEqual(String(Cause.squash(yield* Effect.flip(Effect.sandbox(broken)))), "Error: broken")
+        assert.deepInclude(yield* flipped(execute(deposit(1), { expectedVersion: 7 })), { actual: 1 })
+        assert.strictEqual(decided, 3)
+        assert.deepStrictEqual(
+          yield* requests,
+          Array.from({ length: 4 }, () => "streamEndsWith")
+        )
+      }).pipe(asNewTenant)
+    )
+
     it.effect("runs the effect of a decision only on a confirmed state", () =>
       Effect.gen(function* () {
         yield* execute(deposit(1))
@@ -137,7 +171,12 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
         yield* requests
         assert.deepInclude(yield* load(), { state: { status: "none", balance: 11 }, version: 2 })
         assert.deepStrictEqual(yield* load({ fresh: true }), yield* load())
-        assert.deepStrictEqual(yield* requests, ["loadStream", "loadStream", "loadStream"])
+        assert.deepStrictEqual(yield* requests, [
+          "streamEndsWith",
+          "loadStream",
+          "loadStream",
+          "streamEndsWith"
+        ])
       }).pipe(asNewTenant)
     )
 

@@ -14,6 +14,9 @@ export class Failover extends Context.Service<
   }
 >()("test/Failover") {}
 
+const recorded = new Set<string | symbol>(["append", "loadStream", "streamEndsWith", "commandOutcome"])
+const isRecorded = (key: string | symbol): key is string => recorded.has(key)
+
 /**
  * A driver on one of two databases, each built by the layer, which records its requests. Projections are always those of the
  * first one.
@@ -32,7 +35,7 @@ export const failover = <E, R>(
       let requests: Array<string> = []
       const storage = new Proxy(current, {
         get: (_, key): unknown => {
-          if (key === "append" || key === "loadStream" || key === "commandOutcome") requests.push(key)
+          if (isRecorded(key)) requests.push(key)
           return Reflect.get(current, key)
         }
       })

@@ -153,6 +153,8 @@ export const admitting = (server: TestServer, names: ReadonlyArray<string>) =>
             append: (request) => Effect.andThen(admitted(request.tenantId), storage.append(request)),
             readStream: (request) => Effect.andThen(admitted(request.tenantId), storage.readStream(request)),
             loadStream: (request) => Effect.andThen(admitted(request.tenantId), storage.loadStream(request)),
+            streamEndsWith: (request) =>
+              Effect.andThen(admitted(request.tenantId), storage.streamEndsWith(request)),
             readLog: (request) => Effect.andThen(admitted(request.tenantId), storage.readLog(request)),
             streamVersion: (request) =>
               Effect.andThen(admitted(request.tenantId), storage.streamVersion(request)),

@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from "node:util"
 import { type Direction, EventStorage, type StreamAppend } from "../../src/driver/EventStorage.ts"
 import {
   contentsOf,
+  endsWith,
   event as newEvent,
   loadStream,
   plain,
@@ -286,7 +287,9 @@ export const answers = Effect.fnUntraced(function* (
         const page = yield* readStream(ids[tenant], id, { ...range, direction })
         // Drivers need not know if a page to be folded is complete.
         const { complete: _, rows, ...loaded } = yield* loadStream(ids[tenant], id, range)
-        return [page, { ...loaded, rows: contentsOf(rows) }]
+        const last = page.rows.at(direction === "forwards" ? -1 : 0)
+        const isLast = last && (yield* endsWith(ids[tenant], id, last.version, last.eventId, type))
+        return [page, { ...loaded, rows: contentsOf(rows) }, isLast]
       }
       case "readLog": {
         const { direction, events, from, limit, query, tenant, to, types } = command

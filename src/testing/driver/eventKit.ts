@@ -177,6 +177,18 @@ export const loadStream = (
     })
   )
 
+/** True if a stream ends with an event. */
+export const endsWith = (
+  tenantId: TenantId,
+  aggregateId: string,
+  at: number,
+  eventId: string,
+  type = aggregateType
+): Effect.Effect<boolean, ReadError, EventStorage> =>
+  EventStorage.use((storage) =>
+    storage.streamEndsWith({ tenantId, aggregateType: type, aggregateId, version: at, eventId })
+  )
+
 /** All pages of a range of a stream, to be folded. */
 export const loadPages = Effect.fnUntraced(function* (
   tenantId: TenantId,

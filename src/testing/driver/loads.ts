@@ -2,7 +2,18 @@
 import { assert, type Vitest } from "@effect/vitest"
 import { Effect } from "effect"
 import type { EventStorage } from "../../driver/EventStorage.ts"
-import { append, contentsOf, event, events, loadPages, newTenant, readStream, stream } from "./eventKit.ts"
+import type { TenantId } from "../../domain/Tenant.ts"
+import {
+  append,
+  contentsOf,
+  endsWith,
+  event,
+  events,
+  loadPages,
+  newTenant,
+  readStream,
+  stream
+} from "./eventKit.ts"
 import { texts } from "./fidelity.ts"
 
 export const loads = (it: Vitest.MethodsNonLive<EventStorage>): void => {
@@ -51,6 +62,58 @@ export const loads = (it: Vitest.MethodsNonLive<EventStorage>): void => {
           )
         }
       }
+    })
+  )
+
+  it.effect("a stream ends with its last event, and with no other one", () =>
+    Effect.gen(function* () {
+      const [tenant, other] = [newTenant(), newTenant()]
+      const [one, two] = events(2)
+      if (one === undefined || two === undefined) return assert.fail()
+      yield* append(tenant, stream("one", [one]))
+      assert.isTrue(yield* endsWith(tenant, "one", 1, one.eventId))
+      yield* append(tenant, stream("one", [two]), stream("two", events(3)))
+      yield* append(other, stream("one", events(1)))
+      assert.isTrue(yield* endsWith(tenant, "one", 2, two.eventId))
+      for (const [tenantId, id, version, eventId] of [
+        // there is a later one
+        [tenant, "one", 1, one.eventId],
+        [tenant, "one", 2, one.eventId],
+        [tenant, "one", 1, two.eventId],
+        [tenant, "one", 3, two.eventId],
+        [tenant, "one", 2, event().eventId],
+        [tenant, "two", 2, two.eventId],
+        [tenant, "none", 2, two.eventId],
+        [other, "one", 2, two.eventId],
+        [other, "one", 1, one.eventId],
+        [newTenant(), "one", 2, two.eventId]
+      ] as const)
+        assert.isFalse(yield* endsWith(tenantId, id, version, eventId))
+    })
+  )
+
+  it.effect("concurrent questions for the ends of streams are answered for their own tenant and stream", () =>
+    Effect.gen(function* () {
+      const tenants = [newTenant(), newTenant(), newTenant()]
+      const ends: Array<readonly [TenantId, string, number, string]> = []
+      for (const [index, tenant] of tenants.entries())
+        for (const id of ["one", "two", "three", "four"]) {
+          const written = events(index + 1)
+          yield* append(tenant, stream(id, written))
+          ends.push([tenant, id, index + 1, written.at(-1)?.eventId ?? ""])
+        }
+      const asked = ends.flatMap(([tenant, id, version, eventId]) =>
+        tenants.map((one) => [one, id, version, eventId, one === tenant] as const)
+      )
+      const found = yield* Effect.forEach(
+        asked,
+        ([tenant, id, version, eventId]) => endsWith(tenant, id, version, eventId),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(
+        found,
+        asked.map(([, , , , expected]) => expected)
+      )
     })
   )
 

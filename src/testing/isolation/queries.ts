@@ -10,6 +10,7 @@ import { chainStart, eventHash } from "../../driver/eventHash.ts"
 import {
   append as appendOne,
   batch,
+  endsWith,
   event,
   events,
   newTenant,
@@ -112,6 +113,14 @@ export const queries: ReadonlyArray<Case> = [
         const find = (tenantId: TenantId) => storage.eventPosition({ tenantId, eventId: one.eventId })
         assert.strictEqual(yield* find(theirs), 1)
         assert.isUndefined(yield* find(mine))
+        const end = { aggregateType: "Case", aggregateId: "one", version: 1 }
+        for (const [tenantId, { eventId }, ends] of [
+          [mine, two, true],
+          [theirs, one, true],
+          [mine, one, false],
+          [theirs, two, false]
+        ] as const)
+          assert.strictEqual(yield* storage.streamEndsWith({ tenantId, eventId, ...end }), ends)
         // other events there in other tenants are no reason to refuse
         const own = { ...stream("one", events(1), 1), expectedEventId: two.eventId }
         assert.deepInclude((yield* batch(request(mine, own)))[0], { _tag: "Appended", positions: [2] })
@@ -136,6 +145,31 @@ export const queries: ReadonlyArray<Case> = [
         assert.deepStrictEqual((yield* appendOne(mine, stream("one", events(2), 0))).versions, [1, 2])
         assert.deepStrictEqual((yield* appendOne(mine, stream("two", events(1), 0))).versions, [1])
         assert.strictEqual(yield* position(mine), 4)
+      })
+    )),
+
+  test("1: a stream ends with the tenant's own last event, however long another tenant's of the same name is", () =>
+    withTwo(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const [first, last] = events(2)
+        if (first === undefined || last === undefined) return assert.fail()
+        yield* appendOne(mine, stream("one", [first, last]))
+        const ends = () => endsWith(mine, "one", 2, last.eventId)
+        yield* appendOne(theirs, stream("one", events(1)))
+        assert.isTrue(yield* ends())
+        yield* appendOne(theirs, stream("one", events(3)))
+        assert.deepStrictEqual(
+          yield* Effect.all(
+            [
+              ends(),
+              endsWith(theirs, "one", 4, last.eventId),
+              endsWith(mine, "one", 1, first.eventId),
+              ends()
+            ],
+            { concurrency: "unbounded" }
+          ),
+          [true, false, false, true]
+        )
       })
     )),
 

@@ -69,6 +69,18 @@ const withoutEventIds = (driver: EventStorage["Service"]): EventStorage["Service
     })
 })
 
+/** Confirms a state by its version, without the id of its event. */
+const confirmingVersions = (driver: EventStorage["Service"]): EventStorage["Service"] => ({
+  ...driver,
+  streamEndsWith: ({ version, ...stream }) => Effect.map(driver.streamVersion(stream), (at) => at === version)
+})
+
+/** Confirms every state. */
+const confirmingAll = (driver: EventStorage["Service"]): EventStorage["Service"] => ({
+  ...driver,
+  streamEndsWith: () => Effect.succeed(true)
+})
+
 /** The tenant of a store, which its repository does not know. */
 const HiddenTenant = Context.Reference<Tenant.TenantId | undefined>("test/linearizability/HiddenTenant", {
   defaultValue: () => undefined
@@ -182,6 +194,14 @@ export const broken: ReadonlyArray<Broken> = [
     joins: false,
     loses: 1
   },
+  {
+    name: "confirms a version without the id of its event",
+    repository,
+    driver: confirmingVersions,
+    joins: false,
+    loses: 1
+  },
+  { name: "confirms any state", repository, driver: confirmingAll, joins: false, loses: 0 },
   { name: "leaves the tenant out of the key of its memory", repository: tenantless, joins: false, loses: 0 },
   {
     name: "keeps the state of a transaction that was rolled back",
