@@ -67,6 +67,7 @@
 \ir projections/hold_twins.sql
 \ir projections/claim_projection.sql
 \ir projections/live_writes.sql
+\ir projections/other_work_waits.sql
 \ir projections/begin_projection.sql
 \ir projections/advance_projection.sql
 \ir projections/keep_failure_cause.sql

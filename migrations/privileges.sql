@@ -69,6 +69,7 @@ begin
       ('matching_positions', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('name_database', null, '{}'),
       ('open_table', null, '{}'),
+      ('other_work_waits', 'eventsourcing_runner_owner', '{eventsourcing_runner}'),
       ('park_shared_rebuild', 'eventsourcing_runner_owner', '{eventsourcing_all_tenants}'),
       ('place_tenant', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('position_at', 'eventsourcing_tenant', '{eventsourcing_tenant}'),

@@ -64,7 +64,7 @@ describe("the public API", () => {
       EventJson: NewEvent StoredEvent encoder fromEnvelope | Decoded EncodeError NewEvent StoredEvent
       EventQuery: of or | Any EventOf EventQuery Item Options
       EventSourcing: layer | Services
-      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead LogReader NewEventRow OpenLogRequest Page ReadLogRequest ReadStreamRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
+      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead LogReader LogStep NewEventRow OpenLogRequest Page ReadLogRequest ReadStreamRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace EventsToEncode FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents JsonAppended JsonEvents JsonReceipt LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Head Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options

@@ -12,7 +12,7 @@ import { interleave, loops, quantile } from "../internal/measure.ts"
 import { fibers, newTenants, startOn } from "../internal/ours.ts"
 import { table } from "../internal/report.ts"
 import { client, type Database, execute } from "../internal/server.ts"
-import { startPeers } from "../peers/start.ts"
+import { fillPeer, startPeers } from "../peers/start.ts"
 import { atLeast, type Case, ratioOf, under } from "./Case.ts"
 
 /** Fills a tenant's log. */
@@ -39,13 +39,15 @@ const pageSql = `select position::float8, aggregate_type, aggregate_id, version,
   occurred_at, recorded_at, actor, correlation_id, causation_id, metadata::text, payload::text
   from eventsourcing.events where tenant_id = $1::uuid and position > $2::bigint and position <= $2::bigint + 1000 order by position`
 
-const rawScan = (tenantId: string) =>
+export const rawScan = (tenantId: string) =>
   Effect.gen(function* () {
     const sql = yield* PgClient.PgClient
     let [last, seen] = [0, 0]
     while (true) {
       const rows = yield* sql.unsafe(pageSql, [tenantId, BigInt(last)]).values
       seen += rows.length
+      // as all others do
+      for (const row of rows) if (JSON.parse(String(row[13])) === null) return seen
       if (rows.length < 1000) return seen
       last = Number(rows.at(-1)?.[0])
     }
@@ -57,11 +59,6 @@ const rateOf = async (work: () => Promise<number>): Promise<{ rate: number; seen
   const seen = await work()
   return { rate: (seen * 1000) / (performance.now() - began), seen }
 }
-
-const projection = (name: string, onEvents: (count: number) => void) =>
-  Projection.makeBatched(name, { aggregates: [Cart], batchSize: 1000 }, (envelopes) =>
-    Effect.sync(() => onEvents(envelopes.length))
-  )
 
 const runnerOn = (
   database: Database,
@@ -76,6 +73,42 @@ const runnerOn = (
     )
   )
 
+/** Reads the position, the type and the payload of every event of a log. Returns their number. */
+export const readDecoded = (tenantId: Tenant.TenantId) =>
+  EventStore.EventStore.use((store) =>
+    Stream.runFold(
+      store.readLog({ aggregates: [Cart] }),
+      () => 0,
+      (count, { payload, position }) =>
+        position > 0 && payload._tag === "ItemAdded" && payload.quantity > 0 ? count + 1 : count
+    )
+  ).pipe(Tenant.provide(tenantId))
+
+let projections = 0
+
+/** Starts a runner of a new projection that reads the same. Its work returns the number of events. */
+export const startProjection = async (database: Database, batchSize = 1000) => {
+  let handled = 0
+  const noted = Projection.makeBatched(
+    `no-op ${++projections}`,
+    { aggregates: [Cart], batchSize },
+    (envelopes) =>
+      Effect.sync(() => {
+        for (const { payload, position } of envelopes)
+          if (position > 0 && payload._tag === "ItemAdded" && payload.quantity > 0) handled++
+      })
+  )
+  const runner = runnerOn(database, [noted], 0)
+  await runner.context()
+  return {
+    work: async () => {
+      await runner.runPromise(ProjectionRunner.ProjectionRunner.use(({ drain }) => drain))
+      return handled
+    },
+    end: () => runner.dispose()
+  }
+}
+
 const catchUp: Case = {
   name: "catch up",
   run: async ({ server, rounds, quick }) => {
@@ -86,21 +119,10 @@ const catchUp: Case = {
     await runtime.runPromise(fill(tenantId, events))
     await execute(database.owner, "vacuum analyze eventsourcing.events")
     const raw = ManagedRuntime.make(client(database.owner))
-    const peers = (await startPeers(server)).filter(({ catchUp: able }) => able !== undefined)
-    for (const peer of peers) {
-      for (let from = 0; from < events; from += 1000) {
-        await Promise.all(
-          Array.from({ length: 10 }, (_, n) =>
-            peer.append(
-              `cart-${from}-${n}`,
-              0,
-              Array.from({ length: 100 }, (__, m) => itemAdded(m))
-            )
-          )
-        )
-      }
-      await execute(peer.database.owner, "vacuum analyze")
-    }
+    const peers = (await startPeers(server)).filter(
+      ({ process, readAll }) => readAll !== undefined || process !== undefined
+    )
+    for (const peer of peers) await fillPeer(peer, events)
     const seen = new Map<string, number>()
     /** Connects and starts before it measures, as for the peers. */
     const measuring = (
@@ -120,7 +142,6 @@ const catchUp: Case = {
       }
     })
     const started = (work: () => Promise<number>) => () => Promise.resolve({ work })
-    let version = 0
     const measured = await interleave(
       [
         measuring(
@@ -129,41 +150,31 @@ const catchUp: Case = {
         ),
         measuring(
           "this store: readLog, decoded",
-          started(() =>
-            runtime.runPromise(
-              EventStore.EventStore.use((store) =>
-                Stream.runFold(
-                  store.readLog({ aggregates: [Cart] }),
-                  () => 0,
-                  // as the peers do: the position, the type and the payload of each
-                  (count, { payload, position }) =>
-                    position > 0 && payload._tag === "ItemAdded" && payload.quantity > 0 ? count + 1 : count
-                )
-              ).pipe(Tenant.provide(tenantId))
-            )
-          )
+          started(() => runtime.runPromise(readDecoded(tenantId)))
         ),
-        measuring("this store: projection with its checkpoint, decoded", async () => {
-          let handled = 0
-          const runner = runnerOn(
-            database,
-            [projection(`no-op ${++version}`, (count) => (handled += count))],
-            0
-          )
-          await runner.context()
-          return {
-            work: async () => {
-              await runner.runPromise(ProjectionRunner.ProjectionRunner.use(({ drain }) => drain))
-              return handled
-            },
-            end: () => runner.dispose()
-          }
-        }),
-        ...peers.map((peer) =>
-          measuring(
-            `peer ${peer.name}: ${peer.keepsCheckpoint === true ? "a processor with its checkpoint" : "a read"}`,
-            started(() => peer.catchUp?.(events) ?? Promise.resolve(0))
-          )
+        ...peers.flatMap(({ name, readAll: read }) =>
+          read === undefined
+            ? []
+            : [
+                measuring(
+                  `peer ${name}: a read`,
+                  started(() => read(events))
+                )
+              ]
+        ),
+        measuring("this store: projection with its checkpoint, decoded", () => startProjection(database)),
+        measuring("this store: projection with its checkpoint, pages of 100", () =>
+          startProjection(database, 100)
+        ),
+        ...peers.flatMap(({ name, process }) =>
+          process === undefined
+            ? []
+            : [
+                measuring(
+                  `peer ${name}: a processor with its checkpoint`,
+                  started(() => process(events))
+                )
+              ]
         )
       ],
       { rounds, seconds: 0 }

@@ -9,15 +9,19 @@ export interface Peer {
   readonly append: (stream: string, version: number, events: ReadonlyArray<ItemAdded>) => Promise<unknown>
   /** Folds a stream. */
   readonly load: (stream: string) => Promise<CartState>
-  /** Handles every stored event. Returns their number. */
-  readonly catchUp?: ((expected: number) => Promise<number>) | undefined
-  /** True if `catchUp` is a processor that keeps its checkpoint in the database; else it is a read without one. */
-  readonly keepsCheckpoint?: boolean | undefined
+  /** Reads every stored event, without a checkpoint. Returns the number of those that it has {@link seen}. */
+  readonly readAll?: ((expected: number) => Promise<number>) | undefined
+  /** Starts a processor that keeps its checkpoint in the database, and handles every stored event. Returns their number. */
+  readonly process?: ((expected: number) => Promise<number>) | undefined
   /** Handles new events until the returned function is called. */
   readonly tail?: ((handle: (event: ItemAdded) => void) => Promise<() => Promise<void>>) | undefined
   /** Counts what is stored in streams. */
   readonly stored: string
   readonly close: () => Promise<void>
 }
+
+/** Looks at an event as every contender does that catches up: at its type, its payload and its position. */
+export const seen = (type: string, payload: Omit<ItemAdded, "_tag">, position: unknown): boolean =>
+  type === "ItemAdded" && payload.quantity > 0 && position !== undefined && position !== null
 
 export type MakePeer = (database: Database) => Promise<Peer>

@@ -1,10 +1,11 @@
 /** Act's PostgreSQL store. */
 import { apply, type CartState, initial, type ItemAdded } from "../internal/domain.ts"
 import { loadPeer } from "./load.ts"
-import type { MakePeer } from "./Peer.ts"
+import { type MakePeer, seen } from "./Peer.ts"
 
 interface Committed {
   readonly id: number
+  readonly name: string
   readonly data: Omit<ItemAdded, "_tag">
 }
 
@@ -38,13 +39,13 @@ export const act: MakePeer = async ({ url }) => {
   })
   await store.seed()
   /** Reads all pages after an id. */
-  const pages = async (after: number, handle: (event: ItemAdded) => void): Promise<number> => {
+  const pages = async (after: number, handle: (event: Committed) => void): Promise<number> => {
     let last = after
     while (true) {
       const from = last
       await store.query(
         (event) => {
-          handle(decoded(event))
+          handle(event)
           last = event.id
         },
         { after: from, limit: 1000 }
@@ -72,17 +73,19 @@ export const act: MakePeer = async ({ url }) => {
       )
       return state
     },
-    catchUp: async () => {
-      let seen = 0
-      await pages(-1, () => seen++)
-      return seen
+    readAll: async () => {
+      let count = 0
+      await pages(-1, ({ data, id, name }) => {
+        if (seen(name, data, id)) count++
+      })
+      return count
     },
     tail: (handle) => {
       let stopped = false
       const polling = (async () => {
         let last = -1
         while (!stopped) {
-          last = await pages(last, handle)
+          last = await pages(last, (event) => handle(decoded(event)))
           await new Promise((resolve) => setTimeout(resolve, 5))
         }
       })()

@@ -1,11 +1,11 @@
 /** The event store of dcb-es: appends under conditions on tags. */
 import { apply, type CartState, initial, type ItemAdded } from "../internal/domain.ts"
 import { loadPeer } from "./load.ts"
-import type { MakePeer } from "./Peer.ts"
+import { type MakePeer, seen } from "./Peer.ts"
 
 interface Stored {
   readonly position: unknown
-  readonly event: { readonly data: Omit<ItemAdded, "_tag"> }
+  readonly event: { readonly type: string; readonly data: Omit<ItemAdded, "_tag"> }
 }
 
 interface Store {
@@ -13,6 +13,14 @@ interface Store {
   append(command: object): Promise<unknown>
   read(query: unknown, options?: object): AsyncGenerator<Stored>
   subscribe(query: unknown, options?: object): AsyncGenerator<Stored>
+}
+
+/** Handles all events in one transaction, at whose end it moves the checkpoint. */
+interface Catchup {
+  ensureInstalled(names: ReadonlyArray<string>): Promise<void>
+  catchupHandlers(
+    handlers: Readonly<Record<string, { readonly when: Readonly<Record<string, (event: Stored) => void>> }>>
+  ): Promise<void>
 }
 
 interface Pool {
@@ -32,8 +40,9 @@ interface Core {
 const decoded = ({ event: { data } }: Stored): ItemAdded => ({ _tag: "ItemAdded", ...data })
 
 export const dcb: MakePeer = async ({ url }) => {
-  const { PostgresEventStore } = await loadPeer<{
+  const { HandlerCatchup, PostgresEventStore } = await loadPeer<{
     readonly PostgresEventStore: new (options: { readonly pool: Pool }) => Store
+    readonly HandlerCatchup: new (pool: Pool, store: Store) => Catchup
   }>("@dcb-es/event-store-postgres")
   const { Query, Tags } = await loadPeer<Core>("@dcb-es/event-store")
   const { default: pg } = await loadPeer<{ default: Pg }>("pg")
@@ -45,6 +54,7 @@ export const dcb: MakePeer = async ({ url }) => {
   const pool = new pg.Pool({ connectionString: url, max: 32, types })
   const store = new PostgresEventStore({ pool })
   await store.ensureInstalled()
+  const catchup = new HandlerCatchup(pool, store)
   const ofCart = (stream: string) =>
     Query.fromItems([{ types: ["ItemAdded"], tags: Tags.fromObj({ cart: stream }) }])
   /** The last read version of each stream with its position, for its conditions. */
@@ -74,10 +84,26 @@ export const dcb: MakePeer = async ({ url }) => {
         positions.set(stream, { version: state.items, position })
       return state
     },
-    catchUp: async () => {
-      let seen = 0
-      for await (const stored of store.read(Query.all())) if (decoded(stored).quantity > 0) seen++
-      return seen
+    readAll: async () => {
+      let count = 0
+      for await (const { event, position } of store.read(Query.all()))
+        if (seen(event.type, event.data, position)) count++
+      return count
+    },
+    process: async () => {
+      let count = 0
+      const name = `bench ${Math.random()}`
+      await catchup.ensureInstalled([name])
+      await catchup.catchupHandlers({
+        [name]: {
+          when: {
+            ItemAdded: ({ event, position }) => {
+              if (seen(event.type, event.data, position)) count++
+            }
+          }
+        }
+      })
+      return count
     },
     tail: (handle) => {
       const controller = new AbortController()

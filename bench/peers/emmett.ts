@@ -1,11 +1,15 @@
 /** Emmett's PostgreSQL event store. */
 import { apply, type CartState, initial, type ItemAdded } from "../internal/domain.ts"
 import { loadPeer } from "./load.ts"
-import type { MakePeer } from "./Peer.ts"
+import { type MakePeer, seen } from "./Peer.ts"
 
 interface Stored {
   readonly type: string
   readonly data: Omit<ItemAdded, "_tag">
+}
+
+interface Recorded extends Stored {
+  readonly metadata: { readonly globalPosition: unknown }
 }
 
 interface Consumer {
@@ -41,14 +45,12 @@ export const emmett: MakePeer = async ({ url }) => {
   const { getPostgreSQLEventStore } = await loadPeer<Emmett>("@event-driven-io/emmett-postgresql")
   const store = getPostgreSQLEventStore(url)
   await store.schema.migrate()
-  const consume = (handle: (event: ItemAdded) => void) => {
+  const consume = (handle: (message: Recorded) => void) => {
     const consumer = store.consumer({ pulling: { batchSize: 1000 } })
     consumer.reactor({
       processorId: `bench ${Math.random()}`,
       startFrom: "BEGINNING",
-      eachMessage: (message: Stored) => {
-        handle(decoded(message))
-      }
+      eachMessage: handle
     })
     const started = consumer.start()
     return async () => {
@@ -72,23 +74,22 @@ export const emmett: MakePeer = async ({ url }) => {
       })
       return state
     },
-    keepsCheckpoint: true,
-    catchUp: async (expected) => {
-      let seen = 0
+    process: async (expected) => {
+      let count = 0
       let last = performance.now()
-      const stop = consume(() => {
-        seen++
+      const stop = consume(({ data, metadata, type }) => {
+        if (seen(type, data, metadata.globalPosition)) count++
         last = performance.now()
       })
       // It may skip events and never see all: it ends after two seconds without an event, or after a long time.
       const began = last
-      while (seen < expected && performance.now() - last < 2000 && performance.now() - began < longest) {
+      while (count < expected && performance.now() - last < 2000 && performance.now() - began < longest) {
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
       await stop()
-      return seen
+      return count
     },
-    tail: (handle) => Promise.resolve(consume(handle)),
+    tail: (handle) => Promise.resolve(consume((message) => handle(decoded(message)))),
     stored: "select count(*)::integer as n from emt_messages",
     close: () => store.close()
   }

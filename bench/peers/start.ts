@@ -1,5 +1,6 @@
 /** The available other event stores: none if `bench/package.json` is not installed. */
-import type { Database, Server } from "../internal/server.ts"
+import { itemAdded } from "../internal/domain.ts"
+import { type Database, execute, type Server } from "../internal/server.ts"
 import { act } from "./act.ts"
 import { castore } from "./castore.ts"
 import { dcb } from "./dcb.ts"
@@ -43,4 +44,20 @@ export const startPeers = async (server: Server): Promise<ReadonlyArray<Started>
   }
   reportOnly()
   return started
+}
+
+/** Appends events to carts, 100 each. */
+export const fillPeer = async (peer: Started, events: number): Promise<void> => {
+  for (let from = 0; from < events; from += 1000) {
+    await Promise.all(
+      Array.from({ length: 10 }, (_, n) =>
+        peer.append(
+          `cart-${from}-${n}`,
+          0,
+          Array.from({ length: 100 }, (__, m) => itemAdded(m))
+        )
+      )
+    )
+  }
+  await execute(peer.database.owner, "vacuum analyze")
 }

@@ -1,6 +1,7 @@
 -- Starts a worker's transaction: claims work, binds its tenant and gives up every other right. A projection across tenants
 -- (p_across) works as eventsourcing_all_tenants, under a recorded access. Runs with the caller's rights, because it changes the
--- role of the transaction. Returns no row if there is no work.
+-- role of the transaction. Returns no row if there is no work. Sets eventsourcing.alone for the transaction if much of this work is
+-- left and no other work waits.
 create or replace function eventsourcing.begin_projection(
   p_projections text[], p_versions integer[], p_across boolean[], p_access uuid
 )
@@ -33,6 +34,12 @@ begin
   select * into claim from eventsourcing.claim_projection(p_projections, p_versions);
   if not found then
     return;
+  end if;
+  -- a worker that serves nobody else may do more in this transaction; a small backlog needs only one page
+  if claim.head operator(pg_catalog.-) claim.position operator(pg_catalog.>) 100 and not eventsourcing.other_work_waits(
+    p_projections, p_versions, claim.tenant_id, claim.projection, claim.version, claim.rebuild)
+  then
+    cleaned := pg_catalog.set_config('eventsourcing.alone', 'on', true);
   end if;
   across := (
     select p_across[i] from pg_catalog.generate_subscripts(p_projections, 1) i

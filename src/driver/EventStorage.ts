@@ -235,7 +235,18 @@ export interface ReadLogRequest {
 }
 
 /** A selection of a tenant's log to read forwards to its end. */
-export type OpenLogRequest = Omit<ReadLogRequest, "direction" | "limit">
+export type OpenLogRequest = Omit<ReadLogRequest, "direction" | "limit"> & {
+  /**
+   * True for a consumer that holds a connection itself, in a transaction in which it calls the reader. The reader then takes only few
+   * connections, and none that others need, and reads pages in the transaction while it has none. Default: false.
+   */
+  readonly spare?: boolean | undefined
+}
+
+/** Rows of a log, and the position up to which all selected rows have been returned. */
+export interface LogStep extends Page<EventRow> {
+  readonly position: number
+}
 
 /** Returns the rows of a selection of a log in order, each once. It reads ahead of its consumer. */
 export interface LogReader {
@@ -244,8 +255,12 @@ export interface LogReader {
    * rows is complete.
    */
   readonly next: (limit: number) => Effect.Effect<Page<EventRow>, ReadError>
-  /** True if `next` returns at once or waits only for rows; false if it may wait for a free connection. */
+  /** Like `next`, but returns also at the end of each range that the driver reads, possibly without rows. */
+  readonly step: (limit: number) => Effect.Effect<LogStep, ReadError>
+  /** True if `next` and `step` return at once or wait only for rows; false if they may wait for a free connection. */
   readonly isReady: () => boolean
+  /** Waits until `isReady`. */
+  readonly untilReady: Effect.Effect<void>
 }
 
 /** The status of a tenant. */

@@ -152,6 +152,11 @@ export interface Claim extends TenantProjection {
   readonly failureKind: FailureKind | undefined
   /** Milliseconds for which the event has waited, over consecutive failures of this kind. */
   readonly waited: number
+  /**
+   * True if no other work waited for a worker when this one was claimed, so that much of it may be done in one transaction. False
+   * if the driver does not know it.
+   */
+  readonly alone: boolean
 }
 
 /** The projections for which a worker seeks work. */

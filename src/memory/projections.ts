@@ -210,9 +210,11 @@ export const make = (
           const work = new Work(claim.tenantId)
           store.lockUnsafe(rowKey(claim, claim.rebuild), work)
           work.rows.set(rowKey(claim, claim.rebuild), next.row)
+          // the claimed row is locked now
+          const alone = nextRow(request, now) === undefined
           const claimed = next.acrossTenants ? requireAccess(request.accessId) : Effect.void
           return inWork(work, () =>
-            restore(Effect.andThen(claimed, body({ ...claim, head: next.head })))
+            restore(Effect.andThen(claimed, body({ ...claim, head: next.head, alone })))
           ).pipe(Effect.asSome)
         })
       ),
@@ -249,9 +251,11 @@ export const make = (
     fail: ({ claim, position, attempts, cause, error, kind, parked, retryIn, waited }) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         if (cause !== undefined) causes.keep(claim, { ...cause, rebuild: claim.rebuild, position, kind }, now)
-        return change(claim, claim.rebuild, (row) =>
-          row === undefined || row.position >= position
-            ? row
+        return change(claim, claim.rebuild, (found) => {
+          // A claim that failed as a whole has left no row if it was the first.
+          const row = found ?? (claim.rebuild ? undefined : newRow(claim, false))
+          return row === undefined || row.position >= position
+            ? found
             : {
                 ...row,
                 ...store.served(),
@@ -264,7 +268,7 @@ export const make = (
                 retryAt: now + (retryIn ?? Infinity),
                 failedAt: now
               }
-        )
+        })
       }).pipe(Effect.asVoid),
     addDeadLetter: ({ tenantId, projection, version, rebuild }, letter) =>
       Effect.flatMap(Clock.currentTimeMillis, (failedAt) =>

@@ -25,7 +25,8 @@ type ClaimColumns = readonly [
   failedPosition: number | null,
   error: string | null,
   failureKind: ProjectionStorage.FailureKind | null,
-  waited: number
+  waited: number,
+  alone: string | null
 ]
 
 type ProgressColumns = readonly [
@@ -54,7 +55,8 @@ type FailureColumns = readonly [
 ]
 
 const claimSql =
-  'select tenant_id::pg_catalog.text, projection, version, rebuild, "position", head, attempts, failed_position, error, failure_kind, waited_ms' +
+  'select tenant_id::pg_catalog.text, projection, version, rebuild, "position", head, attempts, failed_position, error, failure_kind, waited_ms, ' +
+  "pg_catalog.current_setting('eventsourcing.alone', true)" +
   " from eventsourcing.begin_projection($1::pg_catalog.text[], $2::integer[], $3::boolean[], $4::pg_catalog.uuid)"
 
 type BacklogColumns = readonly [
@@ -237,7 +239,8 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
               failedPosition,
               error,
               failureKind,
-              waited
+              waited,
+              alone
               // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the claim
             ] = row as ClaimColumns
             return body({
@@ -251,7 +254,8 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
               failedPosition: failedPosition ?? undefined,
               error: error ?? undefined,
               failureKind: failureKind ?? undefined,
-              waited
+              waited,
+              alone: alone === "on"
             }).pipe(bound(tenantId), Effect.asSome)
           },
           (error) => sqlErrors.toUnavailable("work on a projection", error)

@@ -2,15 +2,25 @@
  * Fast path for readers of a whole log: chunks arrive while the server makes the next ones. Each statement reads a bounded range of
  * positions, on its own connection and in a short transaction, and always runs to its end. Chunks that the consumer has not taken
  * are kept, and the next range is requested when most of them are taken. So neither the time that the consumer takes nor its early end
- * touches a statement, and a connection is held only while the server reads.
+ * touches a statement, and a connection is held only while the server reads. A consumer that holds a connection itself asks for a
+ * spare reader, which never waits for connections: it would otherwise wait for consumers that wait for their readers.
  *
  * It declines in transactions, for selections by more than positions and types, and on the embedded database, which has one
  * connection. There, for chunks with large events, and after failures, pages of `readLog` are read.
  */
-import { type Context, Effect, Exit, Option, type Scope, Stream } from "effect"
+import type { PgClient } from "@effect/sql-pg"
+import { type Context, Effect, Exit, type Fiber, Option, type Scope, Stream } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
-import type { EventRow, EventStorage, LogReader, OpenLogRequest, Page } from "../driver/EventStorage.ts"
+import type {
+  EventRow,
+  EventStorage,
+  LogReader,
+  LogStep,
+  OpenLogRequest,
+  Page
+} from "../driver/EventStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
+import { isPgClient } from "./announcements.ts"
 import * as chunks from "./chunks.ts"
 import { usesOf } from "./deadlines.ts"
 import { openIn, openTransaction } from "./openTransaction.ts"
@@ -24,6 +34,19 @@ const chunkPositions = 128
 
 /** Number of consecutive statements without a chunk after which the rest of the log is read in pages. */
 const maxFailures = 2
+
+/** Number of statements of spare readers in progress, by client. */
+const spares = new WeakMap<SqlClient.SqlClient, number>()
+const sparesOf = (sql: SqlClient.SqlClient): number => spares.get(sql) ?? 0
+
+/** True if a spare reader may take a connection: at most a fifth of the pool, and never the last free one. */
+const hasSpare = (sql: SqlClient.SqlClient): boolean => {
+  const { maxConnections = 10 }: PgClient.PgPoolConfig = isPgClient(sql) ? sql.config : {}
+  const taken = sparesOf(sql)
+  // a reader is two uses: its statement, and the transaction of it
+  const inUse = usesOf(sql).size - taken
+  return taken < Math.max(1, Math.floor(maxConnections / 5)) && inUse + 2 <= maxConnections
+}
 
 type ReadLog = EventStorage["Service"]["readLog"]
 
@@ -43,8 +66,15 @@ class Reader implements LogReader {
 
   /** The last requested position. */
   #asked: number
+  /** The end of the last range that was read as a whole. */
+  #settled: number
+  /** The position up to which all rows have been returned. */
+  #returned: number
   #size = positions.first
   #statement: "none" | "waits for a connection" | "reads" = "none"
+  #fiber: Fiber.Fiber<void, SqlError.SqlError> | undefined
+  /** Number of statements that have ended. */
+  #ended = 0
   #failures = 0
   /** True if a statement has failed, so that a page is read before the next one. */
   #pageFirst = false
@@ -62,31 +92,57 @@ class Reader implements LogReader {
     this.#request = request
     this.#readLog = readLog
     this.#context = context
-    this.#asked = Math.max(request.fromPosition, 1) - 1
+    this.#asked = this.#settled = this.#returned = Math.max(request.fromPosition, 1) - 1
     this.#ask()
   }
 
   readonly isReady = (): boolean =>
-    this.#range === undefined &&
-    (this.#rows.length > 0 || this.#chunks.length > 0 || this.#statement === "reads" || this.#isComplete)
+    this.#isSpare
+      ? this.#rows.length > 0 || this.#chunks.length > 0 || this.#statement !== "waits for a connection"
+      : this.#range === undefined &&
+        (this.#rows.length > 0 || this.#chunks.length > 0 || this.#statement === "reads" || this.#isComplete)
+
+  readonly untilReady: Effect.Effect<void> = Effect.suspend(() =>
+    this.isReady() ? Effect.void : Effect.flatMap(this.#arrival, () => this.untilReady)
+  )
 
   readonly next = (limit: number): Effect.Effect<Page<EventRow>, ReadError> =>
+    Effect.flatMap(this.step(limit), ({ complete, rows }) =>
+      rows.length > 0 || complete ? Effect.succeed({ rows, complete }) : this.next(limit)
+    )
+
+  readonly step = (limit: number): Effect.Effect<LogStep, ReadError> =>
     Effect.suspend(() => {
       const rows = this.#take(limit)
       this.#ask()
-      if (rows.length > 0 || this.#isComplete) return Effect.succeed({ rows, complete: this.#isComplete })
+      if (rows.length > 0 || this.#isComplete) return Effect.succeed(this.#stepOf(rows))
       if (this.#range !== undefined) return this.#readRange(this.#range, limit)
-      return this.#statement === "none"
-        ? this.#readPage(limit)
-        : Effect.flatMap(this.#arrival, () => this.next(limit))
+      if (this.#statement === "none") return this.#readPage(limit)
+      const ended = this.#ended
+      return Effect.flatMap(this.#arrival, () =>
+        this.#ended === ended || this.#chunks.length > 0 ? this.step(limit) : Effect.succeed(this.#stepOf([]))
+      )
     })
 
-  /** Ends the reader. A statement in progress runs to its end. */
+  /** Ends the reader. A statement that reads runs to its end. */
   readonly close: Effect.Effect<void> = Effect.sync(() => {
     this.#closed = true
     this.#rows = []
     this.#chunks.length = 0
+    if (this.#statement === "waits for a connection") this.#fiber?.interruptUnsafe()
   })
+
+  get #isSpare(): boolean {
+    return this.#request.spare === true
+  }
+
+  #stepOf(rows: ReadonlyArray<EventRow>): LogStep {
+    const last = rows.at(-1)
+    if (last !== undefined) this.#returned = last.position
+    if (this.#rows.length === 0 && this.#chunks.length === 0 && this.#range === undefined)
+      this.#returned = Math.max(this.#returned, this.#settled)
+    return { rows, complete: this.#isComplete, position: this.#returned }
+  }
 
   get #isComplete(): boolean {
     return (
@@ -130,20 +186,21 @@ class Reader implements LogReader {
   #readRange(
     { first, last }: { readonly first: number; readonly last: number },
     limit: number
-  ): Effect.Effect<Page<EventRow>, ReadError> {
-    return Effect.flatMap(this.#page(first, last, limit), ({ complete, rows }) => {
+  ): Effect.Effect<LogStep, ReadError> {
+    return Effect.map(this.#page(first, last, limit), ({ complete, rows }) => {
       const end = rows.at(-1)?.position
       this.#range = complete || end === undefined || end >= last ? undefined : { first: end + 1, last }
-      return rows.length === 0 ? this.next(limit) : Effect.succeed({ rows, complete: this.#isComplete })
+      return this.#stepOf(rows)
     })
   }
 
-  #readPage(limit: number): Effect.Effect<Page<EventRow>, ReadError> {
-    return Effect.map(this.#page(this.#asked + 1, this.#request.toPosition, limit), (page) => {
+  #readPage(limit: number): Effect.Effect<LogStep, ReadError> {
+    return Effect.map(this.#page(this.#asked + 1, this.#request.toPosition, limit), ({ complete, rows }) => {
       this.#pageFirst = false
-      this.#asked = page.rows.at(-1)?.position ?? this.#asked
-      this.#asksNoMore = page.complete
-      return page
+      this.#asked = rows.at(-1)?.position ?? this.#asked
+      this.#settled = this.#asked
+      this.#asksNoMore = complete
+      return this.#stepOf(rows)
     })
   }
 
@@ -181,6 +238,7 @@ class Reader implements LogReader {
       this.#asksNoMore = true
       return
     }
+    if (this.#isSpare && !hasSpare(this.#sql)) return
     this.#asked = last
     this.#statement = "waits for a connection"
     let received: number | undefined
@@ -202,21 +260,26 @@ class Reader implements LogReader {
         }
       })
     )
+    this.#fiber = fiber
     const uses = usesOf(this.#sql)
+    if (this.#isSpare) spares.set(this.#sql, sparesOf(this.#sql) + 1)
     const giveUp = (): void => fiber.interruptUnsafe()
     uses.add(giveUp)
     fiber.addObserver((exit) => {
       uses.delete(giveUp)
+      if (this.#isSpare) spares.set(this.#sql, sparesOf(this.#sql) - 1)
       this.#statement = "none"
+      this.#ended++
       const left = this.#chunks.length > brought / 2
       if (Exit.isSuccess(exit)) {
         this.#failures = 0
+        this.#settled = last
         this.#asksNoMore = last >= this.#request.toPosition || last >= end
         this.#size = left
           ? Math.max(this.#size / 2, positions.first)
           : Math.min(this.#size * 2, positions.most)
       } else {
-        this.#asked = received ?? before
+        this.#asked = this.#settled = received ?? before
         this.#failures = received === undefined ? this.#failures + 1 : 0
         this.#pageFirst = received === undefined
         this.#size = positions.first

@@ -61,7 +61,10 @@ export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /** Default: `"park"`. */
   readonly onFailure?: OnFailure | undefined
-  /** Maximum number of events of one tenant per transaction. Default: 100. */
+  /**
+   * Maximum number of events of one tenant per page, and of a batch (`makeBatched`). Default: 100. A transaction has one page, or several
+   * while the tenant is behind and no other work waits: until 10,000 events or a second.
+   */
   readonly batchSize?: number | undefined
 }
 

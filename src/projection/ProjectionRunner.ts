@@ -16,18 +16,17 @@ import {
   Stream
 } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
-import type * as Event from "../domain/Event.ts"
-import * as EventContext from "../domain/EventContext.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
-import { mixedEnvelopes, reportSkipped } from "../store/decode.ts"
+import { BacklogReader, type Batch } from "./backlogReader.ts"
+import * as claimFailures from "./claimFailures.ts"
+import { HandlerFailed, own, unavailable } from "./claimFailures.ts"
+import * as handlePages from "./handlePages.ts"
 import * as handlerFailure from "./handlerFailure.ts"
-import { type Batch, ReadAhead, type Rows } from "./readAhead.ts"
 import { retryDelay } from "./retryDelay.ts"
 import * as sharedRebuilds from "./sharedRebuilds.ts"
-import { storedTypes } from "../domain/storedTypes.ts"
 import * as Projection from "./Projection.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
-import { type ReadError, StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { AllTenants, type CurrentTenant } from "../domain/Tenant.ts"
 
 /** Settings of {@link layer}. */
@@ -89,40 +88,14 @@ export const parked: Metric.Gauge<number> = Metric.gauge("eventsourcing.projecti
   description: "Tenants for which the projection is parked"
 })
 
-/** A handler failed at an event, or the event could not be decoded. */
-class HandlerFailed {
-  readonly failed: handlerFailure.Failed
-  constructor(failure: handlerFailure.Failed) {
-    this.failed = failure
-  }
-}
-
-/** A statement of the runner itself failed: no event is to blame. */
-class StatementFailed {
-  readonly error: StorageUnavailable
-  constructor(error: StorageUnavailable) {
-    this.error = error
-  }
-}
-
-/** Marks a failure as the runner's own, because a handler can fail with the same error. */
-const own = <A, R>(statement: Effect.Effect<A, ReadError, R>): Effect.Effect<A, StatementFailed, R> =>
-  Effect.mapError(statement, (error) => new StatementFailed(error))
-
-/** Parked until somebody resumes it. */
-const parkedForGood = {
-  kind: "handler",
-  waited: 0,
-  parked: true,
-  retryIn: undefined,
-  cause: undefined
-} as const
-
 /** Pauses of a worker while the storage is unavailable, in milliseconds; each is twice the one before. */
 const pauses = { first: 1000, longest: 5000 }
 
 /** Age in milliseconds at which a recorded access to all tenants is replaced by a new one. */
 const renewAfter = 86_400_000
+
+const claimKey = ({ projection, rebuild, tenantId, version }: ProjectionStorage.Claim): string =>
+  JSON.stringify([projection, version, tenantId, rebuild])
 
 const keyOf = ({ name, version }: Projection.Any): string => JSON.stringify([name, version])
 
@@ -141,6 +114,8 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       if (projection === undefined) throw new Error(`claimed the unknown projection ${claim.projection}`)
       return projection
     }
+    const pages = handlePages.make(events, storage, services)
+    const failing = claimFailures.make(events, storage, schemaWait)
     const keys = projections.map((projection) => ({
       projection: projection.name,
       version: projection.version,
@@ -168,177 +143,12 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
           })
     )
 
-    /** Runs a handler for an event, or for several, in the context of the first. */
-    const runHandler = (
-      envelopes: readonly [Event.Envelope<Event.Tagged>, ...ReadonlyArray<Event.Envelope<Event.Tagged>>],
-      blamed: boolean,
-      handler: () => Effect.Effect<unknown, unknown, unknown>
-    ): Effect.Effect<unknown, HandlerFailed> =>
-      Effect.suspend(handler).pipe(
-        EventContext.whileHandling(envelopes[0]),
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the layer's type requires all that handlers require
-        Effect.provideContext(services as Context.Context<unknown>),
-        // An interruption that arrives here is the handler's own; that of the runner passes it by.
-        Effect.catchCause((cause) =>
-          Effect.flatMap(
-            handlerFailure.failed(storage, envelopes[0].position, cause, blamed, envelopes),
-            (failure) => Effect.fail(new HandlerFailed(failure))
-          )
-        )
-      )
-
-    const readBatch = ({ projection, tenantId, after, upTo }: Batch): Effect.Effect<Rows, ReadError> =>
-      events.readLog({
-        ...wholeLog,
-        tenantId,
-        fromPosition: after + 1,
-        toPosition: upTo,
-        aggregateTypes: projection.aggregates.map((aggregate) => aggregate.type),
-        eventTypes: storedTypes(projection.aggregates, projection.eventTypes),
-        limit: projection.batchSize
-      })
-
-    /** Handles at most a batch of the events after one position, up to another. Returns the position that it reached. */
-    const handleRange = Effect.fnUntraced(function* (
-      projection: Projection.Any,
-      claim: ProjectionStorage.Claim,
-      after: number,
-      upTo: number,
-      readAhead?: ReadAhead
-    ): Effect.fn.Return<number, HandlerFailed | StatementFailed | ProjectionStorage.RebuildRefused> {
-      const byType = new Map(projection.aggregates.map((aggregate) => [aggregate.type, aggregate]))
-      const batch = { projection, tenantId: claim.tenantId, after, upTo }
-      const { rows, complete } = readAhead?.take(batch) ?? (yield* own(readBatch(batch)))
-      const last = rows.at(-1)
-      if (!complete && last !== undefined) readAhead?.start({ ...batch, after: last.position })
-      const page = mixedEnvelopes(claim.tenantId, byType, rows, new Set(projection.eventTypes))
-      yield* reportSkipped(page)
-      const [first, ...others] = page.events
-      if (first !== undefined && projection.handleAll !== undefined) {
-        const { events: envelopes } = page
-        // If the failed event is unknown, the first one is tried alone next time, then those after it.
-        const isOneEvent = envelopes.every(({ position }) => position === first.position)
-        yield* runHandler(
-          [first, ...others],
-          isOneEvent,
-          () => projection.handleAll?.(envelopes) ?? Effect.void
-        )
-      } else {
-        for (const envelope of page.events)
-          yield* runHandler([envelope], true, () => projection.handle(envelope))
-      }
-      if (page.failure !== undefined) {
-        const { reason } = page.failure
-        const failure = yield* handlerFailure.failed(storage, reason.position, Cause.fail(reason), true)
-        return yield* Effect.fail(new HandlerFailed(failure))
-      }
-      if (claim.rebuild)
-        yield* Effect.catchTag(
-          storage.checkRebuild(claim, projection.tables),
-          "StorageUnavailable",
-          (error) => Effect.fail(new StatementFailed(error))
-        )
-      yield* Metric.update(Metric.withAttributes(handledEvents, { projection: projection.name }), rows.length)
-      return complete ? upTo : (rows.at(-1)?.position ?? upTo)
-    })
-
-    const recordFailure = (
-      projection: Projection.Any,
-      claim: ProjectionStorage.Claim,
-      failure: handlerFailure.Failed
-    ) => handlerFailure.recordFailure(storage, projection, claim, failure, schemaWait)
-
-    /** A handler that fits the live table may not fit a twin of before: the sentence about the twin says more. */
-    const recordAttempt = Effect.fnUntraced(function* (
-      projection: Projection.Any,
-      claim: ProjectionStorage.Claim,
-      failure: handlerFailure.Failed
-    ) {
-      const { kind, tables } = projection
-      const problem =
-        claim.rebuild && failure.kind === "schema"
-          ? yield* storage.rebuildProblem(claim, { tables, shared: kind === "acrossTenants" })
-          : undefined
-      yield* recordFailure(
-        projection,
-        claim,
-        problem === undefined ? failure : { ...failure, error: problem }
-      )
-    })
-
-    /**
-     * Parks a rebuild that the storage refuses, also with `onFailure: "deadLetter"`, because no event is to blame. If its tables
-     * can be changed, it waits for that first.
-     */
-    const refuseRebuild = Effect.fnUntraced(function* (
-      projection: Projection.Any,
-      claim: ProjectionStorage.Claim,
-      { passing, problem }: ProjectionStorage.RebuildRefused
-    ) {
-      if (passing) {
-        const cause = { code: null, message: problem, stack: "" }
-        const failure = {
-          kind: "schema",
-          error: problem,
-          remedy: undefined,
-          unavailable: undefined,
-          cause
-        } as const
-        return yield* recordFailure(projection, claim, {
-          ...failure,
-          position: claim.position + 1,
-          blamed: false
-        })
-      }
-      yield* Effect.logError(`A rebuild cannot continue: ${problem}`).pipe(
-        Effect.annotateLogs({ projection: claim.projection, tenantId: claim.tenantId })
-      )
-      const position = claim.position + 1
-      yield* storage.fail({ claim, position, attempts: 1, error: problem, ...parkedForGood })
-    })
-
-    /** Runs an effect in a savepoint. Returns undefined after recording the failure of a handler. */
-    const attemptOrRecord = Effect.fnUntraced(function* <A>(
-      projection: Projection.Any,
-      claim: ProjectionStorage.Claim,
-      effect: Effect.Effect<A, HandlerFailed | StatementFailed | ProjectionStorage.RebuildRefused | ReadError>
-    ) {
-      const attempted = yield* Effect.result(storage.attempt(effect))
-      if (Result.isSuccess(attempted)) return attempted.success
-      const { failure } = attempted
-      if (failure instanceof HandlerFailed) yield* own(recordAttempt(projection, claim, failure.failed))
-      else if (failure instanceof ProjectionStorage.RebuildRefused)
-        yield* own(refuseRebuild(projection, claim, failure))
-      else return yield* Effect.fail(failure)
-      return undefined
-    })
-
-    /** After the last retry: puts the event aside as a dead letter, or parks the projection before it. */
-    const giveUp = Effect.fnUntraced(function* (
-      projection: Projection.Any,
-      claim: ProjectionStorage.Claim,
-      position: number
-    ) {
-      const { attempts, error = "", tenantId } = claim
-      const range = { fromPosition: position, toPosition: position, limit: 1 }
-      const { rows } = yield* events.readLog({ ...wholeLog, ...range, tenantId })
-      const eventId = rows[0]?.eventId
-      // A position without an event is behind the log: the end of a rebuild has failed.
-      if (projection.onFailure === "park" || eventId === undefined) {
-        return yield* storage.fail({ claim, position, attempts, error, ...parkedForGood })
-      }
-      yield* Effect.logError("A projection put an event aside as a dead letter").pipe(
-        Effect.annotateLogs({ projection: claim.projection, tenantId, position, attempts, error })
-      )
-      yield* storage.addDeadLetter(claim, { position, eventId, error, attempts })
-      yield* storage.advance(claim, position)
-    })
-
     /** Swaps the rebuilt read model in for the live one, which waits while the remaining events are handled. */
     const swapIn = Effect.fnUntraced(function* (projection: Projection.Any, claim: ProjectionStorage.Claim) {
       const live = yield* own(storage.lockLive(claim))
       let { position } = claim
-      while (position < live) position = yield* handleRange(projection, claim, position, live)
+      while (position < live)
+        ({ position } = yield* pages.page(projection, claim, { after: position, upTo: live }))
       yield* storage.switchRebuild(claim, { tables: projection.tables, position })
     })
 
@@ -353,80 +163,99 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       )
     })
 
-    const workOn = Effect.fnUntraced(function* (claim: ProjectionStorage.Claim, readAhead: ReadAhead) {
-      const projection = projectionOf(claim)
-      if (claim.rebuild && projection.kind === "reaction") return yield* own(endRebuild(claim))
+    /**
+     * Positions up to which each page is attempted in a savepoint and committed alone, because a transaction of many pages has failed
+     * and it is not known at which event.
+     */
+    const careful = new Map<string, number>()
+    const isCareful = (projection: Projection.Any, claim: ProjectionStorage.Claim): boolean => {
+      if ((careful.get(claimKey(claim)) ?? 0) > claim.position) return true
+      careful.delete(claimKey(claim))
+      // The effects of reactions must not be repeated because of a later event.
+      return claim.failedPosition === claim.position + 1 || projection.kind === "reaction"
+    }
+
+    /** Returns the number of handled events. With `attempts`, they are one page, whose failure is recorded in the claim. */
+    const workOn = Effect.fnUntraced(function* (
+      projection: Projection.Any,
+      claim: ProjectionStorage.Claim,
+      reader: BacklogReader,
+      attempts: boolean
+    ) {
+      if (claim.rebuild && projection.kind === "reaction") {
+        yield* own(endRebuild(claim))
+        return 0
+      }
       const { failedPosition } = claim
       const next = claim.position + 1
       if (failedPosition === next) {
         const retryIn = yield* retryDelay(projection.retry, claim.attempts)
-        if (retryIn === undefined) return yield* own(giveUp(projection, claim, next))
+        if (retryIn === undefined) {
+          yield* own(failing.giveUp(projection, claim, next))
+          return 0
+        }
       }
       const failedEventIsNext = failedPosition !== undefined && failedPosition <= claim.head
       if (claim.rebuild) switches.noticed(projection)
       // Close enough to swap: a growing log must not postpone the swap for ever. Tenants that share a read model swap together.
-      const alone = projection.kind === "tenant"
+      const swapsAlone = projection.kind === "tenant"
       if (
         claim.rebuild &&
-        alone &&
+        swapsAlone &&
         !failedEventIsNext &&
         claim.head - claim.position < projection.batchSize
       ) {
-        yield* attemptOrRecord(projection, claim, swapIn(projection, claim))
-        return
+        yield* failing.attemptOrRecord(projection, claim, swapIn(projection, claim))
+        return 0
       }
       // An event that has failed is handled alone, after those before it.
       const upTo = failedEventIsNext ? Math.max(next, failedPosition - 1) : claim.head
-      const position = yield* attemptOrRecord(
-        projection,
-        claim,
-        handleRange(projection, claim, claim.position, upTo, readAhead)
-      )
-      if (position === undefined) return
-      yield* own(storage.advance(claim, position))
+      const range = { after: claim.position, upTo }
+      const handled = attempts
+        ? yield* failing.attemptOrRecord(projection, claim, pages.page(projection, claim, range, reader))
+        : yield* pages.backlog(projection, claim, upTo, reader)
+      if (handled === undefined) return 0
+      yield* own(storage.advance(claim, handled.position))
+      return handled.events
     })
 
-    /**
-     * The work of a claim failed as a whole and was rolled back, so the attempt is recorded here: otherwise it would be
-     * repeated at once while other tenants wait. If recording fails too, the storage is unavailable.
-     */
-    const recordClaimFailure = (
-      claim: ProjectionStorage.Claim,
-      cause: Cause.Cause<unknown>
-    ): Effect.Effect<true, StorageUnavailable> => {
-      const next = claim.position + 1
-      const error = Cause.squash(cause)
-      // A handler can make the whole transaction fail, for example by a constraint that is checked at its end.
-      const failure =
-        error instanceof StatementFailed
-          ? handlerFailure.statementFailed(storage, next, error.error)
-          : handlerFailure.failed(storage, next, cause, claim.failedPosition === next)
-      return Effect.flatMap(failure, (found) => recordFailure(projectionOf(claim), claim, found)).pipe(
-        Effect.mapError(() => unavailable(error)),
-        Effect.as(true)
-      )
-    }
-
     /** Claims and works once, starting with the `first`-th projection. Returns true if there was work. */
-    const workOnce = (first: number, readAhead: ReadAhead): Effect.Effect<boolean, StorageUnavailable> =>
+    const workOnce = (first: number, reader: BacklogReader): Effect.Effect<boolean, StorageUnavailable> =>
       Effect.suspend(() => {
         let claimed: ProjectionStorage.Claim | undefined
+        let attempts = false
         const request = {
           projections: [...keys.slice(first), ...keys.slice(0, first)],
           accessId: granted.accessId
         }
         return storage
           .work(request, (claim) => {
+            const projection = projectionOf(claim)
             claimed = claim
-            return workOn(claim, readAhead)
+            attempts = isCareful(projection, claim)
+            return workOn(projection, claim, reader, attempts)
           })
           .pipe(
+            Effect.tap((handled) =>
+              claimed === undefined || Option.isNone(handled)
+                ? Effect.void
+                : Metric.update(
+                    Metric.withAttributes(handledEvents, { projection: claimed.projection }),
+                    handled.value
+                  )
+            ),
             Effect.map(Option.isSome),
-            Effect.catchCause((cause) =>
-              claimed === undefined
-                ? Effect.fail(unavailable(Cause.squash(cause)))
-                : recordClaimFailure(claimed, cause)
-            )
+            Effect.catchCause((cause) => {
+              if (claimed === undefined) return Effect.fail(unavailable(Cause.squash(cause)))
+              const isKnown = Cause.squash(cause) instanceof HandlerFailed && !claimed.rebuild
+              if (attempts || isKnown)
+                return Effect.andThen(
+                  reader.drop,
+                  failing.recordClaimFailure(projectionOf(claimed), claimed, cause)
+                )
+              careful.set(claimKey(claimed), claimed.position + handlePages.most.events)
+              return Effect.as(reader.drop, true)
+            })
           )
       })
 
@@ -444,22 +273,23 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     yield* storage.register(keys)
     yield* storage.sweep
 
-    // Captured outside of the workers' transactions, so that reads ahead use connections of their own.
-    const readApart = Effect.runForkWith(yield* Effect.context())
-    const makeReadAhead = Effect.acquireRelease(
-      Effect.sync(() => new ReadAhead((batch) => readApart(readBatch(batch)))),
-      (readAhead) => readAhead.end
+    // Captured outside of the workers' transactions, so that readers use connections of their own.
+    const fork = Effect.runForkWith(yield* Effect.context())
+    const openReader = (batch: Batch) => events.openLog({ ...pages.selection(batch), spare: true })
+    const makeReader = Effect.acquireRelease(
+      Effect.sync(() => new BacklogReader(openReader, fork)),
+      (reader) => reader.drop
     )
 
     const drain = Effect.gen(function* () {
-      const readAhead = yield* makeReadAhead
+      const reader = yield* makeReader
       // Handlers may append, so look again after any work.
       for (let worked = true; worked;) {
         yield* renewAccess
         yield* storage.sweep
         worked = false
         for (let idle = 0, first = 0; idle < keys.length; first = (first + 1) % keys.length) {
-          idle = (yield* workOnce(first, readAhead)) ? 0 : idle + 1
+          idle = (yield* workOnce(first, reader)) ? 0 : idle + 1
           worked ||= idle === 0
         }
         if (yield* switches.tryAll) worked = true
@@ -477,14 +307,14 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     const worker = (index: number) =>
       Effect.gen(function* () {
         const hinted = yield* PubSub.subscribe(hints)
-        const readAhead = yield* makeReadAhead
+        const reader = yield* makeReader
         let first = index % keys.length
         let pause = pauses.first
         while (true) {
-          const worked = yield* Effect.result(workOnce(first, readAhead))
+          const worked = yield* Effect.result(workOnce(first, reader))
           first = (first + 1) % keys.length
           if (Result.isSuccess(worked) && worked.success) continue
-          readAhead.drop()
+          yield* reader.drop
           const switched = yield* Effect.result(
             Result.isSuccess(worked) ? switches.tryNoticed : Effect.succeed(false)
           )
@@ -518,25 +348,6 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
 
     return ProjectionRunner.of({ drain })
   })
-
-const unavailable = (error: unknown): StorageUnavailable =>
-  error instanceof StorageUnavailable
-    ? error
-    : error instanceof StatementFailed
-      ? error.error
-      : new StorageUnavailable({
-          reason: new OtherFailure({ operation: "work on a projection", retryable: true, code: null })
-        })
-
-const wholeLog = {
-  fromPosition: 1,
-  toPosition: Number.MAX_SAFE_INTEGER,
-  recordedFrom: undefined,
-  recordedBefore: undefined,
-  aggregateTypes: undefined,
-  eventTypes: undefined,
-  direction: "forwards"
-} as const
 
 /**
  * Runs projections while the layer's scope is open. It requires what the handlers require, except the tenant, which is

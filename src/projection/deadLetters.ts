@@ -62,7 +62,8 @@ export const replay = (
         failedPosition: undefined,
         error: undefined,
         failureKind: undefined,
-        waited: 0
+        waited: 0,
+        alone: false
       })
       const [letter] = yield* storage.deadLetters({ ...key, after: position - 1, limit: 1 })
       if (letter?.position !== position) return false

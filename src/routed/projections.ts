@@ -262,7 +262,8 @@ export const make = <M extends Backend>(
                   opened = true
                   return workIn(backend, request, (claim) => {
                     claimed = true
-                    return body(claim)
+                    // other databases may have work that waits
+                    return body(placements.length === 1 ? claim : { ...claim, alone: false })
                   })
                 })
               )

@@ -265,6 +265,7 @@ const rules: Readonly<Record<string, Rule>> = {
       clean_session: "answers nothing, and changes the caller's own session alone",
       claim_projection: "answers progress: positions, and what failed without any payload",
       lowest_program: "a constant",
+      other_work_waits: "answers if there is work",
       projection_backlog: "answers sums over all tenants",
       register_projection: "answers nothing",
       remove_expired_keys: "answers how many were removed",

@@ -181,6 +181,41 @@ describe("a read model on PostgreSQL", () => {
   )
 
   it.live(
+    `30: is the fold of a long backlog after ${3 * rounds} workers were killed in transactions of many pages`,
+    () =>
+      Effect.gen(function* () {
+        const tested = yield* newDatabase(server)
+        const [tenant = Tenant.untenanted] = yield* newTenants(1)
+        const count = 12_000
+        yield* Effect.gen(function* () {
+          for (let n = 0; n < count; n += 2000) {
+            const events = Array.from({ length: 2000 }, (_, index) => deposited(n + index))
+            yield* append("one", events).pipe(Tenant.provide(tenant))
+          }
+          const options = { concurrency: 1, batchSize: 50, pollInterval: 200 }
+          for (let killed = 0; killed < 3 * rounds; killed++) {
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                const worker = yield* startWorker(server, tested.database, { name: `${killed}`, ...options })
+                yield* until("the worker works", worker.isWorking)
+                yield* Effect.sleep(Math.random() * 1500)
+                assert.strictEqual(yield* worker.kill, "SIGKILL")
+              })
+            )
+          }
+          yield* startWorker(server, tested.database, { name: "last", ...options })
+          yield* untilHandled(tested, count, 60_000)
+          yield* checkTenant(tested, tenant)
+          // A killed worker had handled more events than a page.
+          const [row] = yield* tested.sql<{ undone: number }>`
+            select (max(n) - count(*))::int as undone from journal`
+          assert.isAbove(row?.undone ?? 0, options.batchSize)
+        }).pipe(Effect.provide(storeOn(tested.database.app, 2)))
+      }).pipe(Effect.scoped),
+    120_000 + rounds * 10_000
+  )
+
+  it.live(
     "30: continues at once when the worker that had claimed it is killed",
     () =>
       Effect.gen(function* () {

@@ -1,7 +1,7 @@
 /** The contract of projection storages: claims, and the rollback of failed work. */
 import { assert } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Option } from "effect"
-import { ProjectionStorage } from "../../driver/ProjectionStorage.ts"
+import { type Claim, ProjectionStorage } from "../../driver/ProjectionStorage.ts"
 import type { TenantId } from "../../domain/Tenant.ts"
 import {
   access,
@@ -31,16 +31,19 @@ export const claims = (it: It): void => {
         failedPosition: undefined,
         error: undefined,
         failureKind: undefined,
-        waited: 0
+        waited: 0,
+        alone: false
       }
-      assert.deepStrictEqual(yield* projected.step(2), expected)
-      assert.deepStrictEqual(yield* projected.step(), { ...expected, position: 2 })
+      // Drivers may not know if a claim is alone.
+      const claimed = (claim: Claim): Claim => ({ ...claim, alone: false })
+      assert.deepStrictEqual(claimed(yield* projected.step(2)), expected)
+      assert.deepStrictEqual(claimed(yield* projected.step()), { ...expected, position: 2 })
       yield* projected.idle
       yield* append(tenant, 2)
       const worked = yield* projected.work(
         Effect.fnUntraced(function* (claim) {
           yield* append(tenant, 1)
-          return { claim, head: yield* storage.advance(claim, claim.head) }
+          return { claim: claimed(claim), head: yield* storage.advance(claim, claim.head) }
         })
       )
       assert.deepStrictEqual(worked, { claim: { ...expected, position: 3, head: 5 }, head: 6 })
@@ -193,6 +196,26 @@ export const concurrentClaims = (it: It): void => {
         )
       )
       yield* Fiber.interrupt(second)
+    })
+  )
+
+  it.effect("a claim is not alone while other work waits", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const [one, two] = [yield* newProjection(), yield* newProjection()]
+      const tenants = yield* tenantsWith(150, 150)
+      const request = {
+        projections: [...one.request.projections, ...two.request.projections],
+        accessId: undefined
+      }
+      for (const projected of [one, two]) yield* projected.known(tenants)
+      // the last of the four may be alone
+      for (const _ of [1, 2, 3]) {
+        const alone = yield* storage.work(request, (claim) =>
+          Effect.as(storage.advance(claim, claim.head), claim.alone)
+        )
+        assert.deepStrictEqual(alone, Option.some(false))
+      }
     })
   )
 
