@@ -24,14 +24,18 @@
 \ir tables/dead_letters.sql
 \ir tables/discarded_dead_letters.sql
 \ir tables/read_models.sql
+\ir tables/declared_tables.sql
 \ir tables/placements.sql
 \ir tables/tenant_directory.sql
 \ir tables/snapshots.sql
 
 \ir tenants/bind_tenant.sql
+\ir tenants/is_administered.sql
+\ir tenants/require_visible.sql
 \ir tenants/clean_session.sql
 \ir tenants/begin_tenant.sql
 \ir tenants/provision_tenant.sql
+\ir tenants/end_expired_move.sql
 \ir tenants/tenant_status.sql
 
 \ir append/event_hash.sql
@@ -102,8 +106,10 @@
 
 \ir across_tenants/record_cross_tenant_access.sql
 \ir across_tenants/require_cross_tenant_access.sql
+\ir across_tenants/recorded_access.sql
 \ir across_tenants/begin_across_tenants.sql
 \ir across_tenants/list_tenants.sql
+\ir across_tenants/unseen_tenants.sql
 \ir across_tenants/read_all_logs.sql
 \ir across_tenants/set_tenant_status.sql
 \ir across_tenants/list_projection_failures.sql
@@ -121,6 +127,23 @@
 \ir directory/name_database.sql
 \ir directory/admit_tenant.sql
 \ir directory/exclude_tenant.sql
+
+\ir administration/administer.sql
+\ir administration/administered_tenant.sql
+\ir administration/tenant_under_import.sql
+\ir administration/change_tenant_state.sql
+\ir administration/read_raw_log.sql
+\ir administration/write_events.sql
+\ir administration/read_tenant_rows.sql
+\ir administration/write_tenant_rows.sql
+\ir administration/tables_of_tenants.sql
+\ir administration/declare_table.sql
+\ir administration/administered_tables.sql
+\ir administration/carried_key.sql
+\ir administration/read_tenant_table.sql
+\ir administration/write_tenant_table.sql
+\ir administration/hold_tenant.sql
+\ir administration/purge_tenant.sql
 
 \ir snapshots/load_snapshot.sql
 \ir snapshots/save_snapshot.sql

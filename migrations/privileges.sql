@@ -4,7 +4,8 @@
 -- A routine with a role as its owner runs with the rights of that role (security definer): work for a tenant runs as
 -- eventsourcing_tenant even if a superuser is connected, and row-level security applies to it. The others run with the rights
 -- of their caller, because they change the role of the transaction, commit, work on tables of the application, or are only
--- for the owner of the database.
+-- for the owner of the database. One exception: purge_tenant belongs to the owner of the database and runs with the owner's rights,
+-- so that no role may remove events. eventsourcing_administrator_owner also has all rights of eventsourcing_tenant, as a member.
 
 do $$
 declare
@@ -22,6 +23,22 @@ begin
       -- name, owner (NULL: the owner of the database, and the caller's rights), callers
       ('add_dead_letter', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('add_placement', null, '{}'),
+      ('administer', 'eventsourcing_administrator_owner', '{eventsourcing_administrator_owner}'),
+      ('administered_tables', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
+      ('administered_tenant', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
+      ('carried_key', null, '{eventsourcing_administrator_owner}'),
+      ('change_tenant_state', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
+      ('declare_table', null, '{}'),
+      ('hold_tenant', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
+      ('purge_tenant', null, '{eventsourcing_administrator}'),
+      ('read_raw_log', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
+      ('read_tenant_rows', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
+      ('read_tenant_table', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
+      ('tables_of_tenants', null, '{eventsourcing_administrator_owner}'),
+      ('tenant_under_import', 'eventsourcing_administrator_owner', '{eventsourcing_administrator_owner}'),
+      ('write_events', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
+      ('write_tenant_rows', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
+      ('write_tenant_table', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
       ('admit_tenant', null, '{}'),
       ('advance_projection', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('announce', 'eventsourcing_runner_owner', '{eventsourcing_tenant}'),
@@ -43,6 +60,7 @@ begin
       ('clear_rebuild', null, '{eventsourcing_tenant}'),
       ('command_outcomes', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('create_committing', null, '{}'),
+      ('end_expired_move', 'eventsourcing_administrator_owner', '{eventsourcing_tenant}'),
       ('event_hash', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('event_position', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('exclude_tenant', null, '{}'),
@@ -52,6 +70,7 @@ begin
       ('hash_chain_start', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('hold_twins', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('isolation_problems', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('is_administered', 'eventsourcing_all_tenants_owner', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('keep_failure_cause', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('keys_without_tenant', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('list_cross_tenant_accesses', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
@@ -83,7 +102,8 @@ begin
       ('projection_backlog', 'eventsourcing_runner_owner', '{eventsourcing_runner}'),
       ('projection_retired', 'eventsourcing_runner_owner', '{eventsourcing_tenant}'),
       ('rebuild_problem', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
-      ('record_cross_tenant_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
+      ('record_cross_tenant_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants,eventsourcing_administrator}'),
+      ('recorded_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_administrator_owner}'),
       ('register_inline_projection', 'eventsourcing_runner_owner', '{eventsourcing_tenant}'),
       ('register_projection', 'eventsourcing_runner_owner', '{eventsourcing_runner}'),
       ('register_read_model', null, '{}'),
@@ -93,7 +113,8 @@ begin
       ('remove_old_accesses', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('remove_snapshot', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('renew_twins', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
-      ('require_cross_tenant_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants,eventsourcing_all_tenants_owner,eventsourcing_runner_owner}'),
+      ('require_cross_tenant_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants,eventsourcing_administrator_owner,eventsourcing_all_tenants_owner,eventsourcing_runner_owner}'),
+      ('require_visible', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('resume_projection', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('resume_projections', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('retire_projection', 'eventsourcing_runner_owner', '{eventsourcing_all_tenants}'),
@@ -114,6 +135,7 @@ begin
       ('twin_difference', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('twins_of', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_runner_owner,eventsourcing_all_tenants}'),
       ('unregister_read_model', null, '{}'),
+      ('unseen_tenants', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants_owner,eventsourcing_runner_owner}'),
       ('usage', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('usage_position', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants_owner}')
     ) as list (name, owner, callers)
@@ -137,7 +159,8 @@ begin
       if not routine.owned or routine.callers <> wanted.callers then
         changes := changes || pg_catalog.format(
           'revoke all on routine %s from public, eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants, '
-            'eventsourcing_runner_owner, eventsourcing_all_tenants_owner',
+            'eventsourcing_administrator, eventsourcing_runner_owner, eventsourcing_all_tenants_owner, '
+            'eventsourcing_administrator_owner',
           routine.signature);
         if wanted.callers <> '{}' then
           changes := changes || pg_catalog.format('grant execute on routine %s to %s', routine.signature,
@@ -159,11 +182,13 @@ begin
 
   if changes <> '{}' then
     -- to be given a routine, a role must be allowed to create one
-    grant create on schema eventsourcing to eventsourcing_tenant, eventsourcing_runner_owner, eventsourcing_all_tenants_owner;
+    grant create on schema eventsourcing to eventsourcing_tenant, eventsourcing_runner_owner, eventsourcing_all_tenants_owner,
+      eventsourcing_administrator_owner;
     foreach change in array changes loop
       execute change;
     end loop;
-    revoke create on schema eventsourcing from eventsourcing_tenant, eventsourcing_runner_owner, eventsourcing_all_tenants_owner;
+    revoke create on schema eventsourcing from eventsourcing_tenant, eventsourcing_runner_owner, eventsourcing_all_tenants_owner,
+      eventsourcing_administrator_owner;
   end if;
 end
 $$;
@@ -189,7 +214,9 @@ begin
       ('dead_letters', 'eventsourcing_runner_owner', 'delete', ''),
       ('dead_letters', 'eventsourcing_runner_owner', 'update', 'rebuild'),
       ('dead_letters', 'eventsourcing_runner_owner', 'select', 'projection, version, rebuild'),
+      ('declared_tables', 'eventsourcing_administrator_owner', 'select', ''),
       ('discarded_dead_letters', 'eventsourcing_tenant', 'select, insert', ''),
+      ('discarded_dead_letters', 'eventsourcing_administrator_owner', 'delete', ''),
       ('event_tags', 'eventsourcing_tenant', 'select, insert', ''),
       ('events', 'eventsourcing_tenant', 'select, insert', ''),
       ('events', 'eventsourcing_runner_owner', 'select', 'tenant_id, position, recorded_at'),
@@ -205,6 +232,7 @@ begin
       ('projection_failures', 'eventsourcing_runner_owner', 'delete', ''),
       ('projection_failures', 'eventsourcing_runner_owner', 'select', 'projection, version'),
       ('projection_versions', 'eventsourcing_runner_owner', 'select, insert, update', ''),
+      ('projection_versions', 'eventsourcing_administrator_owner', 'select', 'projection, version, tables'),
       ('projections', 'eventsourcing_tenant', 'select, insert, update, delete', ''),
       ('projections', 'eventsourcing_runner_owner', 'select, insert, update, delete', ''),
       ('projections', 'eventsourcing_all_tenants_owner', 'select', ''),
@@ -219,6 +247,8 @@ begin
       ('tenants', 'eventsourcing_tenant', 'insert', 'tenant_id'),
       -- locks the row, and starts the hash chain
       ('tenants', 'eventsourcing_tenant', 'update', 'lockable, chained_from'),
+      ('tenants', 'eventsourcing_administrator_owner', 'insert', 'tenant_id, status, undertaking'),
+      ('tenants', 'eventsourcing_administrator_owner', 'update', 'status, undertaking, hold, origin, chained_from'),
       ('tenants', 'eventsourcing_runner_owner', 'select', 'tenant_id'),
       ('tenants', 'eventsourcing_all_tenants_owner', 'select', ''),
       ('tenants', 'eventsourcing_all_tenants_owner', 'update', 'status')
@@ -255,7 +285,8 @@ begin
   loop
     execute pg_catalog.format(
       'revoke all on eventsourcing.%I from public, eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants, '
-        'eventsourcing_runner_owner, eventsourcing_all_tenants_owner',
+        'eventsourcing_administrator, eventsourcing_runner_owner, eventsourcing_all_tenants_owner, '
+        'eventsourcing_administrator_owner',
       wanted.name);
     for given in select pg_catalog.unnest(wanted.grants) as statement loop
       execute given.statement;

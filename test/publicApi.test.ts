@@ -55,7 +55,7 @@ const describeEntry = ([modules, directory]: Entry): string =>
 describe("the public API", () => {
   it("of the main entry point is this", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
-      "AdministrationStorage: AdministrationStorage TenantHeld TenantStateConflict | Administered CommandKeyRow DeadLetterRow ImportError Imported LegalHold ProgressRow Purged Quota StateChange Status TableHandling TenantRecord TenantState TenantTable Tombstone
+      "AdministrationStorage: AdministrationStorage TenantHeld TenantStateConflict | Administered CommandKeyRow DeadLetterRow ImportError Imported LegalHold Origin ProgressRow Purged StateChange Status TableHandling TenantRecord TenantState TenantTable Tombstone
       Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
       Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed ModelReadError ModelState Options Outcome
@@ -82,11 +82,12 @@ describe("the public API", () => {
       RoutedStorage: layerWith | Limits Options
       SnapshotPolicy: every never whenReadMoreThan | Situation SnapshotPolicy
       SnapshotStorage: SnapshotStorage | NewSnapshot SaveSnapshot SnapshotKey SnapshotRow
-      StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged ReadOnly SchemaMismatch ShuttingDown StorageFull StorageUnavailable TenantMismatch TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidCommand InvalidId InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
+      StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged ReadOnly SchemaMismatch ShuttingDown StorageFull StorageUnavailable TenantErased TenantImporting TenantMismatch TenantMoved TenantMoving TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidCommand InvalidId InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
       StoredEvents: read versions | StoredPayload StoredVersion Unreadable
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
       Tenant: AllTenants CurrentTenant TenantAdministration TenantId fromName generate provide provideAdministration provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
       TenantDirectory: TenantDirectory layerWith make | CacheOptions Options
+      TenantErasure: TenantErasure layer layerWith | Certificate Erasure ErasureError Options
       TenantRegistry: TenantRegistry layer | RecordedAccess Usage UsageRange
       Upcaster: dropped from | Any History Into PresentSchema Step Upcaster Version"
     `)
@@ -122,7 +123,8 @@ describe("the public API", () => {
 
   it("of ./testing is this", () => {
     expect(describeEntry(testing)).toMatchInlineSnapshot(`
-      "Arbitraries: decision envelope event history id
+      "AdministrationStorageSuite: suite | Options
+      Arbitraries: decision envelope event history id
       Canary: assertAbsent find make of overhear | Canary Finding LogLine Overheard SpanLine Telemetry
       DecisionScenario: empty given | Add Given Then When
       EventCompatibility: EventsIncompatible check suite | Options

@@ -14,7 +14,7 @@ begin
                 order by e.position desc limit 1), 0)::double precision
     from eventsourcing.tenants t
     where t.tenant_id >= coalesce(p_after, '00000000-0000-0000-0000-000000000000') and t.tenant_id is distinct from p_after
-      and t.status <> 'elsewhere'
+      and t.status in ('active', 'suspended', 'moving')
     order by t.tenant_id
     limit p_limit;
 end

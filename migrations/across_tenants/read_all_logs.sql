@@ -16,8 +16,11 @@ set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_
 set enable_sort = off
 as $$
 #variable_conflict use_column
+declare
+  unseen uuid[];
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
+  unseen := eventsourcing.unseen_tenants(false);
   return query
     select e.tenant_id, e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id,
       e.event_type, e.schema_version, e.occurred_at, e.recorded_at, e.actor,
@@ -28,6 +31,7 @@ begin
         lead(true, 1, false) over (order by e.tenant_id, e.position) as more
       from eventsourcing.events e
       where (e.tenant_id, e.position) > (coalesce(p_after_tenant, '00000000-0000-0000-0000-000000000000'), coalesce(p_after_position, 0))
+        and (unseen = '{}' or e.tenant_id <> all (unseen))
       order by e.tenant_id, e.position
       limit p_limit
     ) e

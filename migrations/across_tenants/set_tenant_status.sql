@@ -1,5 +1,5 @@
 -- Suspends or resumes a tenant. Waits for the append that holds the tenant's lock; the next append sees the new status. Returns
--- the former status; NULL for an unknown tenant, and for one that has another database.
+-- the former status, and changes no status but these two; NULL for an unknown tenant, and for one that has another database.
 create or replace function eventsourcing.set_tenant_status(p_access uuid, p_tenant uuid, p_status text)
 returns text
 language plpgsql
@@ -13,7 +13,7 @@ begin
   select t.status into former from eventsourcing.tenants t where t.tenant_id = p_tenant and t.status <> 'elsewhere'
   for no key update;
   update eventsourcing.tenants t set status = p_status where t.tenant_id = p_tenant
-    and t.status <> 'elsewhere' and t.status <> p_status;
+    and t.status in ('active', 'suspended') and t.status <> p_status;
   return former;
 end
 $$;

@@ -28,6 +28,7 @@ begin
   for v_tenant in
     select t.tenant_id from eventsourcing.tenants t
     where t.tenant_id >= coalesce(p_after_tenant, '00000000-0000-0000-0000-000000000000')
+      and t.status not in ('importing', 'moved', 'erased')
     order by t.tenant_id
   loop
     v_time := p_from;

@@ -194,7 +194,7 @@ begin
           v_status := statuses[tenant];
           if v_status is distinct from 'active' then
             if v_status is not null then
-              v_status := case v_status when 'elsewhere' then 'unknownTenant' else 'suspended' end;
+              v_status := case v_status when 'elsewhere' then 'unknownTenant' else v_status end;
             elsif p_wait then
               v_status := 'unknownTenant';
             else

@@ -28,7 +28,10 @@ begin
     select r.n, c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position::double precision, c.events
     from generate_series(1, cardinality(p_tenants)) r (n)
     cross join lateral (
-      select set_config('eventsourcing.tenant_id', p_tenants[r.n], true)::uuid as tenant_id offset 0
+      -- in this order: the tenant is bound, and then refused if its status hides it
+      select set_config('eventsourcing.tenant_id', p_tenants[r.n], true)::uuid as tenant_id,
+        eventsourcing.require_visible(p_tenants[r.n]::uuid)
+      offset 0
     ) b
     cross join lateral (
       select k.fingerprint, k.aggregate_type, k.aggregate_id, k.version, k.position, k.events

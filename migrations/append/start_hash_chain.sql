@@ -1,5 +1,6 @@
 -- Starts the hash chain of the tenant: every later event carries a hash. Does nothing if the chain has started. Waits for the
--- append that holds the tenant's lock. Returns the first position with a hash; NULL for an unknown tenant.
+-- append that holds the tenant's lock. Returns the first position with a hash; NULL for an unknown tenant, and for one that is
+-- importing, moving, moved or erased.
 create or replace function eventsourcing.start_hash_chain(p_tenant uuid)
 returns double precision
 language plpgsql
@@ -16,7 +17,7 @@ begin
     update eventsourcing.tenants t
     set chained_from = coalesce(
       (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0) + 1
-    where t.tenant_id = p_tenant and t.chained_from is null
+    where t.tenant_id = p_tenant and t.chained_from is null and t.status in ('active', 'suspended')
     returning t.chained_from into chained;
   end if;
   return chained;

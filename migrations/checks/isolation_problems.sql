@@ -49,7 +49,8 @@ as $$
   ), group_role (name, oid) as (
     select r.rolname, r.oid from pg_roles r
     where r.rolname in ('eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants',
-      'eventsourcing_runner_owner', 'eventsourcing_all_tenants_owner')
+      'eventsourcing_runner_owner', 'eventsourcing_all_tenants_owner', 'eventsourcing_administrator',
+      'eventsourcing_administrator_owner')
   ), sees_all (oid) as (
     -- roles for which row-level security shows the rows of more than the bound tenant
     select r.oid from pg_roles r
@@ -82,19 +83,20 @@ as $$
     -- functions that run with the rights of their caller on purpose; searches: also with the search path of their caller,
     -- because they change the role or the search path, bind a tenant, or work on tables of the application. These qualify all
     -- names with a schema.
-    values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
+    values ('bind_tenant', true), ('require_visible', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
       ('begin_reading', true), ('stream_log', true), ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true), ('hold_twins', true),
       ('start_shared_rebuild', true), ('switch_shared_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
       ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),
       ('register_shared_read_model', false), ('renew_twins', false),
       ('isolation_problems', false), ('keys_without_tenant', false),
+      ('tables_of_tenants', false), ('carried_key', false), ('declare_table', false),
       ('add_placement', false), ('name_database', false), ('admit_tenant', false), ('exclude_tenant', false)
   ), routine as (
     -- functions that run with the rights of their owner
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
       case when p.proname in (
-        'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
+        'record_cross_tenant_access', 'require_cross_tenant_access', 'recorded_access', 'is_administered', 'unseen_tenants', 'list_tenants', 'read_all_logs',
         'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
         'list_projection_failures', 'resume_projections',
         'remove_old_accesses'
@@ -104,6 +106,14 @@ as $$
         'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
         'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'shared_rebuild_lag'
       ) then 'eventsourcing_runner_owner'
+      when p.proname in (
+        'administer', 'administered_tenant', 'administered_tables', 'tenant_under_import', 'change_tenant_state', 'read_raw_log',
+        'write_events', 'read_tenant_rows', 'write_tenant_rows', 'read_tenant_table', 'write_tenant_table',
+        'hold_tenant', 'end_expired_move'
+      ) then 'eventsourcing_administrator_owner'
+      -- only the owner of the table may remove events
+      when p.proname = 'purge_tenant' then (
+        select c.relowner::regrole::text from pg_class c where c.oid = 'eventsourcing.events'::regclass)
       else 'eventsourcing_tenant' end as owner
     from pg_proc p
     where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
@@ -191,6 +201,7 @@ as $$
   select format('role %s is a member of %s', m.member::regrole, m.roleid::regrole),
     format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
   from pg_auth_members m where m.member in (select g.oid from group_role g)
+    and not (m.member = 'eventsourcing_administrator_owner'::regrole and m.roleid = 'eventsourcing_tenant'::regrole)
   union all
   -- a role that may create objects in one of these schemas can put its own in the place of others
   select format('role %s may create in schema %s', g.name, n.nspname),
@@ -273,8 +284,8 @@ as $$
   select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
     format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
   from routine r
-  -- announce returns only tenants to announce again, and projections belong to the application
-  where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired', 'register_inline_projection')
+  -- announce returns only tenants to announce again, and projections belong to the application; end_expired_move binds its tenant
+  where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired', 'register_inline_projection', 'is_administered', 'end_expired_move')
     and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
   union all
   select format('function %s may be called by eventsourcing_runner, which must not see events', p.oid::regprocedure),

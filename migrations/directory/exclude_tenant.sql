@@ -14,7 +14,8 @@ begin
   perform eventsourcing.provision_tenant(p_tenant);
   -- the only role with the right; the update waits for an append of the tenant
   perform set_config('role', 'eventsourcing_all_tenants_owner', true);
-  update eventsourcing.tenants t set status = 'elsewhere' where t.tenant_id = p_tenant;
+  update eventsourcing.tenants t set status = 'elsewhere'
+  where t.tenant_id = p_tenant and t.status in ('active', 'suspended');
   perform set_config('role', before, true);
 end
 $$;

@@ -57,6 +57,12 @@ begin
   end if;
   perform pg_catalog.set_config('role',
     case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);
+  if eventsourcing.tenant_status(claim.tenant_id) operator(pg_catalog.=)
+    any (array['importing', 'moving', 'moved', 'erased'])
+  then
+    -- the status has changed since the claim began: the progress of such a tenant must stay as it is
+    return;
+  end if;
   if claim.rebuild then
     twins := eventsourcing.hold_twins(claim.tables);
     renewed := coalesce(claim.twins, '') operator(pg_catalog.<>) twins;

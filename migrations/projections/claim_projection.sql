@@ -19,6 +19,8 @@ declare
   -- other rows may have been served since this call began
   ahead  constant timestamptz := moment + interval '1 second';
   known  record;
+  -- the progress of these tenants stays as it is
+  unseen constant uuid[] := eventsourcing.unseen_tenants(true);
 begin
   for i in 1 .. cardinality(p_projections) loop
     -- after the clock went back nothing is held
@@ -34,6 +36,7 @@ begin
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i]
         and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+        and (unseen = '{}' or p.tenant_id <> all (unseen))
         and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
         and p.served_at > ahead
       order by p.served_at
@@ -48,6 +51,7 @@ begin
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i]
         and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+        and (unseen = '{}' or p.tenant_id <> all (unseen))
         and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
         and (p.retry_at is null or p.retry_at <= moment)
       order by p.served_at

@@ -7,6 +7,7 @@ set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   return (select e.position from eventsourcing.events e where e.tenant_id = p_tenant and e.event_id = p_event_id);
 end
 $$;

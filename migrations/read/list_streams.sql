@@ -16,6 +16,7 @@ declare
   found_    record;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   if p_aggregate_type > last_type collate "C" then
     last_type := p_aggregate_type;
     last_id := '';

@@ -47,7 +47,10 @@ begin
     if p_tenants[n] is null then
       raise exception 'no tenant given' using errcode = 'ES002';
     end if;
-    v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
+    if v_tenant is distinct from p_tenants[n]::uuid then
+      v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
+      perform eventsourcing.require_visible(v_tenant);
+    end if;
     chunk.request := n;
     first := p_from[n];
     left_ := p_limits[n];

@@ -8,6 +8,7 @@ set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   select e.position, e.event_id into "position", event_id
   from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1;
   "position" := coalesce("position", 0);

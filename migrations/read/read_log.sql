@@ -33,6 +33,7 @@ declare
   total    bigint := 0;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   if p_recorded_from is not null then
     first := greatest(first, eventsourcing.position_at(p_tenant, p_recorded_from));
   end if;

@@ -27,6 +27,7 @@ declare
   total   bigint := 0;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   if p_backwards then
     last := (
       select e.version from eventsourcing.events e

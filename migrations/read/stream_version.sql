@@ -6,6 +6,7 @@ set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   return coalesce((
     select e.version from eventsourcing.events e
     where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id

@@ -27,6 +27,7 @@ begin
       raise exception 'no tenant given' using errcode = 'ES002';
     elsif n = 1 or p_tenants[n] <> p_tenants[n - 1] then
       v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
+      perform eventsourcing.require_visible(v_tenant);
     end if;
     ends[n] := coalesce((
       select e.version = p_versions[n] and e.event_id = p_event_ids[n]

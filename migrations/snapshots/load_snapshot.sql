@@ -10,6 +10,7 @@ as $$
 #variable_conflict use_column
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   return query
     select s.version, s.position::double precision, s.event_id, s.recorded_at, s.state_version, s.fingerprint, s.checksum,
       s.state, s.taken_at

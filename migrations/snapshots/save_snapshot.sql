@@ -12,6 +12,7 @@ set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   insert into eventsourcing.snapshots as s (
     tenant_id, aggregate_type, aggregate_id, version, position, event_id, recorded_at, state_version, fingerprint,
     checksum, state, taken_at

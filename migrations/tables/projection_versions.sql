@@ -24,3 +24,5 @@ comment on column eventsourcing.projection_versions.rebuilding is
 comment on column eventsourcing.projection_versions.held_until is
   'Time until which a live read model that all tenants share gets no work, so that its rebuild can catch up.';
 select eventsourcing.open_table('eventsourcing.projection_versions', 'runner_work', 'all', 'eventsourcing_runner_owner');
+select eventsourcing.open_table(
+  'eventsourcing.projection_versions', 'administrator_reads', 'select', 'eventsourcing_administrator_owner');

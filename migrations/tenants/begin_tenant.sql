@@ -21,6 +21,7 @@ begin
   end if;
   perform eventsourcing.bind_tenant(p_tenant);
   perform pg_catalog.set_config('role', 'eventsourcing_tenant', true);
+  perform eventsourcing.require_visible(p_tenant);
 end
 $$;
 

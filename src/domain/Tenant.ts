@@ -146,7 +146,7 @@ export const provideAll =
         )
 
 /**
- * The permission to administer tenants: to export, import, move, hold, limit and erase them. Operations that do so require it,
+ * The permission to administer tenants: to export, import, move, hold and erase them. Operations that do so require it,
  * so it shows in their types, and every use is written to the audit trail. Neither `CurrentTenant` nor `AllTenants` includes it.
  */
 export class TenantAdministration extends Context.Service<TenantAdministration, CrossTenantAccess>()(

@@ -1,5 +1,5 @@
 /**
- * The driver contract for the life of a tenant: its states, its raw content out and in, quotas, legal hold and purge. A backend
+ * The driver contract for the life of a tenant: its states, its raw content out and in, legal hold and purge. A backend
  * implements it beside `EventStorage` and is tested with `AdministrationStorageSuite` of `effect-eventsourcing/testing`.
  */
 import { Context, type Effect, Schema } from "effect"
@@ -74,14 +74,14 @@ export interface LegalHold {
   readonly heldAt: number
 }
 
-/** Limits of a tenant. A limit that is left out does not apply. */
-export interface Quota {
-  /** Maximum number of events in its log. */
-  readonly events?: number | undefined
-  /** Maximum number of events in any time window of this length. Both are at least 1. */
-  readonly rate?: { readonly events: number; readonly windowMillis: number } | undefined
-  /** Maximum UTF-8 bytes of the payload and metadata of one event. */
-  readonly eventBytes?: number | undefined
+/** The log of another tenant from which the log of a tenant was imported, so that its hash chain is anchored to the other one. */
+export interface Origin {
+  readonly tenantId: string
+  /** The last imported position. */
+  readonly position: number
+  /** The id and the hash of the event there; null if the log was empty, and the hash also without a hash chain. */
+  readonly eventId: string | null
+  readonly hash: string | null
 }
 
 /** A tenant in one storage, as of one moment. */
@@ -97,8 +97,9 @@ export interface TenantRecord {
   readonly lastHash: string | null
   /** The first position with a hash; undefined without a hash chain. */
   readonly chainedFrom: number | undefined
+  /** The log of another tenant from which it was imported. */
+  readonly origin: Origin | undefined
   readonly hold: LegalHold | undefined
-  readonly quota: Quota
 }
 
 /** A change of a tenant's state. Each is one transaction under the lock of the tenant's row. */
@@ -110,7 +111,8 @@ export type StateChange =
   | { readonly change: "beginImport"; readonly token: string }
   /**
    * Ends an import: importing → active or suspended, if the token is that of the import and the log ends at `head`. With a hash
-   * chain, `chainedFrom` is its first position. Changes nothing if the tenant is active and its import had the same token.
+   * chain, `chainedFrom` is its first position. `origin` is recorded if the log is another tenant's. Changes nothing if the tenant
+   * is active and its import had the same token.
    */
   | {
       readonly change: "finishImport"
@@ -118,6 +120,7 @@ export type StateChange =
       readonly head: number
       readonly chainedFrom: number | undefined
       readonly status: "active" | "suspended"
+      readonly origin?: Origin | undefined
     }
   /**
    * Fences the tenant for a move: active → moving. Waits for the append that holds the lock, and for handlers of projections of
@@ -292,10 +295,6 @@ export class AdministrationStorage extends Context.Service<
     readonly changeState: (
       request: Administered & StateChange
     ) => Effect.Effect<TenantRecord, TenantStateConflict | TenantHeld | StorageUnavailable>
-    /** Sets the quota of a tenant that is active, suspended or importing; `{}` for none. */
-    readonly setQuota: (
-      request: Administered & { readonly quota: Quota }
-    ) => Effect.Effect<void, TenantStateConflict | StorageUnavailable>
     /** Sets or releases (undefined) the legal hold of a tenant that is not erased. The actor is that of the access. */
     readonly setHold: (
       request: Administered & { readonly reason: string | undefined }
@@ -394,5 +393,7 @@ export class AdministrationStorage extends Context.Service<
     readonly purge: (
       request: Imported & { readonly limit: number }
     ) => Effect.Effect<Purged, TenantStateConflict | TenantHeld | StorageUnavailable>
+    /** Sentences on the copies of purged rows that may still exist outside of the tables, each with the way in which it ends. */
+    readonly residues: ReadonlyArray<string>
   }
 >()("effect-eventsourcing/AdministrationStorage") {}

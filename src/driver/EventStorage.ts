@@ -263,8 +263,11 @@ export interface LogReader {
   readonly untilReady: Effect.Effect<void>
 }
 
-/** The status of a tenant. */
-export type TenantStatus = "active" | "suspended"
+/**
+ * The status of a tenant: active; suspended or moving (it can be read but not written); importing, moved or erased (it can be
+ * neither read nor written). See `AdministrationStorage`.
+ */
+export type TenantStatus = "active" | "suspended" | "importing" | "moving" | "moved" | "erased"
 
 /** A registered tenant and the head of its log. */
 export interface TenantRow {
@@ -401,13 +404,16 @@ export class EventStorage extends Context.Service<
     readonly recordAccess: (
       access: CrossTenantAccess & { readonly operation: string; readonly accessId?: string | undefined }
     ) => Effect.Effect<string, StorageUnavailable>
-    /** Suspends or resumes a tenant, between two of its appends. Returns its former status. */
+    /**
+     * Suspends or resumes a tenant, between two of its appends. Returns its former status. Refuses a tenant that is neither active
+     * nor suspended.
+     */
     readonly setTenantStatus: (request: {
       readonly accessId: string
       readonly tenantId: TenantId
-      readonly status: TenantStatus
-    }) => Effect.Effect<TenantStatus, TenantRefused<UnknownTenant> | StorageUnavailable>
-    /** Tenants after a given one, ordered by id. */
+      readonly status: "active" | "suspended"
+    }) => Effect.Effect<TenantStatus, TenantRefused | StorageUnavailable>
+    /** Tenants after a given one, ordered by id, without those that are importing, moved or erased. */
     readonly listTenants: (request: {
       readonly accessId: string
       readonly after: TenantId | undefined

@@ -52,14 +52,63 @@ export class TenantSuspended extends Schema.TaggedError<TenantSuspended>()("Tena
   }
 }
 
-/** The reasons for which a tenant is refused. */
-export type RefusalReason = UnknownTenant | TenantSuspended
+/** Raised when the tenant is being imported: its log is incomplete, and no work can see or change it. Try again later. */
+export class TenantImporting extends Schema.TaggedError<TenantImporting>()("TenantImporting", {
+  tenantId: Schema.String
+}) {
+  override get message(): string {
+    return `tenant ${this.tenantId} is being imported: try again when the import has ended`
+  }
+}
 
-/** Raised when the tenant may not write. Nothing was written: answer 403. */
+/** Raised when the tenant is moving to another storage: it can be read but not written for a moment. Try again soon. */
+export class TenantMoving extends Schema.TaggedError<TenantMoving>()("TenantMoving", {
+  tenantId: Schema.String
+}) {
+  override get message(): string {
+    return `tenant ${this.tenantId} is moving to another database and cannot be written for a moment: try again`
+  }
+}
+
+/** Raised when the tenant has moved to another storage. Look up its placement, and try again there. */
+export class TenantMoved extends Schema.TaggedError<TenantMoved>()("TenantMoved", {
+  tenantId: Schema.String
+}) {
+  override get message(): string {
+    return `tenant ${this.tenantId} has moved to another database: correct the directory, or invalidate its cached placement`
+  }
+}
+
+/** Raised when the tenant was erased. Its id cannot be used again. */
+export class TenantErased extends Schema.TaggedError<TenantErased>()("TenantErased", {
+  tenantId: Schema.String
+}) {
+  override get message(): string {
+    return `tenant ${this.tenantId} was erased: use another id`
+  }
+}
+
+/** The reasons for which a tenant is refused. */
+export type RefusalReason =
+  | UnknownTenant
+  | TenantSuspended
+  | TenantImporting
+  | TenantMoving
+  | TenantMoved
+  | TenantErased
+
+/** Raised when the tenant may not write. Nothing was written: answer 403, or 503 for a tenant that is importing, moving or moved. */
 export class TenantRefused<
   R extends RefusalReason = RefusalReason
 > extends Schema.TaggedError<TenantRefused>()("TenantRefused", {
-  reason: Schema.Union([UnknownTenant, TenantSuspended])
+  reason: Schema.Union([
+    UnknownTenant,
+    TenantSuspended,
+    TenantImporting,
+    TenantMoving,
+    TenantMoved,
+    TenantErased
+  ])
 }) {
   declare readonly reason: R
   // oxlint-disable-next-line no-useless-constructor -- infers R from the reason

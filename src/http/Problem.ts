@@ -231,7 +231,9 @@ export type ProblemOf<E> = E extends StoreError.Conflict | StoreError.PositionDi
       : E extends StoreError.TenantRefused<infer R>
         ? R extends StoreError.UnknownTenant
           ? TenantNotKnown
-          : TenantNotActive
+          : R extends StoreError.TenantImporting | StoreError.TenantMoving | StoreError.TenantMoved
+            ? Unavailable
+            : TenantNotActive
         : E extends StoreError.AggregateNotFound | ProjectionError.DeadLetterNotFound | NoHashChain
           ? NotFound
           : E extends
@@ -292,6 +294,20 @@ const retryAfterOf = (reason: StoreError.UnavailableReason): Duration.Input | un
   }
 }
 
+const refused = (reason: StoreError.RefusalReason): TenantNotKnown | TenantNotActive | Unavailable => {
+  switch (reason._tag) {
+    case "UnknownTenant":
+      return new TenantNotKnown()
+    case "TenantSuspended":
+    case "TenantErased":
+      return new TenantNotActive()
+    case "TenantImporting":
+    case "TenantMoving":
+    case "TenantMoved":
+      return unavailable({ retryAfter: "1 second" })
+  }
+}
+
 const problemOf = (
   error: Mapped
 ):
@@ -320,7 +336,7 @@ const problemOf = (
         : invalid(reason)
     }
     case "TenantRefused":
-      return error.reason._tag === "UnknownTenant" ? new TenantNotKnown() : new TenantNotActive()
+      return refused(error.reason)
     case "AggregateNotFound":
     case "DeadLetterNotFound":
     case "NoHashChain":

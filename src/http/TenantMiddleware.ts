@@ -127,7 +127,8 @@ const make = (options: Options) =>
         Effect.tapError((error) => Effect.logWarning("The status of a tenant cannot be read", error)),
         Effect.mapError(() => new TenantCheckUnavailable())
       )
-      if (status === "suspended") return yield* new TenantNotActive()
+      if (status === "suspended" || status === "erased") return yield* new TenantNotActive()
+      if (status === "importing" || status === "moved") return yield* new TenantCheckUnavailable()
       const isRefused = status === undefined ? options.unregistered !== "accept" : status === "elsewhere"
       if (isRefused) return yield* new TenantNotKnown()
     })

@@ -3,11 +3,15 @@
  * the other drivers.
  */
 import { Context, Effect, Layer } from "effect"
+import { AdministrationStorage } from "../driver/AdministrationStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
+import * as administration from "./administration.ts"
 import * as events from "./events.ts"
 import * as projections from "./projections.ts"
+import { Store } from "./progressTable.ts"
+import type { Registration } from "./registrations.ts"
 import * as snapshots from "./snapshots.ts"
 
 /** Settings of {@link layerWith}. */
@@ -29,15 +33,25 @@ export type Options = events.Options
  */
 export const layerWith = (
   options: Options
-): Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage> =>
+): Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage | AdministrationStorage> =>
   Layer.effectContext(
-    Effect.map(Effect.all([events.make(options), snapshots.make]), ([store, kept]) =>
-      Context.make(EventStorage, store.events).pipe(
-        Context.add(ProjectionStorage, projections.make(store.events, store.heads, store.transactions)),
-        Context.add(SnapshotStorage, kept)
+    Effect.map(Effect.all([events.make(options), snapshots.make]), ([store, kept]) => {
+      const progress = new Store()
+      const registrations = new Map<string, Registration>()
+      return Context.make(EventStorage, store.events).pipe(
+        Context.add(
+          ProjectionStorage,
+          projections.make(store.events, store.heads, store.transactions, progress, registrations)
+        ),
+        Context.add(SnapshotStorage, kept.snapshots),
+        Context.add(
+          AdministrationStorage,
+          administration.make({ ...store, progress, registrations, forgetSnapshots: kept.forget })
+        )
       )
-    )
+    })
   )
 
 /** A store in memory that registers tenants on their first append. See {@link layerWith}. */
-export const layer: Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage> = layerWith({})
+export const layer: Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage | AdministrationStorage> =
+  layerWith({})

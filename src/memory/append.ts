@@ -9,10 +9,9 @@ import {
   Conflict,
   EventIdConflict,
   PositionDiverged,
-  TenantRefused,
-  TenantSuspended,
   VersionConflict
 } from "../driver/StoreError.ts"
+import { writeRefusal } from "../driver/refusals.ts"
 import { sameJson } from "../internal/json.ts"
 import type { TenantLog } from "./tenantLog.ts"
 
@@ -138,8 +137,8 @@ export const appendTo = (
   { command, conditions = noConditions, streams, tenantId }: EventStorage.AppendRequest,
   now: number
 ): Exit.Exit<EventStorage.AppendReceipt, AppendError> => {
-  if (log.status === "suspended")
-    return Exit.fail(new TenantRefused({ reason: new TenantSuspended({ tenantId }) }))
+  const refused = writeRefusal(tenantId, log.status)
+  if (refused !== undefined) return Exit.fail(refused)
   // A repeated append gets its first outcome, even if the version has changed since.
   const before =
     (command === undefined ? undefined : commandBefore(log, command, now)) ?? eventsBefore(log, streams)

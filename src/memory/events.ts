@@ -1,13 +1,15 @@
 /**
  * Events in memory: for tests, examples and as the oracle of the other drivers.
  */
-import { Effect, Exit, PubSub, Stream } from "effect"
+import { type Duration, Effect, Exit, PubSub, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { appendTo, commandRow } from "./append.ts"
 import { dayMillis, TenantLog } from "./tenantLog.ts"
 import { Transactions } from "./transactions.ts"
 import { matches } from "../driver/queryMatch.ts"
+import { defaultMoveWait, waitForMoves } from "../driver/moves.ts"
+import { readRefusal, writeRefusal } from "../driver/refusals.ts"
 import { currentMillis, wholeMillis } from "../internal/clock.ts"
 import { OtherFailure, StorageUnavailable, TenantRefused, UnknownTenant } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -16,6 +18,11 @@ import type { TenantId } from "../domain/Tenant.ts"
 export interface Options {
   /** Registers an unknown tenant with its first append. Default: true. */
   readonly provisionOnAppend?: boolean | undefined
+  /**
+   * Maximum wait of an append whose tenant is just moving to another storage; afterwards it fails with `TenantRefused`
+   * (`TenantMoving`). Default: 10 seconds.
+   */
+  readonly moveWait?: Duration.Input | undefined
 }
 
 type StreamKey = Pick<EventStorage.StreamRow, "aggregateType" | "aggregateId">
@@ -55,13 +62,31 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   readonly events: EventStorage.EventStorage["Service"]
   readonly transactions: Transactions
   readonly heads: Heads
+  readonly accesses: ReadonlyArray<EventStorage.CrossTenantAccessRow>
+  readonly logs: Map<TenantId, TenantLog>
 }> {
   const changed = yield* PubSub.sliding<void>(1)
   const provisionOnAppend = options.provisionOnAppend ?? true
   const logs = new Map<TenantId, TenantLog>()
   const transactions = new Transactions(logs, () => PubSub.publishUnsafe(changed, undefined))
+
+  /** Reads a tenant's log, unless the tenant's status hides it. */
+  const read = <A>(
+    operation: string,
+    tenantId: TenantId,
+    run: (log: TenantLog | undefined) => A
+  ): Effect.Effect<A, StorageUnavailable> =>
+    Effect.suspend(() => {
+      const log = transactions.log(tenantId)
+      const refused = log === undefined ? undefined : readRefusal(operation, log.status)
+      return refused === undefined ? Effect.succeed(run(log)) : Effect.fail(refused)
+    })
   const accesses: Array<EventStorage.CrossTenantAccessRow> = []
-  const sortedTenants = () => [...logs.keys()].toSorted()
+  /** Those that work across tenants sees. */
+  const sortedTenants = () =>
+    [...logs]
+      .flatMap(([tenantId, log]) => (readRefusal("", log.status) === undefined ? [tenantId] : []))
+      .toSorted()
 
   const provision = (tenantId: TenantId, now: number): TenantLog => {
     let log = transactions.log(tenantId)
@@ -108,9 +133,9 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         )
       }),
     readStream: (request) =>
-      Effect.sync(() =>
+      read("read a stream", request.tenantId, (log) =>
         pageOf(
-          transactions.log(request.tenantId)?.stream(request.aggregateType, request.aggregateId) ?? [],
+          log?.stream(request.aggregateType, request.aggregateId) ?? [],
           request.fromVersion,
           request.toVersion,
           request.direction,
@@ -119,8 +144,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         )
       ),
     loadStream: ({ aggregateId, aggregateType, fromVersion, limit, tenantId, toVersion }) =>
-      Effect.sync(() => {
-        const stream = transactions.log(tenantId)?.stream(aggregateType, aggregateId) ?? []
+      read("load a stream", tenantId, (log) => {
+        const stream = log?.stream(aggregateType, aggregateId) ?? []
         const first = Math.max(fromVersion, 1) - 1
         const end = Math.min(toVersion, stream.length)
         const rows = stream.slice(first, Math.max(Math.min(first + limit, end), first))
@@ -138,13 +163,12 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         }
       }),
     streamEndsWith: ({ aggregateId, aggregateType, eventId, tenantId, version }) =>
-      Effect.sync(() => {
-        const last = transactions.log(tenantId)?.stream(aggregateType, aggregateId).at(-1)
+      read("confirm a state", tenantId, (log) => {
+        const last = log?.stream(aggregateType, aggregateId).at(-1)
         return last?.version === version && last.eventId === eventId
       }),
     readLog: (request) =>
-      Effect.sync(() => {
-        const log = transactions.log(request.tenantId)
+      read("read a log", request.tenantId, (log) => {
         if (log === undefined) return { rows: [], complete: true }
         const { recordedFrom, recordedBefore, aggregateTypes, eventTypes, query } = request
         return pageOf(
@@ -166,12 +190,14 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     // pages cost nothing here
     openLog: () => Effect.undefined,
     streamVersion: (request) =>
-      Effect.sync(
-        () => transactions.log(request.tenantId)?.version(request.aggregateType, request.aggregateId) ?? 0
+      read(
+        "read a version",
+        request.tenantId,
+        (log) => log?.version(request.aggregateType, request.aggregateId) ?? 0
       ),
     listStreams: ({ after, aggregateType, limit, tenantId }) =>
-      Effect.sync(() => {
-        const following = (transactions.log(tenantId)?.streams() ?? [])
+      read("list streams", tenantId, (log) => {
+        const following = (log?.streams() ?? [])
           .filter(
             (stream) =>
               (aggregateType === undefined || stream.aggregateType === aggregateType) &&
@@ -181,8 +207,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         return { rows: following.slice(0, limit), complete: following.length <= limit }
       }),
     head: ({ at = 0, tenantId }) =>
-      Effect.sync(() => {
-        const rows = transactions.log(tenantId)?.events ?? []
+      read("read the head of a log", tenantId, (log) => {
+        const rows = log?.events ?? []
         return {
           position: rows.length,
           eventId: rows.at(-1)?.eventId ?? null,
@@ -190,13 +216,15 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         }
       }),
     eventPosition: ({ eventId, tenantId }) =>
-      Effect.sync(() => transactions.log(tenantId)?.byEventId(eventId)?.position),
+      read("find an event", tenantId, (log) => log?.byEventId(eventId)?.position),
     inTransaction: transactions.inTransaction,
     commandOutcome: ({ key, tenantId }) =>
-      Effect.map(currentMillis, (now) => {
-        const stored = transactions.log(tenantId)?.command(key, now)
-        return stored === undefined ? undefined : commandRow(stored)
-      }),
+      Effect.flatMap(currentMillis, (now) =>
+        read("read the outcome of a command", tenantId, (log) => {
+          const stored = log?.command(key, now)
+          return stored === undefined ? undefined : commandRow(stored)
+        })
+      ),
     startHashChain: (tenantId) =>
       transactions.change(
         tenantId,
@@ -208,7 +236,14 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       ),
     hashChainStart: (tenantId) => Effect.sync(() => transactions.log(tenantId)?.chainedFrom),
     provisionTenant: (tenantId) => Effect.map(currentMillis, (now) => provision(tenantId, now).status),
-    tenantStatus: (tenantId) => Effect.sync(() => transactions.log(tenantId)?.status),
+    tenantStatus: (tenantId) =>
+      Effect.map(currentMillis, (now) => {
+        const log = transactions.log(tenantId)
+        const state = log?.administered.state
+        if (log !== undefined && state?.status === "moving" && state.expiresInMillis <= now)
+          log.administered.state = { status: "active" }
+        return log?.status
+      }),
     recordAccess: ({ actor, reason, operation, accessId: given }) =>
       Effect.map(currentMillis, (accessedAt) => {
         const accessId = given ?? uuidV7Unsafe()
@@ -222,7 +257,9 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         if (log === undefined)
           return Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
         const former = log.status
-        log.status = status
+        const refused = former === "suspended" ? undefined : writeRefusal(tenantId, former)
+        if (refused !== undefined) return Effect.fail(refused)
+        log.administered.state = { status }
         return Effect.succeed(former)
       }),
     listTenants: ({ accessId, after, limit }) =>
@@ -278,9 +315,16 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         return Effect.succeed({ rows: older.slice(0, limit), complete: older.length <= limit })
       })
   })
+  const append = yield* waitForMoves(events, options.moveWait ?? defaultMoveWait)
   return {
-    events,
+    events: { ...events, append },
     transactions,
-    heads: () => Array.from(logs, ([tenantId, log]) => [tenantId, log.events.length])
+    accesses,
+    logs,
+    // projections work only on tenants that can be read, and not on those that are just moving away
+    heads: () =>
+      [...logs].flatMap(([tenantId, log]) =>
+        log.status === "active" || log.status === "suspended" ? [[tenantId, log.events.length] as const] : []
+      )
   }
 })

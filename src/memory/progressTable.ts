@@ -164,6 +164,23 @@ export class Store {
     return [...this.#rows.values()].filter((row) => versionKey(row) === versionKey(version))
   }
 
+  /** The rows of a tenant. */
+  rowsOfTenant(tenantId: TenantId): ReadonlyArray<Row> {
+    return [...this.#rows.values()].filter((row) => row.tenantId === tenantId)
+  }
+
+  /** The dead letters of a tenant. */
+  lettersOfTenant(tenantId: TenantId): ReadonlyArray<Letter> {
+    return [...this.#letters.values()].filter((letter) => letter.tenantId === tenantId)
+  }
+
+  /** Replaces the dead letters of a tenant. */
+  replaceLetters(tenantId: TenantId, letters: ReadonlyArray<Letter>): void {
+    for (const [key, letter] of this.#letters) if (letter.tenantId === tenantId) this.#letters.delete(key)
+    for (const letter of letters)
+      this.#letters.set(letterKey(letter, letter.rebuild, letter.position), letter)
+  }
+
   /** Removes a row. */
   remove(row: Row): void {
     this.#rows.delete(rowKey(row, row.rebuild))

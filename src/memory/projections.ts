@@ -12,7 +12,7 @@ import {
   resumed,
   type Row,
   rowKey,
-  Store,
+  type Store,
   versionKey,
   Work
 } from "./progressTable.ts"
@@ -37,12 +37,12 @@ let stores = 0
 export const make = (
   events: EventStorage.EventStorage["Service"],
   heads: Heads,
-  transactions: Transactions
+  transactions: Transactions,
+  store: Store,
+  registrations: Map<string, Registration>
 ): ProjectionStorage.ProjectionStorage["Service"] => {
-  const store = new Store()
   const causes = new FailureCauses()
   const sharedRebuilds = new SharedRebuilds(store, heads)
-  const registrations = new Map<string, Registration>()
   const isRetired = (key: ProjectionStorage.ProjectionKey) =>
     registrations.get(versionKey(key))?.retired === true
   const CurrentWork = Context.Reference<Work | undefined>(

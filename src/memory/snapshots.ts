@@ -3,15 +3,24 @@
  */
 import { Clock, Effect } from "effect"
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
+import type { TenantId } from "../domain/Tenant.ts"
 
 /** Ids may contain any separator, so the parts are not concatenated. */
 const keyOf = ({ tenantId, aggregateType, aggregateId }: SnapshotStorage.SnapshotKey): string =>
   JSON.stringify([tenantId, aggregateType, aggregateId])
 
-/** A new, empty storage. */
-export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"]> = Effect.sync(() => {
+/** A new, empty storage, and the removal of all snapshots of a tenant, which returns their number. */
+export const make: Effect.Effect<{
+  readonly snapshots: SnapshotStorage.SnapshotStorage["Service"]
+  readonly forget: (tenantId: TenantId) => number
+}> = Effect.sync(() => {
   const snapshots = new Map<string, SnapshotStorage.SnapshotRow>()
-  return SnapshotStorage.SnapshotStorage.of({
+  const forget = (tenantId: TenantId): number => {
+    const keys = [...snapshots.keys()].filter((key) => key.startsWith(`[${JSON.stringify(tenantId)},`))
+    for (const key of keys) snapshots.delete(key)
+    return keys.length
+  }
+  const service = SnapshotStorage.SnapshotStorage.of({
     load: (key) => Effect.sync(() => snapshots.get(keyOf(key))),
     save: ({ aggregateId, aggregateType, replaces, tenantId, ...snapshot }) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
@@ -26,4 +35,5 @@ export const make: Effect.Effect<SnapshotStorage.SnapshotStorage["Service"]> = E
       }),
     remove: (key) => Effect.sync(() => snapshots.delete(keyOf(key)))
   })
+  return { snapshots: service, forget }
 })

@@ -7,9 +7,9 @@ import type {
   NewEventRow,
   StreamAppend,
   StreamRow,
-  TenantStatus,
   UsageRow
 } from "../driver/EventStorage.ts"
+import type { CommandKeyRow, LegalHold, Origin, TenantState } from "../driver/AdministrationStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { chainStart, eventHash } from "../driver/eventHash.ts"
 import { matches } from "../driver/queryMatch.ts"
@@ -83,9 +83,22 @@ class EventIds {
   }
 }
 
+/** The state of a tenant. A transaction shares it with the log that it copies. */
+export interface Administered {
+  state: Exclude<TenantState, { readonly status: "elsewhere" }>
+  /** The token of the import or restoration that made the tenant active. */
+  endedBy: string | undefined
+  /** The state before the erasure. */
+  former: Administered["state"] | undefined
+  hold: LegalHold | undefined
+  origin: Origin | undefined
+  /** True if no rows remain of a tenant that has moved. */
+  purged: boolean
+}
+
 /** One tenant's log. It shares nothing with other tenants. */
 export class TenantLog {
-  status: TenantStatus = "active"
+  readonly administered: Administered
   readonly tenantId: TenantId
   readonly createdAt: number
   readonly events: Array<EventRow> = []
@@ -97,15 +110,26 @@ export class TenantLog {
   readonly #commands = new Map<string, StoredCommand>()
   #swept: IterableIterator<[string, StoredCommand]> | undefined
 
-  constructor(tenantId: TenantId, createdAt: number) {
+  constructor(tenantId: TenantId, createdAt: number, administered?: Administered) {
     this.tenantId = tenantId
     this.createdAt = createdAt
+    this.administered = administered ?? {
+      state: { status: "active" },
+      endedBy: undefined,
+      former: undefined,
+      hold: undefined,
+      origin: undefined,
+      purged: false
+    }
+  }
+
+  get status(): Administered["state"]["status"] {
+    return this.administered.state.status
   }
 
   /** A copy that can be changed independently. */
   fork(): TenantLog {
-    const copy = new TenantLog(this.tenantId, this.createdAt)
-    copy.status = this.status
+    const copy = new TenantLog(this.tenantId, this.createdAt, this.administered)
     copy.chainedFrom = this.chainedFrom
     for (const row of this.events) copy.events.push(row)
     for (const [type, streams] of this.#streams)
@@ -143,17 +167,43 @@ export class TenantLog {
     let rows = ofType.get(aggregateId)
     if (rows === undefined) ofType.set(aggregateId, (rows = []))
     const recordedAt = this.#recordedAt(now)
-    for (const event of events) {
-      const row = this.#row(aggregateType, aggregateId, rows.length + 1, recordedAt, event)
-      this.events.push(row)
-      rows.push(row)
-      this.#eventIds.add(row)
-      for (const tag of row.tags) {
-        const tagged = this.#byTag.get(tag)
-        if (tagged === undefined) this.#byTag.set(tag, [row.position])
-        else tagged.push(row.position)
-      }
+    for (const event of events)
+      this.#add(this.#row(aggregateType, aggregateId, rows.length + 1, recordedAt, event), rows)
+  }
+
+  #add(row: EventRow, stream: Array<EventRow>): void {
+    this.events.push(row)
+    stream.push(row)
+    this.#eventIds.add(row)
+    for (const tag of row.tags) {
+      const tagged = this.#byTag.get(tag)
+      if (tagged === undefined) this.#byTag.set(tag, [row.position])
+      else tagged.push(row.position)
     }
+  }
+
+  /** Adds the next event as it is. */
+  restore(row: EventRow): void {
+    let ofType = this.#streams.get(row.aggregateType)
+    if (ofType === undefined)
+      this.#streams.set(row.aggregateType, (ofType = new Map<string, Array<EventRow>>()))
+    let rows = ofType.get(row.aggregateId)
+    if (rows === undefined) ofType.set(row.aggregateId, (rows = []))
+    this.#add(row, rows)
+  }
+
+  /** The unexpired commands, in no order. */
+  commandKeys(now: number): ReadonlyArray<CommandKeyRow> {
+    return Array.from(this.#commands, ([key, { expiresAt, ...command }]) => ({
+      key,
+      ...command,
+      expiresInMillis: expiresAt - now
+    })).filter(({ expiresInMillis }) => expiresInMillis > 0)
+  }
+
+  /** Stores the outcome of a command as it is. */
+  restoreCommand({ expiresInMillis, key, ...command }: CommandKeyRow, now: number): void {
+    this.#commands.set(key, { ...command, expiresAt: now + expiresInMillis })
   }
 
   /** The clock may go back; recorded times never do. */

@@ -116,10 +116,7 @@ export class Transactions {
     const { copy, tenantId } = transaction
     transaction.ended = true
     this.#open--
-    if (commit && copy !== undefined) {
-      copy.status = this.#logs.get(tenantId)?.status ?? copy.status
-      this.#logs.set(tenantId, copy)
-    }
+    if (commit && copy !== undefined) this.#logs.set(tenantId, copy)
     if (this.#changing.get(tenantId) === transaction) this.#changing.delete(tenantId)
     transaction.done.openUnsafe()
     if (commit && copy !== undefined) this.#committed()

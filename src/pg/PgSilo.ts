@@ -7,12 +7,14 @@ import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import { layer as reactivity } from "effect/reactivity/Reactivity"
 import { SqlClient, SqlError } from "effect/sql"
 import { layerPer } from "../internal/layerPer.ts"
+import { AdministrationStorage } from "../driver/AdministrationStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import { guarded } from "./deadlines.ts"
 import * as sqlErrors from "./sqlErrors.ts"
 import * as routedClient from "./routedClient.ts"
 import * as routedEvents from "../routed/events.ts"
 import * as routedProjections from "../routed/projections.ts"
+import * as routedAdministration from "../routed/administration.ts"
 import * as routedSnapshots from "../routed/snapshots.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import * as RoutedStorage from "../routed/RoutedStorage.ts"
@@ -116,7 +118,7 @@ const stores = <E>(
   { client, dedicated = false, store = {} }: Database<E>,
   migrations: "check" | "run"
 ): Layer.Layer<
-  EventStorage | ProjectionStorage | SnapshotStorage | SqlClient.SqlClient,
+  AdministrationStorage | EventStorage | ProjectionStorage | SnapshotStorage | SqlClient.SqlClient,
   E | PgStorage.PgStorageError | PlacementMismatch | PgMigrator.MigrationError
 > =>
   PgStorage.layerWith(dedicated ? { ...store, provisionOnAppend: false } : store).pipe(
@@ -153,7 +155,7 @@ const isRetryable = (error: unknown): boolean => SqlError.isSqlError(error) && s
 export const layer = <E>(
   options: Options<E>
 ): Layer.Layer<
-  PgSilo | EventStorage | ProjectionStorage | SnapshotStorage | SqlClient.SqlClient,
+  PgSilo | AdministrationStorage | EventStorage | ProjectionStorage | SnapshotStorage | SqlClient.SqlClient,
   never,
   TenantDirectory
 > =>
@@ -185,6 +187,7 @@ export const layer = <E>(
               events: Context.get(services, EventStorage),
               projections: Context.get(services, ProjectionStorage),
               snapshots: Context.get(services, SnapshotStorage),
+              administration: Context.get(services, AdministrationStorage),
               sql: Context.get(services, SqlClient.SqlClient),
               dedicated: database.dedicated ?? false
             }))
@@ -194,6 +197,7 @@ export const layer = <E>(
         return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
           Context.add(ProjectionStorage, routedProjections.make(router, client.inTransactionOf)),
           Context.add(SnapshotStorage, routedSnapshots.make(router)),
+          Context.add(AdministrationStorage, routedAdministration.make(router)),
           Context.add(SqlClient.SqlClient, client.sql),
           Context.add(
             PgSilo,

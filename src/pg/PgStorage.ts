@@ -4,11 +4,13 @@
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { layerPer } from "../internal/layerPer.ts"
+import { AdministrationStorage } from "../driver/AdministrationStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import type * as PgCheck from "./PgCheck.ts"
+import * as administration from "./administration.ts"
 import * as announcements from "./announcements.ts"
 import * as events from "./events.ts"
 import { perClient } from "./perClient.ts"
@@ -43,11 +45,13 @@ const storeOf = perClient(
       ([ofEvents, ofProjections, ofSnapshots]) =>
         Context.make(EventStorage, ofEvents).pipe(
           Context.add(ProjectionStorage, ofProjections),
-          Context.add(SnapshotStorage, ofSnapshots)
+          Context.add(SnapshotStorage, ofSnapshots),
+          Context.add(AdministrationStorage, administration.make(client, ofEvents, options.pageBytes))
         )
     ),
   ({ announce = true, listen, onImpairedIsolation = "refuse", provisionOnAppend = true, ...sizes }) =>
     JSON.stringify([
+      sizes.moveWait,
       announce,
       announcements.keyOf(listen),
       onImpairedIsolation,
@@ -76,14 +80,18 @@ const storeOf = perClient(
  */
 export const layerWith = (
   options: Options
-): Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, PgStorageError, SqlClient.SqlClient> =>
+): Layer.Layer<
+  EventStorage | ProjectionStorage | SnapshotStorage | AdministrationStorage,
+  PgStorageError,
+  SqlClient.SqlClient
+> =>
   layerPer([SqlClient.SqlClient], () =>
     Layer.effectContext(Effect.flatMap(SqlClient.SqlClient, (client) => storeOf(client, options)))
   )
 
 /** A store in PostgreSQL. See {@link layerWith}. */
 export const layer: Layer.Layer<
-  EventStorage | ProjectionStorage | SnapshotStorage,
+  EventStorage | ProjectionStorage | SnapshotStorage | AdministrationStorage,
   PgStorageError,
   SqlClient.SqlClient
 > = layerWith({})

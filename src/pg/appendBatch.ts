@@ -220,7 +220,7 @@ const unseen: Readonly<Seen> = { stream: 0, events: 0 }
 const compare = (left: string, right: string): number => (left < right ? -1 : left > right ? 1 : 0)
 
 /** An array of texts in PostgreSQL syntax. */
-const arrayText = (texts: ReadonlyArray<string>): string =>
+export const arrayText = (texts: ReadonlyArray<string>): string =>
   texts.length === 0 ? "" : `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`).join()}}`
 
 /** An array parameter with a given type, so that the client need not infer it from the elements. */

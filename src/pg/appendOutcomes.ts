@@ -1,12 +1,12 @@
 /** Decodes the columns of `append.sql` and `append_one.sql` into outcomes of appends. */
 import { Exit } from "effect"
-import type { AppendReceipt, AppendRequest, CommandRow } from "../driver/EventStorage.ts"
+import type { AppendReceipt, AppendRequest, CommandRow, TenantStatus } from "../driver/EventStorage.ts"
+import { refusalOf } from "../driver/refusals.ts"
 import {
   AppendConditionFailed,
   type AppendError,
   CommandKeyConflict,
   EventIdConflict,
-  TenantSuspended,
   UnknownTenant,
   VersionConflict,
   Conflict,
@@ -32,7 +32,8 @@ interface StoredCommand {
 
 /** The reason why an append of a batch was not written. `append` is its index in the arrays. */
 type Refusal = { readonly append: number } & (
-  | { readonly kind: "held" | "absent" | "suspended" | "unknownTenant" | "commandConflict" }
+  | { readonly kind: "held" | "absent" | "unknownTenant" | "commandConflict" }
+  | { readonly kind: Exclude<TenantStatus, "active"> }
   | { readonly kind: "commandBefore"; readonly command: StoredCommand }
   | { readonly kind: "eventIdConflict"; readonly eventId: string }
   | {
@@ -93,7 +94,11 @@ const outcomeOf = (request: AppendRequest, firstStream: number, refusal: Refusal
     case "absent":
       return refusal.kind
     case "suspended":
-      return Exit.fail(new TenantRefused({ reason: new TenantSuspended({ tenantId }) }))
+    case "importing":
+    case "moving":
+    case "moved":
+    case "erased":
+      return Exit.fail(refusalOf(tenantId, refusal.kind))
     case "unknownTenant":
       return Exit.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
     case "commandConflict":

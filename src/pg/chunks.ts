@@ -42,6 +42,9 @@ export const readLogSql: string =
   `select ${columns} from eventsourcing.read_log($1::pg_catalog.uuid, $2::bigint, $3::bigint, $4::pg_catalog.timestamptz, $5::pg_catalog.timestamptz, ` +
   "$6::pg_catalog.text[], $7::pg_catalog.text[], $8::pg_catalog.jsonb, $9::boolean, $10::integer, $11::bigint)"
 
+/** For the administration of a tenant, in any state. */
+export const readRawLogSql: string = `select ${columns} from eventsourcing.read_raw_log($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::bigint, $4::bigint, $5::integer, $6::bigint)`
+
 /** The columns are those of an {@link EventChunk}. */
 export const streamLogSql: string = `select ${columns} from eventsourcing.stream_log($1::pg_catalog.uuid, $2::bigint, $3::bigint, $4::pg_catalog.text[], $5::pg_catalog.text[])`
 

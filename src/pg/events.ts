@@ -3,7 +3,7 @@
  * which binds the tenant and runs under row-level security.
  */
 import type { PgClient, PgConnection } from "@effect/sql-pg"
-import { Context, Effect, type Scope } from "effect"
+import { Context, type Duration, Effect, type Scope } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as EventStorage from "../driver/EventStorage.ts"
@@ -19,6 +19,8 @@ import { make as makeStreamEnds } from "./streamEnds.ts"
 import { make as makeOpenLog } from "./streamLog.ts"
 import { OtherFailure, StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
+import { defaultMoveWait, waitForMoves } from "../driver/moves.ts"
+import { refusalOf } from "../driver/refusals.ts"
 import { clampPosition } from "../driver/queryMatch.ts"
 import * as PgCheck from "./PgCheck.ts"
 import * as deadlines from "./deadlines.ts"
@@ -27,6 +29,11 @@ import { statement, type StatementOptions } from "./statement.ts"
 
 /** Settings of a store. */
 export interface Options {
+  /**
+   * Maximum wait of an append whose tenant is just moving to another database; afterwards it fails with `TenantRefused`
+   * (`TenantMoving`). Default: 10 seconds.
+   */
+  readonly moveWait?: Duration.Input | undefined
   /** Registers an unknown tenant with its first append. Default: true. */
   readonly provisionOnAppend?: boolean | undefined
   /** Approximate maximum of payload and metadata in a page of a read, in bytes. Default: 4 MiB. */
@@ -166,13 +173,27 @@ export const make = (
     const loads = limitsOf("groupLoads", { maxLoads: 64, concurrency: 2 }, options.groupLoads)
     const reading = makeReading(ofTenant, acrossTenants, pageBytes)
 
+    const tenantStatus: EventStorage.EventStorage["Service"]["tenantStatus"] = (tenantId) =>
+      Effect.map(
+        ofTenant<[EventStorage.TenantStatus | "elsewhere" | null]>(
+          "read the status of a tenant",
+          tenantId,
+          "select eventsourcing.tenant_status($1::pg_catalog.uuid)",
+          []
+        ),
+        ([row]) => row?.[0] ?? undefined
+      )
+
     return EventStorage.EventStorage.of({
       ...reading,
       openLog: makeOpenLog(sql, reading.readLog),
       loadStream: makeLoad(sql, { limits: loads, pageBytes, fork }),
       streamEndsWith: makeStreamEnds(sql, loads, fork),
       changes: announcements.changes,
-      append,
+      append: yield* waitForMoves(
+        { append, inTransaction: inTransaction(sql), tenantStatus },
+        options.moveWait ?? defaultMoveWait
+      ),
       streamVersion: ({ tenantId, aggregateType, aggregateId }) =>
         Effect.map(
           ofTenant<[number]>(
@@ -270,16 +291,7 @@ export const make = (
             )
           }
         ),
-      tenantStatus: (tenantId) =>
-        Effect.map(
-          ofTenant<[EventStorage.TenantStatus | "elsewhere" | null]>(
-            "read the status of a tenant",
-            tenantId,
-            "select eventsourcing.tenant_status($1::pg_catalog.uuid)",
-            []
-          ),
-          ([row]) => row?.[0] ?? undefined
-        ),
+      tenantStatus,
       recordAccess: ({ actor, reason, operation, accessId: given }) =>
         Effect.suspend(() => {
           const accessId = given ?? uuidV7Unsafe()
@@ -304,7 +316,9 @@ export const make = (
           ([row]) =>
             row === undefined || row[0] === null
               ? Effect.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
-              : Effect.succeed(row[0])
+              : row[0] === "active" || row[0] === "suspended"
+                ? Effect.succeed(row[0])
+                : Effect.fail(refusalOf(tenantId, row[0]))
         ),
       listTenants: ({ accessId, after, limit }) =>
         Effect.map(

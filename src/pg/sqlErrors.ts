@@ -2,6 +2,7 @@
 import { Predicate } from "effect"
 import { SqlError } from "effect/sql"
 import { isNoAnswer } from "./deadlines.ts"
+import { unseenReason } from "../driver/refusals.ts"
 import { statementRemedy } from "./remedies.ts"
 import {
   ConnectionFailed,
@@ -47,6 +48,9 @@ const kinds: Readonly<Record<string, (fields: Coded) => UnavailableReason>> = {
   "55P03": (fields) => new TimedOut(fields),
   "57014": (fields) => new TimedOut(fields),
   "57P": (fields) => new ShuttingDown(fields),
+  ES011: ({ operation }) => unseenReason(operation, "importing"),
+  ES012: ({ operation }) => unseenReason(operation, "moved"),
+  ES013: ({ operation }) => unseenReason(operation, "erased"),
   "58": (fields) => otherFailure(fields, true),
   XX: (fields) => otherFailure(fields, true)
 }

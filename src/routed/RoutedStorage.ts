@@ -4,10 +4,12 @@
  */
 import { Cause, Context, type Duration, Effect, Latch, Layer, PubSub, type Scope, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
+import { AdministrationStorage } from "../driver/AdministrationStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import * as OpenStorages from "./openStorages.ts"
 import * as routedEvents from "./events.ts"
 import * as routedProjections from "./projections.ts"
+import * as routedAdministration from "./administration.ts"
 import * as routedSnapshots from "./snapshots.ts"
 import { type Backend, problemOf, Router } from "./router.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
@@ -34,7 +36,9 @@ export interface Limits {
 /** Settings of {@link layerWith}. */
 export interface Options<E> extends Limits {
   /** The storages of a placement. Each build of the layer opens new ones. */
-  readonly storage: (placement: string) => Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, E>
+  readonly storage: (
+    placement: string
+  ) => Layer.Layer<AdministrationStorage | EventStorage | ProjectionStorage | SnapshotStorage, E>
   /**
    * True if a placement accepts only tenants that were registered there (`TenantRegistry.provision`). Nothing is read or written
    * there for any other tenant, so a mistake in the directory does no harm. The storage must not register tenants with their
@@ -129,7 +133,11 @@ const tagOf = (error: unknown): string | null =>
  */
 export const layerWith = <E>(
   options: Options<E>
-): Layer.Layer<EventStorage | ProjectionStorage | SnapshotStorage, never, TenantDirectory> =>
+): Layer.Layer<
+  AdministrationStorage | EventStorage | ProjectionStorage | SnapshotStorage,
+  never,
+  TenantDirectory
+> =>
   layerPer([TenantDirectory], () =>
     Layer.effectContext(
       Effect.gen(function* () {
@@ -140,13 +148,15 @@ export const layerWith = <E>(
               events: Context.get(services, EventStorage),
               projections: Context.get(services, ProjectionStorage),
               snapshots: Context.get(services, SnapshotStorage),
+              administration: Context.get(services, AdministrationStorage),
               dedicated: options.dedicated?.(placement) ?? false
             }))
           )
         const { hints, router } = yield* makeRouter(open, options)
         return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
           Context.add(ProjectionStorage, routedProjections.make(router, router.inTransactionOf)),
-          Context.add(SnapshotStorage, routedSnapshots.make(router))
+          Context.add(SnapshotStorage, routedSnapshots.make(router)),
+          Context.add(AdministrationStorage, routedAdministration.make(router))
         )
       })
     )

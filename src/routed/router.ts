@@ -1,5 +1,6 @@
 /** Routes operations to the storage of their tenant. */
 import { Cache, Cause, Context, Duration, Effect, Exit, Option, Scope } from "effect"
+import type { AdministrationStorage } from "../driver/AdministrationStorage.ts"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { repeatable } from "../driver/repeatable.ts"
@@ -21,6 +22,7 @@ export interface Backend {
   readonly events: EventStorage["Service"]
   readonly projections: ProjectionStorage["Service"]
   readonly snapshots: SnapshotStorage["Service"]
+  readonly administration: AdministrationStorage["Service"]
   /** True if the storage serves only tenants that are registered there. */
   readonly dedicated: boolean
 }

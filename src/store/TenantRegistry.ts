@@ -8,7 +8,7 @@ import { checkedTenant, currentTenant } from "../domain/currentTenant.ts"
 import { accesses, usage } from "./decode.ts"
 import { paged } from "./pages.ts"
 import { recordAccess } from "./crossTenant.ts"
-import type { ReadError, StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
+import type { ReadError, StorageUnavailable, TenantRefused } from "../driver/StoreError.ts"
 import type { AllTenants, CrossTenantAccess, CurrentTenant, TenantId } from "../domain/Tenant.ts"
 
 /** A recorded access across tenants. */
@@ -45,23 +45,15 @@ export class TenantRegistry extends Context.Service<
     readonly status: Effect.Effect<EventStorage.TenantStatus | undefined, ReadError, CurrentTenant>
     /**
      * Suspends a tenant: its data can be read but not written. Appends that were acknowledged before remain, and none is
-     * acknowledged afterwards. Returns the former status.
+     * acknowledged afterwards. Returns the former status. Refuses a tenant that is neither active nor suspended.
      */
     readonly suspend: (
       tenantId: TenantId
-    ) => Effect.Effect<
-      EventStorage.TenantStatus,
-      TenantRefused<UnknownTenant> | StorageUnavailable,
-      AllTenants
-    >
+    ) => Effect.Effect<EventStorage.TenantStatus, TenantRefused | StorageUnavailable, AllTenants>
     /** Resumes a suspended tenant. Returns the former status. */
     readonly resume: (
       tenantId: TenantId
-    ) => Effect.Effect<
-      EventStorage.TenantStatus,
-      TenantRefused<UnknownTenant> | StorageUnavailable,
-      AllTenants
-    >
+    ) => Effect.Effect<EventStorage.TenantStatus, TenantRefused | StorageUnavailable, AllTenants>
     /**
      * Usage in a range of time, for billing: one row per tenant and day (UTC) with events, ordered by both. Every run is
      * written to the audit trail.
@@ -89,7 +81,7 @@ const usagePageSize = 200
 const make: Effect.Effect<TenantRegistry["Service"], never, EventStorage.EventStorage> = Effect.map(
   EventStorage.EventStorage,
   (storage) => {
-    const setStatus = (operation: string, status: EventStorage.TenantStatus) => (tenantId: TenantId) =>
+    const setStatus = (operation: string, status: "active" | "suspended") => (tenantId: TenantId) =>
       checkedTenant(tenantId).pipe(
         Effect.andThen(recordAccess(storage, `${operation} ${tenantId}`)),
         Effect.flatMap((accessId) => storage.setTenantStatus({ accessId, tenantId, status }))

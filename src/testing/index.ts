@@ -1,6 +1,7 @@
 /**
  * Tools for tests: of domains, projections and tenants, and suites for drivers.
  */
+export * as AdministrationStorageSuite from "./AdministrationStorageSuite.ts"
 export * as Canary from "./Canary.ts"
 export * as EventStorageSuite from "./EventStorageSuite.ts"
 export * as TenantIsolationSuite from "./TenantIsolationSuite.ts"

@@ -18,14 +18,16 @@ const ours = "'eventsourcing'::regnamespace"
 /** Tables with rows of tenants. */
 const tenantTables = `(
   select c.* from pg_class c where c.relnamespace = ${ours} and c.relkind in ('r', 'p')
-    and c.relname not in ('schema_files', 'cross_tenant_accesses', 'projection_versions', 'read_models', 'placements'))`
+    and c.relname not in ('schema_files', 'cross_tenant_accesses', 'projection_versions', 'read_models', 'declared_tables', 'placements'))`
 
 const groupRoles = [
   "eventsourcing_tenant",
   "eventsourcing_runner",
   "eventsourcing_all_tenants",
+  "eventsourcing_administrator",
   "eventsourcing_runner_owner",
-  "eventsourcing_all_tenants_owner"
+  "eventsourcing_all_tenants_owner",
+  "eventsourcing_administrator_owner"
 ]
   .map((role) => `'${role}'::regrole`)
   .join()
@@ -47,6 +49,7 @@ const rules: Readonly<Record<string, Rule>> = {
       cross_tenant_accesses: "accesses across tenants, which belong to none of them",
       placements: "names of databases, which are the application's",
       projection_versions: "names of projections, which are the application's",
+      declared_tables: "names of tables, which are the application's",
       read_models: "names of tables, which are the application's"
     }
   },
@@ -137,7 +140,10 @@ const rules: Readonly<Record<string, Rule>> = {
       "create policy planted on eventsourcing.dead_letters for select to eventsourcing_runner using (true)"
     ],
     exceptions: {
+      "declared_tables.anyone_reads": "names of tables, which are the application's",
+      "declared_tables.owner_registers": "names of tables, written by their owner",
       "placements.anyone_reads": "names of databases, which are the application's",
+      "projection_versions.administrator_reads": "names of projections, which are the application's",
       "placements.owner_registers": "names of databases, written by their owner",
       "read_models.anyone_reads": "names of tables, which are the application's",
       "read_models.owner_registers": "names of tables, written by their owner"
@@ -202,17 +208,23 @@ const rules: Readonly<Record<string, Rule>> = {
       begin_reading: "calls begin_tenant; names everything with its schema",
       begin_tenant: "changes the role of the transaction, which security definer does not allow",
       bind_tenant: "sets the tenant for its caller; names everything with its schema",
+      carried_key: "reads the catalogue, as its caller; has a fixed search path",
       clean_session:
         "resets the settings of the session, which a set clause would restore; names everything with its schema",
       clear_rebuild:
         "works on the application's tables, whose triggers may need the search path; names everything with its schema",
       create_committing: "makes procedures, as the owner of the database; has a fixed search path",
+      declare_table: "changes tables, as their owner; has a fixed search path",
       exclude_tenant: "changes its role, as the owner of the database; has a fixed search path",
       hold_twins: "locks tables of the application, as whoever fills them; names everything with its schema",
       keys_without_tenant: "reads the catalogue, as whoever asks; has a fixed search path",
       isolation_problems: "reads the catalogue, as whoever asks; has a fixed search path",
       name_database: "grants and revokes, as the owner of the database; has a fixed search path",
       protect_tenant_table: "changes tables, as their owner; has a fixed search path",
+      purge_tenant:
+        "runs as the owner of the database, because no group role may remove events; has a fixed search path",
+      require_visible: "reads the row of the bound tenant, as its caller; names everything with its schema",
+      tables_of_tenants: "reads the catalogue, as its caller; has a fixed search path",
       register_read_model: "makes and changes tables, as their owner; has a fixed search path",
       register_shared_read_model: "makes and changes tables, as their owner; has a fixed search path",
       renew_twins: "makes tables, as their owner; has a fixed search path",
@@ -276,8 +288,8 @@ const rules: Readonly<Record<string, Rule>> = {
     violations: `select r.rolname || ' ' || c.relname || '.' || a.attname as what
       from pg_class c join pg_attribute a on a.attrelid = c.oid, pg_roles r
       where c.relnamespace in (${ours}, 'eventsourcing_rebuild'::regnamespace) and c.relkind in ('r', 'p', 'v', 'm')
-        and a.attnum > 0 and c.relname not in ('placements', 'read_models')
-        and r.rolname in ('eventsourcing_runner', 'eventsourcing_all_tenants')
+        and a.attnum > 0 and c.relname not in ('placements', 'read_models', 'declared_tables')
+        and r.rolname in ('eventsourcing_runner', 'eventsourcing_all_tenants', 'eventsourcing_administrator')
         and has_column_privilege(r.oid, c.oid, a.attnum, 'select, insert, update, references')`,
     planted: [
       "grant select (payload) on eventsourcing.events to eventsourcing_runner",
@@ -326,6 +338,8 @@ const rules: Readonly<Record<string, Rule>> = {
       "command_keys: eventsourcing_tenant DELETE": "keys that have expired",
       "command_keys: eventsourcing_runner_owner DELETE": "keys that have expired, of idle tenants",
       "cross_tenant_accesses: eventsourcing_all_tenants_owner DELETE": "records that are too old, on record",
+      "discarded_dead_letters: eventsourcing_administrator_owner DELETE":
+        "those of an import that begins again",
       "projections: eventsourcing_runner_owner DELETE": "the progress of a version that is retired",
       "projections: eventsourcing_tenant DELETE": "the progress of a rebuild that has taken its place",
       "dead_letters: eventsourcing_runner_owner DELETE":

@@ -9,6 +9,7 @@ import { type Case, coreCases } from "../../src/testing/TenantIsolationSuite.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { type Config, servers } from "../support/Databases.ts"
 import { type Mutant, mutants, setRls, unprotected, withoutPredicates } from "../support/mutants.ts"
+import { administrationCases, administrationSqlCases } from "../support/administrationCases.ts"
 import { directoryCases } from "../support/directoryCases.ts"
 import { projectionCases } from "../support/projectionCases.ts"
 import { snapshotCases } from "../support/snapshotCases.ts"
@@ -21,7 +22,9 @@ const cases: ReadonlyArray<Case<Needs>> = [
   ...projectionCases,
   ...snapshotCases,
   ...coreCases,
-  ...directoryCases
+  ...directoryCases,
+  ...administrationCases,
+  ...administrationSqlCases
 ]
 
 const killersFile = new URL("../fixtures/killers.json", import.meta.url)
@@ -109,7 +112,14 @@ const judge = Effect.fnUntraced(function* (mutant: Mutant, store: Context.Contex
     ? cases
     : mutant.name.includes("snapshot")
       ? [...snapshotCases, ...cases]
-      : [...coreCases, ...projectionCases, ...snapshotCases, ...directoryCases]
+      : [
+          ...coreCases,
+          ...projectionCases,
+          ...snapshotCases,
+          ...directoryCases,
+          ...administrationCases,
+          ...administrationSqlCases
+        ]
   for (const test of new Set([...former, ...likely])) {
     killers.push(...(yield* red([test], store)))
     if (killers.length > 0) break

@@ -68,7 +68,7 @@ const migratedTemplate = (server: Config): Effect.Effect<string> =>
         begin
           if not exists (select from pg_roles where rolname = '${appRole}') then create role ${appRole}; end if;
           alter role ${appRole} login nosuperuser nobypassrls nocreatedb nocreaterole password '${appPassword}';
-          grant eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants to ${appRole};
+          grant eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants, eventsourcing_administrator to ${appRole};
         end
         $$`)
       yield* sql`alter database ${sql(draft)} rename to ${sql(template)}`

@@ -4,6 +4,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer } from "effect"
 import type { SqlClient } from "effect/sql"
+import type { AdministrationStorage } from "../../src/driver/AdministrationStorage.ts"
 import type { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
@@ -13,7 +14,7 @@ import type { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import type { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
 import { servers } from "./Databases.ts"
 
-type Storages = EventStorage | ProjectionStorage | SnapshotStorage
+type Storages = AdministrationStorage | EventStorage | ProjectionStorage | SnapshotStorage
 
 /** A driver on a fresh, empty store. */
 export interface Backend {

@@ -104,8 +104,10 @@ for (const role of [
   "eventsourcing_tenant",
   "eventsourcing_runner",
   "eventsourcing_all_tenants",
+  "eventsourcing_administrator",
   "eventsourcing_runner_owner",
-  "eventsourcing_all_tenants_owner"
+  "eventsourcing_all_tenants_owner",
+  "eventsourcing_administrator_owner"
 ]) {
   for (const [attribute, said] of [
     ["superuser", "a superuser"],

@@ -37,6 +37,14 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
   ["list_tenants", 1],
   // every event, with the row comparison of the cursor
   ["read_all_logs", 1],
+  // the hidden tenants themselves
+  ["unseen_tenants", 1],
+  // tables of the application, whose names are put into statements at numbered places
+  ["purge_tenant", -1],
+  ["read_tenant_table", -1],
+  ["write_tenant_table", -1],
+  // names of tables
+  ["tables_of_tenants", 1],
   // the tenants themselves; every access to their events has one
   ["usage", 1],
   // the row that has waited longest of all tenants, and the one served before the clock went back
@@ -74,6 +82,11 @@ const onlySlower: ReadonlyMap<string, string> = new Map([
   ["where e.tenant_id = v_tenant and e.event_id", "append then checks one thing after the other"],
   ["where e.tenant_id = p_tenant and e.event_id", "append_one then leaves it to append"],
   ["where x.tenant_id = t.tenant_id and x.expires_at", "finds the same keys once per tenant"],
+  ["perform from eventsourcing.projections p", "a fence then waits for the handlers of all tenants"],
+  [
+    "cross join (select coalesce(max(e.position), 0)",
+    "a hint that there is work: a worker then looks for it in vain"
+  ],
   ["where t.tenant_id = p_tenant and t.tag = other", "only chooses which index entries are gone through"]
 ])
 
@@ -81,7 +94,10 @@ const onlySlower: ReadonlyMap<string, string> = new Map([
 const withinTransactions: ReadonlySet<string> = new Set(["clear_rebuild", "stream_log", "switch_rebuild"])
 
 const isUnderRls = ({ name, owner }: { readonly name: string; readonly owner: string }): boolean =>
-  owner === "eventsourcing_tenant" || withinTransactions.has(name)
+  // the owner of the functions for administration is a member of eventsourcing_tenant
+  owner === "eventsourcing_tenant" ||
+  owner === "eventsourcing_administrator_owner" ||
+  withinTransactions.has(name)
 
 /** The present functions of a migrated database. */
 const functions: Effect.Effect<

@@ -5,6 +5,8 @@ import { PgClient } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import type { AdministrationStorage } from "../../src/driver/AdministrationStorage.ts"
+import type { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
@@ -12,7 +14,12 @@ import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts
 import type { Config, Database, TestServer } from "./Databases.ts"
 
 /** A client, and the store on it. */
-export type Store = TenantIsolationSuite.Services | SqlClient.SqlClient | PgClient.PgClient
+export type Store =
+  | TenantIsolationSuite.Services
+  | AdministrationStorage
+  | SnapshotStorage
+  | SqlClient.SqlClient
+  | PgClient.PgClient
 
 /** A database, with access from outside. */
 export class TenantDatabase extends Context.Service<

@@ -41,6 +41,7 @@ describe("a layer of the library", () => {
 
   test("requires only the tier below it", () => {
     type Below =
+      | Root.AdministrationStorage.AdministrationStorage
       | Root.EventStorage.EventStorage
       | Root.EventStore.EventStore
       | Root.ProjectionStorage.ProjectionStorage

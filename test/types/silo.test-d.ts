@@ -1,6 +1,7 @@
 import type { PgClient } from "@effect/sql-pg"
 import { Effect, Layer } from "effect"
 import {
+  type AdministrationStorage,
   EventStorage,
   EventStore,
   type ProjectionStorage,
@@ -24,6 +25,7 @@ const silo = PgSilo.layer({ database: () => ({ client }) })
 describe("the layer over several databases", () => {
   test("provides the drivers and the client of one database, and requires only the directory", () => {
     expectTypeOf<Layer.Success<typeof silo>>().toEqualTypeOf<
+      | AdministrationStorage.AdministrationStorage
       | EventStorage.EventStorage
       | ProjectionStorage.ProjectionStorage
       | SnapshotStorage.SnapshotStorage
@@ -38,7 +40,10 @@ describe("the layer over several databases", () => {
     const routed = RoutedStorage.layerWith({
       storage: () =>
         Layer.empty as unknown as Layer.Layer<
-          EventStorage.EventStorage | ProjectionStorage.ProjectionStorage | SnapshotStorage.SnapshotStorage,
+          | AdministrationStorage.AdministrationStorage
+          | EventStorage.EventStorage
+          | ProjectionStorage.ProjectionStorage
+          | SnapshotStorage.SnapshotStorage,
           "away"
         >
     })

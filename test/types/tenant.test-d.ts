@@ -5,6 +5,7 @@ import {
   EventStore,
   Repository,
   Tenant,
+  type TenantErasure,
   TenantRegistry
 } from "effect-eventsourcing"
 import { describe, expectTypeOf, test } from "vitest"
@@ -154,5 +155,17 @@ describe("administering tenants", () => {
     void (() => Effect.runPromise(registry.suspend(tenantId).pipe(Tenant.provideAdministration(access))))
     // @ts-expect-error The reason is missing.
     void erase.pipe(Tenant.provideAdministration({ actor: "ada" }))
+  })
+
+  test("is required by erasure, by nothing else", () => {
+    type Erasure = TenantErasure.TenantErasure["Service"]
+    for (const method of ["erase", "undo", "finish", "status", "release"] as const)
+      expectTypeOf<
+        Effect.Services<ReturnType<Erasure[typeof method]>>
+      >().toEqualTypeOf<Tenant.TenantAdministration>()
+    expectTypeOf<
+      Effect.Services<ReturnType<Erasure["schedule"]>>
+    >().toEqualTypeOf<Tenant.TenantAdministration>()
+    expectTypeOf<Effect.Services<ReturnType<Erasure["hold"]>>>().toEqualTypeOf<Tenant.TenantAdministration>()
   })
 })

@@ -23,7 +23,6 @@ import type {
   ExpectedVersion,
   ReadError,
   StorageUnavailable,
-  UnknownTenant,
   TenantRefused
 } from "../../driver/StoreError.ts"
 import { TenantId } from "../../domain/Tenant.ts"
@@ -298,8 +297,8 @@ export const access: Effect.Effect<string, StorageUnavailable, EventStorage> = E
 /** Suspends or resumes a tenant. */
 export const setStatus = (
   tenantId: TenantId,
-  status: TenantStatus
-): Effect.Effect<TenantStatus, TenantRefused<UnknownTenant> | StorageUnavailable, EventStorage> =>
+  status: "active" | "suspended"
+): Effect.Effect<TenantStatus, TenantRefused | StorageUnavailable, EventStorage> =>
   Effect.flatMap(access, (accessId) =>
     EventStorage.use((storage) => storage.setTenantStatus({ accessId, tenantId, status }))
   )

@@ -1,0 +1,154 @@
+-- Changes the state of a tenant under the lock of its row, which every append holds: see the contract AdministrationStorage for
+-- the changes. Returns NULL, or {"problem": sentence} or {"held": hold}, and has changed nothing then.
+create or replace function eventsourcing.change_tenant_state(
+  p_access uuid, p_tenant uuid, p_change text, p_token uuid, p_arguments jsonb
+)
+returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp set jit = off
+as $$
+declare
+  known    record;
+  head     record;
+  moment   bigint;
+  wanted   text;        -- the new status; NULL: nothing changes
+  details  jsonb;       -- the new undertaking
+  chained  bigint;
+  problem  text;
+  another  constant text := 'another undertaking has the tenant: its token differs';
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  if p_change = 'fence' then
+    perform set_config('lock_timeout', greatest((p_arguments ->> 'waitMillis')::integer, 1)::text, true);
+  end if;
+  if p_change in ('fence', 'erase') then
+    -- Handlers end first. Progress rows before the tenant's row: a handler that appends holds its progress row and waits for the
+    -- tenant's.
+    perform from eventsourcing.projections p where p.tenant_id = p_tenant order by p.projection, p.version, p.rebuild for update;
+  elsif p_change = 'beginImport' then
+    insert into eventsourcing.tenants (tenant_id, status, undertaking)
+    values (p_tenant, 'importing', jsonb_build_object('token', p_token))
+    on conflict do nothing;
+  end if;
+  select t.status, coalesce(t.undertaking, '{}') as undertaking, t.undertaking ->> 'token' as token, t.hold, t.chained_from
+  into known from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
+  if known.status is null then
+    return jsonb_build_object('problem', 'the tenant is not registered here');
+  end if;
+  -- statements of their own, so that they see the commit of the previous holder of the lock
+  moment := (extract(epoch from clock_timestamp()) * 1000)::bigint;
+  select coalesce(max(e.position), 0) as position, (array_agg(encode(e.hash, 'hex')))[1] as hash into head
+  from (
+    select x.position, x.hash from eventsourcing.events x where x.tenant_id = p_tenant order by x.position desc limit 1
+  ) e;
+  chained := known.chained_from;
+  details := known.undertaking;
+
+  case p_change
+    when 'beginImport' then
+      if known.status = 'importing' then
+        problem := case when known.token <> p_token::text then 'another import writes the tenant: end or purge that one first' end;
+      elsif known.status = 'moved' and known.undertaking -> 'purged' = 'true' then
+        wanted := 'importing';
+        details := jsonb_build_object('token', p_token);
+        chained := null;
+      else
+        problem := format('the tenant is %s, and an import writes only a tenant that is not registered%s', known.status,
+          case known.status when 'moved' then ', or whose rows were purged after a move: purge them first' else '' end);
+      end if;
+    when 'finishImport' then
+      if known.status in ('active', 'suspended') and known.token = p_token::text then
+        null; -- finished before
+      elsif known.status <> 'importing' then
+        problem := format('the tenant is %s, not importing', known.status);
+      elsif known.token <> p_token::text then
+        problem := another;
+      elsif head.position <> (p_arguments ->> 'head')::bigint then
+        problem := format('its log ends at %s, not at %s', head.position, p_arguments ->> 'head');
+      else
+        wanted := p_arguments ->> 'status';
+        chained := (p_arguments ->> 'chainedFrom')::bigint;
+      end if;
+    when 'fence' then
+      if known.status = 'moving' then
+        problem := case when known.token <> p_token::text then another end;
+      elsif known.status <> 'active' then
+        problem := format('the tenant is %s, and only an active tenant moves', known.status);
+      end if;
+      if problem is null then
+        wanted := 'moving';
+        details := jsonb_build_object('token', p_token, 'head', head.position,
+          'until', moment + (p_arguments ->> 'expiresInMillis')::bigint);
+      end if;
+    when 'reopen' then
+      if known.status = 'active' then
+        null; -- reopened before
+      elsif known.status <> 'moving' then
+        problem := format('the tenant is %s, not moving', known.status);
+      elsif p_token is not null and known.token <> p_token::text then
+        problem := another;
+      elsif p_token is null and (known.undertaking ->> 'until')::bigint > moment then
+        problem := 'the fence has not expired: only the move itself may remove it now';
+      else
+        wanted := 'active';
+        details := null;
+      end if;
+    when 'decide' then
+      if known.status = 'moved' and known.token = p_token::text then
+        null; -- decided before
+      elsif known.status <> 'moving' then
+        problem := format('the tenant is %s, not moving: the move is off', known.status);
+      elsif known.token <> p_token::text then
+        problem := another;
+      elsif head.position <> (p_arguments ->> 'head')::bigint then
+        problem := format('its log ends at %s, not at %s', head.position, p_arguments ->> 'head');
+      else
+        wanted := 'moved';
+        details := jsonb_build_object('token', p_token, 'head', head.position, 'to', p_arguments ->> 'to');
+      end if;
+    when 'erase' then
+      if known.status = 'erased' then
+        problem := case when known.token <> p_token::text then 'the tenant is erased already' end;
+      elsif known.status not in ('active', 'suspended', 'moved') then
+        problem := format('the tenant is %s: end that first', known.status);
+      elsif known.hold is not null then
+        return jsonb_build_object('held', known.hold);
+      else
+        wanted := 'erased';
+        details := (
+          select jsonb_build_object('token', p_token, 'former', known.status, 'formerly', known.undertaking, 'erasedAt', moment,
+            'access', p_access, 'actor', a.actor, 'reason', a.reason, 'events', head.position, 'lastHash', head.hash,
+            'purgeFrom', moment + (p_arguments ->> 'purgeInMillis')::bigint)
+          from eventsourcing.recorded_access(p_access) a);
+      end if;
+    when 'restore' then
+      if known.status in ('active', 'suspended', 'moved') then
+        problem := case when known.undertaking ->> 'restored' is distinct from p_token::text then 'the tenant is not erased' end;
+      elsif known.status <> 'erased' then
+        problem := format('the tenant is %s, not erased', known.status);
+      elsif known.token <> p_token::text then
+        problem := another;
+      elsif known.undertaking -> 'purging' = 'true' then
+        problem := 'some of its rows are gone: it cannot be restored';
+      else
+        wanted := known.undertaking ->> 'former';
+        details := (known.undertaking -> 'formerly') || jsonb_build_object('restored', p_token);
+      end if;
+    else
+      raise exception 'unknown change %', p_change using errcode = '22023';
+  end case;
+
+  if problem is not null then
+    return jsonb_build_object('problem', problem);
+  end if;
+  if wanted is not null then
+    update eventsourcing.tenants t set status = wanted, undertaking = nullif(details, '{}'), chained_from = chained,
+      origin = case p_change when 'finishImport' then p_arguments -> 'origin' when 'beginImport' then null else t.origin end
+    where t.tenant_id = p_tenant;
+  end if;
+  return null;
+end
+$$;
+
+comment on function eventsourcing.change_tenant_state is 'Changes the state of a tenant under its lock, or returns the reason against it.';

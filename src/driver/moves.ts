@@ -1,0 +1,64 @@
+/** Appends that meet a tenant on the move wait for its end. */
+import { Cache, Context, Duration, Effect, Schedule } from "effect"
+import type { AppendReceipt, EventStorage } from "./EventStorage.ts"
+import {
+  type AppendError,
+  StorageUnavailable,
+  TenantMoved,
+  TenantMoving,
+  TenantRefused
+} from "./StoreError.ts"
+
+type Storage = Pick<EventStorage["Service"], "append" | "inTransaction" | "tenantStatus">
+
+/** The default of the setting `moveWait`. */
+export const defaultMoveWait: Duration.Input = "10 seconds"
+
+const isMoving = (error: AppendError): boolean =>
+  error._tag === "TenantRefused" && error.reason instanceof TenantMoving
+
+/** True for the refusal of a tenant that has another storage. */
+export const isMoved = (error: unknown): boolean =>
+  error instanceof TenantRefused && error.reason instanceof TenantMoved
+
+/** True for the failure of a read of such a tenant. */
+export const isMovedRead = (error: unknown): boolean =>
+  error instanceof StorageUnavailable && error.code === "TenantMoved"
+
+const interval = Duration.millis(50)
+
+/** Number of tenants whose status is shared by those that wait. */
+const capacity = 10_000
+
+/**
+ * Lets an append of a tenant on the move wait, and then tries it again.
+ *
+ * **Details**
+ *
+ * It waits outside of the places of group commit, so it delays nothing else. All that wait for one tenant share the questions for
+ * its status; the question also removes an expired fence. An append in a transaction of the program is refused at once, because
+ * it cannot follow the tenant to another database.
+ */
+export const waitForMoves = (storage: Storage, wait: Duration.Input): Effect.Effect<Storage["append"]> =>
+  Effect.map(
+    Cache.makeWith(storage.tenantStatus, { capacity, timeToLive: () => interval }).pipe(
+      Effect.setContext(Context.empty())
+    ),
+    (statuses): Storage["append"] =>
+      (request) =>
+        Effect.catchIf(storage.append(request), isMoving, (refused) =>
+          Effect.flatMap(storage.inTransaction, (inTransaction) => {
+            if (inTransaction) return Effect.fail(refused)
+            const ended = Cache.get(statuses, request.tenantId).pipe(
+              Effect.repeat({ until: (status) => status !== "moving", schedule: Schedule.spaced(interval) })
+            )
+            const again: Effect.Effect<AppendReceipt, AppendError> = Effect.andThen(
+              ended,
+              storage.append(request)
+            )
+            return Effect.retry(again, { while: isMoving, schedule: Schedule.forever }).pipe(
+              Effect.timeoutOrElse({ duration: wait, orElse: () => Effect.fail(refused) })
+            )
+          })
+        )
+  )

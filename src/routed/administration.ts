@@ -1,0 +1,51 @@
+/** The administration of tenants in several storages: each operation goes to the storage that the directory names for its tenant. */
+import { Effect } from "effect"
+import { type Administered, AdministrationStorage } from "../driver/AdministrationStorage.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
+import { type Backend, type Router, unknownAsUnavailable } from "./router.ts"
+
+type Administration = AdministrationStorage["Service"]
+
+/**
+ * The tenant's state may forbid all other work, so no other check than the directory's comes before an operation. The access is
+ * recorded where it is used.
+ */
+export const make = <M extends Backend>(router: Router<M>): Administration => {
+  const on = <Request extends Administered, A, E>(
+    operation: string,
+    request: Request,
+    run: (administration: Administration, request: Request) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | StorageUnavailable> => {
+    const used: Effect.Effect<A, E | StorageUnavailable> = unknownAsUnavailable(operation)(
+      router.use(router.acquire(request.tenantId), (backend) =>
+        Effect.andThen(router.requireAccess(backend, request.accessId), run(backend.administration, request))
+      )
+    )
+    return used
+  }
+
+  return AdministrationStorage.of({
+    recordAccess: router.recordAccess,
+    tenant: (request) => on("read a tenant for its administration", request, (at, given) => at.tenant(given)),
+    changeState: (request) => on(request.change, request, (at, given) => at.changeState(given)),
+    setHold: (request) => on("set the legal hold", request, (at, given) => at.setHold(given)),
+    readEvents: (request) =>
+      on("read a log for its administration", request, (at, given) => at.readEvents(given)),
+    writeEvents: (request) => on("write events", request, (at, given) => at.writeEvents(given)),
+    readCommandKeys: (request) => on("read command keys", request, (at, given) => at.readCommandKeys(given)),
+    writeCommandKeys: (request) =>
+      on("write command keys", request, (at, given) => at.writeCommandKeys(given)),
+    readDeadLetters: (request) => on("read dead letters", request, (at, given) => at.readDeadLetters(given)),
+    writeDeadLetters: (request) =>
+      on("write dead letters", request, (at, given) => at.writeDeadLetters(given)),
+    readProgress: (request) => on("read progress", request, (at, given) => at.readProgress(given)),
+    writeProgress: (request) => on("write progress", request, (at, given) => at.writeProgress(given)),
+    tables: (request) => on("list the tables of tenants", request, (at, given) => at.tables(given)),
+    readTable: (request) => on("read a table", request, (at, given) => at.readTable(given)),
+    writeTable: (request) => on("write a table", request, (at, given) => at.writeTable(given)),
+    residues: [
+      "Each database of the tenant that held its rows may hold copies of them: dead rows, write-ahead log and backups, until these expire."
+    ],
+    purge: (request) => on("purge a tenant", request, (at, given) => at.purge(given))
+  })
+}
