@@ -136,7 +136,8 @@ export const makeExecute = (repository: Services, options: Options) => {
                       slot.line,
                       { ...wanted, decide, slot },
                       (leave) => alone(slot, leave),
-                      once(alone(slot))
+                      // Few commands go beside their line, and making this takes longer than to decide.
+                      Effect.suspend(() => once(alone(slot)))
                     )
                   : alone(slot)
               )
