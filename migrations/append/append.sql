@@ -27,9 +27,9 @@ create or replace function eventsourcing.append(
   in p_event_types           text[],
   in p_event_schema_versions integer[],
   in p_event_occurred_at     timestamptz[],
-  in p_event_actors          text[],
+  in p_event_actors          text[],    -- empty array: no event has one
   in p_event_correlation_ids text[],
-  in p_event_causation_ids   text[],
+  in p_event_causation_ids   text[],    -- empty array: no event has one
   in p_event_traceparents    text[],    -- empty array: no event has one
   in p_event_metadata        text[],
   in p_event_payloads        text[],

@@ -1,5 +1,8 @@
 -- Fast path for the common case: one new event for one stream, active tenant, no hash chain, lock free, not the first event of
 -- the log, expected version met. Otherwise it changes nothing and returns NULL; append then waits, or returns the reason.
+--
+-- Returns the position of the event, its version, and its recorded time in milliseconds since 1970. An array, because a record
+-- takes the procedure around it some 15 us longer.
 create or replace function eventsourcing.append_one(
   in p_tenant         uuid,
   in p_aggregate_type text,
@@ -17,9 +20,7 @@ create or replace function eventsourcing.append_one(
   in p_metadata       text,
   in p_payload        text,
   in p_tags           text[],
-  out "position"      double precision,
-  out version         integer,
-  out recorded_at     timestamptz
+  out answer          double precision[]
 )
 language plpgsql
 security definer
@@ -29,9 +30,15 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
-  bound text := eventsourcing.bind_tenant(p_tenant)::text;
+  bound text := current_setting('eventsourcing.tenant_id', true);
   now_  timestamptz;
 begin
+  if bound = '' or bound is null then
+    -- as bind_tenant does; a call of it takes longer
+    bound := set_config('eventsourcing.tenant_id', p_tenant::text, true);
+  else
+    bound := eventsourcing.bind_tenant(p_tenant)::text;
+  end if;
   perform from eventsourcing.tenants t
   where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null for no key update skip locked;
   if not found then
@@ -64,10 +71,10 @@ begin
     and (p_expected_id is null or n.event_id = p_expected_id)
   -- append finds out which event is stored already
   on conflict (tenant_id, event_id) do nothing
-  returning events.position, events.version, events.recorded_at into "position", version, recorded_at;
+  returning array[events.position, events.version, date_part('epoch', events.recorded_at) * 1000] into answer;
   if p_tags is not null and found then
     insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
-    select p_tenant, t.tag, append_one."position", p_event_type from unnest(p_tags) t (tag);
+    select p_tenant, t.tag, answer[1], p_event_type from unnest(p_tags) t (tag);
   end if;
 end
 $$;

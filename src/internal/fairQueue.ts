@@ -166,30 +166,44 @@ export class FairQueue<Key, Item> {
   }
 
   /** Takes a batch. */
-  take({
-    atMost,
-    keys = [...this.#queues.keys()],
-    maxWeight = Infinity,
-    weightOf
-  }: Bounds<Key, Item>): Array<Item> {
-    const batch: Array<Item> = []
-    const turns = [...keys]
-    let weight = 0
-    for (const key of turns) {
-      if (batch.length >= atMost) break
+  take({ atMost, keys, maxWeight = Infinity, weightOf }: Bounds<Key, Item>): Array<Item> {
+    /** The keys that have not been served in this turn, after those that have been and still have items: the first `kept`. */
+    const turn: Array<readonly [Key, Queue<Item>]> = []
+    for (const key of keys ?? this.#queues.keys()) {
+      // each of them gives at least one item
+      if (turn.length >= atMost) break
       const queue = this.#queues.get(key)
-      const next = queue?.peek()
-      if (queue === undefined || next === undefined) continue
+      if (queue !== undefined && queue.size > 0) turn.push([key, queue])
+    }
+    const batch: Array<Item> = []
+    let weight = 0
+    let turns = 0
+    let at = 0
+    let kept = 0
+    while (batch.length < atMost) {
+      if (at === turn.length) {
+        turn.length = kept
+        turns++
+        at = kept = 0
+      }
+      const served = turn[at]
+      const next = served?.[1].peek()
+      if (served === undefined || next === undefined) break
       weight += weightOf?.(next) ?? 0
       if (batch.length > 0 && weight > maxWeight) break
+      const [key, queue] = served
       batch.push(next)
       queue.take()
-      this.waiting--
-      // A served key moves to the end of both lists, so that it gets another turn in this batch.
+      at++
+      if (queue.size > 0) turn[kept++] = served
+      else this.#queues.delete(key)
+    }
+    this.waiting -= batch.length
+    // Served keys move to the end, in the order in which they were last served.
+    const before = turns === 0 ? [] : turn.slice(at)
+    for (const [key, queue] of [...before, ...turn.slice(0, kept)]) {
       this.#queues.delete(key)
-      if (queue.size === 0) continue
       this.#queues.set(key, queue)
-      turns.push(key)
     }
     return batch
   }

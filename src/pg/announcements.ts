@@ -38,6 +38,8 @@ const makeShared = Effect.fnUntraced(function* (
   // Lost announcements cost only time, because consumers also poll.
   const send = Effect.gen(function* () {
     yield* waiting.await
+    // first the callers of the appends get their answers, and send their next ones
+    yield* Effect.yieldNow
     yield* waiting.close
     const tenants = [...pending]
     pending.clear()

@@ -75,7 +75,7 @@ const onePlaceholders = placeholdersOf([
 ])
 
 /** For one event, in a transaction of its own. */
-export const callOneSql = `call eventsourcing.append_one_committing(${onePlaceholders}, null, null, null)`
+export const callOneSql = `call eventsourcing.append_one_committing(${onePlaceholders}, null)`
 
 /** The parameters of `append_one.sql`; undefined unless the append is one event without command and condition. */
 export const encodeOne = ({
@@ -311,6 +311,8 @@ export const encode = (
   let expectIds = false
   let tagged = false
   let traced = false
+  let acted = false
+  let caused = false
   const streamsOfSegment = new Streams()
   let previous: Entry | undefined
   let append = 0
@@ -354,6 +356,8 @@ export const encode = (
         arrays.eventTags.push(arrayText(event.tags))
         tagged ||= event.tags.length > 0
         traced ||= event.traceparent !== undefined
+        acted ||= event.actor !== null
+        caused ||= event.causationId !== null
       }
       arrays.streamLastEvents.push(arrays.eventIds.length)
     }
@@ -362,6 +366,8 @@ export const encode = (
   if (!expectIds) arrays.streamExpectedIds.length = 0
   if (!tagged) arrays.eventTags.length = 0
   if (!traced) arrays.eventTraceparents.length = 0
+  if (!acted) arrays.eventActors.length = 0
+  if (!caused) arrays.eventCausationIds.length = 0
   const parameters: Array<unknown> = [provision, wait]
   for (const name of arrayNames) parameters.push(array(arrays[name], PgTypes.OID[elements[name]]))
   parameters.push(extras.length === 0 ? null : JSON.stringify(extras))

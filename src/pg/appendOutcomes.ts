@@ -66,18 +66,20 @@ export type ResultColumns = readonly [
   refusals: ReadonlyArray<Refusal> | null
 ]
 
-/** The columns of the only row of `append_one.sql`: NULL if it declined the append. */
-export type OneColumns = readonly [position: number | null, version: number | null, recordedAt: Date | null]
+/** The only column of the only row of `append_one.sql`: NULL if it declined the append. */
+export type OneColumns = readonly [
+  answer: readonly [position: number, version: number, recordedAt: number] | null
+]
 
 /** The outcome of `append_one.sql`; undefined if it declined. */
-export const decodeOne = ([position, version, recordedAt]: OneColumns): Outcome | undefined =>
-  position === null || version === null || recordedAt === null
+export const decodeOne = ([answer]: OneColumns): Outcome | undefined =>
+  answer === null
     ? undefined
     : Exit.succeed({
         replayed: false,
-        positions: [position],
-        versions: [version],
-        recordedAt: [recordedAt.getTime()]
+        positions: [answer[0]],
+        versions: [answer[1]],
+        recordedAt: [answer[2]]
       })
 
 /** Consecutive numbers of events, up to the given last one. */

@@ -216,7 +216,8 @@ export const make = <A, E>(
             if (batch.length > 1) lane.queue.handOut(() => settle(lane, batch, outcomes))
             for (const one of lanes) if (one !== lane) sendAll(one)
             sendAll(lane)
-            for (const tenantId of tenants.keys()) sendAhead(lane, tenantId)
+            if (lane.queue.waiting >= minAhead)
+              for (const tenantId of tenants.keys()) sendAhead(lane, tenantId)
             if (batch.length === 1) settle(lane, batch, outcomes)
           })
         )
@@ -286,7 +287,7 @@ export const make = <A, E>(
 
   const sendAll = (lane: Lane): void => {
     const { queue } = lane
-    while (queue.hasPlace) {
+    while (queue.waiting > 0 && queue.hasPlace) {
       const batch = takeBatch(lane)
       if (batch.length === 0) return
       queue.enter(batch.length)
