@@ -49,6 +49,8 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
   ["usage", 1],
   // the row that has waited longest of all tenants, and the one served before the clock went back
   ["claim_projection", 2],
+  // a row of any tenant that a worker could claim
+  ["other_work_waits", 1],
   // the tenants themselves, the head of each tenant's log has one; the parked rows of all tenants, and their update
   ["register_projection", 3],
   // the parked projections of all tenants
