@@ -93,16 +93,26 @@ const eventsBefore = (
 const receiptOf = (
   rows: ReadonlyArray<EventStorage.EventRow>,
   replayed: boolean
+): EventStorage.AppendReceipt => ({
+  replayed,
+  positions: rows.map(({ position }) => position),
+  versions: rows.map(({ version }) => version),
+  recordedAt: rows.map(({ recordedAt }) => recordedAt)
+})
+
+/** The receipt of the events behind a head of the log. One event is the common case. */
+const receiptFrom = (
+  events: ReadonlyArray<EventStorage.EventRow>,
+  head: number
 ): EventStorage.AppendReceipt => {
-  const [only] = rows
-  // for one event, the common case, three calls of map would take a tenth of the append
-  return rows.length === 1 && only !== undefined
-    ? { replayed, positions: [only.position], versions: [only.version], recordedAt: [only.recordedAt] }
+  const only = events.length === head + 1 ? events[head] : undefined
+  return only === undefined
+    ? receiptOf(events.slice(head), false)
     : {
-        replayed,
-        positions: rows.map(({ position }) => position),
-        versions: rows.map(({ version }) => version),
-        recordedAt: rows.map(({ recordedAt }) => recordedAt)
+        replayed: false,
+        positions: [only.position],
+        versions: [only.version],
+        recordedAt: [only.recordedAt]
       }
 }
 
@@ -187,5 +197,5 @@ export const appendTo = (
     log.write(stream, now)
     if (command !== undefined) log.keepCommand(command, stream, now)
   }
-  return Exit.succeed(receiptOf(log.events.slice(head), false))
+  return Exit.succeed(receiptFrom(log.events, head))
 }

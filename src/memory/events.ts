@@ -120,7 +120,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       Effect.withFiber(({ context }) => {
         const now = wholeMillis(context)
         const { tenantId } = request
-        return transactions.change(
+        return transactions.changeNow(
           tenantId,
           () => (provisionOnAppend ? provision(tenantId, now) : transactions.log(tenantId)),
           (log) => {

@@ -42,27 +42,36 @@ const firstAbove = (ascending: ReadonlyArray<number>, limit: number): number => 
 const versionDigit = 14
 
 /**
- * Finds events by their ids. Ids of version 7 mostly arrive in ascending order: those are kept in a sorted list, so an id
- * greater than the last is known to be new at once. This takes a fraction of the cost of a map of all ids.
+ * Finds the events of a log by their ids. Ids of version 7 mostly arrive in ascending order, so an id greater than the last is
+ * known to be new at once. As long as all ids do, the log itself is the sorted list; from the first other id on, those that ascend
+ * have a list of their own. This takes a fraction of the cost of a map of all ids.
  */
 class EventIds {
-  readonly #ascending: Array<EventRow> = []
+  readonly #log: ReadonlyArray<EventRow>
+  /** Undefined while it would equal the log. */
+  #ascending: Array<EventRow> | undefined
   #last = ""
   readonly #others = new Map<string, EventRow>()
 
+  constructor(log: ReadonlyArray<EventRow>) {
+    this.#log = log
+  }
+
+  /** Adds the last event of the log. */
   add(row: EventRow): void {
     const { eventId } = row
     // a single random id could be greater than all ids that follow
     if (eventId[versionDigit] === "7" && eventId > this.#last) {
-      this.#ascending.push(row)
+      this.#ascending?.push(row)
       this.#last = eventId
     } else {
+      this.#ascending ??= this.#log.slice(0, -1)
       this.#others.set(eventId, row)
     }
   }
 
   copyTo(other: EventIds): void {
-    for (const row of this.#ascending) other.#ascending.push(row)
+    other.#ascending = this.#ascending?.slice()
     other.#last = this.#last
     for (const [eventId, row] of this.#others) other.#others.set(eventId, row)
   }
@@ -70,15 +79,16 @@ class EventIds {
   find(eventId: string): EventRow | undefined {
     const other = this.#others.size === 0 ? undefined : this.#others.get(eventId)
     if (other !== undefined || eventId > this.#last) return other
+    const ascending = this.#ascending ?? this.#log
     let low = 0
-    let high = this.#ascending.length
+    let high = ascending.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      const row = this.#ascending[middle]
+      const row = ascending[middle]
       if (row === undefined || row.eventId >= eventId) high = middle
       else low = middle + 1
     }
-    const found = this.#ascending[low]
+    const found = ascending[low]
     return found?.eventId === eventId ? found : undefined
   }
 }
@@ -105,7 +115,7 @@ export class TenantLog {
   /** The first position with a hash. */
   chainedFrom: number | undefined
   readonly #streams = new Map<string, Map<string, Array<EventRow>>>()
-  readonly #eventIds = new EventIds()
+  readonly #eventIds = new EventIds(this.events)
   readonly #byTag = new Map<string, Array<number>>()
   readonly #commands = new Map<string, StoredCommand>()
   #swept: IterableIterator<[string, StoredCommand]> | undefined

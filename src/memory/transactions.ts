@@ -57,16 +57,25 @@ export class Transactions {
     provided: () => TenantLog | undefined,
     run: (log: TenantLog | undefined) => Effect.Effect<A, E>
   ): Effect.Effect<A, E> {
-    return Effect.suspend(() => {
-      const transaction = this.#currentOf(tenantId)
-      const other = this.#changing.get(tenantId)
-      if (other !== undefined && other !== transaction)
-        return Effect.andThen(other.done.await, this.change(tenantId, provided, run))
-      if (transaction === undefined) return run(provided())
-      this.#changing.set(tenantId, transaction)
-      transaction.copy ??= provided()?.fork()
-      return run(transaction.copy)
-    })
+    return Effect.suspend(() => this.changeNow(tenantId, provided, run))
+  }
+
+  /** Like `change`, called while an effect of the fiber is evaluated. */
+  changeNow<A, E>(
+    tenantId: TenantId,
+    provided: () => TenantLog | undefined,
+    run: (log: TenantLog | undefined) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E> {
+    // most programs have no transaction
+    if (this.#open === 0) return run(provided())
+    const transaction = this.#currentOf(tenantId)
+    const other = this.#changing.get(tenantId)
+    if (other !== undefined && other !== transaction)
+      return Effect.andThen(other.done.await, this.change(tenantId, provided, run))
+    if (transaction === undefined) return run(provided())
+    this.#changing.set(tenantId, transaction)
+    transaction.copy ??= provided()?.fork()
+    return run(transaction.copy)
   }
 
   /** Keeps others from changing the log until the transaction ends. */

@@ -83,14 +83,22 @@ const split = (column: string, events: number): ReadonlyArray<string> | undefine
 const uuidLength = 36
 const noTags: ReadonlyArray<string> = Object.freeze([])
 
-/** Iterates a column without its NULLs. */
-const sparse = (
-  values: ReadonlyArray<string> | null,
-  positions: ReadonlyArray<number> | null
-): ((position: number) => string | undefined) => {
-  if (values === null || positions === null) return () => undefined
+/** A row of a chunk, until it is handed out. */
+type RowOfChunk = { -readonly [Field in keyof EventRow]: EventRow[Field] }
+
+/** Fills in a column that contains only some events. */
+const fillIn = (
+  rows: ReadonlyArray<RowOfChunk>,
+  [values, positions]: Sparse,
+  set: (row: RowOfChunk, value: string) => void
+): void => {
+  if (values === null || positions === null) return
   let next = 0
-  return (position) => (positions[next] === position ? values[next++] : undefined)
+  for (const row of rows) {
+    if (positions[next] !== row.position) continue
+    const value = values[next++]
+    if (value !== undefined) set(row, value)
+  }
 }
 
 /** Midnight of 2000-01-01, from which PostgreSQL counts microseconds. */
@@ -128,37 +136,44 @@ const rowsOf = (chunk: EventChunk, stream: Stream | undefined): ReadonlyArray<Ev
   if (aggregateTypes === undefined || aggregateIds === undefined) return undefined
   if (eventTypes === undefined || correlationIds === undefined || payloads === undefined) return undefined
   const [occurredAt, recordedAt] = [times(occurred), times(recorded)]
-  const actor = sparse(chunk[13], chunk[14])
-  const causationId = sparse(chunk[15], chunk[16])
-  const metadata = sparse(chunk[17], chunk[18])
-  const tags = sparse(chunk[19], chunk[20])
-  const hash = sparse(chunk[21], chunk[22])
-  const traceparent = sparse(chunk[23], chunk[24])
-  const rows: Array<EventRow> = []
+  const rows: Array<RowOfChunk> = []
+  // The same types in succession are the same text, because comparing others and finding them in maps takes longer.
+  let aggregateType = stream?.aggregateType ?? ""
+  let eventType = ""
   for (let index = 0; index < events; index++) {
-    const position = positions[index] ?? 0
-    const tagged = tags(position)
+    const type = aggregateTypes[index]
+    if (type !== undefined && type !== aggregateType) aggregateType = type
+    const ofEvent = eventTypes[index]
+    if (ofEvent !== undefined && ofEvent !== eventType) eventType = ofEvent
     rows.push({
-      position,
-      aggregateType: stream?.aggregateType ?? aggregateTypes[index] ?? "",
+      position: positions[index] ?? 0,
+      aggregateType,
       aggregateId: stream?.aggregateId ?? aggregateIds[index] ?? "",
       version: versions[index] ?? 0,
       eventId: eventIds.slice(index * uuidLength, (index + 1) * uuidLength),
-      eventType: eventTypes[index] ?? "",
+      eventType,
       schemaVersion: schemaVersions[index] ?? 0,
       occurredAt: occurredAt(index),
       recordedAt: recordedAt(index),
-      actor: actor(position) ?? null,
+      actor: null,
       correlationId: correlationIds[index] ?? "",
-      causationId: causationId(position) ?? null,
-      metadata: metadata(position) ?? "{}",
+      causationId: null,
+      metadata: "{}",
       payload: payloads[index] ?? "",
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the server writes an array of texts
-      tags: tagged === undefined ? noTags : (JSON.parse(tagged) as ReadonlyArray<string>),
-      hash: hash(position) ?? null,
-      traceparent: traceparent(position) ?? null
+      tags: noTags,
+      hash: null,
+      traceparent: null
     })
   }
+  fillIn(rows, [chunk[13], chunk[14]], (row, actor) => (row.actor = actor))
+  fillIn(rows, [chunk[15], chunk[16]], (row, causationId) => (row.causationId = causationId))
+  fillIn(rows, [chunk[17], chunk[18]], (row, metadata) => (row.metadata = metadata))
+  fillIn(rows, [chunk[19], chunk[20]], (row, tags) => {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the server writes an array of texts
+    row.tags = JSON.parse(tags) as ReadonlyArray<string>
+  })
+  fillIn(rows, [chunk[21], chunk[22]], (row, hash) => (row.hash = hash))
+  fillIn(rows, [chunk[23], chunk[24]], (row, traceparent) => (row.traceparent = traceparent))
   return rows
 }
 

@@ -327,10 +327,10 @@ export const makeWriter = (
     losses = 0
   ): Effect.Effect<A, WriteError> => {
     const { command, conditions, tenantId } = plan
-    const again = () =>
-      losses < maxLosses ? send(plan, streams, select, losses + 1) : Effect.fail(lostTooOften())
     return Effect.flatMap(storage.append({ tenantId, streams, conditions, command }), (receipt) =>
-      outcomeOf(plan, receipt, select, again)
+      outcomeOf(plan, receipt, select, () =>
+        losses < maxLosses ? send(plan, streams, select, losses + 1) : Effect.fail(lostTooOften())
+      )
     )
   }
 

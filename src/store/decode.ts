@@ -57,8 +57,8 @@ const envelope = <Payload, Type extends string>(
   version: row.version,
   eventType,
   schemaVersion: row.schemaVersion,
-  occurredAt: occurred(row.occurredAt),
-  recordedAt: recorded(row.recordedAt),
+  occurredAt: timeOf(row.occurredAt),
+  recordedAt: timeOf(row.recordedAt),
   actor: row.actor,
   correlationId: row.correlationId,
   causationId: row.causationId,
@@ -68,19 +68,23 @@ const envelope = <Payload, Type extends string>(
   payload
 })
 
-/** Caches the last time. Times take a third of all decoding, are immutable, and are equal for the events of one append. */
-const makeTimes = (): ((milliseconds: number) => DateTime.Utc) => {
-  let last = DateTime.makeUnsafe(0)
-  return (milliseconds) =>
-    last.epochMilliseconds === milliseconds ? last : (last = DateTime.makeUnsafe(milliseconds))
+/**
+ * Recent times. Making one takes as long as the rest of an envelope. They are immutable, the events of an append share theirs, and
+ * most times are a few milliseconds apart.
+ */
+const times: Array<DateTime.Utc> = Array.from({ length: 256 }, () => DateTime.makeUnsafe(0))
+
+const timeOf = (milliseconds: number): DateTime.Utc => {
+  const slot = milliseconds & 255
+  const known = times[slot]
+  return known?.epochMilliseconds === milliseconds ? known : (times[slot] = DateTime.makeUnsafe(milliseconds))
 }
 
-// Two caches, because the two kinds of times alternate.
-const [occurred, recorded] = [makeTimes(), makeTimes()]
+const noMetadata: Schema.JsonObject = Object.freeze({})
 
 const parseMetadata = (row: EventRow): Schema.JsonObject =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only texts made from JSON objects are stored
-  row.metadata === "{}" ? {} : (JSON.parse(row.metadata) as Schema.JsonObject)
+  row.metadata === "{}" ? noMetadata : (JSON.parse(row.metadata) as Schema.JsonObject)
 
 /** The fields of a row that errors contain. */
 const storedEvent = (tenantId: TenantId, row: EventRow) => {
@@ -111,7 +115,12 @@ const decodeRow = <Row extends EventContent, Payload extends Event.Tagged>(
   const { present } = type
   if (present?.schemaVersion === row.schemaVersion) {
     if (wanted !== undefined && !wanted.has(row.eventType)) return undefined
-    const decoded = present.decodeParsed(parsePayload(row))
+    const json = parsePayload(row)
+    if (present.isDecoded(json)) {
+      emit(row, json, 0)
+      return undefined
+    }
+    const decoded = present.decode(json)
     if (Result.isFailure(decoded)) return unfit(decoded.failure)
     emit(row, decoded.success, 0)
     return undefined
@@ -221,12 +230,19 @@ export const mixedEnvelopes = (
   const emit: Emit<EventRow, Event.Tagged> = (row, payload, part) =>
     events.push(envelopeOf(tenantId, row.aggregateType, row, payload, part))
   const skipped: Array<Undecodable> = []
+  let type: string | undefined
+  let aggregate: Aggregate.Any | undefined
+  let codec: AggregateCodec<Event.Tagged, unknown> | undefined
   for (const row of rows) {
-    const aggregate = byType.get(row.aggregateType)
+    if (row.aggregateType !== type) {
+      type = row.aggregateType
+      aggregate = byType.get(type)
+      codec = aggregate && codecOf(aggregate)
+    }
     const refusal: Refusal | undefined =
-      aggregate === undefined
+      codec === undefined
         ? (event) => new Undecodable({ reason: new UnknownEventType(event) })
-        : decodeRow(codecOf(aggregate), row, wanted, direction, emit)
+        : decodeRow(codec, row, wanted, direction, emit)
     if (refusal === undefined) continue
     const failure = refusal(storedEvent(tenantId, row))
     if (aggregate?.skips.has(failure.reason._tag) !== true) return { events, failure, skipped }
@@ -313,8 +329,8 @@ export const appended = (
   version: receipt.versions[index] ?? 0,
   eventType: payload._tag,
   schemaVersion: row.schemaVersion,
-  occurredAt: occurred(row.occurredAt),
-  recordedAt: recorded(receipt.recordedAt[index] ?? 0),
+  occurredAt: timeOf(row.occurredAt),
+  recordedAt: timeOf(receipt.recordedAt[index] ?? 0),
   actor: row.actor,
   correlationId: row.correlationId,
   causationId: row.causationId,

@@ -1,7 +1,8 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { DateTime, Effect, Exit, Layer, Schema, Stream } from "effect"
+import { DateTime, Effect, Equal, Exit, Layer, Schema, Stream } from "effect"
+import { inspect } from "node:util"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
-import type * as Event from "../../src/domain/Event.ts"
+import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import * as EventQuery from "../../src/domain/EventQuery.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -14,6 +15,7 @@ import {
   append,
   asNewTenant,
   changedDriver,
+  deposited,
   deposits,
   Note,
   note,
@@ -54,6 +56,57 @@ const Former = Aggregate.make(
 
 describe.each(backends)("the event store on $name, with pages of three events,", (backend) => {
   layer(onDriver(backend.layer, { pageSize: 3 }), { excludeTestServices: true })((it) => {
+    it.effect(
+      "returns envelopes that are spread, compared and printed like objects with the same fields",
+      () =>
+        Effect.gen(function* () {
+          const store = yield* EventStore.EventStore
+          const times = [1_600_000_000_000, 1_600_000_000_000, 1_600_000_000_256, -1]
+          const { events: stored } = yield* append(
+            "plain",
+            times.map((time, n) =>
+              Event.make(deposited(n), {
+                occurredAt: DateTime.makeUnsafe(time),
+                ...(n % 2 === 0 ? undefined : { actor: "Ada", metadata: { n }, tags: ["a"] })
+              })
+            )
+          )
+          const found = yield* collect(store.readStream({ aggregate: Account, id: "plain" }))
+          const inLog = yield* collect(
+            store.readLog({ aggregates: [Account], fromPosition: stored[0]?.position })
+          )
+          for (const read of [found, inLog]) {
+            assert.deepStrictEqual(read, stored)
+            assert.deepStrictEqual(
+              read.map(({ occurredAt }) => occurredAt.epochMilliseconds),
+              times
+            )
+            for (const envelope of read) {
+              const plain = Object.fromEntries(Object.entries(envelope))
+              assert.deepStrictEqual(Object.keys(plain), [
+                ...[
+                  "eventId",
+                  "tenantId",
+                  "position",
+                  "aggregateType",
+                  "aggregateId",
+                  "version",
+                  "eventType"
+                ],
+                ...["schemaVersion", "occurredAt", "recordedAt", "actor", "correlationId", "causationId"],
+                ...["traceparent", "metadata", "tags", "payload"]
+              ])
+              assert.deepStrictEqual({ ...envelope }, plain)
+              assert.deepStrictEqual(envelope, plain)
+              assert.isTrue(Equal.equals(envelope, plain))
+              assert.deepStrictEqual(structuredClone(envelope), structuredClone(plain))
+              assert.strictEqual(JSON.stringify(envelope), JSON.stringify(plain))
+              assert.strictEqual(inspect(envelope), inspect(plain))
+            }
+          }
+        }).pipe(asNewTenant)
+    )
+
     it.effect("reads streams of any length, in both directions, up to any limit", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore

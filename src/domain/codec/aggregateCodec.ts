@@ -2,6 +2,7 @@ import { Cause, Result, Schema, type SchemaAST, SchemaGetter, SchemaIssue, Schem
 import type * as Aggregate from "../Aggregate.ts"
 import type { Tagged } from "../Event.ts"
 import type { Step } from "../Upcaster.ts"
+import { isCanonicalUuid, Uuid } from "../../internal/uuid.ts"
 import { history, type Node, presentTypes } from "../eventHistory.ts"
 import { jsonReader } from "./plainReader.ts"
 import { jsonWriter } from "./plainWriter.ts"
@@ -21,8 +22,8 @@ export interface EventCodec<Event> {
   /** Fast path: the JSON text of a simple event of at most `maxDepth` levels; undefined if it declines, so that `encode` goes on. */
   readonly write: (event: Event, maxDepth: number) => string | undefined
   readonly decode: (json: unknown) => Result.Result<Event, Mismatch>
-  /** Like `decode`, for a value from `JSON.parse` that nobody else holds, so that the value itself may become the event. */
-  readonly decodeParsed: (json: unknown) => Result.Result<Event, Mismatch>
+  /** Fast path: true for a value from `JSON.parse` that decodes to an equal value. False if it declines, so that `decode` goes on. */
+  readonly isDecoded: (json: unknown) => json is Event
 }
 
 /** The readers of one stored event type. */
@@ -116,21 +117,16 @@ const guardedWriter = (ast: SchemaAST.AST): EventCodec<unknown>["write"] => {
   }
 }
 
-/** Returns simple values as they are, instead of decoding them into copies. */
-const guardedReader = <Event>(
-  ast: SchemaAST.AST,
-  decode: EventCodec<Event>["decode"]
-): EventCodec<Event>["decode"] => {
+const guardedReader = <Event>(ast: SchemaAST.AST): EventCodec<Event>["isDecoded"] => {
   const fits = jsonReader(ast)
-  if (fits === undefined) return decode
-  return (json) => {
+  if (fits === undefined) return (_): _ is Event => false
+  return (json): json is Event => {
     try {
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- decoding would return an equal value
-      if (fits(json)) return Result.succeed(json as Event)
+      return fits(json)
     } catch {
       // The decoder reports the problem.
+      return false
     }
-    return decode(json)
   }
 }
 
@@ -139,13 +135,12 @@ const eventCodec = <Event extends Tagged>(
   schemaVersion: number
 ): EventCodec<Event> => {
   const json = Schema.toCodecJson(schema)
-  const decode = guarded(SchemaParser.decodeUnknownResult(json))
   return {
     schemaVersion,
     encode: guarded(SchemaParser.encodeUnknownResult(json)),
     write: guardedWriter(json.ast),
-    decode,
-    decodeParsed: guardedReader(json.ast, decode)
+    decode: guarded(SchemaParser.decodeUnknownResult(json)),
+    isDecoded: guardedReader(json.ast)
   }
 }
 
@@ -240,11 +235,27 @@ const make = (aggregate: Aggregate.Any): AggregateCodec<Tagged, unknown> => {
     })
   }
   return {
-    encodeId: guarded(SchemaParser.encodeUnknownResult(aggregate.id)),
+    encodeId: idEncoder(aggregate.id),
     decodeId: guarded(SchemaParser.decodeUnknownResult(aggregate.id)),
     events,
     stored,
     dropped
+  }
+}
+
+/** Encodes ids. Most of them are stored as they are, and the general encoder takes as long as the rest of a small append. */
+const idEncoder = (schema: Schema.Codec<unknown, string>): AggregateCodec<Tagged, unknown>["encodeId"] => {
+  const encode = guarded(SchemaParser.encodeUnknownResult(schema))
+  // `Uuid` turns other forms into the canonical one, which it leaves as it is.
+  const isEncoded = schema === Uuid ? isCanonicalUuid : jsonReader(schema.ast)
+  if (isEncoded === undefined) return encode
+  return (id) => {
+    try {
+      if (typeof id === "string" && isEncoded(id)) return Result.succeed(id)
+    } catch {
+      // The encoder reports the problem.
+    }
+    return encode(id)
   }
 }
 

@@ -93,20 +93,41 @@ const struct = ({ indexSignatures, propertySignatures }: SchemaAST.Objects): Rea
     isLeaf: false,
     fits: (value) => {
       if (typeof value !== "object" || value === null || Array.isArray(value)) return false
-      // Decoding would leave out properties that the schema does not declare.
-      const own = Object.keys(value).length
-      if (own > members.length) return false
-      let found = 0
-      for (const { fits, name, optional } of members) {
-        if (Object.hasOwn(value, name)) {
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the property exists
-          if (!fits((value as Readonly<Record<string, unknown>>)[name])) return false
-          found++
-        } else if (!optional || name in value) {
-          return false
-        }
-      }
-      return own === found
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an object
+      const object = value as Readonly<Record<string, unknown>>
+      return fitInOrder(object, members) ?? fitInAnyOrder(object, members)
     }
   }
+}
+
+/** Fast path for objects with all members in the declared order; undefined if it declines. Looking up each member takes twice as long. */
+const fitInOrder = (
+  value: Readonly<Record<string, unknown>>,
+  members: ReadonlyArray<Member>
+): boolean | undefined => {
+  if (Object.keys(value).length !== members.length) return undefined
+  let found = 0
+  // inherited properties would come last
+  for (const name in value) {
+    const member = members[found++]
+    if (member?.name !== name) return undefined
+    if (!member.fits(value[name])) return false
+  }
+  return true
+}
+
+const fitInAnyOrder = (value: Readonly<Record<string, unknown>>, members: ReadonlyArray<Member>): boolean => {
+  // Decoding would leave out properties that the schema does not declare.
+  const own = Object.keys(value).length
+  if (own > members.length) return false
+  let found = 0
+  for (const { fits, name, optional } of members) {
+    if (Object.hasOwn(value, name)) {
+      if (!fits(value[name])) return false
+      found++
+    } else if (!optional || name in value) {
+      return false
+    }
+  }
+  return own === found
 }

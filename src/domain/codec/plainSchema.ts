@@ -1,5 +1,5 @@
 /** Recognises the simple parts of a schema, for the reader and the writer of simple JSON. */
-import type { SchemaAST } from "effect"
+import { Schema, type SchemaAST } from "effect"
 
 /** Computes a result once per part of a schema, because schemas may share parts. */
 export const ofEach = <A>(make: (ast: SchemaAST.AST) => A): ((ast: SchemaAST.AST) => A) => {
@@ -25,6 +25,9 @@ export const elementOf = ({ elements, rest }: SchemaAST.Arrays): SchemaAST.AST |
 
 const noOptions: SchemaAST.ParseOptions = {}
 
+/** The check of `Schema.Int`, the most frequent one, which is run directly. */
+const isInteger: unknown = Schema.Int.ast.checks?.[0]
+
 /** True if a value passes the checks of its schema. Throws if a check throws. */
 export const meets = (
   checks: ReadonlyArray<SchemaAST.Check<unknown>>,
@@ -33,9 +36,11 @@ export const meets = (
 ): boolean => {
   for (const check of checks) {
     const met =
-      check._tag === "Filter"
-        ? check.run(value, ast, noOptions) === undefined
-        : meets(check.checks, value, ast)
+      check === isInteger
+        ? Number.isSafeInteger(value)
+        : check._tag === "Filter"
+          ? check.run(value, ast, noOptions) === undefined
+          : meets(check.checks, value, ast)
     if (!met) return false
   }
   return true

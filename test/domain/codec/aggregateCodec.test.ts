@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Result, Schema } from "effect"
+import { Option, Result, Schema, SchemaParser } from "effect"
 import * as Aggregate from "../../../src/domain/Aggregate.ts"
 import { codecOf } from "../../../src/domain/codec/aggregateCodec.ts"
 import { jsonProblem } from "../../../src/internal/json.ts"
@@ -123,5 +123,48 @@ describe("the codec of an aggregate", () => {
     const expected = { path: [], reason: "its schema threw an error", limit: undefined }
     assert.deepStrictEqual(Result.getOrThrow(Result.flip(picky.encode(event))), expected)
     assert.deepStrictEqual(Result.getOrThrow(Result.flip(picky.decode(event))), expected)
+  })
+
+  it("encodes ids as their schema does, also those that it takes as they are", () => {
+    const uuid = "0198c0de-0000-7000-8000-00000000000a"
+    const short = Schema.String.check(Schema.isMaxLength(3))
+    const throwing = Schema.String.check(
+      Schema.makeFilter(() => {
+        throw new Error("no")
+      })
+    )
+    const schemas = [
+      undefined,
+      Schema.String,
+      short,
+      short.pipe(Schema.brand("Short")),
+      Schema.Trim,
+      throwing
+    ]
+    for (const id of schemas) {
+      const aggregate = Aggregate.make(
+        "Any",
+        { id, state: Schema.Null, initial: null, events: [Placed] },
+        (state) => state
+      )
+      const encode = SchemaParser.encodeUnknownResult(aggregate.id)
+      for (const given of [
+        "",
+        "abc",
+        "abcd",
+        " a ",
+        uuid,
+        uuid.toUpperCase(),
+        1,
+        null,
+        ["abc"],
+        { id: "abc" }
+      ]) {
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- callers may cast
+        const encoded = codecOf(aggregate).encodeId(given as never)
+        const expected = id === throwing ? Option.none() : Result.getSuccess(encode(given))
+        assert.deepStrictEqual(Result.getSuccess(encoded), expected, String(given))
+      }
+    }
   })
 })
