@@ -31,6 +31,7 @@ export * as Repository from "./store/Repository.ts"
 export * as StoredEvents from "./domain/StoredEvents.ts"
 export * as StoreError from "./driver/StoreError.ts"
 export * as Subscription from "./projection/Subscription.ts"
+export * as TenantArchive from "./lifecycle/TenantArchive.ts"
 export * as TenantErasure from "./lifecycle/TenantErasure.ts"
 export * as TenantRegistry from "./store/TenantRegistry.ts"
 

@@ -86,6 +86,7 @@ describe("the public API", () => {
       StoredEvents: read versions | StoredPayload StoredVersion Unreadable
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
       Tenant: AllTenants CurrentTenant TenantAdministration TenantId fromName generate provide provideAdministration provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
+      TenantArchive: CompressionUnavailable InvalidArchive UndeclaredTables abandonImport exportFiles exportTar fromTar importFiles importTar readFolder toTar verifyFiles verifyTar writeFolder | ArchiveFile Compression ExportError ExportOptions ImportError ImportOptions ImportProgress Imported LogEnd Manifest Verification
       TenantDirectory: TenantDirectory layerWith make | CacheOptions Options
       TenantErasure: TenantErasure layer layerWith | Certificate Erasure ErasureError Options
       TenantRegistry: TenantRegistry layer | RecordedAccess Usage UsageRange

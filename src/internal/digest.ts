@@ -19,3 +19,11 @@ export const sha256Bytes = (text: string): Effect.Effect<Uint8Array> =>
 
 /** SHA-256 of a text in UTF-8, as 64 lower-case hexadecimal digits. */
 export const sha256Hex = (text: string): Effect.Effect<string> => Effect.map(sha256Bytes(text), Hex.encode)
+
+/** SHA-256 of bytes, as 64 lower-case hexadecimal digits. */
+export const digestHex = (bytes: Uint8Array): Effect.Effect<string> =>
+  Effect.map(
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only shared memory is refused, and nothing here uses it
+    Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>)),
+    (buffer) => Hex.encode(new Uint8Array(buffer))
+  )

@@ -1,0 +1,238 @@
+/** Exports a tenant: reads its log and what belongs to it, and makes the files of an archive. */
+import { Clock, Effect, Option, Schema, Stream } from "effect"
+import { uuidV7 } from "../internal/uuid.ts"
+import {
+  AdministrationStorage,
+  type ProgressRow,
+  TenantStateConflict,
+  type TenantRecord
+} from "../driver/AdministrationStorage.ts"
+import type { EventRow, Page } from "../driver/EventStorage.ts"
+import { type StorageUnavailable, TenantRefused, UnknownTenant } from "../driver/StoreError.ts"
+import type { TenantAdministration, TenantId } from "../domain/Tenant.ts"
+import { recordAdministration } from "./administer.ts"
+import * as format from "./archiveFormat.ts"
+import type { CompressionUnavailable } from "./compression.ts"
+import * as eventLine from "./eventLine.ts"
+import { Cutter, type Lines, Sealer } from "./segments.ts"
+import { typeCounts } from "./verification.ts"
+
+/**
+ * Raised when a tenant has rows in tables that are not declared, so that an archive would silently lack them. Declare each as
+ * derived, carried or kept out.
+ */
+export class UndeclaredTables extends Schema.TaggedError<UndeclaredTables>()("UndeclaredTables", {
+  tenantId: Schema.String,
+  tables: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    return `tenant ${this.tenantId} has rows in ${this.tables.join(", ")}, which no declaration covers: declare each table as derived, carried or kept out`
+  }
+}
+
+/** Settings of an export. */
+export interface ExportOptions {
+  readonly tenantId: TenantId
+  /** Compresses each file of the archive. `zstd` needs Node 22.15 or newer. Default: none. */
+  readonly compression?: format.Compression | undefined
+}
+
+/** Errors of an export. */
+export type ExportError =
+  | UndeclaredTables
+  | CompressionUnavailable
+  | TenantStateConflict
+  | TenantRefused<UnknownTenant>
+  | StorageUnavailable
+
+const eventsPerPage = 2000
+const rowsPerPage = 1000
+
+/** The pages of a list. A page's state is that of the next one. */
+const pages = <A, S, E>(
+  start: S,
+  read: (state: S) => Effect.Effect<Page<A>, E>,
+  after: (state: S, rows: ReadonlyArray<A>) => S
+): Stream.Stream<ReadonlyArray<A>, E> =>
+  Stream.paginate(start, (state) =>
+    Effect.map(read(state), ({ complete, rows }) => [
+      rows.length === 0 ? [] : [rows],
+      complete || rows.length === 0 ? Option.none() : Option.some(after(state, rows))
+    ])
+  )
+
+/** The segments of lines. */
+const cut = <A, E>(
+  rows: Stream.Stream<ReadonlyArray<A>, E>,
+  lineOf: (row: A) => string
+): Stream.Stream<Lines, E> =>
+  Stream.suspend(() => {
+    const cutter = new Cutter()
+    const segments = function* (page: ReadonlyArray<A>): Generator<Lines> {
+      for (const row of page) {
+        const complete = cutter.add(lineOf(row))
+        if (complete !== undefined) yield complete
+      }
+    }
+    return Stream.concat(
+      Stream.flatMap(rows, (page) => Stream.fromIterable(segments(page), { chunkSize: 1 })),
+      Stream.suspend(() => {
+        const rest = cutter.take()
+        return rest === undefined ? Stream.empty : Stream.succeed(rest)
+      })
+    )
+  })
+
+const json = (value: unknown): Uint8Array => new TextEncoder().encode(`${JSON.stringify(value)}\n`)
+
+const refuse = (
+  { position, state, tenantId }: Pick<TenantRecord, "position" | "state" | "tenantId">,
+  problem: string
+): TenantStateConflict =>
+  new TenantStateConflict({ tenantId, operation: "export", status: state.status, position, problem })
+
+/** The progress as of the end of the archive, which comes before an event that was handled, or failed, meanwhile. */
+const carriedProgress = (row: ProgressRow, end: number): format.CarriedProgress => {
+  const failsLater = (row.failedPosition ?? 0) > end
+  return {
+    projection: row.projection,
+    version: row.version,
+    position: Math.min(row.position, end),
+    parked: row.parked && !failsLater,
+    attempts: failsLater ? 0 : row.attempts,
+    failedPosition: failsLater ? undefined : row.failedPosition,
+    error: failsLater ? undefined : row.error
+  }
+}
+
+/** The files of an archive of a tenant, as of the moment at which the stream starts. */
+export const exportFiles = ({
+  compression,
+  tenantId
+}: ExportOptions): Stream.Stream<
+  format.ArchiveFile,
+  ExportError,
+  AdministrationStorage | TenantAdministration
+> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const storage = yield* AdministrationStorage
+      const accessId = yield* recordAdministration(storage, "export", tenantId)
+      const administered = { accessId, tenantId }
+      const record = yield* storage.tenant(administered)
+      if (record === undefined) return yield* new TenantRefused({ reason: new UnknownTenant({ tenantId }) })
+      const { status } = record.state
+      if (status !== "active" && status !== "suspended")
+        return yield* refuse(record, `it is ${status}: only an active or a suspended tenant can be exported`)
+      const tables = yield* storage.tables(administered)
+      const undeclared = tables.filter(({ handling, hasRows }) => hasRows && handling === undefined)
+      if (undeclared.length > 0)
+        return yield* new UndeclaredTables({ tenantId, tables: undeclared.map(({ table }) => table) })
+
+      const end = record.position
+      const header: format.Header = {
+        format: format.formatName,
+        formatVersion: format.formatVersion,
+        library: format.libraryVersion,
+        archiveId: uuidV7(),
+        tenantId,
+        status,
+        exportedAt: new Date(yield* Clock.currentTimeMillis).toISOString(),
+        compression: compression ?? null,
+        chainedFrom: record.chainedFrom ?? null,
+        head:
+          record.lastEventId === null
+            ? null
+            : { position: end, eventId: record.lastEventId, hash: record.lastHash }
+      }
+      const sealer = new Sealer(header.compression)
+      const types = new Map<string, Map<string, number>>()
+      let exported = 0
+
+      const lineOfEvent = (row: EventRow): string => {
+        exported++
+        let byType = types.get(row.aggregateType)
+        if (byType === undefined) types.set(row.aggregateType, (byType = new Map<string, number>()))
+        byType.set(row.eventType, (byType.get(row.eventType) ?? 0) + 1)
+        return eventLine.encode(row)
+      }
+      const events = pages(
+        1,
+        (fromPosition) =>
+          fromPosition > end
+            ? Effect.succeed({ rows: [], complete: true })
+            : storage.readEvents({ ...administered, fromPosition, toPosition: end, limit: eventsPerPage }),
+        (from, rows) => (rows.at(-1)?.position ?? from) + 1
+      ).pipe(
+        // The next page is read while this one is written.
+        Stream.buffer({ capacity: 1 })
+      )
+      const commandKeys = pages(
+        undefined as string | undefined,
+        (after) => storage.readCommandKeys({ ...administered, after, limit: rowsPerPage }),
+        (_, rows) => rows.at(-1)?.key
+      ).pipe(Stream.map((rows) => rows.filter(({ position }) => position <= end)))
+      const outside = Effect.map(storage.readProgress(administered), (rows) =>
+        rows.filter((row) => row.tables.length === 0).map((row) => carriedProgress(row, end))
+      )
+      const letters = Stream.unwrap(
+        Effect.map(outside, (progress) => {
+          const names = new Set(progress.map(({ projection }) => projection))
+          return pages(
+            0,
+            (after) => storage.readDeadLetters({ ...administered, after, limit: rowsPerPage }),
+            (after, rows) => after + rows.length
+          ).pipe(
+            Stream.map((rows) =>
+              rows.filter(
+                ({ discarded, position, projection }) =>
+                  position <= end && (discarded !== undefined || names.has(projection))
+              )
+            )
+          )
+        })
+      )
+      const seal = (part: format.Part, table?: string) => (lines: Lines) => sealer.seal(part, lines, table)
+      const carried = Stream.fromIterable(tables.filter(({ handling }) => handling === "carried")).pipe(
+        Stream.flatMap(({ table }) =>
+          cut(
+            pages(
+              undefined as string | undefined,
+              (after) => storage.readTable({ ...administered, table, after, limit: rowsPerPage }),
+              (_, rows) => rows.at(-1)
+            ),
+            format.tableLine
+          ).pipe(Stream.mapEffect(seal("tables", table)))
+        )
+      )
+      const manifest = Effect.suspend(() => {
+        if (exported !== end)
+          return Effect.fail(
+            refuse(
+              record,
+              `its log has ${exported} events instead of ${end}: it was changed meanwhile. Export it again`
+            )
+          )
+        const content: format.Manifest = {
+          ...header,
+          events: exported,
+          types: typeCounts(types),
+          segments: sealer.segments
+        }
+        return Effect.succeed({ name: format.manifestName, bytes: json(content) })
+      })
+
+      return Stream.succeed<format.ArchiveFile>({ name: format.headerName, bytes: json(header) }).pipe(
+        Stream.concat(cut(events, lineOfEvent).pipe(Stream.mapEffect(seal("events")))),
+        Stream.concat(
+          cut(commandKeys, (row) => JSON.stringify(row)).pipe(Stream.mapEffect(seal("command-keys")))
+        ),
+        Stream.concat(
+          cut(Stream.fromEffect(outside), format.progressLine).pipe(Stream.mapEffect(seal("progress")))
+        ),
+        Stream.concat(cut(letters, format.deadLetterLine).pipe(Stream.mapEffect(seal("dead-letters")))),
+        Stream.concat(carried),
+        Stream.concat(Stream.fromEffect(manifest))
+      )
+    })
+  )
