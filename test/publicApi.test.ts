@@ -58,7 +58,7 @@ describe("the public API", () => {
       "AdministrationStorage: AdministrationStorage TenantHeld TenantStateConflict | Administered CommandKeyRow DeadLetterRow ImportError Imported LegalHold Origin ProgressRow Purged StateChange Status TableHandling TenantRecord TenantState TenantTable Tombstone
       Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
-      Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed ModelReadError ModelState Options Outcome
+      Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed JoinOptions ModelReadError ModelState Options Outcome
       Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Position Tagged
       EventContext: CurrentEventContext derivingIds provide whileHandling | EventContext
       EventJson: NewEvent StoredEvent encoder fromEnvelope | Decoded EncodeError NewEvent StoredEvent

@@ -145,6 +145,8 @@ export interface AppendReceipt {
    * events of that time, which may be other events.
    */
   readonly command?: CommandRow | undefined
+  /** Set for a command without events that was recorded now: the version of its stream, and the last position of the log. */
+  readonly unchanged?: Pick<CommandRow, "version" | "position"> | undefined
 }
 
 /** Part of a stream or log. */

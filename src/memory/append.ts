@@ -197,5 +197,14 @@ export const appendTo = (
     log.write(stream, now)
     if (command !== undefined) log.keepCommand(command, stream, now)
   }
-  return Exit.succeed(receiptFrom(log.events, head))
+  const receipt = receiptFrom(log.events, head)
+  const [stream] = streams
+  return Exit.succeed(
+    command === undefined || stream === undefined || stream.events.length > 0
+      ? receipt
+      : {
+          ...receipt,
+          unchanged: { version: log.version(stream.aggregateType, stream.aggregateId), position: head }
+        }
+  )
 }

@@ -183,6 +183,7 @@ export const decode = (
       versions: new Array<number>(),
       recordedAt: new Array<number>()
     }
+    let unchanged: AppendReceipt["unchanged"]
     for (const { events } of request.streams) {
       const head = heads[place]
       const version = versions[place]
@@ -194,8 +195,11 @@ export const decode = (
         receipt.versions.push(version + event)
         receipt.recordedAt.push(time)
       }
+      if (events.length === 0) unchanged = { version, position: head }
     }
-    outcomes[index] = Exit.succeed(receipt)
+    outcomes[index] = Exit.succeed(
+      request.command === undefined || unchanged === undefined ? receipt : { ...receipt, unchanged }
+    )
   }
   return outcomes
 }

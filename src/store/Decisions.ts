@@ -15,14 +15,21 @@ import {
   type Failure,
   initialOf,
   LogReplaced,
+  Lost,
   makeModelDecisions,
   type ModelState,
   type Outcome
 } from "./decideOnModel.ts"
+import { type JoinOptions, makeInLine } from "./inLine.ts"
+import { makeJoined } from "./joinedAppend.ts"
+import { lostTooOften, maxLosses } from "./lostEnd.ts"
+import { makeJoinedModels, type ModelCommand, type ModelTypes } from "./joinedModels.ts"
+import { tenantOf } from "../domain/currentTenant.ts"
 import type { Undecodable, ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 
 export type { AnyDecided, Decided, ModelState, Outcome } from "./decideOnModel.ts"
+export type { JoinOptions } from "./inLine.ts"
 
 /**
  * Events to append to a stream at any version. The decision model is the only condition of the append.
@@ -101,10 +108,15 @@ export class Decisions extends Context.Service<
      * Two decisions whose queries match none of each other's events never make each other retry, even if they append to the
      * same streams. When the schedule ends, the last `AppendConditionFailed` is raised.
      *
+     * Decisions on equal queries that wait for each other are made together, one after the other, and appended at once (see
+     * {@link Options}). The state may then contain events of earlier ones that are appended together with the new ones. No
+     * outcome is returned before the store has confirmed that state. If `decide` returns an `Effect`, it goes by itself.
+     *
      * **Gotchas**
      *
      * A rule holds only among decisions whose models cover it: every event that could break the rule must match the query, so
-     * give such events the tags of the query. `decide` may run several times, so it must have no effects outside.
+     * give such events the tags of the query. `decide` may run several times, and on states that are never stored, so it must
+     * have no effects outside.
      *
      * With derived ids (`EventContext.derivingIds`, reactions), a repeated decision returns the stored events of its first
      * run, in the order of the log, with the present state, even if `decide` would yield other events now. `decide` does not
@@ -133,18 +145,28 @@ export class Decisions extends Context.Service<
 export interface Options {
   /** Schedule for deciding again when a relevant event was appended meanwhile. Default: `Repository.defaultRetry`. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
+  /**
+   * Decisions that arrive while another one on an equal query is under way are made one after the other, and their events
+   * appended at once. Those with a `retry` of their own, and those in a transaction of the program, go by themselves. `false`
+   * turns this off. Default: up to 256 decisions together.
+   */
+  readonly join?: JoinOptions | false | undefined
 }
 
 const make = (options: Options): Effect.Effect<Decisions["Service"], never, EventStore.EventStore> =>
   Effect.map(EventStore.EventStore, (store) => {
     const decisions = makeModelDecisions(store)
+    const { inLine } = makeInLine<ModelTypes>(
+      options.join,
+      makeJoined(makeJoinedModels(store), options.retry ?? loop.defaultRetry)
+    )
 
     return Decisions.of({
       read: Effect.fn("Decisions.read")((model) => decisions.readOn(model, initialOf(model))),
       execute: <State, const D extends Decision<unknown, unknown>>(
         model: DecisionModel.DecisionModel<State>,
         decide: (state: State) => D,
-        { retry = options.retry ?? loop.defaultRetry }: ExecuteOptions = {}
+        { retry }: ExecuteOptions = {}
       ) => {
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
         const decideAny = decide as (state: State) => loop.Decision<Outcome, ErrorOf<D>, RequirementsOf<D>>
@@ -154,10 +176,38 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
           .withIds(
             // Each model has a sequence of ids of its own.
             () => Result.succeed({ aggregateType: "decision model", aggregateId: nameOf(model) }),
-            (derived) =>
-              Effect.suspend(() =>
-                loop.run(decisions.subject(model, decideNow, derived.ids), decideAny, derived, retry)
+            (derived) => {
+              const alone = (onEffect?: () => void) =>
+                Effect.suspend(() =>
+                  loop.run(
+                    decisions.subject(model, decideNow, derived.ids),
+                    decideAny,
+                    derived,
+                    retry ?? options.retry ?? loop.defaultRetry,
+                    onEffect
+                  )
+                ).pipe(
+                  // Everything is read anew.
+                  Effect.retry({ while: (error) => error instanceof Lost, times: maxLosses }),
+                  Effect.catchIf(
+                    (error) => error instanceof Lost,
+                    () => Effect.fail(lostTooOften())
+                  )
+                )
+              if (retry !== undefined) return alone()
+              return Effect.flatMap(store.inTransaction, (inTransaction) =>
+                inTransaction
+                  ? alone()
+                  : Effect.withFiber(({ context }) =>
+                      inLine(
+                        { tenantId: tenantOf(context), subject: joined, id: lineOf(model) },
+                        { model, decide, ids: derived.ids } satisfies Record<keyof ModelCommand, unknown>,
+                        alone,
+                        alone()
+                      )
+                    )
               )
+            }
           )
           .pipe(
             // No caller could handle a log that is replaced again and again.
@@ -178,6 +228,24 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
 /** Models with equal queries have the same name. */
 const nameOf = ({ query }: DecisionModel.Any): string =>
   JSON.stringify(query.items.map(({ aggregate, types, tags }) => [aggregate.type, types, tags]))
+
+/** The subject of lines of decisions. */
+const joined = {}
+
+const numbers = new WeakMap<Aggregate.Any, number>()
+let aggregates = 0
+
+/** The number of an aggregate, which is told apart by identity: two of one type may decode differently. */
+const numberOf = (aggregate: Aggregate.Any): number => {
+  const found = numbers.get(aggregate)
+  if (found !== undefined) return found
+  numbers.set(aggregate, ++aggregates)
+  return aggregates
+}
+
+/** Models with equal queries on the same aggregates are in one line. */
+const lineOf = ({ query }: DecisionModel.Any): string =>
+  JSON.stringify(query.items.map(({ aggregate, types, tags }) => [numberOf(aggregate), types, tags]))
 
 /** Decisions on an event store. */
 export const layer: Layer.Layer<Decisions, never, EventStore.EventStore> = layerPer(

@@ -228,10 +228,16 @@ export const rememberedEvictions: Metric.Counter<number> = remembered.evictions
  */
 export const rememberedOutdated: Metric.Counter<number> = remembered.outdated
 
-/** Counts the appends with the events of several commands that were decided together, by `aggregate`. */
+/**
+ * Counts the appends with the events of several commands that were decided together, by `aggregate` (`decision model` for those
+ * of `Decisions`).
+ */
 export const joinedAppends: Metric.Counter<number> = joined.appends
 
-/** Counts the commands that were decided together with others and appended with them, by `aggregate`. */
+/**
+ * Counts the commands that were decided together with others and appended with them, by `aggregate` (`decision model` for
+ * decisions of `Decisions`).
+ */
 export const joinedCommands: Metric.Counter<number> = joined.commands
 
 /**

@@ -235,20 +235,7 @@ export const makeWriter = (
     return [appended]
   })
 
-  /** The outcome of a command without events. */
-  const commandAlone = Effect.fnUntraced(function* (stream: StoredStream, key: string) {
-    const { tenantId } = stream
-    // A receipt without events has no version. The record of the command has it, unless it has expired already.
-    const recorded = yield* storage.commandOutcome({ tenantId, key })
-    const { version, position } = recorded ?? {
-      version: yield* storage.streamVersion(stream),
-      position: (yield* storage.head({ tenantId })).position
-    }
-    const appended: Appended<Event.Tagged> = { version, position, events: [], replayed: false }
-    return [appended]
-  })
-
-  /** The first outcome of an earlier append. */
+  /** The first outcome of an earlier append; undefined if the log has lost it while its events were read. */
   const replayed = Effect.fnUntraced(function* (
     { prepared, tenantId, versions }: Plan,
     receipt: EventStorage.AppendReceipt
@@ -262,7 +249,13 @@ export const makeWriter = (
       results.push(appendedOf(events, receipt, first, end, versions[results.length]))
       first = end
     }
-    return results
+    // An event that is still at its place has all events before it with it.
+    const position = highest(receipt.positions, 0, receipt.positions.length, 0)
+    const eventId = prepared.flatMap(({ append }) => append.events)[receipt.positions.indexOf(position)]
+      ?.eventId
+    return eventId === undefined || (yield* storage.eventPosition({ tenantId, eventId })) === position
+      ? results
+      : undefined
   })
 
   /** Reads behind an append. If they fail, it is stored all the same, and its outcome is what is unknown. */
@@ -293,10 +286,14 @@ export const makeWriter = (
           behindAppend(plan, firstOutcome(stream, only.aggregate, command.key, receipt.command)),
           (results) => (results === undefined ? again() : Effect.succeed(select(results)))
         )
-      if (only.events.length === 0)
-        return behindAppend(plan, Effect.map(commandAlone(stream, command.key), select))
+      // Not read again: a log that has lost its end since could have another version.
+      if (receipt.unchanged !== undefined)
+        return Effect.succeed(select([{ ...receipt.unchanged, events: [], replayed: false }]))
     }
-    if (receipt.replayed) return behindAppend(plan, Effect.map(replayed(plan, receipt), select))
+    if (receipt.replayed)
+      return Effect.flatMap(behindAppend(plan, replayed(plan, receipt)), (results) =>
+        results === undefined ? again() : Effect.succeed(select(results))
+      )
     const results: Array<Appended<Event.Tagged>> = []
     let first = 0
     for (const { append, events } of prepared) {

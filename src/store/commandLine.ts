@@ -3,7 +3,6 @@
  * done. There is no timer.
  */
 import { type Context, Effect } from "effect"
-import type * as Aggregate from "../domain/Aggregate.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
 /** A command that waits in a line, or is carried out together with others. */
@@ -17,6 +16,11 @@ export interface Waiting<out Command, in Answer, in E> {
   gone: boolean
 }
 
+/** The state that a line keeps from one turn to the next. */
+export interface Kept<Known> {
+  known: Known | undefined
+}
+
 /** The turn of a command that found its line free. */
 export interface Turn {
   /** Lets those that wait go on. Does nothing the second time. */
@@ -26,24 +30,26 @@ export interface Turn {
 /** The line of a command: a turn at once, or the answer of those that carry it out. */
 export type Place<Answer, E> = { readonly turn: Turn } | { readonly answer: Effect.Effect<Answer, E> }
 
-/** The key of a line. Aggregates are told apart by identity, as those that decide together share a state. */
+/** The key of a line. */
 export interface LineKey {
   readonly tenantId: TenantId
-  readonly aggregate: Aggregate.Any
+  /** Told apart by identity, as those that decide together share a state: an aggregate, for example. */
+  readonly subject: object
   readonly id: string
 }
 
 /**
- * The line of an aggregate. It exists as long as somebody holds it, and is the turn of the first one. A class, because closures for
- * each command would take time.
+ * The line of an aggregate or of a query. It exists as long as somebody holds it, and is the turn of the first one. A class,
+ * because closures for each command would take time.
  */
-class Line<Command, Answer, E> implements Turn {
+class Line<Command, Answer, E, Known> implements Turn {
   readonly key: LineKey
   readonly waiting: Array<Waiting<Command, Answer, E>> = []
-  readonly #next: (line: Line<Command, Answer, E>) => void
+  readonly kept: Kept<Known> = { known: undefined }
+  readonly #next: (line: Line<Command, Answer, E, Known>) => void
   #left = false
 
-  constructor(key: LineKey, next: (line: Line<Command, Answer, E>) => void) {
+  constructor(key: LineKey, next: (line: Line<Command, Answer, E, Known>) => void) {
     this.key = key
     this.#next = next
   }
@@ -78,33 +84,33 @@ class Line<Command, Answer, E> implements Turn {
  * longer, and refuses nobody. `run` is outside of every caller's fiber, with the services of the first command, because any
  * of them may be interrupted.
  */
-export const makeLines = <Command, Answer, E>(
+export const makeLines = <Command, Answer, E, Known>(
   maxCommands: number,
-  run: (commands: ReadonlyArray<Waiting<Command, Answer, E>>) => Effect.Effect<void>
+  run: (commands: ReadonlyArray<Waiting<Command, Answer, E>>, kept: Kept<Known>) => Effect.Effect<void>
 ) => {
-  const tenants = new Map<TenantId, Map<Aggregate.Any, Map<string, Line<Command, Answer, E>>>>()
+  type One = Line<Command, Answer, E, Known>
+  const tenants = new Map<TenantId, Map<object, Map<string, One>>>()
 
-  const open = (key: LineKey): Line<Command, Answer, E> => {
-    const { aggregate, id, tenantId } = key
-    let byAggregate = tenants.get(tenantId)
-    if (byAggregate === undefined)
-      tenants.set(tenantId, (byAggregate = new Map<Aggregate.Any, Map<string, Line<Command, Answer, E>>>()))
-    let byId = byAggregate.get(aggregate)
-    if (byId === undefined) byAggregate.set(aggregate, (byId = new Map<string, Line<Command, Answer, E>>()))
+  const open = (key: LineKey): One => {
+    const { id, subject, tenantId } = key
+    let bySubject = tenants.get(tenantId)
+    if (bySubject === undefined) tenants.set(tenantId, (bySubject = new Map<object, Map<string, One>>()))
+    let byId = bySubject.get(subject)
+    if (byId === undefined) bySubject.set(subject, (byId = new Map<string, One>()))
     const line = new Line(key, next)
     byId.set(id, line)
     return line
   }
 
-  const remove = ({ aggregate, id, tenantId }: LineKey): void => {
-    const byAggregate = tenants.get(tenantId)
-    const byId = byAggregate?.get(aggregate)
+  const remove = ({ id, subject, tenantId }: LineKey): void => {
+    const bySubject = tenants.get(tenantId)
+    const byId = bySubject?.get(subject)
     byId?.delete(id)
-    if (byId?.size === 0) byAggregate?.delete(aggregate)
-    if (byAggregate?.size === 0) tenants.delete(tenantId)
+    if (byId?.size === 0) bySubject?.delete(subject)
+    if (bySubject?.size === 0) tenants.delete(tenantId)
   }
 
-  const next = (line: Line<Command, Answer, E>): void => {
+  const next = (line: One): void => {
     const commands = line.waiting.splice(0, maxCommands)
     const [first] = commands
     if (first === undefined) return remove(line.key)
@@ -112,7 +118,7 @@ export const makeLines = <Command, Answer, E>(
       for (const command of commands) answer(command, Effect.die(new Error("a command has no outcome")))
     })
     Effect.runForkWith(first.services)(
-      run(commands).pipe(
+      run(commands, line.kept).pipe(
         Effect.onExit(() => unanswered),
         // Callers that come again at once find the line taken, and go on together.
         Effect.andThen(Effect.yieldNow),
@@ -121,8 +127,7 @@ export const makeLines = <Command, Answer, E>(
     )
   }
 
-  const find = (key: LineKey): Line<Command, Answer, E> | undefined =>
-    tenants.get(key.tenantId)?.get(key.aggregate)?.get(key.id)
+  const find = (key: LineKey): One | undefined => tenants.get(key.tenantId)?.get(key.subject)?.get(key.id)
 
   return {
     /** Takes the place of a command in its line. The one with the turn must leave it, whatever happens. */

@@ -11,6 +11,7 @@ import { aggregateId as encodeId } from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
 import {
   AppendConditionFailed,
+  EventIdConflict,
   type PositionDiverged,
   type InvalidInput,
   Conflict
@@ -56,8 +57,14 @@ export class LogReplaced {
   }
 }
 
+/** Marks the outcome of an earlier run that the log has lost while it was read. */
+export class Lost {
+  readonly _tag = "Lost"
+}
+const lost = new Lost()
+
 /** The outcome of a decision on a model. */
-interface Executed<State> extends ModelState<State> {
+export interface Executed<State> extends ModelState<State> {
   readonly events: ReadonlyArray<Event.Envelope<Event.Tagged>>
   readonly replayed: boolean
 }
@@ -69,13 +76,14 @@ export type Failure = Exclude<EventStore.AppendFailure<EventStore.AppendConditio
 
 type Outdating = Conflict<AppendConditionFailed> | LogReplaced
 
-const isOutdated = (error: unknown): error is Outdating =>
+export const isOutdated = (error: unknown): error is Outdating =>
   error instanceof LogReplaced || (error instanceof Conflict && error.reason instanceof AppendConditionFailed)
 
-const listOf = (outcome: Outcome): ReadonlyArray<AnyDecided> => ("aggregate" in outcome ? [outcome] : outcome)
+export const listOf = (outcome: Outcome): ReadonlyArray<AnyDecided> =>
+  "aggregate" in outcome ? [outcome] : outcome
 
 /** The decided events, stream by stream. Events for a stream that occurs twice are put together. */
-const byStream = (
+export const byStream = (
   outcome: Outcome,
   ids: Ids | undefined
 ): Result.Result<ReadonlyArray<EventStore.StreamEventsOf<Aggregate.Any>>, InvalidInput> =>
@@ -94,6 +102,12 @@ const byStream = (
     const at = () => ids.at(n++)
     return all.map(({ events, ...stream }) => Object.assign(stream, { events: assignIds(events, { at }) }))
   })
+
+/** True if an append was refused because an event with a derived id is stored. */
+const isDerivedConflict = (error: unknown, ids: Ids | undefined): boolean =>
+  error instanceof Conflict &&
+  error.reason instanceof EventIdConflict &&
+  ids?.indexOf(error.reason.eventId) !== undefined
 
 export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
   const finder = makeFinder(store)
@@ -136,23 +150,44 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
     return { state, position, after }
   })
 
+  /** True if the log has an event at its position. All before it is of its history then. */
+  const isKept = ({ eventId, position }: Event.Position) =>
+    Effect.map(store.eventPosition(eventId), (now) => now === position)
+
+  /** Reads on from a known state; undefined if the log has another history at its position by now. */
+  const readOnKept = Effect.fnUntraced(function* <State>(
+    model: DecisionModel.DecisionModel<State>,
+    known: ModelState<State>,
+    inspect?: (envelope: Event.Envelope<Event.Tagged>) => void
+  ) {
+    const next = yield* readOn(model, known, inspect === undefined ? {} : { inspect })
+    // Asked last: then all that was read belongs to the history of the known state.
+    return typeof known.after === "number" || (yield* isKept(known.after)) ? next : undefined
+  })
+
   /** One decision on a model. `decide` runs here only to find out for which aggregates an earlier run decided. */
   const subject = <State, E, R>(
     model: DecisionModel.DecisionModel<State>,
     decide: (state: State) => Effect.Effect<Outcome, E, R>,
     ids: Ids | undefined
-  ): Subject<State, Outcome, Appended, Executed<State>, Failure | LogReplaced | E, Outdating, R> => {
+  ): Subject<State, Outcome, Appended, Executed<State>, Failure | LogReplaced | Lost | E, Outdating, R> => {
     const initial = initialOf(model)
     // Kept between attempts, so that no event is read twice.
     let known = initial
     let found: number | undefined
+    /** True if the store has refused the derived ids, because an earlier run has them. */
+    let isStored = false
+    const forget = (): void => {
+      known = initial
+      found = undefined
+    }
     const inspect = ({ eventId, position }: Event.Envelope<Event.Tagged>): void => {
       if (found === undefined && ids?.indexOf(eventId) !== undefined) found = position
     }
 
     /** The events of an earlier run of this decision, one of which is at `position`. */
     const storedAround = Effect.fnUntraced(function* (at: Ids, position: number, present?: Outcome) {
-      const { aggregateTypes, first, last } = yield* finder.around(at, position)
+      const { aggregateTypes, first, last, lastId } = yield* finder.around(at, position)
       const aggregates = new Map(eventQuery.aggregatesOf(model.query).map((one) => [one.type, one]))
       const addAggregates = (outcome: Outcome): void => {
         for (const { aggregate } of listOf(outcome)) aggregates.set(aggregate.type, aggregate)
@@ -165,49 +200,72 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
         if (Exit.isSuccess(decided)) addAggregates(decided.value)
         else if (Cause.hasInterrupts(decided.cause)) return yield* Effect.failCause(decided.cause)
       }
-      return yield* Stream.runCollect(
+      const events = yield* Stream.runCollect(
         store.readLog({ aggregates: [...aggregates.values()], fromPosition: first, toPosition: last })
       )
+      return { events, last: lastId === undefined ? undefined : { position: last, eventId: lastId } }
     })
 
-    /** The outcome of an earlier run with these ids, one of whose events is at `position`. */
+    /** An outcome whose events and state are of one history; undefined if the log has lost the end of either meanwhile. */
+    const ifKept = Effect.fnUntraced(function* (outcome: Executed<State>, last: Event.Position | undefined) {
+      const { after } = outcome
+      if (last === undefined || !(yield* isKept(last))) return undefined
+      return typeof after === "number" || (yield* isKept(after)) ? outcome : undefined
+    })
+
+    /** The outcome of an earlier run with these ids, one of whose events is at `position`; undefined if it is lost. */
     const outcomeAt = Effect.fnUntraced(function* (at: Ids, position: number, present?: Outcome) {
-      const events = yield* storedAround(at, position, present)
-      return { ...(yield* readOn(model, known)), events, replayed: true }
+      const { events, last } = yield* storedAround(at, position, present)
+      const now = yield* readOnKept(model, known)
+      return now === undefined ? undefined : yield* ifKept({ ...now, events, replayed: true }, last)
     })
 
-    /** The outcome of an append whose events were appended by an earlier run, anywhere in the log. */
+    /** The outcome of an append whose events were appended by an earlier run, anywhere in the log; undefined if it is lost. */
     const replayed = Effect.fnUntraced(function* (
       events: ReadonlyArray<Event.Envelope<Event.Tagged>>,
       decided: Outcome
     ) {
-      const position = events.find(({ eventId }) => ids?.indexOf(eventId) !== undefined)?.position
-      const all =
-        ids === undefined || position === undefined ? [] : yield* storedAround(ids, position, decided)
+      const one = events.find(({ eventId }) => ids?.indexOf(eventId) !== undefined)
+      const at = one ?? events.at(-1)
+      const { events: all, last } =
+        ids === undefined || one === undefined
+          ? { events: [], last: at }
+          : yield* storedAround(ids, one.position, decided)
       const given = new Set(events.map(({ eventId }) => eventId))
       // The earlier run may have decided more events.
       const isAll = all.every(({ eventId }) => given.has(eventId))
-      return { ...(yield* readOn(model, known)), events: isAll ? events : all, replayed: true }
+      const now = yield* readOnKept(model, known)
+      return now === undefined
+        ? undefined
+        : yield* ifKept({ ...now, events: isAll ? events : all, replayed: true }, last)
     })
 
     return {
-      read: Effect.suspend(() =>
-        Effect.map(readOn(model, known, { inspect }), (read) => (known = read).state)
-      ),
+      read: Effect.gen(function* () {
+        const next = yield* readOnKept(model, known, inspect)
+        if (next === undefined) forget()
+        known = next ?? (yield* readOn(model, known, { inspect }))
+        return known.state
+      }),
       isConfirmed: () => true,
       carriedOut: undefined,
       isKept: Effect.succeed(true),
       found: () => {
         if (ids === undefined || found === undefined) return undefined
-        return Effect.map(storedAround(ids, found), (events) => ({ ...known, events, replayed: true }))
+        return Effect.flatMap(
+          Effect.flatMap(storedAround(ids, found), ({ events, last }) =>
+            ifKept({ ...known, events, replayed: true }, last)
+          ),
+          (outcome) => (outcome === undefined ? Effect.fail(lost) : Effect.succeed(outcome))
+        )
       },
       check: undefined,
       mayBeHidden: () => true,
       search: Effect.fnUntraced(function* (decided) {
         const position = ids === undefined ? undefined : yield* finder.find(ids)
-        return ids === undefined || position === undefined
-          ? undefined
-          : yield* outcomeAt(ids, position, decided)
+        if (ids === undefined || position === undefined)
+          return isStored ? yield* Effect.fail(lost) : undefined
+        return (yield* outcomeAt(ids, position, decided)) ?? (yield* Effect.fail(lost))
       }),
       hasDerivedId: (decided) => listOf(decided).some(({ events }) => !events.every(hasId)),
       append: (decided) => {
@@ -218,10 +276,14 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
           .appendAll(streams.success, { condition: { query: model.query, after: known.after } })
           .pipe(
             Effect.catchTag("PositionDiverged", (error) => {
-              known = initial
-              found = undefined
+              forget()
               return Effect.fail(new LogReplaced(error))
-            })
+            }),
+            Effect.tapError((error) =>
+              Effect.sync(() => {
+                isStored = isDerivedConflict(error, ids)
+              })
+            )
           )
       },
       unchanged: () => Effect.succeed({ ...known, events: [], replayed: false }),

@@ -194,7 +194,7 @@ export const makeDecideRemembered =
     const { memory } = repository
     const encoded = encodeId(aggregate, command.id)
     if (Result.isFailure(encoded)) return undefined
-    const key: LineKey = { tenantId: tenantOf(services), aggregate, id: encoded.success }
+    const key: LineKey = { tenantId: tenantOf(services), subject: aggregate, id: encoded.success }
     const known = memory.states.find(key.tenantId, aggregate, key.id)
     if (known === undefined) return undefined
     const turn = takeTurn(key)

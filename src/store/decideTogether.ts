@@ -1,77 +1,138 @@
 /**
- * Commands to one aggregate are decided together: one after the other, each on the state that the one before it leads to. Only
- * plain decisions are: an effect may wait for another command of the same line.
+ * Commands of a line are decided together: one after the other, each on the state that the one before it leads to. Only plain
+ * decisions are: an effect may wait for another command of the same line.
  */
-import { type Context, Effect, Exit, Result } from "effect"
-import { assignIds, hasId } from "../domain/derivedIds.ts"
-import type * as Event from "../domain/Event.ts"
+import { type Context, Effect, Exit } from "effect"
+import type { Ids } from "../domain/derivedIds.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
-import { isExpected } from "../driver/expectedVersion.ts"
-import { answer, type Waiting } from "./commandLine.ts"
-import type { Decision } from "./decide.ts"
-import { type Outcome, stateOf, type StreamCommand, unexpected } from "./decideOnStream.ts"
-import type { EventStore } from "./EventStore.ts"
-import type { LoadedState } from "./snapshots.ts"
-
-/** A command with its decision. */
-export interface JoinedCommand<
-  Type extends string,
-  State,
-  Payload extends Event.Tagged,
-  Id
-> extends StreamCommand<Type, State, Payload, Id> {
-  readonly decide: (state: State) => Decision<ReadonlyArray<Event.Appendable<Payload>>, unknown, unknown>
-}
+import { answer, type Kept, type Waiting } from "./commandLine.ts"
 
 /** The answer to a command that is to be carried out by itself, beside the line. */
 export const beside = { _tag: "Beside" } as const
 
-/** The answer to a command of a line. */
-export type Answer<State, Payload, Type extends string> = Outcome<State, Payload, Type> | typeof beside
-
-/** A command of a line. */
-export type Member<Type extends string, State, Payload extends Event.Tagged, Id> = Waiting<
-  JoinedCommand<Type, State, Payload, Id>,
-  Answer<State, Payload, Type>,
-  unknown
->
-
-/** The state of a stream after some of the decisions. */
-export interface Reached<State> {
-  readonly state: State
-  readonly version: number
-  readonly eventId: Event.EventId | undefined
+/** The types of a line. */
+export interface Types {
+  readonly command: { readonly ids: Ids | undefined }
+  readonly answer: unknown
+  /** The state that the store has, as far as it is known. */
+  readonly known: unknown
+  /** The state after some of the decisions. */
+  readonly reached: unknown
+  /** An encoded event, or the encoded events for a stream. */
+  readonly event: unknown
+  /** The outcome of an append. */
+  readonly sent: unknown
 }
 
+/** A command of a line. */
+export type Member<T extends Types> = Waiting<T["command"], T["answer"] | typeof beside, unknown>
+
 /** A decided command. */
-export interface Step<M, State, Payload> {
-  readonly member: M
+export interface Step<T extends Types> {
+  readonly member: Member<T>
   /** Encoded; none if it was refused or decided nothing. */
-  readonly events: ReadonlyArray<Event.NewEvent<Payload>>
-  readonly after: Reached<State>
+  readonly events: ReadonlyArray<T["event"]>
+  readonly after: T["reached"]
   readonly refusal: Exit.Exit<never, unknown> | undefined
+  /** False if there is nothing to store of it. */
+  readonly isAppended: boolean
   /** Appended by itself: the store recognises it by its key or the ids of its events. */
   readonly isAlone: boolean
 }
 
 /** An append of a batch. */
-export interface Part<M, State, Payload> {
-  readonly before: Reached<State>
+export interface Part<T extends Types> {
+  readonly before: T["reached"]
   /** The commands whose events it has. */
-  readonly appended: Array<Step<M, State, Payload>>
+  readonly appended: Array<Step<T>>
   /** These, and the commands behind them without events. They are answered when the append is confirmed. */
-  readonly steps: Array<Step<M, State, Payload>>
+  readonly steps: Array<Step<T>>
   readonly isAlone: boolean
 }
 
 /** The appends that decisions come to. */
-export interface Plan<M, State, Payload> {
+export interface Plan<T extends Types> {
   /** Commands without events before the first append. */
-  readonly head: ReadonlyArray<Step<M, State, Payload>>
-  readonly parts: ReadonlyArray<Part<M, State, Payload>>
+  readonly head: ReadonlyArray<Step<T>>
+  readonly parts: ReadonlyArray<Part<T>>
   /** Commands that were not decided. */
-  readonly left: ReadonlyArray<M>
+  readonly left: ReadonlyArray<Member<T>>
 }
+
+/** The commands of lines: those to an aggregate, or the decisions on equal queries. */
+export interface Subject<T extends Types> {
+  /** The `aggregate` of metrics. */
+  readonly nameOf: (command: T["command"]) => string
+  /** The known state for commands; undefined if it must be loaded. */
+  readonly recall: (members: ReadonlyArray<Member<T>>, kept: Kept<T["known"]>) => T["known"] | undefined
+  /** True if a known state has everything that the commands need. */
+  readonly isComplete: (known: T["known"], members: ReadonlyArray<Member<T>>) => boolean
+  /** Loads the state, or reads on from the known one after the store has confirmed that. */
+  readonly read: (
+    members: readonly [Member<T>, ...ReadonlyArray<Member<T>>],
+    known: T["known"] | undefined,
+    isConfirmed: boolean
+  ) => Effect.Effect<T["known"], unknown>
+  readonly reachedOf: (known: T["known"]) => T["reached"]
+  /** Decides a command on the state that the ones before it lead to; undefined if it is to go beside. */
+  readonly decide: (member: Member<T>, before: T["reached"]) => Effect.Effect<Step<T> | undefined>
+  /** Appends on the condition that the state before is still the present one. */
+  readonly send: (part: Part<T>) => Effect.Effect<T["sent"], unknown>
+  /** False if the store had the events, or the command, before. */
+  readonly isUsual: (part: Part<T>, sent: T["sent"]) => boolean
+  /** Answers the commands of an append that succeeded, or of none, in their order. Returns the state behind them. */
+  readonly settle: (
+    known: T["known"],
+    steps: ReadonlyArray<Step<T>>,
+    sent: T["sent"] | undefined
+  ) => Effect.Effect<T["known"]>
+  /** The known state before an append that was not the first one of its batch. */
+  readonly knownBefore: (known: T["known"], part: Part<T>) => T["known"]
+  /** True if an append failed because another one came first. */
+  readonly isOutdated: (error: unknown) => boolean
+  /** The answer to a command whose append found that it was carried out before. */
+  readonly replayed: (
+    step: Step<T>,
+    known: T["known"],
+    sent: T["sent"]
+  ) => Effect.Effect<T["answer"] | typeof beside, unknown>
+  readonly eventIdsOf: (step: Step<T>) => ReadonlyArray<string>
+}
+
+/** Decides commands one after the other. The first of `singles` is the last one. */
+export const decideAll = Effect.fnUntraced(function* <T extends Types>(
+  { decide, reachedOf }: Subject<T>,
+  known: T["known"],
+  members: ReadonlyArray<Member<T>>,
+  singles: ReadonlySet<Member<T>>
+) {
+  const head: Array<Step<T>> = []
+  const parts: Array<Part<T>> = []
+  let reached: T["reached"] = reachedOf(known)
+  for (const [index, member] of members.entries()) {
+    if (member.gone) continue
+    const isSingle = singles.has(member)
+    if (isSingle && parts.length > 0) return { head, parts, left: members.slice(index) }
+    const step = yield* decide(member, reached)
+    if (step === undefined) {
+      answer(member, Effect.succeed(beside))
+      continue
+    }
+    const last = parts.at(-1)
+    if (!step.isAppended) {
+      const behind = last === undefined ? head : last.steps
+      behind.push(step)
+    } else if (last === undefined || last.isAlone || step.isAlone) {
+      parts.push({ before: reached, appended: [step], steps: [step], isAlone: step.isAlone })
+    } else {
+      last.appended.push(step)
+      last.steps.push(step)
+    }
+    reached = step.after
+    if (isSingle) return { head, parts, left: members.slice(index + 1) }
+  }
+  return { head, parts, left: [] } satisfies Plan<T>
+})
 
 /** Runs an effect with the services of a command. */
 export const withTenant = <A, E>(
@@ -81,99 +142,8 @@ export const withTenant = <A, E>(
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the services of a command include its tenant
   Effect.provideContext(effect, services as Context.Context<CurrentTenant>)
 
-export const makeDecider = (store: EventStore["Service"]) => {
-  /** Decides a command on the state that the ones before it lead to; undefined if it is to go beside. */
-  const decideOne = <Type extends string, State, Payload extends Event.Tagged, Id>(
-    member: Member<Type, State, Payload, Id>,
-    before: Reached<State>
-  ): Effect.Effect<Step<Member<Type, State, Payload, Id>, State, Payload> | undefined> =>
-    Effect.suspend(() => {
-      type Decided = Effect.Effect<Step<Member<Type, State, Payload, Id>, State, Payload> | undefined>
-      const { command, services } = member
-      const { aggregate, expectedEventId, expectedVersion, id, ids } = command
-      const { eventId, state, version } = before
-      const unchanged = { member, events: [], after: before, refusal: undefined, isAlone: true }
-      // The refusal of a command that may have been carried out before is not the last word.
-      const refused = (refusal: Exit.Exit<never, unknown>): Decided =>
-        Effect.succeed(
-          command.command === undefined && ids === undefined ? { ...unchanged, refusal } : undefined
-        )
-      if (!isExpected(expectedVersion, version) || (expectedEventId ?? eventId) !== eventId)
-        return Effect.flatMap(Effect.exit(withTenant(services, unexpected(command, before))), refused)
-      const decided = trying(() => command.decide(state))
-      if (Exit.isFailure(decided)) return refused(Exit.failCause(decided.cause))
-      const yielded = decided.value
-      if (Effect.isEffect(yielded)) return Effect.undefined
-      const result = Result.isResult(yielded) ? yielded : Result.succeed(yielded)
-      if (Result.isFailure(result)) return refused(Exit.fail(result.failure))
-      const plain = result.success
-      // Without a derived id the store cannot tell whether it has been carried out before.
-      if (ids !== undefined && plain.every(hasId)) return Effect.undefined
-      if (plain.length === 0) return Effect.succeed(unchanged)
-      const isAlone = command.command !== undefined || plain.some(hasId) || ids !== undefined
-      const events = ids === undefined ? plain : assignIds(plain, ids)
-      return Effect.flatMap(
-        Effect.exit(withTenant(services, store.encode({ aggregate, id, events }))),
-        (encoded): Decided => {
-          if (Exit.isFailure(encoded)) return refused(Exit.failCause(encoded.cause))
-          const payloads = encoded.value.map(({ payload }) => payload)
-          const folded = trying(() => aggregate.fold(payloads, state))
-          if (Exit.isFailure(folded)) return Effect.undefined
-          const after = {
-            state: folded.value,
-            version: version + payloads.length,
-            eventId: encoded.value.at(-1)?.options.eventId
-          }
-          return Effect.succeed({ member, events: encoded.value, after, refusal: undefined, isAlone })
-        }
-      )
-    })
-
-  /** Decides the commands one after the other. The first of `singles` is the last one. */
-  const decideAll = Effect.fnUntraced(function* <
-    Type extends string,
-    State,
-    Payload extends Event.Tagged,
-    Id
-  >(
-    known: LoadedState<State>,
-    members: ReadonlyArray<Member<Type, State, Payload, Id>>,
-    singles: ReadonlySet<Member<Type, State, Payload, Id>>
-  ) {
-    type M = Member<Type, State, Payload, Id>
-    const head: Array<Step<M, State, Payload>> = []
-    const parts: Array<Part<M, State, Payload>> = []
-    let reached: Reached<State> = stateOf(known)
-    for (const [index, member] of members.entries()) {
-      if (member.gone) continue
-      const isSingle = singles.has(member)
-      if (isSingle && parts.length > 0) return { head, parts, left: members.slice(index) }
-      const step = yield* decideOne(member, reached)
-      if (step === undefined) {
-        answer(member, Effect.succeed(beside))
-        continue
-      }
-      const { events, isAlone, refusal } = step
-      const last = parts.at(-1)
-      if (refusal !== undefined || (events.length === 0 && member.command.command === undefined)) {
-        const behind = last === undefined ? head : last.steps
-        behind.push(step)
-      } else if (last === undefined || last.isAlone || isAlone) {
-        parts.push({ before: reached, appended: [step], steps: [step], isAlone })
-      } else {
-        last.appended.push(step)
-        last.steps.push(step)
-      }
-      reached = step.after
-      if (isSingle) return { head, parts, left: members.slice(index + 1) }
-    }
-    return { head, parts, left: [] } satisfies Plan<M, State, Payload>
-  })
-
-  return decideAll
-}
-
-const trying = <A>(run: () => A): Exit.Exit<A> => {
+/** Runs a function of the program, which may throw. */
+export const trying = <A>(run: () => A): Exit.Exit<A> => {
   try {
     return Exit.succeed(run())
   } catch (defect) {

@@ -12,6 +12,7 @@ import type { EventStore } from "./EventStore.ts"
 import type { ExpectedVersion } from "../driver/StoreError.ts"
 import { type JoinOptions, makeInLine } from "./inLine.ts"
 import { makeJoined } from "./joinedAppend.ts"
+import { makeJoinedStreams, type StreamTypes } from "./joinedStreams.ts"
 import type { Loader } from "./load.ts"
 import type { Memory, Slot } from "./rememberedStates.ts"
 
@@ -87,7 +88,10 @@ export const makeExecute = (repository: Services, options: Options) => {
   const { decisions, loader, memory, store } = repository
   const schedule = options.retry ?? loop.defaultRetry
   const commandTimeToLive = commands.makeTimeToLive(options.commandTimeToLive ?? "24 hours")
-  const { inLine, takeTurn } = makeInLine(options.join, makeJoined(store, loader, decisions, schedule))
+  const { inLine, takeTurn } = makeInLine<StreamTypes>(
+    options.join,
+    makeJoined(makeJoinedStreams(store, loader, decisions), schedule)
+  )
 
   const commandOf = Effect.fnUntraced(function* <
     Type extends string,

@@ -1,9 +1,7 @@
-/** Commands of a repository in the lines of their aggregates. */
+/** Commands in the lines of their aggregates, and decisions in those of their queries. */
 import { Effect } from "effect"
-import type * as Event from "../domain/Event.ts"
-import { type LineKey, makeLines, type Place, type Turn } from "./commandLine.ts"
-import { type Answer, beside, type JoinedCommand } from "./decideTogether.ts"
-import type { makeJoined } from "./joinedAppend.ts"
+import { type Kept, type LineKey, makeLines, type Place, type Turn } from "./commandLine.ts"
+import { beside, type Member, type Types } from "./decideTogether.ts"
 
 /** Settings for deciding waiting commands together. */
 export interface JoinOptions {
@@ -15,26 +13,28 @@ export interface JoinOptions {
 const noLine: Turn = { leave: () => {} }
 
 /**
- * Carries a command out in the line of its aggregate: alone if the line is free, otherwise together with the others, or outside
+ * Carries a command out in its line: alone if the line is free, otherwise together with the others, or outside
  * the line if it cannot be decided with them.
  */
-export const makeInLine = (join: JoinOptions | false | undefined, run: ReturnType<typeof makeJoined>) => {
-  type Any = JoinedCommand<string, unknown, Event.Tagged, unknown>
+export const makeInLine = <T extends Types>(
+  join: JoinOptions | false | undefined,
+  run: (members: ReadonlyArray<Member<T>>, kept: Kept<T["known"]>) => Effect.Effect<void>
+) => {
   const { commands: maxCommands = 256 } = join === false ? {} : (join ?? {})
   if (!Number.isSafeInteger(maxCommands) || maxCommands < 1)
     throw new RangeError("join.commands must be a positive integer")
-  const lines = makeLines<Any, Answer<unknown, Event.Tagged, string>, unknown>(maxCommands, run)
+  const lines = makeLines<T["command"], T["answer"] | typeof beside, unknown, T["known"]>(maxCommands, run)
 
-  const inLine = <Type extends string, State, Payload extends Event.Tagged, Id, A, E, R>(
+  const inLine = <A, E, R>(
     key: LineKey,
-    command: JoinedCommand<Type, State, Payload, Id>,
+    command: unknown,
     alone: (leave: () => void) => Effect.Effect<A, E, R>,
     besideLine: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E, R> => {
     if (join === false) return alone(() => {})
     return Effect.uninterruptibleMask((restore) => {
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a line is that of one aggregate, whose types all its commands have
-      const place = lines.place(key, command as unknown as Any) as Place<A | typeof beside, E>
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a line is that of one aggregate or query, whose types all its commands have
+      const place = lines.place(key, command as T["command"]) as Place<A | typeof beside, E>
       if ("answer" in place)
         return Effect.flatMap(restore(place.answer), (answered) =>
           isBeside(answered) ? restore(besideLine) : Effect.succeed(answered)

@@ -4,6 +4,7 @@ import type { EventStore } from "./EventStore.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import type { Ids } from "../domain/derivedIds.ts"
+import type * as Event from "../domain/Event.ts"
 
 /** The positions of a decision's events, which are consecutive because they were appended together. */
 export interface DecisionRange {
@@ -11,6 +12,8 @@ export interface DecisionRange {
   readonly first: number
   /** The position of the last event. */
   readonly last: number
+  /** The id of the last event; undefined if the log has lost the events meanwhile. */
+  readonly lastId: Event.EventId | undefined
   /** The aggregates of these events. */
   readonly aggregateTypes: ReadonlySet<string>
 }
@@ -43,6 +46,7 @@ export const makeFinder = (store: EventStore["Service"]) => {
         return {
           first: first?.position ?? position,
           last: events.at(-1)?.position ?? position,
+          lastId: events.at(-1)?.eventId,
           aggregateTypes: new Set(events.map(({ aggregateType }) => aggregateType))
         }
       })

@@ -287,7 +287,7 @@ class Somewhere<State, Payload extends Event.Tagged, Id> implements Slot<State> 
     services: Context.Context<never>
   ) {
     const tenantId = tenantOf(services)
-    this.line = fresh ? undefined : { tenantId, aggregate, id }
+    this.line = fresh ? undefined : { tenantId, subject: aggregate, id }
     this.#states = states
     this.#counters = counters
     this.#tenantId = tenantId
@@ -355,7 +355,7 @@ export const makeMemory = (
     services: Context.Context<never>
   ): Slot<State> =>
     isOff
-      ? new Nowhere(fresh ? undefined : { tenantId: tenantOf(services), aggregate, id })
+      ? new Nowhere(fresh ? undefined : { tenantId: tenantOf(services), subject: aggregate, id })
       : new Somewhere(states, counters, aggregate, id, fresh, services)
 
   /**

@@ -1,7 +1,7 @@
 /** Commands with keys while the log loses its end: a failover comes before any of the requests that read an earlier outcome. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import type * as Event from "../../src/domain/Event.ts"
+import * as Event from "../../src/domain/Event.ts"
 import { type CommandKey, EventStorage } from "../../src/driver/EventStorage.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -174,6 +174,60 @@ describe.each(Object.entries(cases))("%s", (_, { again, carryOut, hasState, isFa
         seen.add(expected)
         assert.isBelow(request, 30)
       }
+    })
+  )
+})
+
+describe("an append that", () => {
+  const eventId = Event.generateId()
+  const three = EventStore.EventStore.use((store) =>
+    store.append({
+      aggregate: Ledger,
+      id: "1",
+      events: [Event.make(entered(3), { eventId })],
+      expectedVersion: "any"
+    })
+  )
+
+  /** The answers with the switch before each of the requests. */
+  const answers = <A, E>(
+    first: Effect.Effect<unknown, E, Needs>,
+    again: Effect.Effect<A, E, Needs>
+  ): Effect.Effect<ReadonlyArray<A>, E> =>
+    Effect.forEach([1, 2, 3, 4, 5, 6], (request) => {
+      const store = makeStore()
+      return Effect.gen(function* () {
+        const { switchOver } = yield* Failover
+        yield* Effect.orDie(append([0, 5]))
+        yield* first
+        yield* switchOver
+        yield* Effect.orDie(append([7, 8, 9]))
+        yield* switchOver
+        store.switchBefore(request)
+        return yield* again
+      }).pipe(asNewTenant, Effect.provide(store.layer))
+    })
+
+  it.effect("is repeated returns events of one history", () =>
+    Effect.gen(function* () {
+      const all = yield* answers(three, Effect.map(three, answerOf))
+      const seen = new Set<boolean>()
+      for (const { amounts, replayed, version } of all) {
+        assert.deepStrictEqual([amounts, version], [[3], replayed ? 3 : 4])
+        seen.add(replayed)
+      }
+      assert.lengthOf(seen, 2)
+    })
+  )
+
+  it.effect("records a command without events returns the version that it recorded", () =>
+    Effect.gen(function* () {
+      const all = yield* answers(
+        Effect.void,
+        Effect.map(append([], directly), ({ position, version }) => [position, version])
+      )
+      assert.deepStrictEqual(all[0], [3, 3])
+      for (const places of all.slice(1)) assert.deepStrictEqual(places, [2, 2])
     })
   )
 })
