@@ -53,7 +53,7 @@ const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const Position = Schema.Int.check(Schema.isGreaterThan(0))
 
 /** The end of a log: its last event, with the hash of the chain if there is one. */
-export const LogEnd = Schema.Struct({
+const LogEnd = Schema.Struct({
   position: Position,
   eventId: Schema.String,
   hash: Schema.NullOr(Sha256)

@@ -16,7 +16,7 @@ const utf8 = new TextEncoder()
 const text = new TextDecoder()
 
 /** Payloads and metadata whose text another program would write otherwise. */
-export const oddTexts: ReadonlyArray<string> = [
+const oddTexts: ReadonlyArray<string> = [
   '{"_tag":"Happened"}',
   "{}",
   "{ }",
