@@ -210,8 +210,8 @@ export const make = (
           const work = new Work(claim.tenantId)
           store.lockUnsafe(rowKey(claim, claim.rebuild), work)
           work.rows.set(rowKey(claim, claim.rebuild), next.row)
-          // the claimed row is locked now
-          const alone = nextRow(request, now) === undefined
+          // A small backlog needs only one page. The claimed row is locked now.
+          const alone = next.head - claim.position > 100 && nextRow(request, now) === undefined
           const claimed = next.acrossTenants ? requireAccess(request.accessId) : Effect.void
           return inWork(work, () =>
             restore(Effect.andThen(claimed, body({ ...claim, head: next.head, alone })))

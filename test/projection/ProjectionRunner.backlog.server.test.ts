@@ -143,7 +143,7 @@ describe.each(serverDatabases)("on $name", (database) => {
 
     it.effect("4 workers with 2 connections end soon, and appends go on", () =>
       Effect.gen(function* () {
-        const all = yield* tenants(5)
+        const all = yield* tenants(3)
         const [other = Tenant.untenanted, ...behind] = all
         for (const tenant of behind) yield* append(tenant, "one", ...many(2500))
         const read = { pages: 0, readers: 0 }

@@ -58,19 +58,19 @@ describe("a backlog", () => {
       const positions: Array<number> = []
       yield* Effect.gen(function* () {
         const [one = Tenant.untenanted, two = Tenant.untenanted] = yield* tenants(2)
-        yield* append(one, ...upTo(50))
+        yield* append(one, ...upTo(150))
         yield* drain
-        assert.deepStrictEqual(positions, [50])
-        yield* append(one, ...upTo(30))
-        yield* append(two, ...upTo(20))
+        assert.deepStrictEqual(positions, [150])
+        yield* append(one, ...upTo(130))
+        yield* append(two, ...upTo(120))
         yield* drain
-        // in turns until the other one is done
+        const pages = [...upTo(12).map((n) => 10 * (n + 1)), ...upTo(13).map((n) => 160 + 10 * n)]
         assert.deepStrictEqual(
           positions.slice(1).toSorted((a, b) => a - b),
-          [10, 20, 60, 80]
+          pages.toSorted((a, b) => a - b)
         )
-        assert.deepStrictEqual(seen.of(one), [...upTo(50), ...upTo(30)])
-        assert.deepStrictEqual(seen.of(two), upTo(20))
+        assert.deepStrictEqual(seen.of(one), [...upTo(150), ...upTo(130)])
+        assert.deepStrictEqual(seen.of(two), upTo(120))
       }).pipe(Effect.provide(onChanged(watching(seen, undefined, { batchSize: 10 }), checkpoints(positions))))
     })
   )
@@ -101,11 +101,11 @@ describe("a backlog", () => {
       })
       yield* Effect.gen(function* () {
         const [tenant = Tenant.untenanted] = yield* tenants(1)
-        yield* append(tenant, ...upTo(80))
+        yield* append(tenant, ...upTo(200))
         yield* drain
         // pages of 300 and of 2,000 milliseconds
-        assert.deepStrictEqual(positions, [30, 60, 70, 80])
-        assert.deepStrictEqual(seen.of(tenant), upTo(80))
+        assert.deepStrictEqual(positions, [30, 60, ...upTo(14).map((n) => 70 + 10 * n)])
+        assert.deepStrictEqual(seen.of(tenant), upTo(200))
       }).pipe(Effect.provide(onChanged(slow, checkpoints(positions))))
     })
   )
@@ -126,16 +126,16 @@ describe("a backlog", () => {
         )
         yield* Effect.gen(function* () {
           const [tenant = Tenant.untenanted] = yield* tenants(1)
-          yield* append(tenant, ...upTo(60))
+          yield* append(tenant, ...upTo(160))
           yield* drain
           assert.deepStrictEqual(yield* deadLetters(tenant), [35])
-          assert.deepInclude(yield* live(tenant), { position: 60, attempts: 0, parked: false })
+          assert.deepInclude(yield* live(tenant), { position: 160, attempts: 0, parked: false })
           assert.strictEqual(tries.get(34), 1)
           assert.strictEqual(tries.get(33), 2)
           assert.strictEqual(tries.get(35), 1)
           assert.sameMembers(
             [...new Set(seen.of(tenant))],
-            upTo(60).filter((n) => n !== 34)
+            upTo(160).filter((n) => n !== 34)
           )
         }).pipe(drained(refusing))
       })
