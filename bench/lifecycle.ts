@@ -4,7 +4,7 @@
  * memory that an export and an import need. Defaults: 50,000 events, 3 rounds. The server's time needs Linux.
  */
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Layer, ManagedRuntime, Stream } from "effect"
+import { Data, Effect, Layer, ManagedRuntime, Stream } from "effect"
 import { createReadStream, createWriteStream } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -74,6 +74,8 @@ const readRows = (tenantId: Tenant.TenantId) =>
     )
   )
 
+class Unreadable extends Data.TaggedError("Unreadable")<{ readonly cause: unknown }> {}
+
 const file = (name: string): string => Path.join(folder, name)
 
 const toFile = (name: string, compression?: TenantArchive.Compression) =>
@@ -95,7 +97,7 @@ const fromFile = (name: string) =>
     const [into = Tenant.untenanted] = newTenants(1)
     const bytes = Stream.fromAsyncIterable(
       createReadStream(file(name), { highWaterMark: 1 << 18 }) as AsyncIterable<Uint8Array>,
-      (cause) => new Error("unreadable", { cause })
+      (cause) => new Unreadable({ cause })
     )
     return administer(TenantArchive.importTar(bytes, { into }))
   })
