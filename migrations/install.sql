@@ -16,6 +16,7 @@
 \ir tables/tenants.sql
 \ir tables/events.sql
 \ir tables/event_tags.sql
+\ir tables/event_blocks.sql
 \ir tables/command_keys.sql
 \ir tables/cross_tenant_accesses.sql
 \ir tables/projection_versions.sql
@@ -41,6 +42,8 @@
 \ir append/event_hash.sql
 \ir append/start_hash_chain.sql
 \ir append/hash_chain_start.sql
+\ir append/summarise_blocks.sql
+\ir read/positions_of_types.sql
 \ir append/matching_positions.sql
 \ir append/command_outcomes.sql
 \ir append/create_committing.sql
@@ -62,6 +65,7 @@
 \ir read/load_streams.sql
 \ir read/streams_end_with.sql
 
+\ir projections/taken_table.sql
 \ir projections/register_projection.sql
 \ir projections/register_inline_projection.sql
 \ir projections/retire_projection.sql
@@ -87,6 +91,7 @@
 \ir projections/start_rebuild.sql
 \ir projections/bind_rebuild.sql
 \ir projections/lock_live_projection.sql
+\ir projections/read_model_name.sql
 \ir projections/register_read_model.sql
 \ir projections/register_shared_read_model.sql
 \ir projections/renew_twins.sql

@@ -9,32 +9,17 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect } from "effect"
 import { build } from "esbuild"
 import { execFileSync } from "node:child_process"
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import * as PgMigrator from "../src/pg/PgMigrator.ts"
 import { schemaNumber } from "../src/pg/schemaNumber.ts"
 import { configOf } from "../test/support/Databases.ts"
+import { installedPostgres } from "../test/support/installedPostgres.ts"
 import { type Connection, start } from "../test/support/PgServer.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
-
-/** A folder with a `bin` that has both the server and `pg_dump`. */
-const native = (): string => {
-  const debian = "/usr/lib/postgresql"
-  const versions = existsSync(debian) ? readdirSync(debian).toSorted((a, b) => Number(b) - Number(a)) : []
-  const named = process.env["PG_NATIVE"]
-  const folders = named === undefined ? versions.map((version) => Path.join(debian, version)) : [named]
-  const found = folders.find((folder) =>
-    ["initdb", "postgres", "pg_dump"].every((program) => existsSync(Path.join(folder, "bin", program)))
-  )
-  if (found === undefined)
-    throw new Error(
-      "A dump needs PostgreSQL's server and pg_dump: install them, or name their folder in PG_NATIVE"
-    )
-  return found
-}
 
 /** The schema from `pg_dump`, without commands that only its own psql understands. */
 const dump = (folder: string, { host, password, port, user }: Connection): string =>
@@ -53,7 +38,11 @@ const dump = (folder: string, { host, password, port, user }: Connection): strin
     .replaceAll(/\n{3,}/g, "\n\n")
 
 const main = async (): Promise<void> => {
-  const folder = native()
+  const folder = installedPostgres()
+  if (folder === undefined)
+    throw new Error(
+      "A dump needs PostgreSQL's server and pg_dump: install them, or name their folder in PG_NATIVE"
+    )
   const target = Path.join(root, "test/released", String(schemaNumber))
   const packing = mkdtempSync(Path.join(tmpdir(), "effect-eventsourcing-release-"))
   try {

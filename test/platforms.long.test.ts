@@ -76,7 +76,7 @@ describe("the package", () => {
       Path.join(consumer.directory, "rolling.mjs"),
       transformSync(program, { loader: "ts", format: "esm", target: "node20" }).code
     )
-  }, 120_000)
+  }, 600_000)
   afterAll(() => rm(consumer.directory, { recursive: true, force: true, maxRetries: 5 }))
 
   it.each(["5.4", "5.9"])("type-checks the README's program with TypeScript %s", async (version) => {

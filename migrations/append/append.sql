@@ -466,6 +466,15 @@ begin
           cross join lateral unnest(nullif(p_event_tags[i.n], '')::text[]) t (tag)
           where bases[p_event_streams[i.n] - streams_before] is not null;
         end if;
+        for s in streams_before + 1 .. last_of_round loop
+          v_position := bases[s - streams_before] + p_stream_last_events[s] - coalesce(p_stream_last_events[s - 1], 0);
+          if v_position / 1024 > bases[s - streams_before] / 1024 then
+            v_tenant := set_config('eventsourcing.tenant_id', (
+              select p_tenants[p_segment_tenants[g.n]] from generate_series(first_segment, last_segment) g (n)
+              where p_segment_last_streams[g.n] >= s order by g.n limit 1), true);
+            perform eventsourcing.summarise_blocks(v_tenant, bases[s - streams_before] + 1, v_position);
+          end if;
+        end loop;
         exit;
       exception when unique_violation then
         -- An event is stored already, as the tenants are locked. The round starts again and looks for stored events.

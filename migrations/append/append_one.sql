@@ -76,6 +76,9 @@ begin
     insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
     select p_tenant, t.tag, answer[1], p_event_type from unnest(p_tags) t (tag);
   end if;
+  if answer[1]::bigint % 1024 = 0 then
+    perform eventsourcing.summarise_blocks(p_tenant, answer[1]::bigint, answer[1]::bigint);
+  end if;
 end
 $$;
 

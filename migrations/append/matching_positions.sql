@@ -4,7 +4,8 @@
 -- query if it matches any item. p_aggregate_types and p_event_types (NULL: all) are further conditions. An item may also have
 -- an "aggregate_id" and a "correlation_id", which an event must have then.
 --
--- For an item with tags the index of its rarest tag is read, for one without tags or with ids the primary key of the log.
+-- For an item with tags the index of its rarest tag is read, for one without tags the blocks of the log that have its types, and
+-- for one with ids the log.
 create or replace function eventsourcing.matching_positions(
   p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[],
   p_backwards boolean, p_limit integer
@@ -25,6 +26,7 @@ declare
   root   text; -- correlation id
   other  text;
   rarest text;
+  edge   bigint;
   count_ bigint;
   least_ bigint;
   found_ bigint[];
@@ -70,19 +72,20 @@ begin
       end if;
     elsif cardinality(tags_) = 0 then
       if p_backwards then
-        found_ := array(
-          select e.position from eventsourcing.events e
-          where e.tenant_id = p_tenant and e.position between p_from and p_to
-            and (types_ is null or e.event_type = any (types_))
-            and (owners is null or e.aggregate_type = any (owners))
-          order by e.position desc limit p_limit);
+        found_ := eventsourcing.positions_of_types(p_tenant, types_, owners, p_from, p_to, true, p_limit);
       else
+        -- most often the events are near, or the range is small
+        edge := least(p_to, p_from + 127);
         found_ := array(
           select e.position from eventsourcing.events e
-          where e.tenant_id = p_tenant and e.position between p_from and p_to
+          where e.tenant_id = p_tenant and e.position between p_from and edge
             and (types_ is null or e.event_type = any (types_))
             and (owners is null or e.aggregate_type = any (owners))
           order by e.position limit p_limit);
+        if cardinality(found_) < p_limit and p_to > edge then
+          found_ := found_ || eventsourcing.positions_of_types(
+            p_tenant, types_, owners, edge + 1, p_to, false, p_limit - cardinality(found_));
+        end if;
       end if;
     else
       rarest := tags_[1];

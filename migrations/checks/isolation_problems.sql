@@ -88,7 +88,7 @@ as $$
       ('start_shared_rebuild', true), ('switch_shared_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
       ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),
-      ('register_shared_read_model', false), ('renew_twins', false),
+      ('register_shared_read_model', false), ('read_model_name', false), ('renew_twins', false),
       ('isolation_problems', false), ('keys_without_tenant', false),
       ('tables_of_tenants', false), ('carried_key', false), ('declare_table', false),
       ('add_placement', false), ('name_database', false), ('admit_tenant', false), ('exclude_tenant', false)
@@ -104,7 +104,8 @@ as $$
       when p.proname in (
         'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'retire_projection', 'clear_retired_projections',
         'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
-        'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'shared_rebuild_lag'
+        'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'shared_rebuild_lag',
+        'taken_table'
       ) then 'eventsourcing_runner_owner'
       when p.proname in (
         'administer', 'administered_tenant', 'administered_tables', 'tenant_under_import', 'change_tenant_state', 'read_raw_log',
@@ -247,7 +248,7 @@ as $$
     and has_column_privilege('eventsourcing_tenant', a.attrelid, a.attnum, 'select')
   having count(*) > 0
   union all
-  select distinct format('%s can be changed or removed by %s', case c.relname when 'events' then 'events' else 'tags' end, g.name),
+  select distinct format('%s can be changed or removed by %s', case c.relname when 'events' then 'events' when 'event_tags' then 'tags' else 'blocks' end, g.name),
     format('revoke update, delete, truncate on eventsourcing.%I from %s', c.relname, g.name)
   from pg_class c
   cross join lateral (
@@ -256,7 +257,8 @@ as $$
     select a.grantee, a.privilege_type from pg_attribute t, aclexplode(t.attacl) a where t.attrelid = c.oid
   ) a
   cross join lateral (select case a.grantee when 0 then 'public' else a.grantee::regrole::text end as name) g
-  where c.oid in ('eventsourcing.events'::regclass, 'eventsourcing.event_tags'::regclass) and a.grantee <> c.relowner
+  where c.oid in ('eventsourcing.events'::regclass, 'eventsourcing.event_tags'::regclass, 'eventsourcing.event_blocks'::regclass)
+    and a.grantee <> c.relowner
     and a.privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE')
   union all
   select format('function %s runs with the rights of its caller', r.name), format('alter function %s security definer', r.name)

@@ -39,13 +39,7 @@ begin
     return query select 'Inline', null::text, null::text, null::integer, null::boolean;
     return;
   end if;
-  return query
-    select 'TableTaken', t.name, v.projection::text, v.version, v.retired_at is not null
-    from eventsourcing.projection_versions v
-    cross join lateral unnest(v.tables) t (name)
-    where t.name = any (p_tables) and (v.projection, v.version) <> (p_projection, p_version)
-    order by v.retired_at is not null, v.version desc
-    limit 1;
+  return query select 'TableTaken', t.* from eventsourcing.taken_table(p_projection, p_version, p_tables) t;
   if found then
     return;
   end if;

@@ -7,18 +7,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp set jit = off
 as $$
 declare
-  table_name constant text := (select c.relname from pg_class c where c.oid = target);
+  table_name constant text := eventsourcing.read_model_name(target);
   twin       constant text := format('eventsourcing_rebuild.%I', table_name);
 begin
-  -- another session would not find it under its name
-  if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
-    raise exception 'temporary table % cannot be a read model', table_name;
-  end if;
-  if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
-    raise exception 'a read model named % is registered already, as %', table_name,
-      (select m.live_table from eventsourcing.read_models m where m.name = table_name)
-      using hint = 'read models must have different names, even in different schemas';
-  end if;
   perform eventsourcing.protect_tenant_table(target);
   execute format('grant select, insert, update, delete on %s to eventsourcing_tenant', target);
   execute format('drop table if exists %s', twin);

@@ -181,6 +181,8 @@ const open = Effect.fnUntraced(function* (
     stream: session.connect,
     // there is one backend: a second connection would share its transactions
     maxConnections: 1,
+    // It waits for no network: a slow start is no reason to fail.
+    connectTimeout: "2 minutes",
     minConnections: 1,
     idleTimeout: "1 day"
   }).pipe(Effect.mapError(failed))

@@ -24,6 +24,7 @@ import { refusalOf } from "../driver/refusals.ts"
 import { clampPosition } from "../driver/queryMatch.ts"
 import * as PgCheck from "./PgCheck.ts"
 import * as deadlines from "./deadlines.ts"
+import { lockTimeoutOf } from "./lockTimeout.ts"
 import { failFor, inTransaction, refuseOthers } from "./openTransaction.ts"
 import { statement, type StatementOptions } from "./statement.ts"
 
@@ -42,7 +43,7 @@ export interface Options {
    * Sends appends that wait while others are in progress together, in one statement and one commit. Appends in a transaction
    * of the program are always sent alone. Default: on, with up to 512 appends and a million characters per batch, 2 batches
    * of each kind in progress, and a fifth of the pool's connections for statements that wait for a tenant's lock. Appends of
-   * further locked tenants are tried again for 10 seconds, and then fail with `StorageUnavailable` (`TimedOut`).
+   * further locked tenants are tried again for the client's `lock_timeout` (10 seconds unless set), and then fail with `StorageUnavailable` (`TimedOut`).
    */
   readonly groupCommit?: Partial<groupCommit.Limits> | false | undefined
   /**
@@ -92,11 +93,11 @@ const limitsOf = <Limits extends Readonly<Record<keyof Limits, number>>>(
   return limits
 }
 
+const configOf = (sql: SqlClient.SqlClient): PgClient.PgPoolConfig => (isPgClient(sql) ? sql.config : {})
+
 /** A fifth of the pool's connections may wait for locks of tenants, and at least one, so that each append is answered. */
-const lockWaitersOf = (sql: SqlClient.SqlClient): number => {
-  const config: PgClient.PgPoolConfig = isPgClient(sql) ? sql.config : {}
-  return Math.max(1, Math.floor((config.maxConnections ?? 10) / 5))
-}
+const lockWaitersOf = (sql: SqlClient.SqlClient): number =>
+  Math.max(1, Math.floor((configOf(sql).maxConnections ?? 10) / 5))
 
 /** The events of a database, which must be migrated. */
 export const make = (
@@ -163,7 +164,7 @@ export const make = (
           maxCharacters: 1_000_000,
           concurrency: 2,
           lockWaiters: lockWaitersOf(sql),
-          lockWaitMillis: 10_000
+          lockWaitMillis: lockTimeoutOf(configOf(sql))
         },
         options.groupCommit
       ),

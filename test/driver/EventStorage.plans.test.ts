@@ -46,13 +46,14 @@ const load = (tenant: string, first: string, count: number, streams: string): st
   insert into eventsourcing.events (tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type,
     schema_version, occurred_at, recorded_at, correlation_id, metadata, payload, bytes)
   select t.tenant_id, n, 'Case', s.id, row_number() over (partition by t.tenant_id, s.id order by n),
-    gen_random_uuid(), case when n % 100 = 0 then 'Rare' else 'Happened' end, 1, now(),
+    gen_random_uuid(), case when n = 30000 then 'Only' when n % 100 = 0 then 'Rare' else 'Happened' end, 1, now(),
     timestamptz '2020-01-01' + n * interval '1 second', 'c', '{}', ('{"text":"' || repeat('x', 100) || '"}')::json, 113
   from ${tenant} t(tenant_id), generate_series(${first}, ${count}) n, lateral (select ${streams} as id) s`
 
 /** A tenant with 60,000 events, 20,000 of them in one stream. */
 const loadBig = ({ big }: Tenants): ReadonlyArray<string> => [
-  load(`(values ('${big}'::uuid))`, "2", 60_000, "case when n % 3 = 0 then 'hot' else 'case ' || n / 10 end")
+  load(`(values ('${big}'::uuid))`, "2", 60_000, "case when n % 3 = 0 then 'hot' else 'case ' || n / 10 end"),
+  `select eventsourcing.summarise_blocks('${big}', 1, 60_001)`
 ]
 
 /** The same tenant, and 400 tenants with 100 events each. */
@@ -159,6 +160,20 @@ const operations = ({
       "a condition by types alone that fails",
       115,
       batch({ ...request(big, stream("conditional", events(1))), conditions: [happenedBehind] })
+    ],
+    [
+      // The rows of 58 full blocks, and the events beside them.
+      "a condition on a type that a long log does not have",
+      1_500,
+      batch({
+        ...request(big, stream("conditional", events(1))),
+        conditions: [{ query: [{ eventTypes: ["Never"], tags: [] }], after: 0 }]
+      })
+    ],
+    [
+      "the only event of a type in a long log",
+      2_000,
+      readLog(big, { query: [{ eventTypes: ["Only"], tags: [] }], ...backwards })
     ],
     ["an append again", 10, append(big, stream("first", [known], 0))],
     ["a batch of 20 appends of 10 tenants", 200, batch(...manyAppends)],

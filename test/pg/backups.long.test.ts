@@ -1,4 +1,7 @@
-/** docs/backups.md with the real pg_dump, if one is installed that fits the server. */
+/**
+ * docs/backups.md with the real pg_dump: on each server that is not newer than the one in the path, and on the server that is
+ * installed beside one.
+ */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
@@ -14,7 +17,9 @@ import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { Account, deposited } from "../support/bank.ts"
-import { type Config, servers } from "../support/Databases.ts"
+import { type Config, configOf, freshDatabase, servers, type TestServer } from "../support/Databases.ts"
+import { installedPostgres } from "../support/installedPostgres.ts"
+import { start } from "../support/PgServer.ts"
 
 interface Ended {
   readonly code: number
@@ -45,11 +50,32 @@ const run = (program: string, config: Config, ...args: ReadonlyArray<string>): P
     )
   })
 
-const majorOf = async (): Promise<number> => {
-  const { code, output } = await run("pg_dump", {}, "--version")
+const majorOf = async (program: string): Promise<number> => {
+  const { code, output } = await run(program, {}, "--version")
   return code === 0 ? Number(/(\d+)\./.exec(output)?.[1] ?? 0) : 0
 }
-const installed = await majorOf()
+
+/** The folder of pg_dump and pg_restore; empty for those in the path. */
+interface Installed extends TestServer {
+  readonly bin: string
+}
+
+const folder = installedPostgres()
+const all: ReadonlyArray<Installed> = [
+  ...servers.map(({ freshDatabase: fresh, name }) => ({ name, freshDatabase: fresh, bin: "" })),
+  ...(folder === undefined
+    ? []
+    : [
+        {
+          name: `the server in ${folder}`,
+          bin: Path.join(folder, "bin"),
+          freshDatabase: Effect.acquireRelease(
+            Effect.promise(() => start({ native: folder, settings: { fsync: "off" } })),
+            (server) => Effect.promise(server.stop)
+          ).pipe(Effect.flatMap((server) => freshDatabase(configOf(server))))
+        }
+      ])
+]
 
 const on = <A, E>(config: Config, effect: Effect.Effect<A, E, SqlClient.SqlClient>) =>
   Effect.provide(effect, PgClient.layer({ ...config, maxConnections: 2 }), { local: true })
@@ -62,15 +88,17 @@ const counts = SqlClient.SqlClient.use(
     select count(*)::int as events, count(distinct tenant_id)::int as tenants from eventsourcing.events`
 )
 
-describe.each(servers)("a backup on $name", (server) => {
+describe.each(all)("a backup on $name", ({ bin, freshDatabase: database }) => {
+  const [dump, restore] = [Path.join(bin, "pg_dump"), Path.join(bin, "pg_restore")]
   it.live("has every tenant's rows and is restored unchanged, and wrong ways fail as documented", (context) =>
     Effect.gen(function* () {
-      const { app, owner } = yield* server.freshDatabase
+      const { app, owner } = yield* database
       const [row] = yield* on(
         owner,
         SqlClient.SqlClient.use((sql) => sql<{ version: string }>`show server_version`)
       )
       const major = Number.parseInt(Object.values(row ?? {})[0] ?? "0", 10)
+      const installed = yield* Effect.promise(() => majorOf(dump))
       if (installed < major) {
         const problem = `NOT RUN: pg_dump ${installed === 0 ? "is not installed" : installed}, the server is ${major}`
         console.warn(problem)
@@ -129,20 +157,18 @@ describe.each(servers)("a backup on $name", (server) => {
       const file = Path.join(directory, "store.dump")
       const events = ["--table=eventsourcing.events", "--data-only"]
 
-      const failed = yield* Effect.promise(() => run("pg_dump", as(plain), ...events))
+      const failed = yield* Effect.promise(() => run(dump, as(plain), ...events))
       assert.notStrictEqual(failed.code, 0)
       assert.include(failed.output, "row-level security")
-      const empty = yield* Effect.promise(() => run("pg_dump", as(plain), ...events, "--enable-row-security"))
+      const empty = yield* Effect.promise(() => run(dump, as(plain), ...events, "--enable-row-security"))
       assert.strictEqual(empty.code, 0, empty.output)
       assert.notInclude(empty.output, "Deposited")
 
-      const dumped = yield* Effect.promise(() =>
-        run("pg_dump", as(backup), "--format=custom", `--file=${file}`)
-      )
+      const dumped = yield* Effect.promise(() => run(dump, as(backup), "--format=custom", `--file=${file}`))
       assert.strictEqual(dumped.code, 0, dumped.output)
       const target = { ...owner, database: restored }
       const back = yield* Effect.promise(() =>
-        run("pg_restore", target, `--dbname=${restored}`, "--exit-on-error", "--clean", "--if-exists", file)
+        run(restore, target, `--dbname=${restored}`, "--exit-on-error", "--clean", "--if-exists", file)
       )
       assert.strictEqual(back.code, 0, back.output)
       assert.deepStrictEqual(yield* on(target, counts), [{ events: 6, tenants: 3 }])

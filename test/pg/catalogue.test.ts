@@ -226,6 +226,7 @@ const rules: Readonly<Record<string, Rule>> = {
       require_visible: "reads the row of the bound tenant, as its caller; names everything with its schema",
       tables_of_tenants: "reads the catalogue, as its caller; has a fixed search path",
       register_read_model: "makes and changes tables, as their owner; has a fixed search path",
+      read_model_name: "only for the owner, by register_read_model; has a fixed search path",
       register_shared_read_model: "makes and changes tables, as their owner; has a fixed search path",
       renew_twins: "makes tables, as their owner; has a fixed search path",
       start_shared_rebuild: "changes the role of the transaction; names everything with its schema",
@@ -327,9 +328,10 @@ const rules: Readonly<Record<string, Rule>> = {
       where c.relnamespace = ${ours} and c.relkind in ('r', 'p') and g.grantee <> c.relowner and (
         g.grantee not in (${groupRoles})
         or g.privilege_type not in ('SELECT', 'INSERT', 'UPDATE') or g.is_grantable
-        or c.relname in ('events', 'event_tags') and g.privilege_type = 'UPDATE')`,
+        or c.relname in ('events', 'event_tags', 'event_blocks') and g.privilege_type = 'UPDATE')`,
     planted: [
       "grant update (tag) on eventsourcing.event_tags to eventsourcing_tenant",
+      "grant update (event_types) on eventsourcing.event_blocks to eventsourcing_tenant",
       "grant update (payload) on eventsourcing.events to eventsourcing_tenant",
       "grant delete on eventsourcing.tenants to eventsourcing_all_tenants",
       "grant select on eventsourcing.events to pg_monitor"

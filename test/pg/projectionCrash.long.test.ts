@@ -306,11 +306,22 @@ describe("a read model on PostgreSQL", () => {
             select rebuilding from eventsourcing.projection_versions where projection = 'grand'`,
           ([found]) => found?.rebuilding === true
         )
+        const progress = Effect.map(
+          sql<{
+            positions: number
+          }>`select coalesce(sum(position), 0)::int as positions from eventsourcing.projections`,
+          ([found]) => found?.positions
+        )
+        /** Fails when nothing has changed for a minute. */
         const eventually = (goal: string, holds: Effect.Effect<boolean, unknown>) =>
           Effect.gen(function* () {
-            for (const deadline = Date.now() + 60_000; !(yield* holds); yield* Effect.sleep(50))
+            let [seen, deadline] = [yield* progress, Date.now() + 60_000]
+            for (; !(yield* holds); yield* Effect.sleep(50)) {
+              const now = yield* progress
+              if (now !== seen) [seen, deadline] = [now, Date.now() + 60_000]
               if (Date.now() > deadline)
                 assert.fail(`${goal}: ${appended} events, ${JSON.stringify(yield* row)}`)
+            }
           })
         // An append that was interrupted may be stored as well.
         const isComplete = Effect.gen(function* () {
@@ -366,7 +377,7 @@ describe("a read model on PostgreSQL", () => {
           }
         }).pipe(Effect.provide(storeOn(database.app, 4)))
       }).pipe(Effect.scoped),
-    240_000
+    1_200_000
   )
 
   it.live(

@@ -13,7 +13,7 @@ const setup = (project: TestProject): (() => void) => {
     if (project.vite.config.mode === "long") return
     console.log(
       `\nLeft out, as it takes long (npm run test:long): ${long.length} files${long.map((file) => `\n  test/${file}`).join("")}` +
-        "\nand more rounds of the crash tests and properties."
+        "\nand more rounds of the crash tests and properties, and more cases of the tests of isolation."
     )
   }
 }

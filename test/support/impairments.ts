@@ -156,6 +156,11 @@ for (const privilege of ["update (tag)", "delete"]) {
   }
 }
 
+grants["update (event_types) on the blocks of events"] = {
+  statements: ["grant update (event_types) on eventsourcing.event_blocks to eventsourcing_tenant"],
+  problems: [/^blocks can be changed or removed by eventsourcing_tenant$/]
+}
+
 /** Changes to the functions that find work for projections. */
 const runner: Readonly<Record<string, Impairment>> = {
   "the runner able to read payloads": {
@@ -343,6 +348,7 @@ const ofUsers: Readonly<Record<string, Impairment>> = {
 export const impairments: Readonly<Record<string, Impairment>> = {
   ...onTable("eventsourcing.events"),
   ...onTable("eventsourcing.event_tags"),
+  ...onTable("eventsourcing.event_blocks"),
   ...onTable("eventsourcing.command_keys"),
   ...onTable("eventsourcing.tenants"),
   ...onTable("public.read_model"),

@@ -89,6 +89,7 @@ const onlySlower: ReadonlyMap<string, string> = new Map([
     "cross join (select coalesce(max(e.position), 0)",
     "a hint that there is work: a worker then looks for it in vain"
   ],
+  ["where e.tenant_id = p_tenant and e.position between b.block", "then a block is not noted, and is read"],
   ["where t.tenant_id = p_tenant and t.tag = other", "only chooses which index entries are gone through"]
 ])
 

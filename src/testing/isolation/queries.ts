@@ -236,6 +236,23 @@ export const queries: ReadonlyArray<Case> = [
       })
     )),
 
+  test("1: queries by type find the tenant's own events in a long log, and the types of another one hide none", () =>
+    Effect.gen(function* () {
+      // so many that a driver may have noted the types of a part of the log; not near its ends, where it may look first
+      const log = (tenant: TenantId, rare: NewEventRow, at: number) =>
+        appendOne(tenant, stream("one", [...events(at - 1), rare, ...events(1_100 - at)]))
+      const [mine, theirs, own, foreign] = [newTenant(), newTenant(), tagged("A"), tagged("B")]
+      yield* log(mine, own, 600)
+      yield* log(theirs, foreign, 700)
+      const of = (...eventTypes: ReadonlyArray<string>) => [{ eventTypes, tags: [] }]
+      for (const direction of ["forwards", "backwards"] as const) {
+        assert.deepStrictEqual(yield* found(mine, of("A"), { direction }), [own.eventId])
+        assert.deepStrictEqual(yield* found(theirs, of("B"), { direction }), [foreign.eventId])
+        assert.deepStrictEqual(yield* found(mine, of("A", "B"), { direction }), [own.eventId])
+        assert.deepStrictEqual(yield* found(theirs, of("A", "B"), { direction }), [foreign.eventId])
+      }
+    })),
+
   test("1: another tenant's events do not fail a condition", () =>
     withTwo(
       Effect.fnUntraced(function* (mine, theirs) {
