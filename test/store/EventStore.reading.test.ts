@@ -1,6 +1,6 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { DateTime, Effect, Equal, Exit, Layer, Schema, Stream } from "effect"
-import { inspect } from "node:util"
+import { inspect as printed } from "node:util"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as Event from "../../src/domain/Event.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
@@ -84,24 +84,30 @@ describe.each(backends)("the event store on $name, with pages of three events,",
             for (const envelope of read) {
               const plain = Object.fromEntries(Object.entries(envelope))
               assert.deepStrictEqual(Object.keys(plain), [
-                ...[
-                  "eventId",
-                  "tenantId",
-                  "position",
-                  "aggregateType",
-                  "aggregateId",
-                  "version",
-                  "eventType"
-                ],
-                ...["schemaVersion", "occurredAt", "recordedAt", "actor", "correlationId", "causationId"],
-                ...["traceparent", "metadata", "tags", "payload"]
+                "eventId",
+                "tenantId",
+                "position",
+                "aggregateType",
+                "aggregateId",
+                "version",
+                "eventType",
+                "schemaVersion",
+                "occurredAt",
+                "recordedAt",
+                "actor",
+                "correlationId",
+                "causationId",
+                "traceparent",
+                "metadata",
+                "tags",
+                "payload"
               ])
               assert.deepStrictEqual({ ...envelope }, plain)
               assert.deepStrictEqual(envelope, plain)
               assert.isTrue(Equal.equals(envelope, plain))
               assert.deepStrictEqual(structuredClone(envelope), structuredClone(plain))
               assert.strictEqual(JSON.stringify(envelope), JSON.stringify(plain))
-              assert.strictEqual(inspect(envelope), inspect(plain))
+              assert.strictEqual(printed(envelope), printed(plain))
             }
           }
         }).pipe(asNewTenant)

@@ -1,4 +1,13 @@
-import { Cause, Result, Schema, type SchemaAST, SchemaGetter, SchemaIssue, SchemaParser } from "effect"
+import {
+  Cause,
+  Result,
+  Schema,
+  type SchemaAST,
+  SchemaGetter,
+  SchemaIssue,
+  SchemaParser,
+  Predicate
+} from "effect"
 import type * as Aggregate from "../Aggregate.ts"
 import type { Tagged } from "../Event.ts"
 import type { Step } from "../Upcaster.ts"
@@ -119,7 +128,7 @@ const guardedWriter = (ast: SchemaAST.AST): EventCodec<unknown>["write"] => {
 
 const guardedReader = <Event>(ast: SchemaAST.AST): EventCodec<Event>["isDecoded"] => {
   const fits = jsonReader(ast)
-  if (fits === undefined) return (_): _ is Event => false
+  if (fits === undefined) return Predicate.isNever
   return (json): json is Event => {
     try {
       return fits(json)

@@ -160,10 +160,9 @@ describe("the codec of an aggregate", () => {
         ["abc"],
         { id: "abc" }
       ]) {
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- callers may cast
         const encoded = codecOf(aggregate).encodeId(given as never)
         const expected = id === throwing ? Option.none() : Result.getSuccess(encode(given))
-        assert.deepStrictEqual(Result.getSuccess(encoded), expected, String(given))
+        assert.deepStrictEqual(Result.getSuccess(encoded), expected, JSON.stringify(given))
       }
     }
   })
