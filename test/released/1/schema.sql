@@ -136,6 +136,95 @@ ALTER FUNCTION eventsourcing.add_placement(p_placement text) OWNER TO postgres;
 COMMENT ON FUNCTION eventsourcing.add_placement(p_placement text) IS 'Adds a database to the directory, so that tenants can be placed in it.';
 
 --
+-- Name: administer(uuid, uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.administer(p_access uuid, p_tenant uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  perform eventsourcing.bind_tenant(p_tenant);
+  perform set_config('eventsourcing.administered', p_access::text, true);
+  if current_setting('lock_timeout') = '0' then
+    perform set_config('lock_timeout', '10s', true);
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.administer(p_access uuid, p_tenant uuid) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION administer(p_access uuid, p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.administer(p_access uuid, p_tenant uuid) IS 'Requires a recorded access, and binds a tenant for its administration.';
+
+--
+-- Name: administered_tables(uuid, uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.administered_tables(p_access uuid, p_tenant uuid) RETURNS TABLE(name text, handling text, reason text, has_rows boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $_$
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  for name, handling, reason in select t.name, t.handling, t.reason from eventsourcing.tables_of_tenants() t loop
+    execute format('select exists (select from %s t where t.tenant_id = $1)', name) into has_rows using p_tenant;
+    return next;
+  end loop;
+end
+$_$;
+
+ALTER FUNCTION eventsourcing.administered_tables(p_access uuid, p_tenant uuid) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION administered_tables(p_access uuid, p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.administered_tables(p_access uuid, p_tenant uuid) IS 'The tables of the application with rows of tenants, for the administration of one.';
+
+--
+-- Name: administered_tenant(uuid, uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.administered_tenant(p_access uuid, p_tenant uuid) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  return (
+    select jsonb_build_object(
+      'status', t.status, 'undertaking', t.undertaking, 'hold', t.hold, 'chainedFrom', t.chained_from,
+      'origin', t.origin,
+      'createdAt', (extract(epoch from t.created_at) * 1000)::bigint,
+      'now', (extract(epoch from clock_timestamp()) * 1000)::bigint,
+      'position', coalesce(e.position, 0), 'lastEventId', e.event_id, 'lastHash', encode(e.hash, 'hex'))
+    from eventsourcing.tenants t
+    left join lateral (
+      select x.position, x.event_id, x.hash from eventsourcing.events x
+      where x.tenant_id = t.tenant_id order by x.position desc limit 1
+    ) e on true
+    where t.tenant_id = p_tenant);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.administered_tenant(p_access uuid, p_tenant uuid) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION administered_tenant(p_access uuid, p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.administered_tenant(p_access uuid, p_tenant uuid) IS 'A tenant with its state and the end of its log, for its administration.';
+
+--
 -- Name: admit_tenant(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
 --
 
@@ -345,7 +434,10 @@ declare
   refused         boolean[];        -- for each append of the segment
   extras          jsonb[];          -- extras of the appends of the segment
   extra           jsonb;
+  conditions      jsonb[];          -- for each append of the segment, its conditions
   condition       jsonb;
+  keyed           integer;          -- number of appends of the segment with a new command key, before versions are compared
+  stream_of       integer[];        -- for each append of the segment, its last stream
   place           integer;
   first_of_append integer;
   previous        integer;
@@ -455,7 +547,7 @@ begin
           v_status := statuses[tenant];
           if v_status is distinct from 'active' then
             if v_status is not null then
-              v_status := case v_status when 'elsewhere' then 'unknownTenant' else 'suspended' end;
+              v_status := case v_status when 'elsewhere' then 'unknownTenant' else v_status end;
             elsif p_wait then
               v_status := 'unknownTenant';
             else
@@ -492,20 +584,34 @@ begin
             refused := array_fill(false, array[p_stream_appends[last_stream] - before]);
 
             -- A command that was carried out before gets its first outcome again, even if the stream has changed since.
+            conditions := '{}';
+            keyed := 0;
             foreach extra in array extras loop
-              place := (extra ->> 'append')::integer - before;
-              select c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position, c.events,
-                round(date_part('epoch', c.recorded_at) * 1000) as recorded_at
-              into found_row
-              from eventsourcing.command_keys c
-              where c.tenant_id = v_tenant and c.key = extra ->> 'key' and c.expires_at > clock_timestamp();
-              if found then
-                refused[place] := true;
-                refusal := refusal || case when found_row.fingerprint = extra ->> 'fingerprint'
-                  then jsonb_build_object('append', before + place, 'kind', 'commandBefore', 'command', found_row)
-                  else jsonb_build_object('append', before + place, 'kind', 'commandConflict') end;
-              end if;
+              conditions[(extra ->> 'append')::integer - before] := extra -> 'conditions';
+              keyed := keyed + (extra ? 'key')::integer;
             end loop;
+            if keyed > 0 then
+              for found_row in
+                select (x.extra ->> 'append')::integer as append, c.fingerprint = x.extra ->> 'fingerprint' as same_content,
+                  jsonb_build_object('fingerprint', c.fingerprint, 'aggregate_type', c.aggregate_type,
+                    'aggregate_id', c.aggregate_id, 'version', c.version, 'position', c.position, 'events', c.events,
+                    'recorded_at', round(date_part('epoch', c.recorded_at) * 1000)) as command
+                from unnest(extras) x (extra)
+                cross join lateral (
+                  select k.fingerprint, k.aggregate_type, k.aggregate_id, k.version, k.position, k.events, k.recorded_at
+                  from eventsourcing.command_keys k
+                  where k.tenant_id = v_tenant and k.key = x.extra ->> 'key' and k.expires_at > clock_timestamp()
+                  offset 0
+                ) c
+                order by 1
+              loop
+                keyed := keyed - 1;
+                refused[found_row.append - before] := true;
+                refusal := refusal || case when found_row.same_content
+                  then jsonb_build_object('append', found_row.append, 'kind', 'commandBefore', 'command', found_row.command)
+                  else jsonb_build_object('append', found_row.append, 'kind', 'commandConflict') end;
+              end loop;
+            end if;
 
             -- So does an append whose events are stored already. This is checked before the expected version.
             for found_row in
@@ -580,11 +686,11 @@ begin
               end if;
               continue when s < last_stream and p_stream_appends[s + 1] = p_stream_appends[s];
 
-              foreach extra in array extras loop
-                continue when (extra ->> 'append')::integer <> before + place or not extra ? 'conditions';
-                for n in 0 .. jsonb_array_length(extra -> 'conditions') - 1 loop
+              stream_of[place] := s;
+              if conditions[place] is not null then
+                for n in 0 .. jsonb_array_length(conditions[place]) - 1 loop
                   exit when refused[place];
-                  condition := extra -> 'conditions' -> n;
+                  condition := conditions[place] -> n;
                   if condition ? 'afterId' then
                     found_id := (
                       select e.event_id from eventsourcing.events e
@@ -608,7 +714,7 @@ begin
                         order by i.n limit 1));
                   end if;
                 end loop;
-              end loop;
+              end if;
 
               for t in first_of_append .. s loop
                 if refused[place] then
@@ -621,34 +727,32 @@ begin
               first_of_append := s + 1;
             end loop;
 
-            foreach extra in array extras loop
-              place := (extra ->> 'append')::integer - before;
-              if extra ? 'key' and not refused[place] then
-                -- every new key removes some expired ones, so that they do not accumulate
-                delete from eventsourcing.command_keys c
-                where c.tenant_id = v_tenant and c.key in (
-                  select k.key from eventsourcing.command_keys k
-                  where k.tenant_id = v_tenant and k.expires_at <= clock_timestamp()
-                  order by k.expires_at limit 4);
-                -- an append with a command has one stream
-                insert into eventsourcing.command_keys (
-                  tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at,
-                  expires_at
-                )
-                select v_tenant, extra ->> 'key', extra ->> 'fingerprint', p_stream_types[s.n], p_stream_ids[s.n],
-                  actual[s.n - streams_before] + b.events, bases[s.n - streams_before] + b.events, b.events, now_,
-                  clock_timestamp() + make_interval(secs => (extra ->> 'expiresIn')::double precision / 1000)
-                from generate_series(first_stream, last_stream) s (n)
-                cross join lateral (
-                  select p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0) as events
-                ) b
-                where p_stream_appends[s.n] = before + place
-                on conflict (tenant_id, key) do update set
-                  fingerprint = excluded.fingerprint, aggregate_type = excluded.aggregate_type,
-                  aggregate_id = excluded.aggregate_id, version = excluded.version, position = excluded.position,
-                  events = excluded.events, recorded_at = excluded.recorded_at, expires_at = excluded.expires_at;
-              end if;
-            end loop;
+            if keyed > 0 then
+              -- every new key removes some expired ones, so that they do not accumulate
+              delete from eventsourcing.command_keys c
+              where c.tenant_id = v_tenant and c.key in (
+                select k.key from eventsourcing.command_keys k
+                where k.tenant_id = v_tenant and k.expires_at <= clock_timestamp()
+                order by k.expires_at limit 4 * keyed);
+              -- an append with a command has one stream
+              insert into eventsourcing.command_keys (
+                tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at,
+                expires_at
+              )
+              select v_tenant, x.extra ->> 'key', x.extra ->> 'fingerprint', p_stream_types[s.n], p_stream_ids[s.n],
+                actual[s.n - streams_before] + b.events, bases[s.n - streams_before] + b.events, b.events, now_,
+                clock_timestamp() + make_interval(secs => (x.extra ->> 'expiresIn')::double precision / 1000)
+              from unnest(extras) x (extra)
+              cross join lateral (select stream_of[(x.extra ->> 'append')::integer - before] as n) s
+              cross join lateral (
+                select p_stream_last_events[s.n] - coalesce(p_stream_last_events[s.n - 1], 0) as events
+              ) b
+              where x.extra ? 'key' and not refused[(x.extra ->> 'append')::integer - before]
+              on conflict (tenant_id, key) do update set
+                fingerprint = excluded.fingerprint, aggregate_type = excluded.aggregate_type,
+                aggregate_id = excluded.aggregate_id, version = excluded.version, position = excluded.position,
+                events = excluded.events, recorded_at = excluded.recorded_at, expires_at = excluded.expires_at;
+            end if;
           end if;
 
           if chains[tenant] is not null then
@@ -715,6 +819,15 @@ begin
           cross join lateral unnest(nullif(p_event_tags[i.n], '')::text[]) t (tag)
           where bases[p_event_streams[i.n] - streams_before] is not null;
         end if;
+        for s in streams_before + 1 .. last_of_round loop
+          v_position := bases[s - streams_before] + p_stream_last_events[s] - coalesce(p_stream_last_events[s - 1], 0);
+          if v_position / 1024 > bases[s - streams_before] / 1024 then
+            v_tenant := set_config('eventsourcing.tenant_id', (
+              select p_tenants[p_segment_tenants[g.n]] from generate_series(first_segment, last_segment) g (n)
+              where p_segment_last_streams[g.n] >= s order by g.n limit 1), true);
+            perform eventsourcing.summarise_blocks(v_tenant, bases[s - streams_before] + 1, v_position);
+          end if;
+        end loop;
         exit;
       exception when unique_violation then
         -- An event is stored already, as the tenants are locked. The round starts again and looks for stored events.
@@ -750,12 +863,14 @@ COMMENT ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_
 CREATE PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb)
     LANGUAGE plpgsql
     AS $$
-declare
-  answer pg_catalog.record;
+declare answer pg_catalog.record;
 begin
   rollback;
-  -- not the default level, which may be higher: an older snapshot would hide the commit of the previous holder of the lock
-  set transaction isolation level read committed;
+  -- the default level may be higher: an older snapshot would hide the commit of the previous holder of the lock
+  if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.<>) 'read committed' then
+    rollback; -- the question has taken a snapshot
+    set transaction isolation level read committed;
+  end if;
   answer := eventsourcing.append(p_provision, p_wait, p_tenants, p_round_last_segments, p_segment_tenants, p_segment_last_streams, p_stream_appends, p_stream_types, p_stream_ids, p_stream_expected, p_stream_expected_ids, p_stream_last_events, p_stream_previous, p_stream_events_before, p_event_streams, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids, p_event_causation_ids, p_event_traceparents, p_event_metadata, p_event_payloads, p_event_tags, p_extras);
   heads := answer.heads; versions := answer.versions; times := answer.times; refusals := answer.refusals;
 end
@@ -773,7 +888,7 @@ COMMENT ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN 
 -- Name: append_one(uuid, text, text, integer, uuid, uuid, text, integer, timestamp with time zone, text, text, text, text, text, text, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) RETURNS record
+CREATE FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT answer double precision[]) RETURNS double precision[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -782,9 +897,15 @@ CREATE FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p
     AS $$
 #variable_conflict use_column
 declare
-  bound text := eventsourcing.bind_tenant(p_tenant)::text;
+  bound text := current_setting('eventsourcing.tenant_id', true);
   now_  timestamptz;
 begin
+  if bound = '' or bound is null then
+    -- as bind_tenant does; a call of it takes longer
+    bound := set_config('eventsourcing.tenant_id', p_tenant::text, true);
+  else
+    bound := eventsourcing.bind_tenant(p_tenant)::text;
+  end if;
   perform from eventsourcing.tenants t
   where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null for no key update skip locked;
   if not found then
@@ -817,47 +938,52 @@ begin
     and (p_expected_id is null or n.event_id = p_expected_id)
   -- append finds out which event is stored already
   on conflict (tenant_id, event_id) do nothing
-  returning events.position, events.version, events.recorded_at into "position", version, recorded_at;
+  returning array[events.position, events.version, date_part('epoch', events.recorded_at) * 1000] into answer;
   if p_tags is not null and found then
     insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
-    select p_tenant, t.tag, append_one."position", p_event_type from unnest(p_tags) t (tag);
+    select p_tenant, t.tag, answer[1], p_event_type from unnest(p_tags) t (tag);
+  end if;
+  if answer[1]::bigint % 1024 = 0 then
+    perform eventsourcing.summarise_blocks(p_tenant, answer[1]::bigint, answer[1]::bigint);
   end if;
 end
 $$;
 
-ALTER FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) OWNER TO eventsourcing_tenant;
+ALTER FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT answer double precision[]) OWNER TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT answer double precision[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) IS 'Appends one event in the common case; NULL in any other. Locks the row of its tenant.';
+COMMENT ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT answer double precision[]) IS 'Appends one event in the common case; NULL in any other. Locks the row of its tenant.';
 
 --
 -- Name: append_one_committing(uuid, text, text, integer, uuid, uuid, text, integer, timestamp with time zone, text, text, text, text, text, text, text[]); Type: PROCEDURE; Schema: eventsourcing; Owner: postgres
 --
 
-CREATE PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone)
+CREATE PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT answer double precision[])
     LANGUAGE plpgsql
     AS $$
-declare
-  answer pg_catalog.record;
+
 begin
   rollback;
-  -- not the default level, which may be higher: an older snapshot would hide the commit of the previous holder of the lock
-  set transaction isolation level read committed;
+  -- the default level may be higher: an older snapshot would hide the commit of the previous holder of the lock
+  if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.<>) 'read committed' then
+    rollback; -- the question has taken a snapshot
+    set transaction isolation level read committed;
+  end if;
   answer := eventsourcing.append_one(p_tenant, p_aggregate_type, p_aggregate_id, p_expected, p_expected_id, p_event_id, p_event_type, p_schema_version, p_occurred_at, p_actor, p_correlation_id, p_causation_id, p_traceparent, p_metadata, p_payload, p_tags);
-  "position" := answer."position"; version := answer.version; recorded_at := answer.recorded_at;
+  
 end
 $$;
 
-ALTER PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) OWNER TO postgres;
+ALTER PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT answer double precision[]) OWNER TO postgres;
 
 --
--- Name: PROCEDURE append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+-- Name: PROCEDURE append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT answer double precision[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) IS 'eventsourcing.append_one as a transaction of its own.';
+COMMENT ON PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT answer double precision[]) IS 'eventsourcing.append_one as a transaction of its own.';
 
 --
 -- Name: begin_across_tenants(uuid, uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -924,6 +1050,12 @@ begin
   if not found then
     return;
   end if;
+  -- a worker that serves nobody else may do more in this transaction; a small backlog needs only one page
+  if claim.head operator(pg_catalog.-) claim.position operator(pg_catalog.>) 100 and not eventsourcing.other_work_waits(
+    p_projections, p_versions, claim.tenant_id, claim.projection, claim.version, claim.rebuild)
+  then
+    cleaned := pg_catalog.set_config('eventsourcing.alone', 'on', true);
+  end if;
   across := (
     select p_across[i] from pg_catalog.generate_subscripts(p_projections, 1) i
     where p_projections[i] operator(pg_catalog.=) claim.projection and p_versions[i] operator(pg_catalog.=) claim.version
@@ -940,6 +1072,12 @@ begin
   end if;
   perform pg_catalog.set_config('role',
     case when across then 'eventsourcing_all_tenants' else 'eventsourcing_tenant' end, true);
+  if eventsourcing.tenant_status(claim.tenant_id) operator(pg_catalog.=)
+    any (array['importing', 'moving', 'moved', 'erased'])
+  then
+    -- the status has changed since the claim began: the progress of such a tenant must stay as it is
+    return;
+  end if;
   if claim.rebuild then
     twins := eventsourcing.hold_twins(claim.tables);
     renewed := coalesce(claim.twins, '') operator(pg_catalog.<>) twins;
@@ -1085,6 +1223,7 @@ begin
   end if;
   perform eventsourcing.bind_tenant(p_tenant);
   perform pg_catalog.set_config('role', 'eventsourcing_tenant', true);
+  perform eventsourcing.require_visible(p_tenant);
 end
 $$;
 
@@ -1150,6 +1289,191 @@ ALTER FUNCTION eventsourcing.bind_tenant(p_tenant uuid) OWNER TO postgres;
 COMMENT ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) IS 'Binds the tenant for the rest of the transaction and refuses another one.';
 
 --
+-- Name: carried_key(text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.carried_key(p_table text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+  select string_agg(format('t.%I', a.attname), ', ' order by k.n)
+  from eventsourcing.tables_of_tenants() c
+  join pg_index i on i.indrelid = c.target and i.indisprimary
+  cross join lateral unnest(i.indkey::smallint[]) with ordinality k (attnum, n)
+  join pg_attribute a on a.attrelid = c.target and a.attnum = k.attnum
+  where c.name = p_table and c.handling = 'carried'
+$$;
+
+ALTER FUNCTION eventsourcing.carried_key(p_table text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION carried_key(p_table text); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.carried_key(p_table text) IS 'The primary key of a carried table; NULL for any other table.';
+
+--
+-- Name: change_tenant_state(uuid, uuid, text, uuid, jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.change_tenant_state(p_access uuid, p_tenant uuid, p_change text, p_token uuid, p_arguments jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  known    record;
+  head     record;
+  moment   bigint;
+  wanted   text;        -- the new status; NULL: nothing changes
+  details  jsonb;       -- the new undertaking
+  chained  bigint;
+  problem  text;
+  another  constant text := 'another undertaking has the tenant: its token differs';
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  if p_change = 'fence' then
+    perform set_config('lock_timeout', greatest((p_arguments ->> 'waitMillis')::integer, 1)::text, true);
+  end if;
+  if p_change in ('fence', 'erase') then
+    -- Handlers end first. Progress rows before the tenant's row: a handler that appends holds its progress row and waits for the
+    -- tenant's.
+    perform from eventsourcing.projections p where p.tenant_id = p_tenant order by p.projection, p.version, p.rebuild for update;
+  elsif p_change = 'beginImport' then
+    insert into eventsourcing.tenants (tenant_id, status, undertaking)
+    values (p_tenant, 'importing', jsonb_build_object('token', p_token))
+    on conflict do nothing;
+  end if;
+  select t.status, coalesce(t.undertaking, '{}') as undertaking, t.undertaking ->> 'token' as token, t.hold, t.chained_from
+  into known from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
+  if known.status is null then
+    return jsonb_build_object('problem', 'the tenant is not registered here');
+  end if;
+  -- statements of their own, so that they see the commit of the previous holder of the lock
+  moment := (extract(epoch from clock_timestamp()) * 1000)::bigint;
+  select coalesce(max(e.position), 0) as position, (array_agg(encode(e.hash, 'hex')))[1] as hash into head
+  from (
+    select x.position, x.hash from eventsourcing.events x where x.tenant_id = p_tenant order by x.position desc limit 1
+  ) e;
+  chained := known.chained_from;
+  details := known.undertaking;
+
+  case p_change
+    when 'beginImport' then
+      if known.status = 'importing' then
+        problem := case when known.token <> p_token::text then 'another import writes the tenant: end or purge that one first' end;
+      elsif known.status = 'moved' and known.undertaking -> 'purged' = 'true' then
+        wanted := 'importing';
+        details := jsonb_build_object('token', p_token);
+        chained := null;
+      else
+        problem := format('the tenant is %s, and an import writes only a tenant that is not registered%s', known.status,
+          case known.status when 'moved' then ', or whose rows were purged after a move: purge them first' else '' end);
+      end if;
+    when 'finishImport' then
+      if known.status in ('active', 'suspended') and known.token = p_token::text then
+        null; -- finished before
+      elsif known.status <> 'importing' then
+        problem := format('the tenant is %s, not importing', known.status);
+      elsif known.token <> p_token::text then
+        problem := another;
+      elsif head.position <> (p_arguments ->> 'head')::bigint then
+        problem := format('its log ends at %s, not at %s', head.position, p_arguments ->> 'head');
+      else
+        wanted := p_arguments ->> 'status';
+        chained := (p_arguments ->> 'chainedFrom')::bigint;
+      end if;
+    when 'fence' then
+      if known.status = 'moving' then
+        problem := case when known.token <> p_token::text then another end;
+      elsif known.status <> 'active' then
+        problem := format('the tenant is %s, and only an active tenant moves', known.status);
+      end if;
+      if problem is null then
+        wanted := 'moving';
+        details := jsonb_build_object('token', p_token, 'head', head.position,
+          'until', moment + (p_arguments ->> 'expiresInMillis')::bigint);
+      end if;
+    when 'reopen' then
+      if known.status = 'active' then
+        null; -- reopened before
+      elsif known.status <> 'moving' then
+        problem := format('the tenant is %s, not moving', known.status);
+      elsif p_token is not null and known.token <> p_token::text then
+        problem := another;
+      elsif p_token is null and (known.undertaking ->> 'until')::bigint > moment then
+        problem := 'the fence has not expired: only the move itself may remove it now';
+      else
+        wanted := 'active';
+        details := null;
+      end if;
+    when 'decide' then
+      if known.status = 'moved' and known.token = p_token::text then
+        null; -- decided before
+      elsif known.status <> 'moving' then
+        problem := format('the tenant is %s, not moving: the move is off', known.status);
+      elsif known.token <> p_token::text then
+        problem := another;
+      elsif head.position <> (p_arguments ->> 'head')::bigint then
+        problem := format('its log ends at %s, not at %s', head.position, p_arguments ->> 'head');
+      else
+        wanted := 'moved';
+        details := jsonb_build_object('token', p_token, 'head', head.position, 'to', p_arguments ->> 'to');
+      end if;
+    when 'erase' then
+      if known.status = 'erased' then
+        problem := case when known.token <> p_token::text then 'the tenant is erased already' end;
+      elsif known.status not in ('active', 'suspended', 'moved') then
+        problem := format('the tenant is %s: end that first', known.status);
+      elsif known.hold is not null then
+        return jsonb_build_object('held', known.hold);
+      else
+        wanted := 'erased';
+        details := (
+          select jsonb_build_object('token', p_token, 'former', known.status, 'formerly', known.undertaking, 'erasedAt', moment,
+            'access', p_access, 'actor', a.actor, 'reason', a.reason, 'events', head.position, 'lastHash', head.hash,
+            'purgeFrom', moment + (p_arguments ->> 'purgeInMillis')::bigint)
+          from eventsourcing.recorded_access(p_access) a);
+      end if;
+    when 'restore' then
+      if known.status in ('active', 'suspended', 'moved') then
+        problem := case when known.undertaking ->> 'restored' is distinct from p_token::text then 'the tenant is not erased' end;
+      elsif known.status <> 'erased' then
+        problem := format('the tenant is %s, not erased', known.status);
+      elsif known.token <> p_token::text then
+        problem := another;
+      elsif known.undertaking -> 'purging' = 'true' then
+        problem := 'some of its rows are gone: it cannot be restored';
+      else
+        wanted := known.undertaking ->> 'former';
+        details := (known.undertaking -> 'formerly') || jsonb_build_object('restored', p_token);
+      end if;
+    else
+      raise exception 'unknown change %', p_change using errcode = '22023';
+  end case;
+
+  if problem is not null then
+    return jsonb_build_object('problem', problem);
+  end if;
+  if wanted is not null then
+    update eventsourcing.tenants t set status = wanted, undertaking = nullif(details, '{}'), chained_from = chained,
+      origin = case p_change when 'finishImport' then p_arguments -> 'origin' when 'beginImport' then null else t.origin end
+    where t.tenant_id = p_tenant;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.change_tenant_state(p_access uuid, p_tenant uuid, p_change text, p_token uuid, p_arguments jsonb) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION change_tenant_state(p_access uuid, p_tenant uuid, p_change text, p_token uuid, p_arguments jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.change_tenant_state(p_access uuid, p_tenant uuid, p_change text, p_token uuid, p_arguments jsonb) IS 'Changes the state of a tenant under its lock, or returns the reason against it.';
+
+--
 -- Name: claim_projection(text[], integer[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
@@ -1165,6 +1489,8 @@ declare
   -- other rows may have been served since this call began
   ahead  constant timestamptz := moment + interval '1 second';
   known  record;
+  -- the progress of these tenants stays as it is
+  unseen constant uuid[] := eventsourcing.unseen_tenants(true);
 begin
   for i in 1 .. cardinality(p_projections) loop
     -- after the clock went back nothing is held
@@ -1180,6 +1506,7 @@ begin
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i]
         and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+        and (unseen = '{}' or p.tenant_id <> all (unseen))
         and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
         and p.served_at > ahead
       order by p.served_at
@@ -1194,6 +1521,7 @@ begin
       from eventsourcing.projections p
       where p.projection = p_projections[i] and p.version = p_versions[i]
         and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+        and (unseen = '{}' or p.tenant_id <> all (unseen))
         and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
         and (p.retry_at is null or p.retry_at <= moment)
       order by p.served_at
@@ -1326,32 +1654,52 @@ ALTER FUNCTION eventsourcing.clear_retired_projections() OWNER TO eventsourcing_
 COMMENT ON FUNCTION eventsourcing.clear_retired_projections() IS 'Removes the progress of retired versions, and the causes of their failures.';
 
 --
--- Name: command_outcome(uuid, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: command_outcomes(text[], text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) RETURNS TABLE(fingerprint text, aggregate_type text, aggregate_id text, version integer, "position" double precision, events integer)
+CREATE FUNCTION eventsourcing.command_outcomes(p_tenants text[], p_keys text[]) RETURNS TABLE(request integer, fingerprint text, aggregate_type text, aggregate_id text, version integer, "position" double precision, events integer)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
 begin
-  perform eventsourcing.bind_tenant(p_tenant);
+  if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
+    -- a bound transaction refuses other tenants
+    for n in 1 .. cardinality(p_tenants) loop
+      perform eventsourcing.bind_tenant(p_tenants[n]::uuid);
+    end loop;
+  end if;
+  if array_position(p_tenants, null) is not null then
+    raise exception 'no tenant given' using errcode = 'ES002';
+  end if;
   return query
-    select c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position::double precision, c.events
-    from eventsourcing.command_keys c
-    where c.tenant_id = p_tenant and c.key = p_key and c.expires_at > clock_timestamp();
+    select r.n, c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position::double precision, c.events
+    from generate_series(1, cardinality(p_tenants)) r (n)
+    cross join lateral (
+      -- in this order: the tenant is bound, and then refused if its status hides it
+      select set_config('eventsourcing.tenant_id', p_tenants[r.n], true)::uuid as tenant_id,
+        eventsourcing.require_visible(p_tenants[r.n]::uuid)
+      offset 0
+    ) b
+    cross join lateral (
+      select k.fingerprint, k.aggregate_type, k.aggregate_id, k.version, k.position, k.events
+      from eventsourcing.command_keys k
+      where k.tenant_id = b.tenant_id and k.key = p_keys[r.n] and k.expires_at > clock_timestamp()
+      offset 0
+    ) c;
 end
 $$;
 
-ALTER FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) OWNER TO eventsourcing_tenant;
+ALTER FUNCTION eventsourcing.command_outcomes(p_tenants text[], p_keys text[]) OWNER TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION command_outcome(p_tenant uuid, p_key text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION command_outcomes(p_tenants text[], p_keys text[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) IS 'The recorded outcome of the tenant''s command with a key.';
+COMMENT ON FUNCTION eventsourcing.command_outcomes(p_tenants text[], p_keys text[]) IS 'The recorded outcomes of commands by their keys, of one or several tenants.';
 
 --
 -- Name: create_committing(text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -1366,28 +1714,37 @@ declare
     select p.oid from pg_proc p
     where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname = p_name);
   inputs  text;
-  outputs text;
+  outputs text[];
+  answer  text;
 begin
   select string_agg(format('%I', a.name), ', ' order by a.n) filter (where a.mode = 'i'),
-    string_agg(format('%1$I := answer.%1$I;', a.name), ' ' order by a.n) filter (where a.mode = 'o')
+    array_agg(quote_ident(a.name) order by a.n) filter (where a.mode = 'o')
   into inputs, outputs
   from pg_proc p cross join lateral unnest(p.proargnames, p.proargmodes::text[]) with ordinality a (name, mode, n)
   where p.oid = wanted;
+  -- a record takes some 15 us longer than a value
+  answer := case cardinality(outputs) when 1 then outputs[1] else 'answer' end;
   execute format($procedure$
 create or replace procedure eventsourcing.%1$I(%2$s)
 language plpgsql
 as $body$
-declare
-  answer pg_catalog.record;
+%6$s
 begin
   rollback;
-  -- not the default level, which may be higher: an older snapshot would hide the commit of the previous holder of the lock
-  set transaction isolation level read committed;
-  answer := eventsourcing.%3$I(%4$s);
+  -- the default level may be higher: an older snapshot would hide the commit of the previous holder of the lock
+  if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.<>) 'read committed' then
+    rollback; -- the question has taken a snapshot
+    set transaction isolation level read committed;
+  end if;
+  %7$s := eventsourcing.%3$I(%4$s);
   %5$s
 end
 $body$
-$procedure$, p_name || '_committing', pg_get_function_arguments(wanted), p_name, inputs, outputs);
+$procedure$, p_name || '_committing', pg_get_function_arguments(wanted), p_name, inputs,
+    case when cardinality(outputs) > 1
+      then (select string_agg(format('%1$s := answer.%1$s;', o.name), ' ' order by o.n)
+        from unnest(outputs) with ordinality o (name, n)) end,
+    case when cardinality(outputs) > 1 then 'declare answer pg_catalog.record;' end, answer);
   execute format('comment on procedure eventsourcing.%I is %L', p_name || '_committing',
     format('eventsourcing.%s as a transaction of its own.', p_name));
 end
@@ -1400,6 +1757,71 @@ ALTER FUNCTION eventsourcing.create_committing(p_name text) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION eventsourcing.create_committing(p_name text) IS 'Creates a procedure that runs a function of the event store as a transaction of its own.';
+
+--
+-- Name: declare_table(regclass, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.declare_table(target regclass, handling text, reason text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.protect_tenant_table(target);
+  if handling = 'carried' and not exists (
+    select from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = target and i.indisprimary and a.attname = 'tenant_id'
+  ) then
+    raise exception 'table % has no primary key that begins with tenant_id, so that it cannot be carried', target
+      using hint = 'add the key, then call eventsourcing.declare_table again';
+  end if;
+  execute format('grant select, insert, update, delete on %s to eventsourcing_administrator_owner', target);
+  insert into eventsourcing.declared_tables as d (name, handling, reason)
+  select format('%I.%I', n.nspname, c.relname), declare_table.handling, declare_table.reason
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target
+  on conflict (name) do update set handling = excluded.handling, reason = excluded.reason;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.declare_table(target regclass, handling text, reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION declare_table(target regclass, handling text, reason text); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.declare_table(target regclass, handling text, reason text) IS 'Protects a table with rows of tenants, and states its part in exports and moves: derived, carried or keptOut.';
+
+--
+-- Name: end_expired_move(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.end_expired_move(p_tenant uuid) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  known record;
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  select t.status, (t.undertaking ->> 'until')::bigint as until into known
+  from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
+  if known.status = 'moving' and known.until <= extract(epoch from clock_timestamp()) * 1000 then
+    update eventsourcing.tenants t set status = 'active', undertaking = null where t.tenant_id = p_tenant;
+    return 'active';
+  end if;
+  return known.status;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.end_expired_move(p_tenant uuid) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION end_expired_move(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.end_expired_move(p_tenant uuid) IS 'Removes the expired fence of a move; returns the status of the tenant.';
 
 --
 -- Name: event_hash(bytea, uuid, bigint, text, text, integer, uuid, text, integer, timestamp with time zone, timestamp with time zone, text, text, text, text, text, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -1447,6 +1869,7 @@ CREATE FUNCTION eventsourcing.event_position(p_tenant uuid, p_event_id uuid) RET
     AS $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   return (select e.position from eventsourcing.events e where e.tenant_id = p_tenant and e.event_id = p_event_id);
 end
 $$;
@@ -1477,7 +1900,8 @@ begin
   perform eventsourcing.provision_tenant(p_tenant);
   -- the only role with the right; the update waits for an append of the tenant
   perform set_config('role', 'eventsourcing_all_tenants_owner', true);
-  update eventsourcing.tenants t set status = 'elsewhere' where t.tenant_id = p_tenant;
+  update eventsourcing.tenants t set status = 'elsewhere'
+  where t.tenant_id = p_tenant and t.status in ('active', 'suspended');
   perform set_config('role', before, true);
 end
 $$;
@@ -1613,6 +2037,34 @@ ALTER FUNCTION eventsourcing.hash_chain_start(p_tenant uuid) OWNER TO eventsourc
 COMMENT ON FUNCTION eventsourcing.hash_chain_start(p_tenant uuid) IS 'The first position of the tenant''s log that carries a hash; NULL if none does.';
 
 --
+-- Name: hold_tenant(uuid, uuid, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.hold_tenant(p_access uuid, p_tenant uuid, p_reason text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  update eventsourcing.tenants t
+  set hold = case when p_reason is not null then jsonb_build_object(
+    'actor', (select a.actor from eventsourcing.recorded_access(p_access) a), 'reason', p_reason,
+    'heldAt', (extract(epoch from clock_timestamp()) * 1000)::bigint) end
+  where t.tenant_id = p_tenant and t.status <> 'elsewhere' and (t.status <> 'erased' or t.undertaking -> 'purging' is null);
+  return case when not found then 'the tenant is not registered here, or some of its rows are erased' end;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.hold_tenant(p_access uuid, p_tenant uuid, p_reason text) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION hold_tenant(p_access uuid, p_tenant uuid, p_reason text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.hold_tenant(p_access uuid, p_tenant uuid, p_reason text) IS 'Sets or releases the legal hold of a tenant.';
+
+--
 -- Name: hold_twins(text[]); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
 --
 
@@ -1638,6 +2090,31 @@ ALTER FUNCTION eventsourcing.hold_twins(p_tables text[]) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION eventsourcing.hold_twins(p_tables text[]) IS 'Keeps the twins of read models from being replaced during the transaction.';
+
+--
+-- Name: is_administered(); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.is_administered() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(nullif(current_setting('eventsourcing.administered', true), '')::uuid);
+  return true;
+exception when sqlstate 'ES004' or invalid_text_representation then
+  return false;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.is_administered() OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION is_administered(); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.is_administered() IS 'True if this transaction administers its tenant, under a recorded access.';
 
 --
 -- Name: isolation_problems(); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -1690,7 +2167,8 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
   ), group_role (name, oid) as (
     select r.rolname, r.oid from pg_roles r
     where r.rolname in ('eventsourcing_tenant', 'eventsourcing_runner', 'eventsourcing_all_tenants',
-      'eventsourcing_runner_owner', 'eventsourcing_all_tenants_owner')
+      'eventsourcing_runner_owner', 'eventsourcing_all_tenants_owner', 'eventsourcing_administrator',
+      'eventsourcing_administrator_owner')
   ), sees_all (oid) as (
     -- roles for which row-level security shows the rows of more than the bound tenant
     select r.oid from pg_roles r
@@ -1723,28 +2201,38 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     -- functions that run with the rights of their caller on purpose; searches: also with the search path of their caller,
     -- because they change the role or the search path, bind a tenant, or work on tables of the application. These qualify all
     -- names with a schema.
-    values ('bind_tenant', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
+    values ('bind_tenant', true), ('require_visible', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
       ('begin_reading', true), ('stream_log', true), ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true), ('hold_twins', true),
       ('start_shared_rebuild', true), ('switch_shared_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
       ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),
-      ('register_shared_read_model', false), ('renew_twins', false),
+      ('register_shared_read_model', false), ('read_model_name', false), ('renew_twins', false),
       ('isolation_problems', false), ('keys_without_tenant', false),
+      ('tables_of_tenants', false), ('carried_key', false), ('declare_table', false),
       ('add_placement', false), ('name_database', false), ('admit_tenant', false), ('exclude_tenant', false)
   ), routine as (
     -- functions that run with the rights of their owner
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
       case when p.proname in (
-        'record_cross_tenant_access', 'require_cross_tenant_access', 'list_tenants', 'read_all_logs',
+        'record_cross_tenant_access', 'require_cross_tenant_access', 'recorded_access', 'is_administered', 'unseen_tenants', 'list_tenants', 'read_all_logs',
         'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
         'list_projection_failures', 'resume_projections',
         'remove_old_accesses'
       ) then 'eventsourcing_all_tenants_owner'
       when p.proname in (
-        'announce', 'register_projection', 'claim_projection', 'retire_projection', 'clear_retired_projections',
+        'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'retire_projection', 'clear_retired_projections',
         'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
-        'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'shared_rebuild_lag'
+        'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'shared_rebuild_lag',
+        'taken_table'
       ) then 'eventsourcing_runner_owner'
+      when p.proname in (
+        'administer', 'administered_tenant', 'administered_tables', 'tenant_under_import', 'change_tenant_state', 'read_raw_log',
+        'write_events', 'read_tenant_rows', 'write_tenant_rows', 'read_tenant_table', 'write_tenant_table',
+        'hold_tenant', 'end_expired_move'
+      ) then 'eventsourcing_administrator_owner'
+      -- only the owner of the table may remove events
+      when p.proname = 'purge_tenant' then (
+        select c.relowner::regrole::text from pg_class c where c.oid = 'eventsourcing.events'::regclass)
       else 'eventsourcing_tenant' end as owner
     from pg_proc p
     where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
@@ -1832,6 +2320,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
   select format('role %s is a member of %s', m.member::regrole, m.roleid::regrole),
     format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
   from pg_auth_members m where m.member in (select g.oid from group_role g)
+    and not (m.member = 'eventsourcing_administrator_owner'::regrole and m.roleid = 'eventsourcing_tenant'::regrole)
   union all
   -- a role that may create objects in one of these schemas can put its own in the place of others
   select format('role %s may create in schema %s', g.name, n.nspname),
@@ -1877,7 +2366,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     and has_column_privilege('eventsourcing_tenant', a.attrelid, a.attnum, 'select')
   having count(*) > 0
   union all
-  select distinct format('%s can be changed or removed by %s', case c.relname when 'events' then 'events' else 'tags' end, g.name),
+  select distinct format('%s can be changed or removed by %s', case c.relname when 'events' then 'events' when 'event_tags' then 'tags' else 'blocks' end, g.name),
     format('revoke update, delete, truncate on eventsourcing.%I from %s', c.relname, g.name)
   from pg_class c
   cross join lateral (
@@ -1886,7 +2375,8 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     select a.grantee, a.privilege_type from pg_attribute t, aclexplode(t.attacl) a where t.attrelid = c.oid
   ) a
   cross join lateral (select case a.grantee when 0 then 'public' else a.grantee::regrole::text end as name) g
-  where c.oid in ('eventsourcing.events'::regclass, 'eventsourcing.event_tags'::regclass) and a.grantee <> c.relowner
+  where c.oid in ('eventsourcing.events'::regclass, 'eventsourcing.event_tags'::regclass, 'eventsourcing.event_blocks'::regclass)
+    and a.grantee <> c.relowner
     and a.privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE')
   union all
   select format('function %s runs with the rights of its caller', r.name), format('alter function %s security definer', r.name)
@@ -1914,15 +2404,15 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
   select format('function %s, which looks across tenants, may be called by eventsourcing_tenant', r.name),
     format('revoke execute on function %s from eventsourcing_tenant, public', r.name)
   from routine r
-  -- announce returns only tenants to announce again, and projections belong to the application
-  where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired', 'register_inline_projection')
+  -- announce returns only tenants to announce again, and projections belong to the application; end_expired_move binds its tenant
+  where r.owner <> 'eventsourcing_tenant' and r.proname not in ('announce', 'projection_retired', 'register_inline_projection', 'is_administered', 'end_expired_move')
     and has_function_privilege('eventsourcing_tenant', r.oid, 'execute')
   union all
   select format('function %s may be called by eventsourcing_runner, which must not see events', p.oid::regprocedure),
     format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
   from pg_proc p
   where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
-      'announce', 'register_projection', 'claim_projection', 'projection_backlog', 'remove_expired_keys',
+      'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'projection_backlog', 'remove_expired_keys',
       'begin_projection', 'bind_tenant',
       'schema_version', 'lowest_program', 'clean_session')
     and has_function_privilege('eventsourcing_runner', p.oid, 'execute')
@@ -2187,6 +2677,7 @@ declare
   found_    record;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   if p_aggregate_type > last_type collate "C" then
     last_type := p_aggregate_type;
     last_id := '';
@@ -2235,7 +2726,7 @@ begin
                 order by e.position desc limit 1), 0)::double precision
     from eventsourcing.tenants t
     where t.tenant_id >= coalesce(p_after, '00000000-0000-0000-0000-000000000000') and t.tenant_id is distinct from p_after
-      and t.status <> 'elsewhere'
+      and t.status in ('active', 'suspended', 'moving')
     order by t.tenant_id
     limit p_limit;
 end
@@ -2290,6 +2781,7 @@ CREATE FUNCTION eventsourcing.load_snapshot(p_tenant uuid, p_aggregate_type text
 #variable_conflict use_column
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   return query
     select s.version, s.position::double precision, s.event_id, s.recorded_at, s.state_version, s.fingerprint, s.checksum,
       s.state, s.taken_at
@@ -2341,7 +2833,10 @@ begin
     if p_tenants[n] is null then
       raise exception 'no tenant given' using errcode = 'ES002';
     end if;
-    v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
+    if v_tenant is distinct from p_tenants[n]::uuid then
+      v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
+      perform eventsourcing.require_visible(v_tenant);
+    end if;
     chunk.request := n;
     first := p_from[n];
     left_ := p_limits[n];
@@ -2430,6 +2925,7 @@ CREATE FUNCTION eventsourcing.log_head(p_tenant uuid, p_at bigint, OUT "position
     AS $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   select e.position, e.event_id into "position", event_id
   from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1;
   "position" := coalesce("position", 0);
@@ -2484,6 +2980,7 @@ declare
   root   text; -- correlation id
   other  text;
   rarest text;
+  edge   bigint;
   count_ bigint;
   least_ bigint;
   found_ bigint[];
@@ -2529,19 +3026,20 @@ begin
       end if;
     elsif cardinality(tags_) = 0 then
       if p_backwards then
-        found_ := array(
-          select e.position from eventsourcing.events e
-          where e.tenant_id = p_tenant and e.position between p_from and p_to
-            and (types_ is null or e.event_type = any (types_))
-            and (owners is null or e.aggregate_type = any (owners))
-          order by e.position desc limit p_limit);
+        found_ := eventsourcing.positions_of_types(p_tenant, types_, owners, p_from, p_to, true, p_limit);
       else
+        -- most often the events are near, or the range is small
+        edge := least(p_to, p_from + 127);
         found_ := array(
           select e.position from eventsourcing.events e
-          where e.tenant_id = p_tenant and e.position between p_from and p_to
+          where e.tenant_id = p_tenant and e.position between p_from and edge
             and (types_ is null or e.event_type = any (types_))
             and (owners is null or e.aggregate_type = any (owners))
           order by e.position limit p_limit);
+        if cardinality(found_) < p_limit and p_to > edge then
+          found_ := found_ || eventsourcing.positions_of_types(
+            p_tenant, types_, owners, edge + 1, p_to, false, p_limit - cardinality(found_));
+        end if;
       end if;
     else
       rarest := tags_[1];
@@ -2680,6 +3178,53 @@ ALTER FUNCTION eventsourcing.open_table(target regclass, policy text, command te
 COMMENT ON FUNCTION eventsourcing.open_table(target regclass, policy text, command text, grantee text) IS 'Creates or repairs a policy that shows all rows of a table to a role.';
 
 --
+-- Name: other_work_waits(text[], integer[], uuid, text, integer, boolean); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.other_work_waits(p_projections text[], p_versions integer[], p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  moment constant timestamptz := clock_timestamp();
+begin
+  perform from unnest(p_projections, p_versions) w (projection, version)
+    join eventsourcing.projection_versions v
+      on v.projection = w.projection and v.version = w.version and v.retired_at is null and not v.inline
+    cross join lateral (
+      -- as in claim_projection
+      select from eventsourcing.projections p
+      where p.projection = w.projection and p.version = w.version
+        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+        and (p.rebuild or not coalesce(v.held_until between moment and moment + interval '10 seconds', false))
+        and (not p.shared or p.twins = eventsourcing.twins_of(v.tables))
+        and (p.retry_at is null or p.retry_at <= moment)
+        and (p.tenant_id, p.projection, p.version, p.rebuild) <> (p_tenant, p_projection, p_version, p_rebuild)
+      limit 1
+      for update skip locked
+    ) waiting
+    limit 1;
+  if found then
+    raise exception using errcode = 'ES010';
+  end if;
+  return false;
+exception
+  when sqlstate 'ES010' then
+    return true;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.other_work_waits(p_projections text[], p_versions integer[], p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION other_work_waits(p_projections text[], p_versions integer[], p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.other_work_waits(p_projections text[], p_versions integer[], p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean) IS 'True if other work waits for a worker.';
+
+--
 -- Name: park_shared_rebuild(uuid, text, integer, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
@@ -2771,6 +3316,83 @@ ALTER FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with ti
 --
 
 COMMENT ON FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with time zone) IS 'First position of the tenant''s log recorded at or after a time.';
+
+--
+-- Name: positions_of_types(uuid, text[], text[], bigint, bigint, boolean, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.positions_of_types(p_tenant uuid, p_event_types text[], p_aggregate_types text[], p_from bigint, p_to bigint, p_backwards boolean, p_limit integer) RETURNS bigint[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  blocks refcursor;
+  block_ bigint;
+  has    boolean; -- true if the block has such events
+  edge   bigint;
+  more   boolean := true;
+  first  bigint := p_from; -- the part of the log that is left
+  last   bigint := p_to;
+  found_ bigint[] := '{}';
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  if p_backwards then
+    open blocks for
+      select k.block, k.event_types && p_event_types is not false and k.aggregate_types && p_aggregate_types is not false
+      from eventsourcing.event_blocks k
+      where k.tenant_id = p_tenant and k.block between (p_from - 1) / 1024 and (p_to - 1) / 1024
+      order by k.block desc;
+  else
+    open blocks for
+      select k.block, k.event_types && p_event_types is not false and k.aggregate_types && p_aggregate_types is not false
+      from eventsourcing.event_blocks k
+      where k.tenant_id = p_tenant and k.block between (p_from - 1) / 1024 and (p_to - 1) / 1024
+      order by k.block;
+  end if;
+  while more and cardinality(found_) < p_limit loop
+    fetch blocks into block_, has;
+    more := found;
+    -- reads up to this block, including it if it has such events; behind the last block with a row, all that is left
+    if p_backwards then
+      edge := case when more then greatest((block_ + case when has then 0 else 1 end) * 1024 + 1, p_from) else p_from end;
+      if edge <= last then
+        found_ := found_ || array(
+          select e.position from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position between edge and last
+            and (p_event_types is null or e.event_type = any (p_event_types))
+            and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+          order by e.position desc limit p_limit - cardinality(found_));
+      end if;
+      last := block_ * 1024;
+    else
+      edge := case when more then least((block_ + case when has then 1 else 0 end) * 1024, p_to) else p_to end;
+      if first <= edge then
+        found_ := found_ || array(
+          select e.position from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position between first and edge
+            and (p_event_types is null or e.event_type = any (p_event_types))
+            and (p_aggregate_types is null or e.aggregate_type = any (p_aggregate_types))
+          order by e.position limit p_limit - cardinality(found_));
+      end if;
+      first := (block_ + 1) * 1024 + 1;
+    end if;
+  end loop;
+  return found_;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.positions_of_types(p_tenant uuid, p_event_types text[], p_aggregate_types text[], p_from bigint, p_to bigint, p_backwards boolean, p_limit integer) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION positions_of_types(p_tenant uuid, p_event_types text[], p_aggregate_types text[], p_from bigint, p_to bigint, p_backwards boolean, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.positions_of_types(p_tenant uuid, p_event_types text[], p_aggregate_types text[], p_from bigint, p_to bigint, p_backwards boolean, p_limit integer) IS 'Positions of the first events of some types in the tenant''s log.';
 
 --
 -- Name: prepare_shared_switch(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
@@ -3033,6 +3655,99 @@ ALTER FUNCTION eventsourcing.provision_tenant(p_tenant uuid) OWNER TO eventsourc
 COMMENT ON FUNCTION eventsourcing.provision_tenant(p_tenant uuid) IS 'Registers the tenant, unless it is registered already; returns its status.';
 
 --
+-- Name: purge_tenant(uuid, uuid, uuid, integer); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.purge_tenant(p_access uuid, p_tenant uuid, p_token uuid, p_limit integer) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $_$
+declare
+  known   record;
+  purged  record;
+  left_   integer := greatest(p_limit, 1);
+  rows_   integer;
+  removed integer := 0;
+  before  integer;
+  waiting boolean := false; -- a foreign key of another table holds rows
+  moment  constant bigint := (extract(epoch from clock_timestamp()) * 1000)::bigint;
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  select t.status, t.undertaking, t.undertaking ->> 'token' as token, t.hold into known
+  from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
+  if known.status is null then
+    return jsonb_build_object('problem', 'the tenant is not registered here');
+  elsif known.status not in ('erased', 'moved', 'importing') then
+    return jsonb_build_object('problem', format('the tenant is %s: only the rows of an erased, moved or importing tenant are purged', known.status));
+  elsif known.token is distinct from p_token::text then
+    return jsonb_build_object('problem', 'another undertaking has the tenant: its token differs');
+  elsif known.status = 'erased' and known.hold is not null then
+    return jsonb_build_object('held', known.hold);
+  elsif known.status = 'erased' and (known.undertaking ->> 'purgeFrom')::bigint > moment then
+    return jsonb_build_object('problem', 'the delay of the erasure is not over');
+  end if;
+  if known.undertaking -> 'purging' is null then
+    update eventsourcing.tenants t set undertaking = t.undertaking || '{"purging": true}' where t.tenant_id = p_tenant;
+  end if;
+  loop
+    before := removed;
+    waiting := false;
+    for purged in
+      -- partitions one by one, because ctid does not tell them apart
+      select c.oid::regclass::text as name from pg_class c
+      cross join lateral (select coalesce(pg_partition_root(c.oid)::oid, c.oid) as oid) r
+      where c.relkind = 'r' and (
+        c.relnamespace = 'eventsourcing'::regnamespace and c.relname not in ('tenants', 'tenant_directory')
+          and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped)
+        or c.relnamespace <> 'eventsourcing'::regnamespace
+          and exists (select from pg_policy p where p.polrelid = r.oid and p.polname = 'tenant_isolation'))
+      order by c.relnamespace <> 'eventsourcing'::regnamespace desc, c.oid
+    loop
+      exit when left_ <= 0;
+      begin
+        execute format('delete from %1$s where ctid = any (array(select x.ctid from %1$s x where x.tenant_id = $1 limit $2))', purged.name)
+          using p_tenant, left_;
+        get diagnostics rows_ = row_count;
+        left_ := left_ - rows_;
+        removed := removed + rows_;
+      exception when foreign_key_violation then
+        waiting := true;
+      end;
+    end loop;
+    exit when left_ <= 0 or not waiting;
+    if removed = before then
+      raise exception 'rows of tenant % are held by foreign keys', p_tenant using errcode = '23503';
+    end if;
+  end loop;
+  if left_ <= 0 then
+    return jsonb_build_object('removed', removed, 'complete', false);
+  end if;
+  if known.status = 'importing' then
+    delete from eventsourcing.tenants t where t.tenant_id = p_tenant;
+  else
+    update eventsourcing.tenants t set undertaking = t.undertaking || '{"purged": true}', chained_from = null, origin = null
+    where t.tenant_id = p_tenant;
+  end if;
+  if known.status = 'erased' then
+    delete from eventsourcing.tenant_directory d where d.tenant_id = p_tenant;
+    -- Only the record of the erasure keeps the id. It names the access, so that the trail still tells of this erasure.
+    update eventsourcing.cross_tenant_accesses a set operation = replace(a.operation, p_tenant::text, 'of an erased tenant')
+    where a.operation like '%' || p_tenant::text || '%';
+  end if;
+  return jsonb_build_object('removed', removed, 'complete', true);
+end
+$_$;
+
+ALTER FUNCTION eventsourcing.purge_tenant(p_access uuid, p_tenant uuid, p_token uuid, p_limit integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION purge_tenant(p_access uuid, p_tenant uuid, p_token uuid, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.purge_tenant(p_access uuid, p_tenant uuid, p_token uuid, p_limit integer) IS 'Removes rows of an erased, moved or importing tenant, a bounded number per call.';
+
+--
 -- Name: read_all_logs(uuid, uuid, bigint, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
@@ -3044,8 +3759,11 @@ CREATE FUNCTION eventsourcing.read_all_logs(p_access uuid, p_after_tenant uuid, 
     SET enable_sort TO 'off'
     AS $$
 #variable_conflict use_column
+declare
+  unseen uuid[];
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
+  unseen := eventsourcing.unseen_tenants(false);
   return query
     select e.tenant_id, e.position::double precision, e.aggregate_type, e.aggregate_id, e.version, e.event_id,
       e.event_type, e.schema_version, e.occurred_at, e.recorded_at, e.actor,
@@ -3056,6 +3774,7 @@ begin
         lead(true, 1, false) over (order by e.tenant_id, e.position) as more
       from eventsourcing.events e
       where (e.tenant_id, e.position) > (coalesce(p_after_tenant, '00000000-0000-0000-0000-000000000000'), coalesce(p_after_position, 0))
+        and (unseen = '{}' or e.tenant_id <> all (unseen))
       order by e.tenant_id, e.position
       limit p_limit
     ) e
@@ -3103,6 +3822,7 @@ declare
   total    bigint := 0;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   if p_recorded_from is not null then
     first := greatest(first, eventsourcing.position_at(p_tenant, p_recorded_from));
   end if;
@@ -3201,6 +3921,63 @@ ALTER FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint,
 COMMENT ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) IS 'One page of the log of the tenant, in chunks.';
 
 --
+-- Name: read_model_name(regclass); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.read_model_name(target regclass) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  table_name constant text := (select c.relname from pg_class c where c.oid = target);
+begin
+  -- its name means another table, or none, in other sessions
+  if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
+    raise exception 'temporary table % cannot be a read model', table_name;
+  end if;
+  if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
+    raise exception 'a read model named % is registered already, as %', table_name,
+      (select m.live_table from eventsourcing.read_models m where m.name = table_name)
+      using hint = 'read models must have different names, even in different schemas';
+  end if;
+  return table_name;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.read_model_name(target regclass) OWNER TO postgres;
+
+--
+-- Name: FUNCTION read_model_name(target regclass); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.read_model_name(target regclass) IS 'The name of a table as a read model. Refuses a table that cannot be one.';
+
+--
+-- Name: read_raw_log(uuid, uuid, bigint, bigint, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.read_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_limit integer, p_max_bytes bigint) RETURNS SETOF eventsourcing.event_chunk
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  return query select * from eventsourcing.read_log(
+    p_tenant, p_from, p_to, null, null, null, null, null, false, p_limit, p_max_bytes);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.read_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_limit integer, p_max_bytes bigint) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION read_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_limit integer, p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.read_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_limit integer, p_max_bytes bigint) IS 'One page of a tenant''s log, for its administration.';
+
+--
 -- Name: read_stream(uuid, text, text, integer, integer, boolean, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -3227,6 +4004,7 @@ declare
   total   bigint := 0;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   if p_backwards then
     last := (
       select e.version from eventsourcing.events e
@@ -3313,6 +4091,100 @@ ALTER FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p
 --
 
 COMMENT ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) IS 'One page of a stream of the tenant, in chunks.';
+
+--
+-- Name: read_tenant_rows(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) RETURNS SETOF jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  moment constant timestamptz := clock_timestamp();
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  case p_kind
+    when 'commandKeys' then
+      return query
+        select jsonb_build_object('key', k.key, 'fingerprint', k.fingerprint, 'aggregateType', k.aggregate_type,
+          'aggregateId', k.aggregate_id, 'version', k.version, 'position', k.position, 'events', k.events,
+          'recordedAt', (extract(epoch from k.recorded_at) * 1000)::bigint,
+          'expiresInMillis', ceil(extract(epoch from k.expires_at - moment) * 1000)::bigint)
+        from eventsourcing.command_keys k
+        where k.tenant_id = p_tenant and k.expires_at > moment and (p_after is null or k.key > p_after)
+        order by k.key limit p_limit;
+    when 'deadLetters' then
+      return query
+        select jsonb_build_object('projection', l.projection, 'version', l.version, 'position', l.position,
+          'eventId', l.event_id, 'error', l.error, 'attempts', l.attempts,
+          'failedAt', (extract(epoch from l.failed_at) * 1000)::bigint,
+          'discarded', case when l.discarded_at is not null then jsonb_build_object(
+            'at', (extract(epoch from l.discarded_at) * 1000)::bigint, 'reason', l.reason) end)
+        from (
+          select d.projection, d.version, d.position, d.event_id, d.error, d.attempts, d.failed_at, null::timestamptz as discarded_at,
+            null::text as reason
+          from eventsourcing.dead_letters d where d.tenant_id = p_tenant and not d.rebuild
+          union all
+          select d.projection, d.version, d.position, d.event_id, d.error, d.attempts, d.failed_at, d.discarded_at, d.reason
+          from eventsourcing.discarded_dead_letters d where d.tenant_id = p_tenant
+        ) l
+        order by l.projection, l.version, l.position, l.discarded_at nulls first
+        offset p_after::integer limit p_limit;
+    when 'progress' then
+      return query
+        select jsonb_build_object('projection', p.projection, 'version', p.version, 'position', p.position, 'parked', p.parked,
+          'attempts', p.attempts, 'failedPosition', p.failed_position, 'error', p.error,
+          'tables', (select to_jsonb(v.tables) from eventsourcing.projection_versions v
+                     where v.projection = p.projection and v.version = p.version))
+        from eventsourcing.projections p where p.tenant_id = p_tenant and not p.rebuild
+        order by p.projection, p.version limit p_limit;
+    else
+      raise exception 'unknown rows %', p_kind using errcode = '22023';
+  end case;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) IS 'Rows of a tenant beside its log, for its administration.';
+
+--
+-- Name: read_tenant_table(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.read_tenant_table(p_access uuid, p_tenant uuid, p_table text, p_after text, p_limit integer) RETURNS SETOF text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $_$
+declare
+  key constant text := eventsourcing.carried_key(p_table);
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  if key is null then
+    return next null;
+    return;
+  end if;
+  return query execute format(
+    'select row_to_json(t)::text from %1$s t where t.tenant_id = $1 and ($2 is null or (%2$s) > '
+      '(select %2$s from json_populate_record(null::%1$s, $2::json) t)) order by %2$s limit $3', p_table, key)
+    using p_tenant, p_after, p_limit;
+end
+$_$;
+
+ALTER FUNCTION eventsourcing.read_tenant_table(p_access uuid, p_tenant uuid, p_table text, p_after text, p_limit integer) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION read_tenant_table(p_access uuid, p_tenant uuid, p_table text, p_after text, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.read_tenant_table(p_access uuid, p_tenant uuid, p_table text, p_after text, p_limit integer) IS 'Rows of a tenant in a carried table, for its administration.';
 
 --
 -- Name: rebuild_problem(text, integer, text[], boolean); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -3422,6 +4294,29 @@ ALTER FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor t
 COMMENT ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) IS 'Records an access across tenants: actor, reason and operation.';
 
 --
+-- Name: recorded_access(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.recorded_access(p_access uuid, OUT actor text, OUT reason text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  select a.actor, a.reason into actor, reason from eventsourcing.cross_tenant_accesses a
+  where a.access_id = p_access and a.login = session_user::text;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.recorded_access(p_access uuid, OUT actor text, OUT reason text) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION recorded_access(p_access uuid, OUT actor text, OUT reason text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.recorded_access(p_access uuid, OUT actor text, OUT reason text) IS 'The actor and the reason of a recorded access of this login.';
+
+--
 -- Name: register_inline_projection(text, integer, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
@@ -3453,13 +4348,7 @@ begin
     return query select 'Runner', null::text, null::text, null::integer, null::boolean;
     return;
   end if;
-  return query
-    select 'TableTaken', t.name, v.projection::text, v.version, v.retired_at is not null
-    from eventsourcing.projection_versions v
-    cross join lateral unnest(v.tables) t (name)
-    where t.name = any (p_tables) and (v.projection, v.version) <> (p_projection, p_version)
-    order by v.retired_at is not null, v.version desc
-    limit 1;
+  return query select 'TableTaken', t.* from eventsourcing.taken_table(p_projection, p_version, p_tables) t;
   if found then
     return;
   end if;
@@ -3511,13 +4400,7 @@ begin
     return query select 'Inline', null::text, null::text, null::integer, null::boolean;
     return;
   end if;
-  return query
-    select 'TableTaken', t.name, v.projection::text, v.version, v.retired_at is not null
-    from eventsourcing.projection_versions v
-    cross join lateral unnest(v.tables) t (name)
-    where t.name = any (p_tables) and (v.projection, v.version) <> (p_projection, p_version)
-    order by v.retired_at is not null, v.version desc
-    limit 1;
+  return query select 'TableTaken', t.* from eventsourcing.taken_table(p_projection, p_version, p_tables) t;
   if found then
     return;
   end if;
@@ -3556,18 +4439,9 @@ CREATE FUNCTION eventsourcing.register_read_model(target regclass) RETURNS void
     SET jit TO 'off'
     AS $$
 declare
-  table_name constant text := (select c.relname from pg_class c where c.oid = target);
+  table_name constant text := eventsourcing.read_model_name(target);
   twin       constant text := format('eventsourcing_rebuild.%I', table_name);
 begin
-  -- another session would not find it under its name
-  if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
-    raise exception 'temporary table % cannot be a read model', table_name;
-  end if;
-  if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
-    raise exception 'a read model named % is registered already, as %', table_name,
-      (select m.live_table from eventsourcing.read_models m where m.name = table_name)
-      using hint = 'read models must have different names, even in different schemas';
-  end if;
   perform eventsourcing.protect_tenant_table(target);
   execute format('grant select, insert, update, delete on %s to eventsourcing_tenant', target);
   execute format('drop table if exists %s', twin);
@@ -3598,20 +4472,11 @@ CREATE FUNCTION eventsourcing.register_shared_read_model(target regclass) RETURN
     SET jit TO 'off'
     AS $$
 declare
-  table_name constant text := (select c.relname from pg_class c where c.oid = target);
+  table_name constant text := eventsourcing.read_model_name(target);
   twin       constant text := format('eventsourcing_rebuild.%I', table_name);
   of_tenants constant boolean := exists (
     select from pg_attribute a where a.attrelid = target and a.attname = 'tenant_id' and not a.attisdropped);
 begin
-  -- its name means another table, or none, in other sessions
-  if (select c.relpersistence from pg_class c where c.oid = target) = 't' then
-    raise exception 'temporary table % cannot be a read model', table_name;
-  end if;
-  if exists (select from eventsourcing.read_models m where m.name = table_name and m.live_table <> target::text) then
-    raise exception 'a read model named % is registered already, as %', table_name,
-      (select m.live_table from eventsourcing.read_models m where m.name = table_name)
-      using hint = 'read models must have different names, even in different schemas';
-  end if;
   if of_tenants then
     perform eventsourcing.protect_tenant_table(target);
     perform eventsourcing.open_table(target, 'all_tenants', 'all', 'eventsourcing_all_tenants');
@@ -3849,6 +4714,37 @@ ALTER FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) OWNER TO
 COMMENT ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) IS 'Refuses a cross-tenant access that this login has not recorded.';
 
 --
+-- Name: require_visible(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.require_visible(p_tenant uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+  -- the index has only such tenants, and most often no row
+  hidden pg_catalog.text := (
+    select t.status from eventsourcing.tenants t
+    where t.tenant_id operator(pg_catalog.=) p_tenant
+      and (t.status operator(pg_catalog.=) 'importing' or t.status operator(pg_catalog.=) 'moved'
+        or t.status operator(pg_catalog.=) 'erased'));
+begin
+  if hidden is not null and not eventsourcing.is_administered() then
+    raise exception 'the tenant is %', hidden using errcode =
+      case when hidden operator(pg_catalog.=) 'importing' then 'ES011'
+        when hidden operator(pg_catalog.=) 'moved' then 'ES012' else 'ES013' end;
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.require_visible(p_tenant uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION require_visible(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.require_visible(p_tenant uuid) IS 'Refuses the bound tenant if its status hides it from all work.';
+
+--
 -- Name: resume_projection(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -3940,6 +4836,7 @@ CREATE FUNCTION eventsourcing.save_snapshot(p_tenant uuid, p_aggregate_type text
     AS $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   insert into eventsourcing.snapshots as s (
     tenant_id, aggregate_type, aggregate_id, version, position, event_id, recorded_at, state_version, fingerprint,
     checksum, state, taken_at
@@ -3999,7 +4896,7 @@ begin
   select t.status into former from eventsourcing.tenants t where t.tenant_id = p_tenant and t.status <> 'elsewhere'
   for no key update;
   update eventsourcing.tenants t set status = p_status where t.tenant_id = p_tenant
-    and t.status <> 'elsewhere' and t.status <> p_status;
+    and t.status in ('active', 'suspended') and t.status <> p_status;
   return former;
 end
 $$;
@@ -4065,7 +4962,7 @@ begin
     update eventsourcing.tenants t
     set chained_from = coalesce(
       (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0) + 1
-    where t.tenant_id = p_tenant and t.chained_from is null
+    where t.tenant_id = p_tenant and t.chained_from is null and t.status in ('active', 'suspended')
     returning t.chained_from into chained;
   end if;
   return chained;
@@ -4234,6 +5131,7 @@ CREATE FUNCTION eventsourcing.stream_version(p_tenant uuid, p_aggregate_type tex
     AS $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
+  perform eventsourcing.require_visible(p_tenant);
   return coalesce((
     select e.version from eventsourcing.events e
     where e.tenant_id = p_tenant and e.aggregate_type = p_aggregate_type and e.aggregate_id = p_aggregate_id
@@ -4249,6 +5147,95 @@ ALTER FUNCTION eventsourcing.stream_version(p_tenant uuid, p_aggregate_type text
 --
 
 COMMENT ON FUNCTION eventsourcing.stream_version(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) IS 'The version of a stream of the tenant; 0 if it has no events.';
+
+--
+-- Name: streams_end_with(text[], text[], text[], integer[], uuid[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.streams_end_with(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[]) RETURNS boolean[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
+    AS $$
+declare
+  ends     boolean[] := '{}';
+  v_tenant uuid;
+begin
+  if nullif(current_setting('eventsourcing.tenant_id', true), '') is not null then
+    -- a bound transaction refuses other tenants
+    for n in 1 .. cardinality(p_tenants) loop
+      perform eventsourcing.bind_tenant(p_tenants[n]::uuid);
+    end loop;
+  end if;
+  for n in 1 .. cardinality(p_tenants) loop
+    if p_tenants[n] is null then
+      raise exception 'no tenant given' using errcode = 'ES002';
+    elsif n = 1 or p_tenants[n] <> p_tenants[n - 1] then
+      v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
+      perform eventsourcing.require_visible(v_tenant);
+    end if;
+    ends[n] := coalesce((
+      select e.version = p_versions[n] and e.event_id = p_event_ids[n]
+      from eventsourcing.events e
+      where e.tenant_id = v_tenant and e.aggregate_type = p_aggregate_types[n]
+        and e.aggregate_id = p_aggregate_ids[n]
+      order by e.version desc
+      limit 1
+    ), false);
+  end loop;
+  return ends;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.streams_end_with(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[]) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION streams_end_with(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.streams_end_with(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[]) IS 'For each of several streams: true if the given event is its last one.';
+
+--
+-- Name: summarise_blocks(uuid, bigint, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.summarise_blocks(p_tenant uuid, p_from bigint, p_to bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  insert into eventsourcing.event_blocks (tenant_id, block, event_types, aggregate_types)
+  select p_tenant, b.block, t.event_types, t.aggregate_types
+  from generate_series((p_from + 1023) / 1024 - 1, p_to / 1024 - 1) b (block)
+  cross join lateral (
+    select array_agg(distinct g.event_type) as event_types, array_agg(distinct g.aggregate_type) as aggregate_types,
+      sum(g.events) as events
+    from (
+      select e.event_type, e.aggregate_type, count(*) as events
+      from eventsourcing.events e
+      where e.tenant_id = p_tenant and e.position between b.block * 1024 + 1 and (b.block + 1) * 1024
+      group by e.event_type, e.aggregate_type
+    ) g
+  ) t
+  where t.events = 1024
+  on conflict do nothing;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.summarise_blocks(p_tenant uuid, p_from bigint, p_to bigint) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION summarise_blocks(p_tenant uuid, p_from bigint, p_to bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.summarise_blocks(p_tenant uuid, p_from bigint, p_to bigint) IS 'Writes the types of each full block of events that ends between two positions.';
 
 --
 -- Name: switch_rebuild(uuid, text, integer, text[], bigint); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -4359,6 +5346,59 @@ ALTER FUNCTION eventsourcing.switch_shared_rebuild(p_access uuid, p_projection t
 COMMENT ON FUNCTION eventsourcing.switch_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) IS 'Replaces the live rows of a read model that all tenants share by the rebuilt ones, if this is possible yet.';
 
 --
+-- Name: tables_of_tenants(); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.tables_of_tenants() RETURNS TABLE(target oid, name text, handling text, reason text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+  select c.oid, t.name, coalesce(d.handling, case when m.name is not null then 'derived' end), d.reason
+  from pg_policy p
+  join pg_class c on c.oid = p.polrelid and c.relkind in ('r', 'p') and not c.relispartition
+  join pg_namespace n on n.oid = c.relnamespace and n.nspname not in ('eventsourcing', 'eventsourcing_rebuild')
+  cross join lateral (select format('%I.%I', n.nspname, c.relname)) t (name)
+  left join eventsourcing.declared_tables d on d.name = t.name
+  left join eventsourcing.read_models m on to_regclass(m.live_table) = c.oid or m.name = c.relname and m.live_table = t.name
+  where p.polname = 'tenant_isolation'
+  order by t.name collate "C"
+$$;
+
+ALTER FUNCTION eventsourcing.tables_of_tenants() OWNER TO postgres;
+
+--
+-- Name: FUNCTION tables_of_tenants(); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.tables_of_tenants() IS 'The tables of the application with rows of tenants, and their declared parts in exports and moves.';
+
+--
+-- Name: taken_table(text, integer, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.taken_table(p_projection text, p_version integer, p_tables text[]) RETURNS TABLE(read_model text, filled_by text, filled_by_version integer, filled_by_retired boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+  select t.name, v.projection::text, v.version, v.retired_at is not null
+  from eventsourcing.projection_versions v
+  cross join lateral unnest(v.tables) t (name)
+  where t.name = any (p_tables) and (v.projection, v.version) <> (p_projection, p_version)
+  order by v.retired_at is not null, v.version desc
+  limit 1
+$$;
+
+ALTER FUNCTION eventsourcing.taken_table(p_projection text, p_version integer, p_tables text[]) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION taken_table(p_projection text, p_version integer, p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.taken_table(p_projection text, p_version integer, p_tables text[]) IS 'The first of the tables that another projection or version fills, and that one.';
+
+--
 -- Name: tenant_placement(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -4392,9 +5432,17 @@ CREATE FUNCTION eventsourcing.tenant_status(p_tenant uuid) RETURNS text
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
+declare
+  known record;
 begin
   perform eventsourcing.bind_tenant(p_tenant);
-  return (select t.status from eventsourcing.tenants t where t.tenant_id = p_tenant);
+  select t.status, (t.undertaking ->> 'until')::bigint as until into known from eventsourcing.tenants t where t.tenant_id = p_tenant;
+  if known.status = 'moving' and known.until <= extract(epoch from clock_timestamp()) * 1000
+    and current_setting('transaction_read_only') = 'off'
+  then
+    return eventsourcing.end_expired_move(p_tenant);
+  end if;
+  return known.status;
 end
 $$;
 
@@ -4404,7 +5452,38 @@ ALTER FUNCTION eventsourcing.tenant_status(p_tenant uuid) OWNER TO eventsourcing
 -- Name: FUNCTION tenant_status(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-COMMENT ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) IS 'active, suspended, elsewhere (it has another database), or NULL for an unknown tenant.';
+COMMENT ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) IS 'active, suspended, moving, importing, moved, erased, elsewhere (it has another database), or NULL for an unknown tenant.';
+
+--
+-- Name: tenant_under_import(uuid, uuid, uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.tenant_under_import(p_access uuid, p_tenant uuid, p_token uuid) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  known record;
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  select t.status, t.undertaking into known from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
+  return case
+    when known.status is null then 'the tenant is not registered: begin the import'
+    when known.status <> 'importing' then format('the tenant is %s: only an import writes its content', known.status)
+    when known.undertaking ->> 'token' <> p_token::text then 'another import writes the tenant: end or purge that one first'
+  end;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.tenant_under_import(p_access uuid, p_tenant uuid, p_token uuid) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION tenant_under_import(p_access uuid, p_tenant uuid, p_token uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.tenant_under_import(p_access uuid, p_tenant uuid, p_token uuid) IS 'Locks a tenant for its import, and checks the token.';
 
 --
 -- Name: twin_difference(oid, oid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -4501,6 +5580,31 @@ ALTER FUNCTION eventsourcing.unregister_read_model(read_model text) OWNER TO pos
 COMMENT ON FUNCTION eventsourcing.unregister_read_model(read_model text) IS 'Unregisters a read model, so that it can be dropped, or emptied and filled by another version.';
 
 --
+-- Name: unseen_tenants(boolean); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.unseen_tenants(p_moving boolean) RETURNS uuid[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  return array(
+    select t.tenant_id from eventsourcing.tenants t
+    where t.status in ('importing', 'moving', 'moved', 'erased') and (p_moving or t.status <> 'moving')
+      and t.undertaking -> 'purged' is null);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.unseen_tenants(p_moving boolean) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION unseen_tenants(p_moving boolean); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.unseen_tenants(p_moving boolean) IS 'The tenants with rows that are hidden from work across tenants.';
+
+--
 -- Name: usage(uuid, timestamp with time zone, timestamp with time zone, uuid, timestamp with time zone, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
@@ -4525,6 +5629,7 @@ begin
   for v_tenant in
     select t.tenant_id from eventsourcing.tenants t
     where t.tenant_id >= coalesce(p_after_tenant, '00000000-0000-0000-0000-000000000000')
+      and t.status not in ('importing', 'moved', 'erased')
     order by t.tenant_id
   loop
     v_time := p_from;
@@ -4612,6 +5717,197 @@ ALTER FUNCTION eventsourcing.usage_position(p_tenant uuid, p_head bigint, p_time
 COMMENT ON FUNCTION eventsourcing.usage_position(p_tenant uuid, p_head bigint, p_time timestamp with time zone) IS 'First position of a tenant''s log recorded at or after a time.';
 
 --
+-- Name: write_events(uuid, uuid, uuid, bigint, text[], text[], integer[], uuid[], text[], integer[], timestamp with time zone[], timestamp with time zone[], text[], text[], text[], text[], text[], text[], text[], text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.write_events(p_access uuid, p_tenant uuid, p_token uuid, p_first bigint, p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[], p_event_types text[], p_schema_versions integer[], p_occurred_at timestamp with time zone[], p_recorded_at timestamp with time zone[], p_actors text[], p_correlation_ids text[], p_causation_ids text[], p_metadata text[], p_payloads text[], p_tags text[], p_hashes text[], p_traceparents text[]) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  refused text := eventsourcing.tenant_under_import(p_access, p_tenant, p_token);
+  head    record;
+  wrong   bigint;
+begin
+  select coalesce(max(e.position), 0) as position, max(e.recorded_at) as recorded_at into head from (
+    select x.position, x.recorded_at from eventsourcing.events x where x.tenant_id = p_tenant order by x.position desc limit 1
+  ) e;
+  if refused is null and p_first <> head.position + 1 then
+    refused := format('its log ends at %s, so that the next event has position %s, not %s', head.position, head.position + 1, p_first);
+  end if;
+  if refused is null then
+    -- versions continue their streams, and recorded times do not decrease
+    select min(v.n) into wrong from (
+      select u.n, u.recorded_at < lag(u.recorded_at, 1, head.recorded_at) over (order by u.n) as earlier,
+        u.version <> 1 + coalesce(lag(u.version) over (partition by u.type, u.id order by u.n), s.version, 0) as jumps
+      from unnest(p_aggregate_types, p_aggregate_ids, p_versions, p_recorded_at) with ordinality u (type, id, version, recorded_at, n)
+      -- only the first event of a stream in the batch is preceded by a stored one
+      left join lateral (
+        select e.version from eventsourcing.events e
+        where u.version > 1 and e.tenant_id = p_tenant and e.aggregate_type = u.type and e.aggregate_id = u.id
+          and e.version = u.version - 1
+      ) s on true
+    ) v
+    where v.jumps or v.earlier;
+    if wrong is not null then
+      refused := format('the version or the recorded time of the event at position %s does not continue the log', p_first + wrong - 1);
+    end if;
+  end if;
+  if refused is not null then
+    return jsonb_build_object('position', head.position, 'problem', refused);
+  end if;
+  begin
+    insert into eventsourcing.events (
+      tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
+      occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash, traceparent
+    )
+    select p_tenant, p_first + u.n - 1, u.aggregate_type, u.aggregate_id, u.version, u.event_id, u.event_type, u.schema_version,
+      u.occurred_at, u.recorded_at, nullif(u.actor, ''), u.correlation_id, nullif(u.causation_id, ''), u.metadata::json,
+      u.payload::json, octet_length(u.metadata) + octet_length(u.payload), nullif(p_tags[u.n], '')::text[],
+      decode(nullif(u.hash, ''), 'hex'), nullif(u.traceparent, '')
+    from unnest(p_aggregate_types, p_aggregate_ids, p_versions, p_event_ids, p_event_types, p_schema_versions, p_occurred_at,
+      p_recorded_at, p_actors, p_correlation_ids, p_causation_ids, p_metadata, p_payloads, p_hashes, p_traceparents)
+      with ordinality u (aggregate_type, aggregate_id, version, event_id, event_type, schema_version, occurred_at, recorded_at,
+        actor, correlation_id, causation_id, metadata, payload, hash, traceparent, n);
+  exception when unique_violation then
+    return jsonb_build_object('position', head.position, 'problem', 'it has one of the event ids, or versions, already');
+  end;
+  if cardinality(p_tags) > 0 then
+    insert into eventsourcing.event_tags (tenant_id, tag, position, event_type)
+    select p_tenant, t.tag, p_first + u.n - 1, p_event_types[u.n]
+    from unnest(p_tags) with ordinality u (tags, n)
+    cross join lateral unnest(nullif(u.tags, '')::text[]) t (tag);
+  end if;
+  return jsonb_build_object('position', head.position + cardinality(p_event_ids));
+end
+$$;
+
+ALTER FUNCTION eventsourcing.write_events(p_access uuid, p_tenant uuid, p_token uuid, p_first bigint, p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[], p_event_types text[], p_schema_versions integer[], p_occurred_at timestamp with time zone[], p_recorded_at timestamp with time zone[], p_actors text[], p_correlation_ids text[], p_causation_ids text[], p_metadata text[], p_payloads text[], p_tags text[], p_hashes text[], p_traceparents text[]) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION write_events(p_access uuid, p_tenant uuid, p_token uuid, p_first bigint, p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[], p_event_types text[], p_schema_versions integer[], p_occurred_at timestamp with time zone[], p_recorded_at timestamp with time zone[], p_actors text[], p_correlation_ids text[], p_causation_ids text[], p_metadata text[], p_payloads text[], p_tags text[], p_hashes text[], p_traceparents text[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.write_events(p_access uuid, p_tenant uuid, p_token uuid, p_first bigint, p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[], p_event_types text[], p_schema_versions integer[], p_occurred_at timestamp with time zone[], p_recorded_at timestamp with time zone[], p_actors text[], p_correlation_ids text[], p_causation_ids text[], p_metadata text[], p_payloads text[], p_tags text[], p_hashes text[], p_traceparents text[]) IS 'Writes events of an import as given.';
+
+--
+-- Name: write_tenant_rows(uuid, uuid, uuid, text, jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.write_tenant_rows(p_access uuid, p_tenant uuid, p_token uuid, p_kind text, p_rows jsonb) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  refused constant text := eventsourcing.tenant_under_import(p_access, p_tenant, p_token);
+  moment  constant timestamptz := clock_timestamp();
+begin
+  if refused is not null then
+    return refused;
+  end if;
+  case p_kind
+    when 'commandKeys' then
+      insert into eventsourcing.command_keys (
+        tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at, expires_at
+      )
+      select p_tenant, r.key, r.fingerprint, r."aggregateType", r."aggregateId", r.version, r.position, r.events,
+        to_timestamp(r."recordedAt" / 1000.0), moment + r."expiresInMillis" * interval '1 millisecond'
+      from jsonb_to_recordset(p_rows) r (key text, fingerprint text, "aggregateType" text, "aggregateId" text, version integer,
+        position bigint, events integer, "recordedAt" bigint, "expiresInMillis" double precision)
+      on conflict (tenant_id, key) do update set
+        fingerprint = excluded.fingerprint, aggregate_type = excluded.aggregate_type, aggregate_id = excluded.aggregate_id,
+        version = excluded.version, position = excluded.position, events = excluded.events,
+        recorded_at = excluded.recorded_at, expires_at = excluded.expires_at;
+    when 'deadLetters' then
+      delete from eventsourcing.dead_letters d where d.tenant_id = p_tenant;
+      delete from eventsourcing.discarded_dead_letters d where d.tenant_id = p_tenant;
+      with letters as (
+        select * from jsonb_to_recordset(p_rows) r (projection text, version integer, position bigint, "eventId" uuid, error text,
+          attempts integer, "failedAt" bigint, discarded jsonb)
+      ), live as (
+        insert into eventsourcing.dead_letters (
+          tenant_id, projection, version, rebuild, position, event_id, error, attempts, failed_at)
+        select p_tenant, r.projection, r.version, false, r.position, r."eventId", r.error, r.attempts,
+          to_timestamp(r."failedAt" / 1000.0)
+        from letters r where r.discarded is null
+      )
+      insert into eventsourcing.discarded_dead_letters (
+        tenant_id, projection, version, position, event_id, error, attempts, failed_at, discarded_at, reason)
+      select p_tenant, r.projection, r.version, r.position, r."eventId", r.error, r.attempts,
+        to_timestamp(r."failedAt" / 1000.0), to_timestamp((r.discarded ->> 'at')::bigint / 1000.0), r.discarded ->> 'reason'
+      from letters r where r.discarded is not null;
+    when 'progress' then
+      insert into eventsourcing.projections as p (
+        tenant_id, projection, version, rebuild, position, head, parked, attempts, failed_position, error
+      )
+      select p_tenant, r.projection, r.version, false, r.position, h.position, r.parked, r.attempts, r."failedPosition", r.error
+      from jsonb_to_recordset(p_rows) r (projection text, version integer, position bigint, parked boolean, attempts integer,
+        "failedPosition" bigint, error text)
+      cross join (select coalesce(max(e.position), 0) as position from eventsourcing.events e where e.tenant_id = p_tenant) h
+      on conflict (tenant_id, projection, version, rebuild) do update set
+        position = excluded.position, head = excluded.head, parked = excluded.parked, attempts = excluded.attempts,
+        failed_position = excluded.failed_position, error = excluded.error, failure_kind = null, waited_ms = 0, retry_at = null;
+    else
+      raise exception 'unknown rows %', p_kind using errcode = '22023';
+  end case;
+  return null;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.write_tenant_rows(p_access uuid, p_tenant uuid, p_token uuid, p_kind text, p_rows jsonb) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION write_tenant_rows(p_access uuid, p_tenant uuid, p_token uuid, p_kind text, p_rows jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.write_tenant_rows(p_access uuid, p_tenant uuid, p_token uuid, p_kind text, p_rows jsonb) IS 'Writes rows of an import beside the log.';
+
+--
+-- Name: write_tenant_table(uuid, uuid, uuid, text, text, boolean); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.write_tenant_table(p_access uuid, p_tenant uuid, p_token uuid, p_table text, p_rows text, p_replace boolean) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $_$
+declare
+  refused constant text := eventsourcing.tenant_under_import(p_access, p_tenant, p_token);
+  key     constant text := eventsourcing.carried_key(p_table);
+  written text; -- the columns that are not generated
+begin
+  if refused is not null or key is null then
+    return coalesce(refused, format('table %s is not declared as carried here: run eventsourcing.declare_table as its owner', p_table));
+  end if;
+  written := (
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
+    where a.attrelid = p_table::regclass and a.attnum > 0 and not a.attisdropped and a.attgenerated = '');
+  if p_replace then
+    execute format('delete from %s t where t.tenant_id = $1', p_table) using p_tenant;
+  else
+    execute format(
+      'delete from %1$s t using json_populate_recordset(null::%1$s, $2::json) r where t.tenant_id = $1 and (%2$s) = (%3$s)',
+      p_table, key, replace(replace(key, 't.tenant_id', '$1'), 't.', 'r.')) using p_tenant, p_rows;
+  end if;
+  execute format(
+    'insert into %1$s (%2$s) overriding system value select %3$s from json_populate_recordset(null::%1$s, $2::json) r',
+    p_table, written, regexp_replace(written, '\mtenant_id\M', '$1')) using p_tenant, p_rows;
+  return null;
+end
+$_$;
+
+ALTER FUNCTION eventsourcing.write_tenant_table(p_access uuid, p_tenant uuid, p_token uuid, p_table text, p_rows text, p_replace boolean) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION write_tenant_table(p_access uuid, p_tenant uuid, p_token uuid, p_table text, p_rows text, p_replace boolean); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.write_tenant_table(p_access uuid, p_tenant uuid, p_token uuid, p_table text, p_rows text, p_replace boolean) IS 'Writes rows of an import to a carried table.';
+
+--
 -- Name: command_keys; Type: TABLE; Schema: eventsourcing; Owner: postgres
 --
 
@@ -4683,6 +5979,35 @@ COMMENT ON TABLE eventsourcing.dead_letters IS 'Events that a projection gave up
 COMMENT ON COLUMN eventsourcing.dead_letters.rebuild IS 'True if a rebuild gave up on it. It becomes visible when the rebuild replaces the live read model.';
 
 --
+-- Name: declared_tables; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.declared_tables (
+    name text NOT NULL COLLATE pg_catalog."C",
+    handling text NOT NULL,
+    reason text,
+    CONSTRAINT declared_tables_handling_check CHECK ((handling = ANY (ARRAY['derived'::text, 'carried'::text, 'keptOut'::text]))),
+    CONSTRAINT declared_tables_reason CHECK (((handling <> 'keptOut'::text) OR (reason IS NOT NULL))),
+    CONSTRAINT declared_tables_reason_check CHECK ((reason <> ''::text))
+);
+
+ALTER TABLE ONLY eventsourcing.declared_tables FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.declared_tables OWNER TO postgres;
+
+--
+-- Name: TABLE declared_tables; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.declared_tables IS 'Tables of the application with rows of tenants, and their part in exports and moves. They belong to the application, not to a tenant.';
+
+--
+-- Name: COLUMN declared_tables.handling; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.declared_tables.handling IS 'derived: rebuilt from the log; carried: exported and moved; keptOut: neither, for the reason.';
+
+--
 -- Name: discarded_dead_letters; Type: TABLE; Schema: eventsourcing; Owner: postgres
 --
 
@@ -4709,6 +6034,28 @@ ALTER TABLE eventsourcing.discarded_dead_letters OWNER TO postgres;
 --
 
 COMMENT ON TABLE eventsourcing.discarded_dead_letters IS 'Discarded dead letters, with the reason.';
+
+--
+-- Name: event_blocks; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.event_blocks (
+    tenant_id uuid NOT NULL,
+    block bigint NOT NULL,
+    event_types text[] NOT NULL,
+    aggregate_types text[] NOT NULL,
+    CONSTRAINT event_blocks_block_check CHECK ((block >= 0))
+);
+
+ALTER TABLE ONLY eventsourcing.event_blocks FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.event_blocks OWNER TO postgres;
+
+--
+-- Name: TABLE event_blocks; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.event_blocks IS 'The types of the events in each full block of 1,024 positions: block n ends with position 1024 (n + 1). Written when a block is full and never changed. Readers of a type skip the blocks without it; a block without a row is read.';
 
 --
 -- Name: event_tags; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -5173,7 +6520,10 @@ CREATE TABLE eventsourcing.tenants (
     created_at timestamp with time zone DEFAULT date_trunc('milliseconds'::text, clock_timestamp()) NOT NULL,
     lockable boolean DEFAULT true NOT NULL,
     chained_from bigint,
-    CONSTRAINT tenants_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'elsewhere'::text])))
+    undertaking jsonb,
+    hold jsonb,
+    origin jsonb,
+    CONSTRAINT tenants_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'elsewhere'::text, 'importing'::text, 'moving'::text, 'moved'::text, 'erased'::text])))
 );
 
 ALTER TABLE ONLY eventsourcing.tenants FORCE ROW LEVEL SECURITY;
@@ -5190,7 +6540,7 @@ COMMENT ON TABLE eventsourcing.tenants IS 'Registered tenants. Each append locks
 -- Name: COLUMN tenants.status; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.tenants.status IS 'active; suspended: it can be read but not written; elsewhere: it has another database, and this one refuses it.';
+COMMENT ON COLUMN eventsourcing.tenants.status IS 'active; suspended: it can be read but not written; elsewhere: it has another database, and this one refuses it; importing: its log is being written, and no work sees it; moving: it can be read but not written until a move ends; moved: it has another database since; erased: only this row remains.';
 
 --
 -- Name: COLUMN tenants.lockable; Type: COMMENT; Schema: eventsourcing; Owner: postgres
@@ -5203,6 +6553,24 @@ COMMENT ON COLUMN eventsourcing.tenants.lockable IS 'Never read or written. Post
 --
 
 COMMENT ON COLUMN eventsourcing.tenants.chained_from IS 'First position of the log that carries a hash; NULL without a hash chain.';
+
+--
+-- Name: COLUMN tenants.undertaking; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.tenants.undertaking IS 'The import, move or erasure that the status belongs to: its token, and what it has recorded. Times are in milliseconds since 1970.';
+
+--
+-- Name: COLUMN tenants.hold; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.tenants.hold IS 'The legal hold, which forbids erasure: actor, reason and time; NULL for none.';
+
+--
+-- Name: COLUMN tenants.origin; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.tenants.origin IS 'The log of another tenant from which this one was imported: tenantId, position, eventId, hash; NULL for none.';
 
 --
 -- Name: command_keys command_keys_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
@@ -5226,11 +6594,25 @@ ALTER TABLE ONLY eventsourcing.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (tenant_id, projection, version, rebuild, "position");
 
 --
+-- Name: declared_tables declared_tables_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.declared_tables
+    ADD CONSTRAINT declared_tables_pkey PRIMARY KEY (name);
+
+--
 -- Name: discarded_dead_letters discarded_dead_letters_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
 --
 
 ALTER TABLE ONLY eventsourcing.discarded_dead_letters
     ADD CONSTRAINT discarded_dead_letters_pkey PRIMARY KEY (tenant_id, projection, version, "position", discarded_at);
+
+--
+-- Name: event_blocks event_blocks_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.event_blocks
+    ADD CONSTRAINT event_blocks_pkey PRIMARY KEY (tenant_id, block);
 
 --
 -- Name: event_tags event_tags_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
@@ -5342,6 +6724,18 @@ CREATE INDEX projections_due ON eventsourcing.projections USING btree (projectio
 CREATE INDEX projections_parked ON eventsourcing.projections USING btree (projection, version) WHERE parked;
 
 --
+-- Name: tenants_unseen; Type: INDEX; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE INDEX tenants_unseen ON eventsourcing.tenants USING btree (tenant_id) WHERE (status = ANY (ARRAY['importing'::text, 'moving'::text, 'moved'::text, 'erased'::text]));
+
+--
+-- Name: projection_versions administrator_reads; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY administrator_reads ON eventsourcing.projection_versions FOR SELECT TO eventsourcing_administrator_owner USING (true);
+
+--
 -- Name: cross_tenant_accesses all_tenants_audit; Type: POLICY; Schema: eventsourcing; Owner: postgres
 --
 
@@ -5390,6 +6784,12 @@ CREATE POLICY all_tenants_resume ON eventsourcing.projections FOR UPDATE TO even
 CREATE POLICY all_tenants_status ON eventsourcing.tenants FOR UPDATE TO eventsourcing_all_tenants_owner USING (true);
 
 --
+-- Name: declared_tables anyone_reads; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY anyone_reads ON eventsourcing.declared_tables FOR SELECT USING (true);
+
+--
 -- Name: placements anyone_reads; Type: POLICY; Schema: eventsourcing; Owner: postgres
 --
 
@@ -5420,10 +6820,22 @@ ALTER TABLE eventsourcing.cross_tenant_accesses ENABLE ROW LEVEL SECURITY;
 ALTER TABLE eventsourcing.dead_letters ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: declared_tables; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.declared_tables ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: discarded_dead_letters; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
 --
 
 ALTER TABLE eventsourcing.discarded_dead_letters ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_blocks; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.event_blocks ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: event_tags; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
@@ -5436,6 +6848,12 @@ ALTER TABLE eventsourcing.event_tags ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE eventsourcing.events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: declared_tables owner_registers; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY owner_registers ON eventsourcing.declared_tables TO postgres USING (true) WITH CHECK (true);
 
 --
 -- Name: placements owner_registers; Type: POLICY; Schema: eventsourcing; Owner: postgres
@@ -5546,6 +6964,12 @@ CREATE POLICY tenant_access ON eventsourcing.dead_letters TO eventsourcing_tenan
 CREATE POLICY tenant_access ON eventsourcing.discarded_dead_letters TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
 
 --
+-- Name: event_blocks tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_access ON eventsourcing.event_blocks TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
 -- Name: event_tags tenant_access; Type: POLICY; Schema: eventsourcing; Owner: postgres
 --
 
@@ -5612,6 +7036,12 @@ CREATE POLICY tenant_isolation ON eventsourcing.dead_letters AS RESTRICTIVE TO e
 CREATE POLICY tenant_isolation ON eventsourcing.discarded_dead_letters AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
 
 --
+-- Name: event_blocks tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY tenant_isolation ON eventsourcing.event_blocks AS RESTRICTIVE TO eventsourcing_tenant USING ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('eventsourcing.tenant_id'::text, true), ''::text))::uuid));
+
+--
 -- Name: event_tags tenant_isolation; Type: POLICY; Schema: eventsourcing; Owner: postgres
 --
 
@@ -5666,8 +7096,10 @@ ALTER TABLE eventsourcing.tenants ENABLE ROW LEVEL SECURITY;
 GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_tenant;
 GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_runner;
 GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_all_tenants;
+GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_administrator;
 GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_runner_owner;
 GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_all_tenants_owner;
+GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_administrator_owner;
 
 --
 -- Name: SCHEMA eventsourcing_rebuild; Type: ACL; Schema: -; Owner: postgres
@@ -5688,6 +7120,28 @@ GRANT ALL ON FUNCTION eventsourcing.add_dead_letter(p_tenant uuid, p_projection 
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.add_placement(p_placement text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION administer(p_access uuid, p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.administer(p_access uuid, p_tenant uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION administered_tables(p_access uuid, p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.administered_tables(p_access uuid, p_tenant uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.administered_tables(p_access uuid, p_tenant uuid) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.administered_tables(p_access uuid, p_tenant uuid) TO eventsourcing_administrator;
+
+--
+-- Name: FUNCTION administered_tenant(p_access uuid, p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.administered_tenant(p_access uuid, p_tenant uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.administered_tenant(p_access uuid, p_tenant uuid) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.administered_tenant(p_access uuid, p_tenant uuid) TO eventsourcing_administrator;
 
 --
 -- Name: FUNCTION admit_tenant(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -5731,17 +7185,17 @@ REVOKE ALL ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, 
 GRANT ALL ON PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb) TO eventsourcing_tenant;
 
 --
--- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT answer double precision[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-REVOKE ALL ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_expected integer, p_expected_id uuid, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_traceparent text, p_metadata text, p_payload text, p_tags text[], OUT answer double precision[]) FROM PUBLIC;
 
 --
--- Name: PROCEDURE append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: postgres
+-- Name: PROCEDURE append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT answer double precision[]); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
-REVOKE ALL ON PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT "position" double precision, OUT version integer, OUT recorded_at timestamp with time zone) TO eventsourcing_tenant;
+REVOKE ALL ON PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT answer double precision[]) FROM PUBLIC;
+GRANT ALL ON PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT answer double precision[]) TO eventsourcing_tenant;
 
 --
 -- Name: FUNCTION begin_across_tenants(p_tenant uuid, p_access uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -5795,6 +7249,21 @@ GRANT ALL ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) TO eventsourcing_
 GRANT ALL ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) TO eventsourcing_tenant;
 
 --
+-- Name: FUNCTION carried_key(p_table text); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.carried_key(p_table text) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.carried_key(p_table text) TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION change_tenant_state(p_access uuid, p_tenant uuid, p_change text, p_token uuid, p_arguments jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.change_tenant_state(p_access uuid, p_tenant uuid, p_change text, p_token uuid, p_arguments jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.change_tenant_state(p_access uuid, p_tenant uuid, p_change text, p_token uuid, p_arguments jsonb) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.change_tenant_state(p_access uuid, p_tenant uuid, p_change text, p_token uuid, p_arguments jsonb) TO eventsourcing_administrator;
+
+--
 -- Name: FUNCTION claim_projection(p_projections text[], p_versions integer[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
@@ -5825,16 +7294,30 @@ GRANT ALL ON FUNCTION eventsourcing.clear_rebuild(p_tenant uuid, p_tables text[]
 REVOKE ALL ON FUNCTION eventsourcing.clear_retired_projections() FROM PUBLIC;
 
 --
--- Name: FUNCTION command_outcome(p_tenant uuid, p_key text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+-- Name: FUNCTION command_outcomes(p_tenants text[], p_keys text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-REVOKE ALL ON FUNCTION eventsourcing.command_outcome(p_tenant uuid, p_key text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.command_outcomes(p_tenants text[], p_keys text[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION create_committing(p_name text); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.create_committing(p_name text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION declare_table(target regclass, handling text, reason text); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.declare_table(target regclass, handling text, reason text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION end_expired_move(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.end_expired_move(p_tenant uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.end_expired_move(p_tenant uuid) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.end_expired_move(p_tenant uuid) TO eventsourcing_tenant;
 
 --
 -- Name: FUNCTION event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -5882,12 +7365,29 @@ GRANT ALL ON FUNCTION eventsourcing.finish_shared_rebuild(p_access uuid, p_proje
 REVOKE ALL ON FUNCTION eventsourcing.hash_chain_start(p_tenant uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION hold_tenant(p_access uuid, p_tenant uuid, p_reason text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.hold_tenant(p_access uuid, p_tenant uuid, p_reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.hold_tenant(p_access uuid, p_tenant uuid, p_reason text) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.hold_tenant(p_access uuid, p_tenant uuid, p_reason text) TO eventsourcing_administrator;
+
+--
 -- Name: FUNCTION hold_twins(p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.hold_twins(p_tables text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION eventsourcing.hold_twins(p_tables text[]) TO eventsourcing_all_tenants;
 GRANT ALL ON FUNCTION eventsourcing.hold_twins(p_tables text[]) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION is_administered(); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.is_administered() FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.is_administered() FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.is_administered() TO eventsourcing_all_tenants;
+GRANT ALL ON FUNCTION eventsourcing.is_administered() TO eventsourcing_tenant;
 
 --
 -- Name: FUNCTION isolation_problems(); Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -6011,6 +7511,14 @@ REVOKE ALL ON FUNCTION eventsourcing.name_database(p_placement text, p_dedicated
 REVOKE ALL ON FUNCTION eventsourcing.open_table(target regclass, policy text, command text, grantee text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION other_work_waits(p_projections text[], p_versions integer[], p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.other_work_waits(p_projections text[], p_versions integer[], p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.other_work_waits(p_projections text[], p_versions integer[], p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.other_work_waits(p_projections text[], p_versions integer[], p_tenant uuid, p_projection text, p_version integer, p_rebuild boolean) TO eventsourcing_runner;
+
+--
 -- Name: FUNCTION park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
@@ -6031,6 +7539,12 @@ GRANT ALL ON FUNCTION eventsourcing.place_tenant(p_access uuid, p_tenant uuid, p
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.position_at(p_tenant uuid, p_time timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION positions_of_types(p_tenant uuid, p_event_types text[], p_aggregate_types text[], p_from bigint, p_to bigint, p_backwards boolean, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.positions_of_types(p_tenant uuid, p_event_types text[], p_aggregate_types text[], p_from bigint, p_to bigint, p_backwards boolean, p_limit integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION prepare_shared_switch(p_access uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
@@ -6076,6 +7590,13 @@ REVOKE ALL ON FUNCTION eventsourcing.protect_tenant_table(target regclass) FROM 
 REVOKE ALL ON FUNCTION eventsourcing.provision_tenant(p_tenant uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION purge_tenant(p_access uuid, p_tenant uuid, p_token uuid, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.purge_tenant(p_access uuid, p_tenant uuid, p_token uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.purge_tenant(p_access uuid, p_tenant uuid, p_token uuid, p_limit integer) TO eventsourcing_administrator;
+
+--
 -- Name: FUNCTION read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
@@ -6091,10 +7612,40 @@ REVOKE ALL ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to
 GRANT ALL ON FUNCTION eventsourcing.read_log(p_tenant uuid, p_from bigint, p_to bigint, p_recorded_from timestamp with time zone, p_recorded_before timestamp with time zone, p_aggregate_types text[], p_event_types text[], p_query jsonb, p_backwards boolean, p_limit integer, p_max_bytes bigint) TO eventsourcing_all_tenants;
 
 --
+-- Name: FUNCTION read_model_name(target regclass); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.read_model_name(target regclass) FROM PUBLIC;
+
+--
+-- Name: FUNCTION read_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_limit integer, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.read_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_limit integer, p_max_bytes bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.read_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_limit integer, p_max_bytes bigint) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.read_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_limit integer, p_max_bytes bigint) TO eventsourcing_administrator;
+
+--
 -- Name: FUNCTION read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) TO eventsourcing_administrator;
+
+--
+-- Name: FUNCTION read_tenant_table(p_access uuid, p_tenant uuid, p_table text, p_after text, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.read_tenant_table(p_access uuid, p_tenant uuid, p_table text, p_after text, p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.read_tenant_table(p_access uuid, p_tenant uuid, p_table text, p_after text, p_limit integer) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.read_tenant_table(p_access uuid, p_tenant uuid, p_table text, p_after text, p_limit integer) TO eventsourcing_administrator;
 
 --
 -- Name: FUNCTION rebuild_problem(p_projection text, p_version integer, p_tables text[], p_shared boolean); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -6109,7 +7660,16 @@ GRANT ALL ON FUNCTION eventsourcing.rebuild_problem(p_projection text, p_version
 
 REVOKE ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) TO eventsourcing_administrator;
 GRANT ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION recorded_access(p_access uuid, OUT actor text, OUT reason text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.recorded_access(p_access uuid, OUT actor text, OUT reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.recorded_access(p_access uuid, OUT actor text, OUT reason text) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.recorded_access(p_access uuid, OUT actor text, OUT reason text) TO eventsourcing_administrator_owner;
 
 --
 -- Name: FUNCTION register_inline_projection(p_projection text, p_version integer, p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
@@ -6181,8 +7741,17 @@ GRANT ALL ON FUNCTION eventsourcing.renew_twins(p_tables text[]) TO eventsourcin
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) TO eventsourcing_administrator_owner;
 GRANT ALL ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) TO eventsourcing_all_tenants;
 GRANT ALL ON FUNCTION eventsourcing.require_cross_tenant_access(p_access uuid) TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION require_visible(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.require_visible(p_tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.require_visible(p_tenant uuid) TO eventsourcing_all_tenants;
+GRANT ALL ON FUNCTION eventsourcing.require_visible(p_tenant uuid) TO eventsourcing_tenant;
 
 --
 -- Name: FUNCTION resume_projection(p_tenant uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -6260,6 +7829,18 @@ GRANT ALL ON FUNCTION eventsourcing.stream_log(p_tenant uuid, p_from bigint, p_t
 REVOKE ALL ON FUNCTION eventsourcing.stream_version(p_tenant uuid, p_aggregate_type text, p_aggregate_id text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION streams_end_with(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.streams_end_with(p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION summarise_blocks(p_tenant uuid, p_from bigint, p_to bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.summarise_blocks(p_tenant uuid, p_from bigint, p_to bigint) FROM PUBLIC;
+
+--
 -- Name: FUNCTION switch_rebuild(p_tenant uuid, p_projection text, p_version integer, p_tables text[], p_position bigint); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
@@ -6274,6 +7855,19 @@ REVOKE ALL ON FUNCTION eventsourcing.switch_shared_rebuild(p_access uuid, p_proj
 GRANT ALL ON FUNCTION eventsourcing.switch_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) TO eventsourcing_all_tenants;
 
 --
+-- Name: FUNCTION tables_of_tenants(); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.tables_of_tenants() FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.tables_of_tenants() TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION taken_table(p_projection text, p_version integer, p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.taken_table(p_projection text, p_version integer, p_tables text[]) FROM PUBLIC;
+
+--
 -- Name: FUNCTION tenant_placement(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -6285,6 +7879,12 @@ REVOKE ALL ON FUNCTION eventsourcing.tenant_placement(p_tenant uuid) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION tenant_under_import(p_access uuid, p_tenant uuid, p_token uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.tenant_under_import(p_access uuid, p_tenant uuid, p_token uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION twin_difference(p_live oid, p_twin oid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
@@ -6308,6 +7908,13 @@ GRANT ALL ON FUNCTION eventsourcing.twins_of(p_tables text[]) TO eventsourcing_r
 REVOKE ALL ON FUNCTION eventsourcing.unregister_read_model(read_model text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION unseen_tenants(p_moving boolean); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.unseen_tenants(p_moving boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.unseen_tenants(p_moving boolean) TO eventsourcing_runner_owner;
+
+--
 -- Name: FUNCTION usage(p_access uuid, p_from timestamp with time zone, p_before timestamp with time zone, p_after_tenant uuid, p_after_day timestamp with time zone, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
@@ -6320,6 +7927,30 @@ GRANT ALL ON FUNCTION eventsourcing.usage(p_access uuid, p_from timestamp with t
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.usage_position(p_tenant uuid, p_head bigint, p_time timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_events(p_access uuid, p_tenant uuid, p_token uuid, p_first bigint, p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[], p_event_types text[], p_schema_versions integer[], p_occurred_at timestamp with time zone[], p_recorded_at timestamp with time zone[], p_actors text[], p_correlation_ids text[], p_causation_ids text[], p_metadata text[], p_payloads text[], p_tags text[], p_hashes text[], p_traceparents text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.write_events(p_access uuid, p_tenant uuid, p_token uuid, p_first bigint, p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[], p_event_types text[], p_schema_versions integer[], p_occurred_at timestamp with time zone[], p_recorded_at timestamp with time zone[], p_actors text[], p_correlation_ids text[], p_causation_ids text[], p_metadata text[], p_payloads text[], p_tags text[], p_hashes text[], p_traceparents text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.write_events(p_access uuid, p_tenant uuid, p_token uuid, p_first bigint, p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[], p_event_types text[], p_schema_versions integer[], p_occurred_at timestamp with time zone[], p_recorded_at timestamp with time zone[], p_actors text[], p_correlation_ids text[], p_causation_ids text[], p_metadata text[], p_payloads text[], p_tags text[], p_hashes text[], p_traceparents text[]) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.write_events(p_access uuid, p_tenant uuid, p_token uuid, p_first bigint, p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[], p_event_types text[], p_schema_versions integer[], p_occurred_at timestamp with time zone[], p_recorded_at timestamp with time zone[], p_actors text[], p_correlation_ids text[], p_causation_ids text[], p_metadata text[], p_payloads text[], p_tags text[], p_hashes text[], p_traceparents text[]) TO eventsourcing_administrator;
+
+--
+-- Name: FUNCTION write_tenant_rows(p_access uuid, p_tenant uuid, p_token uuid, p_kind text, p_rows jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.write_tenant_rows(p_access uuid, p_tenant uuid, p_token uuid, p_kind text, p_rows jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.write_tenant_rows(p_access uuid, p_tenant uuid, p_token uuid, p_kind text, p_rows jsonb) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.write_tenant_rows(p_access uuid, p_tenant uuid, p_token uuid, p_kind text, p_rows jsonb) TO eventsourcing_administrator;
+
+--
+-- Name: FUNCTION write_tenant_table(p_access uuid, p_tenant uuid, p_token uuid, p_table text, p_rows text, p_replace boolean); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.write_tenant_table(p_access uuid, p_tenant uuid, p_token uuid, p_table text, p_rows text, p_replace boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.write_tenant_table(p_access uuid, p_tenant uuid, p_token uuid, p_table text, p_rows text, p_replace boolean) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.write_tenant_table(p_access uuid, p_tenant uuid, p_token uuid, p_table text, p_rows text, p_replace boolean) TO eventsourcing_administrator;
 
 --
 -- Name: TABLE command_keys; Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -6373,10 +8004,23 @@ GRANT UPDATE(rebuild) ON TABLE eventsourcing.dead_letters TO eventsourcing_tenan
 GRANT SELECT(rebuild),UPDATE(rebuild) ON TABLE eventsourcing.dead_letters TO eventsourcing_runner_owner;
 
 --
+-- Name: TABLE declared_tables; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT ON TABLE eventsourcing.declared_tables TO eventsourcing_administrator_owner;
+
+--
 -- Name: TABLE discarded_dead_letters; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
 GRANT SELECT,INSERT ON TABLE eventsourcing.discarded_dead_letters TO eventsourcing_tenant;
+GRANT DELETE ON TABLE eventsourcing.discarded_dead_letters TO eventsourcing_administrator_owner;
+
+--
+-- Name: TABLE event_blocks; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE eventsourcing.event_blocks TO eventsourcing_tenant;
 
 --
 -- Name: TABLE event_tags; Type: ACL; Schema: eventsourcing; Owner: postgres
@@ -6499,6 +8143,24 @@ GRANT SELECT(last_at),UPDATE(last_at) ON TABLE eventsourcing.projection_failures
 GRANT SELECT,INSERT,UPDATE ON TABLE eventsourcing.projection_versions TO eventsourcing_runner_owner;
 
 --
+-- Name: COLUMN projection_versions.projection; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(projection) ON TABLE eventsourcing.projection_versions TO eventsourcing_administrator_owner;
+
+--
+-- Name: COLUMN projection_versions.version; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(version) ON TABLE eventsourcing.projection_versions TO eventsourcing_administrator_owner;
+
+--
+-- Name: COLUMN projection_versions.tables; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(tables) ON TABLE eventsourcing.projection_versions TO eventsourcing_administrator_owner;
+
+--
 -- Name: TABLE projections; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
@@ -6563,12 +8225,14 @@ GRANT SELECT ON TABLE eventsourcing.tenants TO eventsourcing_all_tenants_owner;
 --
 
 GRANT INSERT(tenant_id) ON TABLE eventsourcing.tenants TO eventsourcing_tenant;
+GRANT INSERT(tenant_id) ON TABLE eventsourcing.tenants TO eventsourcing_administrator_owner;
 GRANT SELECT(tenant_id) ON TABLE eventsourcing.tenants TO eventsourcing_runner_owner;
 
 --
 -- Name: COLUMN tenants.status; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
+GRANT INSERT(status),UPDATE(status) ON TABLE eventsourcing.tenants TO eventsourcing_administrator_owner;
 GRANT UPDATE(status) ON TABLE eventsourcing.tenants TO eventsourcing_all_tenants_owner;
 
 --
@@ -6582,6 +8246,25 @@ GRANT UPDATE(lockable) ON TABLE eventsourcing.tenants TO eventsourcing_tenant;
 --
 
 GRANT UPDATE(chained_from) ON TABLE eventsourcing.tenants TO eventsourcing_tenant;
+GRANT UPDATE(chained_from) ON TABLE eventsourcing.tenants TO eventsourcing_administrator_owner;
+
+--
+-- Name: COLUMN tenants.undertaking; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT INSERT(undertaking),UPDATE(undertaking) ON TABLE eventsourcing.tenants TO eventsourcing_administrator_owner;
+
+--
+-- Name: COLUMN tenants.hold; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(hold) ON TABLE eventsourcing.tenants TO eventsourcing_administrator_owner;
+
+--
+-- Name: COLUMN tenants.origin; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(origin) ON TABLE eventsourcing.tenants TO eventsourcing_administrator_owner;
 
 --
 -- PostgreSQL database dump complete
