@@ -171,7 +171,8 @@ for (const server of servers) {
         yield* at("lowest_program", schemaNumber)
         yield* start(app)
         yield* outside(
-          "revoke usage on schema eventsourcing from eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants"
+          `revoke usage on schema eventsourcing
+            from eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants, eventsourcing_administrator`
         )
         assert.strictEqual((yield* start(app).pipe(failsWith("SchemaOutdated"))).applied, 0)
         yield* outside("drop schema eventsourcing cascade")

@@ -182,7 +182,8 @@ const assertSequential = (done: ReadonlyArray<Done>): void => {
 
 describe.each(backends)("concurrent decisions on $name", (backend) => {
   // Each conflict means that another operation has succeeded, so there cannot be more conflicts than that.
-  const patient = { retry: Schedule.recurs(100) }
+  // Not joined, because decisions that are made together do not conflict.
+  const patient: Decisions.Options = { retry: Schedule.recurs(100), join: false }
   layer(onDriver(takingTurns(backend.layer), patient), { excludeTestServices: true })((it) => {
     let decided = 0
     let given = 0
