@@ -34,7 +34,14 @@ const inputs = [
   new StoreError.InvalidAggregateId({ aggregateType: "Account", reason: "is empty" }),
   new StoreError.LimitExceeded({ limit: "depth", subject: "payload of Opened", maximum: 100 })
 ]
-const refusals = [new StoreError.UnknownTenant({ tenantId }), new StoreError.TenantSuspended({ tenantId })]
+const refusals = [
+  new StoreError.UnknownTenant({ tenantId }),
+  new StoreError.TenantSuspended({ tenantId }),
+  new StoreError.TenantImporting({ tenantId }),
+  new StoreError.TenantMoving({ tenantId }),
+  new StoreError.TenantMoved({ tenantId }),
+  new StoreError.TenantErased({ tenantId })
+]
 const undecodables = [
   new StoreError.EventDecodeError({ ...storedEvent, path: ["amount"], reason: "Expected number" }),
   new StoreError.UnknownEventType(storedEvent),
