@@ -41,7 +41,7 @@ for (const backend of backends) {
         const resumed = yield* flipped(
           Tenant.provideAll({ actor: "ada", reason: "test" })(registry.resume(tenant))
         )
-        assert.strictEqual(resumed._tag, "TenantRefused")
+        assert.strictEqual(resumed._tag, "TenantErased")
         const status = yield* by(erasure.status(tenant))
         assert.containSubset(status, { complete: true, events: 7, delay: Duration.zero })
         // asked again, it certifies the same erasure

@@ -101,7 +101,8 @@ describe.each(serverDatabases)("a rebuild on $name, during other work,", (databa
             assert.isAtLeast(rebuild?.position ?? 0, 20)
           )
         )
-        yield* beside([journal("first", { batchSize: 1 })], { concurrency: 1 })(begun)
+        // several transactions, each of at most a second
+        yield* beside([journal("first", { batchSize: 1 }, "20 millis")], { concurrency: 1 })(begun)
         const { rebuild, live } = yield* progressOf(tenant, "journal")
         const done = rebuild?.position ?? count
         assert.isBelow(done, count)

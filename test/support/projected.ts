@@ -1,7 +1,7 @@
 /** Helpers of the tests of the runner on databases: orders, and tables that projections fill with them. */
 import { PgClient } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
-import { Context, Effect, Layer, References, Schedule, Schema, Stream } from "effect"
+import { type Duration, Context, Effect, Layer, References, Schedule, Schema, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
@@ -75,16 +75,19 @@ export const orders = (
 /** Records every event with its worker. */
 export const journal = (
   worker: string,
-  options: Partial<Projection.Options<readonly [typeof Order]>> = {}
+  options: Partial<Projection.Options<readonly [typeof Order]>> = {},
+  pause: Duration.Input = 0
 ) => {
   const note = (
     _event: unknown,
     { tenantId, position }: { readonly tenantId: string; readonly position: number }
   ) =>
-    sql.use(
-      (client) => client`insert into journal (tenant_id, position, worker)
+    sql
+      .use(
+        (client) => client`insert into journal (tenant_id, position, worker)
         values (${tenantId}::uuid, ${position}, ${worker})`
-    )
+      )
+      .pipe(Effect.delay(pause))
   return Projection.make(
     "journal",
     { aggregates: [Order], tables: ["journal"], retry: Schedule.recurs(0), ...options },
