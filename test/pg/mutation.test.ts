@@ -9,7 +9,7 @@ import { type Case, coreCases } from "../../src/testing/TenantIsolationSuite.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { type Config, servers } from "../support/Databases.ts"
 import { type Mutant, mutants, setRls, unprotected, withoutPredicates } from "../support/mutants.ts"
-import { administrationCases, administrationSqlCases } from "../support/administrationCases.ts"
+import { administrationCases, administrationSqlCases, carriedTable } from "../support/administrationCases.ts"
 import { directoryCases } from "../support/directoryCases.ts"
 import { projectionCases } from "../support/projectionCases.ts"
 import { snapshotCases } from "../support/snapshotCases.ts"
@@ -150,6 +150,9 @@ const killersOf = (mutant: Mutant, store: Context.Context<Store>) =>
  * hides nothing. First all mutants without, then all with it: each change of it makes every session plan its statements anew.
  */
 const judge = Effect.fnUntraced(function* (mutants_: ReadonlyArray<Mutant>, store: Context.Context<Store>) {
+  // before row-level security is switched off, that of this table as well
+  const sql = yield* SqlClient.SqlClient
+  yield* sql.unsafe(carriedTable)
   yield* again(setRls(false))
   const killers = yield* Effect.forEach(mutants_, (mutant) =>
     Effect.andThen(empty, mutated(mutant, killersOf(mutant, store)))

@@ -198,6 +198,19 @@ export const administrationCases: ReadonlyArray<Case<Needs>> = [
     ))
 ]
 
+const table = "public.carried"
+
+/** Makes the table of an application whose rows are carried, once: declaring it again would switch its row-level security on. */
+export const carriedTable = `
+  do $$
+  begin
+    if to_regclass('${table}') is null then
+      create table ${table} (tenant_id uuid not null, id text not null, note numeric, primary key (tenant_id, id));
+      perform eventsourcing.declare_table('${table}', 'carried');
+    end if;
+  end
+  $$`
+
 /** Those that need the owner of a database. */
 export const administrationSqlCases: ReadonlyArray<Case<Store | TenantDatabase>> = [
   test("42: carried tables and placements of a tenant are exported, imported and purged alone", () =>
@@ -205,11 +218,7 @@ export const administrationSqlCases: ReadonlyArray<Case<Store | TenantDatabase>>
       const { outside } = yield* TenantDatabase
       const storage = yield* AdministrationStorage
       const sql = yield* SqlClient.SqlClient
-      const table = "public.carried"
-      yield* outside(
-        `create table if not exists ${table} (tenant_id uuid not null, id text not null, note numeric, primary key (tenant_id, id))`
-      )
-      yield* outside(`select eventsourcing.declare_table('${table}', 'carried')`)
+      yield* outside(carriedTable)
       const [mine, theirs, third, token] = [newTenant(), newTenant(), newTenant(), newToken()]
       for (const [index, tenantId] of [mine, theirs].entries()) {
         yield* append(tenantId, stream("one", events(1)))
