@@ -256,6 +256,7 @@ export const administrationSqlCases: ReadonlyArray<Case<Store | TenantDatabase>>
         given.map((row) => row.replace(mine, third))
       )
       assert.deepStrictEqual(yield* rows(theirs), kept)
+      assert.deepStrictEqual(yield* rows(mine), given)
       const erasure = newToken()
       yield* change(mine, { change: "erase", token: erasure, purgeInMillis: 0 })
       yield* purge(mine, erasure, 1)
