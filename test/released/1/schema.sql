@@ -2230,9 +2230,9 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
         'write_events', 'read_tenant_rows', 'write_tenant_rows', 'read_tenant_table', 'write_tenant_table',
         'hold_tenant', 'end_expired_move'
       ) then 'eventsourcing_administrator_owner'
-      -- only the owner of the table may remove events
+      -- only the owner of everything may remove events
       when p.proname = 'purge_tenant' then (
-        select c.relowner::regrole::text from pg_class c where c.oid = 'eventsourcing.events'::regclass)
+        select n.nspowner::regrole::text from pg_namespace n where n.nspname = 'eventsourcing')
       else 'eventsourcing_tenant' end as owner
     from pg_proc p
     where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f'
