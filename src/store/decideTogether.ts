@@ -2,10 +2,11 @@
  * Commands of a line are decided together: one after the other, each on the state that the one before it leads to. Only plain
  * decisions are: an effect may wait for another command of the same line.
  */
-import { type Context, Effect, Exit } from "effect"
+import { type Context, Effect, Exit, Result } from "effect"
 import type { Ids } from "../domain/derivedIds.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import { answer, type Kept, type Waiting } from "./commandLine.ts"
+import type { Decision } from "./decide.ts"
 
 /** The answer to a command that is to be carried out by itself, beside the line. */
 export const beside = { _tag: "Beside" } as const
@@ -141,6 +142,18 @@ export const withTenant = <A, E>(
 ): Effect.Effect<A, E> =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the services of a command include its tenant
   Effect.provideContext(effect, services as Context.Context<CurrentTenant>)
+
+/** The outcome of a decision; undefined if it is an effect, which is not run. */
+export const plainly = <A>(
+  decide: () => Decision<A, unknown, unknown>
+): Exit.Exit<A, unknown> | undefined => {
+  const decided = trying(decide)
+  if (Exit.isFailure(decided)) return Exit.failCause(decided.cause)
+  const outcome = decided.value
+  if (Effect.isEffect(outcome)) return undefined
+  if (!Result.isResult(outcome)) return Exit.succeed(outcome)
+  return Result.isFailure(outcome) ? Exit.fail(outcome.failure) : Exit.succeed(outcome.success)
+}
 
 /** Runs a function of the program, which may throw. */
 export const trying = <A>(run: () => A): Exit.Exit<A> => {

@@ -11,7 +11,15 @@ import { matches } from "../driver/queryMatch.ts"
 import { answer } from "./commandLine.ts"
 import type { Decision } from "./decide.ts"
 import { byStream, type Executed, isOutdated, listOf, LogReplaced, type Outcome } from "./decideOnModel.ts"
-import { beside, type Member, type Step, type Subject, trying, withTenant } from "./decideTogether.ts"
+import {
+  beside,
+  type Member,
+  plainly,
+  type Step,
+  type Subject,
+  trying,
+  withTenant
+} from "./decideTogether.ts"
 import { EncodedEvent } from "./encode.ts"
 import type { Appended, EventStore, StreamEventsOf } from "./EventStore.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
@@ -156,13 +164,10 @@ export const makeJoinedModels = (store: EventStore["Service"]): Subject<ModelTyp
       ids === undefined ? { ...unchanged, refusal } : undefined
     const at = stateAt(before, model)
     if (at === undefined) return Effect.undefined
-    const decided = trying(() => command.decide(at.state))
+    const decided = plainly(() => command.decide(at.state))
+    if (decided === undefined) return Effect.undefined
     if (Exit.isFailure(decided)) return Effect.succeed(refused(Exit.failCause(decided.cause)))
-    const yielded = decided.value
-    if (Effect.isEffect(yielded)) return Effect.undefined
-    const result = Result.isResult(yielded) ? yielded : Result.succeed(yielded)
-    if (Result.isFailure(result)) return Effect.succeed(refused(Exit.fail(result.failure)))
-    const outcome = result.success
+    const outcome = decided.value
     // Without a derived id the store cannot tell whether it has been carried out before.
     if (ids !== undefined && listOf(outcome).every(({ events }) => events.every(hasId)))
       return Effect.undefined

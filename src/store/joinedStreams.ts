@@ -1,5 +1,5 @@
 /** Commands to one aggregate, decided together and appended to its stream. */
-import { Effect, Exit, Result } from "effect"
+import { Effect, Exit } from "effect"
 import { assignIds, hasId } from "../domain/derivedIds.ts"
 import type * as Event from "../domain/Event.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
@@ -15,7 +15,15 @@ import {
   type StreamDecisions,
   unexpected
 } from "./decideOnStream.ts"
-import { beside, type Member, type Step, type Subject, trying, withTenant } from "./decideTogether.ts"
+import {
+  beside,
+  type Member,
+  plainly,
+  type Step,
+  type Subject,
+  trying,
+  withTenant
+} from "./decideTogether.ts"
 import { weightOf } from "./encode.ts"
 import type { Appended, EventStore } from "./EventStore.ts"
 import type { Loader } from "./load.ts"
@@ -57,7 +65,6 @@ export const makeJoinedStreams = (
     member: Member<StreamTypes>,
     before: Reached
   ): Effect.Effect<Step<StreamTypes> | undefined> => {
-    type Decided = Effect.Effect<Step<StreamTypes> | undefined>
     const { command: wanted, services } = member
     const { aggregate, command, expectedEventId, expectedVersion, id, ids } = wanted
     const { eventId, state, version } = before
@@ -70,19 +77,14 @@ export const makeJoinedStreams = (
       isAlone: true
     }
     // The refusal of a command that may have been carried out before is not the last word.
-    const refused = (refusal: Exit.Exit<never, unknown>): Decided =>
-      Effect.succeed(
-        command === undefined && ids === undefined ? { ...unchanged, refusal, isAppended: false } : undefined
-      )
+    const refused = (refusal: Exit.Exit<never, unknown>) =>
+      command === undefined && ids === undefined ? { ...unchanged, refusal, isAppended: false } : undefined
     if (!isExpected(expectedVersion, version) || (expectedEventId ?? eventId) !== eventId)
-      return Effect.flatMap(Effect.exit(withTenant(services, unexpected(wanted, before))), refused)
-    const decided = trying(() => wanted.decide(state))
-    if (Exit.isFailure(decided)) return refused(Exit.failCause(decided.cause))
-    const yielded = decided.value
-    if (Effect.isEffect(yielded)) return Effect.undefined
-    const result = Result.isResult(yielded) ? yielded : Result.succeed(yielded)
-    if (Result.isFailure(result)) return refused(Exit.fail(result.failure))
-    const plain = result.success
+      return Effect.map(Effect.exit(withTenant(services, unexpected(wanted, before))), refused)
+    const decided = plainly(() => wanted.decide(state))
+    if (decided === undefined) return Effect.undefined
+    if (Exit.isFailure(decided)) return Effect.succeed(refused(Exit.failCause(decided.cause)))
+    const plain = decided.value
     // Without a derived id the store cannot tell whether it has been carried out before.
     if (ids !== undefined && plain.every(hasId)) return Effect.undefined
     if (plain.length === 0) return Effect.succeed(unchanged)
@@ -91,10 +93,7 @@ export const makeJoinedStreams = (
     return Effect.map(
       Effect.exit(withTenant(services, store.encode({ aggregate, id, events }))),
       (encoded): Step<StreamTypes> | undefined => {
-        if (Exit.isFailure(encoded))
-          return command === undefined && ids === undefined
-            ? { ...unchanged, refusal: Exit.failCause(encoded.cause), isAppended: false }
-            : undefined
+        if (Exit.isFailure(encoded)) return refused(Exit.failCause(encoded.cause))
         const payloads = encoded.value.map(({ payload }) => payload)
         const folded = trying(() => aggregate.fold(payloads, state))
         if (Exit.isFailure(folded)) return undefined
