@@ -172,8 +172,11 @@ export const exportFiles = ({
         (after) => storage.readCommandKeys({ ...administered, after, limit: rowsPerPage }),
         (_, rows) => rows.at(-1)?.key
       ).pipe(Stream.map((rows) => rows.filter(({ position }) => position <= end)))
-      const outside = Effect.map(storage.readProgress(administered), (rows) =>
-        rows.filter((row) => row.tables.length === 0).map((row) => carriedProgress(row, end))
+      // read once, so that the dead letters are those of the same projections
+      const outside = yield* Effect.cached(
+        Effect.map(storage.readProgress(administered), (rows) =>
+          rows.filter((row) => row.tables.length === 0).map((row) => carriedProgress(row, end))
+        )
       )
       const letters = Stream.unwrap(
         Effect.map(outside, (progress) => {
