@@ -4,9 +4,10 @@ import * as Storage from "../driver/AdministrationStorage.ts"
 import type { CrossTenantAccessRow, EventRow, EventStorage } from "../driver/EventStorage.ts"
 import { OtherFailure, StorageUnavailable, TimedOut } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
+import { byCodePoints } from "./codePoints.ts"
 import { newRow, rowKey, type Store, versionKey, Work } from "./progressTable.ts"
 import type { Registration } from "./registrations.ts"
-import { changed, type Changed } from "./stateChanges.ts"
+import { another, changed, type Changed } from "./stateChanges.ts"
 import { TenantLog } from "./tenantLog.ts"
 import type { Transactions } from "./transactions.ts"
 
@@ -32,10 +33,6 @@ const discontinuity = (log: TenantLog, event: EventRow): string | undefined => {
     ? undefined
     : `the id of the event at position ${event.position} occurs twice`
 }
-
-/** In the order of code points. */
-const compareKeys = (one: string, other: string): number =>
-  Buffer.compare(Buffer.from(one), Buffer.from(other))
 
 export const make = ({
   accesses,
@@ -242,8 +239,8 @@ export const make = ({
         accessOf("read command keys", accessId),
         Effect.map(now, (at) => {
           const rows = (logs.get(tenantId)?.commandKeys(at) ?? [])
-            .filter(({ key }) => after === undefined || compareKeys(key, after) > 0)
-            .toSorted((one, other) => compareKeys(one.key, other.key))
+            .filter(({ key }) => after === undefined || byCodePoints(key, after) > 0)
+            .toSorted((one, other) => byCodePoints(one.key, other.key))
           return { rows: rows.slice(0, limit), complete: rows.length <= limit }
         })
       ),
@@ -272,7 +269,7 @@ export const make = ({
           ...(discarded.get(tenantId) ?? [])
         ].toSorted(
           (one, other) =>
-            compareKeys(one.projection, other.projection) ||
+            byCodePoints(one.projection, other.projection) ||
             one.version - other.version ||
             one.position - other.position ||
             (one.discarded?.at ?? 0) - (other.discarded?.at ?? 0)
@@ -321,7 +318,7 @@ export const make = ({
             tables: registrations.get(versionKey(row))?.tables ?? []
           }))
           .toSorted(
-            (one, other) => compareKeys(one.projection, other.projection) || one.version - other.version
+            (one, other) => byCodePoints(one.projection, other.projection) || one.version - other.version
           )
       ),
     writeProgress: (request) =>
@@ -359,8 +356,7 @@ export const make = ({
             return refuse(
               `the tenant is ${state.status}: only the rows of an erased, moved or importing tenant are purged`
             )
-          if (state.token !== request.token)
-            return refuse("another undertaking has the tenant: its token differs")
+          if (state.token !== request.token) return refuse(another)
           if (state.status === "erased" && hold !== undefined)
             return Effect.fail(new Storage.TenantHeld({ tenantId, actor: hold.actor, reason: hold.reason }))
           if (state.status === "erased" && state.purgeInMillis > at)

@@ -4,6 +4,7 @@
 import { type Duration, Effect, Exit, PubSub, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as EventStorage from "../driver/EventStorage.ts"
+import { byCodePoints } from "./codePoints.ts"
 import { appendTo, commandRow } from "./append.ts"
 import { dayMillis, TenantLog } from "./tenantLog.ts"
 import { Transactions } from "./transactions.ts"
@@ -27,10 +28,8 @@ export interface Options {
 
 type StreamKey = Pick<EventStorage.StreamRow, "aggregateType" | "aggregateId">
 
-/** In the order of code points, which is not that of JavaScript's strings. */
 const compareStreams = (one: StreamKey, other: StreamKey): number =>
-  Buffer.compare(Buffer.from(one.aggregateType), Buffer.from(other.aggregateType)) ||
-  Buffer.compare(Buffer.from(one.aggregateId), Buffer.from(other.aggregateId))
+  byCodePoints(one.aggregateType, other.aggregateType) || byCodePoints(one.aggregateId, other.aggregateId)
 
 /** Rows from one index to another (1-based, inclusive). The page is complete if it reaches the end of the range. */
 const pageOf = <Row>(

@@ -6,7 +6,8 @@ import type { TenantLog } from "./tenantLog.ts"
 /** Undefined if the change was made, or had been made before; otherwise the reason against it. */
 export type Changed = string | undefined
 
-const another = "another undertaking has the tenant: its token differs"
+/** The reason against a change with another token. */
+export const another = "another undertaking has the tenant: its token differs"
 
 /**
  * Changes the state of a tenant. Durations until a moment are kept as that moment, in milliseconds since 1970. Returns `held`
