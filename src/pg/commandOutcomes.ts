@@ -7,7 +7,7 @@ import type { CommandRow, EventStorage } from "../driver/EventStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import { array } from "./appendBatch.ts"
 import * as groupLoads from "./groupLoads.ts"
-import { failFor, openIn, refuseOthers } from "./openTransaction.ts"
+import { failFor } from "./openTransaction.ts"
 import { statement } from "./statement.ts"
 
 /** A key of a tenant. */
@@ -86,10 +86,5 @@ export const make = (
   const find =
     limits === undefined ? findOne : groupLoads.make(findOne, findAll, fork, limits, { gathers: true })
 
-  return (request) =>
-    Effect.withFiber(({ context }) =>
-      openIn(context, sql) === undefined
-        ? find(request)
-        : Effect.andThen(refuseOthers(sql, request.tenantId), findOne(request))
-    )
+  return groupLoads.unlessInTransaction(sql, find, findOne)
 }

@@ -3,10 +3,11 @@
  * alone if there is a free place.
  */
 import { Effect, Exit, type Fiber } from "effect"
-import type { SqlError } from "effect/sql"
+import type { SqlClient, SqlError } from "effect/sql"
 import type { TenantId } from "../domain/Tenant.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { FairQueue } from "../internal/fairQueue.ts"
+import { openIn, refuseOthers } from "./openTransaction.ts"
 import * as sqlErrors from "./sqlErrors.ts"
 
 /** Limits of a batch. */
@@ -163,3 +164,17 @@ export const inHalves = <Request, Row, A, E>(
   }
   return runAll
 }
+
+/** Groups requests, but for those in an open transaction of the program: each of these runs in it. */
+export const unlessInTransaction =
+  <Request extends { readonly tenantId: TenantId }, A, E>(
+    sql: SqlClient.SqlClient,
+    grouped: (request: Request) => Effect.Effect<A, E>,
+    run: (request: Request) => Effect.Effect<A, E>
+  ) =>
+  (request: Request): Effect.Effect<A, E | StorageUnavailable> =>
+    Effect.withFiber(({ context }) =>
+      openIn(context, sql) === undefined
+        ? grouped(request)
+        : Effect.andThen(refuseOthers(sql, request.tenantId), run(request))
+    )

@@ -3,7 +3,7 @@ import { PgTypes } from "@effect/sql-pg"
 import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import type { EventStorage, LoadStreamRequest, StreamPage } from "../driver/EventStorage.ts"
-import { failFor, openIn, refuseOthers } from "./openTransaction.ts"
+import { failFor } from "./openTransaction.ts"
 import { statement } from "./statement.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import * as groupLoads from "./groupLoads.ts"
@@ -81,13 +81,9 @@ export const make = (
       page === undefined ? Effect.die(new Error("a chunk of one event was joined")) : Effect.succeed(page)
     )
 
+  const loadGrouped = groupLoads.unlessInTransaction(sql, load, loadOne)
   return (request) =>
-    Effect.withFiber(({ context }) =>
-      Effect.flatMap(
-        openIn(context, sql) === undefined
-          ? load(request)
-          : Effect.andThen(refuseOthers(sql, request.tenantId), loadOne(request)),
-        (page) => (page === undefined ? loadOneEvent(request) : Effect.succeed(page))
-      )
+    Effect.flatMap(loadGrouped(request), (page) =>
+      page === undefined ? loadOneEvent(request) : Effect.succeed(page)
     )
 }

@@ -6,7 +6,7 @@ import type { EventStorage, StreamEndRequest } from "../driver/EventStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import { array } from "./appendBatch.ts"
 import * as groupLoads from "./groupLoads.ts"
-import { failFor, openIn, refuseOthers } from "./openTransaction.ts"
+import { failFor } from "./openTransaction.ts"
 import { statement } from "./statement.ts"
 
 const operation = "confirm a state"
@@ -65,10 +65,5 @@ export const make = (
 
   const grouped = limits === undefined ? runOne : groupLoads.make(runOne, runAll, fork, limits)
 
-  return (request) =>
-    Effect.withFiber(({ context }) =>
-      openIn(context, sql) === undefined
-        ? grouped(request)
-        : Effect.andThen(refuseOthers(sql, request.tenantId), runOne(request))
-    )
+  return groupLoads.unlessInTransaction(sql, grouped, runOne)
 }
