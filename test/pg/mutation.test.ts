@@ -252,7 +252,7 @@ for (const server of servers) {
       "the owner of the tables": Effect.gen(function* () {
         const { outside } = yield* TenantDatabase
         const { config, name: role } = yield* roleWith(
-          "in role eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants"
+          "in role eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants, eventsourcing_administrator"
         )
         for (const table of [
           "eventsourcing.events",

@@ -130,7 +130,7 @@ describe.each(sqlBackends)("a projection in memory on $name", (backend) => {
             Effect.andThen(
               SqlClient.SqlClient.use((sql) => sql`select 1`),
               // On PGlite the state waits for the end of the transaction, which has the only connection.
-              Effect.timeoutOption(Sales.get, "2 seconds")
+              Effect.timeoutOption(Sales.get, "100 millis")
             )
           )
           if (backend.name !== "PGlite") assert.isTrue(inside._tag === "Some")
