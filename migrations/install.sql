@@ -26,6 +26,7 @@
 \ir tables/discarded_dead_letters.sql
 \ir tables/read_models.sql
 \ir tables/declared_tables.sql
+\ir tables/plans.sql
 \ir tables/placements.sql
 \ir tables/tenant_directory.sql
 \ir tables/snapshots.sql
@@ -46,6 +47,7 @@
 \ir read/positions_of_types.sql
 \ir append/matching_positions.sql
 \ir append/command_outcomes.sql
+\ir append/quota_refusal.sql
 \ir append/create_committing.sql
 \ir append/append.sql
 \ir append/append_committing.sql
@@ -148,6 +150,9 @@
 \ir administration/read_tenant_table.sql
 \ir administration/write_tenant_table.sql
 \ir administration/hold_tenant.sql
+\ir administration/set_quota.sql
+\ir administration/define_plan.sql
+\ir administration/list_plans.sql
 \ir administration/purge_tenant.sql
 
 \ir snapshots/load_snapshot.sql

@@ -74,7 +74,8 @@ begin
   if known.status = 'importing' then
     delete from eventsourcing.tenants t where t.tenant_id = p_tenant;
   else
-    update eventsourcing.tenants t set undertaking = t.undertaking || '{"purged": true}', chained_from = null, origin = null
+    update eventsourcing.tenants t set undertaking = t.undertaking || '{"purged": true}', chained_from = null, origin = null,
+      quota = null
     where t.tenant_id = p_tenant;
   end if;
   if known.status = 'erased' then

@@ -34,7 +34,7 @@ create or replace function eventsourcing.append(
   in p_event_metadata        text[],
   in p_event_payloads        text[],
   in p_event_tags            text[],    -- empty array: no event has any
-  in p_extras                jsonb,     -- command keys and conditions: [{"append": number, …}]
+  in p_extras                jsonb,     -- command keys, conditions, exemptions from the quota: [{"append": number, …}]
   out heads                  double precision[],
   out versions               integer[],
   out times                  timestamptz[],
@@ -51,9 +51,11 @@ declare
   v_tenant        uuid;
   v_status        text;
   v_chained       bigint;
+  v_quota         jsonb;
   statuses        text[] := '{}';   -- status of each tenant; NULL: not registered, or locked by another append
   chains          bigint[] := '{}'; -- first position with a hash, of each tenant
-  usual           boolean;          -- every tenant is active and has no hash chain, and no append has extras
+  quotas          jsonb[] := '{}';  -- quota of each tenant
+  usual           boolean;          -- every tenant is active, has no hash chain and no quota, and no append has extras
   tenant          integer;
   first_segment   integer;
   last_segment    integer := 0;
@@ -88,7 +90,7 @@ declare
   place           integer;
   first_of_append integer;
   previous        integer;
-  events_there    integer;          -- number of events of the previous entry of the stream
+  events_there    integer;          -- number of events of the previous entry of the stream, or of an append
   found_row       record;
   refusal         jsonb[] := '{}';
   refusals_before jsonb[];
@@ -107,32 +109,34 @@ begin
     end if;
     for n in 1 .. cardinality(p_tenants) loop
       v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
-      select t.status, t.chained_from into v_status, v_chained
+      select t.status, t.chained_from, t.quota into v_status, v_chained, v_quota
       from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
       if v_status is null and p_provision then
         insert into eventsourcing.tenants (tenant_id) values (v_tenant) on conflict do nothing;
-        select t.status, t.chained_from into v_status, v_chained
+        select t.status, t.chained_from, t.quota into v_status, v_chained, v_quota
         from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
       end if;
       statuses[n] := v_status;
       chains[n] := v_chained;
+      quotas[n] := v_quota;
     end loop;
   else
-    select array_agg(l.status order by l.n), array_agg(l.chained_from order by l.n) into statuses, chains
+    select array_agg(l.status order by l.n), array_agg(l.chained_from order by l.n), array_agg(l.quota order by l.n)
+    into statuses, chains, quotas
     from (
-      select n.n, t.status, t.chained_from
+      select n.n, t.status, t.chained_from, t.quota
       from generate_series(1, cardinality(p_tenants)) n (n)
       cross join lateral (
         select set_config('eventsourcing.tenant_id', p_tenants[n.n], true)::uuid as tenant_id offset 0
       ) b
       left join lateral (
-        select t.status, t.chained_from from eventsourcing.tenants t
+        select t.status, t.chained_from, t.quota from eventsourcing.tenants t
         where t.tenant_id = b.tenant_id for no key update skip locked
       ) t on true
     ) l;
   end if;
   usual := p_extras is null and coalesce('active' = all (statuses), false)
-    and cardinality(array_remove(chains, null)) = 0;
+    and num_nonnulls(variadic chains) = 0 and num_nonnulls(variadic quotas) = 0;
 
   for round in 1 .. cardinality(p_round_last_segments) loop
     first_segment := last_segment + 1;
@@ -219,9 +223,10 @@ begin
           if p_extras is not null then
             extras := array(
               select x.value from jsonb_array_elements(p_extras) x
-              where (x.value ->> 'append')::integer between before + 1 and p_stream_appends[last_stream]);
+              where (x.value ->> 'append')::integer between before + 1 and p_stream_appends[last_stream]
+                and x.value ?| array['key', 'conditions']);
           end if;
-          plain := not looks and cardinality(extras) = 0;
+          plain := not looks and quotas[tenant] is null and cardinality(extras) = 0;
           for s in first_stream .. last_stream loop
             plain := plain and fine[s - streams_before];
           end loop;
@@ -361,6 +366,20 @@ begin
                         order by i.n limit 1));
                   end if;
                 end loop;
+              end if;
+
+              -- A quota counts imported events too, but refuses none of them.
+              events_there := p_stream_last_events[s] - coalesce(p_stream_last_events[first_of_append - 1], 0);
+              if quotas[tenant] is not null and events_there > 0 and not refused[place]
+                and (p_extras @> jsonb_build_array(jsonb_build_object('append', before + place, 'exempt', true))) is not true
+              then
+                extra := eventsourcing.quota_refusal(v_tenant, quotas[tenant], v_position, events_there, (
+                  select max(octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]))
+                  from generate_series(p_stream_last_events[s] - events_there + 1, p_stream_last_events[s]) i (n)), now_);
+                if extra is not null then
+                  refused[place] := true;
+                  refusal := refusal || (extra || jsonb_build_object('append', before + place));
+                end if;
               end if;
 
               for t in first_of_append .. s loop

@@ -1,5 +1,5 @@
--- Fast path for the common case: one new event for one stream, active tenant, no hash chain, lock free, not the first event of
--- the log, expected version met. Otherwise it changes nothing and returns NULL; append then waits, or returns the reason.
+-- Fast path for the common case: one new event for one stream, active tenant, no hash chain, no quota, lock free, not the first
+-- event of the log, expected version met. Otherwise it changes nothing and returns NULL; append then waits, or returns the reason.
 --
 -- Returns the position of the event, its version, and its recorded time in milliseconds since 1970. An array, because a record
 -- takes the procedure around it some 15 us longer.
@@ -40,7 +40,8 @@ begin
     bound := eventsourcing.bind_tenant(p_tenant)::text;
   end if;
   perform from eventsourcing.tenants t
-  where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null for no key update skip locked;
+  where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null and t.quota is null
+  for no key update skip locked;
   if not found then
     return;
   end if;

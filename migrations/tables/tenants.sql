@@ -9,17 +9,18 @@ create table if not exists eventsourcing.tenants (
   chained_from bigint,
   undertaking jsonb,
   hold       jsonb,
-  origin     jsonb
+  origin     jsonb,
+  quota      jsonb
 );
 -- Not only "if not exists", which locks the table even if the columns exist.
 do $$
 begin
   if not exists (
-    select from pg_catalog.pg_attribute a where a.attrelid = 'eventsourcing.tenants'::regclass and a.attname = 'origin'
+    select from pg_catalog.pg_attribute a where a.attrelid = 'eventsourcing.tenants'::regclass and a.attname = 'quota'
   ) then
     alter table eventsourcing.tenants
       add column if not exists undertaking jsonb, add column if not exists hold jsonb,
-      add column if not exists origin jsonb;
+      add column if not exists origin jsonb, add column if not exists quota jsonb;
   end if;
 end
 $$;
@@ -34,6 +35,8 @@ comment on column eventsourcing.tenants.undertaking is
 comment on column eventsourcing.tenants.hold is 'The legal hold, which forbids erasure: actor, reason and time; NULL for none.';
 comment on column eventsourcing.tenants.origin is
   'The log of another tenant from which this one was imported: tenantId, position, eventId, hash; NULL for none.';
+comment on column eventsourcing.tenants.quota is
+  'The limits of the tenant, see plans.limits, or the name of its plan: {"plan": …}; NULL for none.';
 do $$
 begin
   if not exists (

@@ -1,11 +1,14 @@
 /**
- * The driver contract for the life of a tenant: its states, its raw content out and in, legal hold and purge. A backend
+ * The driver contract for the life of a tenant: its states, its raw content out and in, quotas, legal hold and purge. A backend
  * implements it beside `EventStorage` and is tested with `AdministrationStorageSuite` of `effect-eventsourcing/testing`.
  */
 import { Context, type Effect, Schema } from "effect"
 import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
 import type { EventRow, Page } from "./EventStorage.ts"
+import type { Plan, Quota } from "./quotas.ts"
 import type { StorageUnavailable } from "./StoreError.ts"
+
+export type { Limits, Plan, Quota } from "./quotas.ts"
 
 /**
  * The state of a tenant in one storage. It is kept on the row that every append locks, so that a change of state and an append
@@ -100,6 +103,8 @@ export interface TenantRecord {
   /** The log of another tenant from which it was imported. */
   readonly origin: Origin | undefined
   readonly hold: LegalHold | undefined
+  /** Undefined for a tenant without limits. */
+  readonly quota: Quota | undefined
 }
 
 /** A change of a tenant's state. Each is one transaction under the lock of the tenant's row. */
@@ -299,6 +304,22 @@ export class AdministrationStorage extends Context.Service<
     readonly setHold: (
       request: Administered & { readonly reason: string | undefined }
     ) => Effect.Effect<void, TenantStateConflict | StorageUnavailable>
+    /**
+     * Sets the quota of a tenant that is active, suspended or importing, between two of its appends; undefined for none. Fails
+     * with `TenantStateConflict` if its plan is not defined. A tenant that moves away or is erased keeps its quota until it is
+     * purged.
+     */
+    readonly setQuota: (
+      request: Administered & { readonly quota: Quota | undefined }
+    ) => Effect.Effect<void, TenantStateConflict | StorageUnavailable>
+    /** Defines a plan, or changes its limits. They apply to each tenant that has the plan from its next append on. */
+    readonly definePlan: (
+      request: Plan & { readonly accessId: string }
+    ) => Effect.Effect<void, StorageUnavailable>
+    /** All plans, ordered by name (by code points). */
+    readonly plans: (request: {
+      readonly accessId: string
+    }) => Effect.Effect<ReadonlyArray<Plan>, StorageUnavailable>
 
     /**
      * Events with positions from `fromPosition` to `toPosition` (both inclusive, integers from 0), in order, with all columns and

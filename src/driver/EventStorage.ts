@@ -130,6 +130,11 @@ export interface AppendRequest {
   /** Conditions, all of which must hold. They are checked in order, and the error describes the first that does not. */
   readonly conditions?: ReadonlyArray<AppendCondition> | undefined
   readonly command?: CommandKey | undefined
+  /**
+   * True for events that the quota of the tenant counts but never refuses: imports, and events that the library itself appends.
+   * Default: false.
+   */
+  readonly exempt?: boolean | undefined
 }
 
 /** The places of the events of an append, one entry per event, in the given order. */

@@ -5,6 +5,7 @@
 import { Schema } from "effect"
 import type { Conflict, PositionDiverged } from "./conflicts.ts"
 import { stream } from "./errorFields.ts"
+import type { InvalidInput, LimitExceeded } from "./invalidInput.ts"
 import type { OutcomeUnknown, StorageUnavailable } from "./unavailable.ts"
 
 export type { ConflictReason, ExpectedVersion } from "./conflicts.ts"
@@ -88,6 +89,32 @@ export class TenantErased extends Schema.TaggedError<TenantErased>()("TenantEras
   }
 }
 
+/**
+ * Raised when an append would exceed the quota of its tenant: the events in its log, or their rate. Nothing was written. An append
+ * that the quota could never take raises `InvalidInput` (`LimitExceeded`) instead.
+ */
+export class QuotaExceeded extends Schema.TaggedError<QuotaExceeded>()("QuotaExceeded", {
+  tenantId: Schema.String,
+  /** The exceeded limit: `events` in the log, or their `rate`. */
+  quota: Schema.Literals(["events", "rate"]),
+  /** The maximum number of events in the log, or in any window of time. */
+  maximum: Schema.Int,
+  /** The length of the window; null if the limit is not a rate. */
+  windowMillis: Schema.NullOr(Schema.Int),
+  /** Milliseconds after which the append can succeed, at least 1; null if time alone does not help. */
+  retryAfterMillis: Schema.NullOr(Schema.Int)
+}) {
+  override get message(): string {
+    const { maximum, retryAfterMillis, tenantId, windowMillis } = this
+    const limit = windowMillis === null ? "" : ` in ${windowMillis} milliseconds`
+    const remedy =
+      retryAfterMillis === null
+        ? "raise its quota (TenantQuota)"
+        : `try again after ${retryAfterMillis} milliseconds`
+    return `tenant ${tenantId} has reached its quota of ${maximum} events${limit}: ${remedy}`
+  }
+}
+
 /** The reasons for which a tenant is refused. */
 export type RefusalReason =
   | UnknownTenant
@@ -96,8 +123,12 @@ export type RefusalReason =
   | TenantMoving
   | TenantMoved
   | TenantErased
+  | QuotaExceeded
 
-/** Raised when the tenant may not write. Nothing was written: answer 403, or 503 for a tenant that is importing, moving or moved. */
+/**
+ * Raised when the tenant may not write. Nothing was written: answer 403, or 503 for a tenant that is importing, moving or moved, or
+ * 429 for one whose quota is exceeded.
+ */
 export class TenantRefused<
   R extends RefusalReason = RefusalReason
 > extends Schema.TaggedError<TenantRefused>()("TenantRefused", {
@@ -107,7 +138,8 @@ export class TenantRefused<
     TenantImporting,
     TenantMoving,
     TenantMoved,
-    TenantErased
+    TenantErased,
+    QuotaExceeded
   ])
 }) {
   declare readonly reason: R
@@ -177,7 +209,13 @@ export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionF
 }
 
 /** Errors of a driver's append. */
-export type AppendError = Conflict | PositionDiverged | TenantRefused | StorageUnavailable | OutcomeUnknown
+export type AppendError =
+  | Conflict
+  | PositionDiverged
+  | InvalidInput<LimitExceeded>
+  | TenantRefused
+  | StorageUnavailable
+  | OutcomeUnknown
 
 /** Errors of a driver's reads. */
 export type ReadError = StorageUnavailable

@@ -140,7 +140,10 @@ class TooManyRequestsProblem extends HttpApiError.Problem<TooManyRequestsProblem
   }
 }
 
-/** Status 429 with `Retry-After`, for limits of your own. {@link tooManyRequests} makes one. */
+/**
+ * Status 429, with `Retry-After` if a time is known: the tenant has reached its quota, or a limit of your own.
+ * {@link tooManyRequests} makes one.
+ */
 export const TooManyRequests: HttpApiSchema.encodeToWithHeaders<
   typeof TooManyRequestsProblem,
   typeof TooManyRequestsProblem,
@@ -181,8 +184,17 @@ export const commandErrors: readonly [
   typeof TenantNotKnown,
   typeof TenantNotActive,
   typeof Unavailable,
+  typeof TooManyRequests,
   typeof InternalServerError
-] = [Conflict, InvalidInput, TenantNotKnown, TenantNotActive, Unavailable, InternalServerError]
+] = [
+  Conflict,
+  InvalidInput,
+  TenantNotKnown,
+  TenantNotActive,
+  Unavailable,
+  TooManyRequests,
+  InternalServerError
+]
 
 /** The problems of an endpoint that loads, reads, or waits for a read model. */
 export const queryErrors: readonly [
@@ -233,7 +245,9 @@ export type ProblemOf<E> = E extends StoreError.Conflict | StoreError.PositionDi
           ? TenantNotKnown
           : R extends StoreError.TenantImporting | StoreError.TenantMoving | StoreError.TenantMoved
             ? Unavailable
-            : TenantNotActive
+            : R extends StoreError.QuotaExceeded
+              ? TooManyRequests
+              : TenantNotActive
         : E extends StoreError.AggregateNotFound | ProjectionError.DeadLetterNotFound | NoHashChain
           ? NotFound
           : E extends
@@ -294,7 +308,9 @@ const retryAfterOf = (reason: StoreError.UnavailableReason): Duration.Input | un
   }
 }
 
-const refused = (reason: StoreError.RefusalReason): TenantNotKnown | TenantNotActive | Unavailable => {
+const refused = (
+  reason: StoreError.RefusalReason
+): TenantNotKnown | TenantNotActive | Unavailable | TooManyRequests => {
   switch (reason._tag) {
     case "UnknownTenant":
       return new TenantNotKnown()
@@ -305,6 +321,12 @@ const refused = (reason: StoreError.RefusalReason): TenantNotKnown | TenantNotAc
     case "TenantMoving":
     case "TenantMoved":
       return unavailable({ retryAfter: "1 second" })
+    case "QuotaExceeded":
+      return tooManyRequests(
+        reason.retryAfterMillis === null
+          ? { detail: "the tenant has as many events as its quota allows" }
+          : { retryAfter: reason.retryAfterMillis }
+      )
   }
 }
 
@@ -317,6 +339,7 @@ const problemOf = (
   | TenantNotActive
   | NotFound
   | Unavailable
+  | TooManyRequests
   | InternalServerError => {
   switch (error._tag) {
     case "Conflict":

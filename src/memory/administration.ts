@@ -4,7 +4,8 @@ import * as Storage from "../driver/AdministrationStorage.ts"
 import type { CrossTenantAccessRow, EventRow, EventStorage } from "../driver/EventStorage.ts"
 import { OtherFailure, StorageUnavailable, TimedOut } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
-import { byCodePoints } from "./codePoints.ts"
+import { byCodePoints } from "../driver/codePoints.ts"
+import type { Plans } from "./quota.ts"
 import { newRow, rowKey, type Store, versionKey, Work } from "./progressTable.ts"
 import type { Registration } from "./registrations.ts"
 import { another, changed, type Changed } from "./stateChanges.ts"
@@ -17,6 +18,7 @@ export interface Parts {
   readonly transactions: Transactions
   readonly accesses: ReadonlyArray<CrossTenantAccessRow>
   readonly logs: Map<TenantId, TenantLog>
+  readonly plans: Plans
   readonly progress: Store
   readonly registrations: ReadonlyMap<string, Registration>
   readonly forgetSnapshots: (tenantId: TenantId) => number
@@ -39,6 +41,7 @@ export const make = ({
   events,
   forgetSnapshots,
   logs,
+  plans,
   progress,
   registrations,
   transactions
@@ -69,7 +72,7 @@ export const make = ({
 
   const recordOf = (log: TenantLog, at: number): Storage.TenantRecord => {
     const last = log.events.at(-1)
-    const { hold, origin, state } = log.administered
+    const { hold, origin, quota, state } = log.administered
     return {
       tenantId: log.tenantId,
       state:
@@ -84,7 +87,8 @@ export const make = ({
       lastHash: last?.hash ?? null,
       chainedFrom: log.chainedFrom,
       origin,
-      hold
+      hold,
+      quota
     }
   }
 
@@ -208,6 +212,29 @@ export const make = ({
           request.reason === undefined ? undefined : { actor, reason: request.reason, heldAt }
         return Effect.void
       }),
+    setQuota: (request) =>
+      administered("set the quota", request, (log) => {
+        const { quota, tenantId } = request
+        const refuse = (problem: string) => Effect.fail(conflict("set the quota", tenantId, log, problem))
+        if (log === undefined) return refuse("the tenant is not registered here: provision it first")
+        const { status } = log
+        if (status !== "active" && status !== "suspended" && status !== "importing")
+          return refuse(
+            `the tenant is ${status}: the quota of an active, suspended or importing tenant can be set`
+          )
+        if (quota !== undefined && "plan" in quota && !plans.has(quota.plan))
+          return refuse(`the plan "${quota.plan}" is not defined here: define it first`)
+        log.administered.quota = quota
+        return Effect.void
+      }),
+    definePlan: ({ accessId, limits, name }) =>
+      Effect.map(accessOf("define a plan", accessId), () => void plans.set(name, limits)),
+    plans: ({ accessId }) =>
+      Effect.map(accessOf("list the plans", accessId), () =>
+        Array.from(plans, ([name, limits]) => ({ name, limits })).toSorted((one, other) =>
+          byCodePoints(one.name, other.name)
+        )
+      ),
     readEvents: ({ accessId, fromPosition, limit, tenantId, toPosition }) =>
       Effect.map(accessOf("read a log for its administration", accessId), () => {
         const rows = logs.get(tenantId)?.events ?? []
@@ -375,6 +402,7 @@ export const make = ({
             logs.delete(tenantId)
           } else {
             log.administered.purged = true
+            log.administered.quota = undefined
             if (state.status === "erased") log.administered.state = { ...state, purging: true, purged: true }
             logs.set(tenantId, new TenantLog(tenantId, log.createdAt, log.administered))
           }

@@ -13,6 +13,7 @@ import {
 } from "../driver/StoreError.ts"
 import { writeRefusal } from "../driver/refusals.ts"
 import { sameJson } from "../internal/json.ts"
+import { type Plans, quotaRefusal } from "./quota.ts"
 import type { TenantLog } from "./tenantLog.ts"
 
 const sameTags = (left: ReadonlyArray<string>, right: ReadonlyArray<string>): boolean =>
@@ -144,9 +145,11 @@ const noConditions: ReadonlyArray<EventStorage.AppendCondition> = []
 /** Appends to a log if nothing in it stands against the request. */
 export const appendTo = (
   log: TenantLog,
-  { command, conditions = noConditions, streams, tenantId }: EventStorage.AppendRequest,
-  now: number
+  request: EventStorage.AppendRequest,
+  now: number,
+  plans: Plans
 ): Exit.Exit<EventStorage.AppendReceipt, AppendError> => {
+  const { command, conditions = noConditions, streams, tenantId } = request
   const refused = writeRefusal(tenantId, log.status)
   if (refused !== undefined) return Exit.fail(refused)
   // A repeated append gets its first outcome, even if the version has changed since.
@@ -192,6 +195,8 @@ export const appendTo = (
       )
     index++
   }
+  const overQuota = quotaRefusal(log, request, now, plans)
+  if (overQuota !== undefined) return Exit.fail(overQuota)
   const head = log.events.length
   for (const stream of streams) {
     log.write(stream, now)

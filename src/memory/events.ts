@@ -4,9 +4,10 @@
 import { type Duration, Effect, Exit, PubSub, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as EventStorage from "../driver/EventStorage.ts"
-import { byCodePoints } from "./codePoints.ts"
+import { byCodePoints } from "../driver/codePoints.ts"
 import { appendTo, commandRow } from "./append.ts"
 import { dayMillis, TenantLog } from "./tenantLog.ts"
+import type { Plans } from "./quota.ts"
 import { Transactions } from "./transactions.ts"
 import { matches } from "../driver/queryMatch.ts"
 import { defaultMoveWait, waitForMoves } from "../driver/moves.ts"
@@ -63,10 +64,12 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   readonly heads: Heads
   readonly accesses: ReadonlyArray<EventStorage.CrossTenantAccessRow>
   readonly logs: Map<TenantId, TenantLog>
+  readonly plans: Plans
 }> {
   const changed = yield* PubSub.sliding<void>(1)
   const provisionOnAppend = options.provisionOnAppend ?? true
   const logs = new Map<TenantId, TenantLog>()
+  const plans: Plans = new Map()
   const transactions = new Transactions(logs, () => PubSub.publishUnsafe(changed, undefined))
 
   /** Reads a tenant's log, unless the tenant's status hides it. */
@@ -125,7 +128,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
           (log) => {
             if (log === undefined)
               return Exit.fail(new TenantRefused({ reason: new UnknownTenant({ tenantId }) }))
-            const outcome = appendTo(log, request, now)
+            const outcome = appendTo(log, request, now, plans)
             PubSub.publishUnsafe(changed, undefined)
             return outcome
           }
@@ -320,6 +323,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     transactions,
     accesses,
     logs,
+    plans,
     // projections work only on tenants that can be read, and not on those that are just moving away
     heads: () =>
       [...logs].flatMap(([tenantId, log]) =>

@@ -9,7 +9,7 @@ import type {
   StreamRow,
   UsageRow
 } from "../driver/EventStorage.ts"
-import type { CommandKeyRow, LegalHold, Origin, TenantState } from "../driver/AdministrationStorage.ts"
+import type { CommandKeyRow, LegalHold, Origin, Quota, TenantState } from "../driver/AdministrationStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { chainStart, eventHash } from "../driver/eventHash.ts"
 import { matches } from "../driver/queryMatch.ts"
@@ -102,6 +102,7 @@ export interface Administered {
   former: Administered["state"] | undefined
   hold: LegalHold | undefined
   origin: Origin | undefined
+  quota: Quota | undefined
   /** True if no rows remain of a tenant that has moved. */
   purged: boolean
 }
@@ -129,6 +130,7 @@ export class TenantLog {
       former: undefined,
       hold: undefined,
       origin: undefined,
+      quota: undefined,
       purged: false
     }
   }

@@ -31,6 +31,7 @@ interface StoredTenant {
   } | null
   readonly hold: Storage.LegalHold | null
   readonly origin: Storage.Origin | null
+  readonly quota: Storage.Quota | null
   readonly chainedFrom: number | null
   readonly createdAt: number
   readonly now: number
@@ -92,7 +93,8 @@ const recordOf = (
   lastHash: stored.lastHash,
   chainedFrom: stored.chainedFrom ?? undefined,
   origin: stored.origin ?? undefined,
-  hold: stored.hold ?? undefined
+  hold: stored.hold ?? undefined,
+  quota: stored.quota ?? undefined
 })
 
 /** The refusal of a change or a purge. */
@@ -271,6 +273,34 @@ export const make = (
         request,
         "select eventsourcing.hold_tenant($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::pg_catalog.text)",
         [request.accessId, request.tenantId, request.reason ?? null]
+      ),
+    setQuota: (request) =>
+      refusable(
+        "set the quota",
+        request,
+        "select eventsourcing.set_quota($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::pg_catalog.jsonb)",
+        [
+          request.accessId,
+          request.tenantId,
+          request.quota === undefined ? null : JSON.stringify(request.quota)
+        ]
+      ),
+    definePlan: ({ accessId, limits, name }) =>
+      Effect.asVoid(
+        query(
+          "define a plan",
+          "select eventsourcing.define_plan($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.jsonb)",
+          [accessId, name, JSON.stringify(limits)]
+        )
+      ),
+    plans: ({ accessId }) =>
+      Effect.map(
+        query<[string, Storage.Limits]>(
+          "list the plans",
+          "select name, limits from eventsourcing.list_plans($1::pg_catalog.uuid)",
+          [accessId]
+        ),
+        (rows) => rows.map(([name, limits]) => ({ name, limits }))
       ),
     readEvents: ({ accessId, fromPosition, limit, tenantId, toPosition }) => {
       const read = (most: number) =>

@@ -247,11 +247,15 @@ const conditionJson = ({ after, afterEventId, query }: AppendCondition): object 
 /** Some 8,000 years: PostgreSQL and JavaScript can represent a time that far from now. */
 const maxExpiry = 250_000_000_000_000
 
-const extraOf = ({ command, conditions }: AppendRequest, append: number): object | undefined =>
-  command === undefined && (conditions === undefined || conditions.length === 0)
+const extraOf = (
+  { command, conditions, exempt = false }: AppendRequest,
+  append: number
+): object | undefined =>
+  command === undefined && !exempt && (conditions === undefined || conditions.length === 0)
     ? undefined
     : {
         append,
+        ...(exempt ? { exempt } : undefined),
         ...(conditions === undefined ? undefined : { conditions: conditions.map(conditionJson) }),
         ...(command === undefined
           ? undefined

@@ -1,6 +1,7 @@
 /** Decodes the columns of `append.sql` and `append_one.sql` into outcomes of appends. */
 import { Exit } from "effect"
 import type { AppendReceipt, AppendRequest, CommandRow, TenantStatus } from "../driver/EventStorage.ts"
+import { quotaExceeded, tooLarge } from "../driver/quotas.ts"
 import { refusalOf } from "../driver/refusals.ts"
 import {
   AppendConditionFailed,
@@ -56,6 +57,14 @@ type Refusal = { readonly append: number } & (
       readonly position: number
     }
   | { readonly kind: "positionDiverged"; readonly condition: number; readonly eventId: string | null }
+  | { readonly kind: "tooLarge"; readonly limit: "eventBytes" | "appendEvents"; readonly maximum: number }
+  | {
+      readonly kind: "quotaExceeded"
+      readonly quota: "events" | "rate"
+      readonly maximum: number
+      readonly windowMillis?: number
+      readonly retryAfterMillis?: number
+    }
 )
 
 /** The columns of the only row of `append.sql`, by stream in the order of the arrays. */
@@ -154,6 +163,12 @@ const outcomeOf = (request: AppendRequest, firstStream: number, refusal: Refusal
       return Exit.fail(
         new PositionDiverged({ tenantId, position: after, expected: afterEventId, actual: refusal.eventId })
       )
+    }
+    case "tooLarge":
+      return Exit.fail(tooLarge(request, refusal.limit, refusal.maximum))
+    case "quotaExceeded": {
+      const { maximum, quota, retryAfterMillis = null, windowMillis = null } = refusal
+      return Exit.fail(quotaExceeded(tenantId, quota, maximum, windowMillis, retryAfterMillis))
     }
   }
 }

@@ -1,10 +1,18 @@
 /** The administration of tenants in several storages: each operation goes to the storage that the directory names for its tenant. */
 import { Effect } from "effect"
-import { type Administered, AdministrationStorage } from "../driver/AdministrationStorage.ts"
+import { type Administered, AdministrationStorage, type Plan } from "../driver/AdministrationStorage.ts"
+import { byCodePoints } from "../driver/codePoints.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { type Backend, type Router, unknownAsUnavailable } from "./router.ts"
 
 type Administration = AdministrationStorage["Service"]
+
+/** A plan is defined in every storage. Only in one that was added since, or where a definition failed, it may be missing or differ. */
+const merged = (ofStorages: ReadonlyArray<ReadonlyArray<Plan>>): ReadonlyArray<Plan> => {
+  const plans = new Map<string, Plan>()
+  for (const plan of ofStorages.flat()) if (!plans.has(plan.name)) plans.set(plan.name, plan)
+  return [...plans.values()].toSorted((one, other) => byCodePoints(one.name, other.name))
+}
 
 /**
  * The tenant's state may forbid all other work, so no other check than the directory's comes before an operation. The access is
@@ -29,6 +37,23 @@ export const make = <M extends Backend>(router: Router<M>): Administration => {
     tenant: (request) => on("read a tenant for its administration", request, (at, given) => at.tenant(given)),
     changeState: (request) => on(request.change, request, (at, given) => at.changeState(given)),
     setHold: (request) => on("set the legal hold", request, (at, given) => at.setHold(given)),
+    setQuota: (request) => on("set the quota", request, (at, given) => at.setQuota(given)),
+    definePlan: (request) =>
+      Effect.asVoid(
+        router.onEvery((backend) =>
+          Effect.andThen(
+            router.requireAccess(backend, request.accessId),
+            backend.administration.definePlan(request)
+          )
+        )
+      ),
+    plans: ({ accessId }) =>
+      Effect.map(
+        router.onEvery((backend) =>
+          Effect.andThen(router.requireAccess(backend, accessId), backend.administration.plans({ accessId }))
+        ),
+        (answers) => merged(answers.map(({ value }) => value))
+      ),
     readEvents: (request) =>
       on("read a log for its administration", request, (at, given) => at.readEvents(given)),
     writeEvents: (request) => on("write events", request, (at, given) => at.writeEvents(given)),

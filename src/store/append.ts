@@ -28,6 +28,7 @@ import { tenantOf } from "../domain/currentTenant.ts"
 import { makeChecks } from "./appendChecks.ts"
 import * as decode from "./decode.ts"
 import { CurrentDerivedIds, deriveIds } from "../domain/derivedIds.ts"
+import { CurrentExemption } from "./exemption.ts"
 import * as encode from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
 import { isKept, lostTooOften, maxLosses } from "./lostEnd.ts"
@@ -167,6 +168,7 @@ interface Plan {
   readonly versions: ReadonlyArray<number>
   readonly conditions: ReadonlyArray<EventStorage.AppendCondition> | undefined
   readonly command: EventStorage.CommandKey | undefined
+  readonly exempt: boolean
 }
 
 const noVersions: ReadonlyArray<number> = []
@@ -323,8 +325,8 @@ export const makeWriter = (
     select: Select<A>,
     losses = 0
   ): Effect.Effect<A, WriteError> => {
-    const { command, conditions, tenantId } = plan
-    return Effect.flatMap(storage.append({ tenantId, streams, conditions, command }), (receipt) =>
+    const { command, conditions, exempt, tenantId } = plan
+    return Effect.flatMap(storage.append({ tenantId, streams, conditions, command, exempt }), (receipt) =>
       outcomeOf(plan, receipt, select, () =>
         losses < maxLosses ? send(plan, streams, select, losses + 1) : Effect.fail(lostTooOften())
       )
@@ -363,7 +365,8 @@ export const makeWriter = (
     if (Result.isFailure(key)) return Effect.fail(key.failure)
     const prepared = encoded.success
     const conditions = given === undefined ? undefined : storageConditions(given)
-    const plan: Plan = { tenantId, prepared, versions: noVersions, conditions, command }
+    const exempt = Context.get(services, CurrentExemption)
+    const plan: Plan = { tenantId, prepared, versions: noVersions, conditions, command, exempt }
     const written = prepared.map(appendOf)
     // A command is recorded even if it has no events.
     return command !== undefined || (written.length > 0 && written.every(hasEvents))

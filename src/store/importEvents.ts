@@ -21,6 +21,7 @@ import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as encode from "./encode.ts"
 import { wholeMillis } from "../internal/clock.ts"
 import type { Appended, StreamEventsOf } from "./append.ts"
+import { CurrentExemption } from "./exemption.ts"
 
 /** An item of an import: events for one stream. The expected version is `"any"` by default. */
 export type ImportedEvents<A extends Aggregate.Any> = A extends Aggregate.Any
@@ -69,7 +70,7 @@ export class ImportFailed extends Schema.TaggedError<ImportFailed>()("ImportFail
 }
 
 /** Errors of an import, besides those of its input. A conflict is the reason of an `ImportFailed`. */
-export type ImportError = ImportFailed | Exclude<AppendError, Conflict> | Undecodable
+export type ImportError = ImportFailed | Exclude<AppendError, Conflict | InvalidInput> | Undecodable
 
 const defaultChunkEvents = 1000
 /** Large enough for a low cost per byte, and small enough to release the tenant's lock soon. */
@@ -330,9 +331,12 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
     pieces: ReadonlyArray<Piece>
   ): Effect.Effect<Written, AppendError | InvalidInput | Undecodable> =>
     appendAll === undefined
-      ? storage.append({ tenantId, streams: pieces.map(({ encoded }) => encoded) })
+      ? storage.append({ tenantId, streams: pieces.map(({ encoded }) => encoded), exempt: true })
       : Effect.map(
-          Effect.provideService(appendAll(pieces.map(givenEvents)), CurrentTenant, tenantId),
+          appendAll(pieces.map(givenEvents)).pipe(
+            Effect.provideService(CurrentTenant, tenantId),
+            Effect.provideService(CurrentExemption, true)
+          ),
           (appended) => ({
             replayed: appended.some(({ replayed }) => replayed),
             positions: appended.flatMap(({ events }) => events.map(({ position }) => position))

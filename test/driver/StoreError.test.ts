@@ -40,7 +40,14 @@ const refusals = [
   new StoreError.TenantImporting({ tenantId }),
   new StoreError.TenantMoving({ tenantId }),
   new StoreError.TenantMoved({ tenantId }),
-  new StoreError.TenantErased({ tenantId })
+  new StoreError.TenantErased({ tenantId }),
+  new StoreError.QuotaExceeded({
+    tenantId,
+    quota: "rate",
+    maximum: 100,
+    windowMillis: 60_000,
+    retryAfterMillis: 1500
+  })
 ]
 const undecodables = [
   new StoreError.EventDecodeError({ ...storedEvent, path: ["amount"], reason: "Expected number" }),

@@ -84,6 +84,24 @@ const errors = [
   new StoreError.TenantRefused({ reason: new StoreError.TenantImporting({ tenantId }) }),
   new StoreError.TenantRefused({ reason: new StoreError.TenantMoving({ tenantId }) }),
   new StoreError.TenantRefused({ reason: new StoreError.TenantMoved({ tenantId }) }),
+  new StoreError.TenantRefused({
+    reason: new StoreError.QuotaExceeded({
+      tenantId,
+      quota: "rate",
+      maximum: 100,
+      windowMillis: 60_000,
+      retryAfterMillis: 1500
+    })
+  }),
+  new StoreError.TenantRefused({
+    reason: new StoreError.QuotaExceeded({
+      tenantId,
+      quota: "events",
+      maximum: 100,
+      windowMillis: null,
+      retryAfterMillis: null
+    })
+  }),
   new StoreError.AggregateNotFound(stream),
   new ProjectionError.DeadLetterNotFound({ ...projection, position: 3 }),
   new NoHashChain({ tenantId }),
@@ -143,6 +161,8 @@ const expected: ReadonlyArray<readonly [number, string, Readonly<Record<string, 
   notNow(1),
   notNow(1),
   notNow(1),
+  [429, "TooManyRequestsProblem", { retryAfter: 2 }],
+  [429, "TooManyRequestsProblem", {}],
   notFound,
   notFound,
   notFound,

@@ -18,7 +18,7 @@ const ours = "'eventsourcing'::regnamespace"
 /** Tables with rows of tenants. */
 const tenantTables = `(
   select c.* from pg_class c where c.relnamespace = ${ours} and c.relkind in ('r', 'p')
-    and c.relname not in ('schema_files', 'cross_tenant_accesses', 'projection_versions', 'read_models', 'declared_tables', 'placements'))`
+    and c.relname not in ('schema_files', 'cross_tenant_accesses', 'projection_versions', 'read_models', 'declared_tables', 'plans', 'placements'))`
 
 const groupRoles = [
   "eventsourcing_tenant",
@@ -50,6 +50,7 @@ const rules: Readonly<Record<string, Rule>> = {
       placements: "names of databases, which are the application's",
       projection_versions: "names of projections, which are the application's",
       declared_tables: "names of tables, which are the application's",
+      plans: "limits with names, which are the application's",
       read_models: "names of tables, which are the application's"
     }
   },
@@ -143,6 +144,8 @@ const rules: Readonly<Record<string, Rule>> = {
       "declared_tables.anyone_reads": "names of tables, which are the application's",
       "declared_tables.owner_registers": "names of tables, written by their owner",
       "placements.anyone_reads": "names of databases, which are the application's",
+      "plans.administrator_defines": "limits with names, which are the application's",
+      "plans.anyone_reads": "limits with names, which are the application's",
       "projection_versions.administrator_reads": "names of projections, which are the application's",
       "placements.owner_registers": "names of databases, written by their owner",
       "read_models.anyone_reads": "names of tables, which are the application's",

@@ -203,7 +203,7 @@ begin
   return (
     select jsonb_build_object(
       'status', t.status, 'undertaking', t.undertaking, 'hold', t.hold, 'chainedFrom', t.chained_from,
-      'origin', t.origin,
+      'origin', t.origin, 'quota', t.quota,
       'createdAt', (extract(epoch from t.created_at) * 1000)::bigint,
       'now', (extract(epoch from clock_timestamp()) * 1000)::bigint,
       'position', coalesce(e.position, 0), 'lastEventId', e.event_id, 'lastHash', encode(e.hash, 'hex'))
@@ -404,9 +404,11 @@ declare
   v_tenant        uuid;
   v_status        text;
   v_chained       bigint;
+  v_quota         jsonb;
   statuses        text[] := '{}';   -- status of each tenant; NULL: not registered, or locked by another append
   chains          bigint[] := '{}'; -- first position with a hash, of each tenant
-  usual           boolean;          -- every tenant is active and has no hash chain, and no append has extras
+  quotas          jsonb[] := '{}';  -- quota of each tenant
+  usual           boolean;          -- every tenant is active, has no hash chain and no quota, and no append has extras
   tenant          integer;
   first_segment   integer;
   last_segment    integer := 0;
@@ -441,7 +443,7 @@ declare
   place           integer;
   first_of_append integer;
   previous        integer;
-  events_there    integer;          -- number of events of the previous entry of the stream
+  events_there    integer;          -- number of events of the previous entry of the stream, or of an append
   found_row       record;
   refusal         jsonb[] := '{}';
   refusals_before jsonb[];
@@ -460,32 +462,34 @@ begin
     end if;
     for n in 1 .. cardinality(p_tenants) loop
       v_tenant := set_config('eventsourcing.tenant_id', p_tenants[n], true);
-      select t.status, t.chained_from into v_status, v_chained
+      select t.status, t.chained_from, t.quota into v_status, v_chained, v_quota
       from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
       if v_status is null and p_provision then
         insert into eventsourcing.tenants (tenant_id) values (v_tenant) on conflict do nothing;
-        select t.status, t.chained_from into v_status, v_chained
+        select t.status, t.chained_from, t.quota into v_status, v_chained, v_quota
         from eventsourcing.tenants t where t.tenant_id = v_tenant for no key update;
       end if;
       statuses[n] := v_status;
       chains[n] := v_chained;
+      quotas[n] := v_quota;
     end loop;
   else
-    select array_agg(l.status order by l.n), array_agg(l.chained_from order by l.n) into statuses, chains
+    select array_agg(l.status order by l.n), array_agg(l.chained_from order by l.n), array_agg(l.quota order by l.n)
+    into statuses, chains, quotas
     from (
-      select n.n, t.status, t.chained_from
+      select n.n, t.status, t.chained_from, t.quota
       from generate_series(1, cardinality(p_tenants)) n (n)
       cross join lateral (
         select set_config('eventsourcing.tenant_id', p_tenants[n.n], true)::uuid as tenant_id offset 0
       ) b
       left join lateral (
-        select t.status, t.chained_from from eventsourcing.tenants t
+        select t.status, t.chained_from, t.quota from eventsourcing.tenants t
         where t.tenant_id = b.tenant_id for no key update skip locked
       ) t on true
     ) l;
   end if;
   usual := p_extras is null and coalesce('active' = all (statuses), false)
-    and cardinality(array_remove(chains, null)) = 0;
+    and num_nonnulls(variadic chains) = 0 and num_nonnulls(variadic quotas) = 0;
 
   for round in 1 .. cardinality(p_round_last_segments) loop
     first_segment := last_segment + 1;
@@ -572,9 +576,10 @@ begin
           if p_extras is not null then
             extras := array(
               select x.value from jsonb_array_elements(p_extras) x
-              where (x.value ->> 'append')::integer between before + 1 and p_stream_appends[last_stream]);
+              where (x.value ->> 'append')::integer between before + 1 and p_stream_appends[last_stream]
+                and x.value ?| array['key', 'conditions']);
           end if;
-          plain := not looks and cardinality(extras) = 0;
+          plain := not looks and quotas[tenant] is null and cardinality(extras) = 0;
           for s in first_stream .. last_stream loop
             plain := plain and fine[s - streams_before];
           end loop;
@@ -714,6 +719,20 @@ begin
                         order by i.n limit 1));
                   end if;
                 end loop;
+              end if;
+
+              -- A quota counts imported events too, but refuses none of them.
+              events_there := p_stream_last_events[s] - coalesce(p_stream_last_events[first_of_append - 1], 0);
+              if quotas[tenant] is not null and events_there > 0 and not refused[place]
+                and (p_extras @> jsonb_build_array(jsonb_build_object('append', before + place, 'exempt', true))) is not true
+              then
+                extra := eventsourcing.quota_refusal(v_tenant, quotas[tenant], v_position, events_there, (
+                  select max(octet_length(p_event_metadata[i.n]) + octet_length(p_event_payloads[i.n]))
+                  from generate_series(p_stream_last_events[s] - events_there + 1, p_stream_last_events[s]) i (n)), now_);
+                if extra is not null then
+                  refused[place] := true;
+                  refusal := refusal || (extra || jsonb_build_object('append', before + place));
+                end if;
               end if;
 
               for t in first_of_append .. s loop
@@ -907,7 +926,8 @@ begin
     bound := eventsourcing.bind_tenant(p_tenant)::text;
   end if;
   perform from eventsourcing.tenants t
-  where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null for no key update skip locked;
+  where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null and t.quota is null
+  for no key update skip locked;
   if not found then
     return;
   end if;
@@ -1793,6 +1813,30 @@ ALTER FUNCTION eventsourcing.declare_table(target regclass, handling text, reaso
 COMMENT ON FUNCTION eventsourcing.declare_table(target regclass, handling text, reason text) IS 'Protects a table with rows of tenants, and states its part in exports and moves: derived, carried or keptOut.';
 
 --
+-- Name: define_plan(uuid, text, jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.define_plan(p_access uuid, p_name text, p_limits jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  insert into eventsourcing.plans as p (name, limits) values (p_name, p_limits)
+  on conflict (name) do update set limits = excluded.limits;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.define_plan(p_access uuid, p_name text, p_limits jsonb) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION define_plan(p_access uuid, p_name text, p_limits jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.define_plan(p_access uuid, p_name text, p_limits jsonb) IS 'Defines a plan for the quotas of tenants, or changes its limits.';
+
+--
 -- Name: end_expired_move(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
 --
 
@@ -2228,7 +2272,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
       when p.proname in (
         'administer', 'administered_tenant', 'administered_tables', 'tenant_under_import', 'change_tenant_state', 'read_raw_log',
         'write_events', 'read_tenant_rows', 'write_tenant_rows', 'read_tenant_table', 'write_tenant_table',
-        'hold_tenant', 'end_expired_move'
+        'hold_tenant', 'set_quota', 'define_plan', 'list_plans', 'end_expired_move'
       ) then 'eventsourcing_administrator_owner'
       -- only the owner of everything may remove events
       when p.proname = 'purge_tenant' then (
@@ -2628,6 +2672,29 @@ ALTER FUNCTION eventsourcing.list_placements() OWNER TO eventsourcing_tenant;
 --
 
 COMMENT ON FUNCTION eventsourcing.list_placements() IS 'The databases in which tenants can be placed, with a mark on this one.';
+
+--
+-- Name: list_plans(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.list_plans(p_access uuid) RETURNS TABLE(name text, limits jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  return query select p.name, p.limits from eventsourcing.plans p order by p.name;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.list_plans(p_access uuid) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION list_plans(p_access uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.list_plans(p_access uuid) IS 'The plans for the quotas of tenants, ordered by name.';
 
 --
 -- Name: list_projection_failures(uuid, uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -3726,7 +3793,8 @@ begin
   if known.status = 'importing' then
     delete from eventsourcing.tenants t where t.tenant_id = p_tenant;
   else
-    update eventsourcing.tenants t set undertaking = t.undertaking || '{"purged": true}', chained_from = null, origin = null
+    update eventsourcing.tenants t set undertaking = t.undertaking || '{"purged": true}', chained_from = null, origin = null,
+      quota = null
     where t.tenant_id = p_tenant;
   end if;
   if known.status = 'erased' then
@@ -3746,6 +3814,65 @@ ALTER FUNCTION eventsourcing.purge_tenant(p_access uuid, p_tenant uuid, p_token 
 --
 
 COMMENT ON FUNCTION eventsourcing.purge_tenant(p_access uuid, p_tenant uuid, p_token uuid, p_limit integer) IS 'Removes rows of an erased, moved or importing tenant, a bounded number per call.';
+
+--
+-- Name: quota_refusal(uuid, jsonb, bigint, integer, integer, timestamp with time zone); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.quota_refusal(p_tenant uuid, p_quota jsonb, p_position bigint, p_events integer, p_bytes integer, p_time timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  limits   jsonb := p_quota;
+  most     bigint;           -- events of the log
+  burst    bigint;           -- events in a window
+  millis   double precision; -- length of the window
+  oldest   timestamptz;      -- recorded time of the last event that must be outside of the window
+begin
+  if p_quota ? 'plan' then
+    limits := (select p.limits from eventsourcing.plans p where p.name = p_quota ->> 'plan');
+    if limits is null then
+      raise exception 'the plan "%" of the tenant is not defined in this database', p_quota ->> 'plan'
+        using hint = 'define it with TenantQuota.definePlan';
+    end if;
+  end if;
+  most := (limits ->> 'events')::bigint;
+  burst := (limits -> 'rate' ->> 'events')::bigint;
+  millis := (limits -> 'rate' ->> 'windowMillis')::double precision;
+  if p_bytes > (limits ->> 'eventBytes')::bigint then
+    return jsonb_build_object('kind', 'tooLarge', 'limit', 'eventBytes', 'maximum', limits -> 'eventBytes');
+  end if;
+  if p_events > least(most, burst) then
+    return jsonb_build_object('kind', 'tooLarge', 'limit', 'appendEvents', 'maximum', least(most, burst));
+  end if;
+  if p_position + p_events > most then
+    return jsonb_build_object('kind', 'quotaExceeded', 'quota', 'events', 'maximum', most);
+  end if;
+  if p_position + p_events > burst then
+    oldest := coalesce((
+      select e.recorded_at from eventsourcing.events e
+      where e.tenant_id = p_tenant and e.position = p_position + p_events - burst), p_time);
+    if extract(epoch from p_time - oldest) * 1000 < millis then
+      return jsonb_build_object('kind', 'quotaExceeded', 'quota', 'rate', 'maximum', burst, 'windowMillis', millis,
+        'retryAfterMillis', greatest(ceil(millis - extract(epoch from clock_timestamp() - oldest) * 1000), 1));
+    end if;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.quota_refusal(p_tenant uuid, p_quota jsonb, p_position bigint, p_events integer, p_bytes integer, p_time timestamp with time zone) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION quota_refusal(p_tenant uuid, p_quota jsonb, p_position bigint, p_events integer, p_bytes integer, p_time timestamp with time zone); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.quota_refusal(p_tenant uuid, p_quota jsonb, p_position bigint, p_events integer, p_bytes integer, p_time timestamp with time zone) IS 'The refusal of an append by the quota of its tenant; NULL if the quota allows it.';
 
 --
 -- Name: read_all_logs(uuid, uuid, bigint, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -4878,6 +5005,40 @@ ALTER FUNCTION eventsourcing.schema_version() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION eventsourcing.schema_version() IS 'Number of the schema.';
+
+--
+-- Name: set_quota(uuid, uuid, jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.set_quota(p_access uuid, p_tenant uuid, p_quota jsonb) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+  known text;
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  select t.status into known from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
+  if known is null then
+    return 'the tenant is not registered here: provision it first';
+  elsif known not in ('active', 'suspended', 'importing') then
+    return format('the tenant is %s: the quota of an active, suspended or importing tenant can be set', known);
+  elsif p_quota ? 'plan' and not exists (select from eventsourcing.plans p where p.name = p_quota ->> 'plan') then
+    return format('the plan "%s" is not defined here: define it first', p_quota ->> 'plan');
+  end if;
+  update eventsourcing.tenants t set quota = p_quota where t.tenant_id = p_tenant;
+  return null;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.set_quota(p_access uuid, p_tenant uuid, p_quota jsonb) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION set_quota(p_access uuid, p_tenant uuid, p_quota jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.set_quota(p_access uuid, p_tenant uuid, p_quota jsonb) IS 'Sets the quota of a tenant between two of its appends.';
 
 --
 -- Name: set_tenant_status(uuid, uuid, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -6186,6 +6347,32 @@ COMMENT ON COLUMN eventsourcing.placements.here IS 'True for this database, so t
 COMMENT ON COLUMN eventsourcing.placements.dedicated IS 'True if this database accepts only tenants that its owner has admitted (admit_tenant).';
 
 --
+-- Name: plans; Type: TABLE; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE TABLE eventsourcing.plans (
+    name text NOT NULL COLLATE pg_catalog."C",
+    limits jsonb NOT NULL,
+    CONSTRAINT plans_name_check CHECK ((name <> ''::text))
+);
+
+ALTER TABLE ONLY eventsourcing.plans FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE eventsourcing.plans OWNER TO postgres;
+
+--
+-- Name: TABLE plans; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON TABLE eventsourcing.plans IS 'Named limits that the quotas of tenants follow. They belong to the application, not to a tenant.';
+
+--
+-- Name: COLUMN plans.limits; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.plans.limits IS 'events: of a log; rate: events in any window of windowMillis; eventBytes: of payload and metadata of an event. An absent limit does not apply.';
+
+--
 -- Name: projection_failures; Type: TABLE; Schema: eventsourcing; Owner: postgres
 --
 
@@ -6523,6 +6710,7 @@ CREATE TABLE eventsourcing.tenants (
     undertaking jsonb,
     hold jsonb,
     origin jsonb,
+    quota jsonb,
     CONSTRAINT tenants_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'elsewhere'::text, 'importing'::text, 'moving'::text, 'moved'::text, 'erased'::text])))
 );
 
@@ -6571,6 +6759,12 @@ COMMENT ON COLUMN eventsourcing.tenants.hold IS 'The legal hold, which forbids e
 --
 
 COMMENT ON COLUMN eventsourcing.tenants.origin IS 'The log of another tenant from which this one was imported: tenantId, position, eventId, hash; NULL for none.';
+
+--
+-- Name: COLUMN tenants.quota; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.tenants.quota IS 'The limits of the tenant, see plans.limits, or the name of its plan: {"plan": …}; NULL for none.';
 
 --
 -- Name: command_keys command_keys_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
@@ -6648,6 +6842,13 @@ ALTER TABLE ONLY eventsourcing.events
 
 ALTER TABLE ONLY eventsourcing.placements
     ADD CONSTRAINT placements_pkey PRIMARY KEY (placement);
+
+--
+-- Name: plans plans_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE ONLY eventsourcing.plans
+    ADD CONSTRAINT plans_pkey PRIMARY KEY (name);
 
 --
 -- Name: projection_failures projection_failures_pkey; Type: CONSTRAINT; Schema: eventsourcing; Owner: postgres
@@ -6730,6 +6931,12 @@ CREATE INDEX projections_parked ON eventsourcing.projections USING btree (projec
 CREATE INDEX tenants_unseen ON eventsourcing.tenants USING btree (tenant_id) WHERE (status = ANY (ARRAY['importing'::text, 'moving'::text, 'moved'::text, 'erased'::text]));
 
 --
+-- Name: plans administrator_defines; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY administrator_defines ON eventsourcing.plans TO eventsourcing_administrator_owner USING (true) WITH CHECK (true);
+
+--
 -- Name: projection_versions administrator_reads; Type: POLICY; Schema: eventsourcing; Owner: postgres
 --
 
@@ -6794,6 +7001,12 @@ CREATE POLICY anyone_reads ON eventsourcing.declared_tables FOR SELECT USING (tr
 --
 
 CREATE POLICY anyone_reads ON eventsourcing.placements FOR SELECT USING (true);
+
+--
+-- Name: plans anyone_reads; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY anyone_reads ON eventsourcing.plans FOR SELECT USING (true);
 
 --
 -- Name: read_models anyone_reads; Type: POLICY; Schema: eventsourcing; Owner: postgres
@@ -6872,6 +7085,12 @@ CREATE POLICY owner_registers ON eventsourcing.read_models TO postgres USING (tr
 --
 
 ALTER TABLE eventsourcing.placements ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: plans; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
+--
+
+ALTER TABLE eventsourcing.plans ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: projection_failures; Type: ROW SECURITY; Schema: eventsourcing; Owner: postgres
@@ -7312,6 +7531,14 @@ REVOKE ALL ON FUNCTION eventsourcing.create_committing(p_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION eventsourcing.declare_table(target regclass, handling text, reason text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION define_plan(p_access uuid, p_name text, p_limits jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.define_plan(p_access uuid, p_name text, p_limits jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.define_plan(p_access uuid, p_name text, p_limits jsonb) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.define_plan(p_access uuid, p_name text, p_limits jsonb) TO eventsourcing_administrator;
+
+--
 -- Name: FUNCTION end_expired_move(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
 --
 
@@ -7437,6 +7664,14 @@ GRANT ALL ON FUNCTION eventsourcing.list_dead_letters(p_tenant uuid, p_projectio
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.list_placements() FROM PUBLIC;
+
+--
+-- Name: FUNCTION list_plans(p_access uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.list_plans(p_access uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.list_plans(p_access uuid) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.list_plans(p_access uuid) TO eventsourcing_administrator;
 
 --
 -- Name: FUNCTION list_projection_failures(p_access uuid, p_tenant uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -7595,6 +7830,12 @@ REVOKE ALL ON FUNCTION eventsourcing.provision_tenant(p_tenant uuid) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION eventsourcing.purge_tenant(p_access uuid, p_tenant uuid, p_token uuid, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION eventsourcing.purge_tenant(p_access uuid, p_tenant uuid, p_token uuid, p_limit integer) TO eventsourcing_administrator;
+
+--
+-- Name: FUNCTION quota_refusal(p_tenant uuid, p_quota jsonb, p_position bigint, p_events integer, p_bytes integer, p_time timestamp with time zone); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.quota_refusal(p_tenant uuid, p_quota jsonb, p_position bigint, p_events integer, p_bytes integer, p_time timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION read_all_logs(p_access uuid, p_after_tenant uuid, p_after_position bigint, p_limit integer, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -7780,6 +8021,14 @@ GRANT ALL ON FUNCTION eventsourcing.retire_projection(p_access uuid, p_projectio
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.save_snapshot(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_version integer, p_position bigint, p_event_id uuid, p_recorded_at timestamp with time zone, p_state_version integer, p_fingerprint text, p_checksum text, p_state text, p_useless_version integer, p_useless_checksum text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION set_quota(p_access uuid, p_tenant uuid, p_quota jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.set_quota(p_access uuid, p_tenant uuid, p_quota jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.set_quota(p_access uuid, p_tenant uuid, p_quota jsonb) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.set_quota(p_access uuid, p_tenant uuid, p_quota jsonb) TO eventsourcing_administrator;
 
 --
 -- Name: FUNCTION set_tenant_status(p_access uuid, p_tenant uuid, p_status text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -8061,6 +8310,13 @@ GRANT SELECT ON TABLE eventsourcing.placements TO eventsourcing_tenant;
 GRANT SELECT ON TABLE eventsourcing.placements TO eventsourcing_all_tenants_owner;
 
 --
+-- Name: TABLE plans; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT ON TABLE eventsourcing.plans TO eventsourcing_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE eventsourcing.plans TO eventsourcing_administrator_owner;
+
+--
 -- Name: TABLE projection_failures; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
@@ -8265,6 +8521,12 @@ GRANT UPDATE(hold) ON TABLE eventsourcing.tenants TO eventsourcing_administrator
 --
 
 GRANT UPDATE(origin) ON TABLE eventsourcing.tenants TO eventsourcing_administrator_owner;
+
+--
+-- Name: COLUMN tenants.quota; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(quota) ON TABLE eventsourcing.tenants TO eventsourcing_administrator_owner;
 
 --
 -- PostgreSQL database dump complete
