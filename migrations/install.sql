@@ -99,10 +99,13 @@
 \ir projections/renew_twins.sql
 \ir projections/unregister_read_model.sql
 \ir projections/clear_rebuild.sql
+\ir projections/cancel_rebuild.sql
 \ir projections/finish_rebuild.sql
 \ir projections/switch_rebuild.sql
 \ir projections/begin_shared_rebuild.sql
 \ir projections/start_shared_rebuild.sql
+\ir projections/end_shared_rebuild.sql
+\ir projections/cancel_shared_rebuild.sql
 \ir projections/shared_rebuild_lag.sql
 \ir projections/prepare_shared_switch.sql
 \ir projections/park_shared_rebuild.sql

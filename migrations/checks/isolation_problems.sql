@@ -85,7 +85,7 @@ as $$
     -- names with a schema.
     values ('bind_tenant', true), ('require_visible', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
       ('begin_reading', true), ('stream_log', true), ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true), ('hold_twins', true),
-      ('start_shared_rebuild', true), ('switch_shared_rebuild', true),
+      ('start_shared_rebuild', true), ('switch_shared_rebuild', true), ('cancel_shared_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
       ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),
       ('register_shared_read_model', false), ('read_model_name', false), ('renew_twins', false),
@@ -104,7 +104,7 @@ as $$
       when p.proname in (
         'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'retire_projection', 'clear_retired_projections',
         'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
-        'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'shared_rebuild_lag',
+        'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'end_shared_rebuild', 'shared_rebuild_lag',
         'taken_table'
       ) then 'eventsourcing_runner_owner'
       when p.proname in (

@@ -9,6 +9,7 @@ declare
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   foreach read_model in array p_tables loop
+    continue when pg_catalog.to_regclass(pg_catalog.format('eventsourcing_rebuild.%I', read_model)) is null;
     execute pg_catalog.format('delete from eventsourcing_rebuild.%I where tenant_id operator(pg_catalog.=) $1', read_model) using p_tenant;
   end loop;
 end

@@ -11,7 +11,7 @@ begin
   delete from eventsourcing.projections p
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild;
   update eventsourcing.projections p set parked = false, attempts = 0, failed_position = null, error = null, failure_kind = null,
-    waited_ms = 0, retry_at = null
+    waited_ms = 0, retry_at = null, rebuilt = p.rebuilt + 1
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and not p.rebuild;
   perform eventsourcing.advance_projection(p_tenant, p_projection, p_version, false, p_position);
   delete from eventsourcing.dead_letters d

@@ -10,7 +10,7 @@ begin
   perform eventsourcing.require_cross_tenant_access(p_access);
   update eventsourcing.projections p
   set position = r.position, head = greatest(p.head, r.head), served_at = clock_timestamp(), parked = false, attempts = 0,
-    failed_position = null, error = null, failure_kind = null, waited_ms = 0, retry_at = null
+    failed_position = null, error = null, failure_kind = null, waited_ms = 0, retry_at = null, rebuilt = p.rebuilt + 1
   from eventsourcing.projections r
   where p.projection = p_projection and p.version = p_version and not p.rebuild
     and r.tenant_id = p.tenant_id and r.projection = p_projection and r.version = p_version and r.rebuild;

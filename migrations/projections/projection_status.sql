@@ -3,7 +3,7 @@ create or replace function eventsourcing.projection_status(p_tenant uuid, p_proj
 returns table (
   rebuild boolean, "position" double precision, head double precision, parked boolean, attempts integer,
   failed_position double precision, error text, failure_kind text, retry_at timestamptz,
-  oldest_unprocessed timestamptz, shared boolean
+  oldest_unprocessed timestamptz, shared boolean, rebuilt integer
 )
 language plpgsql
 security definer
@@ -18,7 +18,7 @@ begin
                 order by e.position desc limit 1), 0)::double precision,
       p.parked, p.attempts, p.failed_position::double precision, p.error, p.failure_kind, p.retry_at,
       (select e.recorded_at from eventsourcing.events e where e.tenant_id = p_tenant and e.position = p.position + 1),
-      p.shared
+      p.shared, p.rebuilt
     from eventsourcing.projections p
     where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version;
 end

@@ -15,6 +15,7 @@ create table if not exists eventsourcing.projections (
   served_at       timestamptz not null default '1970-01-01T00:00:00Z',
   shared          boolean not null default false,
   twins           text,
+  rebuilt         integer not null default 0,
   constraint projections_pkey primary key (tenant_id, projection, version, rebuild)
 );
 comment on table eventsourcing.projections is
@@ -37,6 +38,7 @@ comment on column eventsourcing.projections.shared is
   'True for a rebuild of a read model that all tenants share. At the head of the log it waits for the other tenants.';
 comment on column eventsourcing.projections.twins is
   'The twins that the rebuild fills (twins_of). If they have been made anew since, its rows are gone, and it starts over.';
+comment on column eventsourcing.projections.rebuilt is 'Number of rebuilds that have replaced the live read model.';
 
 -- This index contains only rows with work, so that idle tenants cost nothing. A rebuild has work until it replaces the live
 -- read model. A parked row with a retry_at is tried again by itself.

@@ -211,6 +211,8 @@ export interface Progress {
   readonly failureKind: FailureKind | undefined
   /** Recorded time of the oldest event that is not in the read model, in milliseconds since 1970; undefined if there is none. */
   readonly oldestUnprocessed: number | undefined
+  /** Number of rebuilds that have replaced the live read model; 0 for a rebuild. */
+  readonly rebuilt: number
 }
 
 /** The remaining work of a projection, over all tenants. */
@@ -321,6 +323,13 @@ export class ProjectionStorage extends Context.Service<
       key: TenantProjection & { readonly tables: ReadonlyArray<string> }
     ) => Effect.Effect<void, RebuildRefused | ReadError>
     /**
+     * Cancels a rebuild of the tenant's read model, after waiting for a worker on it. The live read model remains. Returns false if
+     * there was none, or if all tenants share it.
+     */
+    readonly cancelRebuild: (
+      key: TenantProjection & { readonly tables: ReadonlyArray<string> }
+    ) => Effect.Effect<boolean, ReadError>
+    /**
      * In `work` on a rebuild, after events were handled: fails if this claim has changed the live read model instead of its
      * twins.
      */
@@ -355,6 +364,13 @@ export class ProjectionStorage extends Context.Service<
         readonly restart: boolean
       }
     ) => Effect.Effect<void, RebuildRefused | StorageUnavailable>
+    /**
+     * Cancels a rebuild of a projection across tenants, under a recorded access, after waiting for workers on it. The live read model
+     * remains. Returns false if there was none.
+     */
+    readonly cancelSharedRebuild: (
+      key: ProjectionKey & { readonly tables: ReadonlyArray<string>; readonly accessId: string }
+    ) => Effect.Effect<boolean, StorageUnavailable>
     /**
      * Replaces the live read model of a projection across tenants by the rebuilt one, for all tenants in one step, if it contains
      * all events of the live one for each of them.

@@ -225,6 +225,7 @@ const mapped = [
   ProjectionError.InvalidReason,
   ProjectionError.ReplayFailed,
   ProjectionError.CannotRebuild,
+  ProjectionError.RebuildCancelled,
   ProjectionError.RebuildParked,
   SqlError.SqlError
 ] as const
@@ -383,6 +384,7 @@ const problemOf = (
     case "HashChainBroken":
     case "ReplayFailed":
     case "CannotRebuild":
+    case "RebuildCancelled":
     case "RebuildParked":
       return new InternalServerError()
   }

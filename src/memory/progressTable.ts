@@ -25,6 +25,8 @@ export interface Row extends ProjectionStorage.TenantProjection {
   readonly failedAt: number
   /** Grows each time the row is served; 0 if it never was. */
   readonly servedAt: number
+  /** Number of rebuilds that have replaced the live read model. */
+  readonly rebuilt: number
 }
 
 /** The failure fields of a row without a failure. */
@@ -62,7 +64,8 @@ export const newRow = (
   rebuild,
   shared: false,
   position: 0,
-  servedAt: 0
+  servedAt: 0,
+  rebuilt: 0
 })
 
 /** A dead letter with its projection and tenant. */

@@ -93,6 +93,15 @@ export const make = (
       })
     })
 
+  /** Removes the dead letters of a rebuild. */
+  const removeLetters = (key: ProjectionStorage.TenantProjection) =>
+    atomically(key.tenantId, (work) =>
+      Effect.sync(() => {
+        for (const { position } of store.lettersOf(key, true, work))
+          work.letters.set(letterKey(key, true, position), undefined)
+      })
+    )
+
   /** The least recently served row of the first projection with work. */
   const nextRow = ({ projections }: ProjectionStorage.WorkRequest, now: number): Next | undefined => {
     for (const { projection, version, acrossTenants } of projections) {
@@ -205,6 +214,7 @@ export const make = (
             parked: _parked,
             retryAt: _retryAt,
             failedAt: _failedAt,
+            rebuilt: _rebuilt,
             ...claim
           } = next.row
           const work = new Work(claim.tenantId)
@@ -330,7 +340,8 @@ export const make = (
             attempts,
             failedPosition,
             error,
-            failureKind
+            failureKind,
+            rebuilt
           }) {
             return {
               rebuild,
@@ -342,7 +353,8 @@ export const make = (
               failedPosition,
               error,
               failureKind,
-              oldestUnprocessed: yield* recordedAfter(key.tenantId, position)
+              oldestUnprocessed: yield* recordedAfter(key.tenantId, position),
+              rebuilt
             }
           })
         )
@@ -370,13 +382,14 @@ export const make = (
         isRetired(key) ? Effect.fail(refuseRebuild(key, retiredVersion)) : Effect.void,
         Effect.andThen(
           change(key, true, (row) => ({ ...newRow(key, true), servedAt: row?.servedAt ?? 0 })),
-          atomically(key.tenantId, (work) =>
-            Effect.sync(() => {
-              for (const { position } of store.lettersOf(key, true, work))
-                work.letters.set(letterKey(key, true, position), undefined)
-            })
-          )
+          removeLetters(key)
         )
+      ),
+    cancelRebuild: (key) =>
+      Effect.flatMap(
+        change(key, true, (row) => (row?.shared === true ? row : undefined)),
+        ({ row }) =>
+          row === undefined || row.shared ? Effect.succeed(false) : Effect.as(removeLetters(key), true)
       ),
     // There are no tables that a handler could confuse.
     checkRebuild: () => Effect.void,
@@ -391,6 +404,8 @@ export const make = (
             : sharedRebuilds.start({ ...key, restart })
         })
       ),
+    cancelSharedRebuild: ({ accessId, ...key }) =>
+      Effect.andThen(requireAccess(accessId), sharedRebuilds.cancel(key)),
     switchSharedRebuild: ({ accessId, ...key }) =>
       Effect.andThen(requireAccess(accessId), sharedRebuilds.switch(key)),
     lockLive: (claim) =>
@@ -402,11 +417,12 @@ export const make = (
       atomically(claim.tenantId, (work) =>
         Effect.gen(function* () {
           yield* change(claim, true, () => undefined)
-          yield* change(claim, false, (row) => ({
-            ...(row ?? newRow(claim, false)),
+          yield* change(claim, false, (row = newRow(claim, false)) => ({
+            ...row,
             ...noFailure,
             ...store.served(),
-            position
+            position,
+            rebuilt: row.rebuilt + 1
           }))
           for (const letter of store.lettersOf(claim, false, work))
             work.letters.set(letterKey(claim, false, letter.position), undefined)

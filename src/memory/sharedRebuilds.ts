@@ -40,14 +40,31 @@ export class SharedRebuilds {
       if (this.#underWay.has(versionKey(key)) && !key.restart && !rows.some(({ parked }) => parked))
         return Effect.void
       return this.#alone(rows, () => {
-        for (const row of rows) this.#store.remove(row)
-        this.#store.removeLetters(key, true)
+        this.#clear(key, rows)
         for (const [tenantId, head] of this.#heads())
           if (head > 0) this.#store.put({ ...newRow({ ...key, tenantId }, true), shared: true })
         this.#underWay.add(versionKey(key))
         this.#held.delete(versionKey(key))
       })
     })
+  }
+
+  /** Cancels a rebuild. Waits for workers on it. Returns false if there is none. */
+  cancel(key: ProjectionStorage.ProjectionKey): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      if (!this.#underWay.has(versionKey(key))) return Effect.succeed(false)
+      const rows = this.#rebuilds(key)
+      return this.#alone(rows, () => {
+        this.#clear(key, rows)
+        this.forget(key)
+        return true
+      })
+    })
+  }
+
+  #clear(key: ProjectionStorage.ProjectionKey, rows: ReadonlyArray<Row>): void {
+    for (const row of rows) this.#store.remove(row)
+    this.#store.removeLetters(key, true)
   }
 
   /** Replaces the live read model, if the rebuild contains as much for every tenant. */
@@ -74,7 +91,8 @@ export class SharedRebuilds {
         if (this.#lag(key) !== 0) return "waiting"
         for (const row of this.#rebuilds(key)) {
           const live = this.#store.row(rowKey(row, false), undefined) ?? newRow(row, false)
-          this.#store.put({ ...live, ...noFailure, ...this.#store.served(), position: row.position })
+          const replaced = { position: row.position, rebuilt: live.rebuilt + 1 }
+          this.#store.put({ ...live, ...noFailure, ...this.#store.served(), ...replaced })
           this.#store.remove(row)
         }
         this.#store.promoteLetters(key)

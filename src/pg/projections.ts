@@ -39,7 +39,8 @@ type ProgressColumns = readonly [
   error: string | null,
   failureKind: ProjectionStorage.FailureKind | null,
   oldestUnprocessed: Date | null,
-  shared: boolean
+  shared: boolean,
+  rebuilt: number
 ]
 
 type FailureColumns = readonly [
@@ -330,7 +331,7 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
           ofTenant<ProgressColumns>(
             "read the progress of a projection",
             key,
-            'select rebuild, "position", head, parked, attempts, failed_position, error, failure_kind, oldest_unprocessed, shared from eventsourcing.projection_status($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer)'
+            'select rebuild, "position", head, parked, attempts, failed_position, error, failure_kind, oldest_unprocessed, shared, rebuilt from eventsourcing.projection_status($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer)'
           ),
           (rows) =>
             rows.map(
@@ -344,7 +345,8 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
                 error,
                 failureKind,
                 oldestUnprocessed,
-                shared
+                shared,
+                rebuilt
               ]) => ({
                 rebuild,
                 shared,
@@ -355,7 +357,8 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
                 failedPosition: failedPosition ?? undefined,
                 error: error ?? undefined,
                 failureKind: failureKind ?? undefined,
-                oldestUnprocessed: oldestUnprocessed?.getTime()
+                oldestUnprocessed: oldestUnprocessed?.getTime(),
+                rebuilt
               })
             )
         ),

@@ -44,11 +44,13 @@ export const make = ({
 }: Statements): Pick<
   Storage,
   | "startRebuild"
+  | "cancelRebuild"
   | "checkRebuild"
   | "rebuildProblem"
   | "lockLive"
   | "switchRebuild"
   | "startSharedRebuild"
+  | "cancelSharedRebuild"
   | "switchSharedRebuild"
 > => {
   const rebuildProblem = (
@@ -78,6 +80,13 @@ export const make = ({
       tables
     ])
 
+  const emptyTwins = (tenantId: TenantId, tables: ReadonlyArray<string>) =>
+    rowsOf(
+      "empty the tables of a rebuild",
+      "select eventsourcing.clear_rebuild($1::pg_catalog.uuid, $2::pg_catalog.text[])",
+      [tenantId, tables]
+    )
+
   return {
     rebuildProblem,
     startRebuild: (key) =>
@@ -96,15 +105,28 @@ export const make = ({
                   key,
                   "select eventsourcing.start_rebuild($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer)"
                 ),
-                rowsOf(
-                  "empty the tables of a rebuild",
-                  "select eventsourcing.clear_rebuild($1::pg_catalog.uuid, $2::pg_catalog.text[])",
-                  [key.tenantId, key.tables]
-                )
+                emptyTwins(key.tenantId, key.tables)
               ],
               { discard: true }
             )
           )
+        )
+      ),
+    cancelRebuild: (key) =>
+      repeatable(
+        "cancel a rebuild",
+        transaction(
+          key.tenantId,
+          Effect.gen(function* () {
+            const [row] = yield* ofTenant<[boolean]>(
+              "cancel a rebuild",
+              key,
+              "select eventsourcing.cancel_rebuild($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer)"
+            )
+            if (row?.[0] !== true) return false
+            yield* emptyTwins(key.tenantId, key.tables)
+            return true
+          })
         )
       ),
     checkRebuild: (claim, tables) =>
@@ -154,6 +176,15 @@ export const make = ({
               : Effect.fail(refusal({ projection, version }, problem))
           }
         )
+      ),
+    cancelSharedRebuild: ({ accessId, projection, version, tables }) =>
+      Effect.map(
+        rowsOf<[boolean]>(
+          "cancel a rebuild",
+          "select eventsourcing.cancel_shared_rebuild($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer, $4::pg_catalog.text[])",
+          [accessId, projection, version, tables]
+        ),
+        ([row]) => row?.[0] === true
       ),
     switchSharedRebuild: ({ accessId, projection, version, tables }) =>
       Effect.flatMap(

@@ -110,6 +110,17 @@ export class CannotRebuild extends Schema.TaggedError<CannotRebuild>()("CannotRe
   }
 }
 
+/** Raised when a rebuild has been cancelled. The live read model is unchanged. */
+export class RebuildCancelled extends Schema.TaggedError<RebuildCancelled>()("RebuildCancelled", {
+  ...projection,
+  /** Number of tenants whose rebuild was cancelled; `tenantId` is one of them. */
+  tenants: Schema.Int
+}) {
+  override get message(): string {
+    return `the rebuild of ${this.projection} was cancelled, for ${this.tenants} tenants: the read model is as before`
+  }
+}
+
 /** Raised when a rebuild has stopped because an event failed in it. The live read model is unchanged. */
 export class RebuildParked extends Schema.TaggedError<RebuildParked>()("RebuildParked", {
   ...projection,

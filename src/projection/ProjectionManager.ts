@@ -20,6 +20,7 @@ import {
   InvalidReason,
   type ProjectionBehind,
   type ProjectionParked,
+  type RebuildCancelled,
   type RebuildParked,
   type ReplayFailed
 } from "./ProjectionError.ts"
@@ -143,16 +144,20 @@ export class ProjectionManager extends Context.Service<
      * **Details**
      *
      * Running the stream starts the rebuild or joins one in progress; a parked one starts over. The work continues without the
-     * stream. Fails with `RebuildParked` when an event failed in it; the live read model is unchanged. A projection across
-     * tenants is rebuilt for all of them at once: `rebuildAll`.
+     * stream. Fails with `RebuildParked` when an event failed in it, and with `RebuildCancelled` when it was cancelled; the live
+     * read model is unchanged. A projection across tenants is rebuilt for all of them at once: `rebuildAll`.
      */
     readonly rebuild: (
       projection: Rebuildable,
       options?: RebuildOptions
-    ) => Stream.Stream<rebuilds.RebuildProgress, CannotRebuild | RebuildParked | ReadError, CurrentTenant>
+    ) => Stream.Stream<
+      rebuilds.RebuildProgress,
+      CannotRebuild | RebuildCancelled | RebuildParked | ReadError,
+      CurrentTenant
+    >
     /**
      * Rebuilds the read models of all tenants with events, like `rebuild`. Every run is written to the audit trail. Fails with
-     * `RebuildParked` once only parked ones are left.
+     * `RebuildParked` once only parked ones are left, or with `RebuildCancelled` once some were cancelled and none is left.
      *
      * **Details**
      *
@@ -164,7 +169,30 @@ export class ProjectionManager extends Context.Service<
     readonly rebuildAll: (
       projection: Rebuildable,
       options?: RebuildOptions
-    ) => Stream.Stream<rebuilds.RebuildProgress, CannotRebuild | RebuildParked | ReadError, AllTenants>
+    ) => Stream.Stream<
+      rebuilds.RebuildProgress,
+      CannotRebuild | RebuildCancelled | RebuildParked | ReadError,
+      AllTenants
+    >
+    /**
+     * Cancels the rebuild of the tenant's read model, also a parked one. Returns false if there is none.
+     *
+     * **Details**
+     *
+     * The live read model remains as it is. It waits for the events that a runner is handling in the rebuild, and fails with
+     * `StorageUnavailable` if they take longer than 10 seconds. Streams that watch the rebuild fail with `RebuildCancelled`. A
+     * later rebuild starts at the beginning.
+     *
+     * **Gotchas**
+     *
+     * A rebuild of a projection across tenants belongs to all of them: `cancelRebuildAll` cancels it, and this returns false.
+     */
+    readonly cancelRebuild: (projection: Rebuildable) => Effect.Effect<boolean, ReadError, CurrentTenant>
+    /**
+     * Cancels the rebuilds of all tenants, like `cancelRebuild`. Returns their number; one of a projection across tenants counts
+     * once. Every run is written to the audit trail.
+     */
+    readonly cancelRebuildAll: (projection: Rebuildable) => Effect.Effect<number, ReadError, AllTenants>
     /**
      * Retires a version of a projection for all tenants, once no program runs it any more. From then on it costs nothing. Returns
      * false if it was unknown or already retired.
@@ -186,7 +214,7 @@ export class ProjectionManager extends Context.Service<
      */
     readonly watchRebuilds: (
       projection: Ref
-    ) => Stream.Stream<rebuilds.RebuildProgress, RebuildParked | ReadError, AllTenants>
+    ) => Stream.Stream<rebuilds.RebuildProgress, RebuildCancelled | RebuildParked | ReadError, AllTenants>
   }
 >()("effect-eventsourcing/ProjectionManager") {}
 
@@ -231,7 +259,7 @@ const make = Effect.gen(function* () {
     { restart = false }: RebuildOptions,
     accessId?: string
   ): Effect.Effect<
-    Stream.Stream<rebuilds.RebuildProgress, RebuildParked | ReadError>,
+    Stream.Stream<rebuilds.RebuildProgress, RebuildCancelled | RebuildParked | ReadError>,
     CannotRebuild | ReadError
   > => {
     const key = { projection: name, version, tables }
@@ -243,10 +271,12 @@ const make = Effect.gen(function* () {
         ? Effect.fail(refuse("all tenants share its read model: call rebuildAll"))
         : Effect.as(
             rebuilds.startShared(storage, { ...key, accessId, restart }),
-            rebuilds.watch(storage, key, tenants)
+            rebuilds.watch(storage, key, new Map(tenants.map((tenantId) => [tenantId, undefined])))
           )
     }
-    return Effect.as(rebuilds.start(storage, key, tenants, restart), rebuilds.watch(storage, key, tenants))
+    return Effect.map(rebuilds.start(storage, key, tenants, restart), (started) =>
+      rebuilds.watch(storage, key, started)
+    )
   }
 
   return ProjectionManager.of({
@@ -366,23 +396,29 @@ const make = Effect.gen(function* () {
       const accessId = yield* recordAccess(events, `ProjectionManager.retire ${name}, version ${version}`)
       return yield* storage.retire({ projection: name, version, accessId })
     }),
+    cancelRebuild: Effect.fn("ProjectionManager.cancelRebuild")(function* (projection) {
+      const key = yield* currentKey(projection)
+      return yield* storage.cancelRebuild({ ...key, tables: projection.tables })
+    }),
+    cancelRebuildAll: Effect.fn("ProjectionManager.cancelRebuildAll")(function* (projection) {
+      const { accessId, tenants } = yield* tenantsWithEvents("cancelRebuildAll", projection)
+      const key = { projection: projection.name, version: projection.version, tables: projection.tables }
+      if (projection.kind === "acrossTenants")
+        return (yield* storage.cancelSharedRebuild({ ...key, accessId })) ? 1 : 0
+      const found = yield* rebuilds.underWay(storage, key, tenants)
+      const cancelled = yield* Effect.filter(
+        found.keys(),
+        (tenantId) => storage.cancelRebuild({ ...key, tenantId }),
+        { concurrency: tenantConcurrency }
+      )
+      return cancelled.length
+    }),
     watchRebuilds: (projection) =>
       Stream.unwrap(
         Effect.gen(function* () {
           const { tenants } = yield* tenantsWithEvents("watchRebuilds", projection)
-          const underWay = yield* Effect.filter(
-            tenants,
-            (tenantId) =>
-              Effect.map(storage.progress(keyOf(projection, tenantId)), (rows) =>
-                rows.some(({ rebuild }) => rebuild)
-              ),
-            { concurrency: tenantConcurrency }
-          )
-          return rebuilds.watch(
-            storage,
-            { projection: projection.name, version: projection.version },
-            underWay
-          )
+          const key = { projection: projection.name, version: projection.version }
+          return rebuilds.watch(storage, key, yield* rebuilds.underWay(storage, key, tenants))
         })
       )
   })

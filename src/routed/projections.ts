@@ -328,6 +328,8 @@ export const make = <M extends Backend>(
         )
       ),
     startRebuild: (key) => ofTenant("start a rebuild", key.tenantId, (storage) => storage.startRebuild(key)),
+    cancelRebuild: (key) =>
+      ofTenant("cancel a rebuild", key.tenantId, (storage) => storage.cancelRebuild(key)),
     checkRebuild: (claim, tables) =>
       ofTenant("check the writes of a rebuild", claim.tenantId, (storage) =>
         storage.checkRebuild(claim, tables)
@@ -349,6 +351,16 @@ export const make = <M extends Backend>(
             answers.map(({ value }) => value),
             Effect.void
           )
+      ),
+    cancelSharedRebuild: (key) =>
+      Effect.map(
+        router.onEvery((backend) =>
+          Effect.andThen(
+            router.requireAccess(backend, key.accessId),
+            backend.projections.cancelSharedRebuild(key)
+          )
+        ),
+        (answers) => answers.some(({ value }) => value)
       ),
     // Each database has a read model of its own tenants, and replaces it by itself, also while another one is unavailable.
     switchSharedRebuild: (key) =>

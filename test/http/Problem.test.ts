@@ -136,6 +136,7 @@ const errors = [
   new HashChainBroken({ tenantId, position: 3, reason: "changed" }),
   new ProjectionError.ReplayFailed({ ...projection, position: 3, error: "secret-error", replayed: 1 }),
   new ProjectionError.CannotRebuild({ projection: "secret-projection", version: 1, reason: "secret-reason" }),
+  new ProjectionError.RebuildCancelled({ ...projection, tenants: 2 }),
   new ProjectionError.RebuildParked({ ...parked, tenants: 2 })
 ]
 
@@ -180,6 +181,7 @@ const expected: ReadonlyArray<readonly [number, string, Readonly<Record<string, 
   notNow(1),
   notNow(),
   notNow(1),
+  mistake,
   mistake,
   mistake,
   mistake,

@@ -211,6 +211,7 @@ const rules: Readonly<Record<string, Rule>> = {
       begin_reading: "calls begin_tenant; names everything with its schema",
       begin_tenant: "changes the role of the transaction, which security definer does not allow",
       bind_tenant: "sets the tenant for its caller; names everything with its schema",
+      cancel_shared_rebuild: "changes the role of the transaction; names everything with its schema",
       carried_key: "reads the catalogue, as its caller; has a fixed search path",
       clean_session:
         "resets the settings of the session, which a set clause would restore; names everything with its schema",

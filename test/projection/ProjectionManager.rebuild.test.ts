@@ -1,5 +1,5 @@
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Fiber, Latch, Queue, Stream } from "effect"
+import { Effect, Fiber, Latch, Queue, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import {
@@ -7,6 +7,7 @@ import {
   type RebuildOptions,
   type RebuildProgress
 } from "../../src/projection/ProjectionManager.ts"
+import * as Projection from "../../src/projection/Projection.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import {
   access,
@@ -22,7 +23,7 @@ import {
   twoTenants
 } from "../support/booking.ts"
 import { append, orders, range } from "../support/following.ts"
-import { asNewTenant, drain, withRunner } from "../support/shop.ts"
+import { asNewTenant, drain, Order, withRunner } from "../support/shop.ts"
 import { flipped } from "../../src/testing/failures.ts"
 
 describe.each(backends)("rebuilds on $name", (backend) => {
@@ -141,6 +142,54 @@ describe.each(backends)("rebuilds on $name", (backend) => {
       }).pipe(asNewTenant, withRunner(projection), Effect.timeout("15 seconds"))
     })
 
+    it.effect("are cancelled, of which their watchers are told, and the live read model continues", () => {
+      const { projection, broken } = book({ tables: ["booked_5"] })
+      return Effect.gen(function* () {
+        const [a, b] = yield* twoTenants
+        const { cancelRebuild, cancelRebuildAll, rebuild, rebuildAll } = yield* ProjectionManager
+        const asOperator = Tenant.provideAll(access)
+        for (const tenant of [a, b]) yield* append("1", orders(3, 665)).pipe(Tenant.provide(tenant))
+        yield* drain
+        const cancel = cancelRebuild(projection).pipe(Tenant.provide(a))
+        assert.isFalse(yield* cancel)
+        assert.strictEqual(yield* cancelRebuildAll(projection).pipe(asOperator), 0)
+        // one is parked
+        broken.add(666)
+        yield* rebuild(projection).pipe(Stream.take(1), Stream.runDrain, Tenant.provide(a))
+        yield* drain
+        broken.clear()
+        for (const one of [a, b])
+          yield* rebuild(projection).pipe(Stream.take(1), Stream.runDrain, Tenant.provide(one))
+        const seen = yield* Latch.make(false)
+        const watching = yield* rebuildAll(projection).pipe(
+          Stream.runForEach(() => seen.open),
+          flipped,
+          asOperator,
+          Effect.forkChild
+        )
+        yield* seen.await
+        assert.isTrue(yield* cancel)
+        assert.isFalse(yield* cancel)
+        // those of other tests too
+        const cancelled = yield* cancelRebuildAll(projection).pipe(asOperator)
+        assert.isAtLeast(cancelled, 1)
+        const error = yield* Fiber.join(watching)
+        if (error._tag !== "RebuildCancelled") return assert.fail(error._tag)
+        assert.deepInclude(error, { projection: projection.name, version: 1, tenants: cancelled + 1 })
+        for (const tenant of [a, b]) {
+          const {
+            position,
+            rebuild: progress,
+            state
+          } = yield* status(projection).pipe(Tenant.provide(tenant))
+          assert.deepStrictEqual([state, position, progress], ["live", 3, undefined])
+        }
+        yield* draining
+        const again = yield* rebuild(projection).pipe(Stream.runLast, Tenant.provide(a))
+        assert.deepStrictEqual(again._tag === "Some" && again.value, { done: 3, total: 3, tenants: 0 })
+      }).pipe(withRunner(projection), Effect.timeout("15 seconds"))
+    })
+
     it.effect(
       "end at once for a tenant without events, and are refused for a projection without a read model",
       () => {
@@ -205,6 +254,41 @@ describe.each(databases)("rebuilds of tables on $name", (backend) => {
         }).pipe(withRunner(projection), Effect.timeout("15 seconds"))
       }
     )
+
+    it.effect("leave no rows when they are cancelled", () => {
+      let broken = false
+      const projection = Projection.make(
+        "cancelled",
+        { aggregates: [Order], retry: Schedule.recurs(0), tables: ["booked_6"], batchSize: 1 },
+        {
+          Placed: (_, { position, tenantId }) =>
+            broken && position === 2
+              ? Effect.fail("broken")
+              : SqlClient.SqlClient.use(
+                  (sql) => sql`
+                  insert into booked_6 values (${tenantId}::uuid) on conflict do nothing`
+                )
+        }
+      )
+      return Effect.gen(function* () {
+        const { cancelRebuild, rebuild } = yield* ProjectionManager
+        yield* append("1", orders(2))
+        yield* drain
+        broken = true
+        yield* rebuild(projection).pipe(Stream.take(1), Stream.runDrain)
+        const rebuilt = PgTenant.transaction(
+          SqlClient.SqlClient.use(
+            (sql) => sql<{ twin: number; live: number }>`
+              select (select count(*)::int from eventsourcing_rebuild.booked_6) as twin,
+                (select count(*)::int from public.booked_6) as live`
+          )
+        )
+        yield* drain
+        assert.deepStrictEqual(yield* rebuilt, [{ twin: 1, live: 1 }])
+        assert.isTrue(yield* cancelRebuild(projection))
+        assert.deepStrictEqual(yield* rebuilt, [{ twin: 0, live: 1 }])
+      }).pipe(asNewTenant, withRunner(projection))
+    })
 
     it.effect("are refused if a table is not registered", () => {
       const { projection } = table({ tables: ["booked", "grand_total"] })

@@ -1,6 +1,6 @@
 /** Rebuilds of read models that all tenants share, beside the live ones. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Fiber, Layer, Schedule, Stream } from "effect"
+import { Effect, Fiber, Latch, Layer, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as Projection from "../../src/projection/Projection.ts"
@@ -20,7 +20,7 @@ import {
 import { backendsWith, Owner } from "../support/readModels.ts"
 import { flipped } from "../../src/testing/failures.ts"
 
-const names = ["meanwhile", "failing", "stopped", "altered", "renewed", "named"] as const
+const names = ["meanwhile", "failing", "stopped", "altered", "renewed", "named", "cancelled"] as const
 const statements = names.flatMap((name) => [
   `create table ${name} (id integer primary key, events bigint not null, total bigint not null)`,
   `select eventsourcing.register_shared_read_model('${name}')`,
@@ -248,6 +248,43 @@ describe.each(backendsWith(statements))("on $name", (backend) => {
         yield* beside([counted(Infinity)])(eventually(Effect.andThen(drain, equalsFold("stopped"))))
         assert.strictEqual(handled, total)
         yield* equalsFold("stopped")
+      }).pipe(Tenant.provideAll(access))
+    )
+
+    it.effect("a rebuild that is cancelled leaves the live read model and no rows beside it", () =>
+      Effect.gen(function* () {
+        const owner = yield* Owner
+        yield* filled("cancelled")
+        yield* falsify("cancelled")
+        const before = yield* rowsOf("cancelled")
+        let handled = 0
+        const projection = sums("cancelled", {
+          batchSize: 4,
+          before: () => (++handled > 5 ? Effect.never : Effect.void)
+        })
+        const { cancelRebuildAll, watchRebuilds } = yield* ProjectionManager.ProjectionManager
+        yield* start(projection)
+        yield* beside([projection])(
+          Effect.gen(function* () {
+            const working = yield* Effect.forkChild(drain)
+            yield* eventually(Effect.sync(() => assert.isAbove(handled, 5)))
+            yield* Fiber.interrupt(working)
+          })
+        )
+        const seen = yield* Latch.make(false)
+        const watching = yield* watchRebuilds(projection).pipe(
+          Stream.runForEach(() => seen.open),
+          flipped,
+          Effect.forkChild
+        )
+        yield* seen.await
+        assert.strictEqual(yield* cancelRebuildAll(projection), 1)
+        assert.strictEqual(yield* cancelRebuildAll(projection), 0)
+        assert.strictEqual((yield* Fiber.join(watching))._tag, "RebuildCancelled")
+        assert.deepStrictEqual(yield* rowsOf("cancelled"), before)
+        assert.deepStrictEqual(yield* owner`select from eventsourcing_rebuild.cancelled_orders`, [])
+        yield* start(sums("cancelled"))
+        yield* beside([sums("cancelled")])(eventually(Effect.andThen(drain, equalsFold("cancelled"))))
       }).pipe(Tenant.provideAll(access))
     )
 

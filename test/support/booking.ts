@@ -45,7 +45,7 @@ export const databases = backendsWith([
   `create table booked (tenant_id uuid not null, projection text not null, position int not null, total int not null,
      primary key (tenant_id, projection, position))`,
   "select eventsourcing.register_read_model('booked')",
-  ...Array.from({ length: 5 }, (_, n) => [
+  ...Array.from({ length: 7 }, (_, n) => [
     `create table booked_${n} (tenant_id uuid primary key)`,
     `select eventsourcing.register_read_model('booked_${n}')`
   ]).flat(),

@@ -59,12 +59,14 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
   ["clear_retired_projections", 4],
   // the rows of a version for all tenants; the head of each log, and the join of a tenant's two rows, have one
   ["begin_shared_rebuild", 5],
+  ["end_shared_rebuild", 3],
   ["prepare_shared_switch", 4],
   ["shared_rebuild_lag", 1],
   ["park_shared_rebuild", 1],
   ["finish_shared_rebuild", 4],
   // tables that all tenants share, and their twins
   ["start_shared_rebuild", 1],
+  ["cancel_shared_rebuild", 1],
   ["switch_shared_rebuild", 3],
   // parked rows and others; the access to their events has one
   ["projection_backlog", 2],

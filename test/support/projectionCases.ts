@@ -240,6 +240,16 @@ export const projectionCases: ReadonlyArray<Sql> = [
   alone("a rebuild is told which twins it fills", ({ key }) =>
     Effect.asVoid(call(`select eventsourcing.bind_rebuild(${key}, 'others')`))
   ),
+  alone(
+    "a rebuild is cancelled",
+    Effect.fnUntraced(function* ({ key, mine, projection }) {
+      for (const cancelled of [true, false]) {
+        const found = yield* call(`select eventsourcing.cancel_rebuild(${key}) as cancelled`)
+        assert.deepStrictEqual(found, [{ cancelled }])
+      }
+      assert.deepStrictEqual(yield* headOf(mine, projection, true), [])
+    })
+  ),
   alone("the twins are emptied", ({ mine }) =>
     Effect.asVoid(within(mine, `select eventsourcing.clear_rebuild('${mine}', array['read_model'])`))
   ),

@@ -96,7 +96,8 @@ export const failures = (it: It): void => {
         failedPosition: 2,
         error: "Error: broken",
         failureKind: "handler",
-        oldestUnprocessed: yield* recordedAt(tenant, 2)
+        oldestUnprocessed: yield* recordedAt(tenant, 2),
+        rebuilt: 0
       })
       assert.isTrue(yield* storage.resume(projected.of(tenant)))
       assert.isFalse(yield* storage.resume(projected.of(tenant)))
@@ -375,7 +376,8 @@ export const progress = (it: It): void => {
         attempts: 0,
         failedPosition: undefined,
         error: undefined,
-        failureKind: undefined
+        failureKind: undefined,
+        rebuilt: 0
       }
       yield* projected.step(1)
       assert.deepStrictEqual(yield* storage.progress(projected.of(tenant)), [

@@ -1,6 +1,6 @@
 /** The contract of projection storages: rebuilds, and the isolation of tenants. */
 import { assert } from "@effect/vitest"
-import { Effect, Option } from "effect"
+import { Deferred, Effect, Fiber, Option } from "effect"
 import { EventStorage } from "../../driver/EventStorage.ts"
 import { type Claim, ProjectionStorage } from "../../driver/ProjectionStorage.ts"
 import type { TenantId } from "../../domain/Tenant.ts"
@@ -57,7 +57,8 @@ export const rebuilds = (it: It): void => {
           failedPosition: undefined,
           error: undefined,
           failureKind: undefined,
-          oldestUnprocessed: undefined
+          oldestUnprocessed: undefined,
+          rebuilt: 1
         },
         rebuild: undefined
       })
@@ -175,6 +176,44 @@ export const rebuilds = (it: It): void => {
     })
   )
 
+  it.effect(
+    "a cancelled rebuild is gone, with its dead letters, and the next one starts at the beginning",
+    () =>
+      Effect.gen(function* () {
+        const storage = yield* ProjectionStorage
+        const projected = yield* newProjection()
+        const [tenant = newTenant()] = yield* tenantsWith(3)
+        const cancel = storage.cancelRebuild({ ...projected.of(tenant), tables: [] })
+        assert.isFalse(yield* cancel)
+        yield* projected.putAside({ error: "Error: live" })
+        yield* projected.step()
+        const before = yield* projected.progress(tenant)
+        yield* start(projected, tenant)
+        yield* projected.step(1)
+        yield* projected.putAside({ error: "Error: rebuild" })
+        // It waits for the worker, whose changes are gone as well.
+        const inside = yield* Deferred.make<void>()
+        const cancelling = yield* Effect.forkChild(Effect.andThen(Deferred.await(inside), cancel))
+        yield* projected.work((claim) =>
+          Effect.gen(function* () {
+            yield* Deferred.succeed(inside, undefined)
+            yield* storage.advance(claim, 3)
+            assert.isUndefined(cancelling.pollUnsafe())
+          })
+        )
+        assert.isTrue(yield* Fiber.join(cancelling))
+        assert.isFalse(yield* cancel)
+        assert.deepStrictEqual(yield* projected.progress(tenant), before)
+        yield* projected.idle
+        assert.deepStrictEqual(yield* projected.letters(tenant), [1])
+        yield* start(projected, tenant)
+        assert.deepInclude(yield* projected.step(), { rebuild: true, position: 0 })
+        yield* projected.work(swapIn)
+        assert.deepStrictEqual(yield* projected.letters(tenant), [])
+        assert.deepInclude((yield* projected.progress(tenant)).live, { position: 3, rebuilt: 1 })
+      })
+  )
+
   it.effect("a failed finish of a rebuild changes nothing", () =>
     Effect.gen(function* () {
       const projected = yield* newProjection()
@@ -215,6 +254,11 @@ export const isolation = (it: It): void => {
           yield* projected.on(mine, failNext(undefined))
           assert.deepStrictEqual(yield* observe(projected, theirs), before)
           yield* start(projected, mine)
+          assert.deepStrictEqual(yield* observe(projected, theirs), before)
+          yield* start(projected, theirs)
+          const cancelled = yield* observe(projected, mine)
+          assert.isTrue(yield* storage.cancelRebuild({ ...projected.of(theirs), tables: [] }))
+          assert.deepStrictEqual(yield* observe(projected, mine), cancelled)
           assert.deepStrictEqual(yield* observe(projected, theirs), before)
           yield* projected.on(mine, swapIn)
           assert.deepStrictEqual(yield* observe(projected, theirs), before)
@@ -271,6 +315,7 @@ export const isolation = (it: It): void => {
             (other) => storage.resume(other),
             (other) => storage.lockLive({ ...other, rebuild: true }),
             (other) => storage.startRebuild({ ...other, tables: [] }),
+            (other) => storage.cancelRebuild({ ...other, tables: [] }),
             (other) => storage.transaction(other.tenantId, Effect.void)
           ]
           for (const operation of operations) {

@@ -181,7 +181,11 @@ export const sharedRebuilds = (it: It): void => {
       const { key, projected, start, trySwitch } = yield* across
       yield* tenantsWith(1)
       const unknown = { ...key, accessId: "00000000-0000-4000-8000-00000000abcd", restart: false }
-      for (const refused of [storage.startSharedRebuild(unknown), storage.switchSharedRebuild(unknown)]) {
+      for (const refused of [
+        storage.startSharedRebuild(unknown),
+        storage.cancelSharedRebuild(unknown),
+        storage.switchSharedRebuild(unknown)
+      ]) {
         const error = yield* flipped(refused)
         assert(error._tag === "StorageUnavailable" && error.code === "ES004")
       }
@@ -197,6 +201,42 @@ export const sharedRebuilds = (it: It): void => {
       assert(late._tag === "RebuildRefused")
       assert.include(late.message, "retired")
       yield* projected.idle
+    })
+  )
+
+  it.effect("a cancelled rebuild of all tenants is gone, and the live read model continues", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const { catchUp, key, projected, start, trySwitch } = yield* across
+      const [one = newTenant(), two = newTenant()] = yield* tenantsWith(3, 2)
+      yield* projected.known([one, two])
+      yield* catchUp(false)
+      const cancel = storage.cancelSharedRebuild(key)
+      assert.isFalse(yield* cancel)
+      yield* start()
+      const ofOne = ({ rebuild, tenantId }: Claim) => rebuild && tenantId === one
+      yield* projected.when(ofOne, (claim) => storage.advance(claim, 1))
+      yield* projected.when(ofOne, putNextAside())
+      // A single tenant has no rebuild of its own.
+      assert.isFalse(yield* storage.cancelRebuild({ ...key, tenantId: one }))
+      assert.isTrue(yield* cancel)
+      assert.isFalse(yield* cancel)
+      assert.strictEqual(yield* trySwitch, "none")
+      for (const [tenant, position] of [
+        [one, 3],
+        [two, 2]
+      ] as const) {
+        const { live, rebuild } = yield* projected.progress(tenant)
+        assert.deepInclude(live, { position, rebuilt: 0 })
+        assert.isUndefined(rebuild)
+      }
+      yield* append(one, 1)
+      assert.deepInclude(yield* projected.step(), { tenantId: one, rebuild: false, position: 3 })
+      yield* start()
+      yield* catchUp(true)
+      yield* until("switched", trySwitch)
+      assert.deepStrictEqual(yield* projected.letters(one), [])
+      assert.deepInclude((yield* projected.progress(one)).live, { position: 4, rebuilt: 1 })
     })
   )
 }

@@ -1309,6 +1309,75 @@ ALTER FUNCTION eventsourcing.bind_tenant(p_tenant uuid) OWNER TO postgres;
 COMMENT ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) IS 'Binds the tenant for the rest of the transaction and refuses another one.';
 
 --
+-- Name: cancel_rebuild(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.cancel_rebuild(p_tenant uuid, p_projection text, p_version integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  delete from eventsourcing.projections p
+  where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild and not p.shared;
+  if not found then
+    return false;
+  end if;
+  delete from eventsourcing.dead_letters d
+  where d.tenant_id = p_tenant and d.projection = p_projection and d.version = p_version and d.rebuild;
+  return true;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.cancel_rebuild(p_tenant uuid, p_projection text, p_version integer) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION cancel_rebuild(p_tenant uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.cancel_rebuild(p_tenant uuid, p_projection text, p_version integer) IS 'Cancels a rebuild of a projection for the tenant.';
+
+--
+-- Name: cancel_shared_rebuild(uuid, text, integer, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE FUNCTION eventsourcing.cancel_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+  former     pg_catalog.text := pg_catalog.current_setting('role');
+  cancelled  boolean;
+  read_model pg_catalog.text;
+begin
+  if pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' then
+    -- a worker may have locked its tenant, and then be idle for long
+    perform pg_catalog.set_config('lock_timeout', '10s', true);
+  end if;
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  perform pg_catalog.set_config('role', 'eventsourcing_all_tenants', true);
+  cancelled := eventsourcing.end_shared_rebuild(p_access, p_projection, p_version);
+  if cancelled then
+    foreach read_model in array p_tables loop
+      if pg_catalog.to_regclass(pg_catalog.format('eventsourcing_rebuild.%I', read_model)) is not null then
+        execute pg_catalog.format('delete from eventsourcing_rebuild.%I', read_model);
+      end if;
+    end loop;
+  end if;
+  perform pg_catalog.set_config('role', former, true);
+  return cancelled;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.cancel_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION cancel_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]); Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON FUNCTION eventsourcing.cancel_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) IS 'Cancels a rebuild of a read model that all tenants share.';
+
+--
 -- Name: carried_key(text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
 --
 
@@ -1620,6 +1689,7 @@ declare
 begin
   perform eventsourcing.bind_tenant(p_tenant);
   foreach read_model in array p_tables loop
+    continue when pg_catalog.to_regclass(pg_catalog.format('eventsourcing_rebuild.%I', read_model)) is null;
     execute pg_catalog.format('delete from eventsourcing_rebuild.%I where tenant_id operator(pg_catalog.=) $1', read_model) using p_tenant;
   end loop;
 end
@@ -1868,6 +1938,41 @@ ALTER FUNCTION eventsourcing.end_expired_move(p_tenant uuid) OWNER TO eventsourc
 COMMENT ON FUNCTION eventsourcing.end_expired_move(p_tenant uuid) IS 'Removes the expired fence of a move; returns the status of the tenant.';
 
 --
+-- Name: end_shared_rebuild(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.end_shared_rebuild(p_access uuid, p_projection text, p_version integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  -- locked, so that no other session begins or switches a rebuild meanwhile
+  perform from eventsourcing.projection_versions v
+  where v.projection = p_projection and v.version = p_version and v.rebuilding for update;
+  if not found then
+    return false;
+  end if;
+  perform from eventsourcing.projections p
+  where p.projection = p_projection and p.version = p_version and p.rebuild order by p.tenant_id for update;
+  delete from eventsourcing.projections p where p.projection = p_projection and p.version = p_version and p.rebuild;
+  delete from eventsourcing.dead_letters d where d.projection = p_projection and d.version = p_version and d.rebuild;
+  update eventsourcing.projection_versions v set rebuilding = false, held_until = null
+  where v.projection = p_projection and v.version = p_version;
+  return true;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.end_shared_rebuild(p_access uuid, p_projection text, p_version integer) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION end_shared_rebuild(p_access uuid, p_projection text, p_version integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.end_shared_rebuild(p_access uuid, p_projection text, p_version integer) IS 'Removes the progress of a rebuild of a read model that all tenants share.';
+
+--
 -- Name: event_hash(bytea, uuid, bigint, text, text, integer, uuid, text, integer, timestamp with time zone, timestamp with time zone, text, text, text, text, text, text[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -2004,7 +2109,7 @@ begin
   delete from eventsourcing.projections p
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and p.rebuild;
   update eventsourcing.projections p set parked = false, attempts = 0, failed_position = null, error = null, failure_kind = null,
-    waited_ms = 0, retry_at = null
+    waited_ms = 0, retry_at = null, rebuilt = p.rebuilt + 1
   where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version and not p.rebuild;
   perform eventsourcing.advance_projection(p_tenant, p_projection, p_version, false, p_position);
   delete from eventsourcing.dead_letters d
@@ -2035,7 +2140,7 @@ begin
   perform eventsourcing.require_cross_tenant_access(p_access);
   update eventsourcing.projections p
   set position = r.position, head = greatest(p.head, r.head), served_at = clock_timestamp(), parked = false, attempts = 0,
-    failed_position = null, error = null, failure_kind = null, waited_ms = 0, retry_at = null
+    failed_position = null, error = null, failure_kind = null, waited_ms = 0, retry_at = null, rebuilt = p.rebuilt + 1
   from eventsourcing.projections r
   where p.projection = p_projection and p.version = p_version and not p.rebuild
     and r.tenant_id = p.tenant_id and r.projection = p_projection and r.version = p_version and r.rebuild;
@@ -2247,7 +2352,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     -- names with a schema.
     values ('bind_tenant', true), ('require_visible', true), ('begin_tenant', true), ('begin_projection', true), ('begin_across_tenants', true),
       ('begin_reading', true), ('stream_log', true), ('clean_session', true), ('clear_rebuild', true), ('switch_rebuild', true), ('hold_twins', true),
-      ('start_shared_rebuild', true), ('switch_shared_rebuild', true),
+      ('start_shared_rebuild', true), ('switch_shared_rebuild', true), ('cancel_shared_rebuild', true),
       ('schema_version', false), ('lowest_program', false), ('protect_tenant_table', false), ('open_table', false),
       ('create_committing', false), ('register_read_model', false), ('unregister_read_model', false),
       ('register_shared_read_model', false), ('read_model_name', false), ('renew_twins', false),
@@ -2266,7 +2371,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
       when p.proname in (
         'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'retire_projection', 'clear_retired_projections',
         'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
-        'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'shared_rebuild_lag',
+        'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'end_shared_rebuild', 'shared_rebuild_lag',
         'taken_table'
       ) then 'eventsourcing_runner_owner'
       when p.proname in (
@@ -3609,7 +3714,7 @@ COMMENT ON FUNCTION eventsourcing.projection_retired(p_projection text, p_versio
 -- Name: projection_status(uuid, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
-CREATE FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) RETURNS TABLE(rebuild boolean, "position" double precision, head double precision, parked boolean, attempts integer, failed_position double precision, error text, failure_kind text, retry_at timestamp with time zone, oldest_unprocessed timestamp with time zone, shared boolean)
+CREATE FUNCTION eventsourcing.projection_status(p_tenant uuid, p_projection text, p_version integer) RETURNS TABLE(rebuild boolean, "position" double precision, head double precision, parked boolean, attempts integer, failed_position double precision, error text, failure_kind text, retry_at timestamp with time zone, oldest_unprocessed timestamp with time zone, shared boolean, rebuilt integer)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -3623,7 +3728,7 @@ begin
                 order by e.position desc limit 1), 0)::double precision,
       p.parked, p.attempts, p.failed_position::double precision, p.error, p.failure_kind, p.retry_at,
       (select e.recorded_at from eventsourcing.events e where e.tenant_id = p_tenant and e.position = p.position + 1),
-      p.shared
+      p.shared, p.rebuilt
     from eventsourcing.projections p
     where p.tenant_id = p_tenant and p.projection = p_projection and p.version = p_version;
 end
@@ -6488,7 +6593,8 @@ CREATE TABLE eventsourcing.projections (
     retry_at timestamp with time zone,
     served_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
     shared boolean DEFAULT false NOT NULL,
-    twins text
+    twins text,
+    rebuilt integer DEFAULT 0 NOT NULL
 );
 
 ALTER TABLE ONLY eventsourcing.projections FORCE ROW LEVEL SECURITY;
@@ -6566,6 +6672,12 @@ COMMENT ON COLUMN eventsourcing.projections.shared IS 'True for a rebuild of a r
 --
 
 COMMENT ON COLUMN eventsourcing.projections.twins IS 'The twins that the rebuild fills (twins_of). If they have been made anew since, its rows are gone, and it starts over.';
+
+--
+-- Name: COLUMN projections.rebuilt; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.projections.rebuilt IS 'Number of rebuilds that have replaced the live read model.';
 
 --
 -- Name: read_models; Type: TABLE; Schema: eventsourcing; Owner: postgres
@@ -7468,6 +7580,19 @@ GRANT ALL ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) TO eventsourcing_
 GRANT ALL ON FUNCTION eventsourcing.bind_tenant(p_tenant uuid) TO eventsourcing_tenant;
 
 --
+-- Name: FUNCTION cancel_rebuild(p_tenant uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.cancel_rebuild(p_tenant uuid, p_projection text, p_version integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION cancel_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]); Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.cancel_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.cancel_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_tables text[]) TO eventsourcing_all_tenants;
+
+--
 -- Name: FUNCTION carried_key(p_table text); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
@@ -7545,6 +7670,14 @@ GRANT ALL ON FUNCTION eventsourcing.define_plan(p_access uuid, p_name text, p_li
 REVOKE ALL ON FUNCTION eventsourcing.end_expired_move(p_tenant uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION eventsourcing.end_expired_move(p_tenant uuid) FROM eventsourcing_administrator_owner;
 GRANT ALL ON FUNCTION eventsourcing.end_expired_move(p_tenant uuid) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION end_shared_rebuild(p_access uuid, p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.end_shared_rebuild(p_access uuid, p_projection text, p_version integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.end_shared_rebuild(p_access uuid, p_projection text, p_version integer) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.end_shared_rebuild(p_access uuid, p_projection text, p_version integer) TO eventsourcing_all_tenants;
 
 --
 -- Name: FUNCTION event_hash(p_previous bytea, p_tenant uuid, p_position bigint, p_aggregate_type text, p_aggregate_id text, p_version integer, p_event_id uuid, p_event_type text, p_schema_version integer, p_occurred_at timestamp with time zone, p_recorded_at timestamp with time zone, p_actor text, p_correlation_id text, p_causation_id text, p_metadata text, p_payload text, p_tags text[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
