@@ -2,9 +2,9 @@
  * Checks that a database is migrated and isolates tenants. The store runs both checks when it starts; health checks may run them at
  * any time.
  */
-import { Effect, Schedule, Schema } from "effect"
+import { Duration, Effect, Schedule, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
-import { guarded } from "./deadlines.ts"
+import { guarded, Silence } from "./deadlines.ts"
 import * as sqlErrors from "./sqlErrors.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { problemsOf, SettingsIncomplete } from "./settings.ts"
@@ -83,9 +83,16 @@ export const schema: Effect.Effect<void, SchemaOutdated | StorageUnavailable, Sq
       return yield* new SchemaOutdated({ applied, lowestProgram, latest: schemaNumber })
   }).pipe(patiently)
 
+/** The shortest deadline of the check of isolation, which reads much of the catalogue. */
+const shortest = Duration.seconds(10)
+
 /**
  * Fails with `IsolationImpaired` if row-level security, a policy, a role or a grant differs from that of the migrations, on the
  * store's tables or on any table protected with `eventsourcing.protect_tenant_table`.
+ *
+ * **Details**
+ *
+ * It waits at least 10 seconds for the answer, also if `PgTenant.Silence` is shorter.
  */
 export const isolation: Effect.Effect<void, IsolationImpaired | StorageUnavailable, SqlClient.SqlClient> =
   Effect.gen(function* () {
@@ -94,7 +101,10 @@ export const isolation: Effect.Effect<void, IsolationImpaired | StorageUnavailab
       sql,
       sql<{ problem: string; remedy: string }>`
         select problem, remedy from eventsourcing.isolation_problems()`
-    ).pipe(Effect.mapError(unavailable))
+    ).pipe(
+      Effect.updateService(Silence, (silence) => Duration.max(silence, shortest)),
+      Effect.mapError(unavailable)
+    )
     if (problems.length > 0) return yield* new IsolationImpaired({ problems })
   }).pipe(patiently)
 

@@ -1,8 +1,9 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Logger, References, Schedule } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Logger, References, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
 import * as PgCheck from "../../src/pg/PgCheck.ts"
+import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import { lowestSchema, schemaNumber } from "../../src/pg/schemaNumber.ts"
 import { everythingIn, failsWith } from "../../src/testing/isolation/kit.ts"
@@ -179,6 +180,16 @@ for (const server of servers) {
         const none = yield* start(app).pipe(failsWith("SchemaOutdated"))
         assert.strictEqual(none.applied, 0)
         assert.include(none.message, "the database has no event store")
+      })
+    )
+
+    it.effect("has time for the check of isolation, also with a short deadline for silence", () =>
+      Effect.gen(function* () {
+        const { app } = yield* TenantDatabase
+        yield* PgCheck.isolation.pipe(
+          Effect.provide(PgClient.layer({ ...app, maxConnections: 1 }), { local: true }),
+          Effect.provideService(PgTenant.Silence, Duration.millis(1))
+        )
       })
     )
 

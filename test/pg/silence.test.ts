@@ -14,13 +14,13 @@ import * as Projection from "../../src/projection/Projection.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import { as, log, Note, texts, write } from "../../src/testing/isolation/kit.ts"
 import { servers } from "../support/Databases.ts"
-import { make as makeProxy, type TcpProxy } from "../support/TcpProxy.ts"
+import { make as makeProxy, type TcpProxy, timeToInterrupt } from "../support/TcpProxy.ts"
 import { layerOn, type Store, TenantDatabase } from "../support/tenantDatabase.ts"
 
-/** A store whose connections go through a proxy, with a short deadline for silence. */
+/** A store whose connections go through a proxy, with a short deadline for silence, which also a busy machine keeps. */
 const throughProxy = <A, E, R>(
   run: (proxy: TcpProxy) => Effect.Effect<A, E, R | Store>,
-  silence: Duration.Input = "300 millis"
+  silence: Duration.Input = "1 second"
 ) =>
   Effect.gen(function* () {
     const database = yield* TenantDatabase
@@ -39,7 +39,9 @@ const throughProxy = <A, E, R>(
   )
 
 for (const server of servers) {
-  layer(layerOn(server), { excludeTestServices: true })(`a silent connection on ${server.name}`, (it) => {
+  // At once, because they wait for deadlines most of the time.
+  const options = { concurrent: true, excludeTestServices: true }
+  layer(layerOn(server), options)(`a silent connection on ${server.name}`, (it) => {
     for (const moment of ["before", "after"] as const) {
       it.effect(
         `${moment} an append is stored makes it repeat on another one, and the events are stored once`,
@@ -64,15 +66,11 @@ for (const server of servers) {
         Effect.fnUntraced(function* (proxy) {
           const [tenant, other] = [yield* Tenant.generate, yield* Tenant.generate]
           const { held } = proxy.hold("eventsourcing.append_", "before")
-          const began = Date.now()
-          const result = yield* write("lost").pipe(as(tenant), Effect.timeout("200 millis"), Effect.result)
-          yield* held
-          assert.strictEqual(result._tag, "Failure")
-          assert.isBelow(Date.now() - began, 1_000)
+          assert.isBelow(yield* timeToInterrupt(write("lost").pipe(as(tenant)), held), 1_500)
           yield* write("goes on").pipe(as(other))
           assert.deepStrictEqual(texts(yield* log().pipe(as(other))), ["goes on"])
         }),
-        "1500 millis"
+        "2 seconds"
       )
     )
 
@@ -126,8 +124,7 @@ for (const server of servers) {
             })
             yield* Effect.repeat(notified, { until: (done) => done })
             yield* Fiber.interrupt(listening)
-          }),
-          "150 millis"
+          })
         )
       )
     }
@@ -144,7 +141,7 @@ for (const server of servers) {
           }),
           "1 minute"
         )
-        assert.isBelow(Date.now() - began, 2_000)
+        assert.isBelow(Date.now() - began, 10_000)
       })
     )
 
@@ -192,8 +189,7 @@ for (const server of servers) {
                 Effect.tap(Effect.sleep("10 millis")),
                 Effect.repeat({ until: (rows) => rows.length === 2 })
               )
-            }),
-            "200 millis"
+            })
           ),
         { concurrency: "unbounded", discard: true }
       ).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
@@ -211,16 +207,16 @@ for (const server of servers) {
         yield* Effect.provide(PgCheck.schema, client)
         yield* check.held
         const migrator = proxy.hold("to_regclass", "before")
-        const error = yield* PgMigrator.runWith({ silence: "150 millis" }).pipe(
+        const error = yield* PgMigrator.runWith({ silence: "700 millis" }).pipe(
           Effect.flip,
           Effect.provide(client)
         )
         yield* migrator.held
-        assert.include(error.message, "did not answer for 150 ms")
+        assert.include(error.message, "did not answer for 700 ms")
         assert.include(error.message, "run the migrations again")
       }).pipe(
         Effect.scoped,
-        Effect.provideService(PgTenant.Silence, Duration.millis(150)),
+        Effect.provideService(PgTenant.Silence, Duration.millis(700)),
         Effect.timeout("50 seconds")
       )
     )

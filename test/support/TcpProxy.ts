@@ -148,3 +148,13 @@ export const make = (server: Config): Effect.Effect<TcpProxy, never, Scope.Scope
       })
     }
   })
+
+/** Interrupts an effect when its statement is held, as a timeout does. Returns the milliseconds until it has ended. */
+export const timeToInterrupt = <E, R>(
+  effect: Effect.Effect<unknown, E, R>,
+  held: Effect.Effect<void>
+): Effect.Effect<number, E, R> =>
+  Effect.raceFirst(
+    Effect.andThen(effect, Effect.die(new Error("the effect ended by itself"))),
+    Effect.map(held, () => Date.now())
+  ).pipe(Effect.map((began) => Date.now() - began))
