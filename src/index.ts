@@ -33,6 +33,7 @@ export * as StoreError from "./driver/StoreError.ts"
 export * as Subscription from "./projection/Subscription.ts"
 export * as TenantArchive from "./lifecycle/TenantArchive.ts"
 export * as TenantErasure from "./lifecycle/TenantErasure.ts"
+export * as TenantQuota from "./lifecycle/TenantQuota.ts"
 export * as TenantRegistry from "./store/TenantRegistry.ts"
 
 // To drive a store: storages, the contracts they fulfil, and the directory of tenants. Those on PostgreSQL are in `/pg`.

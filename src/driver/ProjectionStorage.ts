@@ -92,7 +92,10 @@ export interface TenantProjection extends ProjectionKey {
 export type FailureKind =
   /** The event or its handler. It is tried again on the projection's `retry` schedule. */
   | "handler"
-  /** The storage is unreachable, full, read-only or contended. The event waits until it can be handled. */
+  /**
+   * The storage is unreachable, full, read-only or contended, or the quota of the tenant is exceeded. The event waits until it can
+   * be handled.
+   */
   | "storage"
   /**
    * The schema or the rights of the storage do not fit the handler, as during a deployment. The event waits for a time. Then

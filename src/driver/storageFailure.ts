@@ -1,5 +1,5 @@
 /** Describes the failures of handlers for drivers: their origin, and a summary that may be shown. */
-import { StorageUnavailable, type UnavailableReason } from "./StoreError.ts"
+import { QuotaExceeded, StorageUnavailable, TenantRefused, type UnavailableReason } from "./StoreError.ts"
 import type { FailureDescription, FailureKind } from "./ProjectionStorage.ts"
 
 const kindOf = (reason: UnavailableReason): FailureKind => {
@@ -25,12 +25,14 @@ export const describeUnavailable = (error: StorageUnavailable): FailureDescripti
 /** Describes any failure, for a storage without errors of its own besides those of the contracts. */
 export const describeFailure = (error: unknown): FailureDescription => {
   if (error instanceof StorageUnavailable) return describeUnavailable(error)
+  // No event is to blame for a quota: its appends wait until there is room.
+  const isOverQuota = error instanceof TenantRefused && error.reason instanceof QuotaExceeded
   const message =
     error instanceof Error ? `${error.name}: ${error.message}` : `a failure of type ${typeof error}`
   return {
-    kind: "handler",
+    kind: isOverQuota ? "storage" : "handler",
     summary: summaryOf(message),
-    code: null,
+    code: isOverQuota ? error.reason._tag : null,
     message: error instanceof Error ? error.message : message,
     remedy: undefined,
     unavailable: undefined

@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import * as ProjectionManager from "../../src/projection/ProjectionManager.ts"
 import * as ProjectionRunner from "../../src/projection/ProjectionRunner.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
+import { quotaExceeded } from "../../src/driver/quotas.ts"
 import { ReadOnly, SchemaMismatch, StorageFull, StorageUnavailable } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import {
@@ -89,10 +90,12 @@ describe("an event whose handler meets a failing storage", () => {
           failureKind: "storage"
         })
         assert.deepInclude(yield* live(other), { position: 2 })
-        // It also waits for another failure of the storage.
-        trouble.failure = readOnly
-        yield* during(minutes(60), minutes(1))
-        assert.deepInclude(yield* live(tenant), { parked: false, attempts: 0 })
+        // It also waits for another failure of the storage, and for the quota that its appends exceed.
+        for (const failure of [readOnly, quotaExceeded(tenant, "rate", 1, 60_000, 30_000)]) {
+          trouble.failure = failure
+          yield* during(minutes(60), minutes(1))
+          assert.deepInclude(yield* live(tenant), { parked: false, attempts: 0, failureKind: "storage" })
+        }
         trouble.failure = undefined
         yield* during(minutes(2), minutes(1))
         assert.deepInclude(yield* live(tenant), { position: 3, failureKind: undefined })
