@@ -1,5 +1,5 @@
--- Writes the types of each block of 1,024 positions whose last position lies between p_from and p_to and is stored. append calls
--- it when a block is full: once per 1,024 events, because a row or an index entry per event would add half to the WAL of an
+-- Writes the types of each block of 1,024 positions whose last position lies between p_from and p_to and is stored. append and
+-- write_events call it when a block is full: once per 1,024 events, because a row or an index entry per event would add half to the WAL of an
 -- append. Called again, it only adds missing rows.
 create or replace function eventsourcing.summarise_blocks(p_tenant uuid, p_from bigint, p_to bigint)
 returns void

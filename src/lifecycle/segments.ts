@@ -13,11 +13,17 @@ import { compress, type CompressionUnavailable } from "./compression.ts"
 import { digestHex } from "../internal/digest.ts"
 
 const utf8 = new TextEncoder()
-const lineFeed = 10
 const firstSize = 64 << 10
+
+/** Number of characters that are encoded at once, because each call takes time. */
+const together = 32 << 10
+
+/** Room behind the lines of a segment, in which the line that describes it usually fits. */
+const roomForDescription = 1024
 
 /** Lines in UTF-8, each with its line break. */
 export interface Lines {
+  /** Nobody else uses the bytes behind them in their buffer. */
   readonly bytes: Uint8Array
   readonly lines: number
 }
@@ -27,23 +33,38 @@ export class Cutter {
   #buffer = new Uint8Array(firstSize)
   #length = 0
   #lines = 0
+  /** Lines that are not encoded yet. All of them fit into the segment. */
+  #waiting = ""
 
   /** Adds a line. Returns the lines before it if they make a segment. */
   add(line: string): Lines | undefined {
     // A UTF-16 unit has at most three bytes.
-    this.#reserve(this.#length + line.length * 3 + 1)
-    const { written } = utf8.encodeInto(line, this.#buffer.subarray(this.#length))
-    const end = this.#length + written
-    this.#buffer[end] = lineFeed
-    const isFull = this.#lines === segmentLimits.lines || end + 1 > segmentLimits.bytes
+    const most = (this.#waiting.length + line.length + 1) * 3
+    if (this.#lines < segmentLimits.lines && this.#length + most <= segmentLimits.bytes) {
+      this.#waiting += `${line}\n`
+      this.#lines++
+      if (this.#waiting.length >= together) this.#encode()
+      return undefined
+    }
+    return this.#addExactly(line)
+  }
+
+  /** Near the end of a segment its exact size matters. */
+  #addExactly(line: string): Lines | undefined {
+    this.#encode()
+    const before = this.#length
+    this.#waiting = `${line}\n`
+    this.#encode()
+    const isFull = this.#lines === segmentLimits.lines || this.#length > segmentLimits.bytes
     if (!isFull || this.#lines === 0) {
-      this.#length = end + 1
       this.#lines++
       return undefined
     }
-    const last = this.#buffer.slice(this.#length, end + 1)
+    const last = this.#buffer.slice(before, this.#length)
+    this.#length = before
     const complete = this.take()
-    this.#reserve(last.length)
+    // The next segment is probably as large.
+    this.#buffer = new Uint8Array(Math.max(segmentLimits.bytes, last.length) + roomForDescription)
     this.#buffer.set(last)
     this.#length = last.length
     this.#lines = 1
@@ -53,6 +74,7 @@ export class Cutter {
   /** The lines that make no complete segment; undefined if there are none. */
   take(): Lines | undefined {
     if (this.#lines === 0) return undefined
+    this.#encode()
     const lines: Lines = { bytes: this.#buffer.subarray(0, this.#length), lines: this.#lines }
     this.#buffer = new Uint8Array(firstSize)
     this.#length = 0
@@ -60,12 +82,27 @@ export class Cutter {
     return lines
   }
 
-  #reserve(size: number): void {
-    if (size <= this.#buffer.length) return
-    const larger = new Uint8Array(Math.max(size, this.#buffer.length * 2))
-    larger.set(this.#buffer.subarray(0, this.#length))
-    this.#buffer = larger
+  #encode(): void {
+    const text = this.#waiting
+    this.#waiting = ""
+    const size = this.#length + text.length * 3 + roomForDescription
+    if (size > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(size, this.#buffer.length * 2))
+      larger.set(this.#buffer.subarray(0, this.#length))
+      this.#buffer = larger
+    }
+    this.#length += utf8.encodeInto(text, this.#buffer.subarray(this.#length)).written
   }
+}
+
+/** Lines with one more behind them; in their own buffer if it has room. */
+const withLine = ({ bytes }: Lines, line: string): Uint8Array => {
+  const last = utf8.encode(line)
+  if (bytes.byteOffset + bytes.length + last.length > bytes.buffer.byteLength)
+    return Bytes.concat([bytes, last])
+  const whole = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length + last.length)
+  whole.set(last, bytes.length)
+  return whole
 }
 
 /** Makes the files of an archive's segments, one after another. */
@@ -93,7 +130,7 @@ export class Sealer {
         previous: this.segments.at(-1)?.sha256 ?? null
       }
       this.segments.push(segment)
-      const content = Bytes.concat([lines.bytes, utf8.encode(`${JSON.stringify({ segment })}\n`)])
+      const content = withLine(lines, `${JSON.stringify({ segment })}\n`)
       return {
         name: segmentName(part, number, this.#compression),
         bytes: yield* compress(this.#compression, content)

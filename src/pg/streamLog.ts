@@ -10,7 +10,7 @@
  */
 import type { PgClient } from "@effect/sql-pg"
 import { type Context, Effect, Exit, type Fiber, Option, type Scope, Stream } from "effect"
-import type { SqlClient, SqlError } from "effect/sql"
+import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import type {
   EventRow,
   EventStorage,
@@ -32,6 +32,12 @@ const positions = { first: 1024, most: 8192 }
 /** Positions of a chunk, as in stream_log. */
 const chunkPositions = 128
 
+/**
+ * Number of statements in one transaction while the consumer takes chunks as fast as they come, so that it does not wait for COMMIT,
+ * BEGIN and the first statement between two ranges: about 65,000 events.
+ */
+const maxStatements = 8
+
 /** Number of consecutive statements without a chunk after which the rest of the log is read in pages. */
 const maxFailures = 2
 
@@ -39,9 +45,17 @@ const maxFailures = 2
 const spares = new WeakMap<SqlClient.SqlClient, number>()
 const sparesOf = (sql: SqlClient.SqlClient): number => spares.get(sql) ?? 0
 
+const maxConnectionsOf = (sql: SqlClient.SqlClient): number => {
+  const { maxConnections = 10 }: PgClient.PgPoolConfig = isPgClient(sql) ? sql.config : {}
+  return maxConnections
+}
+
+/** True if a reader may keep its connection for another statement: others, each of which is one use or two, find one as well. */
+const mayKeep = (sql: SqlClient.SqlClient): boolean => usesOf(sql).size < maxConnectionsOf(sql)
+
 /** True if a spare reader may take a connection: at most a fifth of the pool, and never the last free one. */
 const hasSpare = (sql: SqlClient.SqlClient): boolean => {
-  const { maxConnections = 10 }: PgClient.PgPoolConfig = isPgClient(sql) ? sql.config : {}
+  const maxConnections = maxConnectionsOf(sql)
   const taken = sparesOf(sql)
   // a reader is two uses: its statement, and the transaction of it
   const inUse = usesOf(sql).size - taken
@@ -49,6 +63,26 @@ const hasSpare = (sql: SqlClient.SqlClient): boolean => {
 }
 
 type ReadLog = EventStorage["Service"]["readLog"]
+
+/** Positions, both ends inclusive. */
+interface Range {
+  readonly first: number
+  readonly last: number
+}
+
+/** A transaction that reads. */
+interface Reading {
+  /** The range of the present statement. */
+  range: Range
+  /** The last position that it has brought. */
+  received: number | undefined
+  /** Number of chunks that it has brought. */
+  brought: number
+  /** The head of the log when the transaction began. */
+  head: number
+  /** Number of statements that have ended. */
+  statements: number
+}
 
 class Reader implements LogReader {
   readonly #sql: SqlClient.SqlClient
@@ -61,7 +95,7 @@ class Reader implements LogReader {
   /** The rows of a chunk that are not taken yet. */
   #rows: ReadonlyArray<EventRow> = []
   /** Positions before the chunks that must be read in pages. */
-  #range: { readonly first: number; readonly last: number } | undefined
+  #range: Range | undefined
   #waits: ReadonlyArray<() => void> = []
 
   /** The last requested position. */
@@ -183,10 +217,7 @@ class Reader implements LogReader {
     })
   }
 
-  #readRange(
-    { first, last }: { readonly first: number; readonly last: number },
-    limit: number
-  ): Effect.Effect<LogStep, ReadError> {
+  #readRange({ first, last }: Range, limit: number): Effect.Effect<LogStep, ReadError> {
     return Effect.map(this.#page(first, last, limit), ({ complete, rows }) => {
       const end = rows.at(-1)?.position
       this.#range = complete || end === undefined || end >= last ? undefined : { first: end + 1, last }
@@ -222,44 +253,32 @@ class Reader implements LogReader {
     for (const arrived of waits) arrived()
   }
 
-  /** Sends the next statement, unless there is enough to take. */
-  #ask(): void {
+  /** The next range, unless there is enough to take. Nothing else is asked for until its statement ends. */
+  #nextRange(): Range | undefined {
     const asks =
       !this.#closed &&
       !this.#asksNoMore &&
       !this.#pageFirst &&
-      this.#statement === "none" &&
       this.#failures < maxFailures &&
       this.#chunks.length * chunkPositions <= this.#size / 2
-    if (!asks) return
-    const before = this.#asked
-    const last = Math.min(before + this.#size, this.#request.toPosition)
-    if (last <= before) {
+    if (!asks) return undefined
+    const first = this.#asked + 1
+    const last = Math.min(this.#asked + this.#size, this.#request.toPosition)
+    if (last < first) {
       this.#asksNoMore = true
-      return
+      return undefined
     }
-    if (this.#isSpare && !hasSpare(this.#sql)) return
-    this.#asked = last
+    return { first, last }
+  }
+
+  /** Begins a transaction for the next statement. */
+  #ask(): void {
+    const range = this.#statement === "none" ? this.#nextRange() : undefined
+    if (range === undefined || (this.#isSpare && !hasSpare(this.#sql))) return
+    this.#asked = range.last
     this.#statement = "waits for a connection"
-    let received: number | undefined
-    let brought = 0
-    let end = 0
-    const fiber = Effect.runForkWith(this.#context)(
-      this.#read(before + 1, last, {
-        onConnection: (head) => {
-          end = head
-          this.#statement = "reads"
-          this.#arrived()
-        },
-        onChunk: (chunk) => {
-          received = chunks.rangeOf(chunk)?.last
-          brought++
-          if (this.#closed) return
-          this.#chunks.push(chunk)
-          this.#arrived()
-        }
-      })
-    )
+    const reading: Reading = { range, received: undefined, brought: 0, head: 0, statements: 0 }
+    const fiber = Effect.runForkWith(this.#context)(this.#read(reading))
     this.#fiber = fiber
     const uses = usesOf(this.#sql)
     if (this.#isSpare) spares.set(this.#sql, sparesOf(this.#sql) + 1)
@@ -270,16 +289,9 @@ class Reader implements LogReader {
       if (this.#isSpare) spares.set(this.#sql, sparesOf(this.#sql) - 1)
       this.#statement = "none"
       this.#ended++
-      const left = this.#chunks.length > brought / 2
-      if (Exit.isSuccess(exit)) {
-        this.#failures = 0
-        this.#settled = last
-        this.#asksNoMore = last >= this.#request.toPosition || last >= end
-        this.#size = left
-          ? Math.max(this.#size / 2, positions.first)
-          : Math.min(this.#size * 2, positions.most)
-      } else {
-        this.#asked = this.#settled = received ?? before
+      if (Exit.isFailure(exit)) {
+        const { range: failed, received } = reading
+        this.#asked = this.#settled = received ?? failed.first - 1
         this.#failures = received === undefined ? this.#failures + 1 : 0
         this.#pageFirst = received === undefined
         this.#size = positions.first
@@ -289,45 +301,69 @@ class Reader implements LogReader {
     })
   }
 
-  /** Reads a range to its end. */
-  #read(
-    first: number,
-    last: number,
-    {
-      onChunk,
-      onConnection
-    }: {
-      readonly onConnection: (head: number) => void
-      readonly onChunk: (chunk: chunks.EventChunk) => void
-    }
-  ): Effect.Effect<void, SqlError.SqlError> {
+  /** Notes the end of a range. Returns the next one if it is to be read in the same transaction. */
+  #endRange(reading: Reading): Range | undefined {
+    const { last } = reading.range
+    const left = this.#chunks.length > reading.brought / 2
+    this.#failures = 0
+    this.#settled = last
+    this.#asksNoMore = last >= this.#request.toPosition || last >= reading.head
+    this.#size = left ? Math.max(this.#size / 2, positions.first) : Math.min(this.#size * 2, positions.most)
+    const next = reading.statements < maxStatements && mayKeep(this.#sql) ? this.#nextRange() : undefined
+    // a consumer that waits for rows of the range finds out that it has none
+    this.#ended++
+    this.#arrived()
+    return next
+  }
+
+  /** Reads ranges to their ends, in one transaction. */
+  #read(reading: Reading): Effect.Effect<void, SqlError.SqlError> {
     const { aggregateTypes, eventTypes, tenantId } = this.#request
+    const types = [aggregateTypes ?? null, eventTypes ?? null]
+    const onChunk = (chunk: chunks.EventChunk): void => {
+      reading.received = chunks.rangeOf(chunk)?.last
+      reading.brought++
+      if (this.#closed) return
+      this.#chunks.push(chunk)
+      this.#arrived()
+    }
+    const readRange = (connection: SqlConnection.Connection): Effect.Effect<void, SqlError.SqlError> => {
+      const { first, last } = reading.range
+      const rows: Stream.Stream<unknown, SqlError.SqlError> = connection.executeStream(
+        chunks.streamLogSql,
+        [tenantId, BigInt(first), BigInt(last), ...types],
+        undefined
+      )
+      return Effect.flatMap(
+        Stream.runForEachArray(rows, (arrived) =>
+          Effect.sync(() => {
+            for (const columns of arrived)
+              // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the columns, in their order
+              onChunk(Object.values(columns as object) as unknown as chunks.EventChunk)
+          })
+        ),
+        // The consumer takes what has arrived, before it is decided if it has enough.
+        () =>
+          Effect.flatMap(Effect.yieldNow, () => {
+            reading.statements++
+            const next = this.#endRange(reading)
+            if (next === undefined) return Effect.void
+            this.#asked = next.last
+            Object.assign(reading, { range: next, received: undefined, brought: 0 })
+            return readRange(connection)
+          })
+      )
+    }
     return boundTransaction(
       this.#sql,
       { text: "select eventsourcing.begin_reading($1::pg_catalog.uuid)", parameters: [tenantId] },
       (row, bound) =>
         Effect.flatMap(openTransaction(this.#sql), (opened) => {
           if (Option.isNone(opened)) return Effect.die(new Error("no connection in a transaction"))
-          onConnection(Number(row?.[0] ?? 0))
-          const parameters = [
-            tenantId,
-            BigInt(first),
-            BigInt(last),
-            aggregateTypes ?? null,
-            eventTypes ?? null
-          ]
-          const rows: Stream.Stream<unknown, SqlError.SqlError> = opened.value.executeStream(
-            chunks.streamLogSql,
-            parameters,
-            undefined
-          )
-          return Stream.runForEachArray(rows, (arrived) =>
-            Effect.sync(() => {
-              for (const columns of arrived)
-                // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the columns, in their order
-                onChunk(Object.values(columns as object) as unknown as chunks.EventChunk)
-            })
-          )
+          reading.head = Number(row?.[0] ?? 0)
+          this.#statement = "reads"
+          this.#arrived()
+          return readRange(opened.value)
         }).pipe(bound(tenantId)),
       (error) => error
     ).pipe(

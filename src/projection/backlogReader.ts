@@ -69,8 +69,12 @@ export class BacklogReader {
     this.#fork = fork
   }
 
-  /** The next rows of a batch, as many as it wants or those that arrive soon. Undefined if the worker must read them itself. */
-  page(batch: Batch, limit: number): Effect.Effect<LogStep | undefined, ReadError> {
+  /**
+   * The next rows of a batch, as many as it wants or those that arrive soon. Undefined if the worker must read them itself. If the
+   * batch is `sure` to be wanted, its reader is opened at once.
+   */
+  page(batch: Batch, limit: number, sure: boolean): Effect.Effect<LogStep | undefined, ReadError> {
+    if (sure && this.#opened === undefined) this.expect(batch, sure)
     const opened = this.#opened
     if (opened === undefined) return Effect.undefined
     const isNext =
@@ -80,6 +84,7 @@ export class BacklogReader {
       opened.batch.upTo > batch.after &&
       opened.batch.upTo <= batch.upTo
     const exit = isNext ? opened.fiber.pollUnsafe() : undefined
+    if (isNext && exit === undefined && ++opened.waits < patience.pages) return Effect.undefined
     const reader = exit !== undefined && Exit.isSuccess(exit) ? exit.value : undefined
     if (reader === undefined) return Effect.as(this.drop, undefined)
     return Effect.flatMap(isReady(reader, opened.waits), (ready) => {
@@ -133,6 +138,7 @@ export class BacklogReader {
       position = Math.max(after, step.position)
     } while (!complete && rows.length < limit && reader.isReady() && (yield* Clock.currentTimeMillis) < ends)
     opened.position = position
+    opened.waits = 0
     if (!complete) return { rows, complete, position }
     yield* this.drop
     return { rows, complete, position: opened.batch.upTo }

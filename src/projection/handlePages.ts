@@ -136,7 +136,7 @@ export const make = (
     alone: boolean,
     reader: BacklogReader | undefined
   ): Effect.fn.Return<EventStorage.LogStep, StatementFailed> {
-    const arrived = reader === undefined ? undefined : yield* own(reader.page(batch, limit))
+    const arrived = reader === undefined ? undefined : yield* own(reader.page(batch, limit, alone))
     if (arrived !== undefined) return arrived
     const step = yield* own(readPage(batch, limit))
     if (!step.complete) reader?.expect({ ...batch, after: step.position }, alone)

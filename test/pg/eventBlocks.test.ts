@@ -2,12 +2,16 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import type { TenantId } from "../../src/domain/Tenant.ts"
+import { AdministrationStorage } from "../../src/driver/AdministrationStorage.ts"
+import { administered, begun, rawEvents } from "../../src/testing/driver/administrationKit.ts"
 import {
   append,
+  attempt,
   batch,
   event,
   events,
   newTenant,
+  plain,
   request,
   stream
 } from "../../src/testing/driver/eventKit.ts"
@@ -82,6 +86,66 @@ for (const server of servers) {
             [2, ["Y", "Z"], ["Case"]]
           ])
           assert.lengthOf(yield* blocks(one), 1)
+        })
+      )
+    )
+
+    it.effect("are noted of imported events too, and conditions on types see exactly those", () =>
+      on(
+        Effect.gen(function* () {
+          const [source, target] = [newTenant(), newTenant()]
+          const of = (count: number, eventType: string) => events(count, { eventType })
+          yield* append(source, stream("a", [...of(1_500, "A"), ...of(1, "Rare"), ...of(1_000, "A")]))
+          const rows = yield* rawEvents(source)
+          const storage = yield* AdministrationStorage
+          // transactions that end before, behind and at the end of a block
+          const token = yield* begun(target, rows.slice(0, 1_000))
+          const at = { ...(yield* administered(target)), token }
+          for (const [from, to] of [
+            [1_000, 2_048],
+            [2_048, 2_501]
+          ])
+            yield* storage.writeEvents({ ...at, events: rows.slice(from, to) })
+          yield* storage.changeState({
+            ...at,
+            change: "finishImport",
+            head: rows.length,
+            chainedFrom: undefined,
+            status: "active",
+            origin: undefined
+          })
+          const types = [
+            [0, ["A"], ["Case"]],
+            [1, ["A", "Rare"], ["Case"]]
+          ]
+          assert.deepStrictEqual(yield* blocks(target), types)
+          assert.deepStrictEqual(yield* blocks(source), types)
+          const conditional = (eventTypes: ReadonlyArray<string>, after: number) => ({
+            ...request(target, stream("b", of(1, "B"))),
+            conditions: [
+              { query: [{ tags: [], eventTypes, aggregateType: undefined }], after, afterEventId: undefined }
+            ]
+          })
+          const outcomes = [
+            yield* attempt(conditional(["Rare"], 1_500)),
+            yield* attempt(conditional(["Rare"], 0)),
+            yield* attempt(conditional(["None"], 0)),
+            yield* attempt(conditional(["Rare", "B"], 1_501)),
+            yield* attempt(conditional(["Rare"], 1_501))
+          ].map(plain)
+          assert.deepStrictEqual(
+            outcomes.map(({ _tag, position }) => [_tag, position]),
+            [
+              ["AppendConditionFailed", 1_501],
+              ["AppendConditionFailed", 1_501],
+              ["Appended", undefined],
+              ["AppendConditionFailed", 2_502],
+              ["Appended", undefined]
+            ]
+          )
+          // the log goes on, and its next block contains imported and appended events
+          yield* append(target, stream("c", of(600, "C")))
+          assert.deepStrictEqual((yield* blocks(target))[2], [2, ["A", "B", "C"], ["Case"]])
         })
       )
     )

@@ -155,6 +155,36 @@ for (const server of servers) {
       )
     )
 
+    it.effect("comes in one transaction while its consumer takes it as fast as it comes", () =>
+      Effect.gen(function* () {
+        const database = yield* TenantDatabase
+        const proxy = yield* makeProxy(database.app)
+        const services = yield* database.store({
+          host: "127.0.0.1",
+          port: proxy.port,
+          maxConnections: 4,
+          prepare: false
+        })
+        yield* Effect.gen(function* () {
+          const tenant = yield* Tenant.generate
+          yield* fill(tenant, 5_000)
+          let read = 0
+          const commit = proxy.hold("COMMIT", "before")
+          const reading = yield* log.pipe(
+            Stream.runForEach(() => Effect.sync(() => void read++)),
+            as(tenant),
+            Effect.forkChild
+          )
+          yield* commit.held
+          // more than the first page and the first statement
+          assert.isAbove(read, 500 + 1024)
+          yield* commit.release
+          yield* Fiber.join(reading)
+          assert.strictEqual(read, 5_000)
+        }).pipe(Effect.provideContext(services))
+      }).pipe(Effect.scoped, Effect.timeout("20 seconds"))
+    )
+
     it.effect("contains the events of the open transaction in which it is read", () =>
       on(
         { maxConnections: 2 },
