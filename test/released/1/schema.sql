@@ -6006,14 +6006,18 @@ begin
   if refused is null then
     -- versions continue their streams, and recorded times do not decrease
     select min(v.n) into wrong from (
-      select u.n, u.recorded_at < lag(u.recorded_at, 1, head.recorded_at) over (order by u.n) as earlier,
-        u.version <> 1 + coalesce(lag(u.version) over (partition by u.type, u.id order by u.n), s.version, 0) as jumps
-      from unnest(p_aggregate_types, p_aggregate_ids, p_versions, p_recorded_at) with ordinality u (type, id, version, recorded_at, n)
+      select u.n, u.earlier, u.version <> 1 + coalesce(u.before, s.version, 0) as jumps
+      from (
+        select u.n, u.type, u.id, u.version, lag(u.version) over (partition by u.type, u.id order by u.n) as before,
+          u.recorded_at < lag(u.recorded_at, 1, head.recorded_at) over (order by u.n) as earlier
+        from unnest(p_aggregate_types, p_aggregate_ids, p_versions, p_recorded_at)
+          with ordinality u (type, id, version, recorded_at, n)
+      ) u
       -- only the first event of a stream in the batch is preceded by a stored one
       left join lateral (
         select e.version from eventsourcing.events e
-        where u.version > 1 and e.tenant_id = p_tenant and e.aggregate_type = u.type and e.aggregate_id = u.id
-          and e.version = u.version - 1
+        where u.before is null and u.version > 1 and e.tenant_id = p_tenant and e.aggregate_type = u.type
+          and e.aggregate_id = u.id and e.version = u.version - 1
       ) s on true
     ) v
     where v.jumps or v.earlier;
@@ -6045,6 +6049,9 @@ begin
     select p_tenant, t.tag, p_first + u.n - 1, p_event_types[u.n]
     from unnest(p_tags) with ordinality u (tags, n)
     cross join lateral unnest(nullif(u.tags, '')::text[]) t (tag);
+  end if;
+  if (head.position + cardinality(p_event_ids)) / 1024 > head.position / 1024 then
+    perform eventsourcing.summarise_blocks(p_tenant, head.position + 1, head.position + cardinality(p_event_ids));
   end if;
   return jsonb_build_object('position', head.position + cardinality(p_event_ids));
 end
