@@ -65,7 +65,11 @@ export default defineConfig(({ mode }) => ({
       // Errors elsewhere are what `npm run check` is for.
       ignoreSourceErrors: true
     },
-    globalSetup: ["test/support/PgServerSetup.ts", "test/support/LeftOutSetup.ts"],
+    globalSetup: [
+      "test/support/TemporaryFolderSetup.ts",
+      "test/support/PgServerSetup.ts",
+      "test/support/LeftOutSetup.ts"
+    ],
     // No test file changes what others share; loading everything anew for each takes a quarter of the time.
     isolate: false,
     sequence: { sequencer: SlowFirst },

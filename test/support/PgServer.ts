@@ -17,7 +17,6 @@ import {
   open,
   readFile,
   rm,
-  statfs,
   symlink,
   writeFile
 } from "node:fs/promises"
@@ -39,8 +38,6 @@ export const environment = {
 export interface Options {
   /** The data directory; initialised when empty, kept by `stop`. Default: a temporary directory, removed by `stop`. */
   readonly dataDirectory?: string
-  /** True if the data may live in memory, which saves a fifth of a test run; they do where the system has such a folder. */
-  readonly inMemory?: boolean
   /** Settings of PostgreSQL, such as `{ fsync: "off" }`. They override the defaults, which keep fsync on. */
   readonly settings?: Readonly<Record<string, string>>
   /** The folder `native` of another version of the package, or a folder with a `bin` of PostgreSQL. Default: the package's. */
@@ -71,13 +68,7 @@ export const start = async (options: Options = {}): Promise<PgServer> => {
   const account = serverAccount()
   const directory = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-pg-"))
   await handOver(directory, account)
-  const memory =
-    options.inMemory === true && (await hasRoom(memoryFolder))
-      ? await mkdtemp(Path.join(memoryFolder, "effect-eventsourcing-pg-"))
-      : undefined
-  if (memory !== undefined) await handOver(memory, account)
-  const temporary = memory === undefined ? [directory] : [directory, memory]
-  const watchdog = startWatchdog(temporary)
+  const watchdog = startWatchdog(directory)
   let child: ChildProcess | undefined
 
   const shutDown = async (signal: "SIGINT" | "SIGKILL"): Promise<void> => {
@@ -89,13 +80,13 @@ export const start = async (options: Options = {}): Promise<PgServer> => {
   }
   const cleanUp = async (): Promise<void> => {
     await shutDown("SIGINT")
-    for (const folder of temporary) await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+    await rm(directory, { recursive: true, force: true, maxRetries: 5 })
     watchdog.dismiss()
   }
 
   try {
     const bin = await locateBinaries(directory, account, options.native)
-    const dataDirectory = options.dataDirectory ?? Path.join(memory ?? directory, "data")
+    const dataDirectory = options.dataDirectory ?? Path.join(directory, "data")
     const password = await initialise(bin, dataDirectory, directory, account)
     const logFile = Path.join(directory, "server.log")
     let port = await freePort()
@@ -157,16 +148,6 @@ export const start = async (options: Options = {}): Promise<PgServer> => {
     throw error
   }
 }
-
-/** A folder of Linux whose files are in memory. */
-const memoryFolder = "/dev/shm"
-
-/** A run has up to a gigabyte of databases and write-ahead log; containers often have 64 MiB of such memory. */
-const hasRoom = (folder: string): Promise<boolean> =>
-  statfs(folder).then(
-    ({ bavail, bsize }) => bavail * bsize >= 4 * 2 ** 30,
-    () => false
-  )
 
 /** The user of a child process; empty for the current one. */
 interface Account {
@@ -346,9 +327,9 @@ const freePort = (): Promise<number> =>
 
 /**
  * A process that outlives this one by a moment: when this end of its pipe closes for any reason (also `kill -9`), it
- * ends the server and removes the temporary directories.
+ * ends the server and removes the temporary directory.
  */
-const startWatchdog = (directories: ReadonlyArray<string>) => {
+const startWatchdog = (directory: string) => {
   const program = `
     let pid = 0
     const alive = () => { try { process.kill(pid, 0); return true } catch { return false } }
@@ -356,10 +337,9 @@ const startWatchdog = (directories: ReadonlyArray<string>) => {
     process.stdin.on("end", async () => {
       if (pid > 0 && alive()) process.kill(pid, "SIGQUIT")
       for (let i = 0; i < 200 && pid > 0 && alive(); i++) await new Promise((done) => setTimeout(done, 50))
-      for (const folder of process.argv.slice(1))
-        require("node:fs").rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+      require("node:fs").rmSync(process.argv[1], { recursive: true, force: true, maxRetries: 5 })
     })`
-  const child = spawn(process.execPath, ["-e", program, ...directories], {
+  const child = spawn(process.execPath, ["-e", program, directory], {
     cwd: tmpdir(),
     env: { ...process.env, NODE_OPTIONS: "" },
     stdio: ["pipe", "ignore", "ignore"],

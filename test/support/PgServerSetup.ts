@@ -19,7 +19,7 @@ const settings = {
 const setup = async (): Promise<() => Promise<void>> => {
   let server: Promise<PgServer> | undefined
   const http = createServer((_request, response) => {
-    server ??= start({ inMemory: true, settings })
+    server ??= start({ settings })
     const answer = server.then(
       ({ host, password, port, user }) => JSON.stringify({ host, port, user, password } satisfies Connection),
       (error: unknown) => {
