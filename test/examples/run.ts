@@ -24,8 +24,12 @@ const start = (
 ): ChildProcess => {
   const { DATABASE_URL: _, ...environment } = process.env
   const env = databaseUrl === undefined ? environment : { ...environment, DATABASE_URL: databaseUrl }
-  const child = execFile(process.execPath, program, { cwd: root, env }, (_error, output, errors) =>
-    onEnd({ status: child.exitCode, output, errors })
+  // The embedded database's WebAssembly is not optimised: that takes longer than a short program runs.
+  const child = execFile(
+    process.execPath,
+    ["--liftoff-only", ...program],
+    { cwd: root, env },
+    (_error, output, errors) => onEnd({ status: child.exitCode, output, errors })
   )
   return child
 }
