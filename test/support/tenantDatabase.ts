@@ -116,6 +116,12 @@ export const assertClean: Effect.Effect<void, SqlError.SqlError, TenantDatabase 
         current_setting('role') as role, current_user = session_user as own`
     const pid = found[0]?.pid ?? assert.fail("no answer")
     assert.deepStrictEqual(found, [{ pid, tenant: null, role: "none", own: true }])
-    const sessions = yield* outside("select state from pg_stat_activity where pid = $1", [pid])
+    // Work that nobody waits for any more may be on it for a moment.
+    const sessions = yield* outside<{ state: string }>("select state from pg_stat_activity where pid = $1", [
+      pid
+    ]).pipe(
+      Effect.tap(([session]) => (session?.state === "active" ? Effect.sleep("5 millis") : Effect.void)),
+      Effect.repeat({ until: ([session]) => session?.state !== "active", times: 1_000 })
+    )
     assert.deepStrictEqual(sessions, [{ state: "idle" }])
   })
