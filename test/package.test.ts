@@ -28,6 +28,22 @@ describe("package-lock.json", () => {
   })
 })
 
+describe("package.json", () => {
+  it("states the versions of Node, the repository, provenance, and the optional packages", async () => {
+    const content = JSON.parse(await readFile(Path.join(root, "package.json"), "utf8")) as {
+      readonly engines: unknown
+      readonly repository: { readonly url: string }
+      readonly publishConfig: unknown
+      readonly peerDependenciesMeta: Readonly<Record<string, unknown>>
+    }
+    assert.deepStrictEqual(content.engines, { node: ">=22.19" })
+    assert.match(content.repository.url, /^git\+https:/)
+    assert.deepStrictEqual(content.publishConfig, { access: "public", provenance: true })
+    for (const name of ["@effect/sql-pg", "@electric-sql/pglite"])
+      assert.deepStrictEqual(content.peerDependenciesMeta[name], { optional: true })
+  })
+})
+
 describe("the package, installed from its tarball into an empty project", () => {
   let project = ""
   /** The output of npm during the installation. */
@@ -130,6 +146,7 @@ describe("the package, installed from its tarball into an empty project", () => 
       /^(?:[A-Z]+|docs\/.*)\.md$/.test(file)
     )
     assert.includeMembers(pages, ["README.md", "AGENTS.md", "CHANGELOG.md", "docs/stability.md"])
+    assert.include(await readdir(Path.join(directory, "examples")), "orders.ts")
     assert.deepStrictEqual(
       pages.flatMap((page) => brokenLinks(Path.join(directory, page)).map((link) => `${page}: ${link}`)),
       []

@@ -183,6 +183,49 @@ for (const server of servers) {
         assert.isTrue(yield* hears({ listen: direct }))
       }))
 
+    test("a session has no leftovers of a tenant's SQL after a rollback, for anybody who gets it next", (app) =>
+      Effect.gen(function* () {
+        const small = yield* pooler(app, 2)
+        const several = Array.from({ length: 8 }, (_, n) => n)
+        yield* Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const leave = (n: number) =>
+            Effect.forEach(
+              [
+                "create temp table staging (v text)",
+                "prepare leftover as select 1",
+                "set time zone 'Asia/Tokyo'",
+                `select pg_advisory_lock(${n})`
+              ],
+              (text) => sql.unsafe(text)
+            )
+          // at once, so that each session of the pool is used
+          yield* Effect.forEach(
+            several,
+            Effect.fnUntraced(function* (n) {
+              const tenant = yield* Tenant.generate
+              const failing = PgTenant.transaction(Effect.andThen(leave(n), Effect.fail("undone"))).pipe(
+                as(tenant)
+              )
+              assert.strictEqual(yield* Effect.flip(failing), "undone")
+            }),
+            { concurrency: "unbounded" }
+          )
+          const found = sql.withTransaction(
+            sql<{ pid: number; prepared: number; temporary: boolean; zone: boolean; locks: number }>`
+              select pg_backend_pid() as pid, pg_my_temp_schema() <> 0 as temporary,
+                (select count(*)::int from pg_prepared_statements where from_sql) as prepared,
+                current_setting('TimeZone') = 'Asia/Tokyo' as zone,
+                (select count(*)::int from pg_locks where pid = pg_backend_pid() and locktype = 'advisory') as locks
+              from pg_sleep(0.1)`
+          )
+          const rows = (yield* Effect.forEach(several, () => found, { concurrency: 4 })).flat()
+          assert.strictEqual(new Set(rows.map(({ pid }) => pid)).size, 2)
+          for (const { pid, temporary: _, ...left } of rows)
+            assert.deepStrictEqual({ pid, ...left }, { pid, prepared: 0, zone: false, locks: 0 })
+        }).pipe(Effect.provide(on({ ...small, maxConnections: 4, pooled: true })))
+      }))
+
     test("a pool that is smaller than the client's does not hang for ever", (app) =>
       Effect.gen(function* () {
         const one = yield* pooler(app, 1)
