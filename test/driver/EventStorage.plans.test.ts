@@ -53,7 +53,7 @@ const load = (tenant: string, first: string, count: number, streams: string): st
 /** A tenant with 60,000 events, 20,000 of them in one stream. */
 const loadBig = ({ big }: Tenants): ReadonlyArray<string> => [
   load(`(values ('${big}'::uuid))`, "2", 60_000, "case when n % 3 = 0 then 'hot' else 'case ' || n / 10 end"),
-  `select eventsourcing.summarise_blocks('${big}', 1, 60_001)`
+  `select eventsourcing.summarise_blocks('${big}', 1, 60001)`
 ]
 
 /** The same tenant, and 400 tenants with 100 events each. */

@@ -150,6 +150,16 @@ for (const server of servers) {
       }).pipe(Effect.scoped, Effect.timeout("20 seconds"))
     )
 
+    it.effect("has time for the check of isolation, also with a short deadline for silence", () =>
+      Effect.gen(function* () {
+        const { app } = yield* TenantDatabase
+        yield* PgCheck.isolation.pipe(
+          Effect.provide(PgClient.layer({ ...app, maxConnections: 1 }), { local: true }),
+          Effect.provideService(PgTenant.Silence, Duration.millis(1))
+        )
+      })
+    )
+
     it.effect("starts on a newer schema only if that allows it, and otherwise names the remedy", () =>
       Effect.gen(function* () {
         const { app, outside } = yield* TenantDatabase
@@ -180,16 +190,6 @@ for (const server of servers) {
         const none = yield* start(app).pipe(failsWith("SchemaOutdated"))
         assert.strictEqual(none.applied, 0)
         assert.include(none.message, "the database has no event store")
-      })
-    )
-
-    it.effect("has time for the check of isolation, also with a short deadline for silence", () =>
-      Effect.gen(function* () {
-        const { app } = yield* TenantDatabase
-        yield* PgCheck.isolation.pipe(
-          Effect.provide(PgClient.layer({ ...app, maxConnections: 1 }), { local: true }),
-          Effect.provideService(PgTenant.Silence, Duration.millis(1))
-        )
       })
     )
 

@@ -1,5 +1,5 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, Layer, Result, Schema, Stream } from "effect"
+import { Clock, Effect, Layer, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import { EventStorage } from "../../src/driver/EventStorage.ts"
@@ -42,6 +42,16 @@ const command = (
   )
   return Object.assign(run, { decided: () => decided })
 }
+
+/** A clock that is wrong. */
+const aheadBy =
+  (millis: number) =>
+  (clock: Clock.Clock): Clock.Clock => ({
+    ...clock,
+    currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + millis,
+    currentTimeMillis: Effect.map(clock.currentTimeMillis, (now) => now + millis),
+    sleep: (duration) => clock.sleep(duration)
+  })
 
 const everything = Effect.flatMap(EventStore.EventStore, (store) => Stream.runCollect(store.readLogJson({})))
 
@@ -238,6 +248,20 @@ describe.each(snapshotBackends)("a command with a key on $name", (backend) => {
         assert.isTrue((yield* forever).replayed)
         assert.strictEqual((yield* everything).length, 2)
       }).pipe(plain, asNewTenant)
+    )
+
+    // In memory the clock of the program is the only one.
+    it.effect.skipIf(backend.name === "memory")(
+      "is carried out once, however wrong the clocks of its programs are",
+      () =>
+        Effect.gen(function* () {
+          const pay = command([1], { key: "pay", timeToLive: "1 minute" })
+          for (const [index, minutes] of [-5, 0, 5].entries()) {
+            const { replayed } = yield* Effect.updateService(pay, Clock.Clock, aheadBy(minutes * 60_000))
+            assert.strictEqual(replayed, index > 0)
+          }
+          assert.strictEqual((yield* everything).length, 1)
+        }).pipe(plain, asNewTenant)
     )
 
     it.effect("returns its first outcome with a newer or an older snapshot", () =>

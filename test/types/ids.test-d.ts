@@ -60,6 +60,12 @@ describe("a plain string is not a branded id", () => {
     void store.fold({ aggregate: Door, id })
     // @ts-expect-error a plain string
     void store.fold({ aggregate: Door, id: text })
+    void store.encode({ aggregate: Door, id, events: [open] })
+    // @ts-expect-error a plain string
+    void store.encode({ aggregate: Door, id: text, events: [open] })
+    void store.endsWith({ aggregate: Door, id, version: 1, eventId: Event.generateId() })
+    // @ts-expect-error a plain string
+    void store.endsWith({ aggregate: Door, id: text, version: 1, eventId: Event.generateId() })
   })
 
   test("in the repository", () => {
