@@ -211,7 +211,7 @@ for (const server of servers) {
             }),
             { concurrency: "unbounded" }
           )
-          const found = sql.withTransaction(
+          const leftovers = sql.withTransaction(
             sql<{ pid: number; prepared: number; temporary: boolean; zone: boolean; locks: number }>`
               select pg_backend_pid() as pid, pg_my_temp_schema() <> 0 as temporary,
                 (select count(*)::int from pg_prepared_statements where from_sql) as prepared,
@@ -219,7 +219,7 @@ for (const server of servers) {
                 (select count(*)::int from pg_locks where pid = pg_backend_pid() and locktype = 'advisory') as locks
               from pg_sleep(0.1)`
           )
-          const rows = (yield* Effect.forEach(several, () => found, { concurrency: 4 })).flat()
+          const rows = (yield* Effect.forEach(several, () => leftovers, { concurrency: 4 })).flat()
           assert.strictEqual(new Set(rows.map(({ pid }) => pid)).size, 2)
           for (const { pid, temporary: _, ...left } of rows)
             assert.deepStrictEqual({ pid, ...left }, { pid, prepared: 0, zone: false, locks: 0 })
