@@ -43,8 +43,9 @@ create or replace function eventsourcing.append(
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
--- the plan is kept, even if it is made while there are few tenants or events
-set enable_seqscan = off
+-- The plan is kept, even if it is made while there are few tenants or events: while there is one event, reading all of a tenant
+-- and sorting them costs no more than the index in its order.
+set enable_seqscan = off set enable_sort = off
 as $$
 #variable_conflict use_column
 declare
@@ -72,9 +73,11 @@ declare
   hashes          bytea[];          -- hash of each event, if there is a chain
   previous_hash   bytea;
   looks           boolean;          -- true if stored events are looked for: only after a unique violation
+  seeks           boolean;          -- true if events of the segment are looked for, because more than its keys could be refused
   plain           boolean;          -- true if every stream of the segment is fine, and there is nothing else to check
   head            bigint;
   now_            timestamptz;
+  moment          timestamptz;
   v_position      bigint;
   found_position  bigint;
   found_id        uuid;
@@ -152,8 +155,7 @@ begin
           array_agg(v.head + v.events_before order by v.n), array_agg(greatest(now_, v.recorded_at) order by v.n),
           array_agg(
             case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end
-              -- if the segment has the stream before, the id is compared below
-              and (v.expected_id is null or v.same_before = 0 and v.last_id = v.expected_id) is true
+              and (v.expected_id is null or v.last_id = v.expected_id) is true
             order by v.n)
         into actual, last_ids, bases, recorded, fine
         from (
@@ -161,8 +163,13 @@ begin
             coalesce(g.position, 0) as head, g.recorded_at,
             coalesce(p_stream_last_events[s.n - 1], 0) - coalesce(p_stream_last_events[g.streams_before], 0)
               as events_before,
-            p_stream_events_before[s.n] as same_before,
-            coalesce(l.version, 0) + p_stream_events_before[s.n] as version, l.event_id as last_id
+            coalesce(l.version, 0) + p_stream_events_before[s.n] as version,
+            case
+              when p_stream_events_before[s.n] = 0 then l.event_id
+              -- of the same stream earlier in the segment; without events there, the id is compared below
+              when p_stream_last_events[p_stream_previous[s.n]] > coalesce(p_stream_last_events[p_stream_previous[s.n] - 1], 0)
+                then p_event_ids[p_stream_last_events[p_stream_previous[s.n]]]
+            end as last_id
           from (
             -- Binding a tenant and finding the head of its log cost as much as finding a stream: once for a segment.
             select coalesce(p_segment_last_streams[g.n - 1], 0) as streams_before, p_segment_last_streams[g.n] as last_stream,
@@ -226,10 +233,9 @@ begin
               where (x.value ->> 'append')::integer between before + 1 and p_stream_appends[last_stream]
                 and x.value ?| array['key', 'conditions']);
           end if;
-          plain := not looks and quotas[tenant] is null and cardinality(extras) = 0;
-          for s in first_stream .. last_stream loop
-            plain := plain and fine[s - streams_before];
-          end loop;
+          seeks := looks or quotas[tenant] is not null
+            or (true = all (fine[first_stream - streams_before : last_stream - streams_before])) is not true;
+          plain := not seeks and cardinality(extras) = 0;
 
           if not plain then
             v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
@@ -252,8 +258,10 @@ begin
                 cross join lateral (
                   select k.fingerprint, k.aggregate_type, k.aggregate_id, k.version, k.position, k.events, k.recorded_at
                   from eventsourcing.command_keys k
-                  where k.tenant_id = v_tenant and k.key = x.extra ->> 'key' and k.expires_at > clock_timestamp()
-                  offset 0
+                  -- in the order of the primary key: while there is one key, the index of times costs no more
+                  where k.tenant_id = v_tenant and k.key between x.extra ->> 'key' and x.extra ->> 'key'
+                    and k.expires_at > clock_timestamp()
+                  order by k.key limit 1
                 ) c
                 order by 1
               loop
@@ -265,7 +273,9 @@ begin
               end loop;
             end if;
 
-            -- So does an append whose events are stored already. This is checked before the expected version.
+            -- So does an append whose events are stored already. This is checked before the expected version. If nothing but that
+            -- could refuse an append, the unique violation tells it, and takes no time otherwise.
+            seeks := seeks or true = any (refused) or num_nonnulls(variadic conditions) > 0;
             for found_row in
               select k.append, count(*) as stored,
                 (array_agg(k.event_id order by not k.same_content desc, k.event))[1] as first_id,
@@ -288,7 +298,7 @@ begin
                   where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n] and p_event_ids[i.n]
                   order by k.event_id limit 1
                 ) e
-                where not refused[p_stream_appends[s.n] - before]
+                where seeks and not refused[p_stream_appends[s.n] - before]
               ) k
               group by k.append
             loop
@@ -394,12 +404,17 @@ begin
             end loop;
 
             if keyed > 0 then
-              -- every new key removes some expired ones, so that they do not accumulate
-              delete from eventsourcing.command_keys c
-              where c.tenant_id = v_tenant and c.key in (
-                select k.key from eventsourcing.command_keys k
-                where k.tenant_id = v_tenant and k.expires_at <= clock_timestamp()
-                order by k.expires_at limit 4 * keyed);
+              -- Every new key removes some expired ones, so that they do not accumulate. A loop, as a join may read all keys of
+              -- the tenant; so does a search for the time of a volatile function, for which no index is used.
+              moment := clock_timestamp();
+              for found_row in
+                select k.key, k.expires_at from eventsourcing.command_keys k
+                where k.tenant_id = v_tenant and k.expires_at <= moment
+                order by k.expires_at limit 4 * keyed
+              loop
+                delete from eventsourcing.command_keys c
+                where c.tenant_id = v_tenant and c.expires_at = found_row.expires_at and c.key = found_row.key;
+              end loop;
               -- an append with a command has one stream
               insert into eventsourcing.command_keys (
                 tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at,

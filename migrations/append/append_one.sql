@@ -25,8 +25,8 @@ create or replace function eventsourcing.append_one(
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
--- the plan is kept, even if it is made while there are few tenants or events
-set enable_seqscan = off
+-- as in append
+set enable_seqscan = off set enable_sort = off
 as $$
 #variable_conflict use_column
 declare

@@ -10,8 +10,9 @@ returns table (
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
--- the plan is kept, even if it is made while there are few keys
-set enable_seqscan = off
+-- The plan is kept, even if it is made while there are few keys: while there is one, the index of times costs no more than the
+-- primary key, whose order is asked for.
+set enable_seqscan = off set enable_sort = off
 as $$
 #variable_conflict use_column
 begin
@@ -36,8 +37,8 @@ begin
     cross join lateral (
       select k.fingerprint, k.aggregate_type, k.aggregate_id, k.version, k.position, k.events
       from eventsourcing.command_keys k
-      where k.tenant_id = b.tenant_id and k.key = p_keys[r.n] and k.expires_at > clock_timestamp()
-      offset 0
+      where k.tenant_id = b.tenant_id and k.key between p_keys[r.n] and p_keys[r.n] and k.expires_at > clock_timestamp()
+      order by k.key limit 1
     ) c;
 end
 $$;

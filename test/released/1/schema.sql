@@ -398,6 +398,7 @@ CREATE FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_tena
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
+    SET enable_sort TO 'off'
     AS $$
 #variable_conflict use_column
 declare
@@ -425,9 +426,11 @@ declare
   hashes          bytea[];          -- hash of each event, if there is a chain
   previous_hash   bytea;
   looks           boolean;          -- true if stored events are looked for: only after a unique violation
+  seeks           boolean;          -- true if events of the segment are looked for, because more than its keys could be refused
   plain           boolean;          -- true if every stream of the segment is fine, and there is nothing else to check
   head            bigint;
   now_            timestamptz;
+  moment          timestamptz;
   v_position      bigint;
   found_position  bigint;
   found_id        uuid;
@@ -505,8 +508,7 @@ begin
           array_agg(v.head + v.events_before order by v.n), array_agg(greatest(now_, v.recorded_at) order by v.n),
           array_agg(
             case v.expected when -1 then true when -2 then v.version > 0 else v.version = v.expected end
-              -- if the segment has the stream before, the id is compared below
-              and (v.expected_id is null or v.same_before = 0 and v.last_id = v.expected_id) is true
+              and (v.expected_id is null or v.last_id = v.expected_id) is true
             order by v.n)
         into actual, last_ids, bases, recorded, fine
         from (
@@ -514,8 +516,13 @@ begin
             coalesce(g.position, 0) as head, g.recorded_at,
             coalesce(p_stream_last_events[s.n - 1], 0) - coalesce(p_stream_last_events[g.streams_before], 0)
               as events_before,
-            p_stream_events_before[s.n] as same_before,
-            coalesce(l.version, 0) + p_stream_events_before[s.n] as version, l.event_id as last_id
+            coalesce(l.version, 0) + p_stream_events_before[s.n] as version,
+            case
+              when p_stream_events_before[s.n] = 0 then l.event_id
+              -- of the same stream earlier in the segment; without events there, the id is compared below
+              when p_stream_last_events[p_stream_previous[s.n]] > coalesce(p_stream_last_events[p_stream_previous[s.n] - 1], 0)
+                then p_event_ids[p_stream_last_events[p_stream_previous[s.n]]]
+            end as last_id
           from (
             -- Binding a tenant and finding the head of its log cost as much as finding a stream: once for a segment.
             select coalesce(p_segment_last_streams[g.n - 1], 0) as streams_before, p_segment_last_streams[g.n] as last_stream,
@@ -579,10 +586,9 @@ begin
               where (x.value ->> 'append')::integer between before + 1 and p_stream_appends[last_stream]
                 and x.value ?| array['key', 'conditions']);
           end if;
-          plain := not looks and quotas[tenant] is null and cardinality(extras) = 0;
-          for s in first_stream .. last_stream loop
-            plain := plain and fine[s - streams_before];
-          end loop;
+          seeks := looks or quotas[tenant] is not null
+            or (true = all (fine[first_stream - streams_before : last_stream - streams_before])) is not true;
+          plain := not seeks and cardinality(extras) = 0;
 
           if not plain then
             v_tenant := set_config('eventsourcing.tenant_id', p_tenants[tenant], true);
@@ -605,8 +611,10 @@ begin
                 cross join lateral (
                   select k.fingerprint, k.aggregate_type, k.aggregate_id, k.version, k.position, k.events, k.recorded_at
                   from eventsourcing.command_keys k
-                  where k.tenant_id = v_tenant and k.key = x.extra ->> 'key' and k.expires_at > clock_timestamp()
-                  offset 0
+                  -- in the order of the primary key: while there is one key, the index of times costs no more
+                  where k.tenant_id = v_tenant and k.key between x.extra ->> 'key' and x.extra ->> 'key'
+                    and k.expires_at > clock_timestamp()
+                  order by k.key limit 1
                 ) c
                 order by 1
               loop
@@ -618,7 +626,9 @@ begin
               end loop;
             end if;
 
-            -- So does an append whose events are stored already. This is checked before the expected version.
+            -- So does an append whose events are stored already. This is checked before the expected version. If nothing but that
+            -- could refuse an append, the unique violation tells it, and takes no time otherwise.
+            seeks := seeks or true = any (refused) or num_nonnulls(variadic conditions) > 0;
             for found_row in
               select k.append, count(*) as stored,
                 (array_agg(k.event_id order by not k.same_content desc, k.event))[1] as first_id,
@@ -641,7 +651,7 @@ begin
                   where k.tenant_id = v_tenant and k.event_id between p_event_ids[i.n] and p_event_ids[i.n]
                   order by k.event_id limit 1
                 ) e
-                where not refused[p_stream_appends[s.n] - before]
+                where seeks and not refused[p_stream_appends[s.n] - before]
               ) k
               group by k.append
             loop
@@ -747,12 +757,17 @@ begin
             end loop;
 
             if keyed > 0 then
-              -- every new key removes some expired ones, so that they do not accumulate
-              delete from eventsourcing.command_keys c
-              where c.tenant_id = v_tenant and c.key in (
-                select k.key from eventsourcing.command_keys k
-                where k.tenant_id = v_tenant and k.expires_at <= clock_timestamp()
-                order by k.expires_at limit 4 * keyed);
+              -- Every new key removes some expired ones, so that they do not accumulate. A loop, as a join may read all keys of
+              -- the tenant; so does a search for the time of a volatile function, for which no index is used.
+              moment := clock_timestamp();
+              for found_row in
+                select k.key, k.expires_at from eventsourcing.command_keys k
+                where k.tenant_id = v_tenant and k.expires_at <= moment
+                order by k.expires_at limit 4 * keyed
+              loop
+                delete from eventsourcing.command_keys c
+                where c.tenant_id = v_tenant and c.expires_at = found_row.expires_at and c.key = found_row.key;
+              end loop;
               -- an append with a command has one stream
               insert into eventsourcing.command_keys (
                 tenant_id, key, fingerprint, aggregate_type, aggregate_id, version, position, events, recorded_at,
@@ -913,6 +928,7 @@ CREATE FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type text, p
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
+    SET enable_sort TO 'off'
     AS $$
 #variable_conflict use_column
 declare
@@ -1753,6 +1769,7 @@ CREATE FUNCTION eventsourcing.command_outcomes(p_tenants text[], p_keys text[]) 
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
+    SET enable_sort TO 'off'
     AS $$
 #variable_conflict use_column
 begin
@@ -1777,8 +1794,8 @@ begin
     cross join lateral (
       select k.fingerprint, k.aggregate_type, k.aggregate_id, k.version, k.position, k.events
       from eventsourcing.command_keys k
-      where k.tenant_id = b.tenant_id and k.key = p_keys[r.n] and k.expires_at > clock_timestamp()
-      offset 0
+      where k.tenant_id = b.tenant_id and k.key between p_keys[r.n] and p_keys[r.n] and k.expires_at > clock_timestamp()
+      order by k.key limit 1
     ) c;
 end
 $$;
