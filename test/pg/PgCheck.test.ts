@@ -50,6 +50,34 @@ for (const server of servers) {
       )
     )
 
+    for (const routine of ["protect_tenant_table", "register_read_model"])
+      it.effect(`31: a table with a key without the tenant is refused by ${routine}`, () =>
+        tentatively(
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            yield* sql.unsafe("create table public.whole (tenant_id uuid, id text primary key)")
+            const part = (keys: string) =>
+              `create table public.part (tenant_id uuid not null, id text, whole text, ${keys})`
+            for (const [keys, problem] of [
+              ["primary key (id)", "key public.part_pkey of public.part leaves out the tenant"],
+              [
+                "primary key (tenant_id, id), foreign key (whole) references public.whole (id) on delete cascade",
+                "foreign key part_whole_fkey of public.part refers to public.whole without the tenant"
+              ]
+            ] as const) {
+              yield* sql.unsafe(part(keys))
+              const refused = sql.withTransaction(
+                sql.unsafe(`select eventsourcing.${routine}('public.part')`)
+              )
+              assert.include(everythingIn(yield* Effect.flip(refused)), problem)
+              yield* sql.unsafe("drop table public.part")
+            }
+            yield* sql.unsafe(part("primary key (tenant_id, id)"))
+            yield* sql.unsafe(`select eventsourcing.${routine}('public.part')`)
+          })
+        )
+      )
+
     it.effect("accepts rights and tables that do no harm", () =>
       tentatively(
         Effect.gen(function* () {
