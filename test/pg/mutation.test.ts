@@ -272,7 +272,9 @@ for (const server of servers) {
       ...(everything && {
         "the owner of the tables": ownerOfTables,
         "a role exempt from row-level security": Effect.map(
-          roleWith("bypassrls in role eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants"),
+          roleWith(
+            "bypassrls in role eventsourcing_tenant, eventsourcing_runner, eventsourcing_all_tenants, eventsourcing_administrator"
+          ),
           ({ config }) => config
         )
       })

@@ -1,6 +1,6 @@
 /** Isolation cases of the administration of tenants, for mutation tests and for every driver. */
 import { assert } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Exit } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
 import { AdministrationStorage } from "../../src/driver/AdministrationStorage.ts"
 import { EventStorage } from "../../src/driver/EventStorage.ts"
@@ -193,6 +193,30 @@ export const administrationCases: ReadonlyArray<Case<Needs>> = [
         assert.deepStrictEqual(
           outcomes.map(({ _tag }) => _tag),
           ["Appended", "TenantErased"]
+        )
+      })
+    )),
+
+  test("42: the quota of a tenant is set for it alone, and counts its own events", () =>
+    withNeighbour(
+      Effect.fnUntraced(function* (mine, theirs) {
+        const storage = yield* AdministrationStorage
+        const { position: head = 0 } = (yield* record(mine)) ?? {}
+        const quota = { rate: { events: head, windowMillis: 3_600_000 } }
+        yield* storage.setQuota({ ...(yield* administered(mine)), quota })
+        assert.containSubset(yield* record(mine), { quota })
+        assert.isUndefined((yield* record(theirs))?.quota)
+        assert.isTrue(
+          Exit.isFailure(
+            yield* Effect.exit(storage.setQuota({ ...(yield* administered(newTenant())), quota }))
+          )
+        )
+        const outcomes = yield* Effect.forEach([mine, theirs], (tenantId) =>
+          Effect.map(attempt(request(tenantId, stream("after", events(1)))), plain)
+        )
+        assert.deepStrictEqual(
+          outcomes.map(({ _tag }) => _tag),
+          ["QuotaExceeded", "Appended"]
         )
       })
     ))

@@ -29,7 +29,7 @@ const predicate =
 
 /** Accesses of a function to rows of tenants, also in tables whose names it puts into a statement. */
 const access =
-  /\b(?:from|join|update)\s+(?:eventsourcing\.(?!cross_tenant_accesses|schema_files|placements|projection_versions|read_models)\w+\s+\w|%s\s|eventsourcing_rebuild\.)/g
+  /\b(?:from|join|update)\s+(?:eventsourcing\.(?!cross_tenant_accesses|schema_files|placements|plans|projection_versions|read_models)\w+\s+\w|%s\s|eventsourcing_rebuild\.)/g
 
 /** The functions across tenants, with the accesses that have no predicate on purpose. */
 const acrossTenants: ReadonlyMap<string, number> = new Map([
