@@ -143,6 +143,7 @@
 \ir administration/tenant_under_import.sql
 \ir administration/change_tenant_state.sql
 \ir administration/read_raw_log.sql
+\ir administration/stream_raw_log.sql
 \ir administration/write_events.sql
 \ir administration/read_tenant_rows.sql
 \ir administration/write_tenant_rows.sql

@@ -34,6 +34,7 @@ begin
       ('list_plans', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
       ('purge_tenant', null, '{eventsourcing_administrator}'),
       ('read_raw_log', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
+      ('stream_raw_log', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
       ('read_tenant_rows', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
       ('read_tenant_table', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
       ('set_quota', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),

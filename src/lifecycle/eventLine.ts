@@ -34,9 +34,47 @@ const isPlain = new RegExp(`^${plain}*$`)
 
 const quoted = (text: string): string => (isPlain.test(text) ? `"${text}"` : JSON.stringify(text))
 
+/** The types and the times of the last event with their texts, because successive events often share them. */
+const last = {
+  aggregateType: "",
+  ofAggregate: '""',
+  eventType: "",
+  schemaVersion: 0,
+  ofEvent: "",
+  recordedAt: 0,
+  occurredAt: 0,
+  times: ""
+}
+
+const typeOf = ({ aggregateType }: EventRow): string => {
+  if (aggregateType !== last.aggregateType) {
+    last.ofAggregate = quoted(aggregateType)
+    last.aggregateType = aggregateType
+  }
+  return last.ofAggregate
+}
+
+const eventTypeOf = ({ eventType, schemaVersion }: EventRow): string => {
+  if (last.ofEvent === "" || eventType !== last.eventType || schemaVersion !== last.schemaVersion) {
+    last.ofEvent = `,"eventType":${quoted(eventType)},"schemaVersion":${schemaVersion},"occurredAt":"`
+    last.eventType = eventType
+    last.schemaVersion = schemaVersion
+  }
+  return last.ofEvent
+}
+
+const timesOf = ({ occurredAt, recordedAt }: EventRow): string => {
+  if (last.times === "" || occurredAt !== last.occurredAt || recordedAt !== last.recordedAt) {
+    last.times = `${timeText(occurredAt)}","recordedAt":"${timeText(recordedAt)}"`
+    last.occurredAt = occurredAt
+    last.recordedAt = recordedAt
+  }
+  return last.times
+}
+
 /** The line of an event, without the line break. Fields that are null or empty are left out. */
 export const encode = (row: EventRow): string => {
-  let line = `{"position":${row.position},"eventId":"${row.eventId}","aggregateType":${quoted(row.aggregateType)},"aggregateId":${quoted(row.aggregateId)},"version":${row.version},"eventType":${quoted(row.eventType)},"schemaVersion":${row.schemaVersion},"occurredAt":"${timeText(row.occurredAt)}","recordedAt":"${timeText(row.recordedAt)}"`
+  let line = `{"position":${row.position},"eventId":"${row.eventId}","aggregateType":${typeOf(row)},"aggregateId":${quoted(row.aggregateId)},"version":${row.version}${eventTypeOf(row)}${timesOf(row)}`
   if (row.actor !== null) line += `,"actor":${quoted(row.actor)}`
   line += `,"correlationId":${quoted(row.correlationId)}`
   if (row.causationId !== null) line += `,"causationId":${quoted(row.causationId)}`

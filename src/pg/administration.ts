@@ -315,11 +315,26 @@ export const make = (
           ]),
           (found) => chunks.eventPage(found, { direction: "forwards", limit })
         )
-      return Effect.flatMap(read(oneMore(limit)), (page) =>
+      const general = Effect.flatMap(read(oneMore(limit)), (page) =>
         page === undefined
           ? // a text contains the separator of chunks: one event needs none
             Effect.map(read(1), (one = { rows: [], complete: true }) => one)
           : Effect.succeed(page)
+      )
+      const first = Math.max(clampPosition(fromPosition), 1)
+      return Effect.flatMap(
+        query<chunks.EventChunk>("read a log for its administration", chunks.streamRawLogSql, [
+          accessId,
+          tenantId,
+          BigInt(first),
+          // positions have no gaps
+          BigInt(Math.min(clampPosition(toPosition), first + limit)),
+          BigInt(pageBytes)
+        ]),
+        (found) => {
+          const page = chunks.rawPage(found, limit)
+          return page === undefined ? general : Effect.succeed(page)
+        }
       )
     },
     writeEvents: (request) => {

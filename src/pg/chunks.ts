@@ -45,6 +45,9 @@ export const readLogSql: string =
 /** For the administration of a tenant, in any state. */
 export const readRawLogSql: string = `select ${columns} from eventsourcing.read_raw_log($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::bigint, $4::bigint, $5::integer, $6::bigint)`
 
+/** The same without large events, in less time. */
+export const streamRawLogSql: string = `select ${columns} from eventsourcing.stream_raw_log($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::bigint, $4::bigint, $5::bigint)`
+
 /** The columns are those of an {@link EventChunk}. */
 export const streamLogSql: string = `select ${columns} from eventsourcing.stream_log($1::pg_catalog.uuid, $2::bigint, $3::bigint, $4::pg_catalog.text[], $5::pg_catalog.text[])`
 
@@ -188,6 +191,21 @@ export const rangeOf = ([, , positions]: EventChunk):
 /** The events of a chunk of {@link streamLogSql}. Undefined if one of them is too large or a text contains the separator. */
 export const streamed = (chunk: EventChunk): ReadonlyArray<EventRow> | undefined =>
   chunk[12] === null ? undefined : rowsOf(chunk, undefined)
+
+/**
+ * A page from {@link streamRawLogSql}, read up to one event more than the limit. It ends before a chunk that must be read in another
+ * way; undefined if that is the first one.
+ */
+export const rawPage = (found: ReadonlyArray<EventChunk>, limit: number): Page<EventRow> | undefined => {
+  const rows: Array<EventRow> = []
+  for (const chunk of found) {
+    const some = chunk[0] === 0 ? undefined : streamed(chunk)
+    if (some === undefined)
+      return rows.length === 0 ? undefined : { rows: rows.slice(0, limit), complete: false }
+    for (const row of some) rows.push(row)
+  }
+  return rows.length > limit ? { rows: rows.slice(0, limit), complete: false } : { rows, complete: true }
+}
 
 /**
  * A page from a read of one event more than the limit. It ends before a chunk with a text that contains the separator; undefined if

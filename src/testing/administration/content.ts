@@ -6,7 +6,7 @@ import { AdministrationStorage } from "../../driver/AdministrationStorage.ts"
 import { type EventQuery, type EventRow, EventStorage } from "../../driver/EventStorage.ts"
 import type { TenantId } from "../../domain/Tenant.ts"
 import { administered, begun, change, newToken, rawEvents } from "../driver/administrationKit.ts"
-import { append, events, newTenant, readLog, stream } from "../driver/eventKit.ts"
+import { append, event, events, newTenant, readLog, stream } from "../driver/eventKit.ts"
 import { flipped } from "../failures.ts"
 import { conflictOf, filled } from "./kit.ts"
 
@@ -64,6 +64,45 @@ export const content = (it: Vitest.MethodsNonLive<Services>): void => {
       const { positions, versions } = yield* append(target, stream("one", events(1), 3))
       assert.deepStrictEqual([positions, versions], [[rows.length + 1], [4]])
       assert.strictEqual((yield* rawEvents(source)).length, rows.length)
+    })
+  )
+
+  it.effect("reads any range of a log, with large events and with texts that no other has", () =>
+    Effect.gen(function* () {
+      const storage = yield* AdministrationStorage
+      const tenantId = newTenant()
+      yield* append(
+        tenantId,
+        stream("one", [
+          ...events(150),
+          event({ payload: `"${"x".repeat(20_000)}"` }),
+          ...events(100),
+          event({ correlationId: "a\u001fb" }),
+          ...events(60)
+        ])
+      )
+      const rows = yield* wholeLog(tenantId)
+      const at = yield* administered(tenantId)
+      for (const [fromPosition, toPosition, limit] of [
+        [0, 400, 128],
+        [1, 400, 312],
+        [1, 400, 311],
+        [100, 140, 40],
+        [151, 151, 1],
+        [250, 252, 10],
+        [313, 400, 10]
+      ] as const) {
+        const read: Array<EventRow> = []
+        for (let complete = false; !complete;) {
+          const from = read.at(-1)?.position ?? fromPosition - 1
+          const page = yield* storage.readEvents({ ...at, fromPosition: from + 1, toPosition, limit })
+          assert.isAtMost(page.rows.length, limit)
+          assert.isTrue(page.complete || page.rows.length > 0)
+          read.push(...page.rows)
+          complete = page.complete
+        }
+        assert.deepStrictEqual(read, rows.slice(Math.max(fromPosition, 1) - 1, toPosition))
+      }
     })
   )
 
