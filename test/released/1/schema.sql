@@ -2392,7 +2392,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
         'taken_table'
       ) then 'eventsourcing_runner_owner'
       when p.proname in (
-        'administer', 'administered_tenant', 'administered_tables', 'tenant_under_import', 'change_tenant_state', 'read_raw_log',
+        'administer', 'administered_tenant', 'administered_tables', 'tenant_under_import', 'change_tenant_state', 'read_raw_log', 'stream_raw_log',
         'write_events', 'read_tenant_rows', 'write_tenant_rows', 'read_tenant_table', 'write_tenant_table',
         'hold_tenant', 'set_quota', 'define_plan', 'list_plans', 'end_expired_move'
       ) then 'eventsourcing_administrator_owner'
@@ -5403,6 +5403,45 @@ ALTER FUNCTION eventsourcing.stream_log(p_tenant uuid, p_from bigint, p_to bigin
 COMMENT ON FUNCTION eventsourcing.stream_log(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]) IS 'A part of the log of the tenant, in chunks that are sent as they are made.';
 
 --
+-- Name: stream_raw_log(uuid, uuid, bigint, bigint, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+CREATE FUNCTION eventsourcing.stream_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_max_bytes bigint) RETURNS SETOF eventsourcing.event_chunk
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  chunk eventsourcing.event_chunk;
+  total bigint := 0;
+begin
+  perform eventsourcing.administer(p_access, p_tenant);
+  for chunk in select c.* from eventsourcing.stream_log(p_tenant, p_from, p_to, null, null) c loop
+    return next chunk;
+    total := total + coalesce(octet_length(chunk.payloads), 0);
+    if total >= p_max_bytes then
+      chunk := null;
+      chunk.events := 0;
+      return next chunk;
+      exit;
+    end if;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.stream_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_max_bytes bigint) OWNER TO eventsourcing_administrator_owner;
+
+--
+-- Name: FUNCTION stream_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_max_bytes bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.stream_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_max_bytes bigint) IS 'One page of a tenant''s log without large events, for its administration.';
+
+--
 -- Name: stream_version(uuid, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -6008,6 +6047,8 @@ CREATE FUNCTION eventsourcing.write_events(p_access uuid, p_tenant uuid, p_token
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
 declare
   refused text := eventsourcing.tenant_under_import(p_access, p_tenant, p_token);
@@ -6023,18 +6064,20 @@ begin
   if refused is null then
     -- versions continue their streams, and recorded times do not decrease
     select min(v.n) into wrong from (
-      select u.n, u.earlier, u.version <> 1 + coalesce(u.before, s.version, 0) as jumps
+      select u.n, u.earlier, p_versions[u.n] <> 1 + coalesce(u.before, s.version, 0) as jumps
       from (
-        select u.n, u.type, u.id, u.version, lag(u.version) over (partition by u.type, u.id order by u.n) as before,
-          u.recorded_at < lag(u.recorded_at, 1, head.recorded_at) over (order by u.n) as earlier
-        from unnest(p_aggregate_types, p_aggregate_ids, p_versions, p_recorded_at)
-          with ordinality u (type, id, version, recorded_at, n)
+        -- in the order of bytes, because that of a language takes as long as the rest
+        select i.n, lag(p_versions[i.n]) over (
+            partition by p_aggregate_types[i.n] collate "C", p_aggregate_ids[i.n] collate "C" order by i.n) as before,
+          p_recorded_at[i.n] < coalesce(p_recorded_at[i.n - 1], head.recorded_at) as earlier
+        from generate_series(1, cardinality(p_event_ids)) i (n)
       ) u
       -- only the first event of a stream in the batch is preceded by a stored one
       left join lateral (
         select e.version from eventsourcing.events e
-        where u.before is null and u.version > 1 and e.tenant_id = p_tenant and e.aggregate_type = u.type
-          and e.aggregate_id = u.id and e.version = u.version - 1
+        where u.before is null and p_versions[u.n] > 1 and e.tenant_id = p_tenant
+          and e.aggregate_type = p_aggregate_types[u.n] and e.aggregate_id = p_aggregate_ids[u.n]
+          and e.version = p_versions[u.n] - 1
       ) s on true
     ) v
     where v.jumps or v.earlier;
@@ -6050,14 +6093,12 @@ begin
       tenant_id, position, aggregate_type, aggregate_id, version, event_id, event_type, schema_version,
       occurred_at, recorded_at, actor, correlation_id, causation_id, metadata, payload, bytes, tags, hash, traceparent
     )
-    select p_tenant, p_first + u.n - 1, u.aggregate_type, u.aggregate_id, u.version, u.event_id, u.event_type, u.schema_version,
-      u.occurred_at, u.recorded_at, nullif(u.actor, ''), u.correlation_id, nullif(u.causation_id, ''), u.metadata::json,
-      u.payload::json, octet_length(u.metadata) + octet_length(u.payload), nullif(p_tags[u.n], '')::text[],
-      decode(nullif(u.hash, ''), 'hex'), nullif(u.traceparent, '')
-    from unnest(p_aggregate_types, p_aggregate_ids, p_versions, p_event_ids, p_event_types, p_schema_versions, p_occurred_at,
-      p_recorded_at, p_actors, p_correlation_ids, p_causation_ids, p_metadata, p_payloads, p_hashes, p_traceparents)
-      with ordinality u (aggregate_type, aggregate_id, version, event_id, event_type, schema_version, occurred_at, recorded_at,
-        actor, correlation_id, causation_id, metadata, payload, hash, traceparent, n);
+    select p_tenant, p_first + i.n - 1, p_aggregate_types[i.n], p_aggregate_ids[i.n], p_versions[i.n], p_event_ids[i.n],
+      p_event_types[i.n], p_schema_versions[i.n], p_occurred_at[i.n], p_recorded_at[i.n], nullif(p_actors[i.n], ''),
+      p_correlation_ids[i.n], nullif(p_causation_ids[i.n], ''), p_metadata[i.n]::json, p_payloads[i.n]::json,
+      octet_length(p_metadata[i.n]) + octet_length(p_payloads[i.n]), nullif(p_tags[i.n], '')::text[],
+      decode(nullif(p_hashes[i.n], ''), 'hex'), nullif(p_traceparents[i.n], '')
+    from generate_series(1, cardinality(p_event_ids)) i (n);
   exception when unique_violation then
     return jsonb_build_object('position', head.position, 'problem', 'it has one of the event ids, or versions, already');
   end;
@@ -8227,6 +8268,14 @@ GRANT ALL ON FUNCTION eventsourcing.start_shared_rebuild(p_access uuid, p_projec
 
 REVOKE ALL ON FUNCTION eventsourcing.stream_log(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION eventsourcing.stream_log(p_tenant uuid, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[]) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION stream_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_max_bytes bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.stream_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_max_bytes bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.stream_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_max_bytes bigint) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.stream_raw_log(p_access uuid, p_tenant uuid, p_from bigint, p_to bigint, p_max_bytes bigint) TO eventsourcing_administrator;
 
 --
 -- Name: FUNCTION stream_version(p_tenant uuid, p_aggregate_type text, p_aggregate_id text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
