@@ -13,13 +13,15 @@ const repeated = [
   "test/pg/crash.test.ts",
   "test/driver/EventStorage.differential.test.ts",
   "test/driver/EventStorage.noninterference.test.ts",
-  "test/pg/mutation.test.ts"
+  "test/pg/mutation.test.ts",
+  "test/lifecycle/TenantMove.faults.test.ts"
 ]
 const rounds = {
   EVENTSOURCING_CRASH_ROUNDS: "20",
   EVENTSOURCING_PROPERTY_RUNS: "300",
   EVENTSOURCING_ISOLATION_CASES: "all",
-  BACKLOG: "100000"
+  BACKLOG: "100000",
+  MOVE_STRIDE: "1"
 }
 
 /** Files that take longer than their size suggests, by which vitest orders files that it has not run before. */

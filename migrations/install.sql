@@ -39,6 +39,7 @@
 \ir tenants/provision_tenant.sql
 \ir tenants/end_expired_move.sql
 \ir tenants/tenant_status.sql
+\ir tenants/moved_to.sql
 
 \ir append/event_hash.sql
 \ir append/start_hash_chain.sql
@@ -133,6 +134,7 @@
 \ir directory/tenant_placement.sql
 \ir directory/list_placements.sql
 \ir directory/place_tenant.sql
+\ir directory/replace_placement.sql
 \ir directory/add_placement.sql
 \ir directory/name_database.sql
 \ir directory/admit_tenant.sql
@@ -158,6 +160,7 @@
 \ir administration/define_plan.sql
 \ir administration/list_plans.sql
 \ir administration/purge_tenant.sql
+\ir administration/moving_tenants.sql
 
 \ir snapshots/load_snapshot.sql
 \ir snapshots/save_snapshot.sql

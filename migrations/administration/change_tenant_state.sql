@@ -16,6 +16,7 @@ declare
   details  jsonb;       -- the new undertaking
   chained  bigint;
   problem  text;
+  move     jsonb := p_arguments -> 'move'; -- an object, or the id of the move that is called off
   another  constant text := 'another undertaking has the tenant: its token differs';
 begin
   perform eventsourcing.administer(p_access, p_tenant);
@@ -44,18 +45,39 @@ begin
   ) e;
   chained := known.chained_from;
   details := known.undertaking;
+  if p_change = 'beginImport' and move is not null then
+    move := move - 'leaseMillis' || jsonb_build_object('until', moment + (move ->> 'leaseMillis')::bigint);
+  end if;
 
   case p_change
     when 'beginImport' then
       if known.status = 'importing' then
-        problem := case when known.token <> p_token::text then 'another import writes the tenant: end or purge that one first' end;
+        if known.token <> p_token::text and known.undertaking -> 'move' -> 'id' is distinct from move -> 'id' then
+          problem := 'another import writes the tenant: end or purge that one first';
+        elsif known.token <> p_token::text and (known.undertaking -> 'move' ->> 'until')::bigint > moment then
+          problem := 'another process carries out the move, and its lease has not expired';
+        elsif known.token <> p_token::text and move is null then
+          problem := 'another import writes the tenant: end or purge that one first';
+        elsif move is not null then
+          wanted := 'importing';
+          details := jsonb_build_object('token', p_token, 'move', move);
+        end if;
       elsif known.status = 'moved' and known.undertaking -> 'purged' = 'true' then
         wanted := 'importing';
-        details := jsonb_build_object('token', p_token);
+        details := jsonb_strip_nulls(jsonb_build_object('token', p_token, 'move', move));
         chained := null;
       else
         problem := format('the tenant is %s, and an import writes only a tenant that is not registered%s', known.status,
           case known.status when 'moved' then ', or whose rows were purged after a move: purge them first' else '' end);
+      end if;
+    when 'renewLease' then
+      if known.status <> 'importing' or known.undertaking -> 'move' is null then
+        problem := format('the tenant is %s, and no move imports it', known.status);
+      elsif known.token <> p_token::text then
+        problem := another;
+      else
+        wanted := 'importing';
+        details := jsonb_set(known.undertaking, '{move,until}', to_jsonb(moment + (p_arguments ->> 'leaseMillis')::bigint));
       end if;
     when 'finishImport' then
       if known.status in ('active', 'suspended') and known.token = p_token::text then
@@ -71,15 +93,18 @@ begin
         chained := (p_arguments ->> 'chainedFrom')::bigint;
       end if;
     when 'fence' then
-      if known.status = 'moving' then
-        problem := case when known.token <> p_token::text then another end;
+      if known.undertaking -> 'calledOff' @> jsonb_build_array(move -> 'id') then
+        problem := 'the move was called off';
+      elsif known.status = 'moving' then
+        problem := case when known.token <> p_token::text
+          and known.undertaking -> 'move' -> 'id' is distinct from coalesce(move -> 'id', 'null') then another end;
       elsif known.status <> 'active' then
         problem := format('the tenant is %s, and only an active tenant moves', known.status);
       end if;
       if problem is null then
         wanted := 'moving';
-        details := jsonb_build_object('token', p_token, 'head', head.position,
-          'until', moment + (p_arguments ->> 'expiresInMillis')::bigint);
+        details := jsonb_strip_nulls(jsonb_build_object('token', p_token, 'head', head.position, 'move', move,
+          'until', moment + (p_arguments ->> 'expiresInMillis')::bigint, 'calledOff', known.undertaking -> 'calledOff'));
       end if;
     when 'reopen' then
       if known.status = 'active' then
@@ -92,7 +117,26 @@ begin
         problem := 'the fence has not expired: only the move itself may remove it now';
       else
         wanted := 'active';
-        details := null;
+        details := jsonb_strip_nulls(jsonb_build_object('calledOff', known.undertaking -> 'calledOff'));
+      end if;
+    when 'callOff' then
+      if known.status = 'moved' and known.undertaking -> 'move' = move then
+        problem := 'the move is decided: it leads only forward';
+      else
+        wanted := known.status;
+        details := known.undertaking;
+        if known.status = 'moving' and known.undertaking -> 'move' -> 'id' = move then
+          wanted := 'active';
+          details := jsonb_strip_nulls(jsonb_build_object('calledOff', known.undertaking -> 'calledOff'));
+        end if;
+        if not coalesce(details -> 'calledOff' @> jsonb_build_array(move), false) then
+          details := details || jsonb_build_object('calledOff', (
+            select jsonb_agg(c.id order by c.n) from (
+              select c.id, c.n from jsonb_array_elements(coalesce(details -> 'calledOff', '[]') || jsonb_build_array(move))
+                with ordinality c (id, n)
+              order by c.n desc limit 16
+            ) c));
+        end if;
       end if;
     when 'decide' then
       if known.status = 'moved' and known.token = p_token::text then
@@ -105,7 +149,8 @@ begin
         problem := format('its log ends at %s, not at %s', head.position, p_arguments ->> 'head');
       else
         wanted := 'moved';
-        details := jsonb_build_object('token', p_token, 'head', head.position, 'to', p_arguments ->> 'to');
+        details := jsonb_strip_nulls(jsonb_build_object('token', p_token, 'head', head.position, 'to', p_arguments ->> 'to',
+          'move', known.undertaking -> 'move' -> 'id', 'at', moment));
       end if;
     when 'erase' then
       if known.status = 'erased' then
@@ -144,7 +189,10 @@ begin
   end if;
   if wanted is not null then
     update eventsourcing.tenants t set status = wanted, undertaking = nullif(details, '{}'), chained_from = chained,
-      origin = case p_change when 'finishImport' then p_arguments -> 'origin' when 'beginImport' then null else t.origin end
+      origin = case p_change when 'finishImport' then p_arguments -> 'origin' when 'beginImport' then null else t.origin end,
+      hold = case when p_change = 'finishImport' then coalesce(p_arguments -> 'hold', t.hold)
+        when p_change = 'beginImport' and known.status = 'moved' then null else t.hold end,
+      quota = case when p_change = 'finishImport' then coalesce(p_arguments -> 'quota', t.quota) else t.quota end
     where t.tenant_id = p_tenant;
   end if;
   return null;

@@ -12,7 +12,7 @@ begin
   set hold = case when p_reason is not null then jsonb_build_object(
     'actor', (select a.actor from eventsourcing.recorded_access(p_access) a), 'reason', p_reason,
     'heldAt', (extract(epoch from clock_timestamp()) * 1000)::bigint) end
-  where t.tenant_id = p_tenant and t.status <> 'elsewhere' and (t.status <> 'erased' or t.undertaking -> 'purging' is null);
+  where t.tenant_id = p_tenant and t.status not in ('elsewhere', 'moved') and (t.status <> 'erased' or t.undertaking -> 'purging' is null);
   return case when not found then 'the tenant is not registered here, or some of its rows are erased' end;
 end
 $$;

@@ -1,7 +1,7 @@
 -- Rows of a tenant beside its log, each as the JSON of the contract AdministrationStorage: its command keys after the key
--- p_after, its dead letters after the first p_after rows, or its progress.
+-- p_after with outcomes from position p_from on, its dead letters after the first p_after rows, or its progress.
 create or replace function eventsourcing.read_tenant_rows(
-  p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer
+  p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint default 0
 )
 returns setof jsonb
 language plpgsql
@@ -20,7 +20,7 @@ begin
           'recordedAt', (extract(epoch from k.recorded_at) * 1000)::bigint,
           'expiresInMillis', ceil(extract(epoch from k.expires_at - moment) * 1000)::bigint)
         from eventsourcing.command_keys k
-        where k.tenant_id = p_tenant and k.expires_at > moment and (p_after is null or k.key > p_after)
+        where k.tenant_id = p_tenant and k.expires_at > moment and k.position >= p_from and (p_after is null or k.key > p_after)
         order by k.key limit p_limit;
     when 'deadLetters' then
       return query

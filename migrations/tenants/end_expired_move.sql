@@ -13,7 +13,9 @@ begin
   select t.status, (t.undertaking ->> 'until')::bigint as until into known
   from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
   if known.status = 'moving' and known.until <= extract(epoch from clock_timestamp()) * 1000 then
-    update eventsourcing.tenants t set status = 'active', undertaking = null where t.tenant_id = p_tenant;
+    update eventsourcing.tenants t set status = 'active',
+      undertaking = nullif(jsonb_strip_nulls(jsonb_build_object('calledOff', t.undertaking -> 'calledOff')), '{}')
+    where t.tenant_id = p_tenant;
     return 'active';
   end if;
   return known.status;

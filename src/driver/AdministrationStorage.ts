@@ -26,7 +26,12 @@ export type TenantState =
   /** It has another storage, and its owner has excluded it from this one. */
   | { readonly status: "elsewhere" }
   /** Its log is being written by an import or a move. No work can see or change it. */
-  | { readonly status: "importing"; readonly token: string }
+  | {
+      readonly status: "importing"
+      readonly token: string
+      /** The move that it belongs to; undefined for an import of an archive. */
+      readonly move: ArrivingMove | undefined
+    }
   /** It can be read but not written until the move decides, or until the fence expires. */
   | {
       readonly status: "moving"
@@ -35,6 +40,8 @@ export type TenantState =
       readonly head: number
       /** Milliseconds until the fence expires, by the clock of the storage; 0 or less if it has expired. */
       readonly expiresInMillis: number
+      /** The id of the move, and the placement that it leads to; undefined without a move. */
+      readonly move: DepartingMove | undefined
     }
   /** It has another storage now. Nothing can be read or written here. */
   | {
@@ -44,9 +51,36 @@ export type TenantState =
       readonly to: string
       /** The last position of its log when it moved. */
       readonly head: number
+      /** The id of the move; undefined if it had none. */
+      readonly move: string | undefined
+      /** Milliseconds since the move was decided, by the clock of the storage. */
+      readonly sinceMillis: number
+      /** True if none of its rows remains here. */
+      readonly purged: boolean
     }
   /** Nothing can be read or written, and its id cannot be used again. Only this record remains. */
   | ({ readonly status: "erased"; readonly token: string } & Tombstone)
+
+/** A move as its target records it: enough for any process to carry it on. */
+export interface ArrivingMove {
+  /** A UUID. */
+  readonly id: string
+  /** The placement that the tenant comes from. */
+  readonly from: string
+  /**
+   * Milliseconds until the lease of the process that carries it out expires, by the clock of the storage; from 0 on, another
+   * process may take the move over, with a token of its own.
+   */
+  readonly leaseMillis: number
+}
+
+/** A move as the fence at its source records it. */
+export interface DepartingMove {
+  /** A UUID. */
+  readonly id: string
+  /** The placement that the tenant moves to. */
+  readonly to: string
+}
 
 /** The status of a tenant. */
 export type Status = TenantState["status"]
@@ -105,15 +139,20 @@ export interface TenantRecord {
   readonly hold: LegalHold | undefined
   /** Undefined for a tenant without limits. */
   readonly quota: Quota | undefined
+  /** The ids of moves from here that were called off, the last 16. None of them can fence the tenant any more. */
+  readonly calledOff: ReadonlyArray<string>
 }
 
 /** A change of a tenant's state. Each is one transaction under the lock of the tenant's row. */
 export type StateChange =
   /**
    * Begins to write the log: not registered, or moved away and purged → importing. With the token of the import that is in
-   * progress it changes nothing, so that a killed import can go on.
+   * progress it changes nothing, so that a killed import can go on. The import of a move has a lease, which this extends; if it has
+   * expired, another token with the same id of the move takes the import over, and the former token is worth nothing.
    */
-  | { readonly change: "beginImport"; readonly token: string }
+  | { readonly change: "beginImport"; readonly token: string; readonly move?: ArrivingMove | undefined }
+  /** Extends the lease of a move whose import has this token, or ends it with 0. */
+  | { readonly change: "renewLease"; readonly token: string; readonly leaseMillis: number }
   /**
    * Ends an import: importing → active or suspended, if the token is that of the import and the log ends at `head`. With a hash
    * chain, `chainedFrom` is its first position. `origin` is recorded if the log is another tenant's. Changes nothing if the tenant
@@ -126,11 +165,15 @@ export type StateChange =
       readonly chainedFrom: number | undefined
       readonly status: "active" | "suspended"
       readonly origin?: Origin | undefined
+      /** The legal hold that a move carries. */
+      readonly hold?: LegalHold | undefined
+      /** The quota that a move carries. */
+      readonly quota?: Quota | undefined
     }
   /**
    * Fences the tenant for a move: active → moving. Waits for the append that holds the lock, and for handlers of projections of
    * this tenant that are under way; if they do not end within `waitMillis`, nothing is changed. With the token of the move that
-   * is in progress it sets a new expiry.
+   * is in progress it sets a new expiry; with its id it also replaces the token. A move that was called off is refused.
    */
   | {
       readonly change: "fence"
@@ -138,11 +181,17 @@ export type StateChange =
       /** Milliseconds until the fence expires. */
       readonly expiresInMillis: number
       readonly waitMillis: number
+      readonly move?: DepartingMove | undefined
     }
   /**
    * Removes the fence: moving → active. Without a token only if it has expired. Changes nothing if the tenant is active.
    */
   | { readonly change: "reopen"; readonly token: string | undefined }
+  /**
+   * Calls a move off for good: moving → active if the fence is that of this move, and no other state changes. From then on the
+   * move can neither fence nor decide. Refused once it is decided.
+   */
+  | { readonly change: "callOff"; readonly move: string; readonly token?: undefined }
   /**
    * Decides a move: moving → moved, if the token is that of the fence and the log ends at `head`. This is the only point of
    * decision: it excludes `reopen` by the lock. Changes nothing if the tenant has moved under this token.
@@ -296,6 +345,13 @@ export class AdministrationStorage extends Context.Service<
     ) => Effect.Effect<string, StorageUnavailable>
     /** A tenant with its state and the end of its log; undefined if it is not registered. */
     readonly tenant: (request: Administered) => Effect.Effect<TenantRecord | undefined, StorageUnavailable>
+    /**
+     * The tenants with an unfinished move from or to this storage, ordered by id: those that are importing under a move or
+     * moving, and those that have moved and still have rows here.
+     */
+    readonly movingTenants: (request: {
+      readonly accessId: string
+    }) => Effect.Effect<ReadonlyArray<TenantId>, StorageUnavailable>
     /** Changes the state of a tenant, or fails and changes nothing. Returns the tenant afterwards. */
     readonly changeState: (
       request: Administered & StateChange
@@ -349,7 +405,12 @@ export class AdministrationStorage extends Context.Service<
 
     /** Unexpired command keys after a key, ordered by key (by code points). */
     readonly readCommandKeys: (
-      request: Administered & { readonly after: string | undefined; readonly limit: number }
+      request: Administered & {
+        readonly after: string | undefined
+        readonly limit: number
+        /** Leaves out keys whose outcome has an earlier position. Default: 0. */
+        readonly fromPosition?: number | undefined
+      }
     ) => Effect.Effect<Page<CommandKeyRow>, StorageUnavailable>
     /** Writes command keys, in place of those with the same keys. */
     readonly writeCommandKeys: (

@@ -404,6 +404,8 @@ export class EventStorage extends Context.Service<
     readonly tenantStatus: (
       tenantId: TenantId
     ) => Effect.Effect<TenantStatus | "elsewhere" | undefined, ReadError>
+    /** The placement to which a tenant has moved; undefined if it has not moved from this storage. */
+    readonly movedTo: (tenantId: TenantId) => Effect.Effect<string | undefined, ReadError>
     /**
      * Records an access across tenants and returns the id of the record. The id is given if the access is also recorded in
      * another storage; otherwise it is a new UUID of version 7, greater than those before.

@@ -4,6 +4,7 @@ import type { AppendReceipt, EventStorage } from "./EventStorage.ts"
 import {
   type AppendError,
   StorageUnavailable,
+  TenantImporting,
   TenantMoved,
   TenantMoving,
   TenantRefused
@@ -24,6 +25,11 @@ export const isMoved = (error: unknown): boolean =>
 /** True for the failure of a read of such a tenant. */
 export const isMovedRead = (error: unknown): boolean =>
   error instanceof StorageUnavailable && error.code === "TenantMoved"
+
+/** True for the refusal of a tenant whose log is being written, and for the failure of a read of it. */
+export const isImporting = (error: unknown): boolean =>
+  (error instanceof TenantRefused && error.reason instanceof TenantImporting) ||
+  (error instanceof StorageUnavailable && error.code === "TenantImporting")
 
 const interval = Duration.millis(50)
 

@@ -36,6 +36,24 @@ const discontinuity = (log: TenantLog, event: EventRow): string | undefined => {
     : `the id of the event at position ${event.position} occurs twice`
 }
 
+/** The state of a tenant with durations in place of the moments that are kept. */
+const stateOf = ({ purged, state }: TenantLog["administered"], at: number): Storage.TenantState => {
+  switch (state.status) {
+    case "importing":
+      return state.move === undefined
+        ? state
+        : { ...state, move: { ...state.move, leaseMillis: state.move.leaseMillis - at } }
+    case "moving":
+      return { ...state, expiresInMillis: state.expiresInMillis - at }
+    case "moved":
+      return { ...state, sinceMillis: at - state.sinceMillis, purged }
+    case "erased":
+      return { ...state, purgeInMillis: state.purgeInMillis - at }
+    default:
+      return state
+  }
+}
+
 export const make = ({
   accesses,
   events,
@@ -72,15 +90,10 @@ export const make = ({
 
   const recordOf = (log: TenantLog, at: number): Storage.TenantRecord => {
     const last = log.events.at(-1)
-    const { hold, origin, quota, state } = log.administered
+    const { calledOff, hold, origin, quota } = log.administered
     return {
       tenantId: log.tenantId,
-      state:
-        state.status === "moving"
-          ? { ...state, expiresInMillis: state.expiresInMillis - at }
-          : state.status === "erased"
-            ? { ...state, purgeInMillis: state.purgeInMillis - at }
-            : state,
+      state: stateOf(log.administered, at),
       createdAt: log.createdAt,
       position: log.events.length,
       lastEventId: last?.eventId ?? null,
@@ -88,7 +101,8 @@ export const make = ({
       chainedFrom: log.chainedFrom,
       origin,
       hold,
-      quota
+      quota,
+      calledOff
     }
   }
 
@@ -134,23 +148,29 @@ export const make = ({
       return run(log, at)
     })
 
-  /** Waits for the handlers of a tenant's projections that are under way. */
-  const awaitHandlers = (tenantId: TenantId, waitMillis: number): Effect.Effect<void, StorageUnavailable> =>
+  /** Runs a change while no handler of the tenant's projections is under way, and none begins. */
+  const withoutHandlers = <A, E>(
+    tenantId: TenantId,
+    waitMillis: number,
+    change: Effect.Effect<A, E>
+  ): Effect.Effect<A, E | StorageUnavailable> =>
     Effect.suspend(() => {
       const work = new Work(tenantId)
-      return Effect.forEach(
-        progress.rowsOfTenant(tenantId),
-        (row) => progress.lock(rowKey(row, row.rebuild), work),
-        { discard: true }
-      ).pipe(
-        Effect.ensuring(Effect.sync(() => progress.end(work, false))),
+      // the first claim of a projection has no row yet
+      const keys = new Set([
+        ...progress.rowsOfTenant(tenantId).map((row) => rowKey(row, row.rebuild)),
+        ...[...registrations.values()].map((known) => rowKey({ ...known, tenantId }, false))
+      ])
+      return Effect.forEach(keys, (key) => progress.lock(key, work), { discard: true }).pipe(
         Effect.timeoutOrElse({
           duration: waitMillis,
           orElse: () =>
             Effect.fail(
               new StorageUnavailable({ reason: new TimedOut({ operation: "fence a tenant", code: null }) })
             )
-        })
+        }),
+        Effect.andThen(change),
+        Effect.ensuring(Effect.sync(() => progress.end(work, false)))
       )
     })
 
@@ -177,7 +197,7 @@ export const make = ({
           let log = found
           if (log === undefined && request.change === "beginImport") {
             log = new TenantLog(tenantId, at)
-            log.administered.state = { status: "importing", token: request.token }
+            log.administered.state = { status: "importing", token: request.token, move: undefined }
             logs.set(tenantId, log)
           }
           if (log === undefined)
@@ -192,14 +212,28 @@ export const make = ({
             : Effect.fail(conflict(request.change, tenantId, log, outcome))
         }
       )
-      return request.change === "fence"
-        ? Effect.andThen(awaitHandlers(tenantId, request.waitMillis), change)
-        : change
+      return request.change === "fence" ? withoutHandlers(tenantId, request.waitMillis, change) : change
     },
+    movingTenants: ({ accessId }) =>
+      Effect.map(accessOf("list the tenants on the move", accessId), () =>
+        [...logs.values()]
+          .filter(({ administered: { purged, state } }) =>
+            state.status === "importing"
+              ? state.move !== undefined
+              : state.status === "moving" || (state.status === "moved" && !purged)
+          )
+          .map(({ tenantId }) => tenantId)
+          .toSorted(byCodePoints)
+      ),
     setHold: (request) =>
       administered("set the legal hold", request, (log, heldAt, { actor }) => {
         const state = log?.administered.state
-        if (log === undefined || state === undefined || (state.status === "erased" && state.purging))
+        if (
+          log === undefined ||
+          state === undefined ||
+          state.status === "moved" ||
+          (state.status === "erased" && state.purging)
+        )
           return Effect.fail(
             conflict(
               "set the legal hold",
@@ -261,12 +295,15 @@ export const make = ({
         for (const event of request.events) log.restore(event)
         return Effect.succeed(log.events.length)
       }),
-    readCommandKeys: ({ accessId, after, limit, tenantId }) =>
+    readCommandKeys: ({ accessId, after, fromPosition = 0, limit, tenantId }) =>
       Effect.andThen(
         accessOf("read command keys", accessId),
         Effect.map(now, (at) => {
           const rows = (logs.get(tenantId)?.commandKeys(at) ?? [])
-            .filter(({ key }) => after === undefined || byCodePoints(key, after) > 0)
+            .filter(
+              ({ key, position }) =>
+                position >= fromPosition && (after === undefined || byCodePoints(key, after) > 0)
+            )
             .toSorted((one, other) => byCodePoints(one.key, other.key))
           return { rows: rows.slice(0, limit), complete: rows.length <= limit }
         })

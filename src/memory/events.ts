@@ -246,6 +246,11 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
           log.administered.state = { status: "active" }
         return log?.status
       }),
+    movedTo: (tenantId) =>
+      Effect.sync(() => {
+        const state = transactions.log(tenantId)?.administered.state
+        return state?.status === "moved" ? state.to : undefined
+      }),
     recordAccess: ({ actor, reason, operation, accessId: given }) =>
       Effect.map(currentMillis, (accessedAt) => {
         const accessId = given ?? uuidV7Unsafe()

@@ -24,18 +24,33 @@ export const changed = (
   const head = log.events.length
   switch (change.change) {
     case "beginImport": {
-      if (state.status === "importing")
-        return state.token === change.token
-          ? undefined
-          : "another import writes the tenant: end or purge that one first"
+      const move = change.move && { ...change.move, leaseMillis: at + change.move.leaseMillis }
+      if (state.status === "importing") {
+        if (state.token !== change.token) {
+          if (move === undefined || state.move?.id !== move.id)
+            return "another import writes the tenant: end or purge that one first"
+          if (state.move.leaseMillis > at)
+            return "another process carries out the move, and its lease has not expired"
+        }
+        administered.state = { status: "importing", token: change.token, move }
+        return undefined
+      }
       if (state.status !== "moved" || !administered.purged)
         return `the tenant is ${state.status}, and an import writes only a tenant that is not registered${
           state.status === "moved" ? ", or whose rows were purged after a move: purge them first" : ""
         }`
-      administered.state = { status: "importing", token: change.token }
+      administered.state = { status: "importing", token: change.token, move }
       administered.purged = false
       administered.origin = undefined
+      administered.hold = undefined
       log.chainedFrom = undefined
+      return undefined
+    }
+    case "renewLease": {
+      if (state.status !== "importing" || state.move === undefined)
+        return `the tenant is ${state.status}, and no move imports it`
+      if (state.token !== change.token) return another
+      administered.state = { ...state, move: { ...state.move, leaseMillis: at + change.leaseMillis } }
       return undefined
     }
     case "finishImport": {
@@ -50,18 +65,28 @@ export const changed = (
       administered.state = { status: change.status }
       administered.endedBy = change.token
       administered.origin = change.origin
+      administered.hold = change.hold ?? administered.hold
+      administered.quota = change.quota ?? administered.quota
       log.chainedFrom = change.chainedFrom
       return undefined
     }
     case "fence": {
-      if (state.status === "moving" && state.token !== change.token) return another
+      if (change.move !== undefined && administered.calledOff.includes(change.move.id))
+        return "the move was called off"
+      if (
+        state.status === "moving" &&
+        state.token !== change.token &&
+        (change.move === undefined || state.move?.id !== change.move.id)
+      )
+        return another
       if (state.status !== "moving" && state.status !== "active")
         return `the tenant is ${state.status}, and only an active tenant moves`
       administered.state = {
         status: "moving",
         token: change.token,
         head,
-        expiresInMillis: at + change.expiresInMillis
+        expiresInMillis: at + change.expiresInMillis,
+        move: change.move
       }
       return undefined
     }
@@ -74,12 +99,29 @@ export const changed = (
       administered.state = { status: "active" }
       return undefined
     }
+    case "callOff": {
+      if (state.status === "moved" && state.move === change.move)
+        return "the move is decided: it leads only forward"
+      if (state.status === "moving" && state.move?.id === change.move)
+        administered.state = { status: "active" }
+      if (!administered.calledOff.includes(change.move))
+        administered.calledOff = [...administered.calledOff, change.move].slice(-16)
+      return undefined
+    }
     case "decide": {
       if (state.status === "moved" && state.token === change.token) return undefined
       if (state.status !== "moving") return `the tenant is ${state.status}, not moving: the move is off`
       if (state.token !== change.token) return another
       if (head !== change.head) return `its log ends at ${head}, not at ${change.head}`
-      administered.state = { status: "moved", token: change.token, to: change.to, head }
+      administered.state = {
+        status: "moved",
+        token: change.token,
+        to: change.to,
+        head,
+        move: state.move?.id,
+        sinceMillis: at,
+        purged: false
+      }
       return undefined
     }
     case "erase": {

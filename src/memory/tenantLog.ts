@@ -105,6 +105,7 @@ export interface Administered {
   quota: Quota | undefined
   /** True if no rows remain of a tenant that has moved. */
   purged: boolean
+  calledOff: ReadonlyArray<string>
 }
 
 /** One tenant's log. It shares nothing with other tenants. */
@@ -131,7 +132,8 @@ export class TenantLog {
       hold: undefined,
       origin: undefined,
       quota: undefined,
-      purged: false
+      purged: false,
+      calledOff: []
     }
   }
 

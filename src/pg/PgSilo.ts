@@ -16,6 +16,7 @@ import * as routedEvents from "../routed/events.ts"
 import * as routedProjections from "../routed/projections.ts"
 import * as routedAdministration from "../routed/administration.ts"
 import * as routedSnapshots from "../routed/snapshots.ts"
+import { Placements } from "../routed/Placements.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import * as RoutedStorage from "../routed/RoutedStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
@@ -155,7 +156,13 @@ const isRetryable = (error: unknown): boolean => SqlError.isSqlError(error) && s
 export const layer = <E>(
   options: Options<E>
 ): Layer.Layer<
-  PgSilo | AdministrationStorage | EventStorage | ProjectionStorage | SnapshotStorage | SqlClient.SqlClient,
+  | PgSilo
+  | AdministrationStorage
+  | EventStorage
+  | Placements
+  | ProjectionStorage
+  | SnapshotStorage
+  | SqlClient.SqlClient,
   never,
   TenantDirectory
 > =>
@@ -198,6 +205,7 @@ export const layer = <E>(
           Context.add(ProjectionStorage, routedProjections.make(router, client.inTransactionOf)),
           Context.add(SnapshotStorage, routedSnapshots.make(router)),
           Context.add(AdministrationStorage, routedAdministration.make(router)),
+          Context.add(Placements, RoutedStorage.placementsOf(router)),
           Context.add(SqlClient.SqlClient, client.sql),
           Context.add(
             PgSilo,

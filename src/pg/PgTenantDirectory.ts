@@ -30,8 +30,8 @@ export class PgTenantDirectory extends Context.Service<
   {
     /**
      * Sets the database of a tenant. This process follows at once, others when their cached placement expires. It copies no
-     * data: move the data of a tenant first, while the tenant is suspended. Every use is written to the audit trail of the
-     * directory's database.
+     * data, and so is for new tenants: `TenantMove` moves a tenant with its data, and changes the directory. Every use is written
+     * to the audit trail of the directory's database.
      */
     readonly place: (
       tenantId: TenantId,
@@ -62,6 +62,20 @@ const make = (options: TenantDirectory.CacheOptions) =>
             [tenantId]
           ),
           ([row]) => (typeof row?.[0] === "string" ? row[0] : undefined)
+        ),
+      replace: ({ access, from, tenantId, to }) =>
+        Effect.flatMap(
+          events.recordAccess({ ...access, operation: `PgTenantDirectory.replace ${tenantId}` }),
+          (accessId) =>
+            Effect.map(
+              query(
+                "place a tenant that has moved",
+                "select eventsourcing.replace_placement($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::pg_catalog.text, $4::pg_catalog.text)",
+                [accessId, tenantId, from, to],
+                true
+              ),
+              ([row]) => row?.[0] === true
+            )
         )
     })
     const place: PgTenantDirectory["Service"]["place"] = Effect.fnUntraced(function* (tenantId, placement) {

@@ -28,6 +28,12 @@ interface StoredTenant {
     readonly purgeFrom: number
     readonly purging?: boolean
     readonly purged?: boolean
+    /** The id of a move that is over, or its properties while it is under way. */
+    readonly move?:
+      | string
+      | { readonly id: string; readonly from: string; readonly to: string; readonly until: number }
+    readonly at?: number
+    readonly calledOff?: ReadonlyArray<string>
   } | null
   readonly hold: Storage.LegalHold | null
   readonly origin: Storage.Origin | null
@@ -46,14 +52,33 @@ const stateOf = ({ now, status, undertaking }: StoredTenant): Storage.TenantStat
     if (status === "active" || status === "suspended" || status === "elsewhere") return { status }
     throw new Error(`a tenant is ${status} without an undertaking`)
   }
-  const { head, to, token, until } = undertaking
+  const { at, head, move, to, token, until } = undertaking
+  const under = typeof move === "object" ? move : undefined
   switch (status) {
     case "importing":
-      return { status, token }
+      return {
+        status,
+        token,
+        move: under && { id: under.id, from: under.from, leaseMillis: under.until - now }
+      }
     case "moving":
-      return { status, token, head, expiresInMillis: until - now }
+      return {
+        status,
+        token,
+        head,
+        expiresInMillis: until - now,
+        move: under && { id: under.id, to: under.to }
+      }
     case "moved":
-      return { status, token, to, head }
+      return {
+        status,
+        token,
+        to,
+        head,
+        move: typeof move === "string" ? move : undefined,
+        sinceMillis: now - (at ?? now),
+        purged: undertaking.purged ?? false
+      }
     case "erased": {
       const {
         actor,
@@ -94,7 +119,8 @@ const recordOf = (
   chainedFrom: stored.chainedFrom ?? undefined,
   origin: stored.origin ?? undefined,
   hold: stored.hold ?? undefined,
-  quota: stored.quota ?? undefined
+  quota: stored.quota ?? undefined,
+  calledOff: stored.undertaking?.calledOff ?? []
 })
 
 /** The refusal of a change or a purge. */
@@ -228,13 +254,14 @@ export const make = (
     { accessId, tenantId }: Storage.Administered,
     kind: string,
     after: string | null,
-    limit: number
+    limit: number,
+    fromPosition = 0
   ) =>
     Effect.map(
       query<[Row]>(
         `read ${kind}`,
-        "select eventsourcing.read_tenant_rows($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::pg_catalog.text, $4::pg_catalog.text, $5::integer)",
-        [accessId, tenantId, kind, after, limit]
+        "select eventsourcing.read_tenant_rows($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::pg_catalog.text, $4::pg_catalog.text, $5::integer, $6::bigint)",
+        [accessId, tenantId, kind, after, limit, BigInt(clampPosition(fromPosition))]
       ),
       (rows) => rows.map(([row]) => row)
     )
@@ -267,6 +294,15 @@ export const make = (
         const record = yield* tenant(request)
         return record ?? (yield* conflict(change, request, "the tenant was removed meanwhile"))
       }),
+    movingTenants: ({ accessId }) =>
+      Effect.map(
+        query<[Storage.TenantRecord["tenantId"]]>(
+          "list the tenants on the move",
+          "select t from eventsourcing.moving_tenants($1::pg_catalog.uuid) t",
+          [accessId]
+        ),
+        (rows) => rows.map(([tenantId]) => tenantId)
+      ),
     setHold: (request) =>
       refusable(
         "set the legal hold",
@@ -362,7 +398,8 @@ export const make = (
           request,
           "commandKeys",
           request.after ?? null,
-          oneMore(request.limit)
+          oneMore(request.limit),
+          request.fromPosition
         ),
         (rows) => pageOf(rows, request.limit)
       ),

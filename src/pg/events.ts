@@ -293,6 +293,16 @@ export const make = (
           }
         ),
       tenantStatus,
+      movedTo: (tenantId) =>
+        Effect.map(
+          ofTenant<[string | null]>(
+            "find the new place of a tenant",
+            tenantId,
+            "select eventsourcing.moved_to($1::pg_catalog.uuid)",
+            []
+          ),
+          ([row]) => row?.[0] ?? undefined
+        ),
       recordAccess: ({ actor, reason, operation, accessId: given }) =>
         Effect.suspend(() => {
           const accessId = given ?? uuidV7Unsafe()

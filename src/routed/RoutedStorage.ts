@@ -6,12 +6,14 @@ import { Cause, Context, type Duration, Effect, Latch, Layer, PubSub, type Scope
 import { layerPer } from "../internal/layerPer.ts"
 import { AdministrationStorage } from "../driver/AdministrationStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
+import { defaultMoveWait } from "../driver/moves.ts"
 import * as OpenStorages from "./openStorages.ts"
 import * as routedEvents from "./events.ts"
 import * as routedProjections from "./projections.ts"
 import * as routedAdministration from "./administration.ts"
 import * as routedSnapshots from "./snapshots.ts"
 import { type Backend, problemOf, Router } from "./router.ts"
+import { Placements } from "./Placements.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { StorageUnavailable, OtherFailure } from "../driver/StoreError.ts"
@@ -31,6 +33,11 @@ export interface Limits {
    * `TooManyOpen`). Default: 5 seconds.
    */
   readonly acquireTimeout?: Duration.Input | undefined
+  /**
+   * Maximum wait for a tenant whose move is decided, until it is active in its new storage; afterwards the operation fails as in
+   * a storage that the tenant has left. Default: 10 seconds.
+   */
+  readonly moveWait?: Duration.Input | undefined
 }
 
 /** Settings of {@link layerWith}. */
@@ -54,7 +61,12 @@ export interface Options<E> extends Limits {
  */
 export const makeRouter = Effect.fnUntraced(function* <M extends Backend>(
   open: (placement: string) => Effect.Effect<M, StorageUnavailable, Scope.Scope>,
-  { acquireTimeout = "5 seconds", idleTimeToLive = "5 minutes", maxOpen = 20 }: Limits
+  {
+    acquireTimeout = "5 seconds",
+    idleTimeToLive = "5 minutes",
+    maxOpen = 20,
+    moveWait = defaultMoveWait
+  }: Limits
 ): Effect.fn.Return<
   { readonly router: Router<M>; readonly hints: Stream.Stream<void> },
   never,
@@ -76,7 +88,7 @@ export const makeRouter = Effect.fnUntraced(function* <M extends Backend>(
     )
   const storages = yield* OpenStorages.make(openAndListen, { acquireTimeout, idleTimeToLive, maxOpen })
   return {
-    router: new Router(directory, storages),
+    router: new Router(directory, storages, moveWait),
     hints: Stream.unwrap(Effect.as(listening.open, Stream.fromPubSub(changed)))
   }
 })
@@ -115,6 +127,18 @@ const tagOf = (error: unknown): string | null =>
     : null
 
 /**
+ * The storages of a router, by placement.
+ *
+ * @internal
+ */
+export const placementsOf = <M extends Backend>(router: Router<M>): Placements["Service"] =>
+  Placements.of({
+    all: router.directory.placements,
+    administration: (placement) =>
+      Effect.map(router.storages.acquire(placement), ({ administration }) => administration)
+  })
+
+/**
  * Storages of several placements behind one driver, chosen by the directory.
  *
  * **When to use**
@@ -134,7 +158,7 @@ const tagOf = (error: unknown): string | null =>
 export const layerWith = <E>(
   options: Options<E>
 ): Layer.Layer<
-  AdministrationStorage | EventStorage | ProjectionStorage | SnapshotStorage,
+  AdministrationStorage | EventStorage | Placements | ProjectionStorage | SnapshotStorage,
   never,
   TenantDirectory
 > =>
@@ -156,7 +180,8 @@ export const layerWith = <E>(
         return Context.make(EventStorage, routedEvents.make(router, hints)).pipe(
           Context.add(ProjectionStorage, routedProjections.make(router, router.inTransactionOf)),
           Context.add(SnapshotStorage, routedSnapshots.make(router)),
-          Context.add(AdministrationStorage, routedAdministration.make(router))
+          Context.add(AdministrationStorage, routedAdministration.make(router)),
+          Context.add(Placements, placementsOf(router))
         )
       })
     )

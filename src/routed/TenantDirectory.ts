@@ -3,7 +3,7 @@
  */
 import { Cache, Context, Duration, Effect, Exit, Layer } from "effect"
 import { StorageUnavailable, UnknownTenant, OtherFailure, TenantRefused } from "../driver/StoreError.ts"
-import type { TenantId } from "../domain/Tenant.ts"
+import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
 
 /**
  * The directory of tenants: the placement of each tenant.
@@ -24,8 +24,22 @@ export class TenantDirectory extends Context.Service<
     readonly placements: Effect.Effect<ReadonlyArray<string>, StorageUnavailable>
     /** Forgets the cached placement of a tenant that has moved. */
     readonly invalidate: (tenantId: TenantId) => Effect.Effect<void>
+    /**
+     * Names another placement for a tenant that has moved, unless a third one is named by now. Returns true if `to` is named
+     * afterwards. Undefined for a directory that cannot be changed, with which no tenant can move.
+     */
+    readonly replace: ((change: Replacement) => Effect.Effect<boolean, StorageUnavailable>) | undefined
   }
 >()("effect-eventsourcing/TenantDirectory") {}
+
+/** A change of a tenant's placement after a move. */
+export interface Replacement {
+  readonly tenantId: TenantId
+  readonly from: string
+  readonly to: string
+  /** The recorded access of the move. */
+  readonly access: CrossTenantAccess
+}
 
 /** Limits of the cache of placements. */
 export interface CacheOptions {
@@ -43,6 +57,13 @@ export interface Options extends CacheOptions {
   readonly placementOf: (
     tenantId: TenantId
   ) => Effect.Effect<string | undefined, StorageUnavailable> | string | undefined
+  /**
+   * Names another placement for a tenant that has moved, in one step and only if the present one is `from`. Returns true if it is
+   * `to` afterwards. Without this function, no tenant can move (`TenantMove`).
+   */
+  readonly replace?:
+    | ((change: Replacement) => Effect.Effect<boolean, StorageUnavailable> | boolean)
+    | undefined
 }
 
 /**
@@ -104,10 +125,18 @@ export const make = (options: Options): Effect.Effect<TenantDirectory["Service"]
       { capacity: options.capacity ?? 10_000, timeToLive: kept }
     )
 
+    const { replace } = options
     return TenantDirectory.of({
       placement: (tenantId) => Cache.get(cache, tenantId),
       placements: all,
-      invalidate: (tenantId) => Cache.invalidate(cache, tenantId)
+      invalidate: (tenantId) => Cache.invalidate(cache, tenantId),
+      replace:
+        replace &&
+        ((change) =>
+          Effect.suspend(() => {
+            const answer = replace(change)
+            return Effect.isEffect(answer) ? Effect.setContext(answer, context) : Effect.succeed(answer)
+          }).pipe(Effect.ensuring(Cache.invalidate(cache, change.tenantId))))
     })
   })
 

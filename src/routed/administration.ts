@@ -36,6 +36,16 @@ export const make = <M extends Backend>(router: Router<M>): Administration => {
     recordAccess: router.recordAccess,
     tenant: (request) => on("read a tenant for its administration", request, (at, given) => at.tenant(given)),
     changeState: (request) => on(request.change, request, (at, given) => at.changeState(given)),
+    movingTenants: ({ accessId }) =>
+      Effect.map(
+        router.onEvery((backend) =>
+          Effect.andThen(
+            router.requireAccess(backend, accessId),
+            backend.administration.movingTenants({ accessId })
+          )
+        ),
+        (answers) => [...new Set(answers.flatMap(({ value }) => value))].toSorted()
+      ),
     setHold: (request) => on("set the legal hold", request, (at, given) => at.setHold(given)),
     setQuota: (request) => on("set the quota", request, (at, given) => at.setQuota(given)),
     definePlan: (request) =>

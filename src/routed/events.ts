@@ -1,7 +1,6 @@
 /** The events of several storages as one driver. */
 import { Effect, type Stream } from "effect"
 import * as EventStorage from "../driver/EventStorage.ts"
-import { isMoved, isMovedRead } from "../driver/moves.ts"
 import { StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { mergedPage, type Placed, type Source } from "./mergedPages.ts"
@@ -19,19 +18,7 @@ export const make = <M extends Backend>(
     operation: string,
     tenantId: TenantId,
     run: (events: EventStorage.EventStorage["Service"]) => Effect.Effect<A, E, R>
-  ) => {
-    const reading = unknownAsUnavailable(operation)(
-      router.ofRegistered(tenantId, ({ events }) => run(events))
-    )
-    // as in append
-    return Effect.catchIf(reading, isMovedRead, (moved) =>
-      Effect.flatMap(router.current, (transaction) =>
-        transaction === undefined
-          ? Effect.andThen(router.directory.invalidate(tenantId), reading)
-          : Effect.fail(moved)
-      )
-    )
-  }
+  ) => unknownAsUnavailable(operation)(router.ofRegistered(tenantId, ({ events }) => run(events)))
 
   /** One page of each storage, under an access that is recorded there. */
   const pages = <Row>(
@@ -58,7 +45,7 @@ export const make = <M extends Backend>(
     for (const [tenantId, placements] of found) {
       if (placements.size < 2) continue
       const placement = yield* Effect.catchTag(
-        router.directory.placement(tenantId),
+        router.homeOf(tenantId),
         "TenantRefused",
         () => Effect.undefined
       )
@@ -70,17 +57,7 @@ export const make = <M extends Backend>(
   })
 
   return EventStorage.EventStorage.of({
-    append: (request) => {
-      const append = router.ofTenant(request.tenantId, ({ events }) => events.append(request))
-      // The directory is only a hint. A tenant that has moved is looked up once more, except in a transaction, which cannot follow.
-      return Effect.catchIf(append, isMoved, (refused) =>
-        Effect.flatMap(router.current, (transaction) =>
-          transaction === undefined
-            ? Effect.andThen(router.directory.invalidate(request.tenantId), append)
-            : Effect.fail(refused)
-        )
-      )
-    },
+    append: (request) => router.ofTenant(request.tenantId, ({ events }) => events.append(request)),
     readStream: (request) => read("read a stream", request.tenantId, (events) => events.readStream(request)),
     loadStream: (request) => read("load a stream", request.tenantId, (events) => events.loadStream(request)),
     streamEndsWith: (request) =>
@@ -122,6 +99,8 @@ export const make = <M extends Backend>(
         "TenantRefused",
         () => Effect.undefined
       ),
+    // every operation follows the tenant
+    movedTo: () => Effect.undefined,
     recordAccess: (access) => router.recordAccess(access),
     setTenantStatus: (request) =>
       router.ofTenant(request.tenantId, (backend) =>

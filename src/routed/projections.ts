@@ -120,9 +120,9 @@ export const make = <M extends Backend>(
     claim: ProjectionStorage.Claim,
     body: Effect.Effect<A, E, R>
   ): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> =>
-    Effect.catchTag(router.directory.placement(claim.tenantId), "TenantRefused", () => Effect.undefined).pipe(
-      Effect.flatMap((placement): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> => {
-        if (placement === backend.placement) return Effect.asSome(body)
+    router.isHome(backend, claim.tenantId).pipe(
+      Effect.flatMap((isHome): Effect.Effect<Option.Option<A>, E | StorageUnavailable, R> => {
+        if (isHome) return Effect.asSome(body)
         return backend.projections
           .fail({
             claim,
@@ -389,13 +389,28 @@ export const make = <M extends Backend>(
     clearReadModel: (request) =>
       ofTenant("empty a read model", request.tenantId, (storage) => storage.clearReadModel(request)),
     transaction: (tenantId, effect, accessId) =>
-      router.use(unknownAsUnavailable("run a transaction")(router.acquireRegistered(tenantId)), (backend) =>
-        Effect.andThen(
-          accessId === undefined ? Effect.void : router.requireAccess(backend, accessId),
-          backend.projections.transaction(tenantId, inTransactionOf(backend, tenantId)(effect), accessId)
+      unknownAsUnavailable("run a transaction")(
+        router.following(tenantId, router.acquireRegistered(tenantId), (backend) =>
+          Effect.andThen(
+            accessId === undefined ? Effect.void : router.requireAccess(backend, accessId),
+            backend.projections.transaction(
+              tenantId,
+              // an error of the body is not one of the transaction's start, after which it would run again
+              Effect.mapError(inTransactionOf(backend, tenantId)(effect), (error) => new FailedBody(error)),
+              accessId
+            )
+          )
         )
-      )
+      ).pipe(Effect.mapError((error) => (error instanceof FailedBody ? error.error : error)))
   })
+}
+
+/** An error of the body of a transaction. */
+class FailedBody<E> {
+  readonly error: E
+  constructor(error: E) {
+    this.error = error
+  }
 }
 
 /** Turns a refusal into a value, so that the other databases are asked too. */

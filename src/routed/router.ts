@@ -3,6 +3,7 @@ import { Cache, Cause, Context, Duration, Effect, Exit, Option, Scope } from "ef
 import type { AdministrationStorage } from "../driver/AdministrationStorage.ts"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
+import { isMoved, isMovedRead } from "../driver/moves.ts"
 import { repeatable } from "../driver/repeatable.ts"
 import type { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import {
@@ -14,6 +15,7 @@ import {
 } from "../driver/StoreError.ts"
 import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
 import type { TenantDirectory } from "./TenantDirectory.ts"
+import { Homes } from "./homes.ts"
 import * as OpenStorages from "./openStorages.ts"
 
 /** The storages of one placement. */
@@ -76,10 +78,16 @@ export class Router<M extends Backend> {
    */
   readonly #excluded = new WeakMap<M, Cache.Cache<TenantId, boolean, StorageUnavailable>>()
   readonly #accesses = new Map<string, Access>()
+  readonly #homes: Homes<M>
 
-  constructor(directory: TenantDirectory["Service"], storages: OpenStorages.OpenStorages<M>) {
+  constructor(
+    directory: TenantDirectory["Service"],
+    storages: OpenStorages.OpenStorages<M>,
+    moveWait: Duration.Input
+  ) {
     this.directory = directory
     this.storages = storages
+    this.#homes = new Homes(directory, storages, moveWait)
     this.current = Context.Reference<Transaction<M> | undefined>(
       `effect-eventsourcing/StorageRouter/${++routers}`,
       { defaultValue: () => undefined }
@@ -118,7 +126,7 @@ export class Router<M extends Backend> {
       Effect.flatMap(
         transaction?.tenantId === tenantId
           ? Effect.succeed(transaction.backend.placement)
-          : this.directory.placement(tenantId),
+          : this.#homes.of(tenantId),
         (placement) =>
           Effect.flatMap(this.chosen, (chosen) =>
             (transaction?.backend.placement ?? placement) === placement && (chosen ?? placement) === placement
@@ -172,11 +180,44 @@ export class Router<M extends Backend> {
     tenantId: TenantId,
     run: (backend: M) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | TenantRefused<UnknownTenant> | StorageUnavailable, R> =>
-    this.use(
+    this.following(
+      tenantId,
       Effect.tap(this.acquire(tenantId), (backend) =>
         backend.dedicated ? Effect.void : this.#requireHere(backend, tenantId)
       ),
       run
+    )
+
+  /**
+   * Like `use`. If the tenant has moved away, the effect runs again where it has moved to: it must have done nothing when it fails
+   * for that reason. A transaction stays in its database.
+   */
+  readonly following = <E, A, E2, R>(
+    tenantId: TenantId,
+    acquire: Effect.Effect<M, E, Scope.Scope>,
+    run: (backend: M) => Effect.Effect<A, E2, R>
+  ): Effect.Effect<A, E | E2 | TenantRefused<UnknownTenant> | StorageUnavailable, R> =>
+    Effect.flatMap(this.current, (transaction) =>
+      transaction === undefined
+        ? this.#homes.follow(tenantId, (left) =>
+            this.use(acquire, (backend) =>
+              Effect.tapError(run(backend), (error) =>
+                isMoved(error) || isMovedRead(error) ? left(backend) : Effect.void
+              )
+            )
+          )
+        : this.use(acquire, run)
+    )
+
+  /** The placement of a tenant, as far as it is known here. */
+  readonly homeOf = (
+    tenantId: TenantId
+  ): Effect.Effect<string, TenantRefused<UnknownTenant> | StorageUnavailable> => this.#homes.of(tenantId)
+
+  /** True if a tenant's home is this storage, also if the directory does not know it yet. */
+  readonly isHome = (backend: M, tenantId: TenantId): Effect.Effect<boolean, StorageUnavailable> =>
+    Effect.catchTag(this.#homes.isHome(backend.placement, tenantId), "TenantRefused", () =>
+      Effect.succeed(false)
     )
 
   /** Like `ofTenant`, but fails in a dedicated storage if the tenant is not registered there. */
@@ -184,7 +225,7 @@ export class Router<M extends Backend> {
     tenantId: TenantId,
     run: (backend: M) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | TenantRefused<UnknownTenant> | StorageUnavailable, R> =>
-    this.use(this.acquireRegistered(tenantId), run)
+    this.following(tenantId, this.acquireRegistered(tenantId), run)
 
   /**
    * Fails if the storage is dedicated and the tenant is not registered there. This guards against a mistake in the directory: a

@@ -46,6 +46,7 @@ describe("a layer of the library", () => {
       | Root.EventStore.EventStore
       | Root.ProjectionStorage.ProjectionStorage
       | Root.OutboxRelay.Publisher
+      | Root.Placements.Placements
       | Root.SnapshotStorage.SnapshotStorage
       | Root.TenantDirectory.TenantDirectory
     expectTypeOf<OfRoot>().toEqualTypeOf<Below>()

@@ -4,6 +4,7 @@ import {
   type AdministrationStorage,
   EventStorage,
   EventStore,
+  type Placements,
   type ProjectionStorage,
   Repository,
   RoutedStorage,
@@ -27,6 +28,7 @@ describe("the layer over several databases", () => {
     expectTypeOf<Layer.Success<typeof silo>>().toEqualTypeOf<
       | AdministrationStorage.AdministrationStorage
       | EventStorage.EventStorage
+      | Placements.Placements
       | ProjectionStorage.ProjectionStorage
       | SnapshotStorage.SnapshotStorage
       | SqlClient.SqlClient

@@ -140,7 +140,7 @@ export const states = (it: Vitest.MethodsNonLive<Services>): void => {
       yield* change(tenant, fence)
       const decide = { change: "decide", token, head: 3, to: "b" } as const
       for (const moved of [yield* change(tenant, decide), yield* change(tenant, decide)])
-        assert.deepStrictEqual(moved.state, { status: "moved", token, to: "b", head: 3 })
+        assert.containSubset(moved.state, { status: "moved", token, to: "b", head: 3 })
       for (const wrong of [fence, { change: "reopen", token }, { change: "beginImport", token }] as const)
         assert.strictEqual(yield* conflictOf(tenant, wrong), "moved", wrong.change)
       // once its rows are purged it may come back

@@ -1435,6 +1435,7 @@ declare
   details  jsonb;       -- the new undertaking
   chained  bigint;
   problem  text;
+  move     jsonb := p_arguments -> 'move'; -- an object, or the id of the move that is called off
   another  constant text := 'another undertaking has the tenant: its token differs';
 begin
   perform eventsourcing.administer(p_access, p_tenant);
@@ -1463,18 +1464,39 @@ begin
   ) e;
   chained := known.chained_from;
   details := known.undertaking;
+  if p_change = 'beginImport' and move is not null then
+    move := move - 'leaseMillis' || jsonb_build_object('until', moment + (move ->> 'leaseMillis')::bigint);
+  end if;
 
   case p_change
     when 'beginImport' then
       if known.status = 'importing' then
-        problem := case when known.token <> p_token::text then 'another import writes the tenant: end or purge that one first' end;
+        if known.token <> p_token::text and known.undertaking -> 'move' -> 'id' is distinct from move -> 'id' then
+          problem := 'another import writes the tenant: end or purge that one first';
+        elsif known.token <> p_token::text and (known.undertaking -> 'move' ->> 'until')::bigint > moment then
+          problem := 'another process carries out the move, and its lease has not expired';
+        elsif known.token <> p_token::text and move is null then
+          problem := 'another import writes the tenant: end or purge that one first';
+        elsif move is not null then
+          wanted := 'importing';
+          details := jsonb_build_object('token', p_token, 'move', move);
+        end if;
       elsif known.status = 'moved' and known.undertaking -> 'purged' = 'true' then
         wanted := 'importing';
-        details := jsonb_build_object('token', p_token);
+        details := jsonb_strip_nulls(jsonb_build_object('token', p_token, 'move', move));
         chained := null;
       else
         problem := format('the tenant is %s, and an import writes only a tenant that is not registered%s', known.status,
           case known.status when 'moved' then ', or whose rows were purged after a move: purge them first' else '' end);
+      end if;
+    when 'renewLease' then
+      if known.status <> 'importing' or known.undertaking -> 'move' is null then
+        problem := format('the tenant is %s, and no move imports it', known.status);
+      elsif known.token <> p_token::text then
+        problem := another;
+      else
+        wanted := 'importing';
+        details := jsonb_set(known.undertaking, '{move,until}', to_jsonb(moment + (p_arguments ->> 'leaseMillis')::bigint));
       end if;
     when 'finishImport' then
       if known.status in ('active', 'suspended') and known.token = p_token::text then
@@ -1490,15 +1512,18 @@ begin
         chained := (p_arguments ->> 'chainedFrom')::bigint;
       end if;
     when 'fence' then
-      if known.status = 'moving' then
-        problem := case when known.token <> p_token::text then another end;
+      if known.undertaking -> 'calledOff' @> jsonb_build_array(move -> 'id') then
+        problem := 'the move was called off';
+      elsif known.status = 'moving' then
+        problem := case when known.token <> p_token::text
+          and known.undertaking -> 'move' -> 'id' is distinct from coalesce(move -> 'id', 'null') then another end;
       elsif known.status <> 'active' then
         problem := format('the tenant is %s, and only an active tenant moves', known.status);
       end if;
       if problem is null then
         wanted := 'moving';
-        details := jsonb_build_object('token', p_token, 'head', head.position,
-          'until', moment + (p_arguments ->> 'expiresInMillis')::bigint);
+        details := jsonb_strip_nulls(jsonb_build_object('token', p_token, 'head', head.position, 'move', move,
+          'until', moment + (p_arguments ->> 'expiresInMillis')::bigint, 'calledOff', known.undertaking -> 'calledOff'));
       end if;
     when 'reopen' then
       if known.status = 'active' then
@@ -1511,7 +1536,26 @@ begin
         problem := 'the fence has not expired: only the move itself may remove it now';
       else
         wanted := 'active';
-        details := null;
+        details := jsonb_strip_nulls(jsonb_build_object('calledOff', known.undertaking -> 'calledOff'));
+      end if;
+    when 'callOff' then
+      if known.status = 'moved' and known.undertaking -> 'move' = move then
+        problem := 'the move is decided: it leads only forward';
+      else
+        wanted := known.status;
+        details := known.undertaking;
+        if known.status = 'moving' and known.undertaking -> 'move' -> 'id' = move then
+          wanted := 'active';
+          details := jsonb_strip_nulls(jsonb_build_object('calledOff', known.undertaking -> 'calledOff'));
+        end if;
+        if not coalesce(details -> 'calledOff' @> jsonb_build_array(move), false) then
+          details := details || jsonb_build_object('calledOff', (
+            select jsonb_agg(c.id order by c.n) from (
+              select c.id, c.n from jsonb_array_elements(coalesce(details -> 'calledOff', '[]') || jsonb_build_array(move))
+                with ordinality c (id, n)
+              order by c.n desc limit 16
+            ) c));
+        end if;
       end if;
     when 'decide' then
       if known.status = 'moved' and known.token = p_token::text then
@@ -1524,7 +1568,8 @@ begin
         problem := format('its log ends at %s, not at %s', head.position, p_arguments ->> 'head');
       else
         wanted := 'moved';
-        details := jsonb_build_object('token', p_token, 'head', head.position, 'to', p_arguments ->> 'to');
+        details := jsonb_strip_nulls(jsonb_build_object('token', p_token, 'head', head.position, 'to', p_arguments ->> 'to',
+          'move', known.undertaking -> 'move' -> 'id', 'at', moment));
       end if;
     when 'erase' then
       if known.status = 'erased' then
@@ -1563,7 +1608,10 @@ begin
   end if;
   if wanted is not null then
     update eventsourcing.tenants t set status = wanted, undertaking = nullif(details, '{}'), chained_from = chained,
-      origin = case p_change when 'finishImport' then p_arguments -> 'origin' when 'beginImport' then null else t.origin end
+      origin = case p_change when 'finishImport' then p_arguments -> 'origin' when 'beginImport' then null else t.origin end,
+      hold = case when p_change = 'finishImport' then coalesce(p_arguments -> 'hold', t.hold)
+        when p_change = 'beginImport' and known.status = 'moved' then null else t.hold end,
+      quota = case when p_change = 'finishImport' then coalesce(p_arguments -> 'quota', t.quota) else t.quota end
     where t.tenant_id = p_tenant;
   end if;
   return null;
@@ -1939,7 +1987,9 @@ begin
   select t.status, (t.undertaking ->> 'until')::bigint as until into known
   from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
   if known.status = 'moving' and known.until <= extract(epoch from clock_timestamp()) * 1000 then
-    update eventsourcing.tenants t set status = 'active', undertaking = null where t.tenant_id = p_tenant;
+    update eventsourcing.tenants t set status = 'active',
+      undertaking = nullif(jsonb_strip_nulls(jsonb_build_object('calledOff', t.undertaking -> 'calledOff')), '{}')
+    where t.tenant_id = p_tenant;
     return 'active';
   end if;
   return known.status;
@@ -2217,7 +2267,7 @@ begin
   set hold = case when p_reason is not null then jsonb_build_object(
     'actor', (select a.actor from eventsourcing.recorded_access(p_access) a), 'reason', p_reason,
     'heldAt', (extract(epoch from clock_timestamp()) * 1000)::bigint) end
-  where t.tenant_id = p_tenant and t.status <> 'elsewhere' and (t.status <> 'erased' or t.undertaking -> 'purging' is null);
+  where t.tenant_id = p_tenant and t.status not in ('elsewhere', 'moved') and (t.status <> 'erased' or t.undertaking -> 'purging' is null);
   return case when not found then 'the tenant is not registered here, or some of its rows are erased' end;
 end
 $$;
@@ -2382,6 +2432,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'recorded_access', 'is_administered', 'unseen_tenants', 'list_tenants', 'read_all_logs',
         'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
+        'replace_placement', 'moving_tenants',
         'list_projection_failures', 'resume_projections',
         'remove_old_accesses'
       ) then 'eventsourcing_all_tenants_owner'
@@ -3290,6 +3341,60 @@ ALTER FUNCTION eventsourcing.matching_positions(p_tenant uuid, p_query jsonb, p_
 --
 
 COMMENT ON FUNCTION eventsourcing.matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer) IS 'Positions of the first events of the tenant''s log that match a query.';
+
+--
+-- Name: moved_to(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.moved_to(p_tenant uuid) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  return (
+    select t.undertaking ->> 'to' from eventsourcing.tenants t where t.tenant_id = p_tenant and t.status = 'moved');
+end
+$$;
+
+ALTER FUNCTION eventsourcing.moved_to(p_tenant uuid) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION moved_to(p_tenant uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.moved_to(p_tenant uuid) IS 'The placement to which the tenant has moved.';
+
+--
+-- Name: moving_tenants(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.moving_tenants(p_access uuid) RETURNS SETOF uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  return query
+    -- the index of the tenants that no work sees
+    select t.tenant_id from eventsourcing.tenants t
+    where t.status in ('importing', 'moving', 'moved', 'erased')
+      and (t.status = 'moving' or t.status = 'importing' and t.undertaking -> 'move' is not null
+        or t.status = 'moved' and t.undertaking -> 'purged' is null)
+    order by t.tenant_id;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.moving_tenants(p_access uuid) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION moving_tenants(p_access uuid); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.moving_tenants(p_access uuid) IS 'The tenants with an unfinished move from or to this database.';
 
 --
 -- Name: name_database(text, boolean); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -4342,10 +4447,10 @@ ALTER FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p
 COMMENT ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) IS 'One page of a stream of the tenant, in chunks.';
 
 --
--- Name: read_tenant_rows(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+-- Name: read_tenant_rows(uuid, uuid, text, text, integer, bigint); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
 --
 
-CREATE FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) RETURNS SETOF jsonb
+CREATE FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint DEFAULT 0) RETURNS SETOF jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
@@ -4362,7 +4467,7 @@ begin
           'recordedAt', (extract(epoch from k.recorded_at) * 1000)::bigint,
           'expiresInMillis', ceil(extract(epoch from k.expires_at - moment) * 1000)::bigint)
         from eventsourcing.command_keys k
-        where k.tenant_id = p_tenant and k.expires_at > moment and (p_after is null or k.key > p_after)
+        where k.tenant_id = p_tenant and k.expires_at > moment and k.position >= p_from and (p_after is null or k.key > p_after)
         order by k.key limit p_limit;
     when 'deadLetters' then
       return query
@@ -4395,13 +4500,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) OWNER TO eventsourcing_administrator_owner;
+ALTER FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint) OWNER TO eventsourcing_administrator_owner;
 
 --
--- Name: FUNCTION read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+-- Name: FUNCTION read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) IS 'Rows of a tenant beside its log, for its administration.';
+COMMENT ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint) IS 'Rows of a tenant beside its log, for its administration.';
 
 --
 -- Name: read_tenant_table(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
@@ -4934,6 +5039,36 @@ ALTER FUNCTION eventsourcing.renew_twins(p_tables text[]) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION eventsourcing.renew_twins(p_tables text[]) IS 'Replaces the twins of read models that have changed, if the caller is their owner.';
+
+--
+-- Name: replace_placement(uuid, uuid, text, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.replace_placement(p_access uuid, p_tenant uuid, p_from text, p_to text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  if not exists (select from eventsourcing.placements p where p.placement = p_to) then
+    raise exception 'unknown placement' using errcode = 'ES005',
+      hint = 'call eventsourcing.add_placement as the owner of the database with the directory';
+  end if;
+  insert into eventsourcing.tenant_directory as d (tenant_id, placement) values (p_tenant, p_to)
+  on conflict (tenant_id) do update set placement = excluded.placement where d.placement in (p_from, p_to);
+  return found;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.replace_placement(p_access uuid, p_tenant uuid, p_from text, p_to text) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION replace_placement(p_access uuid, p_tenant uuid, p_from text, p_to text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.replace_placement(p_access uuid, p_tenant uuid, p_from text, p_to text) IS 'Sets the database of a tenant in the directory after a move.';
 
 --
 -- Name: require_cross_tenant_access(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -7932,6 +8067,20 @@ REVOKE ALL ON FUNCTION eventsourcing.log_head(p_tenant uuid, p_at bigint, OUT "p
 REVOKE ALL ON FUNCTION eventsourcing.matching_positions(p_tenant uuid, p_query jsonb, p_from bigint, p_to bigint, p_aggregate_types text[], p_event_types text[], p_backwards boolean, p_limit integer) FROM PUBLIC;
 
 --
+-- Name: FUNCTION moved_to(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.moved_to(p_tenant uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION moving_tenants(p_access uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.moving_tenants(p_access uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.moving_tenants(p_access uuid) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.moving_tenants(p_access uuid) TO eventsourcing_administrator;
+
+--
 -- Name: FUNCTION name_database(p_placement text, p_dedicated boolean); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
@@ -8071,12 +8220,12 @@ GRANT ALL ON FUNCTION eventsourcing.read_raw_log(p_access uuid, p_tenant uuid, p
 REVOKE ALL ON FUNCTION eventsourcing.read_stream(p_tenant uuid, p_aggregate_type text, p_aggregate_id text, p_from integer, p_to integer, p_backwards boolean, p_limit integer, p_max_bytes bigint) FROM PUBLIC;
 
 --
--- Name: FUNCTION read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
+-- Name: FUNCTION read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
 --
 
-REVOKE ALL ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) FROM PUBLIC;
-REVOKE ALL ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) FROM eventsourcing_administrator_owner;
-GRANT ALL ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer) TO eventsourcing_administrator;
+REVOKE ALL ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint) FROM eventsourcing_administrator_owner;
+GRANT ALL ON FUNCTION eventsourcing.read_tenant_rows(p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint) TO eventsourcing_administrator;
 
 --
 -- Name: FUNCTION read_tenant_table(p_access uuid, p_tenant uuid, p_table text, p_after text, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_administrator_owner
@@ -8174,6 +8323,14 @@ REVOKE ALL ON FUNCTION eventsourcing.remove_snapshot(p_tenant uuid, p_aggregate_
 REVOKE ALL ON FUNCTION eventsourcing.renew_twins(p_tables text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION eventsourcing.renew_twins(p_tables text[]) TO eventsourcing_all_tenants;
 GRANT ALL ON FUNCTION eventsourcing.renew_twins(p_tables text[]) TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION replace_placement(p_access uuid, p_tenant uuid, p_from text, p_to text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.replace_placement(p_access uuid, p_tenant uuid, p_from text, p_to text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.replace_placement(p_access uuid, p_tenant uuid, p_from text, p_to text) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.replace_placement(p_access uuid, p_tenant uuid, p_from text, p_to text) TO eventsourcing_administrator;
 
 --
 -- Name: FUNCTION require_cross_tenant_access(p_access uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner

@@ -1,0 +1,292 @@
+/** Copies the content of a tenant from one storage to another, and compares both. */
+import { Effect } from "effect"
+import type {
+  AdministrationStorage,
+  Administered,
+  CommandKeyRow,
+  DeadLetterRow,
+  ImportError,
+  ProgressRow,
+  TenantRecord,
+  TenantStateConflict
+} from "../driver/AdministrationStorage.ts"
+import type { EventRow, Page } from "../driver/EventStorage.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
+import { canonicalJson } from "../internal/canonicalJson.ts"
+import * as eventLine from "./eventLine.ts"
+
+/** A tenant in one storage, with the access under which it is administered there. */
+export interface Side {
+  readonly storage: AdministrationStorage["Service"]
+  readonly at: Administered
+}
+
+/** A difference between source and target, as a sentence. */
+export class Difference {
+  readonly _tag = "Difference"
+  readonly problem: string
+  constructor(problem: string) {
+    this.problem = problem
+  }
+}
+
+const eventsPerPage = 2000
+const rowsPerPage = 1000
+
+/** A log that is no more than this many events ahead is copied under the fence. */
+const shortTail = 500
+
+/** Rounds of copying that do not shorten the tail, after which the fence is set all the same. */
+const patience = 5
+
+/** Reads all pages. A page's state is that of the next one. */
+const all = <A, S, E>(
+  start: S,
+  read: (state: S) => Effect.Effect<Page<A>, E>,
+  after: (state: S, rows: ReadonlyArray<A>) => S
+): Effect.Effect<ReadonlyArray<A>, E> =>
+  Effect.gen(function* () {
+    const found: Array<A> = []
+    let state = start
+    for (;;) {
+      const { complete, rows } = yield* read(state)
+      for (const row of rows) found.push(row)
+      if (complete || rows.length === 0) return found
+      state = after(state, rows)
+    }
+  })
+
+const pageAfter = (
+  { at, storage }: Side,
+  position: number,
+  toPosition: number
+): Effect.Effect<Page<EventRow>, StorageUnavailable> =>
+  storage.readEvents({ ...at, fromPosition: position + 1, toPosition, limit: eventsPerPage })
+
+const lettersOf = ({ at, storage }: Side) =>
+  all(
+    0,
+    (after) => storage.readDeadLetters({ ...at, after, limit: rowsPerPage }),
+    (after, rows) => after + rows.length
+  )
+
+const rowsOf = ({ at, storage }: Side, table: string) =>
+  all(
+    undefined as string | undefined,
+    (after) => storage.readTable({ ...at, table, after, limit: rowsPerPage }),
+    (_, rows) => rows.at(-1)
+  )
+
+const keysOf = ({ at, storage }: Side, fromPosition: number) =>
+  all(
+    undefined as string | undefined,
+    (after) => storage.readCommandKeys({ ...at, after, limit: rowsPerPage, fromPosition }),
+    (_, rows) => rows.at(-1)?.key
+  )
+
+/** The progress of what acts outside: read models of the target have their own. */
+const progressOf = ({ at, storage }: Side): Effect.Effect<ReadonlyArray<ProgressRow>, StorageUnavailable> =>
+  Effect.map(storage.readProgress(at), (rows) => rows.filter(({ tables }) => tables.length === 0))
+
+const withoutTables = ({ tables: _tables, ...row }: ProgressRow): Omit<ProgressRow, "tables"> => row
+
+const progressName = ({ projection, version }: ProgressRow): string => JSON.stringify([projection, version])
+
+/** Durations until the expiry differ between two reads. */
+const withoutExpiry = ({ expiresInMillis: _expires, ...row }: CommandKeyRow): string => canonicalJson(row)
+
+const slices = <A>(rows: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
+  Array.from({ length: Math.ceil(rows.length / rowsPerPage) }, (_, index) =>
+    rows.slice(index * rowsPerPage, (index + 1) * rowsPerPage)
+  )
+
+/** Copies a tenant in one run of its move. The token is that of the run: a run that was replaced writes nothing. */
+export class Copy {
+  readonly #source: Side
+  readonly #target: Side
+  readonly #token: string
+  readonly #onPosition: (position: number, end: number) => Effect.Effect<void>
+  /** The last position at the target. */
+  #position: number
+  /** Everything up to here was read back and is equal. */
+  #compared = 0
+  /** Keys with outcomes before this position are copied. */
+  #keysUpTo = 0
+
+  constructor(
+    source: Side,
+    target: Side,
+    token: string,
+    position: number,
+    onPosition: (position: number, end: number) => Effect.Effect<void>
+  ) {
+    this.#source = source
+    this.#target = target
+    this.#token = token
+    this.#position = position
+    this.#onPosition = onPosition
+  }
+
+  get position(): number {
+    return this.#position
+  }
+
+  #write(): {
+    readonly accessId: string
+    readonly tenantId: Administered["tenantId"]
+    readonly token: string
+  } {
+    return { ...this.#target.at, token: this.#token }
+  }
+
+  /** Copies events up to a position, and reads back what the target has. */
+  readonly events = Effect.fnUntraced({ self: this }, function* (end: number): Effect.fn.Return<
+    void,
+    Difference | ImportError
+  > {
+    while (this.#compared < end) {
+      const { rows } = yield* pageAfter(this.#source, this.#compared, end)
+      const last = rows.at(-1)?.position
+      if (last === undefined)
+        return yield* Effect.fail(new Difference(`the source has no event at position ${this.#compared + 1}`))
+      const missing = rows.slice(Math.max(this.#position - this.#compared, 0))
+      if (missing.length > 0)
+        this.#position = yield* this.#target.storage.writeEvents({ ...this.#write(), events: missing })
+      yield* this.#compare(rows, last)
+      this.#compared = last
+      yield* this.#onPosition(last, end)
+    }
+  })
+
+  readonly #compare = Effect.fnUntraced(
+    { self: this },
+    function* (
+      rows: ReadonlyArray<EventRow>,
+      last: number
+    ): Effect.fn.Return<void, Difference | StorageUnavailable> {
+      let index = 0
+      while (index < rows.length) {
+        const { rows: copies } = yield* pageAfter(this.#target, this.#compared + index, last)
+        for (const copy of copies) {
+          const row = rows[index++]
+          if (row === undefined || eventLine.encode(row) !== eventLine.encode(copy))
+            return yield* Effect.fail(
+              new Difference(`the event at position ${copy.position} differs at the target`)
+            )
+        }
+        if (copies.length === 0)
+          return yield* Effect.fail(
+            new Difference(`the target has no event at position ${this.#compared + index + 1}`)
+          )
+      }
+    }
+  )
+
+  /** Copies while appends go on, until few events are missing, and the command keys up to then. */
+  readonly ahead: Effect.Effect<void, Difference | ImportError> = Effect.gen({ self: this }, function* () {
+    let last = Infinity
+    for (let stalled = 0; stalled < patience;) {
+      const head = (yield* this.#source.storage.tenant(this.#source.at))?.position ?? 0
+      const missing = head - this.#compared
+      if (missing <= shortTail && last < Infinity) break
+      if (missing >= last / 2) stalled++
+      last = missing
+      yield* this.events(head)
+    }
+    const upTo = this.#compared
+    yield* this.#keys(this.#keysUpTo)
+    // a key without events has the position of the head, which this may have been
+    this.#keysUpTo = upTo
+  })
+
+  readonly #keys = Effect.fnUntraced({ self: this }, function* (fromPosition: number) {
+    const keys = yield* keysOf(this.#source, fromPosition)
+    for (const part of slices(keys))
+      yield* this.#target.storage.writeCommandKeys({ ...this.#write(), keys: part })
+    return keys
+  })
+
+  /** Copies the rest of a log that does not grow any more, and everything beside it. */
+  readonly rest = Effect.fnUntraced({ self: this }, function* (end: number): Effect.fn.Return<
+    void,
+    Difference | ImportError
+  > {
+    yield* this.events(end)
+    const keys = yield* this.#keys(this.#keysUpTo)
+    const progress = yield* progressOf(this.#source)
+    const names = new Set(progress.map(({ projection }) => projection))
+    const letters = (yield* lettersOf(this.#source)).filter(
+      ({ discarded, projection }) => discarded !== undefined || names.has(projection)
+    )
+    const { storage } = this.#target
+    yield* storage.writeDeadLetters({ ...this.#write(), letters })
+    yield* storage.writeProgress({ ...this.#write(), progress: progress.map(withoutTables) })
+    yield* this.#tables()
+    yield* this.#compareRest(end, keys, letters, progress)
+  })
+
+  readonly #tables = Effect.fnUntraced({ self: this }, function* (): Effect.fn.Return<
+    void,
+    Difference | ImportError
+  > {
+    const tables = yield* this.#source.storage.tables(this.#source.at)
+    for (const { table } of tables.filter(({ handling }) => handling === "carried")) {
+      const rows = yield* rowsOf(this.#source, table)
+      if ((yield* isEmpty(this.#target, table)) && rows.length === 0) continue
+      const { storage } = this.#target
+      for (const [index, part] of (rows.length === 0 ? [[]] : slices(rows)).entries())
+        yield* storage.writeTable({ ...this.#write(), table, rows: part, replace: index === 0 })
+      const copies = yield* rowsOf(this.#target, table)
+      if (copies.length !== rows.length || copies.some((copy, index) => copy !== rows[index]))
+        return yield* Effect.fail(
+          new Difference(`the rows of table ${table} differ at the target: give it the same columns there`)
+        )
+    }
+  })
+
+  readonly #compareRest = Effect.fnUntraced(
+    { self: this },
+    function* (
+      end: number,
+      keys: ReadonlyArray<CommandKeyRow>,
+      letters: ReadonlyArray<DeadLetterRow>,
+      progress: ReadonlyArray<ProgressRow>
+    ): Effect.fn.Return<void, Difference | StorageUnavailable> {
+      const source = yield* this.#source.storage.tenant(this.#source.at)
+      const target = yield* this.#target.storage.tenant(this.#target.at)
+      const differ = (part: string) => Effect.fail(new Difference(`${part} at the target`))
+      if (!isSameEnd(source, target, end)) return yield* differ("the log has another end")
+      const copies = new Set((yield* keysOf(this.#target, this.#keysUpTo)).map(withoutExpiry))
+      const expired = new Set(keys.filter(({ expiresInMillis }) => expiresInMillis < 60_000))
+      if (keys.some((key) => !expired.has(key) && !copies.has(withoutExpiry(key))))
+        return yield* differ("a command key differs")
+      if (canonicalJson(yield* lettersOf(this.#target)) !== canonicalJson(letters))
+        return yield* differ("the dead letters differ")
+      // a projection that was retired meanwhile has left its progress only here
+      const names = new Set(progress.map(progressName))
+      const written = (yield* progressOf(this.#target))
+        .filter((row) => names.has(progressName(row)))
+        .map(withoutTables)
+      if (canonicalJson(written) !== canonicalJson(progress.map(withoutTables)))
+        return yield* differ("the progress of projections differs")
+    }
+  )
+}
+
+const isEmpty = (
+  { at, storage }: Side,
+  table: string
+): Effect.Effect<boolean, TenantStateConflict | StorageUnavailable> =>
+  Effect.map(storage.readTable({ ...at, table, after: undefined, limit: 1 }), ({ rows }) => rows.length === 0)
+
+const isSameEnd = (
+  source: TenantRecord | undefined,
+  target: TenantRecord | undefined,
+  end: number
+): boolean =>
+  source !== undefined &&
+  target !== undefined &&
+  source.position === end &&
+  target.position === end &&
+  source.lastEventId === target.lastEventId &&
+  source.lastHash === target.lastHash

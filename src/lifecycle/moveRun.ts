@@ -1,0 +1,366 @@
+/**
+ * One run of a move by one process. A run that is killed at any point leaves rows from which another run goes on; a run that wakes up
+ * after another one has taken over can write nothing.
+ */
+import { Clock, Effect, Exit, Result, type Scope } from "effect"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import type { StateChange, TenantRecord, TenantStateConflict } from "../driver/AdministrationStorage.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
+import type { CrossTenantAccess } from "../domain/Tenant.ts"
+import type { Placements } from "../routed/Placements.ts"
+import type { TenantDirectory } from "../routed/TenantDirectory.ts"
+import { Copy, Difference, type Side } from "./moveContent.ts"
+import { MoveCalledOff, MoveRefused } from "./moveErrors.ts"
+import type { Move, MoveStep } from "./moveState.ts"
+
+/** The progress of a run. */
+export interface MoveProgress {
+  readonly step: MoveStep
+  /** The last position that is copied and compared. */
+  readonly position: number
+  /** The last position of the log as of this step. */
+  readonly end: number
+}
+
+/** The settings of runs, in milliseconds. */
+export interface Settings {
+  readonly lease: number
+  readonly fence: number
+  readonly handlerWait: number
+  readonly grace: number
+  readonly pause: number
+  readonly rowsPerStep: number
+}
+
+/** The services and settings of a run. */
+export interface Parts {
+  readonly placements: Placements["Service"]
+  readonly directory: TenantDirectory["Service"]
+  readonly settings: Settings
+  readonly access: CrossTenantAccess
+  readonly onProgress: (progress: MoveProgress) => Effect.Effect<void>
+}
+
+/** The outcome of a run. */
+export interface Outcome {
+  /** Number of events in the log. */
+  readonly events: number
+  /** The time from the fence until the tenant was active at the target; undefined if an earlier run set the fence or decided. */
+  readonly pauseMillis: number | undefined
+  /** True if no rows remain at the source. */
+  readonly removed: boolean
+}
+
+export type RunError = MoveRefused | MoveCalledOff | StorageUnavailable
+
+/** Attempts to fence and decide, each of which begins with copying. */
+const attempts = 3
+
+/** A tenant in a placement, under an access that is recorded there. */
+export const sideOf = Effect.fnUntraced(function* (
+  { access, placements }: Pick<Parts, "access" | "placements">,
+  move: Pick<Move, "id" | "tenantId">,
+  placement: string
+): Effect.fn.Return<Side, StorageUnavailable, Scope.Scope> {
+  const storage = yield* placements.administration(placement)
+  const operation = `TenantMove ${move.id} ${move.tenantId}`
+  const accessId = yield* storage.recordAccess({ ...access, operation })
+  return { storage, at: { accessId, tenantId: move.tenantId } }
+})
+
+/** A change of a state. Only an erasure is subject to a legal hold. */
+const change = ({ at, storage }: Side, wanted: StateChange) =>
+  storage.changeState({ ...at, ...wanted }).pipe(Effect.catchTag("TenantHeld", Effect.die))
+
+const recordOf = ({ at, storage }: Side): Effect.Effect<TenantRecord | undefined, StorageUnavailable> =>
+  storage.tenant(at)
+
+/** Removes the rows of a tenant in bounded transactions. */
+const purge = ({ at, storage }: Side, token: string, { pause, rowsPerStep }: Settings) =>
+  Effect.gen(function* () {
+    for (;;) {
+      const { complete } = yield* storage.purge({ ...at, token, limit: rowsPerStep })
+      if (complete) return
+      yield* Effect.sleep(pause)
+    }
+  }).pipe(Effect.catchTag("TenantHeld", Effect.die))
+
+/** Removes the copy of a move that was called off, whichever run has written it. */
+export const removeCopy = (
+  target: Side,
+  move: Pick<Move, "id">,
+  settings: Settings
+): Effect.Effect<void, StorageUnavailable> =>
+  Effect.gen(function* () {
+    for (;;) {
+      const state = (yield* recordOf(target))?.state
+      if (state?.status !== "importing" || state.move?.id !== move.id) return
+      const removed = yield* Effect.result(purge(target, state.token, settings))
+      if (Result.isFailure(removed) && removed.failure._tag !== "TenantStateConflict")
+        return yield* removed.failure
+    }
+  })
+
+/** Changes the directory, and removes the rows at the source once the grace time is over and the target has the tenant. */
+export const afterwards = Effect.fnUntraced(function* (
+  { access, directory, settings }: Parts,
+  move: Move,
+  source: Side,
+  target: Side
+): Effect.fn.Return<{ readonly removed: boolean }, StorageUnavailable> {
+  const { from, id, tenantId, to } = move
+  if (directory.replace !== undefined) yield* directory.replace({ tenantId, from, to, access })
+  const left = (yield* recordOf(source))?.state
+  if (left?.status !== "moved" || left.move !== id || left.purged) return { removed: true }
+  const arrived = (yield* recordOf(target))?.state
+  const isHere = arrived !== undefined && !(arrived.status === "importing" && arrived.move?.id === id)
+  if (!isHere || left.sinceMillis < settings.grace) return { removed: false }
+  yield* purge(source, left.token, settings).pipe(
+    // another process has removed them, or the tenant is on its way back
+    Effect.catchTag("TenantStateConflict", () => Effect.void)
+  )
+  return { removed: true }
+})
+
+/** True if the move cannot succeed soon, so that its copy must not stay. */
+const isHopeless = (error: StorageUnavailable): boolean =>
+  !error.retryable || error.reason._tag === "StorageFull"
+
+class Run {
+  readonly #parts: Parts
+  readonly #move: Move
+  readonly #source: Side
+  readonly #target: Side
+  readonly #token = uuidV7Unsafe()
+  /** True once the lease is not needed any more. */
+  #ended = false
+  #fencedAt: number | undefined
+
+  constructor(parts: Parts, move: Move, source: Side, target: Side) {
+    this.#parts = parts
+    this.#move = move
+    this.#source = source
+    this.#target = target
+  }
+
+  readonly #refuse = (reason: MoveRefused["reason"], problem: string) =>
+    new MoveRefused({ tenantId: this.#move.tenantId, reason, problem })
+
+  /** Takes the lease: from now on a former run can write nothing at the target. */
+  #begin() {
+    return change(this.#target, {
+      change: "beginImport",
+      token: this.#token,
+      move: { id: this.#move.id, from: this.#move.from, leaseMillis: this.#parts.settings.lease }
+    }).pipe(
+      Effect.catchTag("TenantStateConflict", ({ problem, status }) =>
+        Effect.fail(
+          status === "importing"
+            ? this.#refuse("underWay", problem)
+            : this.#refuse("occupied", `at ${this.#move.to} ${problem}`)
+        )
+      )
+    )
+  }
+
+  readonly #keepLease: Effect.Effect<never, TenantStateConflict> = Effect.gen({ self: this }, function* () {
+    const { lease } = this.#parts.settings
+    for (;;) {
+      yield* Effect.sleep(Math.max(lease / 3, 10))
+      if (this.#ended) continue
+      yield* change(this.#target, { change: "renewLease", token: this.#token, leaseMillis: lease }).pipe(
+        Effect.catchTag("TenantStateConflict", (error) => (this.#ended ? Effect.void : Effect.fail(error))),
+        Effect.catchTag("StorageUnavailable", () => Effect.void)
+      )
+    }
+  })
+
+  /** Gives the lease and the fence back, as far as the storages can be reached, so that nobody waits for them to expire. */
+  readonly #release = Effect.suspend(() =>
+    this.#ended
+      ? Effect.void
+      : Effect.all(
+          [
+            Effect.ignore(change(this.#source, { change: "reopen", token: this.#token })),
+            Effect.ignore(change(this.#target, { change: "renewLease", token: this.#token, leaseMillis: 0 }))
+          ],
+          { concurrency: 2, discard: true }
+        ).pipe(Effect.interruptible, Effect.timeoutOption("2 seconds"), Effect.asVoid)
+  )
+
+  /** Calls the move off, unless it is decided, and removes the copy. */
+  readonly #callOff = Effect.fnUntraced({ self: this }, function* (problem: string): Effect.fn.Return<
+    never,
+    MoveCalledOff | StorageUnavailable | TenantStateConflict
+  > {
+    const { id, tenantId } = this.#move
+    yield* change(this.#source, { change: "callOff", move: id })
+    this.#ended = true
+    const calledOff = new MoveCalledOff({ tenantId, problem })
+    // a copy that cannot be removed now is removed by the runner
+    yield* Effect.ignore(removeCopy(this.#target, this.#move, this.#parts.settings))
+    return yield* calledOff
+  })
+
+  readonly #say = (step: MoveStep) => (position: number, end: number) =>
+    this.#parts.onProgress({ step, position, end })
+
+  /** Fences the tenant; undefined if handlers of projections did not end in time, or the tenant is not active any more. */
+  #fence() {
+    const { fence, handlerWait } = this.#parts.settings
+    return change(this.#source, {
+      change: "fence",
+      token: this.#token,
+      expiresInMillis: fence,
+      waitMillis: handlerWait,
+      move: { id: this.#move.id, to: this.#move.to }
+    }).pipe(
+      Effect.catchTag("StorageUnavailable", (error) =>
+        error.reason._tag === "TimedOut" || error.reason._tag === "Contended"
+          ? Effect.undefined
+          : Effect.fail(error)
+      ),
+      Effect.catchTag("TenantStateConflict", () => Effect.undefined)
+    )
+  }
+
+  /** Copies, fences, compares and decides; again if the fence has expired meanwhile. */
+  readonly #decided = Effect.fnUntraced({ self: this }, function* (position: number): Effect.fn.Return<
+    { readonly record: TenantRecord; readonly head: number },
+    RunError | TenantStateConflict | Difference
+  > {
+    const { from, id, to } = this.#move
+    const say = this.#say("copying")
+    const copy = new Copy(this.#source, this.#target, this.#token, position, say)
+    for (let attempt = 1; ; attempt++) {
+      const record = yield* recordOf(this.#source)
+      if (record === undefined)
+        return yield* this.#refuse("notActive", `it is not registered at ${from} any more`)
+      const { calledOff, state } = record
+      if (calledOff.includes(id)) return yield* this.#callOff("it was aborted")
+      if (state.status === "moved" && state.move === id) {
+        yield* copy.rest(state.head)
+        return { record, head: state.head }
+      }
+      if (attempt > attempts)
+        return yield* this.#callOff(
+          this.#fencedAt === undefined
+            ? `handlers of its projections did not end within ${this.#parts.settings.handlerWait} ms: move it when they are idle, or raise handlerWait`
+            : `its rows could not be copied within ${this.#parts.settings.fence} ms: raise fence`
+        )
+      // of a run that was killed
+      if (state.status === "moving" && state.move?.id === id)
+        yield* change(this.#source, { change: "reopen", token: state.token })
+      else if (state.status !== "active") return yield* this.#callOff(`it is ${state.status} at ${from}`)
+      yield* copy.ahead
+      const began = yield* Clock.currentTimeMillis
+      const fenced = yield* this.#fence()
+      if (fenced === undefined || fenced.state.status !== "moving") continue
+      this.#fencedAt = began
+      const { head } = fenced.state
+      yield* this.#say("fenced")(copy.position, head)
+      yield* copy.rest(head)
+      const decision = change(this.#source, { change: "decide", token: this.#token, head, to })
+      const decided = yield* Effect.result(decision)
+      if (Result.isSuccess(decided)) return { record: decided.success, head }
+      if (decided.failure._tag === "StorageUnavailable") return yield* decided.failure
+    }
+  })
+
+  readonly #finish = Effect.fnUntraced(
+    { self: this },
+    function* (record: TenantRecord, head: number, token: string) {
+      this.#ended = true
+      yield* this.#say("decided")(head, head)
+      yield* finish(this.#target, record, head, token)
+    }
+  )
+
+  /** Carries the move out until the tenant is active at the target. */
+  readonly carryOut = Effect.gen({ self: this }, function* () {
+    const begun = yield* this.#begin()
+    const { head, record } = yield* this.#decided(begun.position).pipe(
+      Effect.catchIf(
+        (error): error is Difference => error instanceof Difference,
+        ({ problem }) => this.#differs(problem)
+      ),
+      Effect.catchIf(
+        (error): error is StorageUnavailable => error._tag === "StorageUnavailable" && isHopeless(error),
+        (error) =>
+          Effect.catchTag(this.#callOff(error.message), ["StorageUnavailable", "TenantStateConflict"], () =>
+            Effect.fail(error)
+          )
+      )
+    )
+    yield* this.#finish(record, head, this.#token)
+    const now = yield* Clock.currentTimeMillis
+    return { events: head, pauseMillis: this.#fencedAt === undefined ? undefined : now - this.#fencedAt }
+  }).pipe(
+    (main) => Effect.raceFirst(main, this.#keepLease),
+    Effect.catchTag("TenantStateConflict", ({ problem }) => Effect.fail(this.#refuse("underWay", problem))),
+    Effect.onExit((exit) => (Exit.isFailure(exit) ? this.#release : Effect.void))
+  )
+
+  /** Before the decision the move is called off. After it, the copy is made anew: the source still has everything. */
+  readonly #differs = Effect.fnUntraced({ self: this }, function* (problem: string) {
+    const called = yield* Effect.result(this.#callOff(problem))
+    if (Result.isFailure(called) && called.failure._tag !== "TenantStateConflict")
+      return yield* called.failure
+    yield* removeCopy(this.#target, this.#move, this.#parts.settings)
+    yield* this.#begin()
+    return yield* this.#decided(0).pipe(
+      Effect.catchIf(
+        (error): error is Difference => error instanceof Difference,
+        (again) =>
+          Effect.die(new Error(`the copy of tenant ${this.#move.tenantId} differs twice: ${again.problem}`))
+      )
+    )
+  })
+}
+
+/** Makes the tenant active at the target. Every process that finds it verified under the token of the decision may do so. */
+const finish = (
+  target: Side,
+  { chainedFrom, hold, origin, quota }: TenantRecord,
+  head: number,
+  token: string
+) =>
+  change(target, { change: "finishImport", token, head, chainedFrom, status: "active", origin, hold, quota })
+
+/** Carries a move out from any point, up to the removal of the rows at the source. */
+export const carryOut = (parts: Parts, move: Move): Effect.Effect<Outcome, RunError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const source = yield* sideOf(parts, move, move.from)
+      const target = yield* sideOf(parts, move, move.to)
+      const left = yield* recordOf(source)
+      const arriving = yield* recordOf(target)
+      const isDecided = left?.state.status === "moved" && left.state.move === move.id
+      const isArriving = arriving?.state.status === "importing" && arriving.state.move?.id === move.id
+      if (left !== undefined && left.calledOff.includes(move.id)) {
+        yield* removeCopy(target, move, parts.settings)
+        return yield* new MoveCalledOff({ tenantId: move.tenantId, problem: "it was aborted" })
+      }
+      let outcome: Omit<Outcome, "removed">
+      if (isDecided && left.state.status === "moved" && !isArriving) {
+        outcome = { events: left.state.head, pauseMillis: undefined }
+      } else if (
+        isDecided &&
+        left.state.status === "moved" &&
+        arriving?.state.status === "importing" &&
+        arriving.state.token === left.state.token
+      ) {
+        // verified by the run that decided
+        const { head, token } = left.state
+        yield* finish(target, left, head, token).pipe(
+          Effect.catchTag("TenantStateConflict", ({ problem }) =>
+            Effect.fail(new MoveRefused({ tenantId: move.tenantId, reason: "underWay", problem }))
+          )
+        )
+        outcome = { events: head, pauseMillis: undefined }
+      } else {
+        outcome = yield* new Run(parts, move, source, target).carryOut
+      }
+      return { ...outcome, ...(yield* afterwards(parts, move, source, target)) }
+    })
+  )

@@ -1,0 +1,182 @@
+/** Placements that several programs share, so that a tenant moves between them while programs stop at any point. */
+import { assert } from "@effect/vitest"
+import { Context, Effect, Latch, Layer, type Scope } from "effect"
+import {
+  AdministrationStorage,
+  type Administered,
+  type TenantRecord
+} from "../../src/driver/AdministrationStorage.ts"
+import { EventStorage } from "../../src/driver/EventStorage.ts"
+import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
+import { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
+import { ConnectionFailed, StorageUnavailable } from "../../src/driver/StoreError.ts"
+import * as Tenant from "../../src/domain/Tenant.ts"
+import * as TenantMove from "../../src/lifecycle/TenantMove.ts"
+import type { Placements } from "../../src/routed/Placements.ts"
+import * as RoutedStorage from "../../src/routed/RoutedStorage.ts"
+import * as TenantDirectory from "../../src/routed/TenantDirectory.ts"
+
+export type Storages = AdministrationStorage | EventStorage | ProjectionStorage | SnapshotStorage
+
+export const administer = Tenant.provideAdministration({ actor: "ada", reason: "own server" })
+
+/** A process that stops at one of its calls of the administration. */
+export class Stop {
+  /** The number of the call, from 1. */
+  readonly #at: number
+  readonly #kind: "killBefore" | "killAfter" | "pause"
+  #calls = 0
+  /** The calls of the running process, by name. */
+  readonly names: Array<string> = []
+  #dead = false
+  readonly paused = Latch.makeUnsafe(false)
+  readonly #continues = Latch.makeUnsafe(true)
+
+  constructor(kind: "killBefore" | "killAfter" | "pause", at: number) {
+    this.#kind = kind
+    this.#at = at
+  }
+
+  /** True if the process was stopped. */
+  get hit(): boolean {
+    return this.#calls >= this.#at
+  }
+
+  readonly wakeUp = Effect.suspend(() => this.#continues.open)
+
+  /** A call of the process. After its death nothing of it takes effect. */
+  call<A, E>(name: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E | StorageUnavailable> {
+    return Effect.suspend((): Effect.Effect<A, E | StorageUnavailable> => {
+      if (this.#dead) return gone
+      const isStop = ++this.#calls === this.#at
+      this.names.push(name)
+      if (isStop && this.#kind === "pause") {
+        this.#continues.closeUnsafe()
+        this.paused.openUnsafe()
+      }
+      if (isStop && this.#kind === "killBefore") {
+        this.#dead = true
+        return gone
+      }
+      return Effect.andThen(this.#continues.await, effect).pipe(
+        Effect.flatMap((value): Effect.Effect<A, StorageUnavailable> => {
+          if (isStop && this.#kind === "killAfter") this.#dead = true
+          return this.#dead ? gone : Effect.succeed(value)
+        })
+      )
+    })
+  }
+}
+
+const gone = Effect.fail(
+  new StorageUnavailable({ reason: new ConnectionFailed({ operation: "call", code: null, retryable: true }) })
+)
+
+/** Storages by placement, and the directory that all programs share. */
+export interface World {
+  readonly names: ReadonlyArray<string>
+  readonly storages: ReadonlyMap<string, Context.Context<Storages>>
+  readonly entries: Map<Tenant.TenantId, string>
+}
+
+export const makeWorld = Effect.fnUntraced(function* (
+  storages: Readonly<Record<string, Layer.Layer<Storages>>>
+): Effect.fn.Return<World, never, Scope.Scope> {
+  const built = new Map<string, Context.Context<Storages>>()
+  for (const [name, layer] of Object.entries(storages))
+    built.set(
+      name,
+      yield* Layer.buildWithMemoMap(Layer.fresh(layer), Layer.makeMemoMapUnsafe(), yield* Effect.scope)
+    )
+  return { names: [...built.keys()], storages: built, entries: new Map() }
+})
+
+/** The administration of a process that may stop. */
+const stoppable = (
+  storage: AdministrationStorage["Service"],
+  stop: Stop,
+  after: Effect.Effect<void>
+): AdministrationStorage["Service"] => {
+  const wrapped: Record<string, unknown> = {}
+  for (const [name, member] of Object.entries(storage))
+    wrapped[name] =
+      typeof member === "function"
+        ? (request: never) =>
+            stop.call(
+              name,
+              Effect.tap(
+                (member as (request: never) => Effect.Effect<unknown, StorageUnavailable>)(request),
+                () => after
+              )
+            )
+        : member
+  return wrapped as AdministrationStorage["Service"]
+}
+
+/** The tenant in every placement, by placement. */
+export const recordsOf = Effect.fnUntraced(function* (world: World, tenantId: Tenant.TenantId) {
+  const records = new Map<string, TenantRecord>()
+  for (const [name, services] of world.storages) {
+    const storage = Context.get(services, AdministrationStorage)
+    const accessId = yield* storage.recordAccess({ actor: "test", reason: "test", operation: "look" })
+    const record = yield* storage.tenant({ accessId, tenantId } satisfies Administered)
+    if (record !== undefined) records.set(name, record)
+  }
+  return records
+}, Effect.orDie)
+
+/** The placements in which the tenant can be read or written. */
+export const homes = (world: World, tenantId: Tenant.TenantId): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(recordsOf(world, tenantId), (records) =>
+    [...records].flatMap(([name, { state }]) =>
+      state.status === "active" || state.status === "suspended" || state.status === "moving" ? [name] : []
+    )
+  )
+
+/** Settings of a program. */
+export interface Program {
+  readonly stop?: Stop | undefined
+  /** The tenant that must never have two homes. */
+  readonly watched?: Tenant.TenantId | undefined
+  readonly settings?: TenantMove.Options | undefined
+  readonly directory?: Partial<TenantDirectory.Options> | undefined
+}
+
+/** The services of a program in a process of its own, over the storages that all share. */
+export const program = (
+  world: World,
+  { directory, settings, stop, watched }: Program = {}
+): Layer.Layer<Storages | Placements | TenantMove.TenantMove | TenantDirectory.TenantDirectory> =>
+  TenantMove.layerWith({ lease: "1 millis", grace: 0, pause: 0, ...settings }).pipe(
+    Layer.provideMerge(
+      RoutedStorage.layerWith({
+        idleTimeToLive: Infinity,
+        storage: (placement) => {
+          const services = world.storages.get(placement) ?? assert.fail(placement)
+          if (stop === undefined) return Layer.succeedContext(services)
+          const watch =
+            watched === undefined
+              ? Effect.void
+              : Effect.map(homes(world, watched), (found) =>
+                  assert.isAtMost(found.length, 1, "the tenant has two homes")
+                )
+          const administration = Context.get(services, AdministrationStorage)
+          return Layer.succeedContext(
+            Context.add(services, AdministrationStorage, stoppable(administration, stop, watch))
+          )
+        }
+      })
+    ),
+    Layer.provideMerge(
+      TenantDirectory.layerWith({
+        placements: world.names,
+        placementOf: (tenantId) => world.entries.get(tenantId),
+        replace: ({ from, tenantId, to }) => {
+          const named = world.entries.get(tenantId)
+          if (named === from) world.entries.set(tenantId, to)
+          return named === from || named === to
+        },
+        ...directory
+      })
+    )
+  )
