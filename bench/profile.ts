@@ -1,7 +1,8 @@
 /**
  * `npx tsx bench/profile.ts 1:1 32:1 32:100 256:1:10 execute:32 nothing:32`: the cost of appends and of commands. An argument is
  * the concurrency, the number of tenants, and the number of events per append (default: 1). For 32 concurrent commands it
- * begins with `execute`, or with `nothing` for commands that decide nothing; the numbers are those of carts and of tenants.
+ * begins with `execute`, with `keyed` for commands with a key each, or with `nothing` for commands that decide nothing; the
+ * numbers are those of carts and of tenants.
  * Prints the rate and the CPU time that one append or command takes of this process and of the server's processes, beside R.
  * Linux only: the server's time is read from /proc.
  *
@@ -35,10 +36,16 @@ const [database, rawDatabase] = [await server.newDatabase(), await server.newDat
 await prepareRaw(rawDatabase)
 for (const argument of process.argv.slice(2)) {
   const [kind = "", ...ofCommands] = argument.split(":")
-  if (kind === "execute" || kind === "nothing") {
+  if (kind === "execute" || kind === "keyed" || kind === "nothing") {
     const [carts = 32, tenants = 1] = ofCommands.map(Number)
     const own = await server.newDatabase()
-    const options = { name: argument, carts, tenants, decidesNothing: kind === "nothing" }
+    const options = {
+      name: argument,
+      carts,
+      tenants,
+      decidesNothing: kind === "nothing",
+      keyed: kind === "keyed"
+    }
     await profile(server, argument, commands(own, options))
     await own.close()
     continue

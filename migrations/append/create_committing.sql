@@ -2,6 +2,8 @@
 -- parameters, so that a statement and its commit take one round trip. It is separate from the function, because a procedure
 -- that commits or rolls back can neither be security definer nor have settings.
 --
+-- The first result of the function is an array, with a value that is not NULL for everything that it has written.
+--
 -- The rollback ends the transaction that the client's statement began, in which nothing was done. The end of the call commits.
 create or replace function eventsourcing.create_committing(p_name text)
 returns void
@@ -37,13 +39,18 @@ begin
   end if;
   %7$s := eventsourcing.%3$I(%4$s);
   %5$s
+  -- Nothing was written, so nothing can be lost: the tenant's other appends do not wait for the disk.
+  if coalesce(pg_catalog.cardinality(pg_catalog.array_remove(%8$s, null)), 0) operator(pg_catalog.=) 0 then
+    setting := pg_catalog.set_config('synchronous_commit', 'off', true);
+  end if;
 end
 $body$
 $procedure$, p_name || '_committing', pg_get_function_arguments(wanted), p_name, inputs,
     case when cardinality(outputs) > 1
       then (select string_agg(format('%1$s := answer.%1$s;', o.name), ' ' order by o.n)
         from unnest(outputs) with ordinality o (name, n)) end,
-    case when cardinality(outputs) > 1 then 'declare answer pg_catalog.record;' end, answer);
+    concat('declare setting pg_catalog.text;', case when cardinality(outputs) > 1 then ' answer pg_catalog.record;' end), answer,
+    outputs[1]);
   execute format('comment on procedure eventsourcing.%I is %L', p_name || '_committing',
     format('eventsourcing.%s as a transaction of its own.', p_name));
 end

@@ -3,6 +3,8 @@ returns integer
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
+-- as in append
+set enable_sort = off
 as $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);

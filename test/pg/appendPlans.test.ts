@@ -12,7 +12,8 @@ import {
   events,
   newTenant,
   request,
-  stream
+  stream,
+  version
 } from "../../src/testing/driver/eventKit.ts"
 import { type Database, servers } from "../support/Databases.ts"
 
@@ -56,6 +57,7 @@ describe.each(servers)("appends on $name", ({ freshDatabase }) => {
         ["an event", 4, Effect.suspend(() => append(tenantId, stream("one", events(1))))],
         ["two events", 4, Effect.suspend(() => append(tenantId, stream("two", events(2))))],
         ["twenty commands with a key", 45, Effect.suspend(() => batch(...Array.from({ length: 20 }, keyed)))],
+        ["the version of a stream", 2, version(tenantId, "one")],
         ["an event again", 10, append(tenantId, stream("first", [first], 0))],
         [
           "the outcome of a command",

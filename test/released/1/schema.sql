@@ -897,7 +897,7 @@ COMMENT ON FUNCTION eventsourcing.append(p_provision boolean, p_wait boolean, p_
 CREATE PROCEDURE eventsourcing.append_committing(IN p_provision boolean, IN p_wait boolean, IN p_tenants text[], IN p_round_last_segments integer[], IN p_segment_tenants integer[], IN p_segment_last_streams integer[], IN p_stream_appends integer[], IN p_stream_types text[], IN p_stream_ids text[], IN p_stream_expected integer[], IN p_stream_expected_ids uuid[], IN p_stream_last_events integer[], IN p_stream_previous integer[], IN p_stream_events_before integer[], IN p_event_streams integer[], IN p_event_ids uuid[], IN p_event_types text[], IN p_event_schema_versions integer[], IN p_event_occurred_at timestamp with time zone[], IN p_event_actors text[], IN p_event_correlation_ids text[], IN p_event_causation_ids text[], IN p_event_traceparents text[], IN p_event_metadata text[], IN p_event_payloads text[], IN p_event_tags text[], IN p_extras jsonb, OUT heads double precision[], OUT versions integer[], OUT times timestamp with time zone[], OUT refusals jsonb)
     LANGUAGE plpgsql
     AS $$
-declare answer pg_catalog.record;
+declare setting pg_catalog.text; answer pg_catalog.record;
 begin
   rollback;
   -- the default level may be higher: an older snapshot would hide the commit of the previous holder of the lock
@@ -907,6 +907,10 @@ begin
   end if;
   answer := eventsourcing.append(p_provision, p_wait, p_tenants, p_round_last_segments, p_segment_tenants, p_segment_last_streams, p_stream_appends, p_stream_types, p_stream_ids, p_stream_expected, p_stream_expected_ids, p_stream_last_events, p_stream_previous, p_stream_events_before, p_event_streams, p_event_ids, p_event_types, p_event_schema_versions, p_event_occurred_at, p_event_actors, p_event_correlation_ids, p_event_causation_ids, p_event_traceparents, p_event_metadata, p_event_payloads, p_event_tags, p_extras);
   heads := answer.heads; versions := answer.versions; times := answer.times; refusals := answer.refusals;
+  -- Nothing was written, so nothing can be lost: the tenant's other appends do not wait for the disk.
+  if coalesce(pg_catalog.cardinality(pg_catalog.array_remove(heads, null)), 0) operator(pg_catalog.=) 0 then
+    setting := pg_catalog.set_config('synchronous_commit', 'off', true);
+  end if;
 end
 $$;
 
@@ -1000,7 +1004,7 @@ COMMENT ON FUNCTION eventsourcing.append_one(p_tenant uuid, p_aggregate_type tex
 CREATE PROCEDURE eventsourcing.append_one_committing(IN p_tenant uuid, IN p_aggregate_type text, IN p_aggregate_id text, IN p_expected integer, IN p_expected_id uuid, IN p_event_id uuid, IN p_event_type text, IN p_schema_version integer, IN p_occurred_at timestamp with time zone, IN p_actor text, IN p_correlation_id text, IN p_causation_id text, IN p_traceparent text, IN p_metadata text, IN p_payload text, IN p_tags text[], OUT answer double precision[])
     LANGUAGE plpgsql
     AS $$
-
+declare setting pg_catalog.text;
 begin
   rollback;
   -- the default level may be higher: an older snapshot would hide the commit of the previous holder of the lock
@@ -1010,6 +1014,10 @@ begin
   end if;
   answer := eventsourcing.append_one(p_tenant, p_aggregate_type, p_aggregate_id, p_expected, p_expected_id, p_event_id, p_event_type, p_schema_version, p_occurred_at, p_actor, p_correlation_id, p_causation_id, p_traceparent, p_metadata, p_payload, p_tags);
   
+  -- Nothing was written, so nothing can be lost: the tenant's other appends do not wait for the disk.
+  if coalesce(pg_catalog.cardinality(pg_catalog.array_remove(answer, null)), 0) operator(pg_catalog.=) 0 then
+    setting := pg_catalog.set_config('synchronous_commit', 'off', true);
+  end if;
 end
 $$;
 
@@ -1834,9 +1842,9 @@ begin
     select r.n, c.fingerprint, c.aggregate_type, c.aggregate_id, c.version, c.position::double precision, c.events
     from generate_series(1, cardinality(p_tenants)) r (n)
     cross join lateral (
-      -- in this order: the tenant is bound, and then refused if its status hides it
+      -- in this order: the tenant is bound, and then refused if its status hides it; once, as that takes longer than a look-up
       select set_config('eventsourcing.tenant_id', p_tenants[r.n], true)::uuid as tenant_id,
-        eventsourcing.require_visible(p_tenants[r.n]::uuid)
+        case when r.n = 1 or p_tenants[r.n] <> p_tenants[r.n - 1] then eventsourcing.require_visible(p_tenants[r.n]::uuid) end
       offset 0
     ) b
     cross join lateral (
@@ -1893,13 +1901,18 @@ begin
   end if;
   %7$s := eventsourcing.%3$I(%4$s);
   %5$s
+  -- Nothing was written, so nothing can be lost: the tenant's other appends do not wait for the disk.
+  if coalesce(pg_catalog.cardinality(pg_catalog.array_remove(%8$s, null)), 0) operator(pg_catalog.=) 0 then
+    setting := pg_catalog.set_config('synchronous_commit', 'off', true);
+  end if;
 end
 $body$
 $procedure$, p_name || '_committing', pg_get_function_arguments(wanted), p_name, inputs,
     case when cardinality(outputs) > 1
       then (select string_agg(format('%1$s := answer.%1$s;', o.name), ' ' order by o.n)
         from unnest(outputs) with ordinality o (name, n)) end,
-    case when cardinality(outputs) > 1 then 'declare answer pg_catalog.record;' end, answer);
+    concat('declare setting pg_catalog.text;', case when cardinality(outputs) > 1 then ' answer pg_catalog.record;' end), answer,
+    outputs[1]);
   execute format('comment on procedure eventsourcing.%I is %L', p_name || '_committing',
     format('eventsourcing.%s as a transaction of its own.', p_name));
 end
@@ -5585,6 +5598,7 @@ CREATE FUNCTION eventsourcing.stream_version(p_tenant uuid, p_aggregate_type tex
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
     AS $$
 begin
   perform eventsourcing.bind_tenant(p_tenant);
