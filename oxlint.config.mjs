@@ -27,6 +27,7 @@ export const opened = [
   "driver/codePoints",
   "driver/eventHash",
   "driver/expectedVersion",
+  "driver/fairShare",
   "driver/moves",
   "driver/queryMatch",
   "driver/quotas",

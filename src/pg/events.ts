@@ -15,6 +15,7 @@ import { isPgClient, make as makeAnnouncements } from "./announcements.ts"
 import { make as makeCommandOutcome } from "./commandOutcomes.ts"
 import { make as makeLoad } from "./load.ts"
 import { make as makeReading, oneMore, toDate } from "./read.ts"
+import { make as makeReadPlaces } from "./readPlaces.ts"
 import { make as makeStreamEnds } from "./streamEnds.ts"
 import { make as makeOpenLog } from "./streamLog.ts"
 import { OtherFailure, StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
@@ -172,7 +173,13 @@ export const make = (
       fork
     })
     const loads = limitsOf("groupLoads", { maxLoads: 64, concurrency: 2 }, options.groupLoads)
-    const reading = makeReading(ofTenant, acrossTenants, pageBytes)
+    const inTurn = makeReadPlaces(sql)
+    const reading = makeReading(
+      (operation, tenantId, text, parameters) =>
+        inTurn(tenantId, ofTenant(operation, tenantId, text, parameters)),
+      acrossTenants,
+      pageBytes
+    )
 
     const tenantStatus: EventStorage.EventStorage["Service"]["tenantStatus"] = (tenantId) =>
       Effect.map(
@@ -187,7 +194,7 @@ export const make = (
 
     return EventStorage.EventStorage.of({
       ...reading,
-      openLog: makeOpenLog(sql, reading.readLog),
+      openLog: makeOpenLog(sql, reading.readLog, inTurn),
       loadStream: makeLoad(sql, { limits: loads, pageBytes, fork }),
       streamEndsWith: makeStreamEnds(sql, loads, fork),
       changes: announcements.changes,

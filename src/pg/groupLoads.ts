@@ -6,6 +6,7 @@ import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import type { TenantId } from "../domain/Tenant.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
+import { FairShare } from "../driver/fairShare.ts"
 import { FairQueue } from "../internal/fairQueue.ts"
 import { openIn, refuseOthers } from "./openTransaction.ts"
 import * as sqlErrors from "./sqlErrors.ts"
@@ -37,7 +38,7 @@ const minShare = 8
  *
  * **Details**
  *
- * Tenants take turns. A load that is interrupted while it waits is not sent. A batch whose loads are all interrupted is interrupted as
+ * Tenants take turns, and those with more than their share of the loads in progress come after the others. A load that is interrupted while it waits is not sent. A batch whose loads are all interrupted is interrupted as
  * well, to free its place.
  */
 export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
@@ -50,12 +51,13 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
 ): ((request: Request) => Effect.Effect<A, E>) => {
   type Load = Waiting<Request, A, E>
   const queue = new FairQueue<TenantId, Load>({ keyOf: ({ request }) => request.tenantId, concurrency })
+  const shares = new FairShare()
 
   const takeBatch = (): ReadonlyArray<Load> => {
     const loads = queue.waiting + queue.sent
     // the other loads are left to further batches
     const share = loads > minShare ? Math.ceil(loads / concurrency) : loads
-    return queue.take({ atMost: Math.min(maxLoads, share) })
+    return queue.take({ atMost: Math.min(maxLoads, share), isLast: shares.isExceeded })
   }
 
   const finish = (
@@ -63,6 +65,7 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
     exit: Exit.Exit<ReadonlyArray<Exit.Exit<A, E> | undefined>>
   ): void => {
     queue.leave(batch.length)
+    for (const { request } of batch) shares.leave(request.tenantId)
     queue.handOut(() => {
       const left = batch.filter((load, index) => {
         load.leave = undefined
@@ -81,6 +84,7 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
     while (queue.hasPlace && queue.waiting > 0) {
       const batch = takeBatch()
       queue.enter(batch.length)
+      for (const { request } of batch) shares.enter(request.tenantId)
       const outcomes = Effect.suspend(() => runAll(batch.map(({ request }) => request)))
       const sent: { wanted: number; fiber?: Fiber.Fiber<void> } = { wanted: batch.length }
       for (const load of batch) {
@@ -118,10 +122,12 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
       })
     })
 
-  const leavePlace = Effect.sync(() => {
-    queue.leave(1)
-    send()
-  })
+  const leavePlace = (tenantId: TenantId): Effect.Effect<void> =>
+    Effect.sync(() => {
+      queue.leave(1)
+      shares.leave(tenantId)
+      send()
+    })
 
   // A fiber may be interrupted between any two steps, so the place is taken in the step that also ensures its release.
   return (request) =>
@@ -129,7 +135,8 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
       if (gathers || queue.waiting > 0 || !queue.hasPlace) return restore(queued(request))
       // Without other waiting loads, a load runs in the fiber of its caller.
       queue.enter(1)
-      return Effect.onExit(restore(run(request)), () => leavePlace)
+      shares.enter(request.tenantId)
+      return Effect.onExit(restore(run(request)), () => leavePlace(request.tenantId))
     })
 }
 

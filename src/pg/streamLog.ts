@@ -25,6 +25,7 @@ import * as chunks from "./chunks.ts"
 import { usesOf } from "./deadlines.ts"
 import { openIn, openTransaction } from "./openTransaction.ts"
 import { boundTransaction } from "./PgTenant.ts"
+import type { InTurn } from "./readPlaces.ts"
 
 /** Number of positions of the first statement, and of the largest one, which is 64 MiB of events of 8 kB. */
 const positions = { first: 1024, most: 8192 }
@@ -88,6 +89,7 @@ class Reader implements LogReader {
   readonly #sql: SqlClient.SqlClient
   readonly #request: OpenLogRequest
   readonly #readLog: ReadLog
+  readonly #inTurn: InTurn
   readonly #context: Context.Context<never>
 
   /** Arrived chunks. */
@@ -120,11 +122,13 @@ class Reader implements LogReader {
     sql: SqlClient.SqlClient,
     request: OpenLogRequest,
     readLog: ReadLog,
+    inTurn: InTurn,
     context: Context.Context<never>
   ) {
     this.#sql = sql
     this.#request = request
     this.#readLog = readLog
+    this.#inTurn = inTurn
     this.#context = context
     this.#asked = this.#settled = this.#returned = Math.max(request.fromPosition, 1) - 1
     this.#ask()
@@ -278,7 +282,11 @@ class Reader implements LogReader {
     this.#asked = range.last
     this.#statement = "waits for a connection"
     const reading: Reading = { range, received: undefined, brought: 0, head: 0, statements: 0 }
-    const fiber = Effect.runForkWith(this.#context)(this.#read(reading))
+    const read = this.#read(reading)
+    const fiber = Effect.runForkWith(this.#context)(
+      // a spare reader takes only connections that nobody waits for
+      this.#isSpare ? read : this.#inTurn(this.#request.tenantId, read)
+    )
     this.#fiber = fiber
     const uses = usesOf(this.#sql)
     if (this.#isSpare) spares.set(this.#sql, sparesOf(this.#sql) + 1)
@@ -376,7 +384,7 @@ class Reader implements LogReader {
 
 /** `EventStorage.openLog` on a client. */
 export const make =
-  (sql: SqlClient.SqlClient, readLog: ReadLog): EventStorage["Service"]["openLog"] =>
+  (sql: SqlClient.SqlClient, readLog: ReadLog, inTurn: InTurn): EventStorage["Service"]["openLog"] =>
   (request): Effect.Effect<LogReader | undefined, never, Scope.Scope> =>
     Effect.withFiber<LogReader | undefined, never, Scope.Scope>(({ context }) =>
       sql.driver === "pglite" ||
@@ -386,7 +394,7 @@ export const make =
       request.recordedBefore !== undefined
         ? Effect.undefined
         : Effect.acquireRelease(
-            Effect.sync(() => new Reader(sql, request, readLog, context)),
+            Effect.sync(() => new Reader(sql, request, readLog, inTurn, context)),
             (reader) => reader.close
           )
     )

@@ -127,6 +127,33 @@ describe("grouped loads", () => {
     })
   )
 
+  it.effect(
+    "send those of a tenant with more than its share after the others, and its turn comes again",
+    () =>
+      Effect.gen(function* () {
+        const { letGo, start, statements } = yield* setUp({ maxLoads: 40, concurrency: 3 })
+        const some = (tenantId: TenantId, name: string, count: number) =>
+          Array.from({ length: count }, (_, n) => load(tenantId, `${name}${n}`))
+        const count = (statement: number, name: string) =>
+          statements[statement]?.filter((id) => id.startsWith(name)).length
+        yield* start(load(c, "x"), load(c, "y"), load(c, "z"))
+        yield* start(...some(a, "a", 110), ...some(b, "b", 21))
+        // nothing of either is in progress yet: in turns
+        yield* letGo(0)
+        assert.deepStrictEqual([count(3, "a"), count(3, "b")], [20, 20])
+        yield* letGo(1)
+        assert.deepStrictEqual([count(4, "a"), count(4, "b")], [39, 1])
+        yield* start(...some(b, "c", 39))
+        yield* letGo(2)
+        // 59 of the 80 loads in progress are of the first tenant
+        assert.deepStrictEqual([count(5, "a"), count(5, "c")], [1, 39])
+        yield* start(...some(b, "d", 40))
+        yield* letGo(4)
+        // 21 in progress are no longer more than its share, and the second tenant has more than its own
+        assert.deepStrictEqual([count(6, "a"), count(6, "d")], [40, 0])
+      })
+  )
+
   it.effect("send loads again that a statement did not reach", () =>
     Effect.gen(function* () {
       const { beyond, letGo, start, statements } = yield* setUp()

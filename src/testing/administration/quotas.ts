@@ -172,6 +172,15 @@ export const quotas = (it: Vitest.MethodsNonLive<Services>): void => {
         assert.deepStrictEqual(outcomes[5], appended([5, 6], [1, 2]))
         assert.strictEqual(yield* position(tenant), 6)
       }
+      // an event of the same batch may be the one that many positions ago
+      const now = yield* Clock.currentTimeMillis
+      const tenant = yield* recorded(now - 60_000, now - 60_000, now - 60_000)
+      yield* setQuota(tenant, { rate: { events: 2, windowMillis: 30_000 } })
+      const conflict = request(tenant, stream("one", events(1), 7))
+      assert.deepStrictEqual(
+        (yield* batch(conflict, lone(tenant, 2), lone(tenant))).map(({ _tag }) => _tag),
+        ["VersionConflict", "Appended", "QuotaExceeded"]
+      )
     })
   )
 
