@@ -76,6 +76,7 @@
 \ir projections/projection_backlog.sql
 \ir projections/twins_of.sql
 \ir projections/hold_twins.sql
+\ir projections/tenants_beyond_share.sql
 \ir projections/claim_projection.sql
 \ir projections/live_writes.sql
 \ir projections/other_work_waits.sql

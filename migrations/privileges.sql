@@ -147,6 +147,7 @@ begin
       ('taken_table', 'eventsourcing_runner_owner', '{eventsourcing_runner_owner}'),
       ('tenant_placement', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('tenant_status', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('tenants_beyond_share', 'eventsourcing_runner_owner', '{eventsourcing_runner_owner}'),
       ('twin_difference', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('twins_of', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_runner_owner,eventsourcing_all_tenants}'),
       ('unregister_read_model', null, '{}'),

@@ -106,7 +106,7 @@ as $$
         'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'retire_projection', 'clear_retired_projections',
         'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
         'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'end_shared_rebuild', 'shared_rebuild_lag',
-        'taken_table'
+        'taken_table', 'tenants_beyond_share'
       ) then 'eventsourcing_runner_owner'
       when p.proname in (
         'administer', 'administered_tenant', 'administered_tables', 'tenant_under_import', 'change_tenant_state', 'read_raw_log', 'stream_raw_log',

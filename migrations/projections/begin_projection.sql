@@ -35,6 +35,8 @@ begin
   if not found then
     return;
   end if;
+  -- only counted, see tenants_beyond_share
+  cleaned := pg_catalog.pg_try_advisory_xact_lock_shared(1702261875, pg_catalog.uuid_hash(claim.tenant_id))::pg_catalog.text;
   -- a worker that serves nobody else may do more in this transaction; a small backlog needs only one page
   if claim.head operator(pg_catalog.-) claim.position operator(pg_catalog.>) 100 and not eventsourcing.other_work_waits(
     p_projections, p_versions, claim.tenant_id, claim.projection, claim.version, claim.rebuild)

@@ -276,6 +276,9 @@ export class ProjectionStorage extends Context.Service<
      * Claims the projection and tenant that have waited longest, among those with unhandled events and those with unfinished
      * rebuilds, and runs the body. Changes that the body makes through the storage (and, with SQL, in the database) are kept if
      * it succeeds and undone if it fails. Returns none if there is nothing to do.
+     *
+     * A tenant with more than its share of the claims in progress (at least 30, and more than a tenth of all) comes after the
+     * others.
      */
     readonly work: <A, E, R>(
       request: WorkRequest,

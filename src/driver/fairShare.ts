@@ -1,5 +1,6 @@
 /** The shares of tenants in what is in progress. */
 import type { TenantId } from "../domain/Tenant.ts"
+import type { FairQueue } from "../internal/fairQueue.ts"
 
 /** A tenant with fewer items in progress never has more than its share. */
 const least = 30
@@ -32,9 +33,29 @@ export class FairShare {
     else this.#inProgress.delete(tenantId)
   }
 
+  /** False if there is so little in progress that nobody has more than a share of it. */
+  get areCounted(): boolean {
+    return this.#all >= least
+  }
+
   /** True if a tenant has more than its share. */
   readonly isExceeded = (tenantId: TenantId): boolean => {
-    const count = this.#inProgress.get(tenantId) ?? 0
-    return count >= least && count > this.#all * share
+    const own = this.#inProgress.get(tenantId) ?? 0
+    return own >= least && own > this.#all * share
+  }
+
+  /** Takes waiting items in the turns of their tenants; those with more than their share come last. */
+  take<Item>(queue: FairQueue<TenantId, Item>, atMost: number): Array<Item> {
+    if (!this.areCounted) return queue.take({ atMost })
+    const [within, beyond]: [Array<TenantId>, Array<TenantId>] = [[], []]
+    for (const tenantId of queue.keys()) {
+      // each of them gives at least one item
+      if (within.length >= atMost) break
+      const list = this.isExceeded(tenantId) ? beyond : within
+      list.push(tenantId)
+    }
+    const taken = queue.take({ atMost, keys: within })
+    for (const item of queue.take({ atMost: atMost - taken.length, keys: beyond })) taken.push(item)
+    return taken
   }
 }

@@ -72,8 +72,6 @@ export interface Bounds<Key, Item> {
   /** Maximum weight of all items together; a single item may exceed it. Default: no limit. */
   readonly maxWeight?: number | undefined
   readonly weightOf?: ((item: Item) => number) | undefined
-  /** Keys that are served only after all others. Default: none. */
-  readonly isLast?: ((key: Key) => boolean) | undefined
 }
 
 /**
@@ -168,40 +166,17 @@ export class FairQueue<Key, Item> {
   }
 
   /** Takes a batch. */
-  take({ isLast, keys, ...bounds }: Bounds<Key, Item>): Array<Item> {
-    const batch: Array<Item> = []
-    if (isLast === undefined) {
-      this.#serve(batch, keys ?? this.#queues.keys(), bounds, 0)
-    } else {
-      const [first, last]: [Array<Key>, Array<Key>] = [[], []]
-      for (const key of keys ?? this.#queues.keys()) {
-        // each of them gives at least one item
-        if (first.length >= bounds.atMost) break
-        ;(isLast(key) ? last : first).push(key)
-      }
-      const weight = this.#serve(batch, first, bounds, 0)
-      this.#serve(batch, last, bounds, weight)
-    }
-    this.waiting -= batch.length
-    return batch
-  }
-
-  /** Adds items of the keys to a batch of a given weight. Returns the weight that it has then; infinite if it takes no more. */
-  #serve(
-    batch: Array<Item>,
-    keys: Iterable<Key>,
-    { atMost, maxWeight = Infinity, weightOf }: Omit<Bounds<Key, Item>, "isLast" | "keys">,
-    before: number
-  ): number {
+  take({ atMost, keys, maxWeight = Infinity, weightOf }: Bounds<Key, Item>): Array<Item> {
     /** The keys that have not been served in this turn, after those that have been and still have items: the first `kept`. */
     const turn: Array<readonly [Key, Queue<Item>]> = []
-    for (const key of keys) {
+    for (const key of keys ?? this.#queues.keys()) {
       // each of them gives at least one item
-      if (turn.length >= atMost - batch.length) break
+      if (turn.length >= atMost) break
       const queue = this.#queues.get(key)
       if (queue !== undefined && queue.size > 0) turn.push([key, queue])
     }
-    let weight = before
+    const batch: Array<Item> = []
+    let weight = 0
     let turns = 0
     let at = 0
     let kept = 0
@@ -215,10 +190,7 @@ export class FairQueue<Key, Item> {
       const next = served?.[1].peek()
       if (served === undefined || next === undefined) break
       weight += weightOf?.(next) ?? 0
-      if (batch.length > 0 && weight > maxWeight) {
-        weight = Infinity
-        break
-      }
+      if (batch.length > 0 && weight > maxWeight) break
       const [key, queue] = served
       batch.push(next)
       queue.take()
@@ -226,12 +198,13 @@ export class FairQueue<Key, Item> {
       if (queue.size > 0) turn[kept++] = served
       else this.#queues.delete(key)
     }
+    this.waiting -= batch.length
     // Served keys move to the end, in the order in which they were last served.
-    const unserved = turns === 0 ? [] : turn.slice(at)
-    for (const [key, queue] of [...unserved, ...turn.slice(0, kept)]) {
+    const before = turns === 0 ? [] : turn.slice(at)
+    for (const [key, queue] of [...before, ...turn.slice(0, kept)]) {
       this.#queues.delete(key)
       this.#queues.set(key, queue)
     }
-    return weight
+    return batch
   }
 }

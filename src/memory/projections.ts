@@ -17,6 +17,7 @@ import {
   Work
 } from "./progressTable.ts"
 import { refusal, refuseRebuild, type Registration, retiredVersion, unknownVersion } from "./registrations.ts"
+import { FairShare } from "../driver/fairShare.ts"
 import { describeFailure } from "../driver/storageFailure.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { SharedRebuilds } from "./sharedRebuilds.ts"
@@ -102,14 +103,26 @@ export const make = (
       })
     )
 
-  /** The least recently served row of the first projection with work. */
-  const nextRow = ({ projections }: ProjectionStorage.WorkRequest, now: number): Next | undefined => {
+  /** The claims in progress. */
+  const shares = new FairShare()
+
+  /** The least recently served row of the first projection with work, of tenants within their shares if there is any. */
+  const nextRow = (request: ProjectionStorage.WorkRequest, now: number): Next | undefined =>
+    nextRowOf(request, now, (tenantId) => !shares.isExceeded(tenantId)) ??
+    (shares.areCounted ? nextRowOf(request, now, () => true) : undefined)
+
+  const nextRowOf = (
+    { projections }: ProjectionStorage.WorkRequest,
+    now: number,
+    isOf: (tenantId: TenantId) => boolean
+  ): Next | undefined => {
     for (const { projection, version, acrossTenants } of projections) {
       const registration = registrations.get(versionKey({ projection, version }))
       if (registration === undefined || registration.retired || registration.inline) continue
       const held = sharedRebuilds.isHeld(registration, now)
       let first: Next | undefined
       for (const [tenantId, head] of heads()) {
+        if (!isOf(tenantId)) continue
         const key = { tenantId, projection, version }
         for (const rebuild of held ? [true] : [false, true]) {
           const at = rowKey(key, rebuild)
@@ -219,13 +232,17 @@ export const make = (
           } = next.row
           const work = new Work(claim.tenantId)
           store.lockUnsafe(rowKey(claim, claim.rebuild), work)
+          shares.enter(claim.tenantId)
           work.rows.set(rowKey(claim, claim.rebuild), next.row)
           // A small backlog needs only one page. The claimed row is locked now.
           const alone = next.head - claim.position > 100 && nextRow(request, now) === undefined
           const claimed = next.acrossTenants ? requireAccess(request.accessId) : Effect.void
           return inWork(work, () =>
             restore(Effect.andThen(claimed, body({ ...claim, head: next.head, alone })))
-          ).pipe(Effect.asSome)
+          ).pipe(
+            Effect.onExit(() => Effect.sync(() => shares.leave(claim.tenantId))),
+            Effect.asSome
+          )
         })
       ),
     attempt: (effect) =>

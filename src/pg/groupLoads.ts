@@ -57,7 +57,7 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
     const loads = queue.waiting + queue.sent
     // the other loads are left to further batches
     const share = loads > minShare ? Math.ceil(loads / concurrency) : loads
-    return queue.take({ atMost: Math.min(maxLoads, share), isLast: shares.isExceeded })
+    return shares.take(queue, Math.min(maxLoads, share))
   }
 
   const finish = (

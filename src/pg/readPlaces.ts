@@ -44,7 +44,7 @@ export const inTurns = (places: number): InTurn => {
     queue.leave(1)
     shares.leave(tenantId)
     while (queue.waiting > 0 && queue.hasPlace) {
-      for (const next of queue.take({ atMost: 1, isLast: shares.isExceeded })) {
+      for (const next of shares.take(queue, 1)) {
         enter(next.tenantId)
         next.resume(Effect.void)
       }

@@ -64,18 +64,6 @@ describe("a fair queue", () => {
     assert.deepStrictEqual([...queue.keys()], [])
   })
 
-  it("serves keys that come last only after all others, and in turn too", () => {
-    const queue = setUp("a1", "a2", "b1", "b2", "b3", "c1", "c2", "d1")
-    const isLast = (key: string) => key === "a" || key === "c"
-    assert.deepStrictEqual(queue.take({ atMost: 3, isLast }), ["b1", "d1", "b2"])
-    assert.deepStrictEqual(queue.take({ atMost: 4, isLast }), ["b3", "a1", "c1", "a2"])
-    assert.deepStrictEqual([queue.waiting, ...queue.take({ atMost: 4, isLast })], [1, "c2"])
-    const heavy = setUp("a1", "b1", "c1")
-    const weighed = { atMost: 3, maxWeight: 3, weightOf: (item: string) => (item === "b1" ? 3 : 1), isLast }
-    assert.deepStrictEqual(heavy.take(weighed), ["b1"])
-    assert.deepStrictEqual(heavy.take(weighed), ["a1", "c1"])
-  })
-
   it("takes items of the given keys only", () => {
     const queue = setUp("a1", "b1", "c1", "a2", "c2")
     assert.deepStrictEqual(queue.take({ atMost: 3, keys: ["c", "a", "none"] }), ["c1", "a1", "c2"])
