@@ -119,6 +119,9 @@ const rules: Readonly<Record<string, Rule>> = {
       "begin_across_tenants: pg_current_xact_id_if_assigned": "the same check",
       "clean_session: pg_advisory_unlock_all":
         "releases what the application's SQL left on a session; takes none",
+      "begin_projection: pg_try_advisory_xact_lock_shared":
+        "only counted, for the order of work: it is shared, and taken without waiting, so that nothing waits for it",
+      "tenants_beyond_share: advisory": "counts those locks; nothing is correct because of them",
       "announce: pg_notify":
         "a hint, outside of appends, that carries nothing: losing it costs time, and who overhears it learns of nobody"
     }
