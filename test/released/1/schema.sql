@@ -1094,6 +1094,8 @@ begin
   if not found then
     return;
   end if;
+  -- only counted, see tenants_beyond_share
+  cleaned := pg_catalog.pg_try_advisory_xact_lock_shared(1702261875, pg_catalog.uuid_hash(claim.tenant_id))::pg_catalog.text;
   -- a worker that serves nobody else may do more in this transaction; a small backlog needs only one page
   if claim.head operator(pg_catalog.-) claim.position operator(pg_catalog.>) 100 and not eventsourcing.other_work_waits(
     p_projections, p_versions, claim.tenant_id, claim.projection, claim.version, claim.rebuild)
@@ -1652,45 +1654,50 @@ declare
   known  record;
   -- the progress of these tenants stays as it is
   unseen constant uuid[] := eventsourcing.unseen_tenants(true);
+  last_  constant bigint[] := eventsourcing.tenants_beyond_share();
 begin
-  for i in 1 .. cardinality(p_projections) loop
-    -- after the clock went back nothing is held
-    select v.tables, coalesce(v.held_until between moment and moment + interval '10 seconds', false) as held,
-        case when v.rebuilding then eventsourcing.twins_of(v.tables) end as twins
-      into known
-      from eventsourcing.projection_versions v
-      where v.projection = p_projections[i] and v.version = p_versions[i] and v.retired_at is null and not v.inline;
-    continue when not found;
-    return query
-      select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error, p.failure_kind, p.waited_ms, known.tables, p.shared, p.twins
-      from eventsourcing.projections p
-      where p.projection = p_projections[i] and p.version = p_versions[i]
-        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
-        and (unseen = '{}' or p.tenant_id <> all (unseen))
-        and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
-        and p.served_at > ahead
-      order by p.served_at
-      limit 1
-      for update skip locked;
-    if found then
-      return;
-    end if;
-    return query
-      select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
-        p.failed_position, p.error, p.failure_kind, p.waited_ms, known.tables, p.shared, p.twins
-      from eventsourcing.projections p
-      where p.projection = p_projections[i] and p.version = p_versions[i]
-        and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
-        and (unseen = '{}' or p.tenant_id <> all (unseen))
-        and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
-        and (p.retry_at is null or p.retry_at <= moment)
-      order by p.served_at
-      limit 1
-      for update skip locked;
-    if found then
-      return;
-    end if;
+  for pass in case last_ when '{}' then 2 else 1 end .. 2 loop
+    for i in 1 .. cardinality(p_projections) loop
+      -- after the clock went back nothing is held
+      select v.tables, coalesce(v.held_until between moment and moment + interval '10 seconds', false) as held,
+          case when v.rebuilding then eventsourcing.twins_of(v.tables) end as twins
+        into known
+        from eventsourcing.projection_versions v
+        where v.projection = p_projections[i] and v.version = p_versions[i] and v.retired_at is null and not v.inline;
+      continue when not found;
+      return query
+        select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
+          p.failed_position, p.error, p.failure_kind, p.waited_ms, known.tables, p.shared, p.twins
+        from eventsourcing.projections p
+        where p.projection = p_projections[i] and p.version = p_versions[i]
+          and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+          and (unseen = '{}' or p.tenant_id <> all (unseen))
+          and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
+          and p.served_at > ahead
+          and (pass = 2 or (uuid_hash(p.tenant_id)::bigint & 4294967295) <> all (last_))
+        order by p.served_at
+        limit 1
+        for update skip locked;
+      if found then
+        return;
+      end if;
+      return query
+        select p.tenant_id, p.projection, p.version, p.rebuild, p.position, p.head, p.attempts,
+          p.failed_position, p.error, p.failure_kind, p.waited_ms, known.tables, p.shared, p.twins
+        from eventsourcing.projections p
+        where p.projection = p_projections[i] and p.version = p_versions[i]
+          and (not p.parked or p.retry_at is not null) and (p.position < p.head or p.rebuild and not p.shared)
+          and (unseen = '{}' or p.tenant_id <> all (unseen))
+          and (p.rebuild or not known.held) and (not p.shared or p.twins = known.twins)
+          and (p.retry_at is null or p.retry_at <= moment)
+          and (pass = 2 or (uuid_hash(p.tenant_id)::bigint & 4294967295) <> all (last_))
+        order by p.served_at
+        limit 1
+        for update skip locked;
+      if found then
+        return;
+      end if;
+    end loop;
   end loop;
 end
 $$;
@@ -2453,7 +2460,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
         'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'retire_projection', 'clear_retired_projections',
         'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
         'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'end_shared_rebuild', 'shared_rebuild_lag',
-        'taken_table'
+        'taken_table', 'tenants_beyond_share'
       ) then 'eventsourcing_runner_owner'
       when p.proname in (
         'administer', 'administered_tenant', 'administered_tables', 'tenant_under_import', 'change_tenant_state', 'read_raw_log', 'stream_raw_log',
@@ -5957,6 +5964,41 @@ ALTER FUNCTION eventsourcing.tenant_under_import(p_access uuid, p_tenant uuid, p
 COMMENT ON FUNCTION eventsourcing.tenant_under_import(p_access uuid, p_tenant uuid, p_token uuid) IS 'Locks a tenant for its import, and checks the token.';
 
 --
+-- Name: tenants_beyond_share(); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.tenants_beyond_share() RETURNS bigint[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  -- Reading all locks takes longer than a claim, and only so many projections, live or rebuilt, can give a tenant 30 claims.
+  if (select count(*) from eventsourcing.projection_versions v where v.retired_at is null and not v.inline) < 15 then
+    return '{}';
+  end if;
+  return array(
+    select c.hash
+    from (
+      select l.objid::bigint as hash, count(*) as own, sum(count(*)) over () as total
+      from pg_locks l
+      where l.locktype = 'advisory' and l.classid = 1702261875 and l.objsubid = 2
+        and l.database = (select d.oid from pg_database d where d.datname = current_database())
+      group by l.objid
+    ) c
+    where c.own >= 30 and c.own > c.total * 0.1);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.tenants_beyond_share() OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION tenants_beyond_share(); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.tenants_beyond_share() IS 'Hashes of the tenants whose projections have more than their share of the workers.';
+
+--
 -- Name: twin_difference(oid, oid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -8511,6 +8553,12 @@ GRANT ALL ON FUNCTION eventsourcing.tenant_status(p_tenant uuid) TO eventsourcin
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.tenant_under_import(p_access uuid, p_tenant uuid, p_token uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION tenants_beyond_share(); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.tenants_beyond_share() FROM PUBLIC;
 
 --
 -- Name: FUNCTION twin_difference(p_live oid, p_twin oid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
