@@ -162,6 +162,7 @@
 \ir administration/list_plans.sql
 \ir administration/purge_tenant.sql
 \ir administration/moving_tenants.sql
+\ir administration/open_transactions.sql
 
 \ir snapshots/load_snapshot.sql
 \ir snapshots/save_snapshot.sql

@@ -33,6 +33,7 @@ begin
       ('hold_tenant', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
       ('list_plans', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
       ('moving_tenants', 'eventsourcing_all_tenants_owner', '{eventsourcing_administrator}'),
+      ('open_transactions', 'eventsourcing_administrator_owner', '{eventsourcing_administrator}'),
       ('moved_to', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('purge_tenant', null, '{eventsourcing_administrator}'),
       ('replace_placement', 'eventsourcing_all_tenants_owner', '{eventsourcing_administrator}'),

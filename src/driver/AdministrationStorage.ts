@@ -436,6 +436,13 @@ export class AdministrationStorage extends Context.Service<
       request: Imported & { readonly progress: ReadonlyArray<Omit<ProgressRow, "tables">> }
     ) => Effect.Effect<void, ImportError>
 
+    /**
+     * The transactions of programs that are open now, besides this one, by names that are not used again. A transaction that began
+     * before a change of state may write to tables of the application after it. Empty for a storage without tables.
+     */
+    readonly openTransactions: (
+      request: Administered
+    ) => Effect.Effect<ReadonlyArray<string>, StorageUnavailable>
     /** The tables of the application with rows of tenants, ordered by name. Empty for a storage without tables. */
     readonly tables: (request: Administered) => Effect.Effect<ReadonlyArray<TenantTable>, StorageUnavailable>
     /**

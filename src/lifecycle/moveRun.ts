@@ -135,6 +135,7 @@ class Run {
   /** True once the lease is not needed any more. */
   #ended = false
   #fencedAt: number | undefined
+  #step: MoveStep = "copying"
 
   constructor(parts: Parts, move: Move, source: Side, target: Side) {
     this.#parts = parts
@@ -202,8 +203,8 @@ class Run {
     return yield* calledOff
   })
 
-  readonly #say = (step: MoveStep) => (position: number, end: number) =>
-    this.#parts.onProgress({ step, position, end })
+  readonly #say = (position: number, end: number) =>
+    this.#parts.onProgress({ step: this.#step, position, end })
 
   /** Fences the tenant; undefined if handlers of projections did not end in time, or the tenant is not active any more. */
   #fence() {
@@ -230,8 +231,7 @@ class Run {
     RunError | TenantStateConflict | Difference
   > {
     const { from, id, to } = this.#move
-    const say = this.#say("copying")
-    const copy = new Copy(this.#source, this.#target, this.#token, position, say)
+    const copy = new Copy(this.#source, this.#target, this.#token, position, this.#say)
     for (let attempt = 1; ; attempt++) {
       const record = yield* recordOf(this.#source)
       if (record === undefined)
@@ -240,6 +240,7 @@ class Run {
       if (calledOff.includes(id)) return yield* this.#callOff("it was aborted")
       if (state.status === "moved" && state.move === id) {
         yield* copy.rest(state.head)
+        yield* copy.lateRows(this.#parts.settings.handlerWait)
         return { record, head: state.head }
       }
       if (attempt > attempts)
@@ -252,17 +253,21 @@ class Run {
       if (state.status === "moving" && state.move?.id === id)
         yield* change(this.#source, { change: "reopen", token: state.token })
       else if (state.status !== "active") return yield* this.#callOff(`it is ${state.status} at ${from}`)
+      this.#step = "copying"
       yield* copy.ahead
-      const began = yield* Clock.currentTimeMillis
       const fenced = yield* this.#fence()
       if (fenced === undefined || fenced.state.status !== "moving") continue
-      this.#fencedAt = began
+      this.#fencedAt = yield* Clock.currentTimeMillis
       const { head } = fenced.state
-      yield* this.#say("fenced")(copy.position, head)
+      this.#step = "fenced"
+      yield* this.#say(copy.position, head)
       yield* copy.rest(head)
       const decision = change(this.#source, { change: "decide", token: this.#token, head, to })
       const decided = yield* Effect.result(decision)
-      if (Result.isSuccess(decided)) return { record: decided.success, head }
+      if (Result.isSuccess(decided)) {
+        yield* copy.lateRows(this.#parts.settings.handlerWait)
+        return { record: decided.success, head }
+      }
       if (decided.failure._tag === "StorageUnavailable") return yield* decided.failure
     }
   })
@@ -271,7 +276,8 @@ class Run {
     { self: this },
     function* (record: TenantRecord, head: number, token: string) {
       this.#ended = true
-      yield* this.#say("decided")(head, head)
+      this.#step = "decided"
+      yield* this.#say(head, head)
       yield* finish(this.#target, record, head, token)
     }
   )
@@ -352,9 +358,15 @@ export const carryOut = (parts: Parts, move: Move): Effect.Effect<Outcome, RunEr
       ) {
         // verified by the run that decided
         const { head, token } = left.state
-        yield* finish(target, left, head, token).pipe(
-          Effect.catchTag("TenantStateConflict", ({ problem }) =>
-            Effect.fail(new MoveRefused({ tenantId: move.tenantId, reason: "underWay", problem }))
+        const copy = new Copy(source, target, token, head, () => Effect.void)
+        yield* Effect.andThen(
+          copy.lateRows(parts.settings.handlerWait),
+          finish(target, left, head, token)
+        ).pipe(
+          Effect.catchIf(
+            (error) => error instanceof Difference || error._tag === "TenantStateConflict",
+            ({ problem }) =>
+              Effect.fail(new MoveRefused({ tenantId: move.tenantId, reason: "underWay", problem }))
           )
         )
         outcome = { events: head, pauseMillis: undefined }

@@ -397,6 +397,7 @@ export const make = ({
             })
         })
       ),
+    openTransactions: ({ accessId }) => Effect.as(accessOf("list open transactions", accessId), []),
     tables: ({ accessId }) => Effect.as(accessOf("list the tables of tenants", accessId), []),
     readTable: (request) =>
       administered("read a table", request, (log) =>

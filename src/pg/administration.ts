@@ -439,6 +439,15 @@ export const make = (
           }))
       ),
     writeProgress: (request) => writeRows(request, "progress", request.progress),
+    openTransactions: ({ accessId, tenantId }) =>
+      Effect.map(
+        query<[string]>(
+          "list open transactions",
+          "select t from eventsourcing.open_transactions($1::pg_catalog.uuid, $2::pg_catalog.uuid) t",
+          [accessId, tenantId]
+        ),
+        (rows) => rows.map(([transaction]) => transaction)
+      ),
     tables: ({ accessId, tenantId }) =>
       Effect.map(
         query<[string, Storage.TableHandling | null, string | null, boolean]>(

@@ -6,6 +6,7 @@ import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
 import type { StorageUnavailable, TenantRefused, UnknownTenant } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import type { Backend, Router } from "../routed/router.ts"
+import * as sqlErrors from "./sqlErrors.ts"
 import * as transactions from "./transactions.ts"
 
 /** The storages of a database, and its client. */
@@ -121,7 +122,16 @@ export const make = (
       effect: Effect.Effect<A, E, R>
     ): Effect.Effect<A, E | SqlError.SqlError, R> =>
       router.use(current, ({ backend, tenantId }) =>
-        transactions.withTransaction(backend.sql)(inTransactionOf(backend, tenantId)(effect))
+        transactions
+          .withTransaction(backend.sql)(inTransactionOf(backend, tenantId)(effect))
+          .pipe(
+            // the next transaction of the tenant begins in its new database
+            Effect.tapError((error) =>
+              tenantId !== undefined && SqlError.isSqlError(error) && sqlErrors.hasMoved(error)
+                ? Effect.ignore(router.learn(backend, tenantId))
+                : Effect.void
+            )
+          )
       )
 
     /** Runs an effect after the transaction and outside of it. */

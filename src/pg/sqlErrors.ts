@@ -121,6 +121,12 @@ const leftOver = new Set<string>([
 /** True if cleaning the connection may help. */
 export const isLeftOver = (error: SqlError.SqlError): boolean => leftOver.has(sqlState(error) ?? "")
 
+/** True if the tenant has another database now. */
+export const hasMoved = (error: SqlError.SqlError): boolean => sqlState(error) === "ES012"
+
+/** True if the log of the tenant is being written. */
+export const isImporting = (error: SqlError.SqlError): boolean => sqlState(error) === "ES011"
+
 /** True if the transaction of the connection had failed before. */
 export const isAborted = (error: SqlError.SqlError): boolean => sqlState(error) === code.abortedTransaction
 

@@ -75,6 +75,8 @@ export const make = <M extends Backend>(router: Router<M>): Administration => {
       on("write dead letters", request, (at, given) => at.writeDeadLetters(given)),
     readProgress: (request) => on("read progress", request, (at, given) => at.readProgress(given)),
     writeProgress: (request) => on("write progress", request, (at, given) => at.writeProgress(given)),
+    openTransactions: (request) =>
+      on("list open transactions", request, (at, given) => at.openTransactions(given)),
     tables: (request) => on("list the tables of tenants", request, (at, given) => at.tables(given)),
     readTable: (request) => on("read a table", request, (at, given) => at.readTable(given)),
     writeTable: (request) => on("write a table", request, (at, given) => at.writeTable(given)),

@@ -52,7 +52,7 @@ export class Homes<M extends Left> {
         })
 
   /** Learns where a tenant has gone that has moved away from a placement. */
-  readonly #learn = Effect.fnUntraced({ self: this }, function* (tenantId: TenantId, backend: M) {
+  readonly learn = Effect.fnUntraced({ self: this }, function* (tenantId: TenantId, backend: M) {
     yield* this.#directory.invalidate(tenantId)
     const to = yield* backend.events.movedTo(tenantId)
     const named = yield* this.#directory.placement(tenantId)
@@ -76,7 +76,7 @@ export class Homes<M extends Left> {
     ): Effect.fn.Return<boolean, TenantRefused<UnknownTenant> | StorageUnavailable> {
       const named = yield* this.of(tenantId)
       if (named === placement) return true
-      yield* this.#storages.use(named, (backend) => this.#learn(tenantId, backend))
+      yield* this.#storages.use(named, (backend) => this.learn(tenantId, backend))
       return (yield* this.of(tenantId)) === placement
     }
   )
@@ -107,7 +107,7 @@ export class Homes<M extends Left> {
               const first = deadline === undefined
               deadline ??= now + this.#waitMillis
               if (now >= deadline && !first) return Effect.fail(error)
-              const learned = found === undefined ? Effect.void : this.#learn(tenantId, found)
+              const learned = found === undefined ? Effect.void : this.learn(tenantId, found)
               return Effect.andThen(learned, first ? attempt : Effect.andThen(Effect.sleep(pause), attempt))
             })
         )

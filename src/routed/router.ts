@@ -214,6 +214,13 @@ export class Router<M extends Backend> {
     tenantId: TenantId
   ): Effect.Effect<string, TenantRefused<UnknownTenant> | StorageUnavailable> => this.#homes.of(tenantId)
 
+  /** Learns where a tenant has gone that has left a storage. */
+  readonly learn = (
+    backend: M,
+    tenantId: TenantId
+  ): Effect.Effect<void, TenantRefused<UnknownTenant> | StorageUnavailable> =>
+    this.#homes.learn(tenantId, backend)
+
   /** True if a tenant's home is this storage, also if the directory does not know it yet. */
   readonly isHome = (backend: M, tenantId: TenantId): Effect.Effect<boolean, StorageUnavailable> =>
     Effect.catchTag(this.#homes.isHome(backend.placement, tenantId), "TenantRefused", () =>

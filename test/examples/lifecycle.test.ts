@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { run } from "./run.ts"
 
 describe("examples/lifecycle.ts", () => {
-  it("carries a tenant from one database to another, refuses a damaged archive, and erases the tenant", async () => {
+  it("exports and imports a tenant, moves it under load, refuses a damaged archive, and erases the tenant", async () => {
     const { errors, output, status } = await run("lifecycle", [])
     assert.strictEqual(status, 0, errors)
     const lines = output.trim().split("\n")
@@ -14,6 +14,9 @@ describe("examples/lifecycle.ts", () => {
       lines[4] ?? "",
       /^imported up to position 100\d; with one more order, 100\d events are proved$/
     )
-    assert.match(lines[5] ?? "", /^erased (100\d) events; \1 rows were removed$/)
+    assert.match(lines[5] ?? "", /^copying \[#{20}\] (\d+) of \1 events$/)
+    assert.match(lines.at(-3) ?? "", /^decided \[#{20}\] (\d+) of \1 events$/)
+    assert.match(lines.at(-2) ?? "", /^moved to acme with 1\d{3} events; orders go on there: yes$/)
+    assert.match(lines.at(-1) ?? "", /^erased (\d+) events; \d+ rows were removed$/)
   })
 })
