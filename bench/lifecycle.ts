@@ -1,7 +1,8 @@
 /**
  * `npx tsx bench/lifecycle.ts --events 1000000 --rounds 3`: export and import of a tenant on PostgreSQL, beside the reads and writes
  * that they consist of. Prints rates, the CPU time per event of this process and of the server, the size of the archive, and the
- * memory that an export and an import need. Defaults: 50,000 events, 3 rounds. The server's time needs Linux.
+ * memory that an export and an import need. Defaults: 50,000 events, 3 rounds. The server's time needs Linux. With `--quota` it
+ * measures instead the appends of tenants with and without a quota, by default 2,000 events in 9 rounds.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Data, Effect, Layer, ManagedRuntime, Stream } from "effect"
@@ -17,16 +18,22 @@ import * as EventStore from "../src/store/EventStore.ts"
 import * as PgStorage from "../src/pg/PgStorage.ts"
 import * as Tenant from "../src/domain/Tenant.ts"
 import * as TenantArchive from "../src/lifecycle/TenantArchive.ts"
+import * as TenantQuota from "../src/lifecycle/TenantQuota.ts"
+import * as TenantRegistry from "../src/store/TenantRegistry.ts"
 import { Cart, itemAdded } from "./internal/domain.ts"
 import { median } from "./internal/measure.ts"
 import { newTenants } from "./internal/ours.ts"
 import { startServer } from "./internal/server.ts"
 
 const { values } = parseArgs({
-  options: { events: { type: "string", default: "50000" }, rounds: { type: "string", default: "3" } }
+  options: {
+    events: { type: "string" },
+    rounds: { type: "string" },
+    quota: { type: "boolean", default: false }
+  }
 })
-const count = Number(values.events)
-const rounds = Number(values.rounds)
+const count = Number(values.events ?? (values.quota ? 2000 : 50_000))
+const rounds = Number(values.rounds ?? (values.quota ? 9 : 3))
 const [source = Tenant.untenanted, small = Tenant.untenanted] = newTenants(2)
 const administer = Tenant.provideAdministration({ actor: "benchmark", reason: "rates of export and import" })
 
@@ -35,7 +42,7 @@ const database = await server.newDatabase()
 const folder = await mkdtemp(Path.join(tmpdir(), "effect-eventsourcing-bench-"))
 // The owner administers tenants.
 const runtime = ManagedRuntime.make(
-  EventStore.layer.pipe(
+  Layer.mergeAll(EventStore.layer, TenantQuota.layer, TenantRegistry.layer).pipe(
     Layer.provideMerge(PgStorage.layer),
     Layer.provide(PgClient.layer({ ...database.owner, maxConnections: 4 }))
   )
@@ -140,6 +147,51 @@ const memoryOf = async (name: string, work: Work) => {
   await runtime.runPromise(work)
   clearInterval(watch)
   console.log(`${name}: at most ${Math.round((peak - idle) / 2 ** 20)} MB above idle`)
+}
+
+/** Appends single events to a tenant with a quota that allows them, or without one. */
+const appends = (concurrency: number, quota: TenantQuota.Quota | undefined) => {
+  const [tenantId = Tenant.untenanted] = newTenants(1)
+  let carts = 0
+  const ready = runtime.runPromise(
+    Effect.gen(function* () {
+      yield* (yield* TenantRegistry.TenantRegistry).provision(tenantId)
+      const service = yield* TenantQuota.TenantQuota
+      yield* service.definePlan("benchmark", { events: 1e9, rate: { events: 1000, window: "1 millis" } })
+      if (quota !== undefined) yield* service.set(tenantId, quota)
+      // behind the number of events in a window, whose first event is then looked up
+      yield* Tenant.provide(tenantId)(EventStore.EventStore.use((store) => store.importEvents(items(2000))))
+    }).pipe(administer)
+  )
+  const one = EventStore.EventStore.use((store) =>
+    store.append({ aggregate: Cart, id: `new ${carts++}`, expectedVersion: "any", events: [itemAdded(1)] })
+  ).pipe(Tenant.provide(tenantId))
+  return (): Work =>
+    Effect.andThen(
+      Effect.promise(() => ready),
+      Effect.forEach(Array.from({ length: count }), () => one, { concurrency, discard: true })
+    )
+}
+
+if (values.quota)
+  for (const concurrency of [1, 32]) {
+    console.log(`${count.toLocaleString("en")} appends of one event, ${concurrency} at a time`)
+    const contenders = [
+      ["no quota", appends(concurrency, undefined)],
+      ["no quota, again", appends(concurrency, undefined)],
+      ["events in all", appends(concurrency, { events: 1e9 })],
+      ["events in a window", appends(concurrency, { rate: { events: 1000, window: "1 millis" } })],
+      ["a plan with both", appends(concurrency, { plan: "benchmark" })]
+    ] as const
+    for (const [, work] of contenders) await runtime.runPromise(work())
+    await compare(contenders)
+  }
+if (values.quota) {
+  await runtime.dispose()
+  await rm(folder, { recursive: true })
+  await database.close()
+  await server.stop()
+  process.exit()
 }
 
 console.log(`${count.toLocaleString("en")} events`)
