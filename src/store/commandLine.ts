@@ -135,6 +135,8 @@ export const makeLines = <Command, Answer, E, Known>(
       const line = find(key)
       return line === undefined ? { turn: open(key) } : { answer: line.wait(command) }
     },
+    /** The answer to a command in a line that is not free; undefined if it is. */
+    wait: (key: LineKey, command: Command): Effect.Effect<Answer, E> | undefined => find(key)?.wait(command),
     /** Takes the turn in a free line; undefined if the line is not free. */
     turn: (key: LineKey): Turn | undefined => (find(key) === undefined ? open(key) : undefined)
   }

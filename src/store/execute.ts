@@ -88,7 +88,7 @@ export const makeExecute = (repository: Services, options: Options) => {
   const { decisions, loader, memory, store } = repository
   const schedule = options.retry ?? loop.defaultRetry
   const commandTimeToLive = commands.makeTimeToLive(options.commandTimeToLive ?? "24 hours")
-  const { inLine, takeTurn } = makeInLine<StreamTypes>(
+  const { inLine, takeTurn, waitInLine } = makeInLine<StreamTypes>(
     options.join,
     makeJoined(makeJoinedStreams(store, loader, decisions), schedule)
   )
@@ -159,6 +159,23 @@ export const makeExecute = (repository: Services, options: Options) => {
       leave
     )
 
+  /** A plain command whose line is not free. Returns undefined otherwise; the general way does the same and takes longer. */
+  const waitPlain = <Type extends string, State, Payload extends Event.Tagged, Id, E, R>(
+    services: Context.Context<never>,
+    { aggregate, decide, id }: PlainCommand<Type, State, Payload, Id, E, R>,
+    restore: (effect: Carried<Type, State, Payload, E, R>) => Carried<Type, State, Payload, E, R>
+  ): Carried<Type, State, Payload, E, R> | undefined => {
+    const encoded = encodeId(aggregate, id)
+    if (Result.isFailure(encoded)) return undefined
+    const slot = memory.slot(aggregate, encoded.success, false, services)
+    const { line } = slot
+    if (line === undefined) return undefined
+    const wanted = { aggregate, id, ...plain, decide, slot }
+    return waitInLine(line, wanted, restore, () =>
+      loop.run(decisions.subject(wanted), decide, { ids: undefined, isRefused: false }, schedule)
+    )
+  }
+
   const decideRemembered = makeDecideRemembered({ store, loader, decisions, memory, goOn }, takeTurn)
 
   return <Type extends string, State, Payload extends Event.Tagged, Id, E, R>(
@@ -171,7 +188,10 @@ export const makeExecute = (repository: Services, options: Options) => {
           isOpen
             ? general(command, given)
             : Effect.uninterruptibleMask(
-                (restore) => decideRemembered(services, command, restore) ?? restore(general(command, given))
+                (restore) =>
+                  decideRemembered(services, command, restore) ??
+                  waitPlain(services, command, restore) ??
+                  restore(general(command, given))
               )
         )
       : general(command, given)

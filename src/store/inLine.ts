@@ -46,8 +46,26 @@ export const makeInLine = <T extends Types>(
       )
     })
   }
+  /** Waits in a line that is not free; undefined if it is. Call it where interruptions wait; `restore` lets them in. */
+  const waitInLine = <A, E, R>(
+    key: LineKey,
+    command: unknown,
+    restore: (effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+    besideLine: () => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> | undefined => {
+    if (join === false) return undefined
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a line is that of one aggregate or query, whose types all its commands have
+    const answer = lines.wait(key, command as T["command"]) as Effect.Effect<A, E> | undefined
+    return answer === undefined
+      ? undefined
+      : Effect.flatMap(restore(answer), (answered) =>
+          isBeside(answered) ? restore(besideLine()) : Effect.succeed(answered)
+        )
+  }
+
   return {
     inLine,
+    waitInLine,
     /** Takes the turn in a free line; undefined if the line is not free. */
     takeTurn: (key: LineKey): Turn | undefined => (join === false ? noLine : lines.turn(key))
   }
