@@ -38,6 +38,8 @@ test("reading the progress of a projection requires the tenant, and its layer do
   expectTypeOf<Effect.Services<ReturnType<Service["awaitPosition"]>>>().toEqualTypeOf<CurrentTenant>()
   expectTypeOf<Stream.Services<ReturnType<Service["rebuild"]>>>().toEqualTypeOf<CurrentTenant>()
   expectTypeOf<Stream.Services<ReturnType<Service["rebuildAll"]>>>().toEqualTypeOf<Tenant.AllTenants>()
+  expectTypeOf<Effect.Services<ReturnType<Service["cancelRebuild"]>>>().toEqualTypeOf<CurrentTenant>()
+  expectTypeOf<Effect.Services<ReturnType<Service["cancelRebuildAll"]>>>().toEqualTypeOf<Tenant.AllTenants>()
   expectTypeOf<Stream.Services<ReturnType<Service["statusOfAll"]>>>().toEqualTypeOf<Tenant.AllTenants>()
 })
 
