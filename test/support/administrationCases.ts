@@ -124,6 +124,12 @@ export const administrationCases: ReadonlyArray<Case<Needs>> = [
         const second = yield* imported(other)
         assert.deepStrictEqual(yield* shown(first.at.tenantId), before)
         const storage = yield* AdministrationStorage
+        // an event that continues only another tenant's stream of the same name
+        const apart = { ...(yield* administered(newTenant())), token: newToken() }
+        yield* storage.changeState({ ...apart, change: "beginImport" })
+        const continuing = first.rows.slice(1, 2).map((row) => Object.assign({}, row, { position: 1 }))
+        const written = yield* Effect.exit(storage.writeEvents({ ...apart, events: continuing }))
+        assert.isTrue(Exit.isFailure(written))
         yield* storage.writeDeadLetters({ ...second.at, letters: [] })
         yield* storage.changeState({
           ...second.at,
@@ -161,7 +167,7 @@ export const administrationCases: ReadonlyArray<Case<Needs>> = [
         assert.containSubset(yield* change(theirs, fence), { state: { status: "moving", head } })
         yield* change(theirs, { change: "reopen", token })
         yield* change(theirs, { ...fence, expiresInMillis: 0 })
-        const { tenantStatus } = yield* EventStorage
+        const { movedTo, tenantStatus } = yield* EventStorage
         assert.strictEqual(yield* tenantStatus(mine), "active")
         assert.strictEqual(yield* tenantStatus(theirs), "active")
         assert.strictEqual((yield* record(theirs))?.state.status, "active")
@@ -172,6 +178,8 @@ export const administrationCases: ReadonlyArray<Case<Needs>> = [
         yield* storage.setHold({ ...at, reason: undefined })
         yield* change(theirs, fence)
         yield* change(theirs, { change: "decide", token, head, to: "b" })
+        assert.strictEqual(yield* movedTo(theirs), "b")
+        assert.isUndefined(yield* movedTo(mine))
         const erasure = newToken()
         yield* change(theirs, { change: "erase", token: erasure, purgeInMillis: 0 })
         assert.deepStrictEqual(yield* shown(mine), before)

@@ -45,6 +45,8 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
   ["write_tenant_table", -1],
   // names of tables
   ["tables_of_tenants", 1],
+  // the tenants themselves
+  ["moving_tenants", 1],
   // the tenants themselves; every access to their events has one
   ["usage", 1],
   // the row that has waited longest of all tenants, and the one served before the clock went back
@@ -89,6 +91,10 @@ const onlySlower: ReadonlyMap<string, string> = new Map([
   ],
   ["where e.tenant_id = v_tenant and e.event_id", "append then checks one thing after the other"],
   ["where e.tenant_id = p_tenant and e.event_id", "append_one then leaves it to append"],
+  [
+    "where k.tenant_id = v_tenant and k.expires_at <= moment",
+    "then expired keys of others are looked for among the tenant's own, which has none of them"
+  ],
   [
     "where c.tenant_id = v_tenant and c.expires_at = found_row",
     "a key of another tenant that expired at the same time is removed as well, and nobody finds it before either"
