@@ -46,7 +46,10 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
   runAll: (requests: ReadonlyArray<Request>) => Effect.Effect<ReadonlyArray<Exit.Exit<A, E> | undefined>>,
   fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
   { concurrency, maxLoads }: Limits,
-  /** `gathers`: requests of one turn of the event loop go together. A lone one waits for the end of that turn then. */
+  /**
+   * `gathers`: requests of one turn of the event loop go together, in one statement. A lone one waits for the end of that turn
+   * then.
+   */
   { gathers = false }: { readonly gathers?: boolean } = {}
 ): ((request: Request) => Effect.Effect<A, E>) => {
   type Load = Waiting<Request, A, E>
@@ -55,8 +58,8 @@ export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
 
   const takeBatch = (): ReadonlyArray<Load> => {
     const loads = queue.waiting + queue.sent
-    // the other loads are left to further batches
-    const share = loads > minShare ? Math.ceil(loads / concurrency) : loads
+    // The other loads are left to further batches, unless a statement takes longer than all that it looks up.
+    const share = loads > minShare && !gathers ? Math.ceil(loads / concurrency) : loads
     return shares.take(queue, Math.min(maxLoads, share))
   }
 

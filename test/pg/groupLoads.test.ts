@@ -78,6 +78,17 @@ describe("grouped loads", () => {
     })
   )
 
+  it.effect("that gather do not spread many of one turn over the allowed statements", () =>
+    Effect.gen(function* () {
+      const { letGo, start, statements } = yield* setUp({ concurrency: 2 }, { gathers: true })
+      const ids = Array.from({ length: 20 }, (_, n) => `${n}`)
+      const fibers = yield* start(...ids.map((id) => load(a, id)))
+      assert.deepStrictEqual(statements, [ids])
+      yield* letGo(0)
+      assert.deepStrictEqual(yield* Fiber.joinAll(fibers), ids)
+    })
+  )
+
   it.effect("send a lone load at once, and those that arrive meanwhile together", () =>
     Effect.gen(function* () {
       const { letGo, start, statements } = yield* setUp()
