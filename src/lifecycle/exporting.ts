@@ -15,7 +15,7 @@ import * as format from "./archiveFormat.ts"
 import type { CompressionUnavailable } from "./compression.ts"
 import * as eventLine from "./eventLine.ts"
 import { Cutter, type Lines, Sealer } from "./segments.ts"
-import { typeCounts } from "./verification.ts"
+import { TypeCounter } from "./verification.ts"
 
 /**
  * Raised when a tenant has rows in tables that are not declared, so that an archive would silently lack them. Declare each as
@@ -146,14 +146,12 @@ export const exportFiles = ({
             : { position: end, eventId: record.lastEventId, hash: record.lastHash }
       }
       const sealer = new Sealer(header.compression)
-      const types = new Map<string, Map<string, number>>()
+      const types = new TypeCounter()
       let exported = 0
 
       const lineOfEvent = (row: EventRow): string => {
         exported++
-        let byType = types.get(row.aggregateType)
-        if (byType === undefined) types.set(row.aggregateType, (byType = new Map<string, number>()))
-        byType.set(row.eventType, (byType.get(row.eventType) ?? 0) + 1)
+        types.add(row)
         return eventLine.encode(row)
       }
       const events = pages(
@@ -219,7 +217,7 @@ export const exportFiles = ({
         const content: format.Manifest = {
           ...header,
           events: exported,
-          types: typeCounts(types),
+          types: types.counts,
           segments: sealer.segments
         }
         return Effect.succeed({ name: format.manifestName, bytes: json(content) })

@@ -63,8 +63,7 @@ class Verifier {
   readonly #segments: Array<format.Segment> = []
   #position = 0
   #last: EventRow | undefined
-  /** By event type, by aggregate type. */
-  readonly #types = new Map<string, Map<string, number>>()
+  readonly #types = new TypeCounter()
   #lastFile = "the archive"
 
   constructor({ anchor, maxFileBytes = defaultMaxFileBytes }: Verification) {
@@ -251,11 +250,11 @@ class Verifier {
       read: (line: string) => Result.Result<A, string>
     ): Result.Result<Array<A>, InvalidArchive> => {
       const rows: Array<A> = []
-      for (const [index, line] of lines.entries()) {
+      for (const line of lines) {
         const row = read(line)
         if (Result.isFailure(row))
           return Result.fail(
-            this.#refuse(name, "malformed", `${row.failure}: export the archive again`, index + 1)
+            this.#refuse(name, "malformed", `${row.failure}: export the archive again`, rows.length + 1)
           )
         rows.push(row.success)
       }
@@ -289,9 +288,11 @@ class Verifier {
     const chainedFrom = header.chainedFrom ?? Infinity
     const { tenantId } = header
     const anchor = this.#anchor
-    for (const [index, row] of rows.entries()) {
-      const fail = (reason: InvalidArchive["reason"], problem: string) =>
-        Result.fail(this.#refuse(name, reason, problem, index + 1))
+    let line = 0
+    const fail = (reason: InvalidArchive["reason"], problem: string) =>
+      Result.fail(this.#refuse(name, reason, problem, line))
+    for (const row of rows) {
+      line++
       if (row.position !== this.#position + 1)
         return fail(
           "inconsistent",
@@ -318,9 +319,7 @@ class Verifier {
         return fail("inconsistent", "is not the event of the anchor: the history was replaced")
       this.#position = row.position
       this.#last = row
-      let byType = this.#types.get(row.aggregateType)
-      if (byType === undefined) this.#types.set(row.aggregateType, (byType = new Map<string, number>()))
-      byType.set(row.eventType, (byType.get(row.eventType) ?? 0) + 1)
+      this.#types.add(row)
     }
     return Result.succeed(undefined)
   }
@@ -335,7 +334,7 @@ class Verifier {
     if (!isSame(header.head, head))
       return `the log should end at ${header.head?.position ?? 0}, but the archive ends at ${this.#position}`
     if (events !== this.#position) return `it counts ${events} events, but there are ${this.#position}`
-    if (!isSame(types, typeCounts(this.#types))) return "it counts other numbers of events by type"
+    if (!isSame(types, this.#types.counts)) return "it counts other numbers of events by type"
     if (!isSame(segments, this.#segments)) return "it describes other segments"
     if (this.#anchor !== undefined && this.#anchor.position > this.#position)
       return `the log ends before the anchor at ${this.#anchor.position}`
@@ -348,8 +347,39 @@ const isSame = (left: unknown, right: unknown): boolean => JSON.stringify(left) 
 
 const byText = (left: string, right: string): number => (left < right ? -1 : left > right ? 1 : 0)
 
-/** The numbers of events by type, ordered by both names. */
-export const typeCounts = (
+/** Counts events by type. Successive events of one type are counted together. */
+export class TypeCounter {
+  /** By event type, by aggregate type. */
+  readonly #types = new Map<string, Map<string, number>>()
+  #aggregateType = ""
+  #eventType = ""
+  #run = 0
+
+  add({ aggregateType, eventType }: EventRow): void {
+    if (eventType !== this.#eventType || aggregateType !== this.#aggregateType) {
+      this.#endRun()
+      this.#aggregateType = aggregateType
+      this.#eventType = eventType
+    }
+    this.#run++
+  }
+
+  #endRun(): void {
+    if (this.#run === 0) return
+    let byType = this.#types.get(this.#aggregateType)
+    if (byType === undefined) this.#types.set(this.#aggregateType, (byType = new Map<string, number>()))
+    byType.set(this.#eventType, (byType.get(this.#eventType) ?? 0) + this.#run)
+    this.#run = 0
+  }
+
+  /** The numbers of events by type, ordered by both names. */
+  get counts(): ReadonlyArray<typeof format.TypeCount.Type> {
+    this.#endRun()
+    return typeCounts(this.#types)
+  }
+}
+
+const typeCounts = (
   types: ReadonlyMap<string, ReadonlyMap<string, number>>
 ): ReadonlyArray<typeof format.TypeCount.Type> =>
   [...types]

@@ -8,7 +8,7 @@ import * as format from "../../src/lifecycle/archiveFormat.ts"
 import type { CompressionUnavailable } from "../../src/lifecycle/compression.ts"
 import * as eventLine from "../../src/lifecycle/eventLine.ts"
 import { Cutter, Sealer } from "../../src/lifecycle/segments.ts"
-import { typeCounts } from "../../src/lifecycle/verification.ts"
+import { TypeCounter } from "../../src/lifecycle/verification.ts"
 
 export type Files = ReadonlyArray<format.ArchiveFile>
 
@@ -101,15 +101,12 @@ export const archiveOf = Effect.fnUntraced(function* (
   for (const segment of segments) yield* add("events", segment.map(eventLine.encode))
   for (const part of ["command-keys", "progress", "dead-letters"] as const)
     yield* add(part, others[part] ?? [])
-  const types = new Map<string, Map<string, number>>()
-  for (const { aggregateType, eventType } of rows) {
-    const byType = types.get(aggregateType) ?? new Map<string, number>()
-    types.set(aggregateType, byType.set(eventType, (byType.get(eventType) ?? 0) + 1))
-  }
+  const types = new TypeCounter()
+  for (const row of rows) types.add(row)
   const manifest: format.Manifest = {
     ...header,
     events: rows.length,
-    types: typeCounts(types),
+    types: types.counts,
     segments: sealer.segments
   }
   return [...files, { name: format.manifestName, bytes: json(manifest) }]
