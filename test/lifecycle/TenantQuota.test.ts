@@ -117,34 +117,37 @@ for (const backend of backends) {
 
     it.effect("of commands that are joined, as many succeed as the quota allows, and no other fails", () =>
       Effect.gen(function* () {
-        const tenant = yield* registered
         const repository = yield* Repository.Repository
-        const pay = (n: number) =>
-          repository.execute(Account, "1", () => [deposited(n)]).pipe(Effect.result, Tenant.provide(tenant))
-        yield* pay(0)
-        yield* set(tenant, { rate: { events: 8, window: "1 hour" } })
-        const outcomes = yield* Effect.forEach(
-          Array.from({ length: 20 }, (_, index) => index + 1),
-          pay,
-          { concurrency: "unbounded" }
-        )
-        const refusals = outcomes.flatMap((outcome) =>
-          Result.isFailure(outcome) && outcome.failure._tag === "TenantRefused"
-            ? [outcome.failure.reason._tag]
-            : []
-        )
-        assert.deepStrictEqual(
-          refusals,
-          Array.from({ length: 13 }, () => "QuotaExceeded")
-        )
-        assert.strictEqual(outcomes.filter(Result.isSuccess).length, 7)
-        assert.strictEqual(yield* Tenant.provide(tenant)(position), 8)
-        // The state in memory is that of the store.
-        yield* quota((service) => service.remove(tenant))
-        const last = yield* repository
-          .execute(Account, "1", () => [deposited(1)])
-          .pipe(Tenant.provide(tenant))
-        assert.strictEqual(last.version, 9)
+        // All together are more than the quota ever takes, or more than it takes now.
+        for (const [before, most] of [
+          [1, 8],
+          [23, 30]
+        ] as const) {
+          const tenant = yield* registered
+          const pay = (n: number) =>
+            repository.execute(Account, "1", () => [deposited(n)]).pipe(Tenant.provide(tenant))
+          yield* append("2", deposits(before)).pipe(Tenant.provide(tenant))
+          yield* set(tenant, { rate: { events: most, window: "1 hour" } })
+          const outcomes = yield* Effect.forEach(
+            Array.from({ length: 20 }, (_, index) => index + 1),
+            (n) => Effect.result(pay(n)),
+            { concurrency: "unbounded" }
+          )
+          const refusals = outcomes.flatMap((outcome) =>
+            Result.isFailure(outcome) && outcome.failure._tag === "TenantRefused"
+              ? [outcome.failure.reason._tag]
+              : []
+          )
+          assert.deepStrictEqual(
+            refusals,
+            Array.from({ length: 13 }, () => "QuotaExceeded")
+          )
+          assert.strictEqual(outcomes.filter(Result.isSuccess).length, 7)
+          assert.strictEqual(yield* Tenant.provide(tenant)(position), most)
+          // The state in memory is that of the store.
+          yield* quota((service) => service.remove(tenant))
+          assert.strictEqual((yield* pay(1)).version, 8)
+        }
       })
     )
 
