@@ -55,7 +55,7 @@ const describeEntry = ([modules, directory]: Entry): string =>
 describe("the public API", () => {
   it("of the main entry point is this", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
-      "AdministrationStorage: AdministrationStorage TenantHeld TenantStateConflict | Administered CommandKeyRow DeadLetterRow ImportError Imported LegalHold Origin ProgressRow Purged StateChange Status TableHandling TenantRecord TenantState TenantTable Tombstone
+      "AdministrationStorage: AdministrationStorage TenantHeld TenantStateConflict | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove ImportError Imported LegalHold Limits Origin Plan ProgressRow Purged Quota StateChange Status TableHandling TenantRecord TenantState TenantTable Tombstone
       Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
       Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed JoinOptions ModelReadError ModelState Options Outcome
@@ -72,6 +72,7 @@ describe("the public API", () => {
       InlineProjections: failures layer rebuild | Options
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
+      Placements: Placements
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked ProjectionRefused RebuildCancelled RebuildParked ReplayFailed | DivergedAt ReadModelState
       ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure FailureReport Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
@@ -82,13 +83,15 @@ describe("the public API", () => {
       RoutedStorage: layerWith | Limits Options
       SnapshotPolicy: every never whenReadMoreThan | Situation SnapshotPolicy
       SnapshotStorage: SnapshotStorage | NewSnapshot SaveSnapshot SnapshotKey SnapshotRow
-      StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged ReadOnly SchemaMismatch ShuttingDown StorageFull StorageUnavailable TenantErased TenantImporting TenantMismatch TenantMoved TenantMoving TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidCommand InvalidId InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
+      StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged QuotaExceeded ReadOnly SchemaMismatch ShuttingDown StorageFull StorageUnavailable TenantErased TenantImporting TenantMismatch TenantMoved TenantMoving TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidCommand InvalidId InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
       StoredEvents: read versions | StoredPayload StoredVersion Unreadable
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
       Tenant: AllTenants CurrentTenant TenantAdministration TenantId fromName generate provide provideAdministration provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
       TenantArchive: CompressionUnavailable InvalidArchive UndeclaredTables abandonImport exportFiles exportTar fromTar importFiles importTar readFolder toTar verifyFiles verifyTar writeFolder | ArchiveFile Compression ExportError ExportOptions ImportError ImportOptions ImportProgress Imported LogEnd Manifest Verification
-      TenantDirectory: TenantDirectory layerWith make | CacheOptions Options
+      TenantDirectory: TenantDirectory layerWith make | CacheOptions Options Replacement
       TenantErasure: TenantErasure layer layerWith | Certificate Erasure ErasureError Options
+      TenantMove: MoveCalledOff MoveRefused TenantMove layer layerWith runner | MoveError MoveProgress MoveStatus MoveStep Moved Options RunOptions RunnerOptions
+      TenantQuota: TenantQuota layer | Limits Plan Quota QuotaError QuotaStatus
       TenantRegistry: TenantRegistry layer | RecordedAccess Usage UsageRange
       Upcaster: dropped from | Any History Into PresentSchema Step Upcaster Version"
     `)
