@@ -99,8 +99,8 @@ export const make = <M extends Backend>(
         "TenantRefused",
         () => Effect.undefined
       ),
-    // every operation follows the tenant
-    movedTo: () => Effect.undefined,
+    movedTo: (tenantId) =>
+      read("find the new place of a tenant", tenantId, (events) => events.movedTo(tenantId)),
     recordAccess: (access) => router.recordAccess(access),
     setTenantStatus: (request) =>
       router.ofTenant(request.tenantId, (backend) =>

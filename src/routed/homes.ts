@@ -51,21 +51,30 @@ export class Homes<M extends Left> {
           return placement
         })
 
-  /** Learns where a tenant has gone that has moved away from a placement. */
-  readonly learn = Effect.fnUntraced({ self: this }, function* (tenantId: TenantId, backend: M) {
-    yield* this.#directory.invalidate(tenantId)
-    const to = yield* backend.events.movedTo(tenantId)
-    const named = yield* this.#directory.placement(tenantId)
-    const stale = named === backend.placement || named === this.#redirects.get(tenantId)?.stale
-    this.#redirects.delete(tenantId)
-    // Otherwise the directory knows of a later move.
-    if (to === undefined || to === named || !stale) return
-    this.#redirects.set(tenantId, { stale: named, to })
-    for (const oldest of this.#redirects.keys()) {
-      if (this.#redirects.size <= maxRedirects) return
-      this.#redirects.delete(oldest)
+  /** Learns where a tenant has gone that has moved away from a placement. Returns false if it is not known. */
+  readonly learn = Effect.fnUntraced(
+    { self: this },
+    function* (
+      tenantId: TenantId,
+      backend: M
+    ): Effect.fn.Return<boolean, TenantRefused<UnknownTenant> | StorageUnavailable> {
+      yield* this.#directory.invalidate(tenantId)
+      const to = yield* backend.events.movedTo(tenantId)
+      const named = yield* this.#directory.placement(tenantId)
+      const isStale = named === backend.placement || named === this.#redirects.get(tenantId)?.stale
+      this.#redirects.delete(tenantId)
+      // Otherwise the directory knows of a later move.
+      if (isStale && to !== undefined && to !== named && (yield* this.#directory.placements).includes(to)) {
+        this.#redirects.set(tenantId, { stale: named, to })
+        for (const oldest of this.#redirects.keys()) {
+          if (this.#redirects.size <= maxRedirects) break
+          this.#redirects.delete(oldest)
+        }
+      }
+      // it may be back
+      return to === undefined || (yield* this.of(tenantId)) !== backend.placement
     }
-  })
+  )
 
   /** True if a placement is the home of a tenant, also if the directory follows later. */
   readonly isHome = Effect.fnUntraced(
@@ -107,8 +116,10 @@ export class Homes<M extends Left> {
               const first = deadline === undefined
               deadline ??= now + this.#waitMillis
               if (now >= deadline && !first) return Effect.fail(error)
-              const learned = found === undefined ? Effect.void : this.learn(tenantId, found)
-              return Effect.andThen(learned, first ? attempt : Effect.andThen(Effect.sleep(pause), attempt))
+              const again = first ? attempt : Effect.andThen(Effect.sleep(pause), attempt)
+              return found === undefined
+                ? again
+                : Effect.flatMap(this.learn(tenantId, found), (known) => (known ? again : Effect.fail(error)))
             })
         )
       })

@@ -18,6 +18,7 @@
 import { layer as describeWith } from "@effect/vitest"
 import { Layer } from "effect"
 import type { SqlClient } from "effect/sql"
+import type { AdministrationStorage } from "../driver/AdministrationStorage.ts"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import * as EventStore from "../store/EventStore.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
@@ -33,12 +34,13 @@ import { projections } from "./isolation/projections.ts"
 import { queries } from "./isolation/queries.ts"
 import { separation } from "./isolation/separation.ts"
 import { sharedValues } from "./isolation/sharedValues.ts"
+import { lifecycle } from "./isolation/lifecycle.ts"
 import { snapshots } from "./isolation/snapshots.ts"
 
 export type { Case, Services }
 
 /** Options of {@link suite}. */
-export interface Options<E, E2 = never, E3 = never, E4 = never> {
+export interface Options<E, E2 = never, E3 = never, E4 = never, E5 = never> {
   /** The name of the suite, for example that of the driver. */
   readonly name: string
   /**
@@ -60,6 +62,11 @@ export interface Options<E, E2 = never, E3 = never, E4 = never> {
    * The driver of snapshots, to test the snapshots of two tenants as well. Usually the same layer as `storage`.
    */
   readonly snapshots?: Layer.Layer<SnapshotStorage, E4> | undefined
+  /**
+   * The drivers of the administration of tenants and of snapshots, to test the life of a tenant beside others as well. Usually the
+   * same layer as `storage`.
+   */
+  readonly administration?: Layer.Layer<AdministrationStorage | SnapshotStorage, E5> | undefined
   /** Timeout of one test in milliseconds. Default: 20,000. */
   readonly timeout?: number | undefined
 }
@@ -94,6 +101,10 @@ export const projectionCases: ReadonlyArray<Case<Services | ProjectionStorage>> 
 /** The cases about snapshots, with their storage. */
 export const snapshotCases: ReadonlyArray<Case<Services | SnapshotStorage>> = snapshots
 
+/** The cases about the life of a tenant, with its administration. */
+export const lifecycleCases: ReadonlyArray<Case<Services | AdministrationStorage | SnapshotStorage>> =
+  lifecycle
+
 /** The cases about the database behind a driver on PostgreSQL, with its client. */
 export const databaseCases: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = database
 
@@ -109,7 +120,9 @@ export const databaseCases: ReadonlyArray<Case<Services | SqlClient.SqlClient>> 
  * TenantIsolationSuite.suite({ name: "memory", storage: MemoryStorage.layer })
  * ```
  */
-export const suite = <E, E2 = never, E3 = never, E4 = never>(options: Options<E, E2, E3, E4>): void => {
+export const suite = <E, E2 = never, E3 = never, E4 = never, E5 = never>(
+  options: Options<E, E2, E3, E4, E5>
+): void => {
   const { name, storage, timeout = 20_000 } = options
   const context = { excludeTestServices: true, timeout: 60_000 }
   describeWith(layer(storage), context)(`tenant isolation: ${name}`, (it) => {
@@ -123,6 +136,11 @@ export const suite = <E, E2 = never, E3 = never, E4 = never>(options: Options<E,
     if (options.snapshots !== undefined) {
       it.layer(options.snapshots)("snapshots", (nested) => {
         for (const test of snapshotCases) nested.effect(test.name, () => test.run, timeout)
+      })
+    }
+    if (options.administration !== undefined) {
+      it.layer(options.administration)("the life of a tenant", (nested) => {
+        for (const test of lifecycleCases) nested.effect(test.name, () => test.run, timeout)
       })
     }
     if (options.database !== undefined) {

@@ -1,6 +1,7 @@
 /** The contracts of drivers and the isolation cases, with tenants spread over a pool and silos. */
 import { layer as describeWith } from "@effect/vitest"
 import * as PgSilo from "../../src/pg/PgSilo.ts"
+import * as AdministrationStorageSuite from "../../src/testing/AdministrationStorageSuite.ts"
 import * as EventStorageSuite from "../../src/testing/EventStorageSuite.ts"
 import * as ProjectionStorageSuite from "../../src/testing/ProjectionStorageSuite.ts"
 import * as SnapshotStorageSuite from "../../src/testing/SnapshotStorageSuite.ts"
@@ -25,12 +26,14 @@ for (const server of servers) {
     layer: mixed(server, ["pool", "second"], { placementOf: () => "second" })
   })
   SnapshotStorageSuite.suite({ name: `${server.name}, in three databases`, layer: mixed(server, open) })
+  AdministrationStorageSuite.suite({ name: `${server.name}, in three databases`, layer: mixed(server, open) })
   const pooledAndSilos = admitting(server, ["pool", "silo-1", "silo-2"])
   TenantIsolationSuite.suite({
     name: `${server.name}, in a pool and two silos`,
     storage: pooledAndSilos,
     projections: pooledAndSilos,
-    snapshots: pooledAndSilos
+    snapshots: pooledAndSilos,
+    administration: mixed(server, open)
   })
 
   describeWith(

@@ -14,6 +14,7 @@ import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import * as RoutedStorage from "../../src/routed/RoutedStorage.ts"
 import { StorageUnavailable, OtherFailure } from "../../src/driver/StoreError.ts"
 import * as TenantDirectory from "../../src/routed/TenantDirectory.ts"
+import * as AdministrationStorageSuite from "../../src/testing/AdministrationStorageSuite.ts"
 import * as EventStorageSuite from "../../src/testing/EventStorageSuite.ts"
 import * as ProjectionStorageSuite from "../../src/testing/ProjectionStorageSuite.ts"
 import * as SnapshotStorageSuite from "../../src/testing/SnapshotStorageSuite.ts"
@@ -35,12 +36,14 @@ EventStorageSuite.suite({
 })
 ProjectionStorageSuite.suite({ name: "memory, in three places", layer: routed(), ordered: false })
 SnapshotStorageSuite.suite({ name: "memory, in three places", layer: routed() })
+AdministrationStorageSuite.suite({ name: "memory, in three places", layer: routed() })
 const threePlaces = routed()
 TenantIsolationSuite.suite({
   name: "memory, in three places",
   storage: threePlaces,
   projections: threePlaces,
-  snapshots: threePlaces
+  snapshots: threePlaces,
+  administration: threePlaces
 })
 
 describe("a placement that is down", () => {

@@ -11,7 +11,8 @@ TenantIsolationSuite.suite({
   name: "memory",
   storage: MemoryStorage.layer,
   projections: MemoryStorage.layer,
-  snapshots: MemoryStorage.layer
+  snapshots: MemoryStorage.layer,
+  administration: MemoryStorage.layer
 })
 
 for (const { layer, name } of sqlBackends) {
@@ -20,6 +21,7 @@ for (const { layer, name } of sqlBackends) {
     storage: layer,
     projections: layer,
     snapshots: layer,
+    administration: layer,
     database: layer
   })
 }
