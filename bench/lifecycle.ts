@@ -1,12 +1,12 @@
 /**
  * `npx tsx bench/lifecycle.ts --events 1000000 --rounds 3`: export and import of a tenant on PostgreSQL, beside the reads and writes
- * that they consist of. Prints rates, the CPU time per event of this process and of the server, the size of the archive, and the
+ * that they consist of, and the pause of a move under load. Prints rates, the CPU time per event of this process and of the server, the size of the archive, and the
  * memory that an export and an import need. Defaults: 50,000 events, 3 rounds. With `--rounds 0` only the memory is measured, which
  * takes two minutes for 1,000,000 events. The server's time needs Linux. With `--quota` it measures instead the appends of tenants
  * with and without a quota, by default 2,000 events in 9 rounds.
  */
 import { PgClient } from "@effect/sql-pg"
-import { Data, Effect, Layer, ManagedRuntime, Stream } from "effect"
+import { Data, Duration, Effect, Fiber, Layer, ManagedRuntime, Stream } from "effect"
 import { createReadStream, createWriteStream } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -16,9 +16,12 @@ import { parseArgs } from "node:util"
 import * as Event from "../src/domain/Event.ts"
 import * as EventStorage from "../src/driver/EventStorage.ts"
 import * as EventStore from "../src/store/EventStore.ts"
+import * as PgSilo from "../src/pg/PgSilo.ts"
 import * as PgStorage from "../src/pg/PgStorage.ts"
 import * as Tenant from "../src/domain/Tenant.ts"
 import * as TenantArchive from "../src/lifecycle/TenantArchive.ts"
+import * as TenantMove from "../src/lifecycle/TenantMove.ts"
+import * as TenantDirectory from "../src/routed/TenantDirectory.ts"
 import * as TenantQuota from "../src/lifecycle/TenantQuota.ts"
 import * as TenantRegistry from "../src/store/TenantRegistry.ts"
 import { Cart, itemAdded } from "./internal/domain.ts"
@@ -227,6 +230,71 @@ if (rounds > 0) {
     `archive: ${size(await runtime.runPromise(toFile("plain.tar")))}; with gzip ${size(await runtime.runPromise(toFile("gzip.tar", "gzip")))}`
   )
 }
+
+/** Moves a tenant between two databases while it is written, and measures the pause. */
+const pauseOfMove = Effect.gen(function* () {
+  const [tenantId = Tenant.untenanted] = newTenants(1)
+  const homes = new Map([[tenantId, "a"]])
+  const [a, b] = yield* Effect.promise(() => Promise.all([server.newDatabase(), server.newDatabase()]))
+  const services = Layer.merge(EventStore.layer, TenantMove.layerWith({ grace: 0 })).pipe(
+    Layer.provideMerge(
+      PgSilo.layer({
+        database: (placement) => ({
+          client: PgClient.layer({ ...(placement === "a" ? a : b).owner, maxConnections: 4 })
+        })
+      })
+    ),
+    Layer.provideMerge(
+      TenantDirectory.layerWith({
+        placements: ["a", "b"],
+        placementOf: (id) => homes.get(id),
+        replace: ({ to }) => {
+          homes.set(tenantId, to)
+          return true
+        }
+      })
+    )
+  )
+  const waits: Array<number> = []
+  const append = (writer: number) =>
+    Effect.gen(function* () {
+      const store = yield* EventStore.EventStore
+      const began = performance.now()
+      yield* store.append({
+        aggregate: Cart,
+        id: `writer ${writer}`,
+        expectedVersion: "any",
+        events: [itemAdded(writer)]
+      })
+      waits.push(performance.now() - began)
+      yield* Effect.sleep("2 millis")
+    })
+  yield* Effect.gen(function* () {
+    yield* write(tenantId, count)
+    const writers = yield* Effect.forkChild(
+      Effect.forEach(
+        Array.from({ length: 16 }, (_, writer) => writer),
+        (writer) => Effect.forever(append(writer)),
+        { concurrency: "unbounded" }
+      ).pipe(Tenant.provide(tenantId))
+    )
+    yield* Effect.sleep("500 millis")
+    const began = performance.now()
+    const { events, pause } = yield* administer(
+      TenantMove.TenantMove.use((moves) => moves.start(tenantId, { to: "b" }))
+    )
+    const rate = (events * 1000) / (performance.now() - began)
+    yield* Effect.sleep("500 millis")
+    yield* Fiber.interrupt(writers)
+    waits.sort((one, other) => one - other)
+    console.log(
+      `move with 16 writers: ${rate.toFixed(0)} events/s; pause ${pause === undefined ? "unknown" : Duration.toMillis(pause)} ms; ` +
+        `appends p99 ${waits[Math.floor(waits.length * 0.99)]?.toFixed(0)} ms, slowest ${waits.at(-1)?.toFixed(0)} ms`
+    )
+  }).pipe(Effect.provide(services))
+  yield* Effect.promise(() => Promise.all([a.close(), b.close()]))
+})
+await Effect.runPromise(Effect.scoped(pauseOfMove))
 await runtime.dispose()
 await rm(folder, { recursive: true })
 await database.close()

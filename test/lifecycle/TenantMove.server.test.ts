@@ -4,50 +4,14 @@ import { Deferred, Effect, Exit, Fiber, Layer, References } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantMove from "../../src/lifecycle/TenantMove.ts"
-import * as PgSilo from "../../src/pg/PgSilo.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
-import * as EventStore from "../../src/store/EventStore.ts"
-import * as TenantDirectory from "../../src/routed/TenantDirectory.ts"
-import { newTenant } from "../../src/testing/driver/eventKit.ts"
 import { flipped } from "../../src/testing/failures.ts"
 import { servers } from "../support/Databases.ts"
 import { administer } from "../support/moving.ts"
 import { fill, Followers, movedUnderLoad } from "../support/movingLoad.ts"
-import { databases, type Place, places } from "../support/silo.ts"
+import { program, setup } from "../support/movingSilos.ts"
 
 const silent = Effect.provideService(References.CurrentLoggers, new Set())
-
-const notes = [
-  "create table notes (tenant_id uuid not null, n integer not null, primary key (tenant_id, n))",
-  "select eventsourcing.declare_table('notes', 'carried')",
-  "grant select, insert on notes to eventsourcing_tenant"
-]
-
-/** A program over these databases, whose directory follows moves. */
-const program = (
-  known: ReadonlyMap<string, Place>,
-  entries: Map<Tenant.TenantId, string>,
-  settings: TenantMove.Options = {}
-) =>
-  Layer.merge(TenantMove.layerWith({ grace: 0, ...settings }), EventStore.layer).pipe(
-    Layer.provideMerge(PgSilo.layer({ database: databases(known) })),
-    Layer.provideMerge(
-      TenantDirectory.layerWith({
-        placements: [...known.keys()],
-        placementOf: (tenantId) => entries.get(tenantId),
-        replace: ({ tenantId, to }) => {
-          entries.set(tenantId, to)
-          return true
-        }
-      })
-    )
-  )
-
-const setup = Effect.fnUntraced(function* (server: (typeof servers)[number]) {
-  const known = yield* places(server, ["pool", "silo"], notes)
-  const tenantId = newTenant()
-  return { known, tenantId, entries: new Map([[tenantId, "pool"]]) }
-})
 
 const write = (n: number) =>
   PgTenant.transaction(
