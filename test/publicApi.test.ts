@@ -138,7 +138,7 @@ describe("the public API", () => {
       ProjectionStorageSuite: suite | Options
       Scenario: given | Given Outcome Then
       SnapshotStorageSuite: suite | Options
-      TenantIsolationSuite: cases coreCases databaseCases layer projectionCases snapshotCases suite | Options
+      TenantIsolationSuite: cases coreCases databaseCases layer lifecycleCases projectionCases snapshotCases suite | Options
       TenantScenario: isolated layer | Actions Options"
     `)
   })
