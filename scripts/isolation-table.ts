@@ -85,7 +85,24 @@ export const cases: ReadonlyArray<IsolationCase> = (
       { ...noStore, memory: "no connections" }
     ],
     ["Two databases in one program are two stores; one database composed twice is one store.", {}],
-    ["Values that a program changes in place are frozen or its own; a law finds folds that change them.", {}]
+    ["Values that a program changes in place are frozen or its own; a law finds folds that change them.", {}],
+    [
+      "A slow or locked tenant makes no other one fail, and delays it by no more than a stated bound.",
+      { ...noStore, memory: "no locks that wait", PGlite: "one connection", ...sameStatements }
+    ],
+    [
+      "A table with keys, grants or views that mix tenants is refused, or found by the check.",
+      { ...onServer, PGlite: "the same statements" }
+    ],
+    [
+      "A silent connection, a lost reply or a log that lost its end delays no other tenant, and no reused position is passed over.",
+      { ...noStore, ...sameStatements }
+    ],
+    [
+      "A remembered state decides for its own tenant, stream and history only.",
+      { ...noStore, ...sameStatements }
+    ],
+    ["An archive, a move, the erasure or the quota of one tenant changes nothing of another.", noStore]
   ] as const
 ).map(([guarantee, notThere], index) => ({ number: index + 1, guarantee, notThere }))
 

@@ -1,5 +1,5 @@
 /** Exports a tenant: reads its log and what belongs to it, and makes the files of an archive. */
-import { Clock, Effect, Option, Schema, Stream } from "effect"
+import { Clock, Effect, Schema, Stream } from "effect"
 import { uuidV7 } from "../internal/uuid.ts"
 import {
   AdministrationStorage,
@@ -7,12 +7,13 @@ import {
   TenantStateConflict,
   type TenantRecord
 } from "../driver/AdministrationStorage.ts"
-import type { EventRow, Page } from "../driver/EventStorage.ts"
+import type { EventRow } from "../driver/EventStorage.ts"
 import { type StorageUnavailable, TenantRefused, UnknownTenant } from "../driver/StoreError.ts"
 import type { TenantAdministration, TenantId } from "../domain/Tenant.ts"
 import { recordAdministration } from "./administer.ts"
 import * as format from "./archiveFormat.ts"
 import type { CompressionUnavailable } from "./compression.ts"
+import * as content from "./content.ts"
 import * as eventLine from "./eventLine.ts"
 import { Cutter, type Lines, Sealer } from "./segments.ts"
 import { TypeCounter } from "./verification.ts"
@@ -44,22 +45,6 @@ export type ExportError =
   | TenantStateConflict
   | TenantRefused<UnknownTenant>
   | StorageUnavailable
-
-const eventsPerPage = 2000
-const rowsPerPage = 1000
-
-/** The pages of a list. A page's state is that of the next one. */
-const pages = <A, S, E>(
-  start: S,
-  read: (state: S) => Effect.Effect<Page<A>, E>,
-  after: (state: S, rows: ReadonlyArray<A>) => S
-): Stream.Stream<ReadonlyArray<A>, E> =>
-  Stream.paginate(start, (state) =>
-    Effect.map(read(state), ({ complete, rows }) => [
-      rows.length === 0 ? [] : [rows],
-      complete || rows.length === 0 ? Option.none() : Option.some(after(state, rows))
-    ])
-  )
 
 /** The segments of lines. */
 const cut = <A, E>(
@@ -154,22 +139,12 @@ export const exportFiles = ({
         types.add(row)
         return eventLine.encode(row)
       }
-      const events = pages(
-        1,
-        (fromPosition) =>
-          fromPosition > end
-            ? Effect.succeed({ rows: [], complete: true })
-            : storage.readEvents({ ...administered, fromPosition, toPosition: end, limit: eventsPerPage }),
-        (from, rows) => (rows.at(-1)?.position ?? from) + 1
-      ).pipe(
-        // The next page is read while this one is written.
-        Stream.buffer({ capacity: 1 })
+      const side = { storage, at: administered }
+      // The next page is read while this one is written.
+      const events = Stream.buffer(content.events(side, end), { capacity: 1 })
+      const commandKeys = Stream.map(content.commandKeys(side), (rows) =>
+        rows.filter(({ position }) => position <= end)
       )
-      const commandKeys = pages(
-        undefined as string | undefined,
-        (after) => storage.readCommandKeys({ ...administered, after, limit: rowsPerPage }),
-        (_, rows) => rows.at(-1)?.key
-      ).pipe(Stream.map((rows) => rows.filter(({ position }) => position <= end)))
       // read once, so that the dead letters are those of the same projections
       const outside = yield* Effect.cached(
         Effect.map(storage.readProgress(administered), (rows) =>
@@ -179,16 +154,10 @@ export const exportFiles = ({
       const letters = Stream.unwrap(
         Effect.map(outside, (progress) => {
           const names = new Set(progress.map(({ projection }) => projection))
-          return pages(
-            0,
-            (after) => storage.readDeadLetters({ ...administered, after, limit: rowsPerPage }),
-            (after, rows) => after + rows.length
-          ).pipe(
-            Stream.map((rows) =>
-              rows.filter(
-                ({ discarded, position, projection }) =>
-                  position <= end && (discarded !== undefined || names.has(projection))
-              )
+          return Stream.map(content.deadLetters(side), (rows) =>
+            rows.filter(
+              ({ discarded, position, projection }) =>
+                position <= end && (discarded !== undefined || names.has(projection))
             )
           )
         })
@@ -196,14 +165,7 @@ export const exportFiles = ({
       const seal = (part: format.Part, table?: string) => (lines: Lines) => sealer.seal(part, lines, table)
       const carried = Stream.fromIterable(tables.filter(({ handling }) => handling === "carried")).pipe(
         Stream.flatMap(({ table }) =>
-          cut(
-            pages(
-              undefined as string | undefined,
-              (after) => storage.readTable({ ...administered, table, after, limit: rowsPerPage }),
-              (_, rows) => rows.at(-1)
-            ),
-            format.tableLine
-          ).pipe(Stream.mapEffect(seal("tables", table)))
+          cut(content.tableRows(side, table), format.tableLine).pipe(Stream.mapEffect(seal("tables", table)))
         )
       )
       const manifest = Effect.suspend(() => {
@@ -214,13 +176,13 @@ export const exportFiles = ({
               `its log has ${exported} events instead of ${end}: it was changed meanwhile. Export it again`
             )
           )
-        const content: format.Manifest = {
+        const manifestContent: format.Manifest = {
           ...header,
           events: exported,
           types: types.counts,
           segments: sealer.segments
         }
-        return Effect.succeed({ name: format.manifestName, bytes: json(content) })
+        return Effect.succeed({ name: format.manifestName, bytes: json(manifestContent) })
       })
 
       return Stream.succeed<format.ArchiveFile>({ name: format.headerName, bytes: json(header) }).pipe(

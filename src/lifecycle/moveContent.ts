@@ -1,7 +1,6 @@
 /** Copies the content of a tenant from one storage to another, and compares both. */
-import { Effect, Option, Schedule } from "effect"
+import { Effect, Option, Schedule, Stream } from "effect"
 import type {
-  AdministrationStorage,
   Administered,
   CommandKeyRow,
   DeadLetterRow,
@@ -12,13 +11,9 @@ import type {
 import type { EventRow, Page } from "../driver/EventStorage.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { canonicalJson } from "../internal/canonicalJson.ts"
+import * as content from "./content.ts"
+import type { Side } from "./content.ts"
 import * as eventLine from "./eventLine.ts"
-
-/** A tenant in one storage, with the access under which it is administered there. */
-export interface Side {
-  readonly storage: AdministrationStorage["Service"]
-  readonly at: Administered
-}
 
 /** A difference between source and target, as a sentence. */
 export class Difference {
@@ -29,59 +24,27 @@ export class Difference {
   }
 }
 
-const eventsPerPage = 2000
-const rowsPerPage = 1000
-
 /** A log that is no more than this many events ahead is copied under the fence. */
 const shortTail = 500
 
 /** Rounds of copying that do not shorten the tail, after which the fence is set all the same. */
 const patience = 5
 
-/** Reads all pages. A page's state is that of the next one. */
-const all = <A, S, E>(
-  start: S,
-  read: (state: S) => Effect.Effect<Page<A>, E>,
-  after: (state: S, rows: ReadonlyArray<A>) => S
-): Effect.Effect<ReadonlyArray<A>, E> =>
-  Effect.gen(function* () {
-    const found: Array<A> = []
-    let state = start
-    for (;;) {
-      const { complete, rows } = yield* read(state)
-      for (const row of rows) found.push(row)
-      if (complete || rows.length === 0) return found
-      state = after(state, rows)
-    }
-  })
+const all = <A, E>(pages: content.Pages<A, E>): Effect.Effect<ReadonlyArray<A>, E> =>
+  Effect.map(Stream.runCollect(pages), (read) => read.flat())
 
 const pageAfter = (
   { at, storage }: Side,
   position: number,
   toPosition: number
 ): Effect.Effect<Page<EventRow>, StorageUnavailable> =>
-  storage.readEvents({ ...at, fromPosition: position + 1, toPosition, limit: eventsPerPage })
+  storage.readEvents({ ...at, fromPosition: position + 1, toPosition, limit: content.eventsPerPage })
 
-const lettersOf = ({ at, storage }: Side) =>
-  all(
-    0,
-    (after) => storage.readDeadLetters({ ...at, after, limit: rowsPerPage }),
-    (after, rows) => after + rows.length
-  )
+const lettersOf = (side: Side) => all(content.deadLetters(side))
 
-const rowsOf = ({ at, storage }: Side, table: string) =>
-  all(
-    undefined as string | undefined,
-    (after) => storage.readTable({ ...at, table, after, limit: rowsPerPage }),
-    (_, rows) => rows.at(-1)
-  )
+const rowsOf = (side: Side, table: string) => all(content.tableRows(side, table))
 
-const keysOf = ({ at, storage }: Side, fromPosition: number) =>
-  all(
-    undefined as string | undefined,
-    (after) => storage.readCommandKeys({ ...at, after, limit: rowsPerPage, fromPosition }),
-    (_, rows) => rows.at(-1)?.key
-  )
+const keysOf = (side: Side, fromPosition: number) => all(content.commandKeys(side, fromPosition))
 
 /** The progress of what acts outside: read models of the target have their own. */
 const progressOf = ({ at, storage }: Side): Effect.Effect<ReadonlyArray<ProgressRow>, StorageUnavailable> =>
@@ -95,8 +58,8 @@ const progressName = ({ projection, version }: ProgressRow): string => JSON.stri
 const withoutExpiry = ({ expiresInMillis: _expires, ...row }: CommandKeyRow): string => canonicalJson(row)
 
 const slices = <A>(rows: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
-  Array.from({ length: Math.ceil(rows.length / rowsPerPage) }, (_, index) =>
-    rows.slice(index * rowsPerPage, (index + 1) * rowsPerPage)
+  Array.from({ length: Math.ceil(rows.length / content.rowsPerPage) }, (_, index) =>
+    rows.slice(index * content.rowsPerPage, (index + 1) * content.rowsPerPage)
   )
 
 /** Copies a tenant in one run of its move. The token is that of the run: a run that was replaced writes nothing. */

@@ -51,7 +51,7 @@ for (const server of servers) {
     )
 
     for (const routine of ["protect_tenant_table", "register_read_model"])
-      it.effect(`31: a table with a key without the tenant is refused by ${routine}`, () =>
+      it.effect(`31, 39: a table with a key without the tenant is refused by ${routine}`, () =>
         tentatively(
           Effect.gen(function* () {
             const sql = yield* SqlClient.SqlClient
@@ -100,7 +100,7 @@ for (const server of servers) {
     )
 
     for (const [name, impairment] of Object.entries(impairments)) {
-      it.effect(`31, 33: names the problem and its remedy: ${name}`, () =>
+      it.effect(`31, 33, 39: names the problem and its remedy: ${name}`, () =>
         tentatively(
           Effect.gen(function* () {
             const sql = yield* SqlClient.SqlClient

@@ -33,7 +33,7 @@ for (const server of servers) {
     storage: pooledAndSilos,
     projections: pooledAndSilos,
     snapshots: pooledAndSilos,
-    administration: mixed(server, open)
+    administration: pooledAndSilos
   })
 
   describeWith(

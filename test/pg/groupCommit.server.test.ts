@@ -63,45 +63,47 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
     }).pipe(Effect.provide(database), Effect.scoped)
   )
 
-  it.live("13: open transactions of more tenants than the pool has connections hold up no other tenant", () =>
-    Effect.gen(function* () {
-      const { app } = yield* freshDatabase
-      const storesOn = (maxConnections: number) =>
-        EventStore.layer.pipe(
-          Layer.provideMerge(PgStorage.layer),
-          Layer.provideMerge(PgClient.layer({ ...app, maxConnections }))
-        )
-      const locked = yield* Effect.forEach(Array.from({ length: 12 }), () => Tenant.generate)
-      const free = yield* Tenant.generate
-      const release = yield* Deferred.make<void>()
-      yield* Effect.gen(function* () {
-        const services = yield* Layer.build(storesOn(12))
-        yield* Effect.forEach([...locked, free], (tenant) => append("0").pipe(Tenant.provide(tenant)))
-        const held = yield* Effect.forEach(locked, (tenant) =>
-          Effect.gen(function* () {
-            const begun = yield* Deferred.make<void>()
-            const holder = yield* append("1").pipe(
-              Effect.andThen(Deferred.succeed(begun, undefined)),
-              Effect.andThen(Deferred.await(release)),
-              PgTenant.transaction,
-              Tenant.provide(tenant),
-              Effect.provideContext(services),
-              Effect.forkChild
-            )
-            yield* Deferred.await(begun)
-            return [holder, yield* Effect.forkChild(append("2").pipe(Tenant.provide(tenant)))] as const
-          })
-        )
-        for (let n = 0; n < 20; n++)
-          yield* append("free").pipe(Tenant.provide(free), Effect.timeout("5 seconds"))
-        yield* append("new").pipe(Tenant.provide(yield* Tenant.generate), Effect.timeout("5 seconds"))
-        for (const [, waiting] of held) assert.isUndefined(waiting.pollUnsafe())
-        yield* Deferred.succeed(release, undefined)
-        yield* Effect.forEach(held, (fibers) => Fiber.joinAll(fibers), { discard: true })
-        for (const tenant of locked)
-          assert.deepStrictEqual(yield* positions.pipe(Tenant.provide(tenant)), [1, 2, 3])
-      }).pipe(Effect.provide(storesOn(10), { local: true }))
-    }).pipe(Effect.scoped)
+  it.live(
+    "13, 38: open transactions of more tenants than the pool has connections hold up no other tenant",
+    () =>
+      Effect.gen(function* () {
+        const { app } = yield* freshDatabase
+        const storesOn = (maxConnections: number) =>
+          EventStore.layer.pipe(
+            Layer.provideMerge(PgStorage.layer),
+            Layer.provideMerge(PgClient.layer({ ...app, maxConnections }))
+          )
+        const locked = yield* Effect.forEach(Array.from({ length: 12 }), () => Tenant.generate)
+        const free = yield* Tenant.generate
+        const release = yield* Deferred.make<void>()
+        yield* Effect.gen(function* () {
+          const services = yield* Layer.build(storesOn(12))
+          yield* Effect.forEach([...locked, free], (tenant) => append("0").pipe(Tenant.provide(tenant)))
+          const held = yield* Effect.forEach(locked, (tenant) =>
+            Effect.gen(function* () {
+              const begun = yield* Deferred.make<void>()
+              const holder = yield* append("1").pipe(
+                Effect.andThen(Deferred.succeed(begun, undefined)),
+                Effect.andThen(Deferred.await(release)),
+                PgTenant.transaction,
+                Tenant.provide(tenant),
+                Effect.provideContext(services),
+                Effect.forkChild
+              )
+              yield* Deferred.await(begun)
+              return [holder, yield* Effect.forkChild(append("2").pipe(Tenant.provide(tenant)))] as const
+            })
+          )
+          for (let n = 0; n < 20; n++)
+            yield* append("free").pipe(Tenant.provide(free), Effect.timeout("5 seconds"))
+          yield* append("new").pipe(Tenant.provide(yield* Tenant.generate), Effect.timeout("5 seconds"))
+          for (const [, waiting] of held) assert.isUndefined(waiting.pollUnsafe())
+          yield* Deferred.succeed(release, undefined)
+          yield* Effect.forEach(held, (fibers) => Fiber.joinAll(fibers), { discard: true })
+          for (const tenant of locked)
+            assert.deepStrictEqual(yield* positions.pipe(Tenant.provide(tenant)), [1, 2, 3])
+        }).pipe(Effect.provide(storesOn(10), { local: true }))
+      }).pipe(Effect.scoped)
   )
 
   it.live(
@@ -145,7 +147,7 @@ describe.each(servers)("group commit on $name", ({ freshDatabase }) => {
       }).pipe(Effect.scoped)
   )
 
-  it.live("13: a condition that exceeds the statement timeout fails only its own append", () =>
+  it.live("13, 38: a condition that exceeds the statement timeout fails only its own append", () =>
     Effect.gen(function* () {
       const { app, owner } = yield* freshDatabase
       const [slow, quick] = [yield* Tenant.generate, yield* Tenant.generate]

@@ -61,7 +61,7 @@ for (const server of servers) {
       )
     }
 
-    it.effect("delays neither a caller with a deadline nor the appends of other tenants", () =>
+    it.effect("40: delays neither a caller with a deadline nor the appends of other tenants", () =>
       throughProxy(
         Effect.fnUntraced(function* (proxy) {
           const [tenant, other] = [yield* Tenant.generate, yield* Tenant.generate]
@@ -74,7 +74,7 @@ for (const server of servers) {
       )
     )
 
-    it.effect("frees both places of group commit", () =>
+    it.effect("40: frees both places of group commit", () =>
       throughProxy(
         Effect.fnUntraced(function* (proxy) {
           const lost: Array<Fiber.Fiber<unknown, unknown>> = []
@@ -145,7 +145,7 @@ for (const server of servers) {
       })
     )
 
-    it.effect("of a projection worker does not stop it, and every event is handled once", () =>
+    it.effect("40: of a projection worker does not stop it, and every event is handled once", () =>
       Effect.forEach(
         [
           ["begin_projection", "before"],

@@ -55,7 +55,7 @@ const orderSums = () =>
 
 describe.each(tamperable)("a log on $name that lost its end", ({ layer: services, name }) => {
   layer(services, { excludeTestServices: true })((it) => {
-    it.effect("refuses a subscription from a position whose event id is lost", () =>
+    it.effect("40: refuses a subscription from a position whose event id is lost", () =>
       Effect.gen(function* () {
         yield* append("1", orders(6))
         const seen = yield* first(6, log(0))
@@ -77,7 +77,7 @@ describe.each(tamperable)("a log on $name that lost its end", ({ layer: services
     )
 
     it.effect(
-      "ends a subscription that has emitted lost events, also if the new end is the same or earlier",
+      "40: ends a subscription that has emitted lost events, also if the new end is the same or earlier",
       () =>
         Effect.forEach([0, 2, 5], (written) =>
           Effect.gen(function* () {
@@ -99,7 +99,7 @@ describe.each(tamperable)("a log on $name that lost its end", ({ layer: services
         )
     )
 
-    it.effect("ends a subscription to all logs, at its start with a cursor and later", () =>
+    it.effect("40: ends a subscription to all logs, at its start with a cursor and later", () =>
       Effect.gen(function* () {
         const tenantId = yield* Tenant.CurrentTenant
         yield* append("1", orders(6))

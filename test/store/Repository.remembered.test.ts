@@ -222,7 +222,7 @@ describe.each(backends)("a repository that remembers, on $name", (backend) => {
       }).pipe(asNewTenant)
     )
 
-    it.effect("keeps 100 tenants with the same ids apart", () =>
+    it.effect("41: keeps 100 tenants with the same ids apart", () =>
       Effect.gen(function* () {
         const { execute: executeOf, load: loadOf } = yield* Repository.Repository
         const tenants = yield* Effect.replicateEffect(Tenant.generate, 100)

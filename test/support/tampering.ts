@@ -77,25 +77,27 @@ const onDatabase = Layer.effectContext(
     const { outside, store } = yield* TenantDatabase
     const services = yield* store()
     const tampering = Tampering.of({
+      // In one statement, so that nobody sees the log without its new end.
       replace: (tenantId, rows) =>
-        Effect.gen(function* () {
-          yield* outside("delete from eventsourcing.events where tenant_id = $1::uuid", [tenantId])
-          for (const row of rows) {
-            yield* outside(
-              `insert into eventsourcing.events (tenant_id, position, aggregate_type, aggregate_id, version, event_id,
-                event_type, schema_version, occurred_at, recorded_at, actor, correlation_id, causation_id, metadata,
-                payload, bytes, tags, hash)
-              select $1::uuid, r.position, r.aggregate_type, r.aggregate_id, r.version, r.event_id, r.event_type,
-                r.schema_version, 'epoch'::timestamptz + r.occurred_at * interval '1 millisecond',
-                'epoch'::timestamptz + r.recorded_at * interval '1 millisecond', r.actor, r.correlation_id,
-                r.causation_id, r.metadata::json, r.payload::json, 0,
-                array(select json_array_elements_text(r.tags)), decode(r.hash, 'hex')
-              from json_to_record($2::json) r (position bigint, aggregate_type text, aggregate_id text, version integer,
-                event_id uuid, event_type text, schema_version integer, occurred_at bigint, recorded_at bigint,
-                actor text, correlation_id text, causation_id text, metadata text, payload text, tags json, hash text)`,
-              [
-                tenantId,
-                JSON.stringify({
+        Effect.orDie(
+          outside(
+            `with removed as (delete from eventsourcing.events where tenant_id = $1::uuid returning 1)
+            insert into eventsourcing.events (tenant_id, position, aggregate_type, aggregate_id, version, event_id,
+              event_type, schema_version, occurred_at, recorded_at, actor, correlation_id, causation_id, metadata,
+              payload, bytes, tags, hash)
+            select $1::uuid, r.position, r.aggregate_type, r.aggregate_id, r.version, r.event_id, r.event_type,
+              r.schema_version, 'epoch'::timestamptz + r.occurred_at * interval '1 millisecond',
+              'epoch'::timestamptz + r.recorded_at * interval '1 millisecond', r.actor, r.correlation_id,
+              r.causation_id, r.metadata::json, r.payload::json, 0,
+              array(select json_array_elements_text(r.tags)), decode(r.hash, 'hex')
+            from json_to_recordset($2::json) r (position bigint, aggregate_type text, aggregate_id text, version integer,
+              event_id uuid, event_type text, schema_version integer, occurred_at bigint, recorded_at bigint,
+              actor text, correlation_id text, causation_id text, metadata text, payload text, tags json, hash text)
+            where (select count(*) from removed) >= 0`,
+            [
+              tenantId,
+              JSON.stringify(
+                rows.map((row) => ({
                   ...row,
                   aggregate_type: row.aggregateType,
                   aggregate_id: row.aggregateId,
@@ -106,11 +108,11 @@ const onDatabase = Layer.effectContext(
                   recorded_at: row.recordedAt,
                   correlation_id: row.correlationId,
                   causation_id: row.causationId
-                })
-              ]
-            )
-          }
-        }).pipe(Effect.orDie),
+                }))
+              )
+            ]
+          )
+        ),
       chainFrom: (tenantId, position) =>
         Effect.orDie(
           outside("update eventsourcing.tenants set chained_from = $2::bigint where tenant_id = $1::uuid", [

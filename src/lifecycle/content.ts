@@ -1,0 +1,77 @@
+/** The content of a tenant in a storage, page by page. */
+import { Effect, Option, Stream } from "effect"
+import type {
+  Administered,
+  AdministrationStorage,
+  CommandKeyRow,
+  DeadLetterRow,
+  TenantStateConflict
+} from "../driver/AdministrationStorage.ts"
+import type { EventRow, Page } from "../driver/EventStorage.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
+
+/** A tenant in one storage, with the access under which it is administered there. */
+export interface Side {
+  readonly storage: AdministrationStorage["Service"]
+  readonly at: Administered
+}
+
+/** Pages of rows. */
+export type Pages<A, E = StorageUnavailable> = Stream.Stream<ReadonlyArray<A>, E>
+
+/** Number of events in a page. */
+export const eventsPerPage = 2000
+
+/** Number of other rows in a page. */
+export const rowsPerPage = 1000
+
+/** The pages of a list. A page's state is that of the next one. */
+const pages = <A, S, E>(
+  start: S,
+  read: (state: S) => Effect.Effect<Page<A>, E>,
+  after: (state: S, rows: ReadonlyArray<A>) => S
+): Pages<A, E> =>
+  Stream.paginate(start, (state) =>
+    Effect.map(read(state), ({ complete, rows }) => [
+      rows.length === 0 ? [] : [rows],
+      complete || rows.length === 0 ? Option.none() : Option.some(after(state, rows))
+    ])
+  )
+
+/** The events up to a position. */
+export const events = ({ at, storage }: Side, toPosition: number): Pages<EventRow> =>
+  pages(
+    1,
+    (fromPosition) =>
+      fromPosition > toPosition
+        ? Effect.succeed({ rows: [], complete: true })
+        : storage.readEvents({ ...at, fromPosition, toPosition, limit: eventsPerPage }),
+    (from, rows) => (rows.at(-1)?.position ?? from) + 1
+  )
+
+/** The unexpired command keys with outcomes from a position on; of all by default. */
+export const commandKeys = ({ at, storage }: Side, fromPosition?: number): Pages<CommandKeyRow> =>
+  pages(
+    undefined as string | undefined,
+    (after) => storage.readCommandKeys({ ...at, after, limit: rowsPerPage, fromPosition }),
+    (_, rows) => rows.at(-1)?.key
+  )
+
+/** The dead letters, discarded ones included. */
+export const deadLetters = ({ at, storage }: Side): Pages<DeadLetterRow> =>
+  pages(
+    0,
+    (after) => storage.readDeadLetters({ ...at, after, limit: rowsPerPage }),
+    (after, rows) => after + rows.length
+  )
+
+/** The rows of a carried table, each as JSON. */
+export const tableRows = (
+  { at, storage }: Side,
+  table: string
+): Pages<string, StorageUnavailable | TenantStateConflict> =>
+  pages(
+    undefined as string | undefined,
+    (after) => storage.readTable({ ...at, table, after, limit: rowsPerPage }),
+    (_, rows) => rows.at(-1)
+  )
