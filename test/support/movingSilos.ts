@@ -9,7 +9,8 @@ import { newTenant } from "../../src/testing/driver/eventKit.ts"
 import type { TestServer } from "./Databases.ts"
 import { databases, type Place, places } from "./silo.ts"
 
-const notes = [
+/** A table that moves with its tenants. */
+export const notes = [
   "create table notes (tenant_id uuid not null, n integer not null, primary key (tenant_id, n))",
   "select eventsourcing.declare_table('notes', 'carried')",
   "grant select, insert on notes to eventsourcing_tenant"
