@@ -262,7 +262,15 @@ class Run {
       const { head } = fenced.state
       this.#step = "fenced"
       yield* this.#say(copy.position, head)
-      yield* copy.rest(head)
+      const compared = yield* Effect.result(copy.rest(head))
+      if (Result.isFailure(compared)) {
+        const { failure } = compared
+        if (!(failure instanceof Difference)) return yield* failure
+        const now = (yield* recordOf(this.#source))?.state
+        if (now?.status === "moving" && now.token === this.#token) return yield* Effect.fail(failure)
+        // the fence has expired, and the source has changed since
+        continue
+      }
       const decision = change(this.#source, { change: "decide", token: this.#token, head, to })
       const decided = yield* Effect.result(decision)
       if (Result.isSuccess(decided)) {

@@ -2,7 +2,7 @@ import { assert, it } from "@effect/vitest"
 import { Effect, References } from "effect"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { makeWorld, type World } from "../support/moving.ts"
-import { killed, paused } from "../support/movingFaults.ts"
+import { belated, killed, paused } from "../support/movingFaults.ts"
 
 const silent = Effect.provideService(References.CurrentLoggers, new Set())
 
@@ -38,3 +38,8 @@ it.live("a process that pauses at any step and wakes up while another one carrie
     }
   }).pipe(silent)
 )
+
+for (const change of ["decide", "finishImport"] as const)
+  it.live(`a call of a process that has paused does no harm just before another one's ${change}`, () =>
+    atEveryCall((world, at) => belated(world, at, change))
+  )

@@ -216,6 +216,33 @@ for (const [name, storages] of places) {
 
       // a handler has the only connection of an embedded database
       if (name !== "memory") return
+      it.effect("are tried again if the fence expires before the decision, with the events since", () =>
+        inProgram(
+          Effect.fnUntraced(function* (world) {
+            const tenantId = yield* tenantAt(world, "a")
+            const services = yield* Effect.context<EventStorage>()
+            let written = false
+            const moved = yield* moving((moves) =>
+              moves.start(tenantId, {
+                to: "b",
+                onProgress: ({ step }) => {
+                  if (step !== "fenced" || written) return Effect.void
+                  written = true
+                  // waits until the fence has expired
+                  return append(tenantId, stream("two", events(1))).pipe(
+                    Effect.provideContext(services),
+                    Effect.orDie
+                  )
+                }
+              })
+            )
+            assert.containSubset(moved, { events: 32, removed: true })
+            assert.deepStrictEqual(yield* homes(world, tenantId), ["b"])
+          }),
+          { settings: { fence: "300 millis" } }
+        )
+      )
+
       it.effect("are called off if a handler does not end in time, and wait for one that does", () =>
         inProgram(
           Effect.fnUntraced(function* (world) {

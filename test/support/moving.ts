@@ -20,26 +20,29 @@ export type Storages = AdministrationStorage | EventStorage | ProjectionStorage 
 
 export const administer = Tenant.provideAdministration({ actor: "ada", reason: "own server" })
 
-/** A process that stops at one of its calls of the administration. */
+type StopKind = "killBefore" | "killAfter" | "pause" | "pauseAndKillAfter"
+
+/** A process that stops at one of its calls of the administration; after a pause it may make only this call. */
 export class Stop {
-  /** The number of the call, from 1. */
-  readonly #at: number
-  readonly #kind: "killBefore" | "killAfter" | "pause"
+  /** The number of the call, from 1, or its name. */
+  readonly #at: number | string
+  readonly #kind: StopKind
   #calls = 0
   /** The calls of the running process, by name. */
   readonly names: Array<string> = []
   #dead = false
+  #hit = false
   readonly paused = Latch.makeUnsafe(false)
   readonly #continues = Latch.makeUnsafe(true)
 
-  constructor(kind: "killBefore" | "killAfter" | "pause", at: number) {
+  constructor(kind: StopKind, at: number | string) {
     this.#kind = kind
     this.#at = at
   }
 
   /** True if the process was stopped. */
   get hit(): boolean {
-    return this.#calls >= this.#at
+    return this.#hit
   }
 
   readonly wakeUp = Effect.suspend(() => this.#continues.open)
@@ -48,9 +51,10 @@ export class Stop {
   call<A, E>(name: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E | StorageUnavailable> {
     return Effect.suspend((): Effect.Effect<A, E | StorageUnavailable> => {
       if (this.#dead) return gone
-      const isStop = ++this.#calls === this.#at
+      const isStop = ++this.#calls === this.#at || (name === this.#at && !this.#hit)
       this.names.push(name)
-      if (isStop && this.#kind === "pause") {
+      if (isStop) this.#hit = true
+      if (isStop && (this.#kind === "pause" || this.#kind === "pauseAndKillAfter")) {
         this.#continues.closeUnsafe()
         this.paused.openUnsafe()
       }
@@ -60,7 +64,7 @@ export class Stop {
       }
       return Effect.andThen(this.#continues.await, effect).pipe(
         Effect.flatMap((value): Effect.Effect<A, StorageUnavailable> => {
-          if (isStop && this.#kind === "killAfter") this.#dead = true
+          if (isStop && (this.#kind === "killAfter" || this.#kind === "pauseAndKillAfter")) this.#dead = true
           return this.#dead ? gone : Effect.succeed(value)
         })
       )
@@ -101,11 +105,11 @@ const stoppable = (
   for (const [name, member] of Object.entries(storage))
     wrapped[name] =
       typeof member === "function"
-        ? (request: never) =>
+        ? (request: { readonly change?: string }) =>
             stop.call(
-              name,
+              request.change ?? name,
               Effect.tap(
-                (member as (request: never) => Effect.Effect<unknown, StorageUnavailable>)(request),
+                (member as (request: object) => Effect.Effect<unknown, StorageUnavailable>)(request),
                 () => after
               )
             )

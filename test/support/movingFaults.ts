@@ -256,3 +256,34 @@ export const paused = Effect.fnUntraced(function* (world: World, at: number, nex
   yield* assertWhole(world, ledger, label)
   return { first: one.hit, second: two.hit }
 })
+
+/**
+ * Lets a process pause before a call, and another one, which carries on, just before it decides or finishes. The first wakes up, makes
+ * its call, and is killed. Returns true if it paused.
+ */
+export const belated = Effect.fnUntraced(function* (
+  world: World,
+  at: number,
+  change: "decide" | "finishImport"
+) {
+  const [one, two] = [new Stop("pauseAndKillAfter", at), new Stop("pause", change)]
+  const ledger = yield* furnished(world, "a")
+  const { tenantId } = ledger
+  const first = yield* Effect.forkChild(starts(world, tenantId, one, "1 millis"))
+  yield* pausedOrEnded(one, first)
+  yield* Effect.sleep("2 millis")
+  // the reaction goes on, so that the progress which the first has read is out of date
+  yield* use(world, ledger, false)
+  const second = yield* Effect.forkChild(carriesOn(world, tenantId, two))
+  yield* pausedOrEnded(two, second)
+  const label = `${one.names.at(-1)} (${at}) before ${change}`
+  yield* one.wakeUp
+  assertAlive(yield* Fiber.join(first), label)
+  yield* two.wakeUp
+  assertAlive(yield* Fiber.join(second), label)
+  yield* use(world, ledger)
+  yield* carriesOn(world, tenantId)
+  yield* use(world, ledger)
+  yield* assertWhole(world, ledger, label)
+  return one.hit
+})
