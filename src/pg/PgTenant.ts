@@ -2,7 +2,7 @@
  * Binds a tenant on PostgreSQL, for one transaction at a time: never for a session, because a pool passes sessions on with
  * their settings. No other file binds a tenant.
  */
-import { Cause, type Context, type Duration, Effect, Option, Schedule } from "effect"
+import { Cause, type Context, type Duration, Effect, Option } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { leavingNothing } from "./sessionCleaning.ts"
 import * as deadlines from "./deadlines.ts"
@@ -132,25 +132,19 @@ export const boundTransaction = <A, E, R, E2>(
     )
   })
 
-/** Maximum number of new homes that a transaction tries, and pauses of 20 milliseconds until its home is active. */
-const patience = { homes: 4, pauses: 500 }
+/** Maximum number of new homes that a transaction tries. */
+const maxHomes = 4
 
 /**
  * Begins a transaction again whose first statement found that its tenant has moved: a client of several databases sends it to the
- * new one then. If that is just being made active, it waits.
+ * new one then.
  */
 const followingMove = <A, E, R>(
   transaction: Effect.Effect<A, E | SqlError.SqlError, R>
 ): Effect.Effect<A, E | SqlError.SqlError, R> =>
-  Effect.suspend(() => {
-    let homes = 0
-    return Effect.retry(transaction, {
-      while: (error) =>
-        SqlError.isSqlError(error) &&
-        (sqlErrors.hasMoved(error) ? ++homes <= patience.homes : homes > 0 && sqlErrors.isImporting(error)),
-      schedule: Schedule.spaced("20 millis"),
-      times: patience.pauses
-    })
+  Effect.retry(transaction, {
+    while: (error) => SqlError.isSqlError(error) && sqlErrors.hasMoved(error),
+    times: maxHomes
   })
 
 const beginTenant = (tenantId: string): Begin => ({

@@ -1,6 +1,6 @@
 /** One SQL client for several databases: each statement goes to the database of the current tenant. */
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Option, type Scope } from "effect"
+import { Context, Effect, Option, Schedule, type Scope } from "effect"
 import type { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
 import type { StorageUnavailable, TenantRefused, UnknownTenant } from "../driver/StoreError.ts"
@@ -25,6 +25,9 @@ export interface RoutedClient {
   /** Sends the statements of an effect to a database. Tenants of other databases are refused, and so are their transactions. */
   readonly on: (placement: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
+
+/** The wait of a transaction for the new home of its tenant: at most 10 seconds. */
+const patience = { schedule: Schedule.spaced("20 millis"), times: 500 }
 
 /** Without a tenant there is no database: SQLSTATE of a missing connection. */
 const noTenant = new SqlError.SqlError({
@@ -121,18 +124,26 @@ export const make = (
     const withTransaction = <A, E, R>(
       effect: Effect.Effect<A, E, R>
     ): Effect.Effect<A, E | SqlError.SqlError, R> =>
-      router.use(current, ({ backend, tenantId }) =>
-        transactions
-          .withTransaction(backend.sql)(inTransactionOf(backend, tenantId)(effect))
-          .pipe(
-            // the next transaction of the tenant begins in its new database
-            Effect.tapError((error) =>
-              tenantId !== undefined && SqlError.isSqlError(error) && sqlErrors.hasMoved(error)
-                ? Effect.ignore(router.learn(backend, tenantId))
-                : Effect.void
+      Effect.suspend(() => {
+        let isArriving = false
+        const attempt = router.use(current, ({ backend, tenantId }) =>
+          transactions
+            .withTransaction(backend.sql)(inTransactionOf(backend, tenantId)(effect))
+            .pipe(
+              Effect.tapError((error) => {
+                isArriving = false
+                if (tenantId === undefined || !SqlError.isSqlError(error)) return Effect.void
+                isArriving = sqlErrors.isImporting(error) && router.isRedirected(tenantId)
+                // the next transaction of the tenant begins in its new database
+                return sqlErrors.hasMoved(error)
+                  ? Effect.ignore(router.learn(backend, tenantId))
+                  : Effect.void
+              })
             )
-          )
-      )
+        )
+        // A new home that is just being made active is awaited.
+        return Effect.retry(attempt, { while: () => isArriving, ...patience })
+      })
 
     /** Runs an effect after the transaction and outside of it. */
     const afterCommit = <R>(effect: Effect.Effect<void, never, R>): Effect.Effect<void, never, R> =>

@@ -51,6 +51,9 @@ export class Homes<M extends Left> {
           return placement
         })
 
+  /** True if a tenant has moved, and the directory does not say so yet. */
+  readonly isRedirected = (tenantId: TenantId): boolean => this.#redirects.has(tenantId)
+
   /** Learns where a tenant has gone that has moved away from a placement. Returns false if it is not known. */
   readonly learn = Effect.fnUntraced(
     { self: this },
@@ -110,7 +113,7 @@ export class Homes<M extends Left> {
           (error) =>
             isMoved(error) ||
             isMovedRead(error) ||
-            (isImporting(error) && (deadline !== undefined || this.#redirects.has(tenantId))),
+            (isImporting(error) && (deadline !== undefined || this.isRedirected(tenantId))),
           (error) =>
             Effect.flatMap(Clock.currentTimeMillis, (now) => {
               const first = deadline === undefined

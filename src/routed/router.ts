@@ -214,6 +214,9 @@ export class Router<M extends Backend> {
     tenantId: TenantId
   ): Effect.Effect<string, TenantRefused<UnknownTenant> | StorageUnavailable> => this.#homes.of(tenantId)
 
+  /** True if a tenant has moved, and the directory does not say so yet. */
+  readonly isRedirected = (tenantId: TenantId): boolean => this.#homes.isRedirected(tenantId)
+
   /** Learns where a tenant has gone that has left a storage. */
   readonly learn = (
     backend: M,
