@@ -5,6 +5,7 @@ import type {
   AdministrationStorage,
   CommandKeyRow,
   DeadLetterRow,
+  ProgressRow,
   TenantStateConflict
 } from "../driver/AdministrationStorage.ts"
 import type { EventRow, Page } from "../driver/EventStorage.ts"
@@ -64,6 +65,21 @@ export const deadLetters = ({ at, storage }: Side): Pages<DeadLetterRow> =>
     (after) => storage.readDeadLetters({ ...at, after, limit: rowsPerPage }),
     (after, rows) => after + rows.length
   )
+
+/** The progress of what acts outside. Read models are rebuilt, and have their own. */
+export const progress = ({
+  at,
+  storage
+}: Side): Effect.Effect<ReadonlyArray<ProgressRow>, StorageUnavailable> =>
+  Effect.map(storage.readProgress(at), (rows) => rows.filter(({ tables }) => tables.length === 0))
+
+/** True for dead letters that go with this progress; those of read models follow from the log again, unless they were discarded. */
+export const isCarried = (
+  rows: ReadonlyArray<Pick<ProgressRow, "projection">>
+): ((letter: DeadLetterRow) => boolean) => {
+  const names = new Set(rows.map(({ projection }) => projection))
+  return ({ discarded, projection }) => discarded !== undefined || names.has(projection)
+}
 
 /** The rows of a carried table, each as JSON. */
 export const tableRows = (

@@ -147,18 +147,13 @@ export const exportFiles = ({
       )
       // read once, so that the dead letters are those of the same projections
       const outside = yield* Effect.cached(
-        Effect.map(storage.readProgress(administered), (rows) =>
-          rows.filter((row) => row.tables.length === 0).map((row) => carriedProgress(row, end))
-        )
+        Effect.map(content.progress(side), (rows) => rows.map((row) => carriedProgress(row, end)))
       )
       const letters = Stream.unwrap(
         Effect.map(outside, (progress) => {
-          const names = new Set(progress.map(({ projection }) => projection))
+          const isCarried = content.isCarried(progress)
           return Stream.map(content.deadLetters(side), (rows) =>
-            rows.filter(
-              ({ discarded, position, projection }) =>
-                position <= end && (discarded !== undefined || names.has(projection))
-            )
+            rows.filter((letter) => letter.position <= end && isCarried(letter))
           )
         })
       )

@@ -46,10 +46,6 @@ const rowsOf = (side: Side, table: string) => all(content.tableRows(side, table)
 
 const keysOf = (side: Side, fromPosition: number) => all(content.commandKeys(side, fromPosition))
 
-/** The progress of what acts outside: read models of the target have their own. */
-const progressOf = ({ at, storage }: Side): Effect.Effect<ReadonlyArray<ProgressRow>, StorageUnavailable> =>
-  Effect.map(storage.readProgress(at), (rows) => rows.filter(({ tables }) => tables.length === 0))
-
 const withoutTables = ({ tables: _tables, ...row }: ProgressRow): Omit<ProgressRow, "tables"> => row
 
 const progressName = ({ projection, version }: ProgressRow): string => JSON.stringify([projection, version])
@@ -175,11 +171,8 @@ export class Copy {
   > {
     yield* this.events(end)
     const keys = yield* this.#keys(this.#keysUpTo)
-    const progress = yield* progressOf(this.#source)
-    const names = new Set(progress.map(({ projection }) => projection))
-    const letters = (yield* lettersOf(this.#source)).filter(
-      ({ discarded, projection }) => discarded !== undefined || names.has(projection)
-    )
+    const progress = yield* content.progress(this.#source)
+    const letters = (yield* lettersOf(this.#source)).filter(content.isCarried(progress))
     const { storage } = this.#target
     yield* storage.writeDeadLetters({ ...this.#write(), letters })
     yield* storage.writeProgress({ ...this.#write(), progress: progress.map(withoutTables) })
@@ -250,7 +243,7 @@ export class Copy {
         return yield* differ("the dead letters differ")
       // a projection that was retired meanwhile has left its progress only here
       const names = new Set(progress.map(progressName))
-      const written = (yield* progressOf(this.#target))
+      const written = (yield* content.progress(this.#target))
         .filter((row) => names.has(progressName(row)))
         .map(withoutTables)
       if (canonicalJson(written) !== canonicalJson(progress.map(withoutTables)))

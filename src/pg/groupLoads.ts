@@ -38,8 +38,8 @@ const minShare = 8
  *
  * **Details**
  *
- * Tenants take turns, and those with more than their share of the loads in progress come after the others. A load that is interrupted while it waits is not sent. A batch whose loads are all interrupted is interrupted as
- * well, to free its place.
+ * Tenants take turns, and those with more than their share of the loads in progress come after the others. A load that is
+ * interrupted while it waits is not sent. A batch whose loads are all interrupted is interrupted as well, to free its place.
  */
 export const make = <Request extends { readonly tenantId: TenantId }, A, E>(
   run: (request: Request) => Effect.Effect<A, E>,

@@ -38,30 +38,18 @@ export const make = <M extends Backend>(router: Router<M>): Administration => {
     changeState: (request) => on(request.change, request, (at, given) => at.changeState(given)),
     movingTenants: ({ accessId }) =>
       Effect.map(
-        router.onEvery((backend) =>
-          Effect.andThen(
-            router.requireAccess(backend, accessId),
-            backend.administration.movingTenants({ accessId })
-          )
-        ),
+        router.onEvery(accessId, ({ administration }) => administration.movingTenants({ accessId })),
         (answers) => [...new Set(answers.flatMap(({ value }) => value))].toSorted()
       ),
     setHold: (request) => on("set the legal hold", request, (at, given) => at.setHold(given)),
     setQuota: (request) => on("set the quota", request, (at, given) => at.setQuota(given)),
     definePlan: (request) =>
       Effect.asVoid(
-        router.onEvery((backend) =>
-          Effect.andThen(
-            router.requireAccess(backend, request.accessId),
-            backend.administration.definePlan(request)
-          )
-        )
+        router.onEvery(request.accessId, ({ administration }) => administration.definePlan(request))
       ),
     plans: ({ accessId }) =>
       Effect.map(
-        router.onEvery((backend) =>
-          Effect.andThen(router.requireAccess(backend, accessId), backend.administration.plans({ accessId }))
-        ),
+        router.onEvery(accessId, ({ administration }) => administration.plans({ accessId })),
         (answers) => merged(answers.map(({ value }) => value))
       ),
     readEvents: (request) =>

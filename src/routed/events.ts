@@ -27,7 +27,7 @@ export const make = <M extends Backend>(
       events: EventStorage.EventStorage["Service"]
     ) => Effect.Effect<EventStorage.Page<Row>, StorageUnavailable>
   ): Effect.Effect<ReadonlyArray<Source<Row>>, StorageUnavailable> =>
-    router.onEvery((backend) => Effect.andThen(router.requireAccess(backend, accessId), run(backend.events)))
+    router.onEvery(accessId, ({ events }) => run(events))
 
   /**
    * Drops rows that a tenant has left in another storage when it moved: if several storages have rows of a tenant, those of its

@@ -196,12 +196,7 @@ export const make = <M extends Backend>(
       ),
     retire: ({ accessId, ...key }) =>
       Effect.map(
-        router.onEvery((backend) =>
-          Effect.andThen(
-            router.requireAccess(backend, accessId),
-            backend.projections.retire({ ...key, accessId })
-          )
-        ),
+        router.onEvery(accessId, ({ projections }) => projections.retire({ ...key, accessId })),
         (answers) => {
           registrations.delete(keyOf(key))
           for (const done of registered.values()) done.delete(keyOf(key))
@@ -310,12 +305,7 @@ export const make = <M extends Backend>(
     resume: (key) => ofTenant("resume a projection", key.tenantId, (storage) => storage.resume(key)),
     resumeAll: (request) =>
       Effect.map(
-        router.onEvery((backend) =>
-          Effect.andThen(
-            router.requireAccess(backend, request.accessId),
-            backend.projections.resumeAll(request)
-          )
-        ),
+        router.onEvery(request.accessId, ({ projections }) => projections.resumeAll(request)),
         (answers) => answers.reduce((total, { value }) => total + value, 0)
       ),
     failures: (request) =>
@@ -340,11 +330,8 @@ export const make = <M extends Backend>(
       ),
     startSharedRebuild: (key) =>
       Effect.flatMap(
-        router.onEvery((backend) =>
-          Effect.andThen(
-            router.requireAccess(backend, key.accessId),
-            Effect.as(backend.projections.startSharedRebuild(key), undefined).pipe(refused)
-          )
+        router.onEvery(key.accessId, ({ projections }) =>
+          Effect.as(projections.startSharedRebuild(key), undefined).pipe(refused)
         ),
         (answers) =>
           firstRefused(
@@ -354,12 +341,7 @@ export const make = <M extends Backend>(
       ),
     cancelSharedRebuild: (key) =>
       Effect.map(
-        router.onEvery((backend) =>
-          Effect.andThen(
-            router.requireAccess(backend, key.accessId),
-            backend.projections.cancelSharedRebuild(key)
-          )
-        ),
+        router.onEvery(key.accessId, ({ projections }) => projections.cancelSharedRebuild(key)),
         (answers) => answers.some(({ value }) => value)
       ),
     // Each database has a read model of its own tenants, and replaces it by itself, also while another one is unavailable.

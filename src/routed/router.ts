@@ -314,17 +314,27 @@ export class Router<M extends Backend> {
       )
     )
 
-  /** Runs an effect with each storage, and fails if one of them fails, so that no read across tenants is incomplete. */
+  /**
+   * Runs an effect with each storage, under a recorded access, and fails if one of them fails, so that no read across tenants is
+   * incomplete.
+   */
   readonly onEvery = <A, R>(
+    accessId: string,
     run: (backend: M) => Effect.Effect<A, StorageUnavailable, R>
-  ): Effect.Effect<ReadonlyArray<{ readonly placement: string; readonly value: A }>, StorageUnavailable, R> =>
-    Effect.flatMap(this.directory.placements, (placements) =>
+  ): Effect.Effect<
+    ReadonlyArray<{ readonly placement: string; readonly value: A }>,
+    StorageUnavailable,
+    R
+  > => {
+    const recorded = (backend: M) => Effect.andThen(this.requireAccess(backend, accessId), run(backend))
+    return Effect.flatMap(this.directory.placements, (placements) =>
       Effect.forEach(
         placements,
-        (placement) => Effect.map(this.storages.use(placement, run), (value) => ({ placement, value })),
+        (placement) => Effect.map(this.storages.use(placement, recorded), (value) => ({ placement, value })),
         { concurrency }
       )
     )
+  }
 
   /** Records an access in the first storage that can be reached. {@link requireAccess} records it in the others. */
   readonly recordAccess = (

@@ -211,6 +211,14 @@ const assertAlive = (exit: Exit.Exit<unknown, unknown>, label: string) => {
 const pausedOrEnded = (stop: Stop, process: Fiber.Fiber<unknown>) =>
   Effect.raceFirst(stop.paused.await, Effect.asVoid(Fiber.await(process)))
 
+/** The last process carries the move on, with the tenant in use before and after, and nothing is lost. */
+const settles = Effect.fnUntraced(function* (world: World, ledger: Ledger, label: string) {
+  yield* use(world, ledger)
+  yield* carriesOn(world, ledger.tenantId)
+  yield* use(world, ledger)
+  yield* assertWhole(world, ledger, label)
+})
+
 /** Kills a process at a call; another one carries on. Returns false if the process had fewer calls. */
 export const killed = Effect.fnUntraced(function* (
   world: World,
@@ -222,10 +230,7 @@ export const killed = Effect.fnUntraced(function* (
   const exit = yield* starts(world, ledger.tenantId, stop)
   const label = `${kind} ${at} (${stop.names.at(-1)})`
   assertAlive(exit, label)
-  yield* use(world, ledger)
-  yield* carriesOn(world, ledger.tenantId)
-  yield* use(world, ledger)
-  yield* assertWhole(world, ledger, label)
+  yield* settles(world, ledger, label)
   return stop.hit
 })
 
@@ -250,10 +255,7 @@ export const paused = Effect.fnUntraced(function* (world: World, at: number, nex
   yield* use(world, ledger)
   yield* two.wakeUp
   assertAlive(yield* Fiber.join(second), label)
-  yield* use(world, ledger)
-  yield* carriesOn(world, tenantId)
-  yield* use(world, ledger)
-  yield* assertWhole(world, ledger, label)
+  yield* settles(world, ledger, label)
   return { first: one.hit, second: two.hit }
 })
 
@@ -281,9 +283,6 @@ export const belated = Effect.fnUntraced(function* (
   assertAlive(yield* Fiber.join(first), label)
   yield* two.wakeUp
   assertAlive(yield* Fiber.join(second), label)
-  yield* use(world, ledger)
-  yield* carriesOn(world, tenantId)
-  yield* use(world, ledger)
-  yield* assertWhole(world, ledger, label)
+  yield* settles(world, ledger, label)
   return one.hit
 })
