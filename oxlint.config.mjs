@@ -6,6 +6,7 @@ export const rooms = [
   "pg",
   "http",
   "lifecycle",
+  "forgetting",
   "projection",
   "routed",
   "memory",

@@ -64,12 +64,13 @@ describe("the public API", () => {
       EventJson: NewEvent StoredEvent encoder fromEnvelope | Decoded EncodeError NewEvent StoredEvent
       EventQuery: of or | Any EventOf EventQuery Item Options
       EventSourcing: layer | Services
-      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead LogReader LogStep NewEventRow OpenLogRequest Page ReadLogRequest ReadStreamRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
+      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead LogReader LogStep NewEventRow OpenLogRequest Page PersonalField ReadLogRequest ReadStreamRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace EventsToEncode FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents JsonAppended JsonEvents JsonReceipt LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Head Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored
       InlineProjections: failures layer rebuild | Options
+      KeyVault: KeyVault layerMemory | DataKey Fence Purpose
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Placements: Placements
@@ -83,7 +84,7 @@ describe("the public API", () => {
       RoutedStorage: layerWith | Limits Options
       SnapshotPolicy: every never whenReadMoreThan | Situation SnapshotPolicy
       SnapshotStorage: SnapshotStorage | NewSnapshot SaveSnapshot SnapshotKey SnapshotRow
-      StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged QuotaExceeded ReadOnly SchemaMismatch ShuttingDown StorageFull StorageUnavailable TenantErased TenantImporting TenantMismatch TenantMoved TenantMoving TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidCommand InvalidId InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
+      StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput KeyMissing KeyVaultFailed LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged QuotaExceeded ReadOnly SchemaMismatch SealBroken ShuttingDown StorageFull StorageUnavailable TenantErased TenantImporting TenantMismatch TenantMoved TenantMoving TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidCommand InvalidId InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
       StoredEvents: read versions | StoredPayload StoredVersion Unreadable
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
       Tenant: AllTenants CurrentTenant TenantAdministration TenantId fromName generate provide provideAdministration provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
@@ -133,6 +134,7 @@ describe("the public API", () => {
       DecisionScenario: empty given | Add Given Then When
       EventCompatibility: EventsIncompatible check suite | Options
       EventStorageSuite: suite | Options
+      KeyVaultSuite: suite | Options
       Laws: LawBroken aggregate decisionsAreIdempotent decisionsAreTotal eventsRoundTrip foldChangesNothing foldIsConcatenative foldIsTotal snapshotsAreEquivalent statesRoundTrip tenantsAreIsolated upcastersAreTotal | AggregateOptions CheckOptions DecisionOptions IdempotenceOptions IsolationOptions Options UpcasterOptions
       ProjectionKit: expect given | Add Given Then
       ProjectionStorageSuite: suite | Options

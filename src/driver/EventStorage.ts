@@ -13,6 +13,14 @@ import type {
 } from "./StoreError.ts"
 import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
 
+/** A personal field of an event: its place in the payload, and the person it is about. */
+export interface PersonalField {
+  /** Keys of objects and indexes of arrays, from the root of the payload. Never empty. */
+  readonly path: ReadonlyArray<string | number>
+  /** The id of the person within the tenant, 1 to 255 characters. */
+  readonly subject: string
+}
+
 /** An event to write. Its texts are well formed, contain no U+0000, and are within the limits. */
 export interface NewEventRow {
   readonly eventId: string
@@ -31,10 +39,15 @@ export interface NewEventRow {
   readonly tags: ReadonlyArray<string>
   /** The trace in which the event is appended, as a W3C `traceparent`. Not covered by the hash. Default: none. */
   readonly traceparent?: string | undefined
+  /**
+   * Fields of the payload that must be sealed before the event is stored, in the order of the text. `Forgetting.layer` seals them and
+   * takes them off. A driver refuses an event that still has some with a defect, so that none is stored in plain text. Default: none.
+   */
+  readonly personal?: ReadonlyArray<PersonalField> | undefined
 }
 
 /** A stored event with its place in its stream and in the log. */
-export interface EventRow extends Omit<NewEventRow, "traceparent"> {
+export interface EventRow extends Omit<NewEventRow, "traceparent" | "personal"> {
   readonly position: number
   readonly aggregateType: string
   readonly aggregateId: string
@@ -45,10 +58,18 @@ export interface EventRow extends Omit<NewEventRow, "traceparent"> {
   readonly hash: string | null
   /** The trace in which it was appended, as a W3C `traceparent`; null without one. Not covered by the hash. */
   readonly traceparent: string | null
+  /**
+   * The stored text of the payload, if `payload` is another one because sealed fields were opened or are forgotten. The hash covers
+   * the stored text, and archives carry it. Drivers never set it.
+   */
+  readonly storedPayload?: string | undefined
 }
 
 /** The part of an event that a fold needs. */
-export type EventContent = Pick<EventRow, "version" | "eventType" | "schemaVersion" | "payload">
+export interface EventContent extends Pick<EventRow, "version" | "eventType" | "schemaVersion" | "payload"> {
+  /** Set if the request asked for `eventIds`. */
+  readonly eventId?: string | undefined
+}
 
 /** A stored event with its tenant. */
 export interface TenantEventRow extends EventRow {
@@ -135,6 +156,11 @@ export interface AppendRequest {
    * Default: false.
    */
   readonly exempt?: boolean | undefined
+  /**
+   * The tenant's number of forgotten subjects on which the append relies. It is compared under the tenant's lock, and another number
+   * raises `SubjectsForgotten`. Default: not compared.
+   */
+  readonly forgotten?: number | undefined
 }
 
 /** The places of the events of an append, one entry per event, in the given order. */
@@ -200,7 +226,10 @@ export interface ReadStreamRequest {
 export type EventPlace = Pick<EventRow, "version" | "position" | "eventId" | "recordedAt">
 
 /** A range of one stream, forwards, to be folded. */
-export type LoadStreamRequest = Omit<ReadStreamRequest, "direction">
+export interface LoadStreamRequest extends Omit<ReadStreamRequest, "direction"> {
+  /** True if each event must carry its id. Default: false. */
+  readonly eventIds?: boolean | undefined
+}
 
 /** Part of a stream, to be folded. `complete` may be false although no events follow. */
 export interface StreamPage extends Page<EventContent> {
@@ -219,6 +248,8 @@ export interface StreamEndRequest {
   readonly version: number
   /** A UUID in its lower-case, hyphenated form. */
   readonly eventId: string
+  /** The tenant's number of forgotten subjects on which the state relies. Default: not compared. */
+  readonly forgotten?: number | undefined
 }
 
 /** A selection of a tenant's log. An empty list of types selects nothing. */
@@ -320,6 +351,14 @@ export interface CrossTenantAccessRow extends CrossTenantAccess {
 export class EventStorage extends Context.Service<
   EventStorage,
   {
+    /** True if this storage seals personal fields. Without it, events with personal fields are refused before they reach a driver. */
+    readonly seals?: true | undefined
+    /**
+     * The number of subjects of a tenant that were forgotten, as this process last saw it; undefined if it has seen no sealed data of
+     * the tenant. A state that was made at a lower number may contain data of a subject that is forgotten now. Only for a storage
+     * that seals.
+     */
+    readonly knownForgotten?: ((tenantId: TenantId) => number | undefined) | undefined
     /**
      * Appends all events of a request, or none. If an earlier request appended the same events, nothing is written and the
      * receipt is that of the earlier request (`replayed`).
@@ -334,7 +373,7 @@ export class EventStorage extends Context.Service<
     readonly loadStream: (request: LoadStreamRequest) => Effect.Effect<StreamPage, ReadError>
     /**
      * True if a stream ends with an event: it has the event at this version, and none after it. A state of that event is the
-     * present one then.
+     * present one then. False if the number of forgotten subjects is another one.
      */
     readonly streamEndsWith: (request: StreamEndRequest) => Effect.Effect<boolean, ReadError>
     /** One page of a tenant's log. */

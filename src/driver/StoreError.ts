@@ -23,10 +23,13 @@ export type { UnavailableReason } from "./unavailable.ts"
 export {
   ConnectionFailed,
   Contended,
+  KeyMissing,
+  KeyVaultFailed,
   OtherFailure,
   OutcomeUnknown,
   ReadOnly,
   SchemaMismatch,
+  SealBroken,
   ShuttingDown,
   StorageFull,
   StorageUnavailable,

@@ -1,6 +1,6 @@
-/** The refusals of tenants by their status. */
+/** The refusals of tenants by their status, and of events that are not sealed. */
 import type { TenantId } from "../domain/Tenant.ts"
-import type { TenantStatus } from "./EventStorage.ts"
+import type { AppendRequest, TenantStatus } from "./EventStorage.ts"
 import {
   OtherFailure,
   StorageUnavailable,
@@ -53,3 +53,13 @@ export const readRefusal = (operation: string, status: TenantStatus): StorageUna
   status === "active" || status === "suspended" || status === "moving"
     ? undefined
     : new StorageUnavailable({ reason: unseenReason(operation, status) })
+
+/** Throws at an event with personal fields that nothing has sealed. A driver must not store it. */
+export const refuseUnsealed = ({ streams }: AppendRequest): void => {
+  for (const { aggregateType, events } of streams)
+    for (const { eventType, personal } of events)
+      if (personal !== undefined && personal.length > 0)
+        throw new TypeError(
+          `${aggregateType} event ${eventType} has personal fields that are not sealed: provide Forgetting.layer over the storage`
+        )
+}

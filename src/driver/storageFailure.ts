@@ -2,9 +2,12 @@
 import { QuotaExceeded, StorageUnavailable, TenantRefused, type UnavailableReason } from "./StoreError.ts"
 import type { FailureDescription, FailureKind } from "./ProjectionStorage.ts"
 
+/** Reasons that no event is to blame for, even if trying again does not help: an operator removes them. */
+const ofStorage: ReadonlySet<string> = new Set(["ConnectionFailed", "KeyVaultFailed", "KeyMissing"])
+
 const kindOf = (reason: UnavailableReason): FailureKind => {
   if (reason._tag === "SchemaMismatch") return "schema"
-  return reason.retryable || reason._tag === "ConnectionFailed" ? "storage" : "handler"
+  return reason.retryable || ofStorage.has(reason._tag) ? "storage" : "handler"
 }
 
 const maxSummary = 1000

@@ -88,6 +88,51 @@ export class OtherFailure extends Schema.TaggedError<OtherFailure>()("OtherFailu
   }
 }
 
+/**
+ * The vault that has the keys of personal fields did not answer, or failed. Nothing is known of these fields, and none of them is
+ * taken for forgotten.
+ */
+export class KeyVaultFailed extends Schema.TaggedError<KeyVaultFailed>()("KeyVaultFailed", {
+  ...coded,
+  retryable: Schema.Boolean,
+  /** A sentence that names the cause and its remedy, without keys and without data of tenants. */
+  remedy: Schema.String
+}) {
+  override get message(): string {
+    return `the key vault failed to ${this.operation} (${this.code ?? "no code"}): ${this.remedy}`
+  }
+}
+
+/**
+ * A personal field is sealed under a key that the vault has never had: the vault is another one, or was restored from a backup that
+ * is older than the key.
+ */
+export class KeyMissing extends Schema.TaggedError<KeyMissing>()("KeyMissing", {
+  ...operation,
+  tenantId: Schema.String,
+  keyId: Schema.String
+}) {
+  readonly retryable = false
+  readonly code = "KeyMissing"
+  override get message(): string {
+    return `the key vault has no key ${this.keyId} of tenant ${this.tenantId}, which is needed to ${this.operation}: provide the vault with which the events were written, or restore its newest backup; nothing was overwritten`
+  }
+}
+
+/** A sealed text does not open at its place: it was changed, or moved here from another event, field or tenant. */
+export class SealBroken extends Schema.TaggedError<SealBroken>()("SealBroken", {
+  ...operation,
+  tenantId: Schema.String,
+  /** The id of the event, or the stream of the snapshot. */
+  subject: Schema.String
+}) {
+  readonly retryable = false
+  readonly code = "SealBroken"
+  override get message(): string {
+    return `a sealed text of ${this.subject} of tenant ${this.tenantId} does not open, which is needed to ${this.operation}: it was changed or moved; compare it with a backup`
+  }
+}
+
 /** The reasons for which the storage is not available. */
 export type UnavailableReason =
   | ConnectionFailed
@@ -98,6 +143,9 @@ export type UnavailableReason =
   | StorageFull
   | SchemaMismatch
   | OtherFailure
+  | KeyVaultFailed
+  | KeyMissing
+  | SealBroken
 
 /**
  * Raised when the storage does not answer, or answers with an error that the caller did not cause. Nothing was written. A
@@ -112,7 +160,10 @@ export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()
     ReadOnly,
     StorageFull,
     SchemaMismatch,
-    OtherFailure
+    OtherFailure,
+    KeyVaultFailed,
+    KeyMissing,
+    SealBroken
   ])
 }) {
   override get message(): string {

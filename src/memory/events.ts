@@ -11,7 +11,7 @@ import type { Plans } from "./quota.ts"
 import { Transactions } from "./transactions.ts"
 import { matches } from "../driver/queryMatch.ts"
 import { defaultMoveWait, waitForMoves } from "../driver/moves.ts"
-import { readRefusal, writeRefusal } from "../driver/refusals.ts"
+import { readRefusal, refuseUnsealed, writeRefusal } from "../driver/refusals.ts"
 import { currentMillis, wholeMillis } from "../internal/clock.ts"
 import { OtherFailure, StorageUnavailable, TenantRefused, UnknownTenant } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -120,6 +120,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     changes: Stream.fromPubSub(changed),
     append: (request) =>
       Effect.withFiber(({ context }) => {
+        refuseUnsealed(request)
         const now = wholeMillis(context)
         const { tenantId } = request
         return transactions.changeNow(

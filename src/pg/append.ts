@@ -6,6 +6,7 @@ import { openIn, recordAppended, refuse, refuseOthers } from "./openTransaction.
 import { statement } from "./statement.ts"
 import { type AppendError, OutcomeUnknown } from "../driver/StoreError.ts"
 import { isUnanswered } from "./deadlines.ts"
+import { refuseUnsealed } from "../driver/refusals.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import * as groupCommit from "./groupCommit.ts"
 import * as appendBatch from "./appendBatch.ts"
@@ -138,7 +139,8 @@ export const make = (
     )
 
   return (request) =>
-    Effect.withFiber(({ context }) =>
-      openIn(context, sql) === undefined ? submit(request) : appendInTransaction(request)
-    )
+    Effect.withFiber(({ context }) => {
+      refuseUnsealed(request)
+      return openIn(context, sql) === undefined ? submit(request) : appendInTransaction(request)
+    })
 }

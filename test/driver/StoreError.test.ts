@@ -63,7 +63,10 @@ const kinds = [
   new StoreError.ReadOnly(failure),
   new StoreError.StorageFull(failure),
   new StoreError.SchemaMismatch(failure),
-  new StoreError.OtherFailure({ ...failure, retryable: true })
+  new StoreError.OtherFailure({ ...failure, retryable: true }),
+  new StoreError.KeyVaultFailed({ ...failure, retryable: false, remedy: "restore the file" }),
+  new StoreError.KeyMissing({ operation: "read", tenantId, keyId: "k1" }),
+  new StoreError.SealBroken({ operation: "read", tenantId, subject: "event e1" })
 ]
 
 const grouped = [

@@ -1,7 +1,7 @@
 /** The contract of drivers: events are read exactly as they were written. */
 import { assert, type Vitest } from "@effect/vitest"
-import { Effect } from "effect"
-import type { EventRow, EventStorage } from "../../driver/EventStorage.ts"
+import { Effect, Exit } from "effect"
+import { type EventRow, EventStorage } from "../../driver/EventStorage.ts"
 import { aggregateType, append, event, events, newTenant, readLog, readStream, stream } from "./eventKit.ts"
 
 /** JSON texts that a driver might rewrite. */
@@ -27,6 +27,21 @@ export const texts = {
 }
 
 export const fidelity = (it: Vitest.MethodsNonLive<EventStorage>): void => {
+  it.effect("personal fields are sealed, or their event is refused and not stored", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const payload = '{"name":"Ada"}'
+      const personal = [{ path: ["name"], subject: "ada" }]
+      const exit = yield* Effect.exit(append(tenant, stream("one", [event(), event({ payload, personal })])))
+      const { rows } = yield* readStream(tenant, "one")
+      if ((yield* EventStorage).seals === true) assert.strictEqual(rows[1]?.payload, payload)
+      else {
+        assert.isTrue(Exit.hasDies(exit))
+        assert.deepStrictEqual(rows, [])
+      }
+    })
+  )
+
   it.effect("every field is read as it was written", () =>
     Effect.gen(function* () {
       const tenant = newTenant()

@@ -1,0 +1,255 @@
+/** The vault over its records: makes, wraps and unwraps keys. */
+import { Cache, Duration, Effect, Exit, Redacted } from "effect"
+import { Aead, CryptoError, SecureRandom } from "effect/crypto"
+import * as Base64Url from "effect/encoding/Base64Url"
+import { openWith, sealWith, textBytes } from "./boxes.ts"
+import type { DataKey, KeyVault } from "./keyVaultContract.ts"
+import type { KeyRecords, Owner, WrappedKey, WrappingKey } from "./keyRecords.ts"
+import type { RootKey } from "./rootKey.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import { KeyVaultFailed, StorageUnavailable } from "../driver/StoreError.ts"
+import { canonicalJson } from "../internal/canonicalJson.ts"
+
+const secretLength = 64
+
+const failed = (operation: string, code: string, retryable: boolean, remedy: string): StorageUnavailable =>
+  new StorageUnavailable({ reason: new KeyVaultFailed({ operation, code, retryable, remedy }) })
+
+const notUnwrapped = (operation: string): StorageUnavailable =>
+  failed(
+    operation,
+    "Unwrap",
+    false,
+    "a key does not unwrap: provide the root key under which the vault was written, or restore the vault from its backup"
+  )
+
+const newKeyId = (): string => Base64Url.encode(SecureRandom.randomBytesUnsafe(16))
+
+/** Binds a wrapped key to its place, so that it does not unwrap as the key of another person. */
+const placeOf = (tenantId: TenantId, { keyId, owner }: Pick<WrappedKey, "keyId" | "owner">): Uint8Array =>
+  textBytes(canonicalJson([tenantId, owner.kind, owner.name, keyId]))
+
+/** Caches of the vault. */
+export interface VaultOptions {
+  /** Unwrapped wrapping keys of tenants that are kept. Default: 1,000. */
+  readonly wrappingKeys?: number | undefined
+  /** The time that they are kept. Default: 5 minutes. */
+  readonly timeToLive?: Duration.Input | undefined
+}
+
+/** A vault over records and a root key. */
+export const makeVault = <E, R1, E2, R2>({
+  options = {},
+  records,
+  root: givenRoot
+}: {
+  readonly records: KeyRecords
+  readonly root: Effect.Effect<RootKey<E, R1>, E2, R2>
+  readonly options?: VaultOptions
+}): Effect.Effect<KeyVault["Service"], E2, Aead.Aead | R1 | R2> =>
+  Effect.gen(function* () {
+    const aead = yield* Aead.Aead
+    const services = yield* Effect.context<R1>()
+    const root = yield* givenRoot
+
+    const ofRoot = <A>(
+      operation: string,
+      work: Effect.Effect<A, E, R1>
+    ): Effect.Effect<A, StorageUnavailable> =>
+      Effect.mapError(Effect.provide(work, services), (error) =>
+        error instanceof StorageUnavailable
+          ? error
+          : error instanceof CryptoError.CryptoError
+            ? notUnwrapped(operation)
+            : failed(
+                operation,
+                "RootKey",
+                true,
+                "the service of the root key did not answer: try again later"
+              )
+      )
+
+    const ofCrypto = <A>(
+      operation: string,
+      work: Effect.Effect<A, CryptoError.CryptoError>
+    ): Effect.Effect<A, StorageUnavailable> => Effect.mapError(work, () => notUnwrapped(operation))
+
+    /** Unwrapped wrapping keys, by tenant and id. */
+    const unwrapped = yield* Cache.makeWith(
+      ({ tenantId, wrapped }: { tenantId: TenantId; keyId: string; wrapped: string }) => {
+        const operation = "unwrap a key of the tenant"
+        return Effect.fromResult(Base64Url.decode(wrapped)).pipe(
+          Effect.orDie,
+          Effect.flatMap((bytes) => ofRoot(operation, root.unwrap(bytes, { tenantId }))),
+          Effect.flatMap((secret) => ofCrypto(operation, Aead.key(Aead.aes256Gcm, Redacted.value(secret))))
+        )
+      },
+      {
+        capacity: options.wrappingKeys ?? 1000,
+        timeToLive: (exit) => (Exit.isSuccess(exit) ? (options.timeToLive ?? "5 minutes") : 0)
+      }
+    )
+    const unwrap = (tenantId: TenantId, { keyId, wrapped }: WrappingKey) =>
+      Cache.get(unwrapped, { tenantId, keyId, wrapped: Base64Url.encode(wrapped) })
+
+    const addWrappingKey = Effect.fnUntraced(function* (tenantId: TenantId, follows: string | undefined) {
+      const secret = Redacted.make(SecureRandom.randomBytesUnsafe(32))
+      const wrapped = yield* ofRoot("wrap a key of the tenant", root.wrap(secret, { tenantId }))
+      return yield* records.addWrappingKey(tenantId, { keyId: newKeyId(), wrapped }, follows)
+    })
+
+    const currentWrappingKey = Effect.fnUntraced(function* (tenantId: TenantId) {
+      const found =
+        (yield* records.wrappingKeys(tenantId)).at(-1) ?? (yield* addWrappingKey(tenantId, undefined))
+      return { keyId: found.keyId, key: yield* unwrap(tenantId, found) }
+    })
+
+    /** Unwraps data keys, in the given order. */
+    const open = Effect.fnUntraced(function* (tenantId: TenantId, keys: ReadonlyArray<WrappedKey>) {
+      if (keys.length === 0) return []
+      const wrappingKeys = new Map<string, Aead.Key<Aead.AesGcm>>()
+      const needed = new Set(keys.map(({ wrappedBy }) => wrappedBy))
+      for (const key of yield* records.wrappingKeys(tenantId))
+        if (needed.has(key.keyId)) wrappingKeys.set(key.keyId, yield* unwrap(tenantId, key))
+      const opened: Array<DataKey> = []
+      for (const wrapped of keys) {
+        const operation = "unwrap a data key"
+        const wrappingKey = wrappingKeys.get(wrapped.wrappedBy)
+        if (wrappingKey === undefined) return yield* notUnwrapped(operation)
+        const secret = yield* ofCrypto(
+          operation,
+          openWith(aead, wrappingKey, wrapped.wrapped, placeOf(tenantId, wrapped))
+        )
+        opened.push({
+          keyId: wrapped.keyId,
+          subject: wrapped.owner.kind === "subject" ? wrapped.owner.name : undefined,
+          version: wrapped.version,
+          secret: Redacted.make(secret)
+        })
+      }
+      return opened
+    })
+
+    const make = Effect.fnUntraced(function* (
+      tenantId: TenantId,
+      owners: ReadonlyArray<{ readonly owner: Owner; readonly follows: string | undefined }>
+    ) {
+      const wrappingKey = yield* currentWrappingKey(tenantId)
+      return yield* records.add(
+        tenantId,
+        yield* Effect.forEach(owners, ({ follows, owner }) =>
+          Effect.gen(function* () {
+            const keyId = newKeyId()
+            const secret = SecureRandom.randomBytesUnsafe(secretLength)
+            const wrapped = yield* ofCrypto(
+              "wrap a data key",
+              sealWith(aead, wrappingKey.key, secret, placeOf(tenantId, { keyId, owner }))
+            )
+            return { keyId, owner, follows, wrappedBy: wrappingKey.keyId, wrapped }
+          })
+        )
+      )
+    })
+
+    /** The current keys of owners without duplicates. Those that are missing are made. */
+    const currentOf = Effect.fnUntraced(function* (tenantId: TenantId, owners: ReadonlyArray<Owner>) {
+      const found = yield* records.current(tenantId, owners)
+      const missing = owners.filter((_, index) => found[index] === undefined)
+      const made =
+        missing.length === 0
+          ? []
+          : yield* make(
+              tenantId,
+              missing.map((owner) => ({ owner, follows: undefined }))
+            )
+      let next = 0
+      return yield* openAll(
+        tenantId,
+        found.map((key) => key ?? made[next++] ?? "forgotten")
+      )
+    })
+
+    /** Unwraps those that are keys, and leaves the others. */
+    const openAll = Effect.fnUntraced(function* <Other extends string>(
+      tenantId: TenantId,
+      found: ReadonlyArray<WrappedKey | Other>
+    ) {
+      const opened = yield* open(
+        tenantId,
+        found.filter((key): key is WrappedKey => typeof key === "object")
+      )
+      const byId = new Map(opened.map((key) => [key.keyId, key]))
+      return found.map((key): DataKey | Other => {
+        if (typeof key !== "object") return key
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all of them were opened
+        return byId.get(key.keyId) as DataKey
+      })
+    })
+
+    return {
+      currentKeys: Effect.fnUntraced(function* ({ subjects, tenantId }) {
+        const distinct = [...new Set(subjects)]
+        const keys = yield* currentOf(
+          tenantId,
+          distinct.map((name) => ({ kind: "subject", name }))
+        )
+        const bySubject = new Map(distinct.map((subject, index) => [subject, keys[index] ?? "forgotten"]))
+        return subjects.map((subject) => bySubject.get(subject) ?? "forgotten")
+      }),
+      tenantKey: Effect.fnUntraced(function* ({ purpose, tenantId }) {
+        const [key] = yield* currentOf(tenantId, [{ kind: "tenant", name: purpose }])
+        return key === undefined || key === "forgotten"
+          ? yield* failed("make a key of the tenant", "Erased", false, "the keys of the tenant were erased")
+          : key
+      }),
+      keysOf: Effect.fnUntraced(function* ({ keyIds, tenantId }) {
+        const found = yield* records.find(tenantId, keyIds)
+        return yield* openAll(
+          tenantId,
+          found.map((key) => key ?? "unknown")
+        )
+      }),
+      fence: ({ tenantId, ...fence }) => records.fence(tenantId, fence),
+      destroy: ({ forgetting, tenantId }) => records.destroy(tenantId, forgetting),
+      fences: ({ after = 0, tenantId }) => records.fences(tenantId, after),
+      allow: ({ allowedAt, subject, tenantId }) => records.allow(tenantId, subject, allowedAt),
+      rotateTenant: Effect.fnUntraced(function* ({ tenantId }) {
+        const keys = yield* records.wrappingKeys(tenantId)
+        const last = keys.at(-1)
+        if (last === undefined) return 0
+        // Several keys: an earlier rotation was interrupted, and goes on.
+        const current = keys.length > 1 ? last : yield* addWrappingKey(tenantId, last.keyId)
+        const key = yield* unwrap(tenantId, current)
+        let count = 0
+        for (;;) {
+          const others = yield* records.wrappedByOthers(tenantId, current.keyId)
+          if (others.length === 0) break
+          const secrets = yield* open(tenantId, others)
+          const rewrapped = yield* Effect.forEach(others, (other, index) =>
+            Effect.map(
+              ofCrypto(
+                "wrap a data key",
+                sealWith(
+                  aead,
+                  key,
+                  Redacted.value(secrets[index]?.secret ?? Redacted.make(new Uint8Array())),
+                  placeOf(tenantId, other)
+                )
+              ),
+              (wrapped) => ({ keyId: other.keyId, wrappedBy: current.keyId, wrapped })
+            )
+          )
+          yield* records.rewrap(tenantId, rewrapped)
+          count += rewrapped.length
+        }
+        yield* records.dropWrappingKeys(tenantId)
+        return count
+      }),
+      rotateSubject: Effect.fnUntraced(function* ({ subject, tenantId }) {
+        const owner: Owner = { kind: "subject", name: subject }
+        const [current] = yield* records.current(tenantId, [owner])
+        if (typeof current === "object") yield* make(tenantId, [{ owner, follows: current.keyId }])
+      }),
+      eraseTenant: ({ tenantId }) => records.erase(tenantId)
+    }
+  })
