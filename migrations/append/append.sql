@@ -34,6 +34,7 @@ create or replace function eventsourcing.append(
   in p_event_metadata        text[],
   in p_event_payloads        text[],
   in p_event_tags            text[],    -- empty array: no event has any
+  in p_append_forgotten      integer[], -- the writer's number of forgotten subjects; NULL: not compared; empty array: by no append
   in p_extras                jsonb,     -- command keys, conditions, exemptions from the quota: [{"append": number, …}]
   out heads                  double precision[],
   out versions               integer[],
@@ -56,7 +57,8 @@ declare
   statuses        text[] := '{}';   -- status of each tenant; NULL: not registered, or locked by another append
   chains          bigint[] := '{}'; -- first position with a hash, of each tenant
   quotas          jsonb[] := '{}';  -- quota of each tenant
-  usual           boolean;          -- every tenant is active, has no hash chain and no quota, and no append has extras
+  forgotten       integer[];        -- number of forgotten subjects of each tenant, if an append compares it
+  usual           boolean;          -- every tenant is active, has no hash chain and no quota, and no append has extras or forgotten subjects
   tenant          integer;
   first_segment   integer;
   last_segment    integer := 0;
@@ -139,7 +141,20 @@ begin
     ) l;
   end if;
   usual := p_extras is null and coalesce('active' = all (statuses), false)
-    and num_nonnulls(variadic chains) = 0 and num_nonnulls(variadic quotas) = 0;
+    and num_nonnulls(variadic chains) = 0 and num_nonnulls(variadic quotas) = 0 and cardinality(p_append_forgotten) = 0;
+  if cardinality(p_append_forgotten) > 0 then
+    -- a statement of its own, because only such appends shall pay for it; the lock keeps the numbers as they are
+    forgotten := array(
+      select t.forgotten_subjects
+      from generate_series(1, cardinality(p_tenants)) n (n)
+      cross join lateral (
+        select set_config('eventsourcing.tenant_id', p_tenants[n.n], true)::uuid as tenant_id offset 0
+      ) b
+      left join lateral (
+        select t.forgotten_subjects from eventsourcing.tenants t where t.tenant_id = b.tenant_id
+      ) t on true
+      order by n.n);
+  end if;
 
   for round in 1 .. cardinality(p_round_last_segments) loop
     first_segment := last_segment + 1;
@@ -234,6 +249,7 @@ begin
                 and x.value ?| array['key', 'conditions']);
           end if;
           seeks := looks or quotas[tenant] is not null
+            or (forgotten[tenant] <> any (p_append_forgotten[before + 1 : p_stream_appends[last_stream]])) is true
             or (true = all (fine[first_stream - streams_before : last_stream - streams_before])) is not true;
           plain := not seeks and cardinality(extras) = 0;
 
@@ -312,6 +328,15 @@ begin
                 -- also if only some of its events are stored, because then another append stored them
                 else jsonb_build_object('append', found_row.append, 'kind', 'eventIdConflict',
                   'eventId', found_row.first_id) end;
+            end loop;
+
+            -- Events that were decided on a forgotten subject, or sealed for one, are not written. Stored ones were replayed above.
+            for append in before + 1 .. case when forgotten is null then before else p_stream_appends[last_stream] end loop
+              if forgotten[tenant] <> p_append_forgotten[append] and not refused[append - before] then
+                refused[append - before] := true;
+                refusal := refusal || jsonb_build_object('append', append, 'kind', 'subjectsForgotten',
+                  'forgotten', forgotten[tenant]);
+              end if;
             end loop;
 
             -- One append after the other, because a refused append changes the versions of the later ones.

@@ -1,5 +1,5 @@
 -- Fast path for the common case: one new event for one stream, active tenant, no hash chain, no quota, lock free, not the first
--- event of the log, expected version met. Otherwise it changes nothing and returns NULL; append then waits, or returns the reason.
+-- event of the log, expected version met, no subject forgotten meanwhile. Otherwise it changes nothing and returns NULL; append then waits, or returns the reason.
 --
 -- Returns the position of the event, its version, and its recorded time in milliseconds since 1970. An array, because a record
 -- takes the procedure around it some 15 us longer.
@@ -20,6 +20,7 @@ create or replace function eventsourcing.append_one(
   in p_metadata       text,
   in p_payload        text,
   in p_tags           text[],
+  in p_forgotten      integer,   -- the writer's number of forgotten subjects; NULL: not compared
   out answer          double precision[]
 )
 language plpgsql
@@ -41,6 +42,7 @@ begin
   end if;
   perform from eventsourcing.tenants t
   where t.tenant_id = p_tenant and t.status = 'active' and t.chained_from is null and t.quota is null
+    and (p_forgotten is null or t.forgotten_subjects = p_forgotten)
   for no key update skip locked;
   if not found then
     return;

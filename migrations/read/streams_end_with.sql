@@ -1,10 +1,12 @@
 -- Confirms remembered states: for each of several streams, in one statement, because a statement costs more than a look-up.
 --
--- The n-th result is true if the stream has the event p_event_ids[n] with p_versions[n], and no event after it.
+-- The n-th result is true if the stream has the event p_event_ids[n] with p_versions[n], and no event after it, and if the tenant's
+-- number of forgotten subjects is p_forgotten[n] (NULL: not compared; empty array: by no stream).
 --
 -- Each tenant is bound when the loop reaches its stream, so that row-level security shows only the events of that tenant.
 create or replace function eventsourcing.streams_end_with(
-  p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[])
+  p_tenants text[], p_aggregate_types text[], p_aggregate_ids text[], p_versions integer[], p_event_ids uuid[],
+  p_forgotten integer[])
 returns boolean[]
 language plpgsql
 security definer
@@ -37,6 +39,10 @@ begin
       order by e.version desc
       limit 1
     ), false);
+    if ends[n] and p_forgotten[n] is not null then
+      ends[n] := exists (
+        select from eventsourcing.tenants t where t.tenant_id = v_tenant and t.forgotten_subjects = p_forgotten[n]);
+    end if;
   end loop;
   return ends;
 end

@@ -10,17 +10,19 @@ create table if not exists eventsourcing.tenants (
   undertaking jsonb,
   hold       jsonb,
   origin     jsonb,
-  quota      jsonb
+  quota      jsonb,
+  forgotten_subjects integer not null default 0
 );
 -- Not only "if not exists", which locks the table even if the columns exist.
 do $$
 begin
   if not exists (
-    select from pg_catalog.pg_attribute a where a.attrelid = 'eventsourcing.tenants'::regclass and a.attname = 'quota'
+    select from pg_catalog.pg_attribute a where a.attrelid = 'eventsourcing.tenants'::regclass and a.attname = 'forgotten_subjects'
   ) then
     alter table eventsourcing.tenants
       add column if not exists undertaking jsonb, add column if not exists hold jsonb,
-      add column if not exists origin jsonb, add column if not exists quota jsonb;
+      add column if not exists origin jsonb, add column if not exists quota jsonb,
+      add column if not exists forgotten_subjects integer not null default 0;
   end if;
 end
 $$;
@@ -37,6 +39,8 @@ comment on column eventsourcing.tenants.origin is
   'The log of another tenant from which this one was imported: tenantId, position, eventId, hash; NULL for none.';
 comment on column eventsourcing.tenants.quota is
   'The limits of the tenant, see plans.limits, or the name of its plan: {"plan": …}; NULL for none.';
+comment on column eventsourcing.tenants.forgotten_subjects is
+  'Grows whenever a subject of the tenant is forgotten. Appends and states that were made before are refused.';
 do $$
 begin
   if not exists (

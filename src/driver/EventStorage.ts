@@ -157,8 +157,8 @@ export interface AppendRequest {
    */
   readonly exempt?: boolean | undefined
   /**
-   * The tenant's number of forgotten subjects on which the append relies. It is compared under the tenant's lock, and another number
-   * raises `SubjectsForgotten`. Default: not compared.
+   * The tenant's number of forgotten subjects that the writer knows. Another number, under the lock, raises `SubjectsForgotten`
+   * unless the events or the command are stored already. Default: any.
    */
   readonly forgotten?: number | undefined
 }
@@ -372,8 +372,8 @@ export class EventStorage extends Context.Service<
      */
     readonly loadStream: (request: LoadStreamRequest) => Effect.Effect<StreamPage, ReadError>
     /**
-     * True if a stream ends with an event: it has the event at this version, and none after it. A state of that event is the
-     * present one then. False if the number of forgotten subjects is another one.
+     * True if a stream ends with an event: it has the event at this version, and none after it, and no subject was forgotten since.
+     * A state of that event is the present one then.
      */
     readonly streamEndsWith: (request: StreamEndRequest) => Effect.Effect<boolean, ReadError>
     /** One page of a tenant's log. */

@@ -15,6 +15,7 @@ export {
   Conflict,
   EventIdConflict,
   PositionDiverged,
+  SubjectsForgotten,
   VersionConflict
 } from "./conflicts.ts"
 export type { InvalidCommand, InvalidId, InvalidReason } from "./invalidInput.ts"

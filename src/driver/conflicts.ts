@@ -95,6 +95,20 @@ export class CommandKeyConflict extends Schema.TaggedError<CommandKeyConflict>()
   }
 }
 
+/**
+ * Raised when a subject of the tenant was forgotten after the state was read on which an append was decided. Nothing was written:
+ * load it again and decide again.
+ */
+export class SubjectsForgotten extends Schema.TaggedError<SubjectsForgotten>()("SubjectsForgotten", {
+  tenantId: Schema.String,
+  /** The tenant's present number of forgotten subjects. */
+  forgotten: Schema.Int
+}) {
+  override get message(): string {
+    return `a subject of tenant ${this.tenantId} was forgotten meanwhile: load again and decide again`
+  }
+}
+
 /** The reasons for which an append conflicts with stored events. */
 export type ConflictReason =
   | VersionConflict
@@ -102,6 +116,7 @@ export type ConflictReason =
   | CommandKeyConflict
   | AppendConditionFailed
   | PositionDiverged
+  | SubjectsForgotten
 
 /**
  * Raised when an append does not fit the stored events. Nothing was written: load again and decide again, or answer 409. `R` lists
@@ -115,7 +130,8 @@ export class Conflict<R extends ConflictReason = ConflictReason> extends Schema.
       EventIdConflict,
       CommandKeyConflict,
       AppendConditionFailed,
-      PositionDiverged
+      PositionDiverged,
+      SubjectsForgotten
     ])
   }
 ) {

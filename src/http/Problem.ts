@@ -27,7 +27,8 @@ const ConflictReason = Schema.Literals([
   "EventIdConflict",
   "CommandKeyConflict",
   "AppendConditionFailed",
-  "PositionDiverged"
+  "PositionDiverged",
+  "SubjectsForgotten"
 ])
 
 /**
@@ -269,7 +270,8 @@ const conflictDetails: { readonly [Reason in StoreError.ConflictReason["_tag"]]:
   CommandKeyConflict: "the idempotency key was used before for another request: use a new key",
   AppendConditionFailed:
     "something that matters for this decision happened meanwhile: read again and decide again",
-  PositionDiverged: "the position belongs to another log: read from the beginning"
+  PositionDiverged: "the position belongs to another log: read from the beginning",
+  SubjectsForgotten: "a person was forgotten meanwhile: read again and decide again"
 }
 
 const conflict = (reason: StoreError.ConflictReason) =>

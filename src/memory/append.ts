@@ -9,6 +9,7 @@ import {
   Conflict,
   EventIdConflict,
   PositionDiverged,
+  SubjectsForgotten,
   VersionConflict
 } from "../driver/StoreError.ts"
 import { writeRefusal } from "../driver/refusals.ts"
@@ -156,6 +157,9 @@ export const appendTo = (
   const before =
     (command === undefined ? undefined : commandBefore(log, command, now)) ?? eventsBefore(log, streams)
   if (before !== undefined) return before
+  const { forgotten } = log.administered
+  if (request.forgotten !== undefined && request.forgotten !== forgotten)
+    return Exit.fail(new Conflict({ reason: new SubjectsForgotten({ tenantId, forgotten }) }))
   const earlier = streams.length > 1 ? new EventsBefore() : undefined
   for (const stream of streams) {
     const { aggregateType, aggregateId, expectedEventId, expectedVersion } = stream

@@ -165,10 +165,14 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
           }
         }
       }),
-    streamEndsWith: ({ aggregateId, aggregateType, eventId, tenantId, version }) =>
+    streamEndsWith: ({ aggregateId, aggregateType, eventId, forgotten, tenantId, version }) =>
       read("confirm a state", tenantId, (log) => {
         const last = log?.stream(aggregateType, aggregateId).at(-1)
-        return last?.version === version && last.eventId === eventId
+        return (
+          last?.version === version &&
+          last.eventId === eventId &&
+          (forgotten === undefined || log?.administered.forgotten === forgotten)
+        )
       }),
     readLog: (request) =>
       read("read a log", request.tenantId, (log) => {

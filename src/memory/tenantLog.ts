@@ -103,6 +103,8 @@ export interface Administered {
   hold: LegalHold | undefined
   origin: Origin | undefined
   quota: Quota | undefined
+  /** Number of forgotten subjects. */
+  forgotten: number
   /** True if no rows remain of a tenant that has moved. */
   purged: boolean
   calledOff: ReadonlyArray<string>
@@ -132,6 +134,7 @@ export class TenantLog {
       hold: undefined,
       origin: undefined,
       quota: undefined,
+      forgotten: 0,
       purged: false,
       calledOff: []
     }

@@ -34,7 +34,8 @@ const elements = {
   eventTraceparents: "text",
   eventMetadata: "text",
   eventPayloads: "text",
-  eventTags: "text"
+  eventTags: "text",
+  appendForgotten: "int4"
 } as const
 type ArrayName = keyof typeof elements
 
@@ -71,7 +72,8 @@ const onePlaceholders = placeholdersOf([
   "text",
   "text",
   "text",
-  "text[]"
+  "text[]",
+  "int4"
 ])
 
 /** For one event, in a transaction of its own. */
@@ -81,6 +83,7 @@ export const callOneSql = `call eventsourcing.append_one_committing(${onePlaceho
 export const encodeOne = ({
   command,
   conditions,
+  forgotten,
   streams,
   tenantId
 }: AppendRequest): ReadonlyArray<unknown> | undefined => {
@@ -105,7 +108,8 @@ export const encodeOne = ({
     event.traceparent ?? null,
     event.metadata,
     event.payload,
-    event.tags.length === 0 ? null : event.tags
+    event.tags.length === 0 ? null : event.tags,
+    forgotten ?? null
   ]
 }
 
@@ -308,7 +312,8 @@ export const encode = (
     eventTraceparents: texts(),
     eventMetadata: texts(),
     eventPayloads: texts(),
-    eventTags: texts()
+    eventTags: texts(),
+    appendForgotten: new Array<number | null>()
   } satisfies Record<ArrayName, ReadonlyArray<unknown>>
   const extras: Array<object> = []
   // A column without any value in the batch is sent as an empty array.
@@ -317,12 +322,15 @@ export const encode = (
   let traced = false
   let acted = false
   let caused = false
+  let compared = false
   const streamsOfSegment = new Streams()
   let previous: Entry | undefined
   let append = 0
   for (const entry of entries) {
     const { request, round } = entry
     append++
+    arrays.appendForgotten.push(entry.request.forgotten ?? null)
+    compared ||= entry.request.forgotten !== undefined
     if (previous?.request.tenantId !== request.tenantId || previous.round !== round) {
       let tenant = tenantNumbers.get(request.tenantId)
       if (tenant === undefined)
@@ -372,6 +380,7 @@ export const encode = (
   if (!traced) arrays.eventTraceparents.length = 0
   if (!acted) arrays.eventActors.length = 0
   if (!caused) arrays.eventCausationIds.length = 0
+  if (!compared) arrays.appendForgotten.length = 0
   const parameters: Array<unknown> = [provision, wait]
   for (const name of arrayNames) parameters.push(array(arrays[name], PgTypes.OID[elements[name]]))
   parameters.push(extras.length === 0 ? null : JSON.stringify(extras))

@@ -8,6 +8,7 @@ import {
   type AppendError,
   CommandKeyConflict,
   EventIdConflict,
+  SubjectsForgotten,
   UnknownTenant,
   VersionConflict,
   Conflict,
@@ -57,6 +58,7 @@ type Refusal = { readonly append: number } & (
       readonly position: number
     }
   | { readonly kind: "positionDiverged"; readonly condition: number; readonly eventId: string | null }
+  | { readonly kind: "subjectsForgotten"; readonly forgotten: number }
   | { readonly kind: "tooLarge"; readonly limit: "eventBytes" | "appendEvents"; readonly maximum: number }
   | {
       readonly kind: "quotaExceeded"
@@ -164,6 +166,8 @@ const outcomeOf = (request: AppendRequest, firstStream: number, refusal: Refusal
         new PositionDiverged({ tenantId, position: after, expected: afterEventId, actual: refusal.eventId })
       )
     }
+    case "subjectsForgotten":
+      return conflict(new SubjectsForgotten({ tenantId, forgotten: refusal.forgotten }))
     case "tooLarge":
       return Exit.fail(tooLarge(request, refusal.limit, refusal.maximum))
     case "quotaExceeded": {

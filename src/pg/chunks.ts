@@ -4,6 +4,7 @@ import type {
   EventContent,
   EventPlace,
   EventRow,
+  LoadStreamRequest,
   Page,
   StreamPage
 } from "../driver/EventStorage.ts"
@@ -247,7 +248,10 @@ const eventIdAt = (ids: Uint8Array, index: number): string => {
  * The page of a stream from its chunks. Undefined if an event type contains the separator; then the events must be loaded one by
  * one.
  */
-export const streamPage = (chunks: ReadonlyArray<StreamChunk>): StreamPage | undefined => {
+export const streamPage = (
+  chunks: ReadonlyArray<StreamChunk>,
+  { eventIds = false }: Pick<LoadStreamRequest, "eventIds">
+): StreamPage | undefined => {
   const rows: Array<EventContent> = []
   let complete = true
   let firstEventId: string | undefined
@@ -261,12 +265,13 @@ export const streamPage = (chunks: ReadonlyArray<StreamChunk>): StreamPage | und
     const payloads = texts === null ? undefined : split(texts, events)
     if (eventTypes === undefined || payloads === undefined || schemaVersions === null) return undefined
     for (let index = 0; index < events; index++) {
-      rows.push({
+      const content: EventContent = {
         version: firstVersion + index,
         eventType: eventTypes[index] ?? "",
         schemaVersion: schemaVersions[index] ?? 0,
         payload: payloads[index] ?? ""
-      })
+      }
+      rows.push(eventIds ? { ...content, eventId: eventIdAt(ids, index) } : content)
     }
     firstEventId ??= eventIdAt(ids, 0)
     last = {

@@ -63,13 +63,16 @@ export const make = (
 
   const loadOne = (request: LoadStreamRequest): Effect.Effect<Loaded, ReadError> =>
     run([request]).pipe(
-      Effect.map(chunks.streamPage),
+      Effect.map((rows) => chunks.streamPage(rows, request)),
       Effect.catch((error) => failFor(sql, "load a stream", request.tenantId, error))
     )
 
   const loadAll = groupLoads.inHalves("load a stream", run, loadOne, (rows, requests): Exits => {
     const exits: Array<Exits[number]> = requests.map(() => undefined)
-    for (const row of rows) exits[row[0] - 1] = Exit.succeed(chunks.streamPage([row]))
+    for (const row of rows) {
+      const request = requests[row[0] - 1]
+      if (request !== undefined) exits[row[0] - 1] = Exit.succeed(chunks.streamPage([row], request))
+    }
     return exits
   })
 

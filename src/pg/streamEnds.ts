@@ -12,7 +12,7 @@ import { statement } from "./statement.ts"
 const operation = "confirm a state"
 
 const streamsEndWithSql =
-  "select eventsourcing.streams_end_with($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[], $4::integer[], $5::pg_catalog.uuid[])"
+  "select eventsourcing.streams_end_with($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[], $4::integer[], $5::pg_catalog.uuid[], $6::integer[])"
 
 const parameters = (requests: ReadonlyArray<StreamEndRequest>): ReadonlyArray<unknown> => {
   const texts = (of: (request: StreamEndRequest) => string) => array(requests.map(of), PgTypes.OID.text)
@@ -27,6 +27,12 @@ const parameters = (requests: ReadonlyArray<StreamEndRequest>): ReadonlyArray<un
     array(
       requests.map(({ eventId }) => eventId),
       PgTypes.OID.uuid
+    ),
+    array(
+      requests.every(({ forgotten }) => forgotten === undefined)
+        ? []
+        : requests.map(({ forgotten }) => forgotten ?? null),
+      PgTypes.OID.int4
     )
   ]
 }

@@ -6,6 +6,7 @@ import type { Layer } from "effect"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import { fidelity } from "./driver/fidelity.ts"
 import { identities } from "./driver/identities.ts"
+import { forgotten } from "./driver/forgotten.ts"
 import { loads } from "./driver/loads.ts"
 import { openLog } from "./driver/openLog.ts"
 import * as appends from "./driver/appends.ts"
@@ -61,6 +62,7 @@ export const suite = <E = never, E2 = never>(options: Options<E, E2>): void => {
       describe("reading", () => reads.ranges(it))
       describe("loading", () => loads(it))
       describe("an opened log", () => openLog(it))
+      describe("a number of forgotten subjects", () => forgotten(it))
       describe("tenants", () => tenants.registry(it))
       describe("across tenants", () => tenants.acrossTenants(it))
     })

@@ -22,7 +22,8 @@ const conflicts = [
     actualEventId: "e2"
   }),
   new StoreError.PositionDiverged({ tenantId, position: 3, expected: "e1", actual: "e2" }),
-  new StoreError.PositionDiverged({ tenantId, position: 3, expected: "e1", actual: null })
+  new StoreError.PositionDiverged({ tenantId, position: 3, expected: "e1", actual: null }),
+  new StoreError.SubjectsForgotten({ tenantId, forgotten: 3 })
 ]
 const inputs = [
   new StoreError.InvalidEvent({
@@ -166,7 +167,8 @@ describe("an error of the store", () => {
             EventIdConflict: () => Effect.succeed("caught"),
             CommandKeyConflict: () => Effect.succeed("caught"),
             AppendConditionFailed: () => Effect.succeed("caught"),
-            PositionDiverged: () => Effect.succeed("caught")
+            PositionDiverged: () => Effect.succeed("caught"),
+            SubjectsForgotten: () => Effect.succeed("caught")
           }),
           Effect.catch(() => Effect.succeed("not caught"))
         )

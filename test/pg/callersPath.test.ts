@@ -120,7 +120,7 @@ for (const server of servers) {
             yield* Effect.ignore(sql.withTransaction(sql.unsafe(rebuild)))
             yield* sql.unsafe(`call eventsourcing.announce_committing(array[${id}], null)`)
             const append = `call eventsourcing.append_one_committing(${id}, 'A', '1', 0, null, '${randomUUID()}'::pg_catalog.uuid,
-            'E', 1, pg_catalog.now(), null, 'c', null, null, '{}', '{}', '{}', null)`
+            'E', 1, pg_catalog.now(), null, 'c', null, null, '{}', '{}', '{}', null, null)`
             yield* sql.unsafe(append)
             // last, because it removes them
             yield* sql.unsafe("select eventsourcing.clean_session(true)")

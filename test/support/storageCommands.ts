@@ -288,7 +288,8 @@ export const answers = Effect.fnUntraced(function* (
         // Drivers need not know if a page to be folded is complete.
         const { complete: _, rows, ...loaded } = yield* loadStream(ids[tenant], id, range)
         const last = page.rows.at(direction === "forwards" ? -1 : 0)
-        const isLast = last && (yield* endsWith(ids[tenant], id, last.version, last.eventId, type))
+        const isLast =
+          last && (yield* endsWith(ids[tenant], id, last.version, last.eventId, { aggregateType: type }))
         return [page, { ...loaded, rows: contentsOf(rows) }, isLast]
       }
       case "readLog": {

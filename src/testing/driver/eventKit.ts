@@ -15,6 +15,7 @@ import {
   type ReadLogRequest,
   type ReadStreamRequest,
   type StreamAppend,
+  type StreamEndRequest,
   type StreamPage,
   type TenantStatus
 } from "../../driver/EventStorage.ts"
@@ -182,10 +183,10 @@ export const endsWith = (
   aggregateId: string,
   at: number,
   eventId: string,
-  type = aggregateType
+  options: Partial<Pick<StreamEndRequest, "aggregateType" | "forgotten">> = {}
 ): Effect.Effect<boolean, ReadError, EventStorage> =>
   EventStorage.use((storage) =>
-    storage.streamEndsWith({ tenantId, aggregateType: type, aggregateId, version: at, eventId })
+    storage.streamEndsWith({ tenantId, aggregateType, aggregateId, version: at, eventId, ...options })
   )
 
 /** All pages of a range of a stream, to be folded. */

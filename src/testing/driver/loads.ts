@@ -42,6 +42,11 @@ export const loads = (it: Vitest.MethodsNonLive<EventStorage>): void => {
       ] as const) {
         const loaded = yield* loadPages(tenant, "one", { fromVersion, toVersion, limit })
         const expected = rows.filter((row) => row.version >= fromVersion && row.version <= toVersion)
+        const withIds = yield* loadPages(tenant, "one", { fromVersion, toVersion, limit, eventIds: true })
+        assert.deepStrictEqual(
+          withIds.flatMap((page) => page.rows.map(({ eventId, version }) => [version, eventId])),
+          expected.map(({ eventId, version }) => [version, eventId])
+        )
         assert.deepStrictEqual(
           loaded.flatMap((page) => contentsOf(page.rows)),
           contentsOf(expected)
