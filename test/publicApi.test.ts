@@ -73,6 +73,7 @@ describe("the public API", () => {
       KeyVault: KeyVault layerMemory | DataKey Fence Purpose
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
+      Personal: Forgotten aggregateId forgotten getOrElse isForgotten make map orForgotten | Forgotten ForgottenJson OrForgotten Subject
       Placements: Placements
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked ProjectionRefused RebuildCancelled RebuildParked ReplayFailed | DivergedAt ReadModelState

@@ -4,6 +4,7 @@
 import { Metric, Schema } from "effect"
 import type { EventSchema, Tagged } from "./Event.ts"
 import { checkHandlers } from "./handlers.ts"
+import { checkMarks, hasMarks } from "./codec/marks.ts"
 import { history } from "./eventHistory.ts"
 import { deepFreeze } from "../internal/freeze.ts"
 import { nameProblem } from "../internal/json.ts"
@@ -110,7 +111,8 @@ export interface Options<State, Events extends ReadonlyArray<EventSchema>, Id> {
  *
  * Throws if the name of the aggregate or of an event is empty, longer than 255 characters or not well formed; if two event
  * schemas have the same tag; if a handler has no event, or an event no handler; and if upcasters contradict each other or do
- * not lead to an event.
+ * not lead to an event. It also throws if a mark of a personal field (`Personal.make`) would be lost in the stored form, or has no
+ * field for its subject.
  *
  * **Example**
  *
@@ -141,8 +143,11 @@ export const make = <
   const tags = Schema.toTaggedUnion("_tag")(Schema.Union(options.events)).cases
   for (const tag of Object.keys(tags)) checkName(`the tag of an event of ${type}`, tag)
   const upcasters = options.upcasters ?? []
-  for (const former of history(type, options.events, upcasters).types.keys())
+  for (const [former, versions] of history(type, options.events, upcasters).types) {
     checkName(`the tag of an event of ${type}`, former)
+    for (const { schema, schemaVersion } of versions.values())
+      checkPersonal(`version ${schemaVersion} of ${former} of ${type}`, schema)
+  }
   const either: Handlers<State, Events[number]["Type"]> | Apply<State, Events[number]["Type"]> = fold
   if (typeof either === "object") checkHandlers(`aggregate ${type}`, either, Object.keys(tags), "every event")
   const apply = typeof either === "function" ? either : applyByTag(type, either)
@@ -165,6 +170,11 @@ export const make = <
       return state
     }
   }
+}
+
+/** Schemas without marks need no codec yet. */
+const checkPersonal = (event: string, schema: EventSchema): void => {
+  if (hasMarks(schema.ast)) checkMarks(event, Schema.toCodecJson(schema).ast)
 }
 
 /** The largest `integer` of PostgreSQL. */

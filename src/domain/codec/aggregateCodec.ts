@@ -13,6 +13,8 @@ import type { Tagged } from "../Event.ts"
 import type { Step } from "../Upcaster.ts"
 import { isCanonicalUuid, Uuid } from "../../internal/uuid.ts"
 import { history, type Node, presentTypes } from "../eventHistory.ts"
+import { checkMarks } from "./marks.ts"
+import { type FindPersonal, personalFinder } from "./personalFields.ts"
 import { jsonReader } from "./plainReader.ts"
 import { jsonWriter } from "./plainWriter.ts"
 
@@ -33,6 +35,8 @@ export interface EventCodec<Event> {
   readonly decode: (json: unknown) => Result.Result<Event, Mismatch>
   /** Fast path: true for a value from `JSON.parse` that decodes to an equal value. False if it declines, so that `decode` goes on. */
   readonly isDecoded: (json: unknown) => json is Event
+  /** Finds its personal fields; undefined if it has none. */
+  readonly personal: FindPersonal | undefined
 }
 
 /** The readers of one stored event type. */
@@ -45,6 +49,8 @@ export interface StoredType<Event> {
   readonly newest: number
   /** The present types that its events may be read as. */
   readonly presentTypes: ReadonlySet<string>
+  /** Finds the personal fields of a version; undefined if it has none. */
+  readonly personal: (schemaVersion: number) => FindPersonal | undefined
 }
 
 /** Reads an event of a former version as any number of present events. */
@@ -139,17 +145,25 @@ const guardedReader = <Event>(ast: SchemaAST.AST): EventCodec<Event>["isDecoded"
   }
 }
 
-const eventCodec = <Event extends Tagged>(
-  schema: Schema.ConstraintCodec<Event, unknown>,
-  schemaVersion: number
-): EventCodec<Event> => {
+/** The finder of the personal fields of a version; undefined if it has none. */
+const finderOf = ({ eventType, schema }: Node): FindPersonal | undefined => {
+  const { ast } = Schema.toCodecJson(schema)
+  checkMarks(eventType, ast)
+  return personalFinder(ast)
+}
+
+const eventCodec = (
+  { schema, schemaVersion }: Node,
+  personal: FindPersonal | undefined
+): EventCodec<Tagged> => {
   const json = Schema.toCodecJson(schema)
   return {
     schemaVersion,
     encode: guarded(SchemaParser.encodeUnknownResult(json)),
     write: guardedWriter(json.ast),
     decode: guarded(SchemaParser.decodeUnknownResult(json)),
-    isDecoded: guardedReader(json.ast)
+    isDecoded: guardedReader(json.ast),
+    personal
   }
 }
 
@@ -218,7 +232,7 @@ const upcast = ({ next }: Node): Upcast => {
 const formerVersion = (node: Node): FormerVersion<Tagged> => {
   let compiled: FormerVersion<Tagged> | undefined
   const compile = (): FormerVersion<Tagged> => {
-    const { decode } = eventCodec(node.schema, node.schemaVersion)
+    const { decode } = eventCodec(node, undefined)
     const onward = upcast(node)
     return (json) => Result.flatMap(decode(json), onward)
   }
@@ -233,14 +247,24 @@ const make = (aggregate: Aggregate.Any): AggregateCodec<Tagged, unknown> => {
     const former = new Map<number, FormerVersion<Tagged>>()
     for (const node of versions.values()) {
       if (node.next._tag !== "Present") former.set(node.schemaVersion, formerVersion(node))
-      else events.set(eventType, eventCodec(node.schema, node.schemaVersion))
+      else events.set(eventType, eventCodec(node, finderOf(node)))
+    }
+    const formerFinders = new Map<number, FindPersonal | undefined>()
+    const personal = (schemaVersion: number): FindPersonal | undefined => {
+      const present = events.get(eventType)
+      if (present?.schemaVersion === schemaVersion) return present.personal
+      const node = versions.get(schemaVersion)
+      if (node !== undefined && !formerFinders.has(schemaVersion))
+        formerFinders.set(schemaVersion, finderOf(node))
+      return formerFinders.get(schemaVersion)
     }
     stored.set(eventType, {
       present: events.get(eventType),
       former,
       oldest: Math.min(...versions.keys()),
       newest: Math.max(...versions.keys()),
-      presentTypes: new Set([...versions.values()].flatMap(presentTypes))
+      presentTypes: new Set([...versions.values()].flatMap(presentTypes)),
+      personal
     })
   }
   return {

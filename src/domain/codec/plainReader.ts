@@ -4,6 +4,7 @@
  * the general decoder handles those and reports the errors.
  */
 import type { SchemaAST } from "effect"
+import { dataOf } from "./marks.ts"
 import { elementOf, isBare, meets, ofEach } from "./plainSchema.ts"
 
 /** True if a JSON value decodes to itself. Throws if a check of the schema throws. */
@@ -34,8 +35,12 @@ const readerOf = ofEach((ast): Reader | undefined => {
       const { literal } = ast
       return leaf(ast, checks, (value) => value === literal)
     }
-    case "Union":
-      return isBare(ast) ? union(ast) : undefined
+    case "Union": {
+      if (!isBare(ast)) return undefined
+      // Personal data. Forgotten data is left to the decoder.
+      const data = dataOf(ast)
+      return data === undefined ? union(ast) : readerOf(data)
+    }
     case "Arrays":
       return isBare(ast) ? array(ast) : undefined
     case "Objects":

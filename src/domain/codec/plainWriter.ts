@@ -5,6 +5,8 @@
  */
 import type { SchemaAST } from "effect"
 import { textProblem } from "../../internal/json.ts"
+import { isForgotten } from "../Personal.ts"
+import { dataOf } from "./marks.ts"
 import { elementOf, isBare, meets, ofEach } from "./plainSchema.ts"
 
 /** The JSON text of a value; undefined if the value is not simple. Throws if a check of the schema throws. */
@@ -38,8 +40,11 @@ export const jsonWriter: (ast: SchemaAST.AST) => JsonWriter | undefined = ofEach
           ? undefined
           : leaf(ast, checks, (value) => (value === literal ? text : undefined))
       }
-      case "Union":
-        return isBare(ast) ? union(ast) : undefined
+      case "Union": {
+        if (!isBare(ast)) return undefined
+        const data = dataOf(ast)
+        return data === undefined ? union(ast) : personal(jsonWriter(data))
+      }
       case "Arrays":
         return isBare(ast) ? array(ast) : undefined
       case "Objects":
@@ -92,6 +97,10 @@ const union = ({ types }: SchemaAST.Union): JsonWriter | undefined => {
     }
   }
 }
+
+/** Leaves forgotten data to the encoder. */
+const personal = (data: JsonWriter | undefined): JsonWriter | undefined =>
+  data && { ...data, write: (value) => (isForgotten(value) ? undefined : data.write(value)) }
 
 const array = (ast: SchemaAST.Arrays): JsonWriter | undefined => {
   const type = elementOf(ast)
@@ -153,8 +162,9 @@ const memberOf = (
   isFirst: boolean
 ): (Member & Pick<JsonWriter, "depth">) | undefined => {
   const writer = jsonWriter(type)
-  // Objects list names that look like integers first, so the order would differ from that of the schema.
-  if (writer === undefined || typeof name !== "string" || /^(\d|__proto__$)/.test(name)) return undefined
+  // Objects list names that look like integers first, so the order would differ from that of the schema. Reserved names are refused
+  // by the encoder.
+  if (writer === undefined || typeof name !== "string" || /^(\d|__proto__$|\$)/.test(name)) return undefined
   const label = writeText(name)
   const optional = type.context?.isOptional === true
   if (label === undefined || (isFirst && optional)) return undefined
