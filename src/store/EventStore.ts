@@ -361,7 +361,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       encode: ({ aggregate, events, id }) =>
         Effect.withFiber(({ context: services }) => {
           const context = Context.get(services, CurrentEventContext)
-          const shared = { context, now: wholeMillis(services), limits }
+          const shared = { context, now: wholeMillis(services), limits, seals: storage.seals === true }
           return Effect.fromResult(encode.ahead(aggregate, id, events, shared))
         }),
       appendAll,

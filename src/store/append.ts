@@ -195,6 +195,7 @@ export const makeWriter = (
   limits: encode.Limits
 ) => {
   const checks = makeChecks(storage)
+  const seals = storage.seals === true
 
   /** The stored events of an earlier append. */
   const storedBefore = (
@@ -359,7 +360,7 @@ export const makeWriter = (
   ): Effect.Effect<A, WriteError> => {
     const now = wholeMillis(services)
     const context = Context.get(services, CurrentEventContext)
-    const encoded = encode.streams(streams, { context, now, limits })
+    const encoded = encode.streams(streams, { context, now, limits, seals })
     if (Result.isFailure(encoded)) return Effect.fail(encoded.failure)
     const key = command === undefined ? Result.void : checkCommandKey(command.key)
     if (Result.isFailure(key)) return Effect.fail(key.failure)

@@ -10,6 +10,8 @@ import { type AggregateCodec, codecOf, type EventCodec } from "../domain/codec/a
 import { jsonText, maxNameLength, nameProblem, type Problem } from "../internal/json.ts"
 import { contentProblem, contextProblem, invalid, textProblem, tooLong } from "./inputProblems.ts"
 import { checkEventId, isCanonicalUuid } from "../internal/uuid.ts"
+import { personalFields } from "./personal.ts"
+import { noTags, tagsOf } from "./tags.ts"
 
 /** Limits for appends, which are checked before anything is written. */
 export interface Limits {
@@ -147,6 +149,8 @@ interface Shared {
   readonly context: EventContext
   readonly now: number
   readonly limits: Limits
+  /** True if the storage seals personal fields. */
+  readonly seals: boolean
 }
 
 /** Encodes and checks the events of one append, without generators, because it runs for every event that is written. */
@@ -199,7 +203,7 @@ const prepare = (given: ReadonlyArray<StreamInput>, shared: Shared): OrRefused<A
         event instanceof EncodedEvent && event.aggregate === aggregate && event.aggregateId === encodedId
           ? event.encoded
           : undefined
-      const encoded = before ?? encodeEvent(aggregate, id, codec, event, correlationId, shared)
+      const encoded = before ?? encodeEvent(aggregate, id, encodedId, codec, event, correlationId, shared)
       if (isRefused(encoded)) return encoded
       const { row } = encoded
       const { eventId } = row
@@ -252,10 +256,11 @@ const rowOf = ({ row }: PreparedEvent): NewEventRow => row
 const encodeEvent = (
   aggregate: Aggregate.Any,
   id: unknown,
+  encodedId: string,
   codec: AggregateCodec<Event.Tagged, unknown>,
   event: Event.Appendable<Event.Tagged>,
   correlationId: string | undefined,
-  { context, now, limits }: Shared
+  { context, now, limits, seals }: Shared
 ): OrRefused<PreparedEvent> => {
   const given = event instanceof Event.NewEvent
   const payload: Event.Tagged = given ? event.payload : event
@@ -287,11 +292,32 @@ const encodeEvent = (
     context.metadata === undefined || options.metadata === undefined
       ? (options.metadata ?? context.metadata ?? noMetadata)
       : { ...context.metadata, ...options.metadata }
-  const payloadText =
-    content.payload === undefined
-      ? (eventCodec.write(payload, limits.depth) ?? payloadJson(aggregateType, eventCodec, payload, limits))
-      : textOf(aggregateType, eventType, content.payload, limits)
+  const schemaVersion = content.schemaVersion ?? eventCodec.schemaVersion
+  const written = content.payload === undefined ? eventCodec.write(payload, limits.depth) : undefined
+  // The fast path declines values that are not equal to their encoded form.
+  const json =
+    written !== undefined
+      ? payload
+      : content.payload === undefined
+        ? encodedPayload(aggregateType, eventCodec, payload, limits)
+        : content.payload
+  if (isRefused(json)) return json
+  const payloadText = written ?? textOf(aggregateType, eventType, json, limits)
   if (isRefused(payloadText)) return payloadText
+  const find =
+    content === noContent ? eventCodec.personal : codec.stored.get(eventType)?.personal(schemaVersion)
+  const personal =
+    find === undefined && written !== undefined
+      ? undefined
+      : personalFields(find, {
+          json,
+          text: payloadText,
+          aggregateId: encodedId,
+          written: written !== undefined,
+          seals
+        })
+  if (personal !== undefined && "reason" in personal)
+    return invalid(aggregateType, eventType, ["payload", ...personal.path], personal.reason)
   const metadataText = metadata === noMetadata ? "{}" : jsonText(metadata, limits.depth)
   if (typeof metadataText !== "string")
     return unstorable(aggregateType, eventType, "metadata", metadataText, limits)
@@ -306,7 +332,7 @@ const encodeEvent = (
     row: {
       eventId,
       eventType,
-      schemaVersion: content.schemaVersion ?? eventCodec.schemaVersion,
+      schemaVersion,
       occurredAt,
       actor,
       correlationId: content.correlationId ?? correlationId ?? eventId,
@@ -315,7 +341,8 @@ const encodeEvent = (
       payload: payloadText,
       tags,
       traceparent:
-        content.traceparent === undefined ? context.traceparent : (content.traceparent ?? undefined)
+        content.traceparent === undefined ? context.traceparent : (content.traceparent ?? undefined),
+      personal
     },
     payload,
     more: event instanceof JsonEvent ? event.more : noPayloads,
@@ -328,18 +355,17 @@ const noOptions: Event.EventOptions = {}
 const noContent: Partial<Content> = {}
 const noPayloads: ReadonlyArray<Event.Tagged> = []
 const noMetadata: Schema.JsonObject = Object.freeze({})
-const noTags: ReadonlyArray<string> = Object.freeze([])
 
-/** The JSON text of a payload, for every event that the fast path declines. */
-const payloadJson = (
+/** The JSON value of a payload, for every event that the fast path declines. */
+const encodedPayload = (
   aggregateType: string,
   codec: EventCodec<Event.Tagged>,
   payload: Event.Tagged,
   limits: Limits
-): OrRefused<string> => {
+): unknown => {
   const eventType = payload._tag
   const encoded = codec.encode(payload)
-  if (Result.isSuccess(encoded)) return textOf(aggregateType, eventType, encoded.success, limits)
+  if (Result.isSuccess(encoded)) return encoded.success
   const { limit, path, reason } = encoded.failure
   return limit === undefined
     ? invalid(aggregateType, eventType, ["payload", ...path], reason)
@@ -355,36 +381,6 @@ const textOf = (
 ): OrRefused<string> => {
   const text = jsonText(encoded, limits.depth)
   return typeof text === "string" ? text : unstorable(aggregateType, eventType, "payload", text, limits)
-}
-
-/** Maximum number of tags of one event. Each tag takes space in an index. */
-const maxTags = 32
-
-/** The tags that an aggregate derives from an event and those given with the event, sorted and without duplicates. */
-const tagsOf = (
-  aggregate: Aggregate.Any,
-  id: unknown,
-  payloads: readonly [Event.Tagged, ...ReadonlyArray<Event.Tagged>],
-  stated: ReadonlyArray<string> | undefined
-): OrRefused<ReadonlyArray<string>> => {
-  const fail = (path: ReadonlyArray<string | number>, reason: string) =>
-    invalid(aggregate.type, payloads[0]._tag, path, reason)
-  const given: Array<string> = []
-  try {
-    for (const payload of payloads) given.push(...(aggregate.tagsOf?.(payload, id) ?? noTags))
-    given.push(...(stated ?? noTags))
-  } catch {
-    return fail(["tags"], "the aggregate's function for tags threw an error")
-  }
-  for (const [index, tag] of given.entries()) {
-    const reason = nameProblem(tag)
-    if (reason !== undefined) return fail(["tags", index], reason)
-  }
-  const tags = given.length > 1 ? [...new Set(given)].toSorted() : given
-  // Frozen, because the log in memory keeps this list and returns it with the event.
-  return tags.length > maxTags
-    ? fail(["tags"], `are ${tags.length}, more than ${maxTags}`)
-    : Object.freeze(tags)
 }
 
 const unstorable = (

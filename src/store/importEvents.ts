@@ -282,7 +282,7 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
   /** The last refused item. Its remaining events are not written. */
   let refusedItem = 0
 
-  const shared = { context, limits }
+  const shared = { context, limits, seals: storage.seals === true }
   const encodeEvents = (
     { aggregate, id }: Pick<Events, "aggregate" | "id">,
     events: Events["events"],
