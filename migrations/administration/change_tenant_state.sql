@@ -18,6 +18,8 @@ declare
   problem  text;
   move     jsonb := p_arguments -> 'move'; -- an object, or the id of the move that is called off
   another  constant text := 'another undertaking has the tenant: its token differs';
+  replaced constant text := 'another run has taken the move over';
+  lasting  jsonb;       -- what stays on the row while the tenant is active or fenced
 begin
   perform eventsourcing.administer(p_access, p_tenant);
   if p_change = 'fence' then
@@ -32,7 +34,7 @@ begin
     values (p_tenant, 'importing', jsonb_build_object('token', p_token))
     on conflict do nothing;
   end if;
-  select t.status, coalesce(t.undertaking, '{}') as undertaking, t.undertaking ->> 'token' as token, t.hold, t.chained_from
+  select t.status, coalesce(t.undertaking, '{}') as undertaking, t.undertaking ->> 'token' as token, t.undertaking -> 'run' as run, t.hold, t.chained_from
   into known from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
   if known.status is null then
     return jsonb_build_object('problem', 'the tenant is not registered here');
@@ -45,6 +47,7 @@ begin
   ) e;
   chained := known.chained_from;
   details := known.undertaking;
+  lasting := jsonb_strip_nulls(jsonb_build_object('calledOff', known.undertaking -> 'calledOff', 'run', known.run));
   if p_change = 'beginImport' and move is not null then
     move := move - 'leaseMillis' || jsonb_build_object('until', moment + (move ->> 'leaseMillis')::bigint);
   end if;
@@ -92,19 +95,36 @@ begin
         wanted := p_arguments ->> 'status';
         chained := (p_arguments ->> 'chainedFrom')::bigint;
       end if;
+    when 'takeOver' then
+      if known.undertaking -> 'calledOff' @> jsonb_build_array(move) then
+        problem := 'the move was called off';
+      elsif known.status = 'moved' and known.undertaking -> 'move' = move then
+        null; -- decided
+      elsif known.status not in ('active', 'moving') then
+        problem := format('the tenant is %s, and only an active tenant moves', known.status);
+      elsif known.status = 'moving' and known.undertaking -> 'move' -> 'id' is distinct from move
+        and (known.undertaking ->> 'until')::bigint > moment
+      then
+        problem := another;
+      elsif known.run ->> 'token' is distinct from p_arguments ->> 'former' then
+        problem := replaced;
+      else
+        wanted := 'active';
+        details := lasting || jsonb_build_object('run', jsonb_build_object('move', move, 'token', p_token));
+      end if;
     when 'fence' then
       if known.undertaking -> 'calledOff' @> jsonb_build_array(move -> 'id') then
         problem := 'the move was called off';
-      elsif known.status = 'moving' then
-        problem := case when known.token <> p_token::text
-          and known.undertaking -> 'move' -> 'id' is distinct from coalesce(move -> 'id', 'null') then another end;
-      elsif known.status <> 'active' then
+      elsif known.status = 'moving' and known.token <> p_token::text then
+        problem := another;
+      elsif known.status not in ('active', 'moving') then
         problem := format('the tenant is %s, and only an active tenant moves', known.status);
-      end if;
-      if problem is null then
+      elsif move is not null and known.run ->> 'token' <> p_token::text then
+        problem := replaced;
+      else
         wanted := 'moving';
-        details := jsonb_strip_nulls(jsonb_build_object('token', p_token, 'head', head.position, 'move', move,
-          'until', moment + (p_arguments ->> 'expiresInMillis')::bigint, 'calledOff', known.undertaking -> 'calledOff'));
+        details := lasting || jsonb_strip_nulls(jsonb_build_object('token', p_token, 'head', head.position, 'move', move,
+          'until', moment + (p_arguments ->> 'expiresInMillis')::bigint));
       end if;
     when 'reopen' then
       if known.status = 'active' then
@@ -117,17 +137,21 @@ begin
         problem := 'the fence has not expired: only the move itself may remove it now';
       else
         wanted := 'active';
-        details := jsonb_strip_nulls(jsonb_build_object('calledOff', known.undertaking -> 'calledOff'));
+        details := lasting;
       end if;
     when 'callOff' then
       if known.status = 'moved' and known.undertaking -> 'move' = move then
         problem := 'the move is decided: it leads only forward';
+      elsif known.run -> 'move' = move and known.run ->> 'token' <> p_token::text
+        and not coalesce(known.undertaking -> 'calledOff' @> jsonb_build_array(move), false)
+      then
+        problem := replaced;
       else
         wanted := known.status;
         details := known.undertaking;
         if known.status = 'moving' and known.undertaking -> 'move' -> 'id' = move then
           wanted := 'active';
-          details := jsonb_strip_nulls(jsonb_build_object('calledOff', known.undertaking -> 'calledOff'));
+          details := lasting;
         end if;
         if not coalesce(details -> 'calledOff' @> jsonb_build_array(move), false) then
           details := details || jsonb_build_object('calledOff', (

@@ -14,7 +14,8 @@ begin
   from eventsourcing.tenants t where t.tenant_id = p_tenant for no key update;
   if known.status = 'moving' and known.until <= extract(epoch from clock_timestamp()) * 1000 then
     update eventsourcing.tenants t set status = 'active',
-      undertaking = nullif(jsonb_strip_nulls(jsonb_build_object('calledOff', t.undertaking -> 'calledOff')), '{}')
+      undertaking = nullif(jsonb_strip_nulls(jsonb_build_object(
+        'calledOff', t.undertaking -> 'calledOff', 'run', t.undertaking -> 'run')), '{}')
     where t.tenant_id = p_tenant;
     return 'active';
   end if;

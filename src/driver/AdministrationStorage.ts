@@ -82,6 +82,14 @@ export interface DepartingMove {
   readonly to: string
 }
 
+/** One run of a move, by one process. */
+export interface MoveRun {
+  /** The id of the move. */
+  readonly move: string
+  /** The token of the run. */
+  readonly token: string
+}
+
 /** The status of a tenant. */
 export type Status = TenantState["status"]
 
@@ -141,6 +149,8 @@ export interface TenantRecord {
   readonly quota: Quota | undefined
   /** The ids of moves from here that were called off, the last 16. None of them can fence the tenant any more. */
   readonly calledOff: ReadonlyArray<string>
+  /** The last run of a move from here (`takeOver`): former ones can change nothing. Undefined once the tenant has moved away. */
+  readonly run: MoveRun | undefined
 }
 
 /** A change of a tenant's state. Each is one transaction under the lock of the tenant's row. */
@@ -171,9 +181,23 @@ export type StateChange =
       readonly quota?: Quota | undefined
     }
   /**
+   * Makes a run the only one that can change the tenant at the source of a move: the fences, decisions and cancellations of former
+   * runs are refused from then on, and a fence of theirs is removed (moving → active). `former` is the token of the run that it
+   * replaces, as it was read before the run took its lease; with another one the change is refused, so that a process which pauses
+   * between both cannot replace its successor. Refused for a move that was called off, and while another move has the fence.
+   * Changes nothing if this move is decided.
+   */
+  | {
+      readonly change: "takeOver"
+      readonly token: string
+      /** The id of the move. */
+      readonly move: string
+      readonly former: string | undefined
+    }
+  /**
    * Fences the tenant for a move: active → moving. Waits for the append that holds the lock, and for handlers of projections of
-   * this tenant that are under way; if they do not end within `waitMillis`, nothing is changed. With the token of the move that
-   * is in progress it sets a new expiry; with its id it also replaces the token. A move that was called off is refused.
+   * this tenant that are under way; if they do not end within `waitMillis`, nothing is changed. With the token of the fence it
+   * sets a new expiry. A move that was called off is refused, and so is one whose run was replaced (`takeOver`).
    */
   | {
       readonly change: "fence"
@@ -189,9 +213,10 @@ export type StateChange =
   | { readonly change: "reopen"; readonly token: string | undefined }
   /**
    * Calls a move off for good: moving → active if the fence is that of this move, and no other state changes. From then on the
-   * move can neither fence nor decide. Refused once it is decided.
+   * move can neither fence nor decide. Refused once it is decided, and with the token of a run that another run of the move has
+   * replaced; without a token it is the decision of an administrator.
    */
-  | { readonly change: "callOff"; readonly move: string; readonly token?: undefined }
+  | { readonly change: "callOff"; readonly move: string; readonly token: string | undefined }
   /**
    * Decides a move: moving → moved, if the token is that of the fence and the log ends at `head`. This is the only point of
    * decision: it excludes `reopen` by the lock. Changes nothing if the tenant has moved under this token.

@@ -27,21 +27,13 @@ import { Placements } from "../routed/Placements.ts"
 import { TenantDirectory } from "../routed/TenantDirectory.ts"
 import { MoveRefused } from "./moveErrors.ts"
 import { checked } from "./moveChecks.ts"
-import {
-  carryOut,
-  type MoveProgress,
-  type Outcome,
-  type Parts,
-  removeCopy,
-  type RunError,
-  type Settings,
-  sideOf
-} from "./moveRun.ts"
+import { carryOut, type Outcome, type RunError } from "./moveRun.ts"
 import { type Found, type Move, movesOf, type MoveStep } from "./moveState.ts"
+import { type MoveProgress, type Parts, removeCopy, type Settings, sideOf } from "./moveSteps.ts"
 
 export { MoveCalledOff, MoveRefused } from "./moveErrors.ts"
-export type { MoveProgress } from "./moveRun.ts"
 export type { MoveStep } from "./moveState.ts"
+export type { MoveProgress } from "./moveSteps.ts"
 
 /** A finished move. */
 export interface Moved {
@@ -275,15 +267,24 @@ const make = (options: Options) =>
       return tenants
     })
 
+    const movesIn = Effect.fnUntraced(function* (parts: Parts, tenantId: TenantId) {
+      const { failures, records } = yield* look(parts, tenantId)
+      return movesOf(tenantId, records, new Set(failures.keys()))
+    })
+
+    /** Removes the rest of a move that was called off. Its copy may have been begun between two reads of one look, so it looks again. */
+    const clear = Effect.fnUntraced(function* (parts: Parts, { move }: Found) {
+      const found = (yield* movesIn(parts, move.tenantId)).find((other) => other.move.id === move.id)
+      if (found?.step === "calledOff") yield* abandon(parts, found)
+    })
+
     const resumeAll = Effect.fnUntraced(function* (parts: Parts) {
       const finished: Array<TenantId> = []
       for (const tenantId of yield* unfinished(parts)) {
         const exit = yield* Effect.gen(function* () {
-          const rows = yield* look(parts, tenantId)
-          const all = movesOf(tenantId, rows.records, new Set(rows.failures.keys()))
-          for (const found of all) {
+          for (const found of yield* movesIn(parts, tenantId)) {
             if (isKept(found)) continue
-            if (found.step === "calledOff") yield* abandon(parts, found)
+            if (found.step === "calledOff") yield* clear(parts, found)
             else if ((yield* carryOut(parts, found.move)).removed) finished.push(tenantId)
           }
         }).pipe(Effect.exit)
@@ -300,17 +301,19 @@ const make = (options: Options) =>
       yield* Effect.scoped(
         Effect.gen(function* () {
           const source = yield* sideOf(parts, move, move.from)
-          yield* source.storage.changeState({ ...source.at, change: "callOff", move: move.id }).pipe(
-            Effect.catchTag("TenantHeld", Effect.die),
-            // no longer registered at the source, so it cannot be decided there
-            Effect.catchTag("TenantStateConflict", (error) =>
-              error.status === null
-                ? Effect.void
-                : Effect.fail(
-                    new MoveRefused({ tenantId: move.tenantId, reason: "decided", problem: error.problem })
-                  )
+          yield* source.storage
+            .changeState({ ...source.at, change: "callOff", move: move.id, token: undefined })
+            .pipe(
+              Effect.catchTag("TenantHeld", Effect.die),
+              // no longer registered at the source, so it cannot be decided there
+              Effect.catchTag("TenantStateConflict", (error) =>
+                error.status === null
+                  ? Effect.void
+                  : Effect.fail(
+                      new MoveRefused({ tenantId: move.tenantId, reason: "decided", problem: error.problem })
+                    )
+              )
             )
-          )
           const target = yield* sideOf(parts, move, move.to)
           yield* removeCopy(target, move, settings)
         })

@@ -5,7 +5,7 @@ import type { TenantRecord } from "../driver/AdministrationStorage.ts"
 import { UnknownTenant, type StorageUnavailable } from "../driver/StoreError.ts"
 import type { Side } from "./content.ts"
 import { MoveRefused } from "./moveErrors.ts"
-import { afterwards, type Parts, sideOf } from "./moveRun.ts"
+import { afterwards, type Parts, sideOf } from "./moveSteps.ts"
 import { movesOf } from "./moveState.ts"
 
 type Records = ReadonlyMap<string, TenantRecord>

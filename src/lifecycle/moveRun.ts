@@ -2,45 +2,15 @@
  * One run of a move by one process. A run that is killed at any point leaves rows from which another run goes on; a run that wakes up
  * after another one has taken over can write nothing.
  */
-import { Clock, Effect, Exit, Result, type Scope } from "effect"
+import { Clock, Effect, Exit, Result } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import type { StateChange, TenantRecord, TenantStateConflict } from "../driver/AdministrationStorage.ts"
+import type { TenantRecord, TenantStateConflict } from "../driver/AdministrationStorage.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
-import type { CrossTenantAccess } from "../domain/Tenant.ts"
-import type { Placements } from "../routed/Placements.ts"
-import type { TenantDirectory } from "../routed/TenantDirectory.ts"
 import type { Side } from "./content.ts"
 import { Copy, Difference } from "./moveContent.ts"
 import { MoveCalledOff, MoveRefused } from "./moveErrors.ts"
 import type { Move, MoveStep } from "./moveState.ts"
-
-/** The progress of a run. */
-export interface MoveProgress {
-  readonly step: MoveStep
-  /** The last position that is copied and compared. */
-  readonly position: number
-  /** The last position of the log as of this step. */
-  readonly end: number
-}
-
-/** The settings of runs, in milliseconds. */
-export interface Settings {
-  readonly lease: number
-  readonly fence: number
-  readonly handlerWait: number
-  readonly grace: number
-  readonly pause: number
-  readonly rowsPerStep: number
-}
-
-/** The services and settings of a run. */
-export interface Parts {
-  readonly placements: Placements["Service"]
-  readonly directory: TenantDirectory["Service"]
-  readonly settings: Settings
-  readonly access: CrossTenantAccess
-  readonly onProgress: (progress: MoveProgress) => Effect.Effect<void>
-}
+import { afterwards, change, type Parts, purge, recordOf, removeCopy, sideOf } from "./moveSteps.ts"
 
 /** The outcome of a run. */
 export interface Outcome {
@@ -56,72 +26,6 @@ export type RunError = MoveRefused | MoveCalledOff | StorageUnavailable
 
 /** Attempts to fence and decide, each of which begins with copying. */
 const attempts = 3
-
-/** A tenant in a placement, under an access that is recorded there. */
-export const sideOf = Effect.fnUntraced(function* (
-  { access, placements }: Pick<Parts, "access" | "placements">,
-  move: Pick<Move, "id" | "tenantId">,
-  placement: string
-): Effect.fn.Return<Side, StorageUnavailable, Scope.Scope> {
-  const storage = yield* placements.administration(placement)
-  const operation = `TenantMove ${move.id} ${move.tenantId}`
-  const accessId = yield* storage.recordAccess({ ...access, operation })
-  return { storage, at: { accessId, tenantId: move.tenantId } }
-})
-
-/** A change of a state. Only an erasure is subject to a legal hold. */
-const change = ({ at, storage }: Side, wanted: StateChange) =>
-  storage.changeState({ ...at, ...wanted }).pipe(Effect.catchTag("TenantHeld", Effect.die))
-
-const recordOf = ({ at, storage }: Side): Effect.Effect<TenantRecord | undefined, StorageUnavailable> =>
-  storage.tenant(at)
-
-/** Removes the rows of a tenant in bounded transactions. */
-const purge = ({ at, storage }: Side, token: string, { pause, rowsPerStep }: Settings) =>
-  Effect.gen(function* () {
-    for (;;) {
-      const { complete } = yield* storage.purge({ ...at, token, limit: rowsPerStep })
-      if (complete) return
-      yield* Effect.sleep(pause)
-    }
-  }).pipe(Effect.catchTag("TenantHeld", Effect.die))
-
-/** Removes the copy of a move that was called off, whichever run has written it. */
-export const removeCopy = (
-  target: Side,
-  move: Pick<Move, "id">,
-  settings: Settings
-): Effect.Effect<void, StorageUnavailable> =>
-  Effect.gen(function* () {
-    for (;;) {
-      const state = (yield* recordOf(target))?.state
-      if (state?.status !== "importing" || state.move?.id !== move.id) return
-      const removed = yield* Effect.result(purge(target, state.token, settings))
-      if (Result.isFailure(removed) && removed.failure._tag !== "TenantStateConflict")
-        return yield* removed.failure
-    }
-  })
-
-/** Changes the directory, and removes the rows at the source once the grace time is over and the target has the tenant. */
-export const afterwards = Effect.fnUntraced(function* (
-  { access, directory, settings }: Parts,
-  move: Move,
-  source: Side,
-  target: Side
-): Effect.fn.Return<{ readonly removed: boolean }, StorageUnavailable> {
-  const { from, id, tenantId, to } = move
-  if (directory.replace !== undefined) yield* directory.replace({ tenantId, from, to, access })
-  const left = (yield* recordOf(source))?.state
-  if (left?.status !== "moved" || left.move !== id || left.purged) return { removed: true }
-  const arrived = (yield* recordOf(target))?.state
-  const isHere = arrived !== undefined && !(arrived.status === "importing" && arrived.move?.id === id)
-  if (!isHere || left.sinceMillis < settings.grace) return { removed: false }
-  yield* purge(source, left.token, settings).pipe(
-    // another process has removed them, or the tenant is on its way back
-    Effect.catchTag("TenantStateConflict", () => Effect.void)
-  )
-  return { removed: true }
-})
 
 /** True if the move cannot succeed soon, so that its copy must not stay. */
 const isHopeless = (error: StorageUnavailable): boolean =>
@@ -196,7 +100,7 @@ class Run {
     MoveCalledOff | StorageUnavailable | TenantStateConflict
   > {
     const { id, tenantId } = this.#move
-    yield* change(this.#source, { change: "callOff", move: id })
+    yield* change(this.#source, { change: "callOff", move: id, token: this.#token })
     this.#ended = true
     const calledOff = new MoveCalledOff({ tenantId, problem })
     // a copy that cannot be removed now is removed by the runner
@@ -237,23 +141,27 @@ class Run {
       const record = yield* recordOf(this.#source)
       if (record === undefined)
         return yield* this.#refuse("notActive", `it is not registered at ${from} any more`)
-      const { calledOff, state } = record
+      const { calledOff, run, state } = record
       if (calledOff.includes(id)) return yield* this.#callOff("it was aborted")
       if (state.status === "moved" && state.move === id) {
         yield* copy.rest(state.head)
         yield* copy.lateRows(this.#parts.settings.handlerWait)
         return { record, head: state.head }
       }
+      const isFenced = state.status === "moving" && state.token === this.#token
+      if (state.status !== "active" && !isFenced)
+        return yield* this.#callOff(`it is ${state.status} at ${from}`)
+      if (run?.token !== this.#token)
+        return yield* run?.move === id
+          ? this.#refuse("underWay", "another process carries out the move")
+          : this.#callOff("another move of it is under way")
       if (attempt > attempts)
         return yield* this.#callOff(
           this.#fencedAt === undefined
             ? `handlers of its projections did not end within ${this.#parts.settings.handlerWait} ms: move it when they are idle, or raise handlerWait`
             : `its rows could not be copied within ${this.#parts.settings.fence} ms: raise fence`
         )
-      // of a run that was killed
-      if (state.status === "moving" && state.move?.id === id)
-        yield* change(this.#source, { change: "reopen", token: state.token })
-      else if (state.status !== "active") return yield* this.#callOff(`it is ${state.status} at ${from}`)
+      if (isFenced) yield* change(this.#source, { change: "reopen", token: this.#token })
       this.#step = "copying"
       yield* copy.ahead
       const fenced = yield* this.#fence()
@@ -291,29 +199,52 @@ class Run {
     }
   )
 
+  /**
+   * Takes the tenant over: from now on a former run can change nothing at the source. `former` was read before the lease was taken.
+   * If it is refused, the row has the reason, and is read next.
+   */
+  readonly #takeOver = (former: TenantRecord | undefined) =>
+    change(this.#source, {
+      change: "takeOver",
+      token: this.#token,
+      move: this.#move.id,
+      former: former?.run?.token
+    }).pipe(
+      Effect.asVoid,
+      Effect.catchTag("TenantStateConflict", () => Effect.void)
+    )
+
   /** Carries the move out until the tenant is active at the target. */
   readonly carryOut = Effect.gen({ self: this }, function* () {
-    const begun = yield* this.#begin()
-    const { head, record } = yield* this.#decided(begun.position).pipe(
-      Effect.catchIf(
-        (error): error is Difference => error instanceof Difference,
-        ({ problem }) => this.#differs(problem)
-      ),
-      Effect.catchIf(
-        (error): error is StorageUnavailable => error._tag === "StorageUnavailable" && isHopeless(error),
-        (error) =>
-          Effect.catchTag(this.#callOff(error.message), ["StorageUnavailable", "TenantStateConflict"], () =>
-            Effect.fail(error)
-          )
-      )
-    )
-    yield* this.#finish(record, head, this.#token)
-    const now = yield* Clock.currentTimeMillis
-    return { events: head, pauseMillis: this.#fencedAt === undefined ? undefined : now - this.#fencedAt }
+    const former = yield* recordOf(this.#source)
+    const { position } = yield* this.#begin()
+    return yield* Effect.raceFirst(this.#underLease(former, position), this.#keepLease)
   }).pipe(
-    (main) => Effect.raceFirst(main, this.#keepLease),
     Effect.catchTag("TenantStateConflict", ({ problem }) => Effect.fail(this.#refuse("underWay", problem))),
     Effect.onExit((exit) => (Exit.isFailure(exit) ? this.#release : Effect.void))
+  )
+
+  readonly #underLease = Effect.fnUntraced(
+    { self: this },
+    function* (former: TenantRecord | undefined, position: number) {
+      yield* this.#takeOver(former)
+      const { head, record } = yield* this.#decided(position).pipe(
+        Effect.catchIf(
+          (error): error is Difference => error instanceof Difference,
+          ({ problem }) => this.#differs(problem)
+        ),
+        Effect.catchIf(
+          (error): error is StorageUnavailable => error._tag === "StorageUnavailable" && isHopeless(error),
+          (error) =>
+            Effect.catchTag(this.#callOff(error.message), ["StorageUnavailable", "TenantStateConflict"], () =>
+              Effect.fail(error)
+            )
+        )
+      )
+      yield* this.#finish(record, head, this.#token)
+      const now = yield* Clock.currentTimeMillis
+      return { events: head, pauseMillis: this.#fencedAt === undefined ? undefined : now - this.#fencedAt }
+    }
   )
 
   /** Before the decision the move is called off. After it, the copy is made anew: the source still has everything. */
@@ -321,7 +252,8 @@ class Run {
     const called = yield* Effect.result(this.#callOff(problem))
     if (Result.isFailure(called) && called.failure._tag !== "TenantStateConflict")
       return yield* called.failure
-    yield* removeCopy(this.#target, this.#move, this.#parts.settings)
+    // with its own token, so that it cannot remove the copy of a run that has replaced it
+    yield* purge(this.#target, this.#token, this.#parts.settings)
     yield* this.#begin()
     return yield* this.#decided(0).pipe(
       Effect.catchIf(

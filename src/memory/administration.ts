@@ -90,7 +90,7 @@ export const make = ({
 
   const recordOf = (log: TenantLog, at: number): Storage.TenantRecord => {
     const last = log.events.at(-1)
-    const { calledOff, hold, origin, quota } = log.administered
+    const { calledOff, hold, origin, quota, run, state } = log.administered
     return {
       tenantId: log.tenantId,
       state: stateOf(log.administered, at),
@@ -102,7 +102,8 @@ export const make = ({
       origin,
       hold,
       quota,
-      calledOff
+      calledOff,
+      run: state.status === "erased" ? undefined : run
     }
   }
 

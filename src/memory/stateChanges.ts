@@ -9,6 +9,8 @@ export type Changed = string | undefined
 /** The reason against a change with another token. */
 export const another = "another undertaking has the tenant: its token differs"
 
+const replaced = "another run has taken the move over"
+
 /**
  * Changes the state of a tenant. Durations until a moment are kept as that moment, in milliseconds since 1970. Returns `held`
  * for an erasure under a legal hold.
@@ -70,15 +72,28 @@ export const changed = (
       log.chainedFrom = change.chainedFrom
       return undefined
     }
+    case "takeOver": {
+      if (administered.calledOff.includes(change.move)) return "the move was called off"
+      if (state.status === "moved" && state.move === change.move) return undefined
+      if (state.status !== "moving" && state.status !== "active")
+        return `the tenant is ${state.status}, and only an active tenant moves`
+      if (state.status === "moving" && state.move?.id !== change.move && state.expiresInMillis > at)
+        return another
+      if (administered.run?.token !== change.former) return replaced
+      administered.state = { status: "active" }
+      administered.run = { move: change.move, token: change.token }
+      return undefined
+    }
     case "fence": {
       if (change.move !== undefined && administered.calledOff.includes(change.move.id))
         return "the move was called off"
+      if (state.status === "moving" && state.token !== change.token) return another
       if (
-        state.status === "moving" &&
-        state.token !== change.token &&
-        (change.move === undefined || state.move?.id !== change.move.id)
+        change.move !== undefined &&
+        administered.run !== undefined &&
+        administered.run.token !== change.token
       )
-        return another
+        return replaced
       if (state.status !== "moving" && state.status !== "active")
         return `the tenant is ${state.status}, and only an active tenant moves`
       administered.state = {
@@ -102,10 +117,18 @@ export const changed = (
     case "callOff": {
       if (state.status === "moved" && state.move === change.move)
         return "the move is decided: it leads only forward"
+      const { calledOff, run } = administered
+      const isCalledOff = calledOff.includes(change.move)
+      if (
+        change.token !== undefined &&
+        run?.move === change.move &&
+        run.token !== change.token &&
+        !isCalledOff
+      )
+        return replaced
       if (state.status === "moving" && state.move?.id === change.move)
         administered.state = { status: "active" }
-      if (!administered.calledOff.includes(change.move))
-        administered.calledOff = [...administered.calledOff, change.move].slice(-16)
+      if (!isCalledOff) administered.calledOff = [...calledOff, change.move].slice(-16)
       return undefined
     }
     case "decide": {
@@ -113,6 +136,7 @@ export const changed = (
       if (state.status !== "moving") return `the tenant is ${state.status}, not moving: the move is off`
       if (state.token !== change.token) return another
       if (head !== change.head) return `its log ends at ${head}, not at ${change.head}`
+      administered.run = undefined
       administered.state = {
         status: "moved",
         token: change.token,

@@ -9,7 +9,14 @@ import type {
   StreamRow,
   UsageRow
 } from "../driver/EventStorage.ts"
-import type { CommandKeyRow, LegalHold, Origin, Quota, TenantState } from "../driver/AdministrationStorage.ts"
+import type {
+  CommandKeyRow,
+  LegalHold,
+  MoveRun,
+  Origin,
+  Quota,
+  TenantState
+} from "../driver/AdministrationStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { chainStart, eventHash } from "../driver/eventHash.ts"
 import { matches } from "../driver/queryMatch.ts"
@@ -108,6 +115,8 @@ export interface Administered {
   /** True if no rows remain of a tenant that has moved. */
   purged: boolean
   calledOff: ReadonlyArray<string>
+  /** The last run of a move that has taken the tenant over. */
+  run: MoveRun | undefined
 }
 
 /** One tenant's log. It shares nothing with other tenants. */
@@ -136,7 +145,8 @@ export class TenantLog {
       quota: undefined,
       forgotten: 0,
       purged: false,
-      calledOff: []
+      calledOff: [],
+      run: undefined
     }
   }
 

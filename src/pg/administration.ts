@@ -34,6 +34,7 @@ interface StoredTenant {
       | { readonly id: string; readonly from: string; readonly to: string; readonly until: number }
     readonly at?: number
     readonly calledOff?: ReadonlyArray<string>
+    readonly run?: Storage.MoveRun
   } | null
   readonly hold: Storage.LegalHold | null
   readonly origin: Storage.Origin | null
@@ -120,7 +121,8 @@ const recordOf = (
   origin: stored.origin ?? undefined,
   hold: stored.hold ?? undefined,
   quota: stored.quota ?? undefined,
-  calledOff: stored.undertaking?.calledOff ?? []
+  calledOff: stored.undertaking?.calledOff ?? [],
+  run: stored.undertaking?.run
 })
 
 /** The refusal of a change or a purge. */

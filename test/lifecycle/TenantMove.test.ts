@@ -3,7 +3,6 @@ import { Context, Deferred, Duration, Effect, Fiber, Layer, Option, References }
 import { AdministrationStorage } from "../../src/driver/AdministrationStorage.ts"
 import { EventStorage } from "../../src/driver/EventStorage.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
-import { StorageFull, StorageUnavailable } from "../../src/driver/StoreError.ts"
 import type { TenantAdministration } from "../../src/domain/Tenant.ts"
 import * as TenantMove from "../../src/lifecycle/TenantMove.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
@@ -16,6 +15,7 @@ import { flipped } from "../../src/testing/failures.ts"
 import { acrossTenants } from "../support/siloTenants.ts"
 import {
   administer,
+  full,
   homes,
   makeWorld,
   type Program,
@@ -56,21 +56,6 @@ const inProgram = <A, E>(run: (world: World) => Effect.Effect<A, E, Services>, s
   Effect.flatMap(Shared, (world) =>
     run(world).pipe(Effect.provide(Layer.fresh(program(world, settings))))
   ).pipe(Effect.provideService(References.CurrentLoggers, new Set()))
-
-/** The placement whose disk is full from now on, and its other services. */
-const full = (world: World, placement: string): World => {
-  const services = world.storages.get(placement)
-  if (services === undefined) return assert.fail(placement)
-  const storage = Context.get(services, AdministrationStorage)
-  const noSpace = new StorageUnavailable({
-    reason: new StorageFull({ operation: "write events", code: "53100" })
-  })
-  const storages = new Map(world.storages).set(
-    placement,
-    Context.add(services, AdministrationStorage, { ...storage, writeEvents: () => Effect.fail(noSpace) })
-  )
-  return { ...world, storages }
-}
 
 const places: ReadonlyArray<readonly [string, Readonly<Record<string, Layer.Layer<Storages>>>]> = [
   ["memory", { a: MemoryStorage.layer, b: MemoryStorage.layer, c: MemoryStorage.layer }],

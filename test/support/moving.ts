@@ -9,7 +9,7 @@ import {
 import { EventStorage } from "../../src/driver/EventStorage.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
-import { ConnectionFailed, StorageUnavailable } from "../../src/driver/StoreError.ts"
+import { ConnectionFailed, StorageFull, StorageUnavailable } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantMove from "../../src/lifecycle/TenantMove.ts"
 import type { Placements } from "../../src/routed/Placements.ts"
@@ -115,6 +115,21 @@ const stoppable = (
             )
         : member
   return wrapped as AdministrationStorage["Service"]
+}
+
+/** Storages whose disk is full at one placement. */
+export const full = (world: World, placement: string): World => {
+  const services = world.storages.get(placement)
+  if (services === undefined) return assert.fail(placement)
+  const storage = Context.get(services, AdministrationStorage)
+  const noSpace = new StorageUnavailable({
+    reason: new StorageFull({ operation: "write events", code: "53100" })
+  })
+  const storages = new Map(world.storages).set(
+    placement,
+    Context.add(services, AdministrationStorage, { ...storage, writeEvents: () => Effect.fail(noSpace) })
+  )
+  return { ...world, storages }
 }
 
 /** The tenant in every placement, by placement. */

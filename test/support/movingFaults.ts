@@ -8,7 +8,7 @@ import type { TenantAdministration, TenantId } from "../../src/domain/Tenant.ts"
 import * as TenantMove from "../../src/lifecycle/TenantMove.ts"
 import { rawEvents } from "../../src/testing/driver/administrationKit.ts"
 import { append, events, newTenant, stream } from "../../src/testing/driver/eventKit.ts"
-import { administer, homes, program, recordsOf, Stop, type World } from "./moving.ts"
+import { administer, full, homes, program, recordsOf, Stop, type World } from "./moving.ts"
 
 const handledBefore: Omit<ProgressRow, "tables"> = {
   projection: "mails",
@@ -180,11 +180,12 @@ const inProcess = <A, E>(
   stop: Stop | undefined,
   // the fence of a process that pauses has expired
   fence: "1 millis" | "8 seconds",
+  lease: "1 millis" | "10 seconds",
   tenantId: TenantId,
   run: (moves: TenantMove.TenantMove["Service"]) => Effect.Effect<A, E, TenantAdministration>
 ) =>
   TenantMove.TenantMove.use((moves) => administer(run(moves))).pipe(
-    Effect.provide(Layer.fresh(program(world, { stop, watched: tenantId, settings: { fence } }))),
+    Effect.provide(Layer.fresh(program(world, { stop, watched: tenantId, settings: { fence, lease } }))),
     Effect.exit
   )
 
@@ -194,12 +195,18 @@ const starts = (
   tenantId: TenantId,
   stop: Stop,
   fence: "1 millis" | "8 seconds" = "8 seconds"
-) => inProcess(world, stop, fence, tenantId, (moves) => moves.start(tenantId, { to: "b" }))
-const carriesOn = (world: World, tenantId: TenantId, stop?: Stop) =>
+) => inProcess(world, stop, fence, "1 millis", tenantId, (moves) => moves.start(tenantId, { to: "b" }))
+const carriesOn = (
+  world: World,
+  tenantId: TenantId,
+  stop?: Stop,
+  fence: "1 millis" | "8 seconds" = "8 seconds",
+  lease: "1 millis" | "10 seconds" = "10 seconds"
+) =>
   // the lease of the stopped process has expired
   Effect.andThen(
     Effect.sleep("2 millis"),
-    inProcess(world, stop, "8 seconds", tenantId, (moves) => moves.resumeAll)
+    inProcess(world, stop, fence, lease, tenantId, (moves) => moves.resumeAll)
   )
 
 const assertAlive = (exit: Exit.Exit<unknown, unknown>, label: string) => {
@@ -234,6 +241,36 @@ export const killed = Effect.fnUntraced(function* (
   return stop.hit
 })
 
+/** The states of a tenant, without the durations in them. */
+const statesOf = (world: World, tenantId: TenantId) =>
+  Effect.map(recordsOf(world, tenantId), (records) =>
+    [...records].map(([name, { calledOff, position, run, state }]) => ({
+      name,
+      position,
+      calledOff,
+      run,
+      status: state.status,
+      token: "token" in state ? state.token : undefined
+    }))
+  )
+
+/** A process wakes up. If another one has taken its move over before a decision, it can change nothing, at no placement. */
+const wakesUp = Effect.fnUntraced(function* (
+  world: World,
+  tenantId: TenantId,
+  [stop, process]: readonly [Stop, Fiber.Fiber<Exit.Exit<unknown, unknown>>],
+  other: Stop,
+  label: string
+) {
+  const before = yield* statesOf(world, tenantId)
+  yield* stop.wakeUp
+  assertAlive(yield* Fiber.join(process), label)
+  const isDecided = before.some(({ status }) => status === "moved")
+  // the last call is the one before which it pauses
+  const isReplaced = stop.hit && other.names.slice(0, -1).includes("takeOver")
+  if (isReplaced && !isDecided) assert.deepStrictEqual(yield* statesOf(world, tenantId), before, label)
+})
+
 /**
  * Lets a process pause before a call, and another one, which carries on, before one of its own calls. Then the first wakes up, and
  * then the second. Returns the processes that paused.
@@ -250,8 +287,7 @@ export const paused = Effect.fnUntraced(function* (world: World, at: number, nex
   yield* pausedOrEnded(two, second)
   const label = `pause ${at} (${one.names.at(-1)}) and ${next} (${two.names.at(-1)})`
   yield* use(world, ledger)
-  yield* one.wakeUp
-  assertAlive(yield* Fiber.join(first), label)
+  yield* wakesUp(world, tenantId, [one, first], two, label)
   yield* use(world, ledger)
   yield* two.wakeUp
   assertAlive(yield* Fiber.join(second), label)
@@ -279,10 +315,81 @@ export const belated = Effect.fnUntraced(function* (
   const second = yield* Effect.forkChild(carriesOn(world, tenantId, two))
   yield* pausedOrEnded(two, second)
   const label = `${one.names.at(-1)} (${at}) before ${change}`
-  yield* one.wakeUp
-  assertAlive(yield* Fiber.join(first), label)
+  yield* wakesUp(world, tenantId, [one, first], two, label)
   yield* two.wakeUp
   assertAlive(yield* Fiber.join(second), label)
+  if (two.hit) {
+    const tried = two.names.filter((name) => name === change)
+    assert.lengthOf(tried, 1, label)
+    assert.deepStrictEqual(yield* homes(world, tenantId), ["b"], label)
+  }
+  yield* settles(world, ledger, label)
+  return one.hit
+})
+
+/** A move to a placement whose disk is full pauses at a call; another process, for which there is room again, takes it over. */
+export const calledOffTooLate = Effect.fnUntraced(function* (
+  world: World,
+  change: "decide" | "finishImport"
+) {
+  const [one, two] = [new Stop("pause", "callOff"), new Stop("pause", change)]
+  const ledger = yield* furnished(world, "a")
+  const { tenantId } = ledger
+  const first = yield* Effect.forkChild(starts(full(world, "b"), tenantId, one))
+  yield* pausedOrEnded(one, first)
+  assert.isTrue(one.hit)
+  const second = yield* Effect.forkChild(carriesOn(world, tenantId, two))
+  yield* pausedOrEnded(two, second)
+  assert.isTrue(two.hit)
+  yield* wakesUp(world, tenantId, [one, first], two, `callOff before ${change}`)
+  yield* two.wakeUp
+  assertAlive(yield* Fiber.join(second), change)
+  assert.deepStrictEqual(yield* homes(world, tenantId), ["b"])
+  yield* settles(world, ledger, `called off before ${change}`)
+})
+
+/**
+ * Lets a process, which begins a move or carries on with one, pause before a call. The move is called off, and the next one leads to
+ * the same place or elsewhere; its process pauses just before it decides. The first wakes up: it must have no effect on the next move.
+ * Returns true if it paused.
+ */
+export const superseded = Effect.fnUntraced(function* (
+  world: World,
+  at: number,
+  role: "starts" | "carries on",
+  to: "b" | "c"
+) {
+  const [one, two] = [new Stop("pause", at), new Stop("pause", "decide")]
+  const ledger = yield* furnished(world, "a")
+  const { tenantId } = ledger
+  if (role === "carries on") yield* starts(world, tenantId, new Stop("killAfter", "writeEvents"))
+  const first = yield* Effect.forkChild(
+    role === "starts"
+      ? starts(world, tenantId, one, "1 millis")
+      : carriesOn(world, tenantId, one, "1 millis", "1 millis")
+  )
+  yield* pausedOrEnded(one, first)
+  yield* Effect.sleep("2 millis")
+  yield* use(world, ledger, false)
+  const label = `${role} ${at} (${one.names.at(-1)}), then a move to ${to}`
+  yield* inProcess(world, undefined, "8 seconds", "10 seconds", tenantId, (moves) => moves.abort(tenantId))
+  const second = yield* Effect.forkChild(
+    inProcess(world, two, "8 seconds", "10 seconds", tenantId, (moves) => moves.start(tenantId, { to }))
+  )
+  yield* pausedOrEnded(two, second)
+  const before = yield* statesOf(world, tenantId)
+  yield* one.wakeUp
+  assertAlive(yield* Fiber.join(first), label)
+  const left = yield* statesOf(world, tenantId)
+  // a move that was decided before has rows to remove at its source; another one has a copy, and is noted as called off
+  const isDecided = before.some(({ name, status }) => name === "a" && status === "moved")
+  const itsOwn = isDecided ? "a" : to === "c" ? "b" : undefined
+  const kept = (states: typeof before) =>
+    states.filter(({ name }) => name !== itsOwn).map(({ calledOff: _calledOff, ...state }) => state)
+  if (two.hit) assert.deepStrictEqual(kept(left), kept(before), label)
+  yield* two.wakeUp
+  assertAlive(yield* Fiber.join(second), label)
+  if (two.hit) assert.deepStrictEqual(yield* homes(world, tenantId), [to], label)
   yield* settles(world, ledger, label)
   return one.hit
 })

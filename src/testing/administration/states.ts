@@ -161,6 +161,65 @@ export const states = (it: Vitest.MethodsNonLive<Services>): void => {
     })
   )
 
+  it.effect("obeys only the last run of a move at its source", () =>
+    Effect.gen(function* () {
+      const [tenant, move, other] = [newTenant(), newToken(), newToken()]
+      const [first, second, third] = [newToken(), newToken(), newToken()]
+      const fenceOf = (token: string, id: string = move) =>
+        ({
+          change: "fence",
+          token,
+          expiresInMillis: 60_000,
+          waitMillis: 1000,
+          move: { id, to: "b" }
+        }) as const
+      const takeOver = (token: string, former: string | undefined, id: string = move) =>
+        change(tenant, { change: "takeOver", token, move: id, former })
+      const late = (token: string, former: string | undefined, id: string = move) =>
+        conflictOf(tenant, { change: "takeOver", token, move: id, former })
+      yield* append(tenant, stream("one", events(2)))
+      assert.isUndefined((yield* record(tenant))?.run)
+      assert.deepStrictEqual((yield* takeOver(first, undefined)).run, { move, token: first })
+      yield* change(tenant, fenceOf(first))
+      // a fence of the replaced run is removed, and it sets no other
+      const taken = yield* takeOver(second, first)
+      assert.containSubset(taken, { state: { status: "active" }, run: { move, token: second } })
+      yield* append(tenant, stream("one", events(1)))
+      assert.strictEqual(yield* late(third, first), "active")
+      assert.strictEqual(yield* late(third, undefined), "active")
+      const callOff = { change: "callOff", move, token: first } as const
+      for (const wrong of [fenceOf(first), callOff])
+        assert.strictEqual(yield* conflictOf(tenant, wrong), "active", wrong.change)
+      yield* change(tenant, fenceOf(second))
+      for (const wrong of [
+        fenceOf(first),
+        callOff,
+        { change: "reopen", token: first },
+        { change: "decide", token: first, head: 3, to: "b" },
+        { change: "takeOver", token: third, move: other, former: second }
+      ] as const)
+        assert.strictEqual(yield* conflictOf(tenant, wrong), "moving", JSON.stringify(wrong))
+      assert.deepStrictEqual((yield* record(tenant))?.calledOff, [])
+      // neither a fence nor its end forgets the run
+      yield* change(tenant, { change: "reopen", token: second })
+      assert.deepStrictEqual((yield* record(tenant))?.run, { move, token: second })
+      yield* change(tenant, { ...fenceOf(second), expiresInMillis: 0 })
+      yield* append(tenant, stream("one", events(1)))
+      assert.strictEqual(yield* conflictOf(tenant, fenceOf(first)), "active")
+      // another move replaces it, and leaves its calling off to it
+      yield* takeOver(third, second, other)
+      assert.strictEqual(yield* conflictOf(tenant, fenceOf(second)), "active")
+      yield* change(tenant, { ...callOff, token: second })
+      assert.strictEqual(yield* late(first, third), "active")
+      yield* change(tenant, fenceOf(third, other))
+      const decided = yield* change(tenant, { change: "decide", token: third, head: 4, to: "b" })
+      assert.isUndefined(decided.run)
+      // a decided move has nothing to take over
+      assert.strictEqual((yield* takeOver(first, third, other)).state.status, "moved")
+      assert.strictEqual(yield* conflictOf(tenant, { ...callOff, move: other, token: undefined }), "moved")
+    })
+  )
+
   it.effect("34: a fence and a decision lose none of the appends that race with them", () =>
     Effect.gen(function* () {
       const [tenant, token] = [newTenant(), newToken()]
