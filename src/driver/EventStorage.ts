@@ -150,6 +150,11 @@ export interface AppendRequest {
   readonly streams: ReadonlyArray<StreamAppend>
   /** Conditions, all of which must hold. They are checked in order, and the error describes the first that does not. */
   readonly conditions?: ReadonlyArray<AppendCondition> | undefined
+  /**
+   * For each stream its version at the end of the log that the first condition names by `after` and `afterEventId`; undefined where
+   * it is not known. A driver may trust them while the log ends there, and looks up all versions otherwise. Default: none is known.
+   */
+  readonly knownVersions?: ReadonlyArray<number | undefined> | undefined
   readonly command?: CommandKey | undefined
   /**
    * True for events that the quota of the tenant counts but never refuses: imports, and events that the library itself appends.

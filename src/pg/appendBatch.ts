@@ -252,7 +252,7 @@ const conditionJson = ({ after, afterEventId, query }: AppendCondition): object 
 const maxExpiry = 250_000_000_000_000
 
 const extraOf = (
-  { command, conditions, exempt = false }: AppendRequest,
+  { command, conditions, exempt = false, knownVersions }: AppendRequest,
   append: number
 ): object | undefined =>
   command === undefined && !exempt && (conditions === undefined || conditions.length === 0)
@@ -261,6 +261,9 @@ const extraOf = (
         append,
         ...(exempt ? { exempt } : undefined),
         ...(conditions === undefined ? undefined : { conditions: conditions.map(conditionJson) }),
+        ...(knownVersions === undefined
+          ? undefined
+          : { versions: `{${knownVersions.map((version) => version ?? "null").join()}}` }),
         ...(command === undefined
           ? undefined
           : {

@@ -15,7 +15,8 @@ import type { TenantId } from "../domain/Tenant.ts"
 import { codecOf, guarded, type Mismatch } from "../domain/codec/aggregateCodec.ts"
 import { JsonEvent } from "../domain/jsonEvent.ts"
 import { InvalidAggregateId, InvalidEvent, InvalidInput } from "../driver/StoreError.ts"
-import type { ImportedEvents, Refused } from "./importEvents.ts"
+import type { ImportedEvents } from "./importChunks.ts"
+import type { Refused } from "./importEvents.ts"
 
 /** An event to append, as JSON. Other fields are ignored. */
 export interface NewEvent {

@@ -45,7 +45,8 @@ import type {
   StreamKey
 } from "./append.ts"
 import type { ReadOptions, VersionRange, LogRange } from "./read.ts"
-import type { ImportedEvents, ImportError, ImportOptions, Imported } from "./importEvents.ts"
+import type { ImportedEvents } from "./importChunks.ts"
+import type { ImportError, ImportOptions, Imported } from "./importEvents.ts"
 
 export type {
   StreamEvents,
@@ -64,8 +65,9 @@ export type {
 export type { EventPlace } from "../driver/EventStorage.ts"
 export type { ReadOptions, VersionRange, LogRange } from "./read.ts"
 export type { FoldedState, FoldRequest, Folded, FoldError } from "./fold.ts"
-export { ImportFailed } from "./importEvents.ts"
-export type { ImportedEvents, ImportError, ImportOptions, Imported } from "./importEvents.ts"
+export { ImportFailed } from "./importChunks.ts"
+export type { ImportedEvents } from "./importChunks.ts"
+export type { ImportError, ImportOptions, Imported } from "./importEvents.ts"
 export type { JsonAppended, JsonEvents, JsonReceipt } from "./appendJson.ts"
 
 /** Envelopes of the events of an aggregate. */

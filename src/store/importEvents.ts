@@ -1,5 +1,5 @@
 /** Imports many events in order, in chunks that are written whole or not at all. An import can be repeated. */
-import { Effect, Result, Schema, Stream } from "effect"
+import { Effect, Result, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import * as Event from "../domain/Event.ts"
 import { CurrentEventContext } from "../domain/EventContext.ts"
@@ -9,24 +9,30 @@ import {
   Conflict,
   EventIdConflict,
   type ExpectedVersion,
-  InvalidAggregateId,
+  type InvalidAggregateId,
   InvalidEvent,
   InvalidInput,
   type InvalidReason,
-  LimitExceeded,
   type Undecodable,
   VersionConflict
 } from "../driver/StoreError.ts"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as encode from "./encode.ts"
 import { wholeMillis } from "../internal/clock.ts"
-import type { Appended, StreamEventsOf } from "./append.ts"
+import type { Appended } from "./append.ts"
+import {
+  type Chunk,
+  Chunker,
+  type Events,
+  eventsIn,
+  expectedAt,
+  halves,
+  type ImportedEvents,
+  ImportFailed,
+  type Piece
+} from "./importChunks.ts"
+import { ImportedVersions } from "./importedVersions.ts"
 import { CurrentExemption } from "./exemption.ts"
-
-/** An item of an import: events for one stream. The expected version is `"any"` by default. */
-export type ImportedEvents<A extends Aggregate.Any> = A extends Aggregate.Any
-  ? Omit<StreamEventsOf<A>, "expectedVersion"> & { readonly expectedVersion?: ExpectedVersion | undefined }
-  : never
 
 /** Settings of an import. */
 export interface ImportOptions {
@@ -53,47 +59,16 @@ export interface Imported {
   readonly setAside: ReadonlyArray<ImportFailed>
 }
 
-/** Raised when an item of an import is refused. All items before it are written, and none after it. */
-export class ImportFailed extends Schema.TaggedError<ImportFailed>()("ImportFailed", {
-  /** The item's number in the input: 1, 2, 3 … */
-  item: Schema.Int,
-  aggregateType: Schema.String,
-  aggregateId: Schema.String,
-  /** The id of the refused event, or of the first of several that were refused together; null if it has none. */
-  eventId: Schema.NullOr(Schema.String),
-  reason: Schema.Union([InvalidEvent, InvalidAggregateId, LimitExceeded, VersionConflict, EventIdConflict])
-}) {
-  override get message(): string {
-    const { aggregateId, aggregateType, eventId, item, reason } = this
-    return `item ${item} of the import (${aggregateType} ${aggregateId}, event ${eventId ?? "without an id"}) is refused: ${reason.message}`
-  }
-}
-
 /** Errors of an import, besides those of its input. A conflict is the reason of an `ImportFailed`. */
 export type ImportError = ImportFailed | Exclude<AppendError, Conflict | InvalidInput> | Undecodable
 
 const defaultChunkEvents = 1000
-/** Large enough for a low cost per byte, and small enough to release the tenant's lock soon. */
-const chunkCharacters = 4 << 20
-
 /** The reason for which something is no item, and the stream and event that it names. */
 export interface Refused {
   readonly aggregateType: string
   readonly aggregateId: string
   readonly eventId: string | null
   readonly error: InvalidInput<InvalidEvent | InvalidAggregateId>
-}
-
-/** Events for one stream. */
-type Events = StreamEventsOf<Aggregate.Any>
-
-/** Some successive events of an item. */
-interface Piece {
-  readonly item: number
-  readonly given: ImportedEvents<Aggregate.Any>
-  /** The index of its first event among those of the item. */
-  readonly from: number
-  readonly encoded: EventStorage.StreamAppend
 }
 
 /** The events of a piece as they were given. */
@@ -103,17 +78,8 @@ const givenEvents = ({ encoded, from, given }: Piece): Events => ({
   events: given.events.slice(from, from + encoded.events.length)
 })
 
-/** Pieces to write together, and the items between them that were refused already. */
-interface Chunk {
-  readonly pieces: ReadonlyArray<Piece>
-  readonly refused: ReadonlyArray<ImportFailed>
-}
-
 /** The result of writing pieces. */
-interface Written {
-  readonly replayed: boolean
-  readonly positions: ReadonlyArray<number>
-}
+type Written = Pick<EventStorage.AppendReceipt, "replayed" | "positions">
 
 /** Settings of an import whose chunks are appended by another function. */
 export interface ImportThrough extends ImportOptions {
@@ -126,52 +92,6 @@ export interface ImportThrough extends ImportOptions {
         CurrentTenant
       >)
     | undefined
-}
-
-const addCharacters = (sum: number, { payload, metadata }: EventStorage.NewEventRow): number =>
-  sum + payload.length + metadata.length
-
-const charactersOf = ({ encoded: { events } }: Piece): number => events.reduce(addCharacters, 0)
-
-/** The expected version of the event at an index: that of the item applies to its first event. */
-const expectedAt = (expected: ExpectedVersion, from: number): ExpectedVersion =>
-  from === 0
-    ? expected
-    : typeof expected === "number"
-      ? expected + from
-      : expected === "noStream"
-        ? from
-        : "any"
-
-/** Some of the events of a piece. */
-const slice = (piece: Piece, from: number, to: number): Piece => ({
-  ...piece,
-  from: piece.from + from,
-  encoded: {
-    ...piece.encoded,
-    expectedVersion: expectedAt(piece.encoded.expectedVersion, from),
-    events: piece.encoded.events.slice(from, to)
-  }
-})
-
-const eventsIn = (pieces: ReadonlyArray<Piece>): number =>
-  pieces.reduce((sum, { encoded }) => sum + encoded.events.length, 0)
-
-/** Splits pieces into two halves with equal numbers of events. */
-const halves = (pieces: ReadonlyArray<Piece>): readonly [ReadonlyArray<Piece>, ReadonlyArray<Piece>] => {
-  let left = Math.floor(eventsIn(pieces) / 2)
-  const [before, behind]: [Array<Piece>, Array<Piece>] = [[], []]
-  for (const piece of pieces) {
-    const count = piece.encoded.events.length
-    if (left >= count) before.push(piece)
-    else if (left <= 0) behind.push(piece)
-    else {
-      before.push(slice(piece, 0, left))
-      behind.push(slice(piece, left, count))
-    }
-    left -= count
-  }
-  return [before, behind]
 }
 
 /** The index of the piece that a version conflict may concern first; -1 for another conflict. */
@@ -208,57 +128,6 @@ const refusedItemOf = (
     eventId: eventIdOf(event),
     reason
   })
-
-const none: ReadonlyArray<Chunk> = []
-
-/**
- * Collects pieces into chunks. A repeated event id begins a new chunk, so that the store recognises it or reports a conflict.
- * If no item may be set aside, a refused item ends its chunk, so that everything before it is written.
- */
-class Chunker {
-  readonly #chunkEvents: number
-  readonly #refusedEnds: boolean
-  #pieces: Array<Piece> = []
-  #refused: Array<ImportFailed> = []
-  readonly #eventIds = new Set<string>()
-  #events = 0
-  #characters = 0
-
-  constructor(chunkEvents: number, refusedEnds: boolean) {
-    this.#chunkEvents = chunkEvents
-    this.#refusedEnds = refusedEnds
-  }
-
-  /** Adds a piece or a refused item. Returns the chunks that are now complete. */
-  add(piece: Piece | ImportFailed): ReadonlyArray<Chunk> {
-    if (piece instanceof ImportFailed) {
-      this.#refused.push(piece)
-      return this.#refusedEnds || this.#refused.length >= this.#chunkEvents ? this.take() : []
-    }
-    const characters = charactersOf(piece)
-    const { events } = piece.encoded
-    let full =
-      this.#events + events.length > this.#chunkEvents || this.#characters + characters > chunkCharacters
-    for (const { eventId } of events) full ||= this.#eventIds.has(eventId)
-    const complete = full ? this.take() : none
-    this.#pieces.push(piece)
-    for (const { eventId } of events) this.#eventIds.add(eventId)
-    this.#events += events.length
-    this.#characters += characters
-    return complete
-  }
-
-  /** The collected chunk, if it is not empty. */
-  take(): ReadonlyArray<Chunk> {
-    const chunk: Chunk = { pieces: this.#pieces, refused: this.#refused }
-    this.#pieces = []
-    this.#refused = []
-    this.#eventIds.clear()
-    this.#events = 0
-    this.#characters = 0
-    return chunk.pieces.length + chunk.refused.length === 0 ? [] : [chunk]
-  }
-}
 
 /** Imports events of one tenant. */
 export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
@@ -327,11 +196,13 @@ export const importEvents = Effect.fnUntraced(function* <Item, E, R>(
     return pieces
   }
 
+  const versions = new ImportedVersions()
+
   const write = (
     pieces: ReadonlyArray<Piece>
   ): Effect.Effect<Written, AppendError | InvalidInput | Undecodable> =>
     appendAll === undefined
-      ? storage.append({ tenantId, streams: pieces.map(({ encoded }) => encoded), exempt: true })
+      ? versions.append(storage, { tenantId, streams: pieces.map(({ encoded }) => encoded), exempt: true })
       : Effect.map(
           appendAll(pieces.map(givenEvents)).pipe(
             Effect.provideService(CurrentTenant, tenantId),

@@ -50,6 +50,20 @@ describe.each(servers)("appends on $name", ({ freshDatabase }) => {
           select '${tenantId}', n, 'Case', '${newTenant()}' || n % 10, n, gen_random_uuid(), 'Happened', 1, now(), now(), 'c',
             '{}', '{}', 4
           from generate_series(${from}, ${to}) n`)
+      const ten = Array.from({ length: 10 }, (_, n) => `known ${n}`)
+      let tenAt = 0
+      const knowingVersions = Effect.gen(function* () {
+        const storage = yield* EventStorage
+        const { eventId, position: after } = yield* storage.head({ tenantId })
+        const query = [{ eventTypes: undefined, tags: [] }]
+        const knownVersions = ten.map(() => tenAt)
+        tenAt++
+        return yield* storage.append({
+          ...request(tenantId, ...ten.map((id) => stream(id, events(1)))),
+          conditions: [{ query, after, afterEventId: eventId ?? undefined }],
+          knownVersions
+        })
+      })
       const first = event()
       const operations: ReadonlyArray<
         readonly [string, number, Effect.Effect<unknown, unknown, EventStorage>]
@@ -57,6 +71,7 @@ describe.each(servers)("appends on $name", ({ freshDatabase }) => {
         ["an event", 4, Effect.suspend(() => append(tenantId, stream("one", events(1))))],
         ["two events", 4, Effect.suspend(() => append(tenantId, stream("two", events(2))))],
         ["twenty commands with a key", 45, Effect.suspend(() => batch(...Array.from({ length: 20 }, keyed)))],
+        ["events of ten streams whose versions are known", 4, knowingVersions],
         ["the version of a stream", 2, version(tenantId, "one")],
         ["an event again", 10, append(tenantId, stream("first", [first], 0))],
         [

@@ -161,6 +161,40 @@ export const identities = (it: Vitest.MethodsNonLive<EventStorage>): void => {
     })
   )
 
+  it.effect("known versions count only while the log ends where they were known", () =>
+    Effect.gen(function* () {
+      const tenant = newTenant()
+      const [, second] = yield* ofStored(tenant, 2)
+      const never: EventQuery = [{ eventTypes: ["Never"], tags: [] }]
+      const all: EventQuery = [{ eventTypes: undefined, tags: [] }]
+      const knowing = (after: number, afterEventId: string | undefined, query: EventQuery, count = 1) => ({
+        ...request(tenant, stream("one", events(count)), stream("two", events(1)), stream("one", events(1))),
+        conditions: [{ query, after, afterEventId }],
+        knownVersions: [2, undefined, 2]
+      })
+      const next = knowing(2, second, all, 2)
+      assert.deepStrictEqual(yield* batch(next), [appended([3, 4, 5, 6], [3, 4, 1, 5])])
+      // a repeated append gets its first outcome
+      assert.deepStrictEqual(yield* batch(next), [replayed([3, 4, 5, 6], [3, 4, 1, 5])])
+      // the conditions hold, but the log has grown
+      assert.deepStrictEqual(yield* batch(knowing(2, second, never)), [appended([7, 8, 9], [6, 2, 7])])
+      // without an id it may be another log that ends there
+      const ofAnother = { ...knowing(9, undefined, all), knownVersions: [20, 20, 20] }
+      assert.deepStrictEqual(yield* batch(ofAnother), [appended([10, 11, 12], [8, 3, 9])])
+      const [unknown = ""] = ids(1)
+      assert.deepInclude((yield* batch(knowing(12, unknown, all)))[0], { _tag: "PositionDiverged" })
+      assert.deepInclude((yield* batch(knowing(2, second, all)))[0], { _tag: "AppendConditionFailed" })
+      // expectations are about the versions that are stored
+      const last = (yield* readLog(tenant)).rows.at(-1)?.eventId
+      const conflicting = { ...knowing(12, last, all), streams: [stream("two", events(1), 2)] }
+      assert.deepInclude((yield* batch({ ...conflicting, knownVersions: [3] }))[0], {
+        _tag: "VersionConflict"
+      })
+      const expected = { ...conflicting, streams: [stream("two", events(1), 3)] }
+      assert.deepStrictEqual(yield* batch({ ...expected, knownVersions: [3] }), [appended([13], [4])])
+    })
+  )
+
   it.effect(
     "all conditions must hold, each after its own position; the first that does not hold is named",
     () =>
