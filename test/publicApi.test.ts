@@ -66,6 +66,7 @@ describe("the public API", () => {
       EventSourcing: layer | Services
       EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead LogReader LogStep NewEventRow OpenLogRequest Page PersonalField ReadLogRequest ReadStreamRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace EventsToEncode FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents JsonAppended JsonEvents JsonReceipt LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
+      Forgetting: layer layerWith | CacheOptions Options
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Head Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored

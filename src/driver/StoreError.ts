@@ -5,7 +5,7 @@
 import { Schema } from "effect"
 import type { Conflict, PositionDiverged } from "./conflicts.ts"
 import { stream } from "./errorFields.ts"
-import type { InvalidInput, LimitExceeded } from "./invalidInput.ts"
+import type { InvalidEvent, InvalidInput, LimitExceeded } from "./invalidInput.ts"
 import type { OutcomeUnknown, StorageUnavailable } from "./unavailable.ts"
 
 export type { ConflictReason, ExpectedVersion } from "./conflicts.ts"
@@ -216,7 +216,7 @@ export class InlineProjectionFailed extends Schema.TaggedError<InlineProjectionF
 export type AppendError =
   | Conflict
   | PositionDiverged
-  | InvalidInput<LimitExceeded>
+  | InvalidInput<InvalidEvent | LimitExceeded>
   | TenantRefused
   | StorageUnavailable
   | OutcomeUnknown

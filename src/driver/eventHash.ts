@@ -22,7 +22,7 @@ const field = (value: string | number | null): string => {
   return `${byteLength(text)}:${text}`
 }
 
-/** The text of an event that is hashed. `eventsourcing.event_hash` in `migrations/` builds the same text. */
+/** The text of an event that is hashed, with its payload as it is stored. `eventsourcing.event_hash` in `migrations/` builds the same text. */
 export const canonicalText = (tenantId: string, row: HashedEvent): string => {
   let text =
     field(tenantId) +
@@ -39,7 +39,7 @@ export const canonicalText = (tenantId: string, row: HashedEvent): string => {
     field(row.correlationId) +
     field(row.causationId) +
     field(row.metadata) +
-    field(row.payload) +
+    field(row.storedPayload ?? row.payload) +
     field(row.tags.length)
   for (const tag of row.tags) text += field(tag)
   return text

@@ -14,7 +14,7 @@
  * The vault also records *fences*: one for each time a person was forgotten. A restored backup of the events does not have the newest
  * ones, and the vault tells it.
  */
-import { Layer } from "effect"
+import { Effect, Layer } from "effect"
 import { layerCrypto } from "./cipher.ts"
 import { KeyVault } from "./keyVaultContract.ts"
 import { memoryRecords } from "./memoryRecords.ts"
@@ -29,5 +29,5 @@ export type { DataKey, Fence, Purpose } from "./keyVaultContract.ts"
  */
 export const layerMemory: Layer.Layer<KeyVault> = Layer.effect(
   KeyVault,
-  makeVault({ records: memoryRecords(), root: randomRoot })
+  Effect.suspend(() => makeVault({ records: memoryRecords(), root: randomRoot }))
 ).pipe(Layer.provide(layerCrypto))

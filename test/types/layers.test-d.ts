@@ -45,6 +45,7 @@ describe("a layer of the library", () => {
       | Root.EventStorage.EventStorage
       | Root.EventStore.EventStore
       | Root.ProjectionStorage.ProjectionStorage
+      | Root.KeyVault.KeyVault
       | Root.OutboxRelay.Publisher
       | Root.Placements.Placements
       | Root.SnapshotStorage.SnapshotStorage

@@ -339,13 +339,13 @@ export const commands = (it: Vitest.MethodsNonLive<EventStorage>): void => {
 const assertChained = Effect.fnUntraced(function* (tenant: TenantId, from: number) {
   const { rows } = yield* readLog(tenant)
   let previous = chainStart
-  for (const { hash, ...event_ } of rows) {
-    if (event_.position < from) {
-      assert.isNull(hash, `position ${event_.position}`)
+  for (const row_ of rows) {
+    if (row_.position < from) {
+      assert.isNull(row_.hash, `position ${row_.position}`)
       continue
     }
-    const expected = eventHash(previous, tenant, event_)
-    assert.strictEqual(hash, expected, `position ${event_.position}`)
+    const expected = eventHash(previous, tenant, row_)
+    assert.strictEqual(row_.hash, expected, `position ${row_.position}`)
     previous = expected
   }
   return rows.length

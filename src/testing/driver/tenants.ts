@@ -176,7 +176,9 @@ const usageIn = (
       tenantId,
       day,
       events: rows.length,
-      bytes: new TextEncoder().encode(rows.map((row) => row.payload + row.metadata).join("")).length,
+      bytes: new TextEncoder().encode(
+        rows.map((row) => (row.storedPayload ?? row.payload) + row.metadata).join("")
+      ).length,
       streams: new Set(rows.map((row) => JSON.stringify([row.aggregateType, row.aggregateId]))).size,
       newStreams: rows.filter((row) => row.version === 1).length
     }

@@ -1,0 +1,91 @@
+/** A storage of events that seals personal fields, over one that stores ciphertext. */
+import { Effect } from "effect"
+import type { Keyring } from "./keyring.ts"
+import { anySealed, makeOpenRows } from "./openRows.ts"
+import { makeSealAppend } from "./sealAppend.ts"
+import type { Sealer } from "./sealer.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import type {
+  EventRow,
+  EventStorage,
+  LogReader,
+  LoadStreamRequest,
+  Page,
+  StreamPage
+} from "../driver/EventStorage.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
+
+export const makeSealedEvents = (
+  storage: EventStorage["Service"],
+  keyring: Keyring,
+  sealer: Sealer
+): EventStorage["Service"] => {
+  const openRows = makeOpenRows(keyring, sealer)
+
+  const openPage = <P extends Page<EventRow>>(
+    operation: string,
+    tenantId: TenantId,
+    page: P
+  ): Effect.Effect<P, StorageUnavailable> =>
+    anySealed(page.rows)
+      ? Effect.map(openRows(operation, tenantId, page.rows), (rows) => ({ ...page, rows }))
+      : Effect.succeed(page)
+
+  const openReader = (tenantId: TenantId, reader: LogReader): LogReader => ({
+    next: (limit) => Effect.flatMap(reader.next(limit), (page) => openPage("read a log", tenantId, page)),
+    step: (limit) => Effect.flatMap(reader.step(limit), (page) => openPage("read a log", tenantId, page)),
+    isReady: reader.isReady,
+    untilReady: reader.untilReady
+  })
+
+  /** Aggregate types with sealed events. Only their loads need the ids of events. */
+  const sealedTypes = new Set<string>()
+
+  const loadSealed = (request: LoadStreamRequest): Effect.Effect<StreamPage, StorageUnavailable> =>
+    Effect.flatMap(storage.loadStream({ ...request, eventIds: true }), (page) =>
+      anySealed(page.rows)
+        ? Effect.map(openRows("load a stream", request.tenantId, page.rows), (rows) => ({ ...page, rows }))
+        : Effect.succeed(page)
+    )
+
+  return {
+    ...storage,
+    seals: true,
+    knownForgotten: (tenantId) => keyring.knownForgotten(tenantId),
+    append: makeSealAppend(storage, keyring, sealer),
+    readStream: (request) =>
+      Effect.flatMap(storage.readStream(request), (page) =>
+        openPage("read a stream", request.tenantId, page)
+      ),
+    loadStream: (request) =>
+      sealedTypes.has(request.aggregateType)
+        ? loadSealed(request)
+        : Effect.flatMap(storage.loadStream(request), (page) => {
+            if (!anySealed(page.rows)) return Effect.succeed(page)
+            sealedTypes.add(request.aggregateType)
+            return loadSealed(request)
+          }),
+    readLog: (request) =>
+      Effect.flatMap(storage.readLog(request), (page) => openPage("read a log", request.tenantId, page)),
+    openLog: (request) =>
+      Effect.map(storage.openLog(request), (reader) =>
+        reader === undefined ? undefined : openReader(request.tenantId, reader)
+      ),
+    readAllLogs: (request) =>
+      Effect.flatMap(storage.readAllLogs(request), (page) => {
+        if (!anySealed(page.rows)) return Effect.succeed(page)
+        const tenants = new Set(page.rows.map(({ tenantId }) => tenantId))
+        return Effect.map(
+          Effect.forEach(tenants, (tenantId) =>
+            openRows(
+              "read all logs",
+              tenantId,
+              page.rows.filter((row) => row.tenantId === tenantId)
+            )
+          ),
+          // Ordered by tenant.
+          (rows) => ({ ...page, rows: rows.flat() })
+        )
+      })
+  }
+}
