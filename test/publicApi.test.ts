@@ -75,8 +75,9 @@ describe("the public API", () => {
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Personal: Forgotten aggregateId forgotten getOrElse isForgotten make map orForgotten | Forgotten ForgottenJson OrForgotten Subject
+      PersonalSubject: PersonalSubject SubjectForgotten | Envelope State SubjectForgotten
       Placements: Placements
-      Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
+      Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf ForgottenHandler ForgottenOption Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked ProjectionRefused RebuildCancelled RebuildParked ReplayFailed | DivergedAt ReadModelState
       ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure FailureReport Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
       ProjectionRunner: ProjectionRunner failures handledEvents layer oldestPending parked pending | Options

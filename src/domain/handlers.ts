@@ -1,4 +1,5 @@
 /** Checks handlers when they are declared: a misspelt one would never run, and a missing one would fail only later. */
+import { hasMarks } from "./codec/marks.ts"
 import type { EventSchema } from "./Event.ts"
 import { eventTag } from "./eventTag.ts"
 
@@ -25,3 +26,12 @@ export const checkHandlers = (
   const missing = needed === "every event" ? tags.find((tag) => !named.includes(tag)) : undefined
   if (missing !== undefined) throw new TypeError(`${owner} has no handler for ${missing}`)
 }
+
+/** The tags, all or some, of the events of aggregates that have personal fields. */
+export const personalTags = (
+  aggregates: ReadonlyArray<{ readonly events: ReadonlyArray<EventSchema> }>,
+  tags?: ReadonlyArray<string>
+): ReadonlyArray<string> =>
+  aggregates
+    .flatMap(({ events }) => events.filter(({ ast }) => hasMarks(ast)).map(eventTag))
+    .filter((tag) => tags === undefined || tags.includes(tag))

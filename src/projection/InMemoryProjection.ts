@@ -12,6 +12,8 @@ import * as decode from "../store/decode.ts"
 import * as inMemory from "./tenantStates.ts"
 import { checkHandlers, eventTags } from "../domain/handlers.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
+import type * as PersonalSubject from "../domain/PersonalSubject.ts"
+import { checkForgotten, forgottenTag, withSubjects } from "./onForgotten.ts"
 import type { EnvelopeWith } from "./Projection.ts"
 import { confirm } from "./keptPosition.ts"
 import { type DivergedAt, ProjectionBehind } from "./ProjectionError.ts"
@@ -44,6 +46,18 @@ export interface Options<As extends ReadonlyArray<Aggregate.Any>, State> {
   readonly aggregates: As
   /** Creates the state before the first event, separately for each tenant, so that tenants share nothing. */
   readonly initial: () => State
+  /**
+   * Removes the data of a forgotten subject from the state, or `"keepsNone"` if the state has no personal data. Required if a folded
+   * event has personal fields (`Personal.make`).
+   */
+  readonly forgotten?:
+    | "keepsNone"
+    | ((
+        state: NoInfer<State>,
+        event: PersonalSubject.SubjectForgotten,
+        envelope: PersonalSubject.Envelope
+      ) => NoInfer<State>)
+    | undefined
 }
 
 /** Settings of a projection's `layerWith`. */
@@ -149,7 +163,7 @@ const defaultTimeout = "5 seconds"
  *
  * **Gotchas**
  *
- * Throws if a handler has no event.
+ * Throws if a handler has no event, and if a folded event has personal fields but the option `forgotten` is not given.
  *
  * Two projections of the same name and version are the same service: give each its own name. A fold that changes a state in
  * place also changes the states that were returned before.
@@ -178,16 +192,22 @@ export const make = <
   fold: Fold & Aggregate.NoOthers<Fold, Aggregate.EventOf<As[number]>["_tag"]>
 ): InMemoryProjection<Name, State, EnvelopeOf<As[number]>> => {
   type Envelope = EnvelopeOf<As[number]>
-  const { version = 1, aggregates, initial } = options
+  const { version = 1, initial, forgotten } = options
   if (name === "") throw new RangeError("the name of a projection in memory must not be empty")
   if (!Number.isSafeInteger(version) || version < 1)
     throw new RangeError(`version of projection ${name} must be a positive integer`)
-  const byType = new Map(aggregates.map((aggregate) => [aggregate.type, aggregate]))
   const either: Handlers<As, State> | Apply<As, State> = fold
   if (typeof either === "object")
-    checkHandlers(`projection ${name}`, either, eventTags(aggregates), "some events")
-  const folding = typeof either === "function" ? applyAll(either) : applyByTag<As, State>(either)
+    checkHandlers(`projection ${name}`, either, eventTags(options.aggregates), "some events")
+  const declared = typeof either === "function" ? applyAll(either) : applyByTag<As, State>(either)
+  checkForgotten(`projection ${name}`, options.aggregates, declared.eventTypes, forgotten)
+  const aggregates =
+    typeof forgotten === "function"
+      ? withSubjects(`projection ${name}`, options.aggregates)
+      : options.aggregates
+  const folding = typeof forgotten === "function" ? forgetting(declared, forgotten) : declared
   const { apply } = folding
+  const byType = new Map(aggregates.map((aggregate) => [aggregate.type, aggregate]))
   const key = Context.Service<Running<Name>, Service<State>>(
     `effect-eventsourcing/InMemoryProjection/${JSON.stringify([name, version])}`
   )
@@ -315,5 +335,20 @@ const applyByTag = <As extends ReadonlyArray<Aggregate.Any>, State>(
     eventTypes: [...byTag.keys()]
   }
 }
+
+/** Also folds forgotten subjects. */
+const forgetting = <As extends ReadonlyArray<Aggregate.Any>, State>(
+  { apply, eventTypes }: Folding<As, State>,
+  forget: (state: State, event: PersonalSubject.SubjectForgotten, envelope: PersonalSubject.Envelope) => State
+): Folding<As, State> => ({
+  apply: (state, envelope) => {
+    const one: Event.Envelope<Event.Tagged> = envelope
+    if (one.eventType !== forgottenTag) return apply(state, envelope)
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no other aggregate has an event of this tag
+    const forgotten = one as PersonalSubject.Envelope
+    return forget(state, forgotten.payload, forgotten)
+  },
+  eventTypes: eventTypes && [...eventTypes, forgottenTag]
+})
 
 const payloadOf = (envelope: Event.Envelope<Event.Tagged>): Event.Tagged => envelope.payload

@@ -9,6 +9,7 @@ import type * as Event from "../domain/Event.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { codecOf } from "../domain/codec/aggregateCodec.ts"
 import { partId } from "../domain/derivedIds.ts"
+import { checkForgotten, forgottenTag, withSubjects } from "./onForgotten.ts"
 import * as Projection from "./Projection.ts"
 import * as ProjectionRunner from "./ProjectionRunner.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
@@ -78,6 +79,11 @@ export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
   readonly batchSize?: number | undefined
   /** Timeout of publishing a message, or of `publishAll`. Default: 10 seconds. */
   readonly timeout?: Duration.Input | undefined
+  /**
+   * `"publish"` publishes `SubjectForgotten` too, so that receivers forget the personal data that they were sent; `"keepsNone"` if they
+   * keep none. Required if a published event has personal fields (`Personal.make`). Default: not published.
+   */
+  readonly forgotten?: "publish" | "keepsNone" | undefined
 }
 
 /**
@@ -162,15 +168,23 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>>(
   name: string,
   options: Options<As>
 ): Reaction.Reaction<PublishFailed | Projection.FailedAt<PublishFailed>, Publisher> => {
-  const { aggregates, startAt, retry = defaultRetry, onFailure, batchSize = 100 } = options
+  const { forgotten, startAt, retry = defaultRetry, onFailure, batchSize = 100 } = options
+  const publishes = forgotten === "publish"
+  const aggregates = publishes ? withSubjects(`relay ${name}`, options.aggregates) : options.aggregates
   const timeout = options.timeout ?? "10 seconds"
   const byType = new Map<string, Aggregate.Any>(aggregates.map((aggregate) => [aggregate.type, aggregate]))
   const known = new Set(aggregates.flatMap((aggregate) => [...codecOf(aggregate).events.keys()]))
-  const eventTypes: ReadonlyArray<string> = options.eventTypes ?? [...known]
+  const eventTypes: ReadonlyArray<string> =
+    options.eventTypes === undefined
+      ? [...known]
+      : publishes
+        ? [...new Set([...options.eventTypes, forgottenTag])]
+        : options.eventTypes
   for (const eventType of eventTypes) {
     if (!known.has(eventType))
       throw new TypeError(`the aggregates of relay ${name} have no event ${eventType}`)
   }
+  checkForgotten(`relay ${name}`, aggregates, eventTypes, forgotten)
 
   const inTime = (publish: Effect.Effect<void, PublishFailed>): Effect.Effect<void, PublishFailed> =>
     Effect.timeoutOrElse(publish, {

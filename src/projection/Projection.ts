@@ -1,12 +1,14 @@
 /**
  * Projections: read models of a tenant's events. A value with a name, a version, and handlers per event type.
  */
-import { type Effect, Schedule } from "effect"
+import { Effect, Schedule } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import type { EnvelopeOf } from "../store/EventStore.ts"
 import { checkHandlers, eventTags } from "../domain/handlers.ts"
 import { codecOf } from "../domain/codec/aggregateCodec.ts"
+import type * as PersonalSubject from "../domain/PersonalSubject.ts"
+import { checkForgotten, forgottenTag, withSubjects } from "./onForgotten.ts"
 import type { AllTenants, CurrentTenant } from "../domain/Tenant.ts"
 import type { StartAt } from "../driver/ProjectionStorage.ts"
 
@@ -66,6 +68,22 @@ export interface Options<As extends ReadonlyArray<Aggregate.Any>> {
    * while the tenant is behind and no other work waits: until 10,000 events or a second.
    */
   readonly batchSize?: number | undefined
+}
+
+/** The handler of {@link ForgottenOption}. */
+export type ForgottenHandler = (
+  event: PersonalSubject.SubjectForgotten,
+  envelope: PersonalSubject.Envelope
+) => AnyEffect
+
+/** The option of a projection that handles events with personal fields. */
+export interface ForgottenOption<F extends ForgottenHandler | "keepsNone" | undefined> {
+  /**
+   * The handler that removes the data of a forgotten subject from the read model, or `"keepsNone"` if the read model has no personal
+   * data. The handler runs like those of events, in the order of the log: it need not care for the events behind, in which the
+   * subject is forgotten. Required if a handled event has personal fields (`Personal.make`).
+   */
+  readonly forgotten?: F
 }
 
 /**
@@ -132,11 +150,19 @@ export type RequirementsOf<H> = H extends (...args: never) => Effect.Effect<unkn
   ? R
   : never
 
+type Handler<E, R> = (
+  event: Event.Tagged,
+  envelope: Event.Envelope<Event.Tagged>
+) => Effect.Effect<unknown, E, R>
+
+type Forgets = ForgottenHandler | "keepsNone" | undefined
+
 const build = <E, R>(
   kind: Projection<E, R>["kind"],
   name: string,
-  options: Options<ReadonlyArray<Aggregate.Any>>,
-  handlers: object
+  options: Options<ReadonlyArray<Aggregate.Any>> & ForgottenOption<Forgets>,
+  handlers: object,
+  eventTypes?: ReadonlyArray<string>
 ): Projection<E, R> => {
   const { version = 1, batchSize = 100 } = options
   if (name.length < 1 || name.length > 255)
@@ -146,17 +172,24 @@ const build = <E, R>(
       throw new RangeError(`${option} of projection ${name} must be a positive integer`)
   }
   checkHandlers(`projection ${name}`, handlers, eventTags(options.aggregates), "some events")
-  const byTag = new Map<
-    string,
-    (event: Event.Tagged, envelope: Event.Envelope<Event.Tagged>) => Effect.Effect<unknown, E, R>
-  >(Object.entries(handlers))
+  const byTag = new Map<string, Handler<E, R>>(Object.entries(handlers))
+  const { aggregates, forgotten } = options
+  const handled = eventTypes ?? [...byTag.keys()]
+  checkForgotten(`projection ${name}`, aggregates, handled, forgotten)
+  const forgets = typeof forgotten === "function"
+  if (forgets) {
+    if (handled.includes(forgottenTag))
+      throw new TypeError(`projection ${name} has two handlers for ${forgottenTag}: leave out one`)
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it gets events of this tag only, and its effects are among those of the projection
+    byTag.set(forgottenTag, forgotten as unknown as Handler<E, R>)
+  }
   return {
     name,
     version,
     kind,
     startAt: "beginning",
-    aggregates: options.aggregates,
-    eventTypes: [...byTag.keys()],
+    aggregates: forgets ? withSubjects(`projection ${name}`, aggregates) : aggregates,
+    eventTypes: forgets ? [...handled, forgottenTag] : handled,
     tables: options.tables ?? [],
     retry: options.retry ?? defaultRetry,
     onFailure: options.onFailure ?? "park",
@@ -171,7 +204,8 @@ const build = <E, R>(
 }
 
 /**
- * A projection of each tenant's events into a read model of that tenant. Throws if a handler has no event.
+ * A projection of each tenant's events into a read model of that tenant. Throws if a handler has no event, and if a handled event
+ * has personal fields but the option `forgotten` is not given.
  *
  * **Example**
  *
@@ -183,21 +217,30 @@ const build = <E, R>(
  * })
  * ```
  */
-export const make = <const As extends ReadonlyArray<Aggregate.Any>, H extends Handlers<As>>(
+export const make = <
+  const As extends ReadonlyArray<Aggregate.Any>,
+  H extends Handlers<As>,
+  F extends ForgottenHandler | "keepsNone" | undefined
+>(
   name: string,
-  options: Options<As>,
+  options: Options<As> & ForgottenOption<F>,
   handlers: H & Aggregate.NoOthers<H, Aggregate.EventOf<As[number]>["_tag"]>
-): Projection<ErrorOf<H[keyof H]>, RequirementsOf<H[keyof H]>> => build("tenant", name, options, handlers)
+): Projection<ErrorOf<H[keyof H] | F>, RequirementsOf<H[keyof H] | F>> =>
+  build("tenant", name, options, handlers)
 
 /**
  * A projection of all tenants' events into a common read model, such as totals. It works as the role `eventsourcing_all_tenants`
  * and needs `AllTenants`. Events are in order within each tenant.
  */
-export const makeAcrossTenants = <const As extends ReadonlyArray<Aggregate.Any>, H extends Handlers<As>>(
+export const makeAcrossTenants = <
+  const As extends ReadonlyArray<Aggregate.Any>,
+  H extends Handlers<As>,
+  F extends ForgottenHandler | "keepsNone" | undefined
+>(
   name: string,
-  options: Options<As>,
+  options: Options<As> & ForgottenOption<F>,
   handlers: H & Aggregate.NoOthers<H, Aggregate.EventOf<As[number]>["_tag"]>
-): Projection<ErrorOf<H[keyof H]>, RequirementsOf<H[keyof H]> | AllTenants> =>
+): Projection<ErrorOf<H[keyof H] | F>, RequirementsOf<H[keyof H] | F> | AllTenants> =>
   build("acrossTenants", name, options, handlers)
 
 /** Options of {@link makeBatched}. */
@@ -232,23 +275,48 @@ export const makeBatched = <
   const As extends ReadonlyArray<Aggregate.Any>,
   E,
   R,
+  F extends ForgottenHandler | "keepsNone" | undefined,
   Tag extends Aggregate.EventOf<As[number]>["_tag"] = Aggregate.EventOf<As[number]>["_tag"]
 >(
   name: string,
-  options: BatchOptions<As, Tag>,
+  options: BatchOptions<As, Tag> & ForgottenOption<F>,
   handler: (
     envelopes: readonly [
       EnvelopeWith<EnvelopeOf<As[number]>, Tag>,
       ...ReadonlyArray<EnvelopeWith<EnvelopeOf<As[number]>, Tag>>
     ]
   ) => Effect.Effect<unknown, E, R>
-): Projection<E, R> => {
+): Projection<E | ErrorOf<F>, R | RequirementsOf<F>> => {
   const eventTypes = options.eventTypes ?? [
     ...new Set(options.aggregates.flatMap((aggregate) => [...codecOf(aggregate).events.keys()]))
   ]
-  const handleAll = (envelopes: ReadonlyArray<Event.Envelope<Event.Tagged>>) =>
+  const handleBatch = (envelopes: ReadonlyArray<Event.Envelope<Event.Tagged>>) =>
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only events of these types are read, and never none
     handler(envelopes as unknown as Parameters<typeof handler>[0])
-  const projection = build<E, R>("tenant", name, options, {})
-  return { ...projection, eventTypes, handle: (envelope) => handleAll([envelope]), handleAll }
+  const projection = build<E | ErrorOf<F>, R | RequirementsOf<F>>("tenant", name, options, {}, eventTypes)
+  if (typeof options.forgotten !== "function")
+    return { ...projection, handle: (envelope) => handleBatch([envelope]), handleAll: handleBatch }
+  const handleRun = (run: ReadonlyArray<Event.Envelope<Event.Tagged>>) => {
+    const [first] = run
+    return first?.eventType === forgottenTag ? projection.handle(first) : handleBatch(run)
+  }
+  return {
+    ...projection,
+    handle: (envelope) => handleRun([envelope]),
+    handleAll: (envelopes) => Effect.forEach(runsOf(envelopes), handleRun, { discard: true })
+  }
+}
+
+/** Splits a batch at each forgotten subject, which is a run of its own. */
+const runsOf = (
+  envelopes: ReadonlyArray<Event.Envelope<Event.Tagged>>
+): ReadonlyArray<ReadonlyArray<Event.Envelope<Event.Tagged>>> => {
+  const runs: Array<Array<Event.Envelope<Event.Tagged>>> = []
+  for (const envelope of envelopes) {
+    const last = runs.at(-1)
+    if (last === undefined || envelope.eventType === forgottenTag || last[0]?.eventType === forgottenTag)
+      runs.push([envelope])
+    else last.push(envelope)
+  }
+  return runs
 }

@@ -46,6 +46,9 @@ export interface Reaction<out E, out R> extends Projection.Projection<E, R> {
  * A reaction has no version and no tables, and cannot be rebuilt: changed handlers continue where the old ones stopped. To start
  * over, give it another name.
  *
+ * A reaction has no read model, and need not say how it forgets. One that keeps personal data elsewhere adds
+ * `PersonalSubject.PersonalSubject` to its aggregates and handles `SubjectForgotten`.
+ *
  * **Gotchas**
  *
  * Other effects, such as a mail or a request, are idempotent only if the handler makes them so: pass on the event's id. The name is
@@ -67,7 +70,11 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>, H extends Pr
   handlers: H & Aggregate.NoOthers<H, Aggregate.EventOf<As[number]>["_tag"]>
 ): Reaction<Projection.ErrorOf<H[keyof H]>, Projection.RequirementsOf<H[keyof H]>> => {
   const { aggregates, retry, onFailure, batchSize = 1, startAt = "now" } = options
-  const projection = Projection.make(name, { aggregates, retry, onFailure, batchSize }, handlers)
+  const projection = Projection.make(
+    name,
+    { aggregates, retry, onFailure, batchSize, forgotten: "keepsNone" },
+    handlers
+  )
   return {
     ...projection,
     kind: "reaction",

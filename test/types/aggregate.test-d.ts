@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { Aggregate, type Event } from "effect-eventsourcing"
+import { Aggregate, type Event, Personal } from "effect-eventsourcing"
 import { describe, expectTypeOf, test } from "vitest"
 
 const Opened = Schema.TaggedStruct("Opened", { owner: Schema.String })
@@ -160,4 +160,30 @@ describe("does not compile", () => {
       { _tag: "Moved", to: "left" }
     ])
   })
+})
+
+test("personal data may be forgotten, and everybody handles that", () => {
+  const Registered = Schema.TaggedStruct("Registered", {
+    name: Personal.make(Schema.String, Personal.aggregateId)
+  })
+  const options = {
+    state: Schema.Struct({ name: Schema.String }),
+    initial: { name: "" },
+    events: [Registered]
+  }
+  // @ts-expect-error the name may be forgotten
+  Aggregate.make("Customer", options, { Registered: (_state, { name }) => ({ name }) })
+  Aggregate.make("Customer", options, {
+    Registered: (_state, { name }) => ({ name: Personal.getOrElse(name, () => "") })
+  })
+  Aggregate.make(
+    "Customer",
+    { ...options, state: Schema.Struct({ name: Personal.orForgotten(Schema.String) }) },
+    {
+      Registered: (_state, { name }) => {
+        expectTypeOf(name).toEqualTypeOf<string | Personal.Forgotten>()
+        return { name }
+      }
+    }
+  )
 })

@@ -114,3 +114,31 @@ test("the kit accepts events of the aggregate, and runs handlers without a tenan
   // @ts-expect-error a plain string is not a tenant
   given.and("tenant", Order, "1", Placed.make({ total: 1 }))
 })
+
+test("the handler of a forgotten subject gets its event, and its effects are those of the projection", () => {
+  const forgetting = Projection.make(
+    "forgetting",
+    {
+      aggregates: [Order],
+      forgotten: (event, envelope) => {
+        expectTypeOf(event.subject).toEqualTypeOf<string>()
+        expectTypeOf(envelope.payload).toEqualTypeOf(event)
+        return insert
+      }
+    },
+    { Placed: () => Effect.void }
+  )
+  expectTypeOf(forgetting).toEqualTypeOf<Projection.Projection<SqlError.SqlError, SqlClient.SqlClient>>()
+  const none = Projection.make(
+    "none",
+    { aggregates: [Order], forgotten: "keepsNone" },
+    { Placed: () => Effect.void }
+  )
+  expectTypeOf(none).toEqualTypeOf<Projection.Projection<never, never>>()
+  const batched = Projection.makeBatched(
+    "batched",
+    { aggregates: [Order], forgotten: () => insert },
+    () => Effect.void
+  )
+  expectTypeOf(batched).toEqualTypeOf<Projection.Projection<SqlError.SqlError, SqlClient.SqlClient>>()
+})
