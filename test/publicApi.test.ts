@@ -55,7 +55,7 @@ const describeEntry = ([modules, directory]: Entry): string =>
 describe("the public API", () => {
   it("of the main entry point is this", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
-      "AdministrationStorage: AdministrationStorage TenantHeld TenantStateConflict | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove ImportError Imported LegalHold Limits Origin Plan ProgressRow Purged Quota StateChange Status TableHandling TenantRecord TenantState TenantTable Tombstone
+      "AdministrationStorage: AdministrationStorage TenantHeld TenantStateConflict | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove ImportError Imported LegalHold Limits MoveRun Origin Plan ProgressRow Purged Quota StateChange Status TableHandling TenantRecord TenantState TenantTable Tombstone
       Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
       Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed JoinOptions ModelReadError ModelState Options Outcome

@@ -45,6 +45,13 @@ export interface SaveSnapshot extends SnapshotKey, NewSnapshot {
    * The version and checksum of an existing snapshot that proved unusable. It is replaced even by one of a lower version.
    */
   readonly replaces?: Pick<SnapshotRow, "version" | "checksum"> | undefined
+  /** True if the state may contain personal data. `Forgetting.layer` seals it; drivers ignore this field. Default: false. */
+  readonly personal?: boolean | undefined
+  /**
+   * The tenant's number of forgotten subjects when the events of the state were read. Without it, a state that may contain personal
+   * data is not stored. Drivers ignore this field.
+   */
+  readonly forgotten?: number | undefined
 }
 
 /**

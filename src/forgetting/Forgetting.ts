@@ -8,8 +8,10 @@ import { cacheLimits, KeyCache, type CacheOptions } from "./keyCache.ts"
 import { Keyring, type ReadForgotten } from "./keyring.ts"
 import { KeyVault } from "./keyVaultContract.ts"
 import { makeSealedEvents } from "./sealedEvents.ts"
+import { makeSealedSnapshots } from "./sealedSnapshots.ts"
 import { makeSealer } from "./sealer.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
+import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { layerPer } from "../internal/layerPer.ts"
@@ -48,19 +50,27 @@ interface ReadsForgotten {
   >
 }
 
-const make = (options: Options) =>
+type Storages = EventStorage | SnapshotStorage
+
+const make = (options: Options): Layer.Layer<Storages, never, Storages | KeyVault> =>
   Layer.effectContext(
     Effect.gen(function* () {
-      const storage = yield* EventStorage
+      const events = yield* EventStorage
+      const snapshots = yield* SnapshotStorage
       const vault = yield* KeyVault
       const sealer = yield* makeSealer
-      const keyring = new Keyring(vault, new KeyCache(cacheLimits(options.cache)), readForgotten(storage))
-      return Context.make(EventStorage, makeSealedEvents(storage, keyring, sealer))
+      const keyring = new Keyring(vault, new KeyCache(cacheLimits(options.cache)), readForgotten(events))
+      return Context.make(EventStorage, makeSealedEvents(events, keyring, sealer)).pipe(
+        Context.add(SnapshotStorage, makeSealedSnapshots(snapshots, keyring, sealer))
+      )
     })
   ).pipe(Layer.provide(layerCrypto))
 
+const layerOf = (options: Options): Layer.Layer<Storages, never, Storages | KeyVault> =>
+  layerPer([EventStorage, SnapshotStorage, KeyVault], () => make(options))
+
 /**
- * A storage that seals personal fields, over the storage that it is provided with, and a {@link KeyVault}.
+ * Storages of events and snapshots that seal personal fields, over the storages that it is provided with, and a {@link KeyVault}.
  *
  * **Details**
  *
@@ -77,11 +87,8 @@ const make = (options: Options) =>
  * )
  * ```
  */
-export const layer: Layer.Layer<EventStorage, never, EventStorage | KeyVault> = layerPer(
-  [EventStorage, KeyVault],
-  () => make({})
-)
+export const layer: Layer.Layer<Storages, never, Storages | KeyVault> = layerOf({})
 
 /** A storage that seals personal fields, with settings. See {@link layer}. */
-export const layerWith = (options: Options): Layer.Layer<EventStorage, never, EventStorage | KeyVault> =>
-  layerPer([EventStorage, KeyVault], () => make(options))
+export const layerWith = (options: Options): Layer.Layer<Storages, never, Storages | KeyVault> =>
+  layerOf(options)

@@ -53,7 +53,7 @@ export const envelopeText = (
   path +
   "}"
 
-/** Reads the parts of an envelope. Undefined if it is damaged, of another version, or at another place than it names. */
+/** Reads the parts of an envelope. Undefined if it is damaged or of another version. */
 const read = (text: string, place: JsonPlace): Envelope | undefined => {
   const { start } = place
   const end = place.end - 1
@@ -69,7 +69,6 @@ const read = (text: string, place: JsonPlace): Envelope | undefined => {
   const dataEnd = text.indexOf('"', data)
   if (dataEnd < 0 || dataEnd >= end || !text.startsWith(beforePath, dataEnd)) return undefined
   const path = text.slice(dataEnd + beforePath.length, end)
-  if (path !== JSON.stringify(place.path)) return undefined
   const nonceBytes = Base64Url.decode(text.slice(nonce, nonce + nonceLength))
   const ciphertext = Base64Url.decode(text.slice(data, dataEnd))
   if (Result.isFailure(nonceBytes) || Result.isFailure(ciphertext)) return undefined
@@ -90,11 +89,15 @@ export const envelopesOf = (text: string): ReadonlyArray<Envelope> | undefined =
   const envelopes: Array<Envelope> = []
   for (const place of jsonPlaces(text, (_, start) => text.startsWith(marker, start), Infinity)) {
     const envelope = read(text, place)
-    if (envelope === undefined) return undefined
+    if (envelope === undefined || envelope.path !== JSON.stringify(place.path)) return undefined
     envelopes.push(envelope)
   }
   return envelopes
 }
+
+/** The envelope of a text that is sealed as a whole. Undefined if it is damaged. */
+export const envelopeOfAll = (text: string): Envelope | undefined =>
+  read(text, { path: [], start: 0, end: text.length })
 
 /** A text with other texts in place of its envelopes. */
 export const replaceEnvelopes = (

@@ -1,5 +1,6 @@
 /** Keys that a process keeps for a while, so that not every page and append asks the vault. */
 import { Duration } from "effect"
+import type { Purpose } from "./keyVaultContract.ts"
 import type { ReadyKey } from "./sealer.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 
@@ -40,8 +41,9 @@ interface Entry {
 /** The keys of one tenant. */
 interface TenantCache {
   readonly byId: Map<string, Entry>
-  /** The ids of the current keys of subjects. */
+  /** The ids of the current keys of subjects, and of the tenant for its purposes. */
   readonly current: Map<string, string>
+  readonly purposes: Map<Purpose, string>
 }
 
 export class KeyCache {
@@ -79,25 +81,45 @@ export class KeyCache {
     return key === "destroyed" ? undefined : key
   }
 
+  /** The current key of a tenant for a purpose; undefined if it is not kept. */
+  getPurpose(tenantId: TenantId, purpose: Purpose, now: number): ReadyKey | undefined {
+    const keyId = this.tenants.get(tenantId)?.purposes.get(purpose)
+    const key = keyId === undefined ? undefined : this.get(tenantId, keyId, now)
+    return key === "destroyed" ? undefined : key
+  }
+
   /** Keeps a key, and removes others if there are too many. */
-  set(tenantId: TenantId, keyId: string, key: ReadyKey | "destroyed", now: number, isCurrent: boolean): void {
-    const cache = this.tenants.get(tenantId) ?? { byId: new Map<string, Entry>(), current: new Map() }
+  set(
+    tenantId: TenantId,
+    keyId: string,
+    key: ReadyKey | "destroyed",
+    now: number,
+    currentFor?: { readonly subject: string } | { readonly purpose: Purpose }
+  ): void {
+    const cache: TenantCache = this.tenants.get(tenantId) ?? {
+      byId: new Map(),
+      current: new Map(),
+      purposes: new Map()
+    }
     this.tenants.delete(tenantId)
     this.tenants.set(tenantId, cache)
     if (!cache.byId.delete(keyId)) this.count++
     cache.byId.set(keyId, { key, expiresAt: now + this.limits.ageMillis, uses: 0 })
-    if (isCurrent && key !== "destroyed" && key.subject !== undefined) cache.current.set(key.subject, keyId)
+    if (currentFor !== undefined) {
+      if ("subject" in currentFor) cache.current.set(currentFor.subject, keyId)
+      else cache.purposes.set(currentFor.purpose, keyId)
+    }
     while (this.count > this.limits.keys) this.evict()
   }
 
-  /** Forgets all keys of some subjects of a tenant; without subjects, of all. */
+  /** Forgets all keys of some subjects of a tenant, and its own keys; without subjects, all. */
   forget(tenantId: TenantId, subjects: ReadonlySet<string> | undefined): void {
     const cache = this.tenants.get(tenantId)
     if (cache === undefined) return
     for (const [keyId, { key }] of cache.byId)
       if (
         subjects === undefined ||
-        (key !== "destroyed" && key.subject !== undefined && subjects.has(key.subject))
+        (key !== "destroyed" && (key.subject === undefined || subjects.has(key.subject)))
       )
         this.drop(cache, keyId)
     if (cache.byId.size === 0) this.tenants.delete(tenantId)

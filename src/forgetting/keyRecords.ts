@@ -1,6 +1,6 @@
 /** The records of a key vault: wrapped keys and fences, kept by a storage that cannot read the keys. */
 import type { Effect } from "effect"
-import type { Fence } from "./keyVaultContract.ts"
+import type { Fence, Purpose } from "./keyVaultContract.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 
@@ -10,6 +10,12 @@ export interface Owner {
   /** The id of the subject, or the purpose. */
   readonly name: string
 }
+
+/** The owners whose keys a fence of a subject ends. Snapshots may contain anybody's data. */
+export const ownersFenced = (subject: string): ReadonlyArray<Owner> => [
+  { kind: "subject", name: subject },
+  { kind: "tenant", name: "snapshots" satisfies Purpose }
+]
 
 /** A wrapping key of a tenant, wrapped by the root key. */
 export interface WrappingKey {

@@ -16,8 +16,9 @@ export interface DataKey {
 }
 
 /**
- * The purposes of a tenant's own keys: `snapshots` seals states that contain personal fields, `index` makes blind indexes, and
- * `fingerprints` hashes of commands. They are not destroyed when a person is forgotten.
+ * The purposes of a tenant's own keys: `snapshots` seals states that contain personal data, `index` makes blind indexes, and
+ * `fingerprints` hashes of commands. Only the keys of snapshots are destroyed when a person is forgotten, because a state may contain
+ * anybody's data; snapshots are taken anew.
  */
 export type Purpose = "snapshots" | "index" | "fingerprints"
 
@@ -70,8 +71,8 @@ export class KeyVault extends Context.Service<
       readonly keyIds: ReadonlyArray<string>
     }) => Effect.Effect<ReadonlyArray<DataKey | "destroyed" | "unknown">, StorageUnavailable>
     /**
-     * Records that a subject is forgotten. From now on it gets no key, and none of its keys is handed out. Returns the record. A
-     * forgetting that is recorded already changes nothing.
+     * Records that a subject is forgotten. From now on it gets no key, and none of its keys and of the tenant's keys for snapshots is
+     * handed out. Returns the record. A forgetting that is recorded already changes nothing.
      */
     readonly fence: (request: {
       readonly tenantId: TenantId
@@ -82,7 +83,7 @@ export class KeyVault extends Context.Service<
       readonly reason: string
     }) => Effect.Effect<Fence, StorageUnavailable>
     /**
-     * Destroys the keys that a subject had at the time of a fence, for good. Keys made after it was allowed again stay. Does nothing
+     * Destroys the keys that a subject, and the tenant for snapshots, had at the time of a fence, for good. Keys made after it was allowed again stay. Does nothing
      * if they are destroyed, or if there is no such fence.
      */
     readonly destroy: (request: {

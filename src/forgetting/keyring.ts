@@ -6,7 +6,7 @@
  * has grown uses a key of that person, in any process.
  */
 import { Clock, Effect } from "effect"
-import type { KeyVault } from "./keyVaultContract.ts"
+import type { KeyVault, Purpose } from "./keyVaultContract.ts"
 import type { KeyCache } from "./keyCache.ts"
 import { readyKey, type ReadyKey } from "./sealer.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -102,6 +102,17 @@ export class Keyring {
     })
   }
 
+  /** The current key of a tenant for a purpose. */
+  readonly ofTenant = Effect.fnUntraced(function* (this: Keyring, tenantId: TenantId, purpose: Purpose) {
+    const now = yield* Clock.currentTimeMillis
+    const kept = this.cache.getPurpose(tenantId, purpose, now)
+    if (kept !== undefined) return kept
+    const known = this.known.get(tenantId)
+    const key = yield* Effect.orDie(readyKey(yield* this.vault.tenantKey({ tenantId, purpose })))
+    this.keep(tenantId, key.keyId, key, known, now, { purpose })
+    return key
+  })
+
   private readonly fetch = Effect.fnUntraced(function* (
     this: Keyring,
     operation: string,
@@ -118,7 +129,7 @@ export class Keyring {
         return yield* new StorageUnavailable({ reason: new KeyMissing({ operation, tenantId, keyId }) })
       const key = answer === "destroyed" ? answer : yield* Effect.orDie(readyKey(answer))
       keys.set(keyId, key)
-      this.keep(tenantId, keyId, key, known, now, false)
+      this.keep(tenantId, keyId, key, known, now)
     }
     return keys
   })
@@ -136,7 +147,7 @@ export class Keyring {
       const answer = found[index] ?? "forgotten"
       const key = answer === "forgotten" ? answer : yield* Effect.orDie(readyKey(answer))
       keys.set(subject, key)
-      if (key !== "forgotten") this.keep(tenantId, key.keyId, key, known, now, true)
+      if (key !== "forgotten") this.keep(tenantId, key.keyId, key, known, now, { subject })
     }
     return keys
   })
@@ -148,9 +159,9 @@ export class Keyring {
     key: ReadyKey | "destroyed",
     known: number | undefined,
     now: number,
-    isCurrent: boolean
+    currentFor?: { readonly subject: string } | { readonly purpose: Purpose }
   ): void {
     if (known !== undefined && this.known.get(tenantId) === known)
-      this.cache.set(tenantId, keyId, key, now, isCurrent)
+      this.cache.set(tenantId, keyId, key, now, currentFor)
   }
 }

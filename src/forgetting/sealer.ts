@@ -11,6 +11,7 @@
  */
 import { Effect, Redacted } from "effect"
 import { Aead, type CryptoError, Mac } from "effect/crypto"
+import * as Hex from "effect/encoding/Hex"
 import { type Envelope, envelopeText } from "./envelope.ts"
 import type { DataKey } from "./keyVaultContract.ts"
 
@@ -54,6 +55,8 @@ export interface Sealer {
     place: string,
     envelope: Pick<Envelope, "nonce" | "ciphertext">
   ) => Effect.Effect<string, CryptoError.CryptoError>
+  /** A hash of a text that nobody without the key can compute: 64 hexadecimal digits. */
+  readonly digest: (key: ReadyKey, text: string) => Effect.Effect<string, CryptoError.CryptoError>
 }
 
 /** The place of an event's field. The path is JSON text. */
@@ -84,6 +87,8 @@ export const makeSealer: Effect.Effect<Sealer, never, Aead.Aead | Mac.Mac> = Eff
       Effect.map(
         aead.decrypt(key.encryption, ciphertext, { nonce, aad: encoder.encode(place) }),
         (plaintext) => decoder.decode(plaintext)
-      )
+      ),
+    digest: (key, text) =>
+      Effect.map(mac.sign(key.nonces, encoder.encode(`digest 1 ${text}`)), (tag) => Hex.encode(tag))
   }
 })

@@ -1,6 +1,13 @@
 /** The keys and fences of one tenant in memory. */
 import type { Fence } from "./keyVaultContract.ts"
-import type { NewKey, Owner, Rewrapped, WrappedKey, WrappingKey } from "./keyRecords.ts"
+import {
+  type NewKey,
+  type Owner,
+  ownersFenced,
+  type Rewrapped,
+  type WrappedKey,
+  type WrappingKey
+} from "./keyRecords.ts"
 
 /** A data key, and the forgetting that fenced it. */
 interface Entry {
@@ -79,7 +86,8 @@ export class TenantKeys {
     const fence: Fence = { ...given, number: this.fences.length + 1, allowedAgainAt: undefined }
     this.fences.push(fence)
     this.fenced.add(given.subject)
-    for (const entry of this.versions.subject.get(given.subject) ?? []) entry.fencedBy ??= given.forgetting
+    for (const owner of ownersFenced(given.subject))
+      for (const entry of this.versions[owner.kind].get(owner.name) ?? []) entry.fencedBy ??= given.forgetting
     return fence
   }
 

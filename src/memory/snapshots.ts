@@ -22,7 +22,7 @@ export const make: Effect.Effect<{
   }
   const service = SnapshotStorage.SnapshotStorage.of({
     load: (key) => Effect.sync(() => snapshots.get(keyOf(key))),
-    save: ({ aggregateId, aggregateType, replaces, tenantId, ...snapshot }) =>
+    save: ({ aggregateId, aggregateType, forgotten: _, personal: __, replaces, tenantId, ...snapshot }) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         const key = keyOf({ tenantId, aggregateType, aggregateId })
         const kept = snapshots.get(key)

@@ -5,6 +5,7 @@ import type { Tagged } from "../domain/Event.ts"
 import type { NewSnapshot, SnapshotKey } from "../driver/SnapshotStorage.ts"
 import { canonicalJson } from "../internal/canonicalJson.ts"
 import { sha256Hex } from "../internal/digest.ts"
+import { codecOf } from "../domain/codec/aggregateCodec.ts"
 import { history, outline } from "../domain/eventHistory.ts"
 import { jsonProblem } from "../internal/json.ts"
 
@@ -20,6 +21,8 @@ interface StateCodec<State> {
   readonly decode: (json: unknown) => Result.Result<State, unknown>
   /** Computed at first use. */
   fingerprint: string | undefined
+  /** Computed at first use. */
+  mayBePersonal: boolean | undefined
 }
 
 /** User code runs inside schemas, and may throw. */
@@ -46,10 +49,24 @@ const stateCodec = <State, Event extends Tagged, Id>(
   const codec: StateCodec<State> = {
     encode: guarded(SchemaParser.encodeUnknownResult(json)),
     decode: guarded(SchemaParser.decodeUnknownResult(json)),
-    fingerprint: undefined
+    fingerprint: undefined,
+    mayBePersonal: undefined
   }
   compiled.set(aggregate, codec)
   return codec
+}
+
+/** True if a state may contain personal data: an event of its aggregate, of any version, has personal fields. */
+export const mayBePersonal = <State, Event extends Tagged, Id>(
+  aggregate: Aggregate.Aggregate<string, State, Event, Id>
+): boolean => {
+  const codec = stateCodec(aggregate)
+  codec.mayBePersonal ??= [...codecOf(aggregate).stored.values()].some(
+    ({ former, personal, present }) =>
+      present?.personal !== undefined ||
+      [...former.keys()].some((schemaVersion) => personal(schemaVersion) !== undefined)
+  )
+  return codec.mayBePersonal
 }
 
 /** The JSON schema of a state; null for schemas without one. */

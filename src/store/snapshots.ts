@@ -241,7 +241,14 @@ export const make = (
       report: (version: number, stored: boolean) => void
     ): Effect.Effect<void> =>
       snapshotCodec.encode(aggregate, key, place, state, maxStateBytes).pipe(
-        Effect.flatMap((snapshot) => storage.save({ ...key, ...snapshot, replaces: unusable })),
+        Effect.flatMap((snapshot) =>
+          storage.save({
+            ...key,
+            ...snapshot,
+            replaces: unusable,
+            ...(snapshotCodec.mayBePersonal(aggregate) ? { personal: true } : undefined)
+          })
+        ),
         Effect.flatMap((kept) => {
           report(place.version, kept)
           return kept ? count(taken, key.aggregateType) : count(notTaken, key.aggregateType, "outdated")

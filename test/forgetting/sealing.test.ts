@@ -2,7 +2,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Result } from "effect"
 import { TestClock } from "effect/testing"
-import { EventStorage, Forgetting, KeyVault, MemoryStorage, StoreError, Tenant } from "effect-eventsourcing"
+import {
+  EventStorage,
+  Forgetting,
+  KeyVault,
+  MemoryStorage,
+  SnapshotStorage,
+  StoreError,
+  Tenant
+} from "effect-eventsourcing"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
 import {
   append,
@@ -13,6 +21,7 @@ import {
   readStream,
   stream
 } from "../../src/testing/driver/eventKit.ts"
+import { newKey, snapshot } from "../../src/testing/driver/snapshotKit.ts"
 
 const { KeyMissing, KeyVaultFailed, SealBroken, StorageUnavailable } = StoreError
 type Storage = EventStorage.EventStorage["Service"]
@@ -25,6 +34,7 @@ const processOn = (storage: Storage, vault: KeyVault.KeyVault["Service"], option
     Layer.build(
       Layer.fresh(Forgetting.layerWith(options)).pipe(
         Layer.provide(Layer.succeed(EventStorage.EventStorage, storage)),
+        Layer.provide(Layer.fresh(MemoryStorage.layer)),
         Layer.provide(Layer.succeed(KeyVault.KeyVault, vault))
       )
     ),
@@ -338,5 +348,89 @@ describe("a vault", () => {
         for (let round = 0; round < 4; round++) yield* read(used)
         assert.deepStrictEqual(asked.splice(0), [8, 8])
       })
+  )
+})
+
+describe("a snapshot of a state with personal data", () => {
+  const setUpSnapshots = Effect.gen(function* () {
+    const context = yield* parts
+    const raw = Context.get(context, SnapshotStorage.SnapshotStorage)
+    const vault = Context.get(context, KeyVault.KeyVault)
+    const sealed = Context.get(
+      yield* Layer.build(Layer.fresh(Forgetting.layer).pipe(Layer.provide(Layer.succeedContext(context)))),
+      SnapshotStorage.SnapshotStorage
+    )
+    const key = newKey()
+    const given = snapshot(3, { state: JSON.stringify({ name: ada }) })
+    return { raw, vault, sealed, key, given: { ...key, ...given, personal: true, forgotten: 0 } }
+  })
+
+  it.effect("is sealed with its checksum, and loaded as it was saved", () =>
+    Effect.gen(function* () {
+      const { given, key, raw, sealed } = yield* setUpSnapshots
+      assert.isTrue(yield* sealed.save(given))
+      const stored = yield* raw.load(key)
+      assert(stored !== undefined)
+      assert.notInclude(JSON.stringify(stored), "Ada")
+      assert.notInclude(JSON.stringify(stored), given.checksum)
+      const loaded = yield* sealed.load(key)
+      assert.strictEqual(loaded?.state, given.state)
+      assert.strictEqual(loaded?.checksum, given.checksum)
+      // Others are stored as they are.
+      const plain = { ...newKey(), ...snapshot(1) }
+      yield* sealed.save(plain)
+      assert.strictEqual((yield* raw.load(plain))?.state, plain.state)
+    })
+  )
+
+  it.effect("is not stored without the number of forgotten subjects, or with another one", () =>
+    Effect.gen(function* () {
+      const { given, key, raw, sealed } = yield* setUpSnapshots
+      assert.isFalse(yield* sealed.save({ ...given, forgotten: undefined }))
+      assert.isFalse(yield* sealed.save({ ...given, forgotten: 1 }))
+      assert.isUndefined(yield* raw.load(key))
+    })
+  )
+
+  it.effect("is dropped if it was changed, moved, or taken before a person was forgotten", () =>
+    Effect.gen(function* () {
+      const { given, key, raw, sealed, vault } = yield* setUpSnapshots
+      const stored = Effect.andThen(sealed.save(given), raw.load(key))
+      const tampered = [
+        { version: 4 },
+        { eventId: uuidV4Unsafe() },
+        (row: SnapshotStorage.SnapshotRow) => ({ state: row.state.replace('"snapshot",0', '"snapshot",1') }),
+        (row: SnapshotStorage.SnapshotRow) => ({ state: row.state.slice(0, -2) })
+      ]
+      for (const change of tampered) {
+        yield* raw.remove(key)
+        const row = yield* stored
+        assert(row !== undefined)
+        yield* raw.save({ ...key, ...row, ...(typeof change === "function" ? change(row) : change) })
+        assert.isUndefined(yield* sealed.load(key))
+        assert.isUndefined(yield* raw.load(key))
+      }
+      const row = yield* stored
+      assert(row !== undefined)
+      yield* raw.save({ ...key, aggregateId: "another", ...row })
+      assert.isUndefined(yield* sealed.load({ ...key, aggregateId: "another" }))
+      yield* vault.fence({
+        tenantId: key.tenantId,
+        subject: "anybody",
+        forgetting: uuidV4Unsafe(),
+        forgottenAt: 1,
+        actor: "dpo",
+        reason: "asked"
+      })
+      const other = yield* Layer.build(
+        Layer.fresh(Forgetting.layer).pipe(
+          Layer.provide(Layer.succeed(SnapshotStorage.SnapshotStorage, raw)),
+          Layer.provide(Layer.succeed(KeyVault.KeyVault, vault)),
+          Layer.provide(Layer.fresh(MemoryStorage.layer))
+        )
+      )
+      assert.isUndefined(yield* Context.get(other, SnapshotStorage.SnapshotStorage).load(key))
+      assert.isUndefined(yield* raw.load(key))
+    })
   )
 })

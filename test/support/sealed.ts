@@ -1,6 +1,6 @@
 /** Sealed storages for contracts that know nothing of personal fields. */
 import { Effect, Layer } from "effect"
-import { EventStorage, Forgetting, KeyVault } from "effect-eventsourcing"
+import { EventStorage, Forgetting, KeyVault, SnapshotStorage } from "effect-eventsourcing"
 
 type Storage = EventStorage.EventStorage["Service"]
 
@@ -60,9 +60,22 @@ const makeAllPersonal = (storage: Storage): Storage => ({
   readAllLogs: (request) => Effect.map(storage.readAllLogs(request), openedPage)
 })
 
-/** A storage that seals all that it stores. */
-export const sealedLayer: Layer.Layer<EventStorage.EventStorage, never, EventStorage.EventStorage> =
-  Layer.effect(EventStorage.EventStorage, Effect.map(EventStorage.EventStorage, makeAllPersonal)).pipe(
-    Layer.provide(Forgetting.layer),
-    Layer.provide(KeyVault.layerMemory)
-  )
+type Storages = EventStorage.EventStorage | SnapshotStorage.SnapshotStorage
+
+/** Makes every snapshot personal, of the number that is known. */
+const allSnapshots = Layer.effect(
+  SnapshotStorage.SnapshotStorage,
+  Effect.map(SnapshotStorage.SnapshotStorage, (storage) => ({
+    ...storage,
+    save: (snapshot: SnapshotStorage.SaveSnapshot) =>
+      storage.save({ ...snapshot, personal: true, forgotten: 0 })
+  }))
+)
+
+/** Storages that seal all that they store. */
+export const sealedLayer: Layer.Layer<Storages, never, Storages> = Layer.effect(
+  EventStorage.EventStorage,
+  Effect.map(EventStorage.EventStorage, makeAllPersonal)
+)
+  .pipe(Layer.merge(allSnapshots))
+  .pipe(Layer.provide(Forgetting.layer), Layer.provide(KeyVault.layerMemory))
