@@ -138,7 +138,7 @@ describe("the public API", () => {
       EventCompatibility: EventsIncompatible check suite | Options
       EventStorageSuite: suite | Options
       KeyVaultSuite: suite | Options
-      Laws: LawBroken aggregate decisionsAreIdempotent decisionsAreTotal eventsRoundTrip foldChangesNothing foldIsConcatenative foldIsTotal snapshotsAreEquivalent statesRoundTrip tenantsAreIsolated upcastersAreTotal | AggregateOptions CheckOptions DecisionOptions IdempotenceOptions IsolationOptions Options UpcasterOptions
+      Laws: LawBroken aggregate decisionsAreIdempotent decisionsAreTotal eventsRoundTrip foldChangesNothing foldIsConcatenative foldIsTotal forgettingCommutesWithUpcasting forgettingIsTotal personalDataStaysInPayloads snapshotsAreEquivalent statesRoundTrip tenantsAreIsolated upcastersAreTotal | AggregateOptions CheckOptions DecisionOptions IdempotenceOptions IsolationOptions Options UpcasterOptions
       ProjectionKit: expect given | Add Given Then
       ProjectionStorageSuite: suite | Options
       Scenario: given | Given Outcome Then

@@ -23,7 +23,7 @@ import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import * as StoredEvents from "../domain/StoredEvents.ts"
 import type { EventStorage } from "../driver/EventStorage.ts"
-import * as MemoryStorage from "../memory/MemoryStorage.ts"
+import * as sealedMemory from "./sealedMemory.ts"
 import { Repository } from "../store/Repository.ts"
 import * as Arbitraries from "./Arbitraries.ts"
 import { anyCommands, check, type LawBroken, type Options } from "./domain/check.ts"
@@ -31,6 +31,12 @@ import { decisionsAreIdempotent, decisionsAreTotal } from "./domain/decisionLaws
 import { foldChangesNothing, foldIsConcatenative, foldIsTotal } from "./domain/foldLaws.ts"
 import { type Decisions, showCommand } from "./domain/history.ts"
 import { showCommands } from "./domain/law.ts"
+import { isPersonal } from "./domain/forgetting.ts"
+import {
+  forgettingCommutesWithUpcasting,
+  forgettingIsTotal,
+  personalDataStaysInPayloads
+} from "./domain/personalLaws.ts"
 import { show } from "./domain/show.ts"
 import {
   eventsRoundTrip,
@@ -47,6 +53,11 @@ export { decisionsAreIdempotent, decisionsAreTotal } from "./domain/decisionLaws
 export type { DecisionOptions, IdempotenceOptions } from "./domain/decisionLaws.ts"
 export { foldChangesNothing, foldIsConcatenative, foldIsTotal } from "./domain/foldLaws.ts"
 export type { CheckOptions } from "./domain/law.ts"
+export {
+  forgettingCommutesWithUpcasting,
+  forgettingIsTotal,
+  personalDataStaysInPayloads
+} from "./domain/personalLaws.ts"
 export {
   eventsRoundTrip,
   snapshotsAreEquivalent,
@@ -118,7 +129,7 @@ export const tenantsAreIsolated = <Type extends string, State, Payload extends E
           )
         )
     )
-  }).pipe(Effect.provide(TenantScenario.layer(options.storage ?? MemoryStorage.layer)))
+  }).pipe(Effect.provide(TenantScenario.layer(options.storage ?? sealedMemory.layer)))
 
 /**
  * Registers a test for each law of an aggregate.
@@ -127,8 +138,9 @@ export const tenantsAreIsolated = <Type extends string, State, Payload extends E
  *
  * The laws: {@link foldIsTotal}, {@link foldChangesNothing}, {@link foldIsConcatenative}, {@link snapshotsAreEquivalent},
  * {@link eventsRoundTrip}, {@link statesRoundTrip}, {@link tenantsAreIsolated}; with decisions, {@link decisionsAreTotal}; with `idempotent`,
- * {@link decisionsAreIdempotent}; with former versions of events, {@link upcastersAreTotal}. Each can be used alone, as an
- * effect in a test.
+ * {@link decisionsAreIdempotent}; with former versions of events, {@link upcastersAreTotal}; with personal fields,
+ * {@link forgettingIsTotal}, {@link forgettingCommutesWithUpcasting} and {@link personalDataStaysInPayloads}. Each can be used
+ * alone, as an effect in a test.
  *
  * **Gotchas**
  *
@@ -166,6 +178,12 @@ export const aggregate = <
     }
     if (samples !== undefined || StoredEvents.versions(of).some(({ present }) => !present)) {
       test("every former version of an event is read as present events", upcastersAreTotal(of, options))
+    }
+    if (isPersonal(of)) {
+      test("events, states and decisions take forgotten personal data", forgettingIsTotal(of, options))
+      test("personal data stays in payloads", personalDataStaysInPayloads(of, options))
+      if (StoredEvents.versions(of).some(({ present }) => !present))
+        test("forgetting commutes with upcasting", forgettingCommutesWithUpcasting(of, options))
     }
     const isolation = "two tenants with the same ids do not notice each other"
     if (storage === undefined) test(isolation, tenantsAreIsolated(of, options))

@@ -21,7 +21,7 @@ import type * as Event from "../domain/Event.ts"
 import * as EventContext from "../domain/EventContext.ts"
 import * as EventStore from "../store/EventStore.ts"
 import { difference } from "./domain/show.ts"
-import * as MemoryStorage from "../memory/MemoryStorage.ts"
+import * as sealedMemory from "./sealedMemory.ts"
 import type * as Projection from "../projection/Projection.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { repeatable } from "../driver/repeatable.ts"
@@ -68,7 +68,7 @@ export interface Then<out E, out R> extends Effect.Effect<void, E, R> {
 
 type Append = Effect.Effect<unknown, unknown, EventStore.EventStore>
 
-const memory = EventStore.layer.pipe(Layer.provide(MemoryStorage.layer))
+const memory = EventStore.layer.pipe(Layer.provide(sealedMemory.layer))
 
 /** Runs an effect in the name of a tenant, in a transaction if the storage has them. */
 const inTenant = <A, E, R>(

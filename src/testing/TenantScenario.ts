@@ -20,7 +20,7 @@ import { assert } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option, Stream } from "effect"
 import * as EventStore from "../store/EventStore.ts"
 import { differenceOfTexts, showOnLines } from "./domain/show.ts"
-import * as MemoryStorage from "../memory/MemoryStorage.ts"
+import * as sealedMemory from "./sealedMemory.ts"
 import * as Tenant from "../domain/Tenant.ts"
 import * as TenantIsolationSuite from "./TenantIsolationSuite.ts"
 
@@ -43,7 +43,7 @@ export interface Options<R, Services, E> {
 /** The event store, the repository and the registry on a driver. */
 export const layer: typeof TenantIsolationSuite.layer = TenantIsolationSuite.layer
 
-const memory = layer(MemoryStorage.layer)
+const memory = layer(sealedMemory.layer)
 
 /**
  * Fails the test if one of two tenants notices the other while both do the same with the same ids.

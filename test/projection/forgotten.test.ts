@@ -102,6 +102,26 @@ describe("a projection of events with personal fields", () => {
 })
 
 describe("a forgotten subject", () => {
+  it.effect("was known to the projection before", () =>
+    Effect.gen(function* () {
+      const seen = yield* Ref.make<ReadonlyArray<unknown>>([])
+      const tenantId = yield* Tenant.generate
+      const projection = Projection.make(
+        "p",
+        { aggregates: [Customer], forgotten: "keepsNone" },
+        { Registered: ({ name }) => Ref.update(seen, (names) => [...names, name]) }
+      )
+      yield* ProjectionKit.given(
+        tenantId,
+        Customer,
+        "1",
+        Registered.make({ name: "Ada" }),
+        Registered.make({ name: Personal.forgotten })
+      ).when(projection)
+      assert.deepStrictEqual(yield* Ref.get(seen), ["Ada", Personal.forgotten])
+    })
+  )
+
   const steps = (
     make: (note: (text: string) => Effect.Effect<void>) => Projection.Projection<never, Tenant.CurrentTenant>
   ) =>
