@@ -1,18 +1,21 @@
 /**
- * `npx tsx bench/lifecycle.ts --events 1000000 --rounds 3`: export and import of a tenant on PostgreSQL, beside the reads and writes
- * that they consist of, and the pause of a move under load. Prints rates, the CPU time per event of this process and of the server, the size of the archive, and the
- * memory that an export and an import need. Defaults: 50,000 events, 3 rounds. With `--rounds 0` only the memory is measured, which
- * takes two minutes for 1,000,000 events. The server's time needs Linux. With `--quota` it measures instead the appends of tenants
- * with and without a quota, by default 2,000 events in 9 rounds.
+ * `npx tsx bench/lifecycle.ts --events 200000 --long 1000000 --out bench/LIFECYCLE.md`: export and import of a tenant on PostgreSQL,
+ * beside the reads and writes that they consist of, the appends of others beside an erasure, and the pause of a move under load.
+ * Prints rates, the CPU time per event of this process and of the server, the size of the archive, and the memory that an export
+ * and an import of `--long` events need (default: as many as `--events`), and writes them to a file with `--out`. Defaults: 50,000
+ * events, 3 rounds. With `--rounds 0` only the memory is measured; with `--erasure` only the erasure. The server's time needs Linux. With
+ * `--quota` it measures instead the appends of tenants with and without a quota, by default 2,000 events in 9 rounds.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Data, Duration, Effect, Fiber, Layer, ManagedRuntime, Stream } from "effect"
-import { createReadStream, createWriteStream } from "node:fs"
+import { execFile } from "node:child_process"
+import { createReadStream, createWriteStream, writeFileSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { cpus, tmpdir } from "node:os"
 import * as Path from "node:path"
 import { pipeline } from "node:stream/promises"
-import { parseArgs } from "node:util"
+import { fileURLToPath } from "node:url"
+import { parseArgs, promisify } from "node:util"
 import * as Event from "../src/domain/Event.ts"
 import * as EventStorage from "../src/driver/EventStorage.ts"
 import * as EventStore from "../src/store/EventStore.ts"
@@ -24,20 +27,27 @@ import * as TenantMove from "../src/lifecycle/TenantMove.ts"
 import * as TenantDirectory from "../src/routed/TenantDirectory.ts"
 import * as TenantQuota from "../src/lifecycle/TenantQuota.ts"
 import * as TenantRegistry from "../src/store/TenantRegistry.ts"
+import { atLeast, ratioOf, under } from "./cases/Case.ts"
+import { erasing } from "./cases/erasure.ts"
 import { Cart, itemAdded } from "./internal/domain.ts"
 import { median } from "./internal/measure.ts"
 import { newTenants } from "./internal/ours.ts"
+import { type Table, table, type Target, targetsToMarkdown, toMarkdown } from "./internal/report.ts"
 import { startServer } from "./internal/server.ts"
 
 const { values } = parseArgs({
   options: {
     events: { type: "string" },
+    long: { type: "string" },
     rounds: { type: "string" },
+    out: { type: "string" },
+    erasure: { type: "boolean", default: false },
     quota: { type: "boolean", default: false }
   }
 })
 const count = Number(values.events ?? (values.quota ? 2000 : 50_000))
 const rounds = Number(values.rounds ?? (values.quota ? 9 : 3))
+const long = Number(values.long ?? count)
 const [source = Tenant.untenanted, small = Tenant.untenanted] = newTenants(2)
 const administer = Tenant.provideAdministration({ actor: "benchmark", reason: "rates of export and import" })
 
@@ -89,10 +99,21 @@ class Unreadable extends Data.TaggedError("Unreadable")<{ readonly cause: unknow
 
 const file = (name: string): string => Path.join(folder, name)
 
-const toFile = (name: string, compression?: TenantArchive.Compression) =>
+/** An archive of so many events, made in memory by another process, which takes less time than filling a database. */
+const makeArchive = (name: string, events: number) =>
+  promisify(execFile)(process.execPath, [
+    "--max-old-space-size=8000",
+    "--import",
+    "tsx",
+    fileURLToPath(new URL("internal/archiving.ts", import.meta.url)),
+    file(name),
+    String(events)
+  ])
+
+const toFile = (name: string, tenantId: Tenant.TenantId, compression?: TenantArchive.Compression) =>
   Effect.gen(function* () {
     let bytes = 0
-    const archive = TenantArchive.exportTar({ tenantId: source, compression }).pipe(
+    const archive = TenantArchive.exportTar({ tenantId, compression }).pipe(
       Stream.tap((chunk) => Effect.sync(() => void (bytes += chunk.length)))
     )
     const readable = yield* Stream.toReadableStreamEffect(archive)
@@ -103,9 +124,8 @@ const toFile = (name: string, compression?: TenantArchive.Compression) =>
 const drained = (tenantId: Tenant.TenantId, compression?: TenantArchive.Compression) =>
   administer(Stream.runDrain(TenantArchive.exportTar({ tenantId, compression })))
 
-const fromFile = (name: string) =>
+const fromFile = (name: string, into: Tenant.TenantId) =>
   Effect.suspend(() => {
-    const [into = Tenant.untenanted] = newTenants(1)
     const bytes = Stream.fromAsyncIterable(
       createReadStream(file(name), { highWaterMark: 1 << 18 }) as AsyncIterable<Uint8Array>,
       (cause) => new Unreadable({ cause })
@@ -115,8 +135,36 @@ const fromFile = (name: string) =>
 
 type Work = Effect.Effect<unknown, unknown, ManagedRuntime.ManagedRuntime.Services<typeof runtime>>
 
-/** Runs contenders in turns, and prints the median of each. */
-const compare = async (contenders: ReadonlyArray<readonly [name: string, work: () => Work]>) => {
+const tables: Array<Table> = []
+const targets: Array<Target> = []
+
+const results = async (): Promise<string> => `# Lifecycle
+
+Written by \`npx tsx bench/lifecycle.ts --out\`: a tenant of ${count.toLocaleString("en")} events of 200 bytes. Each contender runs ${rounds} times, in turns; the
+figure is the median. Ratios are what to compare.
+
+- ${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpus()[0]?.model ?? "unknown CPU"}, Node ${process.versions.node}, client and server on the same machine
+- PostgreSQL: ${await server.describe()}
+
+${targetsToMarkdown(targets)}
+## Cases
+
+${tables.map(toMarkdown).join("\n")}`
+
+const add = async (result: Table, ...reached: ReadonlyArray<Target>): Promise<Table> => {
+  tables.push(result)
+  targets.push(...reached)
+  console.log(`\n${toMarkdown(result)}`)
+  // Written after each case, so that a later failure loses no results.
+  if (values.out !== undefined) writeFileSync(values.out, await results())
+  return result
+}
+
+/** Runs contenders in turns. */
+const compare = async (
+  title: string,
+  contenders: ReadonlyArray<readonly [name: string, work: () => Work]>
+): Promise<Table> => {
   const taken = contenders.map(() => ({
     rates: new Array<number>(),
     client: new Array<number>(),
@@ -131,19 +179,24 @@ const compare = async (contenders: ReadonlyArray<readonly [name: string, work: (
       taken[index]?.client.push((user + system) / count)
       taken[index]?.all.push((user + system + ((await server.cpuTime()) - serverTime) * 1e6) / count)
     }
-  const [first] = taken
-  for (const [index, [name]] of contenders.entries()) {
-    const { all, client, rates } = taken[index] ?? { all: [], client: [], rates: [] }
-    const ratio = median(rates.map((rate, round) => rate / (first?.rates[round] ?? Number.NaN)))
-    console.log(
-      `${name}: ${median(rates).toFixed(0)} events/s (${ratio.toFixed(2)} of the first); ` +
-        `CPU ${median(client).toFixed(1)} us here, ${(median(all) - median(client)).toFixed(1)} us in the server`
-    )
-  }
+  return table(
+    title,
+    "events/s",
+    contenders.map(([name], index) => {
+      const { all, client, rates } = taken[index] ?? { all: [], client: [], rates: [] }
+      const inServer = median(all) - median(client)
+      return {
+        name,
+        rates,
+        note: `CPU ${median(client).toFixed(1)} us here, ${inServer.toFixed(1)} us in the server`
+      }
+    }),
+    contenders[0]?.[0]
+  )
 }
 
 /** The memory above that at the start, at most, in each quarter of the time that an effect takes. */
-const memoryOf = async (name: string, work: Work) => {
+const memoryOf = async (name: string, events: number, work: Work) => {
   globalThis.gc?.()
   const idle = process.memoryUsage.rss()
   const samples: Array<number> = []
@@ -156,9 +209,12 @@ const memoryOf = async (name: string, work: Work) => {
     samples.slice((quarter * samples.length) / 4, ((quarter + 1) * samples.length) / 4)
   )
   const peaks = quarters.map((some) => Math.round((Math.max(idle, ...some) - idle) / 2 ** 20))
-  console.log(
-    `${name}: ${seconds.toFixed(1)} s; at most ${Math.max(...peaks)} MB above idle (in each quarter of the time: ${peaks.join(", ")})`
-  )
+  return {
+    name,
+    most: Math.max(...peaks),
+    rates: [events / seconds],
+    note: `${seconds.toFixed(1)} s; ${Math.max(...peaks)} MB above idle (in each quarter of the time: ${peaks.join(", ")})`
+  }
 }
 
 /** Appends single events to a tenant with a quota that allows them, or without one. */
@@ -196,40 +252,75 @@ if (values.quota)
       ["a plan with both", appends(concurrency, { plan: "benchmark" })]
     ] as const
     for (const [, work] of contenders) await runtime.runPromise(work())
-    await compare(contenders)
+    await add(await compare(`${concurrency} at a time`, contenders))
   }
-if (values.quota) {
+const end = async () => {
   await runtime.dispose()
   await rm(folder, { recursive: true })
   await database.close()
   await server.stop()
+  if (targets.length > 0) console.log(`\n${targetsToMarkdown(targets)}`)
   process.exit()
 }
+if (values.quota) await end()
 
-console.log(`${count.toLocaleString("en")} events`)
-await runtime.runPromise(write(small, 10_000))
-await runtime.runPromise(write(source, count))
-await runtime.runPromise(drained(small))
-await memoryOf("export", toFile("plain.tar"))
-await memoryOf("import", fromFile("plain.tar"))
-if (rounds > 0) {
-  await compare([
-    ["readLog of the driver", () => readRows(source)],
-    ["export", () => drained(source)],
-    ["export, gzip", () => drained(source, "gzip")]
-  ])
-  await compare([
-    [
-      "importEvents, one event per item, in the order of time",
-      () => write(newTenants(1)[0] ?? source, count)
-    ],
-    ["import of the archive", () => fromFile("plain.tar")]
-  ])
-  const size = (bytes: number): string => `${(bytes / count).toFixed(0)} bytes per event`
-  console.log(
-    `archive: ${size(await runtime.runPromise(toFile("plain.tar")))}; with gzip ${size(await runtime.runPromise(toFile("gzip.tar", "gzip")))}`
-  )
+if (values.erasure || rounds > 0) {
+  const erased = await erasing(server, count, values.erasure ? rounds : Math.min(rounds, 2))
+  for (const one of erased.tables) await add(one, ...erased.targets)
+  if (values.erasure) await end()
 }
+
+await makeArchive("long.tar", long)
+await makeArchive("small.tar", 10_000)
+const [longTenant = Tenant.untenanted] = newTenants(1)
+await runtime.runPromise(fromFile("small.tar", small))
+await runtime.runPromise(drained(small))
+const ofImport = await memoryOf("import", long, fromFile("long.tar", longTenant))
+const ofExport = await memoryOf("export", long, toFile("long.tar", longTenant))
+await add(
+  table(`A tenant of ${long.toLocaleString("en")} events, once`, "events/s", [ofImport, ofExport]),
+  under(`memory of an import of ${long.toLocaleString("en")} events`, 200, "MB above idle", ofImport.most),
+  under(`memory of an export of ${long.toLocaleString("en")} events`, 200, "MB above idle", ofExport.most)
+)
+if (rounds === 0) await end()
+
+await makeArchive("plain.tar", count)
+await runtime.runPromise(fromFile("plain.tar", source))
+const [reading, writing] = ["readLog of the driver", "importEvents, one event an item, in the order of time"]
+const exports = await compare(`Export ${count.toLocaleString("en")} events`, [
+  [reading, () => readRows(source)],
+  ["export", () => drained(source)],
+  ["export, gzip", () => drained(source, "gzip")]
+])
+await add(
+  exports,
+  atLeast(
+    "export, not compressed",
+    0.7,
+    "readLog over the same columns",
+    ratioOf(exports, "export", (name) => name === reading)
+  )
+)
+const imports = await compare(`Import ${count.toLocaleString("en")} events`, [
+  [writing, () => write(newTenants(1)[0] ?? source, count)],
+  ["import of the archive", () => fromFile("plain.tar", newTenants(1)[0] ?? source)]
+])
+await add(
+  imports,
+  atLeast(
+    "import of an archive",
+    1,
+    "importEvents, in the order of time",
+    ratioOf(imports, "import of the archive", (name) => name === writing)
+  )
+)
+const size = (name: string, bytes: number) => ({ name, rates: [bytes / count] })
+await add(
+  table("Size of the archive", "bytes/event", [
+    size("not compressed", await runtime.runPromise(toFile("plain.tar", source))),
+    size("gzip", await runtime.runPromise(toFile("gzip.tar", source, "gzip")))
+  ])
+)
 
 /** Moves a tenant between two databases while it is written, and measures the pause. */
 const pauseOfMove = Effect.gen(function* () {
@@ -287,15 +378,19 @@ const pauseOfMove = Effect.gen(function* () {
     yield* Effect.sleep("500 millis")
     yield* Fiber.interrupt(writers)
     waits.sort((one, other) => one - other)
-    console.log(
-      `move with 16 writers: ${rate.toFixed(0)} events/s; pause ${pause === undefined ? "unknown" : Duration.toMillis(pause)} ms; ` +
-        `appends p99 ${waits[Math.floor(waits.length * 0.99)]?.toFixed(0)} ms, slowest ${waits.at(-1)?.toFixed(0)} ms`
+    const p99 = waits[Math.floor(waits.length * 0.99)] ?? Number.NaN
+    yield* Effect.promise(() =>
+      add(
+        table(`A move of ${events.toLocaleString("en")} events with 16 writers`, "ms", [
+          { name: "pause of writes", rates: [pause === undefined ? Number.NaN : Duration.toMillis(pause)] },
+          { name: "appends meanwhile, p99", rates: [p99], note: `moved: ${rate.toFixed(0)} events/s` },
+          { name: "slowest append", rates: [waits.at(-1) ?? Number.NaN] }
+        ]),
+        under("p99 of appends during a move", 1000, "ms", p99)
+      )
     )
   }).pipe(Effect.provide(services))
   yield* Effect.promise(() => Promise.all([a.close(), b.close()]))
 })
 await Effect.runPromise(Effect.scoped(pauseOfMove))
-await runtime.dispose()
-await rm(folder, { recursive: true })
-await database.close()
-await server.stop()
+await end()

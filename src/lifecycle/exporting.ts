@@ -181,7 +181,10 @@ export const exportFiles = ({
       })
 
       return Stream.succeed<format.ArchiveFile>({ name: format.headerName, bytes: json(header) }).pipe(
-        Stream.concat(cut(events, lineOfEvent).pipe(Stream.mapEffect(seal("events")))),
+        // The next segment is made while the digest of this one is computed.
+        Stream.concat(
+          cut(events, lineOfEvent).pipe(Stream.buffer({ capacity: 1 }), Stream.mapEffect(seal("events")))
+        ),
         Stream.concat(
           cut(commandKeys, (row) => JSON.stringify(row)).pipe(Stream.mapEffect(seal("command-keys")))
         ),

@@ -21,6 +21,13 @@ const together = 32 << 10
 /** Room behind the lines of a segment, in which the line that describes it usually fits. */
 const roomForDescription = 1024
 
+/** A segment fits into so many bytes, with room for the characters that are encoded last. */
+const fullSize = segmentLimits.bytes + 3 * together + roomForDescription
+
+/** The size of a buffer of at least so many bytes. It grows in few steps, because each is a copy, and much memory for the collector. */
+const sizeFor = (bytes: number): number =>
+  bytes <= 16 * firstSize ? 16 * firstSize : Math.max(bytes, fullSize)
+
 /** Lines in UTF-8, each with its line break. */
 export interface Lines {
   /** Nobody else uses the bytes behind them in their buffer. */
@@ -64,7 +71,7 @@ export class Cutter {
     this.#length = before
     const complete = this.take()
     // The next segment is probably as large.
-    this.#buffer = new Uint8Array(Math.max(segmentLimits.bytes, last.length) + roomForDescription)
+    this.#buffer = new Uint8Array(sizeFor(Math.max(segmentLimits.bytes, last.length) + roomForDescription))
     this.#buffer.set(last)
     this.#length = last.length
     this.#lines = 1
@@ -87,7 +94,7 @@ export class Cutter {
     this.#waiting = ""
     const size = this.#length + text.length * 3 + roomForDescription
     if (size > this.#buffer.length) {
-      const larger = new Uint8Array(Math.max(size, this.#buffer.length * 2))
+      const larger = new Uint8Array(sizeFor(size))
       larger.set(this.#buffer.subarray(0, this.#length))
       this.#buffer = larger
     }
