@@ -34,6 +34,10 @@ export const apart = (
     })
   })
 
+/** A process is warm after so many commands, or so many seconds. Other contenders carry out more of them before their first round. */
+const warmCommands = 2000
+const longestWarmUp = 20
+
 /** Commands of so many processes, of eight fibers each, on two carts that all of them want. */
 export const inProcesses = (name: string, database: Database, processes: number): Contender => {
   const [tenantId = ""] = newTenants(1)
@@ -65,12 +69,16 @@ export const inProcesses = (name: string, database: Database, processes: number)
     answered = all.reduce((sum, progress) => sum + progress.answered, 0)
     return all.reduce((sum, { rate }) => sum + rate, 0)
   }
-  // Each process compiles its code anew, which takes longer than a round lasts.
-  let warm: Promise<unknown> | undefined
+  // Each process compiles its code anew, and each of its connections its plans, which takes longer than a round lasts.
+  const warmUp = async (): Promise<void> => {
+    const end = performance.now() + longestWarmUp * 1000
+    while (answered < warmCommands * processes && performance.now() < end) await work(1)
+  }
+  let warm: Promise<void> | undefined
   return {
     name,
     run: async (seconds) => {
-      await (warm ??= work(1.5))
+      await (warm ??= warmUp())
       return work(seconds)
     },
     close: async () => {
