@@ -1,6 +1,6 @@
 /**
  * Processes of a program over two servers: one that moves tenants, one whose runner carries on with moves that were left, and one
- * that appends. `test/lifecycle/TenantMove.crash.long.test.ts` kills and pauses them. They end with the process that started them.
+ * that appends. Long tests of `test/lifecycle` kill and pause them. They end with the process that started them.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Latch, Layer, Redacted, References, Schedule, type Scope } from "effect"
@@ -26,8 +26,8 @@ const fence = 1000
 /** A move from the pool to the silo that waits at one of its calls until it is released. */
 export interface GatedMove {
   readonly tenantId: Tenant.TenantId
-  /** The number of the call, from 1; 0 for none. */
-  readonly at: number
+  /** The number of the call, from 1, or its name; 0 for none. */
+  readonly at: number | string
   /** True to wait while the call is under way, false to wait before it. */
   readonly during: boolean
 }
@@ -57,7 +57,8 @@ export const loginOf = ({ database, host, password, port, username }: Config): L
 })
 
 type Role =
-  | { readonly role: "mover"; readonly moves: ReadonlyArray<GatedMove> }
+  /** Begins moves, or has runners that carry on with them. */
+  | { readonly role: "mover" | "gated runner"; readonly moves: ReadonlyArray<GatedMove> }
   | { readonly role: "runner" | "writer" }
 
 /** The environment variable with the settings. */
@@ -117,6 +118,7 @@ const opened = Latch.makeUnsafe(false)
 class Gate {
   readonly #move: GatedMove
   #calls = 0
+  #waited = false
 
   constructor(move: GatedMove) {
     this.#move = move
@@ -129,7 +131,9 @@ class Gate {
   readonly call = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
       const { at, during, tenantId } = this.#move
-      if (++this.#calls !== at) return effect
+      this.#calls++
+      if (this.#waited || (at !== this.#calls && at !== name)) return effect
+      this.#waited = true
       if (!during)
         return Effect.sync(() => say("waits", tenantId, name)).pipe(
           Effect.andThen(opened.await),
@@ -167,26 +171,43 @@ class Gate {
   }
 }
 
+/** The moves of a process in which the calls for one tenant are counted. */
+const gatedMoves = (gate: Gate, only?: Tenant.TenantId) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const [placements, directory] = [yield* Placements, yield* TenantDirectory]
+      const { replace } = directory
+      const others = (storage: AdministrationStorage["Service"]): AdministrationStorage["Service"] =>
+        only === undefined
+          ? storage
+          : {
+              ...storage,
+              movingTenants: (request) =>
+                Effect.map(storage.movingTenants(request), (tenants) => tenants.filter((id) => id === only))
+            }
+      return TenantMove.layerWith({ lease, fence, grace: 0, pause: 0 }).pipe(
+        Layer.provide(
+          Layer.succeed(Placements, {
+            ...placements,
+            administration: (placement) =>
+              Effect.map(placements.administration(placement), (storage) =>
+                gate.storage(placement, others(storage))
+              )
+          })
+        ),
+        Layer.provide(
+          Layer.succeed(TenantDirectory, {
+            ...directory,
+            replace: replace && ((change) => gate.call("replace", replace(change)))
+          })
+        )
+      )
+    })
+  )
+
 const move = Effect.fnUntraced(function* (gated: GatedMove) {
-  const [placements, directory] = [yield* Placements, yield* TenantDirectory]
   const { tenantId } = gated
   const gate = new Gate(gated)
-  const { replace } = directory
-  const services = TenantMove.layerWith({ lease, fence, grace: 0, pause: 0 }).pipe(
-    Layer.provide(
-      Layer.succeed(Placements, {
-        ...placements,
-        administration: (placement) =>
-          Effect.map(placements.administration(placement), (storage) => gate.storage(placement, storage))
-      })
-    ),
-    Layer.provide(
-      Layer.succeed(TenantDirectory, {
-        ...directory,
-        replace: replace && ((change) => gate.call("replace", replace(change)))
-      })
-    )
-  )
   const exit = yield* TenantMove.TenantMove.use((moves) =>
     moves.start(tenantId, {
       to: "silo",
@@ -194,19 +215,38 @@ const move = Effect.fnUntraced(function* (gated: GatedMove) {
     })
   ).pipe(
     Tenant.provideAdministration({ actor: "mover", reason: "own server" }),
-    Effect.provide(services),
+    Effect.provide(gatedMoves(gate)),
     Effect.exit
   )
   say("ended", tenantId, String(gate.calls), exit._tag === "Success" ? "moved" : String(exit.cause))
 })
 
+/** A runner that carries on with the move of one tenant. */
+const runnerOf = Effect.fnUntraced(function* (gated: GatedMove) {
+  const { tenantId } = gated
+  const gate = new Gate(gated)
+  const moves = Layer.effect(
+    TenantMove.TenantMove,
+    Effect.map(TenantMove.TenantMove, (all) => ({
+      ...all,
+      resumeAll: Effect.tap(all.resumeAll, (finished) =>
+        Effect.sync(() => {
+          if (finished.includes(tenantId)) say("ended", tenantId, String(gate.calls), "moved")
+        })
+      )
+    }))
+  ).pipe(Layer.provide(gatedMoves(gate, tenantId)))
+  const runner = TenantMove.runner({ actor: "runner", reason: "own server", interval: "100 millis" })
+  return yield* Effect.andThen(Layer.build(Layer.provide(runner, moves)), Effect.never)
+}, Effect.scoped)
+
 /** The lines of the process that started this one. */
 const orders = () => createInterface(process.stdin)
 
-const mover = (moves: ReadonlyArray<GatedMove>) =>
+const each = <R>(moves: ReadonlyArray<GatedMove>, run: (move: GatedMove) => Effect.Effect<void, never, R>) =>
   Effect.suspend(() => {
     orders().on("line", () => opened.openUnsafe())
-    return Effect.forEach(moves, move, { concurrency: "unbounded", discard: true })
+    return Effect.forEach(moves, run, { concurrency: "unbounded", discard: true })
   })
 
 /** Appends that the store may be asked to repeat. */
@@ -284,7 +324,9 @@ const program = ({ logins, ...given }: Role & { readonly logins: Logins }) => {
   const running = Effect.suspend(() => {
     switch (given.role) {
       case "mover":
-        return Effect.provide(mover(given.moves), storages)
+        return Effect.provide(each(given.moves, move), storages)
+      case "gated runner":
+        return Effect.provide(each(given.moves, runnerOf), storages)
       case "writer":
         return Effect.provide(writer, Layer.provideMerge(EventStore.layer, storages))
       case "runner": {

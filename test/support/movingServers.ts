@@ -67,11 +67,13 @@ export const until = (
       if (Date.now() > deadline) assert.fail(`not within ${millis} ms: ${goal} ${problem()}`)
   })
 
-/** Two servers, a program on them whose tenants move, and a watcher. */
-export const makeWorld = Effect.fnUntraced(function* (servers: {
+export interface Servers {
   readonly pool: PgServer
   readonly silo: PgServer
-}) {
+}
+
+/** Two servers, a program on them whose tenants move, and a watcher. */
+export const makeWorld = Effect.fnUntraced(function* (servers: Servers, { hasRunner = true } = {}) {
   const place = (name: "pool" | "silo") =>
     Effect.map(
       places({ name, freshDatabase: freshDatabase(configOf(servers[name])) }, [name], [...notes, ...journal]),
@@ -80,7 +82,7 @@ export const makeWorld = Effect.fnUntraced(function* (servers: {
   const [pool, silo] = [yield* place("pool"), yield* place("silo")]
   yield* pool.outside("select eventsourcing.add_placement('silo')")
   const logins = { pool: loginOf(pool.app), silo: loginOf(silo.app), directory: loginOf(pool.app) }
-  yield* startProcess(logins, { role: "runner" })
+  if (hasRunner) yield* startProcess(logins, { role: "runner" })
   const writer = yield* startProcess(logins, { role: "writer" })
   let seen: Seen = { pool: new Map(), silo: new Map() }
   let looks = 0
