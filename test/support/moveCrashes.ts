@@ -45,8 +45,18 @@ const started = Effect.fnUntraced(function* (
   moves: ReadonlyArray<GatedMove>
 ) {
   const mover = yield* startProcess(world.logins, { role, moves })
-  yield* until("each move waits at its call, or has ended", () =>
-    moves.every(({ tenantId }) => said(mover, tenantId, "waits") ?? said(mover, tenantId, "ended"))
+  const isStopped = ({ tenantId }: GatedMove) =>
+    said(mover, tenantId, "waits") !== undefined || said(mover, tenantId, "ended") !== undefined
+  yield* until(
+    "each move waits at its call, or has ended",
+    () => moves.every(isStopped),
+    () => {
+      const { pool, silo } = world.seen()
+      const left = moves.filter((move) => !isStopped(move))
+      return JSON.stringify(
+        left.map(({ at, tenantId }) => [role, at, pool.get(tenantId), silo.get(tenantId)])
+      )
+    }
   )
   return mover
 })
