@@ -32,7 +32,7 @@ const running = Layer.effect(
 const ofRunner = (left: string, calls: number, during: (at: number) => boolean): ReadonlyArray<Call> =>
   numbers(calls, 0).map((at) => ({ at, during: during(at), left }))
 
-layer(running, { excludeTestServices: true, timeout: "90 seconds" })(
+layer(running, { excludeTestServices: true, timeout: "5 minutes" })(
   "a tenant that moves between two servers has one home",
   (it) => {
     for (const during of [false, true])

@@ -26,7 +26,7 @@ const running = Layer.effect(
   })
 )
 
-layer(running, { excludeTestServices: true, timeout: "90 seconds" })(
+layer(running, { excludeTestServices: true, timeout: "5 minutes" })(
   "a tenant that moves between two servers has one home",
   (it) => {
     for (const [index, name] of (["pool", "silo"] as const).entries())

@@ -60,7 +60,7 @@ export const until = (
   goal: string,
   condition: () => boolean,
   problem: () => string = () => "",
-  millis = 30_000
+  millis = 120_000
 ) =>
   Effect.gen(function* () {
     for (const deadline = Date.now() + millis; !condition(); yield* Effect.sleep(5))
