@@ -369,10 +369,12 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       appendAll,
       appendJson: appendJson(appendAll),
       commandOutcome: (key) =>
-        Effect.gen(function* () {
-          const tenantId = yield* currentTenant
-          yield* Effect.fromResult(checkCommandKey(key))
-          return yield* storage.commandOutcome({ tenantId, key })
+        Effect.withFiber(({ context }): ReturnType<EventStore["Service"]["commandOutcome"]> => {
+          const tenantId = tenantOf(context)
+          const checked = checkCommandKey(key)
+          return Result.isFailure(checked)
+            ? Effect.fail(checked.failure)
+            : storage.commandOutcome({ tenantId, key })
         }),
       importEvents: (events, settings = {}) =>
         Effect.flatMap(currentTenant, (tenantId) =>

@@ -52,18 +52,14 @@ export const make = (
   aggregateType: string,
   aggregateId: string,
   timeToLive: number
-): Effect.Effect<CommandKey, InvalidCommand> =>
-  Effect.gen(function* () {
-    const { content, key } = command
-    const wrong = problem(aggregateType, command)
-    if (wrong !== undefined) return yield* wrong
-    return {
-      key,
-      fingerprint: yield* sha256Hex(
-        canonicalJson(
-          content === undefined ? [aggregateType, aggregateId] : [aggregateType, aggregateId, content]
-        )
-      ),
-      expiresInMillis: timeToLive
-    }
-  })
+): Effect.Effect<CommandKey, InvalidCommand> => {
+  const { content, key } = command
+  const wrong = problem(aggregateType, command)
+  if (wrong !== undefined) return Effect.fail(wrong)
+  const digest = sha256Hex(
+    canonicalJson(
+      content === undefined ? [aggregateType, aggregateId] : [aggregateType, aggregateId, content]
+    )
+  )
+  return Effect.map(digest, (fingerprint) => ({ key, fingerprint, expiresInMillis: timeToLive }))
+}

@@ -19,16 +19,24 @@ export interface Waiting<out Command, in Answer, in E> {
 /** The state that a line keeps from one turn to the next. */
 export interface Kept<Known> {
   known: Known | undefined
+  /** A state that the first command of the next turn has just loaded. */
+  loaded: Known | undefined
 }
 
 /** The turn of a command that found its line free. */
-export interface Turn {
+export interface Turn<in Command = never, out Answer = unknown, out E = unknown, in Known = never> {
+  /** True if others wait for its end. */
+  readonly isWanted: boolean
   /** Lets those that wait go on. Does nothing the second time. */
   leave(): void
+  /** Leaves the turn to be carried out with those that wait, as their first, on the state that it has loaded. */
+  join(command: Command, loaded: Known | undefined): Effect.Effect<Answer, E>
 }
 
 /** The line of a command: a turn at once, or the answer of those that carry it out. */
-export type Place<Answer, E> = { readonly turn: Turn } | { readonly answer: Effect.Effect<Answer, E> }
+export type Place<Command, Answer, E, Known> =
+  | { readonly turn: Turn<Command, Answer, E, Known> }
+  | { readonly answer: Effect.Effect<Answer, E> }
 
 /** The key of a line. */
 export interface LineKey {
@@ -42,10 +50,10 @@ export interface LineKey {
  * The line of an aggregate or of a query. It exists as long as somebody holds it, and is the turn of the first one. A class,
  * because closures for each command would take time.
  */
-class Line<Command, Answer, E, Known> implements Turn {
+class Line<Command, Answer, E, Known> implements Turn<Command, Answer, E, Known> {
   readonly key: LineKey
   readonly waiting: Array<Waiting<Command, Answer, E>> = []
-  readonly kept: Kept<Known> = { known: undefined }
+  readonly kept: Kept<Known> = { known: undefined, loaded: undefined }
   readonly #next: (line: Line<Command, Answer, E, Known>) => void
   #left = false
 
@@ -54,17 +62,33 @@ class Line<Command, Answer, E, Known> implements Turn {
     this.#next = next
   }
 
+  get isWanted(): boolean {
+    return this.waiting.length > 0
+  }
+
   leave(): void {
     if (this.#left) return
     this.#left = true
     this.#next(this)
   }
 
+  join(command: Command, loaded: Known | undefined): Effect.Effect<Answer, E> {
+    return this.#enter(command, (member) => {
+      this.waiting.unshift(member)
+      this.kept.loaded = loaded
+      this.leave()
+    })
+  }
+
   wait(command: Command): Effect.Effect<Answer, E> {
+    return this.#enter(command, (member) => void this.waiting.push(member))
+  }
+
+  #enter(command: Command, place: (member: Waiting<Command, Answer, E>) => void): Effect.Effect<Answer, E> {
     return Effect.withFiber(({ context }) =>
       Effect.callback<Answer, E>((resume) => {
         const member: Waiting<Command, Answer, E> = { command, services: context, resume, gone: false }
-        this.waiting.push(member)
+        place(member)
         return Effect.sync(() => {
           member.gone = true
           const at = this.waiting.indexOf(member)
@@ -130,15 +154,14 @@ export const makeLines = <Command, Answer, E, Known>(
   const find = (key: LineKey): One | undefined => tenants.get(key.tenantId)?.get(key.subject)?.get(key.id)
 
   return {
-    /** Takes the place of a command in its line. The one with the turn must leave it, whatever happens. */
-    place: (key: LineKey, command: Command): Place<Answer, E> => {
+    /**
+     * Takes the place of a command in its line, which is made only if it must wait. The one with the turn must leave it, whatever
+     * happens.
+     */
+    place: (key: LineKey, command: () => Command): Place<Command, Answer, E, Known> => {
       const line = find(key)
-      return line === undefined ? { turn: open(key) } : { answer: line.wait(command) }
-    },
-    /** The answer to a command in a line that is not free; undefined if it is. */
-    wait: (key: LineKey, command: Command): Effect.Effect<Answer, E> | undefined => find(key)?.wait(command),
-    /** Takes the turn in a free line; undefined if the line is not free. */
-    turn: (key: LineKey): Turn | undefined => (find(key) === undefined ? open(key) : undefined)
+      return line === undefined ? { turn: open(key) } : { answer: line.wait(command()) }
+    }
   }
 }
 

@@ -77,15 +77,20 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     return yield* ifKept(key, row, { ...stateOf(known), events, replayed: true })
   })
 
-  /** The outcome of the command with the same key, if it was carried out before. */
-  const carriedOut = Effect.fnUntraced(function* <
+  const outcomeBefore = Effect.fnUntraced(function* <
     Type extends string,
     State,
     Payload extends Event.Tagged,
     Id
-  >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, { fingerprint, key }: CommandKey) {
+  >(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    { fingerprint, key }: CommandKey,
+    found: CommandRow
+  ) {
+    let row: CommandRow | undefined = found
     for (let losses = 0; losses <= maxLosses; losses++) {
-      const row = yield* store.commandOutcome(key)
+      if (losses > 0) row = yield* store.commandOutcome(key)
       if (row === undefined) return undefined
       if (row.fingerprint !== fingerprint)
         return yield* new Conflict({
@@ -96,6 +101,16 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     }
     return yield* lostTooOften()
   })
+
+  /** The outcome of the command with the same key, if it was carried out before. */
+  const carriedOut = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    command: CommandKey
+  ): Effect.Effect<Outcome<State, Payload, Type> | undefined, Failure, CurrentTenant> =>
+    Effect.flatMap(store.commandOutcome(command.key), (row) =>
+      row === undefined ? Effect.undefined : outcomeBefore(aggregate, id, command, row)
+    )
 
   /** The outcome of a command whose append succeeded on the known state; undefined if the log has lost what the append found. */
   const outcomeOf = Effect.fnUntraced(function* <
@@ -190,7 +205,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
     /** The version of the remembered state that the decision began with; 0: it began with a load. */
     let recalledVersion = 0
     let confirmed = false
-    let mayBePresent = recalled?.isOutdated !== true
+    let mayBePresent = recalled?.is !== "outdated"
     /** The newest state that was read. */
     let known = initially(aggregate.initial)
     /** Finds the events of an earlier run of this command by their derived ids. */
@@ -216,11 +231,12 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
       read: Effect.suspend(() => {
         if (basis !== undefined)
           return Effect.map(loader.readOnOrLoad(aggregate, id, known, slot, range, restart), confirmAs)
+        if (recalled?.is === "confirmed") return Effect.succeed(confirmAs(recalled.known))
         const found = recalled?.known ?? slot.recall()
         if (found === undefined) return Effect.map(loader.load(aggregate, id, range), confirmAs)
         basis = known = found
         recalledVersion = found.version
-        return recalled?.isOutdated === true
+        return recalled?.is === "outdated"
           ? Effect.map(loader.readOnOrLoad(aggregate, id, known, slot, range, restart), confirmAs)
           : Effect.succeed(found.state)
       }),

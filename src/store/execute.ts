@@ -1,15 +1,26 @@
 /** Carries out the commands of a repository: the general way, or on the fast path of a plain decision on a remembered state. */
 import { Context, type Duration, Effect, Result, type Schedule, type Schema } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
+import type { CurrentTenant } from "../domain/Tenant.ts"
 import { CurrentDerivedIds } from "../domain/derivedIds.ts"
 import type * as Event from "../domain/Event.ts"
+import { tenantOf } from "../domain/currentTenant.ts"
 import * as commands from "./commandKey.ts"
 import * as loop from "./decide.ts"
-import { type Carried, type GoOn, makeDecideRemembered, type PlainCommand } from "./decideRemembered.ts"
-import type { StreamDecisions } from "./decideOnStream.ts"
+import type { LineKey } from "./commandLine.ts"
+import { makeDecideLoaded } from "./decideLoaded.ts"
+import {
+  type Carried,
+  type GoOn,
+  type JoinOthers,
+  makeDecideRemembered,
+  type PlainCommand
+} from "./decideRemembered.ts"
+import type { Outcome, StreamDecisions } from "./decideOnStream.ts"
 import { aggregateId as encodeId } from "./encode.ts"
-import type { EventStore } from "./EventStore.ts"
-import type { ExpectedVersion } from "../driver/StoreError.ts"
+import type { AppendFailure, EventStore } from "./EventStore.ts"
+import type { CommandKey } from "../driver/EventStorage.ts"
+import type { ExpectedVersion, InvalidCommand, InvalidId } from "../driver/StoreError.ts"
 import { type JoinOptions, makeInLine } from "./inLine.ts"
 import { makeJoined } from "./joinedAppend.ts"
 import { makeJoinedStreams, type StreamTypes } from "./joinedStreams.ts"
@@ -76,9 +87,14 @@ export interface ExecuteOptions<out C extends Command | undefined = Command | un
   readonly fresh?: boolean | undefined
 }
 
-const plain = {
+/** A command that arrives with its key, if it has one. */
+interface Called<Type extends string, State, Payload extends Event.Tagged, Id, E, R> extends Omit<
+  PlainCommand<Type, State, Payload, Id, E, R>,
+  "command"
+> {}
+
+const unconditional = {
   ids: undefined,
-  command: undefined,
   expectedVersion: "any",
   expectedEventId: undefined
 } as const
@@ -88,27 +104,40 @@ export const makeExecute = (repository: Services, options: Options) => {
   const { decisions, loader, memory, store } = repository
   const schedule = options.retry ?? loop.defaultRetry
   const commandTimeToLive = commands.makeTimeToLive(options.commandTimeToLive ?? "24 hours")
-  const { inLine, takeTurn, waitInLine } = makeInLine<StreamTypes>(
+  const { enterLine, inLine, joinLine } = makeInLine<StreamTypes>(
     options.join,
     makeJoined(makeJoinedStreams(store, loader, decisions), schedule)
   )
 
-  const commandOf = Effect.fnUntraced(function* <
-    Type extends string,
-    State,
-    Payload extends Event.Tagged,
-    Id
-  >(aggregate: Aggregate.Aggregate<Type, State, Payload, Id>, id: Id, { timeToLive, ...command }: Command) {
-    return yield* commands.make(
-      command,
-      aggregate.type,
-      yield* Effect.fromResult(encodeId(aggregate, id)),
-      timeToLive === undefined ? commandTimeToLive : commands.makeTimeToLive(timeToLive)
-    )
-  })
+  const commandOf = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    { content, key, timeToLive }: Command
+  ): Effect.Effect<CommandKey, InvalidCommand | InvalidId> => {
+    const encoded = encodeId(aggregate, id)
+    return Result.isFailure(encoded)
+      ? Effect.fail(encoded.failure)
+      : commands.make(
+          { key, content },
+          aggregate.type,
+          encoded.success,
+          timeToLive === undefined ? commandTimeToLive : commands.makeTimeToLive(timeToLive)
+        )
+  }
+
+  /** The outcome of a command that was carried out before, or else of `attempts`. */
+  const once = <Type extends string, State, Payload extends Event.Tagged, Id, E, R>(
+    { aggregate, command, id }: PlainCommand<Type, State, Payload, Id, E, R>,
+    attempts: Carried<Type, State, Payload, E, R>
+  ): Carried<Type, State, Payload, E, R> =>
+    command === undefined
+      ? attempts
+      : Effect.flatMap(decisions.carriedOut(aggregate, id, command), (before) =>
+          before === undefined ? attempts : Effect.succeed(before)
+        )
 
   const general = <Type extends string, State, Payload extends Event.Tagged, Id, E, R>(
-    { aggregate, decide, id }: PlainCommand<Type, State, Payload, Id, E, R>,
+    { aggregate, decide, id }: Called<Type, State, Payload, Id, E, R>,
     { command: given, expectedEventId, expectedVersion = "any", fresh = false, retry }: ExecuteOptions
   ): Carried<Type, State, Payload, E, R> =>
     loop.withIds(
@@ -123,17 +152,11 @@ export const makeExecute = (repository: Services, options: Options) => {
           given === undefined ? Effect.undefined : commandOf(aggregate, id, given),
           (command): Carried<Type, State, Payload, E, R> => {
             const wanted = { aggregate, id, ids: derived.ids, command, expectedVersion, expectedEventId }
-            const once = (
-              attempts: Carried<Type, State, Payload, E, R>
-            ): Carried<Type, State, Payload, E, R> =>
-              command === undefined
-                ? attempts
-                : Effect.flatMap(decisions.carriedOut(aggregate, id, command), (before) =>
-                    before === undefined ? attempts : Effect.succeed(before)
-                  )
+            const plain = { aggregate, id, command, decide }
             const alone = (slot: Slot<State>, onEffect?: () => void): Carried<Type, State, Payload, E, R> =>
               loop.run(decisions.subject({ ...wanted, slot }), decide, derived, retry ?? schedule, onEffect)
             return once(
+              plain,
               Effect.flatMap(memory.slotOf(aggregate, id, fresh), (slot) =>
                 retry === undefined && slot.line !== undefined
                   ? inLine(
@@ -141,7 +164,7 @@ export const makeExecute = (repository: Services, options: Options) => {
                       { ...wanted, decide, slot },
                       (leave) => alone(slot, leave),
                       // Few commands go beside their line, and making this takes longer than to decide.
-                      Effect.suspend(() => once(alone(slot)))
+                      Effect.suspend(() => once(plain, alone(slot)))
                     )
                   : alone(slot)
               )
@@ -150,55 +173,94 @@ export const makeExecute = (repository: Services, options: Options) => {
         )
     )
 
-  const goOn: GoOn = ({ aggregate, decide, id }, slot, leave, recalled) =>
+  const goOn: GoOn = ({ aggregate, command, decide, id }, slot, leave, recalled) =>
     loop.run(
-      decisions.subject({ ...plain, aggregate, id, slot }, recalled),
+      decisions.subject({ ...unconditional, aggregate, id, command, slot }, recalled),
       decide,
       { ids: undefined, isRefused: false },
       schedule,
       leave
     )
 
-  /** A plain command whose line is not free. Returns undefined otherwise; the general way does the same and takes longer. */
-  const waitPlain = <Type extends string, State, Payload extends Event.Tagged, Id, E, R>(
-    services: Context.Context<never>,
-    { aggregate, decide, id }: PlainCommand<Type, State, Payload, Id, E, R>,
-    restore: (effect: Carried<Type, State, Payload, E, R>) => Carried<Type, State, Payload, E, R>
-  ): Carried<Type, State, Payload, E, R> | undefined => {
-    const encoded = encodeId(aggregate, id)
-    if (Result.isFailure(encoded)) return undefined
-    const slot = memory.slot(aggregate, encoded.success, false, services)
-    const { line } = slot
-    if (line === undefined) return undefined
-    const wanted = { aggregate, id, ...plain, decide, slot }
-    return waitInLine(line, wanted, restore, () =>
-      loop.run(decisions.subject(wanted), decide, { ids: undefined, isRefused: false }, schedule)
+  /** Outside of its line, as its decision is an effect. */
+  const beside = <Type extends string, State, Payload extends Event.Tagged, Id, E, R>(
+    plain: PlainCommand<Type, State, Payload, Id, E, R>,
+    slot: Slot<State>
+  ): Carried<Type, State, Payload, E, R> =>
+    once(
+      plain,
+      Effect.suspend(() =>
+        loop.run(
+          decisions.subject({ ...plain, ...unconditional, slot }),
+          plain.decide,
+          { ids: undefined, isRefused: false },
+          schedule
+        )
+      )
     )
-  }
 
-  const decideRemembered = makeDecideRemembered({ store, loader, decisions, memory, goOn }, takeTurn)
+  const joinOthers: JoinOthers = (turn, plain, slot, loaded) =>
+    joinLine(turn, { ...plain, ...unconditional, slot, isCounted: loaded !== undefined }, loaded, () =>
+      beside(plain, slot)
+    )
+
+  const decideRemembered = makeDecideRemembered({ store, loader, decisions, memory, goOn, joinOthers })
+  const decideLoaded = makeDecideLoaded({ loader, memory, goOn, joinOthers })
+
+  /** A command outside of a transaction, without an expectation or a schedule of its own. Its key was looked up. */
+  const inTurn = <Type extends string, State, Payload extends Event.Tagged, Id, E, R>(
+    services: Context.Context<never>,
+    plain: PlainCommand<Type, State, Payload, Id, E, R>
+  ): Carried<Type, State, Payload, E, R> => {
+    const { aggregate: subject, id } = plain
+    const encoded = encodeId(subject, id)
+    if (Result.isFailure(encoded)) return Effect.fail(encoded.failure)
+    const key: LineKey = { tenantId: tenantOf(services), subject, id: encoded.success }
+    const slotNow = (): Slot<State> => memory.slot(subject, key.id, false, services)
+    return Effect.uninterruptibleMask((restore) => {
+      const entered = enterLine<
+        Outcome<State, Payload, Type>,
+        E | AppendFailure<undefined, CommandKey>,
+        R | CurrentTenant
+      >(
+        key,
+        () => ({ ...plain, ...unconditional, slot: slotNow() }),
+        restore,
+        () => restore(beside(plain, slotNow()))
+      )
+      if ("answer" in entered) return entered.answer
+      const { turn } = entered
+      const carried = decideRemembered(services, plain, key, turn) ?? decideLoaded(services, plain, key, turn)
+      return Effect.onExit(restore(carried), () => {
+        turn.leave()
+        return Effect.void
+      })
+    })
+  }
 
   return <Type extends string, State, Payload extends Event.Tagged, Id, E, R>(
     services: Context.Context<never>,
-    command: PlainCommand<Type, State, Payload, Id, E, R>,
+    called: Called<Type, State, Payload, Id, E, R>,
     given: ExecuteOptions
-  ): Carried<Type, State, Payload, E, R> =>
-    isPlain(given) && Context.get(services, CurrentDerivedIds) === undefined
-      ? Effect.flatMap(store.inTransaction, (isOpen) =>
-          isOpen
-            ? general(command, given)
-            : Effect.uninterruptibleMask(
-                (restore) =>
-                  decideRemembered(services, command, restore) ??
-                  waitPlain(services, command, restore) ??
-                  restore(general(command, given))
-              )
+  ): Carried<Type, State, Payload, E, R> => {
+    if (!isPlain(given) || Context.get(services, CurrentDerivedIds) !== undefined)
+      return general(called, given)
+    const { aggregate, decide, id } = called
+    return Effect.flatMap(store.inTransaction, (isOpen): Carried<Type, State, Payload, E, R> => {
+      if (isOpen) return general(called, given)
+      if (given.command === undefined) return inTurn(services, { aggregate, id, command: undefined, decide })
+      return Effect.flatMap(commandOf(aggregate, id, given.command), (command) => {
+        const plain = { aggregate, id, command, decide }
+        return once(
+          plain,
+          Effect.suspend(() => inTurn(services, plain))
         )
-      : general(command, given)
+      })
+    })
+  }
 }
 
-const isPlain = ({ command, expectedEventId, expectedVersion, fresh, retry }: ExecuteOptions): boolean =>
-  command === undefined &&
+const isPlain = ({ expectedEventId, expectedVersion, fresh, retry }: ExecuteOptions): boolean =>
   expectedEventId === undefined &&
   (expectedVersion === undefined || expectedVersion === "any") &&
   fresh !== true &&

@@ -10,7 +10,15 @@ export interface JoinOptions {
 }
 
 /** Without lines nobody waits. */
-const noLine: Turn = { leave: () => {} }
+const withoutLine: { readonly turn: Turn } = {
+  turn: {
+    isWanted: false,
+    leave: () => {},
+    join: () => Effect.die(new Error("there is no line to join"))
+  }
+}
+
+type Entered<A, E, R> = { readonly turn: Turn } | { readonly answer: Effect.Effect<A, E, R> }
 
 /**
  * Carries a command out in its line: alone if the line is free, otherwise together with the others, or outside
@@ -25,50 +33,66 @@ export const makeInLine = <T extends Types>(
     throw new RangeError("join.commands must be a positive integer")
   const lines = makeLines<T["command"], T["answer"] | typeof beside, unknown, T["known"]>(maxCommands, run)
 
+  /** The turn in a free line, or the answer of those who carry a command out that waits. Call it where interruptions wait. */
+  const enterLine = <A, E, R>(
+    key: LineKey,
+    command: () => unknown,
+    /** Lets interruptions in. */
+    restore: (effect: Effect.Effect<A | typeof beside, E>) => Effect.Effect<A | typeof beside, E>,
+    besideLine: () => Effect.Effect<A, E, R>
+  ): Entered<A, E, R> => {
+    if (join === false) return withoutLine
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a line is that of one aggregate or query, whose types all its commands have
+    const place = lines.place(key, command as () => T["command"]) as Place<never, A | typeof beside, E, never>
+    return "turn" in place
+      ? place
+      : {
+          answer: Effect.flatMap(restore(place.answer), (answered) =>
+            isBeside(answered) ? besideLine() : Effect.succeed(answered)
+          )
+        }
+  }
+
   const inLine = <A, E, R>(
     key: LineKey,
     command: unknown,
     alone: (leave: () => void) => Effect.Effect<A, E, R>,
     besideLine: Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E, R> => {
-    if (join === false) return alone(() => {})
-    return Effect.uninterruptibleMask((restore) => {
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a line is that of one aggregate or query, whose types all its commands have
-      const place = lines.place(key, command as T["command"]) as Place<A | typeof beside, E>
-      if ("answer" in place)
-        return Effect.flatMap(restore(place.answer), (answered) =>
-          isBeside(answered) ? restore(besideLine) : Effect.succeed(answered)
-        )
-      const { turn } = place
+  ): Effect.Effect<A, E, R> =>
+    Effect.uninterruptibleMask((restore) => {
+      const entered = enterLine<A, E, R>(
+        key,
+        () => command,
+        restore,
+        () => restore(besideLine)
+      )
+      if ("answer" in entered) return entered.answer
+      const { turn } = entered
       return Effect.ensuring(
         restore(alone(() => turn.leave())),
         Effect.sync(() => turn.leave())
       )
     })
-  }
-  /** Waits in a line that is not free; undefined if it is. Call it where interruptions wait; `restore` lets them in. */
-  const waitInLine = <A, E, R>(
-    key: LineKey,
+
+  /**
+   * Leaves a turn that is wanted to be carried out with those that wait, on the state that it has loaded. Call it where
+   * interruptions are let in.
+   */
+  const joinLine = <A, E, R>(
+    turn: Turn,
     command: unknown,
-    restore: (effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+    loaded: unknown,
     besideLine: () => Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E, R> | undefined => {
-    if (join === false) return undefined
+  ): Effect.Effect<A, E, R> => {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a line is that of one aggregate or query, whose types all its commands have
-    const answer = lines.wait(key, command as T["command"]) as Effect.Effect<A, E> | undefined
-    return answer === undefined
-      ? undefined
-      : Effect.flatMap(restore(answer), (answered) =>
-          isBeside(answered) ? restore(besideLine()) : Effect.succeed(answered)
-        )
+    const own = turn as Turn<T["command"], A | typeof beside, E, T["known"]>
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as above
+    return Effect.flatMap(own.join(command as T["command"], loaded as T["known"]), (answered) =>
+      isBeside(answered) ? besideLine() : Effect.succeed(answered)
+    )
   }
 
-  return {
-    inLine,
-    waitInLine,
-    /** Takes the turn in a free line; undefined if the line is not free. */
-    takeTurn: (key: LineKey): Turn | undefined => (join === false ? noLine : lines.turn(key))
-  }
+  return { enterLine, inLine, joinLine }
 }
 
 const isBeside = (answered: unknown): answered is typeof beside => answered === beside

@@ -56,8 +56,10 @@ export const makeJoined = <T extends Types>(subject: Subject<T>, retry: Schedule
     const singles = new Set<M>()
     const decideAgain = yield* Schedule.toStepWithSleep(retry)
     let waiting = members
-    let known = subject.recall(members, kept)
-    let isConfirmed = false
+    const { loaded } = kept
+    kept.loaded = undefined
+    let known = subject.recall(members, kept) ?? loaded
+    let isConfirmed = loaded !== undefined
     let isRead = known !== undefined && subject.isComplete(known, members)
     for (;;) {
       waiting = waiting.filter(({ gone }) => !gone)
@@ -80,9 +82,13 @@ export const makeJoined = <T extends Types>(subject: Subject<T>, retry: Schedule
         continue
       }
       // 3. Append. Each append confirms the state that it was decided on, and what was decided before the next one.
-      const sent = yield* Effect.forEach(parts, (part) => Effect.exit(subject.send(part)), {
-        concurrency: "unbounded"
-      })
+      const [only, ...more] = parts
+      const sent =
+        only !== undefined && more.length === 0
+          ? [yield* Effect.exit(subject.send(only))]
+          : yield* Effect.forEach(parts, (part) => Effect.exit(subject.send(part)), {
+              concurrency: "unbounded"
+            })
       const again: Array<M> = []
       let conflict: unknown
       let isWhole = true

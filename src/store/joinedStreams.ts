@@ -37,6 +37,8 @@ export interface JoinedCommand<
   Id
 > extends StreamCommand<Type, State, Payload, Id> {
   readonly decide: (state: State) => Decision<ReadonlyArray<Event.Appendable<Payload>>, unknown, unknown>
+  /** True if its look into the memory is counted already. */
+  readonly isCounted?: boolean
 }
 
 /** The state of a stream after some of the decisions. */
@@ -149,7 +151,7 @@ export const makeJoinedStreams = (
     nameOf: ({ aggregate }) => aggregate.type,
     recall: (members) => {
       let known: LoadedState<unknown> | undefined
-      for (const { command } of members) known = command.slot.recall()
+      for (const { command } of members) if (command.isCounted !== true) known = command.slot.recall()
       return known
     },
     isComplete: () => true,

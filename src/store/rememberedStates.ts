@@ -334,8 +334,8 @@ const bound = (name: string, value: number): number => {
 /** A remembered state, and what is known of it. */
 export interface Recalled<out State> {
   readonly known: LoadedState<State>
-  /** True if the store has shown that it is not the present state. */
-  readonly isOutdated: boolean
+  /** `outdated`: the store has shown that it is not the present state. `confirmed`: it was read just now. */
+  readonly is: "unconfirmed" | "outdated" | "confirmed"
 }
 
 /** The memory of a repository. */
