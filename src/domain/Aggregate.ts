@@ -150,7 +150,9 @@ export const make = <
   }
   const either: Handlers<State, Events[number]["Type"]> | Apply<State, Events[number]["Type"]> = fold
   if (typeof either === "object") checkHandlers(`aggregate ${type}`, either, Object.keys(tags), "every event")
-  const apply = typeof either === "function" ? either : applyByTag(type, either)
+  const handlerOf = typeof either === "function" ? () => either : handlersByTag(type, either)
+  const apply: Apply<State, Events[number]["Type"]> =
+    typeof either === "function" ? either : (state, event) => handlerOf(event._tag)(state, event)
   return {
     type,
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Id` is `string` exactly when no id schema is given.
@@ -166,7 +168,16 @@ export const make = <
     apply,
     fold(events, from) {
       let state = from === undefined ? options.initial : from
-      for (const event of events) state = apply(state, event)
+      // Events of one type often follow one another, and looking a handler up takes longer than most of them.
+      let tag: string | undefined
+      let handler = apply
+      for (const event of events) {
+        if (event._tag !== tag) {
+          tag = event._tag
+          handler = handlerOf(tag)
+        }
+        state = handler(state, event)
+      }
       return state
     }
   }
@@ -258,15 +269,15 @@ const tagging = <Event extends Tagged, Id>(tags: Tags<Event, Id>): TagsOf<Event,
   return (event, id) => byTag.get(event._tag)?.(event, id) ?? noTags
 }
 
-const applyByTag = <State, Event extends Tagged>(
+const handlersByTag = <State, Event extends Tagged>(
   type: string,
   handlers: Handlers<State, Event>
-): Apply<State, Event> => {
+): ((tag: string) => Apply<State, Event>) => {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Each handler takes one type of event and is looked up by the tag of that type.
   const byTag = new Map(Object.entries(handlers) as Array<[string, Apply<State, Event>]>)
-  return (state, event) => {
-    const handler = byTag.get(event._tag)
-    if (handler === undefined) throw new TypeError(`${type} has no handler for ${event._tag}`)
-    return handler(state, event)
+  return (tag) => {
+    const handler = byTag.get(tag)
+    if (handler === undefined) throw new TypeError(`${type} has no handler for ${tag}`)
+    return handler
   }
 }

@@ -25,6 +25,7 @@ import { makeJoined } from "./joinedAppend.ts"
 import { lostTooOften, maxLosses } from "./lostEnd.ts"
 import { makeJoinedModels, type ModelCommand, type ModelTypes } from "./joinedModels.ts"
 import { tenantOf } from "../domain/currentTenant.ts"
+import { spanned } from "./spanned.ts"
 import type { Undecodable, ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 
@@ -172,51 +173,53 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
         const decideAny = decide as (state: State) => loop.Decision<Outcome, ErrorOf<D>, RequirementsOf<D>>
         const decideNow = (state: State) => Effect.suspend(() => loop.toEffect(decideAny(state)))
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the appended events are those that the decision named
-        return loop
-          .withIds(
-            // Each model has a sequence of ids of its own.
-            () => Result.succeed({ aggregateType: "decision model", aggregateId: nameOf(model) }),
-            (derived) => {
-              const alone = (onEffect?: () => void) =>
-                Effect.suspend(() =>
-                  loop.run(
-                    decisions.subject(model, decideNow, derived.ids),
-                    decideAny,
-                    derived,
-                    retry ?? options.retry ?? loop.defaultRetry,
-                    onEffect
-                  )
-                ).pipe(
-                  // Everything is read anew.
-                  Effect.retry({ while: (error) => error instanceof Lost, times: maxLosses }),
-                  Effect.catchIf(
-                    (error) => error instanceof Lost,
-                    () => Effect.fail(lostTooOften())
-                  )
-                )
-              if (retry !== undefined) return alone()
-              return Effect.flatMap(store.inTransaction, (inTransaction) =>
-                inTransaction
-                  ? alone()
-                  : Effect.withFiber(({ context }) =>
-                      inLine(
-                        { tenantId: tenantOf(context), subject: joined, id: lineOf(model) },
-                        { model, decide, ids: derived.ids } satisfies Record<keyof ModelCommand, unknown>,
-                        alone,
-                        alone()
-                      )
+        return spanned("Decisions.execute", () =>
+          loop
+            .withIds(
+              // Each model has a sequence of ids of its own.
+              () => Result.succeed({ aggregateType: "decision model", aggregateId: nameOf(model) }),
+              (derived) => {
+                const alone = (onEffect?: () => void) =>
+                  Effect.suspend(() =>
+                    loop.run(
+                      decisions.subject(model, decideNow, derived.ids),
+                      decideAny,
+                      derived,
+                      retry ?? options.retry ?? loop.defaultRetry,
+                      onEffect
                     )
+                  ).pipe(
+                    // Everything is read anew.
+                    Effect.retry({ while: (error) => error instanceof Lost, times: maxLosses }),
+                    Effect.catchIf(
+                      (error) => error instanceof Lost,
+                      () => Effect.fail(lostTooOften())
+                    )
+                  )
+                if (retry !== undefined) return alone()
+                return Effect.flatMap(store.inTransaction, (inTransaction) =>
+                  inTransaction
+                    ? alone()
+                    : Effect.withFiber(({ context }) =>
+                        inLine(
+                          { tenantId: tenantOf(context), subject: joined, id: lineOf(model) },
+                          { model, decide, ids: derived.ids } satisfies Record<keyof ModelCommand, unknown>,
+                          alone,
+                          // Few go beside their line, and making this takes as long as to decide.
+                          Effect.suspend(() => alone())
+                        )
+                      )
+                )
+              }
+            )
+            .pipe(
+              // No caller could handle a log that is replaced again and again.
+              Effect.catchIf(
+                (error) => error instanceof LogReplaced,
+                ({ error }) => Effect.die(error)
               )
-            }
-          )
-          .pipe(
-            // No caller could handle a log that is replaced again and again.
-            Effect.catchIf(
-              (error) => error instanceof LogReplaced,
-              ({ error }) => Effect.die(error)
-            ),
-            Effect.withSpan("Decisions.execute")
-          ) as Effect.Effect<
+            )
+        ) as Effect.Effect<
           Executed<State, EnvelopeOf<D>>,
           ErrorOf<D> | Failure,
           RequirementsOf<D> | CurrentTenant
@@ -243,9 +246,17 @@ const numberOf = (aggregate: Aggregate.Any): number => {
   return aggregates
 }
 
+const lines = new WeakMap<DecisionModel.Any, string>()
+
 /** Models with equal queries on the same aggregates are in one line. */
-const lineOf = ({ query }: DecisionModel.Any): string =>
-  JSON.stringify(query.items.map(({ aggregate, types, tags }) => [numberOf(aggregate), types, tags]))
+const lineOf = (model: DecisionModel.Any): string => {
+  const known = lines.get(model)
+  if (known !== undefined) return known
+  const { items } = model.query
+  const line = JSON.stringify(items.map(({ aggregate, types, tags }) => [numberOf(aggregate), types, tags]))
+  lines.set(model, line)
+  return line
+}
 
 /** Decisions on an event store. */
 export const layer: Layer.Layer<Decisions, never, EventStore.EventStore> = layerPer(
