@@ -57,6 +57,7 @@ describe("the public API", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
       "AdministrationStorage: AdministrationStorage TenantHeld TenantStateConflict | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove ImportError Imported LegalHold Limits MoveRun Origin Plan ProgressRow Purged Quota StateChange Status TableHandling TenantRecord TenantState TenantTable Tombstone
       Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
+      BlindIndex: BlindIndex layer
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
       Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed JoinOptions ModelReadError ModelState Options Outcome
       Event: EventId NewEvent generateId make | Appendable Envelope EventId EventOptions EventSchema Position Tagged
@@ -75,6 +76,7 @@ describe("the public API", () => {
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Personal: Forgotten aggregateId forgotten getOrElse isForgotten make map orForgotten | Forgotten ForgottenJson OrForgotten Subject
+      PersonalData: Entry read | Entry EntryJson Request
       PersonalSubject: PersonalSubject SubjectForgotten | Envelope State SubjectForgotten
       Placements: Placements
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf ForgottenHandler ForgottenOption Handlers OnFailure Options Projection Requirements RequirementsOf StartAt

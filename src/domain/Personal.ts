@@ -38,7 +38,8 @@ export const Forgotten: Schema.Codec<Forgotten, ForgottenJson> = Schema.Struct({
   $forgotten: Schema.Literal(true)
 }).pipe(
   Schema.decodeTo(
-    Schema.TaggedStruct("Forgotten", {}),
+    // Not a `TaggedStruct`, whose default for `_tag` would make every object of a constructor forgotten.
+    Schema.Struct({ _tag: Schema.Literal("Forgotten") }),
     SchemaTransformation.transform({
       decode: (): Forgotten => forgotten,
       encode: (): ForgottenJson => ({ $forgotten: true })

@@ -57,6 +57,9 @@ export interface Command {
   /**
    * The content that distinguishes the command from others, usually its arguments. The same key with other content, or for
    * another aggregate, is refused with `CommandKeyConflict`. The order of object keys does not matter.
+   *
+   * Only a hash is stored, as long as the key. But a name or an address can be guessed from it by trying: give the tag of a
+   * `BlindIndex` instead of personal data. The key itself is stored as it is.
    */
   readonly content?: Schema.Json | undefined
   /** Time after which the key is forgotten. At least a millisecond. Default: that of the layer. */

@@ -50,6 +50,25 @@ describe("a personal field", () => {
       assert.isString(read(Customer, { _tag: "Registered", id: "1", name: wrong }))
   })
 
+  it("stays data if it is an object, where an event is made and where it is encoded", () => {
+    const Moved = Schema.TaggedStruct("Moved", {
+      address: Personal.make(Schema.Struct({ town: Schema.optionalKey(Schema.String) }), Personal.aggregateId)
+    })
+    class Left extends Schema.TaggedClass<Left>()("Left", { address: Moved.fields.address }) {}
+    const of = Aggregate.make(
+      "Customer",
+      { state: Schema.Null, initial: null, events: [Moved, Left] },
+      () => null
+    )
+    for (const address of [{ town: "Rome" }, {}]) {
+      for (const event of [Moved.make({ address }), new Left({ address })]) {
+        assert.deepStrictEqual(event.address, address)
+        const encoded = codecOf(of).events.get(event._tag)?.encode(event)
+        assert.deepStrictEqual(encoded?._tag === "Success" && encoded.success, { _tag: event._tag, address })
+      }
+    }
+  })
+
   it("is forgotten in its encoded form too", () => {
     const codec = codecOf(Customer).events.get("Registered")
     const encoded = codec?.encode(Registered.make({ id: "1", name: Personal.forgotten }))

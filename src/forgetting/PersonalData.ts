@@ -1,0 +1,130 @@
+/**
+ * Everything that is known of a person: the personal data of a subject in the log of a tenant, to show it to that person or to hand
+ * it over.
+ */
+import { type DateTime, Schema, Stream } from "effect"
+import type * as Aggregate from "../domain/Aggregate.ts"
+import { codecOf, type Path } from "../domain/codec/aggregateCodec.ts"
+import type * as Event from "../domain/Event.ts"
+import type { CurrentTenant } from "../domain/Tenant.ts"
+import type { ReadError } from "../driver/StoreError.ts"
+import { EventStore } from "../store/EventStore.ts"
+
+/** A personal field of a stored event. */
+export interface Entry {
+  readonly eventId: string
+  /** The position of the event in the tenant's log. */
+  readonly position: number
+  readonly aggregateType: string
+  readonly aggregateId: string
+  readonly eventType: string
+  readonly schemaVersion: number
+  /** The time at which the event happened, as stated by its writer. */
+  readonly occurredAt: DateTime.Utc
+  readonly recordedAt: DateTime.Utc
+  /** The place of the field in the payload: keys of objects and indexes of arrays. */
+  readonly path: ReadonlyArray<string | number>
+  /** The data as it was stored, before upcasters. */
+  readonly value: Schema.Json
+}
+
+/** An {@link Entry} as JSON, with times in ISO 8601. */
+export interface EntryJson extends Omit<Entry, "occurredAt" | "recordedAt"> {
+  readonly occurredAt: string
+  readonly recordedAt: string
+}
+
+/** Schema of an {@link Entry}, for responses and files. */
+export const Entry: Schema.Codec<Entry, EntryJson> = Schema.Struct({
+  eventId: Schema.String,
+  position: Schema.Int,
+  aggregateType: Schema.String,
+  aggregateId: Schema.String,
+  eventType: Schema.String,
+  schemaVersion: Schema.Int,
+  occurredAt: Schema.DateTimeUtcFromString,
+  recordedAt: Schema.DateTimeUtcFromString,
+  path: Schema.Array(Schema.Union([Schema.String, Schema.Int])),
+  value: Schema.Json
+})
+
+/** The request of {@link read}. */
+export interface Request {
+  /** All aggregates that have events with personal fields: their marks tell whose data a field is. */
+  readonly aggregates: ReadonlyArray<Aggregate.Any>
+  /** The id of the person, which the marks name. */
+  readonly subject: string
+}
+
+const valueAt = (json: Schema.Json, path: Path): Schema.Json =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the path was found in the value
+  path.reduce<Schema.Json>(
+    (value, key) => (value as Readonly<Record<string | number, Schema.Json>>)[key] ?? null,
+    json
+  )
+
+const entriesOf = (
+  codecs: ReadonlyMap<string, ReturnType<typeof codecOf>>,
+  envelope: Event.Envelope<Schema.Json>,
+  subject: string
+): ReadonlyArray<Entry> => {
+  const {
+    aggregateId,
+    aggregateType,
+    eventId,
+    eventType,
+    occurredAt,
+    payload,
+    position,
+    recordedAt,
+    schemaVersion
+  } = envelope
+  const find = codecs.get(aggregateType)?.stored.get(eventType)?.personal(schemaVersion)
+  const found = find?.(payload, aggregateId, "keys")
+  if (found === undefined || "reason" in found) return []
+  return found.fields
+    .filter((field) => field.subject === subject)
+    .map(({ path }) => ({
+      eventId,
+      position,
+      aggregateType,
+      aggregateId,
+      eventType,
+      schemaVersion,
+      occurredAt,
+      recordedAt,
+      path,
+      value: valueAt(payload, path)
+    }))
+}
+
+/**
+ * The personal data of a subject in the log of the current tenant, in the order of the log. Nothing is left of a subject that was
+ * forgotten, except the data from after it was allowed again.
+ *
+ * **Details**
+ *
+ * It reads the events of the aggregates once, from the first to the last. Read models, and events without marks, are not part of it.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const everything = PersonalData.read({ aggregates: [Customer, Order], subject: customerId }).pipe(
+ *   Stream.mapEffect(Schema.encodeEffect(PersonalData.Entry)),
+ *   Stream.runCollect
+ * )
+ * ```
+ */
+export const read = ({
+  aggregates,
+  subject
+}: Request): Stream.Stream<Entry, ReadError, EventStore | CurrentTenant> => {
+  const codecs = new Map(aggregates.map((aggregate) => [aggregate.type, codecOf(aggregate)]))
+  return Stream.unwrap(
+    EventStore.useSync(({ readLogJson }) =>
+      readLogJson({ aggregateTypes: [...codecs.keys()] }).pipe(
+        Stream.flatMap((envelope) => Stream.fromIterable(entriesOf(codecs, envelope, subject)))
+      )
+    )
+  )
+}
