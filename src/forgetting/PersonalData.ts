@@ -57,9 +57,10 @@ export interface Request {
 }
 
 const valueAt = (json: Schema.Json, path: Path): Schema.Json =>
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the path was found in the value
   path.reduce<Schema.Json>(
-    (value, key) => (value as Readonly<Record<string | number, Schema.Json>>)[key] ?? null,
+    (value, key) =>
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the path was found in the value
+      (value as Readonly<Record<string | number, Schema.Json>>)[key] ?? null,
     json
   )
 

@@ -54,14 +54,11 @@ const Order = Aggregate.make(
 )
 const aggregates = [Customer, Order]
 
-const append = <A extends typeof Customer | typeof Order>(
-  aggregate: A,
+const append = <Type extends string, State, Payload extends Event.Tagged>(
+  aggregate: Aggregate.Aggregate<Type, State, Payload, string>,
   id: string,
-  ...events: ReadonlyArray<Event.Appendable<Aggregate.EventOf<A>>>
-) =>
-  EventStore.EventStore.use((store) =>
-    store.append({ aggregate: aggregate as Aggregate.Any, id, expectedVersion: "any", events })
-  )
+  ...events: ReadonlyArray<Event.Appendable<Payload>>
+) => EventStore.EventStore.use((store) => store.append({ aggregate, id, expectedVersion: "any", events }))
 
 const known = (subject: string) =>
   Stream.runCollect(PersonalData.read({ aggregates, subject })).pipe(

@@ -188,7 +188,7 @@ describe("a law of personal data is broken", () => {
               : { metadata: { name } }
         const leaking = Arbitraries.decision(
           Schema.NonEmptyString.check(Schema.isMinLength(8)),
-          (name) => (_: State) => [Event.make(Befriended.make({ id: "friend", name, since: 1 }), given(name))]
+          (name) => () => [Event.make(Befriended.make({ id: "friend", name, since: 1 }), given(name))]
         )
         assert.include(
           yield* broken(Laws.personalDataStaysInPayloads(Person, { decisions: { leaking }, ...options })),

@@ -166,19 +166,19 @@ test("personal data may be forgotten, and everybody handles that", () => {
   const Registered = Schema.TaggedStruct("Registered", {
     name: Personal.make(Schema.String, Personal.aggregateId)
   })
-  const options = {
+  const customer = {
     state: Schema.Struct({ name: Schema.String }),
     initial: { name: "" },
     events: [Registered]
   }
   // @ts-expect-error the name may be forgotten
-  Aggregate.make("Customer", options, { Registered: (_state, { name }) => ({ name }) })
-  Aggregate.make("Customer", options, {
+  Aggregate.make("Customer", customer, { Registered: (_state, { name }) => ({ name }) })
+  Aggregate.make("Customer", customer, {
     Registered: (_state, { name }) => ({ name: Personal.getOrElse(name, () => "") })
   })
   Aggregate.make(
     "Customer",
-    { ...options, state: Schema.Struct({ name: Personal.orForgotten(Schema.String) }) },
+    { ...customer, state: Schema.Struct({ name: Personal.orForgotten(Schema.String) }) },
     {
       Registered: (_state, { name }) => {
         expectTypeOf(name).toEqualTypeOf<string | Personal.Forgotten>()

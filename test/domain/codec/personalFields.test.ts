@@ -282,7 +282,7 @@ describe("an aggregate refuses", () => {
           string
         >({
           decode: (text) => ({ id: "1", name: text }),
-          encode: (value) => String(value.name)
+          encode: ({ name: text }) => (typeof text === "string" ? text : "")
         })
       )
     )
