@@ -72,7 +72,7 @@ describe("the public API", () => {
       Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored
       InlineProjections: failures layer rebuild | Options
-      KeyVault: KeyVault layerMemory | DataKey Fence Purpose
+      KeyVault: KeyVault layerFile layerMemory | DataKey Fence FileOptions Purpose Root RootKey VaultOptions
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Personal: Forgotten aggregateId forgotten getOrElse isForgotten make map orForgotten | Forgotten ForgottenJson OrForgotten Subject

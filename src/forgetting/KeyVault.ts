@@ -14,15 +14,19 @@
  * The vault also records *fences*: one for each time a person was forgotten. A restored backup of the events does not have the newest
  * ones, and the vault tells it.
  */
-import { Effect, Layer } from "effect"
+import { type Config, Effect, type FileSystem, Layer, type Redacted } from "effect"
 import { layerCrypto } from "./cipher.ts"
+import { fileRecords } from "./fileRecords.ts"
 import { KeyVault } from "./keyVaultContract.ts"
 import { memoryRecords } from "./memoryRecords.ts"
-import { randomRoot } from "./rootKey.ts"
-import { makeVault } from "./vault.ts"
+import { checkedRoot, newCheck, randomRoot, rootFrom, type RootKey } from "./rootKey.ts"
+import { makeVault, type VaultOptions } from "./vault.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
 
 export { KeyVault } from "./keyVaultContract.ts"
 export type { DataKey, Fence, Purpose } from "./keyVaultContract.ts"
+export type { RootKey } from "./rootKey.ts"
+export type { VaultOptions } from "./vault.ts"
 
 /**
  * A vault in memory, with a root key of its own: for tests and examples. When the program ends, everything that was sealed is lost.
@@ -31,3 +35,63 @@ export const layerMemory: Layer.Layer<KeyVault> = Layer.effect(
   KeyVault,
   Effect.suspend(() => makeVault({ records: memoryRecords(), root: randomRoot }))
 ).pipe(Layer.provide(layerCrypto))
+
+/** The root key of a vault: 32 bytes in Base64 or hexadecimal digits from the configuration, or the functions of a key management service. */
+export type Root<E = never, R = never> = Config.Config<Redacted.Redacted> | RootKey<E, R>
+
+/** Settings of {@link layerFile}. */
+export interface FileOptions<E = never, R = never> extends VaultOptions {
+  /** The path of the file. Its folder exists. */
+  readonly path: string
+  /**
+   * The root key. Generate one with `openssl rand -base64 32`, and keep it where neither the file nor the events are: without it the
+   * file is worth nothing, and with it everything can be read.
+   */
+  readonly key: Root<E, R>
+  /**
+   * True to create a missing file. Leave it out once something is sealed: a lost file is then an error, and no empty one is put in its
+   * place. Default: false.
+   */
+  readonly createIfMissing?: boolean | undefined
+}
+
+/**
+ * A vault in a file, which several processes of one machine may share.
+ *
+ * **Details**
+ *
+ * Back the file up after each change, apart from the events, and keep only the newest backup: an older one has keys that were destroyed
+ * since. Keys are overwritten in place when they are destroyed. A file system that keeps former versions, such as one with
+ * snapshots, keeps them until those end.
+ *
+ * A process that is killed leaves the file usable. A damaged, replaced or missing file is an error (`KeyVaultFailed`), and nothing is
+ * written to it.
+ *
+ * **Gotchas**
+ *
+ * The whole file is read into memory, which takes about a kilobyte for each person. Take a database from a million on. Use a local
+ * file system: on a network file system, lines of two machines can mix.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const Vault = KeyVault.layerFile({ path: "/var/lib/app/keys", key: Config.redacted("VAULT_KEY") }).pipe(
+ *   Layer.provide(NodeFileSystem.layer)
+ * )
+ * ```
+ */
+export const layerFile = <E = never, R = never>(
+  options: FileOptions<E, R>
+): Layer.Layer<KeyVault, Config.ConfigError | StorageUnavailable, FileSystem.FileSystem | R> =>
+  Layer.effect(
+    KeyVault,
+    Effect.gen(function* () {
+      const root = yield* rootFrom(options.key)
+      const records = yield* fileRecords(
+        options.path,
+        options.createIfMissing === true ? newCheck(root) : undefined
+      )
+      yield* checkedRoot(root, records.check, options.path)
+      return yield* makeVault({ records, root: Effect.succeed(root), options })
+    })
+  ).pipe(Layer.provide(layerCrypto))

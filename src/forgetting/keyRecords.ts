@@ -63,11 +63,14 @@ export interface KeyRecords {
     tenantId: TenantId,
     owners: ReadonlyArray<Owner>
   ) => Done<ReadonlyArray<WrappedKey | "forgotten" | undefined>>
-  /** Adds data keys. Returns the current key of each owner, which another process may have added first. */
+  /**
+   * Adds data keys. Returns the current key of each owner, which another process may have added first; undefined if the wrapping key
+   * was removed meanwhile.
+   */
   readonly add: (
     tenantId: TenantId,
     keys: ReadonlyArray<NewKey>
-  ) => Done<ReadonlyArray<WrappedKey | "forgotten">>
+  ) => Done<ReadonlyArray<WrappedKey | "forgotten" | undefined>>
   /** Data keys by their ids. Keys of before a fence are destroyed. */
   readonly find: (
     tenantId: TenantId,

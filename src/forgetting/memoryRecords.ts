@@ -15,7 +15,10 @@ export const memoryRecords = (): KeyRecords => {
   return {
     wrappingKeys: (tenantId) => Effect.sync(() => of(tenantId).wrappingKeys()),
     addWrappingKey: (tenantId, key, follows) => Effect.sync(() => of(tenantId).addWrappingKey(key, follows)),
-    dropWrappingKeys: (tenantId) => Effect.sync(() => of(tenantId).dropWrappingKeys()),
+    dropWrappingKeys: (tenantId) =>
+      Effect.sync(() => {
+        of(tenantId).dropWrappingKeys()
+      }),
     current: (tenantId, owners) => Effect.sync(() => owners.map((owner) => of(tenantId).current(owner))),
     add: (tenantId, keys) => Effect.sync(() => keys.map((key) => of(tenantId).add(key))),
     find: (tenantId, keyIds) => Effect.sync(() => keyIds.map((keyId) => of(tenantId).find(keyId))),

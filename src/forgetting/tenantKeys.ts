@@ -40,10 +40,19 @@ export class TenantKeys {
     return key
   }
 
-  dropWrappingKeys(): void {
+  /** Returns the ids of the removed keys. `named` restricts them. */
+  dropWrappingKeys(named?: ReadonlyArray<string>): ReadonlyArray<string> {
     const current = this.wrapping.at(-1)
-    const used = new Set([...this.entries.values()].map(({ key }) => key.wrappedBy))
-    this.wrapping = this.wrapping.filter((key) => key === current || used.has(key.keyId))
+    const used = new Set(
+      [...this.entries.values()].flatMap(({ destroyed, fencedBy, key }) =>
+        destroyed || fencedBy !== undefined ? [] : [key.wrappedBy]
+      )
+    )
+    const dropped = this.wrapping.filter(
+      (key) => key !== current && !used.has(key.keyId) && (named?.includes(key.keyId) ?? true)
+    )
+    this.wrapping = this.wrapping.filter((key) => !dropped.includes(key))
+    return dropped.map(({ keyId }) => keyId)
   }
 
   current(owner: Owner): WrappedKey | "forgotten" | undefined {
@@ -52,9 +61,10 @@ export class TenantKeys {
     return last === undefined || last.fencedBy !== undefined || last.destroyed ? undefined : last.key
   }
 
-  add({ follows, keyId, owner, wrapped, wrappedBy }: NewKey): WrappedKey | "forgotten" {
+  add({ follows, keyId, owner, wrapped, wrappedBy }: NewKey): WrappedKey | "forgotten" | undefined {
     const current = this.current(owner)
     if (current === "forgotten" || (current !== undefined && current.keyId !== follows)) return current
+    if (!this.wrapping.some((key) => key.keyId === wrappedBy)) return undefined
     const versions = this.versions[owner.kind].get(owner.name) ?? []
     const key: WrappedKey = { keyId, owner, version: versions.length + 1, wrappedBy, wrapped }
     const entry: Entry = { key, fencedBy: undefined, destroyed: false }
@@ -75,9 +85,13 @@ export class TenantKeys {
     )
   }
 
-  rewrap({ keyId, wrapped, wrappedBy }: Rewrapped): void {
+  /** Returns `destroyed` for a key that is, and undefined for one that is not known. */
+  rewrap({ keyId, wrapped, wrappedBy }: Rewrapped): "rewrapped" | "destroyed" | undefined {
     const entry = this.entries.get(keyId)
-    if (entry !== undefined && !entry.destroyed) entry.key = { ...entry.key, wrapped, wrappedBy }
+    if (entry === undefined) return undefined
+    if (entry.destroyed) return "destroyed"
+    entry.key = { ...entry.key, wrapped, wrappedBy }
+    return "rewrapped"
   }
 
   fence(given: Omit<Fence, "number" | "allowedAgainAt">): Fence {

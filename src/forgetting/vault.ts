@@ -1,27 +1,20 @@
 /** The vault over its records: makes, wraps and unwraps keys. */
 import { Cache, Duration, Effect, Exit, Redacted } from "effect"
-import { Aead, CryptoError, SecureRandom } from "effect/crypto"
+import { Aead, type CryptoError, SecureRandom } from "effect/crypto"
 import * as Base64Url from "effect/encoding/Base64Url"
 import { openWith, sealWith, textBytes } from "./boxes.ts"
 import type { DataKey, KeyVault } from "./keyVaultContract.ts"
 import type { KeyRecords, Owner, WrappedKey, WrappingKey } from "./keyRecords.ts"
 import type { RootKey } from "./rootKey.ts"
+import { failed, notUnwrapped } from "./vaultFailures.ts"
 import type { TenantId } from "../domain/Tenant.ts"
-import { KeyVaultFailed, StorageUnavailable } from "../driver/StoreError.ts"
+import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { canonicalJson } from "../internal/canonicalJson.ts"
 
 const secretLength = 64
 
-const failed = (operation: string, code: string, retryable: boolean, remedy: string): StorageUnavailable =>
-  new StorageUnavailable({ reason: new KeyVaultFailed({ operation, code, retryable, remedy }) })
-
-const notUnwrapped = (operation: string): StorageUnavailable =>
-  failed(
-    operation,
-    "Unwrap",
-    false,
-    "a key does not unwrap: provide the root key under which the vault was written, or restore the vault from its backup"
-  )
+/** The number of times that keys are made again because the wrapping key was rotated meanwhile. */
+const maxAttempts = 5
 
 const newKeyId = (): string => Base64Url.encode(SecureRandom.randomBytesUnsafe(16))
 
@@ -29,7 +22,7 @@ const newKeyId = (): string => Base64Url.encode(SecureRandom.randomBytesUnsafe(1
 const placeOf = (tenantId: TenantId, { keyId, owner }: Pick<WrappedKey, "keyId" | "owner">): Uint8Array =>
   textBytes(canonicalJson([tenantId, owner.kind, owner.name, keyId]))
 
-/** Caches of the vault. */
+/** Settings of a vault. */
 export interface VaultOptions {
   /** Unwrapped wrapping keys of tenants that are kept. Default: 1,000. */
   readonly wrappingKeys?: number | undefined
@@ -38,13 +31,13 @@ export interface VaultOptions {
 }
 
 /** A vault over records and a root key. */
-export const makeVault = <E, R1, E2, R2>({
+export const makeVault = <R1, E2, R2>({
   options = {},
   records,
   root: givenRoot
 }: {
   readonly records: KeyRecords
-  readonly root: Effect.Effect<RootKey<E, R1>, E2, R2>
+  readonly root: Effect.Effect<RootKey<StorageUnavailable, R1>, E2, R2>
   readonly options?: VaultOptions
 }): Effect.Effect<KeyVault["Service"], E2, Aead.Aead | R1 | R2> =>
   Effect.gen(function* () {
@@ -53,21 +46,8 @@ export const makeVault = <E, R1, E2, R2>({
     const root = yield* givenRoot
 
     const ofRoot = <A>(
-      operation: string,
-      work: Effect.Effect<A, E, R1>
-    ): Effect.Effect<A, StorageUnavailable> =>
-      Effect.mapError(Effect.provide(work, services), (error) =>
-        error instanceof StorageUnavailable
-          ? error
-          : error instanceof CryptoError.CryptoError
-            ? notUnwrapped(operation)
-            : failed(
-                operation,
-                "RootKey",
-                true,
-                "the service of the root key did not answer: try again later"
-              )
-      )
+      work: Effect.Effect<A, StorageUnavailable, R1>
+    ): Effect.Effect<A, StorageUnavailable> => Effect.provide(work, services)
 
     const ofCrypto = <A>(
       operation: string,
@@ -80,7 +60,7 @@ export const makeVault = <E, R1, E2, R2>({
         const operation = "unwrap a key of the tenant"
         return Effect.fromResult(Base64Url.decode(wrapped)).pipe(
           Effect.orDie,
-          Effect.flatMap((bytes) => ofRoot(operation, root.unwrap(bytes, { tenantId }))),
+          Effect.flatMap((bytes) => ofRoot(root.unwrap(bytes, { tenantId }))),
           Effect.flatMap((secret) => ofCrypto(operation, Aead.key(Aead.aes256Gcm, Redacted.value(secret))))
         )
       },
@@ -94,7 +74,7 @@ export const makeVault = <E, R1, E2, R2>({
 
     const addWrappingKey = Effect.fnUntraced(function* (tenantId: TenantId, follows: string | undefined) {
       const secret = Redacted.make(SecureRandom.randomBytesUnsafe(32))
-      const wrapped = yield* ofRoot("wrap a key of the tenant", root.wrap(secret, { tenantId }))
+      const wrapped = yield* ofRoot(root.wrap(secret, { tenantId }))
       return yield* records.addWrappingKey(tenantId, { keyId: newKeyId(), wrapped }, follows)
     })
 
@@ -134,20 +114,34 @@ export const makeVault = <E, R1, E2, R2>({
       tenantId: TenantId,
       owners: ReadonlyArray<{ readonly owner: Owner; readonly follows: string | undefined }>
     ) {
-      const wrappingKey = yield* currentWrappingKey(tenantId)
-      return yield* records.add(
-        tenantId,
-        yield* Effect.forEach(owners, ({ follows, owner }) =>
-          Effect.gen(function* () {
+      for (let attempt = 0; attempt < maxAttempts; attempt++) {
+        const wrappingKey = yield* currentWrappingKey(tenantId)
+        const added = yield* records.add(
+          tenantId,
+          yield* Effect.forEach(owners, ({ follows, owner }) => {
             const keyId = newKeyId()
-            const secret = SecureRandom.randomBytesUnsafe(secretLength)
-            const wrapped = yield* ofCrypto(
-              "wrap a data key",
-              sealWith(aead, wrappingKey.key, secret, placeOf(tenantId, { keyId, owner }))
+            return Effect.map(
+              ofCrypto(
+                "wrap a data key",
+                sealWith(
+                  aead,
+                  wrappingKey.key,
+                  SecureRandom.randomBytesUnsafe(secretLength),
+                  placeOf(tenantId, { keyId, owner })
+                )
+              ),
+              (wrapped) => ({ keyId, owner, follows, wrappedBy: wrappingKey.keyId, wrapped })
             )
-            return { keyId, owner, follows, wrappedBy: wrappingKey.keyId, wrapped }
           })
         )
+        const made = added.filter((key) => key !== undefined)
+        if (made.length === added.length) return made
+      }
+      return yield* failed(
+        "make a data key",
+        "Rotation",
+        true,
+        "the wrapping key of the tenant was rotated again and again: try again later"
       )
     })
 

@@ -307,9 +307,9 @@ export const suite = <E = never>(options: Options<E>): void => {
           yield* vault.destroy({ tenantId, forgetting: gone.forgetting })
           assert.strictEqual(yield* vault.rotateTenant({ tenantId }), 30)
           assert.strictEqual(yield* vault.rotateTenant({ tenantId }), 30)
-          for (const [index, key] of keys.entries()) {
+          for (const [at, key] of keys.entries()) {
             const found = yield* keyOf(tenantId, idOf(key))
-            if (index === 7) assert.strictEqual(found, "destroyed")
+            if (at === 7) assert.strictEqual(found, "destroyed")
             else assert.strictEqual(secretOf(found), secretOf(key))
           }
           assert.strictEqual(secretOf(yield* keyOf(tenantId, index.keyId)), secretOf(index))
