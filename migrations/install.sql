@@ -18,6 +18,7 @@
 \ir tables/event_tags.sql
 \ir tables/event_blocks.sql
 \ir tables/command_keys.sql
+\ir tables/subjects.sql
 \ir tables/cross_tenant_accesses.sql
 \ir tables/projection_versions.sql
 \ir tables/projections.sql
@@ -67,6 +68,8 @@
 \ir read/begin_reading.sql
 \ir read/load_streams.sql
 \ir read/streams_end_with.sql
+\ir read/forgotten_counts.sql
+\ir read/forgotten_subjects.sql
 
 \ir projections/taken_table.sql
 \ir projections/register_projection.sql
@@ -157,6 +160,7 @@
 \ir administration/read_tenant_table.sql
 \ir administration/write_tenant_table.sql
 \ir administration/hold_tenant.sql
+\ir administration/change_subject.sql
 \ir administration/set_quota.sql
 \ir administration/define_plan.sql
 \ir administration/list_plans.sql

@@ -10,7 +10,7 @@ begin
   return (
     select jsonb_build_object(
       'status', t.status, 'undertaking', t.undertaking, 'hold', t.hold, 'chainedFrom', t.chained_from,
-      'origin', t.origin, 'quota', t.quota,
+      'origin', t.origin, 'quota', t.quota, 'forgotten', t.forgotten_subjects,
       'createdAt', (extract(epoch from t.created_at) * 1000)::bigint,
       'now', (extract(epoch from clock_timestamp()) * 1000)::bigint,
       'position', coalesce(e.position, 0), 'lastEventId', e.event_id, 'lastHash', encode(e.hash, 'hex'))

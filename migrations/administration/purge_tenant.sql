@@ -75,7 +75,7 @@ begin
     delete from eventsourcing.tenants t where t.tenant_id = p_tenant;
   else
     update eventsourcing.tenants t set undertaking = t.undertaking || '{"purged": true}', chained_from = null, origin = null,
-      quota = null
+      quota = null, forgotten_subjects = 0
     where t.tenant_id = p_tenant;
   end if;
   if known.status = 'erased' then

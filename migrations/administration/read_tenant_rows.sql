@@ -1,5 +1,6 @@
 -- Rows of a tenant beside its log, each as the JSON of the contract AdministrationStorage: its command keys after the key
--- p_after with outcomes from position p_from on, its dead letters after the first p_after rows, or its progress.
+-- p_after with outcomes from position p_from on, its dead letters after the first p_after rows, its progress, or its subjects after
+-- the subject p_after.
 create or replace function eventsourcing.read_tenant_rows(
   p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint default 0
 )
@@ -47,6 +48,12 @@ begin
                      where v.projection = p.projection and v.version = p.version))
         from eventsourcing.projections p where p.tenant_id = p_tenant and not p.rebuild
         order by p.projection, p.version limit p_limit;
+    when 'subjects' then
+      return query
+        select jsonb_build_object('subject', s.subject, 'number', s.number, 'forgotten', s.forgotten, 'begun', s.begun, 'hold', s.hold)
+        from eventsourcing.subjects s
+        where s.tenant_id = p_tenant and (p_after is null or s.subject > p_after)
+        order by s.subject limit p_limit;
     else
       raise exception 'unknown rows %', p_kind using errcode = '22023';
   end case;

@@ -1,5 +1,5 @@
--- Writes rows of an import beside the log: command keys, dead letters (in place of all that the tenant has), or progress. Returns
--- NULL, or the reason why it has written nothing.
+-- Writes rows of an import beside the log: command keys, dead letters (in place of all that the tenant has), progress, or subjects.
+-- Returns NULL, or the reason why it has written nothing.
 create or replace function eventsourcing.write_tenant_rows(
   p_access uuid, p_tenant uuid, p_token uuid, p_kind text, p_rows jsonb
 )
@@ -57,6 +57,14 @@ begin
       on conflict (tenant_id, projection, version, rebuild) do update set
         position = excluded.position, head = excluded.head, parked = excluded.parked, attempts = excluded.attempts,
         failed_position = excluded.failed_position, error = excluded.error, failure_kind = null, waited_ms = 0, retry_at = null;
+    when 'subjects' then
+      -- one row with the number, and one for each subject
+      update eventsourcing.tenants t set forgotten_subjects = (p_rows -> 0 -> 'forgotten')::integer where t.tenant_id = p_tenant;
+      insert into eventsourcing.subjects (tenant_id, subject, number, forgotten, begun, hold)
+      select p_tenant, r.subject, r.number, r.forgotten, r.begun, r.hold
+      from jsonb_to_recordset(p_rows - 0) r (subject text, number integer, forgotten jsonb, begun uuid, hold jsonb)
+      on conflict (tenant_id, subject) do update set
+        number = excluded.number, forgotten = excluded.forgotten, begun = excluded.begun, hold = excluded.hold;
     else
       raise exception 'unknown rows %', p_kind using errcode = '22023';
   end case;

@@ -111,7 +111,7 @@ as $$
       when p.proname in (
         'administer', 'administered_tenant', 'administered_tables', 'tenant_under_import', 'change_tenant_state', 'read_raw_log', 'stream_raw_log',
         'write_events', 'read_tenant_rows', 'write_tenant_rows', 'read_tenant_table', 'write_tenant_table',
-        'hold_tenant', 'open_transactions', 'set_quota', 'define_plan', 'list_plans', 'end_expired_move'
+        'hold_tenant', 'change_subject', 'open_transactions', 'set_quota', 'define_plan', 'list_plans', 'end_expired_move'
       ) then 'eventsourcing_administrator_owner'
       -- only the owner of everything may remove events
       when p.proname = 'purge_tenant' then (

@@ -7,8 +7,11 @@ import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
 import type { EventRow, Page } from "./EventStorage.ts"
 import type { Plan, Quota } from "./quotas.ts"
 import type { StorageUnavailable } from "./StoreError.ts"
+import type { LegalHold, SubjectChange, SubjectHeld, SubjectRow } from "./subjects.ts"
 
 export type { Limits, Plan, Quota } from "./quotas.ts"
+export type { LegalHold, SubjectChange, SubjectRow } from "./subjects.ts"
+export { SubjectHeld } from "./subjects.ts"
 
 /**
  * The state of a tenant in one storage. It is kept on the row that every append locks, so that a change of state and an append
@@ -111,14 +114,6 @@ export interface Tombstone {
   readonly purged: boolean
 }
 
-/** A reason not to erase or purge a tenant yet. */
-export interface LegalHold {
-  readonly actor: string
-  readonly reason: string
-  /** Milliseconds since 1970. */
-  readonly heldAt: number
-}
-
 /** The log of another tenant from which the log of a tenant was imported, so that its hash chain is anchored to the other one. */
 export interface Origin {
   readonly tenantId: string
@@ -151,6 +146,8 @@ export interface TenantRecord {
   readonly calledOff: ReadonlyArray<string>
   /** The last run of a move from here (`takeOver`): former ones can change nothing. Undefined once the tenant has moved away. */
   readonly run: MoveRun | undefined
+  /** The number of times that subjects of the tenant were forgotten. */
+  readonly forgotten: number
 }
 
 /** A change of a tenant's state. Each is one transaction under the lock of the tenant's row. */
@@ -393,6 +390,21 @@ export class AdministrationStorage extends Context.Service<
     readonly setQuota: (
       request: Administered & { readonly quota: Quota | undefined }
     ) => Effect.Effect<void, TenantStateConflict | StorageUnavailable>
+    /**
+     * Changes a subject of a tenant that is active or suspended, or fails and changes nothing. Returns the subject afterwards.
+     * Fails with `TenantStateConflict` in any other state.
+     */
+    readonly changeSubject: (
+      request: Administered & { readonly subject: string } & SubjectChange
+    ) => Effect.Effect<SubjectRow, TenantStateConflict | SubjectHeld | StorageUnavailable>
+    /** The subjects after a given one that were ever forgotten or held, ordered by subject (by code points). */
+    readonly subjects: (
+      request: Administered & { readonly after: string | undefined; readonly limit: number }
+    ) => Effect.Effect<Page<SubjectRow>, StorageUnavailable>
+    /** Writes subjects, in place of those with the same ids, and the tenant's number of forgotten subjects. */
+    readonly writeSubjects: (
+      request: Imported & { readonly forgotten: number; readonly subjects: ReadonlyArray<SubjectRow> }
+    ) => Effect.Effect<void, ImportError>
     /** Defines a plan, or changes its limits. They apply to each tenant that has the plan from its next append on. */
     readonly definePlan: (
       request: Plan & { readonly accessId: string }

@@ -12,6 +12,9 @@ import type {
   TenantRefused
 } from "./StoreError.ts"
 import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
+import type { ForgottenSubjects } from "./subjects.ts"
+
+export type { ForgottenSubject, ForgottenSubjects } from "./subjects.ts"
 
 /** A personal field of an event: its place in the payload, and the person it is about. */
 export interface PersonalField {
@@ -381,6 +384,15 @@ export class EventStorage extends Context.Service<
      * A state of that event is the present one then.
      */
     readonly streamEndsWith: (request: StreamEndRequest) => Effect.Effect<boolean, ReadError>
+    /**
+     * The tenant's number of forgotten subjects, and those with higher numbers than `after`. Without `after` the number alone, for
+     * which requests that come at once go together.
+     */
+    readonly forgottenSubjects: (request: {
+      readonly tenantId: TenantId
+      /** An integer from 0. */
+      readonly after?: number | undefined
+    }) => Effect.Effect<ForgottenSubjects, ReadError>
     /** One page of a tenant's log. */
     readonly readLog: (request: ReadLogRequest) => Effect.Effect<Page<EventRow>, ReadError>
     /**

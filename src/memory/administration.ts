@@ -90,7 +90,7 @@ export const make = ({
 
   const recordOf = (log: TenantLog, at: number): Storage.TenantRecord => {
     const last = log.events.at(-1)
-    const { calledOff, hold, origin, quota, run, state } = log.administered
+    const { calledOff, hold, origin, quota, run, state, subjects } = log.administered
     return {
       tenantId: log.tenantId,
       state: stateOf(log.administered, at),
@@ -103,7 +103,8 @@ export const make = ({
       hold,
       quota,
       calledOff,
-      run: state.status === "erased" ? undefined : run
+      run: state.status === "erased" ? undefined : run,
+      forgotten: subjects.forgotten
     }
   }
 
@@ -262,6 +263,43 @@ export const make = ({
         log.administered.quota = quota
         return Effect.void
       }),
+    changeSubject: (request) =>
+      administered(
+        `change a subject (${request.change})`,
+        request,
+        (
+          log,
+          at,
+          { actor }
+        ): Effect.Effect<Storage.SubjectRow, Storage.TenantStateConflict | Storage.SubjectHeld> => {
+          const { accessId: _, subject, tenantId, ...change } = request
+          const refuse = (problem: string) =>
+            Effect.fail(conflict(`${change.change} a subject`, tenantId, log, problem))
+          if (log === undefined) return refuse("the tenant is not registered here: provision it first")
+          if (log.status !== "active" && log.status !== "suspended")
+            return refuse(
+              `the tenant is ${log.status}: subjects of an active or suspended tenant can be changed`
+            )
+          const changed = log.administered.subjects.change(subject, change, actor, at)
+          if ("problem" in changed) return refuse(changed.problem)
+          if (!("held" in changed)) return Effect.succeed(changed)
+          const { held } = changed
+          return Effect.fail(
+            new Storage.SubjectHeld({ tenantId, subject, actor: held.actor, reason: held.reason })
+          )
+        }
+      ),
+    subjects: ({ accessId, after, limit, tenantId }) =>
+      Effect.map(accessOf("read subjects", accessId), () => {
+        const rows = (logs.get(tenantId)?.administered.subjects.all() ?? []).filter(
+          ({ subject }) => after === undefined || byCodePoints(subject, after) > 0
+        )
+        return { rows: rows.slice(0, limit), complete: rows.length <= limit }
+      }),
+    writeSubjects: (request) =>
+      importing("write subjects", request, (log) =>
+        Effect.sync(() => log.administered.subjects.restore(request.forgotten, request.subjects))
+      ),
     definePlan: ({ accessId, limits, name }) =>
       Effect.map(accessOf("define a plan", accessId), () => void plans.set(name, limits)),
     plans: ({ accessId }) =>
@@ -434,9 +472,11 @@ export const make = ({
             log.commands +
             rows.length +
             progress.lettersOfTenant(tenantId).length +
+            log.administered.subjects.size +
             forgetSnapshots(tenantId)
           progress.replaceLetters(tenantId, [])
           discarded.delete(tenantId)
+          log.administered.subjects.clear()
           if (state.status === "importing") {
             logs.delete(tenantId)
           } else {

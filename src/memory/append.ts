@@ -157,7 +157,7 @@ export const appendTo = (
   const before =
     (command === undefined ? undefined : commandBefore(log, command, now)) ?? eventsBefore(log, streams)
   if (before !== undefined) return before
-  const { forgotten } = log.administered
+  const { forgotten } = log.administered.subjects
   if (request.forgotten !== undefined && request.forgotten !== forgotten)
     return Exit.fail(new Conflict({ reason: new SubjectsForgotten({ tenantId, forgotten }) }))
   const earlier = streams.length > 1 ? new EventsBefore() : undefined

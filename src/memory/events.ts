@@ -171,9 +171,15 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         return (
           last?.version === version &&
           last.eventId === eventId &&
-          (forgotten === undefined || log?.administered.forgotten === forgotten)
+          (forgotten === undefined || log?.administered.subjects.forgotten === forgotten)
         )
       }),
+    forgottenSubjects: ({ after, tenantId }) =>
+      read(
+        "read the number of forgotten subjects",
+        tenantId,
+        (log) => log?.administered.subjects.after(after) ?? { forgotten: 0, subjects: [] }
+      ),
     readLog: (request) =>
       read("read a log", request.tenantId, (log) => {
         if (log === undefined) return { rows: [], complete: true }

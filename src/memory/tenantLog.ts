@@ -20,6 +20,7 @@ import type {
 import type { TenantId } from "../domain/Tenant.ts"
 import { chainStart, eventHash } from "../driver/eventHash.ts"
 import { matches } from "../driver/queryMatch.ts"
+import { Subjects } from "./subjects.ts"
 
 /** The outcome of a command with its expiry. */
 interface StoredCommand extends CommandRow {
@@ -110,8 +111,7 @@ export interface Administered {
   hold: LegalHold | undefined
   origin: Origin | undefined
   quota: Quota | undefined
-  /** Number of forgotten subjects. */
-  forgotten: number
+  readonly subjects: Subjects
   /** True if no rows remain of a tenant that has moved. */
   purged: boolean
   calledOff: ReadonlyArray<string>
@@ -143,7 +143,7 @@ export class TenantLog {
       hold: undefined,
       origin: undefined,
       quota: undefined,
-      forgotten: 0,
+      subjects: new Subjects(),
       purged: false,
       calledOff: [],
       run: undefined

@@ -11,6 +11,7 @@ import * as chunks from "./chunks.ts"
 import { oneMore } from "./read.ts"
 import * as sqlErrors from "./sqlErrors.ts"
 import { statement } from "./statement.ts"
+import * as subjects from "./subjects.ts"
 
 /** A tenant as `administered_tenant.sql` returns it. */
 interface StoredTenant {
@@ -45,6 +46,7 @@ interface StoredTenant {
   readonly position: number
   readonly lastEventId: string | null
   readonly lastHash: string | null
+  readonly forgotten: number
 }
 
 const stateOf = ({ now, status, undertaking }: StoredTenant): Storage.TenantState => {
@@ -122,7 +124,8 @@ const recordOf = (
   hold: stored.hold ?? undefined,
   quota: stored.quota ?? undefined,
   calledOff: stored.undertaking?.calledOff ?? [],
-  run: stored.undertaking?.run
+  run: stored.undertaking?.run,
+  forgotten: stored.forgotten
 })
 
 /** The refusal of a change or a purge. */
@@ -323,6 +326,37 @@ export const make = (
           request.quota === undefined ? null : JSON.stringify(request.quota)
         ]
       ),
+    changeSubject: ({ accessId, change, subject, tenantId, ...given }) =>
+      Effect.flatMap(
+        query<[Refusal & { readonly subject?: subjects.StoredSubject }]>(
+          `change a subject (${change})`,
+          "select eventsourcing.change_subject($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::pg_catalog.text, $4::pg_catalog.text, $5::pg_catalog.jsonb)",
+          [accessId, tenantId, subject, change, JSON.stringify(given)]
+        ),
+        ([row]): Effect.Effect<
+          Storage.SubjectRow,
+          Storage.TenantStateConflict | Storage.SubjectHeld | StorageUnavailable
+        > => {
+          const answer = row?.[0]
+          if (answer?.held !== undefined) {
+            const { actor, reason } = answer.held
+            return Effect.fail(new Storage.SubjectHeld({ tenantId, subject, actor, reason }))
+          }
+          return answer?.subject === undefined
+            ? conflict(`${change} a subject`, { accessId, tenantId }, answer?.problem ?? "no answer")
+            : Effect.succeed(subjects.toRow(answer.subject))
+        }
+      ),
+    subjects: (request) =>
+      Effect.map(
+        readRows<subjects.StoredSubject>(request, "subjects", request.after ?? null, oneMore(request.limit)),
+        (rows) => pageOf(rows.map(subjects.toRow), request.limit)
+      ),
+    writeSubjects: (request) =>
+      writeRows(request, "subjects", [
+        { forgotten: request.forgotten },
+        ...request.subjects.map(subjects.fromRow)
+      ]),
     definePlan: ({ accessId, limits, name }) =>
       Effect.asVoid(
         query(

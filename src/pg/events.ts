@@ -17,6 +17,7 @@ import { make as makeLoad } from "./load.ts"
 import { make as makeReading, oneMore, toDate } from "./read.ts"
 import { make as makeReadPlaces } from "./readPlaces.ts"
 import { make as makeStreamEnds } from "./streamEnds.ts"
+import { make as makeForgottenSubjects } from "./subjects.ts"
 import { make as makeOpenLog } from "./streamLog.ts"
 import { OtherFailure, StorageUnavailable, UnknownTenant, TenantRefused } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -197,6 +198,7 @@ export const make = (
       openLog: makeOpenLog(sql, reading.readLog, inTurn),
       loadStream: makeLoad(sql, { limits: loads, pageBytes, fork }),
       streamEndsWith: makeStreamEnds(sql, loads, fork),
+      forgottenSubjects: makeForgottenSubjects(sql, { limits: loads, fork }),
       changes: announcements.changes,
       append: yield* waitForMoves(
         { append, inTransaction: inTransaction(sql), tenantStatus },

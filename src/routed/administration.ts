@@ -43,6 +43,10 @@ export const make = <M extends Backend>(router: Router<M>): Administration => {
       ),
     setHold: (request) => on("set the legal hold", request, (at, given) => at.setHold(given)),
     setQuota: (request) => on("set the quota", request, (at, given) => at.setQuota(given)),
+    changeSubject: (request) =>
+      on(`change a subject (${request.change})`, request, (at, given) => at.changeSubject(given)),
+    subjects: (request) => on("read subjects", request, (at, given) => at.subjects(given)),
+    writeSubjects: (request) => on("write subjects", request, (at, given) => at.writeSubjects(given)),
     definePlan: (request) =>
       Effect.asVoid(
         router.onEvery(request.accessId, ({ administration }) => administration.definePlan(request))

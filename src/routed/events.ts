@@ -62,6 +62,10 @@ export const make = <M extends Backend>(
     loadStream: (request) => read("load a stream", request.tenantId, (events) => events.loadStream(request)),
     streamEndsWith: (request) =>
       read("confirm a state", request.tenantId, (events) => events.streamEndsWith(request)),
+    forgottenSubjects: (request) =>
+      read("read the number of forgotten subjects", request.tenantId, (events) =>
+        events.forgottenSubjects(request)
+      ),
     readLog: (request) => read("read a log", request.tenantId, (events) => events.readLog(request)),
     // the storage stays open as long as the reader
     openLog: (request) =>

@@ -10,6 +10,7 @@ import { content } from "./administration/content.ts"
 import { erasure } from "./administration/erasure.ts"
 import { quotas } from "./administration/quotas.ts"
 import { states } from "./administration/states.ts"
+import { subjects } from "./administration/subjects.ts"
 
 /** Options of {@link suite}. */
 export interface Options<E = never> {
@@ -39,6 +40,7 @@ export const suite = <E = never>(options: Options<E>): void => {
         describe("states", () => states(it))
         describe("erasure", () => erasure(it))
         describe("quotas", () => quotas(it))
+        describe("subjects", () => subjects(it))
       }
     )
   })

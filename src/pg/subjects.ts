@@ -1,0 +1,139 @@
+/** The subjects of tenants on PostgreSQL: the number of forgotten ones, those after a number, and rows for the administration. */
+import { PgTypes } from "@effect/sql-pg"
+import { Effect, Exit, type Fiber } from "effect"
+import type { SqlClient, SqlError } from "effect/sql"
+import type { LegalHold, SubjectRow } from "../driver/AdministrationStorage.ts"
+import type { EventStorage, ForgottenSubject } from "../driver/EventStorage.ts"
+import type { ReadError } from "../driver/StoreError.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import { array } from "./appendBatch.ts"
+import * as groupLoads from "./groupLoads.ts"
+import { failFor } from "./openTransaction.ts"
+import { statement } from "./statement.ts"
+
+interface Request {
+  readonly tenantId: TenantId
+}
+
+/** Options of look-ups. */
+export interface Options {
+  /** Limits of grouped look-ups; undefined to send each alone. */
+  readonly limits: groupLoads.Limits | undefined
+  /** Runs batches outside of all transactions. */
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+}
+
+type WithNull<A> = {
+  readonly [K in keyof A]: undefined extends A[K] ? Exclude<A[K], undefined> | null : A[K]
+}
+
+const operation = "read the number of forgotten subjects"
+
+const countsSql = "select eventsourcing.forgotten_counts($1::pg_catalog.text[])"
+
+const subjectsSql =
+  "select forgotten, subjects from eventsourcing.forgotten_subjects($1::pg_catalog.uuid, $2::integer)"
+
+const maxNumber = 2_147_483_647
+
+/** `EventStorage.forgottenSubjects` on a client. */
+export const make = (
+  sql: SqlClient.SqlClient,
+  { fork, limits }: Options
+): EventStorage["Service"]["forgottenSubjects"] => {
+  const query = <Row>(
+    text: string,
+    parameters: ReadonlyArray<unknown>
+  ): Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError> =>
+    statement(
+      sql,
+      (connection) =>
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
+        connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+    )
+
+  const run = (requests: ReadonlyArray<Request>): Effect.Effect<ReadonlyArray<number>, SqlError.SqlError> =>
+    Effect.map(
+      query<[ReadonlyArray<number>]>(countsSql, [
+        array(
+          requests.map(({ tenantId }) => tenantId),
+          PgTypes.OID.text
+        )
+      ]),
+      ([row]) => row?.[0] ?? []
+    )
+
+  const countOne = (request: Request): Effect.Effect<number, ReadError> =>
+    run([request]).pipe(
+      Effect.map(([count]) => count ?? 0),
+      Effect.catch((error) => failFor(sql, operation, request.tenantId, error))
+    )
+
+  const countAll = groupLoads.inHalves(operation, run, countOne, (counts, requests) =>
+    requests.map((_, index) => Exit.succeed(counts[index] ?? 0))
+  )
+
+  const count = groupLoads.unlessInTransaction(
+    sql,
+    limits === undefined ? countOne : groupLoads.make(countOne, countAll, fork, limits),
+    countOne
+  )
+
+  const list = ({ after, tenantId }: Request & { readonly after: number }) =>
+    query<[number, ReadonlyArray<WithNull<ForgottenSubject>>]>(subjectsSql, [
+      tenantId,
+      Math.min(after, maxNumber)
+    ]).pipe(
+      Effect.map(([row]) => ({
+        forgotten: row?.[0] ?? 0,
+        subjects: (row?.[1] ?? []).map(({ allowedAgainAt, ...subject }) => ({
+          ...subject,
+          allowedAgainAt: allowedAgainAt ?? undefined
+        }))
+      })),
+      Effect.catch((error) => failFor(sql, "read the forgotten subjects", tenantId, error))
+    )
+
+  const listed = groupLoads.unlessInTransaction(sql, list, list)
+
+  return ({ after, tenantId }) =>
+    after === undefined
+      ? Effect.map(count({ tenantId }), (forgotten) => ({ forgotten, subjects: [] }))
+      : listed({ tenantId, after })
+}
+
+/** A subject as the functions of the administration take and return it. */
+export interface StoredSubject {
+  readonly subject: string
+  readonly number: number | null
+  readonly forgotten: {
+    readonly forgetting: string
+    readonly forgottenAt: number
+    readonly actor: string
+    readonly reason: string
+    readonly allowedAgainAt?: number
+  } | null
+  readonly begun: string | null
+  readonly hold: LegalHold | null
+}
+
+export const toRow = ({ begun, forgotten, hold, number, subject }: StoredSubject): SubjectRow => ({
+  subject,
+  forgotten:
+    forgotten === null || number === null
+      ? undefined
+      : { number, ...forgotten, allowedAgainAt: forgotten.allowedAgainAt },
+  begun: begun ?? undefined,
+  hold: hold ?? undefined
+})
+
+export const fromRow = ({ begun, forgotten: last, hold, subject }: SubjectRow): StoredSubject => {
+  const kept = { subject, begun: begun ?? null, hold: hold ?? null }
+  if (last === undefined) return { ...kept, number: null, forgotten: null }
+  const { allowedAgainAt, number, ...forgotten } = last
+  return {
+    ...kept,
+    number,
+    forgotten: allowedAgainAt === undefined ? forgotten : { ...forgotten, allowedAgainAt }
+  }
+}
