@@ -55,7 +55,7 @@ const describeEntry = ([modules, directory]: Entry): string =>
 describe("the public API", () => {
   it("of the main entry point is this", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
-      "AdministrationStorage: AdministrationStorage TenantHeld TenantStateConflict | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove ImportError Imported LegalHold Limits MoveRun Origin Plan ProgressRow Purged Quota StateChange Status TableHandling TenantRecord TenantState TenantTable Tombstone
+      "AdministrationStorage: AdministrationStorage SubjectHeld TenantHeld TenantStateConflict | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove ImportError Imported LegalHold Limits MoveRun Origin Plan ProgressRow Purged Quota StateChange Status SubjectChange SubjectRow TableHandling TenantRecord TenantState TenantTable Tombstone
       Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       BlindIndex: BlindIndex layer
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
@@ -65,9 +65,9 @@ describe("the public API", () => {
       EventJson: NewEvent StoredEvent encoder fromEnvelope | Decoded EncodeError NewEvent StoredEvent
       EventQuery: of or | Any EventOf EventQuery Item Options
       EventSourcing: layer | Services
-      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow LoadStreamRequest LogHead LogReader LogStep NewEventRow OpenLogRequest Page PersonalField ReadLogRequest ReadStreamRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
+      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow ForgottenSubject ForgottenSubjects LoadStreamRequest LogHead LogReader LogStep NewEventRow OpenLogRequest Page PersonalField ReadLogRequest ReadStreamRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace EventsToEncode FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents JsonAppended JsonEvents JsonReceipt LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
-      Forgetting: layer layerWith | CacheOptions Options
+      Forgetting: Forgetting layer layerWith | CacheOptions ForgetError ForgetOptions Options
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Head Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored

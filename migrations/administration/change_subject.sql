@@ -29,7 +29,7 @@ begin
         return jsonb_build_object('held', before.hold);
       end if;
       if before.forgotten ->> 'forgetting' is distinct from p_given ->> 'forgetting' then
-        update eventsourcing.subjects s set begun = (p_given ->> 'forgetting')::uuid
+        update eventsourcing.subjects s set begun = coalesce(s.begun, (p_given ->> 'forgetting')::uuid)
         where s.tenant_id = p_tenant and s.subject = p_subject;
       end if;
     when 'forget' then

@@ -45,7 +45,10 @@ export interface SubjectRow {
 
 /** A change of a subject. Each is one transaction under the lock of the tenant's row. */
 export type SubjectChange =
-  /** Announces a forgetting, so that no hold can be set from then on. Fails with `SubjectHeld` under a hold. */
+  /**
+   * Announces a forgetting, so that no hold can be set from then on. One that has begun and not ended keeps its id. Fails with
+   * `SubjectHeld` under a hold.
+   */
   | { readonly change: "begin"; readonly forgetting: string }
   /**
    * Forgets the subject: raises the tenant's number, so that all that was read or decided before is refused. The key vault has decided

@@ -7,16 +7,24 @@ import { layerCrypto } from "./cipher.ts"
 import { cacheLimits, KeyCache, type CacheOptions } from "./keyCache.ts"
 import { Keyring, type ReadForgotten } from "./keyring.ts"
 import { KeyVault } from "./keyVaultContract.ts"
+import { asUnavailable, type ForgetError, makeForgetSubjects } from "./forgetSubjects.ts"
 import { makeSealedEvents } from "./sealedEvents.ts"
 import { makeSealedSnapshots } from "./sealedSnapshots.ts"
 import { makeSealer } from "./sealer.ts"
+import {
+  AdministrationStorage,
+  type SubjectHeld,
+  type SubjectRow,
+  type TenantStateConflict
+} from "../driver/AdministrationStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
-import type { TenantId } from "../domain/Tenant.ts"
+import { CurrentTenant, TenantAdministration, type TenantId } from "../domain/Tenant.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { layerPer } from "../internal/layerPer.ts"
 
 export type { CacheOptions } from "./keyCache.ts"
+export type { ForgetError } from "./forgetSubjects.ts"
 
 /** Settings of {@link layerWith}. */
 export interface Options {
@@ -24,50 +32,149 @@ export interface Options {
   readonly cache?: CacheOptions | undefined
 }
 
-/** Reads the number alone, which goes together for all tenants, and the subjects only if it has changed. */
+/**
+ * Reads the number alone, which goes together for all tenants, and the subjects only if it has changed. Before the first use of a
+ * tenant, and when the number has gone back, the storage may come from a backup: what it lacks is forgotten again.
+ */
 const readForgotten =
-  (storage: EventStorage["Service"] & Partial<ReadsForgotten>): ReadForgotten =>
+  (
+    storage: EventStorage["Service"],
+    catchUp: (tenantId: TenantId) => Effect.Effect<number, ForgetError>
+  ): ReadForgotten =>
   (tenantId, after) =>
-    storage.forgottenSubjects === undefined
-      ? Effect.succeed({ forgotten: 0, subjects: [] })
-      : Effect.flatMap(storage.forgottenSubjects({ tenantId }), (found) =>
-          after === undefined || found.forgotten <= after
-            ? Effect.succeed({ forgotten: found.forgotten, subjects: [] })
-            : Effect.map(
-                storage.forgottenSubjects?.({ tenantId, after }) ?? Effect.succeed(found),
-                ({ forgotten, subjects }) => ({ forgotten, subjects: subjects.map(({ subject }) => subject) })
-              )
-        )
+    Effect.flatMap(storage.forgottenSubjects({ tenantId }), ({ forgotten }) =>
+      after === undefined || forgotten < after
+        ? Effect.flatMap(Effect.mapError(catchUp(tenantId), asUnavailable), (caughtUp) =>
+            caughtUp === 0
+              ? Effect.succeed({ forgotten, subjects: [] })
+              : Effect.map(storage.forgottenSubjects({ tenantId }), (found) => ({
+                  forgotten: found.forgotten,
+                  subjects: []
+                }))
+          )
+        : forgotten === after
+          ? Effect.succeed({ forgotten, subjects: [] })
+          : Effect.map(storage.forgottenSubjects({ tenantId, after }), (found) => ({
+              forgotten: found.forgotten,
+              subjects: found.subjects.map(({ subject }) => subject)
+            }))
+    )
 
-/** Until the contract of drivers has it. */
-interface ReadsForgotten {
-  readonly forgottenSubjects: (request: {
-    readonly tenantId: TenantId
-    readonly after?: number
-  }) => Effect.Effect<
-    { readonly forgotten: number; readonly subjects: ReadonlyArray<{ readonly subject: string }> },
-    StorageUnavailable
-  >
+/** Settings of a forgetting. */
+export interface ForgetOptions {
+  /** The reason, which is kept in the key vault, in the storage and with the event. It must not contain personal data. */
+  readonly reason: string
 }
+
+/** A method on a subject of the current tenant, under the permission to administer it. */
+type OnSubject<A, E> = Effect.Effect<A, E | StorageUnavailable, CurrentTenant | TenantAdministration>
+
+/**
+ * Forgets subjects of the current tenant.
+ *
+ * **Details**
+ *
+ * A run that is killed at any step is carried on by calling the same method again. If the key vault does not answer, nothing is
+ * forgotten, and the method fails with `StorageUnavailable`.
+ */
+export class Forgetting extends Context.Service<
+  Forgetting,
+  {
+    /**
+     * Forgets a subject: fences it in the key vault, then in the storage, destroys its keys, and appends `SubjectForgotten`. Once it
+     * has returned, no process shows personal data of the subject, decides on it, or appends more of it. A subject that is forgotten
+     * already stays so. Fails with `SubjectHeld` under a legal hold.
+     */
+    readonly forget: (subject: string, options: ForgetOptions) => OnSubject<SubjectRow, ForgetError>
+    /** Allows a subject again: new events get a new key. Events from before stay forgotten. */
+    readonly allowAgain: (subject: string) => OnSubject<SubjectRow, ForgetError>
+    /** Sets a legal hold for a reason: until its release the subject cannot be forgotten. */
+    readonly hold: (
+      subject: string,
+      reason: string
+    ) => OnSubject<SubjectRow, TenantStateConflict | SubjectHeld>
+    /** Releases the legal hold. */
+    readonly release: (subject: string) => OnSubject<SubjectRow, TenantStateConflict | SubjectHeld>
+    /**
+     * Forgets again what the storage lacks, because it was restored from a backup, and returns the number of subjects. It happens by
+     * itself before sealed data of the tenant are used for the first time in a process. Call it after a restore, before programs read
+     * tables of read models, which the backup brought back too.
+     */
+    readonly catchUp: OnSubject<number, ForgetError>
+  }
+>()("effect-eventsourcing/Forgetting") {}
 
 type Storages = EventStorage | SnapshotStorage
 
-const make = (options: Options): Layer.Layer<Storages, never, Storages | KeyVault> =>
+type Needs = Storages | AdministrationStorage | KeyVault
+
+const makeService = (
+  administration: AdministrationStorage["Service"],
+  { allowAgain, catchUp, forget }: ReturnType<typeof makeForgetSubjects>,
+  keyring: Keyring
+): Forgetting["Service"] => {
+  /** Runs on a subject under a recorded access. */
+  const on = <A, E>(
+    operation: string,
+    subject: string,
+    run: (at: {
+      readonly accessId: string
+      readonly tenantId: TenantId
+      readonly subject: string
+    }) => Effect.Effect<A, E>
+  ): OnSubject<A, E> =>
+    Effect.gen(function* () {
+      const tenantId = yield* CurrentTenant
+      const access = yield* TenantAdministration
+      const accessId = yield* administration.recordAccess({
+        ...access,
+        operation: `${operation} ${tenantId}`
+      })
+      return yield* run({ accessId, tenantId, subject })
+    })
+  return Forgetting.of({
+    forget: Effect.fn("Forgetting.forget")(function* (subject, { reason }) {
+      const { actor } = yield* TenantAdministration
+      return yield* on("Forgetting.forget", subject, (at) =>
+        Effect.tap(forget(at, { actor, reason }), () => keyring.confirm(at.tenantId))
+      )
+    }),
+    allowAgain: Effect.fn("Forgetting.allowAgain")((subject) =>
+      on("Forgetting.allowAgain", subject, allowAgain)
+    ),
+    hold: Effect.fn("Forgetting.hold")((subject, reason) =>
+      on("Forgetting.hold", subject, (at) => administration.changeSubject({ ...at, change: "hold", reason }))
+    ),
+    release: Effect.fn("Forgetting.release")((subject) =>
+      on("Forgetting.release", subject, (at) => administration.changeSubject({ ...at, change: "release" }))
+    ),
+    catchUp: Effect.flatMap(CurrentTenant, catchUp)
+  })
+}
+
+const make = (options: Options): Layer.Layer<Storages | Forgetting, never, Needs> =>
   Layer.effectContext(
     Effect.gen(function* () {
       const events = yield* EventStorage
       const snapshots = yield* SnapshotStorage
       const vault = yield* KeyVault
       const sealer = yield* makeSealer
-      const keyring = new Keyring(vault, new KeyCache(cacheLimits(options.cache)), readForgotten(events))
+      const administration = yield* AdministrationStorage
+      const subjects = makeForgetSubjects({ events, administration, vault })
+      const keyring = new Keyring(
+        vault,
+        new KeyCache(cacheLimits(options.cache)),
+        readForgotten(events, subjects.catchUp)
+      )
       return Context.make(EventStorage, makeSealedEvents(events, keyring, sealer)).pipe(
-        Context.add(SnapshotStorage, makeSealedSnapshots(snapshots, keyring, sealer))
+        Context.add(SnapshotStorage, makeSealedSnapshots(snapshots, keyring, sealer)),
+        Context.add(Forgetting, makeService(administration, subjects, keyring))
       )
     })
   ).pipe(Layer.provide(layerCrypto))
 
-const layerOf = (options: Options): Layer.Layer<Storages, never, Storages | KeyVault> =>
-  layerPer([EventStorage, SnapshotStorage, KeyVault], () => make(options))
+const layerOf = (options: Options): Layer.Layer<Storages | Forgetting, never, Needs> =>
+  layerPer([EventStorage, SnapshotStorage, AdministrationStorage, KeyVault], () => make(options))
 
 /**
  * Storages of events and snapshots that seal personal fields, over the storages that it is provided with, and a {@link KeyVault}.
@@ -87,8 +194,8 @@ const layerOf = (options: Options): Layer.Layer<Storages, never, Storages | KeyV
  * )
  * ```
  */
-export const layer: Layer.Layer<Storages, never, Storages | KeyVault> = layerOf({})
+export const layer: Layer.Layer<Storages | Forgetting, never, Needs> = layerOf({})
 
 /** A storage that seals personal fields, with settings. See {@link layer}. */
-export const layerWith = (options: Options): Layer.Layer<Storages, never, Storages | KeyVault> =>
+export const layerWith = (options: Options): Layer.Layer<Storages | Forgetting, never, Needs> =>
   layerOf(options)

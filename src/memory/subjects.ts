@@ -61,7 +61,9 @@ export class Subjects {
     switch (change.change) {
       case "begin":
         if (row.hold !== undefined) return { held: row.hold }
-        return row.forgotten?.forgetting === change.forgetting ? row : { ...row, begun: change.forgetting }
+        return row.forgotten?.forgetting === change.forgetting
+          ? row
+          : { ...row, begun: row.begun ?? change.forgetting }
       case "forget": {
         if (row.forgotten?.forgetting === change.forgetting) return row
         const { change: _, ...forgotten } = change

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Result } from "effect"
 import { TestClock } from "effect/testing"
 import {
+  AdministrationStorage,
   EventStorage,
   Forgetting,
   KeyVault,
@@ -29,11 +30,15 @@ type Storage = EventStorage.EventStorage["Service"]
 /** A storage and a vault. Each process has its own layer over them. */
 const parts = Layer.build(Layer.merge(MemoryStorage.layer, KeyVault.layerMemory))
 
+/** The administration of each storage, which forgets again what only the vault has as forgotten. */
+const administrations = new WeakMap<Storage, Layer.Layer<AdministrationStorage.AdministrationStorage>>()
+
 const processOn = (storage: Storage, vault: KeyVault.KeyVault["Service"], options: Forgetting.Options = {}) =>
   Effect.map(
     Layer.build(
       Layer.fresh(Forgetting.layerWith(options)).pipe(
         Layer.provide(Layer.succeed(EventStorage.EventStorage, storage)),
+        Layer.provide(administrations.get(storage) ?? Layer.fresh(MemoryStorage.layer)),
         Layer.provide(Layer.fresh(MemoryStorage.layer)),
         Layer.provide(Layer.succeed(KeyVault.KeyVault, vault))
       )
@@ -45,6 +50,8 @@ const setUp = Effect.gen(function* () {
   const context = yield* parts
   const raw = Context.get(context, EventStorage.EventStorage)
   const vault = Context.get(context, KeyVault.KeyVault)
+  const administration = Context.get(context, AdministrationStorage.AdministrationStorage)
+  administrations.set(raw, Layer.succeed(AdministrationStorage.AdministrationStorage, administration))
   return { raw, vault, sealed: yield* processOn(raw, vault), tenant: newTenant() }
 })
 
@@ -259,7 +266,8 @@ describe("a forgotten person", () => {
       assert.include(error.message, "ada, who was forgotten")
       assert.notInclude(error.message, "Countess")
       assert.isTrue((yield* on(other)(append(tenant, stream("one", [one])))).replayed)
-      assert.lengthOf((yield* on(raw)(readLog(tenant))).rows, 1)
+      const types = (yield* on(raw)(readLog(tenant))).rows.map(({ eventType }) => eventType)
+      assert.deepStrictEqual(types, [one.eventType, "SubjectForgotten"])
       // Another person of the same tenant, and the same id in another tenant.
       const bob = [{ path: ["name"], subject: "bob" }]
       yield* on(other)(append(tenant, stream("one", [personalEvent({ personal: bob })])))

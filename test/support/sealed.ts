@@ -1,6 +1,12 @@
 /** Sealed storages for contracts that know nothing of personal fields. */
 import { Effect, Layer } from "effect"
-import { EventStorage, Forgetting, KeyVault, SnapshotStorage } from "effect-eventsourcing"
+import {
+  EventStorage,
+  AdministrationStorage,
+  Forgetting,
+  KeyVault,
+  SnapshotStorage
+} from "effect-eventsourcing"
 
 type Storage = EventStorage.EventStorage["Service"]
 
@@ -73,9 +79,10 @@ const allSnapshots = Layer.effect(
 )
 
 /** Storages that seal all that they store. */
-export const sealedLayer: Layer.Layer<Storages, never, Storages> = Layer.effect(
-  EventStorage.EventStorage,
-  Effect.map(EventStorage.EventStorage, makeAllPersonal)
-)
+export const sealedLayer: Layer.Layer<
+  Storages,
+  never,
+  Storages | AdministrationStorage.AdministrationStorage
+> = Layer.effect(EventStorage.EventStorage, Effect.map(EventStorage.EventStorage, makeAllPersonal))
   .pipe(Layer.merge(allSnapshots))
   .pipe(Layer.provide(Forgetting.layer), Layer.provide(KeyVault.layerMemory))

@@ -156,6 +156,8 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
         reason: "lawsuit"
       })
       assert.strictEqual((yield* changed(tenant, "bob", begin)).begun, wanted.forgetting)
+      const another = { ...begin, forgetting: uuidV4Unsafe() }
+      assert.strictEqual((yield* changed(tenant, "bob", another)).begun, wanted.forgetting)
       assert.isUndefined((yield* changed(tenant, "ada", { change: "release" })).hold)
       assert.strictEqual((yield* changed(tenant, "ada", begin)).begun, wanted.forgetting)
       assert.strictEqual(
