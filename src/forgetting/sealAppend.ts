@@ -179,7 +179,8 @@ export const makeSealAppend = (
 
   const sealAll = Effect.fnUntraced(function* (request: AppendRequest, again: boolean) {
     const { tenantId } = request
-    const number = yield* keyring.number(tenantId)
+    // Not read before: appends that come together keep their order, and the lock compares the number. The vault refuses who is forgotten.
+    const number = keyring.knownForgotten(tenantId) ?? 0
     const keys = yield* keyring.current(tenantId, subjectsOf(request))
     const streams: Array<AppendRequest["streams"][number]> = []
     for (const stream of request.streams) {
@@ -199,7 +200,14 @@ export const makeSealAppend = (
     attempts: number
   ): Effect.Effect<AppendReceipt, AppendError> =>
     Effect.catchTag(
-      Effect.flatMap(sealAll(request, again), (ready) => storage.append(ready)),
+      Effect.tap(
+        Effect.flatMap(sealAll(request, again), (ready) => storage.append(ready)),
+        // keys are kept once the number is known; the append is stored, whatever comes of it
+        () =>
+          keyring.knownForgotten(request.tenantId) === undefined
+            ? Effect.ignore(keyring.confirm(request.tenantId))
+            : Effect.void
+      ),
       "Conflict",
       (error): Effect.Effect<AppendReceipt, AppendError> => {
         const { reason } = error
