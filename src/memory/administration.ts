@@ -280,10 +280,10 @@ export const make = ({
             return refuse(
               `the tenant is ${log.status}: subjects of an active or suspended tenant can be changed`
             )
-          const changed = log.administered.subjects.change(subject, change, actor, at)
-          if ("problem" in changed) return refuse(changed.problem)
-          if (!("held" in changed)) return Effect.succeed(changed)
-          const { held } = changed
+          const outcome = log.administered.subjects.change(subject, change, actor, at)
+          if ("problem" in outcome) return refuse(outcome.problem)
+          if (!("held" in outcome)) return Effect.succeed(outcome)
+          const { held } = outcome
           return Effect.fail(
             new Storage.SubjectHeld({ tenantId, subject, actor: held.actor, reason: held.reason })
           )

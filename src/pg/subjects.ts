@@ -86,10 +86,9 @@ export const make = (
     ]).pipe(
       Effect.map(([row]) => ({
         forgotten: row?.[0] ?? 0,
-        subjects: (row?.[1] ?? []).map(({ allowedAgainAt, ...subject }) => ({
-          ...subject,
-          allowedAgainAt: allowedAgainAt ?? undefined
-        }))
+        subjects: (row?.[1] ?? []).map((subject) =>
+          Object.assign({}, subject, { allowedAgainAt: subject.allowedAgainAt ?? undefined })
+        )
       })),
       Effect.catch((error) => failFor(sql, "read the forgotten subjects", tenantId, error))
     )
