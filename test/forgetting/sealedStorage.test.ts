@@ -1,8 +1,8 @@
-/** A storage that seals is a storage: the contracts hold on it, over memory and over a database, while everything is sealed. */
+/** A storage that seals is a storage: the contracts hold on it over memory, while everything is sealed. Over a database: in the
+ * long run. */
 import { Layer } from "effect"
 import { MemoryStorage } from "effect-eventsourcing"
 import { EventStorageSuite, SnapshotStorageSuite } from "effect-eventsourcing/testing"
-import { serverBackends } from "../support/backends.ts"
 import { sealedLayer } from "../support/sealed.ts"
 
 EventStorageSuite.suite({
@@ -15,11 +15,3 @@ SnapshotStorageSuite.suite({
   name: "sealed snapshots in memory",
   layer: Layer.provide(sealedLayer, MemoryStorage.layer)
 })
-
-for (const { layer, name } of serverBackends) {
-  EventStorageSuite.suite({ name: `sealed ${name}`, layer: Layer.provide(sealedLayer, layer) })
-  SnapshotStorageSuite.suite({
-    name: `sealed snapshots on ${name}`,
-    layer: Layer.provide(sealedLayer, layer)
-  })
-}
