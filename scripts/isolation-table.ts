@@ -102,7 +102,10 @@ export const cases: ReadonlyArray<IsolationCase> = (
       "A remembered state decides for its own tenant, stream and history only.",
       { ...noStore, ...sameStatements }
     ],
-    ["An archive, a move, the erasure or the quota of one tenant changes nothing of another.", noStore]
+    [
+      "An archive, a move, the erasure or the quota of one tenant, and a person forgotten in it, change nothing of another.",
+      noStore
+    ]
   ] as const
 ).map(([guarantee, notThere], index) => ({ number: index + 1, guarantee, notThere }))
 

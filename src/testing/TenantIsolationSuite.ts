@@ -10,7 +10,7 @@
  * - 9 snapshots, 10 a handler's tenant, 12 events that cannot be handled, 13 noisy neighbours, 14 errors, logs and spans,
  *   15 dead letters, 16 another tenant's ids as causes, 17 ids used again, 18 another tenant's positions, 19 hints
  * - 20 existence, 21 counters, 22 injection, 23-26 values that cannot be stored, 27 races, 28 clocks, 29 lost answers,
- *   34 suspension, 37 values that are changed in place
+ *   34 suspension, 37 values that are changed in place, 42 imports, moves, erasures and forgotten subjects
  *
  * Cases that need more than a driver, such as crashes and operators, are tested in this library's repository:
  * `docs/isolation.md`.
@@ -28,6 +28,7 @@ import * as TenantRegistry from "../store/TenantRegistry.ts"
 import { concurrency } from "./isolation/concurrency.ts"
 import { database } from "./isolation/database.ts"
 import { following } from "./isolation/following.ts"
+import { forgetting } from "./isolation/forgetting.ts"
 import { input } from "./isolation/input.ts"
 import type { Case, Services } from "./isolation/kit.ts"
 import { projections } from "./isolation/projections.ts"
@@ -102,8 +103,10 @@ export const projectionCases: ReadonlyArray<Case<Services | ProjectionStorage>> 
 export const snapshotCases: ReadonlyArray<Case<Services | SnapshotStorage>> = snapshots
 
 /** The cases about the life of a tenant, with its administration. */
-export const lifecycleCases: ReadonlyArray<Case<Services | AdministrationStorage | SnapshotStorage>> =
-  lifecycle
+export const lifecycleCases: ReadonlyArray<Case<Services | AdministrationStorage | SnapshotStorage>> = [
+  ...lifecycle,
+  ...forgetting
+]
 
 /** The cases about the database behind a driver on PostgreSQL, with its client. */
 export const databaseCases: ReadonlyArray<Case<Services | SqlClient.SqlClient>> = database

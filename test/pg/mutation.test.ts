@@ -77,6 +77,7 @@ const emptied = [
   "event_tags",
   "event_blocks",
   "command_keys",
+  "subjects",
   "tenants",
   "projections",
   "projection_failures",

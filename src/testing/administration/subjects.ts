@@ -2,13 +2,17 @@
 import { assert, type Vitest } from "@effect/vitest"
 import { Effect } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
-import { AdministrationStorage, type SubjectChange } from "../../driver/AdministrationStorage.ts"
-import { EventStorage } from "../../driver/EventStorage.ts"
+import { AdministrationStorage } from "../../driver/AdministrationStorage.ts"
+import type { EventStorage } from "../../driver/EventStorage.ts"
 import type { TenantId } from "../../domain/Tenant.ts"
 import {
   administered,
   begun,
   change,
+  changeSubject,
+  forgetting,
+  forgottenSubjects,
+  listedSubjects,
   newToken,
   purge,
   rawEvents,
@@ -29,32 +33,10 @@ import { flipped } from "../failures.ts"
 
 type Services = AdministrationStorage | EventStorage
 
-/** Changes a subject. */
-const changed = (tenantId: TenantId, subject: string, wanted: SubjectChange) =>
-  Effect.flatMap(administered(tenantId), (at) =>
-    AdministrationStorage.use((storage) => storage.changeSubject({ ...at, subject, ...wanted }))
-  )
-
-const forgetting = (id: string = uuidV4Unsafe()): Extract<SubjectChange, { readonly change: "forget" }> => ({
-  change: "forget",
-  forgetting: id,
-  forgottenAt: 1_700_000_000_123,
-  actor: "officer",
-  reason: "request"
-})
-
 const lastOf = (wanted: ReturnType<typeof forgetting>, number: number, allowedAgainAt?: number) => {
   const { change: _, ...last } = wanted
   return { ...last, number, allowedAgainAt }
 }
-
-const known = (tenantId: TenantId, after?: number) =>
-  EventStorage.use((storage) => storage.forgottenSubjects({ tenantId, after }))
-
-const listed = (tenantId: TenantId, after?: string, limit = 10) =>
-  Effect.flatMap(administered(tenantId), (at) =>
-    AdministrationStorage.use((storage) => storage.subjects({ ...at, after, limit }))
-  )
 
 const tagOf = <A, R>(effect: Effect.Effect<A, { readonly _tag: string }, R>) =>
   Effect.map(Effect.flip(effect), (error) => error._tag)
@@ -66,10 +48,10 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
       yield* append(tenant, stream("one", events(1)))
       yield* append(other, stream("one", events(1)))
       const [first, second, third] = [forgetting(), forgetting(), forgetting()]
-      assert.deepStrictEqual(yield* known(tenant, 0), { forgotten: 0, subjects: [] })
-      assert.deepStrictEqual((yield* changed(tenant, "ada", first)).forgotten, lastOf(first, 1))
-      assert.deepStrictEqual((yield* changed(tenant, "ada", first)).forgotten, lastOf(first, 1))
-      yield* changed(tenant, "bob", second)
+      assert.deepStrictEqual(yield* forgottenSubjects(tenant, 0), { forgotten: 0, subjects: [] })
+      assert.deepStrictEqual((yield* changeSubject(tenant, "ada", first)).forgotten, lastOf(first, 1))
+      assert.deepStrictEqual((yield* changeSubject(tenant, "ada", first)).forgotten, lastOf(first, 1))
+      yield* changeSubject(tenant, "bob", second)
       const row = (wanted: typeof first, number: number, subject: string) => ({
         number,
         subject,
@@ -77,29 +59,36 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
         forgottenAt: wanted.forgottenAt,
         allowedAgainAt: undefined
       })
-      assert.deepStrictEqual(yield* known(tenant), { forgotten: 2, subjects: [] })
-      assert.deepStrictEqual(yield* known(tenant, 0), {
+      assert.deepStrictEqual(yield* forgottenSubjects(tenant), { forgotten: 2, subjects: [] })
+      assert.deepStrictEqual(yield* forgottenSubjects(tenant, 0), {
         forgotten: 2,
         subjects: [row(first, 1, "ada"), row(second, 2, "bob")]
       })
-      assert.deepStrictEqual(yield* known(tenant, 1), { forgotten: 2, subjects: [row(second, 2, "bob")] })
-      yield* changed(tenant, "ada", { change: "allow", allowedAt: 5 })
-      yield* changed(tenant, "ada", { change: "allow", allowedAt: 6 })
-      assert.strictEqual((yield* known(tenant, 0)).subjects[0]?.allowedAgainAt, 5)
-      assert.strictEqual((yield* changed(tenant, "ada", first)).forgotten?.number, 1)
-      yield* changed(tenant, "ada", third)
-      assert.deepStrictEqual(yield* known(tenant, 0), {
+      assert.deepStrictEqual(yield* forgottenSubjects(tenant, 1), {
+        forgotten: 2,
+        subjects: [row(second, 2, "bob")]
+      })
+      yield* changeSubject(tenant, "ada", { change: "allow", allowedAt: 5 })
+      yield* changeSubject(tenant, "ada", { change: "allow", allowedAt: 6 })
+      assert.strictEqual((yield* forgottenSubjects(tenant, 0)).subjects[0]?.allowedAgainAt, 5)
+      assert.strictEqual((yield* changeSubject(tenant, "ada", first)).forgotten?.number, 1)
+      yield* changeSubject(tenant, "ada", third)
+      assert.deepStrictEqual(yield* forgottenSubjects(tenant, 0), {
         forgotten: 3,
         subjects: [row(second, 2, "bob"), row(third, 3, "ada")]
       })
       assert.strictEqual((yield* record(tenant))?.forgotten, 3)
-      assert.deepStrictEqual(yield* known(other, 0), { forgotten: 0, subjects: [] })
-      assert.deepStrictEqual(yield* listed(other), { rows: [], complete: true })
-      assert.deepStrictEqual(yield* known(newTenant()), { forgotten: 0, subjects: [] })
+      assert.deepStrictEqual(yield* forgottenSubjects(other, 0), { forgotten: 0, subjects: [] })
+      assert.deepStrictEqual(yield* listedSubjects(other), { rows: [], complete: true })
+      assert.deepStrictEqual(yield* forgottenSubjects(newTenant()), { forgotten: 0, subjects: [] })
       assert.deepStrictEqual(
-        yield* Effect.forEach([tenant, other, newTenant(), tenant], (tenantId) => known(tenantId), {
-          concurrency: "unbounded"
-        }),
+        yield* Effect.forEach(
+          [tenant, other, newTenant(), tenant],
+          (tenantId) => forgottenSubjects(tenantId),
+          {
+            concurrency: "unbounded"
+          }
+        ),
         [3, 0, 0, 3].map((forgotten) => ({ forgotten, subjects: [] }))
       )
     })
@@ -111,7 +100,7 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
       const [mine, theirs] = [events(1), events(1)]
       yield* append(tenant, stream("one", mine))
       yield* append(other, stream("one", theirs))
-      yield* changed(tenant, "ada", forgetting())
+      yield* changeSubject(tenant, "ada", forgetting())
       const next = (tenantId: TenantId, forgotten: number, count = 1) => ({
         ...request(tenantId, stream("one", events(count))),
         forgotten
@@ -144,33 +133,33 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
     Effect.gen(function* () {
       const tenant = newTenant()
       yield* append(tenant, stream("one", events(1)))
-      const { hold } = yield* changed(tenant, "ada", { change: "hold", reason: "lawsuit" })
+      const { hold } = yield* changeSubject(tenant, "ada", { change: "hold", reason: "lawsuit" })
       assert.containSubset(hold, { actor: "suite", reason: "lawsuit" })
       const wanted = forgetting()
       const begin = { change: "begin", forgetting: wanted.forgetting } as const
-      assert.containSubset(yield* flipped(changed(tenant, "ada", begin)), {
+      assert.containSubset(yield* flipped(changeSubject(tenant, "ada", begin)), {
         _tag: "SubjectHeld",
         tenantId: tenant,
         subject: "ada",
         actor: "suite",
         reason: "lawsuit"
       })
-      assert.strictEqual((yield* changed(tenant, "bob", begin)).begun, wanted.forgetting)
+      assert.strictEqual((yield* changeSubject(tenant, "bob", begin)).begun, wanted.forgetting)
       const another = { ...begin, forgetting: uuidV4Unsafe() }
-      assert.strictEqual((yield* changed(tenant, "bob", another)).begun, wanted.forgetting)
-      assert.isUndefined((yield* changed(tenant, "ada", { change: "release" })).hold)
-      assert.strictEqual((yield* changed(tenant, "ada", begin)).begun, wanted.forgetting)
+      assert.strictEqual((yield* changeSubject(tenant, "bob", another)).begun, wanted.forgetting)
+      assert.isUndefined((yield* changeSubject(tenant, "ada", { change: "release" })).hold)
+      assert.strictEqual((yield* changeSubject(tenant, "ada", begin)).begun, wanted.forgetting)
       assert.strictEqual(
-        yield* tagOf(changed(tenant, "ada", { change: "hold", reason: "lawsuit" })),
+        yield* tagOf(changeSubject(tenant, "ada", { change: "hold", reason: "lawsuit" })),
         "TenantStateConflict"
       )
-      assert.strictEqual((yield* known(tenant)).forgotten, 0)
-      yield* changed(tenant, "ada", wanted)
-      const held = yield* changed(tenant, "ada", { change: "hold", reason: "lawsuit" })
+      assert.strictEqual((yield* forgottenSubjects(tenant)).forgotten, 0)
+      yield* changeSubject(tenant, "ada", wanted)
+      const held = yield* changeSubject(tenant, "ada", { change: "hold", reason: "lawsuit" })
       assert.isUndefined(held.begun)
       // a vault that has the fence already is not contradicted
       const restored = forgetting()
-      assert.deepStrictEqual((yield* changed(tenant, "ada", restored)).forgotten, lastOf(restored, 2))
+      assert.deepStrictEqual((yield* changeSubject(tenant, "ada", restored)).forgotten, lastOf(restored, 2))
     })
   )
 
@@ -180,23 +169,23 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
       Effect.gen(function* () {
         const tenant = newTenant()
         const wanted = forgetting()
-        assert.strictEqual(yield* tagOf(changed(tenant, "ada", wanted)), "TenantStateConflict")
+        assert.strictEqual(yield* tagOf(changeSubject(tenant, "ada", wanted)), "TenantStateConflict")
         yield* append(tenant, stream("one", events(1)))
-        for (const subject of ["b", "a", "ä", "Z"]) yield* changed(tenant, subject, forgetting())
-        const first = yield* listed(tenant, undefined, 3)
+        for (const subject of ["b", "a", "ä", "Z"]) yield* changeSubject(tenant, subject, forgetting())
+        const first = yield* listedSubjects(tenant, undefined, 3)
         assert.deepStrictEqual(
           [first.complete, first.rows.map(({ subject }) => subject)],
           [false, ["Z", "a", "b"]]
         )
-        const rest = yield* listed(tenant, "b", 3)
+        const rest = yield* listedSubjects(tenant, "b", 3)
         assert.deepStrictEqual([rest.complete, rest.rows.map(({ subject }) => subject)], [true, ["ä"]])
         yield* setStatus(tenant, "suspended")
-        assert.strictEqual((yield* changed(tenant, "c", wanted)).forgotten?.number, 5)
+        assert.strictEqual((yield* changeSubject(tenant, "c", wanted)).forgotten?.number, 5)
         yield* setStatus(tenant, "active")
         const token = newToken()
         yield* change(tenant, { change: "fence", token, expiresInMillis: 60_000, waitMillis: 1000 })
-        assert.strictEqual(yield* tagOf(changed(tenant, "d", forgetting())), "TenantStateConflict")
-        assert.strictEqual((yield* known(tenant)).forgotten, 5)
+        assert.strictEqual(yield* tagOf(changeSubject(tenant, "d", forgetting())), "TenantStateConflict")
+        assert.strictEqual((yield* forgottenSubjects(tenant)).forgotten, 5)
       })
   )
 
@@ -205,12 +194,12 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
       const storage = yield* AdministrationStorage
       const [source, target] = [newTenant(), newTenant()]
       yield* append(source, stream("one", events(2)))
-      yield* changed(source, "ada", forgetting())
-      yield* changed(source, "bob", forgetting())
-      yield* changed(source, "ada", { change: "allow", allowedAt: 7 })
-      yield* changed(source, "cyd", { change: "hold", reason: "lawsuit" })
-      yield* changed(source, "dan", { change: "begin", forgetting: uuidV4Unsafe() })
-      const { rows } = yield* listed(source)
+      yield* changeSubject(source, "ada", forgetting())
+      yield* changeSubject(source, "bob", forgetting())
+      yield* changeSubject(source, "ada", { change: "allow", allowedAt: 7 })
+      yield* changeSubject(source, "cyd", { change: "hold", reason: "lawsuit" })
+      yield* changeSubject(source, "dan", { change: "begin", forgetting: uuidV4Unsafe() })
+      const { rows } = yield* listedSubjects(source)
       assert.lengthOf(rows, 4)
       const token = yield* begun(target, yield* rawEvents(source))
       const at = { ...(yield* administered(target)), token }
@@ -220,7 +209,7 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
         "TenantStateConflict"
       )
       for (let time = 0; time < 2; time++) yield* storage.writeSubjects(written)
-      assert.deepStrictEqual((yield* listed(target)).rows, rows)
+      assert.deepStrictEqual((yield* listedSubjects(target)).rows, rows)
       yield* change(target, {
         change: "finishImport",
         token,
@@ -228,13 +217,13 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
         chainedFrom: undefined,
         status: "active"
       })
-      assert.deepStrictEqual(yield* known(target, 0), yield* known(source, 0))
+      assert.deepStrictEqual(yield* forgottenSubjects(target, 0), yield* forgottenSubjects(source, 0))
       const ending = newToken()
       yield* change(target, { change: "erase", token: ending, purgeInMillis: 0 })
       assert.isAtLeast(yield* purge(target, ending, 100), 6)
-      assert.deepStrictEqual(yield* listed(target), { rows: [], complete: true })
+      assert.deepStrictEqual(yield* listedSubjects(target), { rows: [], complete: true })
       assert.strictEqual((yield* record(target))?.forgotten, 0)
-      assert.deepStrictEqual((yield* listed(source)).rows, rows)
+      assert.deepStrictEqual((yield* listedSubjects(source)).rows, rows)
     })
   )
 }

@@ -5,12 +5,15 @@ import {
   type Administered,
   AdministrationStorage,
   type StateChange,
+  type SubjectChange,
+  type SubjectHeld,
+  type SubjectRow,
   type TenantHeld,
   type TenantRecord,
   type TenantStateConflict
 } from "../../driver/AdministrationStorage.ts"
-import type { EventRow } from "../../driver/EventStorage.ts"
-import type { StorageUnavailable } from "../../driver/StoreError.ts"
+import { type EventRow, EventStorage, type ForgottenSubjects, type Page } from "../../driver/EventStorage.ts"
+import type { ReadError, StorageUnavailable } from "../../driver/StoreError.ts"
 import type { TenantId } from "../../domain/Tenant.ts"
 
 /** The token of a new undertaking. */
@@ -87,3 +90,41 @@ export const purge = Effect.fnUntraced(function* (tenantId: TenantId, token: str
     if (complete) return total
   }
 })
+
+/** Changes a subject of a tenant. */
+export const changeSubject = (
+  tenantId: TenantId,
+  subject: string,
+  wanted: SubjectChange
+): Effect.Effect<SubjectRow, TenantStateConflict | SubjectHeld | StorageUnavailable, AdministrationStorage> =>
+  Effect.flatMap(administered(tenantId), (at) =>
+    AdministrationStorage.use((storage) => storage.changeSubject({ ...at, subject, ...wanted }))
+  )
+
+/** The change that forgets a subject, by default with a new id. */
+export const forgetting = (
+  id: string = uuidV4Unsafe()
+): Extract<SubjectChange, { readonly change: "forget" }> => ({
+  change: "forget",
+  forgetting: id,
+  forgottenAt: 1_700_000_000_123,
+  actor: "officer",
+  reason: "request"
+})
+
+/** A tenant's number of forgotten subjects, and those after a number. */
+export const forgottenSubjects = (
+  tenantId: TenantId,
+  after?: number
+): Effect.Effect<ForgottenSubjects, ReadError, EventStorage> =>
+  EventStorage.use((storage) => storage.forgottenSubjects({ tenantId, after }))
+
+/** A page of a tenant's subjects. */
+export const listedSubjects = (
+  tenantId: TenantId,
+  after?: string,
+  limit = 10
+): Effect.Effect<Page<SubjectRow>, StorageUnavailable, AdministrationStorage> =>
+  Effect.flatMap(administered(tenantId), (at) =>
+    AdministrationStorage.use((storage) => storage.subjects({ ...at, after, limit }))
+  )
