@@ -23,7 +23,7 @@ const appends = (ids: ReadonlyArray<Tenant.TenantId>, delays: Array<number>) =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         yield* Effect.sleep(n)
-        yield* Effect.forever(
+        return yield* Effect.forever(
           Effect.gen(function* () {
             const began = performance.now()
             yield* store.append({

@@ -9,6 +9,17 @@ import type { TenantId } from "../domain/Tenant.ts"
 const keyOf = ({ tenantId, aggregateType, aggregateId }: SnapshotStorage.SnapshotKey): string =>
   JSON.stringify([tenantId, aggregateType, aggregateId])
 
+const contentOf = (request: SnapshotStorage.SaveSnapshot): SnapshotStorage.NewSnapshot => ({
+  version: request.version,
+  position: request.position,
+  eventId: request.eventId,
+  recordedAt: request.recordedAt,
+  stateVersion: request.stateVersion,
+  fingerprint: request.fingerprint,
+  checksum: request.checksum,
+  state: request.state
+})
+
 /** A new, empty storage, and the removal of all snapshots of a tenant, which returns their number. */
 export const make: Effect.Effect<{
   readonly snapshots: SnapshotStorage.SnapshotStorage["Service"]
@@ -22,9 +33,10 @@ export const make: Effect.Effect<{
   }
   const service = SnapshotStorage.SnapshotStorage.of({
     load: (key) => Effect.sync(() => snapshots.get(keyOf(key))),
-    save: ({ aggregateId, aggregateType, forgotten: _, personal: __, replaces, tenantId, ...snapshot }) =>
+    save: ({ replaces, ...request }) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
-        const key = keyOf({ tenantId, aggregateType, aggregateId })
+        const key = keyOf(request)
+        const snapshot = contentOf(request)
         const kept = snapshots.get(key)
         const givesWay =
           kept === undefined ||
