@@ -233,6 +233,13 @@ export const makeSealAppend = (
           )
         isSealed ||= isPersonal(event)
       }
-    return isSealed ? send(request, false, 0) : storage.append(request)
+    if (isSealed) return send(request, false, 0)
+    return request.forgotten === undefined
+      ? storage.append(request)
+      : Effect.catchTag(storage.append(request), "Conflict", (error) =>
+          error.reason._tag === "SubjectsForgotten"
+            ? Effect.andThen(keyring.confirm(request.tenantId), Effect.fail(error))
+            : Effect.fail(error)
+        )
   }
 }

@@ -53,6 +53,17 @@ export const makeSealedEvents = (
     seals: true,
     knownForgotten: (tenantId) => keyring.knownForgotten(tenantId),
     append: makeSealAppend(storage, keyring, sealer),
+    streamEndsWith: (request) =>
+      request.forgotten === undefined
+        ? storage.streamEndsWith(request)
+        : Effect.flatMap(storage.streamEndsWith(request), (endsWith) =>
+            // The caller reads next, and must not rely on an earlier number.
+            endsWith ? Effect.succeed(true) : Effect.as(keyring.confirm(request.tenantId), false)
+          ),
+    forgottenSubjects: (request) =>
+      request.after === undefined
+        ? Effect.map(keyring.confirm(request.tenantId), (forgotten) => ({ forgotten, subjects: [] }))
+        : storage.forgottenSubjects(request),
     readStream: (request) =>
       Effect.flatMap(storage.readStream(request), (page) =>
         openPage("read a stream", request.tenantId, page)

@@ -11,6 +11,7 @@ import { currentTenant } from "../domain/currentTenant.ts"
 import * as decode from "../store/decode.ts"
 import * as inMemory from "./tenantStates.ts"
 import { checkHandlers, eventTags } from "../domain/handlers.ts"
+import { mayBePersonal } from "../store/snapshotCodec.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import type * as PersonalSubject from "../domain/PersonalSubject.ts"
 import { checkForgotten, forgottenTag, withSubjects } from "./onForgotten.ts"
@@ -221,6 +222,7 @@ export const make = <
         version,
         initial,
         apply,
+        isPersonal: aggregates.some((one) => mayBePersonal(one)),
         follow: {
           aggregateTypes: [...byType.keys()],
           eventTypes: folding.eventTypes && storedTypes(aggregates, folding.eventTypes),
@@ -238,30 +240,48 @@ export const make = <
         stored: settings.stored
       })
       const entry = Effect.flatMap(currentTenant, (tenantId) => RcMap.get(states, tenantId))
+      /** The state once a condition holds, at the present number of forgotten subjects. */
+      const present = (
+        found: inMemory.Entry<State, Failure>,
+        tenantId: TenantId,
+        there: (entry: inMemory.Entry<State, Failure>) => boolean
+      ): Effect.Effect<inMemory.Current<State>, Failure> =>
+        storage.knownForgotten === undefined
+          ? found.when(there)
+          : Effect.flatMap(found.when(there), (current) =>
+              found.forgotten === undefined
+                ? Effect.succeed(current)
+                : Effect.flatMap(storage.forgottenSubjects({ tenantId }), ({ forgotten: now }) =>
+                    found.confirm(now, nothing) ? Effect.succeed(current) : present(found, tenantId, there)
+                  )
+            )
+      const nothing = (): inMemory.Current<State> => ({ state: initial(), position: 0, eventId: null })
       const isCurrent = ({ ready, failure }: inMemory.Entry<State, Failure>) => ready && failure === undefined
 
       return key.of({
-        get: Effect.scoped(Effect.flatMap(entry, (found) => found.when(isCurrent))),
+        get: Effect.scoped(
+          Effect.flatMap(currentTenant, (tenantId) =>
+            Effect.flatMap(RcMap.get(states, tenantId), (found) => present(found, tenantId, isCurrent))
+          )
+        ),
         awaitPosition: Effect.fn("InMemoryProjection.awaitPosition")(function* <
           At extends number | Event.Position
         >(position: At, { timeout = defaultTimeout }: AwaitOptions = {}) {
           const found = yield* entry
-          const wanted = yield* confirm(storage, yield* currentTenant, position)
-          return yield* found
-            .when(({ current }) => current.position >= wanted)
-            .pipe(
-              Effect.timeoutOrElse({
-                duration: timeout,
-                orElse: () => Effect.flatMap(currentTenant, (tenantId) => behind(found, tenantId, wanted))
-              })
-            )
+          const tenantId = yield* currentTenant
+          const wanted = yield* confirm(storage, tenantId, position)
+          return yield* present(found, tenantId, ({ current }) => current.position >= wanted).pipe(
+            Effect.timeoutOrElse({ duration: timeout, orElse: () => behind(found, tenantId, wanted) })
+          )
         }, Effect.scoped),
         changes: Stream.unwrap(
-          Effect.map(entry, (found) =>
-            Stream.paginate(undefined as inMemory.Current<State> | undefined, (seen) =>
-              Effect.map(
-                found.when((now) => isCurrent(now) && now.current !== seen),
-                (current) => [[current], Option.some(current)] as const
+          Effect.flatMap(currentTenant, (tenantId) =>
+            Effect.map(RcMap.get(states, tenantId), (found) =>
+              Stream.paginate(undefined as inMemory.Current<State> | undefined, (seen) =>
+                Effect.map(
+                  present(found, tenantId, (now) => isCurrent(now) && now.current !== seen),
+                  (current) => [[current], Option.some(current)] as const
+                )
               )
             )
           )

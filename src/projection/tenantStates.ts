@@ -14,9 +14,14 @@ export interface Current<out State> {
   readonly position: number
   /** The id of the event there; null if the state is empty, or if the id was not stored with it. */
   readonly eventId: string | null
+  /**
+   * The tenant's number of forgotten subjects at which the state was folded; undefined if the storage seals nothing, or no sealed
+   * data was seen.
+   */
+  readonly forgotten?: number | undefined
 }
 
-/** A stored state. */
+/** A stored state. Over a storage that seals, it is used only with the present number of forgotten subjects. */
 export interface Kept<out State> extends Omit<Current<State>, "eventId"> {
   /**
    * The id of the event at its position. If the position now has another event, or none, the state belongs to another log and
@@ -53,6 +58,8 @@ export interface Options<State, Envelope extends Place, E, R> {
   readonly name: string
   readonly version: number
   readonly initial: () => State
+  /** True if a folded event may have personal fields. */
+  readonly isPersonal: boolean
   readonly apply: (state: State, envelope: Envelope) => State
   readonly follow: Omit<
     Follow.Options<Envelope, E & { readonly reason: { readonly position: number } }>,
@@ -61,6 +68,12 @@ export interface Options<State, Envelope extends Place, E, R> {
   readonly idleTimeToLive: Duration.Input
   readonly stored: Stored<State, R> | undefined
 }
+
+/** Marks a state that is to be folded anew, because a subject was forgotten. */
+class Renewed {
+  readonly _tag = "Renewed"
+}
+const renewed = new Renewed()
 
 /** The state of one tenant. */
 export class Entry<State, E> {
@@ -71,7 +84,11 @@ export class Entry<State, E> {
   ready = false
   /** The reason why it has stopped for now. */
   failure: Cause.Cause<E> | undefined
+  /** The number of forgotten subjects at which it is folded. */
+  forgotten: number | undefined
   #changed = Deferred.makeUnsafe<void>()
+  /** Fails when the state was dropped, because it was folded at another number of forgotten subjects. */
+  renewal = Deferred.makeUnsafe<never, Renewed>()
 
   constructor(current: Current<State>) {
     this.current = current
@@ -88,6 +105,17 @@ export class Entry<State, E> {
     this.ready = false
     this.failure = undefined
     this.notify()
+  }
+
+  /** False if the state was folded at another number of forgotten subjects. It is dropped then and folded anew. */
+  confirm(forgotten: number, nothing: () => Current<State>): boolean {
+    if (this.forgotten === undefined || this.forgotten === forgotten) return true
+    this.forgotten = forgotten
+    const { renewal } = this
+    this.renewal = Deferred.makeUnsafe<never, Renewed>()
+    this.restart(nothing())
+    Deferred.doneUnsafe(renewal, Effect.fail(renewed))
+    return false
   }
 
   fail(cause: Cause.Cause<E>): void {
@@ -122,7 +150,16 @@ export const make = <State, Envelope extends Place, E, R>(
   Scope.Scope | Exclude<R, CurrentTenant>
 > =>
   Effect.gen(function* () {
-    const { storage, name, version, initial, apply, stored } = options
+    const { storage, name, version, initial, isPersonal, apply, stored } = options
+    const { knownForgotten } = storage
+    /** The number of forgotten subjects of a tenant. It is read where personal data may come and it is not known. */
+    const numberOf = (tenantId: TenantId): Effect.Effect<number | undefined, ReadError> =>
+      Effect.suspend(() => {
+        const known = knownForgotten?.(tenantId)
+        return known !== undefined || knownForgotten === undefined || !isPersonal
+          ? Effect.succeed(known)
+          : Effect.map(storage.forgottenSubjects({ tenantId }), ({ forgotten }) => forgotten)
+      })
     // The follower must not inherit services of the first caller: an open transaction, a span, a tenant.
     const services = yield* Effect.context<Exclude<R, CurrentTenant>>()
 
@@ -158,7 +195,7 @@ export const make = <State, Envelope extends Place, E, R>(
         if (stored === undefined || current.position <= saved) return Effect.void
         saved = current.position
         return stored
-          .save(key, current)
+          .save(key, entry.forgotten === undefined ? current : { ...current, forgotten: entry.forgotten })
           .pipe(Effect.catchCause((cause) => Effect.logWarning("A state could not be saved", cause)))
       })
 
@@ -193,26 +230,39 @@ export const make = <State, Envelope extends Place, E, R>(
       const follow = Effect.gen(function* () {
         const wait = yield* Hints.listen(storage.changes)
         const step = Follow.follow(tenantId, { ...options.follow, storage, wait })
+        const forgotten = yield* numberOf(tenantId)
+        if (forgotten !== entry.forgotten && entry.current.position > 0) entry.restart(nothing())
+        entry.forgotten = forgotten
+        const { renewal } = entry
         const { position, eventId } = entry.current
         let place = Follow.start<E & { readonly reason: { readonly position: number } }>({
           position,
           eventId: eventId ?? undefined
         })
         while (true) {
-          const { events, state: next } = yield* step(place)
+          const { events, state: next } =
+            knownForgotten === undefined
+              ? yield* step(place)
+              : yield* Effect.raceFirst(step(place), Deferred.await(renewal))
+          if (entry.forgotten !== knownForgotten?.(tenantId) || renewal !== entry.renewal)
+            return yield* Effect.fail(renewed)
           fold(events, next.known, next.head.position)
           place = next
           if (entry.current.position - saved >= (stored?.every ?? defaultSaveEvery)) yield* save
         }
       }).pipe(Effect.scoped)
 
-      /** Folds the state anew if its events are no longer in the log, or never were. */
+      /** Folds the state anew if its events are no longer in the log, or never were, and if a subject was forgotten. */
       const followSameLog: Effect.Effect<never, E | ReadError, R> = Effect.catchIf(
         follow,
-        (error) => error instanceof PositionDiverged || error instanceof PositionAhead,
         (error) =>
-          Effect.logWarning(
-            `The state of ${name} belongs to another log and is folded anew: ${error.message}`
+          error instanceof PositionDiverged || error instanceof PositionAhead || error instanceof Renewed,
+        (error) =>
+          (error instanceof Renewed
+            ? Effect.void
+            : Effect.logWarning(
+                `The state of ${name} belongs to another log and is folded anew: ${error.message}`
+              )
           ).pipe(
             Effect.andThen(Effect.sync(() => entry.restart(nothing()))),
             Effect.andThen(Effect.suspend(() => ((saved = 0), followSameLog)))
@@ -221,8 +271,12 @@ export const make = <State, Envelope extends Place, E, R>(
 
       const run = Effect.gen(function* () {
         const found = stored && (yield* load(key, stored))
-        if (found !== undefined) {
-          entry.current = found
+        const isUsable = knownForgotten === undefined || !isPersonal || found?.forgotten !== undefined
+        if (found !== undefined && isUsable) {
+          const { eventId, forgotten, position, state } = found
+          entry.current = { state, position, eventId }
+          // compared with the present one before the state is used
+          entry.forgotten = forgotten
           saved = found.position
         }
         let failures = 0

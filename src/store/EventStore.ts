@@ -260,8 +260,17 @@ export class EventStore extends Context.Service<
         /** An integer from 1. */
         readonly version: number
         readonly eventId: Event.EventId
+        /** The number of forgotten subjects on which the state relies. At another number it is not the present one. Default: any. */
+        readonly forgotten?: number | undefined
       }
     ) => Effect.Effect<boolean, ReadError | InvalidId, CurrentTenant>
+    /**
+     * The number of a tenant's subjects that were forgotten, as this process last saw it; undefined if it has seen no sealed data of
+     * the tenant. Only for a storage that seals. A state that was read at another number may contain data of a forgotten person.
+     */
+    readonly knownForgotten?: ((tenantId: TenantId) => number | undefined) | undefined
+    /** Reads the number of the tenant's subjects that were forgotten. Calls that wait go in one statement. */
+    readonly forgottenSubjects: Effect.Effect<number, ReadError, CurrentTenant>
     /**
      * True if the fiber is in a transaction of the program, in which it appends and reads. Its results become final only when the
      * transaction commits.
@@ -334,11 +343,11 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       Condition extends AppendConditions | undefined = undefined
     >(
       streams: { readonly [K in keyof As]: StreamEventsOf<As[K]> },
-      { condition }: AppendOptions<Condition> = {}
+      { condition, forgotten }: AppendOptions<Condition> = {}
     ) =>
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream; conflicts of the terms that are given.
       spanned("EventStore.appendAll", (services) =>
-        write(services, streams, { condition }, allOf)
+        write(services, streams, { condition, forgotten }, allOf)
       ) as Effect.Effect<
         { readonly [K in keyof As]: AppendedOf<As[K]> },
         AppendFailure<Condition>,
@@ -450,15 +459,19 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       version: streamVersion,
       endsWith: (request) =>
         Effect.withFiber(({ context: services }): Effect.Effect<boolean, ReadError | InvalidId> => {
-          const { eventId, version } = request
+          const { eventId, forgotten, version } = request
           checkIntegers({ version })
           checkEventId({ eventId })
           const key = storedStream(tenantOf(services), request)
           if (Result.isFailure(key)) return Effect.fail(key.failure)
           return version < 1 || version > encode.maxVersion
             ? Effect.succeed(false)
-            : storage.streamEndsWith({ ...key.success, version, eventId })
+            : storage.streamEndsWith({ ...key.success, version, eventId, forgotten })
         }),
+      knownForgotten: storage.knownForgotten,
+      forgottenSubjects: Effect.flatMap(currentTenant, (tenantId) =>
+        Effect.map(storage.forgottenSubjects({ tenantId }), ({ forgotten }) => forgotten)
+      ),
       exists: (key) => Effect.map(streamVersion(key), (version) => version > 0),
       inTransaction: storage.inTransaction,
       eventPosition: (eventId) =>

@@ -211,14 +211,15 @@ export const rememberedHits: Metric.Counter<number> = remembered.hits
 
 /**
  * Counts the commands and loads that found no remembered state, by `aggregate` and `reason`: `absent` (there is none), `fresh`
- * (the caller wants the store's), `inTransaction` (in a transaction of the program the memory is not used).
+ * (the caller wants the store's), `inTransaction` (in a transaction of the program the memory is not used), `forgotten` (a
+ * person was forgotten since the state was read).
  */
 export const rememberedMisses: Metric.Counter<number> = remembered.misses
 
 /**
  * Counts the remembered states that were dropped, by `aggregate` and `reason`: `entries` (too many states), `bytes` (too much
  * weight), `tooLarge` (a state above a mebibyte), `otherHistory` (the stream has another event there), `snapshot` (another
- * process has stored a newer snapshot).
+ * process has stored a newer snapshot), `forgotten` (a person was forgotten since the state was read).
  */
 export const rememberedEvictions: Metric.Counter<number> = remembered.evictions
 

@@ -101,6 +101,11 @@ export interface AppendOptions<
 > {
   /** Checked together with the versions. If it does not hold, nothing is written and `AppendConditionFailed` is raised. */
   readonly condition?: Condition | undefined
+  /**
+   * The number of forgotten subjects of the tenant on which the events were decided. At another number nothing is written, and the
+   * append fails with a `Conflict` of `SubjectsForgotten`. Default: any.
+   */
+  readonly forgotten?: number | undefined
 }
 
 /** Conditions of an append to one stream, and its command. */
@@ -157,6 +162,7 @@ export interface EventsToEncode<
 /** The conditions of an append, and its command. A command has one stream. */
 export interface Terms {
   readonly condition?: AppendConditions | undefined
+  readonly forgotten?: number | undefined
   readonly command?: EventStorage.CommandKey | undefined
 }
 
@@ -169,6 +175,7 @@ interface Plan {
   readonly conditions: ReadonlyArray<EventStorage.AppendCondition> | undefined
   readonly command: EventStorage.CommandKey | undefined
   readonly exempt: boolean
+  readonly forgotten: number | undefined
 }
 
 const noVersions: ReadonlyArray<number> = []
@@ -326,8 +333,9 @@ export const makeWriter = (
     select: Select<A>,
     losses = 0
   ): Effect.Effect<A, WriteError> => {
-    const { command, conditions, exempt, tenantId } = plan
-    return Effect.flatMap(storage.append({ tenantId, streams, conditions, command, exempt }), (receipt) =>
+    const { command, conditions, exempt, forgotten, tenantId } = plan
+    const request = { tenantId, streams, conditions, command, exempt, forgotten }
+    return Effect.flatMap(storage.append(request), (receipt) =>
       outcomeOf(plan, receipt, select, () =>
         losses < maxLosses ? send(plan, streams, select, losses + 1) : Effect.fail(lostTooOften())
       )
@@ -355,7 +363,7 @@ export const makeWriter = (
     tenantId: TenantId,
     services: Context.Context<never>,
     streams: ReadonlyArray<StreamEventsOf<Aggregate.Any>>,
-    { command, condition: given }: Terms,
+    { command, condition: given, forgotten }: Terms,
     select: Select<A>
   ): Effect.Effect<A, WriteError> => {
     const now = wholeMillis(services)
@@ -367,7 +375,7 @@ export const makeWriter = (
     const prepared = encoded.success
     const conditions = given === undefined ? undefined : storageConditions(given)
     const exempt = Context.get(services, CurrentExemption)
-    const plan: Plan = { tenantId, prepared, versions: noVersions, conditions, command, exempt }
+    const plan: Plan = { tenantId, prepared, versions: noVersions, conditions, command, exempt, forgotten }
     const written = prepared.map(appendOf)
     // A command is recorded even if it has no events.
     return command !== undefined || (written.length > 0 && written.every(hasEvents))

@@ -6,6 +6,8 @@ import type * as Event from "../domain/Event.ts"
 import type * as EventStore from "./EventStore.ts"
 import type { Subject } from "./decide.ts"
 import { makeFinder } from "./priorDecision.ts"
+import { isForgotten, isStillAt, numbered } from "./forgottenNumber.ts"
+import { mayBePersonal } from "./snapshotCodec.ts"
 import { assignIds, hasId, type Ids } from "../domain/derivedIds.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
@@ -40,6 +42,11 @@ export interface ModelState<out State> {
    * replaced since (restored, or rewritten after a failover).
    */
   readonly after: number | Event.Position
+}
+
+/** A state that was read, with the number of forgotten subjects on which it relies. */
+interface Read<out State> extends ModelState<State> {
+  readonly forgotten?: number | undefined
 }
 
 /** The state of a model before the first event. */
@@ -77,7 +84,8 @@ export type Failure = Exclude<EventStore.AppendFailure<EventStore.AppendConditio
 type Outdating = Conflict<AppendConditionFailed> | LogReplaced
 
 export const isOutdated = (error: unknown): error is Outdating =>
-  error instanceof LogReplaced || (error instanceof Conflict && error.reason instanceof AppendConditionFailed)
+  error instanceof LogReplaced ||
+  (error instanceof Conflict && (error.reason instanceof AppendConditionFailed || isForgotten(error)))
 
 export const listOf = (outcome: Outcome): ReadonlyArray<AnyDecided> =>
   "aggregate" in outcome ? [outcome] : outcome
@@ -173,7 +181,7 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
   ): Subject<State, Outcome, Appended, Executed<State>, Failure | LogReplaced | Lost | E, Outdating, R> => {
     const initial = initialOf(model)
     // Kept between attempts, so that no event is read twice.
-    let known = initial
+    let known: Read<State> = initial
     let found: number | undefined
     /** True if the store has refused the derived ids, because an earlier run has them. */
     let isStored = false
@@ -242,9 +250,21 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
 
     return {
       read: Effect.gen(function* () {
-        const next = yield* readOnKept(model, known, inspect)
-        if (next === undefined) forget()
-        known = next ?? (yield* readOn(model, known, { inspect }))
+        const { forgotten } = known
+        if (known !== initial) {
+          const next = yield* readOnKept(model, known, inspect)
+          if (next !== undefined && (yield* isStillAt(store, forgotten))) {
+            known = { ...next, forgotten }
+            return known.state
+          }
+          forget()
+        }
+        known = yield* numbered(
+          store,
+          () => eventQuery.aggregatesOf(model.query).some((aggregate) => mayBePersonal(aggregate)),
+          readOn(model, known, { inspect }),
+          (state, number): Read<State> => ({ ...state, forgotten: number })
+        )
         return known.state
       }),
       isConfirmed: () => true,
@@ -273,7 +293,10 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
         if (Result.isFailure(streams)) return Effect.fail(streams.failure)
         if (streams.success.length === 0) return undefined
         return store
-          .appendAll(streams.success, { condition: { query: model.query, after: known.after } })
+          .appendAll(streams.success, {
+            condition: { query: model.query, after: known.after },
+            forgotten: known.forgotten
+          })
           .pipe(
             Effect.catchTag("PositionDiverged", (error) => {
               forget()
@@ -281,6 +304,7 @@ export const makeModelDecisions = (store: EventStore.EventStore["Service"]) => {
             }),
             Effect.tapError((error) =>
               Effect.sync(() => {
+                if (isForgotten(error)) forget()
                 isStored = isDerivedConflict(error, ids)
               })
             )

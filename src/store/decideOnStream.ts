@@ -11,13 +11,15 @@ import { isExpected } from "../driver/expectedVersion.ts"
 import { aggregateId as encodeId, weightOf } from "./encode.ts"
 import { unknownIfUnavailable } from "./append.ts"
 import type { Subject } from "./decide.ts"
+import { isForgotten } from "./forgottenNumber.ts"
 import type { Loader } from "./load.ts"
 import { isKept, lostTooOften, maxLosses } from "./lostEnd.ts"
 import type { Recalled, Slot } from "./rememberedStates.ts"
 import { eventIdOf, initially, type LoadedState } from "./snapshots.ts"
 
+/** The refusal of a number of forgotten subjects is not among the typed errors of an append. The state is loaded anew then. */
 export const isOutdated = (error: unknown): error is Conflict<VersionConflict> =>
-  error instanceof Conflict && error.reason instanceof VersionConflict
+  error instanceof Conflict && (error.reason instanceof VersionConflict || isForgotten(error))
 
 /** The outcome of a command. */
 export interface Outcome<State, Payload, Type extends string> {
@@ -282,6 +284,7 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
                     id,
                     events: encoded,
                     command,
+                    forgotten: (basis ?? known).forgotten,
                     ...expectedOf(stateOf(basis ?? known))
                   }),
                   (appended) => ({ appended, weight: weightOf(encoded) })
@@ -398,6 +401,7 @@ export const advanced = <Type extends string, State, Payload extends Event.Tagge
     place: placeOf(last),
     snapshotVersion: known.snapshotVersion,
     weight: known.weight + weight,
-    unusable: known.unusable
+    unusable: known.unusable,
+    forgotten: known.forgotten
   }
 }

@@ -145,7 +145,16 @@ class Attempt<Type extends string, State, Payload extends Event.Tagged, Id, E, R
     const { store } = this.#repository
     return Effect.flatMap(store.encode({ aggregate, id, events: decided }), (events) =>
       Effect.flatMap(
-        Effect.result(store.append({ aggregate, id, events, command, ...expectedOf(stateOf(this.#known)) })),
+        Effect.result(
+          store.append({
+            aggregate,
+            id,
+            events,
+            command,
+            forgotten: this.#known.forgotten,
+            ...expectedOf(stateOf(this.#known))
+          })
+        ),
         (sent): Carried<Type, State, Payload, E, R> =>
           Result.isSuccess(sent)
             ? this.#appended({ appended: sent.success, weight: weightOf(events) })

@@ -21,6 +21,8 @@ import {
   withTenant
 } from "./decideTogether.ts"
 import { EncodedEvent } from "./encode.ts"
+import { isStillAt, numbered } from "./forgottenNumber.ts"
+import { mayBePersonal } from "./snapshotCodec.ts"
 import type { Appended, EventStore, StreamEventsOf } from "./EventStore.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import * as eventQuery from "./queryTerms.ts"
@@ -39,6 +41,8 @@ interface Known {
   /** The same position with the id of its event; 0 if the log was empty. */
   readonly after: number | Event.Position
   readonly states: ReadonlyMap<DecisionModel.Any, unknown>
+  /** The number of forgotten subjects on which they rely. */
+  readonly forgotten?: number | undefined
 }
 
 /** An event that is not stored yet. */
@@ -240,9 +244,15 @@ export const makeJoinedModels = (store: EventStore["Service"]): Subject<ModelTyp
     if (known.position > 0) {
       const next = yield* readOn(models, known)
       // Asked last: then all that was read belongs to the history of the known states.
-      if (next.position >= known.position && (yield* isKept(known))) return next
+      const isSame = next.position >= known.position && (yield* isKept(known))
+      if (isSame && (yield* isStillAt(store, known.forgotten))) return { ...next, forgotten: known.forgotten }
     }
-    return yield* readOn(models, unknown)
+    return yield* numbered(
+      store,
+      () => [...models].some(({ query }) => eventQuery.aggregatesOf(query).some((one) => mayBePersonal(one))),
+      readOn(models, unknown),
+      (next, number) => ({ ...next, forgotten: number })
+    )
   })
 
   const settle = (
@@ -273,7 +283,7 @@ export const makeJoinedModels = (store: EventStore["Service"]): Subject<ModelTyp
         outcomes.push(() => answer(member, outcome))
       }
       for (const give of outcomes) give()
-      return { position, after, states }
+      return { position, after, states, forgotten: known.forgotten } satisfies Known
     })
 
   const modelsOf = (members: ReadonlyArray<Member<ModelTypes>>): ReadonlySet<DecisionModel.Any> =>
@@ -282,7 +292,10 @@ export const makeJoinedModels = (store: EventStore["Service"]): Subject<ModelTyp
   return {
     nameOf: () => "decision model",
     recall: (members, { known }) => {
-      if (known === undefined) return undefined
+      const [first] = members
+      if (known === undefined || first === undefined) return undefined
+      const now = store.knownForgotten?.(tenantOf(first.services))
+      if (now !== undefined && now !== known.forgotten) return undefined
       const states = new Map<DecisionModel.Any, unknown>()
       for (const model of modelsOf(members))
         if (known.states.has(model)) states.set(model, known.states.get(model))
@@ -301,7 +314,7 @@ export const makeJoinedModels = (store: EventStore["Service"]): Subject<ModelTyp
         first.member.services,
         store.appendAll(
           appended.flatMap(({ events }) => events),
-          { condition }
+          { condition, forgotten: before.known.forgotten }
         )
       ).pipe(Effect.catchTag("PositionDiverged", (error) => Effect.fail(new LogReplaced(error))))
     },

@@ -46,6 +46,8 @@ interface Reached {
   readonly state: unknown
   readonly version: number
   readonly eventId: Event.EventId | undefined
+  /** The number of forgotten subjects on which the state relies. */
+  readonly forgotten: number | undefined
 }
 
 /** The types of a line. It is that of one aggregate, whose types all its commands have. */
@@ -69,7 +71,7 @@ export const makeJoinedStreams = (
   ): Effect.Effect<Step<StreamTypes> | undefined> => {
     const { command: wanted, services } = member
     const { aggregate, command, expectedEventId, expectedVersion, id, ids } = wanted
-    const { eventId, state, version } = before
+    const { eventId, forgotten, state, version } = before
     const unchanged = {
       member,
       events: [],
@@ -102,7 +104,8 @@ export const makeJoinedStreams = (
         const after = {
           state: folded.value,
           version: version + payloads.length,
-          eventId: encoded.value.at(-1)?.options.eventId
+          eventId: encoded.value.at(-1)?.options.eventId,
+          forgotten
         }
         return { member, events: encoded.value, after, refusal: undefined, isAppended: true, isAlone }
       }
@@ -169,14 +172,21 @@ export const makeJoinedStreams = (
         }
       )
     },
-    reachedOf: stateOf,
+    reachedOf: (known) => ({ ...stateOf(known), forgotten: known.forgotten }),
     decide,
     send: ({ appended, before }) => {
       const [first] = appended
       if (first === undefined) return Effect.die(new Error("an append without commands"))
       const { aggregate, command, id } = first.member.command
       const events = appended.length === 1 ? first.events : appended.flatMap((step) => step.events)
-      const sent = store.append({ aggregate, id, events, command, ...expectedOf(before) })
+      const sent = store.append({
+        aggregate,
+        id,
+        events,
+        command,
+        forgotten: before.forgotten,
+        ...expectedOf(before)
+      })
       return withTenant(first.member.services, sent)
     },
     isUsual: ({ appended, isAlone }, { command, events, replayed }) => {

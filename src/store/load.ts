@@ -7,7 +7,9 @@ import { type InvalidId, PositionDiverged, type ReadError, type Undecodable } fr
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import { aggregateId as encodeId } from "./encode.ts"
+import { isStillAt, numbered } from "./forgottenNumber.ts"
 import type { Slot } from "./rememberedStates.ts"
+import { mayBePersonal } from "./snapshotCodec.ts"
 import {
   eventIdOf,
   initially,
@@ -74,8 +76,8 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
       (folded) => loaded(known, folded)
     )
 
-  /** Loads an aggregate in its present state or at a version. */
-  const load = <Type extends string, State, Payload extends Event.Tagged, Id>(
+  /** Loads an aggregate at the number of forgotten subjects that stands when it is called. */
+  const loadNow = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
     range: LoadRange<Payload, Type> = {}
@@ -108,7 +110,23 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     })
   }
 
-  /** Reads on from a state, or loads the aggregate if its stream has another history by now. */
+  /** Loads an aggregate in its present state or at a version. */
+  const load = <Type extends string, State, Payload extends Event.Tagged, Id>(
+    aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
+    id: Id,
+    range?: LoadRange<Payload, Type>
+  ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> =>
+    numbered(
+      store,
+      () => mayBePersonal(aggregate),
+      loadNow(aggregate, id, range),
+      (known, forgotten) => ({ ...known, forgotten })
+    )
+
+  /**
+   * Reads on from a state, or loads the aggregate if its stream has another history by now, or if a subject was forgotten since the
+   * state was read.
+   */
   const readOnOrLoad = <Type extends string, State, Payload extends Event.Tagged, Id>(
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
@@ -116,12 +134,23 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     slot: Slot<State>,
     range?: LoadRange<Payload, Type>,
     restart?: () => void
-  ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> =>
-    Effect.catchIf(readOn(aggregate, id, known, range), isDiverged, () => {
-      slot.drop(known)
+  ): Effect.Effect<LoadedState<State>, LoadError, CurrentTenant> => {
+    const anew = (reason?: "forgotten") => {
+      slot.drop(known, reason)
       restart?.()
       return load(aggregate, id, range)
-    })
+    }
+    const further = readOn(aggregate, id, known, range)
+    const read =
+      store.knownForgotten === undefined
+        ? further
+        : Effect.flatMap(further, (next) =>
+            Effect.flatMap(isStillAt(store, known.forgotten), (isStill) =>
+              isStill ? Effect.succeed(next) : anew("forgotten")
+            )
+          )
+    return Effect.catchIf(read, isDiverged, () => anew())
+  }
 
   /** True if a state is the present one: the stream ends with its last event. */
   const isPresent = <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -132,7 +161,7 @@ export const makeLoader = (store: EventStore["Service"], snapshots: Snapshots) =
     const eventId = eventIdOf(known)
     return eventId === undefined
       ? Effect.succeed(false)
-      : store.endsWith({ aggregate, id, version: known.version, eventId })
+      : store.endsWith({ aggregate, id, version: known.version, eventId, forgotten: known.forgotten })
   }
 
   /** True if the stream still has the last event of a state. */

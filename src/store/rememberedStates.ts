@@ -50,14 +50,17 @@ export const outdated: Metric.Counter<number> = Metric.counter("eventsourcing.re
   incremental: true
 })
 
-/** The reason for a miss: there is no state; the caller wants a fresh one; the fiber is in a transaction. */
-export type Miss = "absent" | "fresh" | "inTransaction"
+/**
+ * The reason for a miss: there is no state; a person was forgotten since it was read; the caller wants a fresh one; the fiber is in
+ * a transaction.
+ */
+export type Miss = "absent" | "forgotten" | "fresh" | "inTransaction"
 
 /**
  * The reason for an eviction: too many states, or too much weight; the state is too large; the log has another history; another
- * process has stored a newer snapshot.
+ * process has stored a newer snapshot; a person was forgotten since the state was read.
  */
-export type Eviction = "entries" | "bytes" | "tooLarge" | "otherHistory" | "snapshot"
+export type Eviction = "entries" | "bytes" | "tooLarge" | "otherHistory" | "snapshot" | "forgotten"
 
 const largestWeight = 1 << 20
 
@@ -101,9 +104,16 @@ export class RememberedStates {
   #heaviest: TenantStates | undefined
   readonly #evicted = counting<Eviction>(evictions)
 
-  constructor(maxEntries: number, maxWeight: number) {
+  readonly #knownForgotten: EventStore["Service"]["knownForgotten"]
+
+  constructor(
+    maxEntries: number,
+    maxWeight: number,
+    knownForgotten?: EventStore["Service"]["knownForgotten"]
+  ) {
     this.#maxEntries = maxEntries
     this.#maxWeight = maxWeight
+    this.#knownForgotten = knownForgotten
   }
 
   get size(): number {
@@ -118,13 +128,32 @@ export class RememberedStates {
     return this.#tenants.get(tenantId)?.byAggregate.get(aggregate)?.get(id)
   }
 
+  /** True if a person was forgotten since a state was read, which may be one of its data then. */
+  #isForgotten({ known, tenant }: Entry): boolean {
+    const now = this.#knownForgotten?.(tenant.tenantId)
+    return now !== undefined && now !== known.forgotten
+  }
+
+  /** Drops a state if a person was forgotten since it was read. */
+  dropForgotten(
+    tenantId: TenantId,
+    aggregate: Aggregate.Any,
+    id: string,
+    services: Context.Context<never>
+  ): boolean {
+    const entry = this.#entry(tenantId, aggregate, id)
+    if (entry === undefined || !this.#isForgotten(entry)) return false
+    this.#remove(entry, "forgotten", services)
+    return true
+  }
+
   find<State, Payload extends Event.Tagged, Id>(
     tenantId: TenantId,
     aggregate: Aggregate.Aggregate<string, State, Payload, Id>,
     id: string
   ): LoadedState<State> | undefined {
     const entry = this.#entry(tenantId, aggregate, id)
-    if (entry === undefined) return undefined
+    if (entry === undefined || this.#isForgotten(entry)) return undefined
     this.#use(entry)
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- under an aggregate stand its own states
     return entry.known as LoadedState<State>
@@ -140,7 +169,8 @@ export class RememberedStates {
     replace: boolean
   ): void {
     const found = this.#entry(tenantId, aggregate, id)
-    if (found !== undefined && found.known.version > known.version && !replace) return
+    if (found !== undefined && found.known.version > known.version && !replace && !this.#isForgotten(found))
+      return
     if (known.place === undefined) return
     if (known.weight > largestWeight) {
       if (found !== undefined) this.#remove(found, "tooLarge", services)
@@ -166,11 +196,12 @@ export class RememberedStates {
     aggregate: Aggregate.Any,
     id: string,
     place: LoadedState<unknown>["place"],
-    services: Context.Context<never>
+    services: Context.Context<never>,
+    reason: Eviction = place === undefined ? "snapshot" : "otherHistory"
   ): void {
     const entry = this.#entry(tenantId, aggregate, id)
     if (entry !== undefined && (place === undefined || entry.known.place?.eventId === place.eventId))
-      this.#remove(entry, place === undefined ? "snapshot" : "otherHistory", services)
+      this.#remove(entry, reason, services)
   }
 
   /** Notes a snapshot that was stored. */
@@ -237,8 +268,8 @@ export interface Slot<State> {
   recall(): LoadedState<State> | undefined
   /** Remembers a state that the store has confirmed. */
   keep(known: LoadedState<State>): void
-  /** Drops a state, because the log has another history. */
-  drop(known: LoadedState<State>): void
+  /** Drops a state, because the log has another history, or because a person was forgotten since it was read. */
+  drop(known: LoadedState<State>, reason?: "forgotten"): void
   /** Notes that the store had more than a recalled state. */
   outdated(): void
   /** Notes that a snapshot of a version was stored, or was not because a newer one of another process exists. */
@@ -299,6 +330,10 @@ class Somewhere<State, Payload extends Event.Tagged, Id> implements Slot<State> 
 
   recall(): LoadedState<State> | undefined {
     const { hit, miss } = this.#counters
+    if (this.#states.dropForgotten(this.#tenantId, this.#aggregate, this.#id, this.#services)) {
+      miss(this.#services, this.#aggregate.type, "forgotten")
+      return undefined
+    }
     const found = this.#fresh ? undefined : this.#states.find(this.#tenantId, this.#aggregate, this.#id)
     if (found === undefined) miss(this.#services, this.#aggregate.type, this.#fresh ? "fresh" : "absent")
     else hit(this.#services, this.#aggregate.type)
@@ -309,9 +344,9 @@ class Somewhere<State, Payload extends Event.Tagged, Id> implements Slot<State> 
     this.#states.keep(this.#tenantId, this.#aggregate, this.#id, known, this.#services, this.#fresh)
   }
 
-  drop({ place }: LoadedState<State>): void {
+  drop({ place }: LoadedState<State>, reason?: "forgotten"): void {
     this.outdated()
-    this.#states.drop(this.#tenantId, this.#aggregate, this.#id, place, this.#services)
+    this.#states.drop(this.#tenantId, this.#aggregate, this.#id, place, this.#services, reason)
   }
 
   outdated(): void {
@@ -343,7 +378,7 @@ export const makeMemory = (
   store: EventStore["Service"],
   { bytes = 64 << 20, entries = 10_000 }: RememberOptions = {}
 ) => {
-  const states = new RememberedStates(bound("entries", entries), bound("bytes", bytes))
+  const states = new RememberedStates(bound("entries", entries), bound("bytes", bytes), store.knownForgotten)
   const counters: Counters = { hit: counting(hits), miss: counting<Miss>(misses), newer: counting(outdated) }
   const { hit, miss } = counters
   const isOff = entries === 0 || bytes === 0

@@ -84,6 +84,8 @@ export interface LoadedState<State> {
   readonly weight: number
   /** A snapshot that proved unusable, and may be replaced. */
   readonly unusable: SaveSnapshot["replaces"]
+  /** The tenant's number of forgotten subjects when the state was begun to be read; undefined if no sealed data was seen. */
+  readonly forgotten: number | undefined
 }
 
 /** A state whose snapshot of a version was stored. */
@@ -108,7 +110,8 @@ export const initially = <State>(
   place: undefined,
   snapshotVersion: 0,
   weight: 0,
-  unusable
+  unusable,
+  forgotten: undefined
 })
 
 /** A snapshot with a correct checksum. Its event is compared with the stream when the later events are read. */
@@ -215,7 +218,8 @@ export const make = (
           place: { version, position, eventId, recordedAt },
           snapshotVersion: version,
           weight: row.state.length,
-          unusable: undefined
+          unusable: undefined,
+          forgotten: undefined
         }
       }
     })
@@ -236,7 +240,7 @@ export const make = (
     const take = <State, Event extends Tagged, Id>(
       aggregate: Aggregate.Aggregate<string, State, Event, Id>,
       key: SnapshotKey,
-      { state, unusable }: LoadedState<State>,
+      { forgotten, state, unusable }: LoadedState<State>,
       place: snapshotCodec.Place,
       report: (version: number, stored: boolean) => void
     ): Effect.Effect<void> =>
@@ -246,7 +250,7 @@ export const make = (
             ...key,
             ...snapshot,
             replaces: unusable,
-            ...(snapshotCodec.mayBePersonal(aggregate) ? { personal: true } : undefined)
+            ...(snapshotCodec.mayBePersonal(aggregate) ? { personal: true, forgotten } : undefined)
           })
         ),
         Effect.flatMap((kept) => {
