@@ -12,17 +12,11 @@ import type {
   TenantRefused
 } from "./StoreError.ts"
 import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
+import type { PersonalField } from "../domain/codec/aggregateCodec.ts"
 import type { ForgottenSubjects } from "./subjects.ts"
 
+export type { PersonalField } from "../domain/codec/aggregateCodec.ts"
 export type { ForgottenSubject, ForgottenSubjects } from "./subjects.ts"
-
-/** A personal field of an event: its place in the payload, and the person it is about. */
-export interface PersonalField {
-  /** Keys of objects and indexes of arrays, from the root of the payload. Never empty. */
-  readonly path: ReadonlyArray<string | number>
-  /** The id of the person within the tenant, 1 to 255 characters. */
-  readonly subject: string
-}
 
 /** An event to write. Its texts are well formed, contain no U+0000, and are within the limits. */
 export interface NewEventRow {

@@ -36,29 +36,21 @@ export interface Options {
  * Reads the number alone, which goes together for all tenants, and the subjects only if it has changed. Before the first use of a
  * tenant, and when the number has gone back, the storage may come from a backup: what it lacks is forgotten again.
  */
-const readForgotten =
-  (
-    storage: EventStorage["Service"],
-    catchUp: (tenantId: TenantId) => Effect.Effect<number, ForgetError>
-  ): ReadForgotten =>
-  (tenantId, after) =>
-    Effect.flatMap(storage.forgottenSubjects({ tenantId }), ({ forgotten }) =>
-      after === undefined || forgotten < after
-        ? Effect.flatMap(Effect.mapError(catchUp(tenantId), asUnavailable), (caughtUp) =>
-            caughtUp === 0
-              ? Effect.succeed({ forgotten, subjects: [] })
-              : Effect.map(storage.forgottenSubjects({ tenantId }), (found) => ({
-                  forgotten: found.forgotten,
-                  subjects: []
-                }))
-          )
-        : forgotten === after
-          ? Effect.succeed({ forgotten, subjects: [] })
-          : Effect.map(storage.forgottenSubjects({ tenantId, after }), (found) => ({
-              forgotten: found.forgotten,
-              subjects: found.subjects.map(({ subject }) => subject)
-            }))
-    )
+const readForgotten = (
+  storage: EventStorage["Service"],
+  catchUp: (tenantId: TenantId) => Effect.Effect<number, ForgetError>
+): ReadForgotten =>
+  Effect.fnUntraced(function* (tenantId, after) {
+    const { forgotten } = yield* storage.forgottenSubjects({ tenantId })
+    if (forgotten === after) return { forgotten, subjects: [] }
+    if (after !== undefined && forgotten > after) {
+      const found = yield* storage.forgottenSubjects({ tenantId, after })
+      return { forgotten: found.forgotten, subjects: found.subjects.map(({ subject }) => subject) }
+    }
+    const caughtUp = yield* Effect.mapError(catchUp(tenantId), asUnavailable)
+    if (caughtUp === 0) return { forgotten, subjects: [] }
+    return { forgotten: (yield* storage.forgottenSubjects({ tenantId })).forgotten, subjects: [] }
+  })
 
 /** Settings of a forgetting. */
 export interface ForgetOptions {

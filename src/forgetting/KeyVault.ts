@@ -69,13 +69,13 @@ export interface FileOptions<E = never, R = never> extends VaultOptions {
  *
  * **Gotchas**
  *
- * The whole file is read into memory, which takes about a kilobyte for each person. Take a database from a million on. Use a local
+ * The whole file is read into memory, which takes about a kilobyte for each person: enough for some hundred thousand of them. Use a local
  * file system: on a network file system, lines of two machines can mix.
  *
  * **Example**
  *
  * ```ts
- * const Vault = KeyVault.layerFile({ path: "/var/lib/app/keys", key: Config.redacted("VAULT_KEY") }).pipe(
+ * const Vault = KeyVault.layerFile({ path: "/var/lib/app/keys", key: Config.Redacted("VAULT_KEY") }).pipe(
  *   Layer.provide(NodeFileSystem.layer)
  * )
  * ```

@@ -11,9 +11,10 @@
 import { Result } from "effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import { type JsonPlace, jsonPlaces, spliced } from "./jsonPlaces.ts"
+import { sealedMember } from "../domain/codec/aggregateCodec.ts"
 
 /** The beginning of every envelope. */
-export const marker = '{"$sealed":'
+export const marker = `{"${sealedMember}":`
 
 /** The encoded form of a field of a person who was forgotten. */
 export const forgottenText = '{"$forgotten":true}'

@@ -69,7 +69,7 @@ const sumOf = (text: string): string => Hex.encode(sha256(encoder.encode(text)))
 /** Stands for the characters of a destroyed key. No character of Base64Url, so that no key looks like a destroyed one. */
 export const wiped = "*".charCodeAt(0)
 
-/** The bytes of an entry, which begin on a line of their own whatever stands before them. */
+/** The bytes of an entry. They begin a line of their own, even behind a line that was cut off. */
 export const lineOf = (entry: Entry, wrapped = ""): Uint8Array => {
   const text = JSON.stringify(entry)
   const rest = `${text}\t${wrapped}`

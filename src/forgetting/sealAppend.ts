@@ -19,10 +19,9 @@ import {
   LimitExceeded,
   type StorageUnavailable
 } from "../driver/StoreError.ts"
+import { samePath } from "../domain/codec/aggregateCodec.ts"
 import { sameJson } from "../internal/json.ts"
-
-/** Larger events could be written but not read. */
-const maxBytes = 12 << 20
+import { maxEventBytes } from "../store/encode.ts"
 
 /** The number of times that an append is sealed again because subjects were forgotten meanwhile. */
 const maxAttempts = 10
@@ -52,9 +51,6 @@ const placesOf = (
     throw new TypeError(`a personal field of event ${eventType} is not in its text: it was not stored`)
   return places.map((place, index) => ({ place, subject: subjects[index] ?? "" }))
 }
-
-const samePath = (left: ReadonlyArray<string | number>, right: ReadonlyArray<string | number>): boolean =>
-  left.length === right.length && left.every((part, index) => part === right[index])
 
 const subjectsOf = ({ streams }: AppendRequest): ReadonlySet<string> => {
   const subjects = new Set<string>()
@@ -166,12 +162,12 @@ export const makeSealAppend = (
       places.map(({ place }) => place),
       texts
     )
-    if (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes)
+    if (text.length * 3 > maxEventBytes && Buffer.byteLength(text) > maxEventBytes)
       return yield* new InvalidInput({
         reason: new LimitExceeded({
           limit: "eventBytes",
           subject: `sealed payload of ${eventType}`,
-          maximum: maxBytes
+          maximum: maxEventBytes
         })
       })
     return { ...event, payload: text, personal: undefined }
@@ -179,7 +175,8 @@ export const makeSealAppend = (
 
   const sealAll = Effect.fnUntraced(function* (request: AppendRequest, again: boolean) {
     const { tenantId } = request
-    // Not read before: appends that come together keep their order, and the lock compares the number. The vault refuses who is forgotten.
+    // The number is not read first, because appends that come together must keep their order. The storage compares it under the
+    // tenant's lock, and the vault gives no key of a forgotten person.
     const number = keyring.knownForgotten(tenantId) ?? 0
     const keys = yield* keyring.current(tenantId, subjectsOf(request))
     const streams: Array<AppendRequest["streams"][number]> = []
@@ -202,7 +199,7 @@ export const makeSealAppend = (
     Effect.catchTag(
       Effect.tap(
         Effect.flatMap(sealAll(request, again), (ready) => storage.append(ready)),
-        // keys are kept once the number is known; the append is stored, whatever comes of it
+        // Keys are kept only while the number is known. The append is stored already, so a failure to read the number is ignored.
         () =>
           keyring.knownForgotten(request.tenantId) === undefined
             ? Effect.ignore(keyring.confirm(request.tenantId))

@@ -1,18 +1,11 @@
 /** A storage of events that seals personal fields, over one that stores ciphertext. */
 import { Effect } from "effect"
 import type { Keyring } from "./keyring.ts"
-import { anySealed, makeOpenRows } from "./openRows.ts"
+import { anySealed, makeOpenRows, type SealedRow } from "./openRows.ts"
 import { makeSealAppend } from "./sealAppend.ts"
 import type { Sealer } from "./sealer.ts"
 import type { TenantId } from "../domain/Tenant.ts"
-import type {
-  EventRow,
-  EventStorage,
-  LogReader,
-  LoadStreamRequest,
-  Page,
-  StreamPage
-} from "../driver/EventStorage.ts"
+import type { EventStorage, LogReader, LoadStreamRequest, Page, StreamPage } from "../driver/EventStorage.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 
 export const makeSealedEvents = (
@@ -22,14 +15,14 @@ export const makeSealedEvents = (
 ): EventStorage["Service"] => {
   const openRows = makeOpenRows(keyring, sealer)
 
-  const openPage = <P extends Page<EventRow>>(
+  const openPage = <P extends Page<SealedRow>>(
     operation: string,
     tenantId: TenantId,
     page: P
   ): Effect.Effect<P, StorageUnavailable> =>
-    anySealed(page.rows)
-      ? Effect.map(openRows(operation, tenantId, page.rows), (rows) => ({ ...page, rows }))
-      : Effect.succeed(page)
+    Effect.map(openRows(operation, tenantId, page.rows), (rows) =>
+      rows === page.rows ? page : { ...page, rows }
+    )
 
   const openReader = (tenantId: TenantId, reader: LogReader): LogReader => ({
     next: (limit) => Effect.flatMap(reader.next(limit), (page) => openPage("read a log", tenantId, page)),
@@ -43,9 +36,7 @@ export const makeSealedEvents = (
 
   const loadSealed = (request: LoadStreamRequest): Effect.Effect<StreamPage, StorageUnavailable> =>
     Effect.flatMap(storage.loadStream({ ...request, eventIds: true }), (page) =>
-      anySealed(page.rows)
-        ? Effect.map(openRows("load a stream", request.tenantId, page.rows), (rows) => ({ ...page, rows }))
-        : Effect.succeed(page)
+      openPage("load a stream", request.tenantId, page)
     )
 
   return {

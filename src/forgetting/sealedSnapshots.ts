@@ -65,7 +65,7 @@ export const makeSealedSnapshots = (
 
   const save = Effect.fnUntraced(function* (snapshot: SaveSnapshot, forgotten: number) {
     const { checksum, replaces, state, tenantId } = snapshot
-    // A state of earlier may contain data of a person who was forgotten since.
+    // A state of an earlier number may contain data of a person who was forgotten since.
     if (forgotten !== (yield* keyring.number(tenantId))) return false
     const key = yield* keyring.ofTenant(tenantId, "snapshots")
     const label = JSON.stringify(["snapshot", forgotten])

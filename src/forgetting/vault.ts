@@ -219,20 +219,17 @@ export const makeVault = <R1, E2, R2>({
           const others = yield* records.wrappedByOthers(tenantId, current.keyId)
           if (others.length === 0) break
           const secrets = yield* open(tenantId, others)
-          const rewrapped = yield* Effect.forEach(others, (other, index) =>
-            Effect.map(
+          const rewrapped = yield* Effect.forEach(others, (other, index) => {
+            const opened = secrets[index]
+            if (opened === undefined) return Effect.die(new Error("a data key was not unwrapped"))
+            return Effect.map(
               ofCrypto(
                 "wrap a data key",
-                sealWith(
-                  aead,
-                  key,
-                  Redacted.value(secrets[index]?.secret ?? Redacted.make(new Uint8Array())),
-                  placeOf(tenantId, other)
-                )
+                sealWith(aead, key, Redacted.value(opened.secret), placeOf(tenantId, other))
               ),
               (wrapped) => ({ keyId: other.keyId, wrappedBy: current.keyId, wrapped })
             )
-          )
+          })
           yield* records.rewrap(tenantId, rewrapped)
           count += rewrapped.length
         }

@@ -39,8 +39,9 @@ export class Subjects {
 
   /** Those with higher numbers; none without a number. */
   after(number: number | undefined): ForgottenSubjects {
+    if (number === undefined) return { forgotten: this.forgotten, subjects: [] }
     const subjects = [...this.#rows.values()].flatMap(({ forgotten, subject }) => {
-      if (number === undefined || forgotten === undefined || forgotten.number <= number) return []
+      if (forgotten === undefined || forgotten.number <= number) return []
       const { allowedAgainAt, forgetting, forgottenAt, number: own } = forgotten
       return [{ number: own, subject, forgetting, forgottenAt, allowedAgainAt }]
     })

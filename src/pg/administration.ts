@@ -1,7 +1,7 @@
 /** The administration of tenants on PostgreSQL: functions of `migrations/administration`, each of which requires a recorded access. */
 import { PgTypes } from "@effect/sql-pg"
 import { Effect } from "effect"
-import type { SqlClient, SqlError } from "effect/sql"
+import type { SqlClient } from "effect/sql"
 import * as Storage from "../driver/AdministrationStorage.ts"
 import type { EventRow, EventStorage } from "../driver/EventStorage.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
@@ -10,7 +10,7 @@ import { array, arrayText } from "./appendBatch.ts"
 import * as chunks from "./chunks.ts"
 import { oneMore } from "./read.ts"
 import * as sqlErrors from "./sqlErrors.ts"
-import { statement } from "./statement.ts"
+import { decodedRows } from "./statement.ts"
 import * as subjects from "./subjects.ts"
 
 /** A tenant as `administered_tenant.sql` returns it. */
@@ -199,13 +199,9 @@ export const make = (
     text: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<ReadonlyArray<Row>, StorageUnavailable> =>
-    statement(
-      sql,
-      (connection) =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
-        connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
-      { commits: true }
-    ).pipe(Effect.mapError((error) => sqlErrors.toUnavailable(operation, error)))
+    decodedRows<Row>(sql, text, parameters, { commits: true }).pipe(
+      Effect.mapError((error) => sqlErrors.toUnavailable(operation, error))
+    )
 
   const tenant = ({ accessId, tenantId }: Storage.Administered) =>
     Effect.map(

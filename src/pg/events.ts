@@ -5,7 +5,7 @@
 import type { PgClient, PgConnection } from "@effect/sql-pg"
 import { Context, type Duration, Effect, type Scope } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import { SqlClient, type SqlError } from "effect/sql"
+import { SqlClient } from "effect/sql"
 import * as EventStorage from "../driver/EventStorage.ts"
 import type * as groupCommit from "./groupCommit.ts"
 import type * as groupLoads from "./groupLoads.ts"
@@ -28,7 +28,7 @@ import * as PgCheck from "./PgCheck.ts"
 import * as deadlines from "./deadlines.ts"
 import { lockTimeoutOf } from "./lockTimeout.ts"
 import { failFor, inTransaction, refuseOthers } from "./openTransaction.ts"
-import { statement, type StatementOptions } from "./statement.ts"
+import { decodedRows, type StatementOptions } from "./statement.ts"
 
 /** Settings of a store. */
 export interface Options {
@@ -123,13 +123,7 @@ export const make = (
 
     /** The rows of a query. `Row` is the type of its decoded columns. */
     const query = <Row>(text: string, parameters: ReadonlyArray<unknown>, execution?: StatementOptions) =>
-      statement(
-        sql,
-        (connection) =>
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
-          connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
-        execution
-      )
+      decodedRows<Row>(sql, text, parameters, execution)
 
     const ofTenant = <Row>(
       operation: string,
@@ -197,7 +191,7 @@ export const make = (
       ...reading,
       openLog: makeOpenLog(sql, reading.readLog, inTurn),
       loadStream: makeLoad(sql, { limits: loads, pageBytes, fork }),
-      streamEndsWith: makeStreamEnds(sql, loads, fork),
+      streamEndsWith: makeStreamEnds(sql, { limits: loads, fork }),
       forgottenSubjects: makeForgottenSubjects(sql, { limits: loads, fork }),
       changes: announcements.changes,
       append: yield* waitForMoves(

@@ -5,10 +5,10 @@
 import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import type { TenantId } from "../domain/Tenant.ts"
-import type { StorageUnavailable } from "../driver/StoreError.ts"
+import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import { FairShare } from "../driver/fairShare.ts"
 import { FairQueue } from "../internal/fairQueue.ts"
-import { openIn, refuseOthers } from "./openTransaction.ts"
+import { failFor, openIn, refuseOthers } from "./openTransaction.ts"
 import * as sqlErrors from "./sqlErrors.ts"
 
 /** Limits of a batch. */
@@ -17,6 +17,16 @@ export interface Limits {
   readonly maxLoads: number
   /** Maximum number of batches in progress. */
   readonly concurrency: number
+}
+
+/** Options of grouped look-ups. */
+export interface Options {
+  /** Limits of batches; undefined to send each request alone. */
+  readonly limits: Limits | undefined
+  /** Runs batches outside of all transactions. */
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** See {@link make}. Default: false. */
+  readonly gathers?: boolean | undefined
 }
 
 /** A load that waits or is in progress. */
@@ -188,3 +198,24 @@ export const unlessInTransaction =
         ? grouped(request)
         : Effect.andThen(refuseOthers(sql, request.tenantId), run(request))
     )
+
+/** Looks requests up by a statement that takes any number of them and answers each: see {@link make} and {@link unlessInTransaction}. */
+export const lookUps = <Request extends { readonly tenantId: TenantId }, Row, A>(
+  sql: SqlClient.SqlClient,
+  operation: string,
+  run: (requests: ReadonlyArray<Request>) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
+  /** The answer to the request at an index, from the rows of the statement. */
+  answerOf: (rows: ReadonlyArray<Row>, index: number) => A,
+  { fork, gathers = false, limits }: Options
+): ((request: Request) => Effect.Effect<A, ReadError>) => {
+  const runOne = (request: Request): Effect.Effect<A, ReadError> =>
+    run([request]).pipe(
+      Effect.map((rows) => answerOf(rows, 0)),
+      Effect.catch((error) => failFor(sql, operation, request.tenantId, error))
+    )
+  const runAll = inHalves(operation, run, runOne, (rows, requests) =>
+    requests.map((_, index) => Exit.succeed(answerOf(rows, index)))
+  )
+  const grouped = limits === undefined ? runOne : make(runOne, runAll, fork, limits, { gathers })
+  return unlessInTransaction(sql, grouped, runOne)
+}

@@ -4,7 +4,7 @@ import { Effect, Exit, type Fiber } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import type { EventStorage, LoadStreamRequest, StreamPage } from "../driver/EventStorage.ts"
 import { failFor } from "./openTransaction.ts"
-import { statement } from "./statement.ts"
+import { decodedRows } from "./statement.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import * as groupLoads from "./groupLoads.ts"
 import { array } from "./appendBatch.ts"
@@ -51,15 +51,7 @@ export const make = (
   const run = (
     requests: ReadonlyArray<LoadStreamRequest>
   ): Effect.Effect<ReadonlyArray<chunks.StreamChunk>, SqlError.SqlError> =>
-    statement(
-      sql,
-      (connection) =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoded columns of the function
-        connection.executeValues(chunks.loadStreamsSql, parameters(requests, pageBytes)) as Effect.Effect<
-          ReadonlyArray<chunks.StreamChunk>,
-          SqlError.SqlError
-        >
-    )
+    decodedRows<chunks.StreamChunk>(sql, chunks.loadStreamsSql, parameters(requests, pageBytes))
 
   const loadOne = (request: LoadStreamRequest): Effect.Effect<Loaded, ReadError> =>
     run([request]).pipe(

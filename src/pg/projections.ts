@@ -11,7 +11,7 @@ import type { OutcomeUnknown, ReadError, StorageUnavailable } from "../driver/St
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import * as PgTenant from "./PgTenant.ts"
 import { failFor, inTransaction, openTransaction, refuse } from "./openTransaction.ts"
-import { statement } from "./statement.ts"
+import { decodedRows, statement } from "./statement.ts"
 import * as rebuilds from "./rebuilds.ts"
 
 type ClaimColumns = readonly [
@@ -118,12 +118,9 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
       text: string,
       parameters: ReadonlyArray<unknown>
     ): Effect.Effect<ReadonlyArray<Row>, StorageUnavailable> =>
-      statement(
-        sql,
-        (connection) =>
-          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
-          connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
-      ).pipe(Effect.mapError((error) => sqlErrors.toUnavailable(operation, error)))
+      decodedRows<Row>(sql, text, parameters).pipe(
+        Effect.mapError((error) => sqlErrors.toUnavailable(operation, error))
+      )
 
     const run = (operation: string, text: string, parameters: ReadonlyArray<unknown>) =>
       Effect.asVoid(rowsOf(operation, text, parameters))

@@ -56,6 +56,21 @@ export interface StatementOptions {
   readonly commits?: boolean
 }
 
+/** The rows of one statement (see {@link statement}). `Row` is the type of its decoded columns. */
+export const decodedRows = <Row>(
+  sql: SqlClient.SqlClient,
+  text: string,
+  parameters: ReadonlyArray<unknown>,
+  options?: StatementOptions
+): Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError> =>
+  statement(
+    sql,
+    (connection) =>
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
+      connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>,
+    options
+  )
+
 /** A transient failure while the store is open. */
 const isRepeatable = (error: SqlError.SqlError): boolean =>
   !deadlines.isStoreClosed(error) && sqlErrors.isTransient(error)

@@ -1,33 +1,22 @@
 /** The subjects of tenants on PostgreSQL: the number of forgotten ones, those after a number, and rows for the administration. */
 import { PgTypes } from "@effect/sql-pg"
-import { Effect, Exit, type Fiber } from "effect"
-import type { SqlClient, SqlError } from "effect/sql"
+import { Effect } from "effect"
+import type { SqlClient } from "effect/sql"
 import type { LegalHold, SubjectRow } from "../driver/AdministrationStorage.ts"
 import type { EventStorage, ForgottenSubject } from "../driver/EventStorage.ts"
-import type { ReadError } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { array } from "./appendBatch.ts"
 import * as groupLoads from "./groupLoads.ts"
 import { failFor } from "./openTransaction.ts"
-import { statement } from "./statement.ts"
+import { decodedRows } from "./statement.ts"
 
 interface Request {
   readonly tenantId: TenantId
 }
 
-/** Options of look-ups. */
-export interface Options {
-  /** Limits of grouped look-ups; undefined to send each alone. */
-  readonly limits: groupLoads.Limits | undefined
-  /** Runs batches outside of all transactions. */
-  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-}
-
 type WithNull<A> = {
   readonly [K in keyof A]: undefined extends A[K] ? Exclude<A[K], undefined> | null : A[K]
 }
-
-const operation = "read the number of forgotten subjects"
 
 const countsSql = "select eventsourcing.forgotten_counts($1::pg_catalog.text[])"
 
@@ -39,48 +28,27 @@ const maxNumber = 2_147_483_647
 /** `EventStorage.forgottenSubjects` on a client. */
 export const make = (
   sql: SqlClient.SqlClient,
-  { fork, limits }: Options
+  options: groupLoads.Options
 ): EventStorage["Service"]["forgottenSubjects"] => {
-  const query = <Row>(
-    text: string,
-    parameters: ReadonlyArray<unknown>
-  ): Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError> =>
-    statement(
-      sql,
-      (connection) =>
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Row is the type of the decoded columns
-        connection.executeValues(text, parameters) as Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
-    )
-
-  const run = (requests: ReadonlyArray<Request>): Effect.Effect<ReadonlyArray<number>, SqlError.SqlError> =>
-    Effect.map(
-      query<[ReadonlyArray<number>]>(countsSql, [
-        array(
-          requests.map(({ tenantId }) => tenantId),
-          PgTypes.OID.text
-        )
-      ]),
-      ([row]) => row?.[0] ?? []
-    )
-
-  const countOne = (request: Request): Effect.Effect<number, ReadError> =>
-    run([request]).pipe(
-      Effect.map(([count]) => count ?? 0),
-      Effect.catch((error) => failFor(sql, operation, request.tenantId, error))
-    )
-
-  const countAll = groupLoads.inHalves(operation, run, countOne, (counts, requests) =>
-    requests.map((_, index) => Exit.succeed(counts[index] ?? 0))
-  )
-
-  const count = groupLoads.unlessInTransaction(
+  const count = groupLoads.lookUps(
     sql,
-    limits === undefined ? countOne : groupLoads.make(countOne, countAll, fork, limits),
-    countOne
+    "read the number of forgotten subjects",
+    (requests: ReadonlyArray<Request>) =>
+      Effect.map(
+        decodedRows<readonly [ReadonlyArray<number>]>(sql, countsSql, [
+          array(
+            requests.map(({ tenantId }) => tenantId),
+            PgTypes.OID.text
+          )
+        ]),
+        ([row]) => row?.[0] ?? []
+      ),
+    (counts, index) => counts[index] ?? 0,
+    options
   )
 
   const list = ({ after, tenantId }: Request & { readonly after: number }) =>
-    query<[number, ReadonlyArray<WithNull<ForgottenSubject>>]>(subjectsSql, [
+    decodedRows<readonly [number, ReadonlyArray<WithNull<ForgottenSubject>>]>(sql, subjectsSql, [
       tenantId,
       Math.min(after, maxNumber)
     ]).pipe(

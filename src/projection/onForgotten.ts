@@ -1,4 +1,4 @@
-/** Projections of events with personal fields: they say how they forget. */
+/** The option of projections of events with personal fields by which they forget a subject. */
 import type * as Aggregate from "../domain/Aggregate.ts"
 import { eventTags, personalTags } from "../domain/handlers.ts"
 import { PersonalSubject } from "../domain/PersonalSubject.ts"

@@ -28,9 +28,12 @@ export interface Limits {
   readonly depth: number
 }
 
+/** Larger events could be written but not read. */
+export const maxEventBytes = 12 << 20
+
 const defaultLimits: Limits = { eventBytes: 1 << 20, appendBytes: 16 << 20, appendEvents: 10_000, depth: 64 }
 const largestLimits: Limits = {
-  eventBytes: 12 << 20,
+  eventBytes: maxEventBytes,
   appendBytes: 256 << 20,
   appendEvents: 1_000_000,
   depth: 1000

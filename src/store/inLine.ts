@@ -33,7 +33,7 @@ export const makeInLine = <T extends Types>(
     throw new RangeError("join.commands must be a positive integer")
   const lines = makeLines<T["command"], T["answer"] | typeof beside, unknown, T["known"]>(maxCommands, run)
 
-  /** The turn in a free line, or the answer of those who carry a command out that waits. Call it where interruptions wait. */
+  /** The turn in a free line, or the answer to a command that waits and is carried out with others. Call it where interruptions wait. */
   const enterLine = <A, E, R>(
     key: LineKey,
     command: () => unknown,

@@ -1,5 +1,12 @@
 /** The personal fields of an event that is to be stored. */
-import type { FindPersonal, NoSubject, Path, PersonalField } from "../domain/codec/aggregateCodec.ts"
+import {
+  type FindPersonal,
+  type NoSubject,
+  type Path,
+  type PersonalField,
+  samePath,
+  sealedMember
+} from "../domain/codec/aggregateCodec.ts"
 
 /** An encoded payload. */
 interface Encoded {
@@ -27,13 +34,12 @@ export const personalFields = (
   return found === undefined || found.fields.length === 0 ? undefined : found.fields
 }
 
-/** Members by which a storage tells sealed and forgotten data from other data. */
-const sealed = "$sealed"
+/** The member by which forgotten data is told from other data. */
 const forgotten = "$forgotten"
 
 /** Finds them faster than a walk through the value. A key that ends like one, after a quote, is none. */
 const mayHaveReserved = (text: string): boolean =>
-  text.includes(`"${sealed}":`) || text.includes(`"${forgotten}":`)
+  text.includes(`"${sealedMember}":`) || text.includes(`"${forgotten}":`)
 
 /** The path of a member with a reserved name that is not the mark of forgotten data. */
 const reservedMember = (json: unknown, allowed: ReadonlyArray<Path>, path: Path): Path | undefined => {
@@ -41,13 +47,13 @@ const reservedMember = (json: unknown, allowed: ReadonlyArray<Path>, path: Path)
   const isArray = Array.isArray(json)
   for (const [key, member] of Object.entries(json)) {
     const here = [...path, isArray ? Number(key) : key]
-    if (!isArray && (key === sealed || (key === forgotten && !allowed.some((place) => isSame(place, path)))))
+    if (
+      !isArray &&
+      (key === sealedMember || (key === forgotten && !allowed.some((place) => samePath(place, path))))
+    )
       return here
     const inside = reservedMember(member, allowed, here)
     if (inside !== undefined) return inside
   }
   return undefined
 }
-
-const isSame = (left: Path, right: Path): boolean =>
-  left.length === right.length && left.every((key, index) => key === right[index])

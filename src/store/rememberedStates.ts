@@ -128,7 +128,7 @@ export class RememberedStates {
     return this.#tenants.get(tenantId)?.byAggregate.get(aggregate)?.get(id)
   }
 
-  /** True if a person was forgotten since a state was read, which may be one of its data then. */
+  /** True if a person was forgotten since a state was read: the state may contain data of that person. */
   #isForgotten({ known, tenant }: Entry): boolean {
     const now = this.#knownForgotten?.(tenant.tenantId)
     return now !== undefined && now !== known.forgotten

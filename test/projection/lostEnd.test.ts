@@ -109,16 +109,19 @@ describe.each(tamperable)("a log on $name that lost its end", ({ layer: services
         const follow = (after: Subscription.Cursor | "end") =>
           Subscription.allLogs({ aggregates: [Order], after, pollInterval: "20 millis" }).pipe(
             Stream.filter((event) => event.tenantId === tenantId),
-            Stream.runDrain,
+            Stream.runForEach(({ position }) => Effect.sync(() => events.push(position))),
             flipped,
             Tenant.provideAll({ actor: "test", reason: "to follow" })
           )
+        const events: Array<number> = []
         const listening = yield* Effect.forkChild(follow(cursor(5)))
-        yield* Effect.sleep("100 millis")
+        while (events.length < 1) yield* Effect.sleep("5 millis")
+        yield* Effect.sleep("50 millis")
         yield* loseBehind(4, 4)
         const diverged = { _tag: "PositionDiverged" as const, tenantId, position: 6, expected: last.eventId }
         assert.deepInclude(yield* follow(cursor(last)), diverged)
         assert.deepInclude(yield* Fiber.join(listening), diverged)
+        assert.deepStrictEqual(events, [6])
       }).pipe(asNewTenant, Effect.timeout("10 seconds"))
     )
 

@@ -18,6 +18,7 @@ import { type FindPersonal, personalFinder } from "./personalFields.ts"
 import { jsonReader } from "./plainReader.ts"
 import { jsonWriter } from "./plainWriter.ts"
 
+export { samePath, sealedMember } from "./personalFields.ts"
 export type { FindPersonal, NoSubject, Path, PersonalField } from "./personalFields.ts"
 
 /** The path to a problem in a value, and a description that never contains the value. */

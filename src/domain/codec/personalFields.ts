@@ -8,11 +8,19 @@ import { ofEach } from "./plainSchema.ts"
 /** A place in an encoded event: keys of objects and indexes of arrays. */
 export type Path = ReadonlyArray<string | number>
 
-/** A personal field of an encoded event. */
+/** A personal field of an event: its place in the payload, and the person it is about. */
 export interface PersonalField {
+  /** Keys of objects and indexes of arrays, from the root of the payload. Never empty. */
   readonly path: Path
+  /** The id of the person within the tenant, 1 to 255 characters. */
   readonly subject: string
 }
+
+export const samePath = (left: Path, right: Path): boolean =>
+  left.length === right.length && left.every((key, index) => key === right[index])
+
+/** The member by which a storage tells sealed data from other data. Events of programs must not have it. */
+export const sealedMember = "$sealed"
 
 /** The personal fields of an encoded event. */
 export interface PersonalFields {
