@@ -122,6 +122,7 @@ describe("the public API", () => {
     expect(describeEntry(pg)).toMatchInlineSnapshot(`
       "PgCheck: IsolationImpaired SchemaOutdated SettingsIncomplete isolation schema settings
       PgEmbedded: DataDirectoryInUse DataDirectoryUnusable PgliteNotInstalled PgliteStartFailed layer layerWith make | Options PgEmbeddedError
+      PgKeyVault: layer layerMigrations migrate | Options
       PgMigrator: MigrationError applied files latest layer layerWith run runWith | File Options
       PgServer: config deadlines layer | Options
       PgSilo: PgSilo PlacementMismatch admit exclude layer migrateAll name | Database Migrated Options

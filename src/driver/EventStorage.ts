@@ -362,6 +362,17 @@ export class EventStorage extends Context.Service<
      */
     readonly knownForgotten?: ((tenantId: TenantId) => number | undefined) | undefined
     /**
+     * Replaces the fingerprint of a command on an aggregate with personal fields by a hash that nobody without a key of the tenant
+     * can compute, because the content of a command can be guessed from its plain hash by trying. Equal fingerprints of a tenant have
+     * equal results: 64 hexadecimal digits. Only for a storage that seals.
+     */
+    readonly sealFingerprint?:
+      | ((request: {
+          readonly tenantId: TenantId
+          readonly fingerprint: string
+        }) => Effect.Effect<string, StorageUnavailable>)
+      | undefined
+    /**
      * Appends all events of a request, or none. If an earlier request appended the same events, nothing is written and the
      * receipt is that of the earlier request (`replayed`).
      */

@@ -88,9 +88,9 @@ export class Forgetting extends Context.Service<
     /** Releases the legal hold. */
     readonly release: (subject: string) => OnSubject<SubjectRow, TenantStateConflict | SubjectHeld>
     /**
-     * Forgets again what the storage lacks, because it was restored from a backup, and returns the number of subjects. It happens by
-     * itself before sealed data of the tenant are used for the first time in a process. Call it after a restore, before programs read
-     * tables of read models, which the backup brought back too.
+     * Forgets again what the storage or the key vault lacks, because it was restored from a backup, and returns the number of subjects.
+     * It happens by itself before sealed data of the tenant are used for the first time in a process. Call it after a restore, before
+     * programs read tables of read models, which the backup brought back too.
      */
     readonly catchUp: OnSubject<number, ForgetError>
   }

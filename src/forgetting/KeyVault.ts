@@ -14,18 +14,19 @@
  * The vault also records *fences*: one for each time a person was forgotten. A restored backup of the events does not have the newest
  * ones, and the vault tells it.
  */
-import { type Config, Effect, type FileSystem, Layer, type Redacted } from "effect"
+import { type Config, Effect, type FileSystem, Layer } from "effect"
 import { layerCrypto } from "./cipher.ts"
 import { fileRecords } from "./fileRecords.ts"
 import { KeyVault } from "./keyVaultContract.ts"
 import { memoryRecords } from "./memoryRecords.ts"
-import { checkedRoot, newCheck, randomRoot, rootFrom, type RootKey } from "./rootKey.ts"
+import { openVault } from "./openVault.ts"
+import { randomRoot, type Root } from "./rootKey.ts"
 import { makeVault, type VaultOptions } from "./vault.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 
 export { KeyVault } from "./keyVaultContract.ts"
 export type { DataKey, Fence, Purpose } from "./keyVaultContract.ts"
-export type { RootKey } from "./rootKey.ts"
+export type { Root, RootKey } from "./rootKey.ts"
 export type { VaultOptions } from "./vault.ts"
 
 /**
@@ -35,9 +36,6 @@ export const layerMemory: Layer.Layer<KeyVault> = Layer.effect(
   KeyVault,
   Effect.suspend(() => makeVault({ records: memoryRecords(), root: randomRoot }))
 ).pipe(Layer.provide(layerCrypto))
-
-/** The root key of a vault: 32 bytes in Base64 or hexadecimal digits from the configuration, or the functions of a key management service. */
-export type Root<E = never, R = never> = Config.Config<Redacted.Redacted> | RootKey<E, R>
 
 /** Settings of {@link layerFile}. */
 export interface FileOptions<E = never, R = never> extends VaultOptions {
@@ -83,15 +81,10 @@ export interface FileOptions<E = never, R = never> extends VaultOptions {
 export const layerFile = <E = never, R = never>(
   options: FileOptions<E, R>
 ): Layer.Layer<KeyVault, Config.ConfigError | StorageUnavailable, FileSystem.FileSystem | R> =>
-  Layer.effect(
-    KeyVault,
-    Effect.gen(function* () {
-      const root = yield* rootFrom(options.key)
-      const records = yield* fileRecords(
-        options.path,
-        options.createIfMissing === true ? newCheck(root) : undefined
-      )
-      yield* checkedRoot(root, records.check, options.path)
-      return yield* makeVault({ records, root: Effect.succeed(root), options })
-    })
-  ).pipe(Layer.provide(layerCrypto))
+  openVault({
+    key: options.key,
+    options,
+    place: options.path,
+    createIfMissing: options.createIfMissing === true,
+    records: (makeCheck) => fileRecords(options.path, makeCheck)
+  })

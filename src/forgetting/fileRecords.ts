@@ -17,7 +17,8 @@ import {
 } from "effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import { type Entry, type Line, lineOf, parseLines, wiped } from "./journal.ts"
-import type { KeyRecords, Owner } from "./keyRecords.ts"
+import type { Owner } from "./keyRecords.ts"
+import type { StoredRecords } from "./openVault.ts"
 import { TenantKeys } from "./tenantKeys.ts"
 import { failed } from "./vaultFailures.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -25,12 +26,6 @@ import type { StorageUnavailable } from "../driver/StoreError.ts"
 
 /** The bytes of a wrapped key in the file. */
 type Range = Pick<Line, "start" | "end">
-
-/** The records of a file, and the wrapped key of its first line. */
-export interface FileRecords extends KeyRecords {
-  /** Tells if the root key is the right one. */
-  readonly check: Uint8Array
-}
 
 const operation = "use the file of the key vault"
 
@@ -55,7 +50,7 @@ const bytesOf = (wrapped: string): Uint8Array =>
 export const fileRecords = <R>(
   path: string,
   makeCheck: Effect.Effect<Uint8Array, StorageUnavailable, R> | undefined
-): Effect.Effect<FileRecords, StorageUnavailable, FileSystem.FileSystem | Scope.Scope | R> =>
+): Effect.Effect<StoredRecords, StorageUnavailable, FileSystem.FileSystem | Scope.Scope | R> =>
   Effect.gen(function* () {
     const files = yield* FileSystem.FileSystem
     const checked = ofPlatform(path)

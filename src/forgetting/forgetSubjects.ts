@@ -10,7 +10,7 @@ import type {
   SubjectRow,
   TenantStateConflict
 } from "../driver/AdministrationStorage.ts"
-import type { EventStorage, NewEventRow } from "../driver/EventStorage.ts"
+import type { EventStorage, ForgottenSubject, NewEventRow } from "../driver/EventStorage.ts"
 import { type AppendError, OtherFailure, StorageUnavailable } from "../driver/StoreError.ts"
 import { canonicalJson } from "../internal/canonicalJson.ts"
 
@@ -109,20 +109,46 @@ export const makeForgetSubjects = ({ administration, events, vault }: Parts) => 
   })
 
   /**
-   * Forgets again what the storage lacks: it was restored from a backup, or a forgetting was killed. Returns the number of subjects.
-   * The last fence of a subject stands for those before it.
+   * Forgets in the vault what it lacks and the storage has: it was restored from a backup. Every key of the backup is older than the
+   * forgetting. Returns the number of subjects.
+   */
+  const catchUpVault = Effect.fnUntraced(function* (
+    tenantId: TenantId,
+    fences: ReadonlyArray<Fence>,
+    known: ReadonlyArray<ForgottenSubject>
+  ) {
+    const fenced = new Set(fences.map(({ forgetting }) => forgetting))
+    const missing = known.filter(({ forgetting }) => !fenced.has(forgetting))
+    for (const { allowedAgainAt, forgetting, forgottenAt, subject } of missing) {
+      yield* vault.fence({
+        tenantId,
+        subject,
+        forgetting,
+        forgottenAt,
+        actor: "effect-eventsourcing",
+        reason: "the storage has the subject as forgotten, and the key vault lacked it"
+      })
+      yield* vault.destroy({ tenantId, forgetting })
+      if (allowedAgainAt !== undefined) yield* vault.allow({ tenantId, subject, allowedAt: allowedAgainAt })
+    }
+    return missing.length
+  })
+
+  /**
+   * Forgets again what the storage or the vault lacks: one of them was restored from a backup, or a forgetting was killed. Returns the
+   * number of subjects. The last fence of a subject stands for those before it.
    */
   const catchUp = Effect.fnUntraced(function* (tenantId: TenantId): Effect.fn.Return<number, ForgetError> {
     const fences = yield* vault.fences({ tenantId })
-    if (fences.length === 0) return 0
     const last = new Map(fences.map((fence) => [fence.subject, fence]))
     const { subjects } = yield* events.forgottenSubjects({ tenantId, after: 0 })
+    const inVault = yield* catchUpVault(tenantId, fences, subjects)
     for (const { forgetting, subject } of subjects)
       if (last.get(subject)?.forgetting === forgetting) last.delete(subject)
-    if (last.size === 0) return 0
+    if (last.size === 0) return inVault
     const status = yield* events.tenantStatus(tenantId)
     // nothing of it can be read
-    if (status !== "active" && status !== "suspended") return 0
+    if (status !== "active" && status !== "suspended") return inVault
     const accessId = yield* administration.recordAccess({
       actor: "effect-eventsourcing",
       reason: "the storage lacks subjects that the key vault has as forgotten",
@@ -134,7 +160,7 @@ export const makeForgetSubjects = ({ administration, events, vault }: Parts) => 
       if (fence.allowedAgainAt !== undefined)
         yield* administration.changeSubject({ ...at, change: "allow", allowedAt: fence.allowedAgainAt })
     }
-    return last.size
+    return last.size + inVault
   })
 
   return { forget, allowAgain, catchUp }

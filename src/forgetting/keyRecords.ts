@@ -78,7 +78,10 @@ export interface KeyRecords {
   ) => Done<ReadonlyArray<WrappedKey | "destroyed" | undefined>>
   /** Some data keys that another wrapping key than this one wraps, without those of before a fence. Empty if there are none. */
   readonly wrappedByOthers: (tenantId: TenantId, wrappingKeyId: string) => Done<ReadonlyArray<WrappedKey>>
-  /** Replaces the wrapped form of keys that are not destroyed. */
+  /**
+   * Replaces the wrapped form of keys that are not destroyed, if their new wrapping key is the current one: an older one may have been
+   * removed, and they would be lost with it.
+   */
   readonly rewrap: (tenantId: TenantId, keys: ReadonlyArray<Rewrapped>) => Done<void>
   /** Adds a fence with the next number, unless its forgetting has one. Returns the fence of this forgetting. */
   readonly fence: (tenantId: TenantId, fence: Omit<Fence, "number" | "allowedAgainAt">) => Done<Fence>

@@ -24,6 +24,9 @@ export interface RootKey<out E = never, out R = never> {
   ) => Effect.Effect<Redacted.Redacted<Uint8Array>, E, R>
 }
 
+/** The root key of a vault: 32 bytes in Base64 or hexadecimal digits from the configuration, or the functions of a key management service. */
+export type Root<E = never, R = never> = Config.Config<Redacted.Redacted> | RootKey<E, R>
+
 const keyBytes = 32
 
 /** A root key of 32 bytes in this process. */
@@ -67,12 +70,11 @@ const decoded = (text: string): Uint8Array | undefined => {
 /** A root key with the failures of a vault. */
 type OfVault<R> = RootKey<StorageUnavailable, R>
 
-const isService = <E, R>(given: Config.Config<Redacted.Redacted> | RootKey<E, R>): given is RootKey<E, R> =>
-  "wrap" in given && "unwrap" in given
+const isService = <E, R>(given: Root<E, R>): given is RootKey<E, R> => "wrap" in given && "unwrap" in given
 
 /** The root key of the configuration, or of a key management service. */
 export const rootFrom = <E, R>(
-  given: Config.Config<Redacted.Redacted> | RootKey<E, R>
+  given: Root<E, R>
 ): Effect.Effect<OfVault<R>, Config.ConfigError | StorageUnavailable, Aead.Aead> =>
   isService(given)
     ? Effect.succeed({

@@ -43,6 +43,10 @@ export const makeSealedEvents = (
     ...storage,
     seals: true,
     knownForgotten: (tenantId) => keyring.knownForgotten(tenantId),
+    sealFingerprint: ({ fingerprint, tenantId }) =>
+      Effect.flatMap(keyring.ofTenant(tenantId, "fingerprints"), (key) =>
+        Effect.orDie(sealer.digest(key, `command ${fingerprint}`))
+      ),
     append: makeSealAppend(storage, keyring, sealer),
     streamEndsWith: (request) =>
       request.forgotten === undefined

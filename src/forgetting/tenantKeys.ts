@@ -85,11 +85,15 @@ export class TenantKeys {
     )
   }
 
-  /** Returns `destroyed` for a key that is, and undefined for one that is not known. */
+  /**
+   * Returns `destroyed` for a key that is, and undefined for one that is not known, and if the wrapping key is not the current one: it
+   * may have been removed, and the key would be lost with it.
+   */
   rewrap({ keyId, wrapped, wrappedBy }: Rewrapped): "rewrapped" | "destroyed" | undefined {
     const entry = this.entries.get(keyId)
     if (entry === undefined) return undefined
     if (entry.destroyed) return "destroyed"
+    if (this.wrapping.at(-1)?.keyId !== wrappedBy) return undefined
     entry.key = { ...entry.key, wrapped, wrappedBy }
     return "rewrapped"
   }

@@ -84,7 +84,7 @@ export const makeVault = <R1, E2, R2>({
       return { keyId: found.keyId, key: yield* unwrap(tenantId, found) }
     })
 
-    /** Unwraps data keys, in the given order. */
+    /** Unwraps data keys, in the given order. Undefined if a wrapping key was removed by a rotation since they were read. */
     const open = Effect.fnUntraced(function* (tenantId: TenantId, keys: ReadonlyArray<WrappedKey>) {
       if (keys.length === 0) return []
       const wrappingKeys = new Map<string, Aead.Key<Aead.AesGcm>>()
@@ -93,11 +93,10 @@ export const makeVault = <R1, E2, R2>({
         if (needed.has(key.keyId)) wrappingKeys.set(key.keyId, yield* unwrap(tenantId, key))
       const opened: Array<DataKey> = []
       for (const wrapped of keys) {
-        const operation = "unwrap a data key"
         const wrappingKey = wrappingKeys.get(wrapped.wrappedBy)
-        if (wrappingKey === undefined) return yield* notUnwrapped(operation)
+        if (wrappingKey === undefined) return undefined
         const secret = yield* ofCrypto(
-          operation,
+          "unwrap a data key",
           openWith(aead, wrappingKey, wrapped.wrapped, placeOf(tenantId, wrapped))
         )
         opened.push({
@@ -145,7 +144,7 @@ export const makeVault = <R1, E2, R2>({
       )
     })
 
-    /** The current keys of owners without duplicates. Those that are missing are made. */
+    /** Wrapped current keys of owners without duplicates. Those that are missing are made. */
     const currentOf = Effect.fnUntraced(function* (tenantId: TenantId, owners: ReadonlyArray<Owner>) {
       const found = yield* records.current(tenantId, owners)
       const missing = owners.filter((_, index) => found[index] === undefined)
@@ -157,50 +156,54 @@ export const makeVault = <R1, E2, R2>({
               missing.map((owner) => ({ owner, follows: undefined }))
             )
       let next = 0
-      return yield* openAll(
-        tenantId,
-        found.map((key) => key ?? made[next++] ?? "forgotten")
-      )
+      return found.map((key) => key ?? made[next++] ?? "forgotten")
     })
 
-    /** Unwraps those that are keys, and leaves the others. */
+    /** Reads keys, unwraps those that are, and leaves the others. They are read again if they were wrapped again meanwhile. */
     const openAll = Effect.fnUntraced(function* <Other extends string>(
       tenantId: TenantId,
-      found: ReadonlyArray<WrappedKey | Other>
+      read: Effect.Effect<ReadonlyArray<WrappedKey | Other>, StorageUnavailable>
     ) {
-      const opened = yield* open(
-        tenantId,
-        found.filter((key): key is WrappedKey => typeof key === "object")
-      )
-      const byId = new Map(opened.map((key) => [key.keyId, key]))
-      return found.map((key): DataKey | Other => {
-        if (typeof key !== "object") return key
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all of them were opened
-        return byId.get(key.keyId) as DataKey
-      })
+      for (let attempt = 0; attempt < maxAttempts; attempt++) {
+        const found = yield* read
+        const opened = yield* open(
+          tenantId,
+          found.filter((key): key is WrappedKey => typeof key === "object")
+        )
+        if (opened === undefined) continue
+        const byId = new Map(opened.map((key) => [key.keyId, key]))
+        return found.map((key): DataKey | Other => {
+          if (typeof key !== "object") return key
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all of them were opened
+          return byId.get(key.keyId) as DataKey
+        })
+      }
+      return yield* notUnwrapped("unwrap a data key")
     })
 
     return {
       currentKeys: Effect.fnUntraced(function* ({ subjects, tenantId }) {
         const distinct = [...new Set(subjects)]
-        const keys = yield* currentOf(
+        const keys = yield* openAll(
           tenantId,
-          distinct.map((name) => ({ kind: "subject", name }))
+          currentOf(
+            tenantId,
+            distinct.map((name) => ({ kind: "subject", name }))
+          )
         )
         const bySubject = new Map(distinct.map((subject, index) => [subject, keys[index] ?? "forgotten"]))
         return subjects.map((subject) => bySubject.get(subject) ?? "forgotten")
       }),
       tenantKey: Effect.fnUntraced(function* ({ purpose, tenantId }) {
-        const [key] = yield* currentOf(tenantId, [{ kind: "tenant", name: purpose }])
+        const [key] = yield* openAll(tenantId, currentOf(tenantId, [{ kind: "tenant", name: purpose }]))
         return key === undefined || key === "forgotten"
           ? yield* failed("make a key of the tenant", "Erased", false, "the keys of the tenant were erased")
           : key
       }),
       keysOf: Effect.fnUntraced(function* ({ keyIds, tenantId }) {
-        const found = yield* records.find(tenantId, keyIds)
         return yield* openAll(
           tenantId,
-          found.map((key) => key ?? "unknown")
+          Effect.map(records.find(tenantId, keyIds), (found) => found.map((key) => key ?? "unknown"))
         )
       }),
       fence: ({ tenantId, ...fence }) => records.fence(tenantId, fence),
@@ -212,16 +215,16 @@ export const makeVault = <R1, E2, R2>({
         const last = keys.at(-1)
         if (last === undefined) return 0
         // Several keys: an earlier rotation was interrupted, and goes on.
-        const current = keys.length > 1 ? last : yield* addWrappingKey(tenantId, last.keyId)
-        const key = yield* unwrap(tenantId, current)
+        let current = keys.length > 1 ? last : yield* addWrappingKey(tenantId, last.keyId)
         let count = 0
         for (;;) {
           const others = yield* records.wrappedByOthers(tenantId, current.keyId)
           if (others.length === 0) break
           const secrets = yield* open(tenantId, others)
-          const rewrapped = yield* Effect.forEach(others, (other, index) => {
-            const opened = secrets[index]
-            if (opened === undefined) return Effect.die(new Error("a data key was not unwrapped"))
+          const key = yield* unwrap(tenantId, current)
+          const rewrapped = yield* Effect.forEach(secrets ?? [], (opened, index) => {
+            const other = others[index]
+            if (other === undefined) return Effect.die(new Error("a data key was not unwrapped"))
             return Effect.map(
               ofCrypto(
                 "wrap a data key",
@@ -230,8 +233,10 @@ export const makeVault = <R1, E2, R2>({
               (wrapped) => ({ keyId: other.keyId, wrappedBy: current.keyId, wrapped })
             )
           })
-          yield* records.rewrap(tenantId, rewrapped)
+          if (rewrapped.length > 0) yield* records.rewrap(tenantId, rewrapped)
           count += rewrapped.length
+          // Another rotation may have begun meanwhile. This one goes on with its key, since keys are wrapped only by the newest one.
+          current = (yield* records.wrappingKeys(tenantId)).at(-1) ?? current
         }
         yield* records.dropWrappingKeys(tenantId)
         return count

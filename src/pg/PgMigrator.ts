@@ -31,7 +31,7 @@ export const latest: number = schemaNumber
  * version of the library has migrated it. Any role that may use the schema `eventsourcing` can ask.
  */
 export const applied: Effect.Effect<number, Migrate.MigrationError, SqlClient.SqlClient> =
-  Migrate.appliedNumber
+  Migrate.appliedNumber()
 
 /**
  * Applies the files that the database lacks or has with another text. Returns their paths, such as `append/append.sql`.

@@ -3,6 +3,7 @@
  */
 export * as PgCheck from "./PgCheck.ts"
 export * as PgEmbedded from "./PgEmbedded.ts"
+export * as PgKeyVault from "./PgKeyVault.ts"
 export * as PgMigrator from "./PgMigrator.ts"
 export * as PgServer from "./PgServer.ts"
 export * as PgSilo from "./PgSilo.ts"

@@ -25,7 +25,12 @@ export class MigrationError extends Schema.TaggedError<MigrationError>()("Migrat
 export interface Target {
   readonly files: ReadonlyArray<SqlFile>
   readonly number: number
+  /** Default: `eventsourcing`. */
+  readonly schema?: Schemas | undefined
 }
+
+/** Schemas with a table of applied files and a number. */
+export type Schemas = "eventsourcing" | "eventsourcing_vault"
 
 /** Limits on waiting for locks. */
 export interface MigrateOptions {
@@ -43,17 +48,14 @@ export interface MigrateOptions {
   readonly silence?: Duration.Input | undefined
 }
 
-/** The table of applied files. */
-const table = "eventsourcing.schema_files"
-
 /**
- * Files that are applied together with any other: the first checks the rights of this role, the last grants rights on the
+ * True for files that are applied together with any other: the first checks the rights of this role, the last grants rights on the
  * objects of the files in between.
  */
-const always = ["roles.sql", "privileges.sql"]
+const always = /^(?:vault\/)?(?:roles|privileges)\.sql$/
 
 /** Changes of data are applied once. */
-const once = /^changes\//
+const once = /^(?:vault\/)?changes\//
 
 /** The part of a server error that the client passes on. */
 const ServerError = Schema.Struct({
@@ -140,25 +142,31 @@ const execute = (file: SqlFile): Effect.Effect<void, MigrationError, SqlClient.S
 
 const sha256 = ({ sql }: SqlFile): string => createHash("sha256").update(sql).digest("hex")
 
-/** The number of the database's schema; 0 if it has none. */
-export const appliedNumber: Effect.Effect<number, MigrationError, SqlClient.SqlClient> =
+/** The number of a schema in the database; 0 if it has none. */
+export const appliedNumber = (
+  schema: Schemas = "eventsourcing"
+): Effect.Effect<number, MigrationError, SqlClient.SqlClient> =>
   SqlClient.SqlClient.use((sql) =>
     guarded(
       sql,
       Effect.gen(function* () {
         const [found] = yield* sql<{ exists: boolean }>`
-          select pg_catalog.to_regprocedure('eventsourcing.schema_version()') is not null as exists`
+          select pg_catalog.to_regprocedure(${`${schema}.schema_version()`}) is not null as exists`
           .withoutTransform
         if (found?.exists !== true) return 0
         const [row] = yield* sql<{ number: number }>`
-          select eventsourcing.schema_version() as number`.withoutTransform
+          select ${sql(`${schema}.schema_version`)}() as number`.withoutTransform
         return row?.number ?? 0
       })
     )
   ).pipe(Effect.mapError(toMigrationError))
 
+const tableOf = ({ schema = "eventsourcing" }: Target): string => `${schema}.schema_files`
+
 /** Files that the database lacks or has with another text. */
-const pending = Effect.fnUntraced(function* ({ files }: Target) {
+const pending = Effect.fnUntraced(function* (target: Target) {
+  const { files } = target
+  const table = tableOf(target)
   const sql = yield* SqlClient.SqlClient
   const rows = yield* guarded(
     sql,
@@ -205,14 +213,14 @@ export const migrate = (
     yield* set("lock_timeout", Math.max(1, Math.round(Duration.toMillis(retryFor))))
     yield* sql`select pg_catalog.pg_advisory_xact_lock(${lock})`
     yield* set("lock_timeout", lockTimeout)
-    if ((yield* appliedNumber) > target.number) return []
+    if ((yield* appliedNumber(target.schema)) > target.number) return []
     const changed = yield* pending(target)
     if (changed.length === 0) return []
-    const paths = new Set([...changed.map(({ path }) => path), ...always])
-    const files = target.files.filter(({ path }) => paths.has(path))
+    const paths = new Set(changed.map(({ path }) => path))
+    const files = target.files.filter(({ path }) => paths.has(path) || always.test(path))
     for (const file of files) yield* execute(file)
     yield* sql`
-      insert into ${sql(table)} (path, sha256)
+      insert into ${sql(tableOf(target))} (path, sha256)
       select * from unnest(${files.map(({ path }) => path)}::pg_catalog.text[], ${files.map(sha256)}::pg_catalog.text[])
       on conflict (path) do update set sha256 = excluded.sha256, applied_at = pg_catalog.now()`
     return changed.map(({ path }) => path)
@@ -241,7 +249,7 @@ export const migrate = (
 
   return Effect.gen(function* () {
     // Checked without a lock first, because most processes start with nothing to apply.
-    const applied = yield* appliedNumber
+    const applied = yield* appliedNumber(target.schema)
     if (applied > target.number) return []
     if (applied === target.number) {
       const changed = yield* Effect.mapError(pending(target), toMigrationError)

@@ -40,7 +40,10 @@ export const replay = (
         // An interruption that arrives here is the handler's own; that of the caller passes it by.
         Effect.catchCause((cause) =>
           Effect.gen(function* () {
-            const found = yield* describe(storage, envelope.position, cause, true, [envelope])
+            const found = yield* describe(storage, envelope.position, cause, true, {
+              events: [envelope],
+              aggregates: projection.aggregates
+            })
             yield* Effect.logWarning("A dead letter failed again", Cause.die(toError(found.cause))).pipe(
               Effect.annotateLogs({ ...key, position: envelope.position, kind: found.kind })
             )

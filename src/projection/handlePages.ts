@@ -56,6 +56,7 @@ export const make = (
 ): Pages => {
   /** Runs a handler for an event, or for several, in the context of the first. */
   const runHandler = (
+    { aggregates }: Projection.Any,
     envelopes: readonly [Event.Envelope<Event.Tagged>, ...ReadonlyArray<Event.Envelope<Event.Tagged>>],
     blamed: boolean,
     handler: () => Effect.Effect<unknown, unknown, unknown>
@@ -67,7 +68,10 @@ export const make = (
       // An interruption that arrives here is the handler's own; that of the runner passes it by.
       Effect.catchCause((cause) =>
         Effect.flatMap(
-          handlerFailure.failed(storage, envelopes[0].position, cause, blamed, envelopes),
+          handlerFailure.failed(storage, envelopes[0].position, cause, blamed, {
+            events: envelopes,
+            aggregates
+          }),
           (failure) => Effect.fail(new HandlerFailed(failure))
         )
       )
@@ -106,13 +110,14 @@ export const make = (
       // If the failed event is unknown, the first one is tried alone next time, then those after it.
       const isOneEvent = envelopes.every(({ position }) => position === first.position)
       yield* runHandler(
+        projection,
         [first, ...others],
         isOneEvent,
         () => projection.handleAll?.(envelopes) ?? Effect.void
       )
     } else {
       for (const envelope of page.events)
-        yield* runHandler([envelope], true, () => projection.handle(envelope))
+        yield* runHandler(projection, [envelope], true, () => projection.handle(envelope))
     }
     if (page.failure !== undefined) {
       const { reason } = page.failure

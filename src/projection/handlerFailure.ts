@@ -1,9 +1,11 @@
 /** Failures of handlers: their description, and the retry, wait or parking that follows. */
 import { Cause, Duration, Effect, Metric } from "effect"
+import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
+import { personalTags } from "../domain/handlers.ts"
 import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
-import { maskedCause, toError } from "./maskedCause.ts"
+import { maskedCause, maskedText, toError } from "./maskedCause.ts"
 import { type Any, FailedAt } from "./Projection.ts"
 import { retryDelay } from "./retryDelay.ts"
 
@@ -21,7 +23,7 @@ export interface Failed {
   /** True if this event is known to have failed; false if it may have been one after it. */
   readonly blamed: boolean
   readonly kind: ProjectionStorage.FailureKind
-  /** One line that the tenant may see. */
+  /** One line that the tenant may see. The values of events with personal fields are masked. */
   readonly error: string
   readonly remedy: string | undefined
   /** The storage's own error, if the storage failed. */
@@ -30,26 +32,40 @@ export interface Failed {
   readonly cause: ProjectionStorage.FailureCause
 }
 
+/** The handled events, and the aggregates of the projection. */
+export interface HandledEvents {
+  readonly events: ReadonlyArray<Event.Envelope<Event.Tagged>>
+  readonly aggregates: ReadonlyArray<Aggregate.Any>
+}
+
+const nothingHandled: HandledEvents = { events: [], aggregates: [] }
+
+/** Events with personal fields, which no line that is stored or logged may show. */
+const personalOf = ({ aggregates, events }: HandledEvents) => {
+  const tags = new Set(personalTags(aggregates))
+  return events.filter(({ payload }) => tags.has(payload._tag))
+}
+
 /** Describes a failure at an event, or at the first of several. */
 export const failed = (
   storage: Storage,
   position: number,
   cause: Cause.Cause<unknown>,
   blamed: boolean,
-  events: ReadonlyArray<Event.Envelope<Event.Tagged>> = []
+  handled: HandledEvents = nothingHandled
 ): Effect.Effect<Failed> =>
   Effect.suspend(() => {
     const error = Cause.squash(cause)
     if (error instanceof FailedAt)
-      return failed(storage, error.position, Cause.fail(error.error), true, events)
+      return failed(storage, error.position, Cause.fail(error.error), true, handled)
     return Effect.map(storage.describeFailure(error), (description) => ({
       position,
       blamed,
       kind: description.kind,
-      error: description.summary,
+      error: maskedText(description.summary, personalOf(handled)),
       remedy: description.remedy,
       unavailable: description.unavailable,
-      cause: maskedCause(cause, error, description, events)
+      cause: maskedCause(cause, error, description, handled.events)
     }))
   })
 

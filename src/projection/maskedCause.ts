@@ -48,8 +48,11 @@ const valuesOf = (
     addValues(payload, values, seen)
     addValues(metadata, values, seen)
   }
-  return [...values].toSorted((one, other) => other.length - one.length)
+  return longestFirst(values)
 }
+
+const longestFirst = (values: ReadonlySet<string>): ReadonlyArray<string> =>
+  [...values].toSorted((one, other) => other.length - one.length)
 
 const escaped = (text: string): string => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, String.raw`\$&`)
 
@@ -69,6 +72,15 @@ const masked = (text: string, values: ReadonlyArray<string>): string => {
     }
   }
   return shown
+}
+
+/** A text without the values of events, which have personal fields. */
+export const maskedText = (text: string, events: ReadonlyArray<Event.Envelope<Event.Tagged>>): string => {
+  if (events.length === 0) return text
+  const values = new Set<string>()
+  const seen = new Set<object>()
+  for (const { payload } of events) addValues(payload, values, seen)
+  return masked(text, longestFirst(values))
 }
 
 const storable = (text: string, length: number): string => text.replaceAll("\0", "").slice(0, length)

@@ -269,6 +269,13 @@ export class EventStore extends Context.Service<
      * the tenant. Only for a storage that seals. A state that was read at another number may contain data of a forgotten person.
      */
     readonly knownForgotten?: ((tenantId: TenantId) => number | undefined) | undefined
+    /**
+     * Replaces the fingerprint of a command by a hash that nobody without a key of the tenant can compute. `Repository` uses it for
+     * aggregates with personal fields. Only for a storage that seals.
+     */
+    readonly sealFingerprint?:
+      | ((fingerprint: string) => Effect.Effect<string, StorageUnavailable, CurrentTenant>)
+      | undefined
     /** Reads the number of the tenant's subjects that were forgotten. Calls that wait go in one statement. */
     readonly forgottenSubjects: Effect.Effect<number, ReadError, CurrentTenant>
     /**
@@ -330,6 +337,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
     if (!Number.isSafeInteger(pageSize) || pageSize < 1)
       throw new RangeError("pageSize must be a positive integer")
 
+    const { sealFingerprint } = storage
     const reader = makeReader(storage, pageSize)
     const write = makeWriter(storage, reader, limits)
 
@@ -469,6 +477,11 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
             : storage.streamEndsWith({ ...key.success, version, eventId, forgotten })
         }),
       knownForgotten: storage.knownForgotten,
+      sealFingerprint:
+        sealFingerprint === undefined
+          ? undefined
+          : (fingerprint) =>
+              Effect.flatMap(currentTenant, (tenantId) => sealFingerprint({ tenantId, fingerprint })),
       forgottenSubjects: Effect.flatMap(currentTenant, (tenantId) =>
         Effect.map(storage.forgottenSubjects({ tenantId }), ({ forgotten }) => forgotten)
       ),

@@ -1,7 +1,15 @@
 /** Fingerprints of commands that are carried out only once, and the time to live of their keys. */
 import { Duration, Effect, Result, type Schema } from "effect"
 import type { CommandKey } from "../driver/EventStorage.ts"
-import { type InvalidCommand, InvalidEvent, InvalidInput, LimitExceeded } from "../driver/StoreError.ts"
+import {
+  type InvalidCommand,
+  InvalidEvent,
+  InvalidInput,
+  LimitExceeded,
+  type StorageUnavailable
+} from "../driver/StoreError.ts"
+import type { CurrentTenant } from "../domain/Tenant.ts"
+import type { EventStore } from "./EventStore.ts"
 import { canonicalJson } from "../internal/canonicalJson.ts"
 import { sha256Hex } from "../internal/digest.ts"
 import { jsonProblem } from "../internal/json.ts"
@@ -46,13 +54,17 @@ const problem = (aggregateType: string, { content, key }: Given): InvalidCommand
       })
 }
 
+/** Hides a fingerprint from those who guess the content of the command. */
+type Seal = NonNullable<EventStore["Service"]["sealFingerprint"]>
+
 /** Encodes a command for the store. Fails if its key or content cannot be stored or compared. */
 export const make = (
   command: Given,
   aggregateType: string,
   aggregateId: string,
-  timeToLive: number
-): Effect.Effect<CommandKey, InvalidCommand> => {
+  timeToLive: number,
+  seal: Seal | undefined
+): Effect.Effect<CommandKey, InvalidCommand | StorageUnavailable, CurrentTenant> => {
   const { content, key } = command
   const wrong = problem(aggregateType, command)
   if (wrong !== undefined) return Effect.fail(wrong)
@@ -61,5 +73,6 @@ export const make = (
       content === undefined ? [aggregateType, aggregateId] : [aggregateType, aggregateId, content]
     )
   )
-  return Effect.map(digest, (fingerprint) => ({ key, fingerprint, expiresInMillis: timeToLive }))
+  const hidden = seal === undefined ? digest : Effect.flatMap(digest, seal)
+  return Effect.map(hidden, (fingerprint) => ({ key, fingerprint, expiresInMillis: timeToLive }))
 }

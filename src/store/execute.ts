@@ -20,12 +20,13 @@ import type { Outcome, StreamDecisions } from "./decideOnStream.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import type { AppendFailure, EventStore } from "./EventStore.ts"
 import type { CommandKey } from "../driver/EventStorage.ts"
-import type { ExpectedVersion, InvalidCommand, InvalidId } from "../driver/StoreError.ts"
+import type { ExpectedVersion, InvalidCommand, InvalidId, StorageUnavailable } from "../driver/StoreError.ts"
 import { type JoinOptions, makeInLine } from "./inLine.ts"
 import { makeJoined } from "./joinedAppend.ts"
 import { makeJoinedStreams, type StreamTypes } from "./joinedStreams.ts"
 import type { Loader } from "./load.ts"
 import type { Memory, Slot } from "./rememberedStates.ts"
+import { mayBePersonal } from "./snapshotCodec.ts"
 
 /** The services of a repository. */
 export interface Services {
@@ -58,8 +59,9 @@ export interface Command {
    * The content that distinguishes the command from others, usually its arguments. The same key with other content, or for
    * another aggregate, is refused with `CommandKeyConflict`. The order of object keys does not matter.
    *
-   * Only a hash is stored, as long as the key. But a name or an address can be guessed from it by trying: give the tag of a
-   * `BlindIndex` instead of personal data. The key itself is stored as it is.
+   * Only a hash is stored, as long as the key. For an aggregate with personal fields it is a hash under a key of the tenant
+   * (`Forgetting.layer`), as a name or an address could be guessed from a plain one by trying: mark what is personal. The key itself is
+   * stored as it is.
    */
   readonly content?: Schema.Json | undefined
   /** Time after which the key is forgotten. At least a millisecond. Default: that of the layer. */
@@ -116,7 +118,7 @@ export const makeExecute = (repository: Services, options: Options) => {
     aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,
     id: Id,
     { content, key, timeToLive }: Command
-  ): Effect.Effect<CommandKey, InvalidCommand | InvalidId> => {
+  ): Effect.Effect<CommandKey, InvalidCommand | InvalidId | StorageUnavailable, CurrentTenant> => {
     const encoded = encodeId(aggregate, id)
     return Result.isFailure(encoded)
       ? Effect.fail(encoded.failure)
@@ -124,7 +126,8 @@ export const makeExecute = (repository: Services, options: Options) => {
           { key, content },
           aggregate.type,
           encoded.success,
-          timeToLive === undefined ? commandTimeToLive : commands.makeTimeToLive(timeToLive)
+          timeToLive === undefined ? commandTimeToLive : commands.makeTimeToLive(timeToLive),
+          store.sealFingerprint !== undefined && mayBePersonal(aggregate) ? store.sealFingerprint : undefined
         )
   }
 

@@ -305,6 +305,26 @@ describe("the file of a key vault", () => {
     })
   )
 
+  it.effect("is an error if it was cut off, also while it is in use, and is left as it is", () =>
+    Effect.gen(function* () {
+      const [path, key, tenant] = [yield* newPath, newKey(), newTenant()]
+      const vault = yield* open(path, key, true)
+      yield* keyFor(vault, tenant, "ada")
+      const text = yield* read(path)
+      const first = text.split("\n").find((line) => line !== "") ?? ""
+      for (const length of [0, first.length, text.length - 20]) {
+        yield* write(path, text.slice(0, length))
+        assert.strictEqual(failure(yield* flipped(keyFor(vault, tenant, "ada"))).code, "Replaced")
+        assert.strictEqual(failure(yield* flipped(keyFor(vault, tenant, "bob"))).code, "Replaced")
+        assert.strictEqual(yield* read(path), text.slice(0, length))
+      }
+      // Nothing but the beginning of its first line: there is no vault, and none is made.
+      yield* write(path, text.slice(0, 30))
+      assert.strictEqual(failure(yield* flipped(open(path, key))).code, "NoVault")
+      assert.strictEqual(yield* read(path), text.slice(0, 30))
+    })
+  )
+
   it.effect("does not open with another root key, or with one that is none", () =>
     Effect.gen(function* () {
       const [path, key] = [yield* newPath, newKey()]

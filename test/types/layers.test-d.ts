@@ -25,7 +25,7 @@ type NeedsOfAll<Entry> = { [Module in keyof Entry]: NeedsOf<Entry[Module]> }[key
 type OfOneTenant = Root.Tenant.CurrentTenant | Root.Tenant.AllTenants | Root.Tenant.TenantAdministration
 
 /** Their layers have the requirements of given handlers or layers: see below, and withoutTenant.test-d.ts. */
-type General = "ProjectionRunner" | "InlineProjections" | "KeyVault" | "Tenant"
+type General = "ProjectionRunner" | "InlineProjections" | "KeyVault" | "PgKeyVault" | "Tenant"
 type OfRoot = NeedsOfAll<Omit<typeof Root, General>>
 type OfPg = NeedsOfAll<Omit<typeof Pg, General>>
 

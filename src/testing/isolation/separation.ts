@@ -356,6 +356,7 @@ export const separation: ReadonlyArray<Case> = [
     withNeighbour(
       Effect.fnUntraced(function* (mine, theirs) {
         const registry = yield* TenantRegistry
+        const { knownForgotten } = yield* EventStore.EventStore
         const now = yield* DateTime.now
         const range = {
           recordedFrom: DateTime.subtract(now, { days: 1 }),
@@ -368,21 +369,18 @@ export const separation: ReadonlyArray<Case> = [
           const days = all.filter(({ tenantId }) => tenantId === tenant)
           const sum = (of: (day: Usage) => number) => days.reduce((total, day) => total + of(day), 0)
           assert.deepStrictEqual(
-            {
-              events: sum((day) => day.events),
-              bytes: sum((day) => day.bytes),
-              newStreams: sum((day) => day.newStreams)
-            },
-            {
-              events: events.length,
-              bytes: events.reduce(
-                (total, { metadata, payload }) =>
-                  total + Buffer.byteLength(JSON.stringify(payload) + JSON.stringify(metadata)),
-                0
-              ),
-              newStreams: tenant === theirs ? 3 : 2
-            }
+            { events: sum((day) => day.events), newStreams: sum((day) => day.newStreams) },
+            { events: events.length, newStreams: tenant === theirs ? 3 : 2 }
           )
+          const written = events.reduce(
+            (total, { metadata, payload }) =>
+              total + Buffer.byteLength(JSON.stringify(payload) + JSON.stringify(metadata)),
+            0
+          )
+          const bytes = sum((day) => day.bytes)
+          // Sealed texts take more room.
+          if (knownForgotten === undefined) assert.strictEqual(bytes, written)
+          else assert.isAtLeast(bytes, written)
         }
       })
     ))
