@@ -3,8 +3,8 @@
  * beside the reads and writes that they consist of, the appends of others beside an erasure, and the pause of a move under load.
  * Prints rates, the CPU time per event of this process and of the server, the size of the archive, and the memory that an export
  * and an import of `--long` events need (default: as many as `--events`), and writes them to a file with `--out`. Defaults: 50,000
- * events, 3 rounds. With `--rounds 0` only the memory is measured; with `--erasure` only the erasure. The server's time needs Linux. With
- * `--quota` it measures instead the appends of tenants with and without a quota, by default 2,000 events in 9 rounds.
+ * events, 3 rounds. With `--rounds 0` only the memory is measured; with `--erasure` only the erasure, with `--export` only the export. The server's time
+ * needs Linux. With `--quota` it measures instead the appends of tenants with and without a quota, by default 2,000 events in 9 rounds.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Data, Duration, Effect, Fiber, Layer, ManagedRuntime, Stream } from "effect"
@@ -42,6 +42,7 @@ const { values } = parseArgs({
     rounds: { type: "string" },
     out: { type: "string" },
     erasure: { type: "boolean", default: false },
+    export: { type: "boolean", default: false },
     quota: { type: "boolean", default: false }
   }
 })
@@ -264,24 +265,29 @@ const end = async () => {
 }
 if (values.quota) await end()
 
-if (values.erasure || rounds > 0) {
+if (values.erasure || (rounds > 0 && !values.export)) {
   const erased = await erasing(server, count, values.erasure ? rounds : Math.min(rounds, 2))
   for (const one of erased.tables) await add(one, ...erased.targets)
   if (values.erasure) await end()
 }
 
-await makeArchive("long.tar", long)
 await makeArchive("small.tar", 10_000)
-const [longTenant = Tenant.untenanted] = newTenants(1)
 await runtime.runPromise(fromFile("small.tar", small))
 await runtime.runPromise(drained(small))
-const ofImport = await memoryOf("import", long, fromFile("long.tar", longTenant))
-const ofExport = await memoryOf("export", long, toFile("long.tar", longTenant))
-await add(
-  table(`A tenant of ${long.toLocaleString("en")} events, once`, "events/s", [ofImport, ofExport]),
-  under(`memory of an import of ${long.toLocaleString("en")} events`, 200, "MB above idle", ofImport.most),
-  under(`memory of an export of ${long.toLocaleString("en")} events`, 200, "MB above idle", ofExport.most)
-)
+
+/** Imports and exports of a large tenant. */
+const largeTenant = async () => {
+  await makeArchive("long.tar", long)
+  const [longTenant = Tenant.untenanted] = newTenants(1)
+  const ofImport = await memoryOf("import", long, fromFile("long.tar", longTenant))
+  const ofExport = await memoryOf("export", long, toFile("long.tar", longTenant))
+  await add(
+    table(`A tenant of ${long.toLocaleString("en")} events, once`, "events/s", [ofImport, ofExport]),
+    under(`memory of an import of ${long.toLocaleString("en")} events`, 200, "MB above idle", ofImport.most),
+    under(`memory of an export of ${long.toLocaleString("en")} events`, 200, "MB above idle", ofExport.most)
+  )
+}
+if (!values.export) await largeTenant()
 if (rounds === 0) await end()
 
 await makeArchive("plain.tar", count)
@@ -301,6 +307,7 @@ await add(
     ratioOf(exports, "export", (name) => name === reading)
   )
 )
+if (values.export) await end()
 const imports = await compare(`Import ${count.toLocaleString("en")} events`, [
   [writing, () => write(newTenants(1)[0] ?? source, count)],
   ["import of the archive", () => fromFile("plain.tar", newTenants(1)[0] ?? source)]

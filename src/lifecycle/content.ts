@@ -39,16 +39,34 @@ const pages = <A, S, E>(
     ])
   )
 
-/** The events up to a position. */
-export const events = ({ at, storage }: Side, toPosition: number): Pages<EventRow> =>
-  pages(
-    1,
-    (fromPosition) =>
-      fromPosition > toPosition
-        ? Effect.succeed({ rows: [], complete: true })
-        : storage.readEvents({ ...at, fromPosition, toPosition, limit: eventsPerPage }),
-    (from, rows) => (rows.at(-1)?.position ?? from) + 1
+/** Number of pages that are read at the same time, so that the database works while a page becomes lines. */
+const pagesAtOnce = 2
+
+/** The events up to a position, each page in another form. */
+export const events = <A>(
+  { at, storage }: Side,
+  toPosition: number,
+  form: (rows: ReadonlyArray<EventRow>) => A
+): Stream.Stream<A, StorageUnavailable> => {
+  /** A page may be shorter than its part of the log. */
+  const read = Effect.fnUntraced(function* (first: number) {
+    const forms: Array<A> = []
+    const last = Math.min(first + eventsPerPage - 1, toPosition)
+    for (let next = first; next <= last;) {
+      const request = { ...at, fromPosition: next, toPosition: last, limit: eventsPerPage }
+      const { rows } = yield* storage.readEvents(request)
+      const end = rows.at(-1)?.position
+      if (end === undefined) break
+      forms.push(form(rows))
+      next = end + 1
+    }
+    return forms
+  })
+  return Stream.range(0, Math.ceil(toPosition / eventsPerPage) - 1, 1).pipe(
+    Stream.mapEffect((part) => read(part * eventsPerPage + 1), { concurrency: pagesAtOnce }),
+    Stream.flattenIterable
   )
+}
 
 /** The unexpired command keys with outcomes from a position on; of all by default. */
 export const commandKeys = ({ at, storage }: Side, fromPosition?: number): Pages<CommandKeyRow> =>

@@ -15,7 +15,7 @@ import * as format from "./archiveFormat.ts"
 import type { CompressionUnavailable } from "./compression.ts"
 import * as content from "./content.ts"
 import * as eventLine from "./eventLine.ts"
-import { Cutter, type Lines, Sealer } from "./segments.ts"
+import { Cutter, Encoder, type Lines, Sealer } from "./segments.ts"
 import { TypeCounter } from "./verification.ts"
 
 /**
@@ -47,24 +47,32 @@ export type ExportError =
   | StorageUnavailable
 
 /** The segments of lines. */
-const cut = <A, E>(
-  rows: Stream.Stream<ReadonlyArray<A>, E>,
-  lineOf: (row: A) => string
-): Stream.Stream<Lines, E> =>
+const cut = <A, E>(pages: Stream.Stream<Lines, E>, encoder: Encoder<A>): Stream.Stream<Lines, E> =>
   Stream.suspend(() => {
     const cutter = new Cutter()
-    const segments = function* (page: ReadonlyArray<A>): Generator<Lines> {
-      for (const row of page) {
-        const complete = cutter.add(lineOf(row))
-        if (complete !== undefined) yield complete
-      }
+    const segments = function* (page: Lines): Generator<Lines> {
+      yield* cutter.add(page)
+      encoder.release(page)
     }
     return Stream.concat(
-      Stream.flatMap(rows, (page) => Stream.fromIterable(segments(page), { chunkSize: 1 })),
+      Stream.flatMap(pages, (page) => Stream.fromIterable(segments(page), { chunkSize: 1 })),
       Stream.suspend(() => {
         const rest = cutter.take()
         return rest === undefined ? Stream.empty : Stream.succeed(rest)
       })
+    )
+  })
+
+/** The segments of rows. */
+const cutRows = <A, E>(
+  pages: Stream.Stream<ReadonlyArray<A>, E>,
+  lineOf: (row: A) => string
+): Stream.Stream<Lines, E> =>
+  Stream.suspend(() => {
+    const encoder = new Encoder(lineOf)
+    return cut(
+      Stream.map(pages, (rows) => encoder.encode(rows)),
+      encoder
     )
   })
 
@@ -140,8 +148,9 @@ export const exportFiles = ({
         return eventLine.encode(row)
       }
       const side = { storage, at: administered }
-      // The next page is read while this one is written.
-      const events = Stream.buffer(content.events(side, end), { capacity: 1 })
+      // A page becomes lines as soon as it is read: rows that wait for the page before them are much work for the collector.
+      const encoder = new Encoder(lineOfEvent)
+      const events = content.events(side, end, (rows) => encoder.encode(rows))
       const commandKeys = Stream.map(content.commandKeys(side), (rows) =>
         rows.filter(({ position }) => position <= end)
       )
@@ -160,7 +169,9 @@ export const exportFiles = ({
       const seal = (part: format.Part, table?: string) => (lines: Lines) => sealer.seal(part, lines, table)
       const carried = Stream.fromIterable(tables.filter(({ handling }) => handling === "carried")).pipe(
         Stream.flatMap(({ table }) =>
-          cut(content.tableRows(side, table), format.tableLine).pipe(Stream.mapEffect(seal("tables", table)))
+          cutRows(content.tableRows(side, table), format.tableLine).pipe(
+            Stream.mapEffect(seal("tables", table))
+          )
         )
       )
       const manifest = Effect.suspend(() => {
@@ -183,15 +194,15 @@ export const exportFiles = ({
       return Stream.succeed<format.ArchiveFile>({ name: format.headerName, bytes: json(header) }).pipe(
         // The next segment is made while the digest of this one is computed.
         Stream.concat(
-          cut(events, lineOfEvent).pipe(Stream.buffer({ capacity: 1 }), Stream.mapEffect(seal("events")))
+          cut(events, encoder).pipe(Stream.buffer({ capacity: 1 }), Stream.mapEffect(seal("events")))
         ),
         Stream.concat(
-          cut(commandKeys, (row) => JSON.stringify(row)).pipe(Stream.mapEffect(seal("command-keys")))
+          cutRows(commandKeys, (row) => JSON.stringify(row)).pipe(Stream.mapEffect(seal("command-keys")))
         ),
         Stream.concat(
-          cut(Stream.fromEffect(outside), format.progressLine).pipe(Stream.mapEffect(seal("progress")))
+          cutRows(Stream.fromEffect(outside), format.progressLine).pipe(Stream.mapEffect(seal("progress")))
         ),
-        Stream.concat(cut(letters, format.deadLetterLine).pipe(Stream.mapEffect(seal("dead-letters")))),
+        Stream.concat(cutRows(letters, format.deadLetterLine).pipe(Stream.mapEffect(seal("dead-letters")))),
         Stream.concat(carried),
         Stream.concat(Stream.fromEffect(manifest))
       )

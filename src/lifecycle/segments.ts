@@ -13,20 +13,17 @@ import { compress, type CompressionUnavailable } from "./compression.ts"
 import { digestHex } from "../internal/digest.ts"
 
 const utf8 = new TextEncoder()
-const firstSize = 64 << 10
 
 /** Number of characters that are encoded at once, because each call takes time. */
 const together = 32 << 10
 
+/** The first size of a buffer in bytes. */
+const firstSize = 64 << 10
+
 /** Room behind the lines of a segment, in which the line that describes it usually fits. */
 const roomForDescription = 1024
 
-/** A segment fits into so many bytes, with room for the characters that are encoded last. */
-const fullSize = segmentLimits.bytes + 3 * together + roomForDescription
-
-/** The size of a buffer of at least so many bytes. It grows in few steps, because each is a copy, and much memory for the collector. */
-const sizeFor = (bytes: number): number =>
-  bytes <= 16 * firstSize ? 16 * firstSize : Math.max(bytes, fullSize)
+const lineBreak = 10
 
 /** Lines in UTF-8, each with its line break. */
 export interface Lines {
@@ -35,72 +32,106 @@ export interface Lines {
   readonly lines: number
 }
 
+/** A buffer of at least the given size with the first bytes of another one. */
+const grown = (buffer: Uint8Array, length: number, size: number): Uint8Array => {
+  const larger = new Uint8Array(size)
+  larger.set(buffer.subarray(0, length))
+  return larger
+}
+
+/** Encodes rows as lines. Buffers are used again, because new ones are much work for the collector. */
+export class Encoder<A> {
+  readonly #lineOf: (row: A) => string
+  readonly #free: Array<Uint8Array> = []
+
+  constructor(lineOf: (row: A) => string) {
+    this.#lineOf = lineOf
+  }
+
+  encode(rows: ReadonlyArray<A>): Lines {
+    let buffer = this.#free.pop() ?? new Uint8Array(Math.min(firstSize, rows.length << 9))
+    let length = 0
+    let waiting = ""
+    const flush = (): void => {
+      // a UTF-16 unit has at most three bytes
+      const most = length + waiting.length * 3
+      if (most > buffer.length) buffer = grown(buffer, length, Math.max(most, 2 * buffer.length))
+      length += utf8.encodeInto(waiting, buffer.subarray(length)).written
+      waiting = ""
+    }
+    for (const row of rows) {
+      waiting += `${this.#lineOf(row)}\n`
+      if (waiting.length >= together) flush()
+    }
+    flush()
+    return { bytes: buffer.subarray(0, length), lines: rows.length }
+  }
+
+  /** Gives back lines that are not needed any more. */
+  release({ bytes }: Lines): void {
+    this.#free.push(new Uint8Array(bytes.buffer))
+  }
+}
+
+/** The bytes of the first lines, at most so many of both. At least one line, if `first`. */
+const firstLines = (
+  bytes: Uint8Array,
+  { first, most, mostLines }: { readonly first: boolean; readonly most: number; readonly mostLines: number }
+): Lines => {
+  let length = 0
+  let lines = 0
+  while (lines < mostLines && length < bytes.length) {
+    const end = bytes.indexOf(lineBreak, length) + 1
+    if (end > most && !(first && lines === 0)) break
+    length = end
+    lines++
+  }
+  return { bytes: bytes.subarray(0, length), lines }
+}
+
 /** Collects lines into segments. */
 export class Cutter {
-  #buffer = new Uint8Array(firstSize)
+  #buffer: Uint8Array = new Uint8Array(0)
   #length = 0
   #lines = 0
-  /** Lines that are not encoded yet. All of them fit into the segment. */
-  #waiting = ""
-
-  /** Adds a line. Returns the lines before it if they make a segment. */
-  add(line: string): Lines | undefined {
-    // A UTF-16 unit has at most three bytes.
-    const most = (this.#waiting.length + line.length + 1) * 3
-    if (this.#lines < segmentLimits.lines && this.#length + most <= segmentLimits.bytes) {
-      this.#waiting += `${line}\n`
-      this.#lines++
-      if (this.#waiting.length >= together) this.#encode()
-      return undefined
-    }
-    return this.#addExactly(line)
-  }
-
-  /** Near the end of a segment its exact size matters. */
-  #addExactly(line: string): Lines | undefined {
-    this.#encode()
-    const before = this.#length
-    this.#waiting = `${line}\n`
-    this.#encode()
-    const isFull = this.#lines === segmentLimits.lines || this.#length > segmentLimits.bytes
-    if (!isFull || this.#lines === 0) {
-      this.#lines++
-      return undefined
-    }
-    const last = this.#buffer.slice(before, this.#length)
-    this.#length = before
-    const complete = this.take()
-    // The next segment is probably as large.
-    this.#buffer = new Uint8Array(sizeFor(Math.max(segmentLimits.bytes, last.length) + roomForDescription))
-    this.#buffer.set(last)
-    this.#length = last.length
-    this.#lines = 1
-    return complete
-  }
 
   /** The lines that make no complete segment; undefined if there are none. */
   take(): Lines | undefined {
     if (this.#lines === 0) return undefined
-    this.#encode()
     const lines: Lines = { bytes: this.#buffer.subarray(0, this.#length), lines: this.#lines }
-    this.#buffer = new Uint8Array(firstSize)
+    this.#buffer = new Uint8Array(0)
     this.#length = 0
     this.#lines = 0
     return lines
   }
 
-  #encode(): void {
-    const text = this.#waiting
-    this.#waiting = ""
-    const size = this.#length + text.length * 3 + roomForDescription
-    if (size > this.#buffer.length) {
-      const larger = new Uint8Array(sizeFor(size))
-      larger.set(this.#buffer.subarray(0, this.#length))
-      this.#buffer = larger
+  /** Adds lines. Returns the segments that are complete before the last of them. */
+  *add({ bytes, lines }: Lines): Generator<Lines> {
+    for (let [left, rest] = [lines, bytes]; left > 0;) {
+      const [most, mostLines] = [segmentLimits.bytes - this.#length, segmentLimits.lines - this.#lines]
+      if (left <= mostLines && rest.length <= most) return this.#append({ bytes: rest, lines: left })
+      const some = firstLines(rest, { first: this.#lines === 0, most, mostLines })
+      this.#append(some)
+      left -= some.lines
+      rest = rest.subarray(some.bytes.length)
+      const complete = left > 0 ? this.take() : undefined
+      if (complete !== undefined) yield complete
     }
-    this.#length += utf8.encodeInto(text, this.#buffer.subarray(this.#length)).written
+  }
+
+  #append({ bytes, lines }: Lines): void {
+    const length = this.#length + bytes.length
+    const size = length + roomForDescription
+    if (size > this.#buffer.length) this.#buffer = grown(this.#buffer, this.#length, sizeFor(size))
+    this.#buffer.set(bytes, this.#length)
+    this.#length = length
+    this.#lines += lines
   }
 }
+
+/** The size of a segment's buffer. It grows in few steps, because each is a copy, and much memory for the collector. */
+const sizeFor = (bytes: number): number =>
+  bytes <= 16 * firstSize ? 16 * firstSize : Math.max(bytes, segmentLimits.bytes + roomForDescription)
 
 /** Lines with one more behind them; in their own buffer if it has room. */
 const withLine = ({ bytes }: Lines, line: string): Uint8Array => {

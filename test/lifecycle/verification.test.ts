@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs"
 import { chainStart, eventHash } from "../../src/driver/eventHash.ts"
 import type { EventRow } from "../../src/driver/EventStorage.ts"
 import * as format from "../../src/lifecycle/archiveFormat.ts"
-import { Cutter } from "../../src/lifecycle/segments.ts"
+import { Cutter, Encoder, type Lines } from "../../src/lifecycle/segments.ts"
 import * as TenantArchive from "../../src/lifecycle/TenantArchive.ts"
 import { newTenant } from "../../src/testing/driver/eventKit.ts"
 import * as archives from "../support/archives.ts"
@@ -392,12 +392,20 @@ describe("a compressed archive", () => {
 })
 
 describe("a segment", () => {
+  /** The lines and bytes of the segments, however many lines come at once. */
   const cutInto = (lines: ReadonlyArray<string>) => {
-    const cutter = new Cutter()
-    const complete = [...lines.map((line) => cutter.add(line)), cutter.take()]
-    return complete.flatMap((segment) =>
-      segment === undefined ? [] : [[segment.lines, segment.bytes.length]]
-    )
+    const sizes = [Math.ceil(lines.length / 60), 1000].map((atOnce) => {
+      const cutter = new Cutter()
+      const complete: Array<Lines | undefined> = []
+      for (let from = 0; from < lines.length; from += atOnce)
+        complete.push(...cutter.add(new Encoder(String).encode(lines.slice(from, from + atOnce))))
+      complete.push(cutter.take())
+      return complete.flatMap((segment) =>
+        segment === undefined ? [] : [[segment.lines, segment.bytes.length]]
+      )
+    })
+    for (const other of sizes) assert.deepStrictEqual(other, sizes[0])
+    return sizes[0]
   }
 
   it("ends at 65,536 lines or 16 MiB, and has one line if that is larger", () => {

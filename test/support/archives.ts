@@ -7,7 +7,7 @@ import { newTenant } from "../../src/testing/driver/eventKit.ts"
 import * as format from "../../src/lifecycle/archiveFormat.ts"
 import type { CompressionUnavailable } from "../../src/lifecycle/compression.ts"
 import * as eventLine from "../../src/lifecycle/eventLine.ts"
-import { Cutter, Sealer } from "../../src/lifecycle/segments.ts"
+import { Encoder, Sealer } from "../../src/lifecycle/segments.ts"
 import { TypeCounter } from "../../src/lifecycle/verification.ts"
 
 export type Files = ReadonlyArray<format.ArchiveFile>
@@ -93,10 +93,7 @@ export const archiveOf = Effect.fnUntraced(function* (
   const sealer = new Sealer(header.compression)
   const files: Array<format.ArchiveFile> = [{ name: format.headerName, bytes: json(header) }]
   const add = function* (part: format.Part, lines: ReadonlyArray<string>) {
-    const cutter = new Cutter()
-    for (const line of lines) cutter.add(line)
-    const content = cutter.take()
-    if (content !== undefined) files.push(yield* sealer.seal(part, content))
+    if (lines.length > 0) files.push(yield* sealer.seal(part, new Encoder(String).encode(lines)))
   }
   for (const segment of segments) yield* add("events", segment.map(eventLine.encode))
   for (const part of ["command-keys", "progress", "dead-letters"] as const)
