@@ -15,6 +15,7 @@ import type { Case, Outcome } from "./cases/Case.ts"
 import { commandCases } from "./cases/commands.ts"
 import { cpuCases } from "./cases/cpu.ts"
 import { followCases } from "./cases/follow.ts"
+import { forgettingCases } from "./cases/forgetting.ts"
 import { importCases } from "./cases/import.ts"
 import { loadCases } from "./cases/load.ts"
 import { inMemory, memoryCases } from "./cases/memory.ts"
@@ -48,6 +49,7 @@ const all: ReadonlyArray<Case> = [
   ...transactionCases,
   ...memoryCases,
   ...importCases,
+  ...forgettingCases,
   ...cpuCases,
   ...(values.full ? fullAppendCases : [])
 ]

@@ -67,7 +67,7 @@ describe("the public API", () => {
       EventSourcing: layer | Services
       EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow ForgottenSubject ForgottenSubjects LoadStreamRequest LogHead LogReader LogStep NewEventRow OpenLogRequest Page PersonalField ReadLogRequest ReadStreamRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace EventsToEncode FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents JsonAppended JsonEvents JsonReceipt LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
-      Forgetting: Forgetting layer layerWith | CacheOptions ForgetError ForgetOptions Options
+      Forgetting: Forgetting layer layerWith | CacheOptions ForgetError ForgetOptions HoldError Options
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Head Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored
@@ -76,7 +76,7 @@ describe("the public API", () => {
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Personal: Forgotten aggregateId forgotten getOrElse isForgotten make map orForgotten | Forgotten ForgottenJson OrForgotten Subject
-      PersonalData: Entry read | Entry EntryJson Request
+      PersonalData: Entry read readJson | Entry EntryJson Request
       PersonalSubject: PersonalSubject SubjectForgotten | Envelope State SubjectForgotten
       Placements: Placements
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf ForgottenHandler ForgottenOption Handlers OnFailure Options Projection Requirements RequirementsOf StartAt

@@ -1,6 +1,7 @@
 /** The appended and folded domain: carts, with events of about 200 bytes. */
 import { Schema } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
+import * as Personal from "../../src/domain/Personal.ts"
 
 export const ItemAdded = Schema.TaggedStruct("ItemAdded", {
   sku: Schema.String,
@@ -65,4 +66,31 @@ export const itemAdded = (n: number, bytes = 200): ItemAdded => ({
   quantity: 1,
   price: 1999,
   note: "n".repeat(bytes - overhead)
+})
+
+const GiftAdded = Schema.TaggedStruct("GiftAdded", {
+  ...ItemAdded.fields,
+  _tag: Schema.tag("GiftAdded"),
+  recipient: Personal.make(Schema.String, Personal.aggregateId)
+})
+
+/** Carts whose events have a personal field, and otherwise the fields of other carts. */
+export const GiftCart = Aggregate.make(
+  "GiftCart",
+  { id: Schema.String, state: Cart.state, initial, events: [GiftAdded] },
+  {
+    GiftAdded: ({ items, total }, { price, quantity }) => ({
+      items: items + quantity,
+      total: total + price * quantity
+    })
+  }
+)
+
+const recipient = "Ada Lovelace, London"
+
+/** An event with a personal field whose JSON, before it is sealed, has the given number of bytes. */
+export const giftAdded = (n: number, bytes = 200): typeof GiftAdded.Type => ({
+  ...itemAdded(n, bytes - `,"recipient":"${recipient}"`.length),
+  _tag: "GiftAdded",
+  recipient
 })

@@ -3,10 +3,12 @@ import { Effect, Layer, ManagedRuntime } from "effect"
 import { randomUUID } from "node:crypto"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as EventStorage from "../../src/driver/EventStorage.ts"
+import * as Forgetting from "../../src/forgetting/Forgetting.ts"
+import * as KeyVault from "../../src/forgetting/KeyVault.ts"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
-import { Cart, itemAdded } from "./domain.ts"
+import { Cart, GiftCart, giftAdded, itemAdded } from "./domain.ts"
 import type { Contender } from "./measure.ts"
 import { client, type Database, query } from "./server.ts"
 
@@ -26,6 +28,18 @@ const layerOn = (database: Database, options: PgStorage.Options = {}): Layer.Lay
 /** The store on a database, started. */
 export const startOn = (database: Database, options: PgStorage.Options = {}): Runtime =>
   ManagedRuntime.make(layerOn(database, options))
+
+/** The store on a database behind a layer that seals personal fields, with keys in memory. */
+export const startSealing = (database: Database): Runtime =>
+  ManagedRuntime.make(
+    onDriver(
+      Forgetting.layer.pipe(
+        Layer.provide(KeyVault.layerMemory),
+        Layer.provide(PgStorage.layer),
+        Layer.provide(client(database.app))
+      )
+    )
+  )
 
 /** Repeats an effect in concurrent fibers for a time. Returns runs per second. */
 export const fibers = <E, R>(
@@ -60,12 +74,36 @@ export interface AppendOptions {
   readonly events?: number
   readonly bytes?: number
   readonly storage?: PgStorage.Options
+  /** Behind a layer that seals personal fields: events without such fields, or with one. Default: without the layer. */
+  readonly sealed?: "plain events" | "personal events"
 }
 
 /** Appends to existing streams, one per fiber, with their versions. Fibers use the tenants in turn. */
 export const append = (database: Database, options: AppendOptions): Contender => {
-  const { concurrency, tenants = 1, events = 1, bytes = 200 } = options
-  const runtime = startOn(database, options.storage)
+  const { concurrency, tenants = 1, events = 1, bytes = 200, sealed } = options
+  const runtime = sealed === undefined ? startOn(database, options.storage) : startSealing(database)
+  const numbers = (version: number) => Array.from({ length: events }, (_, n) => version + n)
+  /** Appends behind a version, and returns the next one. */
+  const appendTo = (store: EventStore.EventStore["Service"], id: string, expectedVersion: number) =>
+    sealed === "personal events"
+      ? Effect.map(
+          store.append({
+            aggregate: GiftCart,
+            id,
+            expectedVersion,
+            events: numbers(expectedVersion).map((n) => giftAdded(n, bytes))
+          }),
+          ({ version }) => version
+        )
+      : Effect.map(
+          store.append({
+            aggregate: Cart,
+            id,
+            expectedVersion,
+            events: numbers(expectedVersion).map((n) => itemAdded(n, bytes))
+          }),
+          ({ version }) => version
+        )
   const ids = newTenants(tenants)
   // With more tenants than fibers, each fiber goes through its share of the tenants.
   const share = Math.max(1, Math.ceil(tenants / concurrency))
@@ -83,15 +121,8 @@ export const append = (database: Database, options: AppendOptions): Contender =>
       const own = streams[fiber]
       const stream = own?.of[own.next++ % share]
       if (stream === undefined) return Effect.void
-      return EventStore.EventStore.use((store) =>
-        store.append({
-          aggregate: Cart,
-          id: stream.id,
-          expectedVersion: stream.version,
-          events: Array.from({ length: events }, (_, n) => itemAdded(stream.version + n, bytes))
-        })
-      ).pipe(
-        Effect.tap(({ version }) =>
+      return EventStore.EventStore.use((store) => appendTo(store, stream.id, stream.version)).pipe(
+        Effect.tap((version) =>
           Effect.sync(() => {
             stream.version = version
             acknowledged += events

@@ -8,6 +8,7 @@ import { cacheLimits, KeyCache, type CacheOptions } from "./keyCache.ts"
 import { Keyring, type ReadForgotten } from "./keyring.ts"
 import { KeyVault } from "./keyVaultContract.ts"
 import { asUnavailable, type ForgetError, makeForgetSubjects } from "./forgetSubjects.ts"
+import { checkReason, checkSubject } from "./inputs.ts"
 import { makeSealedEvents } from "./sealedEvents.ts"
 import { makeSealedSnapshots } from "./sealedSnapshots.ts"
 import { makeSealer } from "./sealer.ts"
@@ -20,7 +21,7 @@ import {
 import { EventStorage } from "../driver/EventStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { CurrentTenant, TenantAdministration, type TenantId } from "../domain/Tenant.ts"
-import type { StorageUnavailable } from "../driver/StoreError.ts"
+import type { InvalidInput, StorageUnavailable } from "../driver/StoreError.ts"
 import { layerPer } from "../internal/layerPer.ts"
 
 export type { CacheOptions } from "./keyCache.ts"
@@ -54,17 +55,26 @@ const readForgotten = (
 
 /** Settings of a forgetting. */
 export interface ForgetOptions {
-  /** The reason, which is kept in the key vault, in the storage and with the event. It must not contain personal data. */
+  /**
+   * The reason, which is kept in the key vault, in the storage and with the event: at most 1,000 characters, and not blank. It must
+   * not contain personal data.
+   */
   readonly reason: string
 }
 
 /** A method on a subject of the current tenant, under the permission to administer it. */
 type OnSubject<A, E> = Effect.Effect<A, E | StorageUnavailable, CurrentTenant | TenantAdministration>
 
+/** Errors of a legal hold. */
+export type HoldError = TenantStateConflict | SubjectHeld | InvalidInput
+
 /**
  * Forgets subjects of the current tenant.
  *
  * **Details**
+ *
+ * The id of a subject has 1 to 255 characters, without U+0000, and is not checked against the log: a subject without events can be
+ * forgotten too, and gets no key from then on. Another text is refused (`InvalidInput`).
  *
  * A run that is killed at any step is carried on by calling the same method again. If the key vault does not answer, nothing is
  * forgotten, and the method fails with `StorageUnavailable`.
@@ -77,16 +87,16 @@ export class Forgetting extends Context.Service<
      * has returned, no process shows personal data of the subject, decides on it, or appends more of it. A subject that is forgotten
      * already stays so. Fails with `SubjectHeld` under a legal hold.
      */
-    readonly forget: (subject: string, options: ForgetOptions) => OnSubject<SubjectRow, ForgetError>
-    /** Allows a subject again: new events get a new key. Events from before stay forgotten. */
-    readonly allowAgain: (subject: string) => OnSubject<SubjectRow, ForgetError>
-    /** Sets a legal hold for a reason: until its release the subject cannot be forgotten. */
-    readonly hold: (
+    readonly forget: (
       subject: string,
-      reason: string
-    ) => OnSubject<SubjectRow, TenantStateConflict | SubjectHeld>
-    /** Releases the legal hold. */
-    readonly release: (subject: string) => OnSubject<SubjectRow, TenantStateConflict | SubjectHeld>
+      options: ForgetOptions
+    ) => OnSubject<SubjectRow, ForgetError | InvalidInput>
+    /** Allows a subject again: new events get a new key. Events from before stay forgotten. */
+    readonly allowAgain: (subject: string) => OnSubject<SubjectRow, ForgetError | InvalidInput>
+    /** Sets a legal hold for a reason (as in {@link ForgetOptions}): until its release the subject cannot be forgotten. */
+    readonly hold: (subject: string, reason: string) => OnSubject<SubjectRow, HoldError>
+    /** Releases the legal hold. Does nothing if there is none. */
+    readonly release: (subject: string) => OnSubject<SubjectRow, HoldError>
     /**
      * Forgets again what the storage or the key vault lacks, because it was restored from a backup, and returns the number of subjects.
      * It happens by itself before sealed data of the tenant are used for the first time in a process. Call it after a restore, before
@@ -114,8 +124,9 @@ const makeService = (
       readonly tenantId: TenantId
       readonly subject: string
     }) => Effect.Effect<A, E>
-  ): OnSubject<A, E> =>
+  ): OnSubject<A, E | InvalidInput> =>
     Effect.gen(function* () {
+      yield* checkSubject(subject)
       const tenantId = yield* CurrentTenant
       const access = yield* TenantAdministration
       const accessId = yield* administration.recordAccess({
@@ -127,6 +138,7 @@ const makeService = (
   return Forgetting.of({
     forget: Effect.fn("Forgetting.forget")(function* (subject, { reason }) {
       const { actor } = yield* TenantAdministration
+      yield* checkReason("SubjectForgotten", reason)
       return yield* on("Forgetting.forget", subject, (at) =>
         Effect.tap(forget(at, { actor, reason }), () => keyring.confirm(at.tenantId))
       )
@@ -134,9 +146,12 @@ const makeService = (
     allowAgain: Effect.fn("Forgetting.allowAgain")((subject) =>
       on("Forgetting.allowAgain", subject, allowAgain)
     ),
-    hold: Effect.fn("Forgetting.hold")((subject, reason) =>
-      on("Forgetting.hold", subject, (at) => administration.changeSubject({ ...at, change: "hold", reason }))
-    ),
+    hold: Effect.fn("Forgetting.hold")(function* (subject, reason) {
+      yield* checkReason("legal hold", reason)
+      return yield* on("Forgetting.hold", subject, (at) =>
+        administration.changeSubject({ ...at, change: "hold", reason })
+      )
+    }),
     release: Effect.fn("Forgetting.release")((subject) =>
       on("Forgetting.release", subject, (at) => administration.changeSubject({ ...at, change: "release" }))
     ),

@@ -2,13 +2,14 @@
  * Everything that is known of a person: the personal data of a subject in the log of a tenant, to show it to that person or to hand
  * it over.
  */
-import { type DateTime, Schema, Stream } from "effect"
+import { type DateTime, Effect, Schema, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import { codecOf, type Path } from "../domain/codec/aggregateCodec.ts"
 import type * as Event from "../domain/Event.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
-import type { ReadError } from "../driver/StoreError.ts"
+import type { InvalidId, ReadError } from "../driver/StoreError.ts"
 import { EventStore } from "../store/EventStore.ts"
+import { checkSubject } from "./inputs.ts"
 
 /** A personal field of a stored event. */
 export interface Entry {
@@ -52,7 +53,7 @@ export const Entry: Schema.Codec<Entry, EntryJson> = Schema.Struct({
 export interface Request {
   /** All aggregates that have events with personal fields: their marks tell whose data a field is. */
   readonly aggregates: ReadonlyArray<Aggregate.Any>
-  /** The id of the person, which the marks name. */
+  /** The id of the person, which the marks name: 1 to 255 characters. */
   readonly subject: string
 }
 
@@ -110,8 +111,8 @@ const entriesOf = (
  * **Example**
  *
  * ```ts
- * const everything = PersonalData.read({ aggregates: [Customer, Order], subject: customerId }).pipe(
- *   Stream.mapEffect(Schema.encodeEffect(PersonalData.Entry)),
+ * const names = PersonalData.read({ aggregates: [Customer, Order], subject: customerId }).pipe(
+ *   Stream.filter(({ path }) => path.at(-1) === "name"),
  *   Stream.runCollect
  * )
  * ```
@@ -119,13 +120,35 @@ const entriesOf = (
 export const read = ({
   aggregates,
   subject
-}: Request): Stream.Stream<Entry, ReadError, EventStore | CurrentTenant> => {
+}: Request): Stream.Stream<Entry, ReadError | InvalidId, EventStore | CurrentTenant> => {
   const codecs = new Map(aggregates.map((aggregate) => [aggregate.type, codecOf(aggregate)]))
   return Stream.unwrap(
-    EventStore.useSync(({ readLogJson }) =>
-      readLogJson({ aggregateTypes: [...codecs.keys()] }).pipe(
-        Stream.flatMap((envelope) => Stream.fromIterable(entriesOf(codecs, envelope, subject)))
+    Effect.andThen(
+      checkSubject(subject),
+      EventStore.useSync(({ readLogJson }) =>
+        readLogJson({ aggregateTypes: [...codecs.keys()] }).pipe(
+          Stream.flatMap((envelope) => Stream.fromIterable(entriesOf(codecs, envelope, subject)))
+        )
       )
     )
   )
 }
+
+const encodeEntry = Schema.encodeSync(Entry)
+
+/**
+ * As {@link read}, with each entry as JSON: to hand the data over to the person, or to another controller.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const download = PersonalData.readJson({ aggregates: [Customer, Order], subject: customerId }).pipe(
+ *   Stream.runCollect,
+ *   Effect.map((entries) => JSON.stringify(entries, null, 2))
+ * )
+ * ```
+ */
+export const readJson = (
+  request: Request
+): Stream.Stream<EntryJson, ReadError | InvalidId, EventStore | CurrentTenant> =>
+  Stream.map(read(request), (entry) => encodeEntry(entry))

@@ -34,6 +34,14 @@ export const nameProblem = (text: string): string | undefined =>
       ? `has more than ${maxNameLength} characters`
       : textProblem(text)
 
+const maxReasonLength = 1000
+
+/** The reason why a text cannot be a reason that is stored with what was done; undefined if it can. */
+export const reasonProblem = (text: string): string | undefined => {
+  if (text.trim() === "") return "is blank"
+  return text.length > maxReasonLength ? `has more than ${maxReasonLength} characters` : textProblem(text)
+}
+
 /** True for objects made by `{}` or `JSON.parse`, of any realm. JSON changes others, or they change it. */
 const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)

@@ -246,15 +246,15 @@ export const make = <
         tenantId: TenantId,
         there: (entry: inMemory.Entry<State, Failure>) => boolean
       ): Effect.Effect<inMemory.Current<State>, Failure> =>
-        storage.knownForgotten === undefined
-          ? found.when(there)
-          : Effect.flatMap(found.when(there), (current) =>
-              found.forgotten === undefined
-                ? Effect.succeed(current)
-                : Effect.flatMap(storage.forgottenSubjects({ tenantId }), ({ forgotten: now }) =>
-                    found.confirm(now, nothing) ? Effect.succeed(current) : present(found, tenantId, there)
-                  )
-            )
+        Effect.flatMap(found.when(there), ({ current, forgotten: before }) =>
+          storage.knownForgotten === undefined || before === undefined
+            ? Effect.succeed(current)
+            : Effect.flatMap(storage.forgottenSubjects({ tenantId }), ({ forgotten: now }) => {
+                found.confirm(now, nothing)
+                // Not the entry's number: another reader may have dropped this state meanwhile.
+                return before === now ? Effect.succeed(current) : present(found, tenantId, there)
+              })
+        )
       const nothing = (): inMemory.Current<State> => ({ state: initial(), position: 0, eventId: null })
       const isCurrent = ({ ready, failure }: inMemory.Entry<State, Failure>) => ready && failure === undefined
 

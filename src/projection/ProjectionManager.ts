@@ -6,7 +6,7 @@ import { layerPer } from "../internal/layerPer.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import type * as Event from "../domain/Event.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
-import { textProblem } from "../internal/json.ts"
+import { reasonProblem } from "../internal/json.ts"
 import * as progress from "./progress.ts"
 import * as rebuilds from "./rebuilds.ts"
 import { replay } from "./deadLetters.ts"
@@ -220,18 +220,11 @@ export class ProjectionManager extends Context.Service<
 
 const defaultTimeout = "5 seconds"
 const deadLetterPageSize = 100
-const maxReasonLength = 1000
 const tenantConcurrency = 8
 
 /** A position may come from a request, and its type allows any number. */
 const requirePosition = (position: number): Effect.Effect<void> =>
   Number.isSafeInteger(position) ? Effect.void : Effect.die(new RangeError("a position is an integer"))
-
-const reasonProblem = (reason: string): string | undefined => {
-  if (reason.trim() === "") return "is blank"
-  if (reason.length > maxReasonLength) return `has more than ${maxReasonLength} characters`
-  return textProblem(reason)
-}
 
 const make = Effect.gen(function* () {
   const events = yield* EventStorage.EventStorage

@@ -69,6 +69,12 @@ export interface Options<State, Envelope extends Place, E, R> {
   readonly stored: Stored<State, R> | undefined
 }
 
+/** A state, and the number of forgotten subjects at which it was folded. Both are read in one step. */
+export interface Seen<out State> {
+  readonly current: Current<State>
+  readonly forgotten: number | undefined
+}
+
 /** Marks a state that is to be folded anew, because a subject was forgotten. */
 class Renewed {
   readonly _tag = "Renewed"
@@ -107,15 +113,14 @@ export class Entry<State, E> {
     this.notify()
   }
 
-  /** False if the state was folded at another number of forgotten subjects. It is dropped then and folded anew. */
-  confirm(forgotten: number, nothing: () => Current<State>): boolean {
-    if (this.forgotten === undefined || this.forgotten === forgotten) return true
+  /** Drops the state if it was folded at another number of forgotten subjects. It is folded anew then. */
+  confirm(forgotten: number, nothing: () => Current<State>): void {
+    if (this.forgotten === undefined || this.forgotten === forgotten) return
     this.forgotten = forgotten
     const { renewal } = this
     this.renewal = Deferred.makeUnsafe<never, Renewed>()
     this.restart(nothing())
     Deferred.doneUnsafe(renewal, Effect.fail(renewed))
-    return false
   }
 
   fail(cause: Cause.Cause<E>): void {
@@ -124,9 +129,10 @@ export class Entry<State, E> {
   }
 
   /** The state as soon as a condition holds. Fails while the entry fails, unless the condition holds anyway. */
-  when(there: (entry: Entry<State, E>) => boolean): Effect.Effect<Current<State>, E> {
-    return Effect.suspend((): Effect.Effect<Current<State>, E> => {
-      if (there(this)) return Effect.succeed(this.current)
+  when(there: (entry: Entry<State, E>) => boolean): Effect.Effect<Seen<State>, E> {
+    return Effect.suspend((): Effect.Effect<Seen<State>, E> => {
+      const { current, forgotten } = this
+      if (there(this)) return Effect.succeed({ current, forgotten })
       if (this.failure !== undefined) return Effect.failCause(this.failure)
       return Effect.flatMap(Deferred.await(this.#changed), () => this.when(there))
     })
